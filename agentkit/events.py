@@ -31,8 +31,16 @@ class Done:
     model: str
 
 
-ModelPart = TextDelta | ReasoningDelta | ToolCall | Usage | Done
-"""What a backend's stream yields: at most one Usage, and exactly one Done, last."""
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A request failed and is sent again after `delay` seconds."""
+
+    reason: str
+    delay: float
+
+
+ModelPart = TextDelta | ReasoningDelta | ToolCall | Usage | Retried | Done
+"""What a backend's stream yields: any Retried first, at most one Usage, exactly one Done, last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +82,6 @@ class ToolDenied:
 
     call: ToolCall
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """A request failed and is sent again after `delay` seconds."""
-
-    reason: str
-    delay: float
 
 
 @dataclass(frozen=True, slots=True)

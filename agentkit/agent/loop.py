@@ -1,0 +1,165 @@
+"""The loop: ask the model, run the tools it calls, ask again, until it answers.
+
+It takes a model, tools and limits, never an Agent; it yields what happens and draws nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from agentkit.agent.approval import Approve, deny
+from agentkit.agent.calls import Caller
+from agentkit.agent.limits import Limits
+from agentkit.agent.prompts import LAST_TURN
+from agentkit.answers import Answer, StopReason
+from agentkit.backends.base import Model, Options
+from agentkit.events import Done, Event, Finished, ModelPart, ReasoningDelta, Retried, TextDelta
+from agentkit.knowledge.citations import Sources
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
+
+OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
+
+
+@dataclass
+class Turn:
+    """What one request to the model gave."""
+
+    text: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    usage: Usage = Usage()
+    done: Done | None = None
+
+    @property
+    def message(self) -> Message:
+        return Message("assistant", "".join(self.text), tuple(self.calls))
+
+
+class Loop:
+    """One run. `transcript` grows by whole turns (an answer, or calls with all their results), so
+    that it is a valid conversation whenever the run is stopped."""
+
+    def __init__(
+        self,
+        model: Model,
+        tools: Sequence[Tool] = (),
+        limits: Limits = Limits(),
+        sources: Sources | None = None,
+        approve: Approve = deny,
+    ) -> None:
+        self._model = model
+        self._tools = tuple(tools)
+        self._limits = limits
+        known = Sources() if sources is None else sources
+        self._caller = Caller(self._tools, known, approve, limits.parallel_calls)
+        self._calls_left = limits.tool_calls
+        self._usage = Usage()
+        self._deadline: float | None = None
+        self._ended = False
+        self.transcript: list[Message] = []
+        self.unfinished = Turn()
+
+    async def run(self, messages: Sequence[Message]) -> AsyncGenerator[Event]:
+        """Answer the messages. The last event is Finished. Raises ModelError."""
+        if self._limits.seconds is not None:
+            self._deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        prompt = list(messages)
+        for number in range(1, self._limits.turns + 1):
+            is_last = number == self._limits.turns or self._calls_left <= 0
+            async for event in self._turn([*prompt, *self.transcript], is_last):
+                yield event
+            turn = self.unfinished
+            if turn.done is None or not turn.calls or is_last:
+                break
+            async for event in self._run_calls(turn):
+                yield event
+            if self._is_spent():
+                break
+        yield Finished(self._answer(turn, is_last))
+
+    def partial(self) -> list[Message]:
+        """The text of a turn that was stopped half-way, as a message of its own."""
+        text = "".join(self.unfinished.text)
+        return [Message("assistant", text)] if text and not self._ended else []
+
+    async def _turn(self, messages: list[Message], is_last: bool) -> AsyncGenerator[Event]:
+        """One request. A last one offers no tools, and says so if tools were used before."""
+        self.unfinished = turn = Turn()
+        tools = () if is_last else self._tools
+        if is_last and self.transcript:
+            messages = [*messages, Message("user", LAST_TURN)]
+        async for part in self._bounded(self._model.stream(messages, tools, Options())):
+            match part:
+                case TextDelta(text):
+                    turn.text.append(text)
+                    yield part
+                case ReasoningDelta() | Retried():
+                    yield part
+                case ToolCall():
+                    turn.calls.append(part)
+                case Usage():
+                    turn.usage = part
+                    self._usage += part
+                case Done():
+                    turn.done = part
+
+    async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event]:
+        """Run a turn's calls, those above the limit left out, and write both down at once."""
+        allowed, rest = turn.calls[: self._calls_left], turn.calls[self._calls_left :]
+        self._calls_left -= len(allowed)
+        results: list[Message] = []
+        async for event in self._caller.run(allowed, results, self._deadline):
+            yield event
+        results += [Message("tool", OVER_THE_LIMIT, tool_call_id=call.id) for call in rest]
+        self.transcript += [turn.message, *results]
+        self.unfinished = Turn()
+
+    async def _bounded(self, parts: AsyncIterator[ModelPart]) -> AsyncIterator[ModelPart]:
+        """The parts of an answer, until the run's time is over."""
+        try:
+            while True:
+                async with asyncio.timeout_at(self._deadline):
+                    try:
+                        part = await anext(parts)
+                    except StopAsyncIteration:
+                        return
+                yield part
+        except TimeoutError:
+            if not self._is_late():
+                raise
+        finally:
+            close = getattr(parts, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _is_late(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._deadline is not None and now >= self._deadline
+
+    def _is_spent(self) -> bool:
+        """Whether no further request is allowed at all."""
+        tokens = self._limits.tokens
+        return self._is_late() or (tokens is not None and self._usage.total_tokens >= tokens)
+
+    def _answer(self, turn: Turn, was_last: bool) -> Answer:
+        self._ended = True
+        text = "".join(turn.text)
+        if text:
+            self.transcript.append(Message("assistant", text))
+        cut = turn.done is None or bool(turn.calls) or (was_last and len(self.transcript) > 1)
+        return Answer(
+            text=text,
+            messages=tuple(self.transcript),
+            usage=self._usage,
+            stop_reason=self._reason(turn, cut),
+            model=turn.done.model if turn.done else self._model.name,
+        )
+
+    def _reason(self, turn: Turn, cut: bool) -> StopReason:
+        if cut:
+            return "limit"
+        assert turn.done is not None
+        reason = turn.done.stop_reason
+        return "stop" if reason == "tool_calls" else reason

@@ -1,0 +1,150 @@
+"""A model out of its name: "openai:gpt-5-mini", "ollama:qwen3:8b", "hf:Qwen/Qwen3-0.6B",
+"extractive", "auto", or "PROVIDER:MODEL" for a provider of the settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from agentkit.backends.addresses import is_loopback
+from agentkit.backends.base import Model
+from agentkit.errors import ConfigError
+from agentkit.settings import ProviderSettings
+
+if TYPE_CHECKING:
+    from agentkit.backends.extractive import Similarity
+
+PRESETS: Mapping[str, ProviderSettings] = {
+    "openai": ProviderSettings(api_key_env="OPENAI_API_KEY"),
+    "ollama": ProviderSettings(kind="ollama"),
+    "hf": ProviderSettings(kind="hf"),
+    "deepseek": ProviderSettings(
+        base_url="https://api.deepseek.com/v1", api_key_env="DEEPSEEK_API_KEY"
+    ),
+    "moonshot": ProviderSettings(
+        base_url="https://api.moonshot.cn/v1", api_key_env="MOONSHOT_API_KEY"
+    ),
+    "dashscope": ProviderSettings(
+        base_url="https://dashscope.aliyuncs.com/compatible-mode/v1",
+        api_key_env="DASHSCOPE_API_KEY",
+    ),
+    "lmstudio": ProviderSettings(base_url="http://127.0.0.1:1234/v1"),
+    "llamacpp": ProviderSettings(base_url="http://127.0.0.1:8080/v1"),
+    "vllm": ProviderSettings(base_url="http://127.0.0.1:8000/v1"),
+}
+
+_ALONE = ("auto", "extractive")
+
+
+def get_model(
+    name: str,
+    providers: Mapping[str, ProviderSettings] = {},
+    *,
+    base_url: str | None = None,
+    similarity: Similarity | None = None,
+) -> Model:
+    """The model of that name; nothing is loaded or asked before it is used. `base_url` overrides
+    its provider's; `similarity` is for the reader that quotes. Raises ConfigError."""
+    if name in _ALONE:
+        return _alone(name, similarity)
+    prefix, colon, model = name.partition(":")
+    known = {**PRESETS, **{key: _completed(key, value) for key, value in providers.items()}}
+    if not colon or prefix not in known:
+        raise _unknown(name, prefix, sorted({*known, *_ALONE}))
+    if not model:
+        raise ConfigError(f"{name!r} names no model: write it as {prefix}:MODEL.")
+    settings = known[prefix]
+    if settings.kind == "ollama":
+        return _ollama(model, settings, base_url)
+    if settings.kind == "hf":
+        return _hf(model, settings)
+    return _openai(prefix, model, settings, base_url)
+
+
+def _alone(name: str, similarity: Similarity | None) -> Model:
+    if name == "auto":
+        from agentkit.backends.auto import AutoModel
+
+        return AutoModel(similarity)
+    from agentkit.backends.extractive import ExtractiveModel
+
+    return ExtractiveModel(similarity)
+
+
+def _completed(name: str, settings: ProviderSettings) -> ProviderSettings:
+    """The settings of a known provider where the user left them out; its key only where the
+    address is left out too, since a key must not reach another server."""
+    preset = PRESETS.get(name)
+    if preset is None:
+        return settings
+    given = {key: getattr(settings, key) for key in settings.model_fields_set}
+    if settings.base_url is not None:
+        preset = preset.model_copy(update={"api_key_env": None})
+    return preset.model_copy(update=given)
+
+
+def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str | None) -> Model:
+    from agentkit.backends.openai import OpenAIModel
+
+    url = base_url or settings.base_url
+    if url is None and prefix == "openai":
+        url = os.environ.get("OPENAI_BASE_URL") or None
+    return OpenAIModel(
+        model,
+        provider=prefix,
+        base_url=url,
+        api_key=_key(prefix, settings, url, needed=base_url is None),
+        api_key_env=settings.api_key_env,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_retries=settings.max_retries,
+        extra_body=settings.extra_body,
+    )
+
+
+def _key(prefix: str, settings: ProviderSettings, url: str | None, needed: bool) -> str | None:
+    """The key, if there is one. Only a provider with a name for it, away from this machine,
+    must have one."""
+    if not settings.api_key_env:
+        return None
+    key = os.environ.get(settings.api_key_env)
+    if not key and needed and not is_loopback(url or ""):
+        raise ConfigError(
+            f"{prefix!r} needs a key: set the environment variable {settings.api_key_env}, or "
+            "give a base_url for a server without one."
+        )
+    return key
+
+
+def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Model:
+    from agentkit.backends.ollama import OllamaModel
+
+    return OllamaModel(
+        model,
+        base_url=base_url or settings.base_url,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_context=settings.max_context or 32768,
+    )
+
+
+def _hf(model: str, settings: ProviderSettings) -> Model:
+    from agentkit.backends.huggingface import HuggingFaceModel
+
+    return HuggingFaceModel(
+        model,
+        device=settings.device,
+        dtype=settings.dtype,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def _unknown(name: str, prefix: str, known: list[str]) -> ConfigError:
+    near = get_close_matches(prefix, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ConfigError(
+        f"{name!r} is no model's name: write PREFIX:MODEL.{hint} Known: {', '.join(known)}; "
+        "others as [providers.NAME] in agentkit.toml."
+    )

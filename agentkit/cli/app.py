@@ -1,0 +1,156 @@
+"""The command line: thin commands that load their work when they are called."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agentkit import __version__
+from agentkit.cli.errors import INTERRUPTED, report
+
+app = typer.Typer(
+    name="agentkit",
+    help="Agents that answer from your documents, and prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+mcp = typer.Typer(help="Serve a folder to other programs over MCP.", no_args_is_help=True)
+app.add_typer(mcp, name="mcp")
+
+Folder = Annotated[
+    Path, typer.Option("--folder", "-C", help="The project: a folder that holds knowledge/.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Such as ollama:qwen3:8b, openai:NAME, hf:ID, extractive."),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", help="The address of an OpenAI-compatible server.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"agentkit {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    folder: Folder = Path(),
+    model: Model = None,
+    base_url: BaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Answer one question from the documents, with citations."""
+    from agentkit.cli import ask as command
+
+    _run(command.ask(question, folder, model, base_url, json))
+
+
+@app.command()
+def chat(folder: Folder = Path(), model: Model = None, base_url: BaseUrl = None) -> None:
+    """Talk with the agent; /help lists what can be done."""
+    from agentkit.cli import chat as command
+
+    _run(command.chat(folder, model, base_url))
+
+
+@app.command()
+def index(
+    folder: Folder = Path(),
+    rebuild: Annotated[bool, typer.Option(help="Delete the index first, and embed anew.")] = False,
+) -> None:
+    """Bring the index of knowledge/ up to date."""
+    from agentkit.cli import index as command
+
+    _run(command.index(folder, rebuild))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    folder: Folder = Path(),
+    k: Annotated[int, typer.Option("-k", min=1, max=50, help="How many passages.")] = 5,
+    json: Json = False,
+) -> None:
+    """Print the passages that best match a query."""
+    from agentkit.cli import index as command
+
+    _run(command.search(query, folder, k, json))
+
+
+@app.command()
+def trust(folder: Annotated[Path, typer.Argument(help="The project.")] = Path()) -> None:
+    """Allow a folder's agentkit.toml, tools/ and mcp_servers/ as they are now."""
+    from agentkit.cli import trust as command
+
+    _run(command.trust_folder(folder))
+
+
+@app.command()
+def demo(
+    folder: Folder = Path("agentkit-demo"),
+    model: Annotated[str, typer.Option("--model", "-m")] = "extractive",
+) -> None:
+    """Copy the lecture notes to a folder and answer five questions about them."""
+    from agentkit.cli import demo as command
+
+    _run(command.demo(folder, model))
+
+
+@app.command(name="eval")
+def evaluate(
+    questions: Annotated[
+        Path | None, typer.Argument(help="Default: questions.jsonl there.")
+    ] = None,
+    folder: Folder = Path(),
+    model: Annotated[str, typer.Option("--model", "-m")] = "extractive",
+    base_url: BaseUrl = None,
+    only_retrieval: Annotated[bool, typer.Option(help="Search, ask no model.")] = False,
+    json: Json = False,
+    misses: Annotated[bool, typer.Option(help="List the questions that failed.")] = False,
+) -> None:
+    """Ask the golden questions and print what was found, answered and refused."""
+    from agentkit.cli import evaluate as command
+
+    path = questions or folder / "questions.jsonl"
+    _run(command.run_eval(path, folder, model, base_url, only_retrieval, json, misses))
+
+
+@mcp.command()
+def serve(folder: Folder = Path(), model: Model = None, base_url: BaseUrl = None) -> None:
+    """Offer search_knowledge, read_document and ask over standard input and output."""
+    from agentkit.cli import mcp as command
+
+    _run(command.serve(folder, model, base_url))
+
+
+def main() -> None:
+    """The console script: every error is one line and an exit code of its own."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        sys.exit(report(error))
+
+
+def _run(command: Coroutine[Any, Any, int]) -> None:
+    raise typer.Exit(asyncio.run(command))

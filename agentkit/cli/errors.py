@@ -1,0 +1,43 @@
+"""From an error to one line on standard error and an exit code of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from agentkit.errors import (
+    AgentkitError,
+    ConfigError,
+    KnowledgeError,
+    LimitReached,
+    McpError,
+    ModelError,
+    ToolError,
+    TrustError,
+)
+
+UNEXPECTED, USAGE, REFUSED, LIMIT, INTERRUPTED = 1, 2, 5, 6, 130
+EXIT_CODES: dict[type[AgentkitError], int] = {
+    ConfigError: 3,
+    ModelError: 4,
+    LimitReached: LIMIT,
+    KnowledgeError: 8,
+    ToolError: 9,
+    McpError: 10,
+    TrustError: 11,
+}
+
+
+def report(error: BaseException) -> int:
+    """Say what went wrong and the next step, in one line. Returns the exit code."""
+    if isinstance(error, AgentkitError):
+        _say(str(error))
+        return EXIT_CODES.get(type(error), UNEXPECTED)
+    if os.environ.get("AGENTKIT_DEBUG"):
+        raise error
+    _say(f"{type(error).__name__}: {error} (unexpected: AGENTKIT_DEBUG=1 shows where)")
+    return UNEXPECTED
+
+
+def _say(text: str) -> None:
+    print("error:", " ".join(text.split()), file=sys.stderr)

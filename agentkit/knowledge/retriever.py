@@ -1,0 +1,138 @@
+"""Hybrid retrieval: nearest vectors and keywords, fused into one relevance from 0 to 1.
+
+Both legs are put on a fixed scale, so that a score means the same for every question: cosine
+between what unrelated and matching texts get, BM25 as a share of what a passage could get that
+held every term of the question. The keyword leg counts less where question and passages are
+written in different scripts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from agentkit.documents import Chunk, Hit
+from agentkit.knowledge.catalog import Catalog, Vector
+from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.vectors import Vectors
+from agentkit.text import is_cjk, terms
+
+_log = logging.getLogger(__name__)
+
+CANDIDATES = 50
+"""How many passages each leg proposes, at the least."""
+
+_UNRELATED, _MATCHING = 0.75, 0.95
+_DENSE_WEIGHT = 0.5
+_DENSE_WEIGHT_ACROSS_SCRIPTS = 0.9
+_BM25_CEILING = 2.2
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How the two legs make one score."""
+
+    unrelated: float = _UNRELATED
+    matching: float = _MATCHING
+    dense_weight: float = _DENSE_WEIGHT
+    dense_weight_across: float = _DENSE_WEIGHT_ACROSS_SCRIPTS
+
+    def score(self, cosine: float, keyword: float, across: bool) -> float:
+        dense = (cosine - self.unrelated) / (self.matching - self.unrelated)
+        weight = self.dense_weight_across if across else self.dense_weight
+        fused = weight * min(1.0, max(0.0, dense)) + (1 - weight) * min(1.0, keyword)
+        return round(fused, 4)
+
+
+class Retriever:
+    """Searches one index."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        vectors: Vectors,
+        embedder: Embedder,
+        fusion: Fusion = Fusion(),
+    ) -> None:
+        self._catalog = catalog
+        self._vectors = vectors
+        self._embedder = embedder
+        self._fusion = fusion
+        self._generation = -1
+
+    async def search(self, query: str, k: int) -> list[Hit]:
+        """The k best hits of an index, best first."""
+        if not await asyncio.to_thread(self._catalog.count):
+            return []
+        vector = (await self._embedder.embed_queries([query]))[0]
+        return await asyncio.to_thread(self._fused, query, vector, k)
+
+    def _fused(self, query: str, vector: Vector, k: int) -> list[Hit]:
+        fetch = max(CANDIDATES, 4 * k)
+        cosines = dict(self._dense(vector, fetch))
+        keywords = dict(self._keywords(query, fetch))
+        chunks = self._catalog.live([*cosines.keys() | keywords.keys()])
+        lacking = [id_ for id_ in chunks if id_ not in cosines]
+        every_cosine = cosines | {
+            id_: float(v @ vector) for id_, v in self._catalog.vectors(lacking).items()
+        }
+        across = _across_scripts(query, chunks.values())
+        dense_ranks, keyword_ranks = _ranks(cosines), _ranks(keywords)
+        hits = [
+            Hit(
+                chunk,
+                self._fusion.score(every_cosine[id_], keywords.get(id_, 0.0), across),
+                dense_ranks.get(id_),
+                keyword_ranks.get(id_),
+            )
+            for id_, chunk in chunks.items()
+        ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))[:k]
+
+    def _dense(self, vector: Vector, k: int) -> list[tuple[str, float]]:
+        """(id, cosine) of the nearest, from Chroma, or by exact scan where Chroma fails."""
+        generation = self._catalog.generation
+        if generation != self._generation:
+            self._vectors.close()
+            self._generation = generation
+        try:
+            return self._vectors.query(vector, k)
+        except Exception as error:
+            _log.warning("Chroma failed (%s): scanning the catalog instead", error)
+            self._vectors.close()
+        ids, vectors = self._catalog.all_vectors()
+        cosines = vectors @ vector
+        best = np.argsort(-cosines)[:k]
+        return [(ids[at], float(cosines[at])) for at in best]
+
+    def _keywords(self, query: str, k: int) -> list[tuple[str, float]]:
+        """(id, share of the possible BM25) of the passages that hold the question's terms."""
+        wanted = list(dict.fromkeys(terms(query)))
+        if not wanted:
+            return []
+        count = self._catalog.count()
+        ceiling = _BM25_CEILING * sum(self._idf(term, count) for term in wanted)
+        match = " OR ".join(f'"{term}"' for term in wanted)
+        found = self._catalog.full_text(f"{{terms}} : ({match})", k)
+        return [(id_, score / ceiling) for id_, score in found]
+
+    def _idf(self, term: str, count: int) -> float:
+        """As FTS5 weighs a term, so that the ceiling is on its scale."""
+        holding = self._catalog.document_frequency(term)
+        return max(1e-6, math.log((count - holding + 0.5) / (holding + 0.5)))
+
+
+def _ranks(scores: dict[str, float]) -> dict[str, int]:
+    ordered = sorted(scores, key=lambda id_: -scores[id_])
+    return {id_: rank for rank, id_ in enumerate(ordered, start=1)}
+
+
+def _across_scripts(query: str, chunks: Collection[Chunk]) -> bool:
+    """Whether most of the passages are written in another script than the question."""
+    same = sum(is_cjk(chunk.text) == is_cjk(query) for chunk in chunks)
+    return 2 * same < len(chunks)

@@ -1,0 +1,87 @@
+"""Vectors in Chroma. The one file that imports it.
+
+Chroma takes no lock of its own and answers approximately: the catalog says what is live, and
+serves by exact scan when Chroma fails. A reader must reopen after another process has written.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_COLLECTION = "chunks"
+_BATCH = 5000
+_CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 200, "ef_construction": 200}}
+
+
+class Vectors:
+    """One Chroma collection in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._client: Any = None
+        self._collection: Any = None
+
+    def count(self) -> int:
+        with self._lock:
+            return int(self._opened().count())
+
+    def upsert(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Store vectors of shape (len(ids), dimension)."""
+        with self._lock:
+            for at in range(0, len(ids), _BATCH):
+                part = slice(at, at + _BATCH)
+                self._opened().upsert(ids=list(ids[part]), embeddings=vectors[part])
+
+    def delete(self, ids: Sequence[str]) -> None:
+        with self._lock:
+            for at in range(0, len(ids), _BATCH):
+                self._opened().delete(ids=list(ids[at : at + _BATCH]))
+
+    def query(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
+        """(id, cosine similarity) of the nearest k, best first."""
+        with self._lock:
+            found = self._opened().query(
+                query_embeddings=[vector], n_results=k, include=["distances"]
+            )
+        pairs = zip(found["ids"][0], found["distances"][0], strict=True)
+        return [(id_, 1.0 - float(distance)) for id_, distance in pairs]
+
+    def clear(self) -> None:
+        """Delete every vector, whatever its dimension."""
+        with self._lock:
+            self._opened()
+            self._client.delete_collection(_COLLECTION)
+            self._collection = None
+
+    def close(self) -> None:
+        """Let go of the files; the next use opens them anew."""
+        with self._lock:
+            client, self._client, self._collection = self._client, None, None
+            if client is not None:
+                client.close()
+
+    def _opened(self) -> Any:
+        if self._client is None:
+            self._client = _client(self._path)
+        if self._collection is None:
+            self._collection = self._client.get_or_create_collection(
+                _COLLECTION, embedding_function=None, configuration=_CONFIGURATION
+            )
+        return self._collection
+
+
+def _client(path: Path) -> Any:
+    import chromadb
+
+    logging.getLogger("chromadb").setLevel(logging.ERROR)
+    return chromadb.PersistentClient(
+        str(path), settings=chromadb.Settings(anonymized_telemetry=False)
+    )

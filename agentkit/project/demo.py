@@ -1,0 +1,42 @@
+"""The demo that is shipped: lecture notes, tools, servers and questions."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from agentkit.errors import ConfigError
+
+_PARTS = ("agentkit.toml", "knowledge", "tools", "mcp_servers", "questions.jsonl")
+
+
+def demo_path() -> Path:
+    """Where the demo lies: in the package of a wheel, at the repository's root otherwise. Treat
+    it as read-only; `copy_demo` makes a folder to work in."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "demo"
+    return inside if inside.is_dir() else package.parent
+
+
+def copy_demo(folder: Path) -> Path:
+    """Copy the demo to a folder, unless it is there already. Raises ConfigError when the folder
+    holds something else."""
+    source = demo_path()
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "knowledge" / "lecture_notes").is_dir():
+            raise ConfigError(f"{folder} holds something else. Name another folder for the demo.")
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _PARTS:
+            _copy(source / name, folder / name)
+    except OSError as error:
+        raise ConfigError(f"The demo cannot be copied to {folder}: {error.strerror}.") from error
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    else:
+        shutil.copyfile(source, target)

@@ -1,0 +1,204 @@
+"""A folder as an agent: its settings, documents, tools and servers put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agentkit.agent.agent import Agent
+from agentkit.agent.approval import Approve, deny
+from agentkit.agent.limits import Limits
+from agentkit.backends.base import Model
+from agentkit.backends.registry import get_model
+from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.knowledge.knowledge_base import IndexReport, KnowledgeBase, Progress
+from agentkit.mcp.client import McpServers
+from agentkit.mcp.config import read_config
+from agentkit.project.demo import demo_path
+from agentkit.project.trust import GUARDED, is_trusted
+from agentkit.settings import Settings, load_settings
+from agentkit.tools.loading import LoadedTools, load_tools
+from agentkit.tools.tool import Tool
+
+__all__ = ["Project", "demo_path"]
+
+OnProgress = Callable[[Progress], None]
+
+
+class Project:
+    """One folder, opened. Use it as an async context manager: inside, `agent` answers.
+
+    `notices` says, a line each, what was left out and why: files, tools, servers, trust.
+    """
+
+    def __init__(self, path: Path, settings: Settings, trusted: bool) -> None:
+        self.path = path
+        self.settings = settings
+        self.trusted = trusted
+        self.notices: list[str] = [] if trusted else [_untrusted(path)]
+        self.base_url: str | None = None
+        self.approve: Approve = deny
+        self.on_progress: OnProgress = _silent
+        self._stack = AsyncExitStack()
+        self._knowledge: KnowledgeBase | None = None
+        self._agent: Agent | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path = ".",
+        *,
+        trust: bool = False,
+        model: str | None = None,
+        base_url: str | None = None,
+        approve: Approve = deny,
+        on_progress: OnProgress | None = None,
+    ) -> Project:
+        """Open a folder. `trust` uses its agentkit.toml, tools/ and mcp_servers/ whether or not
+        the user has trusted them; `model` and `base_url` come before its settings; `on_progress`
+        hears how far indexing is. Raises ConfigError and TrustError."""
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
+        trusted = trust or is_trusted(folder, demo_path())
+        settings = load_settings(folder) if trusted else Settings()
+        project = cls(
+            folder, settings.model_copy(update={"model": model or settings.model}), trusted
+        )
+        project.base_url = base_url
+        project.approve = approve
+        project.on_progress = on_progress or _silent
+        return project
+
+    @property
+    def agent(self) -> Agent:
+        """The folder's agent, inside `async with`."""
+        if self._agent is None:
+            raise ConfigError("The project is not entered: use `async with Project.open(...)`.")
+        return self._agent
+
+    @property
+    def knowledge(self) -> KnowledgeBase:
+        """The folder's index, opened at first use. Raises KnowledgeError."""
+        if self._knowledge is None:
+            self._knowledge = KnowledgeBase.open(
+                self.index_path,
+                self.settings.knowledge.embedder,
+                chunk_tokens=self.settings.knowledge.chunk_tokens,
+            )
+        return self._knowledge
+
+    @property
+    def index_path(self) -> Path:
+        return self.path / ".agentkit" / "index"
+
+    async def __aenter__(self) -> Self:
+        """Bring the index up to date, start the servers and make the agent."""
+        try:
+            knowledge = await self._ready_knowledge()
+            model = self._model(knowledge)
+            self._stack.push_async_callback(model.close)
+            tools = [*self._own_tools().tools, *await self._lent_tools()]
+            self._agent = self._made_agent(model, tools, knowledge)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop the servers and let go of model and index."""
+        self._agent = None
+        await self._stack.aclose()
+        if self._knowledge is not None:
+            self._knowledge.close()
+            self._knowledge = None
+
+    async def index(self) -> IndexReport:
+        """Make the index hold what knowledge/ holds. Raises KnowledgeError."""
+        folder = self.path / "knowledge"
+        if not await asyncio.to_thread(folder.is_dir):
+            raise KnowledgeError(
+                f"{self.path} has no folder knowledge/. Make one and put .md or .txt files there."
+            )
+        limit = self.settings.knowledge.max_file_mb
+        return await self.knowledge.add_path(
+            folder, max_file_mb=limit, on_progress=self.on_progress
+        )
+
+    async def _ready_knowledge(self) -> KnowledgeBase | None:
+        """The index, brought up to date; as it is where it cannot be written."""
+        if not await asyncio.to_thread((self.path / "knowledge").is_dir):
+            return None
+        try:
+            self.notices += (await self.index()).warnings
+        except KnowledgeError as error:
+            if self._knowledge is None or not self._knowledge.chunk_count:
+                raise
+            self.notices.append(f"The index is used as it is: {error}")
+        if not self.knowledge.chunk_count:
+            self.notices.append(f"{self.path / 'knowledge'} holds no documents yet (.md or .txt).")
+        return self.knowledge
+
+    def _model(self, knowledge: KnowledgeBase | None) -> Model:
+        return get_model(
+            self.settings.model,
+            self.settings.providers,
+            base_url=self.base_url,
+            similarity=knowledge.similarity if knowledge else None,
+        )
+
+    def _own_tools(self) -> LoadedTools:
+        loaded = load_tools(self.path / "tools") if self.trusted else LoadedTools()
+        self.notices += loaded.problems
+        return loaded
+
+    async def _lent_tools(self) -> tuple[Tool, ...]:
+        """The tools of the servers in mcp_servers/mcp.json, started now."""
+        if not self.trusted:
+            return ()
+        config = read_config(self.path)
+        self.notices += config.warnings
+        active = [server for server in config.servers if not server.disabled]
+        if not active:
+            return ()
+        logs = self.path / ".agentkit" / "logs"
+        servers = await self._stack.enter_async_context(McpServers(active, log_folder=logs))
+        self.notices += servers.problems.values()
+        return servers.tools
+
+    def _made_agent(
+        self, model: Model, tools: list[Tool], knowledge: KnowledgeBase | None
+    ) -> Agent:
+        return Agent(
+            model,
+            tools=tools,
+            knowledge=knowledge,
+            instructions=self.settings.instructions,
+            limits=Limits(**self.settings.limits.model_dump()),
+            approve=self.approve,
+            results=self.settings.knowledge.results,
+        )
+
+
+def _silent(progress: Progress) -> None:
+    return None
+
+
+def _untrusted(path: Path) -> str:
+    found = ", ".join(name for name in GUARDED if (path / name).exists())
+    return (
+        f"{found} of {path} are not used, for this folder is not trusted. "
+        f"Look at them, then run: agentkit trust {path}"
+    )

@@ -1,0 +1,88 @@
+"""Which folders may run code here: those whose exact contents the user has trusted.
+
+tools/ and mcp_servers/ run code and agentkit.toml names where text is sent, so trust is
+remembered by a hash of the three, in the user's own configuration folder, where no downloaded
+folder can bring its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from agentkit.errors import TrustError
+from agentkit.settings import FILE_NAME
+
+GUARDED = (FILE_NAME, "tools", "mcp_servers")
+_MOST_BYTES = 64_000_000
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of everything in a folder that needs trust; "" where there is nothing.
+
+    Raises TrustError when it cannot be read or is too large.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    for path in guarded_files(folder):
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise TrustError(f"{path} cannot be read: {error.strerror}.") from error
+        size += len(content)
+        if size > _MOST_BYTES:
+            raise TrustError(f"{folder}: tools/ and mcp_servers/ hold too much to be checked.")
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{len(name)}:{name}:{len(content)}:".encode() + content)
+    return digest.hexdigest() if size else ""
+
+
+def guarded_files(folder: Path) -> Iterator[Path]:
+    """The files that trust covers, sorted; caches and other hidden things are left out."""
+    for name in GUARDED:
+        path = folder / name
+        if path.is_file():
+            yield path
+        for found in sorted(path.rglob("*")):
+            inside = found.relative_to(folder).parts
+            hidden = any(part.startswith(".") or part == "__pycache__" for part in inside)
+            if found.is_file() and not hidden:
+                yield found
+
+
+def is_trusted(folder: Path, *shipped: Path) -> bool:
+    """Whether the user has trusted this folder as it is now, or it equals a shipped one."""
+    current = fingerprint(folder)
+    if not current or _remembered().get(str(folder.resolve())) == current:
+        return True
+    return any(fingerprint(path) == current for path in shipped)
+
+
+def trust(folder: Path) -> None:
+    """Remember that the user trusts this folder as it is now. Raises TrustError."""
+    path = _store()
+    known = _remembered() | {str(folder.resolve()): fingerprint(folder)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}.tmp")
+        new.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        new.chmod(0o600)
+        new.replace(path)
+    except OSError as error:
+        raise TrustError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _remembered() -> dict[str, str]:
+    try:
+        found = json.loads(_store().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _store() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "agentkit" / "trust.json"

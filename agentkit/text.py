@@ -1,0 +1,104 @@
+"""Text as search sees it: sentences, terms and folding, for Chinese and Latin scripts alike.
+
+Chinese has no spaces: a run of CJK characters gives its bigrams, everything else its words. Full
+width and half width, upper and lower case, traditional and simplified characters are folded into
+one. Offsets are those of the text as given; terms are for matching only.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from typing import Any
+
+_CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
+_CJK_RUN = re.compile(f"[{_CJK}]+")
+_TERM = re.compile(rf"[{_CJK}]+|\d+(?:\.\d+)+|(?:(?![{_CJK}_])\w)+")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_CLOSING = "”’」』）)】》\"'"
+_UNIT = re.compile(
+    rf"""
+      ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit
+    | ^[ \t]*\$\$[\s\S]*?\$\$[^\n]*\n?                              # and so is a formula
+    | [^\n]+?(?:[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|(?=\n)|\Z)
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """The (start, end) of each sentence, white space left out. A line ends a sentence; a fenced
+    code block and a `$$` formula are one each."""
+    found = []
+    for match in _UNIT.finditer(text):
+        inside = match.group()
+        stripped = inside.strip()
+        if stripped:
+            start = match.start() + inside.index(stripped[0])
+            found.append((start, start + len(stripped)))
+    return found
+
+
+def fold(text: str) -> str:
+    """Lower case, half width, simplified characters: equal for texts that mean the same."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return str(_simplifier().convert(folded)) if _CJK_RUN.search(folded) else folded
+
+
+def terms(text: str) -> list[str]:
+    """The terms a text is found by: CJK bigrams (a lone character stands for itself), words and
+    decimal numbers, folded and English ones stemmed, in the order of the text."""
+    return [term for run in _TERM.findall(fold(text)) for term in _of_run(run)]
+
+
+def characters(text: str) -> list[str]:
+    """The single CJK characters of a text, folded."""
+    return [character for run in _CJK_RUN.findall(fold(text)) for character in run]
+
+
+def numbers(text: str) -> set[str]:
+    """The numbers written in a text, without thousands separators: what a claim stands on."""
+    return {n.replace(",", "") for n in _NUMBER.findall(unicodedata.normalize("NFKC", text))}
+
+
+def is_cjk(text: str) -> bool:
+    """Whether a text is written mostly in CJK characters rather than Latin words."""
+    cjk = sum(len(run) for run in _CJK_RUN.findall(text))
+    words = len(re.findall(r"[A-Za-z]{2,}", text))
+    return cjk > words
+
+
+def clean(text: str) -> str:
+    """A text that every store takes: lone surrogates and NULs become the replacement mark.
+    The length does not change, so offsets hold."""
+    return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)
+
+
+def _of_run(run: str) -> Iterator[str]:
+    if not _CJK_RUN.match(run):
+        yield _stemmed(run)
+    elif len(run) == 1:
+        yield run
+    else:
+        yield from (run[at : at + 2] for at in range(len(run) - 1))
+
+
+@lru_cache(maxsize=50_000)
+def _stemmed(word: str) -> str:
+    return str(_stemmer().stemWord(word)) if word.isascii() and word.isalpha() else word
+
+
+@cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
+
+
+@cache
+def _simplifier() -> Any:
+    from opencc import OpenCC
+
+    return OpenCC("t2s")
