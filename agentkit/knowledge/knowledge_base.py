@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 from agentkit.documents import Chunk, Document, Hit
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.catalog import Catalog, DocumentInfo, StoredChunk
-from agentkit.knowledge.embedders.base import Embedder, get_embedder
+from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.loaders import discover, load
 from agentkit.knowledge.retriever import Retriever
 from agentkit.knowledge.splitter import split

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,27 +21,32 @@ from agentkit.documents import Chunk, Hit
 from agentkit.knowledge.catalog import Catalog, Vector
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.vectors import Vectors
-from agentkit.text import is_cjk, terms
+from agentkit.text import characters, is_cjk, terms
 
 _log = logging.getLogger(__name__)
 
 CANDIDATES = 50
 """How many passages each leg proposes, at the least."""
 
-_UNRELATED, _MATCHING = 0.75, 0.95
-_DENSE_WEIGHT = 0.5
-_DENSE_WEIGHT_ACROSS_SCRIPTS = 0.9
-_BM25_CEILING = 2.2
+_SATURATION = 1.2
+_CEILING = 1 + _SATURATION
+"""BM25's k1, and what a term that fills a passage approaches, times its rarity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """How the two legs make one score."""
+    """How the two legs make one score.
 
-    unrelated: float = _UNRELATED
-    matching: float = _MATCHING
-    dense_weight: float = _DENSE_WEIGHT
-    dense_weight_across: float = _DENSE_WEIGHT_ACROSS_SCRIPTS
+    `unrelated` and `matching` are the cosines that count as nothing and as all; `characters` is
+    the weight of a single CJK character beside a bigram. Chosen on XQuAD English and CMRC 2018,
+    where recall@1 is flat from 0.3 to 0.5 in `dense_weight`.
+    """
+
+    unrelated: float = 0.75
+    matching: float = 0.95
+    dense_weight: float = 0.35
+    dense_weight_across: float = 0.95
+    characters: float = 0.6
 
     def score(self, cosine: float, keyword: float, across: bool) -> float:
         dense = (cosine - self.unrelated) / (self.matching - self.unrelated)
@@ -75,7 +81,7 @@ class Retriever:
     def _fused(self, query: str, vector: Vector, k: int) -> list[Hit]:
         fetch = max(CANDIDATES, 4 * k)
         cosines = dict(self._dense(vector, fetch))
-        keywords = dict(self._keywords(query, fetch))
+        keywords = self._keywords(query, fetch)
         chunks = self._catalog.live([*cosines.keys() | keywords.keys()])
         lacking = [id_ for id_ in chunks if id_ not in cosines]
         every_cosine = cosines | {
@@ -110,21 +116,38 @@ class Retriever:
         best = np.argsort(-cosines)[:k]
         return [(ids[at], float(cosines[at])) for at in best]
 
-    def _keywords(self, query: str, k: int) -> list[tuple[str, float]]:
-        """(id, share of the possible BM25) of the passages that hold the question's terms."""
+    def _keywords(self, query: str, k: int) -> dict[str, float]:
+        """Chunk id -> share of the possible BM25. Terms propose the passages, single characters
+        only weigh them: an OR over characters would match nearly everything."""
         wanted = list(dict.fromkeys(terms(query)))
         if not wanted:
-            return []
+            return {}
         count = self._catalog.count()
-        ceiling = _BM25_CEILING * sum(self._idf(term, count) for term in wanted)
         match = " OR ".join(f'"{term}"' for term in wanted)
-        found = self._catalog.full_text(f"{{terms}} : ({match})", k)
-        return [(id_, score / ceiling) for id_, score in found]
+        found = dict(self._catalog.full_text(f"{{terms}} : ({match})", k))
+        rarities = {c: self._rarity(c, count, "characters") for c in set(characters(query))}
+        chunks = self._catalog.live([*found])
+        ceiling = sum(self._rarity(term, count, "terms") for term in wanted)
+        ceiling = _CEILING * (ceiling + self._fusion.characters * sum(rarities.values()))
+        return {
+            id_: (score + self._fusion.characters * _bm25(chunks[id_].text, rarities)) / ceiling
+            for id_, score in found.items()
+            if id_ in chunks
+        }
 
-    def _idf(self, term: str, count: int) -> float:
-        """As FTS5 weighs a term, so that the ceiling is on its scale."""
-        holding = self._catalog.document_frequency(term)
+    def _rarity(self, term: str, count: int, column: str) -> float:
+        """The inverse document frequency, as FTS5 weighs it."""
+        holding = self._catalog.document_frequency(term, column)
         return max(1e-6, math.log((count - holding + 0.5) / (holding + 0.5)))
+
+
+def _bm25(text: str, rarities: Mapping[str, float]) -> float:
+    """BM25 of single characters in a passage, its length left out."""
+    counts = Counter(characters(text))
+    return sum(
+        rarity * counts[character] * _CEILING / (counts[character] + _SATURATION)
+        for character, rarity in rarities.items()
+    )
 
 
 def _ranks(scores: dict[str, float]) -> dict[str, int]:

@@ -66,7 +66,7 @@ class Connection:
             raise ToolError(str(error)) from error
         except Exception as error:
             raise ToolError(
-                f"The MCP server {self.config.name!r} refused {tool}: {error}"
+                f"The MCP server {self.config.name!r} could not do {tool}: {error}"
             ) from error
 
     async def _live(self) -> Session:

@@ -29,6 +29,10 @@ LOST_CODES = (-32000, -32600)
 """What the SDK reports over HTTP for a connection that closed and a session that is unknown."""
 
 
+# Without a handler, Python would print the SDK's every complaint about a server on the terminal.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
+
+
 class SessionLost(Exception):
     """The server ended, or forgot the session, before it answered."""
 
@@ -85,7 +89,6 @@ class Session:
     async def _own(self, seconds: float) -> None:
         from mcp import Client
 
-        logging.getLogger("mcp").addHandler(logging.NullHandler())
         async with asyncio.timeout(seconds) as patience:
             with errors_to(self._log) as errors:
                 async with Client(transport(self._config, errors, self._leave.set)) as client:
@@ -142,15 +145,17 @@ async def _wait_whatever_comes(task: asyncio.Task[None]) -> None:
 
 
 async def _all_tools(client: Client) -> tuple[ServedTool, ...]:
-    tools: list[ServedTool] = []
+    """The tools of all pages; of two with one name, the first."""
+    tools: dict[str, ServedTool] = {}
     cursor: str | None = None
     for _ in range(MOST_PAGES):
         page = await client.list_tools(cursor=cursor)
-        tools += page.tools
+        for tool in page.tools:
+            tools.setdefault(tool.name, tool)
         cursor = page.next_cursor
         if not cursor:
             break
-    return tuple(tools)
+    return tuple(tools.values())
 
 
 def _why_not(config: ServerConfig, log: Path | None, error: BaseException | None) -> str:

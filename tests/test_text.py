@@ -1,0 +1,64 @@
+"""Sentences, terms and folding, for Chinese and Latin text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.text import clean, fold, is_cjk, numbers, sentences, terms
+
+
+def _sentences(text: str) -> list[str]:
+    return [text[start:end] for start, end in sentences(text)]
+
+
+def test_chinese_and_latin_sentences_end_at_their_own_marks():
+    text = "第一句。第二句！“第三句？”Fourth one. Version 3.5 is out; fine"
+    assert _sentences(text) == [
+        "第一句。", "第二句！", "“第三句？”", "Fourth one.", "Version 3.5 is out;", "fine",
+    ]  # fmt: skip
+
+
+def test_a_formula_and_a_code_block_are_one_sentence_each():
+    text = "前。\n$$\na = 1。\nb\n$$\n```\nx = 1\n\ny\n```\n后"
+    assert _sentences(text) == ["前。", "$$\na = 1。\nb\n$$", "```\nx = 1\n\ny\n```", "后"]
+
+
+def test_chinese_gives_bigrams_and_english_gives_stems():
+    assert terms("注意力机制 trained models") == ["注意", "意力", "力机", "机制", "train", "model"]
+
+
+def test_a_lone_character_and_a_decimal_number_are_terms():
+    assert terms("熵 = 16.8") == ["熵", "16.8"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("機器學習", "机器学习"), ("ＧＰＴ－３", "gpt-3"), ("Attention", "attention"), ("７Ｂ", "7b")],
+)
+def test_scripts_widths_and_cases_fold_into_one(one, other):
+    assert fold(one) == fold(other)
+
+
+def test_numbers_lose_their_thousands_separators():
+    assert numbers("55,510 参数，占 16.8 GB") == {"55510", "16.8"}
+
+
+def test_a_chinese_question_with_english_names_is_chinese():
+    assert is_cjk("DeepSeek-V3 的预训练数据量是多少？")
+    assert not is_cjk("What does 注意力 mean in English text like this?")
+
+
+@given(st.text(st.characters(), max_size=300))
+def test_sentences_lie_in_order_and_leave_out_only_white_space(text):
+    reached = 0
+    for start, end in sentences(text):
+        assert not text[reached:start].strip()
+        assert text[start:end] == text[start:end].strip() != ""
+        reached = end
+    assert not text[reached:].strip()
+
+
+@given(st.text(st.characters(codec=None), max_size=100))
+def test_clean_text_keeps_its_length_and_can_be_stored(text):
+    assert len(clean(text)) == len(text)
+    clean(text).encode("utf-8")
