@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from agentkit.agent.approval import Approve, deny
@@ -14,7 +15,7 @@ from agentkit.agent.calls import Caller
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.answers import Answer, StopReason
-from agentkit.backends.base import Model, Options
+from agentkit.backends.base import Model
 from agentkit.events import Done, Event, Finished, ModelPart, ReasoningDelta, Retried, TextDelta
 from agentkit.knowledge.citations import Sources
 from agentkit.messages import Message, ToolCall, Usage
@@ -68,13 +69,15 @@ class Loop:
         prompt = list(messages)
         for number in range(1, self._limits.turns + 1):
             is_last = number == self._limits.turns or self._calls_left <= 0
-            async for event in self._turn([*prompt, *self.transcript], is_last):
-                yield event
+            async with aclosing(self._turn([*prompt, *self.transcript], is_last)) as events:
+                async for event in events:
+                    yield event
             turn = self.unfinished
             if turn.done is None or not turn.calls or is_last:
                 break
-            async for event in self._run_calls(turn):
-                yield event
+            async with aclosing(self._run_calls(turn)) as events:
+                async for event in events:
+                    yield event
             if self._is_spent():
                 break
         yield Finished(self._answer(turn, is_last))
@@ -90,33 +93,37 @@ class Loop:
         tools = () if is_last else self._tools
         if is_last and self.transcript:
             messages = [*messages, Message("user", LAST_TURN)]
-        async for part in self._bounded(self._model.stream(messages, tools, Options())):
-            match part:
-                case TextDelta(text):
-                    turn.text.append(text)
+        async with aclosing(self._bounded(self._model.stream(messages, tools))) as parts:
+            async for part in parts:
+                self._note(turn, part)
+                if isinstance(part, TextDelta | ReasoningDelta | Retried):
                     yield part
-                case ReasoningDelta() | Retried():
-                    yield part
-                case ToolCall():
-                    turn.calls.append(part)
-                case Usage():
-                    turn.usage = part
-                    self._usage += part
-                case Done():
-                    turn.done = part
+
+    def _note(self, turn: Turn, part: ModelPart) -> None:
+        match part:
+            case TextDelta(text):
+                turn.text.append(text)
+            case ToolCall():
+                turn.calls.append(part)
+            case Usage():
+                turn.usage = part
+                self._usage += part
+            case Done():
+                turn.done = part
 
     async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event]:
         """Run a turn's calls, those above the limit left out, and write both down at once."""
         allowed, rest = turn.calls[: self._calls_left], turn.calls[self._calls_left :]
         self._calls_left -= len(allowed)
         results: list[Message] = []
-        async for event in self._caller.run(allowed, results, self._deadline):
-            yield event
+        async with aclosing(self._caller.run(allowed, results, self._deadline)) as events:
+            async for event in events:
+                yield event
         results += [Message("tool", OVER_THE_LIMIT, tool_call_id=call.id) for call in rest]
         self.transcript += [turn.message, *results]
         self.unfinished = Turn()
 
-    async def _bounded(self, parts: AsyncIterator[ModelPart]) -> AsyncIterator[ModelPart]:
+    async def _bounded(self, parts: AsyncIterator[ModelPart]) -> AsyncGenerator[ModelPart]:
         """The parts of an answer, until the run's time is over."""
         try:
             while True:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.markup import escape
+
 from agentkit.answers import Answer
 from agentkit.cli.errors import LIMIT
 from agentkit.cli.output import answer_as_json, as_json
-from agentkit.cli.render import consoles, index_progress, show, warn
+from agentkit.cli.render import consoles, described, index_progress, show, warn
 from agentkit.project.project import Project
 
 
@@ -21,6 +23,8 @@ async def ask(
         await project.__aenter__()
     try:
         warn(project.notices, log)
+        if project.settings.model == "auto":
+            log.print(f"[dim]model: {escape(await described(project.agent.model))}[/dim]")
         if json:
             answer = await project.agent.run(question)
             print(as_json(answer_as_json(answer)))

@@ -15,7 +15,14 @@ from rich.markup import escape
 
 from agentkit.agent.session import Session
 from agentkit.answers import Answer
-from agentkit.cli.render import consoles, index_progress, show, show_citations, warn
+from agentkit.cli.render import (
+    consoles,
+    described,
+    index_progress,
+    show,
+    show_citations,
+    warn,
+)
 from agentkit.errors import AgentkitError
 from agentkit.messages import ToolCall
 from agentkit.project.project import Project
@@ -127,18 +134,8 @@ async def chat(folder: Path, model: str | None, base_url: str | None) -> int:
 async def _welcome(project: Project) -> str:
     knowledge = project.agent.knowledge
     documents = len(await knowledge.documents()) if knowledge else 0
-    described = await _described(project)
+    described = await described(project.agent.model)
     return f"{project.path.resolve().name}: {documents} documents. Model: {described}."
-
-
-async def _described(project: Project) -> str:
-    """The model's name; for "auto" what was chosen and why."""
-    model = project.agent.model
-    choose = getattr(model, "choose", None)
-    if choose is None:
-        return model.name
-    await choose()
-    return f"{model.name} ({model.reason})"  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 
@@ -13,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from agentkit.answers import Answer, Citation
+from agentkit.backends.auto import AutoModel
+from agentkit.backends.base import Model
 from agentkit.events import (
     Compacted,
     Event,
@@ -130,11 +131,15 @@ def _short(text: str) -> str:
     return line if len(line) <= _QUOTE_LENGTH else line[: _QUOTE_LENGTH - 1] + "…"
 
 
+async def described(model: Model) -> str:
+    """A model's name; for "auto" what was chosen and why."""
+    if not isinstance(model, AutoModel):
+        return model.name
+    await model.choose()
+    return f"{model.name} ({model.reason})"
+
+
 def warn(lines: list[str], log: Console) -> None:
     """Notices, a line each."""
     for line in lines:
         log.print(f"[yellow]note:[/yellow] {escape(' '.join(line.split()))}")
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()

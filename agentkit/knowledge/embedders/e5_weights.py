@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,7 @@ _HEADER = struct.Struct("<4sI7ifi")
 _VOCABULARY = struct.Struct("<5iQ")
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """The sizes of the encoder; `window` counts tokens, the two special ones included."""
 
     width: int
@@ -37,16 +36,16 @@ class Shape:
     inner: int
     rows: int
     window: int
+    types: int
     epsilon: float
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(NamedTuple):
     """Unigram pieces joined in one string: piece i is `text[bounds[i]:bounds[i + 1]]`. `normal`
     maps a code point to what stands for it."""
 
     text: str
-    bounds: NDArray[np.int64]
+    bounds: NDArray[np.int32]
     scores: Floats
     normal: dict[int, str]
     begin: int
@@ -54,10 +53,9 @@ class Vocabulary:
     unknown: int
 
 
-@dataclass(frozen=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     kind: int
-    count: int
+    length: int
     offset: int
     size: int
 
@@ -109,7 +107,7 @@ class E5Weights:
 def read_weights(path: Path) -> E5Weights:
     """The model file at `path`. Raises ConfigError when it is not of the known format."""
     try:
-        raw = np.memmap(path, np.uint8, "r")
+        raw = np.asarray(np.memmap(path, np.uint8, "r"))
     except (OSError, ValueError) as error:
         raise _unknown(path, str(error)) from error
     try:
@@ -120,12 +118,12 @@ def read_weights(path: Path) -> E5Weights:
 
 def _parsed(path: Path, raw: Bytes) -> E5Weights:
     cursor = _Cursor(raw)
-    magic, version, *sizes, epsilon, block = cursor.read(_HEADER)
-    if (magic, version, block) != (b"E5S1", 1, BLOCK):
-        raise _unknown(path, f"magic {magic!r}, version {version}, blocks of {block}")
-    shape = Shape(*sizes[:6], epsilon=epsilon)
-    if min(sizes) < 1 or shape.width % (BLOCK * shape.heads) or shape.inner % BLOCK:
-        raise _unknown(path, f"sizes {sizes}")
+    header = cursor.read(_HEADER)
+    if (*header[:2], header[-1]) != (b"E5S1", 1, BLOCK):
+        raise _unknown(path, f"it starts with {header[:2]} and has blocks of {header[-1]}")
+    shape = Shape(*header[2:-1])
+    if min(header[2:-1]) <= 0 or any((shape.width % BLOCK, shape.inner % BLOCK)):
+        raise _unknown(path, f"{shape}")
     vocabulary = _vocabulary(cursor)
     tensors = _directory(cursor)
     _check(path, shape, tensors, len(raw))
@@ -137,8 +135,8 @@ def _vocabulary(cursor: _Cursor) -> Vocabulary:
     ends = cursor.take(4 * (count + 1)).view("<u4")
     scores = cursor.take(4 * count).view("<f4").astype(np.float32)
     pieces = cursor.take(size)
-    characters = np.zeros(size + 1, np.int64)
-    np.cumsum((pieces & 0xC0) != 0x80, out=characters[1:])
+    characters = np.zeros(size + 1, np.int32)
+    np.cumsum((pieces & 0xC0) != 0x80, dtype=np.int32, out=characters[1:])
     text = pieces.tobytes().decode("utf-8")
     return Vocabulary(text, characters[ends], scores, _normal(cursor), begin, end, unknown)
 
@@ -165,13 +163,13 @@ def _directory(cursor: _Cursor) -> dict[str, _Tensor]:
     return found
 
 
-def _check(path: Path, shape: Shape, tensors: dict[str, _Tensor], size: int) -> None:
-    for name, (kind, count) in _expected(shape).items():
+def _check(path: Path, shape: Shape, tensors: dict[str, _Tensor], end: int) -> None:
+    for name, (kind, length) in _expected(shape).items():
         found = tensors.get(name)
-        length = 4 * count if kind == _FLOATS else count // BLOCK * _BLOCK_TYPE.itemsize
-        if found is None or (found.kind, found.count, found.size) != (kind, count, length):
+        size = 4 * length if kind == _FLOATS else length // BLOCK * _BLOCK_TYPE.itemsize
+        if found is None or (found.kind, found.length, found.size) != (kind, length, size):
             raise _unknown(path, f"tensor {name} is {found}")
-        if found.offset + found.size > size:
+        if found.offset + found.size > end:
             raise _unknown(path, f"tensor {name} passes the end of the file")
 
 
@@ -180,7 +178,7 @@ def _expected(shape: Shape) -> dict[str, tuple[int, int]]:
     found = {
         "emb.word": (_BLOCKS, shape.rows * width),
         "emb.pos": (_FLOATS, shape.window * width),
-        "emb.type": (_FLOATS, 2 * width),
+        "emb.type": (_FLOATS, shape.types * width),
         "emb.ln.w": (_FLOATS, width),
         "emb.ln.b": (_FLOATS, width),
     }

