@@ -36,6 +36,7 @@ ANSWER_TOKENS = 2048
 """Room for the answer where nobody limits it."""
 
 _RETRIES = 2
+_TOO_LONG = re.compile(r"context (size|length)|exceed_context", re.IGNORECASE)
 _PASSING = re.compile(r"loading model|context canceled|server busy|unexpected EOF", re.IGNORECASE)
 
 
@@ -96,7 +97,7 @@ class OllamaModel(Model):
         """What the server says of the model; old servers say it by its template alone."""
         facts = await self._shown()
         told = facts.get("capabilities") or []
-        tools = "tools" in told or ".Tools" in (facts.get("template") or "")
+        tools = "tools" in told if told else ".Tools" in (facts.get("template") or "")
         return Capabilities(
             tools=tools,
             forced_tools=tools,
@@ -182,6 +183,11 @@ class OllamaModel(Model):
             return self._fault(
                 f"{self._model!r} is not on the Ollama server at {shown(self._url)}. "
                 f"Run: ollama pull {self._model}"
+            )
+        if _TOO_LONG.search(said):
+            return self._fault(
+                f"The conversation is too long for {self.name} ({said}). Shorten it, or raise "
+                "max_context."
             )
         if status in (429, 499, 502, 503, 504) or _PASSING.search(said):
             return PassingError(_line(f"{self.name} is not ready: {said}. Ask again."), self.name)

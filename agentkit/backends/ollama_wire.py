@@ -19,13 +19,14 @@ from agentkit.tools.tool import Tool
 Body = dict[str, Any]
 
 SMALLEST_WINDOW = 8192
-_TOP_LEVEL = frozenset({"think", "keep_alive", "format", "logprobs", "top_logprobs", "truncate"})
+_TOP_LEVEL = frozenset({"think", "keep_alive", "format", "logprobs", "top_logprobs"})
 
 
 def request_body(
     model: str, messages: Sequence[Message], tools: Sequence[Tool], options: Options, window: int
 ) -> Body:
-    """The body of a streamed chat. Of `options.extra`, what Ollama does not know as a field of
+    """The body of a streamed chat, which newer servers neither cut (`truncate`) nor forget
+    (`shift`) where it does not fit. Of `options.extra`, what Ollama does not know as a field of
     the request goes among its options (`top_k`, `num_gpu`)."""
     left = offered(tools, options.tool_choice)
     extra = {k: v for k, v in options.extra.items() if k not in _TOP_LEVEL}
@@ -41,6 +42,8 @@ def request_body(
         "model": model,
         "messages": list(_messages(messages)),
         "stream": True,
+        "truncate": False,
+        "shift": False,
         "tools": [described(tool) for tool in left] or None,
         "format": _format(left, options),
         "options": {key: value for key, value in asked.items() if value is not None},

@@ -132,7 +132,7 @@ class OpenAIModel(Model):
         async with aclosing(chunks):
             async for chunk in chunks:
                 for part in reply.feed(chunk):
-                    if isinstance(part, TextDelta | ReasoningDelta):
+                    if isinstance(part, (TextDelta, ReasoningDelta)):
                         written += len(part.text.encode("utf-8", "replace"))
                     yield part
         if not reply.finished:
@@ -144,6 +144,7 @@ class OpenAIModel(Model):
 
     async def _chunks(self, body: Mapping[str, Any]) -> AsyncGenerator[ChatCompletionChunk, None]:
         """The chunks of one answer. Every error leaves as a ModelError, the socket closed."""
+        import httpx2
         import openai
 
         stream = None
@@ -151,7 +152,7 @@ class OpenAIModel(Model):
             stream = await self._opened(body)
             async for chunk in stream:
                 yield chunk
-        except (openai.OpenAIError, ValueError) as error:
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
             if is_missing_model(error):
                 known = [model.id for model in await self._listed()]
                 raise missing_model(self._at, known) from error

@@ -91,11 +91,10 @@ class Reply:
             self.usage = Usage(read, getattr(usage, "completion_tokens", None) or 0)
 
     def _delta(self, delta: Any) -> Iterator[ModelPart]:
-        for field in ("reasoning_content", "reasoning"):
-            thought = getattr(delta, field, None)
-            if thought and isinstance(thought, str):
-                yield ReasoningDelta(thought)
-                break
+        extra = getattr(delta, "model_extra", None) or {}
+        thought = extra.get("reasoning_content") or extra.get("reasoning")
+        if thought and isinstance(thought, str):
+            yield ReasoningDelta(thought)
         for field in ("content", "refusal"):
             text = getattr(delta, field, None)
             if text and isinstance(text, str):

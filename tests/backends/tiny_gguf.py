@@ -1,0 +1,67 @@
+"""A GGUF file of a few kilobytes: a real Llama of one layer, with weights drawn at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WIDTH, INNER, WINDOW = 16, 32, 64
+TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+def write_tiny_gguf(path: Path) -> Path:
+    """Write the model; its vocabulary is the 256 bytes, one pair of them and an end."""
+    import gguf
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(WINDOW)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    _add_tokenizer(writer)
+    draw = np.random.default_rng(0)
+    for name, shape in _shapes().items():
+        writer.add_tensor(name, draw.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _add_tokenizer(writer: Any) -> None:
+    tokens = [*_byte_letters(), "ab", "<end>"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * 257 + [3])
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(257)
+    writer.add_eos_token_id(257)
+    writer.add_chat_template(TEMPLATE)
+
+
+def _byte_letters() -> list[str]:
+    """The letters in which byte-level vocabularies spell the 256 bytes."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [number for number in range(256) if number not in plain]
+    return [chr(n) for n in plain] + [chr(256 + at) for at in range(len(others))]
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    square = (WIDTH, WIDTH)
+    block: dict[str, tuple[int, ...]] = {
+        "attn_norm": (WIDTH,),
+        "ffn_norm": (WIDTH,),
+        **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), square),
+        **dict.fromkeys(("ffn_gate", "ffn_up"), (INNER, WIDTH)),
+        "ffn_down": (WIDTH, INNER),
+    }
+    shapes = {f"blk.0.{name}.weight": shape for name, shape in block.items()}
+    around = {"token_embd.weight": (258, WIDTH), "output.weight": (258, WIDTH)}
+    return {**shapes, **around, "output_norm.weight": (WIDTH,)}
