@@ -41,10 +41,10 @@ class Chunk:
 
     @property
     def place(self) -> str:
-        """Where it stands, for people: file, page and heading path."""
+        """Where it stands, for people: file, page and the headings below the title."""
         page = f" p. {self.page}" if self.page is not None else ""
-        heading = f" > {self.heading}" if self.heading else ""
-        return f"{self.source}{page}{heading}"
+        heading = self.heading.removeprefix(self.title).removeprefix(" > ")
+        return f"{self.source}{page} > {heading}" if heading else f"{self.source}{page}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _UNIT = re.compile(
     rf"""
       ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit
     | ^[ \t]*\$\$[\s\S]*?\$\$[^\n]*\n?                              # and so is a formula
-    | [^\n]+?(?:[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|(?=\n)|\Z)
+    | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*[^\n]+?(?:[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|(?=\n)|\Z)
     """,
     re.VERBOSE | re.MULTILINE,
 )

@@ -54,7 +54,9 @@ class Agent:
         self.limits = limits
         self.approve = approve
 
-    async def stream(self, prompt: str, session: Session | None = None) -> AsyncGenerator[Event]:
+    async def stream(
+        self, prompt: str, session: Session | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Answer a prompt, event by event; the last one is Finished. Raises ModelError.
 
         What the run added to the session stays there however it ends: a stopped run leaves the

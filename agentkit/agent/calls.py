@@ -60,7 +60,7 @@ class Caller:
 
     async def run(
         self, calls: Sequence[ToolCall], results: list[Message], deadline: float | None = None
-    ) -> AsyncGenerator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield what happens; `results` then holds a message for each call, in order. Closing
         the iterator, or the deadline (on the loop's clock), stops the calls that still run."""
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ It takes a model, tools and limits, never an Agent; it yields what happens and d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -62,7 +62,7 @@ class Loop:
         self.transcript: list[Message] = []
         self.unfinished = Turn()
 
-    async def run(self, messages: Sequence[Message]) -> AsyncGenerator[Event]:
+    async def run(self, messages: Sequence[Message]) -> AsyncGenerator[Event, None]:
         """Answer the messages. The last event is Finished. Raises ModelError."""
         if self._limits.seconds is not None:
             self._deadline = asyncio.get_running_loop().time() + self._limits.seconds
@@ -87,7 +87,7 @@ class Loop:
         text = "".join(self.unfinished.text)
         return [Message("assistant", text)] if text and not self._ended else []
 
-    async def _turn(self, messages: list[Message], is_last: bool) -> AsyncGenerator[Event]:
+    async def _turn(self, messages: list[Message], is_last: bool) -> AsyncGenerator[Event, None]:
         """One request. A last one offers no tools, and says so if tools were used before."""
         self.unfinished = turn = Turn()
         tools = () if is_last else self._tools
@@ -111,7 +111,7 @@ class Loop:
             case Done():
                 turn.done = part
 
-    async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event]:
+    async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Run a turn's calls, those above the limit left out, and write both down at once."""
         allowed, rest = turn.calls[: self._calls_left], turn.calls[self._calls_left :]
         self._calls_left -= len(allowed)
@@ -123,23 +123,21 @@ class Loop:
         self.transcript += [turn.message, *results]
         self.unfinished = Turn()
 
-    async def _bounded(self, parts: AsyncIterator[ModelPart]) -> AsyncGenerator[ModelPart]:
+    async def _bounded(
+        self, parts: AsyncGenerator[ModelPart, None]
+    ) -> AsyncGenerator[ModelPart, None]:
         """The parts of an answer, until the run's time is over."""
         try:
-            while True:
-                async with asyncio.timeout_at(self._deadline):
-                    try:
-                        part = await anext(parts)
-                    except StopAsyncIteration:
-                        return
-                yield part
+            async with aclosing(parts):
+                while (part := await self._next(parts)) is not None:
+                    yield part
         except TimeoutError:
             if not self._is_late():
                 raise
-        finally:
-            close = getattr(parts, "aclose", None)
-            if close is not None:
-                await close()
+
+    async def _next(self, parts: AsyncGenerator[ModelPart, None]) -> ModelPart | None:
+        async with asyncio.timeout_at(self._deadline):
+            return await anext(parts, None)
 
     def _is_late(self) -> bool:
         now = asyncio.get_running_loop().time()

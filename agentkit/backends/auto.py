@@ -65,7 +65,6 @@ class AutoModel(Model):
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
         answer = (await self.choose()).stream(messages, tools, options)
-        assert isinstance(answer, AsyncGenerator)
         async with aclosing(answer) as parts:
             async for part in parts:
                 yield part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class Model(Protocol):
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
-    ) -> AsyncIterator[ModelPart]:
+    ) -> AsyncGenerator[ModelPart, None]:
         """Answer the messages, piece by piece; the last part is a Done. Closing the iterator
         stops the model. Raises ModelError."""
         ...
@@ -75,7 +75,6 @@ class Model(Protocol):
 
 
 def estimated_tokens(text: str) -> int:
-    """A careful guess at a text's tokens: one for each CJK character, one for each three bytes
-    of anything else."""
-    wide = sum(1 for character in text if "\u2e80" <= character <= "\uffef")
-    return wide + (len(text) - wide + 2) // 3
+    """A careful guess at a text's tokens: one for each three bytes of UTF-8, which is one for
+    each CJK character."""
+    return (len(text.encode("utf-8", "replace")) + 2) // 3

@@ -8,7 +8,7 @@ quotes, and refuses when no passage is close enough. It cannot pick a tool for a
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit.backends.base import Model, Options
@@ -67,7 +67,7 @@ class ExtractiveModel(Model):
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
-    ) -> AsyncIterator[ModelPart]:
+    ) -> AsyncGenerator[ModelPart, None]:
         question = _question(messages)
         if messages[-1].role == "user" and any(tool.name == SEARCH for tool in tools):
             yield ToolCall(f"search-{len(messages)}", SEARCH, {"query": question})

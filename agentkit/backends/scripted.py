@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
@@ -39,7 +39,7 @@ class ScriptedModel(Model):
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
-    ) -> AsyncIterator[ModelPart]:
+    ) -> AsyncGenerator[ModelPart, None]:
         self.requests.append(tuple(messages))
         self.tools_offered.append(tuple(tool.name for tool in tools))
         turn = self._next(messages)

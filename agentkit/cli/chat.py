@@ -134,8 +134,8 @@ async def chat(folder: Path, model: str | None, base_url: str | None) -> int:
 async def _welcome(project: Project) -> str:
     knowledge = project.agent.knowledge
     documents = len(await knowledge.documents()) if knowledge else 0
-    described = await described(project.agent.model)
-    return f"{project.path.resolve().name}: {documents} documents. Model: {described}."
+    model = await described(project.agent.model)
+    return f"{project.path.resolve().name}: {documents} documents. Model: {model}."
 
 
 @contextmanager
@@ -154,10 +154,10 @@ def _reader(folder: Path) -> ReadLine:
     if not sys.stdin.isatty():
 
         async def piped(prompt: str) -> str:
-            line = await asyncio.to_thread(sys.stdin.readline)
-            if not line:
+            given = await asyncio.to_thread(sys.stdin.readline)
+            if not given:
                 raise EOFError
-            return line
+            return given
 
         return piped
     from prompt_toolkit import PromptSession
@@ -168,7 +168,6 @@ def _reader(folder: Path) -> ReadLine:
     session: PromptSession[str] = PromptSession(history=history)
 
     async def typed(prompt: str) -> str:
-        line: str = await session.prompt_async(prompt)
-        return line
+        return str(await session.prompt_async(prompt))
 
     return typed

@@ -43,7 +43,7 @@ async def _answered(project: Project, question: str, out: Console, log: Console)
     answer = await show(project.agent.stream(question), out, log)
     assert project.agent.knowledge is not None
     proven = 0
-    for citation in answer.citations:
+    for citation in (c for c in answer.citations if c.quote):
         document = await project.agent.knowledge.document(citation.chunk.source)
         if document.text[citation.start : citation.end] != citation.quote:
             raise KnowledgeError(

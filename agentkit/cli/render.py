@@ -37,7 +37,7 @@ def consoles() -> tuple[Console, Console]:
     return out, Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-async def show(events: AsyncGenerator[Event], out: Console, log: Console) -> Answer:
+async def show(events: AsyncGenerator[Event, None], out: Console, log: Console) -> Answer:
     """Draw a run as it happens, and return its answer."""
     async with aclosing(events) as stream:
         async for event in stream:
@@ -56,9 +56,12 @@ async def show(events: AsyncGenerator[Event], out: Console, log: Console) -> Ans
 
 
 def show_citations(answer: Answer, out: Console) -> None:
-    """The list below an answer: marker, place, character range and the quote's beginning."""
-    for citation in answer.citations:
-        out.print(Text(_citation_line(citation)))
+    """The list below an answer: for each marker its place, then its quotes with their ranges."""
+    for marker in dict.fromkeys(citation.marker for citation in answer.citations):
+        own = [citation for citation in answer.citations if citation.marker == marker]
+        out.print(Text(f"[{marker}] {own[0].chunk.place}", style="bold"))
+        for citation in own:
+            out.print(Text(f"    {_quote_line(citation)}"))
 
 
 @contextmanager
@@ -95,12 +98,10 @@ def _show_ending(answer: Answer, out: Console, log: Console) -> None:
         log.print("[yellow]The model's greatest length was reached: the answer is cut.[/yellow]")
 
 
-def _citation_line(citation: Citation) -> str:
-    chunk = citation.chunk
-    quote = " ".join((citation.quote or "").split())
-    short = quote if len(quote) <= _QUOTE_LENGTH else quote[: _QUOTE_LENGTH - 1] + "…"
-    shown = f" “{short}”" if citation.supported else " (no sentence there supports this)"
-    return f"[{citation.marker}] {chunk.place} (characters {citation.start}-{citation.end}){shown}"
+def _quote_line(citation: Citation) -> str:
+    quote = _short(citation.quote or "")
+    shown = f"“{quote}”" if citation.supported else "no sentence there supports this"
+    return f"characters {citation.start}-{citation.end}: {shown}"
 
 
 def _line(event: Event) -> str:

@@ -20,6 +20,7 @@ Similarity = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
 
 _NOT_PROSE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`|\$\$[\s\S]*?(?:\$\$|\Z)|\$[^$\n]+\$")
 _MARKERS = re.compile(r"(?:\[\d+(?:\s*[,，、]\s*\d+)*\](?!\())+")
+_AROUND = " \t\n>“”\"'"
 _SUPPORTING_WORDS = 0.5
 _SUPPORTING_COSINE = 0.84
 
@@ -49,7 +50,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What an answer says right before a group of markers."""
+    """What an answer says between the last markers and these."""
 
     text: str
     markers: tuple[str, ...]
@@ -60,8 +61,7 @@ def claims(text: str) -> Iterator[Claim]:
     prose = _NOT_PROSE.sub(lambda match: "\0" * len(match.group()), text)
     reached = 0
     for match in _MARKERS.finditer(prose):
-        start = max(reached, text.rfind("\n\n", 0, match.start()) + 1)
-        said = text[start : match.start()].strip(" \t\n>*-“”\"'")
+        said = text[reached : match.start()].strip()
         yield Claim(said, tuple(dict.fromkeys(re.findall(r"\d+", match.group()))))
         reached = match.end()
 
@@ -84,8 +84,12 @@ async def cite(
 
 async def _quote(claim: str, chunk: Chunk, similarity: Similarity | None) -> str | None:
     """The words of the passage that support a claim, or None."""
-    if claim and claim in chunk.text:
-        return claim
+    paragraphs = claim.split("\n\n")
+    for at in range(len(paragraphs)):
+        said = "\n\n".join(paragraphs[at:]).strip(_AROUND)
+        if said and said in chunk.text:
+            return said
+    claim = paragraphs[-1]
     spans = sentences(chunk.text)
     parts = [chunk.text[start:end] for start, end in spans]
     if not parts or not claim or not numbers(claim) <= numbers(chunk.text):
