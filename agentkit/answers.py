@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from agentkit.documents import Chunk
 from agentkit.messages import Message, Usage
@@ -36,7 +36,8 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of a run. `messages` are the ones that the run added to its session."""
+    """The end of a run. `messages` are the ones that the run added to its session; `output` is
+    the object that was asked for, if one was."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -44,6 +45,7 @@ class Answer:
     usage: Usage = Usage()
     stop_reason: StopReason = "stop"
     model: str = ""
+    output: Any = None
 
     @property
     def tool_calls(self) -> tuple[str, ...]:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+FaultKind = Literal[
+    "down", "rate_limited", "timed_out", "too_long", "refused_key", "bad_request", "other"
+]
+"""Why a model failed: the first four may pass, or spare another model; the rest want a person."""
+
 
 class AgentkitError(Exception):
     """Anything that goes wrong here on purpose; `str(error)` is one line for people."""
@@ -14,9 +21,10 @@ class ConfigError(AgentkitError):
 class ModelError(AgentkitError):
     """A model that cannot be reached, found or used."""
 
-    def __init__(self, message: str, model: str = "") -> None:
+    def __init__(self, message: str, model: str = "", kind: FaultKind = "other") -> None:
         super().__init__(message)
         self.model = model
+        self.kind = kind
 
 
 class ToolError(AgentkitError):

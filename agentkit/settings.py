@@ -23,7 +23,7 @@ class Section(BaseModel):
 class ProviderSettings(Section):
     """Where the models of one prefix live: `[providers.NAME]` makes `model = "NAME:MODEL"`."""
 
-    kind: Literal["openai", "ollama", "hf"] = "openai"
+    kind: Literal["openai", "ollama", "hf", "gguf"] = "openai"
     base_url: str | None = None
     api_key_env: str | None = Field(
         default=None, description="The environment variable that holds the key."
@@ -36,6 +36,7 @@ class ProviderSettings(Section):
     )
     device: str = Field(default="auto", description="hf: auto, cuda, mps or cpu.")
     dtype: str = Field(default="auto", description="hf: auto, float32, float16 or bfloat16.")
+    threads: int | None = Field(default=None, ge=1, description="gguf: threads; by default all.")
     trust_remote_code: bool = Field(default=False, description="hf: run the model's own code.")
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
@@ -62,7 +63,9 @@ class LimitSettings(Section):
 class Settings(Section):
     """The whole of agentkit.toml."""
 
-    model: str = "auto"
+    model: str | list[str] = Field(
+        default="auto", description="A model, or several: each stands in for those before it."
+    )
     instructions: str = ""
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     knowledge: KnowledgeSettings = KnowledgeSettings()

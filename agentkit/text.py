@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any
+
+Similarity = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
+"""A question or claim and some sentences in, the cosine of each out."""
 
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
 _CJK_RUN = re.compile(f"[{_CJK}]+")
 _TERM = re.compile(rf"[{_CJK}]+|\d+(?:\.\d+)+|(?:(?![{_CJK}_])\w)+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_LATIN = re.compile(r"[A-Za-z\u0370-\u03ff][A-Za-z0-9\u0370-\u03ff_+-]*")
+_SENTENCE_START = re.compile(r"(?:^|[.?!]\s+)\W*([A-Za-z]+)")
+_COMPOUND = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _CLOSING = "”’」』）)】》\"'"
 _UNIT = re.compile(
     rf"""
       ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit
     | ^[ \t]*\$\$[\s\S]*?\$\$[^\n]*\n?                              # and so is a formula
-    | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*[^\n]+?(?:[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|(?=\n)|\Z)
+    | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # "1. " ends no sentence
+      [^\n]+?(?:[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|(?=\n)|\Z)
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -49,8 +56,11 @@ def fold(text: str) -> str:
 
 def terms(text: str) -> list[str]:
     """The terms a text is found by: CJK bigrams (a lone character stands for itself), words and
-    decimal numbers, folded and English ones stemmed, in the order of the text."""
-    return [term for run in _TERM.findall(fold(text)) for term in _of_run(run)]
+    decimal numbers, folded and English ones stemmed, in the order of the text; then hyphened
+    names as one, so that GPT-3 and GPT3 meet."""
+    folded = fold(text)
+    found = [term for run in _TERM.findall(folded) for term in _of_run(run)]
+    return found + [name.replace("-", "") for name in _COMPOUND.findall(folded)]
 
 
 def characters(text: str) -> list[str]:
@@ -70,6 +80,20 @@ def is_cjk(text: str) -> bool:
     return cjk > words
 
 
+def names(question: str, across: bool = False) -> list[str]:
+    """The names in a question: Latin words in a Chinese one; in an English one the capitalised
+    words and those with digits, and `across` languages only those that nobody translates."""
+    found = [word for word in _LATIN.findall(question) if len(word) > 1]
+    if not is_cjk(question):
+        starts = set(_SENTENCE_START.findall(question))
+        found = [
+            word
+            for word in found
+            if _is_coined(word) or (word[0].isupper() and word not in starts and not across)
+        ]
+    return [_singular(word) for word in found]
+
+
 def clean(text: str) -> str:
     """A text that every store takes: lone surrogates and NULs become the replacement mark.
     The length does not change, so offsets hold."""
@@ -83,6 +107,18 @@ def _of_run(run: str) -> Iterator[str]:
         yield run
     else:
         yield from (run[at : at + 2] for at in range(len(run) - 1))
+
+
+def _is_coined(word: str) -> bool:
+    """Written with inner capitals or digits: GPT-4o, FlashAttention, NVIDIA."""
+    return any(c.isupper() or c.isdigit() for c in word[1:])
+
+
+def _singular(word: str) -> str:
+    """Without a lower-case second half (GPT-like) and a plural's s (GPUs)."""
+    head, _, tail = word.partition("-")
+    base = head if tail.isalpha() and tail.islower() else word
+    return base[:-1] if base.endswith("s") and base[:-1].isupper() else base
 
 
 @lru_cache(maxsize=50_000)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentkit.agent.approval import Approve, deny
 from agentkit.agent.calls import Caller
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.answers import Answer, StopReason
-from agentkit.backends.base import Model
+from agentkit.backends.base import Model, Options
 from agentkit.events import Done, Event, Finished, ModelPart, ReasoningDelta, Retried, TextDelta
 from agentkit.knowledge.citations import Sources
 from agentkit.messages import Message, ToolCall, Usage
@@ -40,7 +40,8 @@ class Turn:
 
 class Loop:
     """One run. `transcript` grows by whole turns (an answer, or calls with all their results), so
-    that it is a valid conversation whenever the run is stopped."""
+    that it is a valid conversation whenever the run is stopped. A schema of `options` holds the
+    turns that offer no tools: under a schema many servers call none."""
 
     def __init__(
         self,
@@ -49,8 +50,10 @@ class Loop:
         limits: Limits = Limits(),
         sources: Sources | None = None,
         approve: Approve = deny,
+        options: Options = Options(),
     ) -> None:
         self._model = model
+        self._options = options
         self._tools = tuple(tools)
         self._limits = limits
         known = Sources() if sources is None else sources
@@ -93,7 +96,9 @@ class Loop:
         tools = () if is_last else self._tools
         if is_last and self.transcript:
             messages = [*messages, Message("user", LAST_TURN)]
-        async with aclosing(self._bounded(self._model.stream(messages, tools))) as parts:
+        options = replace(self._options, schema=None) if tools else self._options
+        answer = self._model.stream(messages, tools, options)
+        async with aclosing(self._bounded(answer)) as parts:
             async for part in parts:
                 self._note(turn, part)
                 if isinstance(part, TextDelta | ReasoningDelta | Retried):

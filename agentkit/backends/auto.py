@@ -17,7 +17,7 @@ from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
-    from agentkit.backends.extractive import Similarity
+    from agentkit.text import Similarity
 
 LOCAL_SERVERS = {
     "lmstudio": "http://127.0.0.1:1234/v1",

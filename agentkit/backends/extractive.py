@@ -2,30 +2,27 @@
 
 On a user's turn it calls `search_knowledge`; on the tool's turn it answers with the sentences that
 best match the question, word for word, each with its marker. It never invents, says that it only
-quotes, and refuses when no passage is close enough. It cannot pick a tool for a sum.
+quotes, and refuses when nothing it found speaks of what was asked. It cannot pick a tool for a
+sum.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 from agentkit.backends.base import Model, Options
+from agentkit.backends.evidence import Quote, is_evidence, quotable
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.passages import Passage, read_passages
-from agentkit.text import is_cjk, sentences, terms
+from agentkit.text import Similarity, is_cjk, terms
 from agentkit.tools.tool import Tool
 
-Similarity = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
-"""A question and some sentences in, the cosine of each out."""
-
 SEARCH = "search_knowledge"
-MOST_QUOTES = 5
-MOST_CHARACTERS = 1200
-LEAST_RELEVANCE = 0.30
-_HEADING = re.compile(r"#{1,6}\s")
+MOST_QUOTES = 6
+MOST_CHARACTERS = 1500
 
 _SAYS = {
     True: (
@@ -39,16 +36,6 @@ _SAYS = {
         "I can only quote documents, and there are none here to search.",
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """A piece of a passage that may be quoted, and how well it matches."""
-
-    passage: Passage
-    text: str
-    start: int
-    score: float = 0.0
 
 
 class ExtractiveModel(Model):
@@ -68,29 +55,28 @@ class ExtractiveModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        question = _question(messages)
-        if messages[-1].role == "user" and any(tool.name == SEARCH for tool in tools):
+        question = next((m.text for m in reversed(messages) if m.role == "user"), "")
+        is_asked = messages[-1].role == "user"
+        if is_asked and any(tool.name == SEARCH for tool in tools):
             yield ToolCall(f"search-{len(messages)}", SEARCH, {"query": question})
             yield Done("tool_calls", self.name)
             return
         intro, refusal, no_documents = _SAYS[is_cjk(question)]
-        if messages[-1].role == "user":
-            answer, is_refusal = no_documents, True
-        else:
-            quotes = await self._quotes(question, read_passages(messages[-1].text))
-            is_refusal = not quotes
-            answer = refusal if is_refusal else _written(intro, quotes)
+        passages = [] if is_asked else read_passages(messages[-1].text)
+        quotes = await self._quotes(question, passages)
+        answer = _written(intro, quotes) if quotes else no_documents if is_asked else refusal
         for piece in re.findall(r"[\s\S]{1,24}", answer):
             yield TextDelta(piece)
         read = sum(self.count_tokens(message.text) for message in messages)
         yield Usage(read, self.count_tokens(answer), estimated=True)
-        yield Done("refused" if is_refusal else "stop", self.name)
+        yield Done("stop" if quotes else "refused", self.name)
 
     async def _quotes(self, question: str, passages: Sequence[Passage]) -> list[Quote]:
-        """The best quotes, in the order of the passages; none where nothing is relevant."""
-        close = [p for p in passages if p.relevance is None or p.relevance >= LEAST_RELEVANCE]
-        units = [unit for passage in close for unit in _units(passage)]
+        """The best quotes, in the order of the passages; none where nothing is evidence."""
+        units = [unit for passage in passages for unit in quotable(passage)]
         scored = await self._scored(question, units)
+        if not is_evidence(question, scored, has_cosines=self._similarity is not None):
+            return []
         chosen: list[Quote] = []
         room = MOST_CHARACTERS
         for quote in sorted(scored, key=lambda quote: -quote.score)[:MOST_QUOTES]:
@@ -101,37 +87,19 @@ class ExtractiveModel(Model):
         return sorted(chosen, key=lambda quote: (order[quote.passage.marker], quote.start))
 
     async def _scored(self, question: str, units: Sequence[Quote]) -> list[Quote]:
-        """Quotes with a score: shared words, meaning, and the relevance of their passage."""
+        """Quotes with their scores: meaning, shared words, and the relevance of the passage."""
         wanted = set(terms(question))
-        shares = [len(wanted & set(terms(unit.text))) / max(1, len(wanted)) for unit in units]
-        if self._similarity is None:
-            cosines: Sequence[float] = [0.0] * len(units)
-        else:
-            cosines = await self._similarity(question, [unit.text for unit in units])
-        return [
-            replace(unit, score=cosine + 0.3 * share + 0.5 * (unit.passage.relevance or 0.0))
-            for unit, share, cosine in zip(units, shares, cosines, strict=True)
-        ]
-
-
-def _question(messages: Sequence[Message]) -> str:
-    return next((m.text for m in reversed(messages) if m.role == "user"), "")
-
-
-def _units(passage: Passage) -> Iterator[Quote]:
-    """What may be quoted of a passage: its sentences, and each table as a whole."""
-    table: list[tuple[int, int]] = []
-    for start, end in [*sentences(passage.text), (len(passage.text), len(passage.text))]:
-        text = passage.text[start:end]
-        if text.startswith("|"):
-            table.append((start, end))
-            continue
-        if table:
-            whole = passage.text[table[0][0] : table[-1][1]]
-            yield Quote(passage, whole, table[0][0])
-            table = []
-        if text and not _HEADING.match(text):
-            yield Quote(passage, text, start)
+        best = max((unit.passage.relevance or 0.0 for unit in units), default=0.0) or 1.0
+        cosines: Sequence[float] = [0.0] * len(units)
+        if self._similarity is not None:
+            cosines = await self._similarity(question, [unit.in_context for unit in units])
+        found = []
+        for unit, cosine in zip(units, cosines, strict=True):
+            share = len(wanted & set(terms(unit.text))) / max(1, len(wanted))
+            relevance = (unit.passage.relevance or 0.0) / best
+            score = cosine + 0.1 * share + 0.15 * relevance
+            found.append(replace(unit, cosine=cosine, share=share, score=score))
+        return found
 
 
 def _written(intro: str, quotes: Sequence[Quote]) -> str:

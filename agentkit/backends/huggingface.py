@@ -120,11 +120,14 @@ class HuggingFaceModel(Model):
 
     def _refuse(self, messages: Sequence[Message], tools: Sequence[Tool], options: Options) -> None:
         if any(images(message) for message in messages):
-            raise ModelError(f"{self.name} reads no images: choose another model.", self.name)
+            raise self._unable("reads no images: choose another model")
         if options.schema is not None:
-            raise ModelError(f"{self.name} cannot be held to a JSON Schema here.", self.name)
+            raise self._unable("cannot be held to a JSON Schema here")
         if tools and options.tool_choice not in ("auto", "none"):
-            raise ModelError(f"{self.name} cannot be forced to call a tool here.", self.name)
+            raise self._unable("cannot be forced to call a tool here")
+
+    def _unable(self, what: str) -> ModelError:
+        return ModelError(f"{self.name} {what}.", self.name, "bad_request")
 
     def _limit(self, prompt: Prompt, window: int | None, asked: int | None) -> int:
         limit = asked or self._max_new_tokens
@@ -135,6 +138,7 @@ class HuggingFaceModel(Model):
                 f"The prompt of {prompt.tokens} tokens does not fit {self.name}, whose window is "
                 f"{window} tokens. Shorten it, or choose another model.",
                 self.name,
+                "too_long",
             )
         return min(limit, window - prompt.tokens)
 

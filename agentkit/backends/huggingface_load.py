@@ -1,4 +1,4 @@
-"""Bring a causal model and its tokenizer into memory. Every failure is one line."""
+"""Bring a causal model and its tokenizer into memory, silently. Every failure is one line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from agentkit.backends.huggingface_placement import Placement, placed
 from agentkit.backends.huggingface_source import Source, check_hub, is_downloaded
 from agentkit.errors import ConfigError, ModelError
-
-DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,60 +21,80 @@ class Loaded:
     model: Any
     window: int | None
 
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a turn."""
+        said = self.model.generation_config.eos_token_id
+        ends = {*(said if isinstance(said, list) else [said]), self.tokenizer.eos_token_id}
+        return frozenset(ends - {None})
 
-def load(source: Source, device: str, dtype: str, trust_remote_code: bool) -> Loaded:
+
+def load(
+    source: Source,
+    device: str = "auto",
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+    *,
+    device_map: str | None = None,
+    attention: str = "auto",
+    quantization: str = "none",
+) -> Loaded:
     """The model in memory. Takes seconds to minutes; raises ModelError and ConfigError."""
-    torch, transformers = _libraries()
-    device = _device(source, device, torch)
-    if dtype not in DTYPES:
-        raise ConfigError(f"{dtype!r} is no dtype: choose one of {', '.join(DTYPES)}.")
+    transformers = _library()
+    place = placed(source, Placement(device, dtype, device_map, attention, quantization))
     shared: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    weights: dict[str, Any] = {"dtype": _dtype(dtype, device)}
+    weights: dict[str, Any] = dict(place.arguments)
     if source.gguf_file:
         shared["gguf_file"] = source.gguf_file
         weights["quantization_config"] = transformers.GgufConfig(dequantize=True)
     else:
         weights["use_safetensors"] = True
-    with _explained(source):
+    with _explained(source), _silent(transformers):
         shared["local_files_only"] = source.is_folder or is_downloaded(source)
         if not shared["local_files_only"]:
             check_hub(source)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.place, **shared)
         models = transformers.AutoModelForCausalLM
-        model = models.from_pretrained(source.place, **shared, **weights).to(device).eval()
+        model = models.from_pretrained(source.place, **shared, **weights).eval()
+        if place.device is not None:
+            model = model.to(place.device)
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return Loaded(source, tokenizer, model, window if isinstance(window, int) else None)
 
 
-def _libraries() -> tuple[Any, Any]:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on whatever device."""
+    said = f"{type(error).__name__}: {error}".lower()
+    words = ("out of memory", "outofmemory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in said for word in words)
+
+
+def _library() -> Any:
     try:
-        import torch
+        import torch  # noqa: F401
         import transformers
     except ImportError as error:
         raise ConfigError(
             "Models in this process need PyTorch and transformers, which are not installed. "
             "Run: pip install 'agentkit-rag[hf]'"
         ) from error
-    return torch, transformers
+    return transformers
 
 
-def _device(source: Source, device: str, torch: Any) -> str:
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        return next(name for name, present in there.items() if present)
-    if not there.get(device.partition(":")[0], False):
-        present = ", ".join(name for name, present in there.items() if present)
-        raise source.fault(f"This machine has no device {device!r}: it has {present}.")
-    return device
-
-
-def _dtype(dtype: str, device: str) -> str:
-    """The weights' own on an accelerator; on a processor the half formats are slow."""
-    return "float32" if dtype == "auto" and device == "cpu" else dtype
+@contextmanager
+def _silent(transformers: Any) -> Iterator[None]:
+    """Without transformers' own bar and remarks, which are switched off for the whole process
+    until the block ends."""
+    logging = transformers.utils.logging
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
 
 
 @contextmanager
@@ -92,10 +111,10 @@ def _explained(source: Source) -> Iterator[None]:
 def _reason(source: Source, error: Exception) -> str:
     said = f"{type(error).__name__}: {error}"
     low = said.lower()
-    if isinstance(error, MemoryError) or "out of memory" in low or "not enough memory" in low:
+    if out_of_memory(error):
         return (
-            f"{source.name} does not fit into memory. Choose a smaller model, or "
-            "dtype = bfloat16 for its provider."
+            f"{source.name} does not fit into memory. Choose a smaller model, or set "
+            "quantization = 4bit (CUDA) or dtype = bfloat16 for its provider."
         )
     if "trust_remote_code" in low:
         return (
@@ -105,6 +124,8 @@ def _reason(source: Source, error: Exception) -> str:
     if "gated" in low:
         page = f"https://huggingface.co/{source.place}"
         return f"{source.place!r} is gated: accept its terms on {page} and set HF_TOKEN."
+    if "flash" in low or "attn_implementation" in low:
+        return f"{source.name} cannot use this attention here ({said}). Set attention = sdpa."
     if source.gguf_file:
         return f"{source.name} cannot be read ({said}). Is the file whole? Download it again."
     return f"{source.name} cannot be loaded ({said}). Is the download whole?"

@@ -1,4 +1,7 @@
-"""A conversation as the prompt of a model in this process, by the model's own chat template."""
+"""A conversation as the prompt of a model in this process, by the model's own chat template.
+
+Where the answer is held, the prompt ends with how it begins: a thought is closed, a call opened.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentkit.backends.base import Options
+from agentkit.backends.huggingface_forced import call_format, is_forced
 from agentkit.backends.huggingface_load import Loaded
 from agentkit.backends.prompted import in_text, without_system
-from agentkit.backends.textcalls import THINK
+from agentkit.backends.textcalls import END_THINK, THINK
 from agentkit.backends.wire import described, sent_arguments
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 
 TEMPLATE_OPTIONS = "chat_template_kwargs"
-"""The key of `Options.extra` whose mapping goes to the chat template; the rest goes to
-`generate`."""
+"""The key of `Options.extra` whose mapping goes to the chat template."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A conversation as the model reads it; `thinking` where it ends inside a thought."""
 
-    ids: Any
+    ids: Sequence[int]
     thinking: bool
 
     @property
     def tokens(self) -> int:
-        return int(self.ids.shape[1])
+        return len(self.ids)
 
 
 def rendered(
@@ -41,8 +44,14 @@ def rendered(
             "trained to chat (its name often ends in -Instruct or -it)."
         )
     text = _templated(loaded, messages, tools, options.extra.get(TEMPLATE_OPTIONS) or {})
-    ids = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
-    return Prompt(ids, text.rstrip().endswith(THINK))
+    thinking = text.rstrip().endswith(THINK)
+    forced = is_forced(tools, options)
+    if thinking and (forced or options.schema is not None):
+        text, thinking = f"{text.rstrip()}\n{END_THINK}\n\n", False
+    if forced:
+        text += call_format(str(loaded.tokenizer.chat_template)).before
+    ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    return Prompt(ids, thinking)
 
 
 def _templated(

@@ -24,7 +24,7 @@ from agentkit.backends.per_loop import PerLoop
 from agentkit.backends.retry import PassingError, with_retries
 from agentkit.backends.textcalls import TextCalls
 from agentkit.backends.wire import offered, prompt_tokens
-from agentkit.errors import ModelError
+from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
@@ -117,7 +117,8 @@ class OllamaModel(Model):
             raise self._fault(
                 f"The prompt of about {read} tokens does not fit {self.name}, whose greatest "
                 f"window is {greatest} tokens. Shorten it, or raise max_context (now "
-                f"{self._max_context}) if the model allows."
+                f"{self._max_context}) if the model allows.",
+                "too_long",
             )
         self._window = max(self._window, window_for(read + answer, greatest))
         return self._window
@@ -144,7 +145,7 @@ class OllamaModel(Model):
                         yield part
                     return
         raise self._fault(
-            f"The answer of {self.name} was cut off by {shown(self._url)}: ask again."
+            f"The answer of {self.name} was cut off by {shown(self._url)}: ask again.", "down"
         )
 
     def _client(self) -> httpx2.AsyncClient:
@@ -171,27 +172,37 @@ class OllamaModel(Model):
             raise self._unreached(error) from error
         except UnicodeEncodeError as error:
             raise self._fault(
-                "The messages hold half a character (a surrogate): remove it."
+                "The messages hold half a character (a surrogate): remove it.", "bad_request"
             ) from error
         except ValueError as error:
             raise self._fault(
-                f"{shown(self._url)} sent what no Ollama server sends ({error}). Check base_url."
+                f"{shown(self._url)} sent what no Ollama server sends ({error}). Check base_url.",
+                "bad_request",
             ) from error
 
     def _refused(self, status: int, said: str) -> ModelError:
         if status == 404:
             return self._fault(
                 f"{self._model!r} is not on the Ollama server at {shown(self._url)}. "
-                f"Run: ollama pull {self._model}"
+                f"Run: ollama pull {self._model}",
+                "bad_request",
             )
         if _TOO_LONG.search(said):
             return self._fault(
                 f"The conversation is too long for {self.name} ({said}). Shorten it, or raise "
-                "max_context."
+                "max_context.",
+                "too_long",
             )
         if status in (429, 499, 502, 503, 504) or _PASSING.search(said):
-            return PassingError(_line(f"{self.name} is not ready: {said}. Ask again."), self.name)
-        return self._fault(f"{self.name} failed ({said}). The server's log says more.")
+            return PassingError(
+                _line(f"{self.name} is not ready: {said}. Ask again."),
+                self.name,
+                kind="rate_limited" if status == 429 else "down",
+            )
+        kind: FaultKind = "bad_request" if 400 <= status < 500 else "down"
+        if status in (401, 403):
+            kind = "refused_key"
+        return self._fault(f"{self.name} failed ({said}). The server's log says more.", kind)
 
     def _unreached(self, error: httpx2.HTTPError) -> ModelError:
         import httpx2
@@ -199,16 +210,19 @@ class OllamaModel(Model):
         place = shown(self._url)
         match error:
             case httpx2.ConnectError() | httpx2.ConnectTimeout():
-                return self._fault(f"No Ollama server answers at {place}. Start it: ollama serve")
+                return self._fault(
+                    f"No Ollama server answers at {place}. Start it: ollama serve", "down"
+                )
             case httpx2.TimeoutException():
                 return self._fault(
                     f"{place} was silent for {self._read_timeout:g} s while answering for "
-                    f"{self.name}. Ask again, or raise read_timeout."
+                    f"{self.name}. Ask again, or raise read_timeout.",
+                    "timed_out",
                 )
         return PassingError(f"The connection of {self.name} to {place} broke off.", self.name)
 
-    def _fault(self, text: str) -> ModelError:
-        return ModelError(_line(text), self.name)
+    def _fault(self, text: str, kind: FaultKind = "other") -> ModelError:
+        return ModelError(_line(text), self.name, kind)
 
 
 def _line(text: str) -> str:

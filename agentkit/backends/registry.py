@@ -1,10 +1,10 @@
 """A model out of its name: "openai:gpt-5-mini", "ollama:qwen3:8b", "hf:Qwen/Qwen3-0.6B",
-"extractive", "auto", or "PROVIDER:MODEL" for a provider of the settings."""
+"gguf:PATH", "extractive", "auto", or "PROVIDER:MODEL" for a provider of the settings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,13 @@ from agentkit.errors import ConfigError
 from agentkit.settings import ProviderSettings
 
 if TYPE_CHECKING:
-    from agentkit.backends.extractive import Similarity
+    from agentkit.text import Similarity
 
 PRESETS: Mapping[str, ProviderSettings] = {
     "openai": ProviderSettings(api_key_env="OPENAI_API_KEY"),
     "ollama": ProviderSettings(kind="ollama"),
     "hf": ProviderSettings(kind="hf"),
+    "gguf": ProviderSettings(kind="gguf"),
     "deepseek": ProviderSettings(
         base_url="https://api.deepseek.com/v1", api_key_env="DEEPSEEK_API_KEY"
     ),
@@ -39,18 +40,21 @@ _ALONE = ("auto", "extractive")
 
 
 def get_model(
-    name: str,
+    name: str | Sequence[str],
     providers: Mapping[str, ProviderSettings] = {},
     *,
     base_url: str | None = None,
     similarity: Similarity | None = None,
 ) -> Model:
-    """The model of that name; nothing is loaded or asked before it is used. `base_url` overrides
-    its provider's; `similarity` is for the reader that quotes. Raises ConfigError."""
+    """The model of that name; nothing is loaded or asked before it is used. Of several names, the
+    first answers and the others stand in for it. `base_url` overrides its provider's;
+    `similarity` is for the reader that quotes. Raises ConfigError."""
+    if not isinstance(name, str):
+        return _fallback(name, providers, base_url, similarity)
     if name in _ALONE:
         return _alone(name, similarity)
     prefix, colon, model = name.partition(":")
-    known = {**PRESETS, **{key: _completed(key, value) for key, value in providers.items()}}
+    known = known_providers(providers)
     if not colon or prefix not in known:
         raise _unknown(name, prefix, sorted({*known, *_ALONE}))
     if not model:
@@ -60,7 +64,40 @@ def get_model(
         return _ollama(model, settings, base_url)
     if settings.kind == "hf":
         return _hf(model, settings)
+    if settings.kind == "gguf":
+        return _gguf(model, settings)
     return _openai(prefix, model, settings, base_url)
+
+
+def known_providers(providers: Mapping[str, ProviderSettings]) -> dict[str, ProviderSettings]:
+    """The presets and the user's own."""
+    return {**PRESETS, **{key: _completed(key, value) for key, value in providers.items()}}
+
+
+def server_url(provider: str, settings: ProviderSettings) -> str | None:
+    """Where a provider's server is, if anything says it."""
+    if settings.base_url is None and provider == "openai":
+        return os.environ.get("OPENAI_BASE_URL") or None
+    return settings.base_url
+
+
+def _fallback(
+    names: Sequence[str],
+    providers: Mapping[str, ProviderSettings],
+    base_url: str | None,
+    similarity: Similarity | None,
+) -> Model:
+    from agentkit.backends.fallback import FallbackModel
+
+    if base_url and len(names) > 1:
+        raise ConfigError(
+            "A base URL goes with one model, and there are several. Give each its own as "
+            "base_url of a [providers.NAME] in agentkit.toml."
+        )
+    models = [
+        get_model(name, providers, base_url=base_url, similarity=similarity) for name in names
+    ]
+    return models[0] if len(models) == 1 else FallbackModel(models)
 
 
 def _alone(name: str, similarity: Similarity | None) -> Model:
@@ -88,14 +125,12 @@ def _completed(name: str, settings: ProviderSettings) -> ProviderSettings:
 def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str | None) -> Model:
     from agentkit.backends.openai import OpenAIModel
 
-    url = base_url or settings.base_url
-    if url is None and prefix == "openai":
-        url = os.environ.get("OPENAI_BASE_URL") or None
+    url = base_url or server_url(prefix, settings)
     return OpenAIModel(
         model,
         provider=prefix,
         base_url=url,
-        api_key=_key(prefix, settings, url, needed=base_url is None),
+        api_key=key_for(prefix, settings, url, needed=base_url is None),
         api_key_env=settings.api_key_env,
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
@@ -104,7 +139,9 @@ def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str |
     )
 
 
-def _key(prefix: str, settings: ProviderSettings, url: str | None, needed: bool) -> str | None:
+def key_for(
+    prefix: str, settings: ProviderSettings, url: str | None, needed: bool = True
+) -> str | None:
     """The key, if there is one. Only a provider with a name for it, away from this machine,
     must have one."""
     if not settings.api_key_env:
@@ -139,6 +176,13 @@ def _hf(model: str, settings: ProviderSettings) -> Model:
         dtype=settings.dtype,
         trust_remote_code=settings.trust_remote_code,
     )
+
+
+def _gguf(model: str, settings: ProviderSettings) -> Model:
+    from agentkit.backends.llamacpp import LlamaCppModel
+
+    window = settings.max_context or 8192
+    return LlamaCppModel(model, max_context=window, threads=settings.threads)
 
 
 def _unknown(name: str, prefix: str, known: list[str]) -> ConfigError:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from email.utils import parsedate_to_datetime
 
-from agentkit.errors import ModelError
+from agentkit.errors import FaultKind, ModelError
 from agentkit.events import ModelPart, Retried
 
 LONGEST_WAIT = 60.0
@@ -21,8 +21,14 @@ class PassingError(ModelError):
     """A failure that may pass: a busy server, a lost connection. `wait` is the server's own word
     on how many seconds to wait."""
 
-    def __init__(self, message: str, model: str = "", wait: float | None = None) -> None:
-        super().__init__(message, model)
+    def __init__(
+        self,
+        message: str,
+        model: str = "",
+        wait: float | None = None,
+        kind: FaultKind = "down",
+    ) -> None:
+        super().__init__(message, model, kind)
         self.wait = wait
 
 

@@ -157,7 +157,7 @@ def _reader(folder: Path) -> ReadLine:
             given = await asyncio.to_thread(sys.stdin.readline)
             if not given:
                 raise EOFError
-            return given
+            return str(given)
 
         return piped
     from prompt_toolkit import PromptSession

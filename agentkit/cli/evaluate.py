@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ async def run_eval(
             golden,
             project.knowledge.search,
             None if only_retrieval else agent.run,
-            lambda done: log.print(f"[dim]{done}/{len(golden)}[/dim]", end="\r"),
+            _counter(len(golden), log),
         )
     finally:
         await project.close()
@@ -49,6 +49,16 @@ async def run_eval(
     if show_misses:
         _show_misses(outcomes, out)
     return 0
+
+
+def _counter(count: int, log: Console) -> Callable[[int], None]:
+    """A running count on a terminal; silent when piped."""
+
+    def tell(done: int) -> None:
+        if log.is_terminal:
+            log.print(f"[dim]{done}/{count}[/dim]", end="\r")
+
+    return tell
 
 
 def _show_table(rows: Sequence[Figure], model: str, out: Console) -> None:

@@ -8,15 +8,12 @@ where words cannot be compared, the embedder's similarity decides.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agentkit.answers import Citation
 from agentkit.documents import Chunk
-from agentkit.text import is_cjk, numbers, sentences, terms
-
-Similarity = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
-"""A question or claim and some sentences in, the cosine of each out."""
+from agentkit.text import Similarity, is_cjk, numbers, sentences, terms
 
 _NOT_PROSE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`|\$\$[\s\S]*?(?:\$\$|\Z)|\$[^$\n]+\$")
 _MARKERS = re.compile(r"(?:\[\d+(?:\s*[,，、]\s*\d+)*\](?!\())+")

@@ -21,7 +21,7 @@ from agentkit.documents import Chunk, Hit
 from agentkit.knowledge.catalog import Catalog, Vector
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.vectors import Vectors
-from agentkit.text import characters, is_cjk, terms
+from agentkit.text import characters, is_cjk, names, terms
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ ONE_SCRIPT = Fusion(unrelated=0.75, matching=0.95, weight=0.35)
 """Chosen on XQuAD English and CMRC 2018, where recall@1 is flat for weights from 0.3 to 0.5."""
 
 ACROSS_SCRIPTS = Fusion(unrelated=0.66, matching=0.88, weight=0.95)
-"""For an English question on Chinese text: cosines are lower, and shared words are names."""
+"""Between languages cosines are lower, and the words that count are names."""
 
 
 class Retriever:
@@ -86,13 +86,15 @@ class Retriever:
     def _fused(self, query: str, vector: Vector, k: int) -> list[Hit]:
         fetch = max(CANDIDATES, 4 * k)
         cosines = dict(self._dense(vector, fetch))
-        keywords = self._keywords(query, fetch)
+        across = _across_scripts(query, self._catalog.live([*cosines]).values())
+        words = " ".join(names(query, across=True)) if across else query
+        keywords = self._keywords(words, fetch)
         chunks = self._catalog.live([*cosines.keys() | keywords.keys()])
         lacking = [id_ for id_ in chunks if id_ not in cosines]
         every_cosine = cosines | {
             id_: float(v @ vector) for id_, v in self._catalog.vectors(lacking).items()
         }
-        fusion = ACROSS_SCRIPTS if _across_scripts(query, chunks.values()) else ONE_SCRIPT
+        fusion = ACROSS_SCRIPTS if across else ONE_SCRIPT
         dense_ranks, keyword_ranks = _ranks(cosines), _ranks(keywords)
         hits = [
             Hit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from agentkit.agent.limits import Limits
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.knowledge_base import IndexReport, KnowledgeBase, Progress
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config
@@ -53,7 +54,7 @@ class Project:
         path: str | Path = ".",
         *,
         trust: bool = False,
-        model: str | None = None,
+        model: str | Sequence[str] | None = None,
         base_url: str | None = None,
         approve: Approve = deny,
         on_progress: OnProgress | None = None,
@@ -87,7 +88,7 @@ class Project:
         if self._knowledge is None:
             self._knowledge = KnowledgeBase.open(
                 self.index_path,
-                self.settings.knowledge.embedder,
+                get_embedder(self.settings.knowledge.embedder, self.settings.providers),
                 chunk_tokens=self.settings.knowledge.chunk_tokens,
             )
         return self._knowledge

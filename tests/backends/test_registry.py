@@ -11,6 +11,7 @@ from agentkit.backends.auto import AutoModel
 from agentkit.backends.base import Model, Options
 from agentkit.backends.extractive import ExtractiveModel
 from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama import OllamaModel
 from agentkit.backends.openai import OpenAIModel
 from agentkit.backends.registry import PRESETS, get_model
@@ -40,6 +41,7 @@ async def ask(model: Model) -> None:
     [
         ("ollama:qwen3:8b", OllamaModel),
         ("hf:Qwen/Qwen3-0.6B", HuggingFaceModel),
+        ("gguf:smollm2", LlamaCppModel),
         ("lmstudio:qwen3-8b", OpenAIModel),
         ("llamacpp:any", OpenAIModel),
         ("vllm:Qwen/Qwen3-8B", OpenAIModel),
@@ -142,7 +144,7 @@ async def test_the_similarity_reaches_the_reader_that_quotes() -> None:
 
 def test_the_presets_are_those_of_the_documents() -> None:
     assert set(PRESETS) == {
-        *("openai", "ollama", "hf"),
+        *("openai", "ollama", "hf", "gguf"),
         *("deepseek", "moonshot", "dashscope", "lmstudio", "vllm", "llamacpp"),
     }
 

