@@ -37,6 +37,19 @@ class ProviderSettings(Section):
     device: str = Field(default="auto", description="hf: auto, cuda, mps or cpu.")
     dtype: str = Field(default="auto", description="hf: auto, float32, float16 or bfloat16.")
     threads: int | None = Field(default=None, ge=1, description="gguf: threads; by default all.")
+    device_map: str | None = Field(
+        default=None, description="hf: spread over devices: auto, balanced or sequential."
+    )
+    attention: str = Field(
+        default="auto", description="hf: auto, eager, sdpa, flash_attention_2 or flex_attention."
+    )
+    quantization: str = Field(
+        default="none", description="hf: none, 8bit or 4bit (CUDA, by bitsandbytes)."
+    )
+    max_batch: int = Field(default=8, ge=1, description="hf: chats that share a pass.")
+    kept_tokens: int = Field(
+        default=8192, ge=0, description="hf: tokens kept in memory for a chat's next turn."
+    )
     trust_remote_code: bool = Field(default=False, description="hf: run the model's own code.")
     extra_body: dict[str, Any] = Field(default_factory=dict)
 

@@ -33,9 +33,9 @@ class Agent:
     """Answers questions with a model, tools and a knowledge base.
 
     `model` is a Model or a string such as "ollama:qwen3:8b", "openai:gpt-5-mini" or "auto"; of
-    several strings each stands in for those before it. `tools` are Tools or plain functions. `approve` is asked before a tool that needs approval
-    runs; without it such a tool is denied. `results` is how many passages a search gives. Raises
-    ConfigError.
+    several strings each stands in for those before it. `tools` are Tools or plain functions.
+    `approve` is asked before a tool that needs approval runs; without it such a tool is denied.
+    `results` is how many passages a search gives. Raises ConfigError.
     """
 
     def __init__(

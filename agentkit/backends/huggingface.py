@@ -1,6 +1,6 @@
 """Models of Hugging Face in this process: any causal model by hub id, folder or GGUF file.
 
-One answer at a time. Calls and JSON are not enforced: they are the model's own doing.
+Chats at the same time share the model's passes. Calls and JSON are held where asked for.
 """
 
 from __future__ import annotations
@@ -8,15 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens
-from agentkit.backends.huggingface_generate import Outcome, Request, generate
+from agentkit.backends.huggingface_ask import Preparer
+from agentkit.backends.huggingface_engine import Engine
 from agentkit.backends.huggingface_load import Loaded, load
-from agentkit.backends.huggingface_prompt import Prompt, rendered
+from agentkit.backends.huggingface_placement import Placement
+from agentkit.backends.huggingface_row import Outcome
 from agentkit.backends.huggingface_source import located
-from agentkit.backends.textcalls import TextCalls
-from agentkit.backends.wire import images, offered
+from agentkit.backends.textcalls import THINK
+from agentkit.backends.wire import images
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart
 from agentkit.messages import Message, Usage
@@ -26,33 +32,52 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class _Running(NamedTuple):
+    """A model in memory, and what serves it."""
+
+    loaded: Loaded
+    preparer: Preparer
+    engine: Engine
+
+
 class HuggingFaceModel(Model):
-    """A model by hub id, folder or .gguf path, loaded at first use. `device` is auto, cuda, mps or
-    cpu; `dtype` auto, float32, float16 or bfloat16; `max_new_tokens` where nobody limits an
-    answer. `trust_remote_code` runs the code that comes with the model."""
+    """A model by hub id, folder or .gguf path, loaded at first use.
+
+    `max_new_tokens` counts where nobody limits an answer. `max_batch` chats share a pass;
+    `kept_tokens` bounds what is kept of a chat for its next turn. `max_context` bounds prompt and
+    answer below what the model has room for. `trust_remote_code` runs the model's own code.
+    """
 
     def __init__(
         self,
         model: str,
         *,
-        device: str = "auto",
-        dtype: str = "auto",
+        placement: Placement = Placement(),
         trust_remote_code: bool = False,
         gguf_file: str | None = None,
         max_new_tokens: int = 1024,
+        max_context: int | None = None,
+        max_batch: int = 8,
+        kept_tokens: int = 8192,
     ) -> None:
         self._model = model
         self._gguf_file = gguf_file
-        self._device = device
-        self._dtype = dtype
+        self._placement = placement
         self._trust_remote_code = trust_remote_code
+        self._start = partial(Engine, rows=max_batch, kept_tokens=kept_tokens)
         self._max_new_tokens = max_new_tokens
-        self._loaded: Loaded | None = None
+        self._max_context = max_context
+        self._running: _Running | None = None
         self._worker = _worker()
 
     @property
     def name(self) -> str:
         return f"hf:{self._model}"
+
+    @property
+    def prefilled_tokens(self) -> int:
+        """How many tokens of prompts went through the model; those found again are not read."""
+        return self._running.engine.forward.prefilled if self._running else 0
 
     async def stream(
         self,
@@ -60,102 +85,83 @@ class HuggingFaceModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        self._refuse(messages, tools, options)
-        left = offered(tools, options.tool_choice)
-        loaded = await self._ready()
-        prompt = await self._in_worker(rendered, loaded, messages, left, options)
-        limit = self._limit(prompt, loaded.window, options.max_tokens)
-        parser = TextCalls([tool.name for tool in left], prompt.thinking)
+        if any(images(message) for message in messages):
+            raise ModelError(f"{self.name} reads no images: choose another model.", self.name)
+        running = await self._ready()
+        ask = await self._in_worker(running.preparer.ask, messages, tools, options)
         loop, said = asyncio.get_running_loop(), asyncio.Queue[str | Outcome | Exception]()
-
-        def say(piece: str | Outcome | Exception) -> None:
-            loop.call_soon_threadsafe(said.put_nowait, piece)
-
-        request = Request(prompt, limit, options, say)
-        self._worker.submit(_answer, loaded, request, say)
+        request = ask.request(partial(_say, loop, said))
+        running.engine.submit(request)
         try:
             while isinstance(piece := await said.get(), str):
-                for part in parser.feed(piece):
+                for part in ask.parser.feed(piece):
                     yield part
         finally:
             request.stopped.set()
         if isinstance(piece, Exception):
             raise piece
-        for part in parser.end():
+        for part in ask.ended():
             yield part
-        yield Usage(prompt.tokens, piece.tokens)
-        yield Done("tool_calls" if parser.called else piece.reason, self.name)
+        yield Usage(len(ask.ids), piece.tokens)
+        yield Done("tool_calls" if ask.parser.called else piece.reason, self.name)
 
     async def context_window(self) -> int | None:
-        """What the model's configuration says; loads it."""
-        return (await self._ready()).window
+        """What the model's configuration says, or less where the user does; loads it."""
+        return (await self._ready()).loaded.window
 
     def count_tokens(self, text: str) -> int:
         """By the model's tokenizer once it is loaded, before that an estimate."""
-        if self._loaded is None:
+        if self._running is None:
             return estimated_tokens(text)
-        return len(self._loaded.tokenizer.encode(text, add_special_tokens=False))
+        return len(self._running.loaded.tokenizer.encode(text, add_special_tokens=False))
 
     async def capabilities(self) -> Capabilities:
-        return Capabilities()
+        """Whether it reasons is known once it is loaded."""
+        held = find_spec("llguidance") is not None
+        template = self._running.loaded.tokenizer.chat_template if self._running else ""
+        return Capabilities(
+            forced_tools=held, json_schema=held, reasoning=THINK in str(template or "")
+        )
 
     async def close(self) -> None:
-        """Let go of the weights; the answer at hand is made to its end."""
+        """Let go of the weights; the answers at hand are made to their end."""
         self._worker.shutdown(wait=False)
-        self._loaded, self._worker = None, _worker()
+        if self._running is not None:
+            self._running.engine.close()
+        self._running, self._worker = None, _worker()
 
-    async def _ready(self) -> Loaded:
-        loaded = self._loaded
-        return loaded if loaded else await self._in_worker(self._load)
+    async def _ready(self) -> _Running:
+        running = self._running
+        return running if running else await self._in_worker(self._run)
 
-    def _load(self) -> Loaded:
+    def _run(self) -> _Running:
         """Runs in the worker, so that two first requests load one model."""
-        if self._loaded is None:
-            source = located(self._model, self._gguf_file)
-            self._loaded = load(source, self._device, self._dtype, self._trust_remote_code)
-        return self._loaded
+        if self._running is None:
+            source, trusted = located(self._model, self._gguf_file), self._trust_remote_code
+            loaded = load(source, **asdict(self._placement), trust_remote_code=trusted)
+            loaded = replace(loaded, window=self._window(loaded))
+            preparer = Preparer(loaded, self._max_new_tokens)
+            self._running = _Running(loaded, preparer, self._start(loaded))
+        return self._running
+
+    def _window(self, loaded: Loaded) -> int | None:
+        known = [size for size in (loaded.window, self._max_context) if size is not None]
+        return min(known, default=None)
 
     async def _in_worker(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(self._worker.submit(function, *args, **kwargs))
 
-    def _refuse(self, messages: Sequence[Message], tools: Sequence[Tool], options: Options) -> None:
-        if any(images(message) for message in messages):
-            raise self._unable("reads no images: choose another model")
-        if options.schema is not None:
-            raise self._unable("cannot be held to a JSON Schema here")
-        if tools and options.tool_choice not in ("auto", "none"):
-            raise self._unable("cannot be forced to call a tool here")
-
-    def _unable(self, what: str) -> ModelError:
-        return ModelError(f"{self.name} {what}.", self.name, "bad_request")
-
-    def _limit(self, prompt: Prompt, window: int | None, asked: int | None) -> int:
-        limit = asked or self._max_new_tokens
-        if window is None:
-            return limit
-        if prompt.tokens >= window:
-            raise ModelError(
-                f"The prompt of {prompt.tokens} tokens does not fit {self.name}, whose window is "
-                f"{window} tokens. Shorten it, or choose another model.",
-                self.name,
-                "too_long",
-            )
-        return min(limit, window - prompt.tokens)
-
 
 def _worker() -> ThreadPoolExecutor:
-    """One thread, in which loading and answering take turns."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="huggingface")
+    """One thread, in which loading and preparing take turns."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="huggingface-prepare")
 
 
-def _answer(
-    loaded: Loaded, request: Request, say: Callable[[str | Outcome | Exception], None]
+def _say(
+    loop: asyncio.AbstractEventLoop,
+    said: asyncio.Queue[str | Outcome | Exception],
+    piece: str | Outcome | Exception,
 ) -> None:
-    """Generate, and say last how it ended, unless nobody listens any more."""
-    if request.stopped.is_set():
-        return
-    try:
-        ended: Outcome | Exception = generate(loaded, request)
-    except Exception as error:
-        ended = error
-    say(ended)
+    """Put a piece before the listener, from the engine's thread; its loop may be closed."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(said.put_nowait, piece)

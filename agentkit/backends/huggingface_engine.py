@@ -39,9 +39,13 @@ class Engine:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="huggingface")
 
     def submit(self, request: Request) -> None:
-        """Have the request answered."""
+        """Have the request answered. Raises ModelError once it is closed."""
         self._waiting.append(request)
-        self._thread.submit(self._work)
+        try:
+            self._thread.submit(self._work)
+        except RuntimeError as error:
+            name = self.loaded.source.name
+            raise self.loaded.source.fault(f"{name} was closed: ask it again.") from error
 
     def close(self) -> None:
         """Take no more requests; those at hand are answered to their end."""

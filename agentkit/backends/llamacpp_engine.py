@@ -25,7 +25,7 @@ from agentkit.errors import ConfigError, ModelError
 
 Body = Mapping[str, Any]
 
-_BATCH = 512
+_BATCH = 128
 """Tokens of the prompt read between two looks at whether anyone still listens."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

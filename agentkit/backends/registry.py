@@ -169,12 +169,21 @@ def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Mod
 
 def _hf(model: str, settings: ProviderSettings) -> Model:
     from agentkit.backends.huggingface import HuggingFaceModel
+    from agentkit.backends.huggingface_placement import Placement
 
     return HuggingFaceModel(
         model,
-        device=settings.device,
-        dtype=settings.dtype,
+        placement=Placement(
+            settings.device,
+            settings.dtype,
+            settings.device_map,
+            settings.attention,
+            settings.quantization,
+        ),
         trust_remote_code=settings.trust_remote_code,
+        max_context=settings.max_context,
+        max_batch=settings.max_batch,
+        kept_tokens=settings.kept_tokens,
     )
 
 

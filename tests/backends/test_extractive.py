@@ -14,7 +14,8 @@ from agentkit.tools.tool import tool
 NOTES = [
     Document(
         source="memory.md",
-        text="# 显存\n\n## 公式\n\n估算显存用 M = P*4*1.2/(32/Q)。7B 模型以 4 位加载约占 4.2 GB。\n\n"
+        text="# 显存\n\n## 公式\n\n估算显存用 M = P*4*1.2/(32/Q)。"
+        "7B 模型以 4 位加载约占 4.2 GB。\n\n"
         "| 规模 | 位数 | GB |\n|---|---|---|\n| 7B | 4 | 4.2 |\n| 70B | 4 | 42 |\n",
     ),
     Document(source="distill.md", text="# 蒸馏\n\n教师模型输出软标签，学生模型向它靠拢。"),
@@ -48,14 +49,15 @@ async def test_an_answer_quotes_the_passage_with_a_proven_citation(knowledge, qu
         assert document.text[citation.start : citation.end] == citation.quote
 
 
-@pytest.mark.parametrize("question", ["红烧肉要炖多久？", "Who won the football World Cup in 2018?"])
+@pytest.mark.parametrize("question", ["红烧肉要炖多久？", "Who won the World Cup in 2018?"])
 async def test_what_the_documents_do_not_hold_is_refused(knowledge, question):
     answer = await Agent("extractive", knowledge=knowledge).run(question)
     assert (answer.stop_reason, answer.citations) == ("refused", ())
 
 
 async def test_a_name_that_no_passage_holds_is_refused_however_near_the_rest(knowledge):
-    answer = await Agent("extractive", knowledge=knowledge).run("Qwen9X 模型以 4 位加载要多少显存？")
+    question = "Qwen9X 模型以 4 位加载要多少显存？"
+    answer = await Agent("extractive", knowledge=knowledge).run(question)
     assert answer.stop_reason == "refused"
 
 

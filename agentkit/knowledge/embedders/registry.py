@@ -26,9 +26,7 @@ def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> E
     if kind == "st" and model:
         return SentenceTransformersEmbedder(model, dimension=dimension)
     if model and settings and settings.kind == "ollama":
-        return OllamaEmbedder(
-            model, provider=kind, base_url=settings.base_url, dimension=dimension
-        )
+        return OllamaEmbedder(model, provider=kind, base_url=settings.base_url, dimension=dimension)
     if model and settings and settings.kind == "openai":
         return _openai(kind, model, dimension, settings)
     raise ConfigError(

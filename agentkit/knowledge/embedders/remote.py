@@ -96,10 +96,15 @@ class RemoteEmbedder(ABC):
                 f"{self.name} gave vectors of {sorted(sizes)} numbers: choose another dimension, "
                 "or none."
             )
-        vectors = np.asarray(found, np.float32)[:, : self._wanted]
+        vectors = unit(np.asarray(found, np.float32)[:, : self._wanted])
         self._known = vectors.shape[1]
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+        return vectors
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The vectors with a length of one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
 def _sendable(text: str) -> str:

@@ -86,9 +86,7 @@ class SentenceTransformersEmbedder:
                 'st: embedders need sentence-transformers: pip install "agentkit-rag[st]"'
             ) from error
         try:
-            model = SentenceTransformer(
-                self._path, device=self._device, truncate_dim=self._wanted
-            )
+            model = SentenceTransformer(self._path, device=self._device, truncate_dim=self._wanted)
         except Exception as error:
             raise ConfigError(
                 f"The embedder {self._path!r} cannot be loaded: {error}. "

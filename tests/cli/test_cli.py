@@ -1,0 +1,198 @@
+"""The command line as a user meets it: in a process of its own, with its exit codes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from agentkit import demo_path
+from agentkit.project.demo import copy_demo
+
+AGENTKIT = [sys.executable, "-m", "agentkit"]
+
+
+def _run(*arguments, stdin="", cwd=None, **more):
+    return subprocess.run(
+        [*AGENTKIT, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=100,
+        cwd=cwd,
+        check=False,
+        **more,
+    )
+
+
+def _is_one_line(text):
+    return text.count("\n") == 1 and text.startswith("error: ") and "Traceback" not in text
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo, copied and indexed once."""
+    folder = copy_demo(tmp_path_factory.mktemp("cli") / "demo")
+    done = _run("index", "--folder", folder)
+    assert done.returncode == 0, done.stderr
+    assert "5 added" in done.stdout
+    return folder
+
+
+def test_version_and_help_are_quick_to_ask_for():
+    assert _run("--version").stdout.startswith("agentkit 0.")
+    assert {"ask", "chat", "demo"} <= set(_run("--help").stdout.split())
+
+
+def test_a_second_index_run_touches_nothing(demo):
+    assert "5 unchanged" in _run("index", "--folder", demo).stdout
+
+
+def test_search_prints_json_of_the_agreed_shape(demo):
+    hits = json.loads(
+        _run("search", "注意力机制最早用在哪里", "-k", 3, "--json", "-C", demo).stdout
+    )
+    assert len(hits) == 3
+    assert list(hits[0]) == [
+        "source", "title", "heading", "page", "start", "end", "score", "text",
+    ]  # fmt: skip
+    text = (demo / "knowledge" / hits[0]["source"]).read_text(encoding="utf-8")
+    assert text[hits[0]["start"] : hits[0]["end"]] == hits[0]["text"]
+
+
+def test_ask_prints_json_whose_quotes_stand_in_the_files(demo):
+    done = _run("ask", "什么是知识蒸馏？", "-m", "extractive", "--json", "-C", demo)
+    answer = json.loads(done.stdout)
+    assert list(answer) == [
+        "answer", "citations", "model", "tool_calls", "usage", "stop_reason",
+    ]  # fmt: skip
+    assert list(answer["citations"][0]) == [
+        "marker", "source", "heading", "page", "start", "end", "quote", "supported",
+    ]  # fmt: skip
+    for citation in answer["citations"]:
+        text = (demo / "knowledge" / citation["source"]).read_text(encoding="utf-8")
+        assert text[citation["start"] : citation["end"]] == citation["quote"]
+
+
+def test_a_piped_answer_is_plain_text_and_the_rest_goes_to_standard_error(demo):
+    done = _run("ask", "什么是知识蒸馏？", "-m", "extractive", "-C", demo)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "search_knowledge" in done.stderr
+    assert "search_knowledge" not in done.stdout
+    assert "[1] lecture_notes/" in done.stdout
+
+
+def test_a_closed_pipe_is_quiet(demo):
+    command = f'{" ".join(AGENTKIT)} search 注意力 -k 50 -C "{demo}" | head -n 1'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_a_conversation_by_pipe_answers_lists_and_leaves(demo):
+    lines = "/help\n什么是知识蒸馏？\n/sources\n/tools\n/quti\n/clear\n/sources\n/quit\n"
+    done = _run("chat", "-m", "extractive", "-C", demo, stdin=lines)
+    assert done.returncode == 0
+    assert "/sources" in done.stdout
+    assert done.stdout.count("[1] lecture_notes/") == 2
+    assert "estimate_memory" in done.stdout
+    assert "did you mean /quit?" in done.stderr
+    assert "nothing is cited yet" in done.stderr
+
+
+def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path):
+    done = _run("demo", "--folder", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("quotes checked against the files") == 5
+    assert "Ask your own" in done.stdout
+
+
+def test_eval_prints_a_table_and_json(demo, tmp_path):
+    questions = (demo_path() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join(questions[:2] + questions[-2:]), encoding="utf-8")
+    assert "place among the first 5" in _run("eval", few, "-C", demo).stdout
+    rows = json.loads(_run("eval", few, "--json", "-C", demo).stdout)
+    assert [set(row) >= {"id", "first", "within_5", "refused"} for row in rows] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("ask", "x", "-C", "nowhere"), 3, "no folder"),
+        (("ask", "x", "-m", "opnai:gpt"), 3, "openai"),
+        (("ask", "x", "-m", "openai:gpt"), 3, "OPENAI_API_KEY"),
+        (("ask", "x", "-m", "openai:gpt", "--base-url", "http://127.0.0.1:9/v1"), 4, "127.0.0.1:9"),
+        (("index",), 8, "knowledge/"),
+        (("eval",), 3, "questions.jsonl"),
+    ],
+)
+def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
+    arguments, code, said, tmp_path
+):
+    done = _run(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert _is_one_line(done.stderr), done.stderr
+    assert said in done.stderr
+
+
+def test_an_empty_knowledge_folder_says_what_to_put_there(tmp_path):
+    (tmp_path / "knowledge").mkdir()
+    done = _run("index", cwd=tmp_path)
+    assert done.returncode == 8
+    assert ".md or .txt" in done.stderr
+
+
+def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder):
+    knowledge = shared_folder / "knowledge"
+    knowledge.mkdir()
+    (knowledge / "good.md").write_text("# 好\n\n可以读的内容。", encoding="utf-8")
+    (knowledge / "binary.md").write_bytes(b"\0\1")
+    done = _run("index", cwd=shared_folder)
+    assert done.returncode == 0
+    assert "1 added" in done.stdout
+    assert "note:" in done.stderr
+    assert "binary.md" in done.stderr
+
+
+def test_trust_lists_what_it_covers(tmp_path):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "mine.py").write_text("x = 1", encoding="utf-8")
+    done = _run("trust", tmp_path)
+    assert "tools/mine.py" in done.stdout
+    assert "not trusted" not in _run("search", "x", cwd=tmp_path).stderr
+
+
+def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path):
+    child = subprocess.Popen(
+        [*AGENTKIT, "chat", "-m", "extractive"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None
+    while "/help" not in child.stderr.readline():
+        assert child.poll() is None
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=20)
+    assert child.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in errors
+
+
+def test_starting_the_command_line_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['agentkit', '--help']\n"
+        "from agentkit.cli import app\n"
+        "try: app.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('torch', 'chromadb', 'mcp', 'openai', 'ollama', 'numpy', 'pydantic')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

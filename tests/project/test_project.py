@@ -1,0 +1,181 @@
+"""A folder becomes an agent, and code runs only where the user trusts it."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from agentkit import Project, demo_path
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ConfigError, KnowledgeError, TrustError
+from agentkit.messages import ToolCall
+from agentkit.project.demo import copy_demo
+from agentkit.project.trust import is_trusted, trust
+from tests.conftest import unprivileged
+
+TOOL = '''
+from agentkit import tool
+
+@tool
+def shout(text: str) -> str:
+    """Say it louder."""
+    return text.upper()
+'''
+SERVER = """
+from mcp.server import MCPServer
+
+server = MCPServer("echo")
+
+@server.tool()
+def echo(text: str) -> str:
+    return "heard " + text
+
+server.run("stdio")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A project of its own: a note, a tool and an MCP server."""
+    root = tmp_path / "app"
+    for name in ("knowledge", "tools", "mcp_servers"):
+        (root / name).mkdir(parents=True)
+    (root / "knowledge" / "note.md").write_text("# 残差\n\n残差连接让深层网络容易训练。", "utf-8")
+    (root / "tools" / "shout.py").write_text(TOOL, encoding="utf-8")
+    (root / "mcp_servers" / "echo.py").write_text(SERVER, encoding="utf-8")
+    servers = {"echo": {"command": sys.executable, "args": ["mcp_servers/echo.py"]}}
+    (root / "mcp_servers" / "mcp.json").write_text(json.dumps({"mcpServers": servers}), "utf-8")
+    (root / "agentkit.toml").write_text('model = "extractive"\n', encoding="utf-8")
+    return root
+
+
+async def test_a_trusted_folder_gives_documents_tools_and_servers(folder):
+    async with Project.open(folder, trust=True) as project:
+        names = [tool.name for tool in project.agent.tools]
+        assert names == [
+            "search_knowledge", "read_document", "list_documents", "shout", "echo__echo",
+        ]  # fmt: skip
+        calls = [
+            ToolCall("1", "shout", {"text": "hi"}),
+            ToolCall("2", "echo__echo", {"text": "hi"}),
+        ]
+        project.agent.model = model = ScriptedModel([calls, "done"])
+        await project.agent.run("?")
+        assert [m.text for m in model.requests[-1] if m.role == "tool"] == ["HI", "heard hi"]
+        assert project.notices == []
+
+
+async def test_a_question_about_the_folders_notes_is_answered_with_a_citation(folder):
+    async with Project.open(folder, trust=True) as project:
+        answer = await project.agent.run("残差连接有什么用？")
+    assert answer.citations[0].quote == "残差连接让深层网络容易训练。"
+
+
+async def test_an_untrusted_folder_runs_nothing_and_says_so(folder):
+    (folder / "tools" / "shout.py").write_text("raise SystemExit('ran')", encoding="utf-8")
+    (folder / "agentkit.toml").write_text('model = "openai:elsewhere"\n', encoding="utf-8")
+    async with Project.open(folder, model="extractive") as project:
+        assert [tool.name for tool in project.agent.tools][3:] == []
+        assert project.settings.providers == {}
+        assert "agentkit trust" in project.notices[0]
+        assert (await project.agent.run("残差连接有什么用？")).citations
+
+
+async def test_trust_lasts_until_a_guarded_file_changes(folder):
+    assert not is_trusted(folder)
+    trust(folder)
+    assert is_trusted(folder)
+    (folder / "knowledge" / "more.md").write_text("documents need no trust", encoding="utf-8")
+    assert is_trusted(folder)
+    (folder / "tools" / "shout.py").write_text(TOOL + "# changed", encoding="utf-8")
+    assert not is_trusted(folder)
+
+
+def test_a_folder_with_nothing_to_run_needs_no_trust(tmp_path):
+    assert is_trusted(tmp_path)
+
+
+def test_trust_cannot_be_brought_along_by_a_folder(folder, monkeypatch):
+    trust(folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "other-user"))
+    assert not is_trusted(folder)
+
+
+def test_an_unreadable_guarded_file_is_named(shared_folder):
+    with unprivileged():
+        (shared_folder / "tools").mkdir()
+        (shared_folder / "tools" / "locked.py").touch(mode=0)
+        with pytest.raises(TrustError, match=r"locked\.py cannot be read"):
+            is_trusted(shared_folder)
+
+
+def test_the_shipped_demo_is_trusted_and_so_is_an_unchanged_copy(tmp_path):
+    assert is_trusted(copy_demo(tmp_path / "demo"), demo_path())
+
+
+def test_a_changed_copy_of_the_demo_is_not_trusted(tmp_path):
+    copy = copy_demo(tmp_path / "demo")
+    (copy / "tools" / "more.py").write_text("x = 1", encoding="utf-8")
+    assert not is_trusted(copy, demo_path())
+
+
+def test_the_demo_is_not_copied_over_something_else(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="something else"):
+        copy_demo(tmp_path)
+
+
+async def test_a_broken_tool_file_is_a_notice_and_the_rest_works(folder):
+    (folder / "tools" / "broken.py").write_text("import nothing_like_this", encoding="utf-8")
+    async with Project.open(folder, trust=True) as project:
+        assert "broken.py" in project.notices[0]
+        assert "shout" in [tool.name for tool in project.agent.tools]
+
+
+async def test_a_server_that_does_not_start_is_a_notice_and_the_rest_works(folder):
+    (folder / "mcp_servers" / "echo.py").write_text("raise SystemExit(3)", encoding="utf-8")
+    async with Project.open(folder, trust=True) as project:
+        assert "echo" in project.notices[0]
+        assert "shout" in [tool.name for tool in project.agent.tools]
+
+
+async def test_a_folder_without_documents_still_has_its_tools(folder):
+    shutil.rmtree(folder / "knowledge")
+    async with Project.open(folder, trust=True) as project:
+        assert project.agent.knowledge is None
+        assert "shout" in [tool.name for tool in project.agent.tools]
+
+
+async def test_indexing_a_folder_without_knowledge_says_what_to_make(tmp_path):
+    with pytest.raises(KnowledgeError, match="knowledge/"):
+        await Project.open(tmp_path).index()
+
+
+def test_a_missing_folder_and_a_wrong_setting_are_named(folder, tmp_path):
+    with pytest.raises(ConfigError, match="no folder"):
+        Project.open(tmp_path / "nowhere")
+    (folder / "agentkit.toml").write_text('modle = "x"', encoding="utf-8")
+    with pytest.raises(ConfigError, match="Did you mean 'model'"):
+        Project.open(folder, trust=True)
+    (folder / "agentkit.toml").write_text("model = ", encoding="utf-8")
+    with pytest.raises(ConfigError, match="no TOML"):
+        Project.open(folder, trust=True)
+
+
+async def test_the_agent_outside_its_context_is_a_clear_error(folder):
+    with pytest.raises(ConfigError, match="async with"):
+        _ = Project.open(folder).agent
+
+
+async def test_the_demos_agent_answers_through_its_own_mcp_server_alone(tmp_path):
+    demo = copy_demo(tmp_path / "demo")
+    config = demo / "mcp_servers" / "mcp.json"
+    servers = json.loads(config.read_text(encoding="utf-8"))
+    servers["mcpServers"]["lecture_notes"]["disabled"] = False
+    config.write_text(json.dumps(servers), encoding="utf-8")
+    async with Project.open(demo, trust=True, model="extractive") as project:
+        assert project.notices == []
+        lent = [tool for tool in project.agent.tools if tool.name.startswith("lecture_notes__")]
+        search = next(tool for tool in lent if "search" in tool.name)
+        assert "教师模型" in await search.run({"query": "什么是知识蒸馏？"})
