@@ -1,0 +1,37 @@
+"""What README.md shows runs as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_a_python_example_of_the_readme_runs(block, tmp_path):
+    command = [sys.executable, "-W", "error", "-c", block]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert done.stderr == ""
+
+
+def test_every_command_that_the_readme_names_is_there():
+    named = set(re.findall(r"(?:`|^)agentkit ([a-z]+)", README, re.MULTILINE))
+    helped = subprocess.run(
+        [sys.executable, "-m", "agentkit", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert len(named) >= 8
+    assert named <= set(re.findall(r"^  ([a-z]+)", helped, re.MULTILINE))
+
+
+def test_the_settings_example_is_valid(tmp_path):
+    from agentkit.settings import load_settings
+
+    (example,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (tmp_path / "agentkit.toml").write_text(example, encoding="utf-8")
+    assert load_settings(tmp_path).providers["work"].api_key_env == "WORK_KEY"
