@@ -43,8 +43,9 @@ class Chunk:
     def place(self) -> str:
         """Where it stands, for people: file, page and the headings below the title."""
         page = f" p. {self.page}" if self.page is not None else ""
-        heading = self.heading.removeprefix(self.title).removeprefix(" > ")
-        return f"{self.source}{page} > {heading}" if heading else f"{self.source}{page}"
+        path = self.heading.split(" > ")
+        below = path[1:] if path[0].startswith(self.title) else path
+        return " > ".join([f"{self.source}{page}", *(name for name in below if name)])
 
 
 @dataclass(frozen=True, slots=True)
