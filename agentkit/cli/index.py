@@ -10,7 +10,7 @@ from rich.text import Text
 from agentkit.cli.output import as_json, hits_as_json
 from agentkit.cli.render import consoles, index_progress, warn
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.knowledge_base import IndexReport
+from agentkit.knowledge.indexer import IndexReport
 from agentkit.project.project import Project
 
 

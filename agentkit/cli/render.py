@@ -25,7 +25,7 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.knowledge.knowledge_base import Progress as IndexProgress
+from agentkit.knowledge.indexer import Progress as IndexProgress
 from agentkit.messages import ToolCall
 
 _QUOTE_LENGTH = 80

@@ -16,7 +16,8 @@ from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.knowledge_base import IndexReport, KnowledgeBase, Progress
+from agentkit.knowledge.indexer import IndexReport, Progress
+from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config
 from agentkit.project.demo import demo_path

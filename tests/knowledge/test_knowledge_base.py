@@ -169,7 +169,7 @@ async def test_what_a_crash_left_pending_is_cleared_by_the_next_write(kb, embedd
 
     kb._catalog.publish = crash
     with pytest.raises(KeyboardInterrupt):
-        kb._publish(*await _staged(kb, "memory.md", "# 显存\n\n半途而废。"))
+        kb._indexer._publish(*await _staged(kb, "memory.md", "# 显存\n\n半途而废。"))
     kb._catalog.publish = publish
     assert kb._catalog.not_live() != []
     assert all("半途" not in hit.chunk.text for hit in await kb.search("半途而废", k=10))
@@ -277,10 +277,11 @@ def test_the_catalog_is_plain_sqlite_with_the_text_in_it(tmp_path, embedder):
 
 async def _staged(kb, source, text):
     """What `_publish` takes for a new version of a document."""
-    from agentkit.knowledge.knowledge_base import _prepared, _Run
+    from agentkit.knowledge.indexer import _Run
+    from agentkit.knowledge.knowledge_base import _prepared
     from agentkit.knowledge.splitter import split
 
     document = _prepared(Document(source=source, text=text))
     chunks = split(document, kb.embedder.count_tokens, 320)
-    stored = await kb._embedded(chunks, _Run(1, {}, lambda progress: None))
+    stored = await kb._indexer._embedded(chunks, _Run(1, {}, lambda progress: None))
     return document, "hash", stored, {chunk.id for chunk in chunks}
