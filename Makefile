@@ -9,7 +9,7 @@ DEMO := build/demo
 MODEL ?= extractive
 BASE_URL ?=
 
-.PHONY: demo test lint bench chaos eval clean
+.PHONY: demo test lint bench eval clean
 
 demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -152,14 +153,7 @@ def _interrupts(task: asyncio.Future[Answer]) -> Iterator[None]:
 def _reader(folder: Path) -> ReadLine:
     """Lines from a terminal, with editing and history, or from a pipe."""
     if not sys.stdin.isatty():
-
-        async def piped(prompt: str) -> str:
-            given = await asyncio.to_thread(sys.stdin.readline)
-            if not given:
-                raise EOFError
-            return str(given)
-
-        return piped
+        return _piped()
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
@@ -171,3 +165,24 @@ def _reader(folder: Path) -> ReadLine:
         return str(await session.prompt_async(prompt))
 
     return typed
+
+
+def _piped() -> ReadLine:
+    """Lines of standard input, read by a thread that never holds up the end of the program."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def read() -> None:
+        while line := sys.stdin.readline():
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+        loop.call_soon_threadsafe(lines.put_nowait, "")
+
+    threading.Thread(target=read, daemon=True).start()
+
+    async def next_line(prompt: str) -> str:
+        line = await lines.get()
+        if not line:
+            raise EOFError
+        return line
+
+    return next_line
