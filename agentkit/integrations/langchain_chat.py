@@ -136,6 +136,11 @@ class AgentkitChatModel(BaseChatModel):
                     yield ChatGenerationChunk(message=chunk)
                 calls += isinstance(part, ToolCall)
 
+    async def close(self) -> None:
+        """Let go of the connections that the running loop has opened."""
+        for model in {self._resolved(None), *self._named.values()}:
+            await model.close()
+
     def _request(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> Request:
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": self.seed}
         given = {key: value for key, value in kwargs.items() if value is not None}

@@ -22,7 +22,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from agentkit.backends.wire import new_call_id
+from agentkit.backends.wire import new_call_id, read_arguments
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Content, ImagePart, Message, Role, TextPart, ToolCall, Usage
@@ -56,8 +56,7 @@ def as_chunk(part: ModelPart, index: int) -> AIMessageChunk | None:
         case ReasoningDelta(text):
             return AIMessageChunk(content="", additional_kwargs={"reasoning_content": text})
         case ToolCall(id_, name, arguments):
-            written = arguments if isinstance(arguments, str) else json.dumps(dict(arguments))
-            piece = tool_call_chunk(name=name, args=written, id=id_, index=index)
+            piece = tool_call_chunk(name=name, args=_written(arguments), id=id_, index=index)
             return AIMessageChunk(content="", tool_call_chunks=[piece])
         case Usage():
             return AIMessageChunk(content="", usage_metadata=_counted(part))
@@ -67,7 +66,7 @@ def as_chunk(part: ModelPart, index: int) -> AIMessageChunk | None:
     return None
 
 
-def calls_of(message: AIMessage) -> tuple[ToolCall, ...]:
+def _calls_of(message: AIMessage) -> tuple[ToolCall, ...]:
     """The calls in a message; one whose arguments are no JSON keeps them as text."""
     good = [ToolCall(c["id"] or new_call_id(), c["name"], c["args"]) for c in message.tool_calls]
     bad = [
@@ -75,6 +74,15 @@ def calls_of(message: AIMessage) -> tuple[ToolCall, ...]:
         for c in message.invalid_tool_calls
     ]
     return (*good, *bad)
+
+
+def streamed_calls(whole: AIMessageChunk) -> tuple[ToolCall, ...]:
+    """The calls in all chunks of an answer together. LangChain would mend arguments that were
+    cut off; here they stay the text that they are."""
+    return tuple(
+        ToolCall(c["id"] or new_call_id(), c["name"] or "", read_arguments(c["args"] or ""))
+        for c in whole.tool_call_chunks
+    )
 
 
 def thought_of(message: AIMessage) -> str:
@@ -88,7 +96,7 @@ def _ours(message: BaseMessage) -> Message:
         case SystemMessage():
             return Message("system", str(message.text))
         case AIMessage():
-            return Message("assistant", str(message.text), calls_of(message))
+            return Message("assistant", str(message.text), _calls_of(message))
         case ToolMessage():
             return Message("tool", _result(message), tool_call_id=message.tool_call_id)
         case HumanMessage():
@@ -165,6 +173,12 @@ def _block(part: TextPart | ImagePart) -> dict[str, Any]:
         return {"type": "text", "text": part.text}
     data = base64.b64encode(part.data).decode()
     return {"type": "image", "base64": data, "mime_type": part.media_type}
+
+
+def _written(arguments: Mapping[str, Any] | str) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps(dict(arguments), ensure_ascii=False)
 
 
 def _counted(usage: Usage) -> UsageMetadata:

@@ -13,7 +13,7 @@ from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.backends.wire import described, offered, prompt_tokens
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.integrations.langchain_messages import calls_of, thought_of, to_theirs
+from agentkit.integrations.langchain_messages import streamed_calls, thought_of, to_theirs
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
@@ -116,7 +116,7 @@ class LangChainModel(Model):
 
     def _end(self, rest: AIMessageChunk, counted: Usage) -> list[ModelPart]:
         """Calls, usage and end, of what all chunks together say beside the text."""
-        calls = calls_of(rest)
+        calls = streamed_calls(rest)
         if said := rest.usage_metadata:
             counted = Usage(said["input_tokens"], said["output_tokens"])
         return [*calls, counted, Done(_reason(rest, bool(calls)), self.name)]

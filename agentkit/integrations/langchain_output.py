@@ -17,7 +17,11 @@ def held_to(
 ) -> Runnable[LanguageModelInput, Any]:
     """The chat model, then a parser: an object of the class, or a dict. `json_mode` asks for any
     JSON object, and leaves its form to the prompt."""
-    model = chat.bind(response_format=_format(schema, json_mode))
+    kwargs = {"method": "json_mode" if json_mode else "json_schema"}
+    traced = {"kwargs": kwargs, "schema": schema}
+    model = chat.bind(
+        response_format=_format(schema, json_mode), ls_structured_output_format=traced
+    )
     parser: Runnable[Any, Any] = JsonOutputParser()
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         parser = PydanticOutputParser(pydantic_object=schema)

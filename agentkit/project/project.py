@@ -16,6 +16,7 @@ from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.registry import get_embedder
+from agentkit.knowledge.embedders.remote import RemoteEmbedder
 from agentkit.knowledge.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.mcp.client import McpServers
@@ -125,6 +126,8 @@ class Project:
         await self._stack.aclose()
         if self._knowledge is not None:
             self._knowledge.close()
+            if isinstance(self._knowledge.embedder, RemoteEmbedder):
+                await self._knowledge.embedder.close()
             self._knowledge = None
 
     async def index(self) -> IndexReport:

@@ -60,11 +60,14 @@ async def on_openai(openai_server: OpenAIServer) -> AsyncIterator[OpenAIEmbedder
     await embedder.close()
 
 
-@pytest.mark.parametrize("kind", ["on_ollama", "on_openai"])
 async def test_the_vectors_are_of_length_one_in_the_order_of_the_texts(
-    kind: str, request: pytest.FixtureRequest
+    on_ollama: OllamaEmbedder, on_openai: OpenAIEmbedder
 ) -> None:
-    embedder: RemoteEmbedder = request.getfixturevalue(kind)
+    for embedder in (on_ollama, on_openai):
+        await check_vectors(embedder)
+
+
+async def check_vectors(embedder: RemoteEmbedder) -> None:
     with pytest.raises(KnowledgeError, match="embed a text first"):
         _ = embedder.dimension
     together = await embedder.embed_queries(["Paris", "", "half \ud800 a pair"])

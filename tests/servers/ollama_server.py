@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,13 +53,15 @@ class Reply:
 
 class OllamaServer:
     """Answers chats with the replies of `script`, the last one again and again, and keeps what it
-    was asked. `left` is set when a client goes away in the middle of a stream."""
+    was asked. `left` is set when a client goes away in the middle of a stream. `vectors` makes the
+    answer to a request for embeddings."""
 
     def __init__(self) -> None:
         self.url = ""
         self.reset()
         routes = [
             Route("/api/chat", self._chat, methods=["POST"]),
+            Route("/api/embed", self._embed, methods=["POST"]),
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/tags", self._tags),
         ]
@@ -71,6 +74,7 @@ class OllamaServer:
         self.models: list[Json] = [{"name": "small"}]
         self.requests: list[Json] = []
         self.shown = 0
+        self.vectors: Callable[[Json], Response] = embeddings
         self.left = threading.Event()
 
     def replies(self, *replies: Reply) -> None:
@@ -91,6 +95,10 @@ class OllamaServer:
             facts["capabilities"] = self.capabilities
         return JSONResponse(facts)
 
+    async def _embed(self, request: Request) -> Response:
+        self.requests.append(await request.json())
+        return self.vectors(self.requests[-1])
+
     async def _chat(self, request: Request) -> Response:
         self.requests.append(await request.json())
         reply = self.script.popleft() if len(self.script) > 1 else self.script[0]
@@ -106,6 +114,13 @@ class OllamaServer:
         if reply.stalls:
             await request.receive()
             self.left.set()
+
+
+def embeddings(body: Json) -> Response:
+    """A vector of eight numbers for each text, not of length one."""
+    seeds = [random.Random(text) for text in body["input"]]
+    found = [[seed.uniform(-3, 3) for _ in range(8)] for seed in seeds]
+    return JSONResponse({"model": body["model"], "embeddings": found})
 
 
 def lines(reply: Reply) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,13 +66,15 @@ class Reply:
 
 class OpenAIServer:
     """Answers with the replies of `script`, the last one again and again, and keeps what it was
-    asked. `left` is set when a client goes away in the middle of a stream."""
+    asked. `left` is set when a client goes away in the middle of a stream. `answer`, where it is
+    set, makes the reply of a request's body; `vectors` the answer to a request for embeddings."""
 
     def __init__(self) -> None:
         self.url = ""
         self.reset()
         routes = [
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             Route("/v1/models", self._models),
         ]
         self.app = Starlette(routes=routes)
@@ -81,6 +84,8 @@ class OpenAIServer:
         self.models: list[Json] = [{"id": "small"}, {"id": "large"}]
         self.requests: list[Json] = []
         self.keys: list[str] = []
+        self.answer: Callable[[Json], Reply] | None = None
+        self.vectors: Callable[[Json], Response] = embeddings
         self.left = threading.Event()
 
     def replies(self, *replies: Reply) -> None:
@@ -93,13 +98,23 @@ class OpenAIServer:
     async def _chat(self, request: Request) -> Response:
         self.requests.append(await request.json())
         self.keys.append(request.headers.get("authorization", ""))
-        reply = self.script.popleft() if len(self.script) > 1 else self.script[0]
+        reply = self._reply(self.requests[-1])
         if reply.raw is not None:
             return Response(
                 reply.raw, reply.status, dict(reply.headers), media_type=reply.content_type
             )
         body = self._body(reply, request)
         return StreamingResponse(body, headers=dict(reply.headers), media_type=reply.content_type)
+
+    def _reply(self, body: Json) -> Reply:
+        if self.answer:
+            return self.answer(body)
+        return self.script.popleft() if len(self.script) > 1 else self.script[0]
+
+    async def _embeddings(self, request: Request) -> Response:
+        self.requests.append(await request.json())
+        self.keys.append(request.headers.get("authorization", ""))
+        return self.vectors(self.requests[-1])
 
     async def _body(self, reply: Reply, request: Request) -> AsyncIterator[str]:
         for event in events(reply):
@@ -109,6 +124,27 @@ class OpenAIServer:
         if reply.stalls:
             await request.receive()
             self.left.set()
+
+
+def embeddings(body: Json) -> Response:
+    """A vector for each text, of the dimensions asked for or 8, the last text's first."""
+    found = [
+        {
+            "object": "embedding",
+            "index": at,
+            "embedding": vector_of(text, body.get("dimensions", 8)),
+        }
+        for at, text in enumerate(body["input"])
+    ]
+    usage = {"prompt_tokens": 7, "total_tokens": 7}
+    listed = {"object": "list", "model": body["model"], "data": found[::-1], "usage": usage}
+    return JSONResponse(listed)
+
+
+def vector_of(text: str, dimensions: int) -> list[float]:
+    """Numbers that the text fixes, not of length one."""
+    seed = random.Random(text)
+    return [seed.uniform(-3, 3) for _ in range(dimensions)]
 
 
 def events(reply: Reply) -> list[str]:

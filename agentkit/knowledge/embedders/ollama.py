@@ -37,7 +37,6 @@ class OllamaEmbedder(RemoteEmbedder):
         self._clients = PerLoop(self._client)
 
     async def close(self) -> None:
-        """Let go of the connections; embedding again opens them anew."""
         if client := self._clients.pop():
             await client.aclose()
 

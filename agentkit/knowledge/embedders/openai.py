@@ -52,7 +52,6 @@ class OpenAIEmbedder(RemoteEmbedder):
         self._clients = PerLoop(self._client)
 
     async def close(self) -> None:
-        """Let go of the connections; embedding again opens them anew."""
         if client := self._clients.pop():
             await client.close()
 

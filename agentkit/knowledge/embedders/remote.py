@@ -57,6 +57,10 @@ class RemoteEmbedder(ABC):
         return estimated_tokens(text)
 
     @abstractmethod
+    async def close(self) -> None:
+        """Let go of the running loop's connections; embedding again opens them anew."""
+
+    @abstractmethod
     async def _request(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector of any length for each text. Raises ConfigError and KnowledgeError."""
 

@@ -1,0 +1,193 @@
+"""Several models in order: which faults move on, and what is never said twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agentkit import Agent
+from agentkit.backends.base import Capabilities, Options
+from agentkit.backends.fallback import FallbackModel
+from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.registry import get_model
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ConfigError, FaultKind, ModelError
+from agentkit.events import Done, Retried, TextDelta
+from agentkit.messages import Message
+from agentkit.project.project import Project
+from agentkit.settings import load_settings
+from tests.backends.conftest import collected
+from tests.servers.ollama_server import OllamaServer
+from tests.servers.openai_server import OpenAIServer, Reply, error
+from tests.servers.running import refused_url
+
+HI = [Message("user", "hi")]
+
+
+def failing(kind: FaultKind, name: str = "first") -> ScriptedModel:
+    return ScriptedModel([ModelError(f"{name} is {kind}.", name, kind)], name)
+
+
+@pytest.mark.parametrize("kind", ["down", "rate_limited", "timed_out", "too_long"])
+async def test_a_fault_that_another_model_may_not_have_moves_on(kind: FaultKind) -> None:
+    model = FallbackModel([failing(kind), ScriptedModel(["yes"], "second")])
+    parts = await collected(model.stream(HI))
+    assert parts[0] == Retried(f"first is {kind}. Now asking second.", 0.0)
+    assert TextDelta("yes") in parts
+    assert parts[-1] == Done("stop", "second")
+
+
+@pytest.mark.parametrize("kind", ["refused_key", "bad_request", "other"])
+async def test_a_fault_that_the_user_must_mend_is_raised_at_once(kind: FaultKind) -> None:
+    second = ScriptedModel(["yes"], "second")
+    with pytest.raises(ModelError, match=f"first is {kind}"):
+        await collected(FallbackModel([failing(kind), second]).stream(HI))
+    assert second.requests == []
+
+
+class BreaksOff(ScriptedModel):
+    async def stream(self, messages, tools=(), options=Options()):  # type: ignore[no-untyped-def]
+        yield TextDelta("Once upon")
+        raise ModelError("It broke off.", self.name, "down")
+
+
+async def test_a_text_that_has_begun_is_never_begun_again() -> None:
+    second = ScriptedModel(["Once upon a time"], "second")
+    answer = FallbackModel([BreaksOff([]), second]).stream(HI)
+    assert await anext(answer) == TextDelta("Once upon")
+    with pytest.raises(ModelError, match="broke off"):
+        await anext(answer)
+    assert second.requests == []
+
+
+async def test_where_all_fail_every_reason_is_told() -> None:
+    model = FallbackModel([failing("down"), failing("too_long", "second")])
+    with pytest.raises(
+        ModelError, match=r"None of the 2 models.*first is down.*second is too"
+    ) as caught:
+        await collected(model.stream(HI))
+    assert caught.value.model == "first, second"
+
+
+class Told(ScriptedModel):
+    """Says what it can do, or fails to."""
+
+    def __init__(self, window: int | None, able: Capabilities | None) -> None:
+        super().__init__([])
+        self._window = window
+        self._able = able
+
+    async def context_window(self) -> int | None:
+        return self._window
+
+    async def capabilities(self) -> Capabilities:
+        if self._able is None:
+            raise ModelError("It is down.", self.name, "down")
+        return self._able
+
+
+async def test_the_window_is_the_greatest_and_the_abilities_are_those_of_all() -> None:
+    small = Told(4096, Capabilities(json_schema=True, images=True))
+    large = Told(32768, Capabilities(json_schema=True))
+    model = FallbackModel([small, large, Told(None, None)])
+    assert await model.context_window() == 32768
+    assert await model.capabilities() == Capabilities(json_schema=True)
+    assert await FallbackModel([Told(None, None)]).capabilities() == Capabilities()
+
+
+async def test_an_answer_names_the_model_that_gave_it() -> None:
+    answer = await Agent(FallbackModel([failing("down"), ScriptedModel(["yes"], "second")])).run(
+        "hi"
+    )
+    assert (answer.text, answer.model) == ("yes", "second")
+
+
+async def test_a_server_that_is_not_up_gives_way_to_one_that_is(
+    openai_server: OpenAIServer, ollama_server: OllamaServer
+) -> None:
+    models = [
+        OllamaModel("small", base_url=refused_url()),
+        OpenAIModel("small", base_url=refused_url() + "/v1", max_retries=0),
+        OpenAIModel("small", provider="box", base_url=openai_server.url),
+    ]
+    model = FallbackModel(models)
+    parts = await collected(model.stream(HI))
+    reasons = [part.reason for part in parts if isinstance(part, Retried)]
+    assert "ollama serve" in reasons[0]
+    assert "No server answers" in reasons[1]
+    assert parts[-1] == Done("stop", "box:small")
+    await model.close()
+
+
+TOO_LONG = error("maximum context length is 10", code="context_length_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(raw=error("wait"), status=429, headers={"retry-after": "0"}), "rate_limited"),
+        (Reply(raw=error("no quota", code="insufficient_quota"), status=429), "rate_limited"),
+        (Reply(raw=error("busy"), status=503, headers={"retry-after": "0"}), "down"),
+        (Reply(raw=error("late"), status=504, headers={"retry-after": "0"}), "timed_out"),
+        (Reply(raw=TOO_LONG, status=400), "too_long"),
+        (Reply(raw=error("bad key"), status=401), "refused_key"),
+        (Reply(raw=error("no such option"), status=400), "bad_request"),
+        (Reply(raw=error("nothing here"), status=404), "bad_request"),
+    ],
+)
+async def test_what_an_openai_server_answers_has_its_kind(
+    openai_server: OpenAIServer, openai_model: OpenAIModel, reply: Reply, kind: FaultKind
+) -> None:
+    openai_server.replies(reply)
+    with pytest.raises(ModelError) as caught:
+        await collected(openai_model.stream(HI))
+    assert caught.value.kind == kind
+
+
+async def test_a_silent_server_has_timed_out(openai_server: OpenAIServer) -> None:
+    openai_server.replies(Reply(deltas=[], stalls=True))
+    slow = OpenAIModel("small", base_url=openai_server.url, read_timeout=0.2)
+    second = ScriptedModel(["yes"], "second")
+    parts = await collected(FallbackModel([slow, second]).stream(HI))
+    assert parts[-1] == Done("stop", "second")
+    await slow.close()
+    await asyncio.to_thread(openai_server.left.wait, 5)
+
+
+async def test_what_an_ollama_server_answers_has_its_kind(ollama_server: OllamaServer) -> None:
+    missing = OllamaModel("none", base_url=ollama_server.url)
+    with pytest.raises(ModelError) as caught:
+        await collected(missing.stream(HI))
+    assert caught.value.kind == "bad_request"
+    long = OllamaModel("small", base_url=ollama_server.url, max_context=100)
+    with pytest.raises(ModelError) as caught:
+        await collected(long.stream([Message("user", "word " * 200)]))
+    assert caught.value.kind == "too_long"
+    await missing.close()
+    await long.close()
+
+
+def test_a_list_of_names_is_such_a_model() -> None:
+    assert get_model(["ollama:a", "lmstudio:b"]).name == "ollama:a, lmstudio:b"
+    assert get_model(["ollama:a"]).name == "ollama:a"
+    assert Agent(["ollama:a", "extractive"]).model.name == "ollama:a, extractive"
+
+
+def test_an_empty_list_names_no_model() -> None:
+    with pytest.raises(ConfigError, match="list of models is empty"):
+        get_model([])
+
+
+def test_one_address_cannot_serve_several_models() -> None:
+    with pytest.raises(ConfigError, match=r"providers\.NAME"):
+        get_model(["ollama:a", "lmstudio:b"], base_url="http://127.0.0.1:1")
+
+
+async def test_a_folder_may_name_several_models(tmp_path: Path) -> None:
+    (tmp_path / "agentkit.toml").write_text('model = ["ollama:a", "extractive"]\n')
+    assert load_settings(tmp_path).model == ["ollama:a", "extractive"]
+    async with Project.open(tmp_path, trust=True) as project:
+        assert project.agent.model.name == "ollama:a, extractive"
