@@ -15,7 +15,7 @@ from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 
-FEW_TOKENS = 16
+FEW_TOKENS = 6
 """What an answer may have where a check says nothing else."""
 
 

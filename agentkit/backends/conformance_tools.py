@@ -6,7 +6,8 @@ from agentkit.backends.conformance_kit import Heard, Subject, may_refuse, need, 
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 
-CALL_TOKENS = 160
+CALL_TOKENS, OFFERED_TOKENS = 96, 32
+"""Room for a call that must be made, and for an answer that may be one."""
 
 _QUESTION = user("What is the weather in Paris? Use a tool.")
 
@@ -34,14 +35,18 @@ _IN_ROME = ToolCall("call_2", "get_weather", {"city": "Rome"})
 async def tool_offered(subject: Subject) -> None:
     """A tool may be offered; the model calls it or says something."""
     with may_refuse(subject.claims.tools):
-        heard = await subject.ask(_QUESTION, tools=[WEATHER], max_tokens=CALL_TOKENS)
+        heard = await subject.ask(_QUESTION, tools=[WEATHER], max_tokens=OFFERED_TOKENS)
     _sound(heard)
     need(bool(heard.calls or heard.deltas), "it neither called nor said anything")
 
 
 async def tool_result(subject: Subject) -> None:
     """A call and its result are read."""
-    await _told(subject, [_IN_PARIS], ["sunny, 21 degrees"])
+    heard = await _told(subject, [_IN_PARIS], ["sunny, 21 degrees"])
+    alone = await subject.ask(_QUESTION, tools=[WEATHER], max_tokens=1)
+    counted = not (heard.usage.estimated or alone.usage.estimated)
+    more = heard.usage.input_tokens > alone.usage.input_tokens
+    need(more or not counted, "the call and its result add no tokens to the prompt")
 
 
 async def parallel_calls(subject: Subject) -> None:
@@ -80,19 +85,16 @@ async def forbidden_tools(subject: Subject) -> None:
     need(not heard.calls, "it called a tool that was forbidden")
 
 
-async def _told(subject: Subject, calls: list[ToolCall], results: list[str]) -> None:
+async def _told(subject: Subject, calls: list[ToolCall], results: list[str]) -> Heard:
     answers = [
         Message("tool", result, tool_call_id=call.id)
         for call, result in zip(calls, results, strict=True)
     ]
     asked = Message("assistant", "", tuple(calls))
     with may_refuse(subject.claims.tools):
-        heard = await subject.ask(_QUESTION, asked, *answers, tools=[WEATHER])
-        alone = await subject.ask(_QUESTION, tools=[WEATHER])
+        heard = await subject.ask(_QUESTION, asked, *answers, tools=[WEATHER], max_tokens=6)
     _sound(heard)
-    counted = not (heard.usage.estimated or alone.usage.estimated)
-    more = heard.usage.input_tokens > alone.usage.input_tokens
-    need(more or not counted, "the call and its result add no tokens to the prompt")
+    return heard
 
 
 async def _forced(subject: Subject, choice: str) -> Heard:

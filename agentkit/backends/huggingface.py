@@ -86,7 +86,8 @@ class HuggingFaceModel(Model):
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
         if any(images(message) for message in messages):
-            raise ModelError(f"{self.name} reads no images: choose another model.", self.name)
+            text = f"{self.name} reads no images: choose another model."
+            raise ModelError(text, self.name, "bad_request")
         running = await self._ready()
         ask = await self._in_worker(running.preparer.ask, messages, tools, options)
         loop, said = asyncio.get_running_loop(), asyncio.Queue[str | Outcome | Exception]()

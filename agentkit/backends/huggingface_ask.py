@@ -85,6 +85,7 @@ class Preparer:
             name = self._loaded.source.name
             raise self._loaded.source.fault(
                 f"The prompt of {prompt.tokens} tokens does not fit {name}, whose window is "
-                f"{window} tokens. Shorten it, or choose another model."
+                f"{window} tokens. Shorten it, or choose another model.",
+                "too_long",
             )
         return min(limit, window - prompt.tokens)

@@ -29,16 +29,16 @@ class Batch(Generic[Row]):
         self.cache: Any = None
         self.length = 0
 
-    def join(self, rows: Sequence[Row], caches: Sequence[Any]) -> None:
-        """Take in rows whose tokens have all gone through the model, each with its own cache."""
-        lengths = [len(row.ids) for row in rows]
-        longest = max(*lengths, self.length) if self.rows else max(lengths)
-        old = [empty + longest - self.length for empty in self._empty]
+    def join(self, rows: Sequence[Row], cache: Any) -> None:
+        """Take in rows whose tokens have all gone through the model, with one cache for them."""
+        own = max(len(row.ids) for row in rows)
+        longest = max(own, self.length)
         if self.rows:
-            caches, lengths = [self.cache, *caches], [self.length, *lengths]
-        alone = len(caches) == 1
-        self.cache = caches[0] if alone else joined(caches, lengths, self._forward.new_cache())
-        self._empty = old + [longest - len(row.ids) for row in rows]
+            gaps = (longest - self.length, longest - own)
+            cache = joined(self.cache, cache, gaps, self._forward.new_cache())
+        self.cache = cache
+        self._empty = [empty + longest - self.length for empty in self._empty]
+        self._empty += [longest - len(row.ids) for row in rows]
         self.rows = [*self.rows, *rows]
         self.length = longest
 

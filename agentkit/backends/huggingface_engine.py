@@ -7,6 +7,7 @@ for CUDA) proves better on a GPU, it takes the place of Engine, behind `submit`:
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,19 @@ from typing import Any
 from agentkit.backends.huggingface_batch import Batch, KeptSequence
 from agentkit.backends.huggingface_forward import Forward
 from agentkit.backends.huggingface_load import Loaded, out_of_memory
+from agentkit.backends.huggingface_quiet import quiet
 from agentkit.backends.huggingface_row import Request, Row
 from agentkit.backends.huggingface_text import silent_tokens
 from agentkit.errors import ModelError
 
 PREFILL_TOKENS = 512
 """Tokens of prompts that are read between two steps, so that a long one does not hold up all."""
+
+GATHER_SECONDS = 0.004
+"""How long an engine that had nothing to do waits for more chats to begin with the first."""
+
+_ALIKE = 0.7
+"""How long one prompt is of another, at least, for both to be read in one pass."""
 
 
 class Engine:
@@ -55,7 +63,9 @@ class Engine:
         """Go on until nobody waits. Runs in the engine's thread, as all below."""
         import torch
 
-        with torch.inference_mode():
+        if self._waiting:
+            time.sleep(GATHER_SECONDS)
+        with torch.inference_mode(), quiet():
             while self._waiting or self._joining or self._batch.rows:
                 try:
                     self._turn()
@@ -83,44 +93,52 @@ class Engine:
 
     def _read(self) -> None:
         """Read of the prompts, in turn; those at their end join the batch and get a token."""
-        ready: list[tuple[Row, Any]] = []
         budget = PREFILL_TOKENS
         while self._joining and budget > 0:
-            row = self._joining[0]
+            rows = self._alike(budget)
+            before = self.forward.prefilled
             try:
-                scores, cost = self._read_of(row, budget)
+                scores = self._read_of(rows, budget)
+                whole = all(row.read == len(row.ids) for row in rows)
+                if whole:
+                    self._batch.join(rows, rows[0].cache)
+                    rows[0].cache = None
             except Exception as error:
-                row.request.say(self._fault(error))
-                self._joining.remove(row)
+                self._dismiss(rows, error)
                 continue
-            budget -= cost
-            if row.read == len(row.ids):
-                self._joining.remove(row)
-                ready.append((row, scores))
-        self._join(ready)
+            budget -= self.forward.prefilled - before
+            if whole:
+                self._joining = [row for row in self._joining if row not in rows]
+                self._deal(rows, scores)
 
-    def _read_of(self, row: Row, budget: int) -> tuple[Any, int]:
-        """Scores after a part of a row's prompt, and its tokens. Models with a state read all."""
-        if row.cache is None:
-            alone = not self._batch.rows and len(self._joining) == 1 and not self._waiting
-            row.cache, row.read = self._kept.take(row.ids) if alone else (None, 0)
-            row.cache = row.cache or self.forward.new_cache()
-        end = row.read + budget if self.forward.joinable else len(row.ids)
-        part = row.ids[row.read : end]
-        scores = self.forward.prefill(part, row.cache)
-        row.read += len(part)
-        return scores, len(part)
+    def _alike(self, budget: int) -> list[Row]:
+        """The next row to read of, and those that can be read in the same pass."""
+        first = self._joining[0]
+        size = len(first.ids)
+        if first.read or size > budget or not self.forward.joinable:
+            return [first]
+        fresh = [row for row in self._joining if not row.read and len(row.ids) <= size]
+        near = [row for row in fresh if len(row.ids) >= _ALIKE * size]
+        return near[: budget // size]
 
-    def _join(self, ready: Sequence[tuple[Row, Any]]) -> None:
-        import torch
+    def _read_of(self, rows: Sequence[Row], budget: int) -> Any:
+        """Scores after a part of the rows' prompts; of several rows, or for a model that keeps a
+        state, after all of it."""
+        first = rows[0]
+        if first.cache is None:
+            cache, first.read = self._kept.take(first.ids) if self._is_alone else (None, 0)
+            first.cache = cache or self.forward.new_cache()
+        length = first.read
+        end = length + budget if self.forward.joinable else None
+        parts = [row.ids[length:end] for row in rows]
+        scores = self.forward.prefill(parts, first.cache, length)
+        for row, part in zip(rows, parts, strict=True):
+            row.read += len(part)
+        return scores
 
-        if not ready:
-            return
-        rows = [row for row, _ in ready]
-        self._batch.join(rows, [row.cache for row in rows])
-        for row in rows:
-            row.cache = None
-        self._deal(rows, torch.cat([scores for _, scores in ready]))
+    @property
+    def _is_alone(self) -> bool:
+        return len(self._joining) + len(self._batch.rows) + len(self._waiting) == 1
 
     def _deal(self, rows: Sequence[Row], scores: Any) -> None:
         """Give each row its next token; those that end leave."""
@@ -150,11 +168,14 @@ class Engine:
 
     def _give_up(self, error: Exception) -> None:
         """A step failed: all that took part in it have failed."""
-        for row in (*self._batch.rows, *self._joining):
-            row.request.say(self._fault(error))
-        self._joining = []
+        self._dismiss([*self._batch.rows, *self._joining], error)
         self._batch.clear()
         self._kept.drop()
+
+    def _dismiss(self, rows: Sequence[Row], error: Exception) -> None:
+        for row in rows:
+            row.request.say(self._fault(error))
+        self._joining = [row for row in self._joining if row not in rows]
 
     def _fault(self, error: Exception) -> ModelError:
         if isinstance(error, ModelError):

@@ -36,48 +36,52 @@ class Forward:
 
         return transformers.DynamicCache(config=None if self.joinable else self._config)
 
-    def prefill(self, ids: Sequence[int], cache: Any) -> Any:
-        """Scores (1, vocabulary) after one sequence's next tokens."""
-        self.prefilled += len(ids)
-        return self._scores([ids], cache, {})
+    def prefill(self, rows: Sequence[Sequence[int]], cache: Any, length: int = 0) -> Any:
+        """Scores (rows, vocabulary) after the rows' next tokens; `length` tokens are in the cache,
+        and only one row where any are. Rows of unequal length are filled up on the left."""
+        self.prefilled += sum(map(len, rows))
+        longest = max(map(len, rows))
+        empty = [longest - len(row) for row in rows]
+        full = [[0] * gap + list(row) for gap, row in zip(empty, rows, strict=True)]
+        return self._scores(full, cache, length, empty)
 
-    def step(self, tokens: Sequence[int], cache: Any, length: int, pads: Sequence[int]) -> Any:
-        """Scores (rows, vocabulary) after one more token of each row; `length` tokens are in the
-        cache, the first `pads` of each row empty."""
+    def step(self, tokens: Sequence[int], cache: Any, length: int, empty: Sequence[int]) -> Any:
+        """Scores (rows, vocabulary) after one more token of each row; the first `empty` of each
+        row's `length` tokens in the cache are none."""
+        return self._scores([[token] for token in tokens], cache, length, empty)
+
+    def _scores(
+        self, rows: Sequence[Sequence[int]], cache: Any, length: int, empty: Sequence[int]
+    ) -> Any:
         import torch
 
+        device = self._model.device
         more: dict[str, Any] = {}
-        if any(pads):
-            device = self._model.device
-            empty = torch.tensor(pads, device=device)[:, None]
-            more["attention_mask"] = (torch.arange(length + 1, device=device) >= empty).long()
+        if any(empty):
+            gaps = torch.tensor(empty, device=device)[:, None]
+            places = torch.arange(length + len(rows[0]), device=device)
+            more["attention_mask"] = (places >= gaps).long()
             if "position_ids" in self._names:
-                more["position_ids"] = length - empty
-        return self._scores([[token] for token in tokens], cache, more)
-
-    def _scores(self, rows: Sequence[Sequence[int]], cache: Any, more: dict[str, Any]) -> Any:
-        import torch
-
-        held = "cache_params" if "cache_params" in self._names else "past_key_values"
+                more["position_ids"] = (places[length:] - gaps).clamp(min=0)
         if "logits_to_keep" in self._names:
             more["logits_to_keep"] = 1
-        ids = torch.tensor(rows, device=self._model.device)
+        held = "cache_params" if "cache_params" in self._names else "past_key_values"
+        ids = torch.tensor(rows, device=device)
         made = self._model(input_ids=ids, use_cache=True, **{held: cache}, **more)
         return made.logits[:, -1].float()
 
 
-def joined(caches: Sequence[Any], lengths: Sequence[int], empty: Any) -> Any:
-    """`empty` filled with the sequences of all caches, filled up on the left to the longest."""
+def joined(one: Any, other: Any, gaps: tuple[int, int], empty: Any) -> Any:
+    """`empty` filled with the rows of both caches, after so many empty places on their left."""
     import torch
     from torch.nn.functional import pad
 
-    longest = max(lengths)
-    for number, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
-        if layers[0].is_initialized:
-            gaps = [(0, 0, longest - length, 0) for length in lengths]
-            keys = [pad(layer.keys, gap) for layer, gap in zip(layers, gaps, strict=True)]
-            values = [pad(layer.values, gap) for layer, gap in zip(layers, gaps, strict=True)]
-            empty.update(torch.cat(keys), torch.cat(values), number)
+    for number, pair in enumerate(zip(one.layers, other.layers, strict=True)):
+        if pair[0].is_initialized:
+            sides = list(zip(pair, gaps, strict=True))
+            keys = torch.cat([pad(layer.keys, (0, 0, gap, 0)) for layer, gap in sides])
+            values = torch.cat([pad(layer.values, (0, 0, gap, 0)) for layer, gap in sides])
+            empty.update(keys, values, number)
     return empty
 
 

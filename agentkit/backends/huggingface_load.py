@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentkit.backends.huggingface_placement import Placement, placed
+from agentkit.backends.huggingface_quiet import quiet
 from agentkit.backends.huggingface_source import Source, check_hub, is_downloaded
 from agentkit.errors import ConfigError, ModelError
 
@@ -49,10 +50,11 @@ def load(
         weights["quantization_config"] = transformers.GgufConfig(dequantize=True)
     else:
         weights["use_safetensors"] = True
-    with _explained(source), _silent(transformers):
+    with _explained(source), quiet():
         shared["local_files_only"] = source.is_folder or is_downloaded(source)
         if not shared["local_files_only"]:
             check_hub(source)
+        weights["config"] = transformers.AutoConfig.from_pretrained(source.place, **shared)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.place, **shared)
         models = transformers.AutoModelForCausalLM
         model = models.from_pretrained(source.place, **shared, **weights).eval()
@@ -79,22 +81,6 @@ def _library() -> Any:
             "Run: pip install 'agentkit-rag[hf]'"
         ) from error
     return transformers
-
-
-@contextmanager
-def _silent(transformers: Any) -> Iterator[None]:
-    """Without transformers' own bar and remarks, which are switched off for the whole process
-    until the block ends."""
-    logging = transformers.utils.logging
-    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bar:
-            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -36,8 +36,8 @@ class Request:
 
 
 class Row:
-    """A request and its answer so far. `ids` are the tokens of both; `cache` is the row's own
-    until it joins a batch, and `read` counts the tokens in it."""
+    """A request and its answer so far. `ids` are the tokens of both; `cache` is its own while
+    its prompt is read, and `read` counts the tokens in it."""
 
     def __init__(self, loaded: Loaded, request: Request, silent: frozenset[int]) -> None:
         self.request = request

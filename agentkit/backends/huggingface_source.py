@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentkit.errors import ModelError
+from agentkit.errors import FaultKind, ModelError
 
 HUB_SECONDS = 10.0
 
@@ -29,8 +29,8 @@ class Source:
     def is_folder(self) -> bool:
         return Path(self.place).is_dir()
 
-    def fault(self, text: str) -> ModelError:
-        return ModelError(" ".join(text.split())[:600], self.name)
+    def fault(self, text: str, kind: FaultKind = "other") -> ModelError:
+        return ModelError(" ".join(text.split())[:600], self.name, kind)
 
 
 def located(model: str, gguf_file: str | None) -> Source:
@@ -74,7 +74,8 @@ def check_hub(source: Source, endpoint: str | None = None) -> None:
     except Exception as error:
         raise source.fault(
             f"{source.place!r} is not on this machine and the hub cannot be reached. "
-            f"Where there is a network, run: hf download {source.place}"
+            f"Where there is a network, run: hf download {source.place}",
+            "down",
         ) from error
     _check_files(source, [file.rfilename for file in info.siblings or []])
 

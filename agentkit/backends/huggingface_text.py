@@ -65,5 +65,6 @@ class TokenText:
 
 def silent_tokens(tokenizer: Any, ends: Collection[int]) -> frozenset[int]:
     """The tokens that end a turn, and the special ones that are no part of a call."""
-    special = zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=False)
-    return frozenset({number for token, number in special if token not in MARKERS} | set(ends))
+    added = tokenizer.added_tokens_decoder.items()
+    special = {number for number, token in added if token.special and str(token) not in MARKERS}
+    return frozenset(special | set(ends))

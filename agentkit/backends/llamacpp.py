@@ -18,7 +18,7 @@ from agentkit.backends.llamacpp_request import request_body
 from agentkit.backends.llamacpp_source import located
 from agentkit.backends.textcalls import TextCalls
 from agentkit.backends.wire import images, offered
-from agentkit.errors import ModelError
+from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
@@ -32,9 +32,7 @@ class LlamaCppModel(Model):
     """The model in a .gguf file, or `smollm2`, which a package carries. Loaded at first use.
     `max_context` in tokens bounds the window; `threads` is llama.cpp's choice where it is None."""
 
-    def __init__(
-        self, model: str, *, max_context: int = 8192, threads: int | None = None
-    ) -> None:
+    def __init__(self, model: str, *, max_context: int = 8192, threads: int | None = None) -> None:
         self._model = model
         self._max_context = max_context
         self._threads = threads
@@ -116,14 +114,15 @@ class LlamaCppModel(Model):
             return self._fault(
                 f"The prompt of {error.get('n_prompt_tokens')} tokens does not fit {self.name}, "
                 f"whose window is {error.get('n_ctx')} tokens. Shorten it, or raise max_context "
-                f"(now {self._max_context}) if the model allows."
+                f"(now {self._max_context}) if the model allows.",
+                "too_long",
             )
         return self._fault(
             f"{self.name} failed: {error.get('message')}. Check the options and the JSON Schema."
         )
 
-    def _fault(self, text: str) -> ModelError:
-        return ModelError(" ".join(text.split())[:600], self.name)
+    def _fault(self, text: str, kind: FaultKind = "other") -> ModelError:
+        return ModelError(" ".join(text.split())[:600], self.name, kind)
 
 
 class _Reply:

@@ -137,11 +137,12 @@ class OllamaModel(Model):
             async for chunk in json_lines(response.aiter_bytes()):
                 if chunk.get("error"):
                     raise self._refused(200, str(chunk["error"]))
-                for part in _parts(chunk, parser):
+                ended = bool(chunk.get("done"))
+                for part in (*_parts(chunk, parser), *(parser.end() if ended else ())):
                     called = called or isinstance(part, ToolCall)
                     yield part
-                if chunk.get("done"):
-                    for part in (*parser.end(), *_end(chunk, called, read, self.name)):
+                if ended:
+                    for part in _end(chunk, called, read, self.name):
                         yield part
                     return
         raise self._fault(

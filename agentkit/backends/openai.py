@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.backends.addresses import checked, is_loopback
 from agentkit.backends.base import Capabilities, Model, Options
+from agentkit.backends.capability_cache import cached_capabilities
 from agentkit.backends.openai_faults import (
     Endpoint,
     cut_off,
@@ -100,14 +101,20 @@ class OpenAIModel(Model):
         return _window((own or models)[0]) if own or len(models) == 1 else None
 
     async def capabilities(self) -> Capabilities:
-        """All of it at OpenAI; elsewhere only what every server has."""
+        """All of it at OpenAI; elsewhere what `agentkit probe` found, else only what every server
+        has."""
         if self._is_openai:
             return Capabilities(forced_tools=True, json_schema=True, images=True)
-        return Capabilities()
+        return cached_capabilities(self.name, self.server) or Capabilities()
 
     async def close(self) -> None:
         if client := self._clients.pop():
             await client.close()
+
+    @property
+    def server(self) -> str:
+        """Where it is, without what is secret in the address."""
+        return self._at.place
 
     @property
     def _is_openai(self) -> bool:

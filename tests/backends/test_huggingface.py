@@ -46,7 +46,7 @@ def texts(parts: list[ModelPart]) -> str:
 
 
 def saying(tokenizer: Any, text: str) -> dict[str, Any]:
-    """What makes `generate` write this text, token for token, and end its turn."""
+    """What makes a model write this text, token for token, and end its turn."""
     import transformers
 
     ids = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
@@ -119,12 +119,45 @@ async def test_closing_the_iterator_stops_the_model(shared: HuggingFaceModel) ->
     assert after[-1] == Done("length", shared.name)
 
 
-async def test_requests_at_the_same_time_take_turns(shared: HuggingFaceModel) -> None:
-    options = replace(GREEDY, max_tokens=3)
-    one, two = await asyncio.gather(
-        collected(shared.stream(HI, (), options)), collected(shared.stream(HI, (), options))
-    )
-    assert texts(one) == texts(two) != ""
+async def test_eight_chats_in_one_batch_write_what_each_writes_alone(
+    shared: HuggingFaceModel,
+) -> None:
+    chats = [[Message("user", f"{'Please ' * n}name {n} colours.")] for n in range(1, 9)]
+    options = replace(GREEDY, max_tokens=6)
+    alone = [texts(await collected(shared.stream(chat, (), options))) for chat in chats]
+    together = await asyncio.gather(*(collected(shared.stream(c, (), options)) for c in chats))
+    assert [texts(parts) for parts in together] == alone
+    assert len(set(alone)) > 1
+
+
+async def test_a_second_turn_reads_only_what_is_new(smollm2_folder: Path) -> None:
+    kept, bare = [HuggingFaceModel(str(smollm2_folder), kept_tokens=n) for n in (4096, 0)]
+    talk, options, said, read = [*HI], replace(GREEDY, max_tokens=8), [], []
+    for model in (kept, bare):
+        first = texts(await collected(model.stream(talk, (), options)))
+        before = model.prefilled_tokens
+        turns = [*talk, Message("assistant", first), Message("user", "Which is the best?")]
+        parts = await collected(model.stream(turns, (), options))
+        said.append([first, texts(parts), *(p for p in parts if isinstance(p, Usage))])
+        read.append(model.prefilled_tokens - before)
+        await model.close()
+    assert said[0] == said[1]
+    assert read[1] == said[1][2].input_tokens > 45
+    assert read[0] <= read[1] - 34
+
+
+async def test_an_option_that_nobody_knows_is_named(shared: HuggingFaceModel) -> None:
+    with pytest.raises(ModelError, match=r"knows no option num_beams: use .*top_p"):
+        await collected(shared.stream(HI, (), Options(extra={"num_beams": 4})))
+
+
+async def test_a_bound_context_is_smaller_than_the_models_own(smollm2_folder: Path) -> None:
+    model = HuggingFaceModel(str(smollm2_folder), max_context=36)
+    assert await model.context_window() == 36
+    parts = await collected(model.stream(HI, (), replace(GREEDY, max_tokens=9)))
+    assert parts[-2] == Usage(34, 2)
+    assert parts[-1] == Done("length", model.name)
+    await model.close()
 
 
 async def test_a_prompt_beyond_the_window_is_refused(shared: HuggingFaceModel) -> None:
@@ -160,14 +193,6 @@ async def unloaded(tmp_path: Path) -> AsyncIterator[HuggingFaceModel]:
 async def test_images_are_refused(unloaded: HuggingFaceModel) -> None:
     with pytest.raises(ModelError, match="reads no images"):
         await collected(unloaded.stream([Message("user", (ImagePart(b""),))]))
-
-
-async def test_what_cannot_be_enforced_is_refused(unloaded: HuggingFaceModel, lookup: Tool) -> None:
-    with pytest.raises(ModelError, match="JSON Schema"):
-        await collected(unloaded.stream(HI, (), Options(schema={})))
-    with pytest.raises(ModelError, match="forced to call"):
-        await collected(unloaded.stream(HI, [lookup], Options(tool_choice="required")))
-    assert not (await unloaded.capabilities()).forced_tools
 
 
 async def test_without_torch_the_extra_is_named(

@@ -47,7 +47,7 @@ def prompt(
     tokenizer.chat_template = template
     loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
     made = rendered(loaded, messages, tools, Options(extra={"chat_template_kwargs": extra}))
-    text: str = tokenizer.decode(made.ids[0])
+    text: str = tokenizer.decode(made.ids)
     return text
 
 
@@ -87,3 +87,15 @@ def test_a_prompt_that_opens_a_thought_is_known(tokenizer: Any) -> None:
     tokenizer.chat_template = PLAIN + "<assistant><think>\n"
     loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
     assert rendered(loaded, TALK[:2], (), Options()).thinking
+
+
+def test_a_held_answer_is_not_thought_about_and_a_forced_call_is_opened(
+    tokenizer: Any, lookup: Tool
+) -> None:
+    tokenizer.chat_template = PLAIN + "<assistant><think>\n"
+    loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
+    held = rendered(loaded, TALK[1:2], (), Options(schema={}))
+    assert tokenizer.decode(held.ids).endswith("<assistant><think>\n</think>\n\n")
+    assert not held.thinking
+    forced = rendered(loaded, TALK[1:2], [lookup], Options(tool_choice="lookup"))
+    assert tokenizer.decode(forced.ids).endswith("</think>\n\n<tool_call>\n")

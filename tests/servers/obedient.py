@@ -17,7 +17,7 @@ from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer
 
 Json = dict[str, Any]
-WINDOW = 1024
+WINDOW = 2048
 WORDS = [f"number-{number}" for number in range(1, 101)]
 
 
@@ -123,6 +123,8 @@ class ObedientOllama(OllamaServer):
         body = await request.json()
         asked = _from_ollama(body)
         given = answer(asked)
+        if asked.tools and asked.schema:
+            given = Answer([], "stop", instance(asked.schema))
         lines = [_ollama_line({"content": word}) for word in given.words]
         if given.call:
             lines = [_ollama_line({"content": "", "tool_calls": [{"function": given.call}]})]

@@ -1,0 +1,183 @@
+"""One suite for every backend: what passes, and what each need not do, is in `unsupported.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.backends.base import Capabilities, Model
+from agentkit.backends.conformance import CHECKS, Outcome, capabilities_of, outcome_of
+from agentkit.backends.conformance_kit import Subject
+from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.llamacpp import LlamaCppModel
+from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.scripted import ScriptedModel
+from tests.backends.unsupported import NOT_ASKED, UNSUPPORTED
+from tests.servers.obedient import WORDS, ObedientOllama, ObedientOpenAI
+from tests.servers.running import serving
+
+LONGEST = 256
+"""Tokens of a long prompt here: one thread reads about fifty of them in a second."""
+
+SEEDED = {"seed": 3, "cache_prompt": False}
+REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backend under test; `light` where closing it costs nothing."""
+
+    model: Model
+    unknown: Model | None = None
+    light: bool = True
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+Request = pytest.FixtureRequest
+
+
+def llamacpp_server(request: Request) -> Iterator[Candidate]:
+    url = request.getfixturevalue("llamacpp_url")
+    at = {"provider": "llamacpp", "base_url": url}
+    yield Candidate(OpenAIModel("smollm2", **at), OpenAIModel("nobody", **at), extra=SEEDED)
+
+
+def hugging_face(request: Request) -> Iterator[Candidate]:
+    folder = str(request.getfixturevalue("smollm2_folder"))
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    model = HuggingFaceModel(folder)
+    yield Candidate(model, HuggingFaceModel("/no/such/folder"), light=False)
+    asyncio.run(model.close())
+
+
+def gguf(request: Request) -> Iterator[Candidate]:
+    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+    path = str(request.getfixturevalue("smollm2_gguf"))
+    model = LlamaCppModel(path, max_context=1024, threads=1)
+    yield Candidate(model, LlamaCppModel("/no/such.gguf"), light=False)
+    asyncio.run(model.close())
+
+
+def openai_in_repo(request: Request) -> Iterator[Candidate]:
+    with serving(ObedientOpenAI().app) as url:
+        at = {"provider": "test", "base_url": f"{url}/v1", "max_retries": 0}
+        yield Candidate(OpenAIModel("small", **at), OpenAIModel("nobody", **at))
+
+
+def ollama_in_repo(request: Request) -> Iterator[Candidate]:
+    server = ObedientOllama()
+    server.capabilities = ["completion", "tools", "vision"]
+    with serving(server.app) as url:
+        yield Candidate(OllamaModel("small", base_url=url), OllamaModel("nobody", base_url=url))
+
+
+def ollama_real(request: Request) -> Iterator[Candidate]:
+    if not REAL:
+        pytest.skip("AGENTKIT_TEST_OLLAMA names no server")
+    at = {"base_url": REAL, "max_context": 2048}
+    extra = {"num_thread": 1}
+    yield Candidate(OllamaModel("smollm2", **at), OllamaModel("no-such-model", **at), extra=extra)
+
+
+def scripted(request: Request) -> Iterator[Candidate]:
+    yield Candidate(ScriptedModel(lambda messages: " ".join(WORDS)))
+
+
+BACKENDS: dict[str, Callable[[Request], Iterator[Candidate]]] = {
+    "openai, llama.cpp server": llamacpp_server,
+    "hugging face": hugging_face,
+    "gguf": gguf,
+    "openai, in-repo server": openai_in_repo,
+    "ollama, in-repo server": ollama_in_repo,
+    "ollama, real server": ollama_real,
+    "scripted": scripted,
+}
+CASES = [
+    (backend, check)
+    for backend in BACKENDS
+    for check in CHECKS
+    if check not in NOT_ASKED.get(backend, {})
+]
+
+
+@pytest.fixture(scope="module")
+def backend(request: pytest.FixtureRequest) -> Iterator[tuple[str, Candidate]]:
+    name: str = request.param
+    opened = BACKENDS[name](request)
+    for tested in opened:
+        yield name, tested
+
+
+@pytest.fixture(autouse=True)
+def _no_probe_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(("backend", "check"), CASES, indirect=["backend"])
+async def test_a_backend_does_what_all_do(backend: tuple[str, Candidate], check: str) -> None:
+    name, tested = backend
+    claims = await tested.model.capabilities()
+    subject = Subject(tested.model, claims, tested.unknown, LONGEST, tested.extra)
+    outcome = await outcome_of(check, subject)
+    if tested.light:
+        await tested.model.close()
+    known = UNSUPPORTED[name].get(check)
+    expected = "passed" if known is None else "unsupported"
+    assert outcome.status == expected, outcome.reason or f"the table says: {known}"
+
+
+def test_the_table_names_only_what_there_is() -> None:
+    assert UNSUPPORTED.keys() == BACKENDS.keys()
+    assert {check for checks in UNSUPPORTED.values() for check in checks} <= CHECKS.keys()
+    assert all(why for checks in UNSUPPORTED.values() for why in checks.values())
+
+
+def test_every_check_says_what_it_shows() -> None:
+    assert len(CHECKS) >= 25
+    assert all(check.__doc__ for check in CHECKS.values())
+
+
+async def _outcome(check: str, script: Any, **claims: bool) -> Outcome:
+    subject = Subject(ScriptedModel(script), Capabilities(**claims))
+    return await outcome_of(check, subject, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("check", "script", "reason"),
+    [
+        ("text", lambda messages: "", "the answer is empty"),
+        ("streaming", lambda messages: "one", "it came in 1 part"),
+        ("max_tokens", lambda messages: "one two", "it ended as 'stop'"),
+        ("text", lambda messages: RuntimeError("broken"), "RuntimeError: broken"),
+        ("stop_string", lambda messages: "one two three", "went on past"),
+    ],
+)
+async def test_what_a_model_must_do_fails_where_it_does_not(
+    check: str, script: Any, reason: str
+) -> None:
+    outcome = await _outcome(check, script)
+    assert outcome.status == "failed"
+    assert reason in outcome.reason
+
+
+async def test_what_is_claimed_must_hold_and_what_is_not_may_be_missing() -> None:
+    claimed = await _outcome("json_schema", lambda messages: "blue", json_schema=True)
+    assert (claimed.status, claimed.reason) == ("failed", "it wrote 'blue'")
+    assert (await _outcome("json_schema", lambda messages: "blue")).status == "unsupported"
+
+
+def test_capabilities_are_what_was_shown() -> None:
+    passed = ["tool_offered", "tool_result", "forced_tool", "json_schema"]
+    outcomes = [Outcome(check, "passed") for check in passed]
+    found = capabilities_of(
+        [*outcomes, Outcome("named_tool", "failed")], Capabilities(reasoning=True)
+    )
+    assert found == Capabilities(True, False, True, False, True)

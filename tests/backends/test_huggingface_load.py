@@ -1,0 +1,150 @@
+"""Where a model is placed, what is said where that cannot be, and what is not said at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.backends.base import Options
+from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.huggingface_load import load, out_of_memory
+from agentkit.backends.huggingface_placement import Placement, placed
+from agentkit.backends.huggingface_quiet import quiet
+from agentkit.backends.huggingface_source import Source, located
+from agentkit.backends.registry import get_model
+from agentkit.errors import ConfigError, ModelError
+from agentkit.messages import Message, Usage
+from agentkit.settings import ProviderSettings
+from tests.backends.conftest import collected
+from tests.backends.tiny_gguf import write_tiny_gguf
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+SOURCE = Source("hf:x", "x")
+
+
+@pytest.mark.parametrize(
+    ("placement", "line"),
+    [
+        (Placement(dtype="int3"), "'int3' is no dtype: choose one of auto, float32"),
+        (Placement(quantization="2bit"), "'2bit' is no quantization: choose one of none, 8bit"),
+        (Placement(attention="fast"), "'fast' is no attention: choose one of auto, eager"),
+        (Placement("cpu", quantization="4bit"), "needs a CUDA device.*'cpu'.*GGUF"),
+    ],
+)
+def test_what_is_no_placement_here_is_named(placement: Placement, line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        placed(SOURCE, placement)
+
+
+def test_on_a_processor_weights_are_whole_and_moved() -> None:
+    made = placed(SOURCE, Placement("cpu", attention="eager"))
+    assert made.arguments == {"dtype": "float32", "attn_implementation": "eager"}
+    assert made.device == "cpu"
+
+
+def test_a_map_of_devices_takes_the_place_of_one() -> None:
+    made = placed(SOURCE, Placement("cpu", "bfloat16", device_map="auto"))
+    assert made.arguments == {"dtype": "bfloat16", "device_map": "auto"}
+    assert made.device is None
+
+
+def test_the_settings_reach_the_weights(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="gguf is not installed")
+    path = write_tiny_gguf(tmp_path / "tiny.gguf")
+    settings = ProviderSettings(kind="hf", device="cpu", quantization="8bit")
+    model = get_model(f"small:{path}", {"small": settings})
+    assert isinstance(model, HuggingFaceModel)
+    with pytest.raises(ConfigError, match="quantization = '8bit' needs a CUDA device"):
+        load(located(str(path), None), "cpu", quantization=settings.quantization)
+
+
+@pytest.mark.parametrize(
+    ("error", "yes"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("shapes do not fit"), False),
+    ],
+)
+def test_memory_that_ran_out_is_known_on_every_device(error: Exception, yes: bool) -> None:
+    assert out_of_memory(error) is yes
+
+
+def test_a_model_too_big_for_the_memory_says_what_to_do(
+    smollm2_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_big(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", too_big)
+    with pytest.raises(ModelError, match=r"does not fit into memory.*quantization = 4bit"):
+        load(located(str(smollm2_folder), None), "cpu")
+
+
+def test_a_models_own_code_is_not_run_unless_the_user_says_so(tmp_path: Path) -> None:
+    tmp_path.joinpath("config.json").write_text(
+        '{"model_type": "strange", "auto_map": {"AutoConfig": "own.Own"}}', "utf-8"
+    )
+    tmp_path.joinpath("own.py").write_text("raise SystemExit('ran')", "utf-8")
+    tmp_path.joinpath("model.safetensors").touch()
+    with pytest.raises(ModelError, match=r"brings its own code.*trust_remote_code = true"):
+        load(located(str(tmp_path), None), "cpu")
+
+
+def test_nothing_but_ours_is_written_to_the_terminal(smollm2_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="gguf is not installed")
+    models = [str(smollm2_folder), str(write_tiny_gguf(tmp_path / "tiny.gguf"))]
+    script = f"""
+import asyncio
+from agentkit.backends.base import Options
+from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.messages import Message
+async def main():
+    for name in {models!r}:
+        model = HuggingFaceModel(name)
+        async for part in model.stream([Message("user", "Hi")], (), Options(max_tokens=2)):
+            pass
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_transformers_says_is_for_its_user_to_choose_before_and_after() -> None:
+    logging = transformers.utils.logging
+    before = logging.get_verbosity()
+    with quiet():
+        with quiet():
+            pass
+        assert logging.get_verbosity() == logging.ERROR
+        assert list(logging.tqdm([1, 2])) == [1, 2]
+    assert logging.get_verbosity() == before
+    assert logging.set_tqdm_hook(None) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("quantization", ["none", "8bit", "4bit"])
+async def test_on_a_gpu_a_model_answers(smollm2_folder: Path, quantization: str) -> None:
+    if quantization != "none":
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    placement = Placement("cuda", "bfloat16", quantization=quantization)
+    model = HuggingFaceModel(str(smollm2_folder), placement=placement)
+    options = Options(temperature=0.0, max_tokens=8)
+    parts = await collected(model.stream([Message("user", "Name three colours.")], (), options))
+    assert parts[-2] == Usage(34, 8)
+    await model.close()
