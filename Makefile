@@ -13,6 +13,7 @@ BASE_URL ?=
 
 demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
+	@echo "The command is in $(BIN): source $(BIN)/activate"
 
 test: $(DEV)
 	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)

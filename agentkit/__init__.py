@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentkit.agent.agent import Agent
+    from agentkit.agent.limits import Limits
+    from agentkit.agent.session import Session
     from agentkit.answers import Answer, Citation
     from agentkit.documents import Chunk, Document, Hit
     from agentkit.errors import AgentkitError
@@ -30,8 +32,10 @@ _HOMES = {
     "Document": "agentkit.documents",
     "Hit": "agentkit.documents",
     "KnowledgeBase": "agentkit.knowledge.knowledge_base",
+    "Limits": "agentkit.agent.limits",
     "Message": "agentkit.messages",
     "Project": "agentkit.project.project",
+    "Session": "agentkit.agent.session",
     "Tool": "agentkit.tools.tool",
     "ToolContext": "agentkit.tools.context",
     "demo_path": "agentkit.project.project",
@@ -47,8 +51,10 @@ __all__ = [
     "Document",
     "Hit",
     "KnowledgeBase",
+    "Limits",
     "Message",
     "Project",
+    "Session",
     "Tool",
     "ToolContext",
     "demo_path",

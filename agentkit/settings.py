@@ -110,11 +110,22 @@ def _fault(fault: dict[str, Any]) -> str:
     key = ".".join(map(str, fault["loc"]))
     if fault["type"] != "extra_forbidden":
         return f"{key}: {fault['msg']}"
-    near = get_close_matches(key.rsplit(".", 1)[-1], _known_keys(), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    known = _known_keys()
+    near = get_close_matches(key.rsplit(".", 1)[-1], known, n=1)
+    hint = f" Did you mean {known[near[0]]}?" if near else ""
     return f"{key!r} is no setting.{hint}"
 
 
-def _known_keys() -> list[str]:
-    sections = (Settings, ProviderSettings, KnowledgeSettings, LimitSettings)
-    return [name for section in sections for name in section.model_fields]
+def _known_keys() -> dict[str, str]:
+    """Each key, and how to say where it stands."""
+    sections: dict[str, type[BaseModel]] = {
+        "": Settings,
+        "[knowledge] ": KnowledgeSettings,
+        "[limits] ": LimitSettings,
+        "[providers.NAME] ": ProviderSettings,
+    }
+    return {
+        name: f"{place}{name}" if place else repr(name)
+        for place, section in reversed(sections.items())
+        for name in section.model_fields
+    }

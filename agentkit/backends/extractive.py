@@ -23,6 +23,8 @@ from agentkit.tools.tool import Tool
 SEARCH = "search_knowledge"
 MOST_QUOTES = 6
 MOST_CHARACTERS = 1500
+MARGIN = 0.05
+"""How far below the best quote another may score and still be given."""
 
 _SAYS = {
     True: (
@@ -72,19 +74,21 @@ class ExtractiveModel(Model):
         yield Done("stop" if quotes else "refused", self.name)
 
     async def _quotes(self, question: str, passages: Sequence[Passage]) -> list[Quote]:
-        """The best quotes, in the order of the passages; none where nothing is evidence."""
+        """The best quotes, the best passage first; none where nothing is evidence."""
         units = [unit for passage in passages for unit in quotable(passage)]
         scored = await self._scored(question, units)
         if not is_evidence(question, scored, has_cosines=self._similarity is not None):
             return []
+        ranked = sorted(scored, key=lambda quote: -quote.score)
+        near = [quote for quote in ranked if quote.score >= ranked[0].score - MARGIN]
         chosen: list[Quote] = []
         room = MOST_CHARACTERS
-        for quote in sorted(scored, key=lambda quote: -quote.score)[:MOST_QUOTES]:
+        for quote in near[:MOST_QUOTES]:
             if len(quote.text) <= room or not chosen:
                 chosen.append(quote)
                 room -= len(quote.text)
-        order = {passage.marker: at for at, passage in enumerate(passages)}
-        return sorted(chosen, key=lambda quote: (order[quote.passage.marker], quote.start))
+        order = list(dict.fromkeys(quote.passage.marker for quote in chosen))
+        return sorted(chosen, key=lambda quote: (order.index(quote.passage.marker), quote.start))
 
     async def _scored(self, question: str, units: Sequence[Quote]) -> list[Quote]:
         """Quotes with their scores: meaning, shared words, and the relevance of the passage."""

@@ -22,6 +22,7 @@ from agentkit.cli.render import (
     index_progress,
     show,
     show_citations,
+    shown_call,
     warn,
 )
 from agentkit.errors import AgentkitError
@@ -60,7 +61,7 @@ class Chat:
                 return
             except KeyboardInterrupt:
                 continue
-            if line == "/quit":
+            if line.split()[:1] == ["/quit"]:
                 return
             if line.startswith("/"):
                 self._command(line)
@@ -99,8 +100,8 @@ class Chat:
                 self._log.print("[dim]a new conversation[/dim]")
             case _:
                 near = get_close_matches(name, COMMANDS, n=1)
-                hint = f"did you mean {near[0]}?" if near else "/help lists the commands."
-                self._log.print(f"{name} is no command: {hint}", markup=False)
+                hint = f"did you mean {near[0]}? " if near else ""
+                self._log.print(f"{name} is no command: {hint}/help lists all.", markup=False)
 
     def _show_sources(self) -> None:
         if self._last is None or not self._last.citations:
@@ -115,7 +116,7 @@ async def chat(folder: Path, model: str | None, base_url: str | None) -> int:
     read = _reader(folder)
 
     async def approve(tool: Tool, call: ToolCall) -> bool:
-        answer = await read(f"allow {tool.name}({call.arguments})? [y/N] ")
+        answer = await read(f"allow {shown_call(call)}? [y/N] ")
         return answer.strip().lower() in ("y", "yes")
 
     with index_progress(log) as tell:

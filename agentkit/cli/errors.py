@@ -32,7 +32,7 @@ def report(error: BaseException) -> int:
     """Say what went wrong and the next step, in one line. Returns the exit code."""
     if isinstance(error, AgentkitError):
         _say(str(error))
-        return EXIT_CODES.get(type(error), UNEXPECTED)
+        return next((c for kind, c in EXIT_CODES.items() if isinstance(error, kind)), UNEXPECTED)
     if os.environ.get("AGENTKIT_DEBUG"):
         raise error
     _say(f"{type(error).__name__}: {error} (unexpected: AGENTKIT_DEBUG=1 shows where)")

@@ -45,7 +45,8 @@ async def run_eval(
     if json:
         print(as_json([_outcome_as_json(outcome) for outcome in outcomes]))
         return 0
-    _show_table(figures(outcomes), agent.model.name, out)
+    name = "none, only retrieval" if only_retrieval else agent.model.name
+    _show_table(figures(outcomes), name, out)
     if show_misses:
         _show_misses(outcomes, out)
     return 0
@@ -82,7 +83,7 @@ def _show_misses(outcomes: Sequence[Outcome], out: Console) -> None:
                 ("not among 5", question.answerable and not outcome.within),
                 ("facts missing", question.answerable and outcome.answer and not outcome.facts),
                 ("refused", question.answerable and outcome.refused),
-                ("not refused", not question.answerable and not outcome.refused),
+                ("not refused", not question.answerable and outcome.answer and not outcome.refused),
             )
             if missed
         ]

@@ -40,11 +40,13 @@ async def search(query: str, folder: Path, k: int, json: bool) -> int:
     with index_progress(log) as tell:
         project = Project.open(folder, on_progress=tell)
         try:
-            report = await project.index()
-            hits = await project.knowledge.search(query, k)
+            knowledge = await project.ready_knowledge()
+            if knowledge is None:
+                raise KnowledgeError(project.notices.pop())
+            hits = await knowledge.search(query, k)
         finally:
             await project.close()
-    warn([*project.notices, *report.warnings], log)
+    warn(project.notices, log)
     if json:
         print(as_json(hits_as_json(hits)))
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 
@@ -33,8 +34,8 @@ _QUOTE_LENGTH = 80
 
 def consoles() -> tuple[Console, Console]:
     """Standard output for answers, standard error for everything else."""
-    out = Console(highlight=False, soft_wrap=True)
-    return out, Console(stderr=True, highlight=False, soft_wrap=True)
+    out = Console(file=sys.stdout, highlight=False, soft_wrap=True, emoji=False)
+    return out, Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False)
 
 
 async def show(events: AsyncGenerator[Event, None], out: Console, log: Console) -> Answer:
@@ -52,6 +53,15 @@ async def show(events: AsyncGenerator[Event, None], out: Console, log: Console) 
                 case _:
                     if line := _line(event):
                         log.print(f"[dim]{escape(line)}[/dim]")
+    raise AssertionError("every run ends with Finished")
+
+
+async def finished(events: AsyncGenerator[Event, None]) -> Answer:
+    """The answer of a run that nobody watches."""
+    async with aclosing(events) as stream:
+        async for event in stream:
+            if isinstance(event, Finished):
+                return event.answer
     raise AssertionError("every run ends with Finished")
 
 
@@ -81,7 +91,7 @@ def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
                 task,
                 total=progress.total,
                 completed=progress.done,
-                visible=progress.chunks > 0,
+                visible=bool(progress.source),
                 at=f"{progress.chunks} passages, {progress.source}",
             )
 
@@ -107,13 +117,13 @@ def _quote_line(citation: Citation) -> str:
 def _line(event: Event) -> str:
     match event:
         case ToolStarted(call):
-            return f"→ {_call(call)}"
+            return f"→ {shown_call(call)}"
         case ToolProgress(call, message):
             return f"  {call.name}: {message}"
         case ToolFinished(call, result, seconds, failed=True):
             return f"  {call.name} failed after {seconds:.1f} s: {_short(result)}"
         case ToolDenied(call):
-            return f"  {call.name} was not allowed"
+            return f"  {call.name} needs approval, and was not allowed"
         case Retried(reason, delay):
             return f"  retrying in {delay:.1f} s: {reason}"
         case Compacted(before, after):
@@ -121,7 +131,8 @@ def _line(event: Event) -> str:
     return ""
 
 
-def _call(call: ToolCall) -> str:
+def shown_call(call: ToolCall) -> str:
+    """A call as one short line."""
     given = call.arguments
     text = given if isinstance(given, str) else json.dumps(dict(given), ensure_ascii=False)
     return f"{call.name}({_short(text)})"

@@ -8,6 +8,7 @@ point loses nothing and doubles nothing.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -279,9 +280,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _read_only(path: Path, error: Exception) -> sqlite3.Connection:
-    if not path.exists():
+    if not os.path.exists(path):
+        reason = error.strerror if isinstance(error, OSError) else error
         raise KnowledgeError(
-            f"{path.parent} cannot be written ({error}). Choose another folder for the index."
+            f"{path.parent} cannot be written ({reason}). Change its permissions."
         ) from error
     try:
         address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"

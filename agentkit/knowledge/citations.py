@@ -8,7 +8,7 @@ where words cannot be compared, the embedder's similarity decides.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from agentkit.answers import Citation
@@ -18,6 +18,7 @@ from agentkit.text import Similarity, is_cjk, numbers, sentences, terms
 _NOT_PROSE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`|\$\$[\s\S]*?(?:\$\$|\Z)|\$[^$\n]+\$")
 _MARKERS = re.compile(r"(?:\[\d+(?:\s*[,，、]\s*\d+)*\](?!\())+")
 _AROUND = " \t\n>“”\"'"
+_CONTEXT = 10
 _SUPPORTING_WORDS = 0.5
 _SUPPORTING_COSINE = 0.84
 
@@ -41,6 +42,10 @@ class Sources:
         """The passage of a number, or None where the session gave no such number."""
         return self._chunks.get(marker)
 
+    def texts(self) -> list[str]:
+        """The texts of all passages."""
+        return [chunk.text for chunk in self._chunks.values()]
+
     def __len__(self) -> int:
         return len(self._chunks)
 
@@ -53,11 +58,22 @@ class Claim:
     markers: tuple[str, ...]
 
 
-def claims(text: str) -> Iterator[Claim]:
-    """The marked claims of an answer; markers in code and formulas are none."""
+def markers(text: str, sources: Collection[str]) -> Iterator[re.Match[str]]:
+    """The groups of markers in an answer. Brackets in code and formulas are none, and neither are
+    those that a quoted source has itself."""
     prose = _NOT_PROSE.sub(lambda match: "\0" * len(match.group()), text)
-    reached = 0
     for match in _MARKERS.finditer(prose):
+        before = text[max(0, match.start() - _CONTEXT) : match.end()].lstrip()
+        after = text[match.start() : match.end() + _CONTEXT].rstrip()
+        around = [part for part in (before, after) if len(part) >= len(match.group()) + 4]
+        if not any(part in source for part in around for source in sources):
+            yield match
+
+
+def claims(text: str, sources: Collection[str] = ()) -> Iterator[Claim]:
+    """The marked claims of an answer."""
+    reached = 0
+    for match in markers(text, sources):
         said = text[reached : match.start()].strip()
         yield Claim(said, tuple(dict.fromkeys(re.findall(r"\d+", match.group()))))
         reached = match.end()
@@ -68,7 +84,7 @@ async def cite(
 ) -> tuple[Citation, ...]:
     """The citations of an answer, in its order, one for each passage and quote."""
     found: dict[tuple[str, str | None], Citation] = {}
-    for claim in claims(text):
+    for claim in claims(text, sources.texts()):
         for marker in claim.markers:
             chunk = sources.find(marker)
             if chunk is None:

@@ -93,6 +93,7 @@ class Indexer:
 
     async def _replaced(self, document: Document, hash_: str, run: _Run) -> None:
         """Bring one document up to date: pending, Chroma, live, and the dead leave."""
+        run.passed(document.source)
         chunks = await asyncio.to_thread(
             split, document, self._embedder.count_tokens, self._chunk_tokens
         )
@@ -139,6 +140,8 @@ class Indexer:
     def _recover(self) -> None:
         """Finish what a crash interrupted, and give Chroma back what it lacks."""
         self._catalog.set_meta({"embedder": self._embedder.name})
+        if not self._vectors.works():
+            self._vectors.clear()
         self._bury(self._catalog.not_live())
         if self._vectors.count() != self._catalog.count():
             self._vectors.clear()

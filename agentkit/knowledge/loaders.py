@@ -35,7 +35,11 @@ def discover(path: Path) -> Iterator[Path]:
         yield path
         return
     root = path.resolve()
-    for folder, folders, files in os.walk(path):
+
+    def unreadable(error: OSError) -> None:
+        raise KnowledgeError(f"{error.filename}: {error.strerror}. Change its permissions.")
+
+    for folder, folders, files in os.walk(path, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             found = Path(folder) / name

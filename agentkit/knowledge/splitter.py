@@ -22,6 +22,9 @@ CountTokens = Callable[[str], int]
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
 _PARAGRAPH = re.compile(r"\S(?:[^\n]|\n(?![ \t]*\r?\n))*")
+_MOST_CHARACTERS_A_TOKEN = 16
+"""Above it a text is taken to be too long without being counted, which takes its time."""
+
 _PLAIN = (".txt", ".text", ".log")
 
 
@@ -144,7 +147,7 @@ def _packed(text: str, blocks: Sequence[Span], count: CountTokens, limit: int) -
 def _pieces(text: str, block: Span, count: CountTokens, limit: int) -> Iterator[Span]:
     """The block itself where it is small enough, else its sentences, lines and, last, halves."""
     start, end = block
-    if count(text[start:end]) <= limit:
+    if end - start <= _MOST_CHARACTERS_A_TOKEN * limit and count(text[start:end]) <= limit:
         yield block
         return
     inner = [(start + a, start + b) for a, b in sentences(text[start:end])]

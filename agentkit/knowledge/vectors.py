@@ -7,6 +7,7 @@ serves by exact scan when Chroma fails. A reader must reopen after another proce
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 _COLLECTION = "chunks"
 _BATCH = 5000
@@ -54,12 +57,20 @@ class Vectors:
         pairs = zip(found["ids"][0], found["distances"][0], strict=True)
         return [(id_, 1.0 - float(distance)) for id_, distance in pairs]
 
+    def works(self) -> bool:
+        """Whether Chroma can be opened at all; a damaged one cannot."""
+        try:
+            self.count()
+        except Exception as error:
+            _log.warning("Chroma failed (%s): building it anew from the catalog", error)
+            return False
+        return True
+
     def clear(self) -> None:
-        """Delete every vector, whatever its dimension."""
+        """Delete every vector and the files, which may be damaged."""
         with self._lock:
-            self._opened()
-            self._client.delete_collection(_COLLECTION)
-            self._collection = None
+            self.close()
+            shutil.rmtree(self._path, ignore_errors=True)
 
     def close(self) -> None:
         """Let go of the files; the next use opens them anew."""

@@ -15,6 +15,7 @@ from agentkit.answers import Answer, Citation
 from agentkit.documents import Document, Hit
 from agentkit.errors import KnowledgeError, ToolError
 from agentkit.events import Event, Finished, ToolProgress, ToolStarted
+from agentkit.knowledge.citations import markers
 from agentkit.mcp.shapes import (
     CitedAnswer,
     DocumentEntry,
@@ -27,14 +28,10 @@ from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
 
 if TYPE_CHECKING:
-    from agentkit.knowledge.catalog import DocumentInfo
+from agentkit.knowledge.catalog import DocumentInfo
 
 MOST_CHARACTERS = 20_000
 
-_MARKER = re.compile(
-    r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`|\$\$[\s\S]*?(?:\$\$|\Z)|\$[^$\n]+\$"
-    r"|\[(\d+(?:\s*[,，、]\s*\d+)*)\](?!\()"
-)
 """Code and formulas, or (group 1) the numbers of a marker."""
 
 
@@ -130,13 +127,14 @@ def ask_tool(agent: Answering) -> Tool:
 
 
 def marked_by_id(text: str, citations: Sequence[Citation]) -> str:
-    """An answer's text with chunk ids as markers, code and formulas left as they are."""
-    ids = {citation.marker.strip("[]"): citation.chunk.id for citation in citations}
-
-    def renamed(match: re.Match[str]) -> str:
-        return re.sub(r"\d+", lambda number: ids.get(number[0], number[0]), match[0])
-
-    return _MARKER.sub(lambda match: renamed(match) if match[1] else match[0], text)
+    """The text with a session's numbers replaced by the ids of the chunks they stand for."""
+    ids = {citation.marker: citation.chunk.id for citation in citations}
+    pieces, reached = [], 0
+    for match in markers(text, [citation.chunk.text for citation in citations]):
+        group = re.sub(r"\d+", lambda number: ids.get(number[0], number[0]), match[0])
+        pieces += [text[reached : match.start()], group]
+        reached = match.end()
+    return "".join([*pieces, text[reached:]])
 
 
 def _part(document: Document, start: int, end: int | None) -> DocumentText:

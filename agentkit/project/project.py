@@ -102,7 +102,7 @@ class Project:
     async def __aenter__(self) -> Self:
         """Bring the index up to date, start the servers and make the agent."""
         try:
-            knowledge = await self._ready_knowledge()
+            knowledge = await self.ready_knowledge()
             model = self._model(knowledge)
             self._stack.push_async_callback(model.close)
             tools = [*self._own_tools().tools, *await self._lent_tools()]
@@ -134,17 +134,18 @@ class Project:
         """Make the index hold what knowledge/ holds. Raises KnowledgeError."""
         folder = self.path / "knowledge"
         if not await asyncio.to_thread(folder.is_dir):
-            raise KnowledgeError(
-                f"{self.path} has no folder knowledge/. Make one and put .md or .txt files there."
-            )
+            raise KnowledgeError(_no_knowledge(self.path))
+        await asyncio.to_thread(self._make_own_folder)
         limit = self.settings.knowledge.max_file_mb
         return await self.knowledge.add_path(
             folder, max_file_mb=limit, on_progress=self.on_progress
         )
 
-    async def _ready_knowledge(self) -> KnowledgeBase | None:
-        """The index, brought up to date; as it is where it cannot be written."""
+    async def ready_knowledge(self) -> KnowledgeBase | None:
+        """The index, brought up to date, or as it is where it cannot be written. None where the
+        folder has no knowledge/; `notices` says so."""
         if not await asyncio.to_thread((self.path / "knowledge").is_dir):
+            self.notices.append(_no_knowledge(self.path))
             return None
         try:
             self.notices += (await self.index()).warnings
@@ -156,7 +157,22 @@ class Project:
             self.notices.append(f"{self.path / 'knowledge'} holds no documents yet (.md or .txt).")
         return self.knowledge
 
+    def _make_own_folder(self) -> None:
+        """.agentkit/, which tells git to leave it alone."""
+        own = self.path / ".agentkit"
+        try:
+            own.mkdir(exist_ok=True)
+            if not (own / ".gitignore").exists():
+                (own / ".gitignore").write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            if not self.index_path.is_dir():
+                raise KnowledgeError(
+                    f"{own} cannot be written ({error.strerror}). Change its permissions."
+                ) from error
+
     def _model(self, knowledge: KnowledgeBase | None) -> Model:
+        if self.base_url and self.settings.model in ("auto", "extractive"):
+            raise ConfigError("A base URL needs a model there: --model openai:NAME.")
         return get_model(
             self.settings.model,
             self.settings.providers,
@@ -195,6 +211,10 @@ class Project:
             approve=self.approve,
             results=self.settings.knowledge.results,
         )
+
+
+def _no_knowledge(path: Path) -> str:
+    return f"{path} has no folder knowledge/. Make one and put .md or .txt files there."
 
 
 def _silent(progress: Progress) -> None:

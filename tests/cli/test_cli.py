@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own, with its exit codes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -127,6 +128,8 @@ def test_eval_prints_a_table_and_json(demo, tmp_path):
         (("ask", "x", "-m", "openai:gpt"), 3, "OPENAI_API_KEY"),
         (("ask", "x", "-m", "openai:gpt", "--base-url", "http://127.0.0.1:9/v1"), 4, "127.0.0.1:9"),
         (("index",), 8, "knowledge/"),
+        (("search", "x"), 8, "knowledge/"),
+        (("ask", " "), 3, "empty"),
         (("eval",), 3, "questions.jsonl"),
     ],
 )
@@ -135,8 +138,9 @@ def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
 ):
     done = _run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
-    assert _is_one_line(done.stderr), done.stderr
+    assert _is_one_line(done.stderr.splitlines(keepends=True)[-1]), done.stderr
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_empty_knowledge_folder_says_what_to_put_there(tmp_path):
@@ -164,6 +168,42 @@ def test_trust_lists_what_it_covers(tmp_path):
     done = _run("trust", tmp_path)
     assert "tools/mine.py" in done.stdout
     assert "not trusted" not in _run("search", "x", cwd=tmp_path).stderr
+
+
+def test_what_a_tool_prints_does_not_break_json(tmp_path):
+    (tmp_path / "tools").mkdir()
+    tool = (
+        "from agentkit import tool\nprint('loading')\n"
+        "@tool\ndef search_knowledge(query: str) -> str:\n"
+        "    'Search.'\n    print('a print')\n    return ''\n"
+    )
+    (tmp_path / "tools" / "loud.py").write_text(tool, encoding="utf-8")
+    assert _run("trust", tmp_path).returncode == 0
+    done = _run("ask", "x?", "-m", "extractive", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["tool_calls"] == ["search_knowledge"]
+    assert "a print" in done.stderr
+
+
+def test_nothing_is_written_for_a_vendor_in_the_users_home(demo, tmp_path):
+    home = tmp_path / "home"
+    env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    home.mkdir()
+    assert _run("search", "注意力", "-C", demo, env=env).returncode == 0
+    written = {path.relative_to(home).parts[:2] for path in home.rglob("*") if path.is_file()}
+    assert written <= {("cache", "agentkit")}
+
+
+def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo):
+    child = subprocess.Popen(
+        [*AGENTKIT, "mcp", "serve", "-C", str(demo), "-m", "extractive"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(8)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=10) == 130
+    child.communicate()
 
 
 def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path):

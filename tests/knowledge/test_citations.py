@@ -77,3 +77,10 @@ async def test_across_languages_the_embedders_similarity_decides(sources):
         "In distillation a teacher model instructs a student [1].", sources, similar
     )
     assert citation.quote == "蒸馏由教师模型教学生模型。"
+
+
+async def test_brackets_that_a_quoted_source_has_itself_are_no_markers(sources):
+    text = "As Smith shows in [2], water boils at 100 degrees [1] at sea level, like a[0]."
+    sources.mark(Chunk("c3", "d", "c.md", "t", "", text, 0, len(text)))
+    (citation,) = await cite(f"Quoted:\n\n{text} [3]", sources)
+    assert (citation.marker, citation.quote) == ("3", text)

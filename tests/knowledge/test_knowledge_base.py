@@ -146,6 +146,19 @@ async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(kb, monkeypa
     assert "scanning the catalog" in caplog.text
 
 
+async def test_a_damaged_chroma_is_rebuilt_without_embedding_again(kb, tmp_path, embedder):
+    await kb.add(_documents())
+    kb.close()
+    (tmp_path / "index" / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 500)
+    embedder.embedded.clear()
+    again = KnowledgeBase.open(tmp_path / "index", embedder)
+    assert (await again.search("自注意力"))[0].chunk.source == "attention.md"
+    await again.add([Document(source="new.md", text="残差连接")])
+    assert len(embedder.embedded) == 1
+    assert again._vectors.count() == again.chunk_count == 5
+    again.close()
+
+
 async def test_a_lost_chroma_is_rebuilt_without_embedding_again(kb, tmp_path, embedder):
     await kb.add(_documents())
     kb.close()

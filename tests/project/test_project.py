@@ -144,7 +144,19 @@ async def test_a_folder_without_documents_still_has_its_tools(folder):
     shutil.rmtree(folder / "knowledge")
     async with Project.open(folder, trust=True) as project:
         assert project.agent.knowledge is None
+        assert "knowledge/" in project.notices[0]
         assert "shout" in [tool.name for tool in project.agent.tools]
+
+
+async def test_what_the_program_makes_is_ignored_by_git(folder):
+    await Project.open(folder).index()
+    assert (folder / ".agentkit" / ".gitignore").read_text(encoding="utf-8") == "*\n"
+
+
+async def test_a_base_url_without_a_model_there_is_an_error(folder):
+    with pytest.raises(ConfigError, match="openai:NAME"):
+        async with Project.open(folder, model="auto", base_url="http://127.0.0.1:9/v1"):
+            pass
 
 
 async def test_indexing_a_folder_without_knowledge_says_what_to_make(tmp_path):

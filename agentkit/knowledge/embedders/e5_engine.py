@@ -6,6 +6,7 @@ text's vector never depends on its neighbours. Texts go side by side, one to a t
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -126,7 +127,9 @@ def _check(engine: E5Engine, reference: Reference) -> None:
 
 
 def _session(graph: bytes) -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     runtime: Any = import_module("onnxruntime")
+    runtime.disable_telemetry_events()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
