@@ -28,7 +28,7 @@ from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
 
 if TYPE_CHECKING:
-from agentkit.knowledge.catalog import DocumentInfo
+    from agentkit.knowledge.catalog import DocumentInfo
 
 MOST_CHARACTERS = 20_000
 
