@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 20_000
 
-"""Code and formulas, or (group 1) the numbers of a marker."""
-
 
 class Knowledge(Protocol):
     """What of a KnowledgeBase is offered."""

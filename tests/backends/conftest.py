@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from agentkit.backends.huggingface_load import load
 from agentkit.backends.huggingface_source import located
@@ -85,13 +86,14 @@ def smollm2_folder(smollm2_gguf: Path, pytestconfig: pytest.Config) -> Path:
     """The same weights as safetensors, made once per machine: a GGUF file takes 20 s to load."""
     pytest.importorskip("transformers", reason="transformers is not installed")
     folder = pytestconfig.cache.mkdir("agentkit") / "smollm2"
-    if not folder.is_dir():
-        half = folder.with_suffix(".half")
-        shutil.rmtree(half, ignore_errors=True)
-        loaded = load(located(str(smollm2_gguf), None), "cpu", "bfloat16", False)
-        loaded.model.save_pretrained(half)
-        loaded.tokenizer.save_pretrained(half)
-        half.rename(folder)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            half = folder.with_suffix(".half")
+            shutil.rmtree(half, ignore_errors=True)
+            loaded = load(located(str(smollm2_gguf), None), "cpu", "bfloat16", False)
+            loaded.model.save_pretrained(half)
+            loaded.tokenizer.save_pretrained(half)
+            half.rename(folder)
     return folder
 
 
