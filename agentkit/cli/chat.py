@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -37,6 +36,8 @@ COMMANDS = {
     "/clear": "forget the conversation and begin anew",
     "/quit": "leave (Ctrl-D does too)",
 }
+
+_LONGEST_LINE = 16_000_000
 
 ReadLine = Callable[[str], Awaitable[str]]
 
@@ -113,7 +114,7 @@ class Chat:
 async def chat(folder: Path, model: str | None, base_url: str | None) -> int:
     """Open a project and talk with its agent."""
     out, log = consoles()
-    read = _reader(folder)
+    read = await _reader(folder)
 
     async def approve(tool: Tool, call: ToolCall) -> bool:
         answer = await read(f"allow {shown_call(call)}? [y/N] ")
@@ -151,10 +152,10 @@ def _interrupts(task: asyncio.Future[Answer]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _reader(folder: Path) -> ReadLine:
+async def _reader(folder: Path) -> ReadLine:
     """Lines from a terminal, with editing and history, or from a pipe."""
     if not sys.stdin.isatty():
-        return _piped()
+        return await _piped()
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
@@ -168,22 +169,20 @@ def _reader(folder: Path) -> ReadLine:
     return typed
 
 
-def _piped() -> ReadLine:
-    """Lines of standard input, read by a thread that never holds up the end of the program."""
+async def _piped() -> ReadLine:
+    """Lines of a pipe, read without a thread, which could not be stopped; a file is read whole."""
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str] = asyncio.Queue()
-
-    def read() -> None:
-        while line := sys.stdin.readline():
-            loop.call_soon_threadsafe(lines.put_nowait, line)
-        loop.call_soon_threadsafe(lines.put_nowait, "")
-
-    threading.Thread(target=read, daemon=True).start()
+    try:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    except (OSError, ValueError):
+        reader.feed_data(sys.stdin.buffer.read())
+        reader.feed_eof()
 
     async def next_line(prompt: str) -> str:
-        line = await lines.get()
+        line = await reader.readline()
         if not line:
             raise EOFError
-        return line
+        return line.decode("utf-8", "replace")
 
     return next_line

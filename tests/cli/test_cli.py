@@ -104,6 +104,14 @@ def test_a_conversation_by_pipe_answers_lists_and_leaves(demo):
     assert "nothing is cited yet" in done.stderr
 
 
+def test_a_conversation_may_come_from_a_file(demo, tmp_path):
+    (tmp_path / "lines.txt").write_text("/help\n", encoding="utf-8")
+    with (tmp_path / "lines.txt").open() as lines:
+        command = [*AGENTKIT, "chat", "-m", "extractive", "-C", str(demo)]
+        done = subprocess.run(command, stdin=lines, capture_output=True, text=True, check=True)
+    assert "/sources" in done.stdout
+
+
 def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path):
     done = _run("demo", "--folder", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
