@@ -1,0 +1,45 @@
+"""A GGUF file in process: what the conformance suite does not ask, its errors above all."""
+
+import json
+
+import pytest
+
+from agentkit.backends.base import Options
+from agentkit.backends.llamacpp import LlamaCppModel
+from agentkit.backends.registry import get_model
+from agentkit.errors import ModelError
+from agentkit.events import TextDelta
+from agentkit.messages import Message
+
+pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+
+
+async def _said(model, prompt, options=Options()):
+    parts = [part async for part in model.stream([Message("user", prompt)], (), options)]
+    return "".join(part.text for part in parts if isinstance(part, TextDelta))
+
+
+async def test_a_missing_file_is_named():
+    with pytest.raises(ModelError, match=r"nowhere\.gguf"):
+        await _said(LlamaCppModel("/nowhere.gguf"), "hi")
+
+
+async def test_a_file_cut_in_half_is_named(smollm2_gguf, tmp_path):
+    half = tmp_path / "half.gguf"
+    half.write_bytes(smollm2_gguf.read_bytes()[:30_000_000])
+    with pytest.raises(ModelError, match=r"half\.gguf") as caught:
+        await _said(LlamaCppModel(str(half)), "hi")
+    assert "\n" not in str(caught.value)
+
+
+async def test_the_packaged_model_has_a_short_name_and_writes_what_the_schema_holds(smollm2_gguf):
+    model = get_model("gguf:smollm2")
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Delft", "Leiden"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    said = await _said(model, "Name a city.", Options(schema=schema, max_tokens=24))
+    await model.close()
+    assert json.loads(said)["city"] in ("Delft", "Leiden")

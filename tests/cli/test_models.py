@@ -1,0 +1,97 @@
+"""`agentkit models` and `agentkit probe`: what is at hand, more of it, and what it can do."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+from agentkit.backends.ollama_pull import pulled
+from agentkit.errors import ModelError
+from tests.servers.openai_server import OpenAIServer
+from tests.servers.running import serving
+
+LINES = [
+    {"status": "pulling manifest"},
+    {"status": "pulling 6a0746a1ec1a", "total": 200, "completed": 50},
+    {"status": "pulling 6a0746a1ec1a", "total": 200, "completed": 200},
+    {"status": "success"},
+]
+
+
+async def _tags(request: Request) -> JSONResponse:
+    return JSONResponse({"models": [{"name": "qwen3:8b", "model": "qwen3:8b"}]})
+
+
+async def _pull(request: Request) -> StreamingResponse:
+    name = (await request.json())["model"]
+    broken = [{"error": "pull model manifest: file does not exist"}]
+    lines = {"broken": LINES[:2], "nothing": broken}.get(name, LINES)
+    body = "".join(json.dumps(line) + "\n" for line in lines)
+    return StreamingResponse(iter([body]), media_type="application/x-ndjson")
+
+
+@pytest.fixture(scope="module")
+def ollama():
+    routes = [Route("/api/tags", _tags), Route("/api/pull", _pull, methods=["POST"])]
+    with serving(Starlette(routes=routes)) as url:
+        yield url
+
+
+def _run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "agentkit", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=100,
+    )
+
+
+def test_the_list_names_the_models_of_a_running_ollama_and_what_is_missing(ollama):
+    offers = json.loads(_run("models", "list", "--json", OLLAMA_HOST=ollama).stdout)
+    by_source = {offer["source"]: offer for offer in offers}
+    assert by_source["ollama"]["models"] == ["ollama:qwen3:8b"]
+    assert by_source["lmstudio"]["missing"]
+
+
+async def test_a_pull_tells_how_far_it_is(ollama):
+    told = [progress async for progress in pulled("qwen3:8b", ollama)]
+    assert [(p.total, p.completed) for p in told] == [(0, 0), (200, 50), (200, 200), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("broken", "pull again"), ("nothing", "does not exist")]
+)
+async def test_a_pull_that_fails_says_why(ollama, name, said):
+    with pytest.raises(ModelError, match=said):
+        _ = [progress async for progress in pulled(name, ollama)]
+
+
+def test_pulling_prints_that_the_model_is_ready(ollama):
+    done = _run("models", "pull", "qwen3:8b", OLLAMA_HOST=ollama)
+    assert (done.returncode, "qwen3:8b" in done.stdout) == (0, True), done.stderr
+
+
+def test_pulling_without_a_server_says_how_to_start_one():
+    done = _run("models", "pull", "qwen3:8b", OLLAMA_HOST="http://127.0.0.1:9")
+    assert done.returncode == 4
+    assert "ollama serve" in done.stderr
+
+
+def test_a_probe_prints_what_a_model_and_its_server_can_do(tmp_path):
+    with serving(OpenAIServer().app) as url:
+        done = _run(
+            "probe", "openai:small", "--base-url", f"{url}/v1", "--json",
+            XDG_CACHE_HOME=str(tmp_path),
+        )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert "passed" in json.dumps(found)
+    assert list(tmp_path.rglob("*.json"))
