@@ -16,7 +16,8 @@ demo: $(CORE)
 	@echo "The command is in $(BIN): source $(BIN)/activate"
 
 test: $(DEV)
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+		--benchmark-disable --cov --cov-report=term:skip-covered $(TESTS)
 
 lint: $(DEV)
 	@$(BIN)/ruff format --check .
