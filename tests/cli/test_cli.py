@@ -201,35 +201,42 @@ def test_nothing_is_written_for_a_vendor_in_the_users_home(demo, tmp_path):
     assert written <= {("cache", "agentkit")}
 
 
-def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo):
-    child = subprocess.Popen(
-        [*AGENTKIT, "mcp", "serve", "-C", str(demo), "-m", "extractive"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    time.sleep(8)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=10) == 130
-    child.communicate()
-
-
-def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path):
-    child = subprocess.Popen(
-        [*AGENTKIT, "chat", "-m", "extractive"],
-        cwd=tmp_path,
+def _interruptible(*arguments, cwd=None):
+    """A child that Ctrl-C reaches, also where the tests run in the background of a shell, which
+    ignores it for all its children."""
+    return subprocess.Popen(
+        [*AGENTKIT, *map(str, arguments)],
+        cwd=cwd,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert child.stderr is not None
-    while "/help" not in child.stderr.readline():
-        assert child.poll() is None
-    time.sleep(0.3)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=20) == 130
-    assert "Traceback" not in child.communicate()[1]
+
+
+def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo):
+    with _interruptible("mcp", "serve", "-C", demo, "-m", "extractive") as child:
+        time.sleep(8)
+        child.send_signal(signal.SIGINT)
+        try:
+            assert child.wait(timeout=20) in (130, -signal.SIGINT)
+        finally:
+            child.kill()
+
+
+def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path):
+    with _interruptible("chat", "-m", "extractive", cwd=tmp_path) as child:
+        assert child.stderr is not None
+        while "/help" not in child.stderr.readline():
+            assert child.poll() is None
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        try:
+            assert child.wait(timeout=20) == 130
+            assert "Traceback" not in child.stderr.read()
+        finally:
+            child.kill()
 
 
 def test_starting_the_command_line_loads_nothing_heavy():
