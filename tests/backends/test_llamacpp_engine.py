@@ -1,0 +1,166 @@
+"""GGUF in process from inside: no port, signals left alone, leaving, windows and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentkit.backends.base import Capabilities, Options
+from agentkit.backends.llamacpp import LlamaCppModel
+from agentkit.backends.llamacpp_engine import Engine
+from agentkit.backends.llamacpp_request import request_body
+from agentkit.backends.llamacpp_source import Package, located
+from agentkit.errors import ConfigError, ModelError
+from agentkit.events import Done, TextDelta
+from agentkit.messages import ImagePart, Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
+from tests.backends.conftest import collected
+from tests.backends.tiny_gguf import WINDOW, write_tiny_gguf
+
+pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+HI = [Message("user", "Name three colours.")]
+GREEDY = Options(temperature=0.0, max_tokens=4)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("gguf", reason="gguf is not installed")
+    return write_tiny_gguf(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def shared(smollm2_gguf: Path) -> Iterator[LlamaCppModel]:
+    model = LlamaCppModel("smollm2", max_context=512, threads=1)
+    yield model
+    asyncio.run(model.close())
+
+
+@pytest.fixture
+async def small(tiny: Path) -> AsyncIterator[LlamaCppModel]:
+    model = LlamaCppModel(str(tiny), threads=1)
+    yield model
+    await model.close()
+
+
+async def test_text_comes_token_by_token_with_true_counts(shared: LlamaCppModel) -> None:
+    parts = await collected(shared.stream(HI, (), GREEDY))
+    assert sum(isinstance(part, TextDelta) for part in parts) > 1
+    assert parts[-2] == Usage(34, 4)
+    assert parts[-1] == Done("length", "gguf:smollm2")
+
+
+async def test_a_forced_call_is_made(shared: LlamaCppModel, lookup: Tool) -> None:
+    options = replace(GREEDY, tool_choice="required", max_tokens=60)
+    parts = await collected(shared.stream(HI, [lookup], options))
+    [made] = [part for part in parts if isinstance(part, ToolCall)]
+    assert made.name == "lookup"
+    assert set(made.arguments) == {"city"}
+    assert parts[-1] == Done("tool_calls", "gguf:smollm2")
+
+
+async def test_tokens_are_counted_by_the_model_once_it_is_loaded(shared: LlamaCppModel) -> None:
+    assert LlamaCppModel("smollm2").count_tokens("abcdef") == 2
+    assert await shared.context_window() == 512
+    assert shared.count_tokens("Hello world") == 2
+
+
+async def test_a_prompt_beyond_the_window_is_refused(shared: LlamaCppModel) -> None:
+    with pytest.raises(ModelError, match=r"prompt of \d+ tokens .* window is 512 .*max_context"):
+        await collected(shared.stream([Message("user", "hi " * 1000)]))
+
+
+async def test_leaving_while_the_prompt_is_read_stops_the_model(shared: LlamaCppModel) -> None:
+    async def asked() -> None:
+        await collected(shared.stream([Message("user", "hi " * 400)], (), Options(max_tokens=400)))
+
+    task = asyncio.create_task(asked())
+    await asyncio.sleep(0.2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    async with asyncio.timeout(45):
+        after = await collected(shared.stream(HI, (), replace(GREEDY, max_tokens=1)))
+    assert isinstance(after[-1], Done)
+
+
+async def test_a_schema_that_llama_cpp_does_not_know_is_one_clear_line(
+    shared: LlamaCppModel,
+) -> None:
+    with pytest.raises(ModelError, match=r"unrecognized type foo.*JSON Schema") as raised:
+        await collected(shared.stream(HI, (), Options(schema={"type": "foo"})))
+    assert "\n" not in str(raised.value)
+
+
+async def test_the_models_own_window_bounds_the_asked_one(small: LlamaCppModel) -> None:
+    assert await small.context_window() == WINDOW
+    assert await small.capabilities() == Capabilities(forced_tools=True, json_schema=True)
+
+
+async def test_images_are_refused(small: LlamaCppModel) -> None:
+    with pytest.raises(ModelError, match="reads no images"):
+        await collected(small.stream([Message("user", (ImagePart(b""),))]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
+def test_no_port_is_opened_and_the_socket_is_the_users_alone(tiny: Path) -> None:
+    engine = Engine("gguf:tiny", tiny, 64, 1)
+    assert engine._address.startswith("unix://")
+    path = Path(engine._address.removeprefix("unix://"))
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    engine._key = "guessed"
+    with pytest.raises(KeyError):
+        engine.count_tokens("hi")
+    del engine
+    assert not path.parent.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_loading_leaves_the_signal_handlers_as_they_were(tiny: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        engine = Engine("gguf:tiny", tiny, 64, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    del engine
+
+
+async def test_what_is_no_gguf_file_is_told() -> None:
+    model = LlamaCppModel(__file__)
+    with pytest.raises(ModelError, match="is no GGUF file"):
+        await collected(model.stream(HI))
+    await model.close()
+
+
+def test_a_missing_package_names_the_command_that_brings_it() -> None:
+    absent = {"smollm2": Package("no_such_module", "no-such-module")}
+    with pytest.raises(ModelError, match="agentkit models pull smollm2"):
+        located("smollm2", absent)
+
+
+async def test_without_xllamacpp_the_extra_is_named(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    model = LlamaCppModel(str(tiny))
+    with pytest.raises(ConfigError, match=r"pip install 'agentkit-rag\[gguf\]'"):
+        await collected(model.stream(HI))
+    await model.close()
+
+
+def test_a_seeded_answer_takes_nothing_from_the_cache(lookup: Tool) -> None:
+    assert request_body(HI, (), Options(seed=1))["cache_prompt"] is False
+    body = request_body(HI, [lookup], Options(tool_choice="lookup", extra={"top_k": 3}))
+    assert body["cache_prompt"] is True
+    assert body["top_k"] == 3
+    [call] = body["response_format"]["json_schema"]["schema"]["anyOf"]
+    assert call["properties"]["name"] == {"const": "lookup"}
