@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Format = Literal["markdown", "text", "code", "rows"]
+"""How a text is cut: along headings, along paragraphs, at functions, or between its rows."""
+
+PartKind = Literal["page", "slide", "row", "cell", "line", "record", "message", "chapter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A page, slide, row or the like: `text[start:end]` of a document, and its name there.
+
+    `name` is what a person looks for: "12", or with the sheet before it, "Prices, 12".
+    """
+
+    kind: PartKind
+    name: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text and where it comes from.
 
-    `text` is the decoded file as it stands, so that offsets into it are offsets into the file.
-    `id` is empty until a knowledge base gives it one; `source` names the document there.
+    `text` is the decoded file as it stands, or what was read out of a file that is no text;
+    offsets are offsets into it. `parts` names its pages, slides or rows, in order, where it has
+    such. `id` is empty until a knowledge base gives it one; `source` names the document there.
     """
 
     source: str
@@ -20,13 +39,16 @@ class Document:
     title: str = ""
     id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    format: Format = "markdown"
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage of a document: `document.text[start:end] == chunk.text`, always.
 
-    `heading` is the path of headings above it, outermost first, joined by " > ".
+    `heading` is the path of headings above it, outermost first, joined by " > "; `part` the pages,
+    slides, rows or lines that it stands on, as people say it: "slides 3-4", "Prices, rows 2-9".
     """
 
     id: str
@@ -38,14 +60,15 @@ class Chunk:
     start: int
     end: int
     page: int | None = None
+    part: str = ""
 
     @property
     def place(self) -> str:
         """Where it stands, for people: file, page and the headings below the title."""
-        page = f" p. {self.page}" if self.page is not None else ""
+        part = self.part or (f"page {self.page}" if self.page is not None else "")
         path = self.heading.split(" > ")
         below = path[1:] if path[0].startswith(self.title) else path
-        return " > ".join([f"{self.source}{page}", *(name for name in below if name)])
+        return " > ".join([self.source, *(name for name in (part, *below) if name)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +80,36 @@ class Hit:
     score: float
     dense_rank: int | None = None
     keyword_rank: int | None = None
+
+
+def part_of(parts: Iterable[Part], start: int, end: int) -> str:
+    """The parts that `text[start:end]` touches, as people say it: "page 3", "slides 3-4",
+    "Prices, rows 2-9"; "" where there are none."""
+    met = [part for part in parts if part.start < end and start < part.end]
+    if not met:
+        return ""
+    first, last = met[0], met[-1]
+    if first == last:
+        return _said(first.kind, first.name)
+    before, _, name = first.name.rpartition(", ")
+    before_last, _, last_name = last.name.rpartition(", ")
+    if first.kind != last.kind or before != before_last:
+        return f"{_said(first.kind, first.name)} to {_said(last.kind, last.name)}"
+    return f"{before + ', ' if before else ''}{first.kind}s {name}-{last_name}"
+
+
+def page_of(parts: Iterable[Part], start: int, end: int) -> int | None:
+    """The first page or slide that `text[start:end]` touches, None where there is none."""
+    return next(
+        (
+            int(part.name)
+            for part in parts
+            if part.start < end and start < part.end and part.kind in ("page", "slide")
+        ),
+        None,
+    )
+
+
+def _said(kind: PartKind, name: str) -> str:
+    before, _, last = name.rpartition(", ")
+    return f"{before + ', ' if before else ''}{kind} {last}"

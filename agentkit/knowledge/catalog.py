@@ -20,23 +20,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.documents import Chunk, Document
+from agentkit.documents import Chunk, Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.text import characters, terms
 
 Vector = NDArray[np.float32]
-SCHEMA_VERSION = "1"
-_CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page"
+SCHEMA_VERSION = "2"
+CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part"
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE documents (
   id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-  hash TEXT NOT NULL, metadata TEXT NOT NULL);
+  hash TEXT NOT NULL, metadata TEXT NOT NULL, format TEXT NOT NULL, parts TEXT NOT NULL,
+  origin TEXT NOT NULL);
+CREATE TABLE files (source TEXT PRIMARY KEY, origin TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE TABLE chunks (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
   document_id TEXT NOT NULL, source TEXT NOT NULL, title TEXT NOT NULL, heading TEXT NOT NULL,
   text TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, page INTEGER,
-  content TEXT NOT NULL, vector BLOB NOT NULL);
+  part TEXT NOT NULL, content TEXT NOT NULL);
+CREATE TABLE embeddings (content TEXT PRIMARY KEY, vector BLOB NOT NULL);
 CREATE INDEX chunks_of_document ON chunks (document_id, state);
 CREATE INDEX chunks_not_live ON chunks (state) WHERE state != 'live';
 CREATE INDEX chunks_by_content ON chunks (content);
@@ -79,7 +82,7 @@ class Catalog:
             self._connection.close()
 
     def meta(self, key: str) -> str:
-        rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
+        rows = self.rows("SELECT value FROM meta WHERE key = ?", (key,))
         return str(rows[0][0]) if rows else ""
 
     def set_meta(self, values: Mapping[str, str]) -> None:
@@ -93,20 +96,23 @@ class Catalog:
 
     def hashes(self) -> dict[str, str]:
         """Source -> hash of every document."""
-        return dict(self._rows("SELECT source, hash FROM documents"))
+        return dict(self.rows("SELECT source, hash FROM documents"))
 
     def document(self, source: str) -> Document | None:
-        rows = self._rows(
-            "SELECT source, text, title, id, metadata FROM documents WHERE source = ?", (source,)
+        rows = self.rows(
+            "SELECT source, text, title, id, format, metadata, parts FROM documents"
+            " WHERE source = ?",
+            (source,),
         )
         if not rows:
             return None
-        source_, text, title, id_, metadata = rows[0]
-        return Document(source_, text, title, id_, json.loads(metadata))
+        source_, text, title, id_, format_, metadata, parts = rows[0]
+        found = tuple(Part(*part) for part in json.loads(parts))
+        return Document(source_, text, title, id_, json.loads(metadata), format_, found)
 
     def documents(self) -> list[DocumentInfo]:
         """Every document, by source."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT source, title, length(text), (SELECT count(*) FROM chunks"
             " WHERE document_id = documents.id AND state = 'live') FROM documents ORDER BY source"
         )
@@ -114,24 +120,14 @@ class Catalog:
 
     def count(self) -> int:
         """Live chunks."""
-        return int(self._rows("SELECT count(*) FROM chunks WHERE state = 'live'")[0][0])
-
-    def live(self, ids: Sequence[str]) -> dict[str, Chunk]:
-        """The live chunks among these ids."""
-        marks = ",".join("?" * len(ids))
-        rows = self._rows(
-            f"SELECT {_CHUNK_COLUMNS} FROM chunks WHERE state = 'live' AND id IN ({marks})", ids
-        )
-        return {str(row[0]): Chunk(*row) for row in rows}
-
-    def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
-        marks = ",".join("?" * len(ids))
-        rows = self._rows(f"SELECT id, vector FROM chunks WHERE id IN ({marks})", ids)
-        return {row[0]: np.frombuffer(row[1], np.float32) for row in rows}
+        return int(self.rows("SELECT count(*) FROM chunks WHERE state = 'live'")[0][0])
 
     def all_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
         """Ids and vectors of every live chunk, shape (chunks, dimension)."""
-        rows = self._rows("SELECT id, vector FROM chunks WHERE state = 'live' ORDER BY number")
+        rows = self.rows(
+            "SELECT id, vector FROM chunks JOIN embeddings USING (content)"
+            " WHERE state = 'live' ORDER BY number"
+        )
         vectors = [np.frombuffer(row[1], np.float32) for row in rows]
         matrix = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
         return [row[0] for row in rows], matrix
@@ -140,35 +136,37 @@ class Catalog:
         """The vectors that are known already, by the name of the text embedded."""
         found: dict[str, Vector] = {}
         for content in set(contents):
-            rows = self._rows("SELECT vector FROM chunks WHERE content = ? LIMIT 1", (content,))
+            rows = self.rows("SELECT vector FROM embeddings WHERE content = ?", (content,))
             if rows:
                 found[content] = np.frombuffer(rows[0][0], np.float32)
         return found
 
     def ids_of(self, document_id: str) -> set[str]:
         """The ids of a document's live chunks."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT id FROM chunks WHERE document_id = ? AND state = 'live'", (document_id,)
         )
         return {row[0] for row in rows}
 
     def not_live(self) -> list[str]:
         """The ids of what a crash left behind: pending and dead chunks."""
-        return [row[0] for row in self._rows("SELECT id FROM chunks WHERE state != 'live'")]
+        return [row[0] for row in self.rows("SELECT id FROM chunks WHERE state != 'live'")]
 
-    def stage(self, chunks: Iterable[StoredChunk]) -> None:
+    def stage(self, chunks: Sequence[StoredChunk]) -> None:
         """Write chunks as pending: search does not see them yet."""
         rows = [
             (
                 *(c.id, c.document_id, c.source, c.title, c.heading, c.text, c.start, c.end),
-                *(c.page, stored.content, stored.vector.astype(np.float32).tobytes()),
+                *(c.page, c.part, stored.content),
             )
             for stored in chunks
             for c in (stored.chunk,)
         ]
+        vectors = [(s.content, s.vector.astype(np.float32).tobytes()) for s in chunks]
         with self._writing() as connection:
+            connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", vectors)
             connection.executemany(
-                f"INSERT OR REPLACE INTO chunks (state, {_CHUNK_COLUMNS}, content, vector)"
+                f"INSERT OR REPLACE INTO chunks (state, {CHUNK_COLUMNS}, content)"
                 " VALUES ('pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
@@ -209,22 +207,8 @@ class Catalog:
                 "DELETE FROM chunks WHERE id = ? AND state != 'live'", [(id_,) for id_ in ids]
             )
 
-    def full_text(self, query: str, limit: int) -> list[tuple[str, float]]:
-        """(chunk id, BM25) of the live chunks that match an FTS5 query, best first."""
-        rows = self._rows(
-            "SELECT chunks.id, -bm25(full_text) FROM full_text JOIN chunks"
-            " ON chunks.number = full_text.rowid WHERE full_text MATCH ?"
-            " ORDER BY bm25(full_text) LIMIT ?",
-            (query, limit),
-        )
-        return [(row[0], float(row[1])) for row in rows]
-
-    def document_frequency(self, term: str, column: str = "terms") -> int:
-        """How many live chunks hold an indexed term, in the form that FTS5 gave it."""
-        rows = self._rows("SELECT doc FROM vocabulary WHERE term = ? AND col = ?", (term, column))
-        return int(rows[0][0]) if rows else 0
-
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """What a query gives. For reading: `Lookup` asks through it."""
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
 
@@ -323,10 +307,12 @@ def _bring_to_life(connection: sqlite3.Connection, document_id: str) -> None:
 
 
 def _store_document(connection: sqlite3.Connection, document: Document, hash_: str) -> None:
-    metadata = json.dumps(dict(document.metadata), ensure_ascii=False, default=str)
+    d = document
+    metadata = json.dumps(dict(d.metadata), ensure_ascii=False, default=str)
+    parts = json.dumps([(p.kind, p.name, p.start, p.end) for p in d.parts], ensure_ascii=False)
     connection.execute(
-        "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?)",
-        (document.id, document.source, document.title, document.text, hash_, metadata),
+        "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')",
+        (d.id, d.source, d.title, d.text, hash_, metadata, d.format, parts),
     )
 
 

@@ -21,8 +21,9 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.catalog import Catalog, DocumentInfo
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
+from agentkit.knowledge.filters import Filters
 from agentkit.knowledge.indexer import Indexer, IndexReport, Progress
-from agentkit.knowledge.loaders import discover, load
+from agentkit.knowledge.loaders.files import discover, load, read_bytes
 from agentkit.knowledge.retriever import Retriever
 from agentkit.knowledge.vectors import Vectors
 from agentkit.sync import run_sync
@@ -102,11 +103,12 @@ class KnowledgeBase:
         async with self._writing():
             await asyncio.to_thread(self._indexer.remove, sources)
 
-    async def search(self, query: str, k: int = 5) -> list[Hit]:
-        """The k most relevant passages, best first. Raises KnowledgeError for an empty query."""
+    async def search(self, query: str, k: int = 5, *, filters: Filters = Filters()) -> list[Hit]:
+        """The k most relevant passages of the documents that pass the filters, best first.
+        Raises KnowledgeError for an empty query."""
         if not query.strip():
             raise KnowledgeError("The query is empty. Ask something.")
-        return await self._retriever.search(clean(query), k)
+        return await self._retriever.search(clean(query), k, filters)
 
     async def document(self, source: str) -> Document:
         """A whole document. Raises KnowledgeError, with the nearest source, if there is none."""
@@ -189,12 +191,15 @@ def _prepared(document: Document) -> Document:
 
 def _load_all(root: Path, max_file_mb: float) -> tuple[list[Document], set[str], list[str]]:
     """Every readable document, the sources of the others, and a line for each of those."""
-    documents, failed, warnings = [], set[str](), []
+    documents: list[Document] = []
+    failed, warnings = set[str](), list[str]()
     base = root if root.is_dir() else root.parent
     for path in discover(root):
         source = path.relative_to(base).as_posix()
         try:
-            documents.append(load(path, source, int(max_file_mb * 1e6)))
+            loaded = load(read_bytes(path, int(max_file_mb * 1e6)), source, str(path))
+            documents.append(loaded.document)
+            warnings += loaded.warnings
         except KnowledgeError as error:
             failed.add(source)
             warnings.append(str(error))

@@ -20,6 +20,8 @@ import numpy as np
 from agentkit.documents import Chunk, Hit
 from agentkit.knowledge.catalog import Catalog, Vector
 from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.filters import Filters
+from agentkit.knowledge.lookup import Lookup
 from agentkit.knowledge.vectors import Vectors
 from agentkit.text import characters, is_cjk, names, terms
 
@@ -72,11 +74,12 @@ class Retriever:
         embedder: Embedder,
     ) -> None:
         self._catalog = catalog
+        self._lookup = Lookup(catalog)
         self._vectors = vectors
         self._embedder = embedder
         self._generation = -1
 
-    async def search(self, query: str, k: int) -> list[Hit]:
+    async def search(self, query: str, k: int, filters: Filters = Filters()) -> list[Hit]:
         """The k best hits of an index, best first."""
         if not await asyncio.to_thread(self._catalog.count):
             return []
@@ -86,13 +89,13 @@ class Retriever:
     def _fused(self, query: str, vector: Vector, k: int) -> list[Hit]:
         fetch = max(CANDIDATES, 4 * k)
         cosines = dict(self._dense(vector, fetch))
-        across = _across_scripts(query, self._catalog.live([*cosines]).values())
+        across = _across_scripts(query, self._lookup.live([*cosines]).values())
         words = " ".join(names(query, across=True)) if across else query
         keywords = self._keywords(words, fetch)
-        chunks = self._catalog.live([*cosines.keys() | keywords.keys()])
+        chunks = self._lookup.live([*cosines.keys() | keywords.keys()])
         lacking = [id_ for id_ in chunks if id_ not in cosines]
         every_cosine = cosines | {
-            id_: float(v @ vector) for id_, v in self._catalog.vectors(lacking).items()
+            id_: float(v @ vector) for id_, v in self._lookup.vectors(lacking).items()
         }
         fusion = ACROSS_SCRIPTS if across else ONE_SCRIPT
         dense_ranks, keyword_ranks = _ranks(cosines), _ranks(keywords)
@@ -131,9 +134,9 @@ class Retriever:
             return {}
         count = self._catalog.count()
         match = " OR ".join(f'"{term}"' for term in wanted)
-        found = dict(self._catalog.full_text(f"{{terms}} : ({match})", k))
+        found = dict(self._lookup.full_text(f"{{terms}} : ({match})", k))
         rarities = {c: self._rarity(c, count, "characters") for c in set(characters(query))}
-        chunks = self._catalog.live([*found])
+        chunks = self._lookup.live([*found])
         ceiling = sum(self._rarity(term, count, "terms") for term in wanted)
         ceiling = _CEILING * (ceiling + ONE_SCRIPT.characters * sum(rarities.values()))
         return {
@@ -144,7 +147,7 @@ class Retriever:
 
     def _rarity(self, term: str, count: int, column: str) -> float:
         """The inverse document frequency, as FTS5 weighs it."""
-        holding = self._catalog.document_frequency(term, column)
+        holding = self._lookup.document_frequency(term, column)
         return max(1e-6, math.log((count - holding + 0.5) / (holding + 0.5)))
 
 

@@ -25,8 +25,6 @@ _PARAGRAPH = re.compile(r"\S(?:[^\n]|\n(?![ \t]*\r?\n))*")
 _MOST_CHARACTERS_A_TOKEN = 16
 """Above it a text is taken to be too long without being counted, which takes its time."""
 
-_PLAIN = (".txt", ".text", ".log")
-
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -38,8 +36,7 @@ class Section:
 
 def split(document: Document, count_tokens: CountTokens, limit: int) -> list[Chunk]:
     """The chunks of a document, in order. `limit` is the most tokens that a chunk may have."""
-    plain = document.source.lower().endswith(_PLAIN)
-    sections = _plain_sections if plain else _markdown_sections
+    sections = _markdown_sections if document.format == "markdown" else _plain_sections
     return [
         _chunk(document, section.heading, span)
         for section in sections(document.text)

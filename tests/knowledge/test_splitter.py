@@ -33,8 +33,8 @@ x = 1
 """
 
 
-def _chunks(text: str, limit: int = 100, source: str = "note.md"):
-    return split(Document(source=source, text=text, id="d"), estimated_tokens, limit)
+def _chunks(text: str, limit: int = 100, format: str = "markdown"):
+    return split(Document("note.md", text, id="d", format=format), estimated_tokens, limit)
 
 
 def test_a_chunk_carries_the_path_of_its_headings():
@@ -56,7 +56,7 @@ def test_a_table_that_fits_stays_whole():
 
 
 def test_plain_text_has_no_headings():
-    assert [c.heading for c in _chunks("# not Markdown\n\ntext", source="a.txt")] == [""]
+    assert [c.heading for c in _chunks("# not Markdown\n\ntext", format="text")] == [""]
 
 
 def test_the_same_text_at_the_same_place_has_the_same_id():
@@ -74,13 +74,13 @@ _LINES = st.sampled_from(
 @given(
     st.lists(_LINES | st.text(st.characters(codec="utf-8"), max_size=40), max_size=25),
     st.sampled_from(["\n", "\r\n"]),
-    st.sampled_from(["a.md", "a.txt"]),
+    st.sampled_from(["markdown", "text"]),
     st.integers(4, 60),
 )
-def test_chunks_reproduce_the_text_and_cover_all_of_it(lines, newline, source, limit):
+def test_chunks_reproduce_the_text_and_cover_all_of_it(lines, newline, format, limit):
     text = newline.join(lines)
     reached = 0
-    for chunk in _chunks(text, limit, source):
+    for chunk in _chunks(text, limit, format):
         assert text[chunk.start : chunk.end] == chunk.text
         assert not text[reached : chunk.start].strip()
         reached = chunk.end

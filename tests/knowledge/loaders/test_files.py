@@ -6,12 +6,12 @@ import pytest
 
 from agentkit import KnowledgeBase
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders import discover, load
+from agentkit.knowledge.loaders.files import discover, load, read_bytes
 from tests.conftest import unprivileged
 
 
 def _load(path, limit=10_000):
-    return load(path, path.name, limit)
+    return load(read_bytes(path, limit), path.name, str(path)).document
 
 
 def test_front_matter_gives_title_and_metadata_and_stays_in_the_text(tmp_path):

@@ -1,0 +1,78 @@
+"""The files of a folder as documents, each read by the loader of its kind.
+
+A file that cannot be read is named with the reason, and the others load. Symbolic links that lead
+out of the folder are not followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.base import Loaded, Loader
+
+_HERE = "agentkit.knowledge.loaders"
+_LOADERS: Mapping[str, str] = {
+    ".md": "markdown:load_markdown",
+    ".markdown": "markdown:load_markdown",
+    ".txt": "markdown:load_text",
+    ".text": "markdown:load_text",
+}
+"""Suffix -> module and function, imported when first used."""
+
+SUFFIXES = tuple(_LOADERS)
+
+
+def discover(path: Path) -> Iterator[Path]:
+    """The readable kinds of files at or below a path, sorted; hidden ones are left out."""
+    if path.is_file():
+        yield path
+        return
+    root = path.resolve()
+
+    def unreadable(error: OSError) -> None:
+        raise KnowledgeError(f"{error.filename}: {error.strerror}. Change its permissions.")
+
+    for folder, folders, files in os.walk(path, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            found = Path(folder) / name
+            hidden = name.startswith(".") or not name.lower().endswith(SUFFIXES)
+            if not hidden and found.resolve().is_relative_to(root):
+                yield found
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file. Raises KnowledgeError, which names it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except FileNotFoundError as error:
+        raise KnowledgeError(f"{path}: it vanished while it was read") from error
+    except OSError as error:
+        raise KnowledgeError(f"{path}: {error.strerror or error}") from error
+    if len(content) > max_bytes:
+        raise KnowledgeError(
+            f"{path}: larger than {max_bytes / 1e6:g} MB. "
+            "Raise knowledge.max_file_mb in agentkit.toml to read it."
+        )
+    return content
+
+
+def load(content: bytes, source: str, name: str = "") -> Loaded:
+    """A file's bytes as a document, by the suffix of its source; text where that says nothing.
+    Raises KnowledgeError, which says of `name` (else the source) why it cannot be read."""
+    loader = _loader(PurePosixPath(source).suffix.lower())
+    try:
+        return loader(content, source)
+    except KnowledgeError as error:
+        raise KnowledgeError(f"{name or source}: {error}") from error
+
+
+def _loader(suffix: str) -> Loader:
+    module, _, function = _LOADERS.get(suffix, "markdown:load_text").partition(":")
+    loader: Loader = getattr(import_module(f"{_HERE}.{module}"), function)
+    return loader
