@@ -33,8 +33,8 @@ x = 1
 """
 
 
-def _chunks(text: str, limit: int = 100, format: str = "markdown"):
-    return split(Document("note.md", text, id="d", format=format), estimated_tokens, limit)
+def _chunks(text: str, limit: int = 100, kind: str = "markdown"):
+    return split(Document("note.md", text, id="d", format=kind), estimated_tokens, limit)
 
 
 def test_a_chunk_carries_the_path_of_its_headings():
@@ -77,10 +77,10 @@ _LINES = st.sampled_from(
     st.sampled_from(["markdown", "text"]),
     st.integers(4, 60),
 )
-def test_chunks_reproduce_the_text_and_cover_all_of_it(lines, newline, format, limit):
+def test_chunks_reproduce_the_text_and_cover_all_of_it(lines, newline, kind, limit):
     text = newline.join(lines)
     reached = 0
-    for chunk in _chunks(text, limit, format):
+    for chunk in _chunks(text, limit, kind):
         assert text[chunk.start : chunk.end] == chunk.text
         assert not text[reached : chunk.start].strip()
         reached = chunk.end
