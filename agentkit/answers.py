@@ -8,9 +8,9 @@ from typing import Any, Literal
 from agentkit.documents import Chunk
 from agentkit.messages import Message, Usage
 
-StopReason = Literal["stop", "length", "limit", "refused", "cancelled"]
+StopReason = Literal["stop", "length", "limit", "refused", "paused", "cancelled"]
 """Why an answer ended: finished, cut by the model's length, a limit of the run, no source that
-supports an answer, or the user."""
+supports an answer, a call that waits for the user's word, or the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Answer:
     stop_reason: StopReason = "stop"
     model: str = ""
     output: Any = None
+    cost: float | None = None
 
     @property
     def tool_calls(self) -> tuple[str, ...]:

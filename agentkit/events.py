@@ -93,6 +93,14 @@ class Compacted:
 
 
 @dataclass(frozen=True, slots=True)
+class Nested:
+    """What happens in another agent's run, inside a call."""
+
+    call: ToolCall
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of every run."""
 
@@ -109,5 +117,6 @@ Event = (
     | ToolDenied
     | Retried
     | Compacted
+    | Nested
     | Finished
 )

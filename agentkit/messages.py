@@ -27,6 +27,13 @@ class ImagePart:
 Content = str | tuple[TextPart | ImagePart, ...]
 
 
+def text_of(content: Content) -> str:
+    """The text of a content, its images left out."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.text for part in content if isinstance(part, TextPart))
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A call that a model asks for. `arguments` is a mapping, or the model's own text where that
@@ -49,9 +56,7 @@ class Message:
     @property
     def text(self) -> str:
         """The text of the message, its images left out."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+        return text_of(self.content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from agentkit.agent.approval import Approve, deny
+from agentkit.agent.approval import Approve, Policy, Verdict, deny
+from agentkit.agent.calls import Caller, Surroundings
+from agentkit.agent.ending import Ending
+from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
 from agentkit.agent.loop import Loop
-from agentkit.agent.prompts import system_prompt
+from agentkit.agent.prompts import SUMMARY_HEADING, system_prompt
+from agentkit.agent.queries import Queries
+from agentkit.agent.retrieval import Retrieval
 from agentkit.agent.session import Session
 from agentkit.agent.structured import Attempt, structured
+from agentkit.agent.subagent import agent_tool
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError
-from agentkit.events import Event, Finished
-from agentkit.knowledge.citations import cite
+from agentkit.events import Compacted, Event, Finished, TextDelta
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.search_tool import knowledge_tools
-from agentkit.messages import Message
+from agentkit.knowledge.search_tool import SEARCH, knowledge_tools
+from agentkit.messages import Content, Message, ToolCall, Usage, text_of
 from agentkit.sync import run_sync
 from agentkit.tools.tool import Tool, as_tool
 
@@ -34,8 +40,8 @@ class Agent:
 
     `model` is a Model or a string such as "ollama:qwen3:8b", "openai:gpt-5-mini" or "auto"; of
     several strings each stands in for those before it. `tools` are Tools or plain functions.
-    `approve` is asked before a tool that needs approval runs; without it such a tool is denied.
-    `results` is how many passages a search gives. Raises ConfigError.
+    `approve` is asked before a tool runs that `policy` or its own mark says to ask for; without
+    it such a call is denied. `hooks` see and change what passes. Raises ConfigError.
     """
 
     def __init__(
@@ -46,48 +52,72 @@ class Agent:
         instructions: str = "",
         limits: Limits = Limits(),
         approve: Approve = deny,
-        results: int = 5,
+        *,
+        policy: Policy = Policy(),
+        retrieval: Retrieval = Retrieval(),
         options: Options = Options(),
+        hooks: Hooks = Hooks(),
+        folder: Path | None = None,
     ) -> None:
         similarity = knowledge.similarity if knowledge else None
         if isinstance(model, (str, Sequence)):
             model = get_model(model, similarity=similarity)
         self.model: Model = model
         self.knowledge = knowledge
-        self.tools = _distinct(
-            [*(knowledge_tools(knowledge, results) if knowledge else ()), *map(as_tool, tools)]
-        )
+        searches = knowledge is not None and retrieval.mode != "never"
+        offered = knowledge_tools(knowledge, retrieval.results) if knowledge and searches else ()
+        self.tools = _distinct([*offered, *map(as_tool, tools)])
         self.instructions = instructions
         self.limits = limits
         self.approve = approve
+        self.policy = policy
+        self.retrieval = retrieval
         self.options = options
+        self.hooks = hooks
+        self.folder = folder
 
     async def stream(
-        self, prompt: str, session: Session | None = None
+        self, prompt: Content, session: Session | None = None
     ) -> AsyncGenerator[Event, None]:
         """Answer a prompt, event by event; the last one is Finished. Raises ModelError.
 
-        What the run added to the session stays there however it ends: a stopped run leaves the
-        whole turns it had made and the text it was writing.
+        The session holds each turn as soon as it is whole. However the run ends, it keeps the
+        turns that were made and the text that was being written.
         """
         session = session or Session()
-        asked = Message("user", prompt)
-        system = Message("system", system_prompt(self.instructions, self.knowledge is not None))
-        loop = Loop(
-            self.model, self.tools, self.limits, session.sources, self.approve, self.options
-        )
-        try:
-            async with aclosing(loop.run([system, *session.messages, asked])) as events:
-                async for event in events:
-                    if isinstance(event, Finished):
-                        event = await self._finished(event.answer, session)
-                    yield event
-        finally:
-            session.messages += [asked, *loop.transcript, *loop.partial()]
+        if session.pending:
+            raise ConfigError("A call of this session waits for a decision: use Agent.resume.")
+        if self.hooks.guard_input and (said := await self.hooks.guard_input(text_of(prompt))):
+            yield TextDelta(said)
+            yield Finished(Answer(said, stop_reason="refused", model=self.model.name))
+            return
+        queries = Queries(self.model)
+        opening = await self._opening(text_of(prompt), session, queries)
+        session.add([Message("user", prompt)])
+        loop = self._loop(session)
+        events = loop.run(self._messages(session), opening)
+        async with aclosing(self._followed(events, loop, session, queries.spent)) as followed:
+            async for event in followed:
+                yield event
+
+    async def resume(
+        self, session: Session, verdicts: Mapping[str, Verdict]
+    ) -> AsyncGenerator[Event, None]:
+        """Go on with a run that was paused, with the user's word on its open calls by their ids.
+        A call without a verdict is asked for again. Raises ConfigError where none waits."""
+        pending = session.pending
+        if pending is None:
+            raise ConfigError("No call of this session waits for a decision.")
+        session.wait(None)
+        loop = self._loop(session)
+        events = loop.run(self._messages(session), resumed=(pending, verdicts))
+        async with aclosing(self._followed(events, loop, session, [])) as followed:
+            async for event in followed:
+                yield event
 
     async def run(
         self,
-        prompt: str,
+        prompt: Content,
         session: Session | None = None,
         *,
         output: type[BaseModel] | None = None,
@@ -103,7 +133,7 @@ class Agent:
         able = await self.model.capabilities()
         return await structured(
             ask,
-            prompt,
+            text_of(prompt),
             output,
             self.limits,
             native=able.json_schema,
@@ -112,7 +142,7 @@ class Agent:
 
     def run_sync(
         self,
-        prompt: str,
+        prompt: Content,
         session: Session | None = None,
         *,
         output: type[BaseModel] | None = None,
@@ -120,12 +150,84 @@ class Agent:
         """`run`, for synchronous code."""
         return run_sync(self.run(prompt, session, output=output))
 
-    async def _run(self, prompt: str, session: Session) -> Answer:
+    def as_tool(self, name: str, description: str) -> Tool:
+        """This agent as a tool of another: it answers a question within its own limits, its events
+        are nested in the other's, and its tokens count towards the other's."""
+        return agent_tool(self, name, description)
+
+    async def _run(self, prompt: Content, session: Session) -> Answer:
         async with aclosing(self.stream(prompt, session)) as events:
             async for event in events:
                 if isinstance(event, Finished):
                     return event.answer
         raise AssertionError("every run ends with Finished")
+
+    async def _followed(
+        self,
+        events: AsyncGenerator[Event, None],
+        loop: Loop,
+        session: Session,
+        spent: Sequence[Usage],
+    ) -> AsyncGenerator[Event, None]:
+        """Pass a loop's events on, and write down in the session what they bring."""
+        kept = 0
+        ending = Ending(self, session.sources)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    new = loop.transcript[kept:]
+                    session.add(new)
+                    kept += len(new)
+                    if isinstance(event, Compacted):
+                        session.compact(loop.view)
+                    elif isinstance(event, TextDelta):
+                        session.draft(event.text)
+                    elif isinstance(event, Finished):
+                        session.wait(loop.pending)
+                        event = await ending.finished(event.answer, spent)
+                    if not ending.holds_back(event):
+                        yield event
+        finally:
+            session.add([*loop.transcript[kept:], *loop.partial()])
+
+    async def _opening(self, prompt: str, session: Session, queries: Queries) -> list[ToolCall]:
+        """The searches that are made before the model is asked."""
+        knowledge, mode = self.knowledge, self.retrieval.mode
+        offered = any(tool.name == SEARCH for tool in self.tools)
+        if mode != "always" or not offered or not prompt.strip():
+            return []
+        if knowledge is None or not knowledge.chunk_count:
+            return []
+        query = await queries.standing_alone(prompt, session.messages)
+        wanted = await queries.expanded(query, self.retrieval.expand)
+        number = len(session.messages)
+        return [
+            ToolCall(f"search-{number}-{at}", SEARCH, {"query": text[:2000]})
+            for at, text in enumerate(wanted)
+        ]
+
+    def _messages(self, session: Session) -> list[Message]:
+        """What a run begins with: the system message, with the summary of any earlier turns."""
+        searches = any(tool.name == SEARCH for tool in self.tools)
+        said = system_prompt(self.instructions, searches)
+        view = session.view
+        if view and view[0].role == "system":
+            _, heading, summary = view[0].text.partition(SUMMARY_HEADING)
+            said, view = f"{said}\n\n{heading}{summary}".strip(), view[1:]
+        return [Message("system", said), *view]
+
+    def _loop(self, session: Session) -> Loop:
+        around = Surroundings(
+            session.sources,
+            self.approve,
+            self.policy,
+            self.hooks,
+            self.limits.parallel_calls,
+            session.id,
+            self.folder,
+        )
+        caller = Caller(self.tools, around)
+        return Loop(self.model, caller, self.limits, self.options, self.hooks)
 
     def _changed(self, attempt: Attempt) -> Agent:
         """A copy of this agent for one attempt at an object."""
@@ -135,11 +237,6 @@ class Agent:
         agent.limits = attempt.limits
         agent.tools = self.tools if attempt.offers_tools else ()
         return agent
-
-    async def _finished(self, answer: Answer, session: Session) -> Finished:
-        similarity = self.knowledge.similarity if self.knowledge else None
-        citations = await cite(answer.text, session.sources, similarity)
-        return Finished(replace(answer, citations=citations))
 
 
 def _distinct(tools: Sequence[Tool]) -> tuple[Tool, ...]:

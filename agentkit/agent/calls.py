@@ -1,4 +1,8 @@
-"""Run the tool calls of one turn side by side: results in order, no failure losing another."""
+"""Run the tool calls of one turn side by side: results in order, no failure losing another.
+
+What is wrong with a call (its name, its arguments, the tool itself) becomes its result, for the
+model to read. A call that waits for the user's word stays open, the others run.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,51 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Protocol
+from pathlib import Path
+from threading import get_ident
+from typing import Protocol
 
-from agentkit.agent.approval import Approve
+from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
+from agentkit.agent.hooks import Hooks
 from agentkit.documents import Chunk
 from agentkit.errors import ToolError
 from agentkit.events import (
     ApprovalRequested,
     Event,
+    Nested,
     ToolDenied,
     ToolFinished,
     ToolProgress,
     ToolStarted,
 )
 from agentkit.knowledge.citations import Sources
-from agentkit.messages import Message, ToolCall
+from agentkit.messages import Content, Message, ToolCall, Usage, text_of
+from agentkit.tools.repair import fitted, repaired_arguments
 from agentkit.tools.tool import Tool
 
-DENIED = "The user did not allow this call. Do not repeat it; go on without, or ask the user."
+NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without, or ask the user."
+FORBIDDEN = "The settings forbid this tool here. Do not call it again; go on without."
+OUT_OF_TIME = "Stopped: the run's time is over."
+INTERRUPTED = "Stopped: the user ended the run."
+_SCHEMA_SHOWN = 4000
+
+Outcome = Message | None
+"""A call's result, or None while it waits for the user's word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the calls of one run share: the passages seen, whom to ask, and where they run."""
+
+    sources: Sources = field(default_factory=Sources)
+    approve: Approve = deny
+    policy: Policy = Policy()
+    hooks: Hooks = Hooks()
+    parallel: int = 8
+    session_id: str = ""
+    folder: Path | None = None
 
 
 class _Put(Protocol):
@@ -39,6 +68,10 @@ class CallContext:
     call: ToolCall
     sources: Sources
     put: _Put
+    spent: list[Usage]
+    room: int | None = None
+    session_id: str = ""
+    folder: Path | None = None
 
     def cite(self, chunk: Chunk) -> str:
         return self.sources.mark(chunk)
@@ -46,30 +79,46 @@ class CallContext:
     def report(self, message: str, fraction: float | None = None) -> None:
         self.put(ToolProgress(self.call, message, fraction))
 
+    def nest(self, event: Event) -> None:
+        self.put(Nested(self.call, event))
+
+    def spend(self, usage: Usage) -> None:
+        self.spent.append(usage)
+
 
 class Caller:
-    """Runs calls of the given tools, at most `parallel` at once."""
+    """Runs calls of the given tools. `spent` gathers what agents among the tools have used."""
 
-    def __init__(
-        self, tools: Sequence[Tool], sources: Sources, approve: Approve, parallel: int
-    ) -> None:
-        self._tools = {tool.name: tool for tool in tools}
-        self._sources = sources
-        self._approve = approve
-        self._slots = asyncio.Semaphore(parallel)
+    def __init__(self, tools: Sequence[Tool], around: Surroundings = Surroundings()) -> None:
+        self.tools = tuple(tools)
+        self.spent: list[Usage] = []
+        self._by_name = {tool.name: tool for tool in tools}
+        self._around = around
+        self._slots = asyncio.Semaphore(around.parallel)
 
     async def run(
-        self, calls: Sequence[ToolCall], results: list[Message], deadline: float | None = None
+        self,
+        calls: Sequence[ToolCall],
+        outcomes: list[Outcome],
+        *,
+        deadline: float | None = None,
+        room: int | None = None,
+        verdicts: Mapping[str, Verdict] | None = None,
     ) -> AsyncGenerator[Event, None]:
-        """Yield what happens; `results` then holds a message for each call, in order. Closing
-        the iterator, or the deadline (on the loop's clock), stops the calls that still run."""
-        loop = asyncio.get_running_loop()
+        """Yield what happens; `outcomes` then holds one for each call, in order. Closing the
+        iterator, or the deadline (on the loop's clock), stops the calls that still run. `room` is
+        how many tokens a result may have, `verdicts` the user's word on calls, by id."""
+        loop, home = asyncio.get_running_loop(), get_ident()
         events: asyncio.Queue[Event | None] = asyncio.Queue()
 
         def put(event: Event | None) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, event)
+            if get_ident() == home:
+                events.put_nowait(event)
+            else:
+                loop.call_soon_threadsafe(events.put_nowait, event)
 
-        tasks = [asyncio.create_task(self._one(call, put)) for call in calls]
+        given = verdicts or {}
+        tasks = [asyncio.create_task(self._one(c, put, room, given.get(c.id))) for c in calls]
         whole = asyncio.gather(*tasks, return_exceptions=True)
         whole.add_done_callback(lambda _: put(None))
         timer = loop.call_at(deadline, _cancel, tasks) if deadline is not None else None
@@ -81,56 +130,96 @@ class Caller:
                 timer.cancel()
             _cancel(tasks)
             await asyncio.gather(*tasks, return_exceptions=True)
-        for call, task in zip(calls, tasks, strict=True):
-            stopped = task.cancelled()
-            text = "Stopped: the run's time is over." if stopped else task.result()
-            results.append(Message("tool", text, tool_call_id=call.id))
+            late = deadline is not None and loop.time() >= deadline
+            why = OUT_OF_TIME if late else INTERRUPTED
+            outcomes += [_outcome(c, t, why) for c, t in zip(calls, tasks, strict=True)]
 
-    async def _one(self, call: ToolCall, put: _Put) -> str:
+    async def _one(
+        self, call: ToolCall, put: _Put, room: int | None, verdict: Verdict | None
+    ) -> Content | None:
+        """The result of one call; None where it waits for the user's word."""
         async with self._slots:
             try:
-                tool, arguments = self._resolved(call)
+                tool, call = self._resolved(call)
             except ToolError as error:
                 put(ToolFinished(call, str(error), 0.0, failed=True))
                 return str(error)
-            if tool.needs_approval and not await self._approved(tool, call, put):
-                put(ToolDenied(call, DENIED))
-                return DENIED
-            return await self._called(tool, arguments, call, put)
+            verdict = verdict or await self._verdict(tool, call, put)
+            if verdict.later:
+                return None
+            if not verdict.allowed:
+                put(ToolDenied(call, verdict.reason or NOT_ALLOWED))
+                return verdict.reason or NOT_ALLOWED
+            if verdict.arguments is not None:
+                call = replace(call, arguments=verdict.arguments)
+            return await self._called(tool, call, put, room)
 
-    async def _called(
-        self, tool: Tool, arguments: Mapping[str, Any], call: ToolCall, put: _Put
-    ) -> str:
+    async def _called(self, tool: Tool, call: ToolCall, put: _Put, room: int | None) -> Content:
+        around = self._around
+        context = CallContext(
+            call, around.sources, put, self.spent, room, around.session_id, around.folder
+        )
+        assert not isinstance(call.arguments, str)
         put(ToolStarted(call))
         began = time.perf_counter()
+        result: Content
         try:
-            result = await tool.run(arguments, CallContext(call, self._sources, put))
+            result = await tool.run(call.arguments, context)
             failed = False
         except ToolError as error:
             result, failed = f"Error: {error}", True
-        put(ToolFinished(call, result, time.perf_counter() - began, failed))
+        result = await around.hooks.after(call, result)
+        put(ToolFinished(call, text_of(result), time.perf_counter() - began, failed))
         return result
 
-    async def _approved(self, tool: Tool, call: ToolCall, put: _Put) -> bool:
+    async def _verdict(self, tool: Tool, call: ToolCall, put: _Put) -> Verdict:
+        """The hooks' word, then the policy's, then the user's."""
+        if refused := await self._around.hooks.before(call):
+            return Verdict(False, reason=refused)
+        decision = self._around.policy.decide(tool)
+        if decision == "deny":
+            return Verdict(False, reason=FORBIDDEN)
+        if decision == "allow":
+            return ALLOWED
         put(ApprovalRequested(call))
-        return await self._approve(tool, call)
+        return await self._around.approve(tool, call)
 
-    def _resolved(self, call: ToolCall) -> tuple[Tool, Mapping[str, Any]]:
-        """The tool that a call names and its arguments. Raises ToolError, for the model."""
-        tool = self._tools.get(call.name)
+    def _resolved(self, call: ToolCall) -> tuple[Tool, ToolCall]:
+        """The tool that a call means, and the call as it fits it. Raises ToolError."""
+        tool = self._by_name.get(call.name) or self._by_name.get(self._cased(call.name))
         if tool is None:
-            near = get_close_matches(call.name, self._tools, n=3, cutoff=0.3)
-            known = ", ".join(near or sorted(self._tools)[:20]) or "none at all"
+            near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
+            known = ", ".join(near or sorted(self._by_name)[:20]) or "none at all"
             raise ToolError(f"Error: there is no tool {call.name!r}. There is: {known}.")
-        if not isinstance(call.arguments, str):
-            return tool, call.arguments
-        schema = json.dumps(tool.parameters, ensure_ascii=False)
-        raise ToolError(
-            f"Error: the arguments of {call.name} are no JSON object: {call.arguments[:200]!r}. "
-            f"Its schema: {schema}"
-        )
+        given = call.arguments
+        read = repaired_arguments(given) if isinstance(given, str) else given
+        if read is None:
+            schema = json.dumps(tool.parameters, ensure_ascii=False)[:_SCHEMA_SHOWN]
+            raise ToolError(
+                f"Error: the arguments of {tool.name} are no JSON object: {str(given)[:200]!r}. "
+                f"Its schema: {schema}"
+            )
+        return tool, replace(call, name=tool.name, arguments=fitted(read, tool.parameters))
+
+    def _cased(self, name: str) -> str:
+        """The one tool whose name differs in case, "-", "." or "_" only."""
+        same = [known for known in self._by_name if _folded(known) == _folded(name)]
+        return same[0] if len(same) == 1 else ""
 
 
-def _cancel(tasks: Sequence[asyncio.Task[str]]) -> None:
+def _folded(name: str) -> str:
+    return name.replace("-", "_").replace(".", "_").strip("_ ").casefold()
+
+
+def _outcome(call: ToolCall, task: asyncio.Task[Content | None], stopped: str) -> Outcome:
+    if task.cancelled():
+        return Message("tool", stopped, tool_call_id=call.id)
+    if error := task.exception():
+        return Message("tool", f"Error: {error}", tool_call_id=call.id)
+    result = task.result()
+    return None if result is None else Message("tool", result, tool_call_id=call.id)
+
+
+def _cancel(tasks: Sequence[asyncio.Task[Content | None]]) -> None:
     for task in tasks:
         task.cancel()

@@ -6,20 +6,32 @@ It takes a model, tools and limits, never an Agent; it yields what happens and d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from agentkit.agent.approval import Approve, deny
-from agentkit.agent.calls import Caller
+from agentkit.agent.approval import Verdict
+from agentkit.agent.calls import INTERRUPTED, Caller, Outcome
+from agentkit.agent.compaction import cut_to
+from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
+from agentkit.agent.prompt import Prompt
 from agentkit.agent.prompts import LAST_TURN
+from agentkit.agent.repeats import TOLD, Repeats
+from agentkit.agent.window import Window
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
-from agentkit.events import Done, Event, Finished, ModelPart, ReasoningDelta, Retried, TextDelta
-from agentkit.knowledge.citations import Sources
+from agentkit.errors import ModelError
+from agentkit.events import (
+    Done,
+    Event,
+    Finished,
+    ModelPart,
+    ReasoningDelta,
+    Retried,
+    TextDelta,
+)
 from agentkit.messages import Message, ToolCall, Usage
-from agentkit.tools.tool import Tool
 
 OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
 
@@ -38,6 +50,14 @@ class Turn:
         return Message("assistant", "".join(self.text), tuple(self.calls))
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A turn of which some calls wait for the user's word: None stands for their results."""
+
+    message: Message
+    outcomes: tuple[Outcome, ...]
+
+
 class Loop:
     """One run. `transcript` grows by whole turns (an answer, or calls with all their results), so
     that it is a valid conversation whenever the run is stopped. A schema of `options` holds the
@@ -46,33 +66,72 @@ class Loop:
     def __init__(
         self,
         model: Model,
-        tools: Sequence[Tool] = (),
+        caller: Caller,
         limits: Limits = Limits(),
-        sources: Sources | None = None,
-        approve: Approve = deny,
         options: Options = Options(),
+        hooks: Hooks = Hooks(),
     ) -> None:
         self._model = model
-        self._options = options
-        self._tools = tuple(tools)
+        self._caller = caller
         self._limits = limits
-        known = Sources() if sources is None else sources
-        self._caller = Caller(self._tools, known, approve, limits.parallel_calls)
+        self._options = options
+        self._hooks = hooks
+        self._window = Window(model, options)
+        self._repeats = Repeats()
         self._calls_left = limits.tool_calls
         self._usage = Usage()
+        self._cost: float | None = None
         self._deadline: float | None = None
+        self._prompt = Prompt((), model.count_tokens)
         self._ended = False
         self.transcript: list[Message] = []
         self.unfinished = Turn()
+        self.pending: Pending | None = None
 
-    async def run(self, messages: Sequence[Message]) -> AsyncGenerator[Event, None]:
-        """Answer the messages. The last event is Finished. Raises ModelError."""
+    @property
+    def view(self) -> list[Message]:
+        """The conversation as the model last saw it, which a compaction has made shorter."""
+        return self._prompt.messages
+
+    async def run(
+        self,
+        messages: Sequence[Message],
+        opening: Sequence[ToolCall] = (),
+        resumed: tuple[Pending, Mapping[str, Verdict]] | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Answer the messages. `opening` calls are run before the model is asked, as if it had
+        made them; `resumed` is a turn that waited, with the user's word on its calls. The last
+        event is Finished. Raises ModelError."""
         if self._limits.seconds is not None:
             self._deadline = asyncio.get_running_loop().time() + self._limits.seconds
-        prompt = list(messages)
+        self._prompt = self._window.prompt(messages, self._caller.tools)
+        if resumed:
+            async with aclosing(self._resume(*resumed)) as events:
+                async for event in events:
+                    yield event
+        elif opening:
+            self.unfinished = Turn(calls=list(opening), done=Done("tool_calls", ""))
+            async with aclosing(self._run_calls(self.unfinished)) as events:
+                async for event in events:
+                    yield event
+        async with aclosing(self._turns()) as events:
+            async for event in events:
+                yield event
+
+    def partial(self) -> list[Message]:
+        """The text of a turn that was stopped half-way, as a message of its own."""
+        text = "".join(self.unfinished.text)
+        return [Message("assistant", text)] if text and not self._ended else []
+
+    async def _turns(self) -> AsyncGenerator[Event, None]:
+        turn, is_last = self.unfinished, False
         for number in range(1, self._limits.turns + 1):
-            is_last = number == self._limits.turns or self._calls_left <= 0
-            async with aclosing(self._turn([*prompt, *self.transcript], is_last)) as events:
+            if self.pending or self._is_spent():
+                break
+            is_last = (
+                number == self._limits.turns or self._calls_left <= 0 or self._repeats.is_stuck
+            )
+            async with aclosing(self._turn(is_last)) as events:
                 async for event in events:
                     yield event
             turn = self.unfinished
@@ -81,28 +140,44 @@ class Loop:
             async with aclosing(self._run_calls(turn)) as events:
                 async for event in events:
                     yield event
-            if self._is_spent():
-                break
         yield Finished(self._answer(turn, is_last))
 
-    def partial(self) -> list[Message]:
-        """The text of a turn that was stopped half-way, as a message of its own."""
-        text = "".join(self.unfinished.text)
-        return [Message("assistant", text)] if text and not self._ended else []
-
-    async def _turn(self, messages: list[Message], is_last: bool) -> AsyncGenerator[Event, None]:
-        """One request. A last one offers no tools, and says so if tools were used before."""
-        self.unfinished = turn = Turn()
-        tools = () if is_last else self._tools
+    async def _turn(self, is_last: bool) -> AsyncGenerator[Event, None]:
+        """One request. A last one offers no tools, and says so if tools were used before. A
+        prompt that the server calls too long is compacted and sent again, once."""
+        self.unfinished = Turn()
         if is_last and self.transcript:
-            messages = [*messages, Message("user", LAST_TURN)]
+            self._prompt.add([Message("user", LAST_TURN)])
+        if compacted := await self._window.fit(self._prompt):
+            yield compacted
+        try:
+            async with aclosing(self._request(is_last)) as events:
+                async for event in events:
+                    yield event
+            return
+        except ModelError as error:
+            if error.kind != "too_long" or self.unfinished.text:
+                raise
+        yield await self._window.too_long(self._prompt)
+        async with aclosing(self._request(is_last)) as events:
+            async for event in events:
+                yield event
+
+    async def _request(self, is_last: bool) -> AsyncGenerator[Event, None]:
+        turn = self.unfinished
+        tools = () if is_last else self._caller.tools
         options = replace(self._options, schema=None) if tools else self._options
-        answer = self._model.stream(messages, tools, options)
+        if self._hooks.before_model:
+            await self._hooks.before_model(self._prompt.messages)
+        answer = self._model.stream(self._prompt.messages, tools, options)
         async with aclosing(self._bounded(answer)) as parts:
             async for part in parts:
                 self._note(turn, part)
                 if isinstance(part, TextDelta | ReasoningDelta | Retried):
                     yield part
+        self._prompt.learn(turn.usage)
+        if self._hooks.after_model:
+            await self._hooks.after_model(turn.message)
 
     def _note(self, turn: Turn, part: ModelPart) -> None:
         match part:
@@ -115,18 +190,76 @@ class Loop:
                 self._usage += part
             case Done():
                 turn.done = part
+                self._charge(turn.usage, part.model)
 
     async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Run a turn's calls, those above the limit left out, and write both down at once."""
+        """Run a turn's calls, those above the limit left out."""
         allowed, rest = turn.calls[: self._calls_left], turn.calls[self._calls_left :]
         self._calls_left -= len(allowed)
-        results: list[Message] = []
-        async with aclosing(self._caller.run(allowed, results, self._deadline)) as events:
-            async for event in events:
-                yield event
-        results += [Message("tool", OVER_THE_LIMIT, tool_call_id=call.id) for call in rest]
-        self.transcript += [turn.message, *results]
+        outcomes: list[Outcome] = []
+        room = await self._window.free(self._prompt)
+        events = self._caller.run(allowed, outcomes, deadline=self._deadline, room=room)
+        is_whole = False
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+            is_whole = True
+        finally:
+            outcomes += [Message("tool", OVER_THE_LIMIT, tool_call_id=call.id) for call in rest]
+            self._write_down(turn.message, outcomes, room, is_whole)
+
+    async def _resume(
+        self, pending: Pending, verdicts: Mapping[str, Verdict]
+    ) -> AsyncGenerator[Event, None]:
+        """Run the calls that waited, and put their results where they belong."""
+        outcomes = list(pending.outcomes)
+        waiting = [at for at, outcome in enumerate(outcomes) if outcome is None]
+        calls = [pending.message.tool_calls[at] for at in waiting]
+        found: list[Outcome] = []
+        room = await self._window.free(self._prompt)
+        events = self._caller.run(
+            calls, found, deadline=self._deadline, room=room, verdicts=verdicts
+        )
+        is_whole = False
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+            is_whole = True
+        finally:
+            for at, outcome in zip(waiting, found, strict=True):
+                outcomes[at] = outcome
+            self._write_down(pending.message, outcomes, room, is_whole)
+
+    def _write_down(
+        self, message: Message, outcomes: Sequence[Outcome], room: int | None, is_whole: bool
+    ) -> None:
+        """The turn into transcript and prompt; one with open calls is put aside instead. Of a run
+        that was stopped, what had ended is kept."""
         self.unfinished = Turn()
+        if not is_whole:
+            outcomes = [_stopped(o, c) for o, c in zip(outcomes, message.tool_calls, strict=True)]
+        results = [outcome for outcome in outcomes if outcome is not None]
+        if len(results) < len(outcomes):
+            self.pending = Pending(message, tuple(outcomes))
+            return
+        if room is not None:
+            results = [self._cut(result, room) for result in results]
+        repeated = self._repeats.note(message.tool_calls, results)
+        results = [
+            replace(result, content=result.content + TOLD)
+            if again and isinstance(result.content, str)
+            else result
+            for result, again in zip(results, repeated, strict=True)
+        ]
+        self.transcript += [message, *results]
+        self._prompt.add([message, *results])
+
+    def _cut(self, result: Message, room: int) -> Message:
+        if not isinstance(result.content, str):
+            return result
+        return replace(result, content=cut_to(result.content, room, self._model.count_tokens))
 
     async def _bounded(
         self, parts: AsyncGenerator[ModelPart, None]
@@ -141,6 +274,8 @@ class Loop:
                 raise
 
     async def _next(self, parts: AsyncGenerator[ModelPart, None]) -> ModelPart | None:
+        if self._deadline is None:
+            return await anext(parts, None)
         async with asyncio.timeout_at(self._deadline):
             return await anext(parts, None)
 
@@ -150,26 +285,47 @@ class Loop:
 
     def _is_spent(self) -> bool:
         """Whether no further request is allowed at all."""
-        tokens = self._limits.tokens
-        return self._is_late() or (tokens is not None and self._usage.total_tokens >= tokens)
+        limits, usage = self._limits, self._spent()
+        over_cost = limits.cost is not None and (self._cost or 0.0) >= limits.cost
+        over_tokens = limits.tokens is not None and usage.total_tokens >= limits.tokens
+        return over_cost or over_tokens or self._is_late()
+
+    def _spent(self) -> Usage:
+        """What the run has used, other agents among its tools and its summaries included."""
+        return sum([*self._caller.spent, *self._window.spent], self._usage)
+
+    def _charge(self, usage: Usage, model: str) -> None:
+        """Add the cost of a request, by the name that the user gave or the one that answered."""
+        price = self._limits.price(self._model.name) or self._limits.price(model)
+        if price:
+            self._cost = (self._cost or 0.0) + price.of(usage)
 
     def _answer(self, turn: Turn, was_last: bool) -> Answer:
         self._ended = True
         text = "".join(turn.text)
-        if text:
+        if text and not self.pending:
             self.transcript.append(Message("assistant", text))
+            self._prompt.add([Message("assistant", text)])
         cut = turn.done is None or bool(turn.calls) or (was_last and len(self.transcript) > 1)
         return Answer(
             text=text,
             messages=tuple(self.transcript),
-            usage=self._usage,
+            usage=self._spent(),
             stop_reason=self._reason(turn, cut),
             model=turn.done.model if turn.done else self._model.name,
+            cost=self._cost,
         )
 
     def _reason(self, turn: Turn, cut: bool) -> StopReason:
+        if self.pending:
+            return "paused"
         if cut:
             return "limit"
         assert turn.done is not None
         reason = turn.done.stop_reason
         return "stop" if reason == "tool_calls" else reason
+
+
+def _stopped(outcome: Outcome, call: ToolCall) -> Message:
+    """A call's result in a run that the user has stopped."""
+    return outcome or Message("tool", INTERRUPTED, tool_call_id=call.id)

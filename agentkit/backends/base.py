@@ -30,13 +30,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model and its server can do."""
+    """What a model and its server can do; `instructions` is false of a reader that only quotes."""
 
     tools: bool = True
     forced_tools: bool = False
     json_schema: bool = False
     images: bool = False
     reasoning: bool = False
+    instructions: bool = True
 
 
 class Model(Protocol):

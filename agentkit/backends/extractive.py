@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
-from agentkit.backends.base import Model, Options
+from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.backends.evidence import Quote, is_evidence, quotable
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
@@ -72,6 +72,9 @@ class ExtractiveModel(Model):
         read = sum(self.count_tokens(message.text) for message in messages)
         yield Usage(read, self.count_tokens(answer), estimated=True)
         yield Done("stop" if quotes else "refused", self.name)
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(tools=True, instructions=False)
 
     async def _quotes(self, question: str, passages: Sequence[Passage]) -> list[Quote]:
         """The best quotes, the best passage first; none where nothing is evidence."""

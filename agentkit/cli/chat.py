@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from agentkit.agent.approval import ALLOWED, DENIED, Verdict
 from agentkit.agent.session import Session
 from agentkit.answers import Answer
 from agentkit.cli.render import (
@@ -116,9 +117,9 @@ async def chat(folder: Path, model: str | None, base_url: str | None) -> int:
     out, log = consoles()
     read = await _reader(folder)
 
-    async def approve(tool: Tool, call: ToolCall) -> bool:
+    async def approve(tool: Tool, call: ToolCall) -> Verdict:
         answer = await read(f"allow {shown_call(call)}? [y/N] ")
-        return answer.strip().lower() in ("y", "yes")
+        return ALLOWED if answer.strip().lower() in ("y", "yes") else DENIED
 
     with index_progress(log) as tell:
         project = Project.open(

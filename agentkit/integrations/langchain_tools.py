@@ -10,6 +10,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from agentkit.backends.wire import new_call_id
 from agentkit.errors import ConfigError, ToolError
+from agentkit.messages import text_of
 from agentkit.sync import run_sync
 from agentkit.tools.tool import Tool
 
@@ -25,7 +26,7 @@ def as_langchain_tool(tool: Tool, *, approved: bool = False) -> BaseTool:
 
     async def acall(**arguments: Any) -> str:
         try:
-            return await tool.run(arguments)
+            return text_of(await tool.run(arguments))
         except ToolError as error:
             raise ToolException(str(error)) from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from concurrent.futures import Future
 from typing import Any, get_type_hints
 
@@ -14,10 +15,11 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError as SaidToTheModel
 from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from agentkit.errors import ToolError
+from agentkit.messages import Content, ImagePart, text_of
 from agentkit.tools.context import NoContext
 from agentkit.tools.tool import Tool
 
@@ -33,15 +35,26 @@ class ServedTool(SdkTool):
     ) -> CallToolResult:
         progress = Progress(context)
         try:
-            text = await self.source.run(arguments, progress)
+            result = await self.source.run(arguments, progress)
         except ToolError as error:
             raise SaidToTheModel(str(error)) from error
         finally:
             await progress.sent()
         return CallToolResult(
-            content=[TextContent(type="text", text=text)],
-            structured_content=json.loads(text) if self.output_schema else None,
+            content=_blocks(result),
+            structured_content=json.loads(text_of(result)) if self.output_schema else None,
         )
+
+
+def _blocks(result: Content) -> list[Any]:
+    if isinstance(result, str):
+        return [TextContent(type="text", text=result)]
+    return [
+        ImageContent(type="image", data=b64encode(part.data).decode(), mime_type=part.media_type)
+        if isinstance(part, ImagePart)
+        else TextContent(type="text", text=part.text)
+        for part in result
+    ]
 
 
 class Progress(NoContext):

@@ -12,6 +12,7 @@ from typing import Self
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, deny
 from agentkit.agent.limits import Limits
+from agentkit.agent.retrieval import Retrieval
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
@@ -209,7 +210,8 @@ class Project:
             instructions=self.settings.instructions,
             limits=Limits(**self.settings.limits.model_dump()),
             approve=self.approve,
-            results=self.settings.knowledge.results,
+            retrieval=Retrieval(results=self.settings.knowledge.results),
+            folder=self.path,
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, overload
 from pydantic import BaseModel, ValidationError
 
 from agentkit.errors import AgentkitError, ConfigError, ToolError
+from agentkit.messages import Content, ImagePart, TextPart
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.schema import (
     arguments_model,
@@ -46,8 +47,10 @@ class Tool:
         """The plain function, for those who call it from Python."""
         return self.function(*args, **kwargs)
 
-    async def run(self, arguments: Mapping[str, Any], context: ToolContext | None = None) -> str:
-        """Check the arguments, call the function and return its result as text.
+    async def run(
+        self, arguments: Mapping[str, Any], context: ToolContext | None = None
+    ) -> Content:
+        """Check the arguments, call the function and return its result as a model reads it.
 
         Raises ToolError, whose message is written for the model: what was wrong and what to do.
         """
@@ -56,7 +59,7 @@ class Tool:
             given[name] = context or NoContext()
         try:
             async with asyncio.timeout(self.timeout):
-                return as_text(await self._called(given))
+                return as_content(await self._called(given))
         except TimeoutError as error:
             if self.timeout is None:
                 raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
@@ -136,6 +139,14 @@ def tool(
 def as_tool(value: Tool | Callable[..., Any]) -> Tool:
     """A Tool as it is, a plain function as a Tool."""
     return value if isinstance(value, Tool) else tool(value)
+
+
+def as_content(result: Any) -> Content:
+    """A tool's result as a model reads it: texts and images as they are, else as text."""
+    parts = result if isinstance(result, (list, tuple)) else [result]
+    if not any(isinstance(part, ImagePart) for part in parts):
+        return as_text(result)
+    return tuple(p if isinstance(p, ImagePart) else TextPart(as_text(p)) for p in parts)
 
 
 def as_text(result: Any) -> str:

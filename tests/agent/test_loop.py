@@ -8,7 +8,7 @@ import pytest
 
 from agentkit import Agent, ToolContext, tool
 from agentkit.agent.approval import allow
-from agentkit.agent.calls import DENIED
+from agentkit.agent.calls import INTERRUPTED, NOT_ALLOWED
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.session import Session
@@ -127,7 +127,7 @@ async def test_wrong_arguments_are_answered_with_the_fault_and_the_schema():
 
 
 async def test_arguments_that_are_no_json_are_shown_to_the_model():
-    model = ScriptedModel([ToolCall("1", "add", '{"a": 1,'), "done"])
+    model = ScriptedModel([ToolCall("1", "add", "one and two"), "done"])
     await Agent(model, [add]).run("?")
     assert "no JSON object" in _tool_messages(model)[0].text
 
@@ -150,7 +150,7 @@ async def test_a_tool_that_needs_approval_is_denied_when_nobody_can_be_asked():
     model = ScriptedModel([_call("erase"), "I may not."])
     events = await _events(Agent(model, [erase]))
     assert any(isinstance(e, ToolDenied) for e in events)
-    assert _tool_messages(model)[0].text == DENIED
+    assert _tool_messages(model)[0].text == NOT_ALLOWED
     assert erased == []
     await Agent(ScriptedModel([_call("erase"), "done"]), [erase], approve=allow).run("?")
     assert erased == [True]
@@ -294,7 +294,8 @@ async def test_stopping_a_run_stops_its_tools():
             if isinstance(event, ToolStarted):
                 break
     assert cancelled.is_set()
-    assert [m.role for m in session.messages] == ["user"]
+    assert [m.role for m in session.messages] == ["user", "assistant", "tool"]
+    assert session.messages[-1].text == INTERRUPTED
 
 
 async def test_a_cut_answer_says_that_its_length_was_reached():

@@ -1,0 +1,65 @@
+"""The end of a run: citations checked, unsupported sentences marked or left out, guards asked, and
+the best answer made of what there is where a limit left none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agentkit.answers import Answer
+from agentkit.backends.extractive import ExtractiveModel
+from agentkit.events import Event, Finished, TextDelta
+from agentkit.knowledge.citations import Sources, cite
+from agentkit.knowledge.search_tool import SEARCH
+from agentkit.messages import Message, Usage
+
+if TYPE_CHECKING:
+    from agentkit.agent.agent import Agent
+
+_SHOWN = 2000
+
+
+class Ending:
+    """Finishes one run's answer."""
+
+    def __init__(self, agent: Agent, sources: Sources) -> None:
+        self._agent = agent
+        self._sources = sources
+        self._similarity = agent.knowledge.similarity if agent.knowledge else None
+
+    def holds_back(self, event: Event) -> bool:
+        """Whether text is kept until it has been checked: a guard or strict mode may change it."""
+        guarded = self._agent.hooks.guard_output or self._agent.retrieval.strict
+        return bool(guarded) and isinstance(event, TextDelta)
+
+    async def finished(self, answer: Answer, spent: Sequence[Usage]) -> Finished:
+        """The whole answer."""
+        answer = replace(answer, usage=sum(spent, answer.usage))
+        if answer.stop_reason == "limit" and not answer.text:
+            answer = replace(answer, text=await self._best(answer))
+        answer = replace(answer, citations=await cite(answer.text, self._sources, self._similarity))
+        guard = self._agent.hooks.guard_output
+        if guard and (said := await guard(answer)):
+            answer = replace(answer, text=said, citations=(), stop_reason="refused")
+        return Finished(answer)
+
+    async def _best(self, answer: Answer) -> str:
+        """What the tools gave: passages quoted, anything else as it is."""
+        results = [m for m in answer.messages if m.role == "tool"]
+        if question := _searched_for(answer):
+            quoting = ExtractiveModel(self._similarity)
+            passages = "\n".join(m.text for m in results)
+            told = [Message("user", question), Message("tool", passages)]
+            pieces = [p.text async for p in quoting.stream(told) if isinstance(p, TextDelta)]
+            return "".join(pieces)
+        return "\n".join(m.text for m in results)[-_SHOWN:]
+
+
+def _searched_for(answer: Answer) -> str:
+    """What the run first searched the documents for, "" where it did not."""
+    for message in answer.messages:
+        for call in message.tool_calls:
+            if call.name == SEARCH and not isinstance(call.arguments, str):
+                return str(call.arguments.get("query", ""))
+    return ""
