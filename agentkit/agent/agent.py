@@ -171,7 +171,8 @@ class Agent:
     ) -> AsyncGenerator[Event, None]:
         """Pass a loop's events on, and write down in the session what they bring."""
         kept = 0
-        ending = Ending(self, session.sources)
+        similarity = self.knowledge.similarity if self.knowledge else None
+        ending = Ending(session.sources, similarity, self.hooks, self.retrieval.strict)
         try:
             async with aclosing(events):
                 async for event in events:

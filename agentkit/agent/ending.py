@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from agentkit.agent.hooks import Hooks
 from agentkit.answers import Answer
 from agentkit.backends.extractive import ExtractiveModel
 from agentkit.events import Event, Finished, TextDelta
 from agentkit.knowledge.citations import Sources, cite
 from agentkit.knowledge.search_tool import SEARCH
 from agentkit.messages import Message, Usage
-
-if TYPE_CHECKING:
-    from agentkit.agent.agent import Agent
+from agentkit.text import Similarity
 
 _SHOWN = 2000
 
@@ -23,15 +21,17 @@ _SHOWN = 2000
 class Ending:
     """Finishes one run's answer."""
 
-    def __init__(self, agent: Agent, sources: Sources) -> None:
-        self._agent = agent
+    def __init__(
+        self, sources: Sources, similarity: Similarity | None, hooks: Hooks, strict: bool
+    ) -> None:
         self._sources = sources
-        self._similarity = agent.knowledge.similarity if agent.knowledge else None
+        self._similarity = similarity
+        self._guard = hooks.guard_output
+        self._strict = strict
 
     def holds_back(self, event: Event) -> bool:
         """Whether text is kept until it has been checked: a guard or strict mode may change it."""
-        guarded = self._agent.hooks.guard_output or self._agent.retrieval.strict
-        return bool(guarded) and isinstance(event, TextDelta)
+        return bool(self._guard or self._strict) and isinstance(event, TextDelta)
 
     async def finished(self, answer: Answer, spent: Sequence[Usage]) -> Finished:
         """The whole answer."""
@@ -39,8 +39,7 @@ class Ending:
         if answer.stop_reason == "limit" and not answer.text:
             answer = replace(answer, text=await self._best(answer))
         answer = replace(answer, citations=await cite(answer.text, self._sources, self._similarity))
-        guard = self._agent.hooks.guard_output
-        if guard and (said := await guard(answer)):
+        if self._guard and (said := await self._guard(answer)):
             answer = replace(answer, text=said, citations=(), stop_reason="refused")
         return Finished(answer)
 
