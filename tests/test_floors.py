@@ -11,7 +11,7 @@ import agentkit
 PACKAGE = Path(agentkit.__file__).parent
 FLOORS = {
     "documents": 1, "errors": 1,
-    "messages": 2, "answers": 2, "settings": 2, "text": 2, "passages": 2, "sync": 2,
+    "messages": 2, "answers": 2, "settings": 2, "text": 2, "passages": 2, "records": 2, "sync": 2,
     "addresses": 2, "fetch": 2,
     "tools": 3, "events": 3,
     "knowledge": 4, "backends": 4, "tracing": 4,
