@@ -61,6 +61,22 @@ class KnowledgeSettings(Section):
     chunk_tokens: int = Field(default=320, ge=32, le=2048)
     max_file_mb: float = Field(default=20.0, gt=0)
     results: int = Field(default=5, ge=1, le=50, description="Passages a search gives.")
+    retrieve: Literal["always", "auto", "never"] = Field(
+        default="always", description="Search before the model is asked, or leave it to the model."
+    )
+    expand: Literal["none", "multi", "hyde"] = Field(
+        default="none", description="Ask in several ways (multi), or with a likely answer (hyde)."
+    )
+    strict: bool = Field(default=False, description="Leave out what no passage supports.")
+    rerank: str = Field(
+        default="", description='"st:MODEL" or "model": order the best passages once more.'
+    )
+    store: str = Field(
+        default="", description="A Chroma server (http://host:port) instead of a folder."
+    )
+    allow_private_addresses: bool = Field(
+        default=False, description="Let `agentkit index URL` read from your own network."
+    )
 
 
 class LimitSettings(Section):
@@ -71,6 +87,23 @@ class LimitSettings(Section):
     parallel_calls: int = Field(default=8, ge=1)
     seconds: float | None = Field(default=None, gt=0)
     tokens: int | None = Field(default=None, gt=0)
+    cost: float | None = Field(default=None, gt=0, description="By [prices], in their currency.")
+
+
+class PriceSettings(Section):
+    """`[prices."openai:gpt-5-mini"]`: for a million tokens, in any one currency."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class ApprovalSettings(Section):
+    """`[approval]`: tools by name or pattern, such as "git__*" for a server's. The strictest
+    decides; where none fits, a tool marked `needs_approval` asks."""
+
+    allow: list[str] = Field(default_factory=list)
+    ask: list[str] = Field(default_factory=list)
+    deny: list[str] = Field(default_factory=list)
 
 
 class Settings(Section):
@@ -83,6 +116,8 @@ class Settings(Section):
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     knowledge: KnowledgeSettings = KnowledgeSettings()
     limits: LimitSettings = LimitSettings()
+    prices: dict[str, PriceSettings] = Field(default_factory=dict)
+    approval: ApprovalSettings = ApprovalSettings()
 
 
 def load_settings(folder: Path) -> Settings:
@@ -123,6 +158,8 @@ def _known_keys() -> dict[str, str]:
         "[knowledge] ": KnowledgeSettings,
         "[limits] ": LimitSettings,
         "[providers.NAME] ": ProviderSettings,
+        "[prices.MODEL] ": PriceSettings,
+        "[approval] ": ApprovalSettings,
     }
     return {
         name: f"{place}{name}" if place else repr(name)

@@ -72,16 +72,16 @@ class Window:
         return await self._compact(prompt, before, self._size)
 
     async def _compact(self, prompt: Prompt, before: int, room: int) -> Compacted:
-        overhead = max(0, before - prompt.counted_messages)
-        target = int(_AFTER * room) - overhead
-        count = self._model.count_tokens
+        """Sizes are ours here; where the server counts more, the room shrinks in proportion."""
+        own = max(1, prompt.counted_messages)
+        scale = own / max(own, before)
+        count, name = self._model.count_tokens, self._model.name
         try:
-            messages = await compacted(
-                prompt.messages, target, count, self._summary, self._model.name
-            )
+            target = int(_AFTER * room * scale)
+            messages = await compacted(prompt.messages, target, count, self._summary, name)
         except ModelError:
             messages = await compacted(
-                prompt.messages, room - overhead, count, self._summary, self._model.name
+                prompt.messages, int(room * scale), count, self._summary, name
             )
         prompt.replace(messages)
         return Compacted(before, prompt.tokens)

@@ -10,12 +10,14 @@ from types import TracebackType
 from typing import Self
 
 from agentkit.agent.agent import Agent
-from agentkit.agent.approval import Approve, deny
-from agentkit.agent.limits import Limits
+from agentkit.agent.approval import Approve, Policy, deny
+from agentkit.agent.limits import Limits, Price
 from agentkit.agent.retrieval import Retrieval
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.knowledge.collections import Collections
+from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.remote import RemoteEmbedder
 from agentkit.knowledge.indexer import IndexReport, Progress
@@ -91,7 +93,7 @@ class Project:
         if self._knowledge is None:
             self._knowledge = KnowledgeBase.open(
                 self.index_path,
-                get_embedder(self.settings.knowledge.embedder, self.settings.providers),
+                self._embedder(),
                 chunk_tokens=self.settings.knowledge.chunk_tokens,
             )
         return self._knowledge
@@ -99,6 +101,23 @@ class Project:
     @property
     def index_path(self) -> Path:
         return self.path / ".agentkit" / "index"
+
+    @property
+    def collections(self) -> Collections:
+        """The folder's indexes by name: "knowledge" is its own, others stand beside it."""
+        tokens = self.settings.knowledge.chunk_tokens
+        return Collections(self.path / ".agentkit", self._embedder, chunk_tokens=tokens)
+
+    @property
+    def embedder_name(self) -> str:
+        """What the settings' embedder calls itself, "" where it cannot be made here."""
+        try:
+            return self._embedder().name
+        except ConfigError:
+            return ""
+
+    def _embedder(self) -> Embedder:
+        return get_embedder(self.settings.knowledge.embedder, self.settings.providers)
 
     async def __aenter__(self) -> Self:
         """Bring the index up to date, start the servers and make the agent."""
@@ -203,14 +222,18 @@ class Project:
     def _made_agent(
         self, model: Model, tools: list[Tool], knowledge: KnowledgeBase | None
     ) -> Agent:
+        settings = self.settings
+        prices = {name: Price(p.input, p.output) for name, p in settings.prices.items()}
+        known = settings.knowledge
         return Agent(
             model,
             tools=tools,
             knowledge=knowledge,
-            instructions=self.settings.instructions,
-            limits=Limits(**self.settings.limits.model_dump()),
+            instructions=settings.instructions,
+            limits=Limits(**settings.limits.model_dump(), prices=prices),
             approve=self.approve,
-            retrieval=Retrieval(results=self.settings.knowledge.results),
+            policy=Policy(*(tuple(names) for names in settings.approval.model_dump().values())),
+            retrieval=Retrieval(known.retrieve, known.results, known.expand, known.strict),
             folder=self.path,
         )
 

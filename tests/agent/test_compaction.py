@@ -1,0 +1,162 @@
+"""A conversation fits its model's window before it is full, and grows at its end only."""
+
+import pytest
+
+from agentkit import Agent, Limits, Session, tool
+from agentkit.agent.compaction import compacted, cut_to
+from agentkit.agent.prompt import tokens_of_all
+from agentkit.agent.prompts import SUMMARISE, SUMMARY_HEADING
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ModelError
+from agentkit.events import Compacted, Done
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.passages import Passage, write_passages
+
+
+def _count(text):
+    return len(text)
+
+
+class Narrow(ScriptedModel):
+    """A scripted model with a window, a tokenizer of one token a character, and a summary."""
+
+    def __init__(self, script, window, summary="They spoke of memory [1]."):
+        self._script = script
+        self._window = window
+        self._summary = summary
+        self.summaries = 0
+        super().__init__(self._turn)
+
+    def _turn(self, messages):
+        if messages[0].text == SUMMARISE:
+            self.summaries += 1
+            return self._summary
+        return next(self._script)
+
+    async def context_window(self):
+        return self._window
+
+    def count_tokens(self, text):
+        return len(text)
+
+    @property
+    def asked(self):
+        return [r for r in self.requests if r[0].text != SUMMARISE]
+
+
+@tool
+def lines(count: int) -> str:
+    """Give lines."""
+    return "\n".join(f"line {n} of many." for n in range(count))
+
+
+def _size(messages):
+    return tokens_of_all(messages, _count)
+
+
+async def test_between_compactions_each_request_extends_the_one_before():
+    turns = (ToolCall(str(n), "lines", {"count": n}) for n in range(1, 40))
+    model = Narrow(turns, 8000)
+    events = [e async for e in Agent(model, [lines], limits=Limits(turns=30)).stream("go on")]
+    compactions = sum(isinstance(e, Compacted) for e in events)
+    breaks = sum(
+        later[: len(earlier)] != earlier
+        for earlier, later in zip(model.asked, model.asked[1:], strict=False)
+    )
+    assert 0 < compactions == breaks < 10
+
+
+async def test_no_request_is_ever_larger_than_the_window():
+    turns = (ToolCall(str(n), "lines", {"count": 40}) for n in range(40))
+    model = Narrow(turns, 6000)
+    await Agent(model, [lines], limits=Limits(turns=30)).run("go on")
+    assert max(map(_size, model.asked)) < 6000
+
+
+async def test_old_turns_become_a_summary_that_keeps_its_citations():
+    model = Narrow(iter([f"answer {n} " + "words " * 100 for n in range(20)]), 4000)
+    agent, session = Agent(model), Session()
+    for n in range(10):
+        await agent.run(f"question {n}", session)
+    assert model.summaries >= 1
+    system = model.asked[-1][0].text
+    assert system.count(SUMMARY_HEADING) == 1
+    assert "They spoke of memory [1]." in system
+    assert len([m for m in session.messages if m.role == "user"]) == 10
+
+
+async def test_a_summary_goes_into_the_next_summary():
+    told = [Message("system", f"Rules.\n\n{SUMMARY_HEADING}\nfirst"), Message("user", "old " * 50)]
+    told += [Message("assistant", "said " * 50), Message("user", "now?")]
+
+    async def summarise(old):
+        return "second"
+
+    short = await compacted(told, 400, _count, summarise)
+    assert short[0].text == f"Rules.\n\n{SUMMARY_HEADING}\nfirst\nsecond"
+    assert short[1:] == [Message("user", "now?")]
+
+
+async def test_tool_results_are_shortened_before_anything_is_summarised():
+    passages = write_passages([Passage("7", "a.md", "H", "First sentence. " + "more " * 300)])
+    told = [
+        *(Message("system", "Rules."), Message("user", "old?")),
+        Message("assistant", "", (ToolCall("1", "search_knowledge", {}),)),
+        Message("tool", passages, tool_call_id="1"),
+        *(Message("assistant", "yes [7]"), Message("user", "now?")),
+    ]
+
+    async def never(old):
+        raise AssertionError("nothing needs a summary")
+
+    short = await compacted(told, 700, _count, never)
+    assert '<passage id="7" source="a.md" heading="H">' in short[3].text
+    assert "First sentence." in short[3].text
+    assert len(short[3].text) < 400
+
+
+async def test_what_cannot_fit_says_so_and_names_the_next_step():
+    async def summarise(old):
+        return ""
+
+    with pytest.raises(
+        ModelError, match=r"take \d+ tokens.*room for 100.*larger context"
+    ) as caught:
+        await compacted([Message("user", "x" * 500)], 100, _count, summarise, "tiny")
+    assert caught.value.kind == "too_long"
+
+
+async def test_one_result_never_takes_the_whole_window():
+    model = Narrow(iter([ToolCall("1", "lines", {"count": 5000}), "done"]), 8000)
+    answer = await Agent(model, [lines]).run("all lines")
+    result = answer.messages[1].text
+    assert len(result) < 4000
+    assert "characters left out" in result
+
+
+def test_a_result_that_fits_is_left_alone():
+    assert cut_to("short", 100, _count) == "short"
+
+
+async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_less():
+    refusal = ModelError("context full", "m", "too_long")
+    turns = iter(["words " * 200, refusal, "short answer"])
+    model = Narrow(turns, None)
+    agent, session = Agent(model), Session()
+    await agent.run("tell me much", session)
+    events = [e async for e in agent.stream("and now?", session)]
+    assert any(isinstance(e, Compacted) for e in events)
+    assert events[-1].answer.text == "short answer"
+    assert "They spoke of memory" in model.asked[-1][0].text
+
+
+async def test_the_servers_own_count_comes_before_a_guess():
+    class Reporting(Narrow):
+        def _parts(self, turn, messages):
+            parts = [p for p in super()._parts(turn, messages) if not isinstance(p, Usage | Done)]
+            return [*parts, Usage(5500, 10), Done("tool_calls" if turn else "stop", "m")]
+
+    calls = [ToolCall(str(n), "lines", {"count": 90 + n}) for n in range(3)]
+    model = Reporting(iter([*calls, "done"]), 7000)
+    events = [e async for e in Agent(model, [lines]).stream("?")]
+    assert any(isinstance(e, Compacted) for e in events)

@@ -1,0 +1,116 @@
+"""Retrieval first: the documents are searched before the model is asked, with a question that
+stands alone."""
+
+import pytest
+
+from agentkit import Agent, KnowledgeBase, Session
+from agentkit.agent.retrieval import Retrieval
+from agentkit.backends.base import Capabilities
+from agentkit.backends.extractive import ExtractiveModel
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.documents import Document
+from agentkit.errors import ModelError
+from agentkit.events import ToolFinished, ToolStarted
+from agentkit.knowledge.search_tool import SEARCH
+from agentkit.messages import ToolCall
+
+
+@pytest.fixture
+async def knowledge(tmp_path, embedder):
+    knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
+    await knowledge.add(
+        [
+            Document("memory.md", "# Memory\n\nA 7B model at 16 bits takes 14 GB.", "Memory"),
+            Document("sky.md", "# Sky\n\nThe sky is blue because of Rayleigh scattering.", "Sky"),
+        ]
+    )
+    yield knowledge
+    knowledge.close()
+
+
+def _queries(answer):
+    calls = [c for m in answer.messages for c in m.tool_calls if c.name == SEARCH]
+    return [c.arguments["query"] for c in calls]
+
+
+async def test_the_documents_are_searched_before_the_model_is_asked(knowledge):
+    model = ScriptedModel(["Blue, by Rayleigh scattering [1]."])
+    agent = Agent(model, knowledge=knowledge)
+    events = [e async for e in agent.stream("Why is the sky blue?")]
+    assert [type(e) for e in events[:2]] == [ToolStarted, ToolFinished]
+    assert "Rayleigh" in model.requests[0][-1].text
+    assert events[-1].answer.citations[0].chunk.source == "sky.md"
+
+
+async def test_auto_leaves_the_search_to_the_model(knowledge):
+    model = ScriptedModel([ToolCall("1", SEARCH, {"query": "sky"}), "Blue [1]."])
+    answer = await Agent(model, knowledge=knowledge, retrieval=Retrieval("auto")).run("Sky?")
+    assert [m.role for m in model.requests[0]] == ["system", "user"]
+    assert _queries(answer) == ["sky"]
+
+
+async def test_never_keeps_the_documents_out(knowledge):
+    model = ScriptedModel(["I do not know."])
+    await Agent(model, knowledge=knowledge, retrieval=Retrieval("never")).run("Sky?")
+    assert model.tools_offered == [()]
+    assert "search_knowledge" not in model.requests[0][0].text
+
+
+async def test_an_empty_knowledge_base_is_not_searched(tmp_path, embedder):
+    empty = KnowledgeBase.open(tmp_path / "empty", embedder)
+    model = ScriptedModel(["hello"])
+    await Agent(model, knowledge=empty).run("hi")
+    assert [m.role for m in model.requests[0]] == ["system", "user"]
+    empty.close()
+
+
+async def test_a_follow_up_is_rewritten_to_stand_alone(knowledge):
+    model = ScriptedModel(
+        ["14 GB [1].", "How much memory does a 7B model take at 4 bits?", "3.5 GB."]
+    )
+    agent, session = Agent(model, knowledge=knowledge), Session()
+    await agent.run("How much memory does a 7B model take at 16 bits?", session)
+    answer = await agent.run("and at 4 bits?", session)
+    assert _queries(answer) == ["How much memory does a 7B model take at 4 bits?"]
+    assert model.requests[1][-1].text.endswith("last question: and at 4 bits?")
+    assert answer.text == "3.5 GB."
+
+
+async def test_where_the_rewriting_fails_the_search_takes_both_questions(knowledge):
+    model = ScriptedModel(["14 GB [1].", ModelError("busy"), "3.5 GB."])
+    agent, session = Agent(model, knowledge=knowledge), Session()
+    await agent.run("How much memory does a 7B model take?", session)
+    answer = await agent.run("and at 4 bits?", session)
+    assert _queries(answer) == ["How much memory does a 7B model take?\nand at 4 bits?"]
+
+
+async def test_the_reader_that_quotes_follows_up_without_a_model(knowledge):
+    agent, session = Agent(ExtractiveModel(), knowledge=knowledge), Session()
+    await agent.run("How much memory does a 7B model take?", session)
+    answer = await agent.run("and at 16 bits?", session)
+    assert "14 GB" in answer.text
+
+
+async def test_several_ways_of_asking_are_searched_side_by_side(knowledge):
+    model = ScriptedModel(["1. colour of the sky\n2. blue sky reason", "Blue [1]."])
+    agent = Agent(model, knowledge=knowledge, retrieval=Retrieval(expand="multi"))
+    answer = await agent.run("Why is the sky blue?")
+    assert _queries(answer) == ["Why is the sky blue?", "colour of the sky", "blue sky reason"]
+
+
+async def test_hyde_searches_with_a_likely_answer(knowledge):
+    model = ScriptedModel(["Light is scattered by air.", "Blue [1]."])
+    agent = Agent(model, knowledge=knowledge, retrieval=Retrieval(expand="hyde"))
+    answer = await agent.run("Why is the sky blue?")
+    assert _queries(answer) == ["Why is the sky blue?\nLight is scattered by air."]
+
+
+async def test_what_the_rewriting_costs_is_counted(knowledge):
+    class Counting(ScriptedModel):
+        async def capabilities(self):
+            return Capabilities()
+
+    model = Counting(["Light.", "Blue [1]."])
+    plain = await Agent(ScriptedModel(["Blue [1]."]), knowledge=knowledge).run("Why blue?")
+    agent = Agent(model, knowledge=knowledge, retrieval=Retrieval(expand="hyde"))
+    assert (await agent.run("Why blue?")).usage.input_tokens > plain.usage.input_tokens
