@@ -154,9 +154,18 @@ async def test_the_servers_own_count_comes_before_a_guess():
     class Reporting(Narrow):
         def _parts(self, turn, messages):
             parts = [p for p in super()._parts(turn, messages) if not isinstance(p, Usage | Done)]
-            return [*parts, Usage(5500, 10), Done("tool_calls" if turn else "stop", "m")]
+            return [
+                *parts,
+                Usage(2 * _size(messages), 10),
+                Done("tool_calls" if turn else "stop", "m"),
+            ]
 
-    calls = [ToolCall(str(n), "lines", {"count": 90 + n}) for n in range(3)]
-    model = Reporting(iter([*calls, "done"]), 7000)
-    events = [e async for e in Agent(model, [lines]).stream("?")]
-    assert any(isinstance(e, Compacted) for e in events)
+    def calls():
+        return iter([*(ToolCall(str(n), "lines", {"count": 60 + n}) for n in range(3)), "done"])
+
+    async def compactions(model):
+        events = [e async for e in Agent(model, [lines]).stream("?")]
+        return sum(isinstance(e, Compacted) for e in events)
+
+    assert await compactions(Narrow(calls(), 6000)) == 0
+    assert await compactions(Reporting(calls(), 6000)) == 1
