@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 def message_record(message: Message) -> Record:
     """A message, images as base64; what is empty is left out."""
-    record: Record = {"role": message.role, "content": _content_record(message.content)}
+    record: Record = {"role": message.role, "content": content_record(message.content)}
     if message.tool_calls:
         record["tool_calls"] = [call_record(call) for call in message.tool_calls]
     if message.tool_call_id:
@@ -31,7 +31,7 @@ def read_message(record: Mapping[str, Any]) -> Message:
     """The message of a record. Raises KeyError or TypeError where it is none."""
     return Message(
         record["role"],
-        _read_content(record.get("content") or ""),
+        read_content(record.get("content") or ""),
         tuple(read_call(call) for call in record.get("tool_calls", ())),
         record.get("tool_call_id", ""),
     )
@@ -68,7 +68,8 @@ def usage_record(usage: Usage) -> Record:
     return asdict(usage)
 
 
-def _content_record(content: Content) -> Any:
+def content_record(content: Content) -> Any:
+    """A text as it is; parts as a list, images as base64."""
     if isinstance(content, str):
         return content
     return [
@@ -79,7 +80,8 @@ def _content_record(content: Content) -> Any:
     ]
 
 
-def _read_content(content: Any) -> Content:
+def read_content(content: Any) -> Content:
+    """The content of a record."""
     if isinstance(content, str):
         return content
     return tuple(

@@ -1,7 +1,7 @@
 """A function that a model may call: `@tool` above a function makes one.
 
-A synchronous function runs in a thread, which cannot be killed: only an async tool may have a
-timeout.
+A synchronous function runs in a thread, which cannot be killed: only an async tool, or one that
+is isolated in a process of its own, may have a timeout.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Tool:
 
     `parameters` is a JSON Schema of an object. `model` checks the arguments where there is one;
     without it (an MCP server's tool) the function gets them as they came. `timeout` in seconds.
+    `order` tells another process where an isolated tool's function is. An `idempotent` tool may
+    be called again with the same arguments without harm.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Tool:
     needs_approval: bool = False
     timeout: float | None = None
     model: type[BaseModel] | None = None
+    order: Mapping[str, Any] | None = None
+    idempotent: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The plain function, for those who call it from Python."""
@@ -55,9 +59,12 @@ class Tool:
         Raises ToolError, whose message is written for the model: what was wrong and what to do.
         """
         given = self._checked(arguments)
-        if name := context_parameter(self.function):
-            given[name] = context or NoContext()
+        context = context or NoContext()
         try:
+            if self.order is not None:
+                return await self._isolated(self.order, arguments, context)
+            if name := context_parameter(self.function):
+                given[name] = context
             async with asyncio.timeout(self.timeout):
                 return as_content(await self._called(given))
         except TimeoutError as error:
@@ -66,12 +73,21 @@ class Tool:
             raise ToolError(
                 f"{self.name} did not end within {self.timeout:g} s and was stopped.", self.name
             ) from error
-        except ToolError:
+        except ToolError as error:
+            if self.order is not None:
+                raise ToolError(f"{self.name} failed: {error}", self.name) from error
             raise
         except AgentkitError as error:
             raise ToolError(str(error), self.name) from error
         except Exception as error:
             raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
+
+    async def _isolated(
+        self, order: Mapping[str, Any], arguments: Mapping[str, Any], context: ToolContext
+    ) -> Content:
+        from agentkit.tools.isolated import run_isolated
+
+        return await run_isolated(order, arguments, self.timeout, context)
 
     async def _called(self, given: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self.function):
@@ -101,7 +117,13 @@ def tool(function: Callable[..., Any], /) -> Tool: ...
 
 @overload
 def tool(
-    *, name: str = "", needs_approval: bool = False, timeout: float | None = None
+    *,
+    name: str = "",
+    needs_approval: bool = False,
+    timeout: float | None = None,
+    isolated: bool = False,
+    memory_mb: int = 4096,
+    idempotent: bool = False,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -112,16 +134,21 @@ def tool(
     name: str = "",
     needs_approval: bool = False,
     timeout: float | None = None,
+    isolated: bool = False,
+    memory_mb: int = 4096,
+    idempotent: bool = False,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a Tool of a function: name, description and schema come from its signature and
-    docstring. `timeout` in seconds, for async functions only. Raises ConfigError."""
+    docstring. `timeout` in seconds, for async functions and `isolated` ones, which run in a
+    process of their own with at most `memory_mb` of memory. Raises ConfigError."""
 
     def made(function: Callable[..., Any]) -> Tool:
         model = arguments_model(function)
-        if timeout is not None and not inspect.iscoroutinefunction(function):
+        stoppable = isolated or inspect.iscoroutinefunction(function)
+        if timeout is not None and not stoppable:
             raise ConfigError(
                 f"The tool {function.__name__!r} is synchronous and has a timeout, but a thread "
-                "cannot be stopped. Make it `async def`, or drop the timeout."
+                "cannot be stopped. Make it `isolated=True` or `async def`, or drop the timeout."
             )
         return Tool(
             name=name or function.__name__,
@@ -131,9 +158,17 @@ def tool(
             needs_approval=needs_approval,
             timeout=timeout,
             model=model,
+            order=_order(function, memory_mb) if isolated else None,
+            idempotent=idempotent,
         )
 
     return made(function) if function is not None else made
+
+
+def _order(function: Callable[..., Any], memory_mb: int) -> Mapping[str, Any]:
+    from agentkit.tools.isolated import order
+
+    return order(function, memory_mb)
 
 
 def as_tool(value: Tool | Callable[..., Any]) -> Tool:

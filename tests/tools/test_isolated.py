@@ -1,0 +1,104 @@
+"""A tool in a process of its own: it can do what it likes, and is gone at its deadline."""
+
+import asyncio
+import os
+import time
+
+import psutil
+import pytest
+
+from agentkit import Agent, tool
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ConfigError, ToolError
+from agentkit.events import ToolProgress
+from agentkit.messages import ImagePart, TextPart, ToolCall
+from tests.tools import wild_tools as wild
+
+
+def _running(mark):
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = process.info["cmdline"] or []
+        if any(mark in part for part in line) and process.info["status"] != "zombie":
+            found.append(process.pid)
+    return found
+
+
+async def test_arguments_and_results_cross_with_their_types():
+    assert await wild.describe.run({"size": {"amount": "3.5"}, "times": 2}) == (
+        '{"amount":14.0,"unit":"GB"}'
+    )
+    assert await wild.picture.run({}) == (TextPart("a dot"), ImagePart(b"\x89PNG", "image/png"))
+    assert await wild.waits.run({}) == "awaited"
+    assert int(await wild.own_process.run({})) != os.getpid()
+
+
+async def test_progress_comes_through_while_it_works():
+    model = ScriptedModel([ToolCall("1", "slow_steps", {}), "done"])
+    events = [e async for e in Agent(model, [wild.slow_steps]).stream("go")]
+    assert [(e.message, e.fraction) for e in events if isinstance(e, ToolProgress)] == [
+        ("half", 0.5)
+    ]
+
+
+async def test_an_exception_is_told_as_the_tool_said_it():
+    with pytest.raises(ToolError, match="fails failed: ValueError: by design"):
+        await wild.fails.run({})
+
+
+@pytest.mark.parametrize(
+    ("wild_tool", "arguments", "said"),
+    [
+        (wild.spins, {}, "did not end within 1.5 s"),
+        (wild.sleeps, {}, "did not end within 1.5 s"),
+        (wild.allocates, {}, "more than 1000 MB"),
+        (wild.crashes, {}, "signal SIGSEGV"),
+        (wild.forks, {"mark": "bomb-1"}, "did not end within 1.5 s"),
+    ],
+    ids=["spins", "sleeps", "allocates", "crashes", "forks"],
+)
+async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_on(
+    wild_tool, arguments, said
+):
+    model = ScriptedModel([ToolCall("1", wild_tool.name, arguments), "went on"])
+    began = time.monotonic()
+    answer = await Agent(model, [wild_tool]).run("go")
+    assert time.monotonic() - began < wild_tool.timeout + 1
+    assert answer.text == "went on"
+    assert said in answer.messages[1].text
+    assert _running("agentkit.tools.child") == []
+    assert _running("bomb-1") == []
+
+
+async def test_what_a_tool_leaves_running_is_ended_with_it():
+    pid = int(await wild.leaves_a_child.run({"mark": "left-behind"}))
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
+
+
+async def test_stopping_the_run_ends_the_process():
+    model = ScriptedModel([ToolCall("1", "sleeps", {}), "never"])
+    run = asyncio.ensure_future(Agent(model, [wild.sleeps]).run("go"))
+    while not _running("agentkit.tools.child"):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert _running("agentkit.tools.child") == []
+
+
+def test_a_synchronous_tool_with_a_timeout_must_be_isolated():
+    with pytest.raises(ConfigError, match="isolated=True"):
+
+        @tool(timeout=1)
+        def sleeps() -> str:
+            """Sleep."""
+            return ""
+
+
+def test_a_function_that_no_file_holds_cannot_be_isolated():
+    with pytest.raises(ConfigError, match="at the top of a file"):
+
+        @tool(isolated=True)
+        def inner() -> str:
+            """Inside."""
+            return ""
