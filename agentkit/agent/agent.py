@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from agentkit.knowledge.search_tool import SEARCH, knowledge_tools
 from agentkit.messages import Content, Message, ToolCall, Usage, text_of
 from agentkit.sync import run_sync
 from agentkit.tools.tool import Tool, as_tool
+from agentkit.tracing.trace import Trace, TracedModel, Tracing
 
 
 class Agent:
@@ -57,6 +58,7 @@ class Agent:
         retrieval: Retrieval = Retrieval(),
         options: Options = Options(),
         hooks: Hooks = Hooks(),
+        tracing: Tracing | None = None,
         folder: Path | None = None,
     ) -> None:
         similarity = knowledge.similarity if knowledge else None
@@ -74,6 +76,7 @@ class Agent:
         self.retrieval = retrieval
         self.options = options
         self.hooks = hooks
+        self.tracing = tracing
         self.folder = folder
 
     async def stream(
@@ -91,14 +94,16 @@ class Agent:
             yield TextDelta(said)
             yield Finished(Answer(said, stop_reason="refused", model=self.model.name))
             return
-        queries = Queries(self.model)
-        opening = await self._opening(text_of(prompt), session, queries)
-        session.add([Message("user", prompt)])
-        loop = self._loop(session)
-        events = loop.run(self._messages(session), opening)
-        async with aclosing(self._followed(events, loop, session, queries.spent)) as followed:
-            async for event in followed:
-                yield event
+        with self._traced(text_of(prompt), session) as (trace, model):
+            queries = Queries(model)
+            opening = await self._opening(text_of(prompt), session, queries)
+            session.add([Message("user", prompt)])
+            loop = self._loop(session, model)
+            events = loop.run(self._messages(session), opening)
+            followed = self._followed(events, loop, session, trace, queries.spent)
+            async with aclosing(followed) as events:
+                async for event in events:
+                    yield event
 
     async def resume(
         self, session: Session, verdicts: Mapping[str, Verdict]
@@ -109,11 +114,12 @@ class Agent:
         if pending is None:
             raise ConfigError("No call of this session waits for a decision.")
         session.wait(None)
-        loop = self._loop(session)
-        events = loop.run(self._messages(session), resumed=(pending, verdicts))
-        async with aclosing(self._followed(events, loop, session, [])) as followed:
-            async for event in followed:
-                yield event
+        with self._traced("", session) as (trace, model):
+            loop = self._loop(session, model)
+            events = loop.run(self._messages(session), resumed=(pending, verdicts))
+            async with aclosing(self._followed(events, loop, session, trace)) as events:
+                async for event in events:
+                    yield event
 
     async def run(
         self,
@@ -167,7 +173,8 @@ class Agent:
         events: AsyncGenerator[Event, None],
         loop: Loop,
         session: Session,
-        spent: Sequence[Usage],
+        trace: Trace,
+        spent: Sequence[Usage] = (),
     ) -> AsyncGenerator[Event, None]:
         """Pass a loop's events on, and write down in the session what they bring."""
         kept = 0
@@ -186,6 +193,7 @@ class Agent:
                     elif isinstance(event, Finished):
                         session.wait(loop.pending)
                         event = await ending.finished(event.answer, spent)
+                    trace.event(event)
                     if not ending.holds_back(event):
                         yield event
         finally:
@@ -217,7 +225,19 @@ class Agent:
             said, view = f"{said}\n\n{heading}{summary}".strip(), view[1:]
         return [Message("system", said), *view]
 
-    def _loop(self, session: Session) -> Loop:
+    @contextmanager
+    def _traced(self, prompt: str, session: Session) -> Iterator[tuple[Trace, Model]]:
+        """The run's trace, which goes nowhere where none is kept, and the model it watches."""
+        if self.tracing is None:
+            yield Trace(()), self.model
+            return
+        trace = self.tracing.begin(prompt, session.id, self.model, self.tools)
+        try:
+            yield trace, TracedModel(self.model, trace)
+        finally:
+            trace.close()
+
+    def _loop(self, session: Session, model: Model) -> Loop:
         around = Surroundings(
             session.sources,
             self.approve,
@@ -228,7 +248,7 @@ class Agent:
             self.folder,
         )
         caller = Caller(self.tools, around)
-        return Loop(self.model, caller, self.limits, self.options, self.hooks)
+        return Loop(model, caller, self.limits, self.options, self.hooks)
 
     def _changed(self, attempt: Attempt) -> Agent:
         """A copy of this agent for one attempt at an object."""

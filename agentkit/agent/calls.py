@@ -29,7 +29,7 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.knowledge.citations import Sources
+from agentkit.knowledge.sources import Sources
 from agentkit.messages import Content, Message, ToolCall, Usage, text_of
 from agentkit.tools.repair import fitted, repaired_arguments
 from agentkit.tools.tool import Tool

@@ -10,8 +10,9 @@ from agentkit.agent.hooks import Hooks
 from agentkit.answers import Answer
 from agentkit.backends.extractive import ExtractiveModel
 from agentkit.events import Event, Finished, TextDelta
-from agentkit.knowledge.citations import Sources, cite
+from agentkit.knowledge.citations import cite
 from agentkit.knowledge.search_tool import SEARCH
+from agentkit.knowledge.sources import Sources
 from agentkit.messages import Message, Usage
 from agentkit.text import Similarity
 

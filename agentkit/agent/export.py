@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from agentkit.agent.session import Session
-from agentkit.knowledge.citations import Sources
+from agentkit.knowledge.sources import Sources
 from agentkit.messages import Message, ToolCall
 from agentkit.records import chunk_record, message_record
 

@@ -1,0 +1,138 @@
+"""Each run as records: in files of the user's own, as spans, and run again."""
+
+import json
+import stat
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from agentkit import Agent, Session, tool
+from agentkit.agent.replay import replay
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ConfigError, ModelError
+from agentkit.messages import ToolCall
+from agentkit.tracing.files import TraceFiles, read_trace
+from agentkit.tracing.otel import OtelSinks
+from agentkit.tracing.trace import Tracing
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+def _script():
+    return ScriptedModel([ToolCall("1", "add", {"a": 1, "b": 2}), "three"])
+
+
+@pytest.fixture
+def files(tmp_path):
+    return TraceFiles(tmp_path / "traces", keep=3)
+
+
+async def _traced(files, prompt="1 + 2?", model=None, tools=(add,), session=None):
+    agent = Agent(model or _script(), tools, tracing=Tracing(files))
+    await agent.run(prompt, session)
+    return read_trace(files.paths()[-1])
+
+
+async def test_a_trace_holds_requests_replies_tools_and_the_end(files):
+    trace = await _traced(files)
+    kinds = [record["kind"] for record in trace.records]
+    assert kinds == ["run", "request", "reply", "tool", "request", "reply", "end"]
+    assert trace.of("tool")[0]["result"] == "3"
+    assert trace.of("reply")[0]["calls"] == [
+        {"id": "1", "name": "add", "arguments": {"a": 1, "b": 2}}
+    ]
+    assert trace.of("end")[0]["text"] == "three"
+
+
+async def test_a_request_is_written_once_and_read_back_whole(files):
+    trace = await _traced(files)
+    assert [len(record["messages"]) for record in trace.of("request")] == [2, 2]
+    assert [len(request) for request in trace.requests()] == [2, 4]
+    assert trace.requests()[1][:2] == trace.requests()[0]
+
+
+async def test_only_the_owner_can_read_a_trace_and_the_oldest_go(files):
+    for n in range(5):
+        await _traced(files, f"question {n}")
+    assert len(files.paths()) == 3
+    assert stat.S_IMODE(files.paths()[0].stat().st_mode) == 0o600
+
+
+async def test_a_failed_request_is_in_the_trace(files):
+    with pytest.raises(ModelError):
+        await _traced(files, model=ScriptedModel([ModelError("no server")]))
+    trace = read_trace(files.paths()[-1])
+    assert trace.of("reply")[0]["error"] == "ModelError: no server"
+
+
+async def test_a_trace_that_a_crash_cut_short_is_still_read(files):
+    await _traced(files)
+    path = files.paths()[-1]
+    path.write_text(path.read_text(encoding="utf-8")[:-30], encoding="utf-8")
+    assert read_trace(path).of("end") == []
+
+
+async def test_a_run_made_again_on_the_same_answers_is_the_same(files):
+    session = Session()
+    await Agent(ScriptedModel(["hello"])).run("hi", session)
+    trace = await _traced(files, session=session)
+    answer, differences = await replay(Agent("extractive", [add]), trace)
+    assert answer.text == "three"
+    assert differences == []
+
+
+async def test_a_replay_says_where_a_tool_now_gives_something_else(files):
+    trace = await _traced(files)
+
+    @tool(name="add")
+    def changed(a: int, b: int) -> int:
+        """Add."""
+        return a + b + 1
+
+    _, differences = await replay(Agent("extractive", [changed]), trace)
+    assert [d.place for d in differences] == ["request 2, message 4 (tool)"]
+    assert (differences[0].then, differences[0].now) == ("3", "4")
+
+
+async def test_a_replay_that_asks_for_more_than_was_answered_says_so(files):
+    trace = await _traced(files)
+    path = files.paths()[-1]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(lines[:4]), encoding="utf-8")
+    answer, differences = await replay(Agent("extractive", [add]), read_trace(path))
+    assert answer is None
+    assert "no further answer" in differences[-1].now
+    assert trace.run["prompt"] == "1 + 2?"
+
+
+def test_a_file_that_is_no_trace_is_refused(tmp_path):
+    (tmp_path / "x.jsonl").write_text(json.dumps({"kind": "other"}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="no trace"):
+        read_trace(tmp_path / "x.jsonl")
+
+
+@pytest.mark.parametrize("content", [False, True])
+async def test_spans_follow_the_conventions_and_say_what_was_said_only_if_asked(content):
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing = Tracing(OtelSinks(provider, content=content))
+    await Agent(_script(), [add], tracing=tracing).run("a secret sum")
+    spans = exporter.get_finished_spans()
+    assert sorted(span.name for span in spans) == [
+        "chat scripted",
+        "chat scripted",
+        "execute_tool add",
+        "invoke_agent agentkit",
+    ]
+    root = next(span for span in spans if span.name.startswith("invoke_agent"))
+    assert {span.parent.span_id for span in spans if span is not root} == {root.context.span_id}
+    assert root.attributes["gen_ai.operation.name"] == "invoke_agent"
+    assert root.attributes["gen_ai.usage.input_tokens"] > 0
+    assert ("a secret sum" in str([span.attributes for span in spans])) is content
