@@ -106,6 +106,12 @@ class ApprovalSettings(Section):
     deny: list[str] = Field(default_factory=list)
 
 
+class TraceSettings(Section):
+    """`[traces]`: each run written down in .agentkit/traces."""
+
+    keep: int = Field(default=100, ge=0, description="How many runs are kept; 0 for none.")
+
+
 class Settings(Section):
     """The whole of agentkit.toml."""
 
@@ -118,6 +124,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     approval: ApprovalSettings = ApprovalSettings()
+    traces: TraceSettings = TraceSettings()
 
 
 def load_settings(folder: Path) -> Settings:
@@ -160,6 +167,7 @@ def _known_keys() -> dict[str, str]:
         "[providers.NAME] ": ProviderSettings,
         "[prices.MODEL] ": PriceSettings,
         "[approval] ": ApprovalSettings,
+        "[traces] ": TraceSettings,
     }
     return {
         name: f"{place}{name}" if place else repr(name)

@@ -70,6 +70,10 @@ class SessionStore:
         info = self.find(which)
         return StoredSession(self._db, info.id, self._lock(info.id))
 
+    def read(self, which: str = LAST) -> Session:
+        """A session as it stands, to be looked at: another process may have it open."""
+        return StoredSession(self._db, self.find(which).id, None)
+
     def find(self, which: str = LAST) -> SessionInfo:
         """What is known of a session. Raises ConfigError like `open`."""
         known = self.recent()
@@ -187,7 +191,7 @@ class SessionStore:
 class StoredSession(Session):
     """A session that is written down as it goes on. Close it, so that others may open it."""
 
-    def __init__(self, db: sqlite3.Connection, session_id: str, lock: FileLock) -> None:
+    def __init__(self, db: sqlite3.Connection, session_id: str, lock: FileLock | None) -> None:
         super().__init__(session_id)
         self._db = db
         self._lock = lock
@@ -255,6 +259,8 @@ class StoredSession(Session):
 
     def close(self) -> None:
         """Let others open it. A session in which nothing was said is forgotten."""
+        if self._lock is None:
+            return
         if not self.messages:
             self._db.execute("DELETE FROM sessions WHERE id = ?", (self.id,))
         self._lock.release()
@@ -277,7 +283,7 @@ class StoredSession(Session):
         rows = self._db.execute(
             "SELECT text FROM drafts WHERE session = ? ORDER BY rowid", (self.id,)
         ).fetchall()
-        if rows:
+        if rows and self._lock:
             self.add([Message("assistant", "".join(row[0] for row in rows))])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
 from agentkit.agent.retrieval import Retrieval
+from agentkit.agent.sessions import SessionStore
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
@@ -29,6 +31,8 @@ from agentkit.project.trust import GUARDED, is_trusted
 from agentkit.settings import Settings, load_settings
 from agentkit.tools.loading import LoadedTools, load_tools
 from agentkit.tools.tool import Tool
+from agentkit.tracing.files import TraceFiles
+from agentkit.tracing.trace import Tracing
 
 __all__ = ["Project", "demo_path"]
 
@@ -52,6 +56,7 @@ class Project:
         self._stack = AsyncExitStack()
         self._knowledge: KnowledgeBase | None = None
         self._agent: Agent | None = None
+        self._sessions: SessionStore | None = None
 
     @classmethod
     def open(
@@ -107,6 +112,15 @@ class Project:
         """The folder's indexes by name: "knowledge" is its own, others stand beside it."""
         tokens = self.settings.knowledge.chunk_tokens
         return Collections(self.path / ".agentkit", self._embedder, chunk_tokens=tokens)
+
+    @property
+    def sessions(self) -> SessionStore:
+        """The folder's conversations, opened at first use and closed with the project."""
+        if self._sessions is None:
+            self._make_own_folder()
+            self._sessions = SessionStore(sessions_path(self.path))
+            self._stack.callback(self._sessions.close)
+        return self._sessions
 
     @property
     def embedder_name(self) -> str:
@@ -234,8 +248,27 @@ class Project:
             approve=self.approve,
             policy=Policy(*(tuple(names) for names in settings.approval.model_dump().values())),
             retrieval=Retrieval(known.retrieve, known.results, known.expand, known.strict),
+            tracing=self._tracing(),
             folder=self.path,
         )
+
+    def _tracing(self) -> Tracing | None:
+        """Runs are written down where there is a folder of our own to write to."""
+        keep = self.settings.traces.keep
+        own = self.path / ".agentkit"
+        if not keep or not os.access(own, os.W_OK):
+            return None
+        return Tracing(TraceFiles(traces_path(self.path), keep))
+
+
+def sessions_path(folder: Path) -> Path:
+    """The file of a folder's conversations."""
+    return folder / ".agentkit" / "sessions.sqlite"
+
+
+def traces_path(folder: Path) -> Path:
+    """The folder of a folder's traces."""
+    return folder / ".agentkit" / "traces"
 
 
 def _no_knowledge(path: Path) -> str:

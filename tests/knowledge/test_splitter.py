@@ -1,11 +1,14 @@
-"""Chunks: exact offsets, nothing lost, structure kept."""
+"""Chunks: exact offsets, nothing lost, nothing broken, structure kept."""
+
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.backends.base import estimated_tokens
-from agentkit.documents import Document
+from agentkit.documents import Document, Part, page_of, part_of
 from agentkit.knowledge.splitter import split
+from agentkit.knowledge.splitting.cutting import separable
+from agentkit.knowledge.splitting.places import Places
 
 NOTE = """---
 title: 笔记
@@ -33,26 +36,17 @@ x = 1
 """
 
 
-def _chunks(text: str, limit: int = 100, kind: str = "markdown"):
-    return split(Document("note.md", text, id="d", format=kind), estimated_tokens, limit)
+def letters(text: str) -> int:
+    """Characters that are no white space: a size that adds up exactly."""
+    return len("".join(text.split()))
+
+
+def _chunks(text: str, limit: int = 100, **fields):
+    return split(Document("note", text, id="d", **fields), letters, limit)
 
 
 def test_a_chunk_carries_the_path_of_its_headings():
     assert [c.heading for c in _chunks(NOTE)] == ["", "大模型 > 量化", "大模型 > 量化 > 例子"]
-
-
-def test_a_hash_in_a_code_block_is_no_heading():
-    assert all("not a heading" not in c.heading for c in _chunks(NOTE, limit=20))
-
-
-def test_a_heading_without_text_goes_with_the_section_below_it():
-    chunk = _chunks(NOTE)[1]
-    assert chunk.text.startswith("# 大模型\n\n## 量化\n\n量化把")
-
-
-def test_a_table_that_fits_stays_whole():
-    table = NOTE[NOTE.index("| 位数") : NOTE.index("\n\n```")]
-    assert any(table in c.text for c in _chunks(NOTE, limit=60))
 
 
 def test_plain_text_has_no_headings():
@@ -65,23 +59,150 @@ def test_the_same_text_at_the_same_place_has_the_same_id():
     assert first[2].id != second[2].id
 
 
-_LINES = st.sampled_from(
-    ["# 标题", "## B", "- item", "| a | b |", "|---|---|", "$$", "```", "", "  ", "句子。再一句！"]
-)
+def test_texts_counted_many_at_once_give_the_same_chunks():
+    calls = []
+
+    def count_many(texts):
+        calls.append(len(texts))
+        return [letters(text) for text in texts]
+
+    document = Document("note", NOTE * 5, id="d")
+    assert split(document, letters, 20, count_many) == split(document, letters, 20)
+    assert len(calls) < 8 < max(calls)
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(_LINES | st.text(st.characters(codec="utf-8"), max_size=40), max_size=25),
-    st.sampled_from(["\n", "\r\n"]),
-    st.sampled_from(["markdown", "text"]),
-    st.integers(4, 60),
+def test_a_chunk_says_which_pages_it_stands_on():
+    text = "One on the first page.\n\nTwo on the second page.\n\nThree on the third page."
+    starts = [text.index(word) for word in ("One", "Two", "Three")]
+    ends = [*starts[1:], len(text)]
+    parts = tuple(
+        Part("page", str(n), a, b) for n, (a, b) in enumerate(zip(starts, ends, strict=True), 1)
+    )
+    one, two = _chunks(text, limit=40, format="text", parts=parts)
+    assert (one.page, one.part) == (1, "pages 1-2")
+    assert (two.page, two.part) == (3, "page 3")
+
+
+def test_a_cut_at_the_end_of_a_page_is_preferred():
+    lines = ["a" * 10] * 8
+    text = "\n\n".join(lines)
+    second = 12 * 3
+    pages = (Part("page", "1", 0, second), Part("page", "2", second, len(text)))
+    assert _chunks(text, limit=45, format="text")[0].end > second
+    assert _chunks(text, limit=45, format="text", parts=pages)[0].text == text[:second].strip()
+
+
+def test_text_without_line_feeds_has_paragraphs_too():
+    chunks = _chunks("one\r\rtwo\r\n\r\nthree", limit=5, format="text")
+    assert [c.text for c in chunks] == ["one", "two", "three"]
+
+
+def test_a_letter_and_its_accent_or_an_emoji_sequence_is_never_cut():
+    family, accented, flag = "👨\u200d👩\u200d👧", "e\u0301\u0323", "🇫🇷"
+    for unit in (family, accented, flag, "👍🏽", "\ud83d\ude00", "1\ufe0f\u20e3"):
+        pieces = [c.text for c in _chunks(unit * 40, limit=11, format="text")]
+        assert len(pieces) > 5
+        assert all(piece.replace(unit, "") == "" for piece in pieces)
+
+
+def test_a_long_sentence_is_cut_after_a_comma_near_its_middle():
+    chunks = _chunks("一二三四五六七八九十，" * 4, limit=25, format="text")
+    assert {c.text[-1] for c in chunks} == {"，"}
+
+
+_STRUCTURE = (
+    "# 标题,## B,- item,  - nested,1. one,$$,```,---,===,> quote,| a | b |,|---|---|,[a]: http://x,"
+    "[^1]: note,<div>,句子。再一句！,A line. Another one!,def f():,class A:,    x = 1,// why,}"
 )
-def test_chunks_reproduce_the_text_and_cover_all_of_it(lines, newline, kind, limit):
-    text = newline.join(lines)
-    reached = 0
-    for chunk in _chunks(text, limit, kind):
-        assert text[chunk.start : chunk.end] == chunk.text
+_ODD = [
+    *("👨\u200d👩\u200d👧 e\u0301", "\u202eright\u200f to left", "\x00\x00", "🇫🇷🇩🇪🇮🇹", "!\u0301"),
+    *("\ud83d", "\ude00", "\ud83d\ude00", "\x0b\x0c\x85\u2028", "\u1112\u1161", "\ufeff---", "  "),
+]
+_KINDS = st.sampled_from(["page", "slide", "row", "record", "cell", "line", "message", "chapter"])
+_LANGUAGES = st.sampled_from(["python", "javascript", "c", "sql", "no such language", ""])
+
+
+@st.composite
+def documents(draw):
+    """A document of any format, with parts anywhere."""
+    lines = draw(
+        st.lists(
+            st.sampled_from(_STRUCTURE.split(","))
+            | st.sampled_from(_ODD)
+            | st.text(st.characters(), max_size=40),
+            max_size=20,
+        )
+    )
+    text = draw(st.sampled_from(["\n", "\r\n", "\r", "\n\n"])).join(lines)
+    places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    sheets = draw(st.sampled_from(["", "Prices, "]))
+    kind = draw(_KINDS)
+    prefix = "" if kind in ("page", "slide") else sheets
+    parts = tuple(Part(kind, f"{prefix}{n}", a, b) for n, (a, b) in enumerate(pairwise(places), 1))
+    columns = draw(st.sampled_from([None, ["a", "b"], {"Prices": ["a"] * 200}, 3]))
+    metadata = {"columns": columns, "language": draw(_LANGUAGES)}
+    format_ = draw(st.sampled_from(["markdown", "text", "rows", "code"]))
+    return Document("any", text, id="d", format=format_, parts=parts, metadata=metadata)
+
+
+@settings(max_examples=250, deadline=None)
+@given(documents(), st.integers(4, 60))
+def test_chunks_reproduce_the_text_and_cover_all_of_it_once(document, limit):
+    text, reached = document.text, 0
+    for chunk in split(document, letters, limit):
+        assert text[chunk.start : chunk.end] == chunk.text == chunk.text.strip() != ""
+        assert reached <= chunk.start
         assert not text[reached : chunk.start].strip()
         reached = chunk.end
     assert not text[reached:].strip()
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents(), st.integers(4, 60))
+def test_only_what_cannot_be_cut_is_above_the_limit(document, limit):
+    rows = [document.text[p.start : p.end].strip() for p in document.parts]
+    for chunk in split(document, letters, limit):
+        if letters(chunk.text) > limit:
+            is_row = document.format == "rows" and chunk.text in rows
+            is_table_row = "| a | b |" in chunk.text or "|---" in chunk.text
+            places = range(1, len(chunk.text))
+            one_character = not any(separable(chunk.text, at) for at in places)
+            assert is_row or is_table_row or one_character
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents(), st.integers(4, 60))
+def test_no_cut_falls_within_a_visible_character(document, limit):
+    rows = {place for p in document.parts for place in (p.start, p.end)}
+    given_ = rows if document.format == "rows" else set()
+    for chunk, following in pairwise(split(document, letters, limit)):
+        touches = chunk.end == following.start and chunk.end not in given_
+        assert not touches or separable(document.text, chunk.end)
+
+
+@settings(max_examples=100, deadline=None)
+@given(documents(), st.integers(4, 60))
+def test_page_and_part_are_those_that_a_scan_of_all_parts_finds(document, limit):
+    for chunk in split(document, letters, limit):
+        assert chunk.page == page_of(document.parts, chunk.start, chunk.end)
+        if document.parts or document.format != "code":
+            assert chunk.part == part_of(document.parts, chunk.start, chunk.end)
+
+
+def test_a_part_is_found_without_looking_at_the_others():
+    seen = []
+
+    class Watched(int):
+        def __lt__(self, other):
+            seen.append(self)
+            return int(self) < other
+
+        def __gt__(self, other):
+            seen.append(self)
+            return int(self) > other
+
+    parts = tuple(Part("row", str(n), Watched(n * 2), Watched(n * 2 + 2)) for n in range(5000))
+    places = Places(Document("t.csv", "a\n" * 5000, format="rows", parts=parts))
+    seen.clear()
+    assert places.part(6000, 6004) == "rows 3000-3001"
+    assert len(seen) < 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -32,3 +32,13 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the model counts them."""
         ...
+
+
+CountMany = Callable[[Sequence[str]], list[int]]
+
+
+def counter(embedder: Embedder) -> CountMany:
+    """How to count the tokens of several texts: the embedder's own `count_many`, which it may
+    have where that is quicker than one by one."""
+    own: CountMany | None = getattr(embedder, "count_many", None)
+    return own or (lambda texts: [embedder.count_tokens(text) for text in texts])

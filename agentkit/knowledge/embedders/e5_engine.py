@@ -59,9 +59,10 @@ class E5Engine:
         with self._lock, ThreadPoolExecutor(self._threads) as pool:
             return np.stack(list(pool.map(self._vector, prompted)))
 
-    def count_tokens(self, text: str) -> int:
-        """As a passage: its prompt and the two special tokens are counted."""
-        return len(self._tokenizer.ids("passage: " + text)) + 2
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """As passages: prompt and the two special tokens are counted."""
+        prompted = ["passage: " + text for text in texts]
+        return [len(ids) + 2 for ids in self._tokenizer.many(prompted)]
 
     def peaks(self, texts: Sequence[str]) -> dict[str, Floats]:
         """The largest values of a graph's peak outputs over some texts."""

@@ -7,6 +7,7 @@ hash, a table for each length, and only the pieces found take part in the search
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ _WORD_START = "▁"
 _MARK = np.uint64(ord(_WORD_START))
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _UNKNOWN_PENALTY = 10.0
+_SHORT, _MOST_WORDS = 24, 100_000
+"""Characters of a word that is remembered, and how many are."""
 
 _Codes = NDArray[np.uint64]
 _Places = NDArray[np.int64]
@@ -48,13 +51,43 @@ class E5Tokenizer:
         self._scores = vocabulary.scores.astype(np.float64)
         self._scores[self._unknown] = self._scores.min() - _UNKNOWN_PENALTY
         self._tables = _tables(vocabulary)
+        self._words: dict[str, list[int]] = {}
 
     def ids(self, text: str) -> list[int]:
         """The likeliest pieces that make up the normalised text."""
-        codes = _codes(self._normalised(text))
+        return self.many([text])[0]
+
+    def many(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same for several texts, in one search. No piece runs from one word into the next,
+        so each word is searched for once, and short ones are remembered."""
+        split = [self._normalised(text)[1:].split(_WORD_START) for text in texts]
+        wanted = {word for words in split for word in words}
+        known = {word: ids for word in wanted if (ids := self._words.get(word)) is not None}
+        known |= self._searched([word for word in wanted if word not in known])
+        self._remember(known)
+        return [[id_ for word in words for id_ in known[word]] for words in split]
+
+    def _searched(self, words: Sequence[str]) -> dict[str, list[int]]:
+        if not words:
+            return {}
+        codes = _codes(_WORD_START + _WORD_START.join(words))
         matches = self._matches(codes)
         order = np.argsort(matches.starts, kind="stable")
-        return _best_path(_Matches(*(part[order] for part in matches)), self._scores, len(codes))
+        ordered = _Matches(*(part[order] for part in matches))
+        came = _best_path(ordered, self._scores, len(codes))
+        found, end = {}, len(codes)
+        for word in reversed(words):
+            start, ids = end - len(word) - 1, list[int]()
+            while end > start:
+                end, piece = came[end]
+                ids.append(piece)
+            found[word] = ids[::-1]
+        return found
+
+    def _remember(self, known: Mapping[str, list[int]]) -> None:
+        if len(self._words) > _MOST_WORDS:
+            self._words = {}
+        self._words.update((word, ids) for word, ids in known.items() if len(word) <= _SHORT)
 
     def _normalised(self, text: str) -> str:
         text = _SPACES.sub(" ", text.translate(self._normal))
@@ -84,8 +117,11 @@ def _longer(codes: _Codes, starts: _Places, hashes: _Codes, length: int) -> tupl
     return starts[:fits][inside], hashes[:fits][inside] * _BASE + added[inside]
 
 
-def _best_path(matches: _Matches, scores: NDArray[np.float64], size: int) -> list[int]:
-    """Viterbi over pieces sorted by start; of equal paths the one met first is kept."""
+def _best_path(
+    matches: _Matches, scores: NDArray[np.float64], size: int
+) -> list[tuple[int, int]]:
+    """Viterbi over pieces sorted by start: for each place the last piece that leads there, and
+    where it starts. Of equal paths the one met first is kept."""
     best = [0.0] + [-np.inf] * size
     came = [(0, 0)] * (size + 1)
     columns = (*matches, scores[matches.ids])
@@ -94,11 +130,7 @@ def _best_path(matches: _Matches, scores: NDArray[np.float64], size: int) -> lis
         if total > best[end]:
             best[end] = total
             came[end] = (start, piece)
-    path, at = [], size
-    while at:
-        at, piece = came[at]
-        path.append(piece)
-    return path[::-1]
+    return came
 
 
 def _tables(vocabulary: Vocabulary) -> list[_Table]:

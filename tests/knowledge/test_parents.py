@@ -1,0 +1,92 @@
+"""A hit grown to what is around it: exact, bounded, under the same id."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkit.documents import Document, Part
+from agentkit.knowledge.parents import widened
+from agentkit.knowledge.splitter import split
+
+TEXT = (
+    "# A\n\n" + "\n\n".join(f"Paragraph {n} of the first." for n in range(9)) + "\n\n# B\n\nLast."
+)
+
+
+def letters(text):
+    return len("".join(text.split()))
+
+
+def _hit(text, words, **fields):
+    document = Document("d.md", text, "T", "d", **fields)
+    chunks = split(document, letters, 30)
+    return document, next(chunk for chunk in chunks if words in chunk.text)
+
+
+def test_a_hit_becomes_its_whole_section_and_keeps_its_id():
+    document, hit = _hit(TEXT, "Paragraph 4")
+    wide = widened(document, hit, 1000, letters)
+    assert wide.text == TEXT[: TEXT.index("\n\n# B")]
+    assert (wide.id, wide.heading) == (hit.id, "A")
+
+
+def test_a_section_too_large_gives_its_nearest_paragraphs_on_both_sides():
+    document, hit = _hit(TEXT, "Paragraph 4")
+    wide = widened(document, hit, 110, letters)
+    assert wide.text.startswith("Paragraph 2")
+    assert wide.text.endswith("Paragraph 6 of the first.")
+
+
+def test_at_the_end_of_a_section_all_the_room_goes_to_the_other_side():
+    document, hit = _hit(TEXT, "Paragraph 8")
+    wide = widened(document, hit, 75, letters)
+    assert wide.text.startswith("Paragraph 6")
+    assert wide.text.endswith("Paragraph 8 of the first.")
+
+
+def test_a_hit_that_fills_the_room_stays_as_it_is():
+    document, hit = _hit(TEXT, "Paragraph 4")
+    assert widened(document, hit, 5, letters) == hit
+
+
+def test_page_and_part_are_those_of_the_grown_passage():
+    half = TEXT.index("Paragraph 4")
+    pages = (Part("page", "1", 0, half), Part("page", "2", half, len(TEXT)))
+    document, hit = _hit(TEXT, "Paragraph 5", parts=pages)
+    assert (hit.page, hit.part) == (2, "page 2")
+    wide = widened(document, hit, 1000, letters)
+    assert (wide.page, wide.part) == (1, "pages 1-2")
+
+
+def test_a_hit_of_another_version_of_the_text_stays_as_it_is():
+    _, hit = _hit(TEXT, "Last.")
+    shorter = Document("d.md", "# A\n\nNew.", "T", "d")
+    assert widened(shorter, hit, 1000, letters) == hit
+
+
+_PARAGRAPHS = st.lists(
+    st.sampled_from(
+        ["# A", "## B", "One. Two. Three.", "x" * 30, "- a\n- b", "句子。再一句！", "e\u0301"]
+    ),
+    min_size=1,
+    max_size=15,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    _PARAGRAPHS,
+    st.sampled_from(["markdown", "text", "code", "rows"]),
+    st.integers(5, 40),
+    st.integers(1, 200),
+)
+def test_a_grown_passage_is_exact_holds_the_hit_and_keeps_to_the_room(lines, kind, limit, room):
+    document = Document("d", "\n\n".join(lines), id="d", format=kind)
+    chunks = split(document, letters, limit)
+    for hit in chunks:
+        wide = widened(document, hit, room, letters)
+        assert document.text[wide.start : wide.end] == wide.text
+        assert wide.start <= hit.start
+        assert hit.end <= wide.end
+        assert letters(wide.text) <= max(room, letters(hit.text))
+        inside = [c.heading for c in chunks if wide.start <= c.start and c.end <= wide.end]
+        assert kind != "markdown" or set(inside) == {hit.heading}
