@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,10 @@ import typer
 
 from agentkit import __version__
 from agentkit.cli.errors import INTERRUPTED, report
+from agentkit.cli.eval_app import evaluation
+from agentkit.cli.kb_app import kb
+from agentkit.cli.options import BaseUrl, Folder, InCollection, Json, Model
+from agentkit.cli.past_app import sessions, trace
 
 app = typer.Typer(
     name="agentkit",
@@ -26,18 +31,10 @@ mcp = typer.Typer(help="Serve a folder to other programs over MCP.", no_args_is_
 app.add_typer(mcp, name="mcp")
 models = typer.Typer(help="See which models are at hand, and bring others.", no_args_is_help=True)
 app.add_typer(models, name="models")
-
-Folder = Annotated[
-    Path, typer.Option("--folder", "-C", help="The project: a folder that holds knowledge/.")
-]
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Such as ollama:qwen3:8b, openai:NAME, hf:ID, extractive."),
-]
-BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", help="The address of an OpenAI-compatible server.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+app.add_typer(kb, name="kb")
+app.add_typer(evaluation, name="eval")
+app.add_typer(sessions, name="sessions")
+app.add_typer(trace, name="trace")
 
 
 @app.callback(invoke_without_command=True)
@@ -73,13 +70,22 @@ def chat(folder: Folder = Path(), model: Model = None, base_url: BaseUrl = None)
 
 @app.command()
 def index(
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders or URLs; default: knowledge/.")
+    ] = None,
     folder: Folder = Path(),
-    rebuild: Annotated[bool, typer.Option(help="Delete the index first, and embed anew.")] = False,
+    collection: InCollection = "",
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Embed all of it anew.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and follow changes.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes that read files.")] = 1,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for another writer.")] = 5.0,
+    ray: Annotated[str, typer.Option(help="A Ray cluster that embeds: an address, local.")] = "",
 ) -> None:
-    """Bring the index of knowledge/ up to date."""
+    """Bring an index up to date: new, changed, renamed and deleted documents."""
     from agentkit.cli import index as command
 
-    _run(command.index(folder, rebuild))
+    options = command.IndexOptions(sources or (), collection, rebuild, watch, jobs, wait, ray)
+    _run(command.index(folder, options))
 
 
 @app.command()
@@ -87,12 +93,28 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     folder: Folder = Path(),
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="How many passages.")] = 5,
+    source: Annotated[
+        list[str] | None, typer.Option(help='Only in these: a source or a pattern, "papers/**".')
+    ] = None,
+    title: Annotated[str, typer.Option(help="Only where the title holds this.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag.")] = None,
+    after: Annotated[datetime | None, typer.Option(help="Dated then or later.")] = None,
+    before: Annotated[datetime | None, typer.Option(help="Dated then or earlier.")] = None,
+    collection: InCollection = "",
     json: Json = False,
 ) -> None:
     """Print the passages that best match a query."""
     from agentkit.cli import index as command
+    from agentkit.knowledge.filters import Filters
 
-    _run(command.search(query, folder, k, json))
+    filters = Filters(
+        tuple(source or ()),
+        title,
+        tuple(tag or ()),
+        after.date() if after else None,
+        before.date() if before else None,
+    )
+    _run(command.search(query, folder, k, json, filters, collection))
 
 
 @app.command()
@@ -112,25 +134,6 @@ def demo(
     from agentkit.cli import demo as command
 
     _run(command.demo(folder, model))
-
-
-@app.command(name="eval")
-def evaluate(
-    questions: Annotated[
-        Path | None, typer.Argument(help="Default: questions.jsonl there.")
-    ] = None,
-    folder: Folder = Path(),
-    model: Annotated[str, typer.Option("--model", "-m")] = "extractive",
-    base_url: BaseUrl = None,
-    only_retrieval: Annotated[bool, typer.Option(help="Search, ask no model.")] = False,
-    json: Json = False,
-    misses: Annotated[bool, typer.Option(help="List the questions that failed.")] = False,
-) -> None:
-    """Ask the golden questions and print what was found, answered and refused."""
-    from agentkit.cli import evaluate as command
-
-    path = questions or folder / "questions.jsonl"
-    _run(command.run_eval(path, folder, model, base_url, only_retrieval, json, misses))
 
 
 @mcp.command()

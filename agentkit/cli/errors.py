@@ -17,6 +17,9 @@ from agentkit.errors import (
 )
 
 UNEXPECTED, USAGE, REFUSED, LIMIT, INTERRUPTED = 1, 2, 5, 6, 130
+MISSED = 12
+"""An evaluation below what --fail-under asks for."""
+
 EXIT_CODES: dict[type[AgentkitError], int] = {
     ConfigError: 3,
     ModelError: 4,

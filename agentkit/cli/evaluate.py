@@ -1,103 +1,282 @@
-"""`agentkit eval`: the golden questions as a table."""
+"""`agentkit eval`: the golden questions asked, and the result drawn, written and judged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
-from rich.table import Table
 
+from agentkit import __version__
+from agentkit.cli.errors import MISSED
+from agentkit.cli.eval_tables import show_changes, show_figures, show_legs, show_misses
 from agentkit.cli.output import answer_as_json, as_json
 from agentkit.cli.render import consoles, index_progress, warn
-from agentkit.evaluation.questions import load_questions
-from agentkit.evaluation.runner import Figure, Outcome, evaluate, figures
-from agentkit.project.project import Project
+from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.evaluation.compare import compared, load_earlier
+from agentkit.evaluation.figures import (
+    DEMO_BOUNDS,
+    Figure,
+    check_bounds,
+    figures,
+    leg_figures,
+    read_bounds,
+)
+from agentkit.evaluation.metrics import Ranks
+from agentkit.evaluation.page import page
+from agentkit.evaluation.questions import Kind, Question, load_questions
+from agentkit.evaluation.report import Report
+from agentkit.evaluation.runner import Ask, Outcome, evaluate, leg_ranks
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.project.project import Project, demo_path
 
 
-async def run_eval(
-    questions: Path,
-    folder: Path,
-    model: str,
-    base_url: str | None,
-    only_retrieval: bool,
-    json: bool,
-    show_misses: bool,
-) -> int:
-    """Ask every question of the file, and print what was reached beside what is asked for."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for. `model` is None where none shall be asked."""
+
+    questions: Path
+    folder: Path
+    model: str | None = None
+    base_url: str | None = None
+    legs: bool = False
+    misses: bool = False
+    json: str = ""
+    html: Path | None = None
+    compare: Path | None = None
+    fail_under: tuple[str, ...] = ()
+    depth: int = 10
+    limit: int | None = None
+    kinds: tuple[str, ...] = ()
+    jobs: int = 1
+
+
+async def run_eval(wanted: Wanted) -> int:
+    """Ask the questions. Returns MISSED where a figure is below what --fail-under asks for."""
     out, log = consoles()
-    golden = load_questions(questions)
-    with index_progress(log) as tell:
-        project = Project.open(folder, model=model, base_url=base_url, on_progress=tell)
-        await project.__aenter__()
-    try:
-        warn(project.notices, log)
-        agent = project.agent
+    golden = _chosen(wanted)
+    given = read_bounds(wanted.fail_under)
+    check_bounds(given, golden, wanted.model is not None, wanted.depth)
+    _check_targets(wanted)
+    earlier = load_earlier(wanted.compare) if wanted.compare else None
+    outcomes, rankings, settings = await _asked(wanted, golden, log)
+    own = DEMO_BOUNDS if _is_demo(wanted.questions) else {}
+    report = Report(
+        settings=settings,
+        depth=wanted.depth,
+        outcomes=outcomes,
+        figures=figures(outcomes, wanted.depth, {**own, **given}),
+        leg_ranks=rankings,
+        legs=leg_figures(golden, rankings, wanted.depth),
+        changes=compared(earlier, outcomes, wanted.depth) if earlier else (),
+    )
+    _write(report, wanted)
+    if wanted.json != "-":
+        _draw(report, wanted, out)
+    return _verdict(report, given, log)
+
+
+def _chosen(wanted: Wanted) -> list[Question]:
+    """The questions of the file that are wanted."""
+    unknown = [kind for kind in wanted.kinds if kind not in get_args(Kind)]
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} is no kind. Choose of: {', '.join(get_args(Kind))}.")
+    every = load_questions(wanted.questions)
+    found = [q for q in every if not wanted.kinds or q.kind in wanted.kinds][: wanted.limit]
+    if not found:
+        raise ConfigError(f"{wanted.questions} holds no question of kind {wanted.kinds[0]}.")
+    return found
+
+
+def _check_targets(wanted: Wanted) -> None:
+    """Refuse to write over questions."""
+    for path in (Path(wanted.json), wanted.html):
+        if path and (path.suffix == ".jsonl" or path.resolve() == wanted.questions.resolve()):
+            raise ConfigError(f"{path} looks like questions and is not written over. Name another.")
+
+
+async def _asked(
+    wanted: Wanted, golden: Sequence[Question], log: Console
+) -> tuple[list[Outcome], dict[str, list[Ranks]], dict[str, Any]]:
+    """Outcomes, rankings of the legs (where they are wanted) and the settings of the run."""
+    async with AsyncExitStack() as stack:
+        project, knowledge, ask = await _opened(wanted, stack, log)
         outcomes = await evaluate(
             golden,
-            project.knowledge.search,
-            None if only_retrieval else agent.run,
-            _counter(len(golden), log),
+            knowledge.search,
+            ask,
+            depth=wanted.depth,
+            jobs=wanted.jobs,
+            on_progress=_counter("questions", len(golden), log),
         )
+        failed = [outcome.error for outcome in outcomes if outcome.error]
+        if failed:
+            warn([f"{len(failed)} questions were not answered, the first for: {failed[0]}"], log)
+        rankings = await _legs(wanted, golden, outcomes, project, log) if wanted.legs else {}
+        name = project.agent.model.name if ask else ""
+        return outcomes, rankings, await _settings(wanted, project, knowledge, name)
+
+
+async def _opened(
+    wanted: Wanted, stack: AsyncExitStack, log: Console
+) -> tuple[Project, KnowledgeBase, Ask | None]:
+    """The project with its index; the agent only where a model shall be asked."""
+    with index_progress(log) as tell:
+        project = Project.open(
+            wanted.folder, model=wanted.model, base_url=wanted.base_url, on_progress=tell
+        )
+        stack.push_async_callback(project.close)
+        if wanted.model is None:
+            knowledge = await project.ready_knowledge()
+        else:
+            knowledge = (await project.__aenter__()).agent.knowledge
+    if knowledge is None:
+        raise KnowledgeError(project.notices.pop())
+    warn(project.notices, log)
+    return project, knowledge, None if wanted.model is None else project.agent.run
+
+
+async def _legs(
+    wanted: Wanted,
+    golden: Sequence[Question],
+    outcomes: Sequence[Outcome],
+    project: Project,
+    log: Console,
+) -> dict[str, list[Ranks]]:
+    """The rankings of each leg. Beside a reranker the index is opened once more without it."""
+    searched = [outcome.ranks for outcome in outcomes]
+    tell = _counter("legs", len(golden), log)
+    if not project.settings.knowledge.rerank:
+        found = await leg_ranks(golden, project.knowledge.search, wanted.depth, tell)
+        return {**found, "hybrid": searched}
+    bare = KnowledgeBase.open(project.index_path, project.knowledge.embedder)
+    try:
+        found = await leg_ranks(golden, bare.search, wanted.depth, tell)
+        hybrid = await evaluate(golden, bare.search, depth=wanted.depth)
     finally:
-        await project.close()
-    if json:
-        print(as_json([_outcome_as_json(outcome) for outcome in outcomes]))
-        return 0
-    name = "none, only retrieval" if only_retrieval else agent.model.name
-    _show_table(figures(outcomes), name, out)
-    if show_misses:
-        _show_misses(outcomes, out)
-    return 0
+        bare.close()
+    return {**found, "hybrid": [outcome.ranks for outcome in hybrid], "rerank": searched}
 
 
-def _counter(count: int, log: Console) -> Callable[[int], None]:
+async def _settings(
+    wanted: Wanted, project: Project, knowledge: KnowledgeBase, model: str
+) -> dict[str, Any]:
+    """What the figures depend on."""
+    known = project.settings.knowledge
+    return {
+        "model": model or "none, only retrieval",
+        "embedder": knowledge.embedder.name,
+        "rerank": known.rerank,
+        "results": known.results,
+        "chunk_tokens": known.chunk_tokens,
+        "documents": len(await knowledge.documents()),
+        "passages": knowledge.chunk_count,
+        "questions": wanted.questions.name,
+        "kinds": ", ".join(wanted.kinds),
+        "limit": wanted.limit or "",
+        "k": wanted.depth,
+        "agentkit": __version__,
+        "python": platform.python_version(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _write(report: Report, wanted: Wanted) -> None:
+    if wanted.json == "-":
+        print(as_json(report_as_json(report)))
+    elif wanted.json:
+        _write_text(Path(wanted.json), as_json(report_as_json(report)) + "\n")
+    if wanted.html:
+        _write_text(wanted.html, page(report))
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}. Name another.") from error
+
+
+def _draw(report: Report, wanted: Wanted, out: Console) -> None:
+    show_figures(report, out)
+    if report.legs:
+        show_legs(report, out)
+    if report.changes:
+        show_changes(report.changes, out)
+    if wanted.misses:
+        show_misses(report, out)
+
+
+def _verdict(report: Report, given: Mapping[str, float], log: Console) -> int:
+    missed = [figure for figure in report.missed if figure.key in given]
+    for figure in missed:
+        line = f"missed: {figure.key} is {figure.share:.1%}, asked for is {figure.asked}"
+        log.print(f"[red]{line}[/red]")
+    unmeasured = [key for key in given if key not in {figure.key for figure in report.figures}]
+    for key in unmeasured:
+        log.print(f"[red]missed: {key} could not be measured[/red]")
+    return MISSED if missed or unmeasured else 0
+
+
+def report_as_json(report: Report) -> dict[str, Any]:
+    """The whole result, for programs and for --compare."""
+    legs = {leg: [_figure_as_json(figure) for figure in own] for leg, own in report.legs.items()}
+    return {
+        "format": 1,
+        "settings": report.settings,
+        "totals": [_figure_as_json(figure) for figure in report.figures],
+        "legs": legs,
+        "questions": [_outcome_as_json(outcome, report.depth) for outcome in report.outcomes],
+    }
+
+
+def _figure_as_json(figure: Figure) -> dict[str, Any]:
+    low, high = figure.interval
+    return {
+        "name": figure.key,
+        "label": figure.label,
+        "reached": round(figure.reached, 6),
+        "count": figure.count,
+        "share": round(figure.share, 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "asked": figure.bound,
+        "met": figure.met,
+    }
+
+
+def _outcome_as_json(outcome: Outcome, depth: int) -> dict[str, Any]:
+    question = outcome.question
+    return {
+        "id": question.id,
+        "language": question.language,
+        "kind": question.kind,
+        "question": question.question,
+        "ranks": list(outcome.ranks),
+        "scores": outcome.scores(depth),
+        "hits": [{"place": hit.chunk.place, "score": hit.score} for hit in outcome.hits],
+        "answer": answer_as_json(outcome.answer) if outcome.answer else None,
+        "error": outcome.error,
+    }
+
+
+def _is_demo(questions: Path) -> bool:
+    """Whether these are the demo's own questions, for which something is asked."""
+    shipped = demo_path() / "questions.jsonl"
+    return shipped.is_file() and shipped.read_bytes() == questions.read_bytes()
+
+
+def _counter(what: str, count: int, log: Console) -> Callable[[int], None]:
     """A running count on a terminal; silent when piped."""
 
     def tell(done: int) -> None:
         if log.is_terminal:
-            log.print(f"[dim]{done}/{count}[/dim]", end="\r")
+            end = "\n" if done == count else "\r"
+            log.print(f"[dim]{what}: {done} of {count}[/dim]", end=end)
 
     return tell
-
-
-def _show_table(rows: Sequence[Figure], model: str, out: Console) -> None:
-    table = Table(title=f"golden questions, model {model}", title_justify="left")
-    table.add_column("figure")
-    for name in ("reached", "of", "share", "asked for"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        share = f"{row.share:.1%}" if row.count else "-"
-        table.add_row(row.name, str(row.reached), str(row.count), share, row.target)
-    out.print(table)
-
-
-def _show_misses(outcomes: Sequence[Outcome], out: Console) -> None:
-    for outcome in outcomes:
-        question = outcome.question
-        faults = [
-            word
-            for word, missed in (
-                ("not first", question.answerable and not outcome.first),
-                ("not among 5", question.answerable and not outcome.within),
-                ("facts missing", question.answerable and outcome.answer and not outcome.facts),
-                ("refused", question.answerable and outcome.refused),
-                ("not refused", not question.answerable and outcome.answer and not outcome.refused),
-            )
-            if missed
-        ]
-        if faults:
-            out.print(f"{question.id} ({question.kind}): {', '.join(faults)}: {question.question}")
-
-
-def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "id": outcome.question.id,
-        "question": outcome.question.question,
-        "first": outcome.first,
-        "within_5": outcome.within,
-        "facts": outcome.facts,
-        "refused": outcome.refused,
-        "answer": answer_as_json(outcome.answer) if outcome.answer else None,
-    }

@@ -21,6 +21,10 @@ BaseUrl = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
+InCollection = Annotated[
+    str, typer.Option("--collection", "-c", help="A collection of the folder; default: its own.")
+]
+
 
 def group(about: str) -> typer.Typer:
     """Commands under one name."""

@@ -18,7 +18,7 @@ from agentkit.agent.sessions import SessionStore
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.collections import Collections
+from agentkit.knowledge.collections import DEFAULT, Collections
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.remote import RemoteEmbedder
@@ -53,6 +53,8 @@ class Project:
         self.base_url: str | None = None
         self.approve: Approve = deny
         self.on_progress: OnProgress = _silent
+        self.wait = 5.0
+        self.ray = ""
         self._stack = AsyncExitStack()
         self._knowledge: KnowledgeBase | None = None
         self._agent: Agent | None = None
@@ -68,10 +70,13 @@ class Project:
         base_url: str | None = None,
         approve: Approve = deny,
         on_progress: OnProgress | None = None,
+        wait: float = 5.0,
+        ray: str = "",
     ) -> Project:
         """Open a folder. `trust` uses its agentkit.toml, tools/ and mcp_servers/ whether or not
         the user has trusted them; `model` and `base_url` come before its settings; `on_progress`
-        hears how far indexing is. Raises ConfigError and TrustError."""
+        hears how far indexing is. `wait` is how many seconds a write waits for another process,
+        `ray` the address of a Ray cluster that embeds. Raises ConfigError and TrustError."""
         folder = Path(path).expanduser()
         if not folder.is_dir():
             raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
@@ -83,6 +88,7 @@ class Project:
         project.base_url = base_url
         project.approve = approve
         project.on_progress = on_progress or _silent
+        project.wait, project.ray = wait, ray
         return project
 
     @property
@@ -100,6 +106,7 @@ class Project:
                 self.index_path,
                 self._embedder(),
                 chunk_tokens=self.settings.knowledge.chunk_tokens,
+                wait=self.wait,
             )
         return self._knowledge
 
@@ -175,6 +182,32 @@ class Project:
             folder, max_file_mb=limit, on_progress=self.on_progress
         )
 
+    async def collection(self, name: str = "", *, create: bool = True) -> KnowledgeBase:
+        """An index by its name, "" for the folder's own; closed with the project. Raises
+        KnowledgeError."""
+        await asyncio.to_thread(self._make_own_folder)
+        if not name or name == DEFAULT:
+            return self.knowledge
+        is_there = self.collections.path_of(name).is_dir()
+        make = self.collections.create if create and not is_there else self.collections.open
+        opened = await asyncio.to_thread(make, name)
+        self._stack.callback(opened.close)
+        return opened
+
+    async def rebuild(self, name: str = "") -> None:
+        """Embed an index anew from what it holds, with the settings' embedder. Those who search
+        it meanwhile see the old vectors until all new ones are there. Raises KnowledgeError."""
+        await asyncio.to_thread(self._make_own_folder)
+        path = self.collections.path_of(name) if name else self.index_path
+        rebuilt = await KnowledgeBase.rebuild(
+            path,
+            self._embedder(),
+            chunk_tokens=self.settings.knowledge.chunk_tokens,
+            wait=self.wait,
+            on_progress=self.on_progress,
+        )
+        rebuilt.close()
+
     async def ready_knowledge(self) -> KnowledgeBase | None:
         """The index, brought up to date, or as it is where it cannot be written. None where the
         folder has no knowledge/; `notices` says so."""
@@ -188,7 +221,7 @@ class Project:
                 raise
             self.notices.append(f"The index is used as it is: {error}")
         if not self.knowledge.chunk_count:
-            self.notices.append(f"{self.path / 'knowledge'} holds no documents yet (.md or .txt).")
+            self.notices.append(f"{self.path / 'knowledge'} holds no documents yet.")
         return self.knowledge
 
     def _make_own_folder(self) -> None:
@@ -272,7 +305,7 @@ def traces_path(folder: Path) -> Path:
 
 
 def _no_knowledge(path: Path) -> str:
-    return f"{path} has no folder knowledge/. Make one and put .md or .txt files there."
+    return f"{path} has no folder knowledge/. Make one and put documents there."
 
 
 def _silent(progress: Progress) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.base import Loaded, Loader
+from agentkit.knowledge.loaders.code import CONFIGURATION, LANGUAGES
 
 _HERE = "agentkit.knowledge.loaders"
 _LOADERS: Mapping[str, str] = {
@@ -20,6 +21,28 @@ _LOADERS: Mapping[str, str] = {
     ".markdown": "markdown:load_markdown",
     ".txt": "markdown:load_text",
     ".text": "markdown:load_text",
+    ".rst": "markdown:load_text",
+    ".log": "markdown:load_text",
+    ".tex": "markdown:load_text",
+    ".html": "html:load_html",
+    ".htm": "html:load_html",
+    ".xhtml": "html:load_html",
+    ".csv": "rows:load_csv",
+    ".tsv": "rows:load_csv",
+    ".json": "json_text:load_json",
+    ".jsonl": "json_text:load_json_lines",
+    ".ndjson": "json_text:load_json_lines",
+    ".ipynb": "notebook:load_notebook",
+    ".eml": "mail:load_mail",
+    ".mbox": "mail:load_mailbox",
+    ".pdf": "pdf:load_pdf",
+    ".docx": "word:load_word",
+    ".pptx": "slides:load_slides",
+    ".xlsx": "sheets:load_sheets",
+    ".xlsm": "sheets:load_sheets",
+    ".epub": "epub:load_epub",
+    **dict.fromkeys((".doc", ".ppt", ".xls"), "office:load_old"),
+    **dict.fromkeys((*LANGUAGES, *CONFIGURATION), "code:load_code"),
 }
 """Suffix -> module and function, imported when first used."""
 

@@ -1,0 +1,237 @@
+"""`agentkit kb`: the collections of a project, looked at, checked and carried elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agentkit.cli.errors import EXIT_CODES
+from agentkit.cli.output import as_json
+from agentkit.cli.render import consoles, warn
+from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.knowledge.archive import export_archive, import_archive
+from agentkit.knowledge.catalog_file import CATALOG, reading
+from agentkit.knowledge.collection_stats import Stats, stats_of
+from agentkit.knowledge.collections import CollectionInfo, Collections
+from agentkit.knowledge.doctor import diagnose, repair
+from agentkit.knowledge.findings import Finding
+from agentkit.project.project import Project
+
+_WIDTH_OF_A_PIPE = 160
+
+
+async def list_collections(folder: Path, json: bool) -> int:
+    """Every collection with its counts and size."""
+    out, log = consoles()
+    found = await asyncio.to_thread(_collections(folder, log).list)
+    if json:
+        print(as_json([_as_json(info) for info in found]))
+        return 0
+    if not found:
+        log.print("There is no collection yet. Make the first with: agentkit index", markup=False)
+        return 0
+    table = _table("name", "embedder", documents="right", passages="right", size="right")
+    for info in found:
+        counts = (str(info.documents), str(info.chunks), _size(info.bytes))
+        table.add_row(Text(info.name), Text(info.problem or info.embedder or "-"), *counts)
+    _draw(table, out)
+    return 0
+
+
+async def show(name: str, folder: Path, json: bool) -> int:
+    """The documents of a collection."""
+    out, log = consoles()
+    info = _collections(folder, log).find(name)
+    rows = await asyncio.to_thread(_documents, info)
+    if json:
+        print(as_json(rows))
+        return 0
+    table = _table("source", "title", "kind", characters="right", passages="right")
+    for row in rows:
+        words = (Text(row["source"]), Text(row["title"]), row["kind"])
+        table.add_row(*words, str(row["characters"]), str(row["passages"]))
+    _draw(table, out)
+    return 0
+
+
+async def stats(name: str, folder: Path, json: bool) -> int:
+    """What a collection holds and takes."""
+    out, log = consoles()
+    found = await asyncio.to_thread(stats_of, _collections(folder, log).find(name))
+    if json:
+        print(as_json({**asdict(found), "path": str(found.path)}))
+        return 0
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for label, shown in _lines(found):
+        table.add_row(label, Text(shown))
+    _draw(table, out)
+    return 0
+
+
+async def remove(name: str, sources: list[str], folder: Path, yes: bool) -> int:
+    """Delete a collection, or documents of one, after a question."""
+    out, log = consoles()
+    collections = _collections(folder, log)
+    info = collections.find(name)
+    what = f"{len(sources)} of its documents" if sources else f"all its {info.documents} documents"
+    _confirm(f"Remove from {info.name!r} {what}? Files outside the index stay.", yes)
+    if not sources:
+        await collections.remove(name)
+        out.print(f"Removed: {info.name}", markup=False)
+        return 0
+    knowledge = collections.open(name)
+    try:
+        await knowledge.remove(sources)
+    finally:
+        knowledge.close()
+    out.print(f"Removed from {info.name}: {', '.join(sources)}", markup=False)
+    return 0
+
+
+async def export(name: str, file: Path, folder: Path, replace: bool) -> int:
+    """Write a collection to one file."""
+    out, log = consoles()
+    info = _collections(folder, log).find(name)
+    made = await asyncio.to_thread(export_archive, info.path, info.name, file, replace=replace)
+    size = _size(file.stat().st_size)
+    out.print(f"{file}: {made.documents} documents, {made.chunks} passages, {size}.", markup=False)
+    return 0
+
+
+async def import_(file: Path, name: str, folder: Path, replace: bool) -> int:
+    """Make a collection of an archive."""
+    out, log = consoles()
+    project = Project.open(folder)
+    warn(project.notices, log)
+    collections = project.collections
+    made = await import_archive(file, collections, name=name, replace=replace)
+    out.print(f"{made.name}: {made.documents} documents, {made.chunks} passages.", markup=False)
+    own = project.embedder_name
+    if made.embedder and own and made.embedder != own:
+        line = f"{made.name} was made with the embedder {made.embedder}, the settings name {own}"
+        warn([f"{line}: a search in it needs the former. Set [knowledge] embedder."], log)
+    return 0
+
+
+async def doctor(name: str, folder: Path, mend: bool, json: bool) -> int:
+    """Check one collection or all, and mend what can be mended."""
+    out, log = consoles()
+    project = Project.open(folder)
+    warn(project.notices, log)
+    every = [project.collections.find(name)] if name else project.collections.list()
+    if not every:
+        raise KnowledgeError(f"{folder} has no index. Make one with: agentkit index")
+    examine = repair if mend else diagnose
+    found = {info.name: await examine(info.path, embedder=project.embedder_name) for info in every}
+    if json:
+        print(as_json({name: [asdict(f) for f in findings] for name, findings in found.items()}))
+    else:
+        for info in every:
+            _show_findings(info, found[info.name], out)
+    return EXIT_CODES[KnowledgeError] if any(found.values()) else 0
+
+
+def _collections(folder: Path, log: Console) -> Collections:
+    project = Project.open(folder)
+    warn(project.notices, log)
+    return project.collections
+
+
+def _documents(info: CollectionInfo) -> list[dict[str, Any]]:
+    try:
+        with reading(info.path / CATALOG) as connection:
+            rows = connection.execute(
+                "SELECT source, title, format, length(text), (SELECT count(*) FROM chunks"
+                " WHERE document_id = documents.id AND state = 'live')"
+                " FROM documents ORDER BY source"
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise KnowledgeError(
+            f"{info.name} cannot be read ({error}). Run: agentkit kb doctor"
+        ) from error
+    keys = ("source", "title", "kind", "characters", "passages")
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def _confirm(question: str, yes: bool) -> None:
+    """Go on only with a yes. Raises ConfigError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("Nobody can be asked here. Add --yes to remove without a question.")
+    print(question, "[y/N]", end=" ", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+        raise ConfigError("Nothing was removed.")
+
+
+def _show_findings(info: CollectionInfo, findings: list[Finding], out: Console) -> None:
+    if not findings:
+        counts = f"{info.documents} documents, {info.chunks} passages"
+        out.print(Text.assemble((info.name, "bold"), f": sound ({counts})"))
+        return
+    out.print(Text(info.name, style="bold"))
+    for finding in findings:
+        colour = "red" if finding.severity == "error" else "yellow"
+        line = Text.assemble("  ", (f"{finding.severity:<8}", colour), f"{finding.part}: ")
+        out.print(line.append(finding.problem))
+        out.print(Text(f"          {finding.next_step}", style="dim"))
+
+
+def _lines(found: Stats) -> list[tuple[str, str]]:
+    written = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.indexed_at))
+    largest = [
+        ("largest" if at == 0 else "", f"{source} ({characters} characters)")
+        for at, (source, characters) in enumerate(found.largest)
+    ]
+    return [
+        ("collection", found.name),
+        ("folder", str(found.path)),
+        ("embedder", f"{found.embedder or '-'}, {found.dimension} numbers a passage"),
+        ("documents", f"{found.documents} ({found.characters} characters)"),
+        ("passages", f"{found.chunks} (about {found.mean_characters} characters each)"),
+        ("last write", written),
+        ("on disk", _size(found.bytes)),
+        ("  catalog", f"{_size(found.catalog_bytes)}, with what follows"),
+        ("    full text", _size(found.full_text_bytes)),
+        ("    vectors", _size(found.vector_bytes)),
+        ("  chroma", _size(found.chroma_bytes)),
+        *largest,
+    ]
+
+
+def _table(*words: str, **numbers: Any) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for word in words:
+        table.add_column(word, overflow="fold")
+    for number, justify in numbers.items():
+        table.add_column(number, justify=justify, no_wrap=True)
+    return table
+
+
+def _draw(table: Table, out: Console) -> None:
+    """Fitted to a terminal; a pipe gets lines that are not folded."""
+    width = None if out.is_terminal else _WIDTH_OF_A_PIPE
+    out.print(table, width=width, soft_wrap=False)
+
+
+def _size(number: int) -> str:
+    """Bytes for people."""
+    size = float(number)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _as_json(info: CollectionInfo) -> dict[str, Any]:
+    return {**asdict(info), "path": str(info.path)}

@@ -1,0 +1,101 @@
+"""One guard for the kinds of files that are ZIP archives: Word, PowerPoint, Excel and EPUB.
+
+Every entry is unpacked once and counted, so that a header that lies helps nobody. An archive inside
+an archive is not opened, XML that defines entities is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from io import BytesIO
+
+from agentkit.errors import KnowledgeError
+
+_MOST_ENTRIES = 10_000
+_MOST_BYTES = 400_000_000
+_MOST_XML_BYTES = 100_000_000
+_MOST_RATIO = 200
+_SMALL = 20_000_000
+"""Below it an archive may be packed as well as it likes."""
+_BLOCK = 1 << 20
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENTITY = tuple("<!ENTITY".encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
+_ENCODING = re.compile(rb"""\A[^<]{0,8}<\?xml[^>]{0,200}encoding\s*=\s*["']([\w-]{1,40})""")
+_PLAIN = re.compile(rb"utf-?(8|16)|us-ascii|iso-8859-\d+|windows-\d+|gb\w+|big5|euc-\w+", re.I)
+_MEDIA = (
+    ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".emf", ".wmf", ".svg",
+    ".mp3", ".mp4", ".m4a", ".m4v", ".mov", ".wav", ".wmv", ".avi",
+    ".ttf", ".otf", ".woff", ".woff2", ".css", ".js", ".bin", ".zip",
+)  # fmt: skip
+"""All else is taken for XML, since a part may have any name."""
+
+
+def checked(content: bytes, kind: str, marks: tuple[bytes, ...] = ()) -> Mapping[bytes, bool]:
+    """Unpack an archive once, for its bounds alone; says which of the marks its XML holds. Raises
+    KnowledgeError for an encrypted or damaged file and for a bomb. `kind` is how people name it."""
+    if content.startswith(_OLE):
+        raise KnowledgeError(_compound(content, kind))
+    found = dict.fromkeys(marks, False)
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            _check(archive, len(content), found)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        raise KnowledgeError(f"damaged: open it in its program and save it as {kind}") from error
+    except NotImplementedError as error:
+        raise KnowledgeError(f"packed in an unusual way: save it anew as {kind}") from error
+    return found
+
+
+def _compound(content: bytes, kind: str) -> str:
+    """Office wraps an encrypted file in the container that its old formats had."""
+    if "EncryptedPackage".encode("utf-16-le") in content:
+        return "encrypted: save it without a password"
+    return f"old format: save it as {kind}"
+
+
+def _check(archive: zipfile.ZipFile, packed: int, found: dict[bytes, bool]) -> None:
+    entries = archive.infolist()
+    if len(entries) > _MOST_ENTRIES:
+        raise KnowledgeError(f"a zip bomb: it has more than {_MOST_ENTRIES:,} entries")
+    most = min(_MOST_BYTES, max(_SMALL, _MOST_RATIO * packed))
+    unpacked = xml = 0
+    for entry in entries:
+        if entry.flag_bits & 1:
+            raise KnowledgeError("encrypted: save it without a password")
+        is_xml = not entry.filename.lower().endswith(_MEDIA)
+        size = _read(archive, entry, most - unpacked, is_xml, found)
+        unpacked += size
+        xml += size if is_xml else 0
+        if unpacked > most or xml > _MOST_XML_BYTES:
+            reached = most if unpacked > most else _MOST_XML_BYTES
+            raise KnowledgeError(f"a zip bomb: it unpacks to more than {reached / 1e6:.0f} MB")
+
+
+def _read(
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    most: int,
+    is_xml: bool,
+    found: dict[bytes, bool],
+) -> int:
+    """The size of an entry as far as `most`; its XML is searched across the blocks' seams."""
+    size, before = 0, b""
+    with archive.open(entry) as file:
+        while size <= most and (block := file.read(_BLOCK)):
+            if is_xml:
+                _search(before + block, size == 0, found)
+            size += len(block)
+            before = block[-64:]
+    return size
+
+
+def _search(text: bytes, is_head: bool, found: dict[bytes, bool]) -> None:
+    declared = _ENCODING.match(text) if is_head else None
+    odd = declared is not None and not _PLAIN.fullmatch(declared[1])
+    if odd or any(mark in text for mark in _ENTITY):
+        raise KnowledgeError("an XML bomb: it defines entities or hides them. Save it anew")
+    for mark in found:
+        found[mark] = found[mark] or mark in text

@@ -1,0 +1,200 @@
+"""Mail: a message, or a mailbox with a part for each message. Attachments are named, not read.
+
+Plain text is preferred to HTML. No more than 20,000 messages of a mailbox are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from email.message import Message
+from email.parser import BytesParser
+from email.policy import EmailPolicy
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from agentkit.documents import Document, Part
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.base import Loaded
+from agentkit.knowledge.loaders.decoding import decoded
+from agentkit.knowledge.loaders.html import markdown_of
+from agentkit.text import clean
+
+_MOST_MESSAGES = 20_000
+_MOST_PARTS = 200
+_MOST_SEPARATORS = 5000
+_MOST_HEADER = 1000
+_MOST_PARSED = 4000
+_MOST_WARNINGS = 20
+_MOST_NAMES = 20
+_FROM_LINE = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*(?:\r?\n|\Z)")
+_QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+class _Bounded(EmailPolicy):
+    """The standard parser takes minutes for a header of a megabyte."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return super().header_fetch_parse(name, value[:_MOST_PARSED])
+
+
+_POLICY = _Bounded()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    headers: dict[str, str]
+    body: str
+    is_html: bool
+    attachments: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """As a person reads it: the headers that matter, a blank line, the body."""
+        lines = [f"{name.capitalize()}: {value}" for name, value in self.headers.items()]
+        return "\n\n".join(block for block in ("\n".join(lines), self.body) if block)
+
+    @property
+    def warning(self) -> str:
+        """The attachments in a line, "" where there are none."""
+        if not self.attachments:
+            return ""
+        more = len(self.attachments) - _MOST_NAMES
+        named = ", ".join(self.attachments[:_MOST_NAMES]) + (
+            f" and {more} more" if more > 0 else ""
+        )
+        return f"attachments not read: {named}"
+
+
+def load_mail(content: bytes, source: str) -> Loaded:
+    """The subject is the title; sender, receiver and date (ISO) are metadata."""
+    mail = _mail(content)
+    title = mail.headers.get("subject") or PurePosixPath(source).stem
+    metadata = {name: value for name, value in mail.headers.items() if name != "subject"}
+    document = Document(source, mail.text, title, metadata=metadata, format="text")
+    document = replace(document, format="markdown") if mail.is_html else document
+    return Loaded(document, (mail.warning,) if mail.warning else ())
+
+
+def load_mailbox(content: bytes, source: str) -> Loaded:
+    """The messages of an mbox file one after the other, the subject of each in its text."""
+    pieces: list[str] = []
+    parts: list[Part] = []
+    warnings: list[str] = []
+    length = 0
+    messages = _messages(content)
+    for number, raw in enumerate(islice(messages, _MOST_MESSAGES), start=1):
+        try:
+            mail = _mail(_QUOTED_FROM.sub(rb"\1", raw))
+        except KnowledgeError as error:
+            warnings.append(f"message {number}: {error}")
+            continue
+        parts.append(Part("message", str(number), length, length + len(mail.text)))
+        pieces.append(f"{mail.text}\n\n")
+        length += len(pieces[-1])
+        if mail.warning:
+            warnings.append(f"message {number}: {mail.warning}")
+    if warnings and not parts:
+        raise KnowledgeError(f"no mailbox: {warnings[0]}")
+    hidden = len(warnings) - _MOST_WARNINGS
+    rest = [f"{hidden} more messages were not read whole"] if hidden > 0 else []
+    if next(messages, None) is not None:
+        rest.append(f"only the first {_MOST_MESSAGES} messages were read: split the file")
+    stem = PurePosixPath(source).stem
+    document = Document(source, "".join(pieces), stem, format="text", parts=tuple(parts))
+    return Loaded(document, (*warnings[:_MOST_WARNINGS], *rest))
+
+
+def _messages(content: bytes) -> Iterator[bytes]:
+    """Between the lines that begin with "From " after a blank one."""
+    begin: int | None = None
+    for line in _FROM_LINE.finditer(content):
+        if begin is not None:
+            yield content[begin : line.start()]
+        begin = line.end()
+    if content.strip():
+        yield content[begin or 0 :]
+
+
+def _mail(content: bytes) -> _Mail:
+    if content.count(b"\n--") - content.count(b"\n--- ") > _MOST_SEPARATORS:
+        raise KnowledgeError(f"a mail of more than {_MOST_SEPARATORS} parts: save its text alone")
+    try:
+        message = BytesParser(policy=_POLICY).parsebytes(content)
+        leaves = [part for part in islice(message.walk(), _MOST_PARTS) if not part.is_multipart()]
+    except RecursionError as error:
+        raise KnowledgeError("a mail nested too deep: forward its text anew") from error
+    attached = [part for part in leaves if _is_attachment(part)]
+    texts = [part for part in leaves if not _is_attachment(part)]
+    plain = _bodies(texts, "text/plain")
+    html = "" if plain else _bodies(texts, "text/html")
+    headers = {name: _header(message, name) for name in ("subject", "from", "to")}
+    headers["date"] = _date(_header(message, "date"))
+    if content.strip() and not (message.keys() or plain or html):
+        raise KnowledgeError("no mail: it has neither headers nor text")
+    return _Mail(
+        {name: value for name, value in headers.items() if value},
+        clean(plain or html),
+        bool(html),
+        tuple(_file_name(part) for part in attached),
+    )
+
+
+def _is_attachment(part: Message) -> bool:
+    is_text = _kind(part) in ("text/plain", "text/html")
+    return _quietly(part.get_content_disposition) == "attachment" or not is_text
+
+
+def _kind(part: Message) -> str:
+    return str(_quietly(part.get_content_type))
+
+
+def _file_name(part: Message) -> str:
+    name = " ".join(str(_quietly(part.get_filename) or _kind(part)).split())
+    return clean(name[:_MOST_HEADER])
+
+
+def _bodies(parts: Sequence[Message], kind: str) -> str:
+    texts = (_text(part) for part in parts if _kind(part) == kind)
+    bodies = (markdown_of(text)[0] if kind == "text/html" else text.strip() for text in texts)
+    return "\n\n".join(body for body in bodies if body)
+
+
+def _text(part: Message) -> str:
+    payload = _quietly(lambda: part.get_payload(decode=True))
+    try:
+        text = decoded(payload, str(_quietly(part.get_content_charset) or ""))
+    except (KnowledgeError, TypeError):
+        return ""
+    return text.replace("\r\n", "\n")
+
+
+def _header(message: Message, name: str) -> str:
+    """A header decoded; one sent as bare bytes, against the rules, by what they hold."""
+    raw = next((str(value) for key, value in message.raw_items() if key.lower() == name), "")
+    try:
+        bare = raw.encode("ascii", errors="surrogateescape")
+        value = str(message[name] or "") if bare.isascii() else decoded(bare)
+    except Exception:  # the standard parser fails on broken headers in many ways
+        value = raw
+    return " ".join(clean(value[:_MOST_HEADER]).split())
+
+
+def _date(value: str) -> str:
+    try:
+        found: datetime = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return ""
+    return found.isoformat()
+
+
+def _quietly(ask: Any) -> Any:
+    """What the standard parser says, None where a broken header makes it fail."""
+    try:
+        return ask()
+    except Exception:
+        return None

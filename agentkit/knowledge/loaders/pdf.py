@@ -1,0 +1,213 @@
+"""PDF: the text of each page as paragraphs, its pages as parts, its outline as headings.
+
+Text only: a page that is a picture is named in a warning. PDFium reads it, one file at a time. A
+file made to exhaust it can still do so inside one page; pages, characters and time are bounded.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from agentkit.documents import Document, Part
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.base import Loaded
+from agentkit.knowledge.loaders.pdf_lines import Line, lines_of
+from agentkit.knowledge.loaders.reflow import (
+    Usual,
+    continues,
+    joined,
+    paragraphs,
+    usual,
+    without_running_heads,
+)
+from agentkit.knowledge.loaders.writing import escaped, named_ranges
+from agentkit.text import clean
+
+_MOST_PAGES = 10_000
+_MOST_CHARACTERS = 20_000_000
+_MOST_SECONDS = 300
+_MOST_HEADINGS = 20_000
+_LONGEST_HEADING = 400
+_HEADING_NUMBER = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.\d+|第.{1,4}[章节])\s+")
+_NO_TITLE = re.compile(
+    r"untitled|\(?anonymous\)?|无标题|未命名|(?:microsoft )?(?:word|powerpoint) - .*|.*\.\w{3,4}",
+    re.I,
+)
+
+Headings = dict[tuple[int, str], int]
+"""(page, title without white space) -> level, from the outline."""
+
+_pdfium = threading.Lock()
+"""PDFium is not thread-safe, nor are two documents of it in two threads."""
+
+
+def load_pdf(content: bytes, source: str) -> Loaded:
+    """Raises KnowledgeError for one that is encrypted, damaged, or holds no text at all."""
+    import pypdfium2
+
+    with _pdfium:
+        try:
+            pdf = pypdfium2.PdfDocument(content)
+        except pypdfium2.PdfiumError as error:
+            raise KnowledgeError(_why_not(error, content)) from error
+        try:
+            pages, empty = _pages(pdf)
+            headings, metadata = _headings(pdf), _metadata(pdf)
+        finally:
+            pdf.close()
+    text, parts, format_ = _assembled(without_running_heads(pages), headings)
+    unread = [page + 1 for page in empty if not text[parts[page].start : parts[page].end]]
+    if not text.strip():
+        raise KnowledgeError("scanned: no text on its pages, run OCR first (for example ocrmypdf)")
+    title = str(metadata.get("title") or PurePosixPath(source).stem)
+    document = Document(source, text, title, metadata=metadata, format=format_, parts=parts)
+    return Loaded(document, _warnings(unread))
+
+
+def _why_not(error: Exception, content: bytes) -> str:
+    from pypdfium2 import raw
+
+    code = getattr(error, "err_code", None)
+    if code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
+        return "encrypted: save it without a password"
+    kind = "damaged" if b"%PDF-" in content[:1024] else "no PDF, whatever its name says"
+    return f"{kind}: open it in a PDF reader and print it to a new PDF"
+
+
+def _pages(pdf: Any) -> tuple[list[list[Line]], list[int]]:
+    """The lines of each page, and which pages show something: no text there may mean a scan."""
+    if len(pdf) > _MOST_PAGES:
+        raise KnowledgeError(f"more than {_MOST_PAGES:,} pages: split it")
+    pages, shown = list[list[Line]](), list[int]()
+    characters, began = 0, time.monotonic()
+    for number in range(len(pdf)):
+        lines, count, is_shown = _page(pdf, number, _MOST_CHARACTERS - characters)
+        pages.append(lines)
+        shown += [number] if is_shown else []
+        characters += count
+        if time.monotonic() - began > _MOST_SECONDS:
+            raise KnowledgeError(f"reading it takes more than {_MOST_SECONDS} s: split it")
+    return pages, shown
+
+
+def _page(pdf: Any, number: int, most: int) -> tuple[list[Line], int, bool]:
+    """The lines of a page, the count of its characters, and whether it shows anything."""
+    from pypdfium2 import PdfiumError, raw
+
+    try:
+        page = pdf[number]
+        text_page = page.get_textpage()
+    except PdfiumError:
+        return [], 0, True
+    try:
+        count = text_page.count_chars()
+        if count > most:
+            raise KnowledgeError(f"more than {_MOST_CHARACTERS:,} characters: split it")
+        return lines_of(text_page, page.get_height()), count, raw.FPDFPage_CountObjects(page) > 0
+    finally:
+        text_page.close()
+        page.close()
+
+
+def _headings(pdf: Any) -> Headings:
+    """The outline, as far as it names pages."""
+    found: Headings = {}
+    for item in islice(pdf.get_toc(max_depth=6), _MOST_HEADINGS):
+        destination = item.get_dest()
+        page = destination.get_index() if destination else None
+        if page is not None:
+            found.setdefault((page, _bare(item.get_title())), item.level + 1)
+    return found
+
+
+def _bare(title: str) -> str:
+    return re.sub(r"\s+", "", clean(title)).casefold()
+
+
+def _metadata(pdf: Any) -> dict[str, Any]:
+    """Title, author and date (ISO), where the file has real ones."""
+    said = {key: clean(value).strip() for key, value in pdf.get_metadata_dict().items()}
+    date = re.match(r"D:(\d{4})(\d\d)(\d\d)", said.get("CreationDate", ""))
+    title, author = said.get("Title", ""), said.get("Author", "")
+    found = {
+        "title": "" if _NO_TITLE.fullmatch(title) else title,
+        "author": "" if _NO_TITLE.fullmatch(author) else author,
+        "date": "-".join(date.groups()) if date else "",
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _assembled(
+    pages: Sequence[Sequence[Line]], headings: Headings
+) -> tuple[str, tuple[Part, ...], Any]:
+    """The pages' text after one another, a paragraph that goes over a page's end in one piece."""
+    norm = usual(pages)
+    texts = [list(_blocks(page, lines, norm, headings)) for page, lines in enumerate(pages)]
+    is_markdown = any(level for blocks in texts for level, _ in blocks)
+    text, parts, last = "", list[Part](), None
+    for number, (lines, blocks) in enumerate(zip(pages, texts, strict=True), 1):
+        written = "\n\n".join(_written(level, block, is_markdown) for level, block in blocks)
+        if text and blocks:
+            goes_on = last and not blocks[0][0] and continues(last, lines[0])
+            text, parts = _glued(text, parts, written) if goes_on else (f"{text}\n\n", parts)
+        parts.append(Part("page", str(number), len(text), len(text) + len(written)))
+        text += written
+        last = lines[-1] if lines and not blocks[-1][0] else None
+    return text, tuple(parts), "markdown" if is_markdown else "text"
+
+
+def _glued(text: str, parts: list[Part], after: str) -> tuple[str, list[Part]]:
+    """The text up to where the next page goes on, and its parts: a hyphen at its end may go."""
+    whole = joined(text[-200:], after[:1])
+    kept = text[:-200] + whole[: len(whole) - 1]
+    if len(kept) < len(text):
+        end = parts[-1]
+        parts = [*parts[:-1], Part(end.kind, end.name, end.start, len(kept))]
+    return kept, parts
+
+
+def _blocks(
+    page: int, lines: Sequence[Line], norm: Usual, headings: Headings
+) -> Iterator[tuple[int, str]]:
+    """(level or 0, text) of each block of a page; what the outline names is a heading."""
+    for block in paragraphs(lines, norm):
+        plain: list[str] = []
+        for text in block:
+            level = _level(page, text, headings)
+            if not level:
+                plain.append(text)
+                continue
+            if plain:
+                yield 0, "\n".join(plain)
+            yield level, text
+            plain = []
+        if plain:
+            yield 0, "\n".join(plain)
+
+
+def _level(page: int, text: str, headings: Headings) -> int:
+    """The outline may leave out a heading's number."""
+    if len(text) > _LONGEST_HEADING:
+        return 0
+    bare = headings.get((page, _bare(_HEADING_NUMBER.sub("", text))), 0)
+    return headings.get((page, _bare(text)), bare)
+
+
+def _written(level: int, text: str, is_markdown: bool) -> str:
+    """A block as Markdown, where the document is that: what only looks like markup is escaped."""
+    if level:
+        return f"{'#' * level} {text}"
+    return escaped(text) if is_markdown else text
+
+
+def _warnings(unread: Sequence[int]) -> tuple[str, ...]:
+    if not unread:
+        return ()
+    verb = "holds" if len(unread) == 1 else "hold"
+    return (f"{named_ranges('page', unread)} {verb} no text: scanned? Run OCR (ocrmypdf) first",)

@@ -1,0 +1,200 @@
+"""The lines of pages as paragraphs again: hard breaks joined, running heads and page numbers out.
+
+It goes by geometry: a line that ends although the next word had fitted ends on purpose. A running
+head is kept where it first stands, so that no word is lost; what only counts the pages is not.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from agentkit.knowledge.loaders.pdf_lines import Line
+
+_MARGIN = 0.12
+"""The share of a page's height, above and below, where running heads and page numbers stand."""
+_NEAR = 4
+_NUMBER = re.compile(r"(?<!\d)\d{1,5}(?!\d)", re.ASCII)
+_ONLY_COUNTS = re.compile(r"[\W\d_]*(?:(?:pages?|p|of|第|页|頁|共)[\W\d_]*){0,5}", re.IGNORECASE)
+_MARKER = re.compile(
+    r"(?:[•◦▪●○■□‣·–—*-]\s|\(?\d{1,3}[.)](?!\d)|[（(]?[一二三四五六七八九十]{1,3}[）)、.])\s*\S"
+)
+_BROKEN_WORD = re.compile(r"[^\W\d_]-$")
+_LEADER = re.compile(r"(?:\.\s?){4,}\s*\w{1,5}$")
+"""The dots of a table of contents, and the page at their end."""
+_ROMAN = re.compile(r"[ivx]{1,5}")
+_END = "。！？；：.!?;:…”’」』）)"
+_CJK = re.compile(
+    "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
+)
+
+
+def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
+    """The pages without what stands at the same place of pages near each other: heads after their
+    first, feet, and page numbers always."""
+    found: dict[tuple[str, int], list[int]] = defaultdict(list)
+    small = 1.05 * _usual_size(pages)
+    for page, lines in enumerate(pages):
+        for key in {key for line in lines for key in _keys(line, page) if line.size <= small}:
+            found[key].append(page)
+    seen: set[str] = set()
+    kept = []
+    for page, lines in enumerate(pages):
+        inward = sorted(lines, key=lambda line: -line.bottom)
+        out: set[int] = set()
+        for edge in (inward, inward[::-1]):
+            out |= _running(edge, page, found, len(pages), seen)
+        kept.append([line for line in lines if id(line) not in out])
+    return kept
+
+
+def _running(
+    inward: Sequence[Line],
+    page: int,
+    found: dict[tuple[str, int], list[int]],
+    pages: int,
+    seen: set[str],
+) -> set[int]:
+    """What goes of a page's lines, read from an edge inward up to the first that does not run."""
+    needed = 3 if pages > 2 else 2
+    out: set[int] = set()
+    for line in inward:
+        near = {
+            key: _count_near(found.get((key, place), ()), page) for key, place in _keys(line, page)
+        }
+        number = line.text.strip("-–— ") if near else ""
+        alone = number == "1" if pages == 1 else bool(_ROMAN.fullmatch(number))
+        known = [key for key, count in near.items() if count >= needed]
+        if not known and not alone:
+            break
+        if alone or _ONLY_COUNTS.fullmatch(line.text) or not seen.isdisjoint(known):
+            out.add(id(line))
+        seen.update(known)
+    return out
+
+
+def _count_near(pages: Sequence[int], page: int) -> int:
+    return bisect_right(pages, page + _NEAR) - bisect_left(pages, page - _NEAR)
+
+
+def _keys(line: Line, page: int) -> Iterator[tuple[str, int]]:
+    """What would be the same on another page: the line, or its rest beside a number that counts
+    the pages. A number inside a sentence is none, whatever it counts."""
+    if _MARGIN < line.height < 1 - _MARGIN:
+        return
+    place = round(line.bottom)
+    yield line.text, place
+    only_counts = _ONLY_COUNTS.fullmatch(line.text)
+    for match in _NUMBER.finditer(line.text[:200]):
+        before, after = line.text[: match.start()], line.text[match.end() :]
+        if only_counts or not re.search(r"\w", before) or not re.search(r"\w", after):
+            yield f"{before}\0{int(match.group()) - page}\0{after}", place
+
+
+def _usual_size(pages: Sequence[Sequence[Line]]) -> float:
+    """The size of the body's letters: what is larger is a heading, even where it repeats."""
+    sizes = [line.size for lines in pages for line in lines for _ in line.text[::20]]
+    return median(sizes) if sizes else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What most lines of a document have: their distance in font sizes, and a fixed pitch."""
+
+    pitch: float
+    fixed: bool
+
+
+def usual(pages: Sequence[Sequence[Line]]) -> Usual:
+    """Against it a wider gap is the end of a paragraph, and a fixed pitch is code."""
+    drops = [
+        (above.bottom - below.bottom) / above.size
+        for lines in pages
+        for above, below in pairwise(lines)
+        if _alike(above, below) and 0.5 < (above.bottom - below.bottom) / above.size < 2.5
+    ]
+    fixed = [line.fixed for lines in pages for line in lines]
+    return Usual(median(drops) if drops else 1.2, sum(fixed) > len(fixed) / 2)
+
+
+def paragraphs(lines: Sequence[Line], usual: Usual) -> Iterator[list[str]]:
+    """Groups of lines for people: each a block of paragraphs without white space between."""
+    block: list[str] = []
+    for run in _lines_in_runs(lines, usual.pitch):
+        for text, ends_block in _of_run(run, usual):
+            block.append(text)
+            if ends_block:
+                yield block
+                block = []
+    if block:
+        yield block
+
+
+def joined(before: str, after: str) -> str:
+    """Two pieces of one paragraph: no space between Chinese, none at a hyphen that broke a word."""
+    if _BROKEN_WORD.search(before) and after[:1].isalpha():
+        whole = (
+            after[0].islower()
+            and before[-2].islower()
+            and "-" not in before.rsplit(None, 1)[-1][:-1]
+        )
+        return (before[:-1] if whole else before) + after
+    if _CJK.match(before[-1:]) or _CJK.match(after[:1]):
+        return before + after
+    return f"{before} {after}"
+
+
+def continues(before: Line, after: Line) -> bool:
+    """Whether a paragraph goes on over the end of a page or a column."""
+    if before.text[-1:] in _END or abs(before.size - after.size) > 0.1 * before.size:
+        return False
+    first = after.text[:1]
+    both = _CJK.match(before.text[-1:]) and _CJK.match(first)
+    return bool(both or first.islower()) and not _MARKER.match(after.text)
+
+
+def _lines_in_runs(lines: Sequence[Line], pitch: float) -> Iterator[list[Line]]:
+    """Lines that stand under each other at the usual distance, in one size."""
+    run: list[Line] = []
+    for line in lines:
+        drop = (run[-1].bottom - line.bottom) / run[-1].size if run else 0.0
+        rows = bool(run) and "\t" in run[-1].text + line.text
+        most = 3.0 if rows else max(1.35 * pitch, pitch + 0.3)
+        if run and not (_alike(run[-1], line) and 0.5 < drop < most):
+            yield run
+            run = []
+        run.append(line)
+    if run:
+        yield run
+
+
+def _alike(above: Line, below: Line) -> bool:
+    """In one size and one column."""
+    overlap = min(above.right, below.right) - max(above.left, below.left)
+    return abs(above.size - below.size) <= 0.1 * above.size and overlap > 0
+
+
+def _of_run(run: Sequence[Line], usual: Usual) -> Iterator[tuple[str, bool]]:
+    """Each paragraph of a run, and whether white space belongs after it."""
+    right = max(line.right for line in run)
+    left = min(line.left for line in run)
+    indented = [line.left > left + 0.8 * line.size for line in run]
+    starts_left = sum(indented) > len(run) / 2
+    text = run[0].text
+    for before, after, is_in in zip(run, run[1:], indented[1:], strict=False):
+        broken = _BROKEN_WORD.search(before.text) and after.text[0].isalpha()
+        fits = not broken and before.right + 0.3 * before.size + after.opening < right
+        starts = is_in != starts_left and len(run) > 2
+        listed = _MARKER.match(after.text) or _LEADER.search(before.text[-60:])
+        code = after.fixed and not usual.fixed
+        if fits or starts or listed or code or "\t" in before.text + after.text:
+            yield text, before.text[-1:] in _END and not _MARKER.match(text)
+            text = after.text
+        else:
+            text = joined(text, after.text)
+    yield text, True

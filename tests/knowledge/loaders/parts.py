@@ -1,0 +1,13 @@
+"""What holds for the parts of any document."""
+
+
+def assert_in_order(document):
+    ends = [0]
+    for part in document.parts:
+        assert ends[-1] <= part.start <= part.end
+        ends.append(part.end)
+    assert ends[-1] <= len(document.text)
+
+
+def texts(document):
+    return [document.text[part.start : part.end] for part in document.parts]

@@ -1,0 +1,137 @@
+"""Mail and mailboxes: what a person reads of them."""
+
+from email.message import EmailMessage
+
+import pytest
+
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.mail import load_mail, load_mailbox
+from tests.knowledge.loaders.parts import assert_in_order, texts
+
+
+def _message(subject="会议纪要", body="周三下午三点开会。\n"):
+    message = EmailMessage()
+    message["Subject"] = subject
+    message["From"] = "李雷 <lilei@example.org>"
+    message["To"] = "hanmeimei@example.org"
+    message["Date"] = "Tue, 05 Mar 2024 10:00:00 +0800"
+    message.set_content(body)
+    return message
+
+
+def test_the_subject_is_the_title_and_the_headers_are_metadata():
+    document = load_mail(bytes(_message()), "a.eml").document
+    assert document.title == "会议纪要"
+    assert document.metadata == {
+        "from": "李雷 <lilei@example.org>",
+        "to": "hanmeimei@example.org",
+        "date": "2024-03-05T10:00:00+08:00",
+    }
+    assert document.text.startswith("Subject: 会议纪要\nFrom: 李雷")
+    assert document.text.endswith("\n\n周三下午三点开会。")
+
+
+def test_plain_text_is_preferred_and_html_is_read_where_there_is_none():
+    both = _message(body="plain words")
+    both.add_alternative("<h1>Title</h1><p>html words</p>", subtype="html")
+    text = load_mail(bytes(both), "a.eml").document.text
+    assert "plain words" in text
+    assert "html words" not in text
+    only = _message()
+    only.set_content("<h1>Title</h1><p>html words</p><script>x</script>", subtype="html")
+    document = load_mail(bytes(only), "a.eml").document
+    assert document.text.endswith("# Title\n\nhtml words")
+    assert document.format == "markdown"
+
+
+def test_attachments_are_named_and_not_read():
+    message = _message()
+    message.add_attachment(b"secret", maintype="application", subtype="pdf", filename="报价.pdf")
+    message.add_attachment("notes inside", filename="notes.txt")
+    loaded = load_mail(bytes(message), "a.eml")
+    assert loaded.warnings == ("attachments not read: 报价.pdf, notes.txt",)
+    assert "notes inside" not in loaded.document.text
+
+
+@pytest.mark.parametrize("charset", ["gb2312", "big5", "utf-8", "no-such-charset", "us-ascii"])
+def test_the_charset_is_honoured_and_a_wrong_one_survived(charset):
+    text = (
+        "圖書館在星期一休息，請勿前來。" if charset == "big5" else "图书馆在星期一休息，请不要来。"
+    )
+    encoding = charset if charset in ("big5", "utf-8") else "gb18030"
+    content = f"Content-Type: text/plain; charset={charset}\n\n{text}".encode(encoding)
+    assert load_mail(content, "a.eml").document.text == text
+
+
+def test_a_subject_in_bare_bytes_is_read():
+    content = "Subject: 关于明天会议的通知\n\nx".encode("gb18030")
+    assert load_mail(content, "a.eml").document.title == "关于明天会议的通知"
+
+
+def test_a_mailbox_has_a_part_for_each_message():
+    messages = [_message("一"), _message("二", "first line\n\nFrom here on, quoted.\n")]
+    messages[0].add_attachment(b"x", maintype="image", subtype="png", filename="a.png")
+    content = b"".join(
+        b"From a Tue Mar  5 10:00:00 2024\n" + bytes(m).replace(b"\nFrom ", b"\n>From ") + b"\n"
+        for m in messages
+    )
+    loaded = load_mailbox(content, "inbox.mbox")
+    assert_in_order(loaded.document)
+    first, second = texts(loaded.document)
+    assert first.startswith("Subject: 一\n")
+    assert second.endswith("first line\n\nFrom here on, quoted.")
+    assert [part.name for part in loaded.document.parts] == ["1", "2"]
+    assert loaded.warnings == ("message 1: attachments not read: a.png",)
+
+
+def test_the_messages_past_the_limit_are_said_to_be_left_out():
+    loaded = load_mailbox(b"From a\n\nx\n\n" * 20_001, "a.mbox")
+    assert len(loaded.document.parts) == 20_000
+    assert "20000" in loaded.warnings[-1]
+
+
+@pytest.mark.parametrize("load", [load_mail, load_mailbox])
+def test_an_empty_file_is_an_empty_text(load):
+    assert load(b"", "a.eml").document.text == ""
+
+
+@pytest.mark.parametrize("load", [load_mail, load_mailbox])
+def test_binary_data_is_no_mail(load):
+    with pytest.raises(KnowledgeError, match="no mail"):
+        load(bytes(range(256)), "a.eml")
+
+
+NESTED = b"".join(
+    b'Content-Type: multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(2000)
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        NESTED,
+        b"Content-Type: " + b"(" * 100_000 + b"\n\nx",
+        b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 6000,
+    ],
+)
+def test_a_mail_without_end_is_refused(content):
+    with pytest.raises(KnowledgeError, match="a mail"):
+        load_mail(content, "a.eml")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"To: " + b"a@b.c, " * 100_000,
+        b"From: " + b"(" * 100_000,
+        b"Subject: " + b"=?utf-8?b?5Lit?= " * 10_000,
+        b"Subject: =?utf-8?b?7aCA?= =?x?q?\xff?=",
+        b"Date: yesterday",
+        b"Date: Tue, 99 Mar 99999 99:99:99 +9999",
+        b"Content-Disposition: attachment; filename*=x''%ff",
+    ],
+)
+def test_hostile_headers_cost_the_header_only(header):
+    document = load_mail(header + b"\n\nbody", "a.eml").document
+    document.text.encode()
+    assert all(len(value) <= 1000 for value in document.metadata.values())

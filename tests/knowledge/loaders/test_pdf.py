@@ -1,0 +1,222 @@
+"""PDF: paragraphs joined again, each page's text at its place, and why some cannot be read."""
+
+from io import BytesIO
+
+import pytest
+from PIL import Image
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.pdfencrypt import StandardEncryption
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import BaseDocTemplate, Frame, PageBreak, PageTemplate, Paragraph
+
+from agentkit.documents import page_of, part_of
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.files import load
+
+pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+ENGLISH = ParagraphStyle("en", fontName="Times-Roman", fontSize=11, leading=14, spaceAfter=8)
+CHINESE = ParagraphStyle(
+    "zh", fontName="STSong-Light", fontSize=11, leading=16, wordWrap="CJK", spaceAfter=8
+)
+SENTENCES = (
+    "The turbine of station {} was serviced in spring and runs at its nominal speed again. "
+    "Every bearing was replaced, the casing was cleaned, and the sensors were calibrated "
+    "against the reference of the national laboratory, which took nine days in all."
+)
+ZH = (
+    "第{}号机组的轴承在春季检修时全部更换，传感器按照国家实验室的基准重新标定。"
+    "检修历时九天，期间由备用机组供电，用户没有察觉任何中断，运行记录完整保存在档案室。"
+)
+
+
+def _pdf(*pages, columns=1, running="", encryption=None):
+    """A PDF of pages, each a list of (style, text), with a running head and a page number."""
+    buffer = BytesIO()
+
+    def furniture(canvas, document):
+        canvas.setFont("Helvetica", 8)
+        canvas.drawString(72, A4[1] - 36, running)
+        canvas.drawCentredString(A4[0] / 2, 28, f"- {document.page} -")
+
+    width = (A4[0] - 144 - 14 * (columns - 1)) / columns
+    frames = [
+        Frame(72 + n * (width + 14), 72, width, A4[1] - 144, id=str(n)) for n in range(columns)
+    ]
+    template = PageTemplate(frames=frames, onPage=furniture if running else lambda *_: None)
+    document = BaseDocTemplate(buffer, pagesize=A4, encrypt=encryption, title="Report of 2024")
+    document.addPageTemplates(template)
+    story = []
+    for page in pages:
+        story += [*(Paragraph(text, style) for style, text in page), PageBreak()]
+    document.build(story)
+    return buffer.getvalue()
+
+
+def _drawn(draw):
+    buffer = BytesIO()
+    canvas = Canvas(buffer, pagesize=A4)
+    draw(canvas)
+    canvas.save()
+    return buffer.getvalue()
+
+
+def _texts(document):
+    return [document.text[part.start : part.end] for part in document.parts]
+
+
+def test_every_page_is_a_part_that_holds_its_text():
+    content = _pdf(
+        *([(ENGLISH, SENTENCES.format(n)), (CHINESE, ZH.format(n))] for n in range(1, 4))
+    )
+    document = load(content, "a.pdf").document
+    assert [(part.kind, part.name) for part in document.parts] == [("page", n) for n in "123"]
+    for number, text in enumerate(_texts(document), 1):
+        assert text == f"{SENTENCES.format(number)}\n\n{ZH.format(number)}"
+    at = document.text.index("station 2")
+    assert page_of(document.parts, at, at + 5) == 2
+    assert part_of(document.parts, 0, at) == "pages 1-2"
+    assert document.title == "Report of 2024"
+    assert document.format == "text"
+
+
+def test_two_columns_are_read_one_after_the_other():
+    texts = [SENTENCES.format(n) for n in range(26)]
+    document = load(_pdf([(ENGLISH, text) for text in texts], columns=2), "a.pdf").document
+    assert " ".join(document.text.split()) == " ".join(texts)
+    assert len(document.parts) == 2
+
+
+def test_a_running_head_stays_once_and_page_numbers_go():
+    pages = [[(ENGLISH, f"{SENTENCES.format(n)}")] for n in range(1, 6)]
+    document = load(_pdf(*pages, running="Annual report, confidential"), "a.pdf").document
+    assert document.text.count("Annual report, confidential") == 1
+    assert "- 3 -" not in document.text
+    assert _texts(document)[2] == SENTENCES.format(3)
+
+
+def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece():
+    lines = [
+        (n, f"Line {n} of a long story that goes on and on over the end of") for n in range(90)
+    ]
+
+    def draw(canvas):
+        for page in (lines[:45], lines[45:]):
+            for at, (_, line) in enumerate(page):
+                canvas.drawString(72, 760 - 15 * at, line.replace("Line", "line"))
+            canvas.showPage()
+
+    document = load(_drawn(draw), "a.pdf").document
+    assert "\n" not in document.text
+    first, second = document.parts
+    assert document.text[first.end : second.start] == " "
+    assert document.text[second.start :].startswith("line 45 ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (["the exam-", "ple of a hyphen"], "the example of a hyphen"),
+        (["the state-of-the-", "art of this year"], "the state-of-the-art of this year"),
+        (["the winter in Baden-", "Baden was long"], "the winter in Baden-Baden was long"),
+        (
+            ["the efficient office", "flattens waffles too"],
+            "the efficient office flattens waffles too",
+        ),
+    ],
+)
+def test_hyphens_at_a_line_end_join_words_and_stay_in_compounds(lines, text):
+    def draw(canvas):
+        canvas.setFont("Courier", 10)
+        for at, line in enumerate(lines):
+            canvas.drawString(72, 700 - 12 * at, line)
+
+    assert load(_drawn(draw), "a.pdf").document.text == text
+
+
+def test_the_rows_of_a_table_are_not_joined():
+    def draw(canvas):
+        for at, row in enumerate([("Name", "Price"), ("Apple", "3.20"), ("Pear", "2.10")]):
+            canvas.drawString(72, 700 - 14 * at, row[0])
+            canvas.drawString(300, 700 - 14 * at, row[1])
+
+    assert load(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\nPear\t2.10"
+
+
+def test_lines_of_code_among_prose_are_not_joined():
+    def draw(canvas):
+        canvas.setFont("Courier", 10)
+        for at, line in enumerate(["make build all", "make check all"]):
+            canvas.drawString(72, 700 - 12 * at, line)
+        canvas.setFont("Times-Roman", 10)
+        for at in range(3):
+            canvas.drawString(72, 600 - 12 * at, "prose that goes on to the end of the line and")
+
+    prose = " ".join(["prose that goes on to the end of the line and"] * 3)
+    document = load(_drawn(draw), "a.pdf").document
+    assert document.text == f"make build all\nmake check all\n\n{prose}"
+
+
+def test_numbers_that_differ_from_page_to_page_are_no_running_head():
+    def draw(canvas):
+        for value in (17, 4, 98, 55):
+            canvas.drawString(72, 800, f"{value} units sold in this quarter")
+            canvas.showPage()
+
+    document = load(_drawn(draw), "a.pdf").document
+    assert _texts(document) == [f"{n} units sold in this quarter" for n in (17, 4, 98, 55)]
+
+
+def test_the_outline_gives_the_headings_and_other_text_is_no_markup():
+    def draw(canvas):
+        for number, title in enumerate(("Introduction", "研究方法"), 1):
+            canvas.bookmarkPage(title)
+            canvas.addOutlineEntry(title, title, level=0)
+            canvas.setFont("STSong-Light", 16)
+            canvas.drawString(72, 760, title)
+            canvas.setFont("Helvetica", 10)
+            canvas.drawString(72, 720, f"# comment {number}")
+            canvas.showPage()
+
+    document = load(_drawn(draw), "a.pdf").document
+    assert document.format == "markdown"
+    assert _texts(document) == [
+        "# Introduction\n\n\\# comment 1",
+        "# 研究方法\n\n\\# comment 2",
+    ]
+
+
+def test_an_encrypted_file_is_named_so():
+    content = _pdf([(ENGLISH, "secret")], encryption=StandardEncryption("user", "owner"))
+    with pytest.raises(KnowledgeError, match=r"^a\.pdf: encrypted: save it without a password$"):
+        load(content, "a.pdf")
+
+
+def test_a_scan_is_refused_and_scanned_pages_among_others_are_named():
+    def scan(canvas, pages=2):
+        for _ in range(pages):
+            canvas.drawInlineImage(Image.new("L", (20, 20)), 72, 72, 400, 600)
+            canvas.showPage()
+
+    def mixed(canvas):
+        canvas.drawString(72, 700, "A page of text.")
+        canvas.showPage()
+        canvas.showPage()
+        scan(canvas)
+        canvas.drawString(72, 700, "Another.")
+
+    with pytest.raises(KnowledgeError, match=r"scanned: .* run OCR"):
+        load(_drawn(scan), "a.pdf")
+    loaded = load(_drawn(mixed), "a.pdf")
+    assert loaded.warnings[0].startswith("pages 3-4 hold no text: scanned?")
+    assert _texts(loaded.document) == ["A page of text.", "", "", "", "Another."]
+
+
+def test_damaged_files_say_so():
+    content = _pdf([(ENGLISH, "text")])
+    with pytest.raises(KnowledgeError, match="damaged"):
+        load(content[:200], "a.pdf")
+    with pytest.raises(KnowledgeError, match="no PDF"):
+        load(b"<html>an error page</html>", "a.pdf")

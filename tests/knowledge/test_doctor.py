@@ -1,0 +1,311 @@
+"""The doctor: real damage is found, named and mended; what cannot be mended says what to do."""
+
+import asyncio
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from agentkit import Document, KnowledgeBase
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.doctor import diagnose, repair
+from agentkit.knowledge.doctor_catalog import check
+from agentkit.knowledge.doctor_chroma import answered
+from agentkit.knowledge.full_text import rebuild
+from agentkit.knowledge.vectors import Vectors
+from tests.conftest import TermEmbedder, unprivileged
+
+NOTES = {
+    "attention.md": "# 注意力\n\n自注意力让每个词与句中所有词交互。",
+    "memory.md": "# 显存\n\n7B 模型以 4 位加载约占 4.2 GB。\n\n## 量化\n\n量化用更短的整数。",
+    "english.txt": "Gradient descent updates the weights against the gradient.",
+}
+
+
+ATTENTION = "(SELECT content FROM chunks WHERE source = 'attention.md')"
+
+
+@pytest.fixture
+async def index(tmp_path, embedder):
+    """The folder of an index that nobody has open."""
+    await _made(tmp_path / "index", embedder, NOTES)
+    embedder.embedded.clear()
+    return tmp_path / "index"
+
+
+@pytest.fixture
+async def large(tmp_path, embedder):
+    """An index large enough that Chroma keeps its vectors in HNSW files."""
+    await _made(tmp_path / "large", embedder, {f"{n}.md": f"word{n}" for n in range(1200)})
+    return tmp_path / "large"
+
+
+async def _made(path, embedder, notes):
+    kb = KnowledgeBase.open(path, embedder)
+    await kb.add([Document(source=source, text=text) for source, text in notes.items()])
+    kb.close()
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pristine") / "index"
+    kb = KnowledgeBase.open(path, TermEmbedder())
+    kb.add_sync(Document(source=source, text=text) for source, text in NOTES.items())
+    kb.close()
+    return path
+
+
+@pytest.fixture
+def whole(pristine, tmp_path):
+    """A copy of one index, to be damaged."""
+    return shutil.copytree(pristine, tmp_path / "whole")
+
+
+def _write(index, *statements):
+    with closing(sqlite3.connect(index / "catalog.sqlite")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _parts(findings):
+    return [finding.part for finding in findings]
+
+
+async def _is_mended(index, embedder):
+    """Repair it: nothing is found afterwards, nothing was embedded, and search answers."""
+    assert await repair(index) == []
+    assert embedder.embedded == []
+    kb = KnowledgeBase.open(index, embedder)
+    hit = (await kb.search("自注意力让每个词"))[0]
+    assert (hit.chunk.source, hit.dense_rank, hit.keyword_rank) == ("attention.md", 1, 1)
+    assert kb._vectors.count() == kb.chunk_count == 4
+    kb.close()
+
+
+async def test_a_sound_index_has_no_findings_and_is_left_as_it_is(index):
+    before = (index / "catalog.sqlite").read_bytes()
+    assert await diagnose(index, embedder="test:terms") == []
+    assert (index / "catalog.sqlite").read_bytes() == before
+
+
+async def test_an_empty_index_is_sound(tmp_path, embedder):
+    KnowledgeBase.open(tmp_path / "new", embedder).close()
+    assert await diagnose(tmp_path / "new") == []
+
+
+async def test_a_lost_chroma_is_rebuilt(index, embedder):
+    shutil.rmtree(index / "chroma")
+    assert [f.problem for f in await diagnose(index)] == ["its folder is not there"]
+    await _is_mended(index, embedder)
+
+
+async def test_a_damaged_chroma_database_is_rebuilt(index, embedder):
+    (index / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 900)
+    (finding,) = await diagnose(index)
+    assert (finding.part, finding.mendable) == ("chroma", True)
+    assert "not a database" in finding.problem
+    await _is_mended(index, embedder)
+
+
+async def test_damaged_hnsw_files_are_found_and_rebuilt_whatever_they_do(large):
+    for file in (large / "chroma").rglob("data_level0.bin"):
+        file.write_bytes(b"\xff" * file.stat().st_size)
+    assert _parts(await diagnose(large)) == ["chroma"]
+    assert await repair(large) == []
+
+
+async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(index, embedder):
+    vectors = Vectors(index / "chroma")
+    with closing(sqlite3.connect(index / "catalog.sqlite")) as connection:
+        ids = [row[0] for row in connection.execute("SELECT id FROM chunks ORDER BY number")]
+    vectors.delete(ids[:1])
+    vectors.upsert([ids[1]], np.eye(64, dtype=np.float32)[:1])
+    vectors.upsert(["stranger-1", "stranger-2"], np.eye(64, dtype=np.float32)[:2])
+    vectors.close()
+    assert [(f.severity, f.problem) for f in await diagnose(index)] == [
+        ("error", "it lacks 1 passage of the catalog"),
+        ("error", "it holds 1 vector other than the catalog's"),
+        ("warning", "it holds 2 vectors that the catalog does not know"),
+    ]
+    await _is_mended(index, embedder)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
+        ("import time; time.sleep(60)", "more than 1 s"),
+        ("raise RuntimeError('Error finding id')", "Error finding id"),
+        ("raise SystemExit(3)", "cannot be read"),
+    ],
+)
+async def test_a_child_that_dies_or_hangs_is_reported_and_harms_nobody(code, said):
+    finding = await answered([sys.executable, "-c", code], 1)
+    assert said in finding.problem
+    assert finding.mendable
+
+
+async def test_leftovers_orphans_and_torn_full_text_are_mended_together(index, embedder):
+    copied = (
+        "INSERT INTO chunks SELECT {number}, '{id}', '{state}', {document}, source, title, heading,"
+        " text, start, end, page, part, content FROM chunks WHERE number = 1"
+    )
+    _write(
+        index,
+        copied.format(number=98, id="left", state="dead", document="document_id"),
+        copied.format(number=99, id="orphan", state="live", document="'nobody'"),
+        "DELETE FROM full_text WHERE rowid = 1",
+        "INSERT OR REPLACE INTO meta VALUES ('chroma', 'stale')",
+    )
+    assert [(f.severity, f.part) for f in await diagnose(index)] == [
+        ("error", "documents"),
+        ("error", "full text"),
+        ("warning", "catalog"),
+        ("warning", "chroma"),
+        ("error", "chroma"),
+    ]
+    await _is_mended(index, embedder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM full_text WHERE rowid = 1",
+        "INSERT INTO full_text (rowid, terms) VALUES (99, 'stranger')",
+        "DELETE FROM full_text_data WHERE id > 10",
+    ],
+)
+def test_full_text_that_disagrees_is_written_anew(whole, damage):
+    _write(whole, damage)
+    assert _parts(check(whole / "catalog.sqlite")) == ["full text"]
+    with closing(sqlite3.connect(whole / "catalog.sqlite")) as connection, connection:
+        rebuild(connection)
+    assert check(whole / "catalog.sqlite") == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE chunks SET start = start + 1, end = end + 1 WHERE number = 1", "not in its text"),
+        ("UPDATE documents SET text = replace(text, '自', '他')", "not in its text"),
+        ("DELETE FROM embeddings WHERE content = " + ATTENTION, "without a vector"),
+        (
+            "UPDATE embeddings SET vector = zeroblob(8) WHERE content = " + ATTENTION,
+            "another dimension",
+        ),
+        (
+            "UPDATE embeddings SET vector = zeroblob(256) WHERE content = " + ATTENTION,
+            "length is not one",
+        ),
+        (
+            "UPDATE embeddings SET vector = x'" + "ff" * 256 + "' WHERE content = " + ATTENTION,
+            "not finite",
+        ),
+    ],
+)
+def test_a_document_that_only_its_file_can_restore_is_named(whole, damage, said):
+    _write(whole, damage)
+    (finding,) = check(whole / "catalog.sqlite")
+    assert said in finding.problem
+    assert "attention.md" in finding.problem
+    assert "--repair, then index" in finding.next_step
+
+
+async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(tmp_path, embedder):
+    notes, index = tmp_path / "notes", tmp_path / "index"
+    notes.mkdir()
+    for source, text in NOTES.items():
+        (notes / source).write_text(text, encoding="utf-8")
+    kb = KnowledgeBase.open(index, embedder)
+    await kb.add_path(notes)
+    kb.close()
+    shutil.rmtree(index / "chroma")
+    _write(
+        index,
+        f"UPDATE embeddings SET vector = zeroblob(256) WHERE content = {ATTENTION}",
+        "UPDATE chunks SET start = start + 1 WHERE source = 'english.txt'",
+    )
+    problems = [f.problem for f in await repair(index)]
+    assert problems == ["2 documents with a text but no passages: attention.md, english.txt"]
+    kb = KnowledgeBase.open(index, embedder)
+    report = await kb.add_path(notes)
+    kb.close()
+    assert (set(report.changed), report.embedded) == ({"attention.md", "english.txt"}, 1)
+    assert check(index / "catalog.sqlite") == []
+
+
+def test_a_document_without_passages_is_named(whole):
+    _write(whole, "DELETE FROM chunks WHERE source = 'english.txt'")
+    problems = [f.problem for f in check(whole / "catalog.sqlite")]
+    assert "1 document with a text but no passages: english.txt" in problems
+
+
+async def test_a_catalog_with_flipped_bytes_says_how_to_restore_it(index):
+    file = index / "catalog.sqlite"
+    data = bytearray(file.read_bytes())
+    for at in range(4096, len(data), 97):
+        data[at] ^= 0xFF
+    file.write_bytes(data)
+    for found in (await diagnose(index), await repair(index)):
+        assert _parts(found) == ["catalog"]
+        assert "kb import" in found[0].next_step
+
+
+@pytest.mark.parametrize("content", [b"", b"no database, but long enough to look at" * 200])
+async def test_a_catalog_that_is_none_is_no_traceback(index, content):
+    (index / "catalog.sqlite").write_bytes(content)
+    assert _parts(await diagnose(index)) == ["catalog"]
+
+
+async def test_a_missing_catalog_and_a_missing_folder_are_different_things(index):
+    (index / "catalog.sqlite").unlink()
+    assert [f.problem for f in await repair(index)] == ["the file is not there"]
+    with pytest.raises(KnowledgeError, match="holds no index"):
+        await diagnose(index / "nowhere")
+
+
+async def test_a_catalog_of_another_format_and_another_embedder_are_named(index):
+    shutil.rmtree(index / "chroma")
+    assert _parts(await diagnose(index, embedder="test:other")) == ["embedder", "chroma"]
+    _write(index, "UPDATE meta SET value = '99' WHERE key = 'schema'")
+    assert ["format 99" in f.problem for f in await diagnose(index)] == [True]
+
+
+async def test_a_process_that_writes_is_reported_and_not_disturbed(index):
+    code = (
+        "import sys, filelock\n"
+        "with filelock.FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(index / "write.lock")]
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    try:
+        assert await child.stdout.readline() == b"held\n"
+        assert _parts(await diagnose(index)) == ["lock"]
+        with pytest.raises(KnowledgeError, match="Another process"):
+            await repair(index)
+    finally:
+        child.kill()
+        await child.communicate()
+
+
+async def test_an_index_that_cannot_be_written_is_still_examined(shared_folder, embedder):
+    index = shared_folder / "index"
+    with unprivileged():
+        await _made(index, embedder, NOTES)
+        (index / "catalog.sqlite").chmod(0o400)
+        assert _parts(await diagnose(index))[0] == "folder"
+        (index / "catalog.sqlite").chmod(0o600)
+
+
+async def test_vectors_kept_elsewhere_are_compared_too(index, tmp_path):
+    elsewhere = Vectors(tmp_path / "elsewhere")
+    found = await diagnose(index, vectors=elsewhere)
+    assert [f.problem for f in found] == ["it lacks 4 passages of the catalog"]
+    assert await repair(index, vectors=elsewhere) == []
+    assert elsewhere.count() == 4
+    elsewhere.close()
