@@ -32,6 +32,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search_tool import SEARCH, knowledge_tools
 from agentkit.messages import Content, Message, ToolCall, Usage, text_of
 from agentkit.sync import run_sync
+from agentkit.tools.repair import sound
 from agentkit.tools.tool import Tool, as_tool
 from agentkit.tracing.trace import Trace, TracedModel, Tracing
 
@@ -88,6 +89,7 @@ class Agent:
         turns that were made and the text that was being written.
         """
         session = session or Session()
+        prompt = sound(prompt) if isinstance(prompt, str) else prompt
         if session.pending:
             raise ConfigError("A call of this session waits for a decision: use Agent.resume.")
         if self.hooks.guard_input and (said := await self.hooks.guard_input(text_of(prompt))):
@@ -113,7 +115,6 @@ class Agent:
         pending = session.pending
         if pending is None:
             raise ConfigError("No call of this session waits for a decision.")
-        session.wait(None)
         with self._traced("", session) as (trace, model):
             loop = self._loop(session, model)
             events = loop.run(self._messages(session), resumed=(pending, verdicts))
@@ -183,21 +184,25 @@ class Agent:
         try:
             async with aclosing(events):
                 async for event in events:
-                    new = loop.transcript[kept:]
-                    session.add(new)
-                    kept += len(new)
+                    if isinstance(event, Finished):
+                        answer = await ending.finished(event.answer, _asked(session), spent)
+                        _written_down(answer.messages[kept:], session)
+                        kept = len(loop.transcript)
+                        session.wait(loop.pending)
+                        if ending.holds_text or answer.text != event.answer.text:
+                            yield TextDelta(answer.text)
+                        event = Finished(answer)
+                    kept += _written_down(loop.transcript[kept:], session)
                     if isinstance(event, Compacted):
                         session.compact(loop.view)
-                    elif isinstance(event, TextDelta):
+                    held = ending.holds_text and isinstance(event, TextDelta)
+                    if isinstance(event, TextDelta) and not held:
                         session.draft(event.text)
-                    elif isinstance(event, Finished):
-                        session.wait(loop.pending)
-                        event = await ending.finished(event.answer, spent)
                     trace.event(event)
-                    if not ending.holds_back(event):
+                    if not held:
                         yield event
         finally:
-            session.add([*loop.transcript[kept:], *loop.partial()])
+            _written_down([*loop.transcript[kept:], *loop.partial()], session)
 
     async def _opening(self, prompt: str, session: Session, queries: Queries) -> list[ToolCall]:
         """The searches that are made before the model is asked."""
@@ -258,6 +263,19 @@ class Agent:
         agent.limits = attempt.limits
         agent.tools = self.tools if attempt.offers_tools else ()
         return agent
+
+
+def _written_down(new: Sequence[Message], session: Session) -> int:
+    """What a run said into its session; then a turn that waited waits no longer."""
+    if new and session.pending:
+        session.wait(None)
+    session.add(new)
+    return len(new)
+
+
+def _asked(session: Session) -> str:
+    """The question that is being answered."""
+    return next((m.text for m in reversed(session.messages) if m.role == "user"), "")
 
 
 def _distinct(tools: Sequence[Tool]) -> tuple[Tool, ...]:

@@ -1,7 +1,8 @@
 """Run the tool calls of one turn side by side: results in order, no failure losing another.
 
 What is wrong with a call (its name, its arguments, the tool itself) becomes its result, for the
-model to read. A call that waits for the user's word stays open, the others run.
+model to read. A call that waits for the user's word stays open, the others run. The user is asked
+one question at a time, and a call that cannot be decided on does not run.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from threading import get_ident
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
 from agentkit.agent.hooks import Hooks
@@ -31,13 +32,15 @@ from agentkit.events import (
 )
 from agentkit.knowledge.sources import Sources
 from agentkit.messages import Content, Message, ToolCall, Usage, text_of
-from agentkit.tools.repair import fitted, repaired_arguments
+from agentkit.tools.repair import fitted, repaired_arguments, sound_value
 from agentkit.tools.tool import Tool
 
 NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without, or ask the user."
 FORBIDDEN = "The settings forbid this tool here. Do not call it again; go on without."
 OUT_OF_TIME = "Stopped: the run's time is over."
 INTERRUPTED = "Stopped: the user ended the run."
+BROKEN_OFF = "Error: the call was broken off from within; nothing is known of its result."
+CHANGED = "(The user changed the arguments to {arguments}.)\n"
 _SCHEMA_SHOWN = 4000
 
 Outcome = Message | None
@@ -86,6 +89,22 @@ class CallContext:
         self.spent.append(usage)
 
 
+@dataclass
+class _Turn:
+    """The calls of one turn: where their events go, and why they were stopped."""
+
+    put: _Put
+    room: int | None
+    tasks: list[asyncio.Task[Content | None]] = field(default_factory=list)
+    why: str = ""
+
+    def stop(self, why: str) -> None:
+        """End what still runs."""
+        self.why = self.why or why
+        for task in self.tasks:
+            task.cancel()
+
+
 class Caller:
     """Runs calls of the given tools. `spent` gathers what agents among the tools have used."""
 
@@ -94,7 +113,15 @@ class Caller:
         self.spent: list[Usage] = []
         self._by_name = {tool.name: tool for tool in tools}
         self._around = around
-        self._slots = asyncio.Semaphore(around.parallel)
+        self._slots = asyncio.Semaphore(max(1, around.parallel))
+        self._asking = asyncio.Lock()
+
+    def meant(self, call: ToolCall) -> ToolCall:
+        """The call with the tool's own name and mended arguments; as it is where nothing fits."""
+        try:
+            return self._resolved(call)[1]
+        except ToolError:
+            return call
 
     async def run(
         self,
@@ -117,72 +144,96 @@ class Caller:
             else:
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        given = verdicts or {}
-        tasks = [asyncio.create_task(self._one(c, put, room, given.get(c.id))) for c in calls]
-        whole = asyncio.gather(*tasks, return_exceptions=True)
+        given, turn = verdicts or {}, _Turn(put, room)
+        turn.tasks += [asyncio.create_task(self._one(c, turn, given.get(c.id))) for c in calls]
+        whole = asyncio.gather(*turn.tasks, return_exceptions=True)
         whole.add_done_callback(lambda _: put(None))
-        timer = loop.call_at(deadline, _cancel, tasks) if deadline is not None else None
+        timer = None if deadline is None else loop.call_at(deadline, turn.stop, OUT_OF_TIME)
         try:
             while (event := await events.get()) is not None:
                 yield event
         finally:
             if timer:
                 timer.cancel()
-            _cancel(tasks)
-            await asyncio.gather(*tasks, return_exceptions=True)
-            late = deadline is not None and loop.time() >= deadline
-            why = OUT_OF_TIME if late else INTERRUPTED
-            outcomes += [_outcome(c, t, why) for c, t in zip(calls, tasks, strict=True)]
-
-    async def _one(
-        self, call: ToolCall, put: _Put, room: int | None, verdict: Verdict | None
-    ) -> Content | None:
-        """The result of one call; None where it waits for the user's word."""
-        async with self._slots:
+            turn.stop(INTERRUPTED)
             try:
-                tool, call = self._resolved(call)
-            except ToolError as error:
-                put(ToolFinished(call, str(error), 0.0, failed=True))
-                return str(error)
-            verdict = verdict or await self._verdict(tool, call, put)
-            if verdict.later:
-                return None
-            if not verdict.allowed:
-                put(ToolDenied(call, verdict.reason or NOT_ALLOWED))
-                return verdict.reason or NOT_ALLOWED
-            if verdict.arguments is not None:
-                call = replace(call, arguments=verdict.arguments)
-            return await self._called(tool, call, put, room)
+                await asyncio.gather(*turn.tasks, return_exceptions=True)
+            finally:  # A second cancellation must not lose what has ended.
+                outcomes += [
+                    _outcome(c, t, turn.why) for c, t in zip(calls, turn.tasks, strict=True)
+                ]
 
-    async def _called(self, tool: Tool, call: ToolCall, put: _Put, room: int | None) -> Content:
+    async def _one(self, call: ToolCall, turn: _Turn, verdict: Verdict | None) -> Content | None:
+        """The result of one call; None where it waits for the user's word."""
+        try:
+            tool, call = self._resolved(call)
+            verdict = verdict or await self._verdict(tool, call, turn.put)
+        except ToolError as error:
+            turn.put(ToolFinished(call, str(error), 0.0, failed=True))
+            return str(error)
+        if verdict.later:
+            return None
+        if not verdict.allowed:
+            turn.put(ToolDenied(call, verdict.reason or NOT_ALLOWED))
+            return verdict.reason or NOT_ALLOWED
+        is_changed = verdict.arguments is not None and verdict.arguments != call.arguments
+        if verdict.arguments is not None:
+            call = replace(call, arguments=verdict.arguments)
+        async with self._slots:
+            result = await self._called(tool, call, turn)
+        if is_changed and isinstance(result, str):
+            return CHANGED.format(arguments=_written(call.arguments)) + result
+        return result
+
+    async def _called(self, tool: Tool, call: ToolCall, turn: _Turn) -> Content:
         around = self._around
         context = CallContext(
-            call, around.sources, put, self.spent, room, around.session_id, around.folder
+            call, around.sources, turn.put, self.spent, turn.room, around.session_id, around.folder
         )
         assert not isinstance(call.arguments, str)
-        put(ToolStarted(call))
+        turn.put(ToolStarted(call))
         began = time.perf_counter()
-        result: Content
+        result: Content = ""
+        failed = True
         try:
             result = await tool.run(call.arguments, context)
             failed = False
         except ToolError as error:
-            result, failed = f"Error: {error}", True
-        result = await around.hooks.after(call, result)
-        put(ToolFinished(call, text_of(result), time.perf_counter() - began, failed))
+            result = f"Error: {error}"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            result = turn.why or BROKEN_OFF
+            if task is None or task.cancelling():
+                turn.put(ToolFinished(call, result, time.perf_counter() - began, failed=True))
+                raise
+        result, failed = await self._hooked(call, result, failed)
+        turn.put(ToolFinished(call, text_of(result), time.perf_counter() - began, failed))
         return result
 
+    async def _hooked(self, call: ToolCall, result: Content, failed: bool) -> tuple[Content, bool]:
+        """The result that the model shall see; none where the hook fails, for it may be there to
+        keep something back."""
+        try:
+            return await self._around.hooks.after(call, result), failed
+        except Exception as error:
+            return f"Error: the result is withheld, for a hook failed on it: {error}", True
+
     async def _verdict(self, tool: Tool, call: ToolCall, put: _Put) -> Verdict:
-        """The hooks' word, then the policy's, then the user's."""
-        if refused := await self._around.hooks.before(call):
-            return Verdict(False, reason=refused)
-        decision = self._around.policy.decide(tool)
-        if decision == "deny":
-            return Verdict(False, reason=FORBIDDEN)
-        if decision == "allow":
-            return ALLOWED
-        put(ApprovalRequested(call))
-        return await self._around.approve(tool, call)
+        """The hooks' word, then the policy's, then the user's. Raises ToolError."""
+        try:
+            if refused := await self._around.hooks.before(call):
+                return Verdict(False, reason=refused)
+            decision = self._around.policy.decide(tool)
+            if decision == "deny":
+                return Verdict(False, reason=FORBIDDEN)
+            if decision == "allow":
+                return ALLOWED
+            async with self._asking:
+                put(ApprovalRequested(call))
+                return await self._around.approve(tool, call)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise ToolError(f"Error: not run, for nobody could decide on it ({said}).") from error
 
     def _resolved(self, call: ToolCall) -> tuple[Tool, ToolCall]:
         """The tool that a call means, and the call as it fits it. Raises ToolError."""
@@ -199,7 +250,8 @@ class Caller:
                 f"Error: the arguments of {tool.name} are no JSON object: {str(given)[:200]!r}. "
                 f"Its schema: {schema}"
             )
-        return tool, replace(call, name=tool.name, arguments=fitted(read, tool.parameters))
+        fit = fitted(sound_value(read), tool.parameters)
+        return tool, replace(call, name=tool.name, arguments=fit)
 
     def _cased(self, name: str) -> str:
         """The one tool whose name differs in case, "-", "." or "_" only."""
@@ -211,15 +263,16 @@ def _folded(name: str) -> str:
     return name.replace("-", "_").replace(".", "_").strip("_ ").casefold()
 
 
-def _outcome(call: ToolCall, task: asyncio.Task[Content | None], stopped: str) -> Outcome:
-    if task.cancelled():
-        return Message("tool", stopped, tool_call_id=call.id)
+def _written(arguments: Mapping[str, Any] | str) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps(dict(arguments), ensure_ascii=False, default=str)
+
+
+def _outcome(call: ToolCall, task: asyncio.Task[Content | None], why: str) -> Outcome:
+    if not task.done() or task.cancelled():
+        return Message("tool", why, tool_call_id=call.id)
     if error := task.exception():
         return Message("tool", f"Error: {error}", tool_call_id=call.id)
     result = task.result()
     return None if result is None else Message("tool", result, tool_call_id=call.id)
-
-
-def _cancel(tasks: Sequence[asyncio.Task[Content | None]]) -> None:
-    for task in tasks:
-        task.cancel()

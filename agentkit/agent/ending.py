@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentkit.agent.hooks import Hooks
+from agentkit.agent.strict import strictly
 from agentkit.answers import Answer
 from agentkit.backends.extractive import ExtractiveModel
-from agentkit.events import Event, Finished, TextDelta
-from agentkit.knowledge.citations import cite
+from agentkit.events import TextDelta
+from agentkit.knowledge.citations import prove
 from agentkit.knowledge.search_tool import SEARCH
 from agentkit.knowledge.sources import Sources
 from agentkit.messages import Message, Usage
@@ -30,19 +31,30 @@ class Ending:
         self._guard = hooks.guard_output
         self._strict = strict
 
-    def holds_back(self, event: Event) -> bool:
+    @property
+    def holds_text(self) -> bool:
         """Whether text is kept until it has been checked: a guard or strict mode may change it."""
-        return bool(self._guard or self._strict) and isinstance(event, TextDelta)
+        return bool(self._guard or self._strict)
 
-    async def finished(self, answer: Answer, spent: Sequence[Usage]) -> Finished:
-        """The whole answer."""
+    async def finished(self, answer: Answer, question: str, spent: Sequence[Usage]) -> Answer:
+        """The whole answer; its last message says what its text says."""
         answer = replace(answer, usage=sum(spent, answer.usage))
-        if answer.stop_reason == "limit" and not answer.text:
+        said = answer.text
+        if answer.stop_reason == "limit" and not said:
             answer = replace(answer, text=await self._best(answer))
-        answer = replace(answer, citations=await cite(answer.text, self._sources, self._similarity))
-        if self._guard and (said := await self._guard(answer)):
-            answer = replace(answer, text=said, citations=(), stop_reason="refused")
-        return Finished(answer)
+        answer = await self._proven(answer)
+        if self._strict and (changed := strictly(answer, question)) is not answer:
+            answer = await self._proven(changed) if changed.sentences else changed
+        if self._guard and (instead := await self._guard(answer)):
+            answer = replace(
+                answer, text=instead, citations=(), sentences=(), stop_reason="refused"
+            )
+        return answer if answer.text == said else _told(answer, said)
+
+    async def _proven(self, answer: Answer) -> Answer:
+        results = [m.text for m in answer.messages if m.role == "tool"]
+        proof = await prove(answer.text, self._sources, self._similarity, results)
+        return replace(answer, citations=proof.citations, sentences=proof.sentences)
 
     async def _best(self, answer: Answer) -> str:
         """What the tools gave: passages quoted, anything else as it is."""
@@ -54,6 +66,14 @@ class Ending:
             pieces = [p.text async for p in quoting.stream(told) if isinstance(p, TextDelta)]
             return "".join(pieces)
         return "\n".join(m.text for m in results)[-_SHOWN:]
+
+
+def _told(answer: Answer, said: str) -> Answer:
+    """The answer's text in the place of what the model said last."""
+    messages = list(answer.messages)
+    if said and messages and messages[-1].role == "assistant":
+        del messages[-1]
+    return replace(answer, messages=(*messages, Message("assistant", answer.text)))
 
 
 def _searched_for(answer: Answer) -> str:

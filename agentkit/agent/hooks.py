@@ -1,7 +1,8 @@
 """An application's own say in a run: before and after the model, before and after a tool, and
 guards at both ends.
 
-Hooks are called in the run's own task and may wait; an exception in one ends the run.
+Hooks may wait. An exception in one around a tool fails that call, which does not run or whose
+result is withheld; an exception in any other ends the run.
 """
 
 from __future__ import annotations

@@ -6,23 +6,27 @@ It takes a model, tools and limits, never an Agent; it yields what happens and d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from agentkit.agent.approval import Verdict
 from agentkit.agent.calls import INTERRUPTED, Caller, Outcome
 from agentkit.agent.compaction import cut_to
+from agentkit.agent.explain import Exchange, explained
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.repeats import TOLD, Repeats
+from agentkit.agent.turn import Turn
+from agentkit.agent.understood import understood
 from agentkit.agent.window import Window
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import (
+    Compacted,
     Done,
     Event,
     Finished,
@@ -30,24 +34,15 @@ from agentkit.events import (
     ReasoningDelta,
     Retried,
     TextDelta,
+    ToolFinished,
 )
 from agentkit.messages import Message, ToolCall, Usage
 
 OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
-
-
-@dataclass
-class Turn:
-    """What one request to the model gave."""
-
-    text: list[str] = field(default_factory=list)
-    calls: list[ToolCall] = field(default_factory=list)
-    usage: Usage = Usage()
-    done: Done | None = None
-
-    @property
-    def message(self) -> Message:
-        return Message("assistant", "".join(self.text), tuple(self.calls))
+CUT_OFF = (
+    "Error: not run, for the call was cut off where the limit of output tokens was reached. "
+    "Call again with shorter arguments."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,16 @@ class Pending:
 
     message: Message
     outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The last request: the first `count` of the messages, which grow."""
+
+    messages: Sequence[Message] = ()
+    count: int = 0
+    tools: Sequence[str] = ()
+    options: Options = Options()
 
 
 class Loop:
@@ -83,6 +88,7 @@ class Loop:
         self._cost: float | None = None
         self._deadline: float | None = None
         self._prompt = Prompt((), model.count_tokens)
+        self._asked = _Asked()
         self._ended = False
         self.transcript: list[Message] = []
         self.unfinished = Turn()
@@ -118,9 +124,25 @@ class Loop:
             async for event in events:
                 yield event
 
+    @property
+    def report(self) -> str:
+        """Why the last answer cannot be used, for people; "" where it can."""
+        exchange = self._exchange()
+        return "" if self.pending or exchange.is_usable else explained(exchange)
+
+    def _exchange(self) -> Exchange:
+        asked = self._asked
+        return replace(
+            self.unfinished.exchange(self._model.name),
+            messages=tuple(asked.messages[: asked.count]),
+            tools=asked.tools,
+            options=asked.options,
+            window=self._window.size,
+        )
+
     def partial(self) -> list[Message]:
         """The text of a turn that was stopped half-way, as a message of its own."""
-        text = "".join(self.unfinished.text)
+        text = self.unfinished.message.text
         return [Message("assistant", text)] if text and not self._ended else []
 
     async def _turns(self) -> AsyncGenerator[Event, None]:
@@ -146,11 +168,11 @@ class Loop:
         """One request. A last one offers no tools, and says so if tools were used before. A
         prompt that the server calls too long is compacted and sent again, once."""
         self.unfinished = Turn()
-        if is_last and self.transcript:
-            self._prompt.add([Message("user", LAST_TURN)])
-        if compacted := await self._window.fit(self._prompt):
-            yield compacted
         try:
+            if compacted := await self._in_time(self._window.fit(self._prompt)):
+                yield compacted
+            if self._is_late():
+                return
             async with aclosing(self._request(is_last)) as events:
                 async for event in events:
                     yield event
@@ -158,23 +180,44 @@ class Loop:
         except ModelError as error:
             if error.kind != "too_long" or self.unfinished.text:
                 raise
-        yield await self._window.too_long(self._prompt)
-        async with aclosing(self._request(is_last)) as events:
-            async for event in events:
-                yield event
+        self.unfinished = Turn()
+        if compacted := await self._in_time(self._window.too_long(self._prompt)):
+            yield compacted
+            async with aclosing(self._request(is_last)) as events:
+                async for event in events:
+                    yield event
+
+    async def _in_time(self, work: Awaitable[Compacted | None]) -> Compacted | None:
+        """What a compaction did; nothing where the run's time ended first."""
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await work
+        except TimeoutError:
+            if not self._is_late():
+                raise
+        return None
 
     async def _request(self, is_last: bool) -> AsyncGenerator[Event, None]:
         turn = self.unfinished
         tools = () if is_last else self._caller.tools
         options = replace(self._options, schema=None) if tools else self._options
+        messages = self._prompt.messages
+        if is_last and self.transcript:  # Of this request alone: no question, and not to be kept.
+            messages = [*messages, Message("user", LAST_TURN)]
         if self._hooks.before_model:
-            await self._hooks.before_model(self._prompt.messages)
-        answer = self._model.stream(self._prompt.messages, tools, options)
-        async with aclosing(self._bounded(answer)) as parts:
-            async for part in parts:
-                self._note(turn, part)
-                if isinstance(part, TextDelta | ReasoningDelta | Retried):
-                    yield part
+            await self._hooks.before_model(messages)
+        names = [tool.name for tool in tools]
+        answer = self._bounded(self._model.stream(messages, tools, options))
+        self._asked = _Asked(messages, len(messages), names, options)
+        try:
+            async with aclosing(understood(answer, names)) as parts:
+                async for part in parts:
+                    self._note(turn, part)
+                    if isinstance(part, TextDelta | ReasoningDelta | Retried):
+                        yield part
+        except ModelError as error:
+            error.report = explained(self._exchange(), error)
+            raise
         self._prompt.learn(turn.usage)
         if self._hooks.after_model:
             await self._hooks.after_model(turn.message)
@@ -183,8 +226,10 @@ class Loop:
         match part:
             case TextDelta(text):
                 turn.text.append(text)
+            case ReasoningDelta(text):
+                turn.reasoning.append(text)
             case ToolCall():
-                turn.calls.append(part)
+                turn.call(part)
             case Usage():
                 turn.usage = part
                 self._usage += part
@@ -193,8 +238,12 @@ class Loop:
                 self._charge(turn.usage, part.model)
 
     async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Run a turn's calls, those above the limit left out."""
-        allowed, rest = turn.calls[: self._calls_left], turn.calls[self._calls_left :]
+        """Run a turn's calls, one that was cut off and those above the limit left out."""
+        whole = turn.calls[:-1] if turn.is_cut else turn.calls
+        allowed = [self._caller.meant(call) for call in whole[: self._calls_left]]
+        refused = dict.fromkeys(range(len(allowed), len(whole)), OVER_THE_LIMIT)
+        refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
+        turn.calls[: len(allowed)] = allowed
         self._calls_left -= len(allowed)
         outcomes: list[Outcome] = []
         room = await self._window.free(self._prompt)
@@ -204,9 +253,12 @@ class Loop:
             async with aclosing(events):
                 async for event in events:
                     yield event
+            for at, why in refused.items():
+                yield ToolFinished(turn.calls[at], why, 0.0, failed=True)
             is_whole = True
         finally:
-            outcomes += [Message("tool", OVER_THE_LIMIT, tool_call_id=call.id) for call in rest]
+            for at, why in refused.items():
+                outcomes.append(Message("tool", why, tool_call_id=turn.calls[at].id))
             self._write_down(turn.message, outcomes, room, is_whole)
 
     async def _resume(
@@ -302,7 +354,7 @@ class Loop:
 
     def _answer(self, turn: Turn, was_last: bool) -> Answer:
         self._ended = True
-        text = "".join(turn.text)
+        text = turn.message.text
         if text and not self.pending:
             self.transcript.append(Message("assistant", text))
             self._prompt.add([Message("assistant", text)])

@@ -249,6 +249,7 @@ class StoredSession(Session):
         with _transaction(self._db) as db:
             db.execute("DELETE FROM pending WHERE session = ?", (self.id,))
             if pending:
+                db.execute("DELETE FROM drafts WHERE session = ?", (self.id,))
                 outcomes = [o and message_record(o) for o in pending.outcomes]
                 record = {"message": message_record(pending.message), "outcomes": outcomes}
                 body = json.dumps(record, ensure_ascii=False, default=str)

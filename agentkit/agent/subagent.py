@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,8 +10,14 @@ from typing import Protocol
 from agentkit.answers import Answer
 from agentkit.errors import ToolError
 from agentkit.events import Event, Finished
+from agentkit.knowledge.markers import markers, numbers_in
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
+
+_SHORT = {
+    "limit": "\n(A limit of this agent was reached: its answer may be incomplete.)",
+    "length": "\n(This answer was cut off at its greatest length.)",
+}
 
 
 class Answering(Protocol):
@@ -41,12 +46,19 @@ def agent_tool(agent: Answering, name: str, description: str) -> Tool:
         if answer is None:
             raise ToolError("The agent gave no answer.", name)
         context.spend(answer.usage)
-        return _renumbered(answer, context)
+        if answer.stop_reason == "paused":
+            raise ToolError(f"{name} needs the user's word, for which it cannot wait here.", name)
+        return _renumbered(answer, context) + _SHORT.get(answer.stop_reason, "")
 
     return replace(ask, description=description)
 
 
 def _renumbered(answer: Answer, context: ToolContext) -> str:
+    """The text with the numbers of the asking run; a number that no passage has is left out."""
     numbers = {c.marker: context.cite(c.chunk) for c in answer.citations}
-    pattern = re.compile(r"\[(\d+)\]")
-    return pattern.sub(lambda m: f"[{numbers.get(m[1], m[1])}]", answer.text)
+    pieces, reached = [], 0
+    for group in markers(answer.text, [c.chunk.text for c in answer.citations]):
+        known = [numbers[n] for n in numbers_in(group[0]) if n in numbers]
+        pieces += [answer.text[reached : group.start()], *(f"[{number}]" for number in known)]
+        reached = group.end()
+    return "".join([*pieces, answer.text[reached:]])

@@ -39,6 +39,11 @@ class Window:
         self._asked = False
         self.spent: list[Usage] = []
 
+    @property
+    def size(self) -> int | None:
+        """The whole window, as far as is known by now."""
+        return self._size
+
     def prompt(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Prompt:
         """A prompt that is measured by the model's tokenizer."""
         described = sum(

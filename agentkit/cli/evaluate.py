@@ -94,10 +94,13 @@ def _chosen(wanted: Wanted) -> list[Question]:
 
 
 def _check_targets(wanted: Wanted) -> None:
-    """Refuse to write over questions."""
-    for path in (Path(wanted.json), wanted.html):
-        if path and (path.suffix == ".jsonl" or path.resolve() == wanted.questions.resolve()):
+    """Refuse, before anything is asked, what could not be written, and to write over questions."""
+    named = [Path(wanted.json)] if wanted.json not in ("", "-") else []
+    for path in [*named, *([wanted.html] if wanted.html else [])]:
+        if path.suffix == ".jsonl" or path.resolve() == wanted.questions.resolve():
             raise ConfigError(f"{path} looks like questions and is not written over. Name another.")
+        if not path.parent.is_dir():
+            raise ConfigError(f"{path.parent} is no folder. Make it, or name another for {path}.")
 
 
 async def _asked(

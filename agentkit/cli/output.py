@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from agentkit.answers import Answer, Citation
@@ -21,6 +22,7 @@ def hits_as_json(hits: Sequence[Hit]) -> list[dict[str, Any]]:
             "title": hit.chunk.title,
             "heading": hit.chunk.heading,
             "page": hit.chunk.page,
+            "part": hit.chunk.part,
             "start": hit.chunk.start,
             "end": hit.chunk.end,
             "score": hit.score,
@@ -34,6 +36,7 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
     return {
         "answer": answer.text,
         "citations": [_citation_as_json(citation) for citation in answer.citations],
+        "sentences": [asdict(sentence) for sentence in answer.sentences],
         "model": answer.model,
         "tool_calls": list(answer.tool_calls),
         "usage": {
@@ -41,6 +44,7 @@ def answer_as_json(answer: Answer) -> dict[str, Any]:
             "output_tokens": answer.usage.output_tokens,
             "estimated": answer.usage.estimated,
         },
+        "cost": answer.cost,
         "stop_reason": answer.stop_reason,
     }
 
@@ -51,6 +55,7 @@ def _citation_as_json(citation: Citation) -> dict[str, Any]:
         "source": citation.chunk.source,
         "heading": citation.chunk.heading,
         "page": citation.chunk.page,
+        "part": citation.chunk.part,
         "start": citation.start,
         "end": citation.end,
         "quote": citation.quote,

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from agentkit.answers import Answer, Citation
+from agentkit.answers import Answer, Citation, Supported
 from agentkit.backends.auto import AutoModel
 from agentkit.backends.base import Model
 from agentkit.events import (
@@ -92,16 +92,36 @@ def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
                 total=progress.total,
                 completed=progress.done,
                 visible=bool(progress.source),
-                at=f"{progress.chunks} passages, {progress.source}",
+                at=_how_far(progress),
             )
 
         yield tell
+
+
+def _said(sentence: Supported) -> Text:
+    """A sentence that nothing supports, and why."""
+    return Text(_short(sentence.text), style="underline").append(
+        f" ({sentence.reason})" if sentence.reason else "", style="not underline"
+    )
+
+
+def _how_far(progress: IndexProgress) -> str:
+    """Passages, how many a second, about how long it still takes, and the file."""
+    said = [f"{progress.chunks} passages"]
+    if progress.chunks:
+        said.append(f"{progress.rate:.1f}/s")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        said.append(f"about {minutes}:{seconds:02} left")
+    return ", ".join([*said, _short(progress.source)])
 
 
 def _show_ending(answer: Answer, out: Console, log: Console) -> None:
     if answer.citations:
         out.print()
         show_citations(answer, out)
+    for sentence in answer.unsupported:
+        log.print(Text("not supported: ", style="yellow").append_text(_said(sentence)))
     if answer.stop_reason == "limit":
         log.print("[yellow]A limit of the run was reached: this is the best so far.[/yellow]")
     if answer.stop_reason == "length":

@@ -1,123 +1,203 @@
 """From the markers of an answer to the passages that prove it.
 
-A quote is a substring of its passage, or it is no quote. A claim is supported when a sentence of
-the passage holds enough of its words and the passage holds all of its numbers; across scripts,
-where words cannot be compared, the embedder's similarity decides.
+A quote is a substring of its passage, or it is no quote. Every sentence that claims something is
+judged by the passages it cites (`knowledge/support.py`); one without a marker by those that close
+its paragraph, then by all that the session has seen: an uncited truth is supported, and said to be
+uncited.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from agentkit.answers import Citation
+from agentkit.answers import Citation, Supported
 from agentkit.documents import Chunk
-from agentkit.text import Similarity, is_cjk, numbers, sentences, terms
+from agentkit.knowledge.prose import said
+from agentkit.knowledge.sources import Sources
+from agentkit.knowledge.statements import Statement, statements
+from agentkit.knowledge.support import Verdict, judge, needs_nearness, pieces
+from agentkit.text import Similarity, is_cjk
 
-_NOT_PROSE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`|\$\$[\s\S]*?(?:\$\$|\Z)|\$[^$\n]+\$")
-_MARKERS = re.compile(r"(?:\[\d+(?:\s*[,，、]\s*\d+)*\](?!\())+")
 _AROUND = " \t\n>“”\"'"
-_CONTEXT = 10
-_SUPPORTING_WORDS = 0.5
-_SUPPORTING_COSINE = 0.84
-
-
-class Sources:
-    """The numbers of a session's passages: given at first appearance, never reused."""
-
-    def __init__(self) -> None:
-        self._chunks: dict[str, Chunk] = {}
-        self._numbers: dict[str, str] = {}
-
-    def mark(self, chunk: Chunk) -> str:
-        """The number of a passage, a new one at its first appearance."""
-        if chunk.id not in self._numbers:
-            marker = str(len(self._chunks) + 1)
-            self._numbers[chunk.id] = marker
-            self._chunks[marker] = chunk
-        return self._numbers[chunk.id]
-
-    def find(self, marker: str) -> Chunk | None:
-        """The passage of a number, or None where the session gave no such number."""
-        return self._chunks.get(marker)
-
-    def texts(self) -> list[str]:
-        """The texts of all passages."""
-        return [chunk.text for chunk in self._chunks.values()]
-
-    def __len__(self) -> int:
-        return len(self._chunks)
+_MOST_SEEN = 50
+"""How many passages a sentence without a marker is compared with, the latest first."""
+_MOST_ASKED = 5
+"""Of how many of them, in another language, an embedder is asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What an answer says between the last markers and these."""
+class Proof:
+    """What became of an answer: its citations, and the verdict on each of its claims."""
 
-    text: str
-    markers: tuple[str, ...]
-
-
-def markers(text: str, sources: Collection[str]) -> Iterator[re.Match[str]]:
-    """The groups of markers in an answer. Brackets in code and formulas are none, and neither are
-    those that a quoted source has itself."""
-    prose = _NOT_PROSE.sub(lambda match: "\0" * len(match.group()), text)
-    for match in _MARKERS.finditer(prose):
-        before = text[max(0, match.start() - _CONTEXT) : match.end()].lstrip()
-        after = text[match.start() : match.end() + _CONTEXT].rstrip()
-        around = [part for part in (before, after) if len(part) >= len(match.group()) + 4]
-        if not any(part in source for part in around for source in sources):
-            yield match
+    citations: tuple[Citation, ...] = ()
+    sentences: tuple[Supported, ...] = ()
 
 
-def claims(text: str, sources: Collection[str] = ()) -> Iterator[Claim]:
-    """The marked claims of an answer."""
-    reached = 0
-    for match in markers(text, sources):
-        said = text[reached : match.start()].strip()
-        yield Claim(said, tuple(dict.fromkeys(re.findall(r"\d+", match.group()))))
-        reached = match.end()
+async def prove(
+    text: str,
+    sources: Sources,
+    similarity: Similarity | None = None,
+    results: Sequence[str] = (),
+) -> Proof:
+    """The citations of an answer, in its order, one for each passage and quote, and its judged
+    sentences. `results` are what tools said in the run: they support what has no marker."""
+    if not len(sources):
+        return Proof()
+    prover = _Prover(sources, similarity, results)
+    found = statements(text, sources.texts(), sources.numbers())
+    verbatim = _verbatim(text, found, sources)
+    citations: dict[tuple[str, str | None], Citation] = {}
+    judged = []
+    for number, statement in enumerate(found):
+        if number in verbatim:
+            cited = verbatim[number]
+            supported = _supported(statement, True, 1.0, marker=cited.marker)
+            made: Iterable[Citation] = [cited]
+        else:
+            supported, made = await prover.prove(statement)
+        for citation in made:
+            citations.setdefault((citation.marker, citation.quote), citation)
+        if statement.claims:
+            judged.append(supported)
+    return Proof(tuple(citations.values()), tuple(judged))
 
 
 async def cite(
     text: str, sources: Sources, similarity: Similarity | None = None
 ) -> tuple[Citation, ...]:
     """The citations of an answer, in its order, one for each passage and quote."""
-    found: dict[tuple[str, str | None], Citation] = {}
-    for claim in claims(text, sources.texts()):
-        for marker in claim.markers:
-            chunk = sources.find(marker)
-            if chunk is None:
+    return (await prove(text, sources, similarity)).citations
+
+
+def _verbatim(text: str, found: Sequence[Statement], sources: Sources) -> Mapping[int, Citation]:
+    """The sentences that stand in their passage word for word, alone or with those before them
+    since the last marker, and the citation that the whole quotation makes."""
+    quoted: dict[int, Citation] = {}
+    first = 0
+    for last, statement in enumerate(found):
+        if not statement.is_marked:
+            continue
+        for marker in statement.pieces[0].markers:
+            for start in range(first, last + 1):
+                said = text[found[start].start : statement.start] + statement.text
+                citation = _quotation(said.strip(_AROUND), marker, sources)
+                if citation and len(statement.pieces) == 1 and len(statement.markers) == 1:
+                    quoted |= dict.fromkeys(range(start, last + 1), citation)
+                    break
+        first = last + 1
+    return quoted
+
+
+def _quotation(said: str, marker: str, sources: Sources) -> Citation | None:
+    chunk = sources.find(marker)
+    bare = said.rstrip()
+    if chunk is None or not bare or bare not in chunk.text:
+        return None
+    return Citation(marker, chunk, bare, True, chunk.text.index(bare))
+
+
+class _Prover:
+    """Judges one statement after another by the passages of a session."""
+
+    def __init__(
+        self, sources: Sources, similarity: Similarity | None, results: Sequence[str]
+    ) -> None:
+        self._sources = sources
+        self._similarity = similarity
+        self._results = results
+
+    async def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
+        """The verdict on a statement, and the citations it makes."""
+        if not statement.is_marked:
+            return await self._unmarked(statement)
+        made, verdicts = [], []
+        for piece in statement.pieces:
+            claim = said(piece.text or statement.text)
+            best = Verdict(False, -1.0)
+            for marker in piece.markers:
+                verdict, citation = await self._by(claim, marker)
+                made.append(citation)
+                best = _better(best, replace(verdict, reason=f"[{marker}]: {verdict.reason}"))
+            if not best.supported and len(piece.markers) > 1:
+                best = _better(best, await self._jointly(claim, piece.markers))
+            verdicts.append(best)
+        if all(verdict.supported for verdict in verdicts):
+            return _supported(statement, True, min(v.score for v in verdicts)), made
+        fault = next(verdict for verdict in verdicts if not verdict.supported)
+        return _supported(statement, False, fault.score, fault.reason), made
+
+    async def _unmarked(self, statement: Statement) -> tuple[Supported, list[Citation]]:
+        """By the markers that close the paragraph, then by all that the session has seen."""
+        if not statement.claims:
+            return _supported(statement, True, 1.0), []
+        claim, fault = said(statement.text), "no source cited"
+        for marker in statement.markers:
+            verdict, citation = await self._by(claim, marker)
+            if verdict.supported:
+                return _supported(statement, True, verdict.score), [citation]
+            fault = f"[{marker}]: {verdict.reason}"
+        if found := await self._elsewhere(claim):
+            verdict, marker = found
+            reason = f"uncited: it stands in [{marker}]"
+            return _supported(statement, True, verdict.score, reason), []
+        for result in self._results:
+            if (verdict := judge(claim, result)).supported:
+                return _supported(statement, True, verdict.score, "uncited: a tool gave it"), []
+        return _supported(statement, False, 0.0, fault), []
+
+    async def _elsewhere(self, claim: str) -> tuple[Verdict, str] | None:
+        """A passage that supports a claim without a marker: by words, and in another language by
+        the embedder, which is asked about few."""
+        asked = 0
+        for marker in self._sources.numbers()[: -_MOST_SEEN - 1 : -1]:
+            chunk = self._sources.find(marker)
+            assert chunk is not None
+            if is_cjk(claim) == is_cjk(chunk.text):
+                verdict = judge(claim, chunk.text, _context(chunk))
+            elif asked < _MOST_ASKED:
+                asked += 1
+                verdict = await self._judged(claim, chunk.text, _context(chunk))
+            else:
                 continue
-            quote = await _quote(claim.text, chunk, similarity)
-            citation = Citation(marker, chunk, quote, quote is not None)
-            found.setdefault((marker, quote), citation)
-    return tuple(found.values())
-
-
-async def _quote(claim: str, chunk: Chunk, similarity: Similarity | None) -> str | None:
-    """The words of the passage that support a claim, or None."""
-    paragraphs = claim.split("\n\n")
-    for at in range(len(paragraphs)):
-        said = "\n\n".join(paragraphs[at:]).strip(_AROUND)
-        if said and said in chunk.text:
-            return said
-    claim = paragraphs[-1]
-    spans = sentences(chunk.text)
-    parts = [chunk.text[start:end] for start, end in spans]
-    if not parts or not claim or not numbers(claim) <= numbers(chunk.text):
+            if verdict.supported:
+                return verdict, marker
         return None
-    if is_cjk(claim) != is_cjk(chunk.text):
-        return await _nearest(claim, parts, similarity)
-    wanted = set(terms(claim))
-    shares = [len(wanted & set(terms(part))) / max(1, len(wanted)) for part in parts]
-    best = max(range(len(parts)), key=shares.__getitem__)
-    return parts[best] if shares[best] >= _SUPPORTING_WORDS else None
+
+    async def _jointly(self, claim: str, cited: Sequence[str]) -> Verdict:
+        """By passages that each hold a part of it."""
+        chunks = [chunk for marker in cited if (chunk := self._sources.find(marker))]
+        context = "\n".join(_context(chunk) for chunk in chunks)
+        return await self._judged(claim, "\n".join(chunk.text for chunk in chunks), context)
+
+    async def _by(self, claim: str, marker: str) -> tuple[Verdict, Citation]:
+        chunk = self._sources.find(marker)
+        assert chunk is not None
+        verdict = await self._judged(claim, chunk.text, _context(chunk))
+        if not verdict.supported or verdict.span is None:
+            return verdict, Citation(marker, chunk, None, False)
+        start, end = verdict.span
+        return verdict, Citation(marker, chunk, chunk.text[start:end], True, start)
+
+    async def _judged(self, claim: str, passage: str, context: str) -> Verdict:
+        cosines = None
+        if self._similarity is not None and needs_nearness(claim, passage, context):
+            cosines = await self._similarity(claim, pieces(claim, passage))
+        return judge(claim, passage, context, cosines)
 
 
-async def _nearest(claim: str, parts: Sequence[str], similarity: Similarity | None) -> str | None:
-    if similarity is None:
-        return None
-    cosines = await similarity(claim, parts)
-    best = max(range(len(parts)), key=cosines.__getitem__)
-    return parts[best] if cosines[best] >= _SUPPORTING_COSINE else None
+def _context(chunk: Chunk) -> str:
+    return f"{chunk.title}\n{chunk.heading}\n{chunk.source}"
+
+
+def _better(one: Verdict, other: Verdict) -> Verdict:
+    return max(one, other, key=lambda verdict: (verdict.supported, verdict.score))
+
+
+def _supported(
+    statement: Statement, supported: bool, score: float, reason: str = "", marker: str = ""
+) -> Supported:
+    markers = (marker,) if marker else statement.markers
+    return Supported(
+        statement.written, statement.start, statement.end, markers, supported, score, reason
+    )

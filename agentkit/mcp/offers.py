@@ -15,7 +15,7 @@ from agentkit.answers import Answer, Citation
 from agentkit.documents import Document, Hit
 from agentkit.errors import KnowledgeError, ToolError
 from agentkit.events import Event, Finished, ToolProgress, ToolStarted
-from agentkit.knowledge.citations import markers
+from agentkit.knowledge.markers import markers
 from agentkit.mcp.shapes import (
     CitedAnswer,
     DocumentEntry,

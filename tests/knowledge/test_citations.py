@@ -2,8 +2,10 @@
 
 import pytest
 
+from agentkit.answers import Answer
 from agentkit.documents import Chunk
-from agentkit.knowledge.citations import Sources, cite
+from agentkit.knowledge.citations import cite, prove
+from agentkit.knowledge.sources import Sources
 
 TEXT = "INT8 是 8 位量化。7B 模型以 4 位加载约占 4.2 GB 显存。蒸馏由教师模型教学生模型。"
 CHUNK = Chunk("c1", "d", "a.md", "笔记", "量化", TEXT, 100, 100 + len(TEXT))
@@ -84,3 +86,130 @@ async def test_brackets_that_a_quoted_source_has_itself_are_no_markers(sources):
     sources.mark(Chunk("c3", "d", "c.md", "t", "", text, 0, len(text)))
     (citation,) = await cite(f"Quoted:\n\n{text} [3]", sources)
     assert (citation.marker, citation.quote) == ("3", text)
+
+
+async def _judged(text, sources, **options):
+    proof = await prove(text, sources, **options)
+    assert all(text[one.start : one.end] == one.text for one in proof.sentences)
+    return [(one.text, one.supported, one.markers) for one in proof.sentences]
+
+
+async def test_every_sentence_that_claims_something_is_judged(sources):
+    text = (
+        "你好！\n\n## 量化\n\n要点如下：\n\n- INT8 是 8 位量化[1]。\n"
+        "- 7B 模型以 4 位加载约占 8.2 GB 显存。[1]\n\n```\nx = 1\n```\n\n还想知道什么？"
+    )
+    assert await _judged(text, sources) == [
+        ("- INT8 是 8 位量化[1]。", True, ("1",)),
+        ("- 7B 模型以 4 位加载约占 8.2 GB 显存。", False, ("1",)),
+    ]
+
+
+async def test_the_reason_names_the_marker_and_what_is_wrong(sources):
+    proof = await prove("7B 模型以 4 位加载约占 8.2 GB 显存 [1]。", sources)
+    assert [one.reason for one in proof.sentences] == [
+        "[1]: the number 8.2 GB does not stand there"
+    ]
+
+
+async def test_a_sentence_belongs_to_the_next_marker_of_its_paragraph(sources):
+    text = "INT8 是 8 位量化。蒸馏由教师模型教学生模型。[1]"
+    assert [verdict[1:] for verdict in await _judged(text, sources)] == [(True, ("1",))] * 2
+
+
+async def test_an_uncited_truth_is_supported_and_said_to_be_uncited(sources):
+    text = "Attention weighs every token [2].\n\nINT8 是 8 位量化。"
+    proof = await prove(text, sources)
+    last = proof.sentences[-1]
+    assert (last.supported, last.markers, last.reason) == (True, (), "uncited: it stands in [1]")
+
+
+async def test_an_uncited_untruth_is_marked(sources):
+    proof = await prove("INT8 是 8 位量化[1]。\n\n模型的价格每月下降三成。", sources)
+    assert [(one.supported, one.reason) for one in proof.sentences] == [
+        (True, ""),
+        (False, "no source cited"),
+    ]
+
+
+async def test_what_a_tool_gave_needs_no_marker(sources):
+    text = "The model needs 16.8 GB of memory."
+    assert not (await prove(text, sources)).sentences[0].supported
+    proof = await prove(text, sources, results=["memory: the model needs 16.8 GB"])
+    assert proof.sentences[0].supported
+
+
+async def test_two_passages_may_support_a_sentence_together(sources):
+    sources.mark(Chunk("c3", "d", "c.md", "t", "", "Orla was built in 1950.", 0, 23))
+    sources.mark(Chunk("c4", "d", "c.md", "t", "", "Orla was sold in 1987.", 40, 62))
+    text = "Orla was built in 1950 and sold in 1987 [3][4]."
+    assert await _judged(text, sources) == [(text, True, ("3", "4"))]
+
+
+async def test_two_claims_of_a_sentence_are_judged_by_their_own_markers(sources):
+    right = "INT8 是 8 位量化 [1]，而 attention weighs every token [2]。"
+    wrong = "INT8 是 8 位量化 [2]，而 attention weighs every token [1]。"
+    assert [verdict[1] for verdict in await _judged(right, sources)] == [True]
+    assert [verdict[1] for verdict in await _judged(wrong, sources)] == [False]
+
+
+async def test_a_quoted_table_is_supported_row_by_row(sources):
+    table = "| 参数量 | 4 位 |\n|---|---|\n| 7B | 4.2 |\n| 70B | 42 |"
+    sources.mark(Chunk("c3", "d", "c.md", "t", "", table, 0, len(table)))
+    proof = await prove(f"Quoted:\n\n{table}\n\n[3]", sources)
+    assert [(c.marker, c.quote) for c in proof.citations] == [("3", table)]
+    assert [one.supported for one in proof.sentences] == [True, True]
+
+
+async def test_without_passages_nothing_is_judged():
+    assert await prove("Paris is the capital of France.", Sources()) == await prove("", Sources())
+
+
+async def test_a_quote_in_a_wider_passage_has_its_exact_range(sources):
+    before = "前面还有一句话。"
+    wide = before + TEXT
+    again = Chunk("c1", "d", "a.md", "笔记", "量化", wide, 100 - len(before), 100 + len(TEXT))
+    assert sources.mark(again) == "1"
+    (citation,) = await cite("INT8 是 8 位量化。[1]", sources)
+    assert (citation.start, citation.chunk.text) == (100, wide)
+    assert wide[citation.start - citation.chunk.start :].startswith(citation.quote)
+
+
+async def test_a_quote_that_stands_twice_is_cited_where_it_was_found(sources):
+    text = "Water boils. Ice melts. Water boils."
+    sources.mark(Chunk("c3", "d", "c.md", "t", "", text, 50, 50 + len(text)))
+    (citation,) = await cite("Water boils [3].", sources)
+    assert citation.start == 50
+    assert citation.end - citation.start == len(citation.quote)
+
+
+async def test_the_runs_of_an_answer_join_to_its_text(sources):
+    text = "INT8 是 8 位量化[1]。模型的价格每月下降三成[1]。完。"
+    proof = await prove(text, sources)
+    runs = list(Answer(text, proof.citations, sentences=proof.sentences).runs())
+    assert "".join(piece for piece, _ in runs) == text
+    assert [piece for piece, is_unsupported in runs if is_unsupported] == [
+        "模型的价格每月下降三成[1]。"
+    ]
+
+
+async def test_the_number_of_a_list_item_is_none_of_its_claim(sources):
+    text = "3. **INT8** 是 8 位量化[1]。\n4. 蒸馏由教师模型教学生模型[1]。"
+    assert [verdict[1] for verdict in await _judged(text, sources)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hello!", "# INT8 有 9 位", "**Quantisation**", "文档里没有提到价格。", "Is it 5 GB?",
+        "The documents do not say what it costs.", "要点如下：", "$$x = 5$$", "---", "`x = 5`",
+    ],
+)  # fmt: skip
+async def test_what_claims_nothing_is_not_judged(text, sources):
+    assert await _judged(text, sources) == []
+
+
+async def test_a_claim_about_the_documents_is_judged(sources):
+    assert [v[1] for v in await _judged("The documents say that INT8 has 9 bits.", sources)] == [
+        False
+    ]

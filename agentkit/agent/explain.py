@@ -1,0 +1,238 @@
+"""Why a model's last answer could not be used: what was asked, what came back, the likely cause
+and the setting to change.
+
+For people, and made only when a run has failed. A cause is a guess from what can be seen here;
+nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+
+from agentkit.agent.prompt import tokens_of_all
+from agentkit.backends.base import Options, estimated_tokens
+from agentkit.backends.textcalls import END_THINK, MARKERS, THINK
+from agentkit.errors import ModelError
+from agentkit.messages import Message, ToolCall, Usage
+
+_SHOWN = 600
+_MESSAGES = 6
+_FULL, _CUT = 0.9, 0.6
+"""How full a window is that cuts; what share of our count a server that cut the prompt reports."""
+_FEW = 200
+"""Tokens below which our count is too rough to say that anything was cut."""
+_CALL_MARKERS = tuple(mark for mark in MARKERS if mark not in (THINK, END_THINK))
+_NO_TOOLS = ("tool", "function", "template", "jinja")
+
+_RAISE_MAX = (
+    "Raise max_tokens: extra_body = { max_tokens = 4096 } under [providers.NAME] in agentkit.toml, "
+    "or Options(max_tokens=...) in code"
+)
+_RAISE_CONTEXT = (
+    "Give the server a larger context: max_context under [providers.NAME] for ollama, hf and gguf; "
+    "llama-server --ctx-size N; LM Studio: Context Length; vLLM: --max-model-len N"
+)
+_TEMPLATE = (
+    "Choose a model whose card lists tools, and let its server use its template and its parser. "
+    "llama-server: --jinja; vLLM: --enable-auto-tool-choice --tool-call-parser NAME. "
+    "See what works: agentkit probe MODEL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what came of it. `window` where it is known."""
+
+    model: str
+    messages: Sequence[Message] = ()
+    tools: Sequence[str] = ()
+    options: Options = Options()
+    text: str = ""
+    reasoning: str = ""
+    calls: Sequence[ToolCall] = ()
+    usage: Usage = field(default_factory=Usage)
+    stop_reason: str = ""
+    window: int | None = None
+
+    @property
+    def counted(self) -> int:
+        """Tokens of the messages by our own guess, which the server's word is held against."""
+        return tokens_of_all(self.messages, estimated_tokens)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is an answer: a text that is no call, or calls that can be read."""
+        if self.calls:
+            return not any(isinstance(call.arguments, str) for call in self.calls)
+        return bool(self.text.strip()) and not _markers(self.text)
+
+
+def explained(exchange: Exchange, error: ModelError | None = None) -> str:
+    """A report of some lines."""
+    parts = [
+        ("request", _request(exchange)),
+        ("answer", _answer(exchange)),
+        ("error", str(error) if error else _parse_error(exchange)),
+        ("likely cause", likely_cause(exchange, error)),
+    ]
+    return "\n".join(f"{name}: {text}" for name, text in parts if text)
+
+
+def likely_cause(exchange: Exchange, error: ModelError | None = None) -> str:
+    """The first cause that the facts speak for, with the next step."""
+    if error:
+        return _cause_of_error(exchange, error)
+    return next((said for cause in _CAUSES if (said := cause(exchange))), "")
+
+
+def _cause_of_error(exchange: Exchange, error: ModelError) -> str:
+    said = str(error).lower()
+    if error.kind == "too_long":
+        return f"The context is too small for this conversation. {_RAISE_CONTEXT}."
+    if error.kind == "bad_request" and exchange.tools and any(w in said for w in _NO_TOOLS):
+        return f"The server or the model's template takes no tools. {_TEMPLATE}."
+    if error.kind == "timed_out":
+        return (
+            "The model needs longer than it is given. Raise read_timeout under [providers.NAME], "
+            "or choose a smaller model."
+        )
+    return ""
+
+
+def _context_cut(exchange: Exchange) -> str:
+    usage, counted = exchange.usage, exchange.counted
+    if usage.estimated or not usage.input_tokens:
+        return ""
+    if counted > _FEW and usage.input_tokens < _CUT * counted:
+        return (
+            f"The server read {usage.input_tokens} tokens of about {counted}: it cuts the "
+            f"beginning of the prompt, and says nothing. {_RAISE_CONTEXT}."
+        )
+    window = exchange.window
+    if window and usage.total_tokens >= _FULL * window:
+        return (
+            f"Prompt and answer fill {usage.total_tokens} of the window's {window} tokens. "
+            f"{_RAISE_CONTEXT}."
+        )
+    return ""
+
+
+def _wrong_parser(exchange: Exchange) -> str:
+    if not (found := _markers(exchange.text)):
+        return ""
+    return (
+        f"A call stands in the text ({found[0]}): the server's parser does not fit this model, or "
+        f"the model wrote a call that cannot be read. {_TEMPLATE}."
+    )
+
+
+def _only_thinking(exchange: Exchange) -> str:
+    thought = exchange.reasoning or THINK in exchange.text
+    if not thought or exchange.calls or exchange.text.partition(END_THINK)[2].strip():
+        return ""
+    if exchange.stop_reason == "length":
+        return f"The model was still thinking when its tokens were used up. {_RAISE_MAX}."
+    return (
+        "The model only thought, and gave no answer. Ask again, or turn thinking off where the "
+        f"server lets you. {_RAISE_MAX}."
+    )
+
+
+def _cut_answer(exchange: Exchange) -> str:
+    if exchange.stop_reason != "length":
+        return ""
+    return f"The answer was cut off where its tokens were used up. {_RAISE_MAX}."
+
+
+def _bad_arguments(exchange: Exchange) -> str:
+    if not any(isinstance(call.arguments, str) for call in exchange.calls):
+        return ""
+    return (
+        "The model wrote arguments that are no JSON, or the server's parser cut them wrongly. "
+        f"{_TEMPLATE}."
+    )
+
+
+def _no_template(exchange: Exchange) -> str:
+    if exchange.text.strip() or exchange.calls:
+        return ""
+    if exchange.tools:
+        return f"Nothing came back though tools were offered: no tool template. {_TEMPLATE}."
+    return "Nothing came back. Ask again, or look into the server's log."
+
+
+_CAUSES: tuple[Callable[[Exchange], str], ...] = (
+    _context_cut,
+    _only_thinking,
+    _wrong_parser,
+    _cut_answer,
+    _bad_arguments,
+    _no_template,
+)
+
+
+def _request(exchange: Exchange) -> str:
+    tools = ", ".join(exchange.tools) or "none"
+    lines = [
+        f"{exchange.model}, {len(exchange.messages)} messages of about {exchange.counted} tokens, "
+        f"window {exchange.window or 'unknown'}, tools: {tools}{_options(exchange.options)}"
+    ]
+    left_out = len(exchange.messages) - _MESSAGES
+    if left_out > 0:
+        lines.append(f"  ({left_out} earlier messages)")
+    return "\n".join([*lines, *map(_message, exchange.messages[-_MESSAGES:])])
+
+
+def _options(options: Options) -> str:
+    given = {f.name: getattr(options, f.name) for f in fields(options)}
+    usual = Options()
+    said = {k: v for k, v in given.items() if v != getattr(usual, k)}
+    if "schema" in said:
+        said["schema"] = "given"
+    return "".join(f", {name}: {value}" for name, value in said.items())
+
+
+def _message(message: Message) -> str:
+    calls = ", ".join(f"{call.name}({_short(call.arguments)})" for call in message.tool_calls)
+    return f"  {message.role}: {_short(message.text)}{' -> ' if calls else ''}{calls}"
+
+
+def _answer(exchange: Exchange) -> str:
+    calls = "; ".join(f"{call.name} {call.arguments!r}"[:_SHOWN] for call in exchange.calls)
+    thought = f"(thought: {_short(exchange.reasoning)}) " if exchange.reasoning else ""
+    text = repr(exchange.text[:_SHOWN]) if exchange.text or not calls else ""
+    usage, reason = exchange.usage, exchange.stop_reason
+    ended = f" [stop reason: {reason or 'none'}, read {usage.input_tokens}, " + (
+        f"wrote {usage.output_tokens} tokens{', counted here' if usage.estimated else ''}]"
+    )
+    return f"{thought}{text}{' ' if text and calls else ''}{calls}{ended}"
+
+
+def _parse_error(exchange: Exchange) -> str:
+    for call in exchange.calls:
+        if isinstance(call.arguments, str):
+            return f"the arguments of {call.name}: {_fault(call.arguments)}"
+    if found := _markers(exchange.text):
+        after = exchange.text.partition(found[0])[2].strip()
+        return f"the call after {found[0]}: {_fault(after)}"
+    return ""
+
+
+def _fault(text: str) -> str:
+    try:
+        value = json.JSONDecoder().raw_decode(text)[0]
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return f"{type(value).__name__} where an object with a known tool's name was expected"
+
+
+def _markers(text: str) -> list[str]:
+    """The marks of a call in a text, the first one first."""
+    return sorted((mark for mark in _CALL_MARKERS if mark in text), key=text.index)
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= _SHOWN // 3 else f"{text[: _SHOWN // 3]}…"

@@ -1,0 +1,51 @@
+"""What one request to the model gives, gathered part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from agentkit.agent.explain import Exchange
+from agentkit.events import Done
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.repair import sound
+
+
+@dataclass
+class Turn:
+    """What one request to the model gave."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    usage: Usage = Usage()
+    done: Done | None = None
+
+    @property
+    def message(self) -> Message:
+        return Message("assistant", sound("".join(self.text)), tuple(self.calls))
+
+    def call(self, call: ToolCall) -> None:
+        """One more call, its id its own: verdicts and results are given by id."""
+        taken = {earlier.id for earlier in self.calls}
+        number, id_ = len(self.calls) + 1, call.id
+        while not id_ or id_ in taken:
+            id_, number = f"{call.id or 'call'}-{number}", number + 1
+        self.calls.append(replace(call, id=id_))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the last call's arguments end where the model's tokens did."""
+        if not self.calls or not self.done or self.done.stop_reason != "length":
+            return False
+        return isinstance(self.calls[-1].arguments, str)
+
+    def exchange(self, model: str) -> Exchange:
+        """What came of the request, to be explained."""
+        return Exchange(
+            model=self.done.model if self.done else model,
+            text="".join(self.text),
+            reasoning="".join(self.reasoning),
+            calls=tuple(self.calls),
+            usage=self.usage,
+            stop_reason=self.done.stop_reason if self.done else "",
+        )

@@ -1,0 +1,264 @@
+"""The quantities in a text, comparable across spellings: 7B, 70 亿 and 7 billion are one number.
+
+Digits, Chinese numerals and English number words; scales, percentages, fractions, units of time,
+size, length, mass and power, clock times, decades and months. A digit inside a name (GPT-3, INT8)
+is no quantity, and neither is a lone "one" or 一. Versions are read as numbers: 3.10 equals 3.1.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+_DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
+_TENS = {"十": 10, "百": 100, "千": 1000}
+_MYRIADS = {"万": 10_000, "亿": 100_000_000}
+_ONES = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen twenty
+"""
+_TIES = "thirty forty fifty sixty seventy eighty ninety"
+_YEAR = """
+January February March April May June July August September October November December
+"""
+_WORDS = {word: number for number, word in enumerate(_ONES.split())} | {
+    word: 10 * number for number, word in enumerate(_TIES.split(), start=3)
+}
+_PARTS = {"thirds": 3, "quarters": 4, "fifths": 5, "tenths": 10}
+_MONTHS = {month: number for number, month in enumerate(_YEAR.split(), start=1)}
+_SCALES = {
+    "万亿": 1e12, "亿": 1e8, "千万": 1e7, "百万": 1e6, "万": 1e4,
+    "trillion": 1e12, "billion": 1e9, "million": 1e6, "thousand": 1e3, "hundred": 1e2,
+    "bn": 1e9, "T": 1e12, "B": 1e9, "M": 1e6, "K": 1e3, "k": 1e3,
+}  # fmt: skip
+_UNITS: dict[str, tuple[str, float]] = {
+    spelling: (kind, size)
+    for kind, size, spellings in (
+        ("time", 1e-6, "µs μs us microseconds microsecond 微秒"),
+        ("time", 1e-3, "ms milliseconds millisecond 毫秒"),
+        ("time", 1, "s sec seconds second 秒"),
+        ("time", 60, "min minutes minute 分钟"),
+        ("time", 3600, "h hours hour 小时"),
+        ("time", 86400, "days day 天"),
+        ("time", 604800, "weeks week 周 星期"),
+        ("year", 1, "years 年间"),
+        ("size", 1, "bytes byte 字节"),
+        ("size", 1e3, "KB kB"),
+        ("size", 1e6, "MB 兆字节"),
+        ("size", 1e9, "GB G"),
+        ("size", 1e12, "TB"),
+        ("bit", 1, "bits bit 位 比特"),
+        ("length", 1e-3, "mm 毫米"),
+        ("length", 1e-2, "cm 厘米"),
+        ("length", 1, "m metres meters metre meter 米"),
+        ("length", 1e3, "km kilometres kilometers kilometre kilometer 公里 千米"),
+        ("mass", 1e-3, "mg 毫克"),
+        ("mass", 1, "g grams gram 克"),
+        ("mass", 1e3, "kg kilograms kilogram 公斤 千克"),
+        ("mass", 1e6, "t tonnes tons 吨"),
+        ("power", 1, "W watts watt 瓦"),
+        ("power", 1e3, "kW 千瓦"),
+        ("power", 1e6, "MW 兆瓦"),
+        ("energy", 1, "kWh 千瓦时 度电"),
+        ("energy", 1e3, "MWh 兆瓦时"),
+        ("share", 1e-2, "% percent 个百分点"),
+        ("times", 1, "倍"),
+    )
+    for spelling in spellings.split()
+} | {"per cent": ("share", 1e-2)}
+
+_CHINESE = "零〇一二两三四五六七八九十百千万亿"
+_COUNTED = (
+    "个种年天周倍位项类步张层条次元米克人艘块家台部章节点岁度本篇列行组份成段秒名万亿字小分星"
+)
+_NUMBER_WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
+_SCALE = "|".join(
+    sorted((s for s in _SCALES if len(s) > 1 or not s.isascii()), key=len, reverse=True)
+)
+_UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
+_AFTER = r"(?![A-Za-z])"
+_QUANTITY = re.compile(
+    rf"""
+      (?P<clock>(?<![\d:])\d{{1,2}}:\d{{2}}(?![\d:]))
+    | (?P<century>\d{{2}})\s*世纪\s*(?P<decade>\d{{2}})\s*年代
+    | (?P<years>\b\d{{3}}0)s\b
+    | (?P<month>\d{{1,2}})\s*月(?!\w*球)
+    | \b(?P<named>{"|".join(_MONTHS)})\b(?!\s+be\b)
+    | 百分之(?P<share>[{_CHINESE}点]+|\d+(?:\.\d+)?)
+    | (?P<below>[{_CHINESE}]+|\d+)\s*分之\s*(?P<above>[{_CHINESE}]+|\d+)
+    | (?<![\w/.])(?P<upper>\d)/(?P<lower>\d{{1,2}})(?![\w/.])
+    | \b(?:a\s+)?(?P<hour>half|quarter)\s+(?:of\s+)?an\s+hour\b
+    | \b(?:a|one)\s+(?P<part>third|quarter)\b
+    | \b(?P<over>two|three|four)[ -](?P<under>thirds|quarters|fifths|tenths)\b
+    | (?P<halved>\bhal(?:f(?!\s+past)|ve[sd])\b|一半|减半|半数)
+    | (?<![A-Za-z0-9_.^])(?<![A-Za-z][-_])(?P<sign>(?<![\d)\]}}])[-−](?=\d))?
+      (?:(?P<digits>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?)
+         (?:\s*(?:\\times|×|x)\s*10\^?\{{?(?P<power>\d{{1,2}})\}}?|[eE](?P<exponent>\d{{1,2}}))?
+       | \b(?P<word>(?:{_NUMBER_WORD})(?:-(?:{_NUMBER_WORD}))?)\b
+       | (?P<chinese>[{_CHINESE}]{{2,}}(?:点[{_CHINESE}]+)?
+            |第?[二两三四五六七八九十](?:点[{_CHINESE}]+)?(?=[{_COUNTED}])(?<!十(?=分(?!钟)))|第[一二三四五六七八九十]))
+      (?:\s*(?P<scale>{_SCALE})(?![A-Za-z])|(?P<letter>[TBMKk]){_AFTER})?
+      (?:st|nd|rd|th)?
+      (?:[\s-]*(?P<unit>{_UNIT}){_AFTER})?
+      (?P<tail>[A-Za-z]*)
+    """,
+    re.VERBOSE,
+)
+_RANGE = re.compile(r"\s*(?:-|–|—|~|～|到|至|to|and)\s*")
+_ABOUT = re.compile(
+    r"(?:约|大概|近|将近|差不多|接近|about|around|roughly|some|nearly|almost|approximately|~|≈|～)"
+    r"\D{0,4}$"
+)
+_NEARLY = re.compile(r"\s*\S{0,3}(?:左右|上下|or so)")
+_IDIOMS = ("千万", "万一", "十分", "百分", "万万", "一一", "千千万万", "一二")
+_ROUNDING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number of a text: `value` in the base unit of its `kind` ("" where it has none), `bare`
+    without the unit; `step` is the size of its last written digit, 0 unless it says "about"."""
+
+    text: str
+    value: float
+    bare: float
+    kind: str = ""
+    step: float = 0.0
+    start: int = 0
+    end: int = 0
+
+
+def quantities(text: str) -> list[Quantity]:
+    """The quantities of a text, in order."""
+    text = unicodedata.normalize("NFKC", text)
+    found = [q for match in _QUANTITY.finditer(text) if (q := _quantity(match, text))]
+    return [_as_in_range(q, later, text) for q, later in zip_longest(found, found[1:])]
+
+
+def is_stated(claimed: Quantity, stated: Sequence[Quantity]) -> bool:
+    """Whether one of the stated quantities is the claimed one, or rounds to it where the claim
+    says that it is about so much."""
+    return any(_is_same(claimed, other) for other in stated)
+
+
+def _is_same(claimed: Quantity, other: Quantity) -> bool:
+    if claimed.kind and other.kind:
+        pairs = [(claimed.value, other.value)] if claimed.kind == other.kind else []
+    else:
+        pairs = [(claimed.bare, other.bare), (claimed.value, other.value)]
+    return any(_is_near(mine, yours, claimed) for mine, yours in pairs)
+
+
+def _is_near(mine: float, yours: float, claimed: Quantity) -> bool:
+    gap = abs(mine - yours)
+    if gap <= 1e-9 * max(abs(mine), abs(yours)):
+        return True
+    step = claimed.step * (mine / claimed.bare if claimed.bare else 1.0)
+    return gap <= step / 2 and gap <= _ROUNDING * abs(yours)
+
+
+def _as_in_range(first: Quantity, last: Quantity | None, text: str) -> Quantity:
+    """The first of "3.7 到 4.5 GB" is one of GB, too."""
+    if last is None or first.kind or not _RANGE.fullmatch(text[first.end : last.start]):
+        return first
+    if not last.kind or not last.bare:
+        return first
+    return replace(first, kind=last.kind, value=first.bare * last.value / last.bare)
+
+
+def _quantity(match: re.Match[str], text: str) -> Quantity | None:
+    start, end = match.span()
+    written = match.group().strip()
+
+    def of(value: float, kind: str = "") -> Quantity:
+        return Quantity(written, value, value, kind, 0.0, start, end)
+
+    if match["clock"]:
+        hours, minutes = match["clock"].split(":")
+        return of(60 * int(hours) + int(minutes), "clock")
+    if match["century"]:
+        return of(100 * (int(match["century"]) - 1) + int(match["decade"]), "decade")
+    if match["years"]:
+        return of(int(match["years"]), "decade")
+    if match["month"] or match["named"]:
+        return of(_MONTHS[match["named"]] if match["named"] else int(match["month"]), "month")
+    if match["hour"]:
+        return of(1800 if match["hour"] == "half" else 900, "time")
+    if (share := _fraction(match)) is not None:
+        return of(share, "share")
+    return _plain(match, text, written)
+
+
+def _fraction(match: re.Match[str]) -> float | None:
+    if match["share"]:
+        return _read(match["share"]) / 100
+    if match["below"]:
+        return _read(match["above"]) / max(1.0, _read(match["below"]))
+    if match["upper"]:
+        return int(match["upper"]) / max(1, int(match["lower"]))
+    if match["over"]:
+        return _WORDS[match["over"]] / _PARTS[match["under"]]
+    if match["part"] or match["halved"]:
+        return {"third": 1 / 3, "quarter": 0.25}.get(match["part"], 0.5)
+    return None
+
+
+def _plain(match: re.Match[str], text: str, written: str) -> Quantity | None:
+    if match["tail"] or match["chinese"] in _IDIOMS:
+        return None
+    number = _value(match)
+    if number is None:
+        return None
+    scale = _SCALES.get(match["scale"] or match["letter"] or "", 1.0)
+    scale *= 10.0 ** int(match["power"] or match["exponent"] or 0)
+    bare = number * scale * (-1 if match["sign"] else 1)
+    kind, size = _UNITS.get(match["unit"] or "", ("", 1.0))
+    is_about = _ABOUT.search(text[: match.start()]) or _NEARLY.match(text, match.end())
+    step = _step(match["digits"] or str(int(number))) * scale if is_about else 0.0
+    return Quantity(written, bare * size, bare, kind, step, *match.span())
+
+
+def _value(match: re.Match[str]) -> float | None:
+    if match["digits"]:
+        return float(match["digits"].replace(",", ""))
+    if match["word"]:
+        number = float(sum(_WORDS[part] for part in match["word"].split("-")))
+        return None if number == 1 and not match["scale"] else number
+    return _read(match["chinese"].removeprefix("第"))
+
+
+def _step(digits: str) -> float:
+    """The size of the last digit that is written and no trailing zero."""
+    _, _, decimals = digits.partition(".")
+    if decimals:
+        return 10.0 ** -len(decimals)
+    digits = digits.replace(",", "")
+    return 10.0 ** (len(digits) - len(digits.rstrip("0")))
+
+
+def _read(numeral: str) -> float:
+    """The value of a Chinese numeral (三十二, 一千二百, 三点五) or of digits."""
+    if numeral[0].isdigit() and numeral.isascii():
+        return float(numeral)
+    whole, _, decimals = numeral.partition("点")
+    if len(whole) > 1 and all(c in _DIGITS for c in whole):
+        value = float("".join(str(_DIGITS[c]) for c in whole))
+    else:
+        value = _grouped(whole)
+    digits = "".join(str(_DIGITS.get(c, 0)) for c in decimals)
+    return value + (float(f"0.{digits}") if digits else 0.0)
+
+
+def _grouped(numeral: str) -> float:
+    total, group, digit = 0.0, 0.0, 0.0
+    for c in numeral:
+        if c in _DIGITS:
+            digit = _DIGITS[c]
+        elif c in _TENS:
+            group, digit = group + (digit or 1) * _TENS[c], 0.0
+        else:
+            total, group, digit = (total + (group + digit or 1)) * _MYRIADS[c], 0.0, 0.0
+    return total + group + digit

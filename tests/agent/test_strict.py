@@ -1,0 +1,94 @@
+"""Strict mode: what nothing supports is left out, and said to be."""
+
+import pytest
+
+from agentkit import Agent, KnowledgeBase, Session, tool
+from agentkit.agent.hooks import Hooks
+from agentkit.agent.retrieval import Retrieval
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.documents import Document
+from agentkit.events import TextDelta
+from agentkit.messages import ToolCall
+
+
+@pytest.fixture
+async def knowledge(tmp_path, embedder):
+    knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
+    text = "# Memory\n\nA 7B model at 16 bits takes 14 GB of memory."
+    await knowledge.add([Document("memory.md", text, "Memory")])
+    yield knowledge
+    knowledge.close()
+
+
+def _agent(knowledge, *turns, tools=(), hooks=Hooks()):
+    strict = Retrieval(strict=True)
+    return Agent(ScriptedModel(turns), tools, knowledge, retrieval=strict, hooks=hooks)
+
+
+async def _run(agent, session=None):
+    question = "How much memory does a 7B model take?"
+    events = [e async for e in agent.stream(question, session)]
+    said = "".join(e.text for e in events if isinstance(e, TextDelta))
+    return events[-1].answer, said
+
+
+async def test_a_sentence_that_no_passage_supports_is_left_out_and_counted(knowledge):
+    told = "A 7B model at 16 bits takes 14 GB of memory [1]. A 70B model takes 99 GB [1]."
+    session = Session()
+    answer, said = await _run(_agent(knowledge, told), session)
+    assert answer.text.startswith("A 7B model at 16 bits takes 14 GB of memory [1].")
+    assert "99" not in said
+    assert "1 sentence without support left out" in said
+    assert session.messages[-1].text == answer.text == said
+
+
+async def test_an_answer_that_nothing_supports_is_a_refusal(knowledge):
+    answer, said = await _run(_agent(knowledge, "The moon is made of green cheese [1]."))
+    assert answer.stop_reason == "refused"
+    assert said == answer.text
+    assert "nothing that supports" in said
+
+
+async def test_a_supported_answer_is_left_as_it_is(knowledge):
+    told = "A 7B model at 16 bits takes 14 GB of memory [1]."
+    answer, said = await _run(_agent(knowledge, told))
+    assert (answer.text, said, answer.stop_reason) == (told, told, "stop")
+
+
+async def test_what_a_tool_has_computed_is_support(knowledge):
+    @tool
+    def estimate() -> str:
+        """Estimate."""
+        return "The estimate is 3.5 GB."
+
+    told = "A 7B model at 16 bits takes 14 GB of memory [1]. The estimate is 3.5 GB."
+    agent = _agent(knowledge, ToolCall("1", "estimate", {}), told, tools=[estimate])
+    answer, _ = await _run(agent)
+    assert answer.text == told
+
+
+async def test_a_sentence_without_support_is_marked_where_strict_mode_is_off(knowledge):
+    model = ScriptedModel(["A 7B model at 16 bits takes 41 GB of memory [1]."])
+    answer = await Agent(model, knowledge=knowledge).run("How much?")
+    assert ["41" in sentence.reason for sentence in answer.unsupported] == [True]
+
+
+async def test_a_guard_sees_the_answer_first_and_its_word_stands_instead(knowledge):
+    async def guard(answer):
+        return "withheld" if "14 GB" in answer.text else ""
+
+    session = Session()
+    agent = _agent(knowledge, "It takes 14 GB [1].", hooks=Hooks(guard_output=guard))
+    answer, said = await _run(agent, session)
+    assert (answer.text, said, answer.citations) == ("withheld", "withheld", ())
+    assert all("It takes" not in m.text for m in session.messages)
+
+
+async def test_a_guard_at_the_door_keeps_a_prompt_from_the_model(knowledge):
+    async def guard(prompt):
+        return "I do not answer that." if "7B" in prompt else ""
+
+    agent = _agent(knowledge, hooks=Hooks(guard_input=guard))
+    answer, said = await _run(agent)
+    assert (answer.stop_reason, said) == ("refused", "I do not answer that.")
+    assert agent.model.requests == []

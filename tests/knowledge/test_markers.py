@@ -1,0 +1,91 @@
+"""Which brackets are markers, whole and while the text still comes."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkit.knowledge.markers import Marker, MarkerStream, markers, numbers_in
+
+KNOWN = {"1", "2", "3"}
+
+
+def _found(text, sources=()):
+    return [match.group() for match in markers(text, sources)]
+
+
+def _streamed(deltas):
+    stream = MarkerStream(KNOWN.__contains__)
+    return [piece for delta in deltas for piece in stream.feed(delta)] + stream.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("a fact [1].", ["[1]"]),
+        ("a fact[1][2].", ["[1][2]"]),
+        ("a fact [1] [2].", ["[1] [2]"]),
+        ("事实【1】，事实［2］。", ["【1】", "［2］"]),
+        ("a fact [1, 2] and [2，3]", ["[1, 2]", "[2，3]"]),
+        ("a fact [1-3].", ["[1-3]"]),
+        ("it costs $5 [1] and $6 [2]", ["[1]", "[2]"]),
+        ("约占 4.2 GB[1]。", ["[1]"]),
+    ],
+)
+def test_markers_in_their_spellings(text, groups):
+    assert _found(text) == groups
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1](https://a.b)", "note [^1]", "arr[1] is read", "x[1]", "my_list[2]", "f(x)[1]",
+        "values[1] = 2", "`[1]`", "```\n[1]\n```", "~~~\n[1]\n~~~", "$a[1]$", "$$\n[1]\n$$",
+        "[a]", "[]", "[1", "[1.5]",
+    ],
+)  # fmt: skip
+def test_other_brackets_are_none(text):
+    assert _found(text) == []
+
+
+def test_the_numbers_of_a_group():
+    assert numbers_in("[1][3, 2]【1】") == ("1", "3", "2")
+    assert numbers_in("[1-3，7]") == ("1", "2", "3", "7")
+    assert numbers_in("[1-900000]") == ("1", "900000")
+
+
+def test_a_marker_split_over_deltas_comes_whole():
+    assert _streamed(["A fact [", "1", "].", " More text follows."]) == [
+        "A fact ", Marker("[1]", ("1",)), ". More text follows.",
+    ]  # fmt: skip
+
+
+def test_text_comes_at_once_and_only_a_bracket_waits():
+    stream = MarkerStream(KNOWN.__contains__)
+    assert stream.feed("A fact ") == ["A fact "]
+    assert stream.feed("[1]") == []
+    assert stream.feed("(https://a.b) is no source") == ["[1](https://a.b) is no source"]
+
+
+def test_unknown_numbers_stay_text():
+    *text, marker = _streamed(["see [9]", " and [2]"])
+    assert ("".join(text), marker) == ("see [9] and ", Marker("[2]", ("2",)))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["[1]", "[2", "]", "[1, 3]", "(x)", "`", "```", "$", "$$", "\n", " text", "事实。",
+             "【2】", "[^1]", "arr", "=", "5", "[9]", ". "]
+        ),
+        max_size=14,
+    ),
+    st.integers(1, 4),
+)  # fmt: skip
+def test_however_it_is_cut_the_stream_finds_the_same(parts, width):
+    text = "".join(parts)
+    deltas = [text[at : at + width] for at in range(0, len(text), width)]
+    pieces = _streamed(deltas)
+    assert "".join(p if isinstance(p, str) else p.text for p in pieces) == text
+    shown = [p.text for p in pieces if isinstance(p, Marker)]
+    assert shown == [g for g in _found(text) if set(numbers_in(g)) & KNOWN]

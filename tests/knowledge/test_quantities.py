@@ -1,0 +1,78 @@
+"""One number in many spellings is one number."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkit.knowledge.quantities import is_stated, quantities
+
+
+def _states(passage: str, claim: str) -> bool:
+    stated = quantities(passage)
+    return all(is_stated(quantity, stated) for quantity in quantities(claim))
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ["7B", "70 亿", "7 billion", "7e9", "7,000,000,000", "七十亿", "7 \\times 10^9"],
+        ["50 %", "百分之五十", "50%", "一半", "half", "1/2", "50 percent", "二分之一"],
+        ["1,024", "1024", "１０２４", "一千零二十四"],
+        ["32 层", "三十二层", "thirty-two"],
+        ["14 天", "两周", "14 days", "two weeks"],
+        ["1.85 kW", "1,850 W", "1850 瓦"],
+        ["in the 1980s", "20 世纪 80 年代"],
+        ["5 月", "in May"],
+        ["0.33 ms", "330 µs"],
+        ["14.8T", "14.8 万亿", "14.8 trillion"],
+        ["a quarter of an hour", "15 minutes", "15 分钟"],
+    ],
+)
+def test_the_spellings_of_a_number_agree(spellings):
+    for one in spellings:
+        assert quantities(one), one
+        for other in spellings:
+            assert _states(one, other), (one, other)
+
+
+@pytest.mark.parametrize(
+    ("passage", "claim"),
+    [
+        ("7B", "8B"),
+        ("70 亿", "7 亿"),
+        ("4.2 GB", "5.2 GB"),
+        ("4.2 GB", "4.2 MB"),
+        ("1956 年", "1966 年"),
+        ("3 小时", "3 天"),
+        ("-128 到 127", "128"),
+        ("百分之十五", "百分之二十五"),
+        ("21:48", "22:48"),
+    ],
+)
+def test_other_numbers_and_other_units_do_not(passage, claim):
+    assert not _states(passage, claim)
+
+
+@pytest.mark.parametrize(
+    "text", ["GPT-3", "INT8", "DeepSeek-V3", "3H", "BF16", "一般来说", "十分重要", "one of them"]
+)
+def test_a_digit_in_a_name_and_an_idiom_are_no_quantities(text):
+    assert quantities(text) == []
+
+
+def test_a_number_is_rounded_only_where_the_claim_says_about():
+    assert _states("16.8 GB", "约 17 GB")
+    assert _states("6.9 GB", "about 7 GB")
+    assert not _states("6.9 GB", "7 GB")
+    assert not _states("16.8 GB", "约 18 GB")
+
+
+def test_the_first_of_a_range_has_the_unit_of_the_last():
+    assert _states("3.7 到 4.5 GB", "3.7 GB")
+    assert not _states("3.7 到 4.5 GB", "3.7 天")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=80))
+def test_any_text_is_read(text):
+    assert all(quantity.text for quantity in quantities(text))
