@@ -14,6 +14,7 @@ from dataclasses import dataclass
 _PASSAGE = re.compile(
     r'^<passage id="(?P<marker>[^"]*)" source="(?P<source>[^"]*)"'
     r'(?: heading="(?P<heading>[^"]*)")?(?: page="(?P<page>\d+)")?'
+    r'(?: part="(?P<part>[^"]*)")?'
     r'(?: relevance="(?P<relevance>[\d.]+)")?>\n(?P<text>.*?)\n</passage>$',
     re.DOTALL | re.MULTILINE,
 )
@@ -23,7 +24,8 @@ _END_IN_TEXT = "<\\/passage"
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A text with the marker by which an answer cites it. `relevance` is from 0 to 1."""
+    """A text with the marker by which an answer cites it. `relevance` is from 0 to 1, `part` the
+    slides, rows or the like that it stands on."""
 
     marker: str
     source: str
@@ -31,6 +33,7 @@ class Passage:
     text: str
     page: int | None = None
     relevance: float | None = None
+    part: str = ""
 
 
 def write_passages(passages: Iterable[Passage]) -> str:
@@ -49,6 +52,8 @@ def _written(passage: Passage) -> str:
         attributes.append(f'heading="{_quoted(passage.heading)}"')
     if passage.page is not None:
         attributes.append(f'page="{passage.page}"')
+    if passage.part:
+        attributes.append(f'part="{_quoted(passage.part)}"')
     if passage.relevance is not None:
         attributes.append(f'relevance="{passage.relevance:.2f}"')
     text = passage.text.replace(_END, _END_IN_TEXT)
@@ -64,6 +69,7 @@ def _read(match: re.Match[str]) -> Passage:
         match["text"].replace(_END_IN_TEXT, _END),
         int(page) if page else None,
         float(relevance) if relevance else None,
+        html.unescape(match["part"] or ""),
     )
 
 

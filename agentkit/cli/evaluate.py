@@ -14,14 +14,14 @@ from rich.console import Console
 
 from agentkit import __version__
 from agentkit.cli.errors import MISSED
+from agentkit.cli.eval_output import report_as_json
 from agentkit.cli.eval_tables import show_changes, show_figures, show_legs, show_misses
-from agentkit.cli.output import answer_as_json, as_json
+from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, index_progress, warn
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.evaluation.compare import compared, load_earlier
 from agentkit.evaluation.figures import (
     DEMO_BOUNDS,
-    Figure,
     check_bounds,
     figures,
     leg_figures,
@@ -224,48 +224,6 @@ def _verdict(report: Report, given: Mapping[str, float], log: Console) -> int:
     for key in unmeasured:
         log.print(f"[red]missed: {key} could not be measured[/red]")
     return MISSED if missed or unmeasured else 0
-
-
-def report_as_json(report: Report) -> dict[str, Any]:
-    """The whole result, for programs and for --compare."""
-    legs = {leg: [_figure_as_json(figure) for figure in own] for leg, own in report.legs.items()}
-    return {
-        "format": 1,
-        "settings": report.settings,
-        "totals": [_figure_as_json(figure) for figure in report.figures],
-        "legs": legs,
-        "questions": [_outcome_as_json(outcome, report.depth) for outcome in report.outcomes],
-    }
-
-
-def _figure_as_json(figure: Figure) -> dict[str, Any]:
-    low, high = figure.interval
-    return {
-        "name": figure.key,
-        "label": figure.label,
-        "reached": round(figure.reached, 6),
-        "count": figure.count,
-        "share": round(figure.share, 6),
-        "low": round(low, 6),
-        "high": round(high, 6),
-        "asked": figure.bound,
-        "met": figure.met,
-    }
-
-
-def _outcome_as_json(outcome: Outcome, depth: int) -> dict[str, Any]:
-    question = outcome.question
-    return {
-        "id": question.id,
-        "language": question.language,
-        "kind": question.kind,
-        "question": question.question,
-        "ranks": list(outcome.ranks),
-        "scores": outcome.scores(depth),
-        "hits": [{"place": hit.chunk.place, "score": hit.score} for hit in outcome.hits],
-        "answer": answer_as_json(outcome.answer) if outcome.answer else None,
-        "error": outcome.error,
-    }
 
 
 def _is_demo(questions: Path) -> bool:

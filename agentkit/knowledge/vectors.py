@@ -1,4 +1,4 @@
-"""Vectors in Chroma. The one file that imports it.
+"""Vectors in a Chroma of the index's own folder; those on a server are in chroma_server.py.
 
 Chroma takes no lock of its own and answers approximately: the catalog says what is live, and
 serves by exact scan when Chroma fails. A reader must reopen after another process has written.
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agentkit.errors import KnowledgeError
+
 _log = logging.getLogger(__name__)
 
 _COLLECTION = "chunks"
 _BATCH = 5000
-_CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 200, "ef_construction": 200}}
+CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 200, "ef_construction": 200}}
 
 
 class Vectors:
@@ -58,9 +60,12 @@ class Vectors:
         return [(id_, 1.0 - float(distance)) for id_, distance in pairs]
 
     def works(self) -> bool:
-        """Whether Chroma can be opened at all; a damaged one cannot."""
+        """Whether Chroma can be opened at all; a damaged one cannot. Raises KnowledgeError for
+        one that is away."""
         try:
             self.count()
+        except KnowledgeError:
+            raise
         except Exception as error:
             _log.warning("Chroma failed (%s): building it anew from the catalog", error)
             return False
@@ -84,7 +89,7 @@ class Vectors:
             self._client = _client(self._path)
         if self._collection is None:
             self._collection = self._client.get_or_create_collection(
-                _COLLECTION, embedding_function=None, configuration=_CONFIGURATION
+                _COLLECTION, embedding_function=None, configuration=CONFIGURATION
             )
         return self._collection
 

@@ -24,6 +24,7 @@ from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.remote import RemoteEmbedder
 from agentkit.knowledge.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.reranker import get_reranker
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config
 from agentkit.project.demo import demo_path
@@ -106,7 +107,9 @@ class Project:
                 self.index_path,
                 self._embedder(),
                 chunk_tokens=self.settings.knowledge.chunk_tokens,
+                store=self.settings.knowledge.store,
                 wait=self.wait,
+                reranker=get_reranker(self.settings.knowledge.rerank, self._rerank_model()),
             )
         return self._knowledge
 
@@ -236,6 +239,10 @@ class Project:
                 raise KnowledgeError(
                     f"{own} cannot be written ({error.strerror}). Change its permissions."
                 ) from error
+
+    def _rerank_model(self) -> Model | None:
+        """The folder's model, where it shall order passages too."""
+        return self._model(None) if self.settings.knowledge.rerank == "model" else None
 
     def _model(self, knowledge: KnowledgeBase | None) -> Model:
         if self.base_url and self.settings.model in ("auto", "extractive"):

@@ -119,15 +119,6 @@ def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path):
     assert "Ask your own" in done.stdout
 
 
-def test_eval_prints_a_table_and_json(demo, tmp_path):
-    questions = (demo_path() / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    few = tmp_path / "few.jsonl"
-    few.write_text("\n".join(questions[:2] + questions[-2:]), encoding="utf-8")
-    assert "place among the first 5" in _run("eval", few, "-C", demo).stdout
-    rows = json.loads(_run("eval", few, "--json", "-C", demo).stdout)
-    assert [set(row) >= {"id", "first", "within_5", "refused"} for row in rows] == [True] * 4
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import os
 import sqlite3
 from pathlib import Path
 
@@ -142,6 +143,7 @@ async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(kb, monkeypa
         raise RuntimeError("Error finding id")
 
     monkeypatch.setattr(Vectors, "query", broken)
+    monkeypatch.setattr("agentkit.knowledge.dense.EXACT_CHUNKS", 0)
     assert (await kb.search("自注意力"))[0].dense_rank == 1
     assert "scanning the catalog" in caplog.text
 
@@ -173,24 +175,6 @@ async def test_a_lost_chroma_is_rebuilt_without_embedding_again(kb, tmp_path, em
     again.close()
 
 
-async def test_what_a_crash_left_pending_is_cleared_by_the_next_write(kb, embedder):
-    await kb.add(_documents())
-    publish = kb._catalog.publish
-
-    def crash(*_):
-        raise KeyboardInterrupt
-
-    kb._catalog.publish = crash
-    with pytest.raises(KeyboardInterrupt):
-        kb._indexer._publish(*await _staged(kb, "memory.md", "# 显存\n\n半途而废。"))
-    kb._catalog.publish = publish
-    assert kb._catalog.not_live() != []
-    assert all("半途" not in hit.chunk.text for hit in await kb.search("半途而废", k=10))
-    await kb.add(_documents())
-    assert kb._catalog.not_live() == []
-    assert kb._vectors.count() == kb.chunk_count == 4
-
-
 async def test_another_embedder_is_refused_with_the_way_out(kb, tmp_path, embedder):
     await kb.add(_documents())
     kb.close()
@@ -211,11 +195,13 @@ async def test_an_unknown_document_is_answered_with_the_nearest(kb):
         await kb.document("memroy.md")
 
 
-async def test_a_second_writer_is_told_that_it_must_wait(kb, monkeypatch):
+async def test_a_second_writer_is_told_who_writes(kb, tmp_path, embedder):
     await kb.add(_documents())
-    monkeypatch.setattr("agentkit.knowledge.knowledge_base._LOCK_WAIT", 0.1)
-    with FileLock(kb.path / "write.lock"), pytest.raises(KnowledgeError, match="Another process"):
-        await kb.add(_documents({"new.md": "text"}))
+    second = KnowledgeBase.open(tmp_path / "index", embedder, wait=0.1)
+    told = rf"Another process \({os.getpid()}\) is writing"
+    with FileLock(kb.path / "write.lock"), pytest.raises(KnowledgeError, match=told):
+        await second.add(_documents({"new.md": "text"}))
+    second.close()
 
 
 async def test_a_file_that_is_no_index_is_refused(tmp_path, embedder):
@@ -286,15 +272,3 @@ def test_the_catalog_is_plain_sqlite_with_the_text_in_it(tmp_path, embedder):
         rows = connection.execute("SELECT source, text FROM documents").fetchall()
     connection.close()
     assert dict(rows) == NOTES
-
-
-async def _staged(kb, source, text):
-    """What `_publish` takes for a new version of a document."""
-    from agentkit.knowledge.indexer import _Run
-    from agentkit.knowledge.knowledge_base import _prepared
-    from agentkit.knowledge.splitter import split
-
-    document = _prepared(Document(source=source, text=text))
-    chunks = split(document, kb.embedder.count_tokens, 320)
-    stored = await kb._indexer._embedded(chunks, _Run(1, {}, lambda progress: None))
-    return document, "hash", stored, {chunk.id for chunk in chunks}

@@ -54,7 +54,8 @@ async def test_a_trusted_folder_gives_documents_tools_and_servers(folder):
     async with Project.open(folder, trust=True) as project:
         names = [tool.name for tool in project.agent.tools]
         assert names == [
-            "search_knowledge", "read_document", "list_documents", "shout", "echo__echo",
+            "search_knowledge", "find_all", "outline_document", "read_document",
+            "list_documents", "shout", "echo__echo",
         ]  # fmt: skip
         calls = [
             ToolCall("1", "shout", {"text": "hi"}),
@@ -62,7 +63,10 @@ async def test_a_trusted_folder_gives_documents_tools_and_servers(folder):
         ]
         project.agent.model = model = ScriptedModel([calls, "done"])
         await project.agent.run("?")
-        assert [m.text for m in model.requests[-1] if m.role == "tool"] == ["HI", "heard hi"]
+        assert [m.text for m in model.requests[-1] if m.role == "tool"][1:] == [
+            "HI",
+            "heard hi",
+        ]
         assert project.notices == []
 
 
@@ -76,7 +80,7 @@ async def test_an_untrusted_folder_runs_nothing_and_says_so(folder):
     (folder / "tools" / "shout.py").write_text("raise SystemExit('ran')", encoding="utf-8")
     (folder / "agentkit.toml").write_text('model = "openai:elsewhere"\n', encoding="utf-8")
     async with Project.open(folder, model="extractive") as project:
-        assert [tool.name for tool in project.agent.tools][3:] == []
+        assert not {"shout", "echo__echo"} & {tool.name for tool in project.agent.tools}
         assert project.settings.providers == {}
         assert "agentkit trust" in project.notices[0]
         assert (await project.agent.run("残差连接有什么用？")).citations

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agentkit.documents import Document, Part
-from agentkit.knowledge.splitting.blocks import Section, filled, trimmed
+from agentkit.knowledge.splitting.blocks import Block, Section, filled, trimmed
 
 _LONGEST_HEADING = 300
 
@@ -17,7 +17,8 @@ _LONGEST_HEADING = 300
 def row_sections(document: Document) -> Iterator[Section]:
     """What stands between rows goes with the row after it."""
     text, columns = document.text, document.metadata.get("columns")
-    sheet, blocks, reached = "", [], 0
+    blocks: list[Block] = []
+    sheet, reached = "", 0
     for row in _rows(document.parts):
         start, end = max(row.start, reached), min(row.end, len(text))
         row_sheet = row.name.rpartition(", ")[0]

@@ -1,0 +1,154 @@
+"""`agentkit eval` as a user meets it: tables, files, exit codes; and questions that it writes."""
+
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from agentkit.cli.errors import MISSED
+from agentkit.evaluation.questions import load_questions
+
+AGENTKIT = [sys.executable, "-m", "agentkit"]
+NOTES = {
+    "sea.md": "# Sea\n\n## Whales\n\nBlue whales weigh 150 tonnes and eat krill all summer long, "
+    "four tonnes of it on a good day off the coast.\n",
+    "sky.md": "# Sky\n\n## Swallows\n\nSwallows cross the Sahara in four days and come back in "
+    "April, when the first insects rise over the ponds.\n",
+}
+QUESTIONS = [
+    {"question": "How heavy are blue whales?", "answer": "150", "source": "sea.md"},
+    {"question": "When do swallows come back?", "answer": "April", "source": "sky.md"},
+    {"question": "What does a violin cost?", "answer": None},
+]
+
+
+def _run(*arguments):
+    return subprocess.run(
+        [*AGENTKIT, "eval", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A project of two notes and three questions, indexed once."""
+    project = tmp_path_factory.mktemp("eval")
+    (project / "knowledge").mkdir()
+    for name, text in NOTES.items():
+        (project / "knowledge" / name).write_text(text, encoding="utf-8")
+    lines = [json.dumps(question) for question in QUESTIONS]
+    (project / "questions.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return project
+
+
+def test_a_run_prints_a_table_and_writes_result_and_page(folder, tmp_path):
+    result, shown = tmp_path / "result.json", tmp_path / "page.html"
+    done = _run("-C", folder, "--legs", "--json", result, "--html", shown)
+    assert done.returncode == 0, done.stderr
+    assert "place among the first 5" in done.stdout
+    assert "legs side by side" in done.stdout
+    written = json.loads(result.read_text(encoding="utf-8"))
+    totals = {row["name"]: row for row in written["totals"]}
+    assert (totals["first"]["reached"], totals["first"]["count"]) == (2, 2)
+    assert totals["first"]["asked"] is None
+    assert set(written["legs"]) == {"dense", "keyword", "hybrid"}
+    assert [row["id"] for row in written["questions"]] == ["line-1", "line-2", "line-3"]
+    assert written["questions"][0]["answer"]["citations"]
+    assert "</html>" in shown.read_text(encoding="utf-8")
+
+
+def test_an_earlier_run_is_compared_and_a_bound_that_is_met_ends_well(folder, tmp_path):
+    earlier = tmp_path / "earlier.json"
+    assert _run("-C", folder, "--only-retrieval", "--json", earlier).returncode == 0
+    done = _run("-C", folder, "--only-retrieval", "--compare", earlier, "--fail-under", "first=1")
+    assert done.returncode == 0, done.stderr
+    assert "beside the earlier run" in done.stdout
+
+
+def test_a_pipe_gets_json_alone_of_as_many_questions_and_hits_as_asked_for(folder):
+    done = _run("-C", folder, "--only-retrieval", "--limit", 1, "-k", 1, "--json", "-")
+    result = json.loads(done.stdout)
+    assert [len(question["hits"]) for question in result["questions"]] == [1]
+    assert "recall@1" in result["questions"][0]["scores"]
+    assert result["questions"][0]["answer"] is None
+
+
+def test_a_figure_below_its_bound_is_named(folder, tmp_path):
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"question": "How heavy are whales?", "source": "sky.md"}', encoding="utf-8")
+    done = _run(wrong, "-C", folder, "--only-retrieval", "--fail-under", "first=0.5", "--misses")
+    assert done.returncode == MISSED
+    assert "missed: first is 0.0%, asked for is >= 50%" in done.stderr
+    assert "line-1 (fact): not first" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--fail-under", "firts=1"), "no 'firts'"),
+        (("--kind", "riddle"), "is no kind"),
+        (("--kind", "sum"), "no question of kind sum"),
+        (("--compare", "nowhere.json"), "cannot be read"),
+        (("--json", "other.jsonl"), "not written over"),
+        (("--html", "nowhere/page.html"), "no folder"),
+        (("generate",), "is there already"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_is_asked(arguments, said, folder):
+    done = _run(*arguments, "-C", folder)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_only_quotes_writes_no_questions(folder, tmp_path):
+    done = _run("generate", "-C", folder, "-m", "extractive", "--out", tmp_path / "new.jsonl")
+    assert done.returncode == 3
+    assert "only quotes" in done.stderr
+    assert not (tmp_path / "new.jsonl").exists()
+
+
+class _Writer(BaseHTTPRequestHandler):
+    """A model server that asks about whales, whatever it is shown."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        said = '{"question": "How heavy do the largest animals get?", "facts": ["150 tonnes"]}'
+        parts = [{"delta": {"content": said}}, {"delta": {}, "finish_reason": "stop"}]
+        chunks = [{"id": "1", "model": "m", "choices": [{"index": 0, **part}]} for part in parts]
+        body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_generated_questions_can_be_asked_at_once(folder, tmp_path):
+    server = HTTPServer(("127.0.0.1", 0), _Writer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    new = tmp_path / "new.jsonl"
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        done = _run(
+            "generate", "-n", 1, "--out", new, "-C", folder, "-m", "openai:m", "--base-url", url
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == 0, done.stderr
+    assert "1 questions from" in done.stdout
+    (question,) = load_questions(new)
+    assert question.generated
+    assert question.expected[0][0].source == "sea.md"
+    asked = _run(new, "-C", folder, "--only-retrieval", "--fail-under", "recall@5=1")
+    assert asked.returncode == 0, asked.stderr

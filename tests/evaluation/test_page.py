@@ -1,0 +1,68 @@
+"""The page needs nothing beside it and lets nothing through."""
+
+from html.parser import HTMLParser
+
+from agentkit import Answer
+from agentkit.answers import Citation
+from agentkit.evaluation.figures import figures, leg_figures
+from agentkit.evaluation.page import page
+from agentkit.evaluation.report import Report
+from agentkit.evaluation.runner import Outcome
+from tests.evaluation.made import chunk, hit, question
+
+ATTACK = "</details><script>alert(1)</script>\"'><img src=http://x onerror=x>"
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.attributes = [], set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.attributes += attrs
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.add(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def _report():
+    asked = [
+        question([(ATTACK, ATTACK)], id=ATTACK, facts=((ATTACK,),), language=ATTACK),
+        question(id="none", kind="unanswerable"),
+    ]
+    asked[0] = asked[0].model_copy(update={"question": ATTACK})
+    cited = Citation(ATTACK, chunk(ATTACK, ATTACK, ATTACK), ATTACK, True)
+    outcomes = [
+        Outcome(asked[0], (hit(ATTACK, ATTACK),), (1,), Answer(ATTACK, (cited,)), ATTACK),
+        Outcome(asked[1], (), (), Answer("no", stop_reason="refused")),
+    ]
+    ranks = {"dense": [(None,), ()], "hybrid": [(1,), ()]}
+    return Report(
+        settings={"model": ATTACK},
+        depth=10,
+        outcomes=outcomes,
+        figures=figures(outcomes, 10),
+        leg_ranks=ranks,
+        legs=leg_figures(asked, ranks, 10),
+    )
+
+
+def test_what_comes_from_outside_is_escaped_and_the_page_is_whole():
+    tags = _Tags()
+    tags.feed(page(_report()))
+    assert tags.open == []
+    assert {"details", "table", "svg", "polyline"} <= tags.seen
+    assert not {"script", "img", "link", "iframe"} & tags.seen
+    assert not [a for a in tags.attributes if a[0] in ("src", "href", "onerror")]
+
+
+def test_a_report_without_any_place_or_fact_is_still_a_page():
+    lone = Outcome(question(id="none", kind="unanswerable"), (), ())
+    assert "</html>" in page(Report({}, 10, [lone], figures([lone], 10)))

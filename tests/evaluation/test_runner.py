@@ -1,0 +1,110 @@
+"""Questions asked: by search alone, by legs, and of a model that may fail."""
+
+import asyncio
+
+import pytest
+
+from agentkit import Answer, Document, KnowledgeBase
+from agentkit.errors import ModelError
+from agentkit.evaluation.figures import figures
+from agentkit.evaluation.runner import evaluate, leg_ranks
+from tests.evaluation.made import hit, question
+
+QUESTIONS = [
+    question([("a.md", "A")], id="one", facts=(("yes",),)),
+    question(id="two", kind="unanswerable"),
+]
+
+
+async def _search(query, k):
+    return [hit("x.md"), hit("a.md", "A")]
+
+
+def _totals(outcomes):
+    return {f.key: (f.reached, f.count) for f in figures(outcomes, 10)}
+
+
+async def test_the_figures_count_what_was_reached_of_what():
+    async def ask(prompt):
+        return Answer("yes")
+
+    totals = _totals(await evaluate(QUESTIONS, _search, ask))
+    assert totals["first"] == (0, 1)
+    assert totals["all@5"] == totals["facts"] == totals["facts:fact"] == (1, 1)
+    assert totals["mrr"] == (0.5, 1)
+    assert totals["refusal_recall"] == (0, 1)
+    assert totals["over_refused"] == (0, 1)
+    assert "refusal_precision" not in totals
+
+
+async def test_of_refusals_it_is_counted_how_many_were_right():
+    async def ask(prompt):
+        return Answer("no", stop_reason="refused")
+
+    totals = _totals(await evaluate(QUESTIONS, _search, ask))
+    assert totals["refusal_precision"] == (1, 2)
+    assert totals["refusal_recall"] == totals["over_refused"] == (1, 1)
+
+
+async def test_search_alone_gives_figures_of_retrieval_alone():
+    names = {
+        name.partition("@")[0].partition(":")[0]
+        for name in _totals(await evaluate(QUESTIONS, _search))
+    }
+    assert names == {"all", "first", "recall", "mrr", "ndcg"}
+
+
+async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run():
+    turns = iter([Answer("yes"), ModelError("down")])
+
+    async def ask(prompt):
+        turn = next(turns)
+        if isinstance(turn, Exception):
+            raise turn
+        return turn
+
+    outcomes = await evaluate(QUESTIONS, _search, ask)
+    assert [outcome.error for outcome in outcomes] == ["", "down"]
+    assert _totals(outcomes)["refusal_recall"] == (0, 1)
+
+
+async def test_a_model_that_fails_at_once_ends_the_run():
+    async def ask(prompt):
+        raise ModelError("nobody there")
+
+    with pytest.raises(ModelError, match="nobody there"):
+        await evaluate(QUESTIONS, _search, ask)
+
+
+async def test_no_more_questions_are_asked_at_once_than_said_and_their_order_stays():
+    running, most = 0, 0
+
+    async def ask(prompt):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return Answer(prompt)
+
+    many = [question(id=str(number)) for number in range(9)]
+    outcomes = await evaluate(many, _search, ask, jobs=3)
+    assert most == 3
+    assert [outcome.question.id for outcome in outcomes] == [q.id for q in many]
+
+
+async def test_the_legs_are_ranked_each_for_itself(tmp_path, embedder):
+    knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
+    texts = {"sea.md": "# Sea\n\nwhales swim far", "sky.md": "# Sky\n\nswallows fly far"}
+    await knowledge.add([Document(source, text) for source, text in texts.items()])
+    asked = [question([("sky.md", "Sky")]).model_copy(update={"question": "what do swallows do"})]
+    legs = await leg_ranks(asked, knowledge.search)
+    knowledge.close()
+    assert legs == {"dense": [(1,)], "keyword": [(1,)]}
+
+
+async def test_a_leg_that_did_not_find_a_place_has_no_rank_for_it():
+    async def search(query, k):
+        return [hit("x.md", keyword_rank=1), hit("a.md", "A", dense_rank=3)]
+
+    assert await leg_ranks(QUESTIONS[:1], search) == {"dense": [(3,)], "keyword": [(None,)]}

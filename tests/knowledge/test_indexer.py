@@ -1,0 +1,343 @@
+"""Re-indexing: nothing read, embedded or removed that need not be, and nothing paid twice."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentkit import Document, KnowledgeBase
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.embedding_cache import EmbeddingCache
+from agentkit.knowledge.watch import watch
+from tests.conftest import TermEmbedder
+
+NOTES = {
+    "attention.md": "# 注意力\n\n自注意力让每个词与句中所有词交互。",
+    "memory.md": "# 显存\n\n7B 模型以 4 位加载约占 4.2 GB。",
+    "english.txt": "Gradient descent updates the weights against the gradient.",
+}
+
+
+@pytest.fixture
+def kb(tmp_path, embedder):
+    opened = KnowledgeBase.open(tmp_path / "index", embedder)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def notes(tmp_path):
+    return _write(tmp_path / "notes", NOTES)
+
+
+def _write(folder: Path, texts) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+async def _sources(kb):
+    return [d.source for d in await kb.documents()]
+
+
+async def test_unchanged_files_are_not_parsed_and_chroma_is_not_opened(kb, notes, monkeypatch):
+    await kb.add_path(notes)
+    kb._vectors.close()
+    monkeypatch.setattr("agentkit.knowledge.folder.load", None)
+    report = await kb.add_path(notes)
+    assert sorted(report.unchanged) == sorted(NOTES)
+    assert kb._vectors._client is None
+
+
+async def test_a_file_of_other_bytes_but_the_same_text_is_read_and_left_alone(kb, notes, embedder):
+    await kb.add_path(notes)
+    (notes / "english.txt").write_bytes(b"\xef\xbb\xbf" + NOTES["english.txt"].encode())
+    report = await kb.add_path(notes)
+    assert not report.has_news
+    assert len(embedder.embedded) == 3
+
+
+async def test_another_chunk_size_cuts_unchanged_files_anew(kb, notes, tmp_path, embedder):
+    (notes / "long.md").write_text("# Long\n\n" + "A sentence of words. " * 30, encoding="utf-8")
+    await kb.add_path(notes)
+    before = kb.chunk_count
+    kb.close()
+    smaller = KnowledgeBase.open(tmp_path / "index", embedder, chunk_tokens=100)
+    assert "long.md" in (await smaller.add_path(notes)).changed
+    assert smaller.chunk_count > before
+    smaller.close()
+
+
+async def test_a_renamed_file_is_not_embedded_again(kb, notes, embedder):
+    await kb.add_path(notes)
+    embedder.embedded.clear()
+    for name in NOTES:
+        (notes / name).rename(notes / f"new-{name}")
+    report = await kb.add_path(notes)
+    assert report.removed == tuple(sorted(NOTES))
+    assert embedder.embedded == []
+    assert (await kb.search("gradient descent"))[0].chunk.source == "new-english.txt"
+
+
+async def test_identical_files_are_embedded_once_and_both_found(kb, notes, embedder):
+    (notes / "copy.txt").write_text(NOTES["english.txt"], encoding="utf-8")
+    await kb.add_path(notes)
+    assert len(embedder.embedded) == 3
+    assert {"copy.txt", "english.txt"} < set(await _sources(kb))
+    assert kb._vectors.count() == kb.chunk_count == 4
+
+
+async def test_a_document_that_was_removed_comes_back_without_being_embedded(kb, embedder):
+    documents = [Document(source=source, text=text) for source, text in NOTES.items()]
+    await kb.add(documents)
+    await kb.remove(["memory.md"])
+    embedder.embedded.clear()
+    assert (await kb.add(documents)).added == ("memory.md",)
+    assert embedder.embedded == []
+
+
+async def test_what_was_added_by_hand_outlives_the_sync_of_a_folder(kb, notes):
+    await kb.add([Document(source="by hand", text="残差连接")])
+    await kb.add_path(notes)
+    (notes / "memory.md").unlink()
+    assert (await kb.add_path(notes)).removed == ("memory.md",)
+    assert "by hand" in await _sources(kb)
+
+
+async def test_two_folders_keep_their_own_documents(kb, notes, tmp_path):
+    other = _write(tmp_path / "other", {"memory.md": "# 别的\n\n另一个文件夹。", "more.md": "更多"})
+    await kb.add_path(notes)
+    await kb.add_path(other, prefix="other/")
+    (other / "more.md").unlink()
+    (notes / "english.txt").unlink()
+    assert (await kb.add_path(notes)).removed == ("english.txt",)
+    assert (await kb.add_path(other, prefix="other/")).removed == ("other/more.md",)
+    assert await _sources(kb) == ["attention.md", "memory.md", "other/memory.md"]
+
+
+async def test_folders_that_share_a_name_are_told_to_take_a_prefix(kb, notes, tmp_path):
+    await kb.add_path(notes)
+    other = _write(tmp_path / "other", {"memory.md": "# 别的\n\n另一个文件夹。"})
+    assert "prefix" in (await kb.add_path(other)).warnings[0]
+
+
+async def test_an_index_moved_with_its_folder_still_knows_it(kb, notes, tmp_path, embedder):
+    await kb.add_path(notes)
+    kb.close()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("notes", "index"):
+        (tmp_path / name).rename(moved / name)
+    (moved / "notes" / "memory.md").unlink()
+    again = KnowledgeBase.open(moved / "index", embedder)
+    report = await again.add_path(moved / "notes")
+    assert (len(report.unchanged), report.removed) == (2, ("memory.md",))
+    again.close()
+
+
+async def test_a_file_that_became_unreadable_keeps_its_passages(kb, notes):
+    await kb.add_path(notes)
+    (notes / "memory.md").write_bytes(b"\x7fELF\0\0\1\2")
+    report = await kb.add_path(notes)
+    assert "memory.md" in report.warnings[0]
+    assert not report.has_news
+    assert "4.2 GB" in (await kb.search("4.2 GB"))[0].chunk.text
+
+
+async def test_several_jobs_give_the_index_that_one_gives(kb, notes, tmp_path, embedder):
+    await kb.add_path(notes)
+    other = KnowledgeBase.open(tmp_path / "other", embedder)
+    await other.add_path(notes, jobs=2)
+    rows = "SELECT number, id, document_id, content FROM chunks ORDER BY number"
+    assert other._catalog.rows(rows) == kb._catalog.rows(rows)
+    other.close()
+
+
+async def test_passages_of_many_documents_are_embedded_together(kb, embedder):
+    calls = []
+    embed = embedder.embed_passages
+
+    async def counted(texts):
+        calls.append(len(texts))
+        return await embed(texts)
+
+    embedder.embed_passages = counted
+    await kb.add([Document(source=f"{at}.md", text=f"Text {at}.") for at in range(130)])
+    assert calls == [64, 64, 2]
+
+
+async def test_what_came_before_a_failing_call_is_published_and_paid_once(kb, embedder):
+    documents = [Document(source=f"{at:03}.md", text=f"Text {at}.") for at in range(100)]
+    embed = embedder.embed_passages
+
+    async def once(texts):
+        embedder.embed_passages = failing
+        return await embed(texts)
+
+    async def failing(texts):
+        embedder.embed_passages = embed
+        raise ConnectionError("the embedder is down")
+
+    embedder.embed_passages = once
+    with pytest.raises(ConnectionError):
+        await kb.add(documents)
+    assert kb.chunk_count == 64
+    await kb.add(documents)
+    assert kb.chunk_count == 100
+    assert len(embedder.embedded) == 100
+
+
+async def test_progress_tells_rate_and_time_left(kb):
+    told = []
+    documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(130)]
+    await kb.add(documents, on_progress=told.append)
+    assert (told[-1].done, told[-1].total, told[-1].chunks) == (130, 130, 130)
+    assert told[-1].rate > 0
+    assert told[-1].seconds_left == 0
+    assert told[0].seconds_left is None
+
+
+async def test_vectors_that_nothing_uses_are_dropped_oldest_first(kb, monkeypatch):
+    monkeypatch.setattr("agentkit.knowledge.embedding_cache._LEAST_KEPT", 2)
+    await kb.add([Document(source="kept.md", text="Kept.")])
+    cache = EmbeddingCache(kb._catalog)
+    cache.keep(["a", "b", "c"], np.eye(3, 64, dtype=np.float32))
+    cache.trim()
+    assert cache.known(["a", "b", "c"]) == {"b", "c"}
+    assert len(kb._catalog.all_vectors()[0]) == 1
+
+
+async def test_another_embedder_takes_an_index_over_without_a_file(kb, notes, tmp_path, embedder):
+    await kb.add_path(notes)
+    hits = [hit.chunk.source for hit in await kb.search("自注意力")]
+    other = TermEmbedder()
+    other.name = "test:other"
+    rebuilt = await KnowledgeBase.rebuild(tmp_path / "index", other)
+    assert len(other.embedded) == 3
+    assert [hit.chunk.source for hit in await rebuilt.search("自注意力")] == hits
+    assert rebuilt._vectors.count() == rebuilt.chunk_count == 3
+    with pytest.raises(KnowledgeError, match="made with the embedder test:other"):
+        await kb.add_path(notes)
+    assert (await rebuilt.add_path(notes)).embedded == 0
+    rebuilt.close()
+
+
+async def test_a_rebuild_cut_short_pays_for_the_rest_only(kb, tmp_path):
+    await kb.add([Document(source=f"{at}.md", text=f"Text {at}.") for at in range(100)])
+    other = TermEmbedder()
+    other.name = "test:other"
+    embed = other.embed_passages
+
+    async def once(texts):
+        if other.embedded:
+            raise ConnectionError("down")
+        return await embed(texts)
+
+    other.embed_passages = once
+    with pytest.raises(ConnectionError):
+        await KnowledgeBase.rebuild(tmp_path / "index", other)
+    assert len(await kb.search("Text 7")) == 5
+    other.embed_passages = embed
+    rebuilt = await KnowledgeBase.rebuild(tmp_path / "index", other)
+    assert len(other.embedded) == len(set(other.embedded)) == 100
+    rebuilt.close()
+
+
+async def test_a_vector_lost_to_damage_is_embedded_anew(kb, notes, embedder):
+    await kb.add_path(notes)
+    with kb._catalog.writing() as connection:
+        connection.execute("DELETE FROM embeddings WHERE rowid = 1")
+    embedder.embedded.clear()
+    await kb.add_path(notes)
+    assert len(embedder.embedded) == 1
+    assert len(kb._catalog.all_vectors()[0]) == 3
+
+
+async def test_a_cancelled_write_ends_before_its_lock_is_let_go(kb, embedder):
+    documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(300)]
+    embedding = asyncio.Event()
+    embed = embedder.embed_passages
+
+    async def told(texts):
+        embedding.set()
+        return await embed(texts)
+
+    embedder.embed_passages = told
+    writing = asyncio.create_task(kb.add(documents))
+    await embedding.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await kb.add(documents)
+    assert kb.chunk_count == kb._vectors.count() == 300
+    assert len(embedder.embedded) - len(set(embedder.embedded)) <= 64
+
+
+async def test_a_watched_folder_is_kept_fresh(kb, notes):
+    stop = asyncio.Event()
+    reports = watch(kb, notes, quiet_ms=50, stop=stop)
+    assert len((await anext(reports)).added) == 3
+    (notes / "new.md").write_text("# 新\n\n残差连接。", encoding="utf-8")
+    assert (await anext(reports)).added == ("new.md",)
+    (notes / ".hidden.md").write_text("x", encoding="utf-8")
+    (notes / "new.md").unlink()
+    assert (await anext(reports)).removed == ("new.md",)
+    stop.set()
+    assert [report async for report in reports] == []
+
+
+SCHEMA_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE documents (
+  id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
+  hash TEXT NOT NULL, metadata TEXT NOT NULL);
+CREATE TABLE chunks (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
+  document_id TEXT NOT NULL, source TEXT NOT NULL, title TEXT NOT NULL, heading TEXT NOT NULL,
+  text TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, page INTEGER,
+  content TEXT NOT NULL, vector BLOB NOT NULL);
+CREATE INDEX chunks_of_document ON chunks (document_id, state);
+CREATE INDEX chunks_not_live ON chunks (state) WHERE state != 'live';
+CREATE INDEX chunks_by_content ON chunks (content);
+CREATE VIRTUAL TABLE full_text USING fts5 (
+  terms, characters, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab ('full_text', 'col');
+INSERT INTO meta VALUES ('schema', '1'), ('embedder', 'test:terms'), ('generation', '1');
+"""
+
+
+async def test_an_index_of_format_1_opens_without_embedding_again(kb, tmp_path, embedder):
+    documents = [Document(source=source, text=text) for source, text in NOTES.items()]
+    await kb.add(documents)
+    _as_format_1(kb, tmp_path / "old")
+    embedder.embedded.clear()
+    old = KnowledgeBase.open(tmp_path / "old", embedder)
+    assert (await old.search("自注意力"))[0].chunk.source == "attention.md"
+    await old.add([*documents, Document(source="new.md", text="残差连接")])
+    assert len(embedder.embedded) == 1
+    assert old._vectors.count() == old.chunk_count == 4
+    old.close()
+
+
+def _as_format_1(kb, path: Path) -> None:
+    """The same index as an earlier agentkit wrote it, its Chroma lost."""
+    path.mkdir()
+    documents = kb._catalog.rows("SELECT id, source, title, text, metadata FROM documents")
+    chunks = kb._catalog.rows(
+        "SELECT number, id, state, document_id, source, title, heading, text, start, end, page,"
+        " id, vector FROM chunks JOIN embeddings USING (content)"
+    )
+    with sqlite3.connect(path / "catalog.sqlite") as connection:
+        connection.executescript(SCHEMA_1)
+        connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, 'hash', ?)", documents)
+        connection.executemany(f"INSERT INTO chunks VALUES ({','.join('?' * 13)})", chunks)
+    connection.close()
+
+
+async def test_an_index_of_a_later_format_is_refused(kb, tmp_path, embedder):
+    kb._catalog.set_meta({"schema": "9"})
+    with pytest.raises(KnowledgeError, match=r"format 9.*Update agentkit"):
+        KnowledgeBase.open(tmp_path / "index", embedder)

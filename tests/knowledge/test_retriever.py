@@ -1,0 +1,153 @@
+"""Hybrid search: filters narrow both legs, scripts meet, copies are shown once."""
+
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from agentkit import Document, KnowledgeBase
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge import dense
+from agentkit.knowledge.dense import Nearest
+from agentkit.knowledge.filters import Filters, pattern
+from agentkit.knowledge.fusion import E5, fused
+from agentkit.knowledge.variety import spread
+from agentkit.knowledge.vectors import Vectors
+
+PURR = {"tags": ["pets", "cats"], "date": "2024-03-01"}
+BARK = {"topics": ["dogs"], "date": date(2025, 1, 2), "author": "Ann"}
+ANIMALS = [
+    Document("cats/purr.md", "# Cats\n\nCats purr when they are content.", metadata=PURR),
+    Document(
+        "cats/old/fur.md",
+        "# Fur\n\nCats shed fur in spring.",
+        metadata={"tags": "pets, fur", "date": "2021"},
+    ),
+    Document("dogs/bark.md", "# Dogs\n\nDogs bark when cats run.", metadata=BARK),
+    Document("birds.md", "# Birds\n\nBirds sing when cats sleep."),
+]
+
+
+@pytest.fixture
+def kb(tmp_path, embedder):
+    opened = KnowledgeBase.open(tmp_path / "index", embedder)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("filters", "sources"),
+    [
+        (Filters(("cats/*",)), {"cats/purr.md"}),
+        (Filters(("cats/**",)), {"cats/purr.md", "cats/old/fur.md"}),
+        (Filters(("**/fur.md", "birds.md")), {"cats/old/fur.md", "birds.md"}),
+        (Filters(("[b-d]*/????.md",)), {"cats/purr.md", "dogs/bark.md"}),
+        (Filters(title="fUR"), {"cats/old/fur.md"}),
+        (Filters(tags=("Pets",)), {"cats/purr.md", "cats/old/fur.md"}),
+        (Filters(tags=("pets", "fur")), {"cats/old/fur.md"}),
+        (Filters(tags=("dogs",)), {"dogs/bark.md"}),
+        (Filters(after=date(2024, 3, 1)), {"cats/purr.md", "dogs/bark.md"}),
+        (Filters(before=date(2024, 3, 1)), {"cats/purr.md", "cats/old/fur.md"}),
+        (Filters(metadata={"author": "ann"}), {"dogs/bark.md"}),
+        (Filters(("dogs/*",), tags=("pets",)), set()),
+    ],
+)
+async def test_a_filter_leaves_all_that_it_allows_and_nothing_else(kb, filters, sources):
+    await kb.add(ANIMALS)
+    hits = await kb.search("Why do cats purr?", 10, filters=filters)
+    assert {hit.chunk.source for hit in hits} == sources
+
+
+async def test_a_narrow_filter_gives_the_best_of_the_allowed_however_far_they_are(kb, monkeypatch):
+    near = [Document(f"near/{n}.md", f"cats purr softly number{n}") for n in range(120)]
+    far = [Document(f"far/{n}.md", f"granite basalt {'quartz ' * n}") for n in range(3)]
+    await kb.add([*near, *far])
+    for limit in (20_000, 0):
+        monkeypatch.setattr(dense, "EXACT_CHUNKS", limit)
+        hits = await kb.search("cats purr softly", 5, filters=Filters(("far/*",)))
+        assert {hit.chunk.source for hit in hits} == {"far/0.md", "far/1.md", "far/2.md"}
+
+
+@pytest.mark.parametrize("glob", ["", "/etc/*", "../notes", "a\\b", "notes[", "[z-a]"])
+def test_a_glob_that_can_match_nothing_is_refused(glob):
+    with pytest.raises(KnowledgeError):
+        pattern(glob)
+
+
+async def test_a_bad_glob_is_told_to_the_searcher(kb):
+    await kb.add(ANIMALS)
+    with pytest.raises(KnowledgeError, match="relative"):
+        await kb.search("cats", filters=Filters(("/notes/*.md",)))
+
+
+async def test_a_small_index_is_searched_without_chroma(kb, monkeypatch):
+    await kb.add(ANIMALS)
+    monkeypatch.setattr(Vectors, "query", None)
+    assert (await kb.search("cats purr"))[0].chunk.source == "cats/purr.md"
+
+
+async def test_chroma_and_the_exact_scan_find_the_same(kb, monkeypatch):
+    await kb.add([*ANIMALS, Document("zh.md", "猫在满足的时候会打呼噜。")])
+    exact = [hit.chunk.id for hit in await kb.search("猫为什么打呼噜", 5)]
+    monkeypatch.setattr(dense, "EXACT_CHUNKS", 0)
+    assert [hit.chunk.id for hit in await kb.search("猫为什么打呼噜", 5)] == exact
+
+
+async def test_what_is_written_later_is_found_and_what_is_removed_is_not(kb):
+    await kb.add(ANIMALS)
+    await kb.search("cats purr")
+    await kb.add([Document("new.md", "zebras graze on plains")])
+    assert (await kb.search("zebras graze"))[0].chunk.source == "new.md"
+    await kb.remove(["new.md"])
+    assert "new.md" not in {hit.chunk.source for hit in await kb.search("zebras graze", 10)}
+
+
+async def test_traditional_characters_and_full_width_meet_simplified_and_half_width(kb):
+    texts = {
+        "a.md": "神經網絡由許多節點組成",
+        "b.md": "ＧＰＵ 有 ８０ ＧＢ 显存",
+        "c.md": "天气很好",
+    }
+    await kb.add([Document(source, text) for source, text in texts.items()])
+    assert (await kb.search("神经网络的节点"))[0].chunk.source == "a.md"
+    assert (await kb.search("80 GB GPU 顯存"))[0].chunk.source == "b.md"
+
+
+async def test_copies_of_a_file_take_one_place(kb):
+    copies = [Document(f"copy{n}.md", "Cats purr when they are content.") for n in range(60)]
+    await kb.add([*copies, *ANIMALS[2:]])
+    sources = [hit.chunk.source for hit in await kb.search("Why do cats purr?", 3)]
+    assert len([source for source in sources if source.startswith("copy")]) == 1
+    assert {"dogs/bark.md", "birds.md"} < set(sources)
+
+
+async def test_a_near_copy_comes_after_another_passage_nearly_as_good(kb):
+    await kb.add(ANIMALS)
+    hits = await kb.search("Why do cats purr?", 3)
+    first, second, third = hits
+    vectors = {hit.chunk.id: np.eye(3, dtype=np.float32)[n] for n, hit in enumerate(hits)}
+    vectors[second.chunk.id] = vectors[first.chunk.id]
+    scores = {hit.chunk.id: hit.score for hit in spread([first, second, third], vectors)}
+    assert scores[second.chunk.id] == pytest.approx(second.score / 2, abs=1e-3)
+    assert scores[third.chunk.id] == third.score
+
+
+def test_a_passage_in_another_script_is_not_beaten_by_chance_words():
+    near = Nearest({}, mean=0.75, deviation=0.02, count=500, lead=0.04)
+    cosines = {1: 0.80, 2: 0.79, 3: 0.78, 4: 0.77, 5: 0.77, 6: 0.81}
+    by_chance = {1: 0.18, 2: 0.17, 3: 0.19, 4: 0.15, 5: 0.15}
+    scores = fused(near, cosines, by_chance, {6: 0.0}, E5)
+    assert max(scores, key=scores.__getitem__) == 6
+    scores = fused(near, cosines, by_chance | {1: 0.6}, {6: 0.0}, E5)
+    assert max(scores, key=scores.__getitem__) == 1
+
+
+def test_scores_lie_between_0_and_1_and_keep_their_order_at_the_ends():
+    near = Nearest({}, mean=0.75, deviation=0.02, count=500, lead=0.0)
+    cosines = {n: n / 100 for n in range(60, 101, 5)}
+    scores = fused(near, cosines, dict.fromkeys(cosines, 0.7), {}, E5)
+    ordered = [scores[n] for n in sorted(cosines)]
+    assert ordered[0] > 0
+    assert ordered[-1] <= 1
+    assert all(low < high for low, high in pairwise(ordered))

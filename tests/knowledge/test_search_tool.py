@@ -1,0 +1,155 @@
+"""The tools over documents: filters, counts, outlines, pages, and what did not fit."""
+
+import pytest
+
+from agentkit import Document, KnowledgeBase
+from agentkit.documents import Chunk, Part
+from agentkit.errors import ToolError
+from agentkit.knowledge.packing import packed
+from agentkit.knowledge.search_tool import knowledge_tools
+from agentkit.knowledge.sources import Sources
+from agentkit.passages import Passage, read_passages, write_passages
+from agentkit.tools.context import NoContext
+
+GUIDE = (
+    "# Guide\n\nHow to keep cats.\n\n## Food\n\nCats eat fish. A cat eats twice."
+    "\n\n## Sleep\n\nCats sleep."
+)
+SLIDES = "Cats purr.\n\nDogs bark."
+DOCUMENTS = [
+    Document("guide.md", GUIDE, metadata={"tags": ["pets"], "date": "2024-05-01"}),
+    Document(
+        "slides.pptx",
+        SLIDES,
+        parts=(Part("slide", "1", 0, 10), Part("slide", "2", 12, 22)),
+        metadata={"date": "2020-01-01"},
+    ),
+    Document("empty.md", ""),
+]
+
+
+class Session(NoContext):
+    """Numbers passages as a session does."""
+
+    def __init__(self, room=None):
+        self.room = room
+        self.sources = Sources()
+
+    def cite(self, chunk: Chunk) -> str:
+        return self.sources.mark(chunk)
+
+
+@pytest.fixture
+async def tools(tmp_path, embedder):
+    kb = KnowledgeBase.open(tmp_path / "index", embedder)
+    await kb.add(DOCUMENTS)
+    yield {tool.name: tool for tool in knowledge_tools(kb)}
+    kb.close()
+
+
+async def test_a_search_gives_passages_with_place_and_relevance(tools):
+    session = Session()
+    found = read_passages(await tools["search_knowledge"].run({"query": "cats purr"}, session))
+    assert [passage.marker for passage in found] == [str(n + 1) for n in range(len(found))]
+    purr = next(passage for passage in found if "purr" in passage.text)
+    assert purr.source == "slides.pptx"
+    assert purr.part.startswith("slide")
+    assert purr.page is None
+    assert purr.relevance is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sources"),
+    [
+        ({"source": "*.md"}, {"guide.md"}),
+        ({"tags": ["pets"]}, {"guide.md"}),
+        ({"after": "2024-01-01"}, {"guide.md"}),
+        ({"before": "2020-12-31"}, {"slides.pptx"}),
+    ],
+)
+async def test_a_search_keeps_to_source_tags_and_dates(tools, arguments, sources):
+    said = await tools["search_knowledge"].run({"query": "cats", **arguments}, Session())
+    assert {passage.source for passage in read_passages(said)} == sources
+
+
+async def test_what_filters_leave_empty_is_said_with_the_way_out(tools):
+    search = tools["search_knowledge"]
+    assert "without them" in await search.run({"query": "cats", "tags": ["none"]}, Session())
+    with pytest.raises(ToolError, match="relative"):
+        await search.run({"query": "cats", "source": "/etc/*"}, Session())
+    with pytest.raises(ToolError, match="after"):
+        await search.run({"query": "cats", "after": "yesterday"}, Session())
+
+
+async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number(tools):
+    session = Session()
+    first = await tools["search_knowledge"].run({"query": "a cat eats twice", "k": 1}, session)
+    (passage,) = read_passages(first)
+    assert "Cats eat fish. A cat eats twice." in passage.text
+    chunk = session.sources.find(passage.marker)
+    assert GUIDE[chunk.start : chunk.end] == chunk.text == passage.text
+    again = await tools["search_knowledge"].run({"query": "a cat eats twice", "k": 1}, session)
+    assert read_passages(again)[0].marker == passage.marker
+
+
+async def test_what_the_model_has_no_room_for_is_left_out_and_said(tools):
+    said = await tools["search_knowledge"].run({"query": "cats", "k": 5}, Session(room=75))
+    assert len(read_passages(said)) == 1
+    assert "did not fit" in said
+
+
+async def test_find_all_counts_every_place_word_for_word(tools):
+    said = await tools["find_all"].run({"text": "CATS"}, Session())
+    assert said.startswith("'CATS' stands 4 times in 2 documents:\nguide.md: 3\nslides.pptx: 1")
+    found = read_passages(said)
+    assert [passage.text for passage in found][:2] == ["How to keep cats.", "Cats eat fish."]
+    assert "slide 1" in [passage.part for passage in found]
+    assert "nowhere" in await tools["find_all"].run({"text": "zebra"}, Session())
+    with pytest.raises(ToolError, match="no word"):
+        await tools["find_all"].run({"text": "?!"}, Session())
+
+
+async def test_an_outline_names_headings_with_the_place_to_read_on_from(tools):
+    said = await tools["outline_document"].run({"source": "guide.md"}, Session())
+    assert f"- Sleep (start={GUIDE.index('## Sleep')})" in said
+    assert read_passages(said)[0].text == GUIDE
+
+
+async def test_reading_goes_on_where_it_stopped(tools):
+    read = tools["read_document"]
+    said = await read.run({"source": "guide.md", "end": 10}, Session())
+    assert f"({len(GUIDE) - 10} more characters: read on with start=10.)" in said
+    rest = await read.run({"source": "guide.md", "start": 10}, Session())
+    assert read_passages(said)[0].text + read_passages(rest)[0].text == GUIDE
+    with pytest.raises(ToolError, match="nothing from 999"):
+        await read.run({"source": "guide.md", "start": 999}, Session())
+
+
+async def test_documents_are_listed_by_page_and_by_name(tmp_path, embedder):
+    kb = KnowledgeBase.open(tmp_path / "many", embedder)
+    await kb.add([Document(f"{n:03}.md", "") for n in range(130)])
+    listed = {tool.name: tool for tool in knowledge_tools(kb)}["list_documents"]
+    assert (await listed.run({})).endswith("(30 more: ask for page=2, or use containing.)")
+    assert len((await listed.run({"page": 2})).splitlines()) == 30
+    assert (await listed.run({"containing": "007"})).startswith("007.md")
+    assert await listed.run({"page": 9}) == "There are no such documents."
+    kb.close()
+
+
+def test_packing_keeps_passages_whole_and_shortens_the_last_at_a_sentence():
+    text = "One sentence. " * 30
+    chunks = [Chunk(f"{n}", "d", "a.md", "", "", text, 0, len(text)) for n in range(4)]
+    fitting = packed(chunks, 290, lambda text: len(text) // 4)
+    first, last = fitting.chunks
+    assert first.text == text
+    assert text.startswith(last.text)
+    assert last.text.endswith("sentence.")
+    assert last.end == len(last.text)
+    assert fitting.left_out == 2
+    assert f"start={last.end}" in fitting.note
+    assert packed(chunks, None, len).chunks == tuple(chunks)
+
+
+def test_a_part_survives_the_way_to_a_model_and_back():
+    passages = [Passage("1", "a.xlsx", "Prices", "text", None, 0.5, 'Prices, "rows" 2-9')]
+    assert read_passages(write_passages(passages)) == passages
