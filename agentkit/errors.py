@@ -19,12 +19,14 @@ class ConfigError(AgentkitError):
 
 
 class ModelError(AgentkitError):
-    """A model that cannot be reached, found or used."""
+    """A model that cannot be reached, found or used. `report` holds what was asked and what came
+    back, in some lines for people, where a run has failed of it."""
 
     def __init__(self, message: str, model: str = "", kind: FaultKind = "other") -> None:
         super().__init__(message)
         self.model = model
         self.kind = kind
+        self.report = ""
 
 
 class ToolError(AgentkitError):

@@ -106,6 +106,18 @@ class ApprovalSettings(Section):
     deny: list[str] = Field(default_factory=list)
 
 
+class ToolSettings(Section):
+    """`[tools]`: the tools that agentkit brings, beside those of tools/."""
+
+    builtin: list[Literal["calculator", "date", "files", "fetch", "python"]] = Field(
+        default_factory=lambda: ["calculator", "date"],
+        description="files reads in `roots`; fetch, python and writing files ask each time.",
+    )
+    roots: list[str] = Field(
+        default_factory=list, description="Folders that files may see, from this folder."
+    )
+
+
 class TraceSettings(Section):
     """`[traces]`: each run written down in .agentkit/traces."""
 
@@ -124,6 +136,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     prices: dict[str, PriceSettings] = Field(default_factory=dict)
     approval: ApprovalSettings = ApprovalSettings()
+    tools: ToolSettings = ToolSettings()
     traces: TraceSettings = TraceSettings()
 
 
@@ -167,6 +180,7 @@ def _known_keys() -> dict[str, str]:
         "[providers.NAME] ": ProviderSettings,
         "[prices.MODEL] ": PriceSettings,
         "[approval] ": ApprovalSettings,
+        "[tools] ": ToolSettings,
         "[traces] ": TraceSettings,
     }
     return {

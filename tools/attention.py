@@ -1,22 +1,23 @@
-"""Self-attention and positional encoding on small matrices, with every step shown.
+"""Self-attention on small matrices, with every step shown.
 
-One head, no mask. Matrices are lists of rows.
+One head. Matrices are lists of rows, at most 16 by 16.
 """
 
-from typing import Any
+import math
+from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentkit import tool
 
-Matrix = list[list[float]]
-Array = NDArray[np.float64]
+STEPS = "lecture_notes/04_from_scratch.md, 自注意力机制的三个步骤"
+SCALING = "lecture_notes/04_from_scratch.md, 参数矩阵的形状与缩放因子"
+MASK = "lecture_notes/03_neural_networks.md, 自注意力中的 Query、Key 与 Value"
 
-MOST_ROWS = 64
-MOST_CELLS = 4096
-LARGEST = 1e6
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+Row = Annotated[list[Number], Field(min_length=1, max_length=16)]
+Matrix = Annotated[list[Row], Field(min_length=1, max_length=16)]
+Rows = list[list[float]]
 
 
 class Attention(BaseModel):
@@ -24,91 +25,88 @@ class Attention(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    q: Matrix = Field(description="X W_Q")
-    k: Matrix = Field(description="X W_K")
-    v: Matrix = Field(description="X W_V")
-    scores: Matrix = Field(description="Q K^T / sqrt(d_k)")
-    weights: Matrix = Field(description="softmax of each row of scores; a row sums to 1")
-    output: Matrix = Field(description="weights V")
+    q: Rows = Field(description="X W_Q")
+    k: Rows = Field(description="X W_K")
+    v: Rows = Field(description="X W_V")
+    scores: Rows = Field(description="Q K^T / sqrt(d_k), before the mask")
+    weights: Rows = Field(description="softmax of each row of scores; a row sums to 1")
+    output: Rows = Field(description="weights V")
+    formula: str = "softmax(Q K^T / sqrt(d_k)) V"
+    sources: tuple[str, ...]
 
 
-@tool
-def attention(x: Matrix, w_q: Matrix, w_k: Matrix, w_v: Matrix) -> Attention:
+@tool(idempotent=True)
+def attention(x: Matrix, w_q: Matrix, w_k: Matrix, w_v: Matrix, causal: bool = False) -> Attention:
     """Compute single-head self-attention step by step: Q, K, V, scaled scores, softmax weights
     and output = softmax(Q K^T / sqrt(d_k)) V.
 
-    Source: knowledge/lecture_notes/04_from_scratch.md, on the three steps of self-attention.
+    Source: lecture_notes/04_from_scratch.md, 自注意力机制的三个步骤;
+    lecture_notes/04_from_scratch.md, 参数矩阵的形状与缩放因子;
+    lecture_notes/03_neural_networks.md, 自注意力中的 Query、Key 与 Value (the causal mask).
 
     Args:
-        x: The input, n rows (tokens) of d numbers; at most 64 by 64.
+        x: The input, n rows (tokens) of d numbers.
         w_q: The query matrix, d rows of d_k numbers.
         w_k: The key matrix, d rows of d_k numbers.
         w_v: The value matrix, d rows of d_v numbers.
+        causal: Whether a token sees only itself and those before it, as in GPT.
     """
-    tokens = _array("x", x)
-    q, k, v = (
-        tokens @ _fitting(name, rows, tokens.shape[1])
-        for name, rows in (("w_q", w_q), ("w_k", w_k), ("w_v", w_v))
+    width = _width_of("x", x)
+    for name, matrix in (("w_q", w_q), ("w_k", w_k), ("w_v", w_v)):
+        _width_of(name, matrix)
+        if len(matrix) != width:
+            raise ValueError(
+                f"{name} has {len(matrix)} rows, but the rows of x have {width} numbers: "
+                f"give {name} {width} rows"
+            )
+    if len(w_q[0]) != len(w_k[0]):
+        raise ValueError(
+            f"w_q has {len(w_q[0])} columns and w_k {len(w_k[0])}: give both the same number, d_k"
+        )
+    q, k, v = _product(x, w_q), _product(x, w_k), _product(x, w_v)
+    scale = math.sqrt(len(w_q[0]))
+    scores = [[score / scale for score in row] for row in _product(q, _transposed(k))]
+    weights = [_attended(row, token if causal else len(row)) for token, row in enumerate(scores)]
+    return Attention(
+        q=_shown(q),
+        k=_shown(k),
+        v=_shown(v),
+        scores=_shown(scores),
+        weights=_shown(weights),
+        output=_shown(_product(weights, v)),
+        sources=(STEPS, SCALING, MASK) if causal else (STEPS, SCALING),
     )
-    if q.shape[1] != k.shape[1]:
-        raise ValueError(
-            f"w_q has {q.shape[1]} columns and w_k {k.shape[1]}: give both the same number, d_k"
-        )
-    scores = q @ k.T / np.sqrt(q.shape[1])
-    weights = _softmax(scores)
-    steps = {"q": q, "k": k, "v": v, "scores": scores, "weights": weights, "output": weights @ v}
-    return Attention.model_validate({name: step.tolist() for name, step in steps.items()})
 
 
-@tool
-def positional_encoding(length: int, d_model: int) -> Matrix:
-    """Compute the sinusoidal positional encoding: one row per position from 0, d_model columns.
-
-    PE(pos, 2i) = sin(pos / 10000^(2i/d_model)), PE(pos, 2i+1) = cos of the same angle.
-    For d_model 4, position 1 is 0.8415, 0.5403, 0.0100, 0.99995.
-
-    Source: knowledge/lecture_notes/04_from_scratch.md, on positional encoding.
-
-    Args:
-        length: Number of positions.
-        d_model: Size of the embedding; even. length * d_model is at most 4096.
-    """
-    if length < 1 or d_model < 2 or d_model % 2:
-        raise ValueError("length must be at least 1 and d_model an even number from 2 on")
-    if length * d_model > MOST_CELLS:
-        raise ValueError(f"length * d_model is above {MOST_CELLS}: ask for fewer positions")
-    angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, d_model, 2) / d_model)
-    table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, d_model)
-    return _rows(table.round(6))
+def _width_of(name: str, rows: Rows) -> int:
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise ValueError(f"{name} must be a matrix: rows of one length")
+    return len(rows[0])
 
 
-def _array(name: str, rows: Matrix) -> Array:
-    if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError(f"{name} must be a matrix: rows of one length, none of them empty")
-    if len(rows) > MOST_ROWS or len(rows[0]) > MOST_ROWS:
-        raise ValueError(f"{name} is larger than {MOST_ROWS} by {MOST_ROWS}: give a smaller one")
-    array: Array = np.array(rows, dtype=np.float64)
-    if not (np.abs(array) <= LARGEST).all():
-        raise ValueError(f"{name} must hold numbers between -{LARGEST:g} and {LARGEST:g} only")
-    return array
+def _product(left: Rows, right: Rows) -> Rows:
+    columns = _transposed(right)
+    return [
+        [sum(a * b for a, b in zip(row, column, strict=True)) for column in columns] for row in left
+    ]
 
 
-def _fitting(name: str, rows: Matrix, width: int) -> Array:
-    array = _array(name, rows)
-    if array.shape[0] != width:
-        raise ValueError(
-            f"{name} has {array.shape[0]} rows, but the rows of x have {width} numbers: "
-            f"give {name} {width} rows"
-        )
-    return array
+def _transposed(rows: Rows) -> Rows:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _softmax(scores: Array) -> Array:
-    exponents: Array = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights: Array = exponents / exponents.sum(axis=1, keepdims=True)
-    return weights
+def _attended(scores: list[float], last: int) -> list[float]:
+    """The weights up to the last token that is seen; those after it get none."""
+    seen = scores[: last + 1]
+    return _softmax(seen) + [0.0] * (len(scores) - len(seen))
 
 
-def _rows(array: NDArray[Any]) -> Matrix:
-    rows: Matrix = array.tolist()
-    return rows
+def _softmax(scores: list[float]) -> list[float]:
+    """The largest score is taken off first, so that no exponential overflows."""
+    exponentials = [math.exp(score - max(scores)) for score in scores]
+    return [value / sum(exponentials) for value in exponentials]
+
+
+def _shown(rows: Rows) -> Rows:
+    """Seven significant digits: enough to check by hand, few enough to read."""
+    return [[float(f"{value:.7g}") for value in row] for row in rows]

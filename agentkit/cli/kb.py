@@ -24,6 +24,7 @@ from agentkit.knowledge.collection_stats import Stats, stats_of
 from agentkit.knowledge.collections import CollectionInfo, Collections
 from agentkit.knowledge.doctor import diagnose, repair
 from agentkit.knowledge.findings import Finding
+from agentkit.knowledge.stores import open_store
 from agentkit.project.project import Project
 
 _WIDTH_OF_A_PIPE = 160
@@ -131,7 +132,12 @@ async def doctor(name: str, folder: Path, mend: bool, json: bool) -> int:
     if not every:
         raise KnowledgeError(f"{folder} has no index. Make one with: agentkit index")
     examine = repair if mend else diagnose
-    found = {info.name: await examine(info.path, embedder=project.embedder_name) for info in every}
+    store = project.settings.knowledge.store
+    found = {}
+    for info in every:
+        vectors = open_store(info.path, store) if store else None
+        name_ = project.embedder_name
+        found[info.name] = await examine(info.path, embedder=name_, vectors=vectors)
     if json:
         print(as_json({name: [asdict(f) for f in findings] for name, findings in found.items()}))
     else:

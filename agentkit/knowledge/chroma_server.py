@@ -142,8 +142,8 @@ class ServerVectors(Vectors):
         with self._lock:
             if self._is_whole:
                 return
-            wanted = self._owner.count()
-            held = self.count()
+            before, held = self._owner.count(), self.count()
+            wanted = min(before, self._owner.count())  # A writer may have been at work between.
             if held < wanted:
                 self._owner.distrust()
                 raise KnowledgeError(
@@ -226,7 +226,7 @@ def _away(server: Server, why: str) -> str:
         port = urlsplit(server.url).port or 8000
         start = f"Start it: chroma run --path FOLDER --host 127.0.0.1 --port {port}"
     elif server.url != CLOUD:
-        start = "Start it there, or look at the network"
+        start = "Start it there, or look at the network."
     return f"The Chroma server {server.url} does not answer ({why[:200]}). {start}"
 
 

@@ -24,6 +24,7 @@ from agentkit.knowledge.catalog_file import CATALOG, meta, reading, value
 from agentkit.knowledge.doctor import size_of
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.stores import open_store
 from agentkit.knowledge.writing import writing
 
 DEFAULT = "knowledge"
@@ -51,9 +52,15 @@ class Collections:
     """The indexes under a project's own folder, `root`; `embedder` makes the one they use."""
 
     def __init__(
-        self, root: Path, embedder: Callable[[], Embedder], *, chunk_tokens: int = 320
+        self,
+        root: Path,
+        embedder: Callable[[], Embedder],
+        *,
+        chunk_tokens: int = 320,
+        store: str = "",
     ) -> None:
         self.root = root
+        self.store = store
         self._chunk_tokens = chunk_tokens
         self._embedder = embedder
 
@@ -102,11 +109,22 @@ class Collections:
         writes to it."""
         path = self.find(name).path
         async with writing(path, _WAIT):
+            if self.store:
+                await asyncio.to_thread(_forget_vectors, path, self.store)
             aside = _set_aside(path)
         await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
 
     def _opened(self, path: Path) -> KnowledgeBase:
-        return KnowledgeBase.open(path, self._embedder(), chunk_tokens=self._chunk_tokens)
+        return KnowledgeBase.open(
+            path, self._embedder(), chunk_tokens=self._chunk_tokens, store=self.store
+        )
+
+
+def _forget_vectors(path: Path, store: str) -> None:
+    """Take an index's vectors off a server, which would keep them for ever."""
+    vectors = open_store(path, store)
+    vectors.clear()
+    vectors.close()
 
 
 def display_name(name: str) -> str:

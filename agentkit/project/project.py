@@ -19,14 +19,14 @@ from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.collections import DEFAULT, Collections
-from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.embedders.base import Embedder, close_embedder
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.embedders.remote import RemoteEmbedder
 from agentkit.knowledge.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.reranker import get_reranker
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config
+from agentkit.project.builtin import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
 from agentkit.settings import Settings, load_settings
@@ -120,8 +120,13 @@ class Project:
     @property
     def collections(self) -> Collections:
         """The folder's indexes by name: "knowledge" is its own, others stand beside it."""
-        tokens = self.settings.knowledge.chunk_tokens
-        return Collections(self.path / ".agentkit", self._embedder, chunk_tokens=tokens)
+        known = self.settings.knowledge
+        return Collections(
+            self.path / ".agentkit",
+            self._embedder,
+            chunk_tokens=known.chunk_tokens,
+            store=known.store,
+        )
 
     @property
     def sessions(self) -> SessionStore:
@@ -141,7 +146,12 @@ class Project:
             return ""
 
     def _embedder(self) -> Embedder:
-        return get_embedder(self.settings.knowledge.embedder, self.settings.providers)
+        name, providers = self.settings.knowledge.embedder, self.settings.providers
+        if self.ray:
+            from agentkit.knowledge.embedders.ray import RayEmbedder
+
+            return RayEmbedder(name, self.ray, providers=providers)
+        return get_embedder(name, providers)
 
     async def __aenter__(self) -> Self:
         """Bring the index up to date, start the servers and make the agent."""
@@ -149,7 +159,8 @@ class Project:
             knowledge = await self.ready_knowledge()
             model = self._model(knowledge)
             self._stack.push_async_callback(model.close)
-            tools = [*self._own_tools().tools, *await self._lent_tools()]
+            own = self._own_tools().tools
+            tools = [*self._builtin_tools(own), *own, *await self._lent_tools()]
             self._agent = self._made_agent(model, tools, knowledge)
         except BaseException:
             await self.close()
@@ -170,8 +181,7 @@ class Project:
         await self._stack.aclose()
         if self._knowledge is not None:
             self._knowledge.close()
-            if isinstance(self._knowledge.embedder, RemoteEmbedder):
-                await self._knowledge.embedder.close()
+            await close_embedder(self._knowledge.embedder)
             self._knowledge = None
 
     async def index(self) -> IndexReport:
@@ -206,10 +216,12 @@ class Project:
             path,
             self._embedder(),
             chunk_tokens=self.settings.knowledge.chunk_tokens,
+            store=self.settings.knowledge.store,
             wait=self.wait,
             on_progress=self.on_progress,
         )
         rebuilt.close()
+        await close_embedder(rebuilt.embedder)
 
     async def ready_knowledge(self) -> KnowledgeBase | None:
         """The index, brought up to date, or as it is where it cannot be written. None where the
@@ -253,6 +265,15 @@ class Project:
             base_url=self.base_url,
             similarity=knowledge.similarity if knowledge else None,
         )
+
+    def _builtin_tools(self, own: Sequence[Tool]) -> list[Tool]:
+        """The tools that agentkit brings; one of the folder's own of the same name comes before."""
+        chosen = self.settings.tools
+        roots = [self.path / root for root in chosen.roots]
+        private = self.settings.knowledge.allow_private_addresses
+        taken = {tool.name for tool in own}
+        found = builtin_tools(chosen.builtin, roots=roots, allow_private=private)
+        return [tool for tool in found if tool.name not in taken]
 
     def _own_tools(self) -> LoadedTools:
         loaded = load_tools(self.path / "tools") if self.trusted else LoadedTools()

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 
 from agentkit.errors import AgentkitError, ConfigError, ToolError
 from agentkit.messages import Content, ImagePart, TextPart
 from agentkit.tools.context import NoContext, ToolContext
+from agentkit.tools.repair import sound
 from agentkit.tools.schema import (
     arguments_model,
     context_parameter,
@@ -60,15 +62,16 @@ class Tool:
         """
         given = self._checked(arguments)
         context = context or NoContext()
+        limit: asyncio.Timeout | None = None
         try:
             if self.order is not None:
                 return await self._isolated(self.order, arguments, context)
             if name := context_parameter(self.function):
                 given[name] = context
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self.timeout) as limit:
                 return as_content(await self._called(given))
         except TimeoutError as error:
-            if self.timeout is None:
+            if self.timeout is None or (limit is not None and not limit.expired()):
                 raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
             raise ToolError(
                 f"{self.name} did not end within {self.timeout:g} s and was stopped.", self.name
@@ -181,16 +184,23 @@ def as_content(result: Any) -> Content:
     parts = result if isinstance(result, (list, tuple)) else [result]
     if not any(isinstance(part, ImagePart) for part in parts):
         return as_text(result)
-    return tuple(p if isinstance(p, ImagePart) else TextPart(as_text(p)) for p in parts)
+    return tuple(
+        p if isinstance(p, (ImagePart, TextPart)) else TextPart(as_text(p)) for p in parts
+    )
 
 
 def as_text(result: Any) -> str:
     """A tool's result as a model reads it: text as it is, anything else as JSON."""
     if isinstance(result, str):
-        return result
+        return sound(result)
     if isinstance(result, BaseModel):
-        return result.model_dump_json()
-    return json.dumps(result, ensure_ascii=False, default=str)
+        return sound(result.model_dump_json())
+    return sound(json.dumps(result, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Models, dataclasses, times and the like inside a result, as JSON has them."""
+    return to_jsonable_python(value, fallback=str, bytes_mode="base64")
 
 
 def _said(error: BaseException) -> str:

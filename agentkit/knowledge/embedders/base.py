@@ -42,3 +42,9 @@ def counter(embedder: Embedder) -> CountMany:
     have where that is quicker than one by one."""
     own: CountMany | None = getattr(embedder, "count_many", None)
     return own or (lambda texts: [embedder.count_tokens(text) for text in texts])
+
+
+async def close_embedder(embedder: Embedder) -> None:
+    """Let go of connections and workers, where an embedder has such."""
+    if close := getattr(embedder, "close", None):
+        await close()

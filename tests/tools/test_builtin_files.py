@@ -1,0 +1,142 @@
+"""Files of given folders, and no others."""
+
+import os
+
+import pytest
+
+from agentkit.errors import ConfigError, ToolError
+from agentkit.project.builtin import builtin_tools
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "notes"
+    (root / "deep").mkdir(parents=True)
+    (root / "one.md").write_text("# One\n\nAlpha beta.\n", encoding="utf-8")
+    (root / "deep" / "two.txt").write_bytes("第二个文件 ALPHA".encode("gb18030"))
+    (root / ".secret").write_text("alpha key", encoding="utf-8")
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("alpha", encoding="utf-8")
+    (root / "image.bin").write_bytes(b"\x00\x01alpha")
+    (tmp_path / "outside.txt").write_text("alpha outside", encoding="utf-8")
+    (root / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (root / "up").symlink_to(tmp_path)
+    return root
+
+
+@pytest.fixture
+def tools(folder):
+    return {tool.name: tool for tool in builtin_tools(["files"], roots=[folder])}
+
+
+async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools):
+    listed = await tools["list_files"].run({})
+    assert [line.split()[0] for line in listed.splitlines()] == [
+        "image.bin",
+        "one.md",
+        "deep/two.txt",
+    ]
+    assert (await tools["list_files"].run({"pattern": "*.txt"})).startswith("deep/two.txt")
+    assert (await tools["list_files"].run({"path": "deep"})).startswith("deep/two.txt")
+
+
+async def test_a_file_is_read_in_whatever_encoding_it_has(tools):
+    assert await tools["read_file"].run({"path": "deep/two.txt"}) == "第二个文件 ALPHA"
+
+
+async def test_a_long_file_comes_in_pieces(tools, folder):
+    (folder / "long.txt").write_text("a" * 8000 + "b" * 10, encoding="utf-8")
+    first = await tools["read_file"].run({"path": "long.txt"})
+    assert first.endswith("a\n[10 more characters: start=8000]")
+    assert await tools["read_file"].run({"path": "long.txt", "start": 8000}) == "b" * 10
+    assert "it has 8010 characters" in await tools["read_file"].run(
+        {"path": "long.txt", "start": 9000}
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../outside.txt",
+        "link.txt",
+        "up/outside.txt",
+        "/etc/passwd",
+        ".secret",
+        ".git/config",
+        "deep/../.secret",
+        "a\0b",
+        "x" * 400,
+        "missing.txt",
+        "deep",
+        "",
+    ],
+)
+async def test_nothing_outside_hidden_or_missing_is_read_or_written(tools, folder, path):
+    with pytest.raises(ToolError):
+        await tools["read_file"].run({"path": path})
+    if path != "missing.txt":
+        with pytest.raises(ToolError):
+            await tools["write_file"].run({"path": path, "text": "x", "overwrite": True})
+    assert (folder.parent / "outside.txt").read_text(encoding="utf-8") == "alpha outside"
+
+
+async def test_what_is_no_text_is_named(tools):
+    with pytest.raises(ToolError, match=r"image\.bin: no text"):
+        await tools["read_file"].run({"path": "image.bin"})
+
+
+async def test_words_are_found_in_text_files_whatever_their_case(tools):
+    assert (await tools["search_files"].run({"text": "alpha"})).splitlines() == [
+        "one.md:3: Alpha beta.",
+        "deep/two.txt:1: 第二个文件 ALPHA",
+    ]
+    assert await tools["search_files"].run({"text": "gamma"}) == "No line holds that."
+    assert await tools["search_files"].run({"text": "alpha", "pattern": "*.py"}) == (
+        "No line holds that."
+    )
+
+
+async def test_many_matches_are_cut_and_that_is_said(tools, folder):
+    (folder / "many.txt").write_text("alpha\n" * 60, encoding="utf-8")
+    found = (await tools["search_files"].run({"text": "alpha", "path": "many.txt"})).splitlines()
+    assert len(found) == 51
+    assert found[-1] == "... and more. Narrow it by path or pattern."
+
+
+async def test_writing_asks_and_replaces_only_when_told(tools, folder):
+    write = tools["write_file"]
+    assert write.needs_approval
+    assert not any(tool.needs_approval for tool in tools.values() if tool is not write)
+    assert "is written" in await write.run({"path": "deep/new.txt", "text": "新"})
+    with pytest.raises(ToolError, match="set overwrite to true"):
+        await write.run({"path": "deep/new.txt", "text": "other"})
+    assert (folder / "deep" / "new.txt").read_text(encoding="utf-8") == "新"
+    await write.run({"path": "deep/new.txt", "text": "other", "overwrite": True})
+    assert (folder / "deep" / "new.txt").read_text(encoding="utf-8") == "other"
+    assert sorted(os.listdir(folder / "deep")) == ["new.txt", "two.txt"]
+
+
+async def test_a_file_needs_a_folder_that_is_there(tools):
+    with pytest.raises(ToolError, match="its folder is not there"):
+        await tools["write_file"].run({"path": "nowhere/new.txt", "text": "x"})
+
+
+async def test_two_folders_are_told_apart_by_name(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same.txt").write_text(name, encoding="utf-8")
+    roots = [tmp_path / "a", tmp_path / "b"]
+    tools = {tool.name: tool for tool in builtin_tools(["files"], roots=roots)}
+    assert await tools["read_file"].run({"path": "b/same.txt"}) == "b"
+    assert "a/same.txt" in await tools["list_files"].run({})
+    with pytest.raises(ToolError, match="none of the folders: a, b"):
+        await tools["read_file"].run({"path": "same.txt"})
+
+
+def test_folders_that_cannot_be_are_refused_at_the_start(tmp_path):
+    with pytest.raises(ConfigError, match="no folder"):
+        builtin_tools(["files"])
+    with pytest.raises(ConfigError, match="is no folder"):
+        builtin_tools(["files"], roots=[tmp_path / "missing"])
+    with pytest.raises(ConfigError, match="one name"):
+        builtin_tools(["files"], roots=[tmp_path, tmp_path])

@@ -1,0 +1,123 @@
+"""Python code of a model's: it runs apart, bounded, and leaves nothing."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agentkit.errors import ToolError
+from agentkit.messages import ImagePart, TextPart
+from agentkit.tools.builtin.python import python_tool
+from agentkit.tools.context import NoContext
+
+PYTHON = python_tool()
+
+
+async def ran(code):
+    return await PYTHON.run({"code": code})
+
+
+async def test_what_it_prints_and_its_last_value_come_back():
+    assert PYTHON.needs_approval
+    assert await ran("print('一')\nx = [1]\nx + [2]  # last") == "一\n[1, 2]"
+    assert await ran("x = 1") == "[nothing was printed]"
+
+
+async def test_a_fault_is_told_with_its_line():
+    said = await ran("x = 1\n1 / 0")
+    assert 'File "program.py", line 2' in said
+    assert said.endswith("ZeroDivisionError: division by zero\n[ended with code 1]")
+    assert "SyntaxError" in await ran("x = (")
+
+
+async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
+    said = await ran(
+        "import os\n"
+        "open('plot.png', 'wb').write(b'\\x89PNG\\r\\n\\x1a\\n1')\n"
+        "open('false.png', 'wb').write(b'text')\n"
+        f"os.symlink({str(tmp_path / 'secret.png')!r}, 'link.png')"
+    )
+    assert said == (TextPart("[nothing was printed]"), ImagePart(b"\x89PNG\r\n\x1a\n1"))
+
+
+async def test_it_sees_nothing_of_the_environment_and_an_empty_folder(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    said = await ran(
+        "import os, sys\nprint('OPENAI_API_KEY' in os.environ, sys.flags.isolated)\n"
+        "print([n for n in os.listdir() if n[0] != '.'])"
+    )
+    assert said == "False 1\n[]"
+
+
+async def test_its_folder_is_gone_afterwards():
+    folder = Path(await ran("import os\nprint(os.getcwd())\nopen('left', 'w').write('x') and None"))
+    assert folder.parent == Path(tempfile.gettempdir()).resolve()
+    assert not folder.exists()
+
+
+async def test_long_output_keeps_its_beginning_and_its_end():
+    said = await ran("print('start' + 'x' * 100_000 + 'end')")
+    assert said.startswith("startxxx")
+    assert said.endswith("xxxend")
+    assert "bytes left out" in said
+    assert len(said) < 9000
+
+
+async def test_memory_is_bounded():
+    assert "MemoryError" in await ran("bytearray(10 ** 10)")
+
+
+async def test_a_loop_is_stopped_and_its_folder_removed():
+    before = set(os.listdir(tempfile.gettempdir()))
+    with pytest.raises(ToolError, match="did not end within 2 s and was stopped"):
+        await python_tool(seconds=2).run({"code": "while True: pass"})
+    assert not [n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith("tmp")]
+
+
+async def test_what_it_starts_is_ended_with_it():
+    pid = int(await ran("import subprocess\nprint(subprocess.Popen(['sleep', '999']).pid)"))
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
+
+
+class Listening(NoContext):
+    def __init__(self):
+        self.said = ""
+
+    def report(self, message, fraction=None):
+        self.said += message
+
+
+async def test_the_network_is_closed_or_the_user_is_told():
+    user = Listening()
+    code = "import socket\nprint([name for _, name in socket.if_nameindex()])"
+    assert await PYTHON.run({"code": code}, user) == "['lo']" or "it is open" in user.said
+
+
+ATTEMPTS = """
+import os
+def tried(change, *arguments):
+    try:
+        change(*arguments)
+        print("done")
+    except OSError:
+        print("refused")
+tried(open, FILE, "w")
+tried(os.remove, FILE)
+tried(os.truncate, FILE, 0)
+tried(os.mkdir, FILE + "2")
+tried(os.rename, FILE, "here")
+tried(open, os.devnull, "w")
+tried(open, "own", "w")
+"""
+
+
+async def test_nothing_is_written_elsewhere_or_the_user_is_told(tmp_path):
+    user, file = Listening(), tmp_path / "kept"
+    file.write_text("kept")
+    said = await PYTHON.run({"code": f"FILE = {str(file)!r}\n{ATTEMPTS}"}, user)
+    if "cannot keep the code from writing" not in user.said:
+        assert said.split() == [*["refused"] * 5, "done", "done"]
+        assert file.read_text() == "kept"
