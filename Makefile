@@ -9,7 +9,7 @@ DEMO := build/demo
 MODEL ?= extractive
 BASE_URL ?=
 
-.PHONY: demo test lint bench eval clean
+.PHONY: demo test chaos lint bench bench-retrieval eval clean
 
 demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
@@ -18,6 +18,10 @@ demo: $(CORE)
 test: $(DEV)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--benchmark-disable --cov --cov-report=term:skip-covered $(TESTS)
+
+# All seeds of the fault harnesses; `make test` runs ten of each.
+chaos: $(DEV)
+	@AGENTKIT_CHAOS_SEEDS=200 $(BIN)/python -m pytest -q -s tests/chaos tests/agent/test_fuzz.py
 
 lint: $(DEV)
 	@$(BIN)/ruff format --check .

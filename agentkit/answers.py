@@ -62,7 +62,7 @@ class Supported:
 class Answer:
     """The end of a run. `messages` are the ones that the run added to its session; `sentences`
     the claims of the text, judged, where there were passages to judge them by; `output` is the
-    object that was asked for, if one was."""
+    object that was asked for, if one was; `report` says why an answer cannot be used."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -73,6 +73,7 @@ class Answer:
     output: Any = None
     cost: float | None = None
     sentences: tuple[Supported, ...] = ()
+    report: str = ""
 
     @property
     def unsupported(self) -> tuple[Supported, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from agentkit.agent.approval import Approve, Policy, Verdict, deny
+from agentkit.agent.bill import Bill
 from agentkit.agent.calls import Caller, Surroundings
 from agentkit.agent.ending import Ending
 from agentkit.agent.hooks import Hooks
@@ -30,7 +32,7 @@ from agentkit.errors import ConfigError
 from agentkit.events import Compacted, Event, Finished, TextDelta
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search_tool import SEARCH, knowledge_tools
-from agentkit.messages import Content, Message, ToolCall, Usage, text_of
+from agentkit.messages import Content, Message, ToolCall, text_of
 from agentkit.sync import run_sync
 from agentkit.tools.repair import sound
 from agentkit.tools.tool import Tool, as_tool
@@ -97,13 +99,13 @@ class Agent:
             yield Finished(Answer(said, stop_reason="refused", model=self.model.name))
             return
         with self._traced(text_of(prompt), session) as (trace, model):
-            queries = Queries(model)
-            opening = await self._opening(text_of(prompt), session, queries)
+            bill = Bill(self.limits)
+            loop = self._loop(session, model, bill)
+            queries = Queries(model, bill)
+            opening = await self._opening(text_of(prompt), session, queries, loop.start())
             session.add([Message("user", prompt)])
-            loop = self._loop(session, model)
             events = loop.run(self._messages(session), opening)
-            followed = self._followed(events, loop, session, trace, queries.spent)
-            async with aclosing(followed) as events:
+            async with aclosing(self._followed(events, loop, session, trace)) as events:
                 async for event in events:
                     yield event
 
@@ -116,7 +118,7 @@ class Agent:
         if pending is None:
             raise ConfigError("No call of this session waits for a decision.")
         with self._traced("", session) as (trace, model):
-            loop = self._loop(session, model)
+            loop = self._loop(session, model, Bill(self.limits))
             events = loop.run(self._messages(session), resumed=(pending, verdicts))
             async with aclosing(self._followed(events, loop, session, trace)) as events:
                 async for event in events:
@@ -175,7 +177,6 @@ class Agent:
         loop: Loop,
         session: Session,
         trace: Trace,
-        spent: Sequence[Usage] = (),
     ) -> AsyncGenerator[Event, None]:
         """Pass a loop's events on, and write down in the session what they bring."""
         kept = 0
@@ -185,7 +186,7 @@ class Agent:
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Finished):
-                        answer = await ending.finished(event.answer, _asked(session), spent)
+                        answer = await ending.finished(event.answer, _asked(session))
                         _written_down(answer.messages[kept:], session)
                         kept = len(loop.transcript)
                         session.wait(loop.pending)
@@ -204,7 +205,9 @@ class Agent:
         finally:
             _written_down([*loop.transcript[kept:], *loop.partial()], session)
 
-    async def _opening(self, prompt: str, session: Session, queries: Queries) -> list[ToolCall]:
+    async def _opening(
+        self, prompt: str, session: Session, queries: Queries, deadline: float | None
+    ) -> list[ToolCall]:
         """The searches that are made before the model is asked."""
         knowledge, mode = self.knowledge, self.retrieval.mode
         offered = any(tool.name == SEARCH for tool in self.tools)
@@ -212,8 +215,11 @@ class Agent:
             return []
         if knowledge is None or not knowledge.chunk_count:
             return []
-        query = await queries.standing_alone(prompt, session.messages)
-        wanted = await queries.expanded(query, self.retrieval.expand)
+        wanted = [prompt]
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                query = await queries.standing_alone(prompt, session.messages)
+                wanted = await queries.expanded(query, self.retrieval.expand)
         number = len(session.messages)
         return [
             ToolCall(f"search-{number}-{at}", SEARCH, {"query": text[:2000]})
@@ -242,7 +248,7 @@ class Agent:
         finally:
             trace.close()
 
-    def _loop(self, session: Session, model: Model) -> Loop:
+    def _loop(self, session: Session, model: Model, bill: Bill) -> Loop:
         around = Surroundings(
             session.sources,
             self.approve,
@@ -251,6 +257,7 @@ class Agent:
             self.limits.parallel_calls,
             session.id,
             self.folder,
+            bill,
         )
         caller = Caller(self.tools, around)
         return Loop(model, caller, self.limits, self.options, self.hooks)

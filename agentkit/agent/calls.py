@@ -18,6 +18,7 @@ from threading import get_ident
 from typing import Any, Protocol
 
 from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
+from agentkit.agent.bill import Bill
 from agentkit.agent.hooks import Hooks
 from agentkit.documents import Chunk
 from agentkit.errors import ToolError
@@ -58,6 +59,7 @@ class Surroundings:
     parallel: int = 8
     session_id: str = ""
     folder: Path | None = None
+    bill: Bill = field(default_factory=Bill)
 
 
 class _Put(Protocol):
@@ -71,7 +73,7 @@ class CallContext:
     call: ToolCall
     sources: Sources
     put: _Put
-    spent: list[Usage]
+    bill: Bill
     room: int | None = None
     session_id: str = ""
     folder: Path | None = None
@@ -85,8 +87,8 @@ class CallContext:
     def nest(self, event: Event) -> None:
         self.put(Nested(self.call, event))
 
-    def spend(self, usage: Usage) -> None:
-        self.spent.append(usage)
+    def spend(self, usage: Usage, cost: float | None = None) -> None:
+        self.bill.add(usage, cost)
 
 
 @dataclass
@@ -106,11 +108,11 @@ class _Turn:
 
 
 class Caller:
-    """Runs calls of the given tools. `spent` gathers what agents among the tools have used."""
+    """Runs calls of the given tools. `bill` is what the run has used."""
 
     def __init__(self, tools: Sequence[Tool], around: Surroundings = Surroundings()) -> None:
         self.tools = tuple(tools)
-        self.spent: list[Usage] = []
+        self.bill = around.bill
         self._by_name = {tool.name: tool for tool in tools}
         self._around = around
         self._slots = asyncio.Semaphore(max(1, around.parallel))
@@ -188,7 +190,7 @@ class Caller:
     async def _called(self, tool: Tool, call: ToolCall, turn: _Turn) -> Content:
         around = self._around
         context = CallContext(
-            call, around.sources, turn.put, self.spent, turn.room, around.session_id, around.folder
+            call, around.sources, turn.put, self.bill, turn.room, around.session_id, around.folder
         )
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))

@@ -3,18 +3,17 @@ the best answer made of what there is where a limit left none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.strict import strictly
 from agentkit.answers import Answer
 from agentkit.backends.extractive import ExtractiveModel
-from agentkit.events import TextDelta
+from agentkit.events import Done, TextDelta
 from agentkit.knowledge.citations import prove
 from agentkit.knowledge.search_tool import SEARCH
 from agentkit.knowledge.sources import Sources
-from agentkit.messages import Message, Usage
+from agentkit.messages import Message
 from agentkit.text import Similarity
 
 _SHOWN = 2000
@@ -36,9 +35,8 @@ class Ending:
         """Whether text is kept until it has been checked: a guard or strict mode may change it."""
         return bool(self._guard or self._strict)
 
-    async def finished(self, answer: Answer, question: str, spent: Sequence[Usage]) -> Answer:
+    async def finished(self, answer: Answer, question: str) -> Answer:
         """The whole answer; its last message says what its text says."""
-        answer = replace(answer, usage=sum(spent, answer.usage))
         said = answer.text
         if answer.stop_reason == "limit" and not said:
             answer = replace(answer, text=await self._best(answer))
@@ -58,14 +56,17 @@ class Ending:
 
     async def _best(self, answer: Answer) -> str:
         """What the tools gave: passages quoted, anything else as it is."""
-        results = [m for m in answer.messages if m.role == "tool"]
-        if question := _searched_for(answer):
-            quoting = ExtractiveModel(self._similarity)
-            passages = "\n".join(m.text for m in results)
-            told = [Message("user", question), Message("tool", passages)]
-            pieces = [p.text async for p in quoting.stream(told) if isinstance(p, TextDelta)]
-            return "".join(pieces)
-        return "\n".join(m.text for m in results)[-_SHOWN:]
+        passages, others = _results(answer)
+        said = "\n".join(others)[-_SHOWN:]
+        question = _searched_for(answer)
+        if not question:
+            return said
+        told = [Message("user", question), Message("tool", "\n".join(passages))]
+        parts = [part async for part in ExtractiveModel(self._similarity).stream(told)]
+        quoted = "".join(part.text for part in parts if isinstance(part, TextDelta))
+        if said and Done("refused", "extractive") in parts:
+            return said
+        return f"{quoted}\n\n{said}".strip()
 
 
 def _told(answer: Answer, said: str) -> Answer:
@@ -74,6 +75,17 @@ def _told(answer: Answer, said: str) -> Answer:
     if said and messages and messages[-1].role == "assistant":
         del messages[-1]
     return replace(answer, messages=(*messages, Message("assistant", answer.text)))
+
+
+def _results(answer: Answer) -> tuple[list[str], list[str]]:
+    """What searches of the documents gave, and what other tools gave."""
+    found: tuple[list[str], list[str]] = ([], [])
+    searches: dict[str, bool] = {}
+    for message in answer.messages:
+        searches |= {call.id: call.name == SEARCH for call in message.tool_calls}
+        if message.role == "tool":
+            found[0 if searches.get(message.tool_call_id) else 1].append(message.text)
+    return found
 
 
 def _searched_for(answer: Answer) -> str:

@@ -129,8 +129,7 @@ def _wrong_parser(exchange: Exchange) -> str:
 
 
 def _only_thinking(exchange: Exchange) -> str:
-    thought = exchange.reasoning or THINK in exchange.text
-    if not thought or exchange.calls or exchange.text.partition(END_THINK)[2].strip():
+    if not exchange.reasoning or exchange.calls or exchange.text.strip():
         return ""
     if exchange.stop_reason == "length":
         return f"The model was still thinking when its tokens were used up. {_RAISE_MAX}."

@@ -81,11 +81,10 @@ class Loop:
         self._limits = limits
         self._options = options
         self._hooks = hooks
-        self._window = Window(model, options)
+        self._bill = caller.bill
+        self._window = Window(model, options, self._bill)
         self._repeats = Repeats()
         self._calls_left = limits.tool_calls
-        self._usage = Usage()
-        self._cost: float | None = None
         self._deadline: float | None = None
         self._prompt = Prompt((), model.count_tokens)
         self._asked = _Asked()
@@ -99,6 +98,12 @@ class Loop:
         """The conversation as the model last saw it, which a compaction has made shorter."""
         return self._prompt.messages
 
+    def start(self) -> float | None:
+        """The run's time begins to count. Gives its end, on the event loop's clock."""
+        if self._limits.seconds is not None and self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        return self._deadline
+
     async def run(
         self,
         messages: Sequence[Message],
@@ -108,8 +113,7 @@ class Loop:
         """Answer the messages. `opening` calls are run before the model is asked, as if it had
         made them; `resumed` is a turn that waited, with the user's word on its calls. The last
         event is Finished. Raises ModelError."""
-        if self._limits.seconds is not None:
-            self._deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        self.start()
         self._prompt = self._window.prompt(messages, self._caller.tools)
         if resumed:
             async with aclosing(self._resume(*resumed)) as events:
@@ -232,10 +236,9 @@ class Loop:
                 turn.call(part)
             case Usage():
                 turn.usage = part
-                self._usage += part
             case Done():
                 turn.done = part
-                self._charge(turn.usage, part.model)
+                self._bill.charge(turn.usage, self._model.name, part.model)
 
     async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Run a turn's calls, one that was cut off and those above the limit left out."""
@@ -337,20 +340,7 @@ class Loop:
 
     def _is_spent(self) -> bool:
         """Whether no further request is allowed at all."""
-        limits, usage = self._limits, self._spent()
-        over_cost = limits.cost is not None and (self._cost or 0.0) >= limits.cost
-        over_tokens = limits.tokens is not None and usage.total_tokens >= limits.tokens
-        return over_cost or over_tokens or self._is_late()
-
-    def _spent(self) -> Usage:
-        """What the run has used, other agents among its tools and its summaries included."""
-        return sum([*self._caller.spent, *self._window.spent], self._usage)
-
-    def _charge(self, usage: Usage, model: str) -> None:
-        """Add the cost of a request, by the name that the user gave or the one that answered."""
-        price = self._limits.price(self._model.name) or self._limits.price(model)
-        if price:
-            self._cost = (self._cost or 0.0) + price.of(usage)
+        return self._bill.is_spent or self._is_late()
 
     def _answer(self, turn: Turn, was_last: bool) -> Answer:
         self._ended = True
@@ -362,10 +352,11 @@ class Loop:
         return Answer(
             text=text,
             messages=tuple(self.transcript),
-            usage=self._spent(),
+            usage=self._bill.usage,
             stop_reason=self._reason(turn, cut),
             model=turn.done.model if turn.done else self._model.name,
-            cost=self._cost,
+            cost=self._bill.cost,
+            report=self.report,
         )
 
     def _reason(self, turn: Turn, cut: bool) -> StopReason:

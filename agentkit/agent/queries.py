@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from agentkit.agent.bill import Bill
 from agentkit.agent.prompts import HYPOTHETICAL, STAND_ALONE, VARIANTS
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
@@ -26,11 +27,11 @@ _MOST = 300
 
 
 class Queries:
-    """Makes queries with one model. `spent` gathers what that costs."""
+    """Makes queries with one model, on a run's bill."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, bill: Bill) -> None:
         self._model = model
-        self.spent: list[Usage] = []
+        self._bill = bill
 
     async def standing_alone(self, prompt: str, earlier: Sequence[Message]) -> str:
         """The question as somebody would ask it who had not heard the conversation."""
@@ -63,7 +64,7 @@ class Queries:
                 if isinstance(part, TextDelta):
                     pieces.append(part.text)
                 elif isinstance(part, Usage):
-                    self.spent.append(part)
+                    self._bill.charge(part, self._model.name)
         except ModelError:
             return ""
         return "".join(pieces).strip()

@@ -45,7 +45,7 @@ def agent_tool(agent: Answering, name: str, description: str) -> Tool:
                     context.nest(event)
         if answer is None:
             raise ToolError("The agent gave no answer.", name)
-        context.spend(answer.usage)
+        context.spend(answer.usage, answer.cost)
         if answer.stop_reason == "paused":
             raise ToolError(f"{name} needs the user's word, for which it cannot wait here.", name)
         return _renumbered(answer, context) + _SHORT.get(answer.stop_reason, "")

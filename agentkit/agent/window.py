@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from agentkit.agent.bill import Bill
 from agentkit.agent.compaction import compacted, plain_summary
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.prompts import SUMMARISE
@@ -30,14 +31,16 @@ _SUMMARY_TOKENS = 600
 
 
 class Window:
-    """The room of one run. `spent` gathers what summaries cost."""
+    """The room of one run. Summaries are on its bill."""
 
-    def __init__(self, model: Model, options: Options = Options()) -> None:
+    def __init__(
+        self, model: Model, options: Options = Options(), bill: Bill | None = None
+    ) -> None:
         self._model = model
         self._options = options
         self._size: int | None = None
         self._asked = False
-        self.spent: list[Usage] = []
+        self._bill = bill or Bill()
 
     @property
     def size(self) -> int | None:
@@ -120,5 +123,5 @@ class Window:
             if isinstance(part, TextDelta):
                 pieces.append(part.text)
             elif isinstance(part, Usage):
-                self.spent.append(part)
+                self._bill.charge(part, self._model.name)
         return "".join(pieces)

@@ -35,6 +35,8 @@ def report(error: BaseException) -> int:
     """Say what went wrong and the next step, in one line. Returns the exit code."""
     if isinstance(error, AgentkitError):
         _say(str(error))
+        if isinstance(error, ModelError) and error.report:
+            print(error.report, file=sys.stderr)
         return next((c for kind, c in EXIT_CODES.items() if isinstance(error, kind)), UNEXPECTED)
     if os.environ.get("AGENTKIT_DEBUG"):
         raise error

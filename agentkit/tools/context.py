@@ -41,8 +41,8 @@ class ToolContext(Protocol):
         """Show what happens in a run inside this call, such as another agent's."""
         ...
 
-    def spend(self, usage: Usage) -> None:
-        """Count tokens that the tool used towards the run's."""
+    def spend(self, usage: Usage, cost: float | None = None) -> None:
+        """Count tokens that the tool used, and what they cost, towards the run's."""
         ...
 
 
@@ -62,5 +62,5 @@ class NoContext:
     def nest(self, event: Event) -> None:
         return None
 
-    def spend(self, usage: Usage) -> None:
+    def spend(self, usage: Usage, cost: float | None = None) -> None:
         return None

@@ -184,9 +184,7 @@ def as_content(result: Any) -> Content:
     parts = result if isinstance(result, (list, tuple)) else [result]
     if not any(isinstance(part, ImagePart) for part in parts):
         return as_text(result)
-    return tuple(
-        p if isinstance(p, (ImagePart, TextPart)) else TextPart(as_text(p)) for p in parts
-    )
+    return tuple(p if isinstance(p, (ImagePart, TextPart)) else TextPart(as_text(p)) for p in parts)
 
 
 def as_text(result: Any) -> str:

@@ -1,0 +1,236 @@
+"""Agents inside agents, hooks and guards, objects as answers beside tools."""
+
+import pytest
+from pydantic import BaseModel
+
+from agentkit import Agent, KnowledgeBase, Session, tool
+from agentkit.agent.hooks import Hooks
+from agentkit.agent.retrieval import Retrieval
+from agentkit.backends.base import Capabilities
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.documents import Document
+from agentkit.errors import ConfigError, ModelError
+from agentkit.events import Finished, Nested, TextDelta, ToolFinished, ToolStarted
+from agentkit.messages import Message, ToolCall, Usage
+from tests.agent.scripts import assert_valid, call, events_of, other_tasks, results
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+def _outer(*turns):
+    return ScriptedModel([*turns, "done"])
+
+
+async def test_what_an_inner_agent_does_is_nested_in_its_call():
+    inner = Agent(ScriptedModel([call("add", a=1, b=2), "three"]), [add])
+    events = await events_of(
+        Agent(_outer(call("ask", "x", question="1+2?")), [inner.as_tool("ask", "Ask.")])
+    )
+    nested = [e for e in events if isinstance(e, Nested)]
+    assert {e.call.id for e in nested} == {"x"}
+    assert [type(e.event) for e in nested] == [ToolStarted, ToolFinished, TextDelta]
+    assert sum(isinstance(e, Finished) for e in events) == 1
+
+
+async def test_three_deep_events_are_nested_twice():
+    lowest = Agent(ScriptedModel(["deep"]))
+    middle = Agent(_outer(call("low", question="?")), [lowest.as_tool("low", "Ask.")])
+    top = Agent(_outer(call("mid", question="?")), [middle.as_tool("mid", "Ask.")])
+    events = await events_of(top)
+    twice = [e for e in events if isinstance(e, Nested) and isinstance(e.event, Nested)]
+    assert [e.event.event for e in twice] == [TextDelta("deep")]
+
+
+async def test_what_inner_agents_use_is_summed():
+    lowest = Agent(ScriptedModel([[TextDelta("x"), Usage(100, 10)]]))
+    middle_turns = [[call("low", question="?"), Usage(20, 2)], [TextDelta("y"), Usage(20, 2)]]
+    middle = Agent(ScriptedModel(middle_turns), [lowest.as_tool("low", "Ask.")])
+    top_turns = [[call("mid", question="?"), Usage(3, 1)], [TextDelta("z"), Usage(3, 1)]]
+    answer = await Agent(ScriptedModel(top_turns), [middle.as_tool("mid", "Ask.")]).run("?")
+    assert answer.usage == Usage(146, 16)
+
+
+async def test_several_inner_agents_may_run_side_by_side():
+    asks = [Agent(ScriptedModel([f"{n}"])).as_tool(f"ask{n}", "Ask.") for n in range(3)]
+    model = _outer([call(f"ask{n}", str(n), question="?") for n in range(3)])
+    await Agent(model, asks).run("?")
+    assert results(model) == ["0", "1", "2"]
+    assert not other_tasks()
+
+
+async def test_an_inner_agent_that_fails_is_a_failed_call():
+    inner = Agent(ScriptedModel([ModelError("the small model is down")]))
+    model = _outer([call("ask", "1", question="?"), call("add", "2", a=1, b=1)])
+    await Agent(model, [inner.as_tool("ask", "Ask."), add]).run("?")
+    assert results(model) == ["Error: the small model is down", "2"]
+
+
+async def test_each_question_to_an_inner_agent_begins_anew():
+    inner_model = ScriptedModel(["one", "two"])
+    turns = (call("ask", "1", question="a"), call("ask", "2", question="b"))
+    await Agent(_outer(*turns), [Agent(inner_model).as_tool("ask", "Ask.")]).run("?")
+    assert [[m.text for m in r[1:]] for r in inner_model.requests] == [["a"], ["b"]]
+
+
+async def test_citations_of_an_inner_agent_get_the_outer_runs_numbers(tmp_path, embedder):
+    knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
+    await knowledge.add([Document("a.md", "Cats purr at 25 Hz.", "Cats")])
+    other = KnowledgeBase.open(tmp_path / "other", embedder)
+    await other.add([Document("b.md", "Dogs bark at 90 dB.", "Dogs")])
+    inner = Agent(
+        ScriptedModel(["Dogs bark at 90 dB [1], and loud [7]; see `x[1]`."]), knowledge=other
+    )
+    model = ScriptedModel([call("dogs", question="Dogs?"), "Cats purr [1]. Dogs bark [2]."])
+    agent = Agent(model, [inner.as_tool("dogs", "Ask about dogs.")], knowledge=knowledge)
+    answer = await agent.run("How loud are cats and dogs?")
+    assert results(model)[-1] == "Dogs bark at 90 dB [2], and loud ; see `x[1]`."
+    cited = {c.marker: c.chunk.source for c in answer.citations}
+    assert cited == {"1": "a.md", "2": "b.md"}
+    knowledge.close()
+    other.close()
+
+
+async def test_an_inner_agents_tool_needs_a_name_of_its_own():
+    inner = Agent(ScriptedModel([]))
+    with pytest.raises(ConfigError, match="Two tools"):
+        Agent(ScriptedModel([]), [add, inner.as_tool("add", "Ask.")])
+
+
+async def test_hooks_see_requests_answers_calls_and_results_in_order():
+    seen = []
+
+    async def note(kind, value):
+        seen.append(kind)
+
+    hooks = Hooks(
+        before_model=lambda messages: note("request", messages),
+        after_model=lambda message: note("answer", message),
+        before_tool=lambda made: _said("", seen, "call"),
+        after_tool=lambda made, result: _said(result, seen, "result"),
+    )
+    await Agent(_outer(call("add", a=1, b=1)), [add], hooks=hooks).run("?")
+    assert seen == ["request", "answer", "call", "result", "request", "answer"]
+
+
+async def _said(value, seen, kind):
+    seen.append(kind)
+    return value
+
+
+async def test_a_hook_may_forbid_a_call_and_its_reason_is_told():
+    async def no_big(made):
+        return "Too big." if made.arguments["a"] > 9 else ""
+
+    model = _outer([call("add", "1", a=10, b=1), call("add", "2", a=1, b=1)])
+    await Agent(model, [add], hooks=Hooks(before_tool=no_big)).run("?")
+    assert results(model) == ["Too big.", "2"]
+
+
+async def test_a_hook_may_change_a_result_before_the_model_sees_it():
+    async def redact(made, result):
+        return result.replace("3", "*")
+
+    model = _outer(call("add", a=1, b=2))
+    events = await events_of(Agent(model, [add], hooks=Hooks(after_tool=redact)))
+    assert results(model) == ["*"]
+    assert [e.result for e in events if isinstance(e, ToolFinished)] == ["*"]
+
+
+async def test_a_result_whose_hook_fails_is_withheld():
+    async def broken(made, result):
+        raise RuntimeError("no redaction today")
+
+    model = _outer([call("add", "1", a=1, b=2)])
+    events = await events_of(Agent(model, [add], hooks=Hooks(after_tool=broken)))
+    [told] = results(model)
+    assert "withheld" in told
+    assert "3" not in told
+    assert [e.failed for e in events if isinstance(e, ToolFinished)] == [True]
+
+
+async def test_a_guard_may_refuse_a_prompt_before_anything_sees_it():
+    async def guard(prompt):
+        return "I do not talk of that." if "secret" in prompt else ""
+
+    model, session = ScriptedModel(["fine"]), Session()
+    agent = Agent(model, hooks=Hooks(guard_input=guard))
+    answer = await agent.run("the secret?", session)
+    assert (answer.text, answer.stop_reason) == ("I do not talk of that.", "refused")
+    assert (model.requests, session.messages) == ([], [])
+    assert (await agent.run("the weather?", session)).text == "fine"
+
+
+async def test_a_guard_may_put_its_words_in_the_place_of_an_answer():
+    async def guard(answer):
+        return "Withheld." if "secret" in answer.text else ""
+
+    session = Session()
+    agent = Agent(ScriptedModel(["the secret", "hello"]), hooks=Hooks(guard_output=guard))
+    events = await events_of(agent, "?", session)
+    assert not any("secret" in e.text for e in events if isinstance(e, TextDelta))
+    assert (events[-1].answer.text, events[-1].answer.stop_reason) == ("Withheld.", "refused")
+    assert (await agent.run("?", session)).text == "hello"
+
+
+class Sum(BaseModel):
+    total: int
+
+
+class Holding(ScriptedModel):
+    async def capabilities(self):
+        return Capabilities(json_schema=True)
+
+
+@pytest.mark.parametrize("kind", [ScriptedModel, Holding])
+async def test_an_object_may_be_the_answer_after_tools(kind):
+    model = kind([call("add", a=1, b=2), '{"total": 3}'])
+    answer = await Agent(model, [add]).run("1 + 2?", output=Sum)
+    assert answer.output == Sum(total=3)
+    assert results(model) == ["3"]
+
+
+async def test_a_faulty_object_goes_back_without_another_tool_call():
+    model = ScriptedModel([call("add", a=1, b=2), '{"total": "three"}', '{"total": 3}'])
+    session = Session()
+    answer = await Agent(model, [add]).run("1 + 2?", session, output=Sum)
+    assert answer.output == Sum(total=3)
+    assert model.tools_offered == [("add",), ("add",), ()]
+    assert_valid(session.messages)
+
+
+async def test_an_object_that_looks_like_a_call_is_an_object():
+    class Named(BaseModel):
+        name: str
+        arguments: dict[str, int]
+
+    model = ScriptedModel(['{"name": "other", "arguments": {"a": 1}}'])
+    answer = await Agent(model, [add]).run("?", output=Named)
+    assert answer.output == Named(name="other", arguments={"a": 1})
+
+
+async def test_retrieval_and_tools_work_in_one_run(tmp_path, embedder):
+    knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
+    await knowledge.add([Document("a.md", "A sum is found by adding.", "Sums")])
+    model = ScriptedModel([call("add", a=1, b=2), "3, by adding [1]."])
+    agent = Agent(model, [add], knowledge=knowledge, retrieval=Retrieval())
+    answer = await agent.run("How is a sum found?")
+    assert answer.tool_calls == ("search_knowledge", "add")
+    assert answer.citations[0].chunk.source == "a.md"
+    knowledge.close()
+
+
+async def test_what_an_inner_agent_says_is_no_message_of_the_outer_session():
+    session = Session()
+    inner = Agent(ScriptedModel(["inner"]))
+    agent = Agent(_outer(call("ask", question="?")), [inner.as_tool("ask", "Ask.")])
+    await agent.run("?", session)
+    assert session.messages == [
+        Message("user", "?"),
+        Message("assistant", "", (ToolCall("1", "ask", {"question": "?"}),)),
+        Message("tool", "inner", tool_call_id="1"),
+        Message("assistant", "done"),
+    ]

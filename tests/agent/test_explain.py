@@ -1,0 +1,162 @@
+"""When a run fails, it says what was asked, what came back, why, and what to change."""
+
+import pytest
+
+from agentkit import Agent, tool
+from agentkit.agent.calls import Caller
+from agentkit.agent.explain import Exchange, explained, likely_cause
+from agentkit.agent.loop import Loop
+from agentkit.backends.base import Options
+from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ModelError
+from agentkit.messages import Message, ToolCall, Usage
+from tests.servers.openai_server import Reply, error
+
+ASKED = (Message("system", "Be brief."), Message("user", "word " * 500))
+TOOLS = ("lookup",)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "cause", "step"),
+    [
+        (Exchange("m", ASKED, TOOLS), "no tool template", "--jinja"),
+        (Exchange("m", ASKED), "Nothing came back", "log"),
+        (
+            Exchange("m", ASKED, usage=Usage(100, 5), text=""),
+            "read 100 tokens of about",
+            "max_context",
+        ),
+        (
+            Exchange("m", ASKED, usage=Usage(1000, 24), stop_reason="length", window=1024),
+            "fill 1024 of the window's 1024",
+            "--ctx-size",
+        ),
+        (
+            Exchange("m", ASKED, TOOLS, text='<tool_call>{"name": "look'),
+            "A call stands in the text (<tool_call>)",
+            "--tool-call-parser",
+        ),
+        (
+            Exchange("m", ASKED, TOOLS, text="[TOOL_CALLS]lookup{"),
+            "A call stands in the text ([TOOL_CALLS])",
+            "probe",
+        ),
+        (Exchange("m", ASKED, reasoning="hm", stop_reason="length"), "still thinking", "max_tok"),
+        (Exchange("m", ASKED, reasoning="hm", stop_reason="stop"), "only thought", "thinking off"),
+        (Exchange("m", ASKED, stop_reason="length"), "cut off", "max_tokens"),
+        (
+            Exchange("m", ASKED, TOOLS, calls=(ToolCall("1", "lookup", "{oops"),)),
+            "no JSON",
+            "parser",
+        ),
+    ],
+    ids=[
+        *("no template", "nothing", "context cut", "window full", "wrong parser", "cut call"),
+        *("thinking, cut", "only thinking", "cut", "broken arguments"),
+    ],
+)
+def test_each_cause_is_named_with_the_setting_to_change(exchange, cause, step):
+    assert not exchange.is_usable
+    said = likely_cause(exchange)
+    assert cause in said
+    assert step in said
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (ModelError("too long", kind="too_long"), "The context is too small"),
+        (ModelError("m does not support tools", kind="bad_request"), "takes no tools"),
+        (ModelError("silent", kind="timed_out"), "read_timeout"),
+        (ModelError("no such key", kind="refused_key"), ""),
+    ],
+)
+def test_an_error_is_explained_where_more_is_known_than_it_says(fault, cause):
+    said = likely_cause(Exchange("m", ASKED, TOOLS), fault)
+    assert cause in said
+    assert bool(cause) == bool(said)
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        Exchange("m", text="blue"),
+        Exchange("m", calls=(ToolCall("1", "lookup", {}),)),
+        Exchange("m", text="blue", stop_reason="length"),
+    ],
+)
+def test_an_answer_that_can_be_used_needs_no_report(exchange):
+    assert exchange.is_usable
+
+
+def test_a_report_shows_request_answer_and_parse_error():
+    messages = [Message("user", f"question {n} " + "x" * 900) for n in range(20)]
+    exchange = Exchange(
+        model="small",
+        messages=messages,
+        tools=TOOLS,
+        options=Options(max_tokens=50, schema={"type": "object"}),
+        text='<tool_call>{"name": "lookup", "arg',
+        usage=Usage(9000, 50),
+        stop_reason="stop",
+        window=32768,
+    )
+    report = explained(exchange)
+    assert "small, 20 messages" in report
+    assert "tools: lookup, max_tokens: 50, schema: given" in report
+    assert "(14 earlier messages)" in report
+    assert """answer: '<tool_call>{"name": "lookup", "arg'""" in report
+    assert "error: the call after <tool_call>: " in report
+    assert "likely cause: A call stands in the text" in report
+    assert len(report) < 5000
+
+
+@tool
+def lookup(city: str) -> str:
+    """Look up."""
+    return city
+
+
+async def test_a_failed_run_carries_its_report(openai_server):
+    openai_server.replies(Reply(status=400, raw=error("small does not support tools")))
+    model = OpenAIModel("small", provider="test", base_url=openai_server.url, api_key="k-secret")
+    with pytest.raises(ModelError) as caught:
+        await Agent(model, [lookup]).run("weather?")
+    assert "user: weather?" in caught.value.report
+    assert "takes no tools" in caught.value.report
+    assert "k-secret" not in caught.value.report
+    await model.close()
+
+
+async def test_the_report_of_a_later_turn_shows_the_calls_before_it():
+    model = ScriptedModel([ToolCall("1", "lookup", {"city": "Rome"}), ModelError("gone", "m")])
+    with pytest.raises(ModelError) as caught:
+        await Agent(model, [lookup]).run("weather?")
+    assert "lookup({'city': 'Rome'})" in caught.value.report
+    assert "tool: Rome" in caught.value.report
+
+
+async def test_text_that_came_before_the_failure_is_shown(openai_server):
+    openai_server.replies(Reply([{"content": "half an answer"}], None, reset=True))
+    model = OpenAIModel("small", provider="test", base_url=openai_server.url)
+    with pytest.raises(ModelError) as caught:
+        await Agent(model).run("?")
+    assert "'half an answer'" in caught.value.report
+    await model.close()
+
+
+def test_an_error_outside_a_run_has_no_report():
+    assert ModelError("x").report == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "reported"),
+    [("", "no tool template"), ("<tool_call>{oops", "A call stands in the text"), ("blue", "")],
+)
+async def test_a_run_that_ended_without_a_usable_answer_has_a_report(said, reported):
+    loop = Loop(ScriptedModel([said]), Caller([lookup]))
+    async for _ in loop.run([Message("user", "weather?")]):
+        pass
+    assert reported in loop.report
+    assert bool(reported) == bool(loop.report)

@@ -1,0 +1,264 @@
+"""The whole way over an OpenAI-format server: its quirks and faults, and what the run makes of
+them."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from agentkit import Agent, Limits, Session, tool
+from agentkit.backends.openai import OpenAIModel
+from agentkit.errors import ModelError
+from agentkit.events import Compacted, ReasoningDelta, Retried, TextDelta
+from agentkit.messages import Usage
+from tests.agent.scripts import assert_valid, events_of
+from tests.agent.test_written_calls import WRITTEN
+from tests.servers.openai_server import Reply, call, calls, error, text
+
+
+@tool
+def lookup(city: str, days: int = 1) -> str:
+    """Look the weather of a city up."""
+    return f"{city} {days}"
+
+
+ROME = '{"city": "Rome"}'
+OSLO = '{"city": "Oslo"}'
+DONE = Reply(text("do", "ne"))
+
+
+@pytest.fixture
+async def model(openai_server):
+    model = OpenAIModel("small", provider="test", base_url=openai_server.url, max_retries=1)
+    yield model
+    await model.close()
+
+
+async def _told(server, model, first, limits=Limits()):
+    """What the tools gave in a run whose first answer is this one."""
+    server.replies(*(first if isinstance(first, list) else [first]), DONE)
+    session = Session()
+    answer = await Agent(model, [lookup], limits=limits).run("?", session)
+    assert answer.text == "done"
+    assert_valid(session.messages)
+    sent = server.requests[-1]["messages"]
+    ids = [c["id"] for m in sent for c in m.get("tool_calls", ())]
+    assert ids == [m["tool_call_id"] for m in sent if m["role"] == "tool"]
+    return [m["content"] for m in sent if m["role"] == "tool"]
+
+
+def _made(*pieces, finish="tool_calls", **more):
+    return Reply(calls(*pieces), finish, **more)
+
+
+ANSWERS = {
+    "a whole call": (_made(call(ROME, "lookup", 0, "a")), ["Rome 1"]),
+    "a call in pieces": (
+        _made(call("", "lookup", 0, "a"), call('{"ci', None, 0), call('ty": "Rome"}', None, 0)),
+        ["Rome 1"],
+    ),
+    "no id": (_made(call(ROME, "lookup", 0)), ["Rome 1"]),
+    "no index": (_made(call(ROME, "lookup", id="a")), ["Rome 1"]),
+    "no index and no id": (_made(call(ROME, "lookup")), ["Rome 1"]),
+    "two calls in one delta": (
+        Reply(
+            [{"tool_calls": [call(ROME, "lookup", 0, "a"), call(OSLO, "lookup", 1, "b")]}],
+            "tool_calls",
+        ),
+        ["Rome 1", "Oslo 1"],
+    ),
+    "two calls of one id": (
+        _made(call(ROME, "lookup", 0, "same"), call(OSLO, "lookup", 1, "same")),
+        ["Rome 1", "Oslo 1"],
+    ),
+    "two calls of one index": (
+        _made(call(ROME, "lookup", 0, "a"), call(OSLO, "lookup", 0, "b")),
+        ["Rome 1", "Oslo 1"],
+    ),
+    "two calls without ids": (
+        _made(call(ROME, "lookup", 0), call(OSLO, "lookup", 1)),
+        ["Rome 1", "Oslo 1"],
+    ),
+    "stop with a call": (_made(call(ROME, "lookup", 0, "a"), finish="stop"), ["Rome 1"]),
+    "a trailing comma": (_made(call('{"city": "Rome",}', "lookup", 0, "a")), ["Rome 1"]),
+    "single quotes": (_made(call("{'city': 'Rome'}", "lookup", 0, "a")), ["Rome 1"]),
+    "JSON in a JSON string": (_made(call(json.dumps(ROME), "lookup", 0, "a")), ["Rome 1"]),
+    "arguments as an object": (_made(call({"city": "Rome"}, "lookup", 0, "a")), ["Rome 1"]),
+    "a number as text": (
+        _made(call('{"city": "Rome", "days": "3"}', "lookup", 0, "a")),
+        ["Rome 3"],
+    ),
+    "a name in capitals": (_made(call(ROME, "LOOKUP", 0, "a")), ["Rome 1"]),
+    "usage left out": (_made(call(ROME, "lookup", 0, "a"), usage=None), ["Rome 1"]),
+    "no done mark": (_made(call(ROME, "lookup", 0, "a"), done=False), ["Rome 1"]),
+    "thinking first": (
+        Reply([{"reasoning_content": "hm"}, *calls(call(ROME, "lookup", 0, "a"))], "tool_calls"),
+        ["Rome 1"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "told"), ANSWERS.values(), ids=ANSWERS)
+async def test_a_call_is_made_however_the_server_writes_it(openai_server, model, reply, told):
+    assert await _told(openai_server, model, reply) == told
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+async def test_a_call_that_the_server_left_in_the_text_is_made(openai_server, model, written):
+    pieces = [written[at : at + 5] for at in range(0, len(written), 5)]
+    assert await _told(openai_server, model, Reply(text(*pieces))) == ["Rome 1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("lookup", "Rome, please", "no JSON object"),
+        ("lookup", "{}", "city: Field required"),
+        ("lookop", ROME, "There is: lookup"),
+        ("weather", ROME, "There is: lookup"),
+    ],
+)
+async def test_a_call_that_cannot_be_made_goes_back(openai_server, model, name, arguments, said):
+    reply = _made(call(arguments, name, 0, "a"))
+    [told] = await _told(openai_server, model, reply)
+    assert said in told
+
+
+async def test_arguments_cut_off_at_the_token_limit_go_back(openai_server, model):
+    reply = _made(call('{"city": "Ro', "lookup", 0, "a"), finish="length")
+    [told] = await _told(openai_server, model, reply)
+    assert "cut off" in told
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
+async def test_a_server_that_fails_once_is_asked_again(openai_server, model, status):
+    busy = Reply(status=status, raw=error("busy"), headers={"retry-after": "0"})
+    openai_server.replies(busy, _made(call(ROME, "lookup", 0, "a")), DONE)
+    events = await events_of(Agent(model, [lookup]))
+    assert [type(e) for e in events].count(Retried) == 1
+    assert events[-1].answer.text == "done"
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 500])
+async def test_a_server_that_keeps_failing_ends_the_run_with_one_line(openai_server, model, status):
+    refused = Reply(status=status, raw=error("no"), headers={"retry-after": "0"})
+    openai_server.replies(refused)
+    session = Session()
+    with pytest.raises(ModelError) as caught:
+        await Agent(model, [lookup]).run("?", session)
+    assert "\n" not in str(caught.value)
+    assert [m.role for m in session.messages] == ["user"]
+
+
+async def test_a_failure_in_the_second_turn_keeps_the_first(openai_server, model):
+    gone = Reply(status=400, raw=error("no"))
+    openai_server.replies(_made(call(ROME, "lookup", 0, "a")), gone, DONE)
+    session, agent = Session(), Agent(model, [lookup])
+    with pytest.raises(ModelError):
+        await agent.run("?", session)
+    assert [m.text for m in session.messages] == ["?", "", "Rome 1"]
+    assert_valid(session.messages)
+    assert (await agent.run("go on", session)).text == "done"
+
+
+@pytest.mark.parametrize("how", ["reset", "truncated", "done"])
+async def test_a_server_that_dies_in_the_text_leaves_what_it_said(openai_server, model, how):
+    broken = {"reset": {"reset": True}, "truncated": {"truncated": True}, "done": {"done": False}}
+    openai_server.replies(Reply(text("half an", " answer"), finish=None, usage=None, **broken[how]))
+    session = Session()
+    with pytest.raises(ModelError):
+        await Agent(model, [lookup]).run("?", session)
+    assert session.messages[-1].text.startswith("half an")
+    assert_valid(session.messages)
+
+
+async def test_a_server_that_dies_in_a_call_runs_nothing(openai_server, model):
+    openai_server.replies(Reply(calls(call(ROME, "lookup", 0, "a")), None, reset=True))
+    session = Session()
+    with pytest.raises(ModelError):
+        await Agent(model, [lookup]).run("?", session)
+    assert [m.role for m in session.messages] == ["user"]
+
+
+async def test_an_error_in_the_stream_is_the_runs_error(openai_server, model):
+    openai_server.replies(Reply(text("so"), None, error={"message": "out of memory"}))
+    with pytest.raises(ModelError, match="out of memory"):
+        await Agent(model, [lookup]).run("?")
+
+
+async def test_a_prompt_that_the_server_calls_too_long_is_shortened_and_sent_again(
+    openai_server, model
+):
+    long = Reply(status=400, raw=error("too many tokens", code="context_length_exceeded"))
+    openai_server.replies(DONE, long, Reply(text("A summary.")), DONE)
+    agent, session = Agent(model, [lookup]), Session()
+    await agent.run("first " * 200, session)
+    events = await events_of(agent, "second", session)
+    assert any(isinstance(e, Compacted) for e in events)
+    assert events[-1].answer.text == "done"
+    assert "A summary." in openai_server.requests[-1]["messages"][0]["content"]
+
+
+async def test_a_prompt_that_stays_too_long_says_what_to_do(openai_server, model):
+    long = Reply(status=400, raw=error("too many tokens", code="context_length_exceeded"))
+    openai_server.replies(long)
+    with pytest.raises(ModelError) as caught:
+        await Agent(model, [lookup]).run("?" * 4000)
+    assert caught.value.kind == "too_long"
+    assert "context" in str(caught.value)
+
+
+async def test_an_empty_answer_is_an_empty_answer(openai_server, model):
+    openai_server.replies(Reply([]))
+    session = Session()
+    answer = await Agent(model, [lookup]).run("?", session)
+    assert (answer.text, answer.stop_reason) == ("", "stop")
+    assert_valid(session.messages)
+
+
+async def test_thinking_alone_is_no_answer(openai_server, model):
+    openai_server.replies(Reply([{"reasoning_content": "hm"}], "length"))
+    events = await events_of(Agent(model, [lookup]))
+    assert ReasoningDelta("hm") in events
+    assert (events[-1].answer.text, events[-1].answer.stop_reason) == ("", "length")
+
+
+async def test_thinking_in_tags_is_told_apart(openai_server, model):
+    openai_server.replies(Reply(text("<thi", "nk>hm</th", "ink>", "\n\nblue")))
+    events = await events_of(Agent(model, [lookup]))
+    assert [e.text for e in events if isinstance(e, TextDelta)] == ["blue"]
+    assert events[-1].answer.text == "blue"
+
+
+async def test_tokens_are_the_servers_own(openai_server, model):
+    openai_server.replies(_made(call(ROME, "lookup", 0, "a")), DONE)
+    answer = await Agent(model, [lookup]).run("?")
+    assert answer.usage == Usage(14, 6)
+
+
+async def test_the_last_turn_offers_no_tools(openai_server, model):
+    limits = Limits(turns=2)
+    await _told(openai_server, model, _made(call(ROME, "lookup", 0, "a")), limits)
+    assert "tools" in openai_server.requests[0]
+    assert "tools" not in openai_server.requests[1]
+
+
+async def test_between_compactions_each_request_extends_the_last_ones_bytes(openai_server, model):
+    def answer(body):
+        asked = len(body["messages"])
+        if asked > 14 and body["messages"][-1]["role"] == "tool":
+            return DONE
+        return _made(call(json.dumps({"city": f"c{asked}"}), "lookup", 0, f"id{asked}"))
+
+    openai_server.answer = answer
+    agent, session = Agent(model, [lookup], limits=Limits(turns=40)), Session()
+    await agent.run("first", session)
+    openai_server.answer = lambda body: DONE
+    await agent.run("second", session)
+    sent = [json.dumps(r["messages"])[:-1] for r in openai_server.requests]
+    assert len(sent) > 6
+    assert all(b.startswith(a) for a, b in pairwise(sent))
+    tools = [json.dumps(r["tools"]) for r in openai_server.requests]
+    assert len(set(tools)) == 1

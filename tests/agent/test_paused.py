@@ -1,0 +1,195 @@
+"""Calls that wait for the user's word: the run pauses, and goes on with it, here or elsewhere."""
+
+import asyncio
+
+import pytest
+
+from agentkit import Agent, Session, tool
+from agentkit.agent.approval import ALLOWED, DENIED, LATER, Verdict, pause
+from agentkit.agent.calls import INTERRUPTED, NOT_ALLOWED
+from agentkit.agent.sessions import SessionStore
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ConfigError
+from agentkit.events import TextDelta
+from tests.agent.scripts import assert_valid, call, results
+from tests.agent.test_approval import RAN, TOOLS, _asked, _nothing_ran, read  # noqa: F401
+
+
+async def _paused(model, session, tools=TOOLS, approve=pause):
+    agent = Agent(model, tools, approve=approve)
+    answer = await agent.run("?", session)
+    assert answer.stop_reason == "paused"
+    assert_valid(session.messages)
+    return agent
+
+
+async def _resumed(agent, session, verdicts):
+    events = [e async for e in agent.resume(session, verdicts)]
+    assert_valid(session.messages)
+    return events[-1].answer
+
+
+async def test_a_paused_run_goes_on_with_the_users_yes():
+    model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
+    agent = await _paused(model, session)
+    answer = await _resumed(agent, session, {"1": ALLOWED})
+    assert (answer.text, RAN, session.pending) == ("done", ["a"], None)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (DENIED, NOT_ALLOWED),
+        (Verdict(False, reason="No."), "No."),
+        (
+            Verdict(True, {"path": "z"}),
+            '(The user changed the arguments to {"path": "z"}.)\nerased z',
+        ),
+    ],
+    ids=["no", "no with a reason", "changed"],
+)
+async def test_a_paused_run_goes_on_with_any_word(verdict, told):
+    model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
+    agent = await _paused(model, session)
+    await _resumed(agent, session, {"1": verdict})
+    assert results(model) == [told]
+
+
+async def test_what_had_ended_when_a_run_paused_is_not_run_again():
+    calls = [call("read", "r"), call("erase", "e", path="a"), call("nothing", "n")]
+    model, session = ScriptedModel([calls, "done"]), Session()
+    agent = await _paused(model, session)
+    assert RAN == ["x"]
+    await _resumed(agent, session, {"e": ALLOWED})
+    assert RAN == ["x", "a"]
+    assert results(model)[:2] == ["read x", "erased a"]
+    assert "there is no tool" in results(model)[2]
+
+
+async def test_a_verdict_goes_to_the_call_of_its_id():
+    calls = [call("erase", c, path=c) for c in "abc"]
+    model, session = ScriptedModel([calls, "done"]), Session()
+    agent = await _paused(model, session)
+    await _resumed(agent, session, {"c": ALLOWED, "a": DENIED, "b": Verdict(False, reason="b!")})
+    assert results(model) == [NOT_ALLOWED, "b!", "erased c"]
+
+
+async def test_two_calls_that_came_with_one_id_are_decided_one_by_one():
+    calls = [call("erase", "same", path="a"), call("erase", "same", path="b")]
+    model, session = ScriptedModel([calls, "done"]), Session()
+    agent = await _paused(model, session)
+    first, second = session.pending.message.tool_calls
+    assert first.id != second.id
+    await _resumed(agent, session, {second.id: ALLOWED, first.id: DENIED})
+    assert RAN == ["b"]
+
+
+async def test_a_call_without_a_verdict_is_asked_for_again():
+    calls = [call("erase", c, path=c) for c in "ab"]
+    model, session = ScriptedModel([calls, "done"]), Session()
+    agent = await _paused(model, session)
+    answer = await _resumed(agent, session, {"a": ALLOWED})
+    assert (answer.stop_reason, RAN) == ("paused", ["a"])
+    answer = await _resumed(agent, session, {"b": ALLOWED})
+    assert (answer.text, RAN) == ("done", ["a", "b"])
+    assert results(model) == ["erased a", "erased b"]
+
+
+async def test_later_is_a_word_too():
+    model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
+    agent = await _paused(model, session)
+    assert (await _resumed(agent, session, {"1": LATER})).stop_reason == "paused"
+    assert (await _resumed(agent, session, {"1": ALLOWED})).text == "done"
+
+
+async def test_some_calls_may_be_decided_now_and_some_later():
+    approve, _ = _asked(ALLOWED, LATER, DENIED)
+    calls = [call("erase", c, path=c) for c in "abc"]
+    model, session = ScriptedModel([calls, "done"]), Session()
+    agent = await _paused(model, session, approve=approve)
+    await _resumed(agent, session, {"b": ALLOWED})
+    assert results(model) == ["erased a", "erased b", NOT_ALLOWED]
+
+
+async def test_a_session_that_waits_takes_no_other_question():
+    session = Session()
+    agent = await _paused(ScriptedModel([call("erase", path="a")]), session)
+    with pytest.raises(ConfigError, match=r"Agent\.resume"):
+        await agent.run("and now?", session)
+
+
+async def test_a_session_that_waits_for_nothing_cannot_be_resumed():
+    with pytest.raises(ConfigError, match="waits for a decision"):
+        await _resumed(Agent(ScriptedModel([]), TOOLS), Session(), {})
+
+
+async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits():
+    class Slow(ScriptedModel):
+        async def context_window(self):
+            if self.requests:
+                await asyncio.Event().wait()
+            return None
+
+    model, session = Slow([[call("read", "r"), call("erase", "e", path="a")]]), Session()
+    agent = await _paused(model, session)
+
+    async def go_on():
+        return [e async for e in agent.resume(session, {"e": ALLOWED})]
+
+    task = asyncio.create_task(go_on())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert RAN == ["x"]
+    assert session.pending is not None
+    assert session.pending.outcomes[0].text == "read x"
+
+
+async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer():
+    started = asyncio.Event()
+
+    @tool(needs_approval=True)
+    async def hang() -> str:
+        """Hang."""
+        started.set()
+        await asyncio.Event().wait()
+        return ""
+
+    model, session = ScriptedModel([[call("read", "r"), call("hang", "h")]]), Session()
+    agent = await _paused(model, session, [hang, read])
+
+    async def go_on():
+        return [e async for e in agent.resume(session, {"h": ALLOWED})]
+
+    task = asyncio.create_task(go_on())
+    await started.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert session.pending is None
+    assert [m.text for m in session.messages if m.role == "tool"] == ["read x", INTERRUPTED]
+    assert_valid(session.messages)
+
+
+async def test_a_paused_run_is_resumed_from_the_file_in_another_process(tmp_path):
+    store = SessionStore(tmp_path / "sessions.sqlite")
+    turn = [TextDelta("I shall erase it."), call("erase", path="a")]
+    session = store.create()
+    await _paused(ScriptedModel([turn]), session)
+    session.close()
+    store.close()
+    store = SessionStore(tmp_path / "sessions.sqlite")
+    session = store.open()
+    assert [m.role for m in session.messages] == ["user"]
+    answer = await _resumed(Agent(ScriptedModel(["done"]), TOOLS), session, {"1": ALLOWED})
+    assert (answer.text, RAN) == ("done", ["a"])
+    assert [m.text for m in session.messages] == ["?", "I shall erase it.", "erased a", "done"]
+    session.close()
+    store.close()
+
+
+async def test_an_agent_inside_another_cannot_wait_and_says_so():
+    inner = Agent(ScriptedModel([call("erase", path="a")]), TOOLS, approve=pause)
+    model = ScriptedModel([call("ask", question="?"), "done"])
+    await Agent(model, [inner.as_tool("ask", "Ask.")]).run("?")
+    assert "needs the user's word" in results(model)[0]
+    assert RAN == []
