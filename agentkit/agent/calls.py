@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -63,7 +64,7 @@ class Surroundings:
 
 
 class _Put(Protocol):
-    def __call__(self, event: Event | None) -> None: ...
+    def __call__(self, event: Event) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,32 @@ class CallContext:
         self.bill.add(usage, cost)
 
 
+class _Inbox:
+    """The events of a turn's calls, from whatever thread they come."""
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self._loop, self._home = asyncio.get_running_loop(), get_ident()
+        self._changed: asyncio.Future[None] | None = None
+
+    def put(self, event: Event) -> None:
+        if get_ident() == self._home:
+            self.events.append(event)
+            self.wake()
+        else:
+            self._loop.call_soon_threadsafe(self.put, event)
+
+    def wake(self, _: object = None) -> None:
+        """Let the one who waits look again."""
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    async def change(self) -> None:
+        """Wait until an event comes or a call ends."""
+        self._changed = self._loop.create_future()
+        await self._changed
+
+
 @dataclass
 class _Turn:
     """The calls of one turn: where their events go, and why they were stopped."""
@@ -99,6 +126,10 @@ class _Turn:
     room: int | None
     tasks: list[asyncio.Task[Content | None]] = field(default_factory=list)
     why: str = ""
+
+    def is_over(self) -> bool:
+        """Whether every call has ended."""
+        return all(task.done() for task in self.tasks)
 
     def stop(self, why: str) -> None:
         """End what still runs."""
@@ -137,29 +168,26 @@ class Caller:
         """Yield what happens; `outcomes` then holds one for each call, in order. Closing the
         iterator, or the deadline (on the loop's clock), stops the calls that still run. `room` is
         how many tokens a result may have, `verdicts` the user's word on calls, by id."""
-        loop, home = asyncio.get_running_loop(), get_ident()
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
-
-        def put(event: Event | None) -> None:
-            if get_ident() == home:
-                events.put_nowait(event)
-            else:
-                loop.call_soon_threadsafe(events.put_nowait, event)
-
-        given, turn = verdicts or {}, _Turn(put, room)
-        turn.tasks += [asyncio.create_task(self._one(c, turn, given.get(c.id))) for c in calls]
-        whole = asyncio.gather(*turn.tasks, return_exceptions=True)
-        whole.add_done_callback(lambda _: put(None))
+        loop, given, inbox = asyncio.get_running_loop(), verdicts or {}, _Inbox()
+        turn = _Turn(inbox.put, room)
+        for call in calls:
+            task = asyncio.create_task(self._one(call, turn, given.get(call.id)))
+            task.add_done_callback(inbox.wake)
+            turn.tasks.append(task)
         timer = None if deadline is None else loop.call_at(deadline, turn.stop, OUT_OF_TIME)
         try:
-            while (event := await events.get()) is not None:
-                yield event
+            while inbox.events or not turn.is_over():
+                while inbox.events:
+                    yield inbox.events.popleft()
+                if not turn.is_over():
+                    await inbox.change()
         finally:
             if timer:
                 timer.cancel()
             turn.stop(INTERRUPTED)
             try:
-                await asyncio.gather(*turn.tasks, return_exceptions=True)
+                if not turn.is_over():
+                    await asyncio.gather(*turn.tasks, return_exceptions=True)
             finally:  # A second cancellation must not lose what has ended.
                 outcomes += [
                     _outcome(c, t, turn.why) for c, t in zip(calls, turn.tasks, strict=True)
@@ -253,7 +281,7 @@ class Caller:
                 f"Its schema: {schema}"
             )
         fit = fitted(sound_value(read), tool.parameters)
-        return tool, replace(call, name=tool.name, arguments=fit)
+        return tool, ToolCall(call.id, tool.name, fit)
 
     def _cased(self, name: str) -> str:
         """The one tool whose name differs in case, "-", "." or "_" only."""

@@ -80,6 +80,7 @@ class Loop:
         self._caller = caller
         self._limits = limits
         self._options = options
+        self._calling = replace(options, schema=None)
         self._hooks = hooks
         self._bill = caller.bill
         self._window = Window(model, options, self._bill)
@@ -193,6 +194,8 @@ class Loop:
 
     async def _in_time(self, work: Awaitable[Compacted | None]) -> Compacted | None:
         """What a compaction did; nothing where the run's time ended first."""
+        if self._deadline is None:
+            return await work
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await work
@@ -204,14 +207,16 @@ class Loop:
     async def _request(self, is_last: bool) -> AsyncGenerator[Event, None]:
         turn = self.unfinished
         tools = () if is_last else self._caller.tools
-        options = replace(self._options, schema=None) if tools else self._options
+        options = self._calling if tools else self._options
         messages = self._prompt.messages
         if is_last and self.transcript:  # Of this request alone: no question, and not to be kept.
             messages = [*messages, Message("user", LAST_TURN)]
         if self._hooks.before_model:
             await self._hooks.before_model(messages)
         names = [tool.name for tool in tools]
-        answer = self._bounded(self._model.stream(messages, tools, options))
+        answer = self._model.stream(messages, tools, options)
+        if self._deadline is not None:
+            answer = self._bounded(answer)
         self._asked = _Asked(messages, len(messages), names, options)
         try:
             async with aclosing(understood(answer, names)) as parts:

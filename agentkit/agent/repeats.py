@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from agentkit.messages import Message, ToolCall
 
 TOLD = "\n(The same call gave the same result before. Do not repeat it: answer, or try another.)"
+_ENCODER = json.JSONEncoder(sort_keys=True, default=str)
 _MOST = 3
 """Turns of nothing but repeated calls, after which no more tools are offered."""
 
@@ -39,4 +40,4 @@ class Repeats:
 def _written(call: ToolCall) -> str:
     if isinstance(call.arguments, str):
         return f"{call.name} {call.arguments}"
-    return f"{call.name} {json.dumps(dict(call.arguments), sort_keys=True, default=str)}"
+    return f"{call.name} {_ENCODER.encode(dict(call.arguments))}"

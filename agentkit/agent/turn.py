@@ -30,7 +30,7 @@ class Turn:
         number, id_ = len(self.calls) + 1, call.id
         while not id_ or id_ in taken:
             id_, number = f"{call.id or 'call'}-{number}", number + 1
-        self.calls.append(replace(call, id=id_))
+        self.calls.append(call if id_ == call.id else replace(call, id=id_))
 
     @property
     def is_cut(self) -> bool:

@@ -14,6 +14,7 @@ _LONGEST = 200_000
 _NOTHING = ("", '""', "null", "None")
 """What stands for no arguments at all."""
 
+_BRANCHING = {"enum", "const", "anyOf", "oneOf", "$ref"}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -61,6 +62,8 @@ def sound_value(value: Any) -> Any:
 
 def sound(text: str) -> str:
     """A text with halves of characters (lone surrogates) joined, or replaced where one is alone."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -69,6 +72,8 @@ def sound(text: str) -> str:
 
 
 def _fitted(value: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
+    if _is_plain(value, schema):
+        return value
     schema = _resolved(schema, definitions)
     types = _types(schema, definitions)
     value = _typed(value, types, _branch(schema, "enum", definitions) or {})
@@ -80,6 +85,12 @@ def _fitted(value: Any, schema: Mapping[str, Any], definitions: Mapping[str, Any
     if isinstance(value, list) and isinstance(items, Mapping):
         return [_fitted(item, items, definitions) for item in value]
     return value
+
+
+def _is_plain(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a value is of the one simple type that its schema asks for, as it mostly is."""
+    kind = schema.get("type")
+    return kind == _TYPES.get(type(value), "") and not _BRANCHING & schema.keys()
 
 
 def _typed(value: Any, types: set[str], schema: Mapping[str, Any]) -> Any:

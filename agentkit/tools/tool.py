@@ -27,6 +27,7 @@ from agentkit.tools.schema import (
     summary,
     validated,
 )
+from agentkit.tools.workers import in_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Tool:
     async def _called(self, given: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self.function):
             return await self.function(**given)
-        result = await asyncio.to_thread(self.function, **given)
+        result = await in_worker(self.function, **given)
         return await result if inspect.isawaitable(result) else result
 
     def _checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,12 +194,15 @@ def as_text(result: Any) -> str:
         return sound(result)
     if isinstance(result, BaseModel):
         return sound(result.model_dump_json())
-    return sound(json.dumps(result, ensure_ascii=False, default=_plain))
+    return sound(_ENCODER.encode(result))
 
 
 def _plain(value: Any) -> Any:
     """Models, dataclasses, times and the like inside a result, as JSON has them."""
     return to_jsonable_python(value, fallback=str, bytes_mode="base64")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)
 
 
 def _said(error: BaseException) -> str:
