@@ -6,6 +6,8 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constrai
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 DEMO := build/demo
+PEERS := build/peers
+DATA ?=
 MODEL ?= extractive
 BASE_URL ?=
 
@@ -21,15 +23,28 @@ test: $(DEV)
 
 # All seeds of the fault harnesses; `make test` runs ten of each.
 chaos: $(DEV)
-	@AGENTKIT_CHAOS_SEEDS=200 $(BIN)/python -m pytest -q -s tests/chaos tests/agent/test_fuzz.py
+	@AGENTKIT_CHAOS_SEEDS=200 $(BIN)/python -m pytest -q -s tests/chaos tests/agent/test_chaos.py
 
 lint: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: $(DEV)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(DEV) $(PEERS)/.ready
+	@for script in backends embedder indexing search support; do \
+		echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@echo "== agent_steps"; $(PEERS)/bin/python benchmarks/agent_steps.py
+
+# DATA names the files or the folder of the public sets, such as DATA=../datasets
+bench-retrieval: $(PEERS)/.ready
+	@$(PEERS)/bin/python benchmarks/retrieval.py $(DATA)
+
+# The frameworks beside which we are measured live in an environment of their own.
+$(PEERS)/.ready: $(VENV)/.uv pyproject.toml
+	@$(PYTHON) -m venv $(PEERS)
+	@$(BIN)/uv pip install --quiet --link-mode copy --python $(PEERS)/bin/python \
+		--editable . --group bench
+	@touch $@
 
 eval: $(CORE)
 	@$(BIN)/agentkit eval --model $(MODEL) $(if $(BASE_URL),--base-url $(BASE_URL))

@@ -110,7 +110,7 @@ class ToolSettings(Section):
     """`[tools]`: the tools that agentkit brings, beside those of tools/."""
 
     builtin: list[Literal["calculator", "date", "files", "fetch", "python"]] = Field(
-        default_factory=lambda: ["calculator", "date"],
+        default=["calculator", "date"],
         description="files reads in `roots`; fetch, python and writing files ask each time.",
     )
     roots: list[str] = Field(

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from peers.setting import setting
 from peers.silence import silence
 
 _NAMES = {
@@ -30,6 +31,15 @@ _NAMES = {
     "langchain_agent": "LangChain create_agent",
     "llm_chain": "llm",
 }
+_PACKAGES = (
+    "agentkit-rag",
+    "pydantic-ai-slim",
+    "openai-agents",
+    "smolagents",
+    "langchain",
+    "langgraph",
+    "llm",
+)
 _READY = "ready"
 
 
@@ -39,16 +49,17 @@ def main() -> None:
     if options.serve:
         _serve(options.serve)
         return
-    with _started(_NAMES) as running:
+    print(f"{setting(_PACKAGES)}\n", flush=True)
+    with _started(options.only) as running:
         spent = _measured(running, options.steps, options.rounds)
-    for line in _table(spent, options.steps):
-        print(line)
+    print(*_table(spent, options.steps), sep="\n")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 60, 200, 400])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=_NAMES, default=list(_NAMES))
     parser.add_argument("--serve", choices=_NAMES, help="measure in this process, as stdin asks")
     return parser.parse_args()
 

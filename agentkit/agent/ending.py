@@ -14,6 +14,7 @@ from agentkit.knowledge.citations import prove
 from agentkit.knowledge.search_tool import SEARCH
 from agentkit.knowledge.sources import Sources
 from agentkit.messages import Message
+from agentkit.passages import read_passages
 from agentkit.text import Similarity
 
 _SHOWN = 2000
@@ -50,7 +51,8 @@ class Ending:
         return answer if answer.text == said else _told(answer, said)
 
     async def _proven(self, answer: Answer) -> Answer:
-        results = [m.text for m in answer.messages if m.role == "tool"]
+        told = [m.text for m in answer.messages if m.role == "tool"]
+        results = [text for text in told if not read_passages(text)]
         proof = await prove(answer.text, self._sources, self._similarity, results)
         return replace(answer, citations=proof.citations, sentences=proof.sentences)
 

@@ -16,7 +16,7 @@ from agentkit.documents import Chunk
 from agentkit.knowledge.prose import said
 from agentkit.knowledge.sources import Sources
 from agentkit.knowledge.statements import Statement, statements
-from agentkit.knowledge.support import Verdict, judge, needs_nearness, pieces
+from agentkit.knowledge.support import Verdict, is_computed, judge, needs_nearness, pieces
 from agentkit.text import Similarity, is_cjk
 
 _AROUND = " \t\n>“”\"'"
@@ -142,7 +142,8 @@ class _Prover:
             reason = f"uncited: it stands in [{marker}]"
             return _supported(statement, True, verdict.score, reason), []
         for result in self._results:
-            if (verdict := judge(claim, result)).supported:
+            verdict = judge(claim, result)
+            if verdict.supported or is_computed(claim, result):
                 return _supported(statement, True, verdict.score, "uncited: a tool gave it"), []
         return _supported(statement, False, 0.0, fault), []
 

@@ -117,7 +117,8 @@ class Folder:
     ) -> Incoming:
         content = read_bytes(path, self._max_bytes)
         loaded = parsers.parse(content, source, str(path))
-        return Incoming(prepare(loaded.document), _file_hash(content, cut), loaded.warnings)
+        warnings = tuple(f"{path}: {warning}" for warning in loaded.warnings)
+        return Incoming(prepare(loaded.document), _file_hash(content, cut), warnings)
 
 
 def _file_hash(content: bytes, cut: str) -> str:

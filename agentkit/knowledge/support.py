@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from agentkit.knowledge.polarity import clauses, content, opposed, opposed_across
 from agentkit.knowledge.quantities import Quantity, is_stated, quantities
-from agentkit.text import fold, is_cjk, sentences, terms
+from agentkit.text import fold, is_cjk, numbers, sentences, terms
 
 _ENOUGH_WORDS = 0.3
 _ENOUGH_NEARNESS = {
@@ -104,6 +104,18 @@ def judge(
     if fault:
         return Verdict(False, min(score, _FAULTY), fault, span)
     return Verdict(True, min(1.0, score), "", span)
+
+
+def is_computed(claim: str, result: str) -> bool:
+    """Whether every telling number of a claim (a decimal, or three digits and more) stands in what
+    a tool gave, rounded as the claim has it. A result has fields, no sentences to compare."""
+    telling = [number for number in numbers(claim) if "." in number or len(number) >= 3]
+    given = [float(number) for number in numbers(result) if number.count(".") < 2]
+    return bool(telling) and all(
+        number.count(".") < 2
+        and any(round(value, len(number.partition(".")[2])) == float(number) for value in given)
+        for number in telling
+    )
 
 
 def needs_nearness(claim: str, passage: str, context: str = "") -> bool:

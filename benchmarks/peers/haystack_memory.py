@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from haystack import Document
 from haystack.components.preprocessors import DocumentSplitter
@@ -20,10 +21,10 @@ def build(paragraphs: Sequence[str], embedder: KeptEmbedder) -> dict[str, Search
     documents = [Document(content=text, meta={"paragraph": n}) for n, text in enumerate(paragraphs)]
     parts = DocumentSplitter().run(documents)["documents"]
     vectors = embedder.passages([part.content or "" for part in parts])
-    for part, vector in zip(parts, vectors, strict=True):
-        part.embedding = vector
     store = InMemoryDocumentStore()
-    store.write_documents(parts)
+    store.write_documents(
+        [replace(part, embedding=vector) for part, vector in zip(parts, vectors, strict=True)]
+    )
     near, matching = InMemoryEmbeddingRetriever(store), InMemoryBM25Retriever(store)
 
     def dense(question: str, k: int) -> list[int]:

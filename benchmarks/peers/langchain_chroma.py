@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
 from langchain_chroma import Chroma
@@ -19,7 +20,10 @@ def build(paragraphs: Sequence[str], embedder: KeptEmbedder) -> dict[str, Search
         for number, text in enumerate(paragraphs)
     ]
     parts = RecursiveCharacterTextSplitter().split_documents(documents)
-    store = Chroma.from_documents(parts, LangChainEmbeddings(embedder))
+    # Collections in memory outlive their stores: each set needs one of its own.
+    store = Chroma.from_documents(
+        parts, LangChainEmbeddings(embedder), collection_name=uuid.uuid4().hex
+    )
 
     def search(question: str, k: int) -> list[int]:
         return [hit.metadata["paragraph"] for hit in store.similarity_search(question, k)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agentkit.knowledge.embedders.base import Embedder, Vectors
+from agentkit.knowledge.embedders.base import Embedder, Vectors, counter
 
 _AT_ONCE = 64
 
@@ -40,7 +40,7 @@ class KeptEmbedder:
         return self._embedder.count_tokens(text)
 
     def count_many(self, texts: Sequence[str]) -> list[int]:
-        return [self._embedder.count_tokens(text) for text in texts]
+        return counter(self._embedder)(texts)
 
     async def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return await self._embedded(texts, "passage")

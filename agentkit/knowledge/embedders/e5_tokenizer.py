@@ -117,9 +117,7 @@ def _longer(codes: _Codes, starts: _Places, hashes: _Codes, length: int) -> tupl
     return starts[:fits][inside], hashes[:fits][inside] * _BASE + added[inside]
 
 
-def _best_path(
-    matches: _Matches, scores: NDArray[np.float64], size: int
-) -> list[tuple[int, int]]:
+def _best_path(matches: _Matches, scores: NDArray[np.float64], size: int) -> list[tuple[int, int]]:
     """Viterbi over pieces sorted by start: for each place the last piece that leads there, and
     where it starts. Of equal paths the one met first is kept."""
     best = [0.0] + [-np.inf] * size

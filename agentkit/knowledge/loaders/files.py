@@ -1,7 +1,7 @@
 """The files of a folder as documents, each read by the loader of its kind.
 
 A file that cannot be read is named with the reason, and the others load. Symbolic links that lead
-out of the folder are not followed.
+out of the folder are not followed; pipes and devices, which may never end, are left out.
 """
 
 from __future__ import annotations
@@ -64,8 +64,13 @@ def discover(path: Path) -> Iterator[Path]:
         for name in sorted(files):
             found = Path(folder) / name
             hidden = name.startswith(".") or not name.lower().endswith(SUFFIXES)
-            if not hidden and found.resolve().is_relative_to(root):
+            if not hidden and found.resolve().is_relative_to(root) and not _is_special(found):
                 yield found
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is something other than a file; one that vanished is told when it is read."""
+    return path.exists() and not path.is_file()
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:

@@ -54,6 +54,27 @@ def test_hidden_files_other_kinds_and_links_out_of_the_folder_are_left_out(tmp_p
     assert [path.name for path in discover(folder)] == ["a.md"]
 
 
+async def test_a_pipe_does_not_hold_up_the_indexing_of_its_folder(tmp_path, embedder):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    os.mkfifo(notes / "pipe.md")
+    (notes / "a.md").write_text("# A\n\ntext", encoding="utf-8")
+    kb = KnowledgeBase.open(tmp_path / "index", embedder)
+    report = await kb.add_path(notes)
+    kb.close()
+    assert (report.added, report.warnings) == (("a.md",), ())
+
+
+async def test_a_file_read_only_in_part_is_named_by_the_warning(tmp_path, embedder):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "log.jsonl").write_text('{"a": 1}\n{broken\n', encoding="utf-8")
+    kb = KnowledgeBase.open(tmp_path / "index", embedder)
+    report = await kb.add_path(notes)
+    kb.close()
+    assert report.warnings == (f"{notes / 'log.jsonl'}: line 2: broken JSON",)
+
+
 def test_a_binary_file_named_md_is_refused(tmp_path):
     (tmp_path / "a.md").write_bytes(b"\x7fELF\0\0\1\2")
     with pytest.raises(KnowledgeError, match="binary"):
@@ -101,7 +122,7 @@ async def test_a_file_that_vanishes_while_it_is_read_keeps_what_was_known(
         os.unlink(notes / "a.md")
         return found
 
-    monkeypatch.setattr("agentkit.knowledge.knowledge_base.discover", discover_then_lose)
+    monkeypatch.setattr("agentkit.knowledge.folder.discover", discover_then_lose)
     report = await kb.add_path(notes)
     assert report.changed == ("b.md",)
     assert "vanished" in report.warnings[0]
