@@ -12,10 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from agentkit.text import terms
 
 NOBODY = 65534
+
+settings.register_profile("shared", deadline=None)  # These machines are noisy.
+settings.load_profile("shared")
 
 
 class TermEmbedder:

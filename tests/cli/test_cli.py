@@ -57,7 +57,7 @@ def test_search_prints_json_of_the_agreed_shape(demo):
     )
     assert len(hits) == 3
     assert list(hits[0]) == [
-        "source", "title", "heading", "page", "start", "end", "score", "text",
+        "source", "title", "heading", "page", "part", "start", "end", "score", "text",
     ]  # fmt: skip
     text = (demo / "knowledge" / hits[0]["source"]).read_text(encoding="utf-8")
     assert text[hits[0]["start"] : hits[0]["end"]] == hits[0]["text"]
@@ -67,10 +67,10 @@ def test_ask_prints_json_whose_quotes_stand_in_the_files(demo):
     done = _run("ask", "什么是知识蒸馏？", "-m", "extractive", "--json", "-C", demo)
     answer = json.loads(done.stdout)
     assert list(answer) == [
-        "answer", "citations", "model", "tool_calls", "usage", "stop_reason",
+        "answer", "citations", "sentences", "model", "tool_calls", "usage", "cost", "stop_reason",
     ]  # fmt: skip
     assert list(answer["citations"][0]) == [
-        "marker", "source", "heading", "page", "start", "end", "quote", "supported",
+        "marker", "source", "heading", "page", "part", "start", "end", "quote", "supported",
     ]  # fmt: skip
     for citation in answer["citations"]:
         text = (demo / "knowledge" / citation["source"]).read_text(encoding="utf-8")
@@ -145,7 +145,7 @@ def test_an_empty_knowledge_folder_says_what_to_put_there(tmp_path):
     (tmp_path / "knowledge").mkdir()
     done = _run("index", cwd=tmp_path)
     assert done.returncode == 8
-    assert ".md or .txt" in done.stderr
+    assert ".md, .markdown, .txt" in done.stderr
 
 
 def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder):

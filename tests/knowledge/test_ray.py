@@ -85,6 +85,8 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN", _TOKEN)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TMPDIR", folder)
+        (Path(folder) / "ray").mkdir()
         patch.setenv("PYTHONPATH", root)
         head = {"num_cpus": 2, "object_store_memory": 80_000_000, "temp_dir": folder}
         made = Cluster(initialize_head=True, head_node_args={**head, "include_dashboard": False})
