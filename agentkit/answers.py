@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agentkit.documents import Chunk
@@ -18,13 +18,25 @@ supports an answer, a call that waits for the user's word, or the user."""
 class Citation:
     """A marker of an answer, resolved. `quote` is a substring of the chunk, or None where no
     sentence of it supports what is said; `supported` says whether one does; `offset` is where
-    the quote starts in the chunk, for one that stands there more than once."""
+    the quote starts in the chunk, for one that stands there more than once. `page` and `part` are
+    the quote's own, None and "" where they are not known apart from the chunk's."""
 
     marker: str
     chunk: Chunk
     quote: str | None
     supported: bool
     offset: int | None = None
+    page: int | None = None
+    part: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the quote (else the chunk) stands, for people."""
+        return (
+            replace(self.chunk, page=self.page, part=self.part).place
+            if self.part
+            else (self.chunk.place)
+        )
 
     @property
     def start(self) -> int:

@@ -180,8 +180,7 @@ class Agent:
     ) -> AsyncGenerator[Event, None]:
         """Pass a loop's events on, and write down in the session what they bring."""
         kept = 0
-        similarity = self.knowledge.similarity if self.knowledge else None
-        ending = Ending(session.sources, similarity, self.hooks, self.retrieval.strict)
+        ending = Ending(session.sources, self.knowledge, self.hooks, self.retrieval.strict)
         try:
             async with aclosing(events):
                 async for event in events:

@@ -11,6 +11,8 @@ from agentkit.answers import Answer
 from agentkit.backends.extractive import ExtractiveModel
 from agentkit.events import Done, TextDelta
 from agentkit.knowledge.citations import prove
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.locating import located
 from agentkit.knowledge.search_tool import SEARCH
 from agentkit.knowledge.sources import Sources
 from agentkit.messages import Message
@@ -24,10 +26,11 @@ class Ending:
     """Finishes one run's answer."""
 
     def __init__(
-        self, sources: Sources, similarity: Similarity | None, hooks: Hooks, strict: bool
+        self, sources: Sources, knowledge: KnowledgeBase | None, hooks: Hooks, strict: bool
     ) -> None:
         self._sources = sources
-        self._similarity = similarity
+        self._knowledge = knowledge
+        self._similarity: Similarity | None = knowledge.similarity if knowledge else None
         self._guard = hooks.guard_output
         self._strict = strict
 
@@ -54,7 +57,10 @@ class Ending:
         told = [m.text for m in answer.messages if m.role == "tool"]
         results = [text for text in told if not read_passages(text)]
         proof = await prove(answer.text, self._sources, self._similarity, results)
-        return replace(answer, citations=proof.citations, sentences=proof.sentences)
+        citations = proof.citations
+        if self._knowledge is not None:
+            citations = await located(citations, self._knowledge)
+        return replace(answer, citations=citations, sentences=proof.sentences)
 
     async def _best(self, answer: Answer) -> str:
         """What the tools gave: passages quoted, anything else as it is."""

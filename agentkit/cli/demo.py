@@ -47,7 +47,7 @@ async def _answered(project: Project, question: str, out: Console, log: Console)
         document = await project.agent.knowledge.document(citation.chunk.source)
         if document.text[citation.start : citation.end] != citation.quote:
             raise KnowledgeError(
-                f"A quote is not where it was said to be: {citation.chunk.place}, characters "
+                f"A quote is not where it was said to be: {citation.place}, characters "
                 f"{citation.start}-{citation.end}. Please report this."
             )
         proven += 1

@@ -98,7 +98,8 @@ async def _page(project: Project, knowledge: KnowledgeBase, url: str, jobs: int)
         allow_private=settings.allow_private_addresses,
     )
     report = await knowledge.add([loaded.document], on_progress=project.on_progress)
-    return replace(report, warnings=(*report.warnings, *loaded.warnings))
+    partly = (f"{url}: {warning}" for warning in loaded.warnings)
+    return replace(report, warnings=(*report.warnings, *partly))
 
 
 def _place_of(source: str, project: Project) -> tuple[Path, str]:

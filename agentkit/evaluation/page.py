@@ -162,7 +162,7 @@ def _details(outcome: Outcome) -> Iterator[str]:
     yield from _listed("Found", (_hit(hit) for hit in outcome.hits))
     if outcome.answer is not None:
         yield f"<h3>Answer</h3><pre>{escape(outcome.answer.text) or '(none)'}</pre>"
-        cited = (f"[{c.marker}] {c.chunk.place}: {c.quote}" for c in outcome.answer.citations)
+        cited = (f"[{c.marker}] {c.place}: {c.quote}" for c in outcome.answer.citations)
         yield from _listed("Cited", cited)
 
 

@@ -128,7 +128,7 @@ class Trace:
             usage=usage_record(answer.usage),
             cost=answer.cost,
             citations=[
-                {"marker": c.marker, "place": c.chunk.place, "supported": c.supported}
+                {"marker": c.marker, "place": c.place, "supported": c.supported}
                 for c in answer.citations
             ],
         )

@@ -28,13 +28,19 @@ def load_text(content: bytes, source: str) -> Loaded:
 
 
 def _metadata(text: str) -> dict[str, Any]:
-    """The YAML front matter; one that is no mapping, or no YAML, is text like any other."""
+    """The YAML front matter; one that is no mapping, no YAML, or has aliases, which a bomb is made
+    of, is text like any other."""
     span = front_matter(text)
     if span is None:
         return {}
+    written = text[span[0] : span[1]].strip().strip("-")
     try:
-        found = yaml.safe_load(text[span[0] : span[1]].strip().strip("-"))
-    except yaml.YAMLError:
+        if any(
+            isinstance(event, yaml.AliasEvent) for event in yaml.parse(written, yaml.SafeLoader)
+        ):
+            return {}
+        found = yaml.safe_load(written)
+    except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

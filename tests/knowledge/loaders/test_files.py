@@ -37,6 +37,15 @@ def test_broken_front_matter_is_text_like_any_other(tmp_path):
     assert (_load(path).title, _load(path).metadata) == ("H", {})
 
 
+@pytest.mark.parametrize(
+    "written", ["date: 2025-02-30", "a: &a [1]\nb: *a", "a: " + "[" * 2000, "a: &a [*a]"]
+)
+def test_front_matter_that_is_a_trap_is_text_like_any_other(tmp_path, written):
+    path = tmp_path / "a.md"
+    path.write_text(f"---\n{written}\n---\n# H\n", encoding="utf-8")
+    assert (_load(path).title, _load(path).metadata) == ("H", {})
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
 def test_chinese_encodings_are_read_and_line_ends_kept(tmp_path, encoding):
     path = tmp_path / "a.txt"
