@@ -11,7 +11,7 @@ DATA ?=
 MODEL ?= extractive
 BASE_URL ?=
 
-.PHONY: demo test chaos lint bench bench-retrieval eval clean
+.PHONY: demo test chaos lint bench bench-retrieval eval conformance clean
 
 demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
@@ -48,6 +48,9 @@ $(PEERS)/.ready: $(VENV)/.uv pyproject.toml
 
 eval: $(CORE)
 	@$(BIN)/agentkit eval --model $(MODEL) $(if $(BASE_URL),--base-url $(BASE_URL))
+
+conformance: $(DEV)
+	@$(BIN)/python -m tests.conformance.run
 
 clean:
 	rm -rf $(VENV) build dist .agentkit .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -11,7 +11,9 @@ from pathlib import Path
 from agentkit.documents import Document, Hit
 from agentkit.errors import AgentkitError
 from agentkit.knowledge.catalog import DocumentInfo
+from agentkit.knowledge.filters import Filters
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.occurrences import Occurrences
 from agentkit.mcp.server import build_server, claim_stdout, serve_stdio
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -25,9 +27,13 @@ class IndexedFirst:
         self._knowledge = knowledge
         self._indexing = asyncio.create_task(self._index(folder))
 
-    async def search(self, query: str, k: int = 5) -> list[Hit]:
+    async def search(self, query: str, k: int = 5, *, filters: Filters = Filters()) -> list[Hit]:
         await asyncio.shield(self._indexing)
-        return await self._knowledge.search(query, k)
+        return await self._knowledge.search(query, k, filters=filters)
+
+    async def find_all(self, text: str, *, filters: Filters = Filters()) -> Occurrences:
+        await asyncio.shield(self._indexing)
+        return await self._knowledge.find_all(text, filters=filters)
 
     async def document(self, source: str) -> Document:
         await asyncio.shield(self._indexing)

@@ -16,6 +16,7 @@ from agentkit import __version__
 from agentkit.cli.errors import INTERRUPTED, report
 from agentkit.cli.eval_app import evaluation
 from agentkit.cli.kb_app import kb
+from agentkit.cli.mcp_app import mcp
 from agentkit.cli.options import BaseUrl, Folder, InCollection, Json, Model
 from agentkit.cli.past_app import sessions, trace
 
@@ -27,11 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-mcp = typer.Typer(help="Serve a folder to other programs over MCP.", no_args_is_help=True)
-app.add_typer(mcp, name="mcp")
 models = typer.Typer(help="See which models are at hand, and bring others.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(kb, name="kb")
+app.add_typer(mcp, name="mcp")
 app.add_typer(evaluation, name="eval")
 app.add_typer(sessions, name="sessions")
 app.add_typer(trace, name="trace")
@@ -61,11 +61,19 @@ def ask(
 
 
 @app.command()
-def chat(folder: Folder = Path(), model: Model = None, base_url: BaseUrl = None) -> None:
+def chat(
+    folder: Folder = Path(),
+    model: Model = None,
+    base_url: BaseUrl = None,
+    session: Annotated[
+        str, typer.Option("--session", "-s", help="Go on in the session of this name, or begin it.")
+    ] = "",
+    resume: Annotated[bool, typer.Option("--continue", help="Go on in the last session.")] = False,
+) -> None:
     """Talk with the agent; /help lists what can be done."""
-    from agentkit.cli import chat as command
+    from agentkit.cli.chat import start as command
 
-    _run(command.chat(folder, model, base_url))
+    _run(command.chat(folder, model, base_url, session, resume))
 
 
 @app.command()
@@ -134,14 +142,6 @@ def demo(
     from agentkit.cli import demo as command
 
     _run(command.demo(folder, model))
-
-
-@mcp.command()
-def serve(folder: Folder = Path(), model: Model = None, base_url: BaseUrl = None) -> None:
-    """Offer search_knowledge, read_document and ask over standard input and output."""
-    from agentkit.cli import mcp as command
-
-    _run(command.serve(folder, model, base_url))
 
 
 @models.command(name="list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -19,6 +20,7 @@ from agentkit.events import (
     Compacted,
     Event,
     Finished,
+    Nested,
     Retried,
     TextDelta,
     ToolDenied,
@@ -27,9 +29,12 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.knowledge.indexer import Progress as IndexProgress
+from agentkit.knowledge.prose import said
 from agentkit.messages import ToolCall
+from agentkit.passages import read_passages
 
 _QUOTE_LENGTH = 80
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def consoles() -> tuple[Console, Console]:
@@ -44,14 +49,14 @@ async def show(events: AsyncGenerator[Event, None], out: Console, log: Console) 
         async for event in stream:
             match event:
                 case TextDelta(text):
-                    out.print(Text(text), end="")
+                    out.print(Text(harmless(text)), end="")
                     out.file.flush()
                 case Finished(answer):
                     out.print()
-                    _show_ending(answer, out, log)
+                    show_ending(answer, out, log)
                     return answer
                 case _:
-                    if line := _line(event):
+                    if line := event_line(event):
                         log.print(f"[dim]{escape(line)}[/dim]")
     raise AssertionError("every run ends with Finished")
 
@@ -67,11 +72,11 @@ async def finished(events: AsyncGenerator[Event, None]) -> Answer:
 
 def show_citations(answer: Answer, out: Console) -> None:
     """The list below an answer: for each marker its place, then its quotes with their ranges."""
-    for marker in dict.fromkeys(citation.marker for citation in answer.citations):
-        own = [citation for citation in answer.citations if citation.marker == marker]
-        out.print(Text(f"[{marker}] {own[0].chunk.place}", style="bold"))
-        for citation in own:
-            out.print(Text(f"    {_quote_line(citation)}"))
+    for marker, place in dict.fromkeys((c.marker, c.place) for c in answer.citations):
+        out.print(Text(f"[{marker}] {place}", style="bold"))
+        for citation in answer.citations:
+            if (citation.marker, citation.place) == (marker, place):
+                out.print(Text(f"    {_quote_line(citation)}"))
 
 
 @contextmanager
@@ -98,11 +103,11 @@ def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
         yield tell
 
 
-def _said(sentence: Supported) -> Text:
+def _unsupported(sentence: Supported) -> Text:
     """A sentence that nothing supports, and why."""
-    return Text(_short(sentence.text), style="underline").append(
-        f" ({sentence.reason})" if sentence.reason else "", style="not underline"
-    )
+    why = f" ({sentence.reason})" if sentence.reason else ""
+    line = Text(f"not supported{why}: ", style="yellow")
+    return line.append(_short(said(sentence.text)), style="default underline")
 
 
 def _how_far(progress: IndexProgress) -> str:
@@ -116,12 +121,13 @@ def _how_far(progress: IndexProgress) -> str:
     return ", ".join([*said, _short(progress.source)])
 
 
-def _show_ending(answer: Answer, out: Console, log: Console) -> None:
+def show_ending(answer: Answer, out: Console, log: Console) -> None:
+    """What belongs below an answer: its citations, what nothing supports, and why it ended."""
     if answer.citations:
         out.print()
         show_citations(answer, out)
     for sentence in answer.unsupported:
-        log.print(Text("not supported: ", style="yellow").append_text(_said(sentence)))
+        print_line(_unsupported(sentence), log)
     if answer.stop_reason == "limit":
         log.print("[yellow]A limit of the run was reached: this is the best so far.[/yellow]")
     if answer.stop_reason == "length":
@@ -134,14 +140,18 @@ def _quote_line(citation: Citation) -> str:
     return f"characters {citation.start}-{citation.end}: {shown}"
 
 
-def _line(event: Event) -> str:
+def event_line(event: Event) -> str:
+    """What happened, in one line; "" for what is not told."""
     match event:
+        case Nested(_, inner):
+            line = event_line(inner)
+            return f"  {line}" if line else ""
         case ToolStarted(call):
             return f"→ {shown_call(call)}"
         case ToolProgress(call, message):
-            return f"  {call.name}: {message}"
+            return f"  {call.name}: {harmless(message)}"
         case ToolFinished(call, result, seconds, failed=True):
-            return f"  {call.name} failed after {seconds:.1f} s: {_short(result)}"
+            return f"  {call.name} failed after {seconds:.1f} s: {call_result(result)}"
         case ToolDenied(call):
             return f"  {call.name} needs approval, and was not allowed"
         case Retried(reason, delay):
@@ -151,16 +161,42 @@ def _line(event: Event) -> str:
     return ""
 
 
-def shown_call(call: ToolCall) -> str:
+def shown_call(call: ToolCall, most: int = _QUOTE_LENGTH) -> str:
     """A call as one short line."""
     given = call.arguments
-    text = given if isinstance(given, str) else json.dumps(dict(given), ensure_ascii=False)
-    return f"{call.name}({_short(text)})"
+    text = (
+        given
+        if isinstance(given, str)
+        else json.dumps(dict(given), ensure_ascii=False, default=str)
+    )
+    return f"{call.name}({_short(text, most)})"
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _QUOTE_LENGTH else line[: _QUOTE_LENGTH - 1] + "…"
+def call_result(result: str) -> str:
+    """A tool's result as one short line: of passages, how many and from where."""
+    passages = read_passages(result)
+    if not passages:
+        return _short(result)
+    places = ", ".join(dict.fromkeys(passage.source for passage in passages))
+    return f"{len(passages)} passage{'s' * (len(passages) > 1)} of {_short(places)}"
+
+
+def print_line(line: Text, console: Console) -> None:
+    """One row of a terminal, cut where it is too long; whole in a pipe."""
+    if console.soft_wrap:
+        console.print(line)
+    else:
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def harmless(text: str, instead: str = "") -> str:
+    """A text without the characters that command a terminal, or turn the order of others round."""
+    return _COMMANDS.sub(instead, text)
+
+
+def _short(text: str, most: int = _QUOTE_LENGTH) -> str:
+    line = " ".join(harmless(text).split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 async def described(model: Model) -> str:

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from rich.console import Console
+
+from agentkit.cli.asking import agreed
+from agentkit.cli.errors import REFUSED
 from agentkit.cli.render import consoles
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, McpError
+from agentkit.mcp.config import read_config
+from agentkit.mcp.shown import what_it_does
 from agentkit.project.trust import guarded_files, trust
 
 
 async def trust_folder(folder: Path) -> int:
-    """Remember a folder's present contents, and name the files that this covers."""
+    """Name the files and the exact commands that this covers, ask where a person is there, and
+    remember the folder's present contents."""
     out, _ = consoles()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
     files = [path.relative_to(folder).as_posix() for path in guarded_files(folder)]
-    trust(folder)
-    out.print(f"Trusted as it is now: {folder.resolve()}", markup=False)
     for name in files:
         out.print(f"  {name}", markup=False)
     if not files:
         out.print("  (it holds no agentkit.toml, tools/ or mcp_servers/)", markup=False)
+    _show_servers(folder, out)
+    if files and not agreed(f"Trust {folder.resolve()} as it is now?", not sys.stdin.isatty()):
+        return REFUSED
+    trust(folder)
+    out.print(f"Trusted as it is now: {folder.resolve()}", markup=False)
     return 0
+
+
+def _show_servers(folder: Path, out: Console) -> None:
+    """What each entry of mcp.json starts; an entry that cannot be read starts nothing."""
+    try:
+        servers = read_config(folder).servers
+    except McpError as error:
+        out.print(f"  mcp.json cannot be used: {error}", markup=False)
+        return
+    for server in servers:
+        state = ", disabled," if server.disabled else ""
+        what = "calls" if server.url else "starts"
+        out.print(f"  the server {server.name}{state} {what}: {what_it_does(server)}", markup=False)

@@ -1,4 +1,4 @@
-"""Read `mcp_servers/mcp.json`, in the form that other programs use.
+"""Read `mcp_servers/mcp.json`, in the forms that other programs use.
 
 One bad entry is an error, for a server that is left out in silence is missed too late. Disabled
 entries may name variables that are not set.
@@ -7,9 +7,7 @@ entries may name variables that are not set.
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,16 +16,34 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit.errors import McpError
+from agentkit.mcp.variables import Variables
 
 MCP_JSON = Path("mcp_servers") / "mcp.json"
 DEFAULT_TIMEOUT = 60.0
 
 Transport = Literal["stdio", "http", "sse"]
+Approval = Literal["ask", "never"]
+
+
+class OAuth(BaseModel):
+    """How to sign in at a server; what is left out is found out or registered there."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, populate_by_name=True)
+
+    client_id: str = Field(default="", alias="clientId")
+    client_secret: str = Field(default="", alias="clientSecret")
+    client_metadata_url: str = Field(default="", alias="clientMetadataUrl")
+    scope: str = ""
+    redirect_port: int = Field(default=0, ge=0, le=65535, alias="redirectPort")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """One server: a command to start, or a URL. `timeout` is in seconds, for each call."""
+    """One server: a command to start, or a URL. `timeout` is in seconds, for each call.
+
+    Tools that match `allow`, if there is any, and not `deny` are lent: patterns of the server's
+    own names. `approval` says whether their calls ask the user, where no policy decides.
+    """
 
     name: str
     transport: Transport = "stdio"
@@ -37,8 +53,12 @@ class ServerConfig:
     cwd: Path | None = None
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    oauth: OAuth | None = None
     disabled: bool = False
     timeout: float = DEFAULT_TIMEOUT
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    approval: Approval = "ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,49 +76,44 @@ def read_config(project: Path) -> McpConfig:
     """
     project = project.resolve()
     path = project / MCP_JSON
-    content = _content(path)
-    entries = content.get("mcpServers", {})
-    if not isinstance(entries, dict):
-        raise McpError(f'{path}: "mcpServers" must be an object of servers by name.')
+    content = read_json(path)
     warnings = [
         f'{path}: {key!r} is not known here; servers go under "mcpServers".'
         for key in content
-        if key != "mcpServers"
+        if key not in ("mcpServers", "servers", "inputs")
     ]
+    inputs = _inputs(path, content.get("inputs", []))
     servers = []
-    for name, entry in entries.items():
+    for name, entry in entries(path, content).items():
         parsed = _entry(path, name, entry)
         unknown = sorted(parsed.model_extra or {})
+        unknown += [f"oauth.{key}" for key in sorted(_oauth(parsed).model_extra or {})]
         warnings += [f"{path}: server {name!r}: the key {key!r} is not known." for key in unknown]
-        servers.append(_server(path, name, parsed, project))
+        place = f"{path}: server {name!r}"
+        variables = Variables(place, name, project, parsed.disabled, inputs)
+        servers.append(_server(name, parsed, variables))
     return McpConfig(tuple(servers), tuple(warnings))
 
 
-class _Entry(BaseModel):
-    """An entry as it is written, before any variable is expanded."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    type: Literal["stdio", "http", "streamable-http", "sse"] | None = None
-    command: str = ""
-    args: list[str] = Field(default_factory=list)
-    env: dict[str, str] = Field(default_factory=dict)
-    cwd: str | None = None
-    url: str = ""
-    headers: dict[str, str] = Field(default_factory=dict)
-    disabled: bool = False
-    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, allow_inf_nan=False)
-
-    @property
-    def transport(self) -> Transport:
-        if self.type in ("sse", "stdio"):
-            return self.type
-        return "http" if self.url else "stdio"
+def entries(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The servers of such a file, as they are written. Raises McpError."""
+    found: dict[str, Any] = {}
+    for key in ("mcpServers", "servers"):
+        servers = content.get(key, {})
+        if not isinstance(servers, dict):
+            raise McpError(f'{path}: "{key}" must be an object of servers by name.')
+        for name in servers.keys() & found.keys():
+            raise McpError(f"{path}: the server {name!r} is there twice. Rename one.", name)
+        found |= servers
+    return found
 
 
-def _content(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a file of JSON, comments and commas too many passed over; empty where there
+    is no file. Raises McpError that names the place."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(_plain(text))
     except FileNotFoundError:
         return {}
     except json.JSONDecodeError as error:
@@ -110,6 +125,59 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise McpError(f'{path} must hold an object: {{"mcpServers": {{...}}}}.')
     return content
+
+
+class _Entry(BaseModel):
+    """An entry as it is written, before any variable is expanded."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    type: Literal["stdio", "http", "streamable-http", "streamableHttp", "sse"] | None = None
+    command: str = ""
+    args: list[str] = Field(default_factory=list)
+    env: dict[str, str] = Field(default_factory=dict)
+    envFile: str = ""  # noqa: N815 - as other programs write it
+    cwd: str | None = None
+    url: str = ""
+    headers: dict[str, str] = Field(default_factory=dict)
+    oauth: OAuth | bool = False
+    disabled: bool = False
+    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, allow_inf_nan=False)
+    allow: list[str] = Field(default_factory=list)
+    deny: list[str] = Field(default_factory=list)
+    approval: Approval = "ask"
+
+    @property
+    def transport(self) -> Transport:
+        if self.type in ("sse", "stdio"):
+            return self.type
+        return "http" if self.url else "stdio"
+
+
+class _Input(BaseModel):
+    """Something that VS Code asks its user for."""
+
+    id: str
+    default: str | None = None
+
+
+_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_COMMA = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
+
+
+def _plain(text: str) -> str:
+    """JSON without the comments and last commas that VS Code allows, every place as it was."""
+    for unwanted in (_COMMENT, _COMMA):
+        text = unwanted.sub(lambda m: m[1] or re.sub(r"[^\n]", " ", m[0]), text)
+    return text
+
+
+def _inputs(path: Path, written: Any) -> dict[str, str | None]:
+    try:
+        inputs = [_Input.model_validate(each) for each in written]
+    except (TypeError, ValidationError) as error:
+        raise McpError(f'{path}: "inputs" must be a list of objects with an "id".') from error
+    return {each.id: each.default for each in inputs}
 
 
 def _entry(path: Path, name: str, entry: Any) -> _Entry:
@@ -132,54 +200,35 @@ def _entry(path: Path, name: str, entry: Any) -> _Entry:
     return parsed
 
 
-def _server(path: Path, name: str, entry: _Entry, project: Path) -> ServerConfig:
-    variables = _Variables(f"{path}: server {name!r}", name, project, lenient=entry.disabled)
+def _server(name: str, entry: _Entry, variables: Variables) -> ServerConfig:
+    expanded, all_expanded = variables.expanded, variables.all_expanded
+    of_file = variables.of_file("envFile", entry.envFile)
     return ServerConfig(
         name=name,
         transport=entry.transport,
-        command=variables.expanded("command", entry.command),
-        args=tuple(
-            variables.expanded(f"args[{index}]", arg) for index, arg in enumerate(entry.args)
-        ),
-        env=variables.all_expanded("env", entry.env),
-        cwd=project / variables.expanded("cwd", entry.cwd or ""),
-        url=variables.expanded("url", entry.url),
-        headers=variables.all_expanded("headers", entry.headers),
+        command=expanded("command", entry.command),
+        args=tuple(expanded(f"args[{index}]", arg) for index, arg in enumerate(entry.args)),
+        env={**of_file, **all_expanded("env", entry.env)},
+        cwd=variables.project / expanded("cwd", entry.cwd or ""),
+        url=expanded("url", entry.url),
+        headers=all_expanded("headers", entry.headers),
+        oauth=_expanded_oauth(entry, variables) if entry.oauth is not False else None,
         disabled=entry.disabled,
         timeout=entry.timeout,
+        allow=tuple(entry.allow),
+        deny=tuple(entry.deny),
+        approval=entry.approval,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Variables:
-    """What stands for `${...}` in one server's entry; `lenient` leaves unknown ones as they are."""
+_OAUTH_TEXTS = ("client_id", "client_secret", "client_metadata_url", "scope")
 
-    place: str
-    server: str
-    project: Path
-    lenient: bool
 
-    def expanded(self, key: str, text: str) -> str:
-        return re.sub(r"\$\{([^}]*)\}", lambda match: self._value(key, match[1]), text)
+def _oauth(entry: _Entry) -> OAuth:
+    return OAuth() if isinstance(entry.oauth, bool) else entry.oauth
 
-    def all_expanded(self, key: str, texts: Mapping[str, str]) -> dict[str, str]:
-        return {name: self.expanded(f"{key}.{name}", text) for name, text in texts.items()}
 
-    def _value(self, key: str, written: str) -> str:
-        if written == "agentkit:python":
-            return sys.executable
-        if written == "workspaceFolder":
-            return str(self.project)
-        name, separator, default = written.partition(":-")
-        value = os.environ.get(name)
-        if separator:
-            return value or default
-        if value is not None:
-            return value
-        if self.lenient:
-            return f"${{{written}}}"
-        raise McpError(
-            f"{self.place}: {key}: the variable {name} is not set. "
-            f"Set it, or write ${{{name}:-default}}.",
-            self.server,
-        )
+def _expanded_oauth(entry: _Entry, variables: Variables) -> OAuth:
+    oauth = _oauth(entry)
+    texts = {name: getattr(oauth, name) for name in _OAUTH_TEXTS}
+    return oauth.model_copy(update=variables.all_expanded("oauth", texts))

@@ -5,8 +5,11 @@ Each call stands alone, so a passage is marked by its chunk's id, never by a ses
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import Field
@@ -15,28 +18,45 @@ from agentkit.answers import Answer, Citation
 from agentkit.documents import Document, Hit
 from agentkit.errors import KnowledgeError, ToolError
 from agentkit.events import Event, Finished, ToolProgress, ToolStarted
+from agentkit.knowledge.filters import Filters
 from agentkit.knowledge.markers import markers
 from agentkit.mcp.shapes import (
     CitedAnswer,
+    Count,
     DocumentEntry,
     DocumentList,
     DocumentText,
     Passage,
     Passages,
+    Place,
+    Places,
 )
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
 
 if TYPE_CHECKING:
     from agentkit.knowledge.catalog import DocumentInfo
+    from agentkit.knowledge.occurrences import Occurrences
 
 MOST_CHARACTERS = 20_000
+PAGE = 100
+PLACES = 20
+ASKS_AT_ONCE = 8
+"""More questions than these wait, so that many clients do not become many model runs."""
+
+Query = Annotated[str, Field(min_length=1, max_length=2000)]
+Glob = Annotated[str, Field(max_length=500)]
+Page = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class Knowledge(Protocol):
     """What of a KnowledgeBase is offered."""
 
-    async def search(self, query: str, k: int = 5) -> list[Hit]: ...
+    async def search(
+        self, query: str, k: int = 5, *, filters: Filters = Filters()
+    ) -> list[Hit]: ...
+
+    async def find_all(self, text: str, *, filters: Filters = Filters()) -> Occurrences: ...
 
     async def document(self, source: str) -> Document: ...
 
@@ -46,14 +66,21 @@ class Knowledge(Protocol):
 class Answering(Protocol):
     """What of an Agent is offered."""
 
-    def stream(self, prompt: str) -> AsyncIterator[Event]: ...
+    def stream(self, prompt: str) -> AsyncGenerator[Event, None]: ...
 
 
 def knowledge_tools(knowledge: Knowledge) -> tuple[Tool, ...]:
-    """search_knowledge, read_document and list_documents; all of them only read."""
+    """search_knowledge, find_all, read_document and list_documents; all of them only read."""
 
-    @tool
-    async def search_knowledge(query: str, k: Annotated[int, Field(ge=1, le=50)] = 5) -> Passages:
+    @tool(idempotent=True)
+    async def search_knowledge(
+        query: Query,
+        k: Annotated[int, Field(ge=1, le=50)] = 5,
+        source: Glob = "",
+        tags: Annotated[list[str] | None, Field(max_length=20)] = None,
+        after: date | None = None,
+        before: date | None = None,
+    ) -> Passages:
         """Search the documents for the passages that answer a question.
 
         Cite a passage by its id in square brackets. Read on around it with read_document.
@@ -61,10 +88,36 @@ def knowledge_tools(knowledge: Knowledge) -> tuple[Tool, ...]:
         Args:
             query: A question or keywords, in any language.
             k: How many passages to return.
+            source: Only documents of this source or glob, such as "reports/**/*.pdf".
+            tags: Only documents that bear all of these tags.
+            after: Only documents dated on this day (2024-12-31) or later.
+            before: Only documents dated on this day or earlier.
         """
-        return Passages(hits=[Passage.of(hit) for hit in await knowledge.search(query, k)])
+        sources = (source,) if source else ()
+        filters = Filters(sources, "", tuple(tags or ()), after=after, before=before)
+        hits = await knowledge.search(query, k, filters=filters)
+        return Passages(hits=[Passage.of(hit) for hit in hits])
 
-    @tool
+    @tool(idempotent=True)
+    async def find_all(
+        text: Annotated[str, Field(min_length=1, max_length=200)],
+        source: Glob = "",
+        page: Page = 1,
+    ) -> Places:
+        """Find every sentence that holds a word or phrase, word for word, and count them.
+
+        For questions such as "how many" and "list all"; what is meant is found by
+        search_knowledge.
+
+        Args:
+            text: The word or phrase itself, not a question.
+            source: Only documents of this source or glob, such as "reports/**/*.pdf".
+            page: Which page of the places to return; each has 20.
+        """
+        filters = Filters((source,) if source else ())
+        return _places(await knowledge.find_all(text, filters=filters), page)
+
+    @tool(idempotent=True)
     async def read_document(
         source: str,
         start: Annotated[int, Field(ge=0)] = 0,
@@ -79,46 +132,52 @@ def knowledge_tools(knowledge: Knowledge) -> tuple[Tool, ...]:
             start: First character.
             end: The character after the last one; the end of the document if left out.
         """
-        return _part(await knowledge.document(source), start, end)
+        return part_of(await knowledge.document(source), start, end)
 
-    @tool
-    async def list_documents() -> DocumentList:
-        """List the documents that can be searched and read."""
-        entries = [
-            DocumentEntry(
-                source=info.source,
-                title=info.title,
-                characters=info.characters,
-                chunks=info.chunks,
-            )
+    @tool(idempotent=True)
+    async def list_documents(
+        containing: Annotated[str, Field(max_length=500)] = "", page: Page = 1
+    ) -> DocumentList:
+        """List the documents that can be searched and read, 100 a page.
+
+        Args:
+            containing: Only those whose source or title contains this.
+            page: Which page to return.
+        """
+        wanted = containing.casefold()
+        found = [
+            info
             for info in await knowledge.documents()
+            if wanted in f"{info.source}\n{info.title}".casefold()
         ]
-        return DocumentList(documents=entries)
+        return DocumentList(
+            documents=[_entry(info) for info in found[(page - 1) * PAGE : page * PAGE]],
+            total=len(found),
+            next_page=_next(page, PAGE, len(found)),
+        )
 
-    return search_knowledge, read_document, list_documents
+    return search_knowledge, find_all, read_document, list_documents
 
 
 def ask_tool(agent: Answering) -> Tool:
     """ask: a whole run of the agent, its steps reported as progress."""
+    turns = asyncio.Semaphore(ASKS_AT_ONCE)
 
     @tool
-    async def ask(question: str, context: ToolContext) -> CitedAnswer:
+    async def ask(
+        question: Annotated[str, Field(min_length=1, max_length=20_000)], context: ToolContext
+    ) -> CitedAnswer:
         """Ask the agent, which searches its documents and answers with citations.
+
+        Each question stands alone. The agent calls no tool that needs a person's approval.
 
         Args:
             question: The question, in any language.
         """
-        answer: Answer | None = None
-        async for event in agent.stream(question):
-            match event:
-                case ToolStarted(call):
-                    context.report(f"calls {call.name}")
-                case ToolProgress(call, message):
-                    context.report(f"{call.name}: {message}")
-                case Finished(answer):
-                    pass
-        if answer is None:
-            raise ToolError("The agent stopped before it had an answer. Ask again.", "ask")
+        if turns.locked():
+            context.report("waits for other questions to be answered")
+        async with turns:
+            answer = await _answer(agent, question, context)
         return CitedAnswer.of(answer, marked_by_id(answer.text, answer.citations))
 
     return ask
@@ -135,7 +194,9 @@ def marked_by_id(text: str, citations: Sequence[Citation]) -> str:
     return "".join([*pieces, text[reached:]])
 
 
-def _part(document: Document, start: int, end: int | None) -> DocumentText:
+def part_of(document: Document, start: int, end: int | None) -> DocumentText:
+    """A range of a document, at most MOST_CHARACTERS. Raises KnowledgeError for one past its
+    end."""
     characters = len(document.text)
     if start > characters:
         raise KnowledgeError(
@@ -150,3 +211,38 @@ def _part(document: Document, start: int, end: int | None) -> DocumentText:
         characters=characters,
         text=document.text[start:last],
     )
+
+
+async def _answer(agent: Answering, question: str, context: ToolContext) -> Answer:
+    async with aclosing(agent.stream(question)) as events:
+        async for event in events:
+            match event:
+                case ToolStarted(call):
+                    context.report(f"calls {call.name}")
+                case ToolProgress(call, message):
+                    context.report(f"{call.name}: {message}")
+                case Finished(answer):
+                    return answer
+    raise ToolError("The agent stopped before it had an answer. Ask again.", "ask")
+
+
+def _places(occurrences: Occurrences, page: int) -> Places:
+    counts = sorted(occurrences.by_source().items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = occurrences.found[(page - 1) * PLACES : page * PLACES]
+    return Places(
+        times=occurrences.times,
+        documents=[Count(source=source, times=times) for source, times in counts[:PAGE]],
+        places=[Place.at(occurrence.chunk) for occurrence in shown],
+        unread=len(occurrences.unread),
+        next_page=_next(page, PLACES, len(occurrences.found)),
+    )
+
+
+def _entry(info: DocumentInfo) -> DocumentEntry:
+    return DocumentEntry(
+        source=info.source, title=info.title, characters=info.characters, chunks=info.chunks
+    )
+
+
+def _next(page: int, size: int, count: int) -> int | None:
+    return page + 1 if page * size < count else None

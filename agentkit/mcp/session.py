@@ -8,29 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.transports import errors_to, transport
+from agentkit.mcp.host import Host, Patience, callbacks
+from agentkit.mcp.logs import ServerLog
+from agentkit.mcp.transports import transport
 
 if TYPE_CHECKING:
+    import httpx2
     from mcp import Client
     from mcp_types import CallToolResult
     from mcp_types import Tool as ServedTool
 
-MOST_PAGES = 1000
-GRACE = 10.0
-"""Seconds in which the SDK ends a child for certain, by force if need be."""
+T = TypeVar("T")
+MOST_PAGES, MOST_LISTED = 1000, 10_000
+GRACE = 12.0
+"""Seconds in which a child is ended for certain, by force if need be."""
+
+BETWEEN_LISTINGS = 0.2
+"""Seconds that a server which keeps changing its tools is left alone."""
 
 LOST_CODES = (-32000, -32600)
 """What the SDK reports over HTTP for a connection that closed and a session that is unknown."""
 
 
 # Without a handler, Python would print the SDK's every complaint about a server on the terminal.
-logging.getLogger("mcp").addHandler(logging.NullHandler())
+for _name in ("mcp", "client"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+class Report(Protocol):
+    """Hears a call's progress: how far, of how much, and a word on it."""
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
 
 
 class SessionLost(Exception):
@@ -38,20 +53,43 @@ class SessionLost(Exception):
 
 
 class Session:
-    """Started by `open`, ended by `close` or by the server's own end."""
+    """Started by `open`, ended by `close` or by the server's own end. `heard` gets the tools each
+    time that they were listed."""
 
-    def __init__(self, config: ServerConfig, log: Path | None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        log: Path | None,
+        host: Host,
+        heard: Callable[[tuple[ServedTool, ...]], None],
+        auth: httpx2.Auth | None = None,
+    ) -> None:
         self._config = config
         self._log = log
+        self._host = host
+        self._heard = heard
+        self._auth = auth
+        self._patience = Patience()
         self._leave = asyncio.Event()
+        self._changed = asyncio.Event()
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._owner: asyncio.Task[None] | None = None
-        self.tools: tuple[ServedTool, ...] = ()
+        self.has_resources = False
 
     @property
     def ended(self) -> bool:
         """Whether a call would be in vain."""
         return self._leave.is_set() or (self._owner is not None and self._owner.done())
+
+    @property
+    def ready(self) -> bool:
+        """Whether it was opened and has not ended."""
+        return self._opened.done() and not self.ended
+
+    @property
+    def client(self) -> Client:
+        """The SDK's client, once opened: for what the server said of itself."""
+        return self._opened.result()
 
     async def open(self, seconds: float) -> None:
         """Start the server, shake hands and list its tools. Raises McpError that says why not."""
@@ -61,15 +99,22 @@ class Session:
         if not self._opened.done():
             raise McpError(_why_not(self._config, self._log, self._error()), self._config.name)
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> CallToolResult:
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], report: Report | None = None
+    ) -> CallToolResult:
         """Call a tool. Raises SessionLost, TimeoutError, or what the SDK raises."""
+        return await self.ask(
+            lambda client: client.call_tool(tool, dict(arguments), progress_callback=report)
+        )
+
+    async def ask(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        """Make a request. Raises SessionLost, TimeoutError, or what the SDK raises."""
         assert self._owner is not None
         if self.ended:
             raise SessionLost
-        client = self._opened.result()
-        call = asyncio.create_task(client.call_tool(tool, dict(arguments)))
+        call = asyncio.create_task(request(self.client))
         try:
-            return await _outcome(call, self._owner, self._config.timeout)
+            return await _outcome(call, self._owner, self._config.timeout, self._patience)
         except Exception as error:
             if self.ended or (self._config.url and getattr(error, "code", 0) in LOST_CODES):
                 self._leave.set()
@@ -90,12 +135,56 @@ class Session:
         from mcp import Client
 
         async with asyncio.timeout(seconds) as patience:
-            with errors_to(self._log) as errors:
-                async with Client(transport(self._config, errors, self._leave.set)) as client:
-                    self.tools = await _all_tools(client)
+            with ServerLog(self._log) as log:
+                streams = transport(self._config, log, self._leave.set, self._auth)
+                async with Client(streams, **self._seams(log)) as client:
+                    self.has_resources = await _has_resources(client)
+                    self._heard(await all_tools(client))
                     patience.reschedule(None)
                     self._opened.set_result(client)
-                    await self._leave.wait()
+                    await self._followed(client)
+
+    async def _followed(self, client: Client) -> None:
+        """Until the end: list the tools again whenever the server says that they changed."""
+        tasks = [
+            asyncio.create_task(self._relist(client)),
+            asyncio.create_task(_listen(client, self._changed.set)),
+        ]
+        try:
+            await self._leave.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _relist(self, client: Client) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            with suppress(Exception):  # The old list stays; calls say what is wrong.
+                async with asyncio.timeout(self._config.timeout):
+                    self._heard(await all_tools(client))
+            await asyncio.sleep(BETWEEN_LISTINGS)
+
+    def _seams(self, log: ServerLog) -> dict[str, Any]:
+        """What the SDK's client takes: who we are, whom to tell, and what the host offers."""
+        from mcp_types import Implementation
+
+        from agentkit import __version__
+
+        async def told(message: Any) -> None:
+            if getattr(message, "method", "") == "notifications/tools/list_changed":
+                self._changed.set()
+
+        async def logged(params: Any) -> None:
+            log.write(f"[{params.level}] {params.data}\n".encode("utf-8", "replace"))
+
+        return {
+            "client_info": Implementation(name="agentkit", version=__version__),
+            "message_handler": told,
+            "logging_callback": logged,
+            **callbacks(self._host, self._config, self._patience),
+        }
 
     def _error(self) -> BaseException | None:
         if self._owner is None or self._owner.cancelled():
@@ -106,14 +195,32 @@ class Session:
         return error
 
 
+async def _listen(client: Client, changed: Callable[[], None]) -> None:
+    """In the newer protocol, changes are told to those alone who asked to hear of them."""
+    from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+    tools = client.server_capabilities.tools
+    if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or not (
+        tools and tools.list_changed
+    ):
+        return
+    with suppress(Exception):
+        async with client.listen(tools_list_changed=True) as events:
+            async for _ in events:
+                changed()
+
+
 async def _outcome(
-    call: asyncio.Task[CallToolResult], owner: asyncio.Task[None], seconds: float
-) -> CallToolResult:
+    call: asyncio.Task[T], owner: asyncio.Task[None], seconds: float, patience: Patience
+) -> T:
     """The call's result. The call is cancelled, at the server too, where none comes in time."""
+    until = patience.now() + seconds
     try:
-        done, _ = await asyncio.wait(
-            {call, owner}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        done: set[asyncio.Task[Any]] = set()
+        while not done and (left := until - patience.now()) > 0:
+            done, _ = await asyncio.wait(
+                {call, owner}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
         if owner in done:
             await asyncio.wait({call}, timeout=1)
         if not call.done():
@@ -122,9 +229,11 @@ async def _outcome(
             raise SessionLost
         return call.result()
     finally:
-        if not call.done():
+        if call.done():
+            _ = call.cancelled() or call.exception()  # Else asyncio complains of it.
+        else:
             call.cancel()
-        call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 async def _wait_whatever_comes(task: asyncio.Task[None]) -> None:
@@ -144,23 +253,45 @@ async def _wait_whatever_comes(task: asyncio.Task[None]) -> None:
         raise cancelled
 
 
-async def _all_tools(client: Client) -> tuple[ServedTool, ...]:
+async def _has_resources(client: Client) -> bool:
+    """Whether there is anything to read: many servers say so that have nothing."""
+    if client.server_capabilities.resources is None:
+        return False
+    with suppress(Exception):
+        if (await client.list_resources()).resources:
+            return True
+        return bool((await client.list_resource_templates()).resource_templates)
+    return False
+
+
+async def all_tools(client: Client) -> tuple[ServedTool, ...]:
     """The tools of all pages; of two with one name, the first."""
     tools: dict[str, ServedTool] = {}
-    cursor: str | None = None
-    for _ in range(MOST_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        for tool in page.tools:
-            tools.setdefault(tool.name, tool)
-        cursor = page.next_cursor
-        if not cursor:
-            break
+    for tool in await pages(lambda cursor: client.list_tools(cursor=cursor), "tools"):
+        tools.setdefault(tool.name, tool)
     return tuple(tools.values())
+
+
+async def pages(fetch: Callable[[str | None], Awaitable[Any]], name: str) -> list[Any]:
+    """What all pages of a list hold, until there are too many or one comes back."""
+    found: list[Any] = []
+    seen: set[str] = set()
+    cursor: str | None = None
+    while len(seen) < MOST_PAGES and len(found) < MOST_LISTED:
+        page = await fetch(cursor)
+        found += getattr(page, name)
+        cursor = page.next_cursor
+        if not cursor or cursor in seen:
+            break
+        seen.add(cursor)
+    return found[:MOST_LISTED]
 
 
 def _why_not(config: ServerConfig, log: Path | None, error: BaseException | None) -> str:
     """One line for people: what happened, and the next step."""
     name = f"The MCP server {config.name!r}"
+    if isinstance(error, McpError):
+        return str(error)
     if isinstance(error, TimeoutError):
         return f"{name} did not answer in time. Start it by hand to see why{_see(log)}."
     if config.url:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentkit.answers import Answer, Citation
-from agentkit.documents import Hit
+from agentkit.documents import Chunk, Hit
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Passage(_Value):
-    """A passage that a search found: `text` is characters `start` to `end` of `source`."""
+class Place(_Value):
+    """Characters `start` to `end` of `source`, and their text."""
 
     id: str = Field(description="Cite the passage by this id, in square brackets.")
     source: str
@@ -22,29 +24,44 @@ class Passage(_Value):
     page: int | None
     start: int
     end: int
-    score: float = Field(description="Relevance from 0 to 1.")
     text: str
 
     @classmethod
+    def at(cls, chunk: Chunk) -> Place:
+        return cls(**_fields(chunk))
+
+
+class Passage(Place):
+    """A passage that a search found: `text` is characters `start` to `end` of `source`."""
+
+    score: float = Field(description="Relevance from 0 to 1.")
+
+    @classmethod
     def of(cls, hit: Hit) -> Passage:
-        chunk = hit.chunk
-        return cls(
-            id=chunk.id,
-            source=chunk.source,
-            title=chunk.title,
-            heading=chunk.heading,
-            page=chunk.page,
-            start=chunk.start,
-            end=chunk.end,
-            score=hit.score,
-            text=chunk.text,
-        )
+        return cls(**_fields(hit.chunk), score=hit.score)
 
 
 class Passages(_Value):
     """The passages that a search found, best first."""
 
     hits: list[Passage]
+
+
+class Count(_Value):
+    """How often a text stands in a document."""
+
+    source: str
+    times: int
+
+
+class Places(_Value):
+    """Where a text stands word for word: `times` in all, and one page of the sentences."""
+
+    times: int
+    documents: list[Count] = Field(description="The documents it stands in, most often first.")
+    places: list[Place]
+    unread: int = Field(description="Documents not looked through, for there were too many.")
+    next_page: int | None = Field(description="Null where this is the last page.")
 
 
 class DocumentText(_Value):
@@ -68,9 +85,11 @@ class DocumentEntry(_Value):
 
 
 class DocumentList(_Value):
-    """The documents of the knowledge base, by source."""
+    """A page of the documents that were asked for, by source; `total` is how many there are."""
 
     documents: list[DocumentEntry]
+    total: int
+    next_page: int | None = Field(description="Null where this is the last page.")
 
 
 class CitedPassage(_Value):
@@ -117,3 +136,8 @@ class CitedAnswer(_Value):
             model=answer.model,
             stop_reason=answer.stop_reason,
         )
+
+
+def _fields(chunk: Chunk) -> dict[str, Any]:
+    names = ("id", "source", "title", "heading", "page", "start", "end", "text")
+    return {name: getattr(chunk, name) for name in names}

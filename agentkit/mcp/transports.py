@@ -1,56 +1,111 @@
 """The ways to an MCP server: a child's pipes, streamable HTTP, or the older SSE.
 
-A child gets the SDK's short list of environment variables and its own `env`, a stdin that is a
-pipe, and a stderr that is a file.
+Over HTTP an answer that is too large breaks off; redirects to other origins are not followed.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.lines import LARGEST_LINE
+from agentkit.mcp.logs import ServerLog
+from agentkit.mcp.stdio import child
 
 if TYPE_CHECKING:
+    import httpx2
     from mcp.client import Transport
 
-LARGEST_LOG = 1_000_000
+CONNECT_SECONDS, IDLE_SECONDS = 30, 300
 
 
-def transport(config: ServerConfig, errors: TextIO, ended: Callable[[], None]) -> Transport:
+def transport(
+    config: ServerConfig,
+    log: ServerLog,
+    ended: Callable[[], None],
+    auth: httpx2.Auth | None = None,
+) -> Transport:
     """The SDK's transport to a server; `ended` is called when nothing more can come from it."""
-    return _watched(_plain(config, errors), ended)
+    return _watched(_plain(config, log, auth), ended)
 
 
-def _plain(config: ServerConfig, errors: TextIO) -> AbstractAsyncContextManager[Any]:
-    from mcp import StdioServerParameters
-    from mcp.client.sse import sse_client
-    from mcp.client.stdio import stdio_client
-
+def _plain(
+    config: ServerConfig, log: ServerLog, auth: httpx2.Auth | None
+) -> AbstractAsyncContextManager[Any]:
     if config.transport == "http":
-        return _http(config)
+        return _http(config, auth)
     if config.transport == "sse":
-        return sse_client(config.url, headers=dict(config.headers))
-    parameters = StdioServerParameters(
-        command=config.command, args=list(config.args), env=dict(config.env), cwd=config.cwd
-    )
-    return stdio_client(parameters, errlog=errors)
+        return _sse(config, auth)
+    return child(config, log)
+
+
+def _sse(config: ServerConfig, auth: httpx2.Auth | None) -> AbstractAsyncContextManager[Any]:
+    from mcp.client.sse import sse_client
+
+    def client(
+        headers: dict[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,
+        auth: httpx2.Auth | None = None,
+    ) -> httpx2.AsyncClient:
+        return http_client(config, headers=headers, timeout=timeout, auth=auth)
+
+    return sse_client(config.url, dict(config.headers), httpx_client_factory=client, auth=auth)
 
 
 @asynccontextmanager
-async def _http(config: ServerConfig) -> AsyncIterator[Any]:
-    import httpx2
+async def _http(config: ServerConfig, auth: httpx2.Auth | None) -> AsyncIterator[Any]:
     from mcp.client.streamable_http import streamable_http_client
 
-    timeout = httpx2.Timeout(30, read=max(300, config.timeout))
     async with (
-        httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout) as http,
+        http_client(config, headers=dict(config.headers), auth=auth) as http,
         streamable_http_client(config.url, http_client=http) as streams,
     ):
         yield streams
+
+
+def http_client(
+    config: ServerConfig,
+    *,
+    headers: dict[str, str] | None = None,
+    timeout: httpx2.Timeout | None = None,
+    auth: httpx2.Auth | None = None,
+) -> httpx2.AsyncClient:
+    """A client whose answers are bounded."""
+    import httpx2
+
+    class BoundedStream(httpx2.AsyncByteStream):
+        """An answer's body, which breaks off when it grows too large."""
+
+        def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for piece in self._stream:
+                size += len(piece)
+                if size > LARGEST_LINE:
+                    raise httpx2.ReadError(f"the answer is larger than {LARGEST_LINE >> 20} MiB")
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    class Bounded(httpx2.AsyncHTTPTransport):
+        """Bounds every answer but streams of events, whose events the SDK bounds."""
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            response = await super().handle_async_request(request)
+            is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+            if not is_stream and isinstance(response.stream, httpx2.AsyncByteStream):
+                response.stream = BoundedStream(response.stream)
+            return response
+
+    patient = httpx2.Timeout(CONNECT_SECONDS, read=max(IDLE_SECONDS, config.timeout))
+    return httpx2.AsyncClient(
+        headers=headers, timeout=timeout or patient, auth=auth, transport=Bounded()
+    )
 
 
 @asynccontextmanager
@@ -93,15 +148,3 @@ class _WatchedStream:
         except BaseException:
             self._ended()
             raise
-
-
-@contextmanager
-def errors_to(log: Path | None) -> Iterator[TextIO]:
-    """Where a child's stderr goes: its log, begun anew when it has grown too large."""
-    if log is None:
-        log = Path(os.devnull)
-    else:
-        log.parent.mkdir(parents=True, exist_ok=True)
-    large = log.is_file() and log.stat().st_size > LARGEST_LOG
-    with log.open("w" if large else "a", encoding="utf-8") as stream:
-        yield stream

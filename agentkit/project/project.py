@@ -26,6 +26,8 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.reranker import get_reranker
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config
+from agentkit.mcp.folder import folder_servers
+from agentkit.mcp.host import Elicit
 from agentkit.project.builtin import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
@@ -59,6 +61,9 @@ class Project:
         self._stack = AsyncExitStack()
         self._knowledge: KnowledgeBase | None = None
         self._agent: Agent | None = None
+        self._lent: tuple[Tool, ...] = ()
+        self.servers: McpServers | None = None
+        self.elicit: Elicit | None = None
         self._sessions: SessionStore | None = None
 
     @classmethod
@@ -289,10 +294,30 @@ class Project:
         active = [server for server in config.servers if not server.disabled]
         if not active:
             return ()
-        logs = self.path / ".agentkit" / "logs"
-        servers = await self._stack.enter_async_context(McpServers(active, log_folder=logs))
+        servers = folder_servers(
+            self.path,
+            active,
+            policy=self._policy(),
+            elicit=self.elicit,
+            on_change=self._relend,
+        )
+        self.servers = await self._stack.enter_async_context(servers)
         self.notices += servers.problems.values()
+        self._lent = servers.tools
         return servers.tools
+
+    def _relend(self) -> None:
+        """A server offers other tools than before: so does the agent, from its next request."""
+        if self._agent is None or self.servers is None:
+            return
+        kept = [tool for tool in self._agent.tools if tool not in self._lent]
+        names = {tool.name for tool in kept}
+        self._lent = self.servers.tools
+        self._agent.tools = (*kept, *(tool for tool in self._lent if tool.name not in names))
+
+    def _policy(self) -> Policy:
+        chosen = self.settings.approval
+        return Policy(tuple(chosen.allow), tuple(chosen.ask), tuple(chosen.deny))
 
     def _made_agent(
         self, model: Model, tools: list[Tool], knowledge: KnowledgeBase | None
@@ -307,7 +332,7 @@ class Project:
             instructions=settings.instructions,
             limits=Limits(**settings.limits.model_dump(), prices=prices),
             approve=self.approve,
-            policy=Policy(*(tuple(names) for names in settings.approval.model_dump().values())),
+            policy=self._policy(),
             retrieval=Retrieval(known.retrieve, known.results, known.expand, known.strict),
             tracing=self._tracing(),
             folder=self.path,

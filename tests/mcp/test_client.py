@@ -6,17 +6,22 @@ import asyncio
 import importlib.util
 import json
 import os
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agentkit.errors import ToolError
-from agentkit.mcp.client import McpServers, unique_names
+from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.names import unique_names
+from agentkit.mcp.stdio import DEPTH
+from agentkit.messages import ImagePart
 from agentkit.tools.tool import Tool
+from tests.mcp.processes import any_running, eventually
+from tests.mcp.reading import inside
 
 FAULTY = Path(__file__).parents[1] / "servers" / "faulty.py"
 
@@ -30,28 +35,6 @@ def faulty(
 
 def by_name(servers: McpServers, name: str) -> Tool:
     return next(tool for tool in servers.tools if tool.name == name)
-
-
-def any_running(state: Path) -> bool:
-    pids = (state / "pids").read_text().split() if (state / "pids").exists() else []
-    return any(is_running(int(pid)) for pid in pids)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.fixture
@@ -74,24 +57,26 @@ async def test_tools_of_all_pages_are_offered_under_their_servers_name(state: Pa
 async def test_arguments_arrive_as_they_are(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         arguments = {"self": 1, "name": "x", "深": [{"a": None}]}
-        assert json.loads(await by_name(servers, "faulty__echo").run(arguments)) == arguments
+        assert (
+            json.loads(inside(await by_name(servers, "faulty__echo").run(arguments))) == arguments
+        )
 
 
 async def test_structured_content_is_given_as_json_where_there_is_no_text(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        assert await by_name(servers, "faulty__structured").run({}) == '{"sum": 3}'
+        assert inside(await by_name(servers, "faulty__structured").run({})) == '{"sum": 3}'
 
 
-async def test_images_and_resources_are_described_in_a_line(state: Path) -> None:
+async def test_images_are_passed_on_and_resources_named_in_a_line(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        assert await by_name(servers, "faulty__picture").run({}) == (
-            "[image: image/png, 3 bytes]\n[resource: map, file:///map]"
-        )
+        content = await by_name(servers, "faulty__picture").run({})
+    assert inside(content) == "[resource: map, file:///map]"
+    assert content[1] == ImagePart(b"\0\0\0", "image/png")
 
 
 async def test_a_long_result_is_cut_and_says_so(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        text = await by_name(servers, "faulty__flood").run({})
+        text = inside(await by_name(servers, "faulty__flood").run({}))
     assert text.startswith("x" * 50_000 + "\n[cut: ")
     assert len(text) < 50_100
 
@@ -99,7 +84,7 @@ async def test_a_long_result_is_cut_and_says_so(state: Path) -> None:
 @pytest.mark.parametrize(
     ("tool", "words"),
     [
-        ("fail", "^the disk is full$"),
+        ("fail", "says of fail: the disk is full$"),
         ("fail_silently", "did not say why"),
         ("refuse", "'faulty' could not do refuse: no tools/call today"),
         ("crash", "'faulty' was lost during the call of crash"),
@@ -112,18 +97,18 @@ async def test_a_call_that_fails_is_a_tool_error_and_the_server_is_used_again(
     async with McpServers([faulty(state)]) as servers:
         with pytest.raises(ToolError, match=words):
             await by_name(servers, f"faulty__{tool}").run({})
-        assert await by_name(servers, "faulty__echo").run({"again": 1}) == '{"again": 1}'
+        assert inside(await by_name(servers, "faulty__echo").run({"again": 1})) == '{"again": 1}'
 
 
 async def test_a_read_only_call_is_repeated_after_a_crash(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        assert await by_name(servers, "faulty__crash_once").run({}) == "called"
+        assert inside(await by_name(servers, "faulty__crash_once").run({})) == "called"
 
 
 async def test_a_server_that_died_between_calls_is_started_again(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         for _ in range(3):
-            assert await by_name(servers, "faulty__crash_after").run({}) == "called"
+            assert inside(await by_name(servers, "faulty__crash_after").run({})) == "called"
             assert await asyncio.to_thread(eventually, lambda: not any_running(state))
             await asyncio.sleep(0.3)
     assert len((state / "pids").read_text().split()) == 3
@@ -137,7 +122,7 @@ async def test_many_callers_of_a_lost_server_share_one_new_start(state: Path) ->
             return_exceptions=True,
         )
     assert isinstance(results[0], ToolError)
-    assert results[1:] == ["{}"] * 8
+    assert [inside(result) for result in results[1:]] == ["{}"] * 8
     assert len((state / "pids").read_text().split()) == 2
 
 
@@ -145,7 +130,7 @@ async def test_a_call_that_hangs_ends_in_time_and_is_cancelled_at_the_server(sta
     async with McpServers([faulty(state, timeout=0.5)]) as servers:
         with pytest.raises(ToolError, match=r"did not answer hang within 0\.5 s"):
             await by_name(servers, "faulty__hang").run({})
-        assert await by_name(servers, "faulty__echo").run({}) == "{}"
+        assert inside(await by_name(servers, "faulty__echo").run({})) == "{}"
         assert (state / "cancelled").exists()
 
 
@@ -156,7 +141,7 @@ async def test_a_caller_that_is_cancelled_cancels_its_call_alone(state: Path) ->
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
-        assert await by_name(servers, "faulty__echo").run({}) == "{}"
+        assert inside(await by_name(servers, "faulty__echo").run({})) == "{}"
 
 
 async def test_a_call_in_flight_when_the_servers_end_is_a_tool_error(state: Path) -> None:
@@ -173,7 +158,7 @@ async def test_noise_on_stdout_is_passed_over(
     state: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with McpServers([faulty(state, "junk")]) as servers:
-        assert await by_name(servers, "faulty__noise").run({}) == "called"
+        assert inside(await by_name(servers, "faulty__noise").run({})) == "called"
     assert capfd.readouterr() == ("", "")
 
 
@@ -211,7 +196,7 @@ async def test_a_child_gets_its_own_variables_and_not_the_parents(
     args = (str(FAULTY), "good", str(state))
     config = ServerConfig(name="s", command=sys.executable, args=args, env={"OWN": "1"})
     async with McpServers([config]) as servers:
-        environment = json.loads(await by_name(servers, "s__environment").run({}))
+        environment = json.loads(inside(await by_name(servers, "s__environment").run({})))
     assert environment["OWN"] == "1"
     assert "DEMO_API_KEY" not in environment
 
@@ -257,6 +242,52 @@ async def test_a_published_server_answers() -> None:
         assert "20:00" in converted
         with pytest.raises(ToolError, match="Mars"):
             await by_name(servers, "time__get_current_time").run({"timezone": "Mars/Olympus"})
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mcp_server_git") is None, reason="mcp-server-git is not installed"
+)
+async def test_a_published_server_reads_a_repository(tmp_path: Path) -> None:
+    await asyncio.to_thread(subprocess.run, ["git", "init", "-q", str(tmp_path)], check=True)
+    config = ServerConfig(name="git", command=sys.executable, args=("-m", "mcp_server_git"))
+    async with McpServers([config]) as servers:
+        assert servers.problems == {}
+        (tmp_path / "new.txt").write_text("new")
+        status = await by_name(servers, "git__git_status").run({"repo_path": str(tmp_path)})
+    assert "new.txt" in inside(status)
+
+
+async def test_an_agent_below_three_others_starts_no_more(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with McpServers([faulty(state)]) as servers:
+        environment = json.loads(inside(await by_name(servers, "faulty__environment").run({})))
+    assert environment[DEPTH] == "1"
+    monkeypatch.setenv(DEPTH, "3")
+    async with McpServers([faulty(state)]) as servers:
+        assert "3 agents above this one" in servers.problems["faulty"]
+
+
+async def test_a_server_that_does_not_come_back_is_waited_for_longer_and_longer(
+    state: Path,
+) -> None:
+    async with McpServers([faulty(state)], connect_timeout=10) as servers:
+        echo = by_name(servers, "faulty__echo")
+        (state / "refuse").touch()
+        with pytest.raises(ToolError):
+            await by_name(servers, "faulty__crash").run({})
+        said = []
+        for _ in range(6):
+            with pytest.raises(ToolError) as caught:
+                await echo.run({})
+            said.append(str(caught.value))
+        assert "ended before it was ready" in said[0]
+        assert "is tried again in" in said[-1]
+        started = len((state / "pids").read_text().split())
+        (state / "refuse").unlink()
+        with pytest.raises(ToolError, match="Go on without it"):
+            await echo.run({})
+        assert len((state / "pids").read_text().split()) == started
 
 
 def test_names_are_clean_short_and_unique() -> None:

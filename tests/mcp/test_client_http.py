@@ -7,6 +7,7 @@ import pytest
 from agentkit.errors import ToolError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
+from tests.mcp.reading import inside
 from tests.servers.http_sessions import SessionServer, serving
 
 
@@ -21,7 +22,7 @@ async def test_tools_are_called_with_the_configured_headers() -> None:
         async with McpServers([remote(server)]) as servers:
             assert servers.problems == {}
             greet, _ = servers.tools
-            assert await greet.run({}) == "greet"
+            assert inside(await greet.run({})) == "greet"
     assert all(headers["X-Key"] == "1" for headers in server.headers_seen)
 
 
@@ -30,7 +31,7 @@ async def test_a_forgotten_session_is_opened_anew_and_a_read_only_call_repeated(
         async with McpServers([remote(server)]) as servers:
             greet, _ = servers.tools
             server.sessions.clear()
-            assert await greet.run({}) == "greet"
+            assert inside(await greet.run({})) == "greet"
 
 
 async def test_a_forgotten_session_fails_another_call_once() -> None:
@@ -40,7 +41,7 @@ async def test_a_forgotten_session_fails_another_call_once() -> None:
             server.sessions.clear()
             with pytest.raises(ToolError, match="'remote' was lost during the call of count"):
                 await count.run({})
-            assert await count.run({}) == "count"
+            assert inside(await count.run({})) == "count"
 
 
 async def test_a_refused_connection_is_a_tool_error_until_the_server_is_back() -> None:
@@ -55,6 +56,17 @@ async def test_a_refused_connection_is_a_tool_error_until_the_server_is_back() -
         with pytest.raises(ToolError, match="'remote' cannot be used at "):
             await greet.run({})
         with serving(port):
-            assert await greet.run({}) == "greet"
+            assert inside(await greet.run({})) == "greet"
     finally:
         await servers.__aexit__(None, None, None)
+
+
+async def test_an_answer_that_is_too_large_breaks_off() -> None:
+    with serving() as server:
+        async with McpServers([remote(server)]) as servers:
+            greet, count = servers.tools
+            server.padding = 50_000_000
+            with pytest.raises(ToolError, match="'remote'"):
+                await count.run({})
+            server.padding = 0
+            assert inside(await greet.run({})) == "greet"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentkit.errors import McpError
-from agentkit.mcp.config import McpConfig, ServerConfig, read_config
+from agentkit.mcp.config import McpConfig, OAuth, ServerConfig, read_config
 
 
 def written(project: Path, content: Any) -> Path:
@@ -97,12 +97,75 @@ def test_a_relative_cwd_is_resolved_in_the_project_folder(tmp_path: Path) -> Non
 
 
 def test_unknown_keys_are_collected_as_warnings(tmp_path: Path) -> None:
-    content = {"servers": {}, "mcpServers": {"demo": {"command": "x", "gallery": True}}}
+    content = {"mcp": {}, "mcpServers": {"demo": {"command": "x", "gallery": True}}}
     warnings = read_config(written(tmp_path, content)).warnings
     assert len(warnings) == 2
-    assert "'servers'" in warnings[0]
+    assert "'mcp'" in warnings[0]
     assert "'demo'" in warnings[1]
     assert "'gallery'" in warnings[1]
+
+
+def test_the_form_of_vs_code_is_read_with_inputs_and_comments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """{
+      // the user's own
+      "inputs": [
+        {"id": "api-key", "type": "promptString", "password": true},
+        {"id": "region", "type": "promptString", "default": "eu"},
+      ],
+      "servers": {"demo": {"type": "http", "url": "https://example.org/${input:region}", /* no */
+        "headers": {"Authorization": "Bearer ${input:api-key}"}}},
+    }"""
+    project = written(tmp_path, text)
+    with pytest.raises(McpError, match="AGENTKIT_INPUT_API_KEY is not set"):
+        read_config(project)
+    monkeypatch.setenv("AGENTKIT_INPUT_API_KEY", "k//ey")
+    (server,) = read_config(project).servers
+    assert (server.url, server.transport) == ("https://example.org/eu", "http")
+    assert server.headers == {"Authorization": "Bearer k//ey"}
+
+
+def test_a_name_in_both_forms_is_an_error(tmp_path: Path) -> None:
+    content = {"servers": {"a": {"command": "x"}}, "mcpServers": {"a": {"command": "y"}}}
+    with pytest.raises(McpError, match="'a' is there twice"):
+        read_config(written(tmp_path, content))
+
+
+def test_variables_come_from_a_file_and_the_entry_comes_first(tmp_path: Path) -> None:
+    text = "# keys\nexport A=1\nB='two words' \nC=3 # three\nnonsense\n"
+    (tmp_path / ".env").write_text(text)
+    server = only_server(tmp_path, {"command": "x", "envFile": ".env", "env": {"A": "mine"}})
+    assert server.env == {"A": "mine", "B": "two words", "C": "3"}
+
+
+def test_a_missing_file_of_variables_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(McpError, match=r"'demo': envFile: .*\.env cannot be read"):
+        only_server(tmp_path, {"command": "x", "envFile": "${workspaceFolder}/.env"})
+
+
+def test_environment_variables_may_be_written_as_other_programs_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEMO_TOKEN", "secret")
+    args = ["${env:DEMO_TOKEN}", "${env:DEMO_UNSET:-no}", "${workspaceFolderBasename}"]
+    assert only_server(tmp_path, {"command": "x", "args": args}).args == (
+        "secret",
+        "no",
+        tmp_path.name,
+    )
+
+
+def test_our_own_keys_bound_what_is_lent(tmp_path: Path) -> None:
+    entry = {"command": "x", "allow": ["read_*"], "deny": ["*_all"], "approval": "never"}
+    server = only_server(tmp_path, entry)
+    assert (server.allow, server.deny, server.approval) == (("read_*",), ("*_all",), "never")
+
+
+def test_oauth_is_read_as_written_or_left_to_be_found_out(tmp_path: Path) -> None:
+    oauth = {"clientId": "me", "scope": "read", "redirectPort": 8765}
+    server = only_server(tmp_path, {"url": "https://example.org", "oauth": oauth})
+    assert server.oauth == OAuth(client_id="me", scope="read", redirect_port=8765)
 
 
 def test_malformed_json_is_an_error_that_names_file_line_and_column(tmp_path: Path) -> None:
@@ -114,6 +177,8 @@ def test_malformed_json_is_an_error_that_names_file_line_and_column(tmp_path: Pa
     ("content", "advice"),
     [
         ([], "must hold an object"),
+        ({"mcpServers": {"demo": {"command": "x", "approval": "always"}}}, "approval: "),
+        ({"mcpServers": {}, "inputs": [1]}, '"inputs" must be a list'),
         ({"mcpServers": []}, '"mcpServers" must be an object'),
         ({"mcpServers": {"demo": 1}}, "'demo': entry"),
         ({"mcpServers": {"demo": {}}}, 'either "command" or "url"'),
@@ -134,7 +199,8 @@ def test_an_entry_that_cannot_be_used_is_an_error_that_says_why(
 
 def test_the_demo_names_its_servers_and_starts_none() -> None:
     config = read_config(Path(__file__).parents[2])
-    assert {server.name for server in config.servers} == {"lecture_notes", "llm_math", "time"}
+    commands = {server.name: server.command for server in config.servers}
     assert all(server.disabled for server in config.servers)
-    assert all(server.command == sys.executable for server in config.servers)
+    assert {commands["lecture_notes"], commands["llm_math"]} == {sys.executable}
+    assert commands.keys() >= {"time", "git", "filesystem", "memory"}
     assert config.warnings == ()

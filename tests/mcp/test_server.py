@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
 from mcp import Client
+from pydantic import BaseModel, RootModel
 
 from agentkit.agent.agent import Agent
 from agentkit.answers import Answer, Citation
@@ -15,7 +16,9 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Chunk, Document
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Event, Finished, TextDelta, ToolProgress, ToolStarted
+from agentkit.knowledge.filters import Filters
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.occurrences import Occurrences
 from agentkit.mcp.offers import marked_by_id
 from agentkit.mcp.server import build_server
 from agentkit.messages import ToolCall
@@ -27,13 +30,17 @@ NOTES = "# Cats\n\nCats purr when they are content.\n\n# Dogs\n\nDogs bark at st
 pytestmark = pytest.mark.parametrize("era", ["auto", "legacy"])
 
 
+class Score(BaseModel):
+    hits: int
+
+
 class Clerk:
     """An agent of three events and an answer."""
 
     def __init__(self, answer: Answer | None) -> None:
         self.answer = answer
 
-    async def stream(self, prompt: str) -> AsyncIterator[Event]:
+    async def stream(self, prompt: str) -> AsyncGenerator[Event, None]:
         call = ToolCall("1", "search_knowledge", {"query": prompt})
         yield ToolStarted(call)
         yield ToolProgress(call, "half way", 0.5)
@@ -91,8 +98,13 @@ async def test_a_long_document_comes_in_parts_that_say_where_they_end(era: str) 
         async def document(self, source: str) -> Document:
             return Document(source=source, text="x" * 30_000)
 
-        async def search(self, query: str, k: int = 5) -> list[Any]:
+        async def search(
+            self, query: str, k: int = 5, *, filters: Filters = Filters()
+        ) -> list[Any]:
             return []
+
+        async def find_all(self, text: str, *, filters: Filters = Filters()) -> Occurrences:
+            return Occurrences(())
 
         async def documents(self) -> list[Any]:
             return []
@@ -109,11 +121,29 @@ async def test_tools_have_schemas_and_say_that_they_only_read(
     server = build_server("demo", knowledge=notes, agent=Clerk(None))
     async with Client(server, mode=era) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert set(tools) == {"search_knowledge", "read_document", "list_documents", "ask"}
-    assert all(tool.output_schema and tool.description for tool in tools.values())
+    read = {"search_knowledge", "find_all", "read_document", "list_documents"}
+    assert set(tools) == {*read, "ask"}
+    assert all(t.output_schema and t.description and t.title for t in tools.values())
     assert tools["search_knowledge"].input_schema["required"] == ["query"]
-    read_only = [name for name, tool in tools.items() if tool.annotations]
-    assert read_only == ["search_knowledge", "read_document", "list_documents"]
+    hints = {name: tool.annotations for name, tool in tools.items() if tool.annotations}
+    assert {name for name, hint in hints.items() if hint.read_only_hint} == read
+    assert {name for name, hint in hints.items() if hint.open_world_hint} == {"ask"}
+
+
+async def test_every_place_of_a_word_is_found_and_counted(notes: KnowledgeBase, era: str) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        found = await called(client, "find_all", text="cats")
+    assert (found["times"], found["next_page"]) == (2, None)
+    assert found["documents"] == [{"source": "pets.md", "times": 2}]
+    assert all(NOTES[p["start"] : p["end"]] == p["text"] for p in found["places"])
+
+
+async def test_a_search_keeps_to_the_sources_it_is_given(notes: KnowledgeBase, era: str) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        within = await called(client, "search_knowledge", query="cats", source="*.md")
+        without = await called(client, "search_knowledge", query="cats", source="*.pdf")
+    assert within["hits"]
+    assert without["hits"] == []
 
 
 @pytest.mark.parametrize(
@@ -189,6 +219,26 @@ async def test_a_folders_tools_are_served_with_their_own_schema_and_words(era: s
         assert result.content[0].text == "4"  # type: ignore[union-attr]
         assert "give an even number" in await refused(client, "halve", number=7)
         assert "do not fit" in await refused(client, "halve", number="x")
+
+
+async def test_a_tools_own_objects_are_structured_and_get_no_links(
+    notes: KnowledgeBase, era: str
+) -> None:
+    @tool
+    def score() -> Score:
+        """Count."""
+        return Score(hits=3)
+
+    @tool
+    def scores() -> RootModel[list[int]]:
+        """Count apart."""
+        return RootModel([1, 2])
+
+    server = build_server("demo", knowledge=notes, tools=[score, scores])
+    async with Client(server, mode=era) as client:
+        assert await called(client, "score") == {"hits": 3}
+        plain = await client.call_tool("scores", {})
+    assert (plain.content[0].text, plain.structured_content) == ("[1,2]", None)  # type: ignore[union-attr]
 
 
 def test_two_tools_of_one_name_are_refused(era: str) -> None:

@@ -6,12 +6,18 @@ import asyncio
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agentkit.agent.agent import Agent
+from agentkit.agent.approval import Policy
+from agentkit.backends.scripted import ScriptedModel
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
+from agentkit.messages import Content, Message, ToolCall
 from agentkit.tools.tool import Tool
+from tests.mcp.reading import inside
 
 ROOT = Path(__file__).parents[2]
 NOISY = ROOT / "tests" / "servers" / "noisy.py"
@@ -36,6 +42,12 @@ def script(name: str, folder: Path) -> ServerConfig:
 def by_name(servers: McpServers, name: str) -> Tool:
     assert servers.problems == {}
     return next(tool for tool in servers.tools if tool.name == name)
+
+
+def first_json(result: Content) -> dict[str, Any]:
+    """The structured part of a result, which links to its places follow."""
+    found, _ = json.JSONDecoder().raw_decode(inside(result))
+    return dict(found)
 
 
 async def test_nothing_but_the_protocol_reaches_stdout() -> None:
@@ -70,7 +82,7 @@ async def test_nothing_but_the_protocol_reaches_stdout() -> None:
 async def test_the_demos_sums_are_served_to_our_own_client() -> None:
     async with McpServers([script("llm_math.py", ROOT)]) as servers:
         count = by_name(servers, "demo__count_parameters")
-        assert json.loads(await count.run({"layers": [100, 500, 10]}))["total"] == 55510
+        assert json.loads(inside(await count.run({"layers": [100, 500, 10]})))["total"] == 55510
 
 
 async def test_the_notes_of_a_folder_are_indexed_and_served_to_our_own_client(
@@ -81,8 +93,35 @@ async def test_the_notes_of_a_folder_are_indexed_and_served_to_our_own_client(
     (tmp_path / "mcp_servers").mkdir()
     shutil.copy(ROOT / "mcp_servers" / "lecture_notes.py", tmp_path / "mcp_servers")
     async with McpServers([script("lecture_notes.py", tmp_path)]) as servers:
-        found = json.loads(await by_name(servers, "demo__search_knowledge").run({"query": "cats"}))
+        search = by_name(servers, "demo__search_knowledge")
+        found = first_json(await search.run({"query": "cats"}))
         assert found["hits"][0]["source"] == "pets.md"
-        read = await by_name(servers, "demo__read_document").run({"source": "pets.md"})
+        read = inside(await by_name(servers, "demo__read_document").run({"source": "pets.md"}))
         assert json.loads(read)["text"] == "# Cats\n\nCats purr.\n"
     assert (tmp_path / ".agentkit" / "index").is_dir()
+
+
+async def test_the_demos_agent_answers_through_the_notes_server_alone(tmp_path: Path) -> None:
+    notes = tmp_path / "knowledge"
+    notes.mkdir()
+    for path in (ROOT / "knowledge").rglob("*.md"):
+        if "知识蒸馏" in path.read_text(encoding="utf-8"):
+            shutil.copy(path, notes)
+    (tmp_path / "mcp_servers").mkdir()
+    shutil.copy(ROOT / "mcp_servers" / "lecture_notes.py", tmp_path / "mcp_servers")
+
+    def answering(messages: Sequence[Message]) -> ToolCall | str:
+        """Search first, then quote the best passage."""
+        if messages[-1].role == "user":
+            return ToolCall("1", "demo__search_knowledge", {"query": messages[-1].text})
+        best = first_json(messages[-1].text)["hits"][0]
+        return f"{best['source']}: {best['text']}"
+
+    async with McpServers([script("lecture_notes.py", tmp_path)]) as servers:
+        assert servers.problems == {}
+        agent = Agent(
+            ScriptedModel(answering), tools=servers.tools, policy=Policy(allow=("demo__*",))
+        )
+        answer = await agent.run("什么是知识蒸馏？")
+    assert answer.tool_calls == ("demo__search_knowledge",)
+    assert "教师模型" in answer.text

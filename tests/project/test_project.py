@@ -44,7 +44,8 @@ def folder(tmp_path):
     (root / "knowledge" / "note.md").write_text("# 残差\n\n残差连接让深层网络容易训练。", "utf-8")
     (root / "tools" / "shout.py").write_text(TOOL, encoding="utf-8")
     (root / "mcp_servers" / "echo.py").write_text(SERVER, encoding="utf-8")
-    servers = {"echo": {"command": sys.executable, "args": ["mcp_servers/echo.py"]}}
+    args, approval = ["mcp_servers/echo.py"], "never"
+    servers = {"echo": {"command": sys.executable, "args": args, "approval": approval}}
     (root / "mcp_servers" / "mcp.json").write_text(json.dumps({"mcpServers": servers}), "utf-8")
     (root / "agentkit.toml").write_text('model = "extractive"\n', encoding="utf-8")
     return root
@@ -65,10 +66,9 @@ async def test_a_trusted_folder_gives_documents_tools_and_servers(folder):
         ]
         project.agent.model = model = ScriptedModel([calls, "done"])
         await project.agent.run("?")
-        assert [m.text for m in model.requests[-1] if m.role == "tool"][1:] == [
-            "HI",
-            "heard hi",
-        ]
+        _, shouted, heard = [m.text for m in model.requests[-1] if m.role == "tool"]
+        assert shouted == "HI"
+        assert heard.split("\n")[1:-1] == ["heard hi"]
         assert project.notices == []
 
 

@@ -108,7 +108,7 @@ def reply(request: dict[str, Any]) -> None:
 def main() -> None:
     noted("pids", str(os.getpid()))
     print("faulty is starting", file=sys.stderr, flush=True)
-    if MODE == "refuse":
+    if MODE == "refuse" or (STATE / "refuse").exists():
         print("no licence found", file=sys.stderr, flush=True)
         sys.exit(3)
     if MODE == "stubborn":

@@ -19,6 +19,7 @@ class SessionServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.sessions: list[str] = []
         self.headers_seen: list[dict[str, str]] = []
+        self.padding = 0
 
     @property
     def url(self) -> str:
@@ -53,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif "id" not in message:
             self._send(202)
         else:
-            self._send(200, message, _result(message))
+            self._send(200, message, _result(message, self.server.padding))
 
     def do_GET(self) -> None:
         self._send(405)
@@ -86,9 +87,10 @@ def _initialized(params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _result(message: dict[str, Any]) -> dict[str, Any]:
+def _result(message: dict[str, Any], padding: int) -> dict[str, Any]:
     if message["method"] == "tools/list":
         schema = {"type": "object"}
         greet = {"name": "greet", "inputSchema": schema, "annotations": {"readOnlyHint": True}}
         return {"tools": [greet, {"name": "count", "inputSchema": schema}]}
-    return {"content": [{"type": "text", "text": message["params"]["name"]}]}
+    text = message["params"]["name"] + "x" * padding
+    return {"content": [{"type": "text", "text": text}]}

@@ -1,0 +1,17 @@
+"""One question with yes or no, on standard error: standard output is for results."""
+
+from __future__ import annotations
+
+import sys
+
+from agentkit.errors import ConfigError
+
+
+def agreed(question: str, yes: bool) -> bool:
+    """Whether the user says yes; without a terminal only --yes does. Raises ConfigError."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question} Nobody is there to ask: give --yes.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

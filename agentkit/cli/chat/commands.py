@@ -1,0 +1,57 @@
+"""The one table of the chat's commands."""
+
+from __future__ import annotations
+
+from agentkit.cli.chat import looking, machine, passages, past, servers
+from agentkit.cli.chat.command import Command, table
+
+COMMANDS = table(
+    Command("model", "[NAME]", "say which model answers, or let another one", machine.model,
+            "For example: /model ollama:qwen3:8b. /models lists those at hand."),
+    Command("models", "", "list the models at hand", machine.models),
+    Command("tools", "[NAME]", "list the tools that the model may call, or explain one",
+            machine.tools),
+    Command("approve", "[NAME]", "let a tool run unasked in this session, or list what may",
+            machine.approve, "/approve forget NAME: let it ask again, here and in later sessions."),
+    Command("kb", "", "list the documents of the index", passages.kb),
+    Command("search", "WORDS", "find passages in the documents", passages.search,
+            "The passages get letters: /open a shows the first in its document."),
+    Command("open", "NUMBER", "show a cited passage in its document", passages.open_,
+            "A number is that of a citation, [2]; a letter one of the last /search; a source, such "
+            "as notes/a.md, opens the document. What the answer quotes is highlighted."),
+    Command("sources", "[all]", "show the citations of the last answer again", passages.sources,
+            "/sources all: every passage that the model has seen in this conversation."),
+    Command("add", "PATH|URL", "put a file, a folder or a page into the index", passages.add,
+            "For example: /add ~/papers or /add https://example.org/page"),
+    Command("mcp", "", "list the MCP servers", servers.mcp),
+    Command("prompts", "[NAME …]", "list the prompts of MCP servers, or take one",
+            servers.prompts,
+            "For example: /prompts git:review file=a.py, or just /git:review file=a.py."),
+    Command("system", "[TEXT]", "show or change the instructions", machine.system,
+            "/system none: no instructions of your own."),
+    Command("set", "[NAME VALUE]", "show or change a setting of this chat", machine.set_,
+            "For example: /set temperature 0.2. none leaves the choice to the model."),
+    Command("save", "NAME", "keep a copy of the conversation as it is now", past.save,
+            "The conversation goes on here; /resume NAME opens the copy."),
+    Command("sessions", "[WORDS]", "list conversations, or those in which words were said",
+            past.sessions),
+    Command("resume", "[NAME]", "go on in another conversation", past.resume,
+            "NAME is its name or id, or the beginning of either; without one, the one before."),
+    Command("fork", "[NAME]", "go on in a copy of the conversation", past.fork),
+    Command("rename", "NAME", "give the conversation a name", past.rename),
+    Command("undo", "", "take the last question and its answer back", past.undo),
+    Command("retry", "", "ask the last question again", past.retry),
+    Command("edit", "[TEXT]", "change the last question and ask again", past.edit,
+            "Without a text the question stands at the prompt, to be changed there."),
+    Command("compact", "", "shorten the older turns, to make room in the window", past.compact),
+    Command("clear", "", "begin a new conversation", past.clear,
+            "The one before is kept: /sessions lists it."),
+    Command("export", "FILE", "write the conversation to a file", past.export,
+            "As JSON where the name ends in .json, else as Markdown."),
+    Command("trace", "[RUN]", "show the last run step by step", looking.trace),
+    Command("think", "[on|off]", "show what the model thought", looking.think,
+            "/think on: show thoughts as they come. /think off: fold them."),
+    Command("json", "", "print the last answer as JSON", looking.json_),
+    Command("last", "", "show the calls of the last answer, whole", looking.last),
+    Command("quit", "", "leave (Ctrl-D does too)", looking.quit_),
+)  # fmt: skip

@@ -1,0 +1,235 @@
+"""A conversation with a project's agent: lines in, commands run, answers shown and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.agent.session import Session
+from agentkit.agent.sessions import SessionStore, StoredSession
+from agentkit.answers import Answer
+from agentkit.backends.base import Model
+from agentkit.cli.chat.allowed import Allowed
+from agentkit.cli.chat.attachments import Attached, attach
+from agentkit.cli.chat.meter import Meter
+from agentkit.cli.chat.prose import Known
+from agentkit.cli.chat.quiet import silent_keys
+from agentkit.cli.chat.record import Record, noted
+from agentkit.cli.chat.view import View
+from agentkit.cli.render import harmless, show, show_ending
+from agentkit.documents import Chunk
+from agentkit.errors import AgentkitError
+from agentkit.events import Event
+from agentkit.mcp.client import McpServers
+from agentkit.messages import Content
+from agentkit.project.project import Project
+
+QUOTES = '"""'
+
+RunCommand = Callable[["Chat", str], Coroutine[Any, Any, None]]
+"""Runs a line that begins with "/"."""
+
+
+class Keyboard(Protocol):
+    """Where lines come from: a terminal or a pipe. Both raise EOFError at the end."""
+
+    async def line(self, default: str = "") -> str:
+        """What the user says next."""
+        ...
+
+    async def ask(self, question: str, default: str = "") -> str:
+        """The answer to a question of ours."""
+        ...
+
+
+class Nobody:
+    """A Keyboard with nobody at it."""
+
+    async def line(self, default: str = "") -> str:
+        raise EOFError
+
+    async def ask(self, question: str, default: str = "") -> str:
+        raise EOFError
+
+
+class Leave(Exception):
+    """The user wants to go."""
+
+
+class Chat:
+    """What the commands see and change. `live` says that answers are drawn as in a terminal."""
+
+    def __init__(
+        self,
+        project: Project,
+        out: Console,
+        log: Console,
+        *,
+        store: SessionStore | None = None,
+        session: Session | None = None,
+        allowed: Allowed | None = None,
+        servers: McpServers | None = None,
+        live: bool = False,
+    ) -> None:
+        self.project = project
+        self.keyboard: Keyboard = Nobody()
+        self.out = out
+        self.log = log
+        self.store = store
+        self.servers = servers
+        self.live = live
+        self.session = session or Session()
+        self.allowed = allowed or Allowed(project.path / ".agentkit" / "approvals.json")
+        self.record = Record()
+        self.meter = Meter()
+        self.thinks = False
+        self.prefill = ""
+        self.found: dict[str, Chunk] = {}
+        self.view: View | None = None
+        self.models: list[Model] = []
+        self._task: asyncio.Future[Answer | None] | None = None
+
+    @property
+    def last(self) -> Answer | None:
+        """The last answer, whole."""
+        return self.record.answer
+
+    @property
+    def session_name(self) -> str:
+        """What the session is called, "" where nothing is said yet."""
+        if self.store is None or not self.session.messages:
+            return ""
+        return self.store.find(self.session.id).name
+
+    async def run(self, keyboard: Keyboard, command: RunCommand) -> None:
+        """Read and answer until the user leaves; `command` runs a line that begins with "/"."""
+        self.keyboard = keyboard
+        if self.session.pending:
+            await self.resume_calls()
+        while True:
+            with suppress(KeyboardInterrupt):
+                try:
+                    await self._one(command)
+                except (EOFError, Leave):
+                    return
+
+    async def answer(self, prompt: Content) -> None:
+        """Answer one prompt; Ctrl-C stops it and keeps what was said, an error ends only it."""
+        if self.session.pending:
+            await self.resume_calls()
+        await self._follow(self.project.agent.stream(prompt, self.session))
+
+    async def resume_calls(self) -> None:
+        """A run was paused for the user's word: ask for it, and go on."""
+        self.say("a call of this conversation waits for your word")
+        await self._follow(self.project.agent.resume(self.session, {}))
+
+    def stop(self) -> None:
+        """End the run that goes on."""
+        if self._task:
+            self._task.cancel()
+
+    def adopt(self, session: Session) -> None:
+        """Go on in another session; the one before is kept."""
+        self.close_session()
+        self.session, self.record, self.found = session, Record(), {}
+        self.meter.forget()
+
+    def close_session(self) -> None:
+        """Let others open it."""
+        if isinstance(self.session, StoredSession):
+            self.session.close()
+
+    def say(self, text: str) -> None:
+        """A quiet word beside the conversation."""
+        self.log.print(Text(harmless(text), "dim"))
+
+    def warn(self, text: str) -> None:
+        """A word that must not be missed."""
+        self.log.print(Text("error: ", "red").append(harmless(text), "none"))
+
+    async def _one(self, command: RunCommand) -> None:
+        default, self.prefill = self.prefill, ""
+        line = await self._whole(await self.keyboard.line(default))
+        if line.startswith("/"):
+            try:
+                await self._stoppable(command(self, line))
+            except AgentkitError as error:
+                self.warn(str(error))
+        elif line:
+            await self.answer(await self._attached(line))
+
+    async def _stoppable(self, work: Coroutine[Any, Any, None]) -> None:
+        """A command, which Ctrl-C ends."""
+        task = asyncio.ensure_future(work)
+        with _interrupts(task):
+            try:
+                await task
+            except asyncio.CancelledError:
+                if not task.cancelled():
+                    raise
+                self.log.print(Text("stopped", "yellow"))
+
+    async def _whole(self, line: str) -> str:
+        """A message between three quotes may have many lines."""
+        line = line.strip()
+        if not line.startswith(QUOTES):
+            return line
+        while not (len(line) >= 2 * len(QUOTES) and line.endswith(QUOTES)):
+            line += "\n" + (await self.keyboard.line()).rstrip("\n")
+        return line.removeprefix(QUOTES).removesuffix(QUOTES).strip()
+
+    async def _attached(self, line: str) -> Content:
+        attached: Attached = await attach(line, self.project, self.servers)
+        for note in attached.notes:
+            self.say(note)
+        return attached.content
+
+    async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
+        self.record = Record()
+        self._task = asyncio.ensure_future(self._shown(noted(events, self.record)))
+        with _interrupts(self._task):
+            try:
+                answer = await self._task
+                if answer is not None and self.live:
+                    show_ending(answer, self.out, self.log)
+            except asyncio.CancelledError:
+                if not self._task.cancelled():
+                    raise
+                self.log.print(Text("stopped; what was said is kept", "yellow"))
+            except AgentkitError as error:
+                self.warn(f"{error} /retry asks again.")
+            finally:
+                self._task = None
+        if self.live:
+            self.out.print()
+        await self.meter.note(self.record, self.project.agent, self.session)
+
+    async def _shown(self, events: AsyncGenerator[Event, None]) -> Answer | None:
+        if not self.live:
+            return await show(events, self.out, self.log)
+        view = self.view = View(self.out, thinks=self.thinks)
+        sources = self.session.sources
+        known = Known(lambda number: sources.find(number) is not None, sources.texts)
+        try:
+            with silent_keys():
+                return await view.show(events, known)
+        finally:
+            self.view = None
+
+
+@contextmanager
+def _interrupts(task: asyncio.Future[Any]) -> Iterator[None]:
+    """Let Ctrl-C cancel a task, and nothing else, for as long as it runs."""
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

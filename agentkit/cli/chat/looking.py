@@ -1,0 +1,57 @@
+"""The commands that show the last answer from other sides, and the one that leaves."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from agentkit.cli.chat.approvals import exact
+from agentkit.cli.chat.conversation import Chat, Leave
+from agentkit.cli.output import answer_as_json, as_json
+from agentkit.cli.render import harmless
+from agentkit.errors import ConfigError
+
+_SHOWN = 20_000
+
+
+async def think(chat: Chat, argument: str) -> None:
+    """What the model thought last; on and off say whether it is shown as it comes."""
+    match argument:
+        case "on" | "off":
+            chat.thinks = argument == "on"
+            chat.say("thoughts are shown as they come" if chat.thinks else "thoughts are folded")
+        case "":
+            said = harmless("".join(chat.record.reasoning)).strip()
+            chat.out.print(Text(said or "the model did not think aloud", "dim"))
+        case _:
+            raise ConfigError("/think shows the last thoughts, /think on and /think off the next.")
+
+
+async def last(chat: Chat, argument: str) -> None:
+    """Every call of the last run, whole."""
+    for called in chat.record.calls:
+        indent = "  " * called.depth
+        title = f"{indent}{called.call.name} {called.outcome} after {called.seconds:.2f} s"
+        chat.out.print(Text(title, "bold"))
+        chat.out.print(Text(exact(called.call.arguments)))
+        chat.out.print(Text(harmless(called.result[:_SHOWN]) + "\n", "dim"))
+    if not chat.record.calls:
+        chat.say("the last answer called no tool")
+
+
+async def json_(chat: Chat, argument: str) -> None:
+    """The last answer for programs."""
+    if chat.last is None:
+        raise ConfigError("There is no answer yet: ask something first.")
+    chat.out.print(harmless(as_json(answer_as_json(chat.last))), markup=False)
+
+
+async def trace(chat: Chat, argument: str) -> None:
+    """The steps of a run."""
+    from agentkit.cli.trace import show as show_trace
+
+    await show_trace(argument or "last", chat.project.path, json=False)
+
+
+async def quit_(chat: Chat, argument: str) -> None:
+    """Leave."""
+    raise Leave

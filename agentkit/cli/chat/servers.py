@@ -1,0 +1,53 @@
+"""The commands about MCP servers: which there are, and the prompts they have ready."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.mcp_chat import prompt_text
+from agentkit.cli.render import harmless
+from agentkit.errors import ConfigError
+from agentkit.mcp.lent import Prompt
+
+
+async def mcp(chat: Chat, argument: str) -> None:
+    """The servers of mcp_servers/mcp.json, and how many tools each lends."""
+    from agentkit.mcp.config import read_config
+
+    servers = read_config(chat.project.path).servers if chat.project.trusted else ()
+    problems = chat.servers.problems if chat.servers else {}
+    for server in servers:
+        lent = [t for t in chat.project.agent.tools if t.name.startswith(f"{server.name}__")]
+        said = "disabled" if server.disabled else problems.get(server.name, f"{len(lent)} tools")
+        line = Text(f"  {server.name}", "bold").append(f"  {harmless(said)}", "not bold")
+        chat.out.print(line)
+    if not servers:
+        chat.say("there are none: name them in mcp_servers/mcp.json, then run agentkit trust")
+    elif chat.servers and (resources := await chat.servers.resources()):
+        chat.say(f"{len(resources)} resources: @ and the name of a server completes them")
+
+
+async def prompts(chat: Chat, argument: str) -> None:
+    """The prompts that servers have ready, or one of them, to be sent."""
+    ready = await chat.servers.prompts() if chat.servers else ()
+    if not argument:
+        for prompt in ready:
+            line = Text(f"  {prompt.server}:{prompt.name}{_blanks(prompt)}", "bold")
+            chat.out.print(line.append(f"  {harmless(prompt.description)}", "not bold"))
+        if not ready:
+            chat.say("no server offers prompts here")
+        return
+    text = await prompt_text(f"/{argument}", chat.servers) if chat.servers else None
+    if text is None:
+        raise ConfigError(f"{argument.split()[0]!r} is no prompt: /prompts lists those there are.")
+    if chat.live:
+        chat.prefill = harmless(text)
+        chat.say("the prompt stands below: change it or send it")
+    else:
+        await chat.answer(harmless(text))
+
+
+def _blanks(prompt: Prompt) -> str:
+    names = [a.name if a.required else f"[{a.name}]" for a in prompt.arguments]
+    return f" ({', '.join(names)})" if names else ""

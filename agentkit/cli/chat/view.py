@@ -1,0 +1,275 @@
+"""A run in a terminal as it happens: Markdown, a line for each call, reasoning folded to one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.answers import Answer
+from agentkit.cli.chat.prose import Known, Prose
+from agentkit.cli.chat.region import Region, lines_of
+from agentkit.cli.render import call_result, event_line, harmless, shown_call
+from agentkit.events import (
+    ApprovalRequested,
+    Event,
+    Finished,
+    Nested,
+    ReasoningDelta,
+    TextDelta,
+    ToolDenied,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from agentkit.messages import ToolCall
+
+_OFTEN = 1 / 40
+_SHARE = 3
+"""A picture that took so long to draw is not drawn again before so many times that."""
+_TICK = 0.5
+_LONG = 1.0
+
+
+class Item(Protocol):
+    """A part of a run that can be drawn at any time."""
+
+    def lines(self) -> list[str]: ...
+
+
+@dataclass
+class Thought:
+    """What the model thinks: one line, or all of it."""
+
+    console: Console
+    is_open: bool
+    began: float = field(default_factory=time.monotonic)
+    pieces: list[str] = field(default_factory=list)
+    seconds: float | None = None
+
+    def lines(self) -> list[str]:
+        said = "".join(self.pieces)
+        if self.is_open:
+            return [*lines_of(self.console, Text(harmless(said.strip()), "dim")), ""]
+        words = len(said.split())
+        if self.seconds is None:
+            line = f"… thinking, {words} words"
+        else:
+            line = f"✓ thought for {self.seconds:.1f} s, {words} words: /think shows them"
+        return [*_line(self.console, Text(line, "dim"))]
+
+
+@dataclass
+class CallLine:
+    """A call on one line: what is called, then for how long, then what it gave."""
+
+    console: Console
+    call: ToolCall
+    depth: int = 0
+    began: float = field(default_factory=time.monotonic)
+    progress: str = ""
+    end: ToolFinished | ToolDenied | None = None
+
+    def lines(self) -> list[str]:
+        width = max(20, self.console.width // 2)
+        call = "  " * self.depth + shown_call(self.call, width)
+        match self.end:
+            case ToolDenied(_, reason):
+                text = Text("✗ ", "yellow").append(f"{call} not allowed: {harmless(reason)}", "dim")
+            case ToolFinished(_, result, seconds, failed):
+                text = Text("✗ ", "red") if failed else Text("✓ ", "green")
+                text.append(call, "dim").append(f" {seconds:.1f} s: ", "dim")
+                text.append(call_result(result), "red" if failed else "dim")
+            case _:
+                text = Text(f"→ {call} ", "dim").append(self._so_far(), "dim")
+        return _line(self.console, text)
+
+    def _so_far(self) -> str:
+        passed = time.monotonic() - self.began
+        return " ".join(
+            [*([f"{passed:.0f} s"] if passed >= _LONG else []), harmless(self.progress)]
+        )
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line that says what happened."""
+
+    console: Console
+    text: str
+
+    def lines(self) -> list[str]:
+        return _line(self.console, Text(self.text, "dim"))
+
+
+class View:
+    """Draws one run at a time. `pause` it while somebody else writes to the terminal."""
+
+    def __init__(self, console: Console, *, thinks: bool = False) -> None:
+        self._console = console
+        self._region = Region(console)
+        self._items: list[Item] = []
+        self._calls: dict[tuple[str, ...], CallLine] = {}
+        self._thinks = thinks
+        self._paused = False
+        self._drawn = self._took = 0.0
+        self._waits_since = time.monotonic()
+        self._later: asyncio.TimerHandle | None = None
+
+    async def show(self, events: AsyncGenerator[Event, None], known: Known) -> Answer | None:
+        """Draw a run to its end."""
+        answer = None
+        self._waits_since = time.monotonic()
+        ticking = asyncio.create_task(self._ticks())
+        try:
+            async with aclosing(events) as stream:
+                async for event in stream:
+                    self._take(event, known)
+                    self._soon()
+                    if isinstance(event, Finished):
+                        answer = event.answer
+        finally:
+            ticking.cancel()
+            self._waits_since = 0.0
+            self._end_thought()
+            self.draw()
+            self.settle()
+        return answer
+
+    def pause(self) -> None:
+        """Draw nothing from now on; what is shown stays."""
+        self.draw()
+        self._paused = True
+        self.settle()
+
+    def go_on(self) -> None:
+        """Draw again, below what was written meanwhile."""
+        self._paused = False
+        self._soon()
+
+    def settle(self) -> None:
+        """What is drawn is done with."""
+        self._region.settle()
+        self._items = []
+
+    def draw(self) -> None:
+        """Show how things stand now."""
+        if self._later:
+            self._later.cancel()
+            self._later = None
+        if self._paused:
+            return
+        began = time.monotonic()
+        self._region.draw(self._lines())
+        self._drawn = time.monotonic()
+        self._took = self._drawn - began
+
+    def _soon(self) -> None:
+        """Draw at once, or a little later where that was done a moment ago."""
+        wait = self._drawn + max(_OFTEN, _SHARE * self._took) - time.monotonic()
+        if wait <= 0:
+            self.draw()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(wait, self.draw)
+
+    async def _ticks(self) -> None:
+        """Times that pass are seen to pass."""
+        while True:
+            await asyncio.sleep(_TICK)
+            self._soon()
+
+    def _lines(self) -> list[str]:
+        found: list[str] = []
+        before: Item | None = None
+        for item in self._items:
+            lines = item.lines()
+            apart = isinstance(item, Prose) or isinstance(before, Prose)
+            if found and lines and apart and found[-1]:
+                found.append("")
+            found += lines
+            before = item
+        waited = time.monotonic() - self._waits_since if self._waits_since else 0.0
+        if waited >= _LONG and not self._paused:
+            found += _line(self._console, Text(f"… waiting, {waited:.0f} s", "dim"))
+        return found
+
+    def _take(self, event: Event, known: Known) -> None:
+        self._waits_since = 0.0
+        if not isinstance(event, ReasoningDelta):
+            self._end_thought()
+        match event:
+            case TextDelta(text):
+                self._prose(known).feed(harmless(text))
+            case ReasoningDelta(text):
+                self._thought().pieces.append(text)
+            case Finished(answer):
+                self._finish(answer)
+            case _:
+                self._take_call(event, ())
+
+    def _take_call(self, event: Event, inside: tuple[str, ...]) -> None:
+        match event:
+            case ToolStarted(call):
+                self._call(call, inside)
+            case ToolProgress(call, message, fraction):
+                percent = "" if fraction is None else f"{fraction:.0%} "
+                self._call(call, inside).progress = percent + message
+            case ToolFinished(call) | ToolDenied(call):
+                self._call(call, inside).end = event
+                if not inside:
+                    self._waits_since = time.monotonic()
+            case Nested(call, inner):
+                self._take_call(inner, (*inside, call.id))
+            case ApprovalRequested():
+                pass
+            case _ if line := event_line(event):
+                self._items.append(Note(self._console, line))
+                self._waits_since = time.monotonic()
+
+    def _call(self, call: ToolCall, inside: tuple[str, ...]) -> CallLine:
+        """The line of a call, a new one where there is none that can still change."""
+        key = (*inside, call.id)
+        line = self._calls.get(key)
+        if line is None:
+            line = self._calls[key] = CallLine(self._console, call, len(inside))
+        if not any(item is line for item in self._items):
+            self._items.append(line)
+        return line
+
+    def _prose(self, known: Known) -> Prose:
+        if not self._items or not isinstance(self._items[-1], Prose):
+            self._items.append(Prose(self._console, known))
+        prose = self._items[-1]
+        assert isinstance(prose, Prose)
+        return prose
+
+    def _thought(self) -> Thought:
+        if not self._items or not isinstance(self._items[-1], Thought):
+            self._items.append(Thought(self._console, self._thinks))
+        thought = self._items[-1]
+        assert isinstance(thought, Thought)
+        return thought
+
+    def _end_thought(self) -> None:
+        thought = self._items[-1] if self._items else None
+        if isinstance(thought, Thought) and thought.seconds is None:
+            thought.seconds = time.monotonic() - thought.began
+
+    def _finish(self, answer: Answer) -> None:
+        """The text as it is in the end, with what nothing supports underlined."""
+        prose = self._items[-1] if self._items else None
+        if isinstance(prose, Prose) and answer.text:
+            prose.replace([(harmless(text), is_doubtful) for text, is_doubtful in answer.runs()])
+
+
+def _line(console: Console, text: Text) -> list[str]:
+    shown = Text(" ").join(text.split("\n")) if "\n" in text.plain else text
+    shown.truncate(console.width, overflow="ellipsis")
+    shown.no_wrap = True
+    return lines_of(console, shown)

@@ -1,0 +1,227 @@
+"""`agentkit mcp list, tools, call, inspect, logs and test`: the servers that a folder names."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from agentkit.cli.output import as_json
+from agentkit.cli.render import consoles, harmless, warn
+from agentkit.errors import ConfigError, McpError, TrustError
+from agentkit.mcp.checks import check
+from agentkit.mcp.client import McpServers
+from agentkit.mcp.config import ServerConfig, read_config
+from agentkit.mcp.folder import folder_servers, logs_folder
+from agentkit.mcp.lent import words
+from agentkit.mcp.logs import last_lines, log_path
+from agentkit.mcp.results import undelimited
+from agentkit.mcp.shown import what_it_does
+from agentkit.project.demo import demo_path
+from agentkit.project.trust import is_trusted
+from agentkit.tools.tool import Tool
+
+FAILED = 10
+"""The exit code of a server that does not do as it should, as of any McpError."""
+
+
+async def list_servers(folder: Path, json: bool) -> int:
+    """The servers in mcp.json and what each would start, none of them started."""
+    out, log = consoles()
+    config = read_config(folder)
+    warn(list(config.warnings), log)
+    if json:
+        print(as_json([_listed(server) for server in config.servers]))
+        return 0
+    for server in config.servers:
+        state = " (disabled)" if server.disabled else ""
+        _say(out, f"{server.name}{state}: {what_it_does(server)}")
+    if not config.servers:
+        log.print("No servers here. Name them in mcp_servers/mcp.json.", markup=False)
+    return 0
+
+
+async def list_tools(folder: Path, server: str, json: bool) -> int:
+    """What the servers lend, or one of them."""
+    out, log = consoles()
+    async with running(folder, log, server) as servers:
+        tools = servers.every_tool
+    if json:
+        print(as_json([_tool(tool) for tool in tools]))
+        return 0
+    for tool in tools:
+        first = tool.description.strip().partition("\n")[0]
+        asks = "" if tool.needs_approval else " (does not ask)"
+        _say(out, f"{tool.name}{asks}: {first}")
+    return 0
+
+
+async def call(folder: Path, name: str, arguments: str, json: bool) -> int:
+    """Call a tool, as the user's own act: nobody is asked again."""
+    out, log = consoles()
+    given = _object(arguments)
+    server = name.partition("__")[0]
+    async with running(folder, log, _meant(folder, server)) as servers:
+        tools = {tool.name: tool for tool in servers.every_tool}
+        if name not in tools:
+            known = ", ".join(tools) or "none"
+            raise McpError(f"There is no tool {name!r}. There is: {known}.")
+        content = await tools[name].run(given)
+    result = undelimited(words(content))
+    if json:
+        print(as_json({"tool": name, "result": result}))
+    else:
+        _say(out, result)
+    return 0
+
+
+async def inspect(folder: Path, server: str, json: bool) -> int:
+    """Everything that a server says of itself."""
+    out, log = consoles()
+    async with running(folder, log, server) as servers:
+        _must_run(servers, server)
+        client = servers.clients[server]
+        told = {
+            "server": _plain(client.server_info),
+            "protocol": client.protocol_version,
+            "capabilities": _plain(client.server_capabilities),
+            "instructions": client.instructions,
+            "tools": [_plain(tool) for tool in servers.served(server)],
+            "withheld": [asdict(change) for change in servers.changes.get(server, ())],
+            "resources": [asdict(each) for each in await servers.resources()],
+            "prompts": [asdict(each) for each in await servers.prompts()],
+        }
+    if json:
+        print(as_json(told))
+        return 0
+    for key, value in told.items():
+        if isinstance(value, list):
+            _say(out, f"{key}: {len(value)}")
+            for each in value:
+                name = each.get("uri") or each.get("name") or each.get("tool")
+                _say(out, f"  {name}: {str(each.get('description') or '').partition(chr(10))[0]}")
+        elif value:
+            _say(out, f"{key}: {value if isinstance(value, str) else json_format.dumps(value)}")
+    return 0
+
+
+async def logs(folder: Path, server: str, lines: int, json: bool) -> int:
+    """The end of what a server wrote to standard error."""
+    out, log = consoles()
+    found = last_lines(log_path(logs_folder(folder), _meant(folder, server)), lines)
+    if json:
+        print(as_json(found))
+        return 0
+    for line in found:
+        _say(out, line)
+    if not found:
+        log.print("Nothing is written down of it.", markup=False)
+    return 0
+
+
+async def check_server(folder: Path, server: str, json: bool) -> int:
+    """Try on a server what any server should do."""
+    out, log = consoles()
+    async with running(folder, log, server) as servers:
+        _must_run(servers, server)
+        checked = await check(servers.clients[server])
+    failed = sum(each.outcome == "failed" for each in checked)
+    if json:
+        print(as_json([asdict(each) for each in checked]))
+    else:
+        for each in checked:
+            _say(out, f"{each.outcome:8}{each.name}{': ' if each.said else ''}{each.said}")
+        log.print(f"{len(checked)} checks, {failed} failed", markup=False)
+    return FAILED if failed else 0
+
+
+@asynccontextmanager
+async def running(folder: Path, log: Console, *names: str) -> AsyncIterator[McpServers]:
+    """The named servers, or all that are not disabled, started. What fails is said. Raises
+    TrustError for a folder that may not start any."""
+    config = read_config(folder)
+    wanted = list(chosen(config.servers, [name for name in names if name]))
+    may_start(folder, wanted)
+    async with folder_servers(folder, wanted) as servers:
+        warn(list(servers.problems.values()), log)
+        yield servers
+
+
+def chosen(servers: Iterable[ServerConfig], names: list[str]) -> Iterable[ServerConfig]:
+    """The servers of these names, disabled or not; without names those that are not disabled."""
+    known = {server.name: server for server in servers}
+    for name in names:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise McpError(f"mcp.json names no server {name!r}. It names: {there}.", name)
+    if not names:
+        return [server for server in known.values() if not server.disabled]
+    return [replace(known[name], disabled=False) for name in names]
+
+
+def may_start(folder: Path, servers: Iterable[ServerConfig]) -> None:
+    """Raises TrustError that says what would be started, where the folder is not trusted."""
+    if is_trusted(folder, demo_path()):
+        return
+    lines = "; ".join(f"{server.name}: {what_it_does(server)}" for server in servers)
+    raise TrustError(
+        f"{folder} is not trusted, and this would start {lines or 'nothing'}. "
+        f"Look at it, then run: agentkit trust {folder}"
+    )
+
+
+def _meant(folder: Path, server: str) -> str:
+    """The server whose cleaned name this is, or the name itself."""
+    names = [each.name for each in read_config(folder).servers]
+    same = [name for name in names if log_path(folder, name) == log_path(folder, server)]
+    return server if server in names or len(same) != 1 else same[0]
+
+
+def _must_run(servers: McpServers, server: str) -> None:
+    if server not in servers.clients:
+        raise McpError(servers.problems.get(server, f"{server!r} does not run."), server)
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    try:
+        found = json_format.loads(text or "{}")
+    except ValueError as error:
+        raise ConfigError(f"The arguments are no JSON: {error}. Write '{{\"a\": 1}}'.") from error
+    if not isinstance(found, dict):
+        raise ConfigError("The arguments must be a JSON object, such as '{\"a\": 1}'.")
+    return found
+
+
+def _listed(server: ServerConfig) -> dict[str, Any]:
+    return {
+        "name": server.name,
+        "transport": server.transport,
+        "starts": what_it_does(server),
+        "disabled": server.disabled,
+        "timeout": server.timeout,
+        "approval": server.approval,
+        "allow": list(server.allow),
+        "deny": list(server.deny),
+    }
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "needs_approval": tool.needs_approval,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return None if value is None else value.model_dump(mode="json", exclude_none=True)
+
+
+def _say(out: Console, text: str) -> None:
+    out.print(harmless(text), markup=False)

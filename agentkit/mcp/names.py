@@ -1,0 +1,33 @@
+"""Names that every model's provider accepts, for tools of many servers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+LONGEST_NAME = 64
+
+
+def unique_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """A name for each (server, tool): `server__tool` in `[A-Za-z0-9_-]`, at most 64 characters.
+
+    A name that had to be cut, or that two tools share after cleaning, ends in a hash of both.
+    """
+    plain = [_cleaned(f"{server}__{tool}") for server, tool in pairs]
+    count = Counter(plain)
+    return [
+        name
+        if len(name) <= LONGEST_NAME and count[name] == 1
+        else f"{name[: LONGEST_NAME - 9]}_{_hash(server, tool)}"
+        for name, (server, tool) in zip(plain, pairs, strict=True)
+    ]
+
+
+def _cleaned(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -1,0 +1,190 @@
+"""The chat's smaller parts: what is allowed, what is attached, what is completed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document as Typed
+from rich.console import Console
+
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.cli.chat.allowed import Allowed
+from agentkit.cli.chat.attachments import attach
+from agentkit.cli.chat.command import run
+from agentkit.cli.chat.commands import COMMANDS
+from agentkit.cli.chat.completion import ChatCompleter
+from agentkit.cli.chat.conversation import Chat
+from agentkit.errors import ConfigError
+from agentkit.mcp.client import McpServers
+from agentkit.mcp.config import ServerConfig
+from agentkit.messages import ImagePart
+from agentkit.project.project import Project
+
+
+@pytest.fixture
+async def project(tmp_path):
+    """A folder with an agent, without documents."""
+    async with Project.open(tmp_path, model="extractive") as project:
+        project.agent.model = ScriptedModel(["Yes."] * 9)
+        yield project
+
+
+@pytest.fixture
+def chat(project):
+    return Chat(project, Console(record=True, quiet=True), Console(quiet=True))
+
+
+def test_what_is_always_allowed_is_allowed_in_the_next_session(tmp_path):
+    file = tmp_path / ".agentkit" / "approvals.json"
+    Allowed(file).keep(["send"])
+    assert Allowed(file).holds("send")
+    assert not Allowed(file).holds("delete")
+
+
+def test_approvals_that_came_with_a_copied_folder_allow_nothing(tmp_path):
+    file = tmp_path / "mine" / "approvals.json"
+    Allowed(file).keep(["send"])
+    copy = tmp_path / "copy" / "approvals.json"
+    copy.parent.mkdir()
+    copy.write_bytes(file.read_bytes())
+    assert not Allowed(copy).holds("send")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"place": 1, "allow": "send"}', "\0"])
+def test_damaged_approvals_allow_nothing(tmp_path, content):
+    file = tmp_path / "approvals.json"
+    file.write_text(content, encoding="utf-8")
+    assert Allowed(file).always() == []
+
+
+async def test_a_text_and_an_image_go_with_the_message(project, tmp_path):
+    (tmp_path / "a b.txt").write_text("what it says", encoding="utf-8")
+    (tmp_path / "dot.png").write_bytes(b"png")
+    attached = await attach('look at @"a b.txt" and @dot.png, please', project)
+    text, told, image = attached.content
+    assert text.text == 'look at @"a b.txt" and @dot.png, please'
+    assert "what it says" in told.text
+    assert image == ImagePart(b"png", "image/png")
+
+
+async def test_a_name_that_is_nothing_stays_as_it_was_written(project):
+    attached = await attach("write to me@home.org and @nobody", project)
+    assert attached.content == "write to me@home.org and @nobody"
+    assert attached.notes == ["@nobody is not attached: no document and no file is called so."]
+
+
+def _offered(chat, text):
+    found = ChatCompleter(chat, COMMANDS)
+    found.sources = ["notes/heights.md"]
+    return [c.text for c in found.get_completions(Typed(text), CompleteEvent())]
+
+
+def test_commands_and_what_follows_them_are_completed(chat):
+    assert _offered(chat, "/op") == ["open"]
+    assert _offered(chat, "/think o") == ["on", "off"]
+    assert "notes/heights.md" in _offered(chat, "/open h")
+
+
+def test_documents_and_files_are_completed_after_an_at_sign(chat, tmp_path, monkeypatch):
+    (tmp_path / "here.txt").write_text("x", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert _offered(chat, "sum up @h") == ["here.txt", "notes/heights.md"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_every_command_explains_itself(chat, name):
+    chat.out.quiet = False
+    await run(COMMANDS, chat, f"/help {name}")
+    assert f"/{name}" in chat.out.export_text()
+
+
+async def test_an_unknown_command_names_the_nearest(chat):
+    with pytest.raises(ConfigError, match="did you mean /retry"):
+        await run(COMMANDS, chat, "/rety")
+
+
+async def test_taking_back_works_without_a_file_for_sessions(chat):
+    await chat.answer("First?")
+    await chat.answer("Second?")
+    await run(COMMANDS, chat, "/undo")
+    assert [m.text for m in chat.session.messages] == ["First?", "Yes."]
+    await run(COMMANDS, chat, "/edit")
+    assert (chat.prefill, chat.session.messages) == ("First?", [])
+
+
+async def test_an_export_overwrites_nothing(chat, tmp_path):
+    (tmp_path / "talk.json").write_text("mine", encoding="utf-8")
+    await chat.answer("First?")
+    with pytest.raises(ConfigError, match="is there already"):
+        await run(COMMANDS, chat, f"/export {tmp_path / 'talk.json'}")
+    await run(COMMANDS, chat, f"/export {tmp_path / 'other.json'}")
+    written = json.loads(Path(tmp_path / "other.json").read_text(encoding="utf-8"))
+    assert written["messages"][0]["content"] == "First?"
+
+
+async def test_one_turn_alone_is_left_as_it_is(chat):
+    await chat.answer("First?")
+    await run(COMMANDS, chat, "/compact")
+    assert [m.text for m in chat.session.view] == ["First?", "Yes."]
+
+
+async def test_compacting_keeps_what_was_said_and_shortens_what_the_model_sees(chat):
+    for number in range(4):
+        await chat.answer(f"Question {number}? " + "many words " * 300)
+    await run(COMMANDS, chat, "/compact")
+    assert len(chat.session.messages) == 8
+    assert sum(len(m.text) for m in chat.session.view) < 8000
+
+
+SERVER = '''
+from mcp.server import MCPServer
+
+server = MCPServer("shelf")
+
+
+@server.prompt()
+def review(file: str) -> str:
+    """Ask for a review."""
+    return f"Review {file}, please."
+
+
+@server.resource("shelf://book")
+def book() -> str:
+    return "It was a dark night."
+
+
+server.run("stdio")
+'''
+
+
+async def test_prompts_and_resources_of_a_server_go_into_a_message(project, tmp_path):
+    (tmp_path / "shelf.py").write_text(SERVER, encoding="utf-8")
+    shelf = ServerConfig(name="shelf", command=sys.executable, args=(str(tmp_path / "shelf.py"),))
+    async with McpServers([shelf]) as servers:
+        chat = Chat(project, Console(quiet=True), Console(quiet=True), servers=servers, live=True)
+        with pytest.raises(ConfigError, match="needs file"):
+            await run(COMMANDS, chat, "/prompts shelf:review")
+        await run(COMMANDS, chat, "/shelf:review file='a b.py'")
+        assert chat.prefill == "Review a b.py, please."
+        attached = await attach("Read @shelf:shelf://book", project, servers)
+        assert "It was a dark night." in attached.content[1].text
+        found = ChatCompleter(chat, COMMANDS)
+        await found.gather()
+        assert "shelf:shelf://book" in found.sources
+        assert found.prompts == ["shelf:review"]
+
+
+def test_a_conversation_may_come_from_a_file_or_from_nothing(tmp_path):
+    command = [sys.executable, "-m", "agentkit", "chat", "-m", "extractive", "-C", str(tmp_path)]
+    (tmp_path / "lines.txt").write_text('"""one\n/help"""\n/quti\n', encoding="utf-8")
+    with (tmp_path / "lines.txt").open() as lines:
+        done = subprocess.run(command, stdin=lines, capture_output=True, text=True, check=True)
+    assert "did you mean /quit?" in done.stderr
+    assert "/model" not in done.stdout
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,87 @@
+"""Resources, prompts and questions of MCP servers in a conversation."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from agentkit.cli.mcp_chat import asking, prompt_text, with_resources
+from agentkit.errors import ConfigError, ToolError
+from agentkit.mcp.client import McpServers
+from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.host import Question
+
+LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
+FIELDS = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "description": "yours"},
+        "age": {"type": "integer"},
+        "colour": {"type": "string", "enum": ["red", "green"], "default": "red"},
+        "news": {"type": "boolean"},
+    },
+    "required": ["name", "age"],
+}
+
+
+def lender(tmp_path):
+    args = (str(LENDING), str(tmp_path))
+    return McpServers([ServerConfig("lender", command=sys.executable, args=args)])
+
+
+async def test_a_mentioned_resource_is_read_into_the_line(tmp_path):
+    async with lender(tmp_path) as servers:
+        line = await with_resources("What is @lender:notes://a about? me@x:y @other:z", servers)
+        assert line.startswith("What is @lender:notes://a about?")
+        assert line.count("All about a.") == 1
+        with pytest.raises(ToolError, match="could not do notes://c"):
+            await with_resources("@lender:notes://c", servers)
+
+
+async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path):
+    async with lender(tmp_path) as servers:
+        assert await prompt_text("/lender:welcome who='Ada L.'", servers) == "Welcome Ada L.!"
+        assert await prompt_text("/lender:welcome Ada", servers) == "Welcome Ada!"
+        assert await prompt_text("/help", servers) is None
+        assert await prompt_text("lender:welcome", servers) is None
+        with pytest.raises(ConfigError, match="needs who"):
+            await prompt_text("/lender:welcome", servers)
+        with pytest.raises(ConfigError, match=r"It has: /lender:welcome\."):
+            await prompt_text("/lender:goodbye", servers)
+
+
+async def answered(question, *lines):
+    left, out = list(lines), io.StringIO()
+
+    async def read(asked):
+        out.write(asked)
+        if not left:
+            raise EOFError
+        return left.pop(0)
+
+    answers = await asking(read, Console(file=out, width=200))(question)
+    return answers, out.getvalue()
+
+
+async def test_a_servers_question_is_asked_field_by_field():
+    question = Question("lender", "Who are you?", FIELDS)
+    answers, shown = await answered(question, "Ada", "old", "36", "blue", "", "yes")
+    assert answers == {"name": "Ada", "age": 36, "colour": "red", "news": True}
+    assert "The MCP server 'lender' asks: Who are you?" in shown
+    assert "Give a number." in shown
+    assert "Choose one of: red, green." in shown
+
+
+@pytest.mark.parametrize("lines", [("/no",), ("Ada", "/no"), ()])
+async def test_the_user_may_decline_a_question(lines):
+    assert (await answered(Question("lender", "Who?", FIELDS), *lines))[0] is None
+
+
+async def test_a_page_is_shown_and_never_opened_by_us():
+    question = Question("lender", "Pay.", url="https://example.org/pay\u202e")
+    answers, shown = await answered(question, "y")
+    assert answers == {}
+    assert "https://example.org/pay<U+202E>" in shown
+    assert (await answered(question, "n"))[0] is None

@@ -1,0 +1,107 @@
+"""`agentkit mcp` for the servers that a folder uses, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AGENTKIT = [sys.executable, "-m", "agentkit"]
+LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "app"
+    (folder / "mcp_servers").mkdir(parents=True)
+    (tmp_path / "state").mkdir()
+    args = [str(LENDING), str(tmp_path / "state")]
+    entry = {"command": sys.executable, "args": args, "env": {"KEY": "secret"}}
+    file = folder / "mcp_servers" / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": {"lender": entry}}), "utf-8")
+    return folder
+
+
+def _mcp(folder, *arguments):
+    return _agentkit("mcp", *arguments, "-C", str(folder))
+
+
+def _agentkit(*arguments):
+    return subprocess.run(
+        [*AGENTKIT, *map(str, arguments)],
+        input="",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=100,
+        check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+
+
+def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(folder):
+    refused = _mcp(folder, "tools")
+    assert refused.returncode == 11
+    assert f"lender: {sys.executable} {LENDING}" in refused.stderr
+    listed = _mcp(folder, "list")
+    assert listed.stdout.startswith(f"lender: {sys.executable} {LENDING}")
+    trusted = _agentkit("trust", folder)
+    assert f"the server lender starts: {sys.executable} {LENDING}" in trusted.stdout
+    assert "with KEY set" in trusted.stdout
+    assert "secret" not in trusted.stdout + refused.stderr + listed.stdout
+
+
+def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
+    _agentkit("trust", folder)
+    tools = json.loads(_mcp(folder, "tools", "--json").stdout)
+    assert tools[0]["name"] == "lender__greet"
+    assert tools[0]["needs_approval"]
+    called = _mcp(folder, "call", "lender__greet", '{"who": "Ada"}')
+    assert called.stdout == "hello Ada\n", called.stderr
+    told = json.loads(_mcp(folder, "inspect", "lender", "--json").stdout)
+    assert told["server"]["name"] == "lending"
+    assert [each["uri"] for each in told["resources"]][:2] == ["notes://a", "notes://b"]
+    tried = _mcp(folder, "test", "lender")
+    assert tried.returncode == 10
+    assert "failed  refuses an unknown tool" in tried.stdout
+    assert "ok      tools have valid schemas: 10 valid" in tried.stdout
+
+
+def test_a_change_is_shown_and_agreed_to(folder, tmp_path):
+    _agentkit("trust", folder)
+    assert _mcp(folder, "tools").returncode == 0
+    (tmp_path / "state" / "description").write_text("Send me all.")
+    assert "mcp approve lender" in _mcp(folder, "tools").stderr
+    shown = _mcp(folder, "approve", "lender")
+    assert shown.returncode == 3
+    assert "greet (changed)" in shown.stdout
+    assert "now:    Send me all." in shown.stdout
+    assert _mcp(folder, "approve", "lender", "--yes").returncode == 0
+    assert "lender__greet: Send me all." in _mcp(folder, "tools").stdout.replace(
+        " (does not ask)", ""
+    )
+
+
+def test_the_last_lines_of_a_servers_log_are_shown(folder):
+    logs = folder / ".agentkit" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "lender.log").write_text("one\ntwo\nthree\n")
+    assert _mcp(folder, "logs", "lender", "-n", "2").stdout == "two\nthree\n"
+    assert json.loads(_mcp(folder, "logs", "lender", "--json").stdout) == ["one", "two", "three"]
+
+
+def test_import_and_install_show_and_ask_first(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    theirs = tmp_path / "home" / ".cursor" / "mcp.json"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text(json.dumps({"mcpServers": {"other": {"command": "x"}}}))
+    asked = _mcp(folder, "import", "cursor")
+    assert asked.returncode == 3
+    assert '"other"' in asked.stdout
+    assert _mcp(folder, "import", "cursor", "--yes").returncode == 0
+    assert "other: x" in _mcp(folder, "list").stdout
+    assert _mcp(folder, "install", "cursor", "--yes").returncode == 0
+    assert set(json.loads(theirs.read_text())["mcpServers"]) == {"other", "app"}
+    assert _mcp(folder, "import", "emacs").returncode == 3

@@ -1,0 +1,71 @@
+"""Our client and the servers that the protocol's authors publish for Node.
+
+AGENTKIT_TEST_NODE names a folder whose node_modules holds them; without it these are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agentkit.mcp.client import McpServers
+from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.host import Host, Question
+from agentkit.messages import ImagePart
+from agentkit.tools.tool import Tool
+from tests.mcp.reading import inside
+
+NODE = os.environ.get("AGENTKIT_TEST_NODE", "")
+BIN = Path(NODE) / "node_modules" / ".bin"
+
+pytestmark = pytest.mark.skipif(not NODE, reason="AGENTKIT_TEST_NODE is not set")
+
+
+def published(name: str, *args: str, env: dict[str, str] | None = None) -> ServerConfig:
+    path = {"PATH": f"{BIN.absolute()}{os.pathsep}{os.environ['PATH']}"}
+    command = str(BIN.absolute() / f"mcp-server-{name}")
+    return ServerConfig(name, command=command, args=args, env=path | (env or {}))
+
+
+def by_name(servers: McpServers, name: str) -> Tool:
+    assert servers.problems == {}
+    return next(tool for tool in servers.every_tool if tool.name == name)
+
+
+async def test_everything_lends_tools_resources_prompts_and_asks() -> None:
+    async def answer(question: Question) -> dict[str, str]:
+        return {"name": "Ada"}
+
+    host = Host(folder=Path(), elicit=answer)
+    async with McpServers([published("everything", "stdio")], host=host) as servers:
+        assert "Ada" in inside(await by_name(servers, "everything__echo").run({"message": "Ada"}))
+        total = await by_name(servers, "everything__get-sum").run({"a": 2, "b": 3})
+        assert "5" in inside(total)
+        image = await by_name(servers, "everything__get-tiny-image").run({})
+        assert isinstance(image[1], ImagePart)
+        resources = await servers.resources()
+        plain = next(each for each in resources if not each.is_template)
+        assert inside(await servers.read("everything", plain.uri))
+        prompts = {prompt.name for prompt in await servers.prompts()}
+        assert "simple-prompt" in prompts
+        assert (await servers.prompt("everything", "simple-prompt"))[0].text
+
+
+async def test_filesystem_reads_within_its_folder_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("the note", encoding="utf-8")
+    async with McpServers([published("filesystem", str(tmp_path))]) as servers:
+        read = by_name(servers, "filesystem__read_text_file")
+        assert "the note" in inside(await read.run({"path": str(tmp_path / "note.txt")}))
+        with pytest.raises(Exception, match=r"[Aa]ccess denied"):
+            await read.run({"path": "/etc/passwd"})
+
+
+async def test_memory_keeps_what_it_is_told(tmp_path: Path) -> None:
+    env = {"MEMORY_FILE_PATH": str(tmp_path / "memory.json")}
+    entity = {"name": "Ada", "entityType": "person", "observations": ["likes engines"]}
+    async with McpServers([published("memory", env=env)]) as servers:
+        await by_name(servers, "memory__create_entities").run({"entities": [entity]})
+        found = await by_name(servers, "memory__search_nodes").run({"query": "engines"})
+    assert "Ada" in inside(found)

@@ -1,0 +1,80 @@
+"""Other programs' lists of servers, read and written to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.errors import McpError
+from agentkit.mcp.config import read_config
+from agentkit.mcp.imports import PROGRAMS, Program, add_to_project, found_servers, install, places
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.setenv("APPDATA", str(tmp_path / "home"))
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_servers_are_found_where_a_program_keeps_them(tmp_path: Path, program: Program) -> None:
+    project = tmp_path / "app"
+    key = "servers" if program == "vscode" else "mcpServers"
+    assert found_servers(program, project) == {}
+    for number, path in enumerate(places(program, project)):
+        write(path, {"other": 1, key: {f"s{number}": {"command": "x"}, "same": {"url": str(path)}}})
+    found = found_servers(program, project)
+    assert len(found) == len(places(program, project)) + 1
+    assert found["same"] == {"url": str(places(program, project)[-1])}
+
+
+def test_imported_servers_are_added_and_those_that_are_there_stay(tmp_path: Path) -> None:
+    write(tmp_path / "mcp_servers" / "mcp.json", {"mcpServers": {"a": {"command": "mine"}}})
+    theirs = {"a": {"command": "theirs"}, "b": {"url": "https://example.org"}}
+    assert add_to_project(tmp_path, theirs) == ["b"]
+    found = {server.name: server.command or server.url for server in read_config(tmp_path).servers}
+    assert found == {"a": "mine", "b": "https://example.org"}
+    assert add_to_project(tmp_path, theirs) == []
+
+
+def test_inputs_keep_the_defaults_that_they_had(tmp_path: Path) -> None:
+    text = """{"inputs": [{"id": "region", "default": "eu"}, {"id": "key"}], // comment
+    "servers": {"s": {"url": "https://${input:region}/${input:key}"}}}"""
+    write(tmp_path / ".vscode" / "mcp.json", text)
+    found = found_servers("vscode", tmp_path)
+    assert found == {"s": {"url": "https://${input:region:-eu}/${input:key}"}}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_project_is_installed_beside_what_is_there(tmp_path: Path, program: Program) -> None:
+    project = tmp_path / "app"
+    project.mkdir()
+    key = "servers" if program == "vscode" else "mcpServers"
+    path = places(program, project)[0]
+    write(path, {"theme": "dark", key: {"old": {"command": "x"}}})
+    assert install(program, project, "notes") == path
+    written = json.loads(path.read_text("utf-8"))
+    assert written["theme"] == "dark"
+    assert set(written[key]) == {"old", "notes"}
+    assert written[key]["notes"]["command"] == sys.executable
+    assert written[key]["notes"]["args"][-1] == str(project)
+    with pytest.raises(McpError, match="has a server 'notes' already"):
+        install(program, project, "notes")
+
+
+def test_a_file_with_comments_is_not_written_to(tmp_path: Path) -> None:
+    path = places("vscode", tmp_path)[0]
+    write(path, '{"servers": {} /* mine */}')
+    with pytest.raises(McpError, match="has comments"):
+        install("vscode", tmp_path, "notes")
+    assert "mine" in path.read_text("utf-8")

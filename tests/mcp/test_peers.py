@@ -1,0 +1,170 @@
+"""The official TypeScript SDK's client against our server, over stdio and HTTP.
+
+It needs node and the SDK's packages, which `make conformance` brings into build/conformance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters
+
+ROOT = Path(__file__).parents[2]
+MODULES = ROOT / "build" / "conformance" / "node_modules"
+NODE = MODULES / ".bin" / "node"
+AGENTKIT = (sys.executable, "-m", "agentkit")
+KEY = "a key that is long enough"
+NOTES = "# Cats\n\nCats purr.\n"
+
+with_typescript = pytest.mark.skipif(
+    not (NODE.exists() and (MODULES / "@modelcontextprotocol" / "sdk").is_dir()),
+    reason="the TypeScript SDK is not there: run `make conformance`, which brings it",
+)
+releases = pytest.mark.parametrize("release", ["1", "2"])
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "knowledge").mkdir()
+    (folder / "knowledge" / "pets.md").write_text(NOTES)
+    return folder
+
+
+def command(app: Path, *more: str) -> tuple[str, ...]:
+    return (*AGENTKIT, "mcp", "serve", "-C", str(app), "-m", "extractive", *more)
+
+
+@contextmanager
+def over_http(
+    app: Path, *more: str, env: Mapping[str, str] = {}
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The shipped command on a port of its own, and its address."""
+    with subprocess.Popen(
+        command(app, "--http", "0", *more),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **env},
+    ) as child:
+        try:
+            said = ""
+            while "; Ctrl-C ends" not in said:
+                assert child.stderr is not None
+                line = child.stderr.readline()
+                assert line, said
+                said += line
+            yield re.findall(r"http://\S+/mcp", said)[0], child
+        finally:
+            child.kill()
+
+
+async def peer(release: str, *target: str) -> dict[str, Any]:
+    child = await asyncio.create_subprocess_exec(
+        *(NODE, Path(__file__).with_name("peer.mjs"), MODULES, release, *target),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, errors = await child.communicate()
+    assert child.returncode == 0, errors.decode()
+    return dict(json.loads(out))
+
+
+def check(given: Mapping[str, Any], app: Path) -> None:
+    assert given["server"] == app.name
+    assert {"search_knowledge", "read_document", "ask"} <= set(given["tools"])
+    assert (given["hit"], given["link"], given["text"]) == ("pets.md", "resource_link", NOTES)
+    assert (given["completed"], given["messages"]) == (["pets.md"], 2)
+
+
+@with_typescript
+@releases
+async def test_the_typescript_client_uses_our_server_over_stdio(app: Path, release: str) -> None:
+    check(await peer(release, *command(app)), app)
+
+
+@with_typescript
+@releases
+async def test_the_typescript_client_uses_our_server_over_http(app: Path, release: str) -> None:
+    with over_http(app) as (url, _):
+        check(await peer(release, url), app)
+
+
+async def test_the_python_client_uses_the_command_over_stdio(app: Path) -> None:
+    python, *arguments = command(app)
+    parameters = StdioServerParameters(command=python, args=arguments, env=dict(os.environ))
+    async with Client(parameters) as client:
+        steps: list[str | None] = []
+
+        async def noted(progress: float, total: float | None, message: str | None) -> None:
+            steps.append(message)
+
+        asked = await client.call_tool(
+            "ask", {"question": "What do cats do?"}, progress_callback=noted
+        )
+    assert asked.structured_content is not None
+    (citation,) = asked.structured_content["citations"]
+    assert f"Cats purr. [{citation['marker']}]" in asked.structured_content["answer"]
+    assert steps == ["calls search_knowledge"]
+
+
+async def test_the_command_wants_its_key_and_ends_with_streams_open(app: Path) -> None:
+    with over_http(app, "--key-env", "THE_KEY", env={"THE_KEY": KEY}) as (url, child):
+        async with httpx2.AsyncClient() as stranger:
+            assert (await stranger.post(url, json={})).status_code == 401
+        keyed = httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"})
+        opening = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "test", "version": "1"},
+            },
+        }
+        both = {"Accept": "application/json, text/event-stream"}
+        async with keyed:
+            opened = await keyed.post(url, json=opening, headers=both)
+            session = both | {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            async with keyed.stream("GET", url, headers=session) as stream:
+                assert stream.status_code == 200
+                child.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(child.wait, 30) == 0
+        assert child.stderr is not None
+        assert "Traceback" not in child.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "code", "words"),
+    [
+        (("--http", "0.0.0.0:0"), {}, 3, "strangers could call"),
+        (("--http", "0", "--key-env", "NO_KEY"), {}, 3, "NO_KEY holds no key"),
+        ((), {"AGENTKIT_MCP_DEPTH": "2"}, 10, "started each other"),
+    ],
+)
+def test_what_cannot_be_served_is_told_in_a_line(
+    app: Path, options: tuple[str, ...], env: dict[str, str], code: int, words: str
+) -> None:
+    done = subprocess.run(
+        command(app, *options),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert done.stdout == ""

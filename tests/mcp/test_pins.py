@@ -1,0 +1,78 @@
+"""What a server says is agreed to once, and asked about when it changes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mcp_types import Tool, ToolAnnotations
+
+from agentkit.errors import McpError
+from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.pins import Change, Pins, config_folder
+
+CONFIG = ServerConfig("demo", command="demo", args=("serve",))
+
+
+def served(name: str, description: str = "Reads.", **more: object) -> Tool:
+    return Tool(name=name, description=description, input_schema={"type": "object"}, **more)
+
+
+def test_the_first_sight_is_agreed_to_and_kept_for_the_user_alone(tmp_path: Path) -> None:
+    assert Pins(tmp_path).changes(CONFIG, [served("read")]) == ()
+    assert Pins(tmp_path).changes(CONFIG, [served("read")]) == ()
+    assert (config_folder() / "mcp_pins.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        served("read", "Reads, and sends it on."),
+        served("read", title="Read it"),
+        served("read", annotations=ToolAnnotations(read_only_hint=True)),
+        Tool(name="read", description="Reads.", input_schema={"type": "object", "title": "Send"}),
+    ],
+)
+def test_any_change_of_what_is_said_is_noticed(tmp_path: Path, tool: Tool) -> None:
+    Pins(tmp_path).changes(CONFIG, [served("read")])
+    (change,) = Pins(tmp_path).changes(CONFIG, [tool])
+    assert (change.tool, change.before) == ("read", "Reads.")
+
+
+def test_a_new_tool_is_a_change_and_a_missing_one_is_none(tmp_path: Path) -> None:
+    pins = Pins(tmp_path)
+    pins.changes(CONFIG, [served("read"), served("list")])
+    assert pins.changes(CONFIG, [served("read")]) == ()
+    assert pins.changes(CONFIG, [served("send", "Sends.")]) == (Change("send", None, "Sends."),)
+
+
+def test_agreeing_ends_it(tmp_path: Path) -> None:
+    pins = Pins(tmp_path)
+    pins.changes(CONFIG, [served("read")])
+    pins.approve(CONFIG, [served("read", "Reads all.")])
+    assert pins.changes(CONFIG, [served("read", "Reads all.")]) == ()
+
+
+def test_another_command_or_another_folder_is_another_server(tmp_path: Path) -> None:
+    Pins(tmp_path).changes(CONFIG, [served("read")])
+    other = replace(CONFIG, args=("serve", "--all"))
+    assert Pins(tmp_path).changes(other, [served("read", "Reads all.")]) == ()
+    (tmp_path / "sub").mkdir()
+    assert Pins(tmp_path / "sub").changes(CONFIG, [served("read", "Else.")]) == ()
+
+
+def test_pins_that_cannot_be_read_are_an_error_and_no_agreement(tmp_path: Path) -> None:
+    config_folder().mkdir(parents=True)
+    (config_folder() / "mcp_pins.json").write_text("{")
+    with pytest.raises(McpError, match=r"mcp_pins\.json cannot be read"):
+        Pins(tmp_path).changes(CONFIG, [served("read")])
+
+
+def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+    Pins(tmp_path).changes(CONFIG, [served("read")])
+    names = [name for name in os.listdir(config_folder()) if not name.endswith(".lock")]
+    assert names == ["mcp_pins.json"]
+    assert json.loads((config_folder() / "mcp_pins.json").read_text())

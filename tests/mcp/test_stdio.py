@@ -1,0 +1,68 @@
+"""The bounds of a server's pipes and logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agentkit.mcp.lines import Lines
+from agentkit.mcp.logs import LARGEST, ServerLog, last_lines, log_path
+
+
+def test_lines_come_whole_however_they_are_cut() -> None:
+    lines = Lines()
+    pieces = [b"a", b"b\nc", b"", b"\n\nd\ne"]
+    assert [line for piece in pieces for line in lines.added(piece)] == [b"ab", b"c", b"", b"d"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":7,"result":{"x":"%s"}}' % (b"y" * 500_000),
+        b'{"result":{"id":8,"x":"%s"},"jsonrpc":"2.0","id":7}' % (b"y" * 500_000),
+        b'{"jsonrpc": "2.0", "result": {"x": "%s"}, "id": 7}' % (b"y" * 500_000),
+    ],
+)
+def test_an_answer_that_is_too_long_becomes_its_error(line: bytes) -> None:
+    lines = Lines(largest=200_000)
+    found = []
+    for start in range(0, len(line) + 1, 65536):
+        found += lines.added((line + b"\n")[start : start + 65536])
+    (error,) = found
+    assert json.loads(error)["id"] == 7
+    assert "too large" in json.loads(error)["error"]["message"]
+
+
+def test_of_a_long_line_without_an_id_nothing_is_left() -> None:
+    assert Lines(largest=10).added(b"x" * 100 + b"\n") == [b""]
+
+
+def test_a_long_line_takes_no_memory() -> None:
+    lines = Lines(largest=100_000)
+    for _ in range(100):
+        lines.added(b"x" * 65536)
+    assert lines.pending == 6_553_600
+    assert sum(map(len, lines._pieces)) < 400_000
+
+
+def test_a_log_stays_small_and_its_end_is_found(tmp_path: Path) -> None:
+    path = log_path(tmp_path / "logs", "a/../b")
+    assert path.parent == tmp_path / "logs"
+    with ServerLog(path) as log:
+        for number in range(30):
+            log.write(b"x" * (LARGEST // 10) + b"\n%d\n" % number)
+    sizes = [file.stat().st_size for file in path.parent.iterdir()]
+    assert len(sizes) == 2
+    assert sum(sizes) <= 2 * LARGEST
+    assert last_lines(path, 3)[0] == "28"
+    assert last_lines(path, 3)[-1] == "29"
+
+
+def test_a_log_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with ServerLog(tmp_path / "file" / "log") as log:
+        log.write(b"x")
+    with ServerLog(None) as log:
+        log.write(b"x")
