@@ -1,5 +1,5 @@
-"""MCP servers in a conversation: `@server:uri` brings a resource, `/server:prompt` a prompt, and a
-server's questions are asked here."""
+"""MCP servers in a conversation: `/server:prompt` is a prompt, and a server's questions are asked
+here."""
 
 from __future__ import annotations
 
@@ -16,21 +16,11 @@ from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.hidden import visible
 from agentkit.mcp.host import Elicit, Question
-from agentkit.mcp.lent import Prompt, words
+from agentkit.mcp.lent import Prompt
 
 ReadLine = Callable[[str], Awaitable[str]]
 
-_MENTION = re.compile(r"(?<!\S)@([^\s:@]+):(\S+)")
 _NO = "/no"
-
-
-async def with_resources(line: str, servers: McpServers) -> str:
-    """The line, and below it the resources that it mentions. Raises ToolError for one that cannot
-    be read; what is no server's name is left as it is."""
-    known = set(servers.clients)
-    mentioned = dict.fromkeys((m[1], m[2]) for m in _MENTION.finditer(line) if m[1] in known)
-    texts = [words(await servers.read(server, uri)) for server, uri in mentioned]
-    return "\n\n".join([line, *texts])
 
 
 async def prompt_text(line: str, servers: McpServers) -> str | None:

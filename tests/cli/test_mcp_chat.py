@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agentkit.cli.mcp_chat import asking, prompt_text, with_resources
-from agentkit.errors import ConfigError, ToolError
+from agentkit.cli.mcp_chat import asking, prompt_text
+from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.host import Question
@@ -29,15 +29,6 @@ FIELDS = {
 def lender(tmp_path):
     args = (str(LENDING), str(tmp_path))
     return McpServers([ServerConfig("lender", command=sys.executable, args=args)])
-
-
-async def test_a_mentioned_resource_is_read_into_the_line(tmp_path):
-    async with lender(tmp_path) as servers:
-        line = await with_resources("What is @lender:notes://a about? me@x:y @other:z", servers)
-        assert line.startswith("What is @lender:notes://a about?")
-        assert line.count("All about a.") == 1
-        with pytest.raises(ToolError, match="could not do notes://c"):
-            await with_resources("@lender:notes://c", servers)
 
 
 async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path):

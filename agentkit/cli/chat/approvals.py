@@ -14,7 +14,9 @@ from agentkit.agent.approval import ALLOWED, DENIED, Verdict
 from agentkit.agent.calls import NOT_ALLOWED
 from agentkit.cli.chat.allowed import Allowed
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.mcp_chat import asking
 from agentkit.errors import ConfigError
+from agentkit.mcp.host import Question
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
 
@@ -43,6 +45,19 @@ class Approvals:
         except (EOFError, KeyboardInterrupt):
             self.chat.stop()
             return DENIED
+        finally:
+            if view:
+                view.go_on()
+
+    async def elicit(self, question: Question) -> Mapping[str, Any] | None:
+        """The user's answers to an MCP server's question; None where there is nobody to ask."""
+        if self.chat is None:
+            return None
+        view = self.chat.view
+        if view:
+            view.pause()
+        try:
+            return await asking(self.chat.keyboard.ask, self.chat.out)(question)
         finally:
             if view:
                 view.go_on()

@@ -38,6 +38,7 @@ async def chat(
         project = Project.open(
             folder, model=model, base_url=base_url, approve=approvals.approve, on_progress=tell
         )
+        project.elicit = approvals.elicit
         await project.__aenter__()
     try:
         warn(project.notices, log)
