@@ -77,7 +77,8 @@ class Terminal:
     @property
     def line(self) -> str:
         """The line of the cursor."""
-        return self.screen.display[self.screen.cursor.y].rstrip()
+        rows = self.screen.display
+        return rows[min(self.screen.cursor.y, len(rows) - 1)].rstrip()
 
     @property
     def text(self) -> str:

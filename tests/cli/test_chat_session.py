@@ -239,13 +239,14 @@ def _take_back(talk, server):
 
 
 def _make_small(talk, server):
-    """A window that shrinks while an answer comes."""
-    server.replies(Reply(text("word " * 30, "and "), None, None, stalls=True))
+    """A window that shrinks between two answers."""
+    server.replies(Reply(text("word " * 30, "and then"), None, None, stalls=True))
     talk.say("Speak long")
-    talk.expect("and")
-    talk.resize(50, 20)
+    talk.expect("and then")
     talk.press("ctrl-c")
     talk.expect("stopped")
+    talk.ready()
+    talk.resize(50, 24)
     talk.ready()
     server.replies(_says("A narrow answer of more words than one row of fifty columns has."))
     talk.say("Again")
