@@ -29,6 +29,8 @@ there, and 67 % and 58 % of those whose paragraph was taken away."""
 
 SHARED_WORDS = 0.05
 
+_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n.*?^---[ \t]*$", re.DOTALL | re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
@@ -48,10 +50,15 @@ class Quote:
 
 
 def quotable(passage: Passage) -> Iterator[Quote]:
-    """The sentences of a passage, without list marks and headings, and each table as a whole."""
+    """The sentences of a passage, without list marks, headings and front matter, and each table as
+    a whole."""
+    front = _FRONT_MATTER.match(passage.text)
+    begin = front.end() if front else 0
     table: list[tuple[int, int]] = []
     for start, end in [*sentences(passage.text), (len(passage.text), len(passage.text))]:
         text = passage.text[start:end]
+        if start < begin:
+            continue
         if text.startswith("|"):
             table.append((start, end))
             continue
@@ -60,7 +67,7 @@ def quotable(passage: Passage) -> Iterator[Quote]:
             table = []
         mark = _MARKS.match(text)
         bare = text[mark.end() :] if mark else text
-        if bare and not _HEADING.match(bare):
+        if any(map(str.isalnum, bare)) and not _HEADING.match(bare):
             yield Quote(passage, bare, end - len(bare))
 
 

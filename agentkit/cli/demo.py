@@ -61,7 +61,7 @@ def _next_steps(folder: Path, out: Console) -> None:
     out.print(
         f'Ask your own:    agentkit ask --folder {folder} "RLHF 分哪几步？"\n'
         f"Talk about it:   agentkit chat --folder {folder}\n"
-        "Your documents:  put .md or .txt files into a folder's knowledge/, then\n"
+        "Your documents:  put files (Markdown, PDF, HTML, ...) into knowledge/, then\n"
         '                 agentkit ask --folder THAT_FOLDER "…"\n'
         "With a model:    add --model ollama:qwen3:8b, or openai:NAME with OPENAI_API_KEY set.",
         markup=False,

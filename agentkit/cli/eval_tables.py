@@ -13,6 +13,8 @@ from agentkit.evaluation.figures import Figure
 from agentkit.evaluation.report import Report, faults_of
 
 _WIDTH_OF_A_PIPE = 140
+_WIDE = 110
+"""Columns of a terminal from which on each figure is explained too."""
 _NAMED = 8
 _GROUPED = ("all@5", "facts")
 
@@ -21,11 +23,14 @@ def show_figures(report: Report, out: Console) -> None:
     """Every figure over all questions; of the groups the chief ones."""
     title = f"golden questions, model {report.settings['model']}"
     table = _table(title, "reached", "share", "95 % interval", "asked for")
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    explains = not out.is_terminal or out.width >= _WIDE
+    if explains:
+        table.add_column("", no_wrap=True, overflow="ellipsis")
     sizes = {figure.name: figure.count for figure in report.figures if not figure.group}
     for figure in report.figures:
         if not figure.group or (figure.name in _GROUPED and figure.count < sizes[figure.name]):
-            table.add_row(*_figure_row(figure))
+            row = _figure_row(figure)
+            table.add_row(*(row if explains else row[:-1]))
     _draw(table, out)
 
 

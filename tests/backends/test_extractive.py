@@ -114,3 +114,9 @@ def test_names_are_latin_words_in_chinese_and_capitalised_ones_in_english(questi
 
 def test_across_languages_only_names_that_nobody_translates_count():
     assert names("What does FlashAttention change in Paris?", across=True) == ["FlashAttention"]
+
+
+async def test_front_matter_and_bare_rules_are_never_quoted():
+    text = "---\ntags: apple, pie\n---\n\nThe harbour opens at six.\n\n***"
+    quotes = [quote.text for quote in quotable(Passage("1", "a.md", "", text))]
+    assert quotes == ["The harbour opens at six."]
