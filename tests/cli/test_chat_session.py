@@ -1,5 +1,6 @@
 """A long conversation in a real terminal, with a real model server, over a small project."""
 
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -85,6 +86,10 @@ def _sent(server):
     return [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool"][-1]
 
 
+@pytest.mark.skipif(
+    not os.environ.get("AGENTKIT_TEST_TERMINAL"),
+    reason="forty steps against the clock: set AGENTKIT_TEST_TERMINAL=1 on a quiet machine",
+)
 def test_a_long_conversation_in_a_real_terminal(folder, tmp_path):
     server, port = ChatServer(), int(refused_url().rpartition(":")[2])
     options = ("chat", "-C", folder, "-m", "openai:small", "--base-url",
