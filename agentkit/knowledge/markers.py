@@ -99,14 +99,15 @@ class MarkerStream:
 
 def _certain(text: str) -> int:
     """How much of a text, more of which comes, can be cut: up to the first bracket that may
-    still become a marker, or be one in code or in a quotation."""
+    still become a marker, or be one in code or in a quotation. On a line with marks of code or
+    formulas nothing is certain before its end: a later mark may pair the others anew."""
     line = text.rfind("\n") + 1
     undecided = [len(text)]
     if (open_bracket := _OPEN.search(text)) is not None:
         undecided.append(open_bracket.start())
     undecided += [m.start() for m in _MARKERS.finditer(text) if len(text) - m.end() < _CONTEXT]
-    if text.count("`", line) % 2 or text.count("$", line) % 2:
-        undecided += [m.start() for m in _MARKERS.finditer(text, line)]
+    if any(mark in text[line:] for mark in "`$"):
+        undecided += [m.start() for m in _MARKERS.finditer(text) if m.end() > line]
     return min(undecided)
 
 

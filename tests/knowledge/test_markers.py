@@ -1,7 +1,7 @@
 """Which brackets are markers, whole and while the text still comes."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentkit.knowledge.markers import Marker, MarkerStream, markers, numbers_in
@@ -82,6 +82,7 @@ def test_unknown_numbers_stay_text():
     ),
     st.integers(1, 4),
 )  # fmt: skip
+@example(parts=["`", "$", "`", "$", "[1]", " text", "[1]", "[1]", "$"], width=1)
 def test_however_it_is_cut_the_stream_finds_the_same(parts, width):
     text = "".join(parts)
     deltas = [text[at : at + width] for at in range(0, len(text), width)]
