@@ -1,15 +1,10 @@
-"""The settings of a folder: agentkit.toml, checked. Every key is optional."""
+"""Every setting there is, with its type, default and meaning. Every key is optional."""
 
 from __future__ import annotations
 
-import tomllib
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from agentkit.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field
 
 FILE_NAME = "agentkit.toml"
 
@@ -138,53 +133,3 @@ class Settings(Section):
     approval: ApprovalSettings = ApprovalSettings()
     tools: ToolSettings = ToolSettings()
     traces: TraceSettings = TraceSettings()
-
-
-def load_settings(folder: Path) -> Settings:
-    """Read `folder/agentkit.toml`; a missing file means the defaults. Raises ConfigError."""
-    path = folder / FILE_NAME
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    try:
-        return Settings.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_explained(error)}") from error
-
-
-def _explained(error: ValidationError) -> str:
-    return "; ".join(_fault(dict(fault)) for fault in error.errors())
-
-
-def _fault(fault: dict[str, Any]) -> str:
-    key = ".".join(map(str, fault["loc"]))
-    if fault["type"] != "extra_forbidden":
-        return f"{key}: {fault['msg']}"
-    known = _known_keys()
-    near = get_close_matches(key.rsplit(".", 1)[-1], known, n=1)
-    hint = f" Did you mean {known[near[0]]}?" if near else ""
-    return f"{key!r} is no setting.{hint}"
-
-
-def _known_keys() -> dict[str, str]:
-    """Each key, and how to say where it stands."""
-    sections: dict[str, type[BaseModel]] = {
-        "": Settings,
-        "[knowledge] ": KnowledgeSettings,
-        "[limits] ": LimitSettings,
-        "[providers.NAME] ": ProviderSettings,
-        "[prices.MODEL] ": PriceSettings,
-        "[approval] ": ApprovalSettings,
-        "[tools] ": ToolSettings,
-        "[traces] ": TraceSettings,
-    }
-    return {
-        name: f"{place}{name}" if place else repr(name)
-        for place, section in reversed(sections.items())
-        for name in section.model_fields
-    }

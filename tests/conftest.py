@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from agentkit.text import terms
+from agentkit.variables import PREFIX, is_reserved
 
 NOBODY = 65534
 
@@ -64,7 +65,8 @@ def embedder() -> TermEmbedder:
 def _own_user_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes what belongs to the user who runs it."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST"):
+    ours = [n for n in os.environ if n.startswith(PREFIX) and not is_reserved(n)]
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OLLAMA_HOST", *ours):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -37,8 +37,8 @@ def test_every_command_that_the_readme_names_is_there():
 
 
 def test_the_settings_example_is_valid(tmp_path):
-    from agentkit.settings import load_settings
+    from agentkit.layers import read_settings
 
     (example,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     (tmp_path / "agentkit.toml").write_text(example, encoding="utf-8")
-    assert load_settings(tmp_path).providers["work"].api_key_env == "WORK_KEY"
+    assert read_settings(tmp_path).settings.providers["work"].api_key_env == "WORK_KEY"

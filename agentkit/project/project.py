@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
@@ -24,6 +24,7 @@ from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.reranker import get_reranker
+from agentkit.layers import read_settings
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config
 from agentkit.mcp.folder import folder_servers
@@ -31,7 +32,7 @@ from agentkit.mcp.host import Elicit
 from agentkit.project.builtin import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
-from agentkit.settings import Settings, load_settings
+from agentkit.settings import Settings
 from agentkit.tools.loading import LoadedTools, load_tools
 from agentkit.tools.tool import Tool
 from agentkit.tracing.files import TraceFiles
@@ -74,23 +75,25 @@ class Project:
         trust: bool = False,
         model: str | Sequence[str] | None = None,
         base_url: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
         approve: Approve = deny,
         on_progress: OnProgress | None = None,
         wait: float = 5.0,
         ray: str = "",
     ) -> Project:
         """Open a folder. `trust` uses its agentkit.toml, tools/ and mcp_servers/ whether or not
-        the user has trusted them; `model` and `base_url` come before its settings; `on_progress`
-        hears how far indexing is. `wait` is how many seconds a write waits for another process,
-        `ray` the address of a Ray cluster that embeds. Raises ConfigError and TrustError."""
+        the user has trusted them; `model`, `base_url` and `overrides`, such as
+        {"knowledge.results": 8}, come before all settings; `on_progress` hears how far indexing
+        is. `wait` is how many seconds a write waits for another process, `ray` the address of a
+        Ray cluster that embeds. Raises ConfigError and TrustError."""
         folder = Path(path).expanduser()
         if not folder.is_dir():
             raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
         trusted = trust or is_trusted(folder, demo_path())
-        settings = load_settings(folder) if trusted else Settings()
-        project = cls(
-            folder, settings.model_copy(update={"model": model or settings.model}), trusted
-        )
+        given = {"model": model or None} | dict(overrides or {})
+        layered = read_settings(folder, trusted=trusted, overrides=given)
+        project = cls(folder, layered.settings, trusted)
+        project.notices += layered.notices
         project.base_url = base_url
         project.approve = approve
         project.on_progress = on_progress or _silent

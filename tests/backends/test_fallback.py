@@ -16,9 +16,9 @@ from agentkit.backends.registry import get_model
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError
 from agentkit.events import Done, Retried, TextDelta
+from agentkit.layers import read_settings
 from agentkit.messages import Message
 from agentkit.project.project import Project
-from agentkit.settings import load_settings
 from tests.backends.conftest import collected
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer, Reply, error
@@ -188,6 +188,6 @@ def test_one_address_cannot_serve_several_models() -> None:
 
 async def test_a_folder_may_name_several_models(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").write_text('model = ["ollama:a", "extractive"]\n')
-    assert load_settings(tmp_path).model == ["ollama:a", "extractive"]
+    assert read_settings(tmp_path).settings.model == ["ollama:a", "extractive"]
     async with Project.open(tmp_path, trust=True) as project:
         assert project.agent.model.name == "ollama:a, extractive"
