@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentkit.backends.addresses import is_loopback, ollama_url, shown
@@ -26,12 +27,21 @@ LOCAL_SERVERS = {
 }
 """Where the OpenAI-compatible servers of a desktop listen, in the order they are taken."""
 
-_ADVICE = "For answers in its own words: install Ollama and run `ollama pull qwen3:4b`."
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A model server that was looked for: its chat models, None where none answers. One that is
+    `away`, on another machine, was not asked."""
+
+    name: str
+    url: str
+    models: tuple[str, ...] | None = None
+    away: bool = False
 
 
 class AutoModel(Model):
-    """Chooses once, at first use; `reason` then says what was chosen, why, and what was looked
-    for."""
+    """Chooses once, at first use; `reason` then says in a few words why, and `looked` where models
+    were looked for."""
 
     def __init__(
         self,
@@ -44,7 +54,8 @@ class AutoModel(Model):
         self._ollama = ollama_url(ollama or os.environ.get("OLLAMA_HOST", ""))
         self._servers = dict(servers)
         self._chosen: Model | None = None
-        self.reason = "Nothing is chosen yet."
+        self.reason = "nothing is chosen yet"
+        self.looked: tuple[Place, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,10 +64,16 @@ class AutoModel(Model):
     async def choose(self) -> Model:
         """The model that all requests go to."""
         if self._chosen is None:
-            chosen, reason = await self._found()
+            looked = await self._look()
             if self._chosen is None:
-                self._chosen, self.reason = chosen, reason
+                self._chosen, self.reason = self._choice(looked)
+                self.looked = looked
         return self._chosen
+
+    @property
+    def only_quotes(self) -> bool:
+        """Whether no model was found, so that the reader that quotes answers."""
+        return bool(self.looked) and not any(place.models for place in self.looked)
 
     async def stream(
         self,
@@ -82,20 +99,27 @@ class AutoModel(Model):
         if self._chosen:
             await self._chosen.close()
 
-    async def _found(self) -> tuple[Model, str]:
+    async def _look(self) -> tuple[Place, ...]:
+        """Every place, in the order in which it is taken."""
         ollama, *others = await asyncio.gather(
             ollama_models(self._ollama), *map(openai_models, self._servers.values())
         )
-        looked = self._looked(ollama, others)
-        if ollama:
-            return self._at_ollama(ollama[0]), f"{ollama[0]!r} on Ollama. {looked}"
-        for (provider, url), models in zip(self._servers.items(), others, strict=True):
-            if models:
-                chosen = self._at_server(provider, url, models[0])
-                return chosen, f"{models[0]!r} on the server at {shown(url)}. {looked}"
+        servers = zip(self._servers.items(), others, strict=True)
+        return (
+            _place("ollama", self._ollama, ollama),
+            *(_place(name, url, models) for (name, url), models in servers),
+        )
+
+    def _choice(self, looked: Sequence[Place]) -> tuple[Model, str]:
+        for place in looked:
+            if place.models and place.name == "ollama":
+                return self._at_ollama(place.models[0]), f"the last one changed on {place.url}"
+            if place.models:
+                chosen = self._at_server(place.name, self._servers[place.name], place.models[0])
+                return chosen, f"the first one on {place.url}"
         from agentkit.backends.extractive import ExtractiveModel
 
-        return ExtractiveModel(self._similarity), f"The reader that quotes. {looked} {_ADVICE}"
+        return ExtractiveModel(self._similarity), "the reader that quotes: no model was found"
 
     def _at_ollama(self, model: str) -> Model:
         from agentkit.backends.ollama import OllamaModel
@@ -107,17 +131,7 @@ class AutoModel(Model):
 
         return OpenAIModel(model, provider=provider, base_url=url)
 
-    def _looked(self, ollama: list[str] | None, others: Sequence[list[str] | None]) -> str:
-        if not is_loopback(self._ollama):
-            at_ollama = "Ollama (OLLAMA_HOST is another machine: name its model to use it)"
-        else:
-            at_ollama = f"Ollama at {self._ollama} ({_models(ollama)})"
-        found = zip(self._servers.items(), others, strict=True)
-        at_others = [f"{name} at {shown(url)} ({_models(models)})" for (name, url), models in found]
-        return f"Looked for: {', '.join([at_ollama, *at_others])}."
 
-
-def _models(found: list[str] | None) -> str:
-    if found is None:
-        return "no answer"
-    return f"{len(found)} chat models" if found else "no chat model"
+def _place(name: str, url: str, models: list[str] | None) -> Place:
+    found = None if models is None else tuple(models)
+    return Place(name, shown(url), found, not is_loopback(url))

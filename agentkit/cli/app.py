@@ -134,6 +134,19 @@ def trust(folder: Annotated[Path, typer.Argument(help="The project.")] = Path())
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where; made if it is not there.")] = Path(),
+    from_demo: Annotated[
+        bool, typer.Option("--from-demo", help="Copy the lecture notes, their tools and servers.")
+    ] = False,
+) -> None:
+    """Make a folder a project: settings, knowledge/, a sample tool, an example of a server."""
+    from agentkit.cli import init as command
+
+    _run(command.init(folder, from_demo))
+
+
+@app.command()
 def demo(
     folder: Folder = Path("agentkit-demo"),
     model: Annotated[str, typer.Option("--model", "-m")] = "extractive",

