@@ -34,6 +34,13 @@ def text_of(content: Content) -> str:
     return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
+def question_of(content: Content) -> str:
+    """What is asked: a text, or the first text of several parts. The others go with it."""
+    if isinstance(content, str):
+        return content
+    return next((part.text for part in content if isinstance(part, TextPart)), "")
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A call that a model asks for. `arguments` is a mapping, or the model's own text where that
@@ -57,6 +64,11 @@ class Message:
     def text(self) -> str:
         """The text of the message, its images left out."""
         return text_of(self.content)
+
+    @property
+    def question(self) -> str:
+        """What a user's message asks, without what goes with it."""
+        return question_of(self.content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from agentkit.agent.approval import Approve, Policy, Verdict, deny
 from agentkit.agent.bill import Bill
 from agentkit.agent.calls import Caller, Surroundings
@@ -23,16 +21,17 @@ from agentkit.agent.prompts import SUMMARY_HEADING, system_prompt
 from agentkit.agent.queries import Queries
 from agentkit.agent.retrieval import Retrieval
 from agentkit.agent.session import Session
+from agentkit.agent.shape import Output, shape_of
 from agentkit.agent.structured import Attempt, structured
 from agentkit.agent.subagent import agent_tool
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.backends.registry import get_model
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Compacted, Event, Finished, TextDelta
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search_tool import SEARCH, knowledge_tools
-from agentkit.messages import Content, Message, ToolCall, text_of
+from agentkit.messages import Content, Message, ToolCall, question_of, text_of
 from agentkit.sync import run_sync
 from agentkit.tools.repair import sound
 from agentkit.tools.tool import Tool, as_tool
@@ -70,7 +69,11 @@ class Agent:
         self.model: Model = model
         self.knowledge = knowledge
         searches = knowledge is not None and retrieval.mode != "never"
-        offered = knowledge_tools(knowledge, retrieval.results) if knowledge and searches else ()
+        offered = (
+            knowledge_tools(knowledge, retrieval.results, retrieval.sources)
+            if knowledge and searches
+            else ()
+        )
         self.tools = _distinct([*offered, *map(as_tool, tools)])
         self.instructions = instructions
         self.limits = limits
@@ -102,7 +105,7 @@ class Agent:
             bill = Bill(self.limits)
             loop = self._loop(session, model, bill)
             queries = Queries(model, bill)
-            opening = await self._opening(text_of(prompt), session, queries, loop.start())
+            opening = await self._opening(question_of(prompt), session, queries, loop.start())
             session.add([Message("user", prompt)])
             events = loop.run(self._messages(session), opening)
             async with aclosing(self._followed(events, loop, session, trace)) as events:
@@ -129,9 +132,10 @@ class Agent:
         prompt: Content,
         session: Session | None = None,
         *,
-        output: type[BaseModel] | None = None,
+        output: Output | None = None,
     ) -> Answer:
-        """Answer a prompt; `output` is what `Answer.output` shall be one of. Raises ModelError."""
+        """Answer a prompt; `output` is the pydantic model or JSON Schema that `Answer.output` shall
+        fit. Raises ModelError, and ConfigError for a schema that is none."""
         session = session or Session()
         if output is None:
             return await self._run(prompt, session)
@@ -139,11 +143,17 @@ class Agent:
         async def ask(attempt: Attempt) -> Answer:
             return await self._changed(attempt)._run(attempt.prompt, session)
 
-        able = await self.model.capabilities()
+        shape, able = shape_of(output), await self.model.capabilities()
+        if not able.instructions:
+            raise ModelError(
+                f"{self.model.name} only quotes and cannot fill a {shape.name}. "
+                "Choose another model, such as ollama:qwen3:8b.",
+                self.model.name,
+            )
         return await structured(
             ask,
-            text_of(prompt),
-            output,
+            prompt,
+            shape,
             self.limits,
             native=able.json_schema,
             has_tools=bool(self.tools),
@@ -154,7 +164,7 @@ class Agent:
         prompt: Content,
         session: Session | None = None,
         *,
-        output: type[BaseModel] | None = None,
+        output: Output | None = None,
     ) -> Answer:
         """`run`, for synchronous code."""
         return run_sync(self.run(prompt, session, output=output))
@@ -281,7 +291,7 @@ def _written_down(new: Sequence[Message], session: Session) -> int:
 
 def _asked(session: Session) -> str:
     """The question that is being answered."""
-    return next((m.text for m in reversed(session.messages) if m.role == "user"), "")
+    return next((m.question for m in reversed(session.messages) if m.role == "user"), "")
 
 
 def _distinct(tools: Sequence[Tool]) -> tuple[Tool, ...]:

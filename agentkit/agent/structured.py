@@ -1,4 +1,4 @@
-"""An answer as an object of a pydantic model, from any language model.
+"""An answer as an object or a value of a schema, from any language model.
 
 The schema holds the answer where the model's server can do that; else it stands in the
 instructions. Either way the answer is read and checked, and a faulty one goes back twice.
@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from agentkit.agent.limits import Limits
+from agentkit.agent.shape import Misfit, Shape
 from agentkit.answers import Answer
 from agentkit.errors import ModelError
-from agentkit.messages import Usage
+from agentkit.messages import Content, Usage
 
 REPAIRS = 2
 """How often a faulty answer goes back to the model."""
@@ -39,7 +38,7 @@ _SHOWN = 200
 class Attempt:
     """One run on the way to an object, as it differs from the agent's others."""
 
-    prompt: str
+    prompt: Content
     instructions: str
     schema: Mapping[str, Any] | None
     limits: Limits
@@ -50,57 +49,48 @@ Ask = Callable[[Attempt], Awaitable[Answer]]
 
 
 async def structured(
-    ask: Ask, prompt: str, output: type[BaseModel], limits: Limits, *, native: bool, has_tools: bool
+    ask: Ask, prompt: Content, shape: Shape, limits: Limits, *, native: bool, has_tools: bool
 ) -> Answer:
     """Answer with `output` filled; `native` where the model can be held to a schema. The limits
     hold for all attempts together. Raises ModelError with what the model said instead."""
-    schema = output.model_json_schema()
     told = not native or has_tools
     first = Attempt(
         prompt=prompt,
-        instructions=_INSTRUCTION.format(schema=_written(schema)) if told else "",
-        schema=schema if native else None,
+        instructions=_INSTRUCTION.format(schema=_written(shape.schema)) if told else "",
+        schema=shape.schema if native else None,
         limits=limits,
         offers_tools=has_tools,
     )
-    return await _repaired(ask, first, output)
+    return await _repaired(ask, first, shape)
 
 
-async def _repaired(ask: Ask, attempt: Attempt, output: type[BaseModel]) -> Answer:
+async def _repaired(ask: Ask, attempt: Attempt, shape: Shape) -> Answer:
     """The first answer that fits. Repairs offer no tools, so that a schema holds them."""
     began, answers = time.monotonic(), list[Answer]()
     while True:
         answers.append(await ask(attempt))
         try:
-            return replace(_whole(answers), output=parsed(answers[-1].text, output))
-        except ValueError as error:
-            faults = explained(error)
+            return replace(_whole(answers), output=parsed(answers[-1].text, shape))
+        except Misfit as error:
+            faults = str(error)
         left = _left(attempt.limits, answers[-1].usage, time.monotonic() - began)
         if answers[-1].stop_reason == "refused" or len(answers) > REPAIRS or left is None:
-            raise _failure(answers, output, faults)
+            raise _failure(answers, shape.name, faults)
         began = time.monotonic()
         prompt = _REPAIR.format(faults=faults)
         attempt = replace(attempt, prompt=prompt, limits=left, offers_tools=False)
 
 
-def parsed(text: str, output: type[BaseModel]) -> BaseModel:
-    """The object in an answer: the whole of it, in a fenced block, or among words. Raises
-    ValueError, of the best candidate."""
-    faults: list[ValueError] = []
+def parsed(text: str, shape: Shape) -> Any:
+    """The value in an answer: the whole of it, in a fenced block, or among words. Raises Misfit,
+    of the best candidate."""
+    faults: list[Misfit] = []
     for candidate in _candidates(text):
         try:
-            return output.model_validate_json(candidate)
-        except ValueError as error:
+            return shape.read(candidate)
+        except Misfit as error:
             faults.append(error)
-    raise next((fault for fault in faults if not _is_no_json(fault)), faults[0])
-
-
-def explained(error: ValueError) -> str:
-    """What is wrong, for the model."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    faults = error.errors(include_url=False)
-    return "; ".join(f"{'.'.join(map(str, f['loc'])) or 'answer'}: {f['msg']}" for f in faults[:8])
+    raise next((fault for fault in faults if fault.is_json), faults[0])
 
 
 def _candidates(text: str) -> Iterator[str]:
@@ -110,10 +100,6 @@ def _candidates(text: str) -> Iterator[str]:
         start, stop = text.find(begin), text.rfind(end)
         if 0 <= start < stop:
             yield text[start : stop + 1]
-
-
-def _is_no_json(error: ValueError) -> bool:
-    return isinstance(error, ValidationError) and error.errors()[0]["type"] == "json_invalid"
 
 
 def _whole(answers: Sequence[Answer]) -> Answer:
@@ -132,16 +118,16 @@ def _left(limits: Limits, used: Usage, seconds: float) -> Limits | None:
     return replace(limits, turns=1, tokens=tokens, seconds=time_left)
 
 
-def _failure(answers: Sequence[Answer], output: type[BaseModel], faults: str) -> ModelError:
+def _failure(answers: Sequence[Answer], wanted: str, faults: str) -> ModelError:
     said = " ".join(answers[-1].text.split())
     said = f"{said[:_SHOWN]}..." if len(said) > _SHOWN else said
     model, times = answers[-1].model, "once" if len(answers) == 1 else f"{len(answers)} times"
     return ModelError(
-        f"{model} was asked {times} and gave no {output.__name__} ({faults[:_SHOWN]}). It said: "
-        f"{said!r}. Choose a larger model, or a simpler {output.__name__}.",
+        f"{model} was asked {times} and gave no {wanted} ({faults[:_SHOWN]}). It said: "
+        f"{said!r}. Choose a larger model, or a simpler {wanted}.",
         model,
     )
 
 
-def _written(schema: dict[str, Any]) -> str:
-    return json.dumps(schema, ensure_ascii=False)
+def _written(schema: Mapping[str, Any]) -> str:
+    return json.dumps(dict(schema), ensure_ascii=False)

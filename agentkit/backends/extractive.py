@@ -23,6 +23,9 @@ from agentkit.tools.tool import Tool
 SEARCH = "search_knowledge"
 MOST_QUOTES = 6
 MOST_CHARACTERS = 1500
+MOST_COMPARED = 64
+"""Pieces whose meaning is compared with the question's, at some 30 ms each."""
+
 MARGIN = 0.05
 """How far below the best quote another may score and still be given."""
 
@@ -57,16 +60,18 @@ class ExtractiveModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        question = next((m.text for m in reversed(messages) if m.role == "user"), "")
+        asked = next((m for m in reversed(messages) if m.role == "user"), Message("user"))
+        question, attached = asked.question, read_passages(asked.text)
         is_asked = messages[-1].role == "user"
         if is_asked and any(tool.name == SEARCH for tool in tools):
             yield ToolCall(f"search-{len(messages)}", SEARCH, {"query": question})
             yield Done("tool_calls", self.name)
             return
         intro, refusal, no_documents = _SAYS[is_cjk(question)]
-        passages = [] if is_asked else read_passages(messages[-1].text)
+        passages = attached if is_asked else [*attached, *read_passages(messages[-1].text)]
         quotes = await self._quotes(question, passages)
-        answer = _written(intro, quotes) if quotes else no_documents if is_asked else refusal
+        nowhere = is_asked and not attached
+        answer = _written(intro, quotes) if quotes else no_documents if nowhere else refusal
         for piece in re.findall(r"[\s\S]{1,24}", answer):
             yield TextDelta(piece)
         read = sum(self.count_tokens(message.text) for message in messages)
@@ -78,7 +83,7 @@ class ExtractiveModel(Model):
 
     async def _quotes(self, question: str, passages: Sequence[Passage]) -> list[Quote]:
         """The best quotes, the best passage first; none where nothing is evidence."""
-        units = [unit for passage in passages for unit in quotable(passage)]
+        units = _likeliest(question, [u for passage in passages for u in quotable(passage)])
         scored = await self._scored(question, units)
         if not is_evidence(question, scored, has_cosines=self._similarity is not None):
             return []
@@ -95,18 +100,32 @@ class ExtractiveModel(Model):
 
     async def _scored(self, question: str, units: Sequence[Quote]) -> list[Quote]:
         """Quotes with their scores: meaning, shared words, and the relevance of the passage."""
-        wanted = set(terms(question))
         best = max((unit.passage.relevance or 0.0 for unit in units), default=0.0) or 1.0
         cosines: Sequence[float] = [0.0] * len(units)
         if self._similarity is not None:
             cosines = await self._similarity(question, [unit.in_context for unit in units])
         found = []
         for unit, cosine in zip(units, cosines, strict=True):
-            share = len(wanted & set(terms(unit.text))) / max(1, len(wanted))
-            relevance = (unit.passage.relevance or 0.0) / best
-            score = cosine + 0.1 * share + 0.15 * relevance
-            found.append(replace(unit, cosine=cosine, share=share, score=score))
+            relevance = unit.passage.relevance
+            score = (
+                cosine + 0.1 * unit.share + 0.15 * (1.0 if relevance is None else relevance / best)
+            )
+            found.append(replace(unit, cosine=cosine, score=score))
         return found
+
+
+def _likeliest(question: str, units: Sequence[Quote]) -> list[Quote]:
+    """The pieces with their shares of the question's words; of very many those with the largest,
+    in their order."""
+    wanted = set(terms(question))
+    shared = [
+        replace(unit, share=len(wanted & set(terms(unit.text))) / max(1, len(wanted)))
+        for unit in units
+    ]
+    if len(shared) <= MOST_COMPARED:
+        return shared
+    least = sorted((unit.share for unit in shared), reverse=True)[MOST_COMPARED - 1]
+    return [unit for unit in shared if unit.share >= least][:MOST_COMPARED]
 
 
 def _written(intro: str, quotes: Sequence[Quote]) -> str:

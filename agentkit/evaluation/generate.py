@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentkit.agent.shape import shape_of
 from agentkit.agent.structured import parsed
 from agentkit.backends.base import Model, Options
 from agentkit.documents import Chunk
@@ -171,7 +172,7 @@ def _is_whole(said: str) -> bool:
 
 def _draft(said: str) -> _Draft:
     try:
-        found = parsed(_THINKING.sub("", said), _Draft)
+        found = parsed(_THINKING.sub("", said), shape_of(_Draft))
     except ValueError as error:
         raise _Dropped("no JSON of that form") from error
     assert isinstance(found, _Draft)

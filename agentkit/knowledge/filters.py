@@ -22,8 +22,9 @@ _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<not>!?)(?P<set>[^\]/]+)\]|.", re.DOT
 @dataclass(frozen=True, slots=True)
 class Filters:
     """All that is given must hold. `sources` are sources or globs ("reports/**/*.pdf"), any of
-    which may match; `title` is a part of the title; `tags` must all be there; `after` and
-    `before` bound the metadata's `date`, both included; `metadata` is compared as text."""
+    which may match; so are those of `within`, which bound what `sources` may name; `title` is a
+    part of the title; `tags` must all be there; `after` and `before` bound the metadata's `date`,
+    both included; `metadata` is compared as text."""
 
     sources: tuple[str, ...] = ()
     title: str = ""
@@ -31,6 +32,7 @@ class Filters:
     after: date | None = None
     before: date | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self != Filters()
@@ -38,7 +40,8 @@ class Filters:
     def accept(self, source: str, title: str, metadata: Mapping[str, Any]) -> bool:
         """Whether a document passes. Raises KnowledgeError for a glob that is none."""
         return (
-            (not self.sources or any(p.fullmatch(source) for p in map(pattern, self.sources)))
+            _is_among(source, self.sources)
+            and _is_among(source, self.within)
             and fold(self.title) in fold(title)
             and {fold(tag.strip()) for tag in self.tags} <= set(_tags(metadata))
             and self._in_time(metadata)
@@ -52,6 +55,10 @@ class Filters:
         if day is None:
             return False
         return (self.after or day) <= day <= (self.before or day)
+
+
+def _is_among(source: str, globs: tuple[str, ...]) -> bool:
+    return not globs or any(pattern(glob).fullmatch(source) for glob in globs)
 
 
 def pattern(glob: str) -> re.Pattern[str]:

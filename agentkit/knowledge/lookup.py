@@ -172,7 +172,7 @@ class Lookup:
 
     def _documents(self, filters: Filters) -> list[str]:
         """The ids of the documents that pass."""
-        for glob in filters.sources:
+        for glob in (*filters.sources, *filters.within):
             pattern(glob)
         rows = self._catalog.rows("SELECT id, source, title, metadata FROM documents")
         return [

@@ -45,8 +45,12 @@ Query = Annotated[str, Field(min_length=1, max_length=2000)]
 Glob = Annotated[str, Field(max_length=500)]
 
 
-def knowledge_tools(knowledge: KnowledgeBase, results: int = 5) -> tuple[Tool, ...]:
-    """The tools over a knowledge base; `results` is how many passages a search gives."""
+def knowledge_tools(
+    knowledge: KnowledgeBase, results: int = 5, sources: Sequence[str] = ()
+) -> tuple[Tool, ...]:
+    """The tools over a knowledge base; `results` is how many passages a search gives, `sources`
+    the sources or globs that they keep to, all where it is empty."""
+    within = Filters(within=tuple(sources))
 
     @tool(name=SEARCH, idempotent=True)
     async def search(
@@ -70,12 +74,12 @@ def knowledge_tools(knowledge: KnowledgeBase, results: int = 5) -> tuple[Tool, .
             after: Only documents dated on this day (2024-12-31) or later.
             before: Only documents dated on this day or earlier.
         """
-        filters = Filters(
+        asked = Filters(
             (source,) if source else (), "", tuple(tags or ()), after=after, before=before
         )
-        hits = await knowledge.search(query, k, filters=filters)
+        hits = await knowledge.search(query, k, filters=replace(asked, within=within.within))
         if not hits:
-            return _NOTHING_ALLOWED if filters else _NOTHING
+            return _NOTHING_ALLOWED if asked else _NOTHING
         return await _found(knowledge, hits, context)
 
     @tool(idempotent=True)
@@ -93,7 +97,7 @@ def knowledge_tools(knowledge: KnowledgeBase, results: int = 5) -> tuple[Tool, .
             source: Only documents of this source or glob, such as "reports/**/*.pdf".
             page: Which page of the places to give; each has 10.
         """
-        filters = Filters((source,) if source else ())
+        filters = replace(within, sources=(source,) if source else ())
         return _listed(text, await knowledge.find_all(text, filters=filters), page, context)
 
     @tool(idempotent=True)
@@ -104,7 +108,7 @@ def knowledge_tools(knowledge: KnowledgeBase, results: int = 5) -> tuple[Tool, .
         Args:
             source: The document's source, as a search or list_documents names it.
         """
-        document = await knowledge.document(source)
+        document = await _document(knowledge, source, within)
         return _outline(document, await knowledge.outline(source), context)
 
     @tool(idempotent=True)
@@ -121,7 +125,7 @@ def knowledge_tools(knowledge: KnowledgeBase, results: int = 5) -> tuple[Tool, .
             start: The first character to read.
             end: The character to stop before. At most 8000 characters are given at once.
         """
-        return _read(await knowledge.document(source), start, end, context)
+        return _read(await _document(knowledge, source, within), start, end, context)
 
     @tool(idempotent=True)
     async def list_documents(
@@ -138,7 +142,7 @@ def knowledge_tools(knowledge: KnowledgeBase, results: int = 5) -> tuple[Tool, .
         found = [
             f"{d.source}: {d.title} ({d.characters} characters)"
             for d in await knowledge.documents()
-            if wanted in f"{d.source}\n{d.title}".casefold()
+            if within.accept(d.source, "", {}) and wanted in f"{d.source}\n{d.title}".casefold()
         ]
         return _paged(found, page, _PAGE) or "There are no such documents."
 
@@ -156,6 +160,13 @@ def given_range(document: Document, start: int, end: int | None) -> Chunk:
             f"{end if end is not None else size}."
         )
     return replace(range_of(document, start, stop), heading=document.title)
+
+
+async def _document(knowledge: KnowledgeBase, source: str, within: Filters) -> Document:
+    """A document that these tools may show. Raises KnowledgeError."""
+    if not within.accept(source, "", {}):
+        raise KnowledgeError(f"{source!r} is not among {', '.join(within.within)}.")
+    return await knowledge.document(source)
 
 
 async def _found(knowledge: KnowledgeBase, hits: Sequence[Hit], context: ToolContext) -> str:
