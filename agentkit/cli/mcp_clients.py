@@ -205,6 +205,7 @@ def _listed(server: ServerConfig) -> dict[str, Any]:
         "disabled": server.disabled,
         "timeout": server.timeout,
         "approval": server.approval,
+        "sampling": server.sampling,
         "allow": list(server.allow),
         "deny": list(server.deny),
     }

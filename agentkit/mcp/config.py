@@ -23,6 +23,7 @@ DEFAULT_TIMEOUT = 60.0
 
 Transport = Literal["stdio", "http", "sse"]
 Approval = Literal["ask", "never"]
+Sampling = Literal["ask", "never"]
 
 
 class OAuth(BaseModel):
@@ -42,7 +43,8 @@ class ServerConfig:
     """One server: a command to start, or a URL. `timeout` is in seconds, for each call.
 
     Tools that match `allow`, if there is any, and not `deny` are lent: patterns of the server's
-    own names. `approval` says whether their calls ask the user, where no policy decides.
+    own names. `approval` says whether their calls ask the user, where no policy decides;
+    `sampling` whether the server may ask for the agent's model, each time with the user's word.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ServerConfig:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     approval: Approval = "ask"
+    sampling: Sampling = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ class _Entry(BaseModel):
     allow: list[str] = Field(default_factory=list)
     deny: list[str] = Field(default_factory=list)
     approval: Approval = "ask"
+    sampling: Sampling = "never"
 
     @property
     def transport(self) -> Transport:
@@ -218,6 +222,7 @@ def _server(name: str, entry: _Entry, variables: Variables) -> ServerConfig:
         allow=tuple(entry.allow),
         deny=tuple(entry.deny),
         approval=entry.approval,
+        sampling=entry.sampling,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkit.errors import AgentkitError
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.hidden import visible
 from agentkit.messages import ImagePart, Message, TextPart
@@ -65,7 +66,8 @@ Sample = Callable[[Sampling], Awaitable[Sampled | None]]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The program that uses servers. `folder` is told to local servers as their root."""
+    """The program that uses servers. `folder` is told to local servers as their root; `sample` is
+    there for those alone whose entry says so."""
 
     folder: Path | None = None
     elicit: Elicit | None = None
@@ -107,7 +109,7 @@ def callbacks(host: Host, config: ServerConfig, patience: Patience) -> dict[str,
         found["list_roots_callback"] = _roots(host.folder)
     if host.elicit is not None:
         found["elicitation_callback"] = _elicitation(host.elicit, config, patience, one_at_a_time)
-    if host.sample is not None:
+    if host.sample is not None and config.sampling == "ask":
         found["sampling_callback"] = _sampling(host.sample, config, patience, one_at_a_time)
     return found
 
@@ -146,11 +148,14 @@ def _sampling(
     sample: Sample, config: ServerConfig, patience: Patience, lock: asyncio.Lock
 ) -> Callable[[Any, Any], Awaitable[Any]]:
     async def asked(context: Any, params: CreateMessageRequestParams) -> Any:
-        from mcp_types import CreateMessageResult, ErrorData, TextContent
+        from mcp_types import INTERNAL_ERROR, CreateMessageResult, ErrorData, TextContent
 
         with patience.asking():
             async with lock:
-                written = await sample(_request(config, params))
+                try:
+                    written = await sample(_request(config, params))
+                except AgentkitError:  # what went wrong at the model is no server's business
+                    return ErrorData(code=INTERNAL_ERROR, message="The model cannot answer.")
         if written is None:
             return ErrorData(code=_CODE_REFUSED, message="The user did not allow it.")
         text = TextContent(type="text", text=written.text)

@@ -29,6 +29,7 @@ from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config
 from agentkit.mcp.folder import folder_servers
 from agentkit.mcp.host import Elicit
+from agentkit.mcp.sampling import sampler
 from agentkit.project.builtin import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
@@ -47,6 +48,7 @@ class Project:
     """One folder, opened. Use it as an async context manager: inside, `agent` answers.
 
     `notices` says, a line each, what was left out and why: files, tools, servers, trust.
+    `spares_servers`, set before that, starts no MCP server for a model that cannot call tools.
     """
 
     def __init__(self, path: Path, settings: Settings, trusted: bool) -> None:
@@ -65,6 +67,7 @@ class Project:
         self._lent: tuple[Tool, ...] = ()
         self.servers: McpServers | None = None
         self.elicit: Elicit | None = None
+        self.spares_servers = False
         self._sessions: SessionStore | None = None
 
     @classmethod
@@ -168,7 +171,7 @@ class Project:
             model = self._model(knowledge)
             self._stack.push_async_callback(model.close)
             own = self._own_tools().tools
-            tools = [*self._builtin_tools(own), *own, *await self._lent_tools()]
+            tools = [*self._builtin_tools(own), *own, *await self._lent_tools(model)]
             self._agent = self._made_agent(model, tools, knowledge)
         except BaseException:
             await self.close()
@@ -288,20 +291,28 @@ class Project:
         self.notices += loaded.problems
         return loaded
 
-    async def _lent_tools(self) -> tuple[Tool, ...]:
+    async def _lent_tools(self, model: Model) -> tuple[Tool, ...]:
         """The tools of the servers in mcp_servers/mcp.json, started now."""
         if not self.trusted:
+            return ()
+        if self.spares_servers and not (await model.capabilities()).instructions:
             return ()
         config = read_config(self.path)
         self.notices += config.warnings
         active = [server for server in config.servers if not server.disabled]
         if not active:
             return ()
+        policy = self._policy()
+
+        def current() -> Model:
+            return self._agent.model if self._agent else model
+
         servers = folder_servers(
             self.path,
             active,
-            policy=self._policy(),
+            policy=policy,
             elicit=self.elicit,
+            sample=sampler(current, self.approve, policy),
             on_change=self._relend,
         )
         self.servers = await self._stack.enter_async_context(servers)
@@ -336,7 +347,9 @@ class Project:
             limits=Limits(**settings.limits.model_dump(), prices=prices),
             approve=self.approve,
             policy=self._policy(),
-            retrieval=Retrieval(known.retrieve, known.results, known.expand, known.strict),
+            retrieval=Retrieval(
+                known.retrieve, known.results, known.expand, known.strict, tuple(known.sources)
+            ),
             tracing=self._tracing(),
             folder=self.path,
         )

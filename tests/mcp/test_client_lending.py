@@ -24,6 +24,7 @@ from agentkit.mcp.lent import Prompt, PromptArgument
 from agentkit.mcp.pins import Pins
 from agentkit.mcp.sampling import sampler
 from agentkit.messages import ImagePart, Message, ToolCall
+from agentkit.project.project import Project
 from agentkit.tools.context import NoContext
 from agentkit.tools.tool import Tool
 from tests.mcp.processes import any_running, eventually, is_running, soon
@@ -136,7 +137,9 @@ async def test_the_model_writes_for_a_server_only_where_the_user_allows_it(state
         return ALLOWED
 
     model = ScriptedModel(["A line."])
-    async with McpServers([lending(state)], host=Host(sample=sampler(model, allow))) as servers:
+    config = replace(lending(state), sampling="ask")
+    host = Host(sample=sampler(lambda: model, allow))
+    async with McpServers([config], host=host) as servers:
         told = json.loads(inside(await by_name(servers, "write").run({})))
     assert told["content"]["text"] == "A line."
     assert asked[0].arguments == {
@@ -145,11 +148,65 @@ async def test_the_model_writes_for_a_server_only_where_the_user_allows_it(state
         "max_tokens": 9,
     }
     assert [m.role for m in model.requests[0]] == ["system", "user"]
-    refusing = Host(sample=sampler(ScriptedModel([]), deny))
-    async with McpServers([lending(state)], host=refusing) as servers:
+    refusing = Host(sample=sampler(lambda: ScriptedModel([]), deny))
+    async with McpServers([config], host=refusing) as servers:
         assert "did not allow" in inside(await by_name(servers, "write").run({}))
-    async with McpServers([lending(state)]) as servers:
+    async with McpServers([lending(state)], host=host) as servers:
         assert "not supported" in inside(await by_name(servers, "write").run({}))
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [(Policy(allow=("lender__*",)), "A line."), (Policy(deny=("*__sampling",)), "did not allow")],
+)
+async def test_the_policy_decides_on_sampling_before_the_user_is_asked(
+    state: Path, policy: Policy, said: str
+) -> None:
+    host = Host(sample=sampler(lambda: ScriptedModel(["A line."]), deny, policy))
+    config = replace(lending(state), sampling="ask")
+    async with McpServers([config], host=host) as servers:
+        assert said in inside(await by_name(servers, "write").run({}))
+
+
+async def test_the_user_may_change_what_the_model_reads_for_a_server(state: Path) -> None:
+    async def changed(tool: Tool, call: ToolCall) -> Verdict:
+        return Verdict(True, {"system": "", "messages": "Write two lines.", "max_tokens": 5})
+
+    model = ScriptedModel(["A line."])
+    config = replace(lending(state), sampling="ask")
+    async with McpServers([config], host=Host(sample=sampler(lambda: model, changed))) as servers:
+        await by_name(servers, "write").run({})
+    assert model.requests == [(Message("user", "Write two lines."),)]
+
+
+async def test_a_model_that_fails_tells_a_server_no_more_than_that(state: Path) -> None:
+    async def allow(tool: Tool, call: ToolCall) -> Verdict:
+        return ALLOWED
+
+    config = replace(lending(state), sampling="ask")
+    host = Host(sample=sampler(lambda: ScriptedModel([]), allow))
+    async with McpServers([config], host=host) as servers:
+        told = inside(await by_name(servers, "write").run({}))
+    assert "The model cannot answer." in told
+    assert "script" not in told
+
+
+async def test_a_projects_servers_reach_its_model_where_their_entry_says_so(state: Path) -> None:
+    folder = state.parent / "app"
+    (folder / "mcp_servers").mkdir(parents=True)
+    entry = {"command": sys.executable, "args": [str(LENDING), str(state)], "sampling": "ask"}
+    (folder / "mcp_servers" / "mcp.json").write_text(json.dumps({"mcpServers": {"lender": entry}}))
+    asked: list[str] = []
+
+    async def allow(tool: Tool, call: ToolCall) -> Verdict:
+        asked.append(tool.name)
+        return ALLOWED
+
+    async with Project.open(folder, trust=True, model="extractive", approve=allow) as project:
+        write = next(tool for tool in project.agent.tools if tool.name == "lender__write")
+        told = json.loads(inside(await write.run({})))
+    assert told["model"] == "extractive"
+    assert asked == ["lender__sampling"]
 
 
 async def test_a_local_server_is_told_the_projects_folder(state: Path, tmp_path: Path) -> None:

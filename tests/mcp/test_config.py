@@ -160,6 +160,8 @@ def test_our_own_keys_bound_what_is_lent(tmp_path: Path) -> None:
     entry = {"command": "x", "allow": ["read_*"], "deny": ["*_all"], "approval": "never"}
     server = only_server(tmp_path, entry)
     assert (server.allow, server.deny, server.approval) == (("read_*",), ("*_all",), "never")
+    assert server.sampling == "never"
+    assert only_server(tmp_path, {"command": "x", "sampling": "ask"}).sampling == "ask"
 
 
 def test_oauth_is_read_as_written_or_left_to_be_found_out(tmp_path: Path) -> None:
