@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from agentkit import __version__
+from agentkit.cli.ask_app import ask
 from agentkit.cli.errors import INTERRUPTED, report
 from agentkit.cli.eval_app import evaluation
 from agentkit.cli.kb_app import kb
 from agentkit.cli.mcp_app import mcp
-from agentkit.cli.options import BaseUrl, Folder, InCollection, Json, Model
+from agentkit.cli.options import BaseUrl, Folder, InCollection, Json, Model, Resume, SessionName
 from agentkit.cli.past_app import sessions, trace
 
 app = typer.Typer(
@@ -46,18 +47,7 @@ def root(
         raise typer.Exit
 
 
-@app.command()
-def ask(
-    question: Annotated[str, typer.Argument(help="What you want to know.")],
-    folder: Folder = Path(),
-    model: Model = None,
-    base_url: BaseUrl = None,
-    json: Json = False,
-) -> None:
-    """Answer one question from the documents, with citations."""
-    from agentkit.cli import ask as command
-
-    _run(command.ask(question, folder, model, base_url, json))
+app.command()(ask)
 
 
 @app.command()
@@ -65,10 +55,8 @@ def chat(
     folder: Folder = Path(),
     model: Model = None,
     base_url: BaseUrl = None,
-    session: Annotated[
-        str, typer.Option("--session", "-s", help="Go on in the session of this name, or begin it.")
-    ] = "",
-    resume: Annotated[bool, typer.Option("--continue", help="Go on in the last session.")] = False,
+    session: SessionName = "",
+    resume: Resume = False,
 ) -> None:
     """Talk with the agent; /help lists what can be done."""
     from agentkit.cli.chat import start as command

@@ -16,7 +16,7 @@ from agentkit.errors import (
     TrustError,
 )
 
-UNEXPECTED, USAGE, REFUSED, LIMIT, INTERRUPTED = 1, 2, 5, 6, 130
+UNEXPECTED, USAGE, REFUSED, LIMIT, DENIED, INTERRUPTED = 1, 2, 5, 6, 7, 130
 MISSED = 12
 """An evaluation below what --fail-under asks for."""
 
@@ -37,11 +37,16 @@ def report(error: BaseException) -> int:
         _say(str(error))
         if isinstance(error, ModelError) and error.report:
             print(error.report, file=sys.stderr)
-        return next((c for kind, c in EXIT_CODES.items() if isinstance(error, kind)), UNEXPECTED)
+        return code_of(error)
     if os.environ.get("AGENTKIT_DEBUG"):
         raise error
     _say(f"{type(error).__name__}: {error} (unexpected: AGENTKIT_DEBUG=1 shows where)")
     return UNEXPECTED
+
+
+def code_of(error: AgentkitError) -> int:
+    """The exit code of an error."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), UNEXPECTED)
 
 
 def _say(text: str) -> None:

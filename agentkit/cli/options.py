@@ -20,6 +20,11 @@ BaseUrl = Annotated[
     str | None, typer.Option("--base-url", help="The address of an OpenAI-compatible server.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Text alone: no colours, nothing drawn over.")]
+SessionName = Annotated[
+    str, typer.Option("--session", "-s", help="Go on in the session of this name, or begin it.")
+]
+Resume = Annotated[bool, typer.Option("--continue", help="Go on in the last session.")]
 
 InCollection = Annotated[
     str, typer.Option("--collection", "-c", help="A collection of the folder; default: its own.")

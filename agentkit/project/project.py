@@ -48,7 +48,8 @@ class Project:
     """One folder, opened. Use it as an async context manager: inside, `agent` answers.
 
     `notices` says, a line each, what was left out and why: files, tools, servers, trust.
-    `spares_servers`, set before that, starts no MCP server for a model that cannot call tools.
+    Set before that, `spares_documents` leaves the index alone, and `spares_servers` starts no MCP
+    server for a model that cannot call tools.
     """
 
     def __init__(self, path: Path, settings: Settings, trusted: bool) -> None:
@@ -67,7 +68,7 @@ class Project:
         self._lent: tuple[Tool, ...] = ()
         self.servers: McpServers | None = None
         self.elicit: Elicit | None = None
-        self.spares_servers = False
+        self.spares_documents = self.spares_servers = False
         self._sessions: SessionStore | None = None
 
     @classmethod
@@ -237,6 +238,8 @@ class Project:
     async def ready_knowledge(self) -> KnowledgeBase | None:
         """The index, brought up to date, or as it is where it cannot be written. None where the
         folder has no knowledge/; `notices` says so."""
+        if self.spares_documents:
+            return None
         if not await asyncio.to_thread((self.path / "knowledge").is_dir):
             self.notices.append(_no_knowledge(self.path))
             return None

@@ -1,0 +1,81 @@
+"""The command line of `agentkit ask`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentkit.cli.options import BaseUrl, Folder, Json, Model, Plain, Resume, SessionName, run
+
+Question = Annotated[
+    str, typer.Argument(help="What you want to know; without it, what is piped in.")
+]
+JsonLines = Annotated[
+    bool, typer.Option("--jsonl", help="Print events as JSON Lines, as they happen.")
+]
+Schema = Annotated[
+    Path | None, typer.Option(help="A JSON Schema file that the answer must fit.", metavar="FILE")
+]
+NoRetrieve = Annotated[bool, typer.Option("--no-retrieve", help="Leave the documents out of it.")]
+Passages = Annotated[
+    int | None, typer.Option("--k", "-k", min=1, max=50, help="How many passages a search gives.")
+]
+Sources = Annotated[
+    list[str] | None, typer.Option("--source", help='Only from these: "notes.md", "papers/**".')
+]
+Strict = Annotated[
+    bool | None,
+    typer.Option(
+        "--strict/--no-strict", help="Leave out what no passage supports; exit 5 if all is."
+    ),
+]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help='Tools that run unasked: "send", "git__*".')
+]
+
+
+def ask(
+    question: Question = "",
+    folder: Folder = Path(),
+    model: Model = None,
+    base_url: BaseUrl = None,
+    json: Json = False,
+    jsonl: JsonLines = False,
+    plain: Plain = False,
+    session: SessionName = "",
+    resume: Resume = False,
+    schema: Schema = None,
+    no_retrieve: NoRetrieve = False,
+    k: Passages = None,
+    source: Sources = None,
+    strict: Strict = None,
+    allow: Allow = None,
+) -> None:
+    """Answer one question from the documents, with citations.
+
+    What is piped in goes with the question, and is cited like a document.
+    """
+    from agentkit.cli import ask as command
+
+    formats = {"json": json, "jsonl": jsonl, "plain": plain}
+    chosen = [name for name, wanted in formats.items() if wanted]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"choose one of --{' and --'.join(chosen)}")
+    if session and resume:
+        raise typer.BadParameter("choose one of --session and --continue")
+    options = command.AskOptions(
+        model,
+        base_url,
+        "".join(chosen),
+        session,
+        resume,
+        schema,
+        not no_retrieve,
+        k,
+        tuple(source or ()),
+        strict,
+        tuple(allow or ()),
+    )
+    run(command.ask(question, folder, options))
