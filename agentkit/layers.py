@@ -188,7 +188,8 @@ def _fault(fault: Mapping[str, Any], origins: Mapping[Key, str]) -> str:
     key = next((k for k in origins if place[: len(k)] == k), place)
     origin = origins.get(key) or _beside(place, origins)
     is_unknown = fault["type"] == "extra_forbidden"
-    said = str(unknown(place)) if is_unknown else f"{written(key)}: {fault['msg']}"
+    why = fault["msg"].removeprefix("Value error, ")
+    said = str(unknown(place)) if is_unknown else f"{written(key)}: {why}"
     return said if origin in ("", OPTION) else f"{origin}: {said}"
 
 

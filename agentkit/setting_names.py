@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from agentkit.errors import ConfigError
 from agentkit.settings import Section, Settings
@@ -98,7 +98,7 @@ def typed(text: str, kind: Any) -> Any:
     """A value from text, as a variable or a command line gives it: TOML, or the bare text where
     the setting takes text."""
     value = _toml(text)
-    taken = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    taken = [_bare(each) for each in _choices(kind)]
     takes_list = any(get_origin(each) is list for each in taken)
     if str not in taken and get_origin(kind) is not Literal:
         return value
@@ -116,6 +116,14 @@ def _toml(text: str) -> Any:
     except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return found["value"] if len(found) == 1 else text
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _names(key: Key) -> Sequence[str]:

