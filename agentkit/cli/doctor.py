@@ -1,0 +1,79 @@
+"""`agentkit doctor`: what is in order here and what is not, each with a next step."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agentkit.cli.errors import EXIT_CODES
+from agentkit.cli.output import as_json
+from agentkit.cli.render import consoles, harmless
+from agentkit.errors import ConfigError
+from agentkit.project.doctor.examination import examine
+from agentkit.project.doctor.findings import Finding
+from agentkit.project.doctor.machine import Terminal
+
+_COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
+_WIDEST = 100
+
+
+async def doctor(folder: Path, start: bool, json: bool) -> int:
+    """Print the findings as they come. 0 where none is a problem, 3 else."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
+    out, _ = consoles()
+    found: list[Finding] = []
+    async with aclosing(examine(folder, _terminal(out), start)) as findings:
+        async for finding in findings:
+            found.append(finding)
+            if not json:
+                _show(finding, out)
+    counts: Counter[str] = Counter(finding.level for finding in found)
+    if json:
+        print(as_json({"findings": [asdict(each) for each in found], "counts": dict(counts)}))
+    else:
+        out.print(Text(_summed(counts), "bold"))
+    return EXIT_CODES[ConfigError] if counts["problem"] else 0
+
+
+def _terminal(out: Console) -> Terminal:
+    colours = {"standard": "16 colours", "256": "256 colours", "truecolor": "all colours"}
+    return Terminal(
+        sys.stdout.isatty(),
+        out.encoding,
+        "" if out.no_color else colours.get(out.color_system or "", ""),
+        out.width,
+        out.is_dumb_terminal,
+    )
+
+
+def _show(finding: Finding, out: Console) -> None:
+    """A line, and the next step below it; both fold beside the level."""
+    said = Text.assemble((f"{finding.part}: ", "bold"), harmless(finding.told))
+    if finding.next_step:
+        said.append(f"\n{harmless(finding.next_step)}", "dim")
+    if not out.is_terminal:
+        indent = "\n" + " " * 9
+        out.print(Text(f"{finding.level:<9}{said.plain.replace(chr(10), indent)}"))
+        return
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_column(width=8)
+    line.add_column(overflow="fold")
+    line.add_row(Text(finding.level, _COLOURS[finding.level]), said)
+    out.print(line, width=min(out.width, _WIDEST), soft_wrap=False)
+
+
+def _summed(counts: Counter[str]) -> str:
+    told = [
+        f"{counts[level]} {level}{'s' * (counts[level] > 1)}"
+        for level in ("problem", "warning", "note")
+        if counts[level]
+    ]
+    return ", ".join(told) or "All is in order."
