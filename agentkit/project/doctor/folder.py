@@ -15,7 +15,7 @@ from agentkit.knowledge.loaders.files import discover
 from agentkit.layers import user_file, user_folder
 from agentkit.mcp.config import MCP_JSON, entries, read_json
 from agentkit.project.demo import demo_path
-from agentkit.project.doctor.findings import Finding, listed, ok
+from agentkit.project.doctor.findings import Finding, broken, listed, ok
 from agentkit.project.scaffold import is_project
 from agentkit.project.trust import guarded_files, is_trusted
 from agentkit.settings import Settings
@@ -34,7 +34,7 @@ def project(folder: Path) -> list[Finding]:
     try:
         documents = list(discover(folder / "knowledge"))
     except KnowledgeError as error:
-        return [Finding("problem", "project", str(error), "chmod -R u+rX knowledge")]
+        return [broken("project", error)]
     closed = [str(p.relative_to(folder)) for p in documents if not os.access(p, os.R_OK)]
     if closed:
         told = f"{len(closed)} documents cannot be read: {listed(closed)}"
@@ -50,7 +50,7 @@ def trust(folder: Path) -> list[Finding]:
         files = list(guarded_files(folder))
         trusted = is_trusted(folder, demo_path())
     except TrustError as error:
-        return [Finding("problem", "trust", str(error), "Change its permissions, then try again.")]
+        return [broken("trust", error, "Change its permissions, then try again.")]
     if not files:
         return [ok("trust", "nothing here needs it: no settings, tools or servers")]
     if trusted:

@@ -44,6 +44,18 @@ async def indexes(
     return [finding for findings in examined for finding in findings]
 
 
+def store(setting: str) -> list[Finding]:
+    """What is to be known of a Chroma server that keeps the vectors."""
+    if not setting.startswith("http"):
+        return []
+    told = (
+        "a Chroma server that runs in Python, 1.0.0 to 1.5.9, lets whoever reaches it run code "
+        "(CVE-2026-45829); the one that `chroma run` starts is another"
+    )
+    step = "Start it with chroma run, and let nobody but this machine or a proxy with keys in."
+    return [Finding("note", "store", told, step)]
+
+
 async def _examined(
     info: CollectionInfo, embedder: str, store: str, seconds: float
 ) -> list[Finding]:
@@ -69,11 +81,13 @@ async def _examined(
 def _told(info: CollectionInfo, fault: Fault) -> Finding:
     """A fault as the doctor says it; a lock with the process that holds it."""
     level: Level = "problem" if fault.severity == "error" else "warning"
-    told = f"{info.name}: {fault.part}: {fault.problem}"
-    if fault.part == "lock":
-        return Finding("note", "lock", f"{told}{holder(info.path)}", fault.next_step)
-    part = "embedder" if fault.part == "embedder" else "index"
-    return Finding(level, part, told, fault.next_step)
+    told = f"{info.name}: {fault.problem}"
+    match fault.part:
+        case "lock":
+            return Finding("note", "lock", f"{told}{holder(info.path)}", fault.next_step)
+        case "embedder":
+            return Finding(level, "embedder", told, fault.next_step)
+    return Finding(level, "index", f"{info.name}: {fault.part}: {fault.problem}", fault.next_step)
 
 
 def _sound(info: CollectionInfo) -> Finding:

@@ -11,21 +11,22 @@ from typing import Any
 from agentkit.errors import McpError
 from agentkit.mcp.config import MCP_JSON, ServerConfig, entries, read_config, read_json
 from agentkit.mcp.folder import folder_servers
-from agentkit.project.doctor.findings import Finding, listed, ok
+from agentkit.project.doctor.findings import Finding, broken, listed, ok
 
 _SECRET = re.compile(r"key|token|secret|password|authorization", re.IGNORECASE)
 
 
-def servers(folder: Path) -> list[Finding]:
-    """The entries of mcp.json, and the commands of those that are enabled."""
+def servers(folder: Path, commands: bool = True) -> list[Finding]:
+    """The entries of mcp.json, and whether the `commands` of those that are enabled are there."""
     try:
         config = read_config(folder)
     except McpError as error:
-        return [Finding("problem", "mcp", str(error), f"Correct {MCP_JSON}.")]
+        return [broken("mcp", error, f"Correct {MCP_JSON}.")]
     found = [Finding("warning", "mcp", line, f"Correct {MCP_JSON}.") for line in config.warnings]
     found += _written_secrets(folder)
     enabled = [server for server in config.servers if not server.disabled]
-    found += [lacking for server in enabled if (lacking := _lacking(server))]
+    if commands:
+        found += [lacking for server in enabled if (lacking := _lacking(server))]
     disabled = len(config.servers) - len(enabled)
     names = listed([server.name for server in enabled]) or "none"
     return [ok("mcp", f"enabled: {names}; disabled: {disabled}"), *found]
@@ -38,7 +39,7 @@ async def started(folder: Path) -> list[Finding]:
         problems = dict(running.problems)
         offered = {server.name: len(running.served(server.name)) for server in enabled}
     return [
-        Finding("problem", "mcp", problems[name], f"agentkit mcp logs {name}")
+        broken("mcp", McpError(problems[name]), f"agentkit mcp logs {name}")
         if name in problems
         else ok("mcp", f"{name} starts, and offers {number} tools")
         for name, number in offered.items()

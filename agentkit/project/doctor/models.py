@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from agentkit.backends.auto import AutoModel
 from agentkit.backends.keys import place
 from agentkit.backends.llamacpp_source import located
-from agentkit.backends.registry import get_model, known_providers, server_url
+from agentkit.backends.providers import known_providers, server_url
+from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
-from agentkit.project.doctor.findings import Finding, ok
+from agentkit.project.doctor.findings import Finding, broken, ok
 from agentkit.project.doctor.served import ollama_model, openai_model
 from agentkit.settings import ProviderSettings
 from agentkit.tools.workers import in_worker
@@ -32,7 +33,7 @@ async def model(name: str, providers: Providers, environ: Mapping[str, str]) -> 
     try:
         await in_worker(partial(get_model, name, providers))
     except ConfigError as error:
-        return [Finding("problem", "model", str(error), "agentkit models list says what there is")]
+        return [broken("model", error)]
     prefix, _, wanted = name.partition(":")
     settings = known_providers(providers)[prefix]
     match settings.kind:
@@ -76,5 +77,5 @@ def _gguf(name: str, wanted: str) -> list[Finding]:
     try:
         located(wanted)
     except ModelError as error:
-        return [Finding("problem", "model", str(error), "agentkit models list says what there is")]
+        return [broken("model", error)]
     return [ok("model", f"{name}, in this process")]

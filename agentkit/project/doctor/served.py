@@ -13,7 +13,7 @@ from typing import Any
 from agentkit.backends.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.keys import key_for
 from agentkit.backends.openai import OPENAI_URL
-from agentkit.backends.registry import server_url
+from agentkit.backends.providers import server_url
 from agentkit.project.doctor.findings import Finding, ok
 from agentkit.project.doctor.probing import Reply, asked
 from agentkit.project.doctor.windows import (

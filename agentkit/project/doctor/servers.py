@@ -35,7 +35,7 @@ async def ollama(url: str, host: str = "") -> list[Finding]:
     windows = await asyncio.gather(*(ollama_window(url, model) for model in models[:3]))
     found = [_models_at(url, version, models, windows), *_flawed("ollama", version)]
     if host.rpartition("//")[2].startswith(_OPEN):
-        told = f"OLLAMA_HOST={host} lets the whole network use the server, without a key"
+        told = f"OLLAMA_HOST={host}: a server started so lets the whole network in, without a key"
         found.append(Finding("warning", "ollama", told, "Set OLLAMA_HOST=127.0.0.1, or a proxy."))
     return found
 

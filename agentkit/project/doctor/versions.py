@@ -1,15 +1,18 @@
 """Versions of other programs that are known to be bad, and how old a version is.
 
-Each stands here with the reason and where it is written down; a version that cannot be read is not
-judged.
+Each stands here with the reason and where it is written down. Of a version only the numbers count:
+builds have names behind them ("0.5.4-ipexllm"). One without numbers is not judged.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
+
+_NUMBERS = re.compile(r"v?(\d+(?:\.\d+)*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ FLAWS = (
 
 def flaws_of(program: str, version: str, flaws: Iterable[Flaw] = FLAWS) -> list[Flaw]:
     """What is known against this version of a program."""
-    try:
-        at = Version(version)
-    except InvalidVersion:
+    numbers = _NUMBERS.match(version)
+    if numbers is None:
         return []
+    at = Version(numbers[1])
     return [
         flaw
         for flaw in flaws
