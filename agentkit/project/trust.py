@@ -14,30 +14,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentkit.errors import TrustError
+from agentkit.layers import user_folder
 from agentkit.settings import FILE_NAME
 
 GUARDED = (FILE_NAME, "tools", "mcp_servers")
 _MOST_BYTES = 64_000_000
 
 
-def fingerprint(folder: Path) -> str:
-    """A hash of everything in a folder that needs trust; "" where there is nothing.
+def fingerprint(folder: Path, settings: bytes | None = None) -> str:
+    """A hash of everything in a folder that needs trust; "" where there is nothing. With
+    `settings`, as if agentkit.toml held that.
 
     Raises TrustError when it cannot be read or is too large.
     """
     digest = hashlib.sha256()
     size = 0
-    for path in guarded_files(folder):
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise TrustError(f"{path} cannot be read: {error.strerror}.") from error
+    for name, content in _contents(folder, settings):
         size += len(content)
         if size > _MOST_BYTES:
             raise TrustError(f"{folder}: tools/ and mcp_servers/ hold too much to be checked.")
-        name = path.relative_to(folder).as_posix()
         digest.update(f"{len(name)}:{name}:{len(content)}:".encode() + content)
     return digest.hexdigest() if size else ""
+
+
+def _contents(folder: Path, settings: bytes | None) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of what trust covers, agentkit.toml first."""
+    if settings is not None:
+        yield FILE_NAME, settings
+    for path in guarded_files(folder):
+        if settings is not None and path == folder / FILE_NAME:
+            continue
+        try:
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
+        except OSError as error:
+            raise TrustError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def guarded_files(folder: Path) -> Iterator[Path]:
@@ -61,10 +71,11 @@ def is_trusted(folder: Path, *shipped: Path) -> bool:
     return any(fingerprint(path) == current for path in shipped)
 
 
-def trust(folder: Path) -> None:
-    """Remember that the user trusts this folder as it is now. Raises TrustError."""
+def trust(folder: Path, contents: str = "") -> None:
+    """Remember that the user trusts this folder as it is now, or with the contents of that
+    fingerprint. Raises TrustError."""
     path = _store()
-    known = _remembered() | {str(folder.resolve()): fingerprint(folder)}
+    known = _remembered() | {str(folder.resolve()): contents or fingerprint(folder)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(f".{os.getpid()}.tmp")
@@ -84,5 +95,4 @@ def _remembered() -> dict[str, str]:
 
 
 def _store() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "agentkit" / "trust.json"
+    return user_folder() / "trust.json"

@@ -14,7 +14,8 @@ from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama import OllamaModel
 from agentkit.backends.openai import OpenAIModel
-from agentkit.backends.registry import PRESETS, get_model
+from agentkit.backends.providers import PRESETS
+from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError
 from agentkit.messages import Message
 from agentkit.settings import ProviderSettings

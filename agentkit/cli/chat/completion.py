@@ -13,7 +13,7 @@ from prompt_toolkit.document import Document
 from agentkit.backends.addresses import is_loopback, ollama_url
 from agentkit.backends.auto import LOCAL_SERVERS
 from agentkit.backends.local_servers import ollama_models, openai_models
-from agentkit.backends.registry import known_providers
+from agentkit.backends.providers import known_providers
 from agentkit.cli.chat.command import Commands
 from agentkit.cli.chat.conversation import Chat
 

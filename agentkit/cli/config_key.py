@@ -1,0 +1,59 @@
+"""`agentkit config key`: a provider's key into the system's keyring, and out of it again.
+
+A key is never an argument, which a shell remembers and other users see.
+"""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from getpass import getpass
+from pathlib import Path
+
+from agentkit.backends import vault
+from agentkit.backends.keys import fit, place
+from agentkit.backends.providers import known_providers, server_url
+from agentkit.cli.config import settings_of
+from agentkit.errors import ConfigError
+from agentkit.settings import ProviderSettings
+
+_LONGEST = 8192
+
+
+def set_key(folder: Path, provider: str) -> None:
+    """Store the key for the address that the provider has now."""
+    settings = _provider(folder, provider)
+    url = server_url(provider, settings)
+    name = vault.account(provider, url)
+    keyring = vault.store(name, fit(_asked(provider), "the input"))
+    print(f"The key of {name} is in the keyring: {keyring}")
+    if (origin := place(provider, settings, url)) != "keyring":
+        print(f"note: the one from {origin} comes before it", file=sys.stderr)
+
+
+def remove_key(folder: Path, provider: str) -> None:
+    name = vault.account(provider, server_url(provider, _provider(folder, provider)))
+    vault.remove(name)
+    print(f"The key of {name} is not in the keyring any more.")
+
+
+def _asked(provider: str) -> str:
+    if sys.stdin.isatty():
+        return getpass(f"Key of {provider}: ")
+    return sys.stdin.readline(_LONGEST)
+
+
+def _provider(folder: Path, name: str) -> ProviderSettings:
+    known = {
+        provider: settings
+        for provider, settings in known_providers(settings_of(folder).settings.providers).items()
+        if settings.kind == "openai"
+    }
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"{name!r} is no provider that takes a key.{hint} Known: {', '.join(known)}; others as "
+            "[providers.NAME] in agentkit.toml."
+        )
+    return known[name]
