@@ -57,4 +57,6 @@ def _plain(schema: Any) -> Any:
 
 
 def _is_noise(key: str, value: Any) -> bool:
-    return (key == "title" and isinstance(value, str)) or (key == "default" and value is None)
+    if key == "default":
+        return value is None or isinstance(value, Mapping)
+    return key == "title" and isinstance(value, str)

@@ -76,6 +76,7 @@ def is_reserved(name: str) -> bool:
 
 def _unknown(name: str) -> str:
     names = {name_of(key) for key in known()} | RESERVED
-    near = get_close_matches(name, sorted(names), n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    plain = sorted(each.removeprefix(PREFIX) for each in names)
+    near = get_close_matches(name.removeprefix(PREFIX), plain, n=1)
+    hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
     return f"{name} sets nothing: it is no setting.{hint}"

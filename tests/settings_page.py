@@ -1,0 +1,89 @@
+"""The tables of docs/settings.md and the schema beside it, made from the settings themselves.
+
+`python -m tests.settings_page` writes both; tests/test_settings.py says when they are stale.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from agentkit.setting_names import written
+from agentkit.settings import Settings
+from agentkit.settings_schema import schema_text, settings_schema
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, SCHEMA = DOCS / "settings.md", DOCS / "agentkit.schema.json"
+MARK = "<!-- Below this line: python -m tests.settings_page -->\n"
+FREE = {"providers": "NAME", "prices": "MODEL"}
+
+
+def page() -> str:
+    """The whole page: its head as it stands, and the tables anew."""
+    head = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
+    return head + MARK + "".join(f"\n{section}" for section in _sections())
+
+
+def _sections() -> Iterator[str]:
+    schema = settings_schema()
+    sections = {name: _section(schema, name) for name in Settings.model_fields}
+    plain = {name: schema["properties"][name] for name in sections if not sections[name]}
+    yield "## The keys\n\n" + _table(plain, ())
+    for name, section in sections.items():
+        if section:
+            about = " ".join(section["description"].split())
+            title = written((name, FREE[name])) if name in FREE else name
+            yield f"### [{title}]\n\n{about}\n\n" + _table(
+                section["properties"], section.get("required", ())
+            )
+
+
+def _section(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a table holds, {} where a key is no table."""
+    kind = schema["properties"][name]
+    reference = (kind.get("additionalProperties") or kind).get("$ref", "")
+    return schema["$defs"].get(reference.rpartition("/")[2], {})
+
+
+def _table(keys: dict[str, Any], required: tuple[str, ...]) -> str:
+    rows = [
+        f"| `{name}` | {_kind(key)} | {_default(key, name in required)} | {_cell(key)} |"
+        for name, key in keys.items()
+    ]
+    return "\n".join(["| key | type | default | what it does |", "|---|---|---|---|", *rows, ""])
+
+
+def _cell(key: dict[str, Any]) -> str:
+    return key["description"].replace("|", "\\|")
+
+
+def _kind(key: dict[str, Any]) -> str:
+    if "enum" in key:
+        return " or ".join(f"`{each}`" for each in key["enum"])
+    if "anyOf" in key:
+        return " or ".join(map(_kind, key["anyOf"]))
+    if key["type"] == "array":
+        return f"list of {_kind(key['items'])}"
+    return {"object": "table"}.get(key["type"], key["type"]) + _bounds(key)
+
+
+def _bounds(key: dict[str, Any]) -> str:
+    low, above, high = (key.get(k) for k in ("minimum", "exclusiveMinimum", "maximum"))
+    if low is not None and high is not None:
+        return f", {low} to {high}"
+    return (
+        f", at least {low}" if low is not None else f", above {above}" if above is not None else ""
+    )
+
+
+def _default(key: dict[str, Any], is_required: bool) -> str:
+    if is_required:
+        return "needed"
+    return f"`{json.dumps(key['default'])}`" if "default" in key else ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
