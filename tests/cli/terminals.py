@@ -1,106 +1,135 @@
-"""A program in a real terminal of a given size: keys in, the screen as people see it out."""
+"""A program in a real terminal of a given size: keys in, the screen as people see it out.
+
+A thread reads what the program writes as it comes, so that its questions are answered at once,
+whatever a test is waiting for. Nothing here waits for a time: only for what is to be seen.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable
 
 import pexpect
 import pyte
 
+from tests.cli.emulator import Emulator, Row
+
 KEYS = {
     "enter": "\r", "ctrl-c": "\x03", "ctrl-d": "\x04", "alt-enter": "\x1b\r", "tab": "\t",
-    "end": "\x1b[F", "clear-all": "\x1b>" + "\x17" * 40,
+    "end": "\x1b[F", "up": "\x1b[A", "clear-all": "\x1b>" + "\x17" * 40,
 }  # fmt: skip
-
-
-class _Screen(pyte.HistoryScreen):
-    """A screen that answers when it is asked where the cursor is, as terminals do."""
-
-    answer: Callable[[str], object] = staticmethod(lambda text: None)
-
-    def write_process_input(self, data: str) -> None:
-        self.answer(data)
+_PATIENCE = 60.0
+"""Seconds after which a test gives up; a loaded machine may need many."""
 
 
 class Terminal:
     """A child in a terminal of its own."""
 
     def __init__(
-        self, *arguments: object, columns: int = 80, rows: int = 24, **environment: str
-    ) -> None:
+        self, *arguments: object, columns: int = 80, rows: int = 24, reflows: bool = True,
+        **environment: str,
+    ) -> None:  # fmt: skip
         env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "", "LANG": "C.UTF-8"}
-        env.pop("NO_COLOR", None)
-        self.screen = _Screen(columns, rows, history=5000)
-        self.stream = pyte.ByteStream(self.screen)
+        for name in ("NO_COLOR", "XTERM_VERSION", "TMUX", "AGENTKIT_SCREEN_READER"):
+            env.pop(name, None)
+        self.screen = Emulator(columns, rows, reflows=reflows)
+        self.written = b""
+        self._changed = threading.Condition()
+        self._stream = pyte.ByteStream(self.screen)
+        self._ended = False
         self.child = pexpect.spawn(
             sys.executable, ["-m", "agentkit", *map(str, arguments)],
-            env={**env, **environment}, dimensions=(rows, columns), timeout=30,
+            env={**env, **environment}, dimensions=(rows, columns),
         )  # fmt: skip
         self.child.delaybeforesend = None
         self.screen.answer = self.child.send
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def press(self, *keys: str) -> None:
         """Keys by name."""
         for key in keys:
             self.child.send(KEYS[key])
 
+    def type(self, text: str) -> None:
+        """Type at the prompt, and see it there."""
+        self.child.send(text)
+        wanted = "".join(text.split())
+        self.until(lambda: "".join(self.typed.split()) == wanted, f"{text!r} at the prompt")
+
     def say(self, text: str) -> None:
         """Type a line and send it."""
-        self.child.send(text)
-        self.expect(text[-20:].strip())
+        self.type(text)
         self.press("enter")
 
-    def expect(self, text: str, seconds: float = 30) -> None:
-        """Wait until the screen shows this."""
-        self.until(lambda: text in self.text, seconds, text)
+    def tell(self, text: str) -> None:
+        """Say something, and wait until the chat is done with it."""
+        self.say(text)
+        self.ready()
 
-    def row(self, text: str) -> Mapping[int, pyte.screens.Char]:
+    def expect(self, text: str) -> None:
+        """Wait until the screen shows this."""
+        self.until(lambda: text in self.text, repr(text))
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds; what is seen may change only between two looks."""
+        with self._changed:
+            if not self._changed.wait_for(holds, _PATIENCE):
+                raise AssertionError(f"{what} did not come. The screen:\n{self.text}")
+
+    def ready(self) -> None:
+        """Wait for the prompt, with nothing typed. What was said before must have been seen there,
+        so that this is a new one."""
+        self.until(lambda: self.line == "›", "the prompt")
+
+    def asked(self) -> None:
+        """Wait for the question whether a tool may run."""
+        self.until(lambda: self.line == "allow? y/s/a/n/e ›", "the question")
+
+    def column(self, text: str) -> int:
+        """Where this begins in the last row that shows it."""
+        return next(r.index(text) for r in reversed(self.screen.display) if text in r)
+
+    def row(self, text: str) -> Row:
         """The characters of the last row that shows this, with their colours."""
         rows = [at for at, line in enumerate(self.screen.display) if text in line]
         return self.screen.buffer[rows[-1]]
 
-    def until(self, holds: Callable[[], bool], seconds: float = 30, what: str = "") -> None:
-        """Wait for something."""
-        end = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() > end:
-                raise AssertionError(f"{what!r} did not come. The screen:\n{self.text}")
-            self._read(0.05)
-
-    def ready(self, seconds: float = 30) -> None:
-        """Wait for the prompt, with nothing typed."""
-        self.until(lambda: self.line == "›", seconds, "the prompt")
-
     @property
     def line(self) -> str:
         """The line of the cursor."""
-        rows = self.screen.display
-        return rows[min(self.screen.cursor.y, len(rows) - 1)].rstrip()
+        return self.screen.display[self.screen.cursor.y].rstrip()
+
+    @property
+    def typed(self) -> str:
+        """What stands between the last prompt or question and the cursor."""
+        rows = self.screen.display[: self.screen.cursor.y + 1]
+        return "".join(row.rstrip() for row in rows).rpartition("›")[2]
 
     @property
     def text(self) -> str:
-        """What the screen shows; a wide character stands there once."""
-        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+        """What the screen shows."""
+        with self._changed:
+            return self.screen.text
 
     @property
     def whole(self) -> str:
         """What the screen shows, and all that has left it at the top."""
-        above = ["".join(line[x].data for x in range(self.screen.columns)).rstrip()
-                 for line in self.screen.history.top]  # fmt: skip
-        return "\n".join([*above, self.text])
+        with self._changed:
+            return self.screen.whole
 
     def resize(self, columns: int, rows: int) -> None:
         """Make the terminal larger or smaller."""
-        self.screen.resize(rows, columns)
-        self.child.setwinsize(rows, columns)
+        with self._changed:
+            self.screen.resize(rows, columns)
+            self.child.setwinsize(rows, columns)
 
     def close(self) -> int:
         """The exit code, after the child has ended and the screen shows its last words."""
-        self.until(lambda: not self.child.isalive(), what="the end")
-        self._read(0.1)
+        self.until(lambda: self._ended, "the end")
+        self.child.wait()
         self.child.close()
         return int(self.child.exitstatus if self.child.exitstatus is not None else -1)
 
@@ -108,10 +137,14 @@ class Terminal:
         """End it, however it stands."""
         self.child.close(force=True)
 
-    def _read(self, seconds: float) -> None:
-        try:
-            self.stream.feed(self.child.read_nonblocking(65536, seconds))
-        except pexpect.TIMEOUT:
-            return
-        except (pexpect.EOF, OSError):
-            time.sleep(seconds)
+    def _read(self) -> None:
+        while not self._ended:
+            try:
+                data = os.read(self.child.child_fd, 65536)
+            except OSError:
+                data = b""
+            with self._changed:
+                self.written += data
+                self._stream.feed(data)
+                self._ended = not data
+                self._changed.notify_all()

@@ -2,7 +2,6 @@
 
 import io
 
-import pyte
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +9,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from agentkit.cli.chat.prose import Known, Prose
-from agentkit.cli.chat.region import Region
 from agentkit.cli.render import harmless
 
 TEXT = """# 标题
@@ -78,41 +76,6 @@ def test_only_numbers_of_passages_are_marked_and_none_in_code():
 
 def test_a_text_cannot_command_the_terminal():
     assert harmless("a\x1b[2Jb\x07\r\u202ec\x9b1m") == "a[2Jbc1m"
-
-
-def _screen(columns=20, rows=5):
-    console = _console(columns, rows)
-    screen = pyte.HistoryScreen(columns, rows, history=100)
-    stream = pyte.Stream(screen)
-
-    def feed():
-        stream.feed(console.file.getvalue().replace("\n", "\r\n"))
-        console.file.seek(0)
-        console.file.truncate()
-
-    return console, screen, feed
-
-
-def test_only_lines_that_changed_are_written_again():
-    console, screen, feed = _screen()
-    region = Region(console)
-    region.draw(["one", "two", "three"])
-    feed()
-    region.draw(["one", "two", "3", "four"])
-    assert "one" not in console.file.getvalue()
-    feed()
-    assert [line.strip() for line in screen.display] == ["one", "two", "3", "four", ""]
-
-
-def test_what_has_left_the_screen_is_neither_lost_nor_doubled():
-    console, screen, feed = _screen()
-    region = Region(console)
-    for count in range(1, 13):
-        region.draw([f"line {at}" for at in range(count)])
-        feed()
-    above = ["".join(row[x].data for x in range(20)).strip() for row in screen.history.top]
-    shown = [*above, *(line.strip() for line in screen.display)]
-    assert [line for line in shown if line] == [f"line {at}" for at in range(12)]
 
 
 @pytest.mark.parametrize("width", [2, 3, 7])

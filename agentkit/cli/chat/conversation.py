@@ -63,7 +63,8 @@ class Leave(Exception):
 
 
 class Chat:
-    """What the commands see and change. `live` says that answers are drawn as in a terminal."""
+    """What the commands see and change. `live` says that answers are drawn in place, as
+    in a terminal; `reflows` that it breaks rows again that became too long for it."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Chat:
         allowed: Allowed | None = None,
         servers: McpServers | None = None,
         live: bool = False,
+        reflows: bool = True,
     ) -> None:
         self.project = project
         self.keyboard: Keyboard = Nobody()
@@ -84,6 +86,7 @@ class Chat:
         self.store = store
         self.servers = servers
         self.live = live
+        self.reflows = reflows
         self.session = session or Session()
         self.allowed = allowed or Allowed(project.path / ".agentkit" / "approvals.json")
         self.record = Record()
@@ -214,7 +217,7 @@ class Chat:
     async def _shown(self, events: AsyncGenerator[Event, None]) -> Answer | None:
         if not self.live:
             return await show(events, self.out, self.log)
-        view = self.view = View(self.out, thinks=self.thinks)
+        view = self.view = View(self.out, thinks=self.thinks, reflows=self.reflows)
         sources = self.session.sources
         known = Known(lambda number: sources.find(number) is not None, sources.texts)
         try:

@@ -96,7 +96,7 @@ async def _show_passage(chat: Chat, name: str, chunk: Chunk) -> None:
     shown = Text(harmless(text, " ").rstrip(), "dim")
     shown.stylize("not dim", at, at + len(chunk.text))
     for start, end in _quoted(chat, name):
-        shown.stylize("black on yellow", start - chunk.start + at, end - chunk.start + at)
+        shown.stylize("reverse", start - chunk.start + at, end - chunk.start + at)
     place = f"[{name}] {chunk.place} (characters {chunk.start}-{chunk.end})"
     chat.out.print(Text(place, "bold"))
     chat.out.print(shown)

@@ -21,6 +21,8 @@ from agentkit.cli.chat.command import run
 from agentkit.cli.chat.commands import COMMANDS
 from agentkit.cli.chat.conversation import Chat, Keyboard
 from agentkit.cli.chat.pipe import Pipe
+from agentkit.cli.chat.region import reflowing
+from agentkit.cli.first_run import project_folder, show_advice
 from agentkit.cli.render import consoles, described, index_progress, warn
 from agentkit.errors import AgentkitError
 from agentkit.project.project import Project
@@ -32,6 +34,9 @@ async def chat(
     """Open a project and talk with its agent, in the session of that name, the last one, or a new
     one."""
     out, log = consoles()
+    if (found := project_folder(folder, log)) is None:
+        return 0
+    folder = found
     allowed = Allowed(folder / ".agentkit" / "approvals.json")
     approvals = Approvals(allowed)
     with index_progress(log) as tell:
@@ -55,6 +60,7 @@ async def chat(
             allowed=allowed,
             servers=project.servers,
             live=live,
+            reflows=reflowing(os.environ),
         )
         approvals.chat = talk
         await _talked(talk, folder)
@@ -64,6 +70,7 @@ async def chat(
 
 
 async def _talked(talk: Chat, folder: Path) -> None:
+    await show_advice(talk.project.agent.model, folder, talk.log)
     talk.log.print(Text(f"{await _welcome(talk)} /help lists the commands.", "dim"))
     async with _keyboard(talk, folder) as keyboard:
         await talk.run(keyboard, partial(run, COMMANDS))

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 from rich.console import Console
@@ -33,7 +34,10 @@ from agentkit.messages import ToolCall
 _OFTEN = 1 / 40
 _SHARE = 3
 """A picture that took so long to draw is not drawn again before so many times that."""
-_TICK = 0.5
+_TICK = 0.1
+"""Seconds between two looks at the terminal's size."""
+_SECOND_HAND = 5
+"""Looks between two pictures in which times have gone on."""
 _LONG = 1.0
 
 
@@ -111,9 +115,9 @@ class Note:
 class View:
     """Draws one run at a time. `pause` it while somebody else writes to the terminal."""
 
-    def __init__(self, console: Console, *, thinks: bool = False) -> None:
+    def __init__(self, console: Console, *, thinks: bool = False, reflows: bool = True) -> None:
         self._console = console
-        self._region = Region(console)
+        self._region = Region(console, reflows=reflows)
         self._items: list[Item] = []
         self._calls: dict[tuple[str, ...], CallLine] = {}
         self._thinks = thinks
@@ -174,15 +178,25 @@ class View:
         """Draw at once, or a little later where that was done a moment ago."""
         wait = self._drawn + max(_OFTEN, _SHARE * self._took) - time.monotonic()
         if wait <= 0:
-            self.draw()
+            self._draw_unless_changing()
         elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(wait, self.draw)
+            later = asyncio.get_running_loop().call_later
+            self._later = later(wait, self._draw_unless_changing)
+
+    def _draw_unless_changing(self) -> None:
+        self._later = None
+        if not self._region.is_changing():
+            self.draw()
 
     async def _ticks(self) -> None:
-        """Times that pass are seen to pass."""
-        while True:
+        """Times that pass are seen to pass, and a terminal of another size is drawn anew."""
+        was_changing = False
+        for look in count(1):
             await asyncio.sleep(_TICK)
-            self._soon()
+            is_changing = self._region.is_changing()
+            if look % _SECOND_HAND == 0 or (was_changing and not is_changing):
+                self._soon()
+            was_changing = is_changing
 
     def _lines(self) -> list[str]:
         found: list[str] = []
