@@ -66,8 +66,8 @@ class AskOptions:
 
 async def ask(question: str, folder: Path, options: AskOptions) -> int:
     """Answer, print, and return the exit code."""
-    out, log = consoles()
-    output = output_of(options.format, out, log)
+    output = output_of(options.format, *consoles())
+    log = output.log
     try:
         given = await piped(log)
         if not question.strip():

@@ -57,14 +57,15 @@ def ask(
 
     What is piped in goes with the question, and is cited like a document.
     """
-    from agentkit.cli import ask as command
-
     formats = {"json": json, "jsonl": jsonl, "plain": plain}
     chosen = [name for name, wanted in formats.items() if wanted]
     if len(chosen) > 1:
         raise typer.BadParameter(f"choose one of --{' and --'.join(chosen)}")
     if session and resume:
         raise typer.BadParameter("choose one of --session and --continue")
+
+    from agentkit.cli import ask as command
+
     options = command.AskOptions(
         model,
         base_url,

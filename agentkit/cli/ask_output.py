@@ -22,6 +22,7 @@ class Output(Protocol):
     """Prints one answer. `pause` and `go_on` stand around a question to the user."""
 
     is_for_people: bool
+    log: Console
 
     async def shown(self, events: AsyncGenerator[Event, None], session: Session) -> Answer:
         """Print a run, and return its answer."""
@@ -137,5 +138,10 @@ def output_of(name: str, out: Console, log: Console) -> Output:
 
 def _uncoloured(console: Console) -> Console:
     return Console(
-        file=console.file, color_system=None, highlight=False, soft_wrap=True, emoji=False
+        file=console.file,
+        color_system=None,
+        force_terminal=False,
+        highlight=False,
+        soft_wrap=True,
+        emoji=False,
     )

@@ -1,0 +1,232 @@
+"""`agentkit ask` in pipes and scripts: what goes in, what comes out where, and how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agentkit.project.trust import trust
+from tests.cli.terminals import Terminal
+from tests.servers.openai_server import OpenAIServer, Reply, call, calls, text
+from tests.servers.running import serving
+
+AGENTKIT = [sys.executable, "-m", "agentkit"]
+CATS = "# Cats\n\nCats purr at 25 hertz.\n"
+DOGS = "# Dogs\n\nDogs bark at night.\n"
+TOOL = '''
+from agentkit import tool
+
+@tool(needs_approval=True)
+def send(to: str) -> str:
+    """Send a letter."""
+    return f"sent to {to}"
+'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "pets"
+    (folder / "knowledge").mkdir(parents=True)
+    (folder / "knowledge" / "cats.md").write_text(CATS, encoding="utf-8")
+    (folder / "knowledge" / "dogs.md").write_text(DOGS, encoding="utf-8")
+    (folder / "tools").mkdir()
+    (folder / "tools" / "mail.py").write_text(TOOL, encoding="utf-8")
+    trust(folder)
+    return folder
+
+
+@pytest.fixture
+def server():
+    server = OpenAIServer()
+    with serving(server.app) as url:
+        server.url = f"{url}/v1"
+        yield server
+
+
+def _ask(folder, *arguments, stdin=None, server=None):
+    model = ("-m", "openai:small", "--base-url", server.url) if server else ("-m", "extractive")
+    given = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return subprocess.run(
+        [*AGENTKIT, "ask", *map(str, arguments), *model, "-C", str(folder)],
+        capture_output=True, timeout=100, check=False,
+        **{key: value.encode() if isinstance(value, str) else value
+           for key, value in given.items()},
+    )  # fmt: skip
+
+
+def _sends(to):
+    return Reply(calls(call(f'{{"to": "{to}"}}', "send", 0, "call_1")), "tool_calls")
+
+
+def test_what_is_piped_in_is_cited_like_a_document(tmp_path):
+    note = "# Minutes\n\nWe keep the index in SQLite.\n\n## Lunch\n\nThere was soup."
+    done = _ask(tmp_path, "Where do we keep the index?", "--json", stdin=note)
+    [citation, *_] = json.loads(done.stdout)["citations"]
+    assert citation["source"] == "standard input"
+    assert citation["quote"] == "We keep the index in SQLite."
+    assert note[citation["start"] : citation["end"]] == citation["quote"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_sees_what_is_piped_in_and_the_documents_are_searched_for_the_question(
+    folder, server
+):
+    _ask(folder, "How do cats sound?", stdin="The vet said: louder.", server=server)
+    messages = server.requests[-1]["messages"]
+    [searched] = [c for m in messages for c in m.get("tool_calls", ())]
+    assert json.loads(searched["function"]["arguments"]) == {"query": "How do cats sound?"}
+    assert '<passage id="1" source="standard input"' in json.dumps(
+        messages, ensure_ascii=False
+    ).replace("\\", "")
+
+
+def test_without_a_question_what_is_piped_in_is_the_question(folder):
+    done = _ask(folder, stdin="At how many hertz do cats purr?")
+    assert "Cats purr at 25 hertz. [1]" in done.stdout.decode()
+
+
+def test_the_answer_goes_to_standard_output_and_the_rest_elsewhere(folder):
+    done = _ask(folder, "At how many hertz do cats purr?")
+    assert done.stdout.decode().splitlines()[-2:] == [
+        "[1] cats.md",
+        "    characters 8-30: “Cats purr at 25 hertz.”",
+    ]
+    assert b"search_knowledge" not in done.stdout
+    assert b"search_knowledge" in done.stderr
+
+
+def test_json_lines_are_the_events_and_end_with_the_answer(folder):
+    done = _ask(folder, "At how many hertz do cats purr?", "--jsonl")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    kinds = [record["event"] for record in records]
+    assert kinds[:2] == ["tool_started", "tool_finished"]
+    assert kinds[-1] == "finished"
+    said = "".join(record["text"] for record in records if record["event"] == "text")
+    assert said == records[-1]["answer"]
+
+
+def test_json_lines_end_with_the_error_where_there_is_one(folder):
+    done = _ask(folder, "x", "--jsonl", "--base-url", "http://127.0.0.1:9/v1", "-m", "openai:x")
+    assert done.returncode in (3, 4)
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["event"] == "error"
+    assert last["exit_code"] == done.returncode
+
+
+def test_a_session_goes_on_in_the_next_process(folder, server):
+    _ask(folder, "How do cats sound?", "--session", "pets", server=server)
+    _ask(folder, "And dogs?", "--continue", server=server)
+    asked = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "user"]
+    assert asked == ["How do cats sound?", "And dogs?"]
+
+
+def test_an_answer_by_a_schema_is_the_value_alone_and_a_misfit_goes_back(folder, server, tmp_path):
+    schema = tmp_path / "hertz.json"
+    schema.write_text('{"type": "object", "properties": {"hertz": {"type": "integer"}}}')
+    server.replies(Reply(text('{"hertz": "many"}')), Reply(text('{"hertz": 25}')))
+    done = _ask(folder, "How do cats purr?", "--schema", schema, "--no-retrieve", server=server)
+    assert json.loads(done.stdout) == {"hertz": 25}
+    assert "not of type 'integer'" in str(server.requests[-1]["messages"])
+
+
+def test_a_schema_that_is_none_and_a_reader_that_only_quotes_are_told(folder, server, tmp_path):
+    schema = tmp_path / "wrong.json"
+    schema.write_text('{"type": "nothing"}')
+    done = _ask(folder, "x", "--schema", schema, server=server)
+    assert (done.returncode, b"no JSON Schema" in done.stderr) == (3, True)
+    schema.write_text('{"type": "object"}')
+    done = _ask(folder, "x", "--schema", schema)
+    assert (done.returncode, b"only quotes" in done.stderr) == (4, True)
+
+
+def test_without_retrieval_no_document_is_read(folder, server):
+    _ask(folder, "How do cats sound?", "--no-retrieve", server=server)
+    offered = [tool["function"]["name"] for tool in server.requests[-1]["tools"]]
+    assert "search_knowledge" not in offered
+    assert not (folder / ".agentkit" / "index").exists()
+
+
+def test_passages_are_as_many_and_from_where_the_user_says(folder, server):
+    _ask(folder, "What do pets do?", "-k", 1, "--source", "d*.md", server=server)
+    found = next(m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool")
+    assert found.count("<passage") == 1
+    assert 'source="dogs.md"' in found
+    done = _ask(folder, "What?", "--source", "birds/**")
+    assert (done.returncode, b"birds/**" in done.stderr) == (8, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "replies", "code"),
+    [
+        ((), [Reply()], 0),
+        (("--json", "--plain"), [Reply()], 2),
+        (("--session", "a", "--continue"), [Reply()], 2),
+        (("-k", "0"), [Reply()], 2),
+        (("--strict",), [Reply(text("The moon is made of cheese."))], 5),
+        ((), [Reply(text("cut"), "length")], 6),
+        ((), [_sends("Ada"), Reply()], 7),
+        (("--allow", "se*"), [_sends("Ada"), Reply()], 0),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(folder, server, arguments, replies, code):
+    server.replies(*replies)
+    assert _ask(folder, "How do cats sound?", *arguments, server=server).returncode == code
+
+
+def test_too_much_or_no_text_on_standard_input_is_told_and_not_cut(folder):
+    done = _ask(folder, "x", stdin=b"a" * 4_000_001)
+    assert (done.returncode, b"longer than 4 MB" in done.stderr) == (3, True)
+    done = _ask(folder, "x", stdin=bytes(range(256)) * 9)
+    assert (done.returncode, b"binary" in done.stderr) == (3, True)
+
+
+def test_who_stops_reading_early_is_no_failure(folder):
+    ask = [*AGENTKIT, "ask", "How do cats sound?", "-m", "extractive", "--jsonl", "-C", folder]
+    with subprocess.Popen(
+        ask, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        child.stdout.close()
+        assert child.stderr.read().decode().count("rror") == 0
+        assert child.wait(timeout=60) == 0
+
+
+def test_ctrl_c_keeps_in_the_session_what_was_said(folder, server):
+    server.replies(Reply(text("Cats ", "purr"), stalls=True))
+    ask = [*AGENTKIT, "ask", "How?", "-m", "openai:small", "--base-url", server.url,
+           "--session", "cut", "--jsonl", "-C", str(folder)]  # fmt: skip
+    with subprocess.Popen(
+        ask, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:  # fmt: skip
+        while "purr" not in child.stdout.readline():
+            assert child.poll() is None
+        child.send_signal(signal.SIGINT)
+        assert child.wait(timeout=60) == 130
+        assert "Traceback" not in child.stderr.read()
+    server.replies(Reply())
+    _ask(folder, "Go on.", "--session", "cut", server=server)
+    assert "Cats purr" in str(server.requests[-1]["messages"])
+
+
+def test_on_a_terminal_markdown_is_drawn_and_plain_is_as_written(folder, server):
+    server.replies(Reply(text("Cats are **loud**.")))
+    options = ("How?", "-m", "openai:small", "--base-url", server.url, "-C", folder)
+    drawn = Terminal("ask", *options)
+    assert drawn.close() == 0
+    assert "Cats are loud." in drawn.text
+    plain = Terminal("ask", *options, "--plain")
+    assert plain.close() == 0
+    assert "Cats are **loud**." in plain.text
+    assert b"\x1b[" not in plain.written
+
+
+def test_on_a_terminal_a_call_is_asked_about(folder, server):
+    server.replies(_sends("Ada"), Reply(text("Done.")))
+    talk = Terminal("ask", "Write.", "-m", "openai:small", "--base-url", server.url, "-C", folder)
+    talk.expect("allow this call? [y/N]")
+    assert '"to": "Ada"' in talk.text
+    talk.child.send("y\r")
+    assert talk.close() == 0
+    assert "sent to Ada" in str(server.requests[-1]["messages"])
