@@ -136,7 +136,7 @@ def init(
         bool, typer.Option("--from-demo", help="Copy the lecture notes, their tools and servers.")
     ] = False,
 ) -> None:
-    """Make a folder a project: settings, knowledge/, a sample tool, an example of a server."""
+    """Make a folder a project. It gets settings, knowledge/, a sample tool and server."""
     from agentkit.cli import init as command
 
     run(command.init(folder, from_demo))
@@ -150,7 +150,7 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check this machine and folder, with a next step for each finding; 3 if there is a problem."""
+    """Check the machine and the folder. Each finding has a next step; 3 if one is a problem."""
     from agentkit.cli import doctor as command
 
     run(command.doctor(folder, start, json))

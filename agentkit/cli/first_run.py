@@ -23,6 +23,7 @@ from agentkit.backends.providers import PRESETS
 from agentkit.cli.init import set_up
 from agentkit.cli.render import described
 from agentkit.errors import ConfigError
+from agentkit.knowledge.findings import counted
 from agentkit.project.demo import copy_demo
 from agentkit.project.scaffold import is_project, loose_documents
 
@@ -74,25 +75,26 @@ def _chosen(folder: Path, log: Console) -> Path | None:
     """Ask what to make of a folder, and make it."""
     new = folder / _NEW if folder.resolve() in (Path.home(), Path("/")) else folder
     loose = len(loose_documents(folder)) if new == folder else 0
-    beside = f" ({loose} document{'s' * (loose > 1)} here)" if loose else ""
+    beside = f" ({counted(loose, 'document')} here)" if loose else ""
     log.print(Text(f"{_shown(folder)} is no project yet: it has no knowledge/ to answer from."))
-    log.print(Text(f"  1  make {'it one' if new == folder else f'one in {new}'}{beside}"))
+    log.print(Text(f"  1  make {'it one' if new == folder else f'one in {new.name}/'}{beside}"))
     log.print(Text(f"  2  look at the demo first: lecture notes, copied to {_DEMO}/"))
     print("1, 2, or Enter to leave all as it is: ", end="", file=sys.stderr, flush=True)
     match sys.stdin.readline().strip():
         case "1":
-            return _made(new, log)
+            return _made(new, folder, log)
         case "2":
             return copy_demo(folder / _DEMO)
     raise ConfigError("Nothing was made. Later: agentkit init, or agentkit demo.")
 
 
-def _made(folder: Path, log: Console) -> Path | None:
+def _made(folder: Path, here: Path, log: Console) -> Path | None:
     """The new project, if it has documents of the user's to ask about."""
     made = set_up(folder, log)
     if not any(part.path.startswith("knowledge/") for part in made.new):
         return folder
-    log.print(Text("Now put your documents into knowledge/, then ask again."))
+    way = "" if folder == here else f"cd {folder.name}, "
+    log.print(Text(f"Next: {way}put your documents into knowledge/, and ask again."))
     return None
 
 
@@ -109,7 +111,7 @@ def _is_first(folder: Path) -> bool:
 def _advice(looked: Sequence[Place]) -> list[str]:
     return [
         "No model was found: the reader that quotes answers, in the documents' own words.",
-        f"Looked for {_places(looked)}.",
+        f"{_places(looked)}.",
         f"  With Ollama    {_ollama(looked[0])}",
         f"  Online         {_online()}",
         f"  A small model  {_small()}",
@@ -119,8 +121,9 @@ def _advice(looked: Sequence[Place]) -> list[str]:
 def _places(looked: Sequence[Place]) -> str:
     """The servers by name and port, and what kept them from answering."""
     if all(place.models is None and not place.away for place in looked):
-        return f"{', '.join(map(_place, looked))}: none answers"
-    return ", ".join(f"{_place(place)} ({_said(place)})" for place in looked)
+        return f"No answer from {', '.join(map(_place, looked))}"
+    said = ", ".join(f"{_place(place)} ({_said(place)})" for place in looked)
+    return f"Looked for {said}"
 
 
 def _place(place: Place) -> str:

@@ -66,7 +66,7 @@ def _show_made(made: Made, log: Console) -> None:
         log.print(Text.assemble(f"  {part.path:<{_WIDTH}}", (part.about, "dim")))
     if not made.trusted:
         command = shlex.join(["agentkit", "trust", *_argument(made.folder)])
-        log.print(Text(f"Its settings and tools wait until you have looked at them: {command}"))
+        log.print(Text(f"Its settings and tools are not used before you say: {command}"))
 
 
 def _show_next(folder: Path, question: str, out: Console) -> None:
