@@ -1,0 +1,211 @@
+"""The first run: no model, no project. What a newcomer reads, and what is made for them."""
+
+import os
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from agentkit.backends.auto import AutoModel
+from agentkit.backends.extractive import ExtractiveModel
+from agentkit.cli.first_run import project_folder, show_advice, show_model
+from agentkit.errors import ConfigError
+from tests.cli.terminals import Terminal
+from tests.servers.ollama_server import OllamaServer
+from tests.servers.running import refused_url, serving
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A project that has been opened once."""
+    (tmp_path / "app" / "knowledge").mkdir(parents=True)
+    (tmp_path / "app" / ".agentkit").mkdir()
+    return tmp_path / "app"
+
+
+@pytest.fixture
+def ollama():
+    server = OllamaServer()
+    with serving(server.app) as url:
+        server.url = url
+        yield server
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    """Opens the program in a terminal, in a home of its own; ended at the end."""
+    opened = []
+
+    def open_(*arguments, **more):
+        opened.append(Terminal(*arguments, HOME=str(tmp_path / "home"), **more))
+        return opened[-1]
+
+    (tmp_path / "home").mkdir()
+    yield open_
+    for each in opened:
+        each.kill()
+
+
+def _alone(ollama="", servers=None):
+    """A machine where nothing answers but what is named."""
+    return AutoModel(ollama=ollama or refused_url(), servers=servers or {"vllm": refused_url()})
+
+
+async def _advice(model, folder, width=200):
+    said = StringIO()
+    await show_model(model, folder, Console(file=said, width=width))
+    return said.getvalue().splitlines()
+
+
+async def test_the_first_run_without_a_model_says_in_five_lines_what_can_be_done(
+    folder, monkeypatch
+):
+    for name in ("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "MOONSHOT_API_KEY", "DASHSCOPE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    lines = await _advice(_alone(), folder)
+    assert len(lines) == 5
+    assert lines[0].startswith("No model was found: the reader that quotes answers")
+    assert lines[1].startswith("No answer from Ollama :")
+    assert "vLLM :" in lines[1]
+    assert lines[2].endswith("ollama pull qwen3:4b")
+    assert lines[3].endswith("set OPENAI_API_KEY, then: --model openai:gpt-5-mini")
+    assert "--model gguf:smollm2 (weak, English)" in lines[4]
+
+
+async def test_the_five_lines_fit_a_terminal_of_eighty_columns(folder):
+    servers = {"lmstudio": "http://127.0.0.1:9/v1", "llamacpp": "http://127.0.0.1:99/v1",
+               "vllm": "http://127.0.0.1:999/v1"}  # fmt: skip
+    lines = await _advice(_alone(servers=servers), folder)
+    assert [line for line in lines[:4] if len(line) > 80] == []
+
+
+async def test_a_later_run_says_it_in_one_line(folder):
+    await _advice(_alone(), folder)
+    (line,) = await _advice(_alone(), folder)
+    assert line == "model: extractive (the reader that quotes: no model was found)"
+
+
+async def test_a_folder_that_cannot_be_written_gets_one_line_each_time(tmp_path):
+    assert len(await _advice(_alone(), tmp_path / "nowhere")) == 1
+
+
+async def test_programs_get_one_line_even_at_first(folder):
+    said = StringIO()
+    await show_model(_alone(), folder, Console(file=said, width=200), brief=True)
+    assert said.getvalue().count("\n") == 1
+    assert len(await _advice(_alone(), folder)) == 5
+
+
+async def test_an_ollama_without_a_model_needs_only_the_pull(folder, ollama):
+    ollama.models = []
+    lines = await _advice(_alone(ollama.url), folder)
+    assert "Ollama :" in lines[1]
+    assert "(no chat model)" in lines[1]
+    assert lines[2] == "  With Ollama    ollama pull qwen3:4b"
+
+
+async def test_a_key_that_is_set_is_named_and_not_used(folder, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
+    lines = await _advice(_alone(), folder)
+    assert lines[3].endswith("OPENAI_API_KEY is set: --model openai:gpt-5-mini uses it")
+    assert "k-secret" not in "".join(lines)
+
+
+async def test_a_model_that_was_found_is_told_in_one_line(folder, ollama):
+    model = _alone(ollama.url)
+    assert await _advice(model, folder) == [
+        f"model: ollama:small (the last one changed on {ollama.url})"
+    ]
+    await model.close()
+
+
+async def test_of_a_model_that_the_user_named_nothing_is_said(folder):
+    assert await _advice(ExtractiveModel(), folder) == []
+    assert not await show_advice(ExtractiveModel(), folder, Console(file=StringIO()))
+
+
+def test_a_project_is_taken_as_it_is(folder):
+    assert project_folder(folder, Console(file=StringIO())) == folder
+
+
+def test_a_folder_that_is_not_there_is_named_with_what_makes_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"no folder.*agentkit init .*gone"):
+        project_folder(tmp_path / "gone", Console(file=StringIO()))
+
+
+@pytest.mark.parametrize("command", [["ask", "why?"], ["chat"]])
+def test_without_a_terminal_both_ways_are_named_and_nothing_is_made(tmp_path, command):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "agentkit", *command, "-C", str(empty)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "agentkit init" in done.stderr
+    assert "agentkit demo" in done.stderr
+    assert list(empty.iterdir()) == []
+
+
+def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(tmp_path, terminal):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "plan.md").write_text("# Plan\n\nThe index is kept in SQLite.\n", encoding="utf-8")
+    screen = terminal("ask", "Where is the index kept?", "-C", notes, "-m", "extractive")
+    screen.expect("1  make it one (1 document here)")
+    screen.child.send("1\r")
+    screen.expect("Move what lies here into it: plan.md? [y/N]")
+    screen.child.send("y\r")
+    assert screen.close() == 0
+    assert "Moved into knowledge/: plan.md." in screen.whole
+    assert "The index is kept in SQLite. [1]" in screen.whole
+    assert not (notes / "knowledge" / "welcome.md").exists()
+
+
+def test_a_new_project_without_documents_says_what_comes_next(tmp_path, terminal):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    screen = terminal("chat", "-C", empty)
+    screen.expect("Enter to leave all as it is:")
+    screen.child.send("1\r")
+    assert screen.close() == 0
+    assert "Next: put your documents into knowledge/, and ask again." in screen.whole
+    assert (empty / "agentkit.toml").is_file()
+
+
+def test_in_the_home_folder_a_new_folder_is_made(tmp_path, terminal):
+    home = tmp_path / "home"
+    screen = terminal("chat", "-C", home)
+    screen.expect("1  make one in my-app/")
+    (home / "private.md").write_text("mine", encoding="utf-8")
+    screen.child.send("1\r")
+    assert screen.close() == 0
+    assert "Next: cd my-app, put your documents into knowledge/" in screen.whole
+    assert sorted(path.name for path in home.iterdir()) == ["my-app", "private.md"]
+
+
+def test_enter_leaves_all_as_it_is(tmp_path, terminal):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    screen = terminal("ask", "why?", "-C", empty)
+    screen.expect("Enter to leave all as it is:")
+    screen.press("enter")
+    assert screen.close() == 3
+    assert list(empty.iterdir()) == []
+
+
+def test_the_demo_can_be_looked_at_first(tmp_path, terminal):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    screen = terminal("ask", "x", "-C", empty, "-m", "nonsense")
+    screen.expect("Enter to leave all as it is:")
+    screen.child.send("2\r")
+    screen.expect("is no model's name")
+    assert screen.close() == 3
+    assert (empty / "agentkit-demo" / "knowledge" / "lecture_notes").is_dir()
