@@ -10,7 +10,6 @@ import os
 import shutil
 import tomllib
 from collections.abc import Callable, MutableMapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,13 +109,13 @@ def _edited(text: str, change: Callable[[Table], None]) -> str:
 
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     text = text.removeprefix(mark)
-    wanted = deepcopy(tomllib.loads(text))
+    wanted = tomllib.loads(text)
     change(wanted)
     try:
         document = tomlkit.parse(text)
         change(document)
         after = tomlkit.dumps(document)
-        sound = tomllib.loads(after) == wanted
+        sound = _filled(tomllib.loads(after)) == _filled(wanted)
     except (TOMLKitError, tomllib.TOMLDecodeError, KeyError, TypeError):
         sound = False
     if not sound:
@@ -136,6 +135,14 @@ def _take(table: Table, key: Key) -> None:
     for part in key[:-1]:
         table = table[part]
     del table[key[-1]]
+
+
+def _filled(table: Any) -> Any:
+    """Without tables that hold nothing: a header may go with its last key."""
+    if not isinstance(table, dict):
+        return table
+    filled = {name: _filled(value) for name, value in table.items()}
+    return {name: value for name, value in filled.items() if value != {}}
 
 
 def _at(table: Any, key: Key) -> Any:
