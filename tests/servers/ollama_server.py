@@ -64,6 +64,7 @@ class OllamaServer:
             Route("/api/embed", self._embed, methods=["POST"]),
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/tags", self._tags),
+            Route("/api/version", self._version),
         ]
         self.app = Starlette(routes=routes)
 
@@ -74,6 +75,7 @@ class OllamaServer:
         self.models: list[Json] = [{"name": "small"}]
         self.requests: list[Json] = []
         self.shown = 0
+        self.version = "0.31.0"
         self.vectors: Callable[[Json], Response] = embeddings
         self.left = threading.Event()
 
@@ -82,6 +84,9 @@ class OllamaServer:
 
     async def _tags(self, request: Request) -> Response:
         return JSONResponse({"models": self.models})
+
+    async def _version(self, request: Request) -> Response:
+        return JSONResponse({"version": self.version})
 
     async def _show(self, request: Request) -> Response:
         self.shown += 1

@@ -67,7 +67,9 @@ class Reply:
 class OpenAIServer:
     """Answers with the replies of `script`, the last one again and again, and keeps what it was
     asked. `left` is set when a client goes away in the middle of a stream. `answer`, where it is
-    set, makes the reply of a request's body; `vectors` the answer to a request for embeddings."""
+    set, makes the reply of a request's body; `vectors` the answer to a request for embeddings.
+    `pages` are what it tells of itself elsewhere, by path, as each kind of server does; `wants` is
+    the key it asks for."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -76,6 +78,7 @@ class OpenAIServer:
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             Route("/v1/models", self._models),
+            Route("/{path:path}", self._page),
         ]
         self.app = Starlette(routes=routes)
 
@@ -86,12 +89,20 @@ class OpenAIServer:
         self.keys: list[str] = []
         self.answer: Callable[[Json], Reply] | None = None
         self.vectors: Callable[[Json], Response] = embeddings
+        self.pages: dict[str, Json] = {}
+        self.wants = ""
         self.left = threading.Event()
 
     def replies(self, *replies: Reply) -> None:
         self.script = deque(replies)
 
+    async def _page(self, request: Request) -> Response:
+        page = self.pages.get(request.url.path)
+        return JSONResponse(page, 200) if page is not None else JSONResponse({}, 404)
+
     async def _models(self, request: Request) -> Response:
+        if self.wants and request.headers.get("authorization") != f"Bearer {self.wants}":
+            return JSONResponse({"error": {"message": "no such key"}}, 401)
         listed = [{"object": "model", "created": 0, "owned_by": "test", **m} for m in self.models]
         return JSONResponse({"object": "list", "data": listed})
 
