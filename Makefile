@@ -18,6 +18,7 @@ demo: $(CORE)
 	@echo "The command is in $(BIN): source $(BIN)/activate"
 
 test: $(DEV)
+	@$(BIN)/python -m tests.node
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--benchmark-disable --cov --cov-report=term:skip-covered $(TESTS)
 
@@ -31,7 +32,7 @@ lint: $(DEV)
 	@$(BIN)/mypy
 
 bench: $(DEV) $(PEERS)/.ready
-	@for script in backends embedder indexing search support; do \
+	@for script in backends embedder indexing search support mcp_calls; do \
 		echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 	@echo "== agent_steps"; $(PEERS)/bin/python benchmarks/agent_steps.py
 

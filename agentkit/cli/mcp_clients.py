@@ -1,4 +1,4 @@
-"""`agentkit mcp list, tools, call, inspect, logs and test`: the servers that a folder names."""
+"""`agentkit mcp list, tools, call, inspect and logs`: the servers that a folder names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.console import Console
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless, warn
 from agentkit.errors import ConfigError, McpError, TrustError
-from agentkit.mcp.checks import check
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.folder import folder_servers, logs_folder
@@ -25,9 +24,6 @@ from agentkit.mcp.shown import what_it_does
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
 from agentkit.tools.tool import Tool
-
-FAILED = 10
-"""The exit code of a server that does not do as it should, as of any McpError."""
 
 
 async def list_servers(folder: Path, json: bool) -> int:
@@ -84,7 +80,7 @@ async def inspect(folder: Path, server: str, json: bool) -> int:
     """Everything that a server says of itself."""
     out, log = consoles()
     async with running(folder, log, server) as servers:
-        _must_run(servers, server)
+        must_run(servers, server)
         client = servers.clients[server]
         told = {
             "server": _plain(client.server_info),
@@ -122,22 +118,6 @@ async def logs(folder: Path, server: str, lines: int, json: bool) -> int:
     if not found:
         log.print("Nothing is written down of it.", markup=False)
     return 0
-
-
-async def check_server(folder: Path, server: str, json: bool) -> int:
-    """Try on a server what any server should do."""
-    out, log = consoles()
-    async with running(folder, log, server) as servers:
-        _must_run(servers, server)
-        checked = await check(servers.clients[server])
-    failed = sum(each.outcome == "failed" for each in checked)
-    if json:
-        print(as_json([asdict(each) for each in checked]))
-    else:
-        for each in checked:
-            _say(out, f"{each.outcome:8}{each.name}{': ' if each.said else ''}{each.said}")
-        log.print(f"{len(checked)} checks, {failed} failed", markup=False)
-    return FAILED if failed else 0
 
 
 @asynccontextmanager
@@ -182,7 +162,8 @@ def _meant(folder: Path, server: str) -> str:
     return server if server in names or len(same) != 1 else same[0]
 
 
-def _must_run(servers: McpServers, server: str) -> None:
+def must_run(servers: McpServers, server: str) -> None:
+    """Raises McpError that says why a server does not run."""
     if server not in servers.clients:
         raise McpError(servers.problems.get(server, f"{server!r} does not run."), server)
 

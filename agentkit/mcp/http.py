@@ -86,8 +86,8 @@ async def serve_http(
     Raises ConfigError where strangers could call without a key, or the address cannot be had.
     """
     check_address(host, has_verifier)
-    listening = await asyncio.to_thread(_listening, host, port)
-    with listening:
+    taken = await asyncio.to_thread(listening, host, port)
+    with taken:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -99,8 +99,8 @@ async def serve_http(
             limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        on_ready(f"http://{_shown(host)}:{listening.getsockname()[1]}{PATH}")
-        await _Uvicorn(config).serve(sockets=[listening])
+        on_ready(f"http://{_shown(host)}:{taken.getsockname()[1]}{PATH}")
+        await _Uvicorn(config).serve(sockets=[taken])
 
 
 class _Uvicorn(uvicorn.Server):
@@ -128,8 +128,9 @@ def _keyed(app: ASGIApp, verifier: TokenVerifier) -> ASGIApp:
     return AuthenticationMiddleware(required, backend=BearerAuthBackend(verifier))
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """Taken before anything else starts, so that a port in use is told in a line."""
+def listening(host: str, port: int) -> socket.socket:
+    """An address taken, before anything else starts, so that a port in use is told in a line.
+    Raises ConfigError."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)

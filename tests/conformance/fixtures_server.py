@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import sys
+from functools import partial
 from typing import Any
 
 import mcp_types as sdk
@@ -149,7 +150,8 @@ def fixtures() -> Server[Any]:
 
 def main() -> None:
     port = int(sys.argv[1])
-    asyncio.run(serve_http(mcp_app(fixtures()), "127.0.0.1", port))
+    ready = partial(print, file=sys.stderr, flush=True)
+    asyncio.run(serve_http(mcp_app(fixtures()), "127.0.0.1", port, on_ready=ready))
 
 
 if __name__ == "__main__":

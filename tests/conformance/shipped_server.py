@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -18,7 +19,8 @@ async def serve(folder: str, port: int) -> None:
     async with Project.open(folder, model="extractive") as project:
         inner = mcp_app(build_server("mounted", knowledge=project.knowledge, agent=project.agent))
         outer = Starlette(routes=[Mount("/", app=inner)], lifespan=inner.router.lifespan_context)
-        await serve_http(outer, "127.0.0.1", port)
+        ready = partial(print, file=sys.stderr, flush=True)
+        await serve_http(outer, "127.0.0.1", port, on_ready=ready)
 
 
 if __name__ == "__main__":

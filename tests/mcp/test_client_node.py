@@ -1,11 +1,7 @@
-"""Our client and the servers that the protocol's authors publish for Node.
-
-AGENTKIT_TEST_NODE names a folder whose node_modules holds them; without it these are skipped.
-"""
+"""Our client and the servers that the protocol's authors publish for Node."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,17 +12,14 @@ from agentkit.mcp.host import Host, Question
 from agentkit.messages import ImagePart
 from agentkit.tools.tool import Tool
 from tests.mcp.reading import inside
+from tests.node import BIN, PATH, with_node
 
-NODE = os.environ.get("AGENTKIT_TEST_NODE", "")
-BIN = Path(NODE) / "node_modules" / ".bin"
-
-pytestmark = pytest.mark.skipif(not NODE, reason="AGENTKIT_TEST_NODE is not set")
+pytestmark = with_node
 
 
 def published(name: str, *args: str, env: dict[str, str] | None = None) -> ServerConfig:
-    path = {"PATH": f"{BIN.absolute()}{os.pathsep}{os.environ['PATH']}"}
-    command = str(BIN.absolute() / f"mcp-server-{name}")
-    return ServerConfig(name, command=command, args=args, env=path | (env or {}))
+    command = str(BIN / f"mcp-server-{name}")
+    return ServerConfig(name, command=command, args=args, env=PATH | (env or {}))
 
 
 def by_name(servers: McpServers, name: str) -> Tool:

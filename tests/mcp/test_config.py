@@ -15,7 +15,7 @@ from agentkit.mcp.config import McpConfig, OAuth, ServerConfig, read_config
 
 def written(project: Path, content: Any) -> Path:
     folder = project / "mcp_servers"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     text = content if isinstance(content, str) else json.dumps(content)
     (folder / "mcp.json").write_text(text, encoding="utf-8")
     return project

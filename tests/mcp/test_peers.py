@@ -1,7 +1,4 @@
-"""The official TypeScript SDK's client against our server, over stdio and HTTP.
-
-It needs node and the SDK's packages, which `make conformance` brings into build/conformance.
-"""
+"""The official SDKs' clients, for TypeScript and Python, against our server over stdio and HTTP."""
 
 from __future__ import annotations
 
@@ -21,17 +18,12 @@ import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 
-ROOT = Path(__file__).parents[2]
-MODULES = ROOT / "build" / "conformance" / "node_modules"
-NODE = MODULES / ".bin" / "node"
+from tests.node import FOLDER, with_node
+
 AGENTKIT = (sys.executable, "-m", "agentkit")
 KEY = "a key that is long enough"
 NOTES = "# Cats\n\nCats purr.\n"
 
-with_typescript = pytest.mark.skipif(
-    not (NODE.exists() and (MODULES / "@modelcontextprotocol" / "sdk").is_dir()),
-    reason="the TypeScript SDK is not there: run `make conformance`, which brings it",
-)
 releases = pytest.mark.parametrize("release", ["1", "2"])
 
 
@@ -72,7 +64,7 @@ def over_http(
 
 async def peer(release: str, *target: str) -> dict[str, Any]:
     child = await asyncio.create_subprocess_exec(
-        *(NODE, Path(__file__).with_name("peer.mjs"), MODULES, release, *target),
+        *(FOLDER.node, Path(__file__).with_name("peer.mjs"), FOLDER.modules, release, *target),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -88,13 +80,13 @@ def check(given: Mapping[str, Any], app: Path) -> None:
     assert (given["completed"], given["messages"]) == (["pets.md"], 2)
 
 
-@with_typescript
+@with_node
 @releases
 async def test_the_typescript_client_uses_our_server_over_stdio(app: Path, release: str) -> None:
     check(await peer(release, *command(app)), app)
 
 
-@with_typescript
+@with_node
 @releases
 async def test_the_typescript_client_uses_our_server_over_http(app: Path, release: str) -> None:
     with over_http(app) as (url, _):
