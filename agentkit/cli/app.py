@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from agentkit import __version__
 from agentkit.cli.ask_app import ask
+from agentkit.cli.completion_app import COMPLETE, completion, know_the_shells
 from agentkit.cli.config_app import config
 from agentkit.cli.errors import INTERRUPTED, report
 from agentkit.cli.eval_app import evaluation
+from agentkit.cli.helping import describe
 from agentkit.cli.kb_app import kb
 from agentkit.cli.mcp_app import mcp
 from agentkit.cli.options import (
@@ -22,8 +26,10 @@ from agentkit.cli.options import (
     InCollection,
     Json,
     Model,
+    Plain,
     Resume,
     SessionName,
+    Source,
     run,
 )
 from agentkit.cli.past_app import sessions, trace
@@ -65,11 +71,12 @@ def chat(
     base_url: BaseUrl = None,
     session: SessionName = "",
     resume: Resume = False,
+    plain: Plain = False,
 ) -> None:
     """Talk with the agent; /help lists what can be done."""
     from agentkit.cli.chat import start as command
 
-    run(command.chat(folder, model, base_url, session, resume))
+    run(command.chat(folder, model, base_url, session, resume, plain))
 
 
 @app.command()
@@ -97,9 +104,7 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     folder: Folder = Path(),
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="How many passages.")] = 5,
-    source: Annotated[
-        list[str] | None, typer.Option(help='Only in these: a source or a pattern, "papers/**".')
-    ] = None,
+    source: Source = None,
     title: Annotated[str, typer.Option(help="Only where the title holds this.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Only with this tag.")] = None,
     after: Annotated[datetime | None, typer.Option(help="Dated then or later.")] = None,
@@ -167,6 +172,9 @@ def demo(
     run(command.demo(folder, model))
 
 
+app.command()(completion)
+
+
 @models.command(name="list")
 def list_models(json: Json = False) -> None:
     """List the models of Ollama, of the servers on this machine and of gguf packages."""
@@ -195,10 +203,20 @@ def probe(
     run(command.probe(model, base_url, json))
 
 
+def command_line() -> Any:
+    """All commands as click has them, described."""
+    root = typer.main.get_command(app)
+    describe(root)
+    return root
+
+
 def main() -> None:
     """The console script: every error is one line and an exit code of its own."""
+    gc.disable()  # Nothing that is loaded is garbage yet, and looking for it takes a tenth longer.
+    if COMPLETE in os.environ:
+        know_the_shells()
     try:
-        app()
+        command_line()(prog_name="agentkit")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:

@@ -7,10 +7,21 @@ from typing import Annotated
 
 import typer
 
-from agentkit.cli.options import BaseUrl, Folder, Json, Model, Plain, Resume, SessionName, run
+from agentkit.cli.options import (
+    BaseUrl,
+    Folder,
+    Json,
+    Model,
+    Plain,
+    Resume,
+    SessionName,
+    Source,
+    run,
+)
 
 Question = Annotated[
-    str, typer.Argument(help="What you want to know; without it, what is piped in.")
+    str,
+    typer.Argument(metavar="QUESTION", help="What you want to know; without it, what is piped in."),
 ]
 JsonLines = Annotated[
     bool, typer.Option("--jsonl", help="Print events as JSON Lines, as they happen.")
@@ -20,10 +31,8 @@ Schema = Annotated[
 ]
 NoRetrieve = Annotated[bool, typer.Option("--no-retrieve", help="Leave the documents out of it.")]
 Passages = Annotated[
-    int | None, typer.Option("--k", "-k", min=1, max=50, help="How many passages a search gives.")
-]
-Sources = Annotated[
-    list[str] | None, typer.Option("--source", help='Only from these: "notes.md", "papers/**".')
+    int | None,
+    typer.Option("--k", "-k", min=1, max=50, metavar="N", help="How many passages a search gives."),
 ]
 Strict = Annotated[
     bool | None,
@@ -32,7 +41,8 @@ Strict = Annotated[
     ),
 ]
 Allow = Annotated[
-    list[str] | None, typer.Option("--allow", help='Tools that run unasked: "send", "git__*".')
+    list[str] | None,
+    typer.Option("--allow", metavar="TOOL", help='Tools that run unasked: "send", "git__*".'),
 ]
 
 
@@ -49,7 +59,7 @@ def ask(
     schema: Schema = None,
     no_retrieve: NoRetrieve = False,
     k: Passages = None,
-    source: Sources = None,
+    source: Source = None,
     strict: Strict = None,
     allow: Allow = None,
 ) -> None:

@@ -1,4 +1,5 @@
-"""Events as JSON Lines, for programs: one object a line, its kind first, `finished` or `error` last."""
+"""Events as JSON Lines, for programs: one object a line, its kind first, and `finished` or `error`
+last."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from agentkit.events import (
 from agentkit.messages import ToolCall
 
 Record = dict[str, Any]
+CallEvent = ToolStarted | ToolProgress | ToolFinished | ToolDenied | ApprovalRequested | Nested
 
 
 async def print_events(events: AsyncGenerator[Event, None], file: IO[str]) -> Answer:
@@ -50,24 +52,30 @@ def event_record(event: Event) -> Record:
             return {"event": "text", "text": text}
         case ReasoningDelta(text):
             return {"event": "reasoning", "text": text}
-        case ToolProgress(call, message, fraction):
-            return _about("tool_progress", call, message=message, fraction=fraction)
-        case ToolFinished(call, result, seconds, failed):
-            return _about("tool_finished", call, result=result, seconds=seconds, failed=failed)
-        case ToolDenied(call, reason):
-            return _about("tool_denied", call, reason=reason)
-        case ToolStarted(call):
-            return _about("tool_started", call)
-        case ApprovalRequested(call):
-            return _about("approval_requested", call)
-        case Nested(call, inner):
-            return _about("nested", call, inner=event_record(inner))
         case Retried(reason, delay):
             return {"event": "retried", "reason": reason, "delay": delay}
         case Compacted(before, after):
             return {"event": "compacted", "tokens_before": before, "tokens_after": after}
         case Finished(answer):
             return {"event": "finished", **answer_as_json(answer)}
+        case _:
+            return _call_record(event)
+
+
+def _call_record(event: CallEvent) -> Record:
+    match event:
+        case ToolStarted(call):
+            return _about("tool_started", call)
+        case ToolProgress(call, message, fraction):
+            return _about("tool_progress", call, message=message, fraction=fraction)
+        case ToolFinished(call, result, seconds, failed):
+            return _about("tool_finished", call, result=result, seconds=seconds, failed=failed)
+        case ToolDenied(call, reason):
+            return _about("tool_denied", call, reason=reason)
+        case ApprovalRequested(call):
+            return _about("approval_requested", call)
+        case Nested(call, inner):
+            return _about("nested", call, inner=event_record(inner))
 
 
 def _about(kind: str, call: ToolCall, **more: Any) -> Record:

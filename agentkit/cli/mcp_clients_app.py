@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from agentkit.cli import complete
 from agentkit.cli.options import Folder, Json, run
 
-Server = Annotated[str, typer.Argument(help="A server that mcp.json names.")]
+Server = Annotated[
+    str,
+    typer.Argument(help="A server that mcp.json names.", autocompletion=complete.servers),
+]
 Program = Annotated[str, typer.Argument(help="claude, cursor or vscode.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+"""With --json nobody is asked: without --yes it is only shown what would be done."""
 
 
 def add_to(mcp: typer.Typer) -> None:
@@ -33,7 +38,9 @@ def list_servers(folder: Folder = Path(), json: Json = False) -> None:
 
 
 def tools(
-    server: Annotated[str, typer.Argument(help="One server; all without it.")] = "",
+    server: Annotated[
+        str, typer.Argument(help="One server; all without it.", autocompletion=complete.servers)
+    ] = "",
     folder: Folder = Path(),
     json: Json = False,
 ) -> None:
@@ -93,11 +100,11 @@ def check(
     run(command.check_server(folder, server, published, json))
 
 
-def approve(server: Server, folder: Folder = Path(), yes: Yes = False) -> None:
+def approve(server: Server, folder: Folder = Path(), yes: Yes = False, json: Json = False) -> None:
     """Look at what a server's tools say now, and agree to it."""
     from agentkit.cli import mcp_changes as command
 
-    run(command.approve(folder, server, yes))
+    run(command.approve(folder, server, yes, json))
 
 
 def import_servers(
@@ -105,11 +112,12 @@ def import_servers(
     names: Annotated[list[str] | None, typer.Argument(help="Some of its servers; or all.")] = None,
     folder: Folder = Path(),
     yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Copy another program's servers into mcp_servers/mcp.json."""
     from agentkit.cli import mcp_changes as command
 
-    run(command.import_servers(folder, program, names or [], yes))
+    run(command.import_servers(folder, program, names or [], yes, json))
 
 
 def install(
@@ -117,22 +125,23 @@ def install(
     folder: Folder = Path(),
     name: Annotated[str, typer.Option(help="What it is called there.")] = "",
     yes: Yes = False,
+    json: Json = False,
 ) -> None:
     """Make this folder a server of another program."""
     from agentkit.cli import mcp_changes as command
 
-    run(command.install(folder, program, name, yes))
+    run(command.install(folder, program, name, yes, json))
 
 
-def login(server: Server, folder: Folder = Path()) -> None:
+def login(server: Server, folder: Folder = Path(), json: Json = False) -> None:
     """Sign in at a server over HTTP that asks for it."""
     from agentkit.cli import mcp_changes as command
 
-    run(command.login(folder, server))
+    run(command.login(folder, server, json))
 
 
-def logout(server: Server, folder: Folder = Path()) -> None:
+def logout(server: Server, folder: Folder = Path(), json: Json = False) -> None:
     """Forget the sign-in at a server."""
     from agentkit.cli import mcp_changes as command
 
-    run(command.logout(folder, server))
+    run(command.logout(folder, server, json))

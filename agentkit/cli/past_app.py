@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
+from agentkit.cli import complete
 from agentkit.cli.options import Folder, Json, group, run
 
 sessions = group("See, find, rename, copy, export and delete past conversations.")
 trace = group("See what happened in past runs, step by step, and run one again.")
 
-Session = Annotated[str, typer.Argument(help="Its id, its name, the beginning of either, or last.")]
+Session = Annotated[
+    str,
+    typer.Argument(
+        help="Its id, its name, the beginning of either, or last.",
+        autocompletion=complete.sessions,
+    ),
+]
 Run = Annotated[str, typer.Argument(help="A run's id, the beginning of it, or last.")]
 
 

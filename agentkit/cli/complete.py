@@ -1,0 +1,79 @@
+"""What Tab offers at the shell in place of a name. Whatever fails offers nothing: a shell that is
+being typed in is no place for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer
+
+Offers = Callable[[typer.Context, str], list[str]]
+
+
+def _safe(offers: Callable[[Path], Iterable[str]]) -> Offers:
+    """The offers that begin as the word does."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        try:
+            known = offers(Path(ctx.params.get("folder") or "."))
+            return [name for name in dict.fromkeys(known) if name.startswith(incomplete)]
+        except Exception:
+            return []
+
+    return complete
+
+
+def _models(folder: Path) -> Iterable[str]:
+    import asyncio
+
+    from agentkit.backends.at_hand import local_models
+    from agentkit.backends.providers import known_providers
+    from agentkit.layers import read_settings
+
+    providers = read_settings(folder, trusted=False).settings.providers
+    prefixes = [f"{name}:" for name in known_providers(providers)]
+    return ["auto", "extractive", *asyncio.run(local_models()), *prefixes]
+
+
+def _sessions(folder: Path) -> Iterable[str]:
+    from agentkit.agent.sessions import SessionStore
+
+    path = folder / ".agentkit" / "sessions.sqlite"
+    if not path.is_file():
+        return []
+    store = SessionStore(path)
+    try:
+        return [info.name or info.id for info in store.recent(50)]
+    finally:
+        store.close()
+
+
+def _sources(folder: Path) -> Iterable[str]:
+    from agentkit.knowledge.catalog import Catalog
+
+    path = folder / ".agentkit" / "index" / "catalog.sqlite"
+    if not path.is_file():
+        return []
+    catalog = Catalog(path)
+    try:
+        return sorted(catalog.hashes())
+    finally:
+        catalog.close()
+
+
+def _collections(folder: Path) -> Iterable[str]:
+    from agentkit.knowledge.collections import Collections
+    from agentkit.knowledge.embedders.registry import get_embedder
+
+    return [info.name for info in Collections(folder / ".agentkit", get_embedder).list()]
+
+
+def _servers(folder: Path) -> Iterable[str]:
+    from agentkit.mcp.config import read_config
+
+    return [server.name for server in read_config(folder).servers]
+
+
+models, sessions, sources = _safe(_models), _safe(_sessions), _safe(_sources)
+collections, servers = _safe(_collections), _safe(_servers)

@@ -1,0 +1,31 @@
+"""`agentkit completion SHELL`: the script that lets a shell complete commands and names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+COMPLETE = "_AGENTKIT_COMPLETE"
+"""The variable by which the script asks us what may come next."""
+
+_COLONS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//:}"
+"""Names of models hold colons, at which bash would break a word in two."""
+
+
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Which shell.")],
+) -> None:
+    """Print the script that makes a shell complete commands, options and names on Tab."""
+    from typer.completion import get_completion_script
+
+    if shell == "bash":
+        print(_COLONS)
+    print(get_completion_script(prog_name="agentkit", complete_var=COMPLETE, shell=shell))
+
+
+def know_the_shells() -> None:
+    """Let what the scripts ask be understood."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()

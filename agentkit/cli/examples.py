@@ -1,0 +1,92 @@
+"""Examples for `--help`: of each command the calls that people make most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "": (
+        "agentkit init my-app",
+        "agentkit ask --folder my-app 'What did we decide?'",
+        "agentkit chat --folder my-app",
+        "agentkit demo",
+    ),
+    "ask": (
+        "agentkit ask 'KV Cache 为什么能加快推理？'",
+        "git diff | agentkit ask --no-retrieve -m ollama:qwen3:8b 'What changes for users?'",
+        "agentkit ask 'And in 2024?' --continue",
+        "agentkit ask 'Which figures are given?' --source 'reports/**' --json",
+        "agentkit ask 'Who signed it?' --schema person.json -m openai:gpt-5-mini",
+    ),
+    "chat": (
+        "agentkit chat",
+        "agentkit chat --continue",
+        "agentkit chat -m ollama:qwen3:8b --session thesis",
+    ),
+    "index": (
+        "agentkit index",
+        "agentkit index ~/papers https://example.org/page",
+        "agentkit index --watch",
+    ),
+    "search": (
+        "agentkit search 'attention' -k 10",
+        "agentkit search 'revenue' --source 'reports/**' --after 2025-01-01 --json",
+    ),
+    "trust": ("agentkit trust my-app",),
+    "init": ("agentkit init my-app", "agentkit init notes --from-demo"),
+    "doctor": ("agentkit doctor", "agentkit doctor --start --json"),
+    "demo": ("agentkit demo", "agentkit demo --folder ~/demo -m ollama:qwen3:8b"),
+    "probe": (
+        "agentkit probe ollama:qwen3:8b",
+        "agentkit probe openai:NAME --base-url http://127.0.0.1:1234/v1",
+    ),
+    "completion": (
+        "source <(agentkit completion bash)",
+        "agentkit completion zsh > ~/.zfunc/_agentkit",
+        "agentkit completion fish > ~/.config/fish/completions/agentkit.fish",
+    ),
+    "models list": ("agentkit models list",),
+    "models pull": ("agentkit models pull smollm2", "agentkit models pull qwen3:8b"),
+    "kb list": ("agentkit kb list",),
+    "kb show": ("agentkit kb show", "agentkit kb show papers --json"),
+    "kb stats": ("agentkit kb stats",),
+    "kb remove": ("agentkit kb remove papers",),
+    "kb export": ("agentkit kb export knowledge notes.agentkit",),
+    "kb import": ("agentkit kb import notes.agentkit --name papers",),
+    "kb doctor": ("agentkit kb doctor --repair",),
+    "mcp list": ("agentkit mcp list",),
+    "mcp tools": ("agentkit mcp tools time",),
+    "mcp call": ("""agentkit mcp call time__get_current_time '{"timezone": "Asia/Shanghai"}'""",),
+    "mcp inspect": ("agentkit mcp inspect time",),
+    "mcp logs": ("agentkit mcp logs time -n 20",),
+    "mcp approve": ("agentkit mcp approve time",),
+    "mcp test": ("agentkit mcp test time",),
+    "mcp import": ("agentkit mcp import claude", "agentkit mcp import cursor filesystem"),
+    "mcp install": ("agentkit mcp install claude --folder my-app",),
+    "mcp login": ("agentkit mcp login linear",),
+    "mcp logout": ("agentkit mcp logout linear",),
+    "mcp serve": ("agentkit mcp serve --folder my-app", "agentkit mcp serve --http 8765"),
+    "eval run": ("agentkit eval", "agentkit eval -m ollama:qwen3:8b --html report.html"),
+    "eval generate": ("agentkit eval generate -m ollama:qwen3:8b",),
+    "sessions list": ("agentkit sessions list",),
+    "sessions search": ("agentkit sessions search 'attention'",),
+    "sessions show": ("agentkit sessions show last",),
+    "sessions export": ("agentkit sessions export thesis thesis.md",),
+    "sessions rename": ("agentkit sessions rename last thesis",),
+    "sessions fork": ("agentkit sessions fork thesis --name thesis-2",),
+    "sessions delete": ("agentkit sessions delete thesis",),
+    "trace list": ("agentkit trace list",),
+    "trace show": ("agentkit trace show last",),
+    "trace replay": ("agentkit trace replay last",),
+    "config show": ("agentkit config show --origin", "agentkit config show knowledge.results"),
+    "config set": (
+        "agentkit config set model ollama:qwen3:8b",
+        "agentkit config set knowledge.results 8 --user",
+    ),
+    "config unset": ("agentkit config unset knowledge.results",),
+    "config path": ("agentkit config path",),
+    "config schema": ("agentkit config schema > agentkit.schema.json",),
+    "config key set": ("agentkit config key set openai",),
+    "config key remove": ("agentkit config key remove openai",),
+}
+"""By the command's words, without `agentkit`."""
