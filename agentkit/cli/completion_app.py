@@ -17,7 +17,7 @@ def completion(
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Which shell.")],
 ) -> None:
     """Print the script that makes a shell complete commands, options and names on Tab."""
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     if shell == "bash":
         print(_COLONS)

@@ -6,6 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from agentkit.cli.examples import EXAMPLES
+from agentkit.cli.language import language, speak, translated
+
+OWN_WORDS = (
+    "Usage: ", "Options", "Arguments", "Commands", "Examples:", "Show this message and exit.",
+    "default: {default}", "required", "Missing command.", "No such command {name!r}.", "Aborted!",
+)  # fmt: skip
+"""What typer itself says, and what is put below it."""
 
 
 def commands(root: Any) -> Iterator[tuple[str, Any]]:
@@ -18,9 +25,27 @@ def commands(root: Any) -> Iterator[tuple[str, Any]]:
         waiting += [(f"{words} {name}".strip(), each) for name, each in below.items()]
 
 
+def paragraphs(text: str | None) -> list[str]:
+    """The paragraphs of a command's help, each on one line."""
+    return [" ".join(part.split()) for part in (text or "").split("\n\n") if part.strip()]
+
+
 def describe(root: Any) -> None:
-    """Put examples below the help of each command."""
+    """Put examples below the help of each command, and let it speak the user's language."""
+    is_foreign = language() != "en"
+    if is_foreign:
+        speak()
     for words, command in commands(root):
         if lines := EXAMPLES.get(words):
             shown = "\n".join(f"  {line}" for line in lines)
-            command.epilog = f"\b\nExamples:\n{shown}"
+            command.epilog = f"\b\n{translated('Examples:')}\n{shown}"
+        if is_foreign:
+            _in_other_words(command)
+
+
+def _in_other_words(command: Any) -> None:
+    """Translate when help is asked for, by a formatter that knows how wide characters are."""
+    from agentkit.cli.wide_help import WideContext
+
+    command.context_class = WideContext
+    command.short_help = translated(next(iter(paragraphs(command.help)), ""))

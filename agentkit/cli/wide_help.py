@@ -1,0 +1,81 @@
+"""Help in a language of wide characters: translated as it is written, wrapped by columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import typer
+from rich.cells import cell_len
+from typer._click.formatting import HelpFormatter
+
+from agentkit.cli.language import translated
+
+_PIECE = re.compile(
+    r"[\u2e80-\u9fff\uff00-\uffef][，。；：、！？）」』]*|[^\s\u2e80-\u9fff\uff00-\uffef]+|\s+"
+)
+_DETAILS = re.compile(r"(?:^|  )(\[[^\[\]]*\])$")
+
+
+class WideFormatter(HelpFormatter):
+    """Writes each text in the user's language."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        super().write_usage(prog, args, translated(prefix or "Usage: "))
+
+    def write_text(self, text: str) -> None:
+        if text.startswith("\b"):
+            super().write_text(text)
+            return
+        indent = " " * self.current_indent
+        parts = [translated(" ".join(part.split())) for part in text.split("\n\n")]
+        wrapped = [lines for part in parts for lines in [*wrap(part, self.width - len(indent)), ""]]
+        self.write("\n".join(f"{indent}{line}".rstrip() for line in wrapped[:-1]) + "\n")
+
+    def write_dl(
+        self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        rows = list(rows)
+        first_width = min(max((cell_len(first) for first, _ in rows), default=0), col_max)
+        column = self.current_indent + first_width + col_spacing
+        for first, second in rows:
+            lines = wrap(_translated(second), max(self.width - column, 10))
+            start = f"{'':{self.current_indent}}{first}"
+            if cell_len(first) > first_width and lines:
+                self.write(f"{start}\n")
+                start = ""
+            for line in lines or [""]:
+                gap = " " * (column - cell_len(start))
+                self.write(f"{start}{gap}{line}".rstrip() + "\n")
+                start = ""
+
+
+class WideContext(typer.Context):
+    """A context whose help is written so."""
+
+    formatter_class: type[Any] = WideFormatter
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """The lines of a text, none wider than `width` columns where it can be broken; a line begins
+    with no closing mark."""
+    lines = [""]
+    for piece in _pieces(text):
+        if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
+            lines.append("")
+        if lines[-1] or piece.strip():
+            lines[-1] += piece
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Words and single wide characters, with the marks that close them."""
+    return (match[0] for match in _PIECE.finditer(text))
+
+
+def _translated(text: str) -> str:
+    """A help text; what typer adds in brackets is translated by itself."""
+    details = _DETAILS.search(text)
+    bare = text[: details.start()] if details else text
+    return f"{translated(bare)}  {details[1]}" if details and bare else translated(bare or text)
