@@ -6,6 +6,7 @@ code or settings of another origin that the user has not trusted yet.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,11 +58,8 @@ class Made:
 
 def is_project(folder: Path) -> bool:
     """Whether a folder has anything of a project: documents, settings, or an index."""
-    return (
-        (folder / _KNOWLEDGE).is_dir()
-        or (folder / FILE_NAME).is_file()
-        or (folder / ".agentkit" / "index").is_dir()
-    )
+    places = (folder / _KNOWLEDGE, folder / ".agentkit" / "index")
+    return any(map(os.path.isdir, places)) or os.path.isfile(folder / FILE_NAME)
 
 
 def make_project(folder: Path, take_in: Sequence[Path] = ()) -> Made:

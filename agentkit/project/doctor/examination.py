@@ -48,7 +48,7 @@ async def examine(
     project, settings = await in_worker(partial(_opened, folder))
     checks = [*_of_machine(where), Check("settings", _known(settings)), *_of_folder(project)]
     checks += [*_of_models(project.settings), *_of_mcp(project, start)]
-    running = [asyncio.create_task(_bounded(check)) for check in checks]
+    running = [asyncio.create_task(bounded(check)) for check in checks]
     try:
         for task in running:
             for finding in await task:
@@ -125,7 +125,7 @@ async def _indexes(project: Project) -> list[Finding]:
     return await indexes(found, name, project.settings.knowledge.store, _LONG)
 
 
-async def _bounded(check: Check) -> list[Finding]:
+async def bounded(check: Check) -> list[Finding]:
     """What a check finds; that it broke down or took too long is a finding of its own."""
     try:
         return await asyncio.wait_for(check.look, check.seconds)

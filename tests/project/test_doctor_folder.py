@@ -1,0 +1,203 @@
+"""The doctor on the machine and the folder: packages, permissions, secrets, room."""
+
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agentkit.project.doctor import folder as at
+from agentkit.project.doctor import machine
+from agentkit.project.doctor.machine import Terminal
+from agentkit.project.scaffold import make_project
+from agentkit.project.trust import trust
+from agentkit.settings import ProviderSettings, Settings
+from tests.conftest import unprivileged
+
+HERE = Terminal(True, "utf-8", "256 colours", 80)
+
+
+def _only(findings):
+    (finding,) = findings
+    return finding
+
+
+def test_this_python_is_in_order():
+    finding = _only(machine.python())
+    assert finding.level == "ok"
+    assert "SQLite" in finding.told
+
+
+def test_the_packages_that_agentkit_needs_are_there():
+    finding = _only(machine.packages())
+    assert finding.level == "ok"
+    assert "chromadb" in finding.told
+
+
+def test_sources_that_are_not_installed_are_said_to_be_so():
+    finding = _only(machine.packages("no-such-distribution"))
+    assert (finding.level, finding.next_step) == ("note", "pip install no-such-distribution")
+    assert machine.extras("no-such-distribution") == []
+
+
+def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(tmp_path, monkeypatch):
+    made = tmp_path / "made-1.0.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: made\nVersion: 1.0\nProvides-Extra: more\n"
+        "Provides-Extra: old\nRequires-Dist: rich<1\nRequires-Dist: not-there>=2\n"
+        "Requires-Dist: none-here; python_version < '3'\n"
+        "Requires-Dist: nowhere; extra == 'more'\nRequires-Dist: typer<0.1; extra == 'old'\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    findings = machine.packages("made")
+    assert {finding.level for finding in findings} == {"problem"}
+    assert [finding.told.split()[0] for finding in findings] == ["rich", "not-there"]
+    there, wrong, missing = machine.extras("made")
+    assert there.told == "installed: old"
+    assert wrong.level == "warning"
+    assert wrong.told.startswith("old: typer is ")
+    assert (missing.level, missing.told) == ("note", "not installed: more")
+    assert 'pip install "made[more]"' in missing.next_step
+
+
+def test_every_extra_says_what_it_gives():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    offered = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert set(offered) - {"all", "dev"} == set(machine.EXTRAS)
+
+
+@pytest.mark.parametrize(
+    ("where", "level", "said"),
+    [
+        (HERE, "ok", "UTF-8, 256 colours, 80 columns"),
+        (Terminal(True, "utf-8", "", 50), "ok", "no colours"),
+        (Terminal(False, "utf-8", "", 80), "ok", "a pipe"),
+        (Terminal(True, "utf-8", "", 80, is_dumb=True), "note", "dumb"),
+        (Terminal(True, "ascii", "", 80), "warning", "written as ascii"),
+        (Terminal(False, "latin-1", "", 80), "warning", "written as latin-1"),
+    ],
+)
+def test_the_terminal_is_judged_by_what_it_can_show(where, level, said):
+    finding = _only(machine.terminal(where))
+    assert finding.level == level
+    assert said in finding.told
+
+
+def test_a_folder_that_is_no_project_names_both_ways(tmp_path):
+    finding = _only(at.project(tmp_path))
+    assert finding.level == "note"
+    assert "agentkit init" in finding.next_step
+    assert "agentkit demo" in finding.next_step
+
+
+def test_documents_are_counted(tmp_path):
+    folder = make_project(tmp_path).folder
+    assert _only(at.project(folder)).told.endswith(", 1 document")
+    (folder / "knowledge" / "welcome.md").unlink()
+    assert _only(at.project(folder)).told == "knowledge/ is empty"
+
+
+def test_documents_that_cannot_be_read_are_named(shared_folder):
+    knowledge = shared_folder / "knowledge"
+    knowledge.mkdir()
+    (knowledge / "closed.md").write_text("x", encoding="utf-8")
+    (knowledge / "closed.md").chmod(0)
+    with unprivileged():
+        finding = _only(at.project(shared_folder))
+    assert finding.level == "warning"
+    assert "closed.md" in finding.told
+
+
+def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder):
+    closed = shared_folder / "knowledge" / "closed"
+    closed.mkdir(parents=True)
+    closed.chmod(0)
+    with unprivileged():
+        finding = _only(at.project(shared_folder))
+    assert (finding.level, finding.next_step) == ("problem", "Change its permissions.")
+    assert "closed: Permission denied" in finding.told
+
+
+def test_trust_is_told_and_what_gives_it(tmp_path):
+    assert _only(at.trust(tmp_path)).told.startswith("nothing here needs it")
+    (tmp_path / "agentkit.toml").write_text("", encoding="utf-8")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "x.py").write_text("x = 1", encoding="utf-8")
+    finding = _only(at.trust(tmp_path))
+    assert finding.level == "warning"
+    assert "tools/x.py" in finding.told
+    assert "agentkit trust" in finding.next_step
+    trust(tmp_path)
+    assert _only(at.trust(tmp_path)).level == "ok"
+
+
+def test_settings_that_cannot_be_read_are_a_problem_of_trust(shared_folder):
+    (shared_folder / "agentkit.toml").write_text("", encoding="utf-8")
+    (shared_folder / "agentkit.toml").chmod(0)
+    with unprivileged():
+        assert _only(at.trust(shared_folder)).level == "problem"
+
+
+def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(shared_folder, monkeypatch):
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, tempfile.gettempdir())
+    with unprivileged():
+        assert _only(at.writable(shared_folder)).level == "ok"
+    shared_folder.chmod(0o500)
+    with unprivileged():
+        finding = _only(at.writable(shared_folder))
+    assert finding.level == "problem"
+    assert finding.next_step == f"chmod u+rwx {shared_folder}"
+    shared_folder.chmod(0o700)
+    (shared_folder / ".agentkit" / "index").mkdir(parents=True)
+    (shared_folder / ".agentkit").chmod(0o555)
+    with unprivileged():
+        assert _only(at.writable(shared_folder)).level == "warning"
+    (shared_folder / ".agentkit").chmod(0)
+    with unprivileged():
+        assert _only(at.writable(shared_folder)).level == "problem"
+
+
+def test_a_disk_with_room_is_in_order_and_a_full_one_is_not(tmp_path):
+    assert _only(at.disk(tmp_path)).level in ("ok", "warning")
+    assert _only(at.room(999e6)).level == "warning"
+    assert _only(at.room(1e6)).level == "problem"
+    assert _only(at.room(5e9)).told == "5 GB free"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_files_with_keys_that_others_may_read_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    own = tmp_path / "config" / "agentkit" / "oauth.json"
+    servers = tmp_path / "mcp_servers" / "mcp.json"
+    for path in (own, servers, tmp_path / ".env", tmp_path / "server.env", tmp_path / "work.key"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("k-secret", encoding="utf-8")
+        path.chmod(0o644)
+    servers.write_text(
+        '{"mcpServers": {"s": {"command": "x", "envFile": "server.env"}}}', encoding="utf-8"
+    )
+    work = ProviderSettings(api_key_file=str(tmp_path / "work.key"))
+    settings = Settings(providers={"work": work})
+    findings = at.secrets(tmp_path, settings)
+    assert sorted(f.next_step.removeprefix("chmod 600 ") for f in findings) == sorted(
+        str(tmp_path / name)
+        for name in (".env", "server.env", "work.key", "config/agentkit/oauth.json")
+    )
+    assert "k-secret" not in repr(findings)
+    for finding in findings:
+        os.chmod(finding.next_step.removeprefix("chmod 600 "), 0o600)
+    assert _only(at.secrets(tmp_path, settings)).level == "ok"
+
+
+def test_what_cannot_be_kept_for_the_user_is_said(shared_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", tempfile.gettempdir())
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(shared_folder / "config"))
+    shared_folder.chmod(0o500)
+    with unprivileged():
+        findings = at.writable(Path(tempfile.gettempdir()))
+    assert [finding.level for finding in findings] == ["warning"]
+    assert "trust is not remembered" in findings[0].told

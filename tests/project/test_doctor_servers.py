@@ -1,0 +1,264 @@
+"""The doctor on model servers: real servers that speak each kind's own words."""
+
+import os
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
+from agentkit.backends.addresses import ollama_url
+from agentkit.project.doctor.models import keys, model
+from agentkit.project.doctor.probing import asked
+from agentkit.project.doctor.served import openai_model
+from agentkit.project.doctor.servers import ollama, others
+from agentkit.project.doctor.versions import flaws_of
+from agentkit.settings import ProviderSettings
+from tests.servers.ollama_server import OllamaServer
+from tests.servers.openai_server import OpenAIServer
+from tests.servers.running import refused_url, serving
+
+REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
+
+
+@pytest.fixture
+def ollama_server():
+    server = OllamaServer()
+    with serving(server.app) as url:
+        server.url = url
+        yield server
+
+
+@pytest.fixture
+def openai_server():
+    server = OpenAIServer()
+    with serving(server.app) as url:
+        server.url = f"{url}/v1"
+        yield server
+
+
+def _levels(findings):
+    return [finding.level for finding in findings]
+
+
+async def _model(name, environ=None, **providers):
+    (finding,) = await model(name, providers, environ or {})
+    return finding
+
+
+async def test_an_ollama_is_told_with_its_version_models_and_windows(ollama_server):
+    ollama_server.models = [{"name": name} for name in ("small", "b", "c", "d")]
+    (finding,) = await ollama(ollama_server.url)
+    assert finding.level == "ok"
+    assert finding.told == (
+        f"0.31.0 at {ollama_server.url}: small (131072 tokens), b (131072 tokens), "
+        "c (131072 tokens) and 1 more"
+    )
+
+
+@pytest.mark.parametrize("version", ["0.5.4", "0.17.0", "0.5.4-ipexllm-20250407", "0.17"])
+async def test_an_ollama_before_0_17_1_is_known_to_be_bad(ollama_server, version):
+    ollama_server.version = version
+    _, finding = await ollama(ollama_server.url)
+    assert finding.level == "warning"
+    assert "CVE-2026-7482" in finding.told
+    assert finding.next_step == "Upgrade it to 0.17.1 or newer."
+
+
+@pytest.mark.parametrize(
+    ("program", "version", "number"),
+    [
+        ("ollama", "0.17.1", 0),
+        ("ollama", "v0.16.9", 1),
+        ("ollama", "1.0", 0),
+        ("ollama", "", 0),
+        ("ollama", "dev", 0),
+        ("vllm", "0.14.0", 1),
+        ("vllm", "0.8.2", 0),
+        ("vllm", "0.14.1", 0),
+        ("other", "0.1", 0),
+    ],
+)
+def test_a_version_is_judged_by_its_numbers(program, version, number):
+    assert len(flaws_of(program, version)) == number
+
+
+async def test_an_ollama_without_chat_models_says_what_to_pull(ollama_server):
+    ollama_server.models = []
+    (finding,) = await ollama(ollama_server.url)
+    assert (finding.level, finding.next_step) == ("note", "ollama pull qwen3:4b")
+
+
+async def test_an_ollama_that_is_not_there_is_no_fault():
+    assert _levels(await ollama(refused_url())) == ["ok"]
+
+
+async def test_an_ollama_on_another_machine_is_not_asked():
+    (finding,) = await ollama("http://ollama.example.com:11434")
+    assert finding.level == "note"
+    assert "not asked" in finding.told
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "http://0.0.0.0:11434", "[::]:11434"])
+async def test_an_address_that_lets_the_network_in_is_a_warning(ollama_server, host):
+    findings = await ollama(ollama_server.url, host)
+    assert _levels(findings) == ["ok", "warning"]
+    assert "whole network" in findings[1].told
+
+
+async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(openai_server):
+    openai_server.pages["/props"] = {"default_generation_settings": {"n_ctx": 4096}}
+    (finding,) = await others({"llamacpp": openai_server.url})
+    assert finding.level == "warning"
+    assert "reads 4096 tokens" in finding.told
+    assert "-c 16384" in finding.next_step
+
+
+async def test_lm_studio_tells_the_window_that_is_loaded(openai_server):
+    openai_server.pages["/api/v0/models"] = {
+        "data": [{"id": "small", "loaded_context_length": 16384, "max_context_length": 131072}]
+    }
+    (finding,) = await others({"lmstudio": openai_server.url})
+    assert finding.level == "ok"
+    assert finding.told == f"small, large at {openai_server.url}, reads 16384 tokens"
+
+
+async def test_a_vllm_tells_window_and_version(openai_server):
+    openai_server.models = [{"id": "big", "max_model_len": 32768}]
+    openai_server.pages["/version"] = {"version": "0.13.0"}
+    found, flawed = await others({"vllm": openai_server.url})
+    assert found.told.endswith("reads 32768 tokens")
+    assert "CVE-2026-22778" in flawed.told
+
+
+async def test_a_machine_without_servers_is_in_order():
+    (finding,) = await others({"vllm": f"{refused_url()}/v1"})
+    assert (finding.level, finding.told) == ("ok", "no vllm on this machine")
+
+
+async def test_the_reader_that_quotes_needs_nothing():
+    assert (await _model("extractive")).level == "ok"
+
+
+async def test_a_name_that_is_no_model_is_a_problem_with_a_next_step():
+    finding = await _model("olama:x")
+    assert finding.level == "problem"
+    assert "Did you mean 'ollama'?" in f"{finding.told} {finding.next_step}"
+
+
+async def test_an_ollama_model_in_use_is_told_with_what_agentkit_uses_of_it(ollama_server):
+    finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
+    assert finding.level == "ok"
+    assert finding.told.endswith("reads 131072 tokens, of which agentkit uses up to 32768")
+
+
+async def test_an_ollama_model_with_a_small_window_is_a_warning(ollama_server):
+    ollama_server.context_length = 2048
+    finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
+    assert finding.level == "warning"
+    assert "reads 2048 tokens" in finding.told
+
+
+async def test_a_model_that_is_not_pulled_says_the_command(ollama_server):
+    finding = await _model("ollama:qwen3:8b", {"OLLAMA_HOST": ollama_server.url})
+    assert (finding.level, finding.next_step) == ("problem", "ollama pull qwen3:8b")
+
+
+async def test_an_ollama_that_is_down_says_how_to_start_it():
+    finding = await _model("ollama:small", {"OLLAMA_HOST": refused_url()})
+    assert (finding.level, finding.next_step) == ("problem", "Start it: ollama serve")
+
+
+async def test_the_openai_routes_of_ollama_are_a_trap(ollama_server, openai_server):
+    openai_server.models = [{"id": "small"}]
+    openai_server.pages["/api/tags"] = {"models": [{"name": "small"}]}
+    finding = await _model("work:small", work=ProviderSettings(base_url=openai_server.url))
+    assert finding.level == "warning"
+    assert "cuts long prompts without a word" in finding.told
+    assert '"ollama:small"' in finding.next_step
+
+
+async def test_a_key_that_is_refused_is_a_problem_and_not_shown(openai_server, monkeypatch):
+    openai_server.wants = "k-right"
+    monkeypatch.setenv("WORK_KEY", "k-wrong")
+    work = ProviderSettings(base_url=openai_server.url, api_key_env="WORK_KEY")
+    finding = await _model("work:small", work=work)
+    assert finding.level == "problem"
+    assert "refuses the key" in finding.told
+    assert "k-wrong" not in repr(finding)
+    monkeypatch.setenv("WORK_KEY", "k-right")
+    assert (await _model("work:small", work=work)).level == "ok"
+
+
+async def test_a_model_that_a_server_does_not_have_gets_the_nearest(openai_server):
+    finding = await _model("work:smal", work=ProviderSettings(base_url=openai_server.url))
+    assert (finding.level, finding.next_step) == ("problem", "Did you mean small?")
+
+
+async def test_a_server_that_is_down_is_a_problem():
+    work = ProviderSettings(base_url=f"{refused_url()}/v1")
+    finding = await _model("work:small", work=work)
+    assert finding.level == "problem"
+    assert "no server answers" in finding.told
+
+
+async def test_a_service_is_not_asked_for_what_the_settings_only_name(monkeypatch):
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
+    finding = await _model("deepseek:deepseek-chat")
+    assert finding.level == "ok"
+    assert "was not asked" in finding.told
+
+
+async def test_a_preset_on_another_machine_is_asked_only_by_an_address_of_the_users():
+    away = ProviderSettings(base_url="https://llm.example.org/v1")
+    (finding,) = await openai_model("work:x", away, is_given=False)
+    assert "was not asked" in finding.told
+
+
+async def test_a_missing_gguf_file_is_a_problem():
+    finding = await _model("gguf:/no/such.gguf")
+    assert finding.level == "problem"
+    assert "/no/such.gguf" in finding.told
+    assert finding.next_step.startswith("Give the path")
+
+
+def test_keys_are_told_by_place_and_never_by_value(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
+    work = ProviderSettings(api_key_file=str(tmp_path / "key"))
+    (finding,) = keys({"work": work})
+    assert "deepseek (env DEEPSEEK_API_KEY)" in finding.told
+    assert f"work (file {tmp_path / 'key'})" in finding.told
+    assert "k-secret" not in finding.told
+
+
+async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(openai_server):
+    async def away(request):
+        return RedirectResponse(f"{openai_server.url}/models")
+
+    with serving(Starlette(routes=[Route("/models", away)])) as url:
+        reply = await asked(url, "/models", key="k-secret")
+    assert (reply.status, reply.body) == (307, None)
+
+
+async def test_what_a_server_answers_is_bounded(openai_server):
+    openai_server.pages["/huge"] = {"text": "x" * 3_000_000}
+    assert (await asked(openai_server.url.removesuffix("/v1"), "/huge")).body is None
+
+
+@pytest.mark.parametrize("url", ["", "no url", "http://[", "http://127.0.0.1:0"])
+async def test_an_address_that_is_none_is_no_answer(url):
+    assert (await asked(url, "/x")).status == 0
+
+
+@pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
+async def test_a_real_ollama_of_old_is_shown_as_known_bad():
+    found, flawed = await ollama(ollama_url(REAL))
+    assert "smollm2:latest (8192 tokens)" in found.told
+    assert "CVE-2026-7482" in flawed.told
+    assert (await _model("ollama:smollm2", {"OLLAMA_HOST": REAL})).level == "ok"
+
+
+@pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
+async def test_the_openai_routes_of_a_real_ollama_are_recognised():
+    work = ProviderSettings(base_url=f"{ollama_url(REAL)}/v1")
+    assert "is Ollama" in (await _model("work:smollm2", work=work)).told
