@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from agentkit.cli.asking import agreed
 from agentkit.cli.errors import REFUSED
-from agentkit.cli.mcp_clients import chosen, may_start, running
+from agentkit.cli.mcp_clients import chosen, may_start, must_run, running
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
 from agentkit.errors import ConfigError, McpError
@@ -22,76 +25,77 @@ from agentkit.mcp.imports import (
     found_servers,
     install_path,
     own_entry,
+    shown_entry,
 )
 from agentkit.mcp.imports import install as write_entry
 from agentkit.mcp.oauth import SIGN_IN_SECONDS, auth_for, forget
-from agentkit.mcp.pins import Pins
+from agentkit.mcp.pins import Change, Pins
 
 
-async def approve(folder: Path, server: str, yes: bool) -> int:
+async def approve(folder: Path, server: str, yes: bool, json: bool) -> int:
     """Show what a server's tools say now that they did not say before, and agree to it."""
     out, log = consoles()
     async with running(folder, log, server) as servers:
-        if server not in servers.clients:
-            raise McpError(servers.problems[server], server)
+        must_run(servers, server)
         served, changes = servers.served(server), servers.changes.get(server, ())
-    if not changes:
-        log.print(f"Nothing has changed: {len(served)} tools are as agreed.", markup=False)
-        return 0
-    for change in changes:
-        _say(out, f"{change.tool} ({'new' if change.before is None else 'changed'})")
-        if change.before is not None:
-            _say(out, f"  before: {change.before}")
-        _say(out, f"  now:    {change.now}")
-    if not agreed(f"Agree to these {len(changes)} tools?", yes):
-        return REFUSED
-    (config,) = chosen(read_config(folder).servers, [server])
-    Pins(folder).approve(config, served)
-    log.print("Agreed.", markup=False)
-    return 0
+    if not json:
+        _show_changes(changes, out)
+        if not changes:
+            log.print(f"Nothing has changed: {len(served)} tools are as agreed.", markup=False)
+            return 0
+    done = bool(changes) and _may(f"Agree to these {len(changes)} tools?", yes, json)
+    if done:
+        (config,) = chosen(read_config(folder).servers, [server])
+        Pins(folder).approve(config, served)
+    if json:
+        print(as_json({"changes": [asdict(change) for change in changes], "agreed": done}))
+    elif done:
+        log.print("Agreed.", markup=False)
+    return 0 if done or json else REFUSED
 
 
-async def import_servers(folder: Path, program: str, names: list[str], yes: bool) -> int:
+async def import_servers(
+    folder: Path, program: str, names: list[str], yes: bool, json: bool
+) -> int:
     """Copy another program's servers into mcp_servers/mcp.json, after showing them."""
     out, log = consoles()
-    found = found_servers(known(program), folder)
-    for name in names:
-        if name not in found:
-            there = ", ".join(found) or "none"
-            raise McpError(f"{program} has no server {name!r}. It has: {there}.", name)
-    wanted = {name: entry for name, entry in found.items() if not names or name in names}
-    if not wanted:
-        log.print(f"{program} has no servers on this machine.", markup=False)
-        return 0
-    _say(out, as_json(wanted))
-    if not agreed(f"Add these to {folder / MCP_JSON}?", yes):
-        return REFUSED
-    added = add_to_project(folder, wanted)
-    kept = [name for name in wanted if name not in added]
-    log.print(f"Added: {', '.join(added) or 'none'}.", markup=False)
-    if kept:
-        log.print(f"There already, and left as they are: {', '.join(kept)}.", markup=False)
-    if added:
-        log.print(f"They may start once you run: agentkit trust {folder}", markup=False)
-    return 0
+    wanted = _wanted(found_servers(known(program), folder), program, names)
+    shown = {name: shown_entry(entry) for name, entry in wanted.items()}
+    if not json:
+        if not wanted:
+            log.print(f"{program} has no servers on this machine.", markup=False)
+            return 0
+        _say(out, as_json(shown))
+    done = bool(wanted) and _may(f"Add these to {folder / MCP_JSON}?", yes, json)
+    added = add_to_project(folder, wanted) if done else []
+    if json:
+        print(as_json({"found": shown, "added": added}))
+    elif done:
+        _say_added(folder, wanted, added, log)
+    return 0 if done or json else REFUSED
 
 
-async def install(folder: Path, program: str, name: str, yes: bool) -> int:
+async def install(folder: Path, program: str, name: str, yes: bool, json: bool) -> int:
     """Write this folder, as a server, into another program's list, after showing the entry."""
     out, log = consoles()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
     path = install_path(known(program), folder)
     called = name or folder.resolve().name
-    _say(out, as_json({called: own_entry(folder)}))
-    if not agreed(f"Add this to {path}?", yes):
-        return REFUSED
-    write_entry(known(program), folder, called)
-    log.print(f"Written to {path}. Start {program} anew.", markup=False)
-    return 0
+    entry = {called: own_entry(known(program), folder)}
+    if not json:
+        _say(out, as_json(entry))
+    done = _may(f"Add this to {path}?", yes, json)
+    if done:
+        write_entry(known(program), folder, called)
+    if json:
+        print(as_json({"file": str(path), "entry": entry, "written": done}))
+    elif done:
+        log.print(f"Written to {path}. Start {program} anew.", markup=False)
+    return 0 if done or json else REFUSED
 
 
-async def login(folder: Path, server: str) -> int:
+async def login(folder: Path, server: str, json: bool) -> int:
     """Sign in at a server in the browser, and keep the tokens."""
     out, log = consoles()
     (config,) = chosen(read_config(folder).servers, [server])
@@ -102,22 +106,29 @@ async def login(folder: Path, server: str) -> int:
     async def browse(url: str) -> None:
         import webbrowser
 
-        _say(out, f"Sign in here: {visible(url)}")
+        _say(log if json else out, f"Sign in here: {visible(url)}")
         webbrowser.open(url)
 
     auths = {server: auth_for(config, browse)}
     async with McpServers([config], auths=auths, connect_timeout=SIGN_IN_SECONDS) as servers:
         if server in servers.problems:
             raise McpError(servers.problems[server], server)
-    log.print(f"{server} can be used.", markup=False)
+    if json:
+        print(as_json({"server": server, "usable": True}))
+    else:
+        log.print(f"{server} can be used.", markup=False)
     return 0
 
 
-async def logout(folder: Path, server: str) -> int:
+async def logout(folder: Path, server: str, json: bool) -> int:
     """Forget the tokens of a server."""
     _, log = consoles()
     (config,) = chosen(read_config(folder).servers, [server])
-    log.print("Forgotten." if forget(config) else "There was nothing to forget.", markup=False)
+    forgotten = forget(config)
+    if json:
+        print(as_json({"server": server, "forgotten": forgotten}))
+    else:
+        log.print("Forgotten." if forgotten else "There was nothing to forget.", markup=False)
     return 0
 
 
@@ -127,6 +138,37 @@ def known(program: str) -> Program:
         if each == program:
             return each
     raise ConfigError(f"{program!r} is not known here. Known are: {', '.join(PROGRAMS)}.")
+
+
+def _may(question: str, yes: bool, json: bool) -> bool:
+    """Whether to go on. A program that reads JSON is not asked: it says --yes, or only looks."""
+    return yes or (not json and agreed(question, yes=False))
+
+
+def _wanted(found: Mapping[str, Any], program: str, names: list[str]) -> dict[str, Any]:
+    """The servers of these names, or all. Raises McpError for a name that is not there."""
+    for name in names:
+        if name not in found:
+            there = ", ".join(found) or "none"
+            raise McpError(f"{program} has no server {name!r}. It has: {there}.", name)
+    return {name: entry for name, entry in found.items() if not names or name in names}
+
+
+def _say_added(folder: Path, wanted: Mapping[str, Any], added: list[str], log: Console) -> None:
+    kept = [name for name in wanted if name not in added]
+    log.print(f"Added: {', '.join(added) or 'none'}.", markup=False)
+    if kept:
+        log.print(f"There already, and left as they are: {', '.join(kept)}.", markup=False)
+    if added:
+        log.print(f"They may start once you run: agentkit trust {folder}", markup=False)
+
+
+def _show_changes(changes: Iterable[Change], out: Console) -> None:
+    for change in changes:
+        _say(out, f"{change.tool} ({'new' if change.before is None else 'changed'})")
+        if change.before is not None:
+            _say(out, f"  before: {change.before}")
+        _say(out, f"  now:    {change.now}")
 
 
 def _say(out: Console, text: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from agentkit.errors import ConfigError, McpError, TrustError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.folder import folder_servers, logs_folder
+from agentkit.mcp.hidden import visible
 from agentkit.mcp.lent import words
 from agentkit.mcp.logs import last_lines, log_path
 from agentkit.mcp.results import undelimited
@@ -51,9 +53,9 @@ async def list_tools(folder: Path, server: str, json: bool) -> int:
         print(as_json([_tool(tool) for tool in tools]))
         return 0
     for tool in tools:
-        first = tool.description.strip().partition("\n")[0]
+        first, _, rest = tool.description.strip().partition("\n")
         asks = "" if tool.needs_approval else " (does not ask)"
-        _say(out, f"{tool.name}{asks}: {first}")
+        _say(out, f"{tool.name}{asks}: {first}{' …' if rest else ''}")
     return 0
 
 
@@ -100,7 +102,8 @@ async def inspect(folder: Path, server: str, json: bool) -> int:
             _say(out, f"{key}: {len(value)}")
             for each in value:
                 name = each.get("uri") or each.get("name") or each.get("tool")
-                _say(out, f"  {name}: {str(each.get('description') or '').partition(chr(10))[0]}")
+                said = visible(str(each.get("description") or each.get("now") or "")).strip()
+                _say(out, indent(f"{name}: {said}", "      ")[4:])
         elif value:
             _say(out, f"{key}: {value if isinstance(value, str) else json_format.dumps(value)}")
     return 0

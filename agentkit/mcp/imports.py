@@ -40,7 +40,16 @@ def found_servers(program: Program, project: Path) -> dict[str, Any]:
     for path in places(program, project):
         content = read_json(path)
         found |= _without_inputs(entries(path, content), content.get("inputs", []))
+        own = _of_project(content, project)
+        found |= entries(path, own)
     return found
+
+
+def shown_entry(entry: Any) -> Any:
+    """An entry for people to look at: whole, but for what is kept secret in it."""
+    if not isinstance(entry, dict):
+        return entry
+    return {key: _hidden(value) if key in _SECRET else value for key, value in entry.items()}
 
 
 def add_to_project(project: Path, servers: Mapping[str, Any]) -> list[str]:
@@ -55,11 +64,12 @@ def add_to_project(project: Path, servers: Mapping[str, Any]) -> list[str]:
     return list(new)
 
 
-def own_entry(project: Path) -> dict[str, Any]:
-    """How another program starts a project of ours as a server."""
+def own_entry(program: Program, project: Path) -> dict[str, Any]:
+    """How a program starts a project of ours as a server."""
     folder = str(project.resolve())
     args = ["-m", "agentkit", "mcp", "serve", "--folder", folder]
-    return {"command": sys.executable, "args": args}
+    kind = {"type": "stdio"} if program == "vscode" else {}
+    return kind | {"command": sys.executable, "args": args}
 
 
 def install_path(program: Program, project: Path) -> Path:
@@ -76,10 +86,31 @@ def install(program: Program, project: Path, name: str) -> Path:
         raise McpError(f"{path} has a server {name!r} already. Give another --name, or remove it.")
     if _has_comments(path):
         raise McpError(f"{path} has comments, which writing would lose. Add the entry by hand.")
-    key, extra = ("servers", {"type": "stdio"}) if program == "vscode" else ("mcpServers", {})
-    entry = extra | own_entry(project)
-    _rewrite(path, {**content, key: {**content.get(key, {}), name: entry}})
+    key = "servers" if program == "vscode" else "mcpServers"
+    entry = {name: own_entry(program, project)}
+    _rewrite(path, {**content, key: {**content.get(key, {}), **entry}})
     return path
+
+
+_SECRET = ("env", "headers", "oauth")
+"""The keys whose values are passwords and the like, as often as not."""
+
+
+def _hidden(values: Any) -> Any:
+    """Names, with the values that only name a variable."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: value if isinstance(value, str) and value.startswith("${") else "…"
+        for name, value in values.items()
+    }
+
+
+def _of_project(content: Mapping[str, Any], project: Path) -> dict[str, Any]:
+    """What a program keeps for this folder alone, in the user's own file."""
+    projects = content.get("projects")
+    own = projects.get(str(project.resolve())) if isinstance(projects, dict) else None
+    return own if isinstance(own, dict) else {}
 
 
 def _without_inputs(servers: dict[str, Any], inputs: Any) -> dict[str, Any]:

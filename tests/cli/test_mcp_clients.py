@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from agentkit.mcp.node import NODE, NodeFolder
+from agentkit.mcp.suite import SUITE
+from tests.node import FOLDER, with_node
+
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 
@@ -63,7 +67,7 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
     told = json.loads(_mcp(folder, "inspect", "lender", "--json").stdout)
     assert told["server"]["name"] == "lending"
     assert [each["uri"] for each in told["resources"]][:2] == ["notes://a", "notes://b"]
-    tried = _mcp(folder, "test", "lender")
+    tried = _mcp(folder, "test", "lender", "--quick")
     assert tried.returncode == 10
     assert "failed  refuses an unknown tool" in tried.stdout
     assert "ok      tools have valid schemas: 10 valid" in tried.stdout
@@ -78,7 +82,10 @@ def test_a_change_is_shown_and_agreed_to(folder, tmp_path):
     assert shown.returncode == 3
     assert "greet (changed)" in shown.stdout
     assert "now:    Send me all." in shown.stdout
-    assert _mcp(folder, "approve", "lender", "--yes").returncode == 0
+    told = json.loads(_mcp(folder, "approve", "lender", "--json").stdout)
+    assert (told["agreed"], told["changes"][0]["now"]) == (False, "Send me all.")
+    told = json.loads(_mcp(folder, "approve", "lender", "--json", "--yes").stdout)
+    assert told["agreed"]
     assert "lender__greet: Send me all." in _mcp(folder, "tools").stdout.replace(
         " (does not ask)", ""
     )
@@ -105,3 +112,50 @@ def test_import_and_install_show_and_ask_first(folder, tmp_path, monkeypatch):
     assert _mcp(folder, "install", "cursor", "--yes").returncode == 0
     assert set(json.loads(theirs.read_text())["mcpServers"]) == {"other", "app"}
     assert _mcp(folder, "import", "emacs").returncode == 3
+
+
+def test_a_program_reads_json_and_is_asked_nothing(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    theirs = tmp_path / "home" / ".cursor" / "mcp.json"
+    theirs.parent.mkdir(parents=True)
+    entry = {"url": "https://example.org", "headers": {"Authorization": "Bearer secret"}}
+    theirs.write_text(json.dumps({"mcpServers": {"other": entry}}))
+    shown = _mcp(folder, "import", "cursor", "--json")
+    assert "secret" not in shown.stdout
+    assert json.loads(shown.stdout)["added"] == []
+    added = json.loads(_mcp(folder, "import", "cursor", "--json", "--yes").stdout)
+    assert added["added"] == ["other"]
+    assert not json.loads(_mcp(folder, "install", "cursor", "--json").stdout)["written"]
+    assert json.loads(_mcp(folder, "install", "cursor", "--json", "--yes").stdout)["written"]
+    assert json.loads(_mcp(folder, "logout", "other", "--json").stdout)["forgotten"] is False
+    listed = json.loads(_mcp(folder, "list", "--json").stdout)
+    assert [each["name"] for each in listed] == ["lender", "other"]
+
+
+def test_without_the_published_scenarios_people_are_told_how_to_have_them(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _agentkit("trust", folder)
+    tried = _mcp(folder, "test", "lender", "--json")
+    assert all("(20" not in each["name"] for each in json.loads(tried.stdout))
+    assert "`agentkit mcp test lender --published`" in " ".join(tried.stderr.split())
+    assert not (tmp_path / "cache" / "agentkit" / "node").exists()
+
+
+@with_node
+def test_the_published_scenarios_are_put_to_a_server_where_they_are_installed(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    installed = NodeFolder(tmp_path / "cache" / "agentkit" / "node", (SUITE,))
+    installed.place.mkdir(parents=True)
+    installed.modules.symlink_to(FOLDER.modules)
+    (installed.place / ".installed").write_text("\n".join((NODE, SUITE)))
+    _agentkit("trust", folder)
+    tried = _mcp(folder, "test", "lender", "--json")
+    assert tried.returncode == 10
+    outcomes = {each["name"]: each["outcome"] for each in json.loads(tried.stdout)}
+    assert outcomes["tools-list (2025-11-25)"] == "ok"
+    assert outcomes["ping (2025-11-25)"] == "failed"
+    assert outcomes["tools-list (2026-07-28)"] == "skipped"

@@ -11,7 +11,15 @@ import pytest
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import read_config
-from agentkit.mcp.imports import PROGRAMS, Program, add_to_project, found_servers, install, places
+from agentkit.mcp.imports import (
+    PROGRAMS,
+    Program,
+    add_to_project,
+    found_servers,
+    install,
+    places,
+    shown_entry,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +86,17 @@ def test_a_file_with_comments_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(McpError, match="has comments"):
         install("vscode", tmp_path, "notes")
     assert "mine" in path.read_text("utf-8")
+
+
+def test_what_claude_keeps_for_one_folder_is_found_there_alone(tmp_path: Path) -> None:
+    project = tmp_path / "app"
+    local = {"mcpServers": {"local": {"command": "x"}}}
+    content = {"projects": {str(project): local}, "mcpServers": {"all": {"command": "y"}}}
+    write(tmp_path / "home" / ".claude.json", content)
+    assert set(found_servers("claude", project)) == {"local", "all"}
+    assert set(found_servers("claude", tmp_path / "other")) == {"all"}
+
+
+def test_an_entry_is_shown_without_what_may_be_secret() -> None:
+    entry = {"command": "x", "args": ["-y"], "env": {"TOKEN": "secret", "KEY": "${KEY}"}}
+    assert shown_entry(entry) == {**entry, "env": {"TOKEN": "…", "KEY": "${KEY}"}}
