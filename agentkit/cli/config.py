@@ -22,11 +22,12 @@ from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
 from agentkit.setting_names import Key, is_secret, kind_of, parsed, written
 from agentkit.settings import FILE_NAME, ProviderSettings
+from agentkit.settings_schema import schema_text
 
 HIDDEN = "(not shown)"
 
 
-def show(folder: Path, name: str, origin: bool, as_object: bool) -> None:
+def show(folder: Path, name: str, origin: bool, as_object: bool) -> int:
     """Print what holds below a key, "" for all."""
     key = parsed(name) if name else ()
     if key:
@@ -36,20 +37,27 @@ def show(folder: Path, name: str, origin: bool, as_object: bool) -> None:
     keys = dict(_keys(layered, key))
     if as_object:
         print(json.dumps(_object(found, keys, layered), ensure_ascii=False, indent=2))
-        return
+        return 0
     for at, value in found:
         print(_line(at, value, layered.origin(at) if origin else ""))
     for provider, state in keys.items():
         print(f"# {written(('providers', provider, 'api_key'))}: {state}")
+    return 0
 
 
-def path(folder: Path) -> None:
+def path(folder: Path) -> int:
     """Print the files, the one that comes before the other last."""
     own = checked_folder(folder) / FILE_NAME
     trusted = is_trusted(folder, demo_path())
     for file, used in ((user_file(), True), (own, trusted)):
         state = "" if file.exists() else " (not there)"
         print(f"{file}{state}" if used else f"{file} (not used: this folder is not trusted)")
+    return 0
+
+
+def schema() -> int:
+    print(schema_text(), end="")
+    return 0
 
 
 def settings_of(folder: Path) -> Layered:

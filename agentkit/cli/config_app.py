@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agentkit.cli.options import Folder, Json, group
+from agentkit.cli.options import Folder, Json, finish, group
 
 config = group("See and change the settings, and where each comes from.")
 key = group("Keep a provider's key in the system's keyring.")
 config.add_typer(key, name="key")
+
+_NO_PLUGINS = ("PYDANTIC_DISABLE_PLUGINS", "__all__")
+"""pydantic looks through all installed packages for plugins, which takes longer than our work."""
 
 Key = Annotated[str, typer.Argument(help="Such as knowledge.results or providers.work.base_url.")]
 User = Annotated[bool, typer.Option("--user", help="In your own file, for all folders.")]
@@ -26,9 +30,10 @@ def show(
     json: Json = False,
 ) -> None:
     """Print the settings that hold here, as TOML; of a key only whether it is there."""
+    os.environ.setdefault(*_NO_PLUGINS)
     from agentkit.cli import config as command
 
-    command.show(folder, key, origin, json)
+    finish(lambda: command.show(folder, key, origin, json))
 
 
 @config.command(name="set")
@@ -41,7 +46,7 @@ def set_value(
     """Write one setting into agentkit.toml; comments and layout stay."""
     from agentkit.cli import config_edit as command
 
-    command.set_value(folder, key, value, user)
+    finish(lambda: command.set_value(folder, key, value, user))
 
 
 @config.command()
@@ -49,7 +54,7 @@ def unset(key: Key, folder: Folder = Path(), user: User = False) -> None:
     """Take one setting out of agentkit.toml."""
     from agentkit.cli import config_edit as command
 
-    command.unset(folder, key, user)
+    finish(lambda: command.unset(folder, key, user))
 
 
 @config.command()
@@ -57,15 +62,15 @@ def path(folder: Folder = Path()) -> None:
     """Print which files settings are read from."""
     from agentkit.cli import config as command
 
-    command.path(folder)
+    finish(lambda: command.path(folder))
 
 
 @config.command()
 def schema() -> None:
     """Print the JSON Schema of agentkit.toml, for editors."""
-    from agentkit.settings_schema import schema_text
+    from agentkit.cli import config as command
 
-    print(schema_text(), end="")
+    finish(command.schema)
 
 
 @key.command(name="set")
@@ -73,7 +78,7 @@ def set_key(provider: Provider, folder: Folder = Path()) -> None:
     """Store a key: typed without echo, or the first line of standard input."""
     from agentkit.cli import config_key as command
 
-    command.set_key(folder, provider)
+    finish(lambda: command.set_key(folder, provider))
 
 
 @key.command(name="remove")
@@ -81,4 +86,4 @@ def remove_key(provider: Provider, folder: Folder = Path()) -> None:
     """Take a key out of the keyring."""
     from agentkit.cli import config_key as command
 
-    command.remove_key(folder, provider)
+    finish(lambda: command.remove_key(folder, provider))

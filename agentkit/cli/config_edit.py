@@ -11,19 +11,21 @@ from agentkit.project.settings_file import SettingsFile
 from agentkit.setting_names import Key, parsed, written
 
 
-def set_value(folder: Path, name: str, text: str, user: bool) -> None:
+def set_value(folder: Path, name: str, text: str, user: bool) -> int:
     """Write a setting and say what holds now, where another layer comes before it."""
     key, file = parsed(name), _file(folder, user)
     value = file.set(key, text)
     print(f"{file.path}: {written(key)} = {as_toml(masked(key, value))}")
     _tell_of_another(folder, key, file)
+    return 0
 
 
-def unset(folder: Path, name: str, user: bool) -> None:
+def unset(folder: Path, name: str, user: bool) -> int:
     key, file = parsed(name), _file(folder, user)
     file.unset(key)
     print(f"{file.path}: {written(key)} is not set any more.")
     _tell_of_another(folder, key, file)
+    return 0
 
 
 def _file(folder: Path, user: bool) -> SettingsFile:

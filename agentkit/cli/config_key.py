@@ -20,7 +20,7 @@ from agentkit.settings import ProviderSettings
 _LONGEST = 8192
 
 
-def set_key(folder: Path, provider: str) -> None:
+def set_key(folder: Path, provider: str) -> int:
     """Store the key for the address that the provider has now."""
     settings = _provider(folder, provider)
     url = server_url(provider, settings)
@@ -29,12 +29,14 @@ def set_key(folder: Path, provider: str) -> None:
     print(f"The key of {name} is in the keyring: {keyring}")
     if (origin := place(provider, settings, url)) != "keyring":
         print(f"note: the one from {origin} comes before it", file=sys.stderr)
+    return 0
 
 
-def remove_key(folder: Path, provider: str) -> None:
+def remove_key(folder: Path, provider: str) -> int:
     name = vault.account(provider, server_url(provider, _provider(folder, provider)))
     vault.remove(name)
     print(f"The key of {name} is not in the keyring any more.")
+    return 0
 
 
 def _asked(provider: str) -> str:
