@@ -18,6 +18,9 @@ from agentkit.settings import Section, Settings
 
 Key = tuple[str, ...]
 
+FREE = frozenset(("NAME", "MODEL"))
+"""What stands for a name that the user chooses."""
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SECRET = re.compile(r"(^|[_-])(api_?key|key|token|secret|password|authorization)$", re.IGNORECASE)
 
@@ -88,7 +91,7 @@ def nearest(key: Key) -> str:
 
 
 def known(kind: Any = Settings, above: Key = ()) -> Iterator[Key]:
-    """Every key there is, tables too; NAME and MODEL stand for names that are free."""
+    """Every key there is, tables too, with FREE for names that the user chooses."""
     for name, field in _fields(kind).items():
         yield (*above, name)
         yield from known(field, (*above, name))
@@ -130,7 +133,7 @@ def _names(key: Key) -> Sequence[str]:
     kind: Any = Settings
     for part in key:
         kind = _below(kind, part)
-    return [name for name in _fields(kind) if name not in ("NAME", "MODEL")]
+    return [name for name in _fields(kind) if name not in FREE]
 
 
 def _below(kind: Any, part: str) -> Any:

@@ -78,5 +78,11 @@ def _servers(folder: Path) -> Iterable[str]:
     return [server.name for server in read_config(folder).servers]
 
 
+def _settings(folder: Path) -> Iterable[str]:
+    from agentkit.setting_names import FREE, known, written
+
+    return [written(key) for key in known() if not FREE & set(key)]
+
+
 models, sessions, sources = _safe(_models), _safe(_sessions), _safe(_sources)
-collections, servers = _safe(_collections), _safe(_servers)
+collections, servers, settings = _safe(_collections), _safe(_servers), _safe(_settings)

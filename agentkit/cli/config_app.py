@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from agentkit.cli import complete
 from agentkit.cli.options import Folder, Json, finish, group
 
 config = group("See and change the settings, and where each comes from.")
@@ -17,14 +18,25 @@ config.add_typer(key, name="key")
 _NO_PLUGINS = ("PYDANTIC_DISABLE_PLUGINS", "__all__")
 """pydantic looks through all installed packages for plugins, which takes longer than our work."""
 
-Key = Annotated[str, typer.Argument(help="Such as knowledge.results or providers.work.base_url.")]
+Key = Annotated[
+    str,
+    typer.Argument(
+        help="Such as knowledge.results or providers.work.base_url.",
+        autocompletion=complete.settings,
+    ),
+]
 User = Annotated[bool, typer.Option("--user", help="In your own file, for all folders.")]
 Provider = Annotated[str, typer.Argument(help="Such as openai, or one of your own.")]
 
 
 @config.command()
 def show(
-    key: Annotated[str, typer.Argument(help="One setting or table; all without it.")] = "",
+    key: Annotated[
+        str,
+        typer.Argument(
+            help="One setting or table; all without it.", autocompletion=complete.settings
+        ),
+    ] = "",
     folder: Folder = Path(),
     origin: Annotated[bool, typer.Option("--origin", help="Say who gave each value.")] = False,
     json: Json = False,

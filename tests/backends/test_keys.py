@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,14 @@ from keyrings.alt.file import PlaintextKeyring
 from agentkit.backends import vault
 from agentkit.backends.keys import find_key, place
 from agentkit.backends.registry import get_model
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, ModelError
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.layers import user_folder
 from agentkit.messages import Message
+from agentkit.project.project import Project
 from agentkit.settings import ProviderSettings
 from tests.backends.conftest import collected
-from tests.servers.openai_server import OpenAIServer
+from tests.servers.openai_server import OpenAIServer, Reply
 
 URL = "https://llm.example.org/v1"
 
@@ -203,3 +205,24 @@ def test_a_keyring_that_keeps_nothing_is_said(
     with pytest.raises(ConfigError, match=said):
         vault.store("work", "k-secret")
     assert not vault.holds("work")
+
+
+async def test_a_key_reaches_no_error_and_no_file_of_the_project(
+    openai_server: OpenAIServer, file: Path, tmp_path: Path
+) -> None:
+    told = json.dumps({"error": {"message": "I saw k-file"}})
+    openai_server.replies(Reply(raw=told, status=401), Reply())
+    app = tmp_path / "app"
+    (app / "knowledge").mkdir(parents=True)
+    (app / "knowledge" / "note.md").write_text("# Note\n\nA fact.", encoding="utf-8")
+    work = {"base_url": openai_server.url, "api_key_file": str(file), "max_retries": 0}
+    options = {"providers": {"work": work}, "model": "work:small"}
+    async with Project.open(app, overrides=options) as project:
+        with pytest.raises(ModelError) as raised:
+            await project.agent.run("What?")
+        await project.agent.run("What?")
+    assert openai_server.keys == ["Bearer k-file"] * 2
+    assert "k-file" not in f"{raised.value}{raised.value.report}"
+    written = [path for path in (app / ".agentkit").rglob("*") if path.is_file()]
+    assert any("traces" in path.parts for path in written)
+    assert [path for path in written if b"k-file" in path.read_bytes()] == []

@@ -217,8 +217,16 @@ def test_a_key_that_is_typed_is_not_echoed(folder):
     assert KEY not in terminal.before
 
 
+def test_who_stops_reading_early_is_no_failure(folder):
+    command = (
+        f"{sys.executable} -m agentkit config show -C {folder} | true; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 def test_show_loads_no_heavy_library(folder):
-    heavy = ("torch", "chromadb", "mcp", "openai", "numpy", "rich", "keyring", "tomlkit")
+    heavy = ("torch", "chromadb", "mcp", "openai", "numpy", "rich", "keyring", "tomlkit", "asyncio")
     code = (
         "import sys\nfrom agentkit.cli.app import app\n"
         f"app(['config', 'show', '-C', {str(folder)!r}], standalone_mode=False)\n"
