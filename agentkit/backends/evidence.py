@@ -41,6 +41,7 @@ class Quote:
     start: int
     cosine: float = 0.0
     share: float = 0.0
+    prior: float = 0.0
     score: float = 0.0
 
     @property
@@ -71,14 +72,15 @@ def quotable(passage: Passage) -> Iterator[Quote]:
             yield Quote(passage, bare, end - len(bare))
 
 
-def is_evidence(question: str, quotes: Sequence[Quote], has_cosines: bool) -> bool:
-    """Whether the pieces found speak of what is asked."""
+def is_evidence(
+    question: str, passages: Sequence[Passage], quotes: Sequence[Quote], has_cosines: bool
+) -> bool:
+    """Whether the passages found, and the likeliest pieces of them, speak of what is asked."""
     if not quotes:
         return False
-    passages = {quote.passage.marker: quote.passage for quote in quotes}.values()
     across = is_cjk(question) != is_cjk("".join(passage.text for passage in passages))
     wanted = {_squeezed(name) for name in names(question, across)}
-    if not _stand_together(wanted, list(passages)):
+    if not _stand_together(wanted, passages):
         return False
     if not has_cosines:
         return max(quote.share for quote in quotes) >= _LEAST_SHARE

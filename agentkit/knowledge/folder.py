@@ -7,16 +7,14 @@ their own where more than one job is allowed, so that a parser may even crash.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from agentkit.documents import Document
 from agentkit.errors import AgentkitError, KnowledgeError
@@ -24,6 +22,9 @@ from agentkit.knowledge.indexer import Entry, Incoming
 from agentkit.knowledge.loaders.base import Loaded
 from agentkit.knowledge.loaders.files import discover, load, read_bytes
 from agentkit.text import clean
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 READING = "1"
 """Raise it when a loader or the splitter gives another text or other chunks for the same file."""
@@ -40,6 +41,9 @@ class Parsers:
 
     def __enter__(self) -> Self:
         if self._jobs > 1:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._jobs, context)
         return self
@@ -62,7 +66,7 @@ class Parsers:
             return self._pool.submit(load, content, source, name).result()
         except AgentkitError:
             raise
-        except BrokenProcessPool as error:
+        except BrokenExecutor as error:
             raise KnowledgeError(
                 f"{name}: a process that read files ended unasked. Index again with one job to "
                 "see which file it was."
