@@ -17,9 +17,11 @@ demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
 	@echo "The command is in $(BIN): source $(BIN)/activate"
 
+# The tests start hundreds of processes: bytecode is kept for them, apart from the sources.
 test: $(DEV)
 	@$(BIN)/python -m tests.node
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+	@PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/bytecode OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--benchmark-disable --cov --cov-report=term:skip-covered $(TESTS)
 
 # All seeds of the fault harnesses; `make test` runs ten of each.
@@ -32,9 +34,10 @@ lint: $(DEV)
 	@$(BIN)/mypy
 
 bench: $(DEV) $(PEERS)/.ready
-	@for script in backends embedder indexing search support mcp_calls; do \
+	@for script in backends embedder indexing search support mcp_calls terminal; do \
 		echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
-	@echo "== agent_steps"; $(PEERS)/bin/python benchmarks/agent_steps.py
+	@for script in agent_steps cold_start; do \
+		echo "== $$script"; $(PEERS)/bin/python benchmarks/$$script.py || exit 1; done
 
 # DATA names the files or the folder of the public sets, such as DATA=../datasets
 bench-retrieval: $(PEERS)/.ready
