@@ -134,6 +134,7 @@ def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path):
 def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
     arguments, code, said, tmp_path
 ):
+    (tmp_path / "agentkit.toml").touch()
     done = _run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
     assert _is_one_line(done.stderr.splitlines(keepends=True)[-1]), done.stderr
@@ -176,6 +177,7 @@ def test_what_a_tool_prints_does_not_break_json(tmp_path):
         "    'Search.'\n    print('a print')\n    return ''\n"
     )
     (tmp_path / "tools" / "loud.py").write_text(tool, encoding="utf-8")
+    (tmp_path / "agentkit.toml").touch()
     assert _run("trust", tmp_path).returncode == 0
     done = _run("ask", "x?", "-m", "extractive", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["tool_calls"] == ["search_knowledge"]
@@ -216,6 +218,7 @@ def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo):
 
 
 def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path):
+    (tmp_path / "agentkit.toml").touch()
     with _interruptible("chat", "-m", "extractive", cwd=tmp_path) as child:
         assert child.stderr is not None
         while "/help" not in child.stderr.readline():

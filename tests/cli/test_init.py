@@ -43,7 +43,7 @@ def test_it_makes_a_folder_of_that_name_and_says_how_to_ask_there(tmp_path):
 
 
 def test_it_fits_fifty_columns(tmp_path):
-    screen = Terminal("init", tmp_path / "app", columns=50)
+    screen = Terminal("init", tmp_path / "app", columns=50, rows=40)
     screen.until(lambda: "agentkit chat" in screen.text, "the next commands")
     assert screen.close() == 0
 
