@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
@@ -25,11 +25,6 @@ from agentkit.knowledge.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.reranker import get_reranker
 from agentkit.layers import read_settings
-from agentkit.mcp.client import McpServers
-from agentkit.mcp.config import read_config
-from agentkit.mcp.folder import folder_servers
-from agentkit.mcp.host import Elicit
-from agentkit.mcp.sampling import sampler
 from agentkit.project.builtin import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
@@ -38,6 +33,10 @@ from agentkit.tools.loading import LoadedTools, load_tools
 from agentkit.tools.tool import Tool
 from agentkit.tracing.files import TraceFiles
 from agentkit.tracing.trace import Tracing
+
+if TYPE_CHECKING:
+    from agentkit.mcp.client import McpServers
+    from agentkit.mcp.host import Elicit
 
 __all__ = ["Project", "demo_path"]
 
@@ -300,28 +299,23 @@ class Project:
             return ()
         if self.spares_servers and not (await model.capabilities()).instructions:
             return ()
-        config = read_config(self.path)
-        self.notices += config.warnings
-        active = [server for server in config.servers if not server.disabled]
-        if not active:
+        if not await asyncio.to_thread((self.path / "mcp_servers").is_dir):
             return ()
-        policy = self._policy()
+        from agentkit.project.lending import start_servers
 
-        def current() -> Model:
-            return self._agent.model if self._agent else model
-
-        servers = folder_servers(
+        lent = await start_servers(
+            self._stack,
             self.path,
-            active,
-            policy=policy,
+            policy=self._policy(),
             elicit=self.elicit,
-            sample=sampler(current, self.approve, policy),
+            approve=self.approve,
+            model=lambda: self._agent.model if self._agent else model,
             on_change=self._relend,
         )
-        self.servers = await self._stack.enter_async_context(servers)
-        self.notices += servers.problems.values()
-        self._lent = servers.tools
-        return servers.tools
+        self.notices += lent.notices
+        self.servers = lent.servers
+        self._lent = lent.servers.tools if lent.servers else ()
+        return self._lent
 
     def _relend(self) -> None:
         """A server offers other tools than before: so does the agent, from its next request."""
