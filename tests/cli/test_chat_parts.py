@@ -178,6 +178,7 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(project, tmp_
 
 
 def test_a_conversation_may_come_from_a_file_or_from_nothing(tmp_path):
+    (tmp_path / "agentkit.toml").touch()
     command = [sys.executable, "-m", "agentkit", "chat", "-m", "extractive", "-C", str(tmp_path)]
     (tmp_path / "lines.txt").write_text('"""one\n/help"""\n/quti\n', encoding="utf-8")
     with (tmp_path / "lines.txt").open() as lines:
