@@ -33,6 +33,20 @@ def test_no_cache_and_no_index_goes_into_the_wheel(unpacked):
     assert not inside & {"__pycache__", ".agentkit"}
 
 
+def test_a_project_is_made_by_the_wheel(unpacked, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "agentkit", "init", "app"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "app" / "tools" / "split_bill.py").is_file()
+
+
 def test_the_demo_runs_beside_a_users_own_tools_and_knowledge(unpacked, tmp_path):
     (tmp_path / "tools.py").write_text("raise SystemExit('the user's own')", encoding="utf-8")
     (tmp_path / "knowledge").mkdir()
