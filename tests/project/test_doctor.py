@@ -10,6 +10,7 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError
+from agentkit.knowledge.collections import CollectionInfo
 from agentkit.knowledge.writing import writing
 from agentkit.project.doctor import mcp
 from agentkit.project.doctor.embedding import embedder as embedding
@@ -80,6 +81,23 @@ async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project):
 async def test_a_damaged_catalog_is_a_problem(project):
     (project / ".agentkit" / "index" / "catalog.sqlite").write_bytes(b"damaged" * 900)
     assert _only(await _index(project)).level == "problem"
+
+
+async def test_an_index_that_cannot_be_examined_says_why(tmp_path):
+    finding = _only(await indexes([CollectionInfo("gone", tmp_path / "gone")], "", "", 60))
+    assert finding.level == "problem"
+    assert "gone holds no index" in finding.told
+
+
+async def test_damage_that_ends_the_process_that_reads_it_is_survived(tmp_path, embedder):
+    folder = make_project(tmp_path / "app").folder
+    kb = KnowledgeBase.open(folder / ".agentkit" / "index", embedder)
+    await kb.add([Document(source=f"{n}.md", text=f"word{n}") for n in range(1200)])
+    kb.close()
+    for file in (folder / ".agentkit" / "index" / "chroma").rglob("data_level0.bin"):
+        file.write_bytes(b"\xff" * file.stat().st_size)
+    finding = _only(await _index(folder))
+    assert (finding.level, finding.next_step) == ("problem", "Run: agentkit kb doctor --repair")
 
 
 async def test_a_lock_is_told_with_the_process_that_holds_it(project):

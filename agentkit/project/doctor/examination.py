@@ -45,7 +45,7 @@ async def examine(
 ) -> AsyncGenerator[Finding]:
     """The findings in their order, each as soon as those before it are there. `start` starts the
     MCP servers too."""
-    project, settings = await in_worker(partial(_opened, folder))
+    project, settings = await _project(folder)
     checks = [*_of_machine(where), Check("settings", _known(settings)), *_of_folder(project)]
     checks += [*_of_models(project.settings), *_of_mcp(project, start)]
     running = [asyncio.create_task(bounded(check)) for check in checks]
@@ -56,6 +56,15 @@ async def examine(
     finally:
         for task in running:
             task.cancel()
+
+
+async def _project(folder: Path) -> tuple[Project, list[Finding]]:
+    try:
+        return await asyncio.wait_for(in_worker(partial(_opened, folder)), _SECONDS)
+    except TimeoutError:
+        told = f"{folder} did not answer within {_SECONDS:.0f} s"
+        slow = Finding("problem", "settings", told, "Look at the drive or network it is on.")
+        return Project(folder, Settings(), trusted=False), [slow]
 
 
 def _opened(folder: Path) -> tuple[Project, list[Finding]]:

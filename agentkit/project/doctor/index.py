@@ -98,7 +98,8 @@ def _sound(info: CollectionInfo) -> Finding:
 def _broken(info: CollectionInfo, code: int, said: str) -> Finding:
     last = [line for line in said.splitlines() if line.strip()][-1:]
     why = "".join(last)[:_MOST_SAID] or f"its process ended with {code}"
-    return Finding("problem", "index", f"{info.name}: cannot be examined: {why}", _WHOLE)
+    step = "See what agentkit kb doctor says, or delete the index's folder and index again."
+    return Finding("problem", "index", f"{info.name}: cannot be examined: {why}", step)
 
 
 def holder(index: Path) -> str:
