@@ -33,9 +33,10 @@ class Offer:
     missing: str = ""
 
 
-async def list_models(json: bool) -> int:
-    """Print what is at hand, then what is not there and how to get it."""
-    out, log = consoles()
+async def list_models(json: bool, out: Console | None = None, log: Console | None = None) -> int:
+    """Print what is at hand, then what is not there and how to get it, to standard output and
+    standard error where nothing else is named."""
+    out, log = out or consoles()[0], log or consoles()[1]
     offers = await _offers()
     if json:
         print(as_json([asdict(offer) for offer in offers]))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from typing import TextIO
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from agentkit.answers import Answer, Citation, Supported
+from agentkit.answers import Answer, Citation
 from agentkit.backends.auto import AutoModel
 from agentkit.backends.base import Model
 from agentkit.events import (
@@ -28,19 +32,34 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
+from agentkit.knowledge.findings import counted
 from agentkit.knowledge.indexer import Progress as IndexProgress
 from agentkit.knowledge.prose import said
 from agentkit.messages import ToolCall
 from agentkit.passages import read_passages
 
 _QUOTE_LENGTH = 80
+_INDENT = 4
+_LEAST = 8
+_MOST_DOUBTS = 8
+"""Sentences without support that are listed; the text underlines them all."""
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def consoles() -> tuple[Console, Console]:
-    """Standard output for answers, standard error for everything else."""
-    out = Console(file=sys.stdout, highlight=False, soft_wrap=True, emoji=False)
-    return out, Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False)
+def consoles(plain: bool = False) -> tuple[Console, Console]:
+    """Standard output for answers, standard error for everything else. Plain ones have no colours
+    and paint nothing twice, as those need who listen to the screen (AGENTKIT_SCREEN_READER=1)."""
+    plain = plain or bool(os.environ.get("AGENTKIT_SCREEN_READER"))
+    return _console(sys.stdout, plain), _console(sys.stderr, plain)
+
+
+def _console(file: TextIO, plain: bool) -> Console:
+    """A terminal breaks its lines between words; elsewhere they stay whole."""
+    is_whole = plain or not file.isatty()
+    if plain:
+        return Console(file=file, highlight=False, soft_wrap=is_whole, emoji=False,
+                       color_system=None, force_terminal=False)  # fmt: skip
+    return Console(file=file, highlight=False, soft_wrap=is_whole, emoji=False)
 
 
 async def show(events: AsyncGenerator[Event, None], out: Console, log: Console) -> Answer:
@@ -49,7 +68,7 @@ async def show(events: AsyncGenerator[Event, None], out: Console, log: Console) 
         async for event in stream:
             match event:
                 case TextDelta(text):
-                    out.print(Text(harmless(text)), end="")
+                    out.print(Text(harmless(text)), end="", soft_wrap=True)
                     out.file.flush()
                 case Finished(answer):
                     out.print()
@@ -74,9 +93,10 @@ def show_citations(answer: Answer, out: Console) -> None:
     """The list below an answer: for each marker its place, then its quotes with their ranges."""
     for marker, place in dict.fromkeys((c.marker, c.place) for c in answer.citations):
         out.print(Text(f"[{marker}] {place}", style="bold"))
-        for citation in answer.citations:
-            if (citation.marker, citation.place) == (marker, place):
-                out.print(Text(f"    {_quote_line(citation)}"))
+        cited = [c for c in answer.citations if (c.marker, c.place) == (marker, place)]
+        quoted = [c for c in cited if c.supported and c.quote]
+        for line in dict.fromkeys(map(_quote_line, quoted or cited)):
+            print_indented(Text(line), out)
 
 
 @contextmanager
@@ -103,11 +123,20 @@ def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
         yield tell
 
 
-def _unsupported(sentence: Supported) -> Text:
-    """A sentence that nothing supports, and why."""
-    why = f" ({sentence.reason})" if sentence.reason else ""
-    line = Text(f"not supported{why}: ", style="yellow")
-    return line.append(_short(said(sentence.text)), style="default underline")
+def _show_unsupported(answer: Answer, log: Console) -> None:
+    """The sentences that nothing supports, each with why."""
+    if not answer.unsupported:
+        return
+    if not (answer.citations or log.soft_wrap):
+        log.print()
+    log.print(Text("Nothing supports:", "yellow"))
+    for sentence in answer.unsupported[:_MOST_DOUBTS]:
+        why = f" ({sentence.reason})" if sentence.reason else ""
+        room = _QUOTE_LENGTH if log.soft_wrap else log.width - _INDENT - cell_len(why)
+        text = Text(" " * _INDENT).append(_fitting(said(sentence.text), room), "underline")
+        print_line(text.append(why, "dim"), log)
+    if (left := len(answer.unsupported) - _MOST_DOUBTS) > 0:
+        log.print(Text(f"{' ' * _INDENT}… and {counted(left, 'sentence')} more", "dim"))
 
 
 def _how_far(progress: IndexProgress) -> str:
@@ -126,8 +155,7 @@ def show_ending(answer: Answer, out: Console, log: Console) -> None:
     if answer.citations:
         out.print()
         show_citations(answer, out)
-    for sentence in answer.unsupported:
-        print_line(_unsupported(sentence), log)
+    _show_unsupported(answer, log)
     if answer.stop_reason == "limit":
         log.print("[yellow]A limit of the run was reached: this is the best so far.[/yellow]")
     if answer.stop_reason == "length":
@@ -151,7 +179,7 @@ def event_line(event: Event) -> str:
         case ToolProgress(call, message):
             return f"  {call.name}: {harmless(message)}"
         case ToolFinished(call, result, seconds, failed=True):
-            return f"  {call.name} failed after {seconds:.1f} s: {call_result(result)}"
+            return f"  {call.name} failed after {seconds:.1f} s: {call_failure(call, result)}"
         case ToolDenied(call):
             return f"  {call.name} needs approval, and was not allowed"
         case Retried(reason, delay):
@@ -162,14 +190,17 @@ def event_line(event: Event) -> str:
 
 
 def shown_call(call: ToolCall, most: int = _QUOTE_LENGTH) -> str:
-    """A call as one short line."""
+    """A call as one short line: its name, and its arguments in at most so many columns."""
     given = call.arguments
-    text = (
-        given
-        if isinstance(given, str)
-        else json.dumps(dict(given), ensure_ascii=False, default=str)
-    )
-    return f"{call.name}({_short(text, most)})"
+    if isinstance(given, str):
+        text = given
+    else:
+        text = ", ".join(f"{name}={_as_json(value)}" for name, value in given.items())
+    return f"{call.name}({_fitting(text, most)})"
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def call_result(result: str) -> str:
@@ -179,6 +210,12 @@ def call_result(result: str) -> str:
         return _short(result)
     places = ", ".join(dict.fromkeys(passage.source for passage in passages))
     return f"{len(passages)} passage{'s' * (len(passages) > 1)} of {_short(places)}"
+
+
+def call_failure(call: ToolCall, result: str) -> str:
+    """What went wrong in a call, without the words that say that it did."""
+    said = result.removeprefix("Error: ").removeprefix(f"{call.name} failed: ")
+    return _short(said)
 
 
 def print_line(line: Text, console: Console) -> None:
@@ -194,9 +231,24 @@ def harmless(text: str, instead: str = "") -> str:
     return _COMMANDS.sub(instead, text)
 
 
+def print_indented(text: Text, console: Console) -> None:
+    """A text below what it belongs to, each of its rows indented; one line in a pipe."""
+    if console.soft_wrap:
+        console.print(Text(" " * _INDENT).append_text(text))
+    else:
+        console.print(Padding(text, (0, 0, 0, min(_INDENT, console.width // 4)), expand=False))
+
+
 def _short(text: str, most: int = _QUOTE_LENGTH) -> str:
     line = " ".join(harmless(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _fitting(text: str, columns: int) -> str:
+    """A text on one row of so many columns, of which a wide character takes two."""
+    line = " ".join(harmless(text).split())
+    columns = max(columns, _LEAST)
+    return line if cell_len(line) <= columns else set_cell_size(line, columns - 1).rstrip() + "…"
 
 
 async def described(model: Model) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from agentkit.agent.replay import replay as replay_run
 from agentkit.cli.output import as_json
-from agentkit.cli.render import consoles, index_progress, warn
+from agentkit.cli.render import consoles, index_progress, print_indented, warn
 from agentkit.project.project import Project, traces_path
 from agentkit.records import Record
 from agentkit.tracing.files import ReadTrace, TraceFiles, read_trace
@@ -34,14 +34,14 @@ async def list_traces(folder: Path, json: bool) -> int:
     return 0
 
 
-async def show(which: str, folder: Path, json: bool) -> int:
-    """Every step."""
+async def show(which: str, folder: Path, json: bool, out: Console | None = None) -> int:
+    """Every step, printed to `out` or standard output."""
     trace = read_trace(_files(folder).find(which))
     if json:
         for record in trace.records:
             print(json_module.dumps(record, ensure_ascii=False))
         return 0
-    out, _ = consoles()
+    out = out or consoles()[0]
     for record in trace.records:
         _show_record(record, out)
     return 0
@@ -87,7 +87,7 @@ def _show_record(record: Record, out: Console) -> None:
     title, lines = _told(record)
     out.print(Text(title, style="bold"))
     for line in lines:
-        out.print(Text(f"    {_short(line)}"))
+        print_indented(Text(_short(line)), out)
 
 
 def _told(record: Record) -> tuple[str, list[str]]:

@@ -102,7 +102,7 @@ async def test_every_command_explains_itself(chat, name):
 
 
 async def test_an_unknown_command_names_the_nearest(chat):
-    with pytest.raises(ConfigError, match="did you mean /retry"):
+    with pytest.raises(ConfigError, match="Did you mean /retry"):
         await run(COMMANDS, chat, "/rety")
 
 
@@ -183,7 +183,7 @@ def test_a_conversation_may_come_from_a_file_or_from_nothing(tmp_path):
     (tmp_path / "lines.txt").write_text('"""one\n/help"""\n/quti\n', encoding="utf-8")
     with (tmp_path / "lines.txt").open() as lines:
         done = subprocess.run(command, stdin=lines, capture_output=True, text=True, check=True)
-    assert "did you mean /quit?" in done.stderr
+    assert "Did you mean /quit?" in done.stderr
     assert "/model" not in done.stdout
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True

@@ -1,18 +1,13 @@
-"""Every screen of the chat as text, at 80 and 50 columns, plain and coloured.
+"""Every screen of the chat as text, at 80 and 50 columns, plain and coloured, and as it is for who
+listens to it."""
 
-Where a change is meant, look at what it does to tests/cli/screens/ and run once with
-AGENTKIT_WRITE_SCREENS=1.
-"""
-
-import io
-import os
-import re
+import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-import pyte
 import pytest
-from rich.console import Console
+from rich.cells import cell_len
 
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.cli.chat.allowed import Allowed
@@ -20,13 +15,28 @@ from agentkit.cli.chat.approvals import Approvals
 from agentkit.cli.chat.command import run
 from agentkit.cli.chat.commands import COMMANDS
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.chat.prose import NOTHING
+from agentkit.cli.chat.view import View
+from agentkit.cli.render import consoles
 from agentkit.errors import ModelError
-from agentkit.events import Done, ReasoningDelta, Retried, TextDelta
+from agentkit.events import (
+    Compacted,
+    Done,
+    Nested,
+    ReasoningDelta,
+    Retried,
+    TextDelta,
+    ToolDenied,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
 from agentkit.messages import ToolCall, Usage
 from agentkit.project.project import Project
 from agentkit.project.trust import trust
+from tests.cli.screens import check, console, in_every_look, seen, shown
+from tests.cli.terminals import Terminal
 
-SCREENS = Path(__file__).parent / "screens"
 NOTES = """# Heights
 
 ## Mountains
@@ -144,8 +154,9 @@ SCENES = {
         [_said("Hello.")],
     ),
     "machine": (
-        ["/model", "/model nope:x", "/tools", "/tools send", "/set", "/set temprature 1",
-         "/set temperature hot", "/set temperature 0.5", "/system", "/system Be brief.", "/mcp",
+        ["/status", "/model", "/model nope:x", "/tools", "/tools send", "/set", "/set temprature 1",
+         "/set temperature hot", "/set temperature 0.5", "/set k 8", "/set k",
+         "/system", "/system Be brief.", "/mcp",
          "/prompts", "/json", "/think maybe", "/approve forget send"],
         [],
     ),
@@ -171,66 +182,153 @@ def home(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("columns", [80, 50])
-@pytest.mark.parametrize("look", ["plain", "colour"])
+@in_every_look
 async def test_every_screen_looks_as_it_did_when_it_was_last_looked_at(
     home, columns, look, monkeypatch
 ):
+    found = {}
+    async with _opened(home, monkeypatch) as (project, approvals):
+        for name, (lines, script) in SCENES.items():
+            out = console(columns, look)
+            await _talk(project, approvals, out, lines, script)
+            found[name] = seen(out, look)
+    check(f"chat-{columns}-{look}", found)
+
+
+async def test_a_terminal_of_twenty_columns_shows_it_all(home, monkeypatch):
+    async with _opened(home, monkeypatch) as (project, approvals):
+        for lines, script in SCENES.values():
+            out = console(20)
+            await _talk(project, approvals, out, lines, script)
+            assert max(map(cell_len, seen(out, "plain").splitlines())) <= 20
+
+
+async def test_who_listens_to_the_screen_hears_each_line_once(home, monkeypatch, capsys):
+    monkeypatch.setenv("AGENTKIT_SCREEN_READER", "1")
+    found = {}
+    async with _opened(home, monkeypatch) as (project, approvals):
+        for name in ("markdown", "reasoning", "tools", "approval", "passages", "errors"):
+            lines, script = SCENES[name]
+            out, _ = consoles()
+            await _talk(project, approvals, out, lines, script, live=False)
+            found[name] = capsys.readouterr().out.rstrip()
+    assert not [said for said in found.values() if "\x1b" in said or "─" in said]
+    check("chat-heard", found)
+
+
+@asynccontextmanager
+async def _opened(home, monkeypatch):
+    """The project, with no conversations, and who approves."""
     monkeypatch.chdir(home.parent)
     folder = Path(home.name)
     trust(folder)
     (folder / ".agentkit" / "sessions.sqlite").unlink(missing_ok=True)
-    told = []
     approvals = Approvals(Allowed(folder / ".agentkit" / "approvals.json"))
     async with Project.open(folder, model="extractive", approve=approvals.approve) as project:
-        for name, (lines, script) in SCENES.items():
-            screen = await _scene(project, approvals, columns, look, lines, script)
-            told.append(f"=== {name}\n{screen}\n")
-    file = SCREENS / f"chat-{columns}-{look}.txt"
-    if os.environ.get("AGENTKIT_WRITE_SCREENS"):
-        file.write_text("\n".join(told), encoding="utf-8")
-    assert "\n".join(told) == file.read_text(encoding="utf-8")
+        yield project, approvals
 
 
-async def _scene(project, approvals, columns, look, lines, script):
-    """What a terminal shows after these lines."""
-    written = io.StringIO()
-    console = Console(
-        file=written, force_terminal=True, width=columns, height=200, highlight=False, emoji=False,
-        color_system="standard", no_color=look == "plain", legacy_windows=False,
-    )  # fmt: skip
-    project.agent.model = ScriptedModel(_answers(script), name="small")
+async def _talk(project, approvals, out, lines, script, live=True):
+    """These lines, said to a chat."""
+    agent = project.agent
+    agent.model = ScriptedModel(_answers(script), name="small")
     chat = Chat(
-        project, console, console, store=project.sessions, session=project.sessions.create(),
-        allowed=approvals.allowed, live=True,
+        project, out, out, store=project.sessions, session=project.sessions.create(),
+        allowed=approvals.allowed, live=live,
     )  # fmt: skip
+    before = agent.options, agent.limits, agent.retrieval, agent.instructions, agent.tools
     approvals.chat = chat
-    await chat.run(Typed(console, lines), partial(run, COMMANDS))
+    await chat.run(Typed(out, lines), partial(run, COMMANDS))
     chat.close_session()
-    return _drawn(written.getvalue(), columns, look)
+    agent.options, agent.limits, agent.retrieval, agent.instructions, agent.tools = before
 
 
-def _drawn(written, columns, look):
-    screen = pyte.Screen(columns, 200)
-    pyte.Stream(screen).feed(written.replace("\n", "\r\n"))
-    rows = (
-        screen.display if look == "plain" else [_row(screen.buffer[y], columns) for y in range(200)]
-    )
-    text = "\n".join(row.rstrip() for row in rows).rstrip()
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "2026-01-01 12:00", text)
-    return re.sub(r"(?<=\) )\d\.\d|\b\d+\.\d+(?= s\b)", "0.0", text)
+SLOW = ToolCall("call_1", "fetch_page", {"url": "https://example.org/a/long/path/to/a/page.html"})
+ASKED = ToolCall("call_2", "researcher", {"question": "Which is higher?", "depth": 2})
+INNER = ToolCall("call_3", "search_knowledge", {"query": "山有多高，哪一座更高？"})
+UNDER_WAY = {
+    "a tool that runs": [ToolStarted(SLOW), ToolProgress(SLOW, "reading the page", 0.4)],
+    "agents inside": [
+        ToolStarted(ASKED), Nested(ASKED, ToolStarted(INNER)),
+        Nested(ASKED, ToolFinished(INNER, "two\npassages", 0.2)),
+        Nested(ASKED, ToolStarted(SLOW)), Nested(ASKED, ToolDenied(SLOW, "not today")),
+    ],
+    "thoughts": [ReasoningDelta("First this, 然后那个。")],
+    "trouble": [Retried("the server is busy", 2.0), Compacted(9000, 3000), ToolStarted(SLOW),
+                ToolFinished(SLOW, "Error: the page\nis gone", 1.5, failed=True)],
+    "half an answer": [TextDelta(MARKDOWN[: MARKDOWN.index("K2")])],
+}  # fmt: skip
 
 
-def _row(cells, columns):
-    """A row with its looks in braces, such as {bold,red}."""
-    found, before = [], ""
-    for x in range(columns):
-        cell = cells[x]
-        marks = {"bold": cell.bold, "underline": cell.underscore, "italic": cell.italics,
-                 cell.fg: cell.fg != "default", f"on {cell.bg}": cell.bg != "default"}  # fmt: skip
-        now = ",".join(mark for mark, is_set in marks.items() if is_set)
-        if now != before and cell.data.strip():
-            found.append(f"{{{now}}}")
-            before = now
-        found.append(cell.data)
-    return "".join(found)
+@in_every_look
+async def test_a_run_that_is_under_way_looks_as_it_did(columns, look):
+    found = {}
+    for name, events in UNDER_WAY.items():
+        out = console(columns, look)
+        view = View(out)
+        until = asyncio.Event()
+
+        async def run_to_here(events=events, view=view, until=until):
+            for event in events:
+                yield event
+            view.draw()
+            until.set()
+            await asyncio.Event().wait()
+
+        shown_run = asyncio.create_task(view.show(run_to_here(), NOTHING))
+        await until.wait()
+        found[name] = seen(out, look)
+        shown_run.cancel()
+        await asyncio.wait([shown_run])
+    check(f"under-way-{columns}-{look}", found)
+
+
+@pytest.mark.timeout(300)
+@in_every_look
+def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(home, columns, look, monkeypatch):
+    monkeypatch.chdir(home.parent)
+    folder = Path(home.name)
+    trust(folder)
+    for name in ("sessions.sqlite", "history"):
+        (folder / ".agentkit" / name).unlink(missing_ok=True)
+    more = {"NO_COLOR": "1"} if look == "plain" else {}
+    talk = Terminal("chat", "-C", folder, "-m", "extractive", columns=columns, **more)
+    found = {}
+
+    def keep(name):
+        found[name] = shown(talk.screen, look)
+
+    try:
+        talk.ready()
+        talk.expect("extractive · ")
+        keep("welcome")
+        talk.tell("How high is K2?")
+        talk.expect("extractive · How high is K2?")
+        keep("an answer")
+        talk.child.send("/se")
+        talk.expect("list conv")
+        keep("commands")
+        talk.press("ctrl-c")
+        talk.ready()
+        talk.child.send("see @no")
+        talk.until(lambda: "\n" + " " * 9 + " notes.md" in talk.text, "the menu")
+        keep("documents")
+        talk.press("ctrl-c")
+        talk.ready()
+        talk.type("one")
+        talk.press("alt-enter")
+        talk.until(lambda: talk.line == "", "a new line")
+        talk.child.send("two")
+        talk.expect("  two")
+        keep("lines")
+        talk.press("ctrl-c")
+        talk.ready()
+        talk.press("ctrl-c")
+        talk.expect("once more leaves")
+        keep("leaving")
+        talk.press("ctrl-c")
+        assert talk.close() == 0
+        keep("left")
+    finally:
+        talk.kill()
+    check(f"terminal-{columns}-{look}", found)

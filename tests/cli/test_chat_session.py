@@ -136,13 +136,13 @@ def _ask_and_look(talk, server):
     doubtful = talk.row("The moon is made of green cheese")
     at = talk.column("The moon is made of green cheese")
     assert (doubtful[at].underscore, doubtful[at - 3].underscore) == (True, False)
-    assert "not supported" in talk.text
+    assert "No document supports:" in talk.text
     talk.expect("openai:small · How high is Everest? · ")
     talk.tell("/open 1")
     quote = talk.row("Mount Everest is 8849 metres high. K2 is 8611")
     assert [quote[x].reverse for x in (0, 33, 36)] == [True, True, False]
     talk.tell("/opne 1")
-    assert "did you mean /open?" in talk.text
+    assert "Did you mean /open?" in talk.text
     before = talk.whole.count("[1] notes.md > Mountains")
     talk.tell("/sources")
     assert talk.whole.count("[1] notes.md > Mountains") == before + 1
@@ -187,7 +187,7 @@ def _interrupt(talk, server):
     talk.expect("The first half of a long answer")
     talk.press("ctrl-c")
     talk.ready()
-    assert "stopped" in talk.text
+    assert "Stopped" in talk.text
     server.left.wait()
     server.replies(_says("The other half."))
     talk.tell("Go on")
@@ -236,7 +236,7 @@ def _type_in_other_ways(talk, server):
     talk.until(lambda: talk.line == "› /sources", "the completed command")
     talk.press("enter")
     talk.ready()
-    assert "nothing is cited yet" in talk.text
+    assert "Nothing is cited yet" in talk.text
     talk.press("up")
     talk.until(lambda: talk.line == "› /sources", "the line before")
     talk.press("ctrl-c")
@@ -253,7 +253,7 @@ def _take_back(talk, server):
     talk.tell("/edit What is K2?")
     assert _asked(server) == "What is K2?"
     talk.tell("/undo")
-    assert "taken back: What is K2?" in talk.text
+    assert "Taken back: What is K2?" in talk.text
 
 
 def _make_small(talk, server):
@@ -281,7 +281,7 @@ def _go_elsewhere(talk, server, tmp_path):
     talk.tell("/rename heights")
     assert "is called heights" in talk.text
     talk.tell("/fork branch")
-    assert "you are in a copy" in talk.text
+    assert "You are in a copy" in talk.text
     talk.tell("/resume heights")
     assert "heights: " in talk.text
     talk.tell("/sessions")
@@ -308,14 +308,14 @@ def _find_it_again(talk, server):
 def _resume(talk, server):
     """Another process goes on where this one left off, its citations too."""
     talk.ready()
-    assert "messages from before" in talk.text
+    assert "Going on with 'heights'" in talk.text
     talk.tell("/open 1")
     assert "K2 is 8611 metres high." in talk.text
     server.replies(_says("I remember."))
     talk.tell("Do you remember?")
     assert any(m["content"] == "I am back." for m in server.requests[-1]["messages"])
     talk.tell("/approve")
-    assert "always here: send" in talk.text
+    assert "Always in this folder: send" in talk.text
     talk.press("ctrl-c")
     talk.expect("Ctrl-C once more leaves")
     talk.press("ctrl-c")

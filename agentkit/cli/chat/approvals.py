@@ -83,19 +83,19 @@ class Approvals:
                 case "" | "n" | "no":
                     return await _denied(chat, rest, is_given=bool(letter))
                 case _:
-                    chat.say("y, s, a, n or e; n may be followed by a reason for the model")
+                    chat.say("Say y, s, a, n or e; a reason for the model may follow n.")
 
     def _always(self, chat: Chat, name: str) -> None:
         try:
             self.allowed.keep([*self.allowed.always(), name])
-            chat.say(f"{name} is always allowed here: {self.allowed.file}; /approve undoes it")
+            chat.say(f"{name} is always allowed here ({self.allowed.file}). /approve undoes it.")
         except ConfigError as error:
             self.allowed.session.add(name)
             chat.warn(f"{error} {name} is allowed for this session.")
 
 
 def _show(chat: Chat, call: ToolCall) -> None:
-    chat.log.print(Text(f"{call.name} asks to run with", "yellow"))
+    chat.log.print(Text(f"{call.name} asks to run with these arguments:", "yellow"))
     chat.log.print(Text(exact(call.arguments)))
     chat.log.print(Text(_CHOICES, "dim"))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import groupby
 
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
@@ -15,74 +17,90 @@ from agentkit.errors import ConfigError
 Function = Callable[[Chat, str], Awaitable[None]]
 """Does the work; the text is what stands behind the command's name."""
 
+_WIDE = 72
+"""Columns from which on the list of commands has room for what follows each."""
+_KEYS = """\
+Alt-Enter begins a new line, and so does Enter after an opening \"\"\".
+@name sends a document, a text file or an image with the message.
+Ctrl-C stops the model; twice, it leaves, as Ctrl-D does.
+/help COMMAND says more about one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`about` is one line, `more` what `/help NAME` adds to it."""
+    """`about` is one line, `more` what `/help NAME` adds to it; `also` are other names for it, and
+    `group` is the heading under which it is listed."""
 
+    group: str
     name: str
     usage: str
     about: str
     function: Function
     more: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """How it is written."""
+        return f"/{self.name} {self.usage}".rstrip()
 
 
 Commands = Mapping[str, Command]
 
 
 def table(*commands: Command) -> Commands:
-    """Commands by name, `/help` among them."""
+    """Commands by name, `/help` last among them."""
 
     async def help_(chat: Chat, argument: str) -> None:
         _help(chat, argument, found)
 
     about = "list the commands, or explain one"
-    first = Command("help", "[COMMAND]", about, help_, "For example: /help open")
-    found = {command.name: command for command in (first, *commands)}
+    last = Command("Here", "help", "[COMMAND]", about, help_, "For example: /help open", ("?", "h"))
+    found = {command.name: command for command in (*commands, last)}
     return found
 
 
 async def run(commands: Commands, chat: Chat, line: str) -> None:
     """Run a line that begins with "/"; `/server:prompt` is a prompt of a server. Raises ConfigError
     where no command is called so."""
-    name, _, argument = line[1:].partition(" ")
+    name, _, argument = " ".join(line[1:].split("\n")).partition(" ")
     if ":" in name:
         name, argument = "prompts", line[1:]
     await _named(commands, name.strip()).function(chat, argument.strip())
 
 
 def _named(commands: Commands, name: str) -> Command:
-    if name in commands:
-        return commands[name]
+    for command in commands.values():
+        if name == command.name or name in command.also:
+            return command
     near = get_close_matches(name, commands, n=1)
-    hint = f"did you mean /{near[0]}? " if near else ""
-    raise ConfigError(f"/{name} is no command: {hint}/help lists all.")
+    hint = f" Did you mean /{near[0]}?" if near else ""
+    raise ConfigError(f"There is no command /{name}.{hint} /help lists all.")
 
 
 def _help(chat: Chat, argument: str, commands: Commands) -> None:
     if argument:
-        command = _named(commands, argument.removeprefix("/"))
-        chat.out.print(Text(f"/{command.name} {command.usage}".rstrip(), "bold"))
-        chat.out.print(Text("\n".join(filter(None, [command.about, command.more]))))
+        _explain(chat, _named(commands, argument.removeprefix("/")))
         return
-    width = max(len(_title(command)) for command in commands.values())
-    is_narrow = chat.out.width < width + 60
-    for command in commands.values():
-        title = Text(f"  {_title(command).ljust(width)}", "bold")
-        if is_narrow:
-            chat.out.print(title)
-            chat.out.print(Padding(command.about, (0, 0, 0, 6)))
-        else:
-            chat.out.print(title.append(f"  {command.about}", "not bold"))
-    chat.out.print(
-        Text(
-            "\nAlt-Enter begins a new line, and so does Enter after an opening "
-            '""". @name attaches a document, a text file or an image. Ctrl-C stops the model; '
-            "twice, it leaves, as Ctrl-D does.",
-            "dim",
-        )
-    )
+    is_wide = chat.out.width >= _WIDE
+    width = max(len(_called(command, is_wide)) for command in commands.values())
+    for group, members in groupby(commands.values(), lambda command: command.group):
+        chat.out.print(Text(group, "bold"))
+        rows = Table.grid(padding=(0, 2, 0, 0))
+        rows.add_column(width=width + 2, no_wrap=True, overflow="ellipsis")
+        rows.add_column(overflow="fold")
+        for command in members:
+            rows.add_row(Text(f"  {_called(command, is_wide)}"), Text(command.about, "dim"))
+        chat.out.print(rows)
+    chat.out.print(Text(f"\n{_KEYS}", "dim"))
 
 
-def _title(command: Command) -> str:
-    return f"/{command.name} {command.usage}".rstrip()
+def _called(command: Command, is_wide: bool) -> str:
+    return command.title if is_wide else f"/{command.name}"
+
+
+def _explain(chat: Chat, command: Command) -> None:
+    chat.out.print(Text(command.title, "bold"))
+    also = f"Also: {', '.join(f'/{name}' for name in command.also)}." if command.also else ""
+    for line in filter(None, (command.about, command.more, also)):
+        chat.out.print(Padding(Text(line), (0, 0, 0, 2), expand=False))

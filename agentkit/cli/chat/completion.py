@@ -16,6 +16,7 @@ from agentkit.backends.local_servers import ollama_models, openai_models
 from agentkit.backends.providers import known_providers
 from agentkit.cli.chat.command import Commands
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.chat.dials import DIALS
 
 _MOST = 50
 _LOOKED_AT = 2000
@@ -30,6 +31,7 @@ class ChatCompleter(Completer):
         self.sources: list[str] = []
         self.models: list[str] = []
         self.prompts: list[str] = []
+        self._gathering: asyncio.Future[None] | None = None
 
     async def gather(self) -> None:
         """Learn the names of documents and of models at hand; whatever fails is left out."""
@@ -50,7 +52,14 @@ class ChatCompleter(Completer):
         if text.startswith("/"):
             yield from self._command(text)
         elif word.startswith("@"):
-            yield from _matching(word[1:], [*self.sources, *_files(word[1:])])
+            self._look_again()
+            yield from _quoted(_matching(word[1:], [*self.sources, *_files(word[1:])]))
+
+    def _look_again(self) -> None:
+        """Learn the names anew where documents were added; they are there at the next key."""
+        if self._chat.has_changed:
+            self._chat.has_changed = False
+            self._gathering = asyncio.ensure_future(self.gather())
 
     def _command(self, text: str) -> Iterator[Completion]:
         name, space, argument = text[1:].partition(" ")
@@ -75,6 +84,7 @@ class ChatCompleter(Completer):
                                *self.sources],
             "add": _files,
             "export": _files,
+            "set": _dials,
             "think": lambda _: ("on", "off"),
             "sources": lambda _: ("all",),
         }  # fmt: skip
@@ -97,6 +107,21 @@ def _matching(
     for offer in [*first, *holding][:_MOST]:
         meta = about.get(offer, "") if about else ""
         yield Completion(offer, -len(begun), display_meta=meta)
+
+
+def _quoted(offers: Iterator[Completion]) -> Iterator[Completion]:
+    """Names between quotes where they hold blanks, as an attachment must be written."""
+    for offer in offers:
+        text = f'"{offer.text}"' if " " in offer.text else offer.text
+        yield Completion(text, offer.start_position, display=offer.text)
+
+
+def _dials(begun: str) -> list[str]:
+    """The settings, and for one that is named what it may be set to."""
+    name, space, _ = begun.partition(" ")
+    if space:
+        return [f"{name} {value}" for value in DIALS[name].offered] if name in DIALS else []
+    return list(DIALS)
 
 
 def _files(begun: str) -> list[str]:

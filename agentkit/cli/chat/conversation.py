@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -17,12 +16,14 @@ from agentkit.answers import Answer
 from agentkit.backends.base import Model
 from agentkit.cli.chat.allowed import Allowed
 from agentkit.cli.chat.attachments import Attached, attach
+from agentkit.cli.chat.interrupts import Interrupts
+from agentkit.cli.chat.linear import Linear
 from agentkit.cli.chat.meter import Meter
 from agentkit.cli.chat.prose import Known
 from agentkit.cli.chat.quiet import silent_keys
 from agentkit.cli.chat.record import Record, noted
 from agentkit.cli.chat.view import View
-from agentkit.cli.render import harmless, show, show_ending
+from agentkit.cli.render import harmless, show_ending
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError
 from agentkit.events import Event
@@ -31,6 +32,7 @@ from agentkit.messages import Content
 from agentkit.project.project import Project
 
 QUOTES = '"""'
+_LEAVING = ("exit", "quit")
 
 RunCommand = Callable[["Chat", str], Coroutine[Any, Any, None]]
 """Runs a line that begins with "/"."""
@@ -91,10 +93,13 @@ class Chat:
         self.allowed = allowed or Allowed(project.path / ".agentkit" / "approvals.json")
         self.record = Record()
         self.meter = Meter()
+        self.interrupts = Interrupts()
         self.thinks = False
         self.prefill = ""
+        self.has_changed = False
+        """Whether documents were added that nobody has looked at yet."""
         self.found: dict[str, Chunk] = {}
-        self.view: View | None = None
+        self.view: View | Linear | None = None
         self.models: list[Model] = []
         self._task: asyncio.Future[Answer | None] | None = None
 
@@ -110,12 +115,18 @@ class Chat:
             return ""
         return self.store.find(self.session.id).name
 
+    @property
+    def figures(self) -> list[str]:
+        """How things stand: model, session, then what the meter says."""
+        model = self.project.agent.model.name
+        return [model, self.session_name or "new conversation", *self.meter.parts]
+
     async def run(self, keyboard: Keyboard, command: RunCommand) -> None:
         """Read and answer until the user leaves; `command` runs a line that begins with "/"."""
         self.keyboard = keyboard
         if self.session.pending:
             await self.resume_calls()
-        while True:
+        while not self.interrupts.has_left:
             with suppress(KeyboardInterrupt):
                 try:
                     await self._one(command)
@@ -130,7 +141,7 @@ class Chat:
 
     async def resume_calls(self) -> None:
         """A run was paused for the user's word: ask for it, and go on."""
-        self.say("a call of this conversation waits for your word")
+        self.say("A call of this conversation waits for your word.")
         await self._follow(self.project.agent.resume(self.session, {}))
 
     def stop(self) -> None:
@@ -160,24 +171,27 @@ class Chat:
     async def _one(self, command: RunCommand) -> None:
         default, self.prefill = self.prefill, ""
         line = await self._whole(await self.keyboard.line(default))
+        if line.lower() in _LEAVING:
+            raise Leave
         if line.startswith("/"):
-            try:
-                await self._stoppable(command(self, line))
-            except AgentkitError as error:
-                self.warn(str(error))
+            await self._stoppable(command(self, line))
         elif line:
             await self.answer(await self._attached(line))
+        if line and self.live:
+            self.out.print()
 
     async def _stoppable(self, work: Coroutine[Any, Any, None]) -> None:
         """A command, which Ctrl-C ends."""
         task = asyncio.ensure_future(work)
-        with _interrupts(task):
+        with self.interrupts.stopping(task):
             try:
                 await task
+            except AgentkitError as error:
+                self.warn(str(error))
             except asyncio.CancelledError:
                 if not task.cancelled():
                     raise
-                self.log.print(Text("stopped", "yellow"))
+                self.log.print(Text("Stopped.", "yellow"))
 
     async def _whole(self, line: str) -> str:
         """A message between three quotes may have many lines."""
@@ -197,42 +211,30 @@ class Chat:
     async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
         self.record = Record()
         self._task = asyncio.ensure_future(self._shown(noted(events, self.record)))
-        with _interrupts(self._task):
+        with self.interrupts.stopping(self._task):
             try:
                 answer = await self._task
-                if answer is not None and self.live:
+                if answer is not None:
                     show_ending(answer, self.out, self.log)
             except asyncio.CancelledError:
                 if not self._task.cancelled():
                     raise
-                self.log.print(Text("stopped; what was said is kept", "yellow"))
+                self.log.print(Text("Stopped; what was said is kept.", "yellow"))
             except AgentkitError as error:
                 self.warn(f"{error} /retry asks again.")
             finally:
                 self._task = None
-        if self.live:
-            self.out.print()
         await self.meter.note(self.record, self.project.agent, self.session)
 
     async def _shown(self, events: AsyncGenerator[Event, None]) -> Answer | None:
-        if not self.live:
-            return await show(events, self.out, self.log)
-        view = self.view = View(self.out, thinks=self.thinks, reflows=self.reflows)
-        sources = self.session.sources
-        known = Known(lambda number: sources.find(number) is not None, sources.texts)
         try:
             with silent_keys():
-                return await view.show(events, known)
+                if not self.live:
+                    self.view = Linear(self.out, self.log, thinks=self.thinks)
+                    return await self.view.show(events)
+                self.view = View(self.out, thinks=self.thinks, reflows=self.reflows)
+                sources = self.session.sources
+                known = Known(lambda number: sources.find(number) is not None, sources.texts)
+                return await self.view.show(events, known)
         finally:
             self.view = None
-
-
-@contextmanager
-def _interrupts(task: asyncio.Future[Any]) -> Iterator[None]:
-    """Let Ctrl-C cancel a task, and nothing else, for as long as it runs."""
-    loop = asyncio.get_running_loop()
-    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -18,10 +18,11 @@ async def think(chat: Chat, argument: str) -> None:
     match argument:
         case "on" | "off":
             chat.thinks = argument == "on"
-            chat.say("thoughts are shown as they come" if chat.thinks else "thoughts are folded")
+            on, off = "Thoughts are shown as they come.", "Thoughts are folded."
+            chat.say(on if chat.thinks else off)
         case "":
             said = harmless("".join(chat.record.reasoning)).strip()
-            chat.out.print(Text(said or "the model did not think aloud", "dim"))
+            chat.out.print(Text(said or "The model did not think aloud.", "dim"))
         case _:
             raise ConfigError("/think shows the last thoughts, /think on and /think off the next.")
 
@@ -35,21 +36,22 @@ async def last(chat: Chat, argument: str) -> None:
         chat.out.print(Text(exact(called.call.arguments)))
         chat.out.print(Text(harmless(called.result[:_SHOWN]) + "\n", "dim"))
     if not chat.record.calls:
-        chat.say("the last answer called no tool")
+        chat.say("The last answer called no tool.")
 
 
 async def json_(chat: Chat, argument: str) -> None:
     """The last answer for programs."""
     if chat.last is None:
         raise ConfigError("There is no answer yet: ask something first.")
-    chat.out.print(harmless(as_json(answer_as_json(chat.last))), markup=False)
+    written = harmless(as_json(answer_as_json(chat.last)))
+    chat.out.print(written, markup=False, soft_wrap=True)
 
 
 async def trace(chat: Chat, argument: str) -> None:
     """The steps of a run."""
     from agentkit.cli.trace import show as show_trace
 
-    await show_trace(argument or "last", chat.project.path, json=False)
+    await show_trace(argument or "last", chat.project.path, json=False, out=chat.out)
 
 
 async def quit_(chat: Chat, argument: str) -> None:

@@ -40,7 +40,9 @@ class Meter:
         """Another conversation begins."""
         self.tokens, self.speed = 0, 0.0
 
-    def __str__(self) -> str:
+    @property
+    def parts(self) -> list[str]:
+        """What is known, for people."""
         parts = []
         if self.tokens and self.window:
             parts.append(f"{_short(self.tokens)} of {_short(self.window)} tokens")
@@ -50,7 +52,7 @@ class Meter:
             parts.append(f"{self.speed:.0f} tokens/s")
         if self.cost is not None:
             parts.append(f"cost {self.cost:.4f}")
-        return " · ".join(parts)
+        return parts
 
 
 async def _window(model: Model) -> int | None:

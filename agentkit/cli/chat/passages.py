@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
@@ -9,11 +10,12 @@ from string import ascii_lowercase
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
-from agentkit.cli.render import harmless, print_line, show_citations, warn
+from agentkit.cli.render import harmless, index_progress, print_line, show_citations, warn
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
+from agentkit.knowledge.findings import counted
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.progress import IndexReport
+from agentkit.knowledge.progress import IndexReport, Progress
 from agentkit.project.project import Project
 
 _AROUND = 400
@@ -30,13 +32,16 @@ async def search(chat: Chat, argument: str) -> None:
     hits = await _knowledge(chat).search(argument, _FOUND)
     chat.found = dict(zip(ascii_lowercase, (hit.chunk for hit in hits), strict=False))
     if not hits:
-        chat.say("nothing was found")
+        chat.say("Nothing was found.")
     for letter, hit in zip(ascii_lowercase, hits, strict=False):
         line = " ".join(harmless(hit.chunk.text).split())
-        chat.out.print(Text(f"[{letter}] {hit.chunk.place}  {hit.score:.2f}", "bold"))
+        place = Text(f"[{letter}] {hit.chunk.place}", "bold").append(
+            f"  {hit.score:.2f}", "not bold dim"
+        )
+        chat.out.print(place)
         print_line(Text(f"    {line[:_PREVIEW]}"), chat.out)
     if hits:
-        chat.say("/open a shows one in its document")
+        chat.say("/open a shows the first in its document.")
 
 
 async def open_(chat: Chat, argument: str) -> None:
@@ -47,14 +52,13 @@ async def open_(chat: Chat, argument: str) -> None:
         await _show_passage(chat, wanted, chunk)
         return
     if not wanted or wanted.isdigit():
-        count = len(chat.session.sources)
-        known = f"the numbers 1 to {count}" if count else "no passages yet"
-        raise ConfigError(f"There is no passage {wanted or 'without a number'}: there are {known}.")
+        raise ConfigError(_no_passage(wanted, len(chat.session.sources)))
     document = await _knowledge(chat).document(wanted)
     chat.out.print(Text(document.source, "bold"))
     chat.out.print(Text(harmless(document.text[:_OPENED]).rstrip()))
     if len(document.text) > _OPENED:
-        chat.say(f"… {len(document.text) - _OPENED} characters more: /search leads to a place")
+        left = len(document.text) - _OPENED
+        chat.say(f"{left} characters more are not shown: /search leads to a place in them.")
 
 
 async def sources(chat: Chat, argument: str) -> None:
@@ -66,7 +70,7 @@ async def sources(chat: Chat, argument: str) -> None:
             assert chunk is not None
             chat.out.print(Text(f"[{number}] {chunk.place}"))
     elif chat.last is None or not chat.last.citations:
-        chat.say("nothing is cited yet; /sources all lists what was read")
+        chat.say("Nothing is cited yet; /sources all lists what was read.")
     else:
         show_citations(chat.last, chat.out)
 
@@ -75,31 +79,56 @@ async def kb(chat: Chat, argument: str) -> None:
     """What the index holds."""
     documents = await _knowledge(chat).documents()
     passages = sum(info.chunks for info in documents)
-    chat.out.print(Text(f"{len(documents)} documents, {passages} passages", "bold"))
+    said = f"{counted(len(documents), 'document')}, {counted(passages, 'passage')}"
+    chat.out.print(Text(said, "bold"))
     for info in documents:
-        line = Text(f"  {info.source}  {info.title}, {info.characters} characters")
-        print_line(line, chat.out)
+        about = f"  {info.title}, {counted(info.characters, 'character')}"
+        print_line(Text(f"  {info.source}").append(about, "dim"), chat.out)
 
 
 async def add(chat: Chat, argument: str) -> None:
     """Put a file, a folder or a page into the index."""
     if not argument:
         raise ConfigError("Name what to add: /add paper.pdf, /add notes/ or /add https://…")
-    report = await _indexed(chat.project, _knowledge(chat), argument)
+    with index_progress(chat.log) as tell:
+        report = await _indexed(chat.project, _knowledge(chat), argument, tell)
     warn(list(report.warnings), chat.log)
     chat.say(_added(report))
+    chat.has_changed = True
 
 
 async def _show_passage(chat: Chat, name: str, chunk: Chunk) -> None:
     """The passage in its document, what is quoted of it highlighted."""
     text, at = await _around(chat, chunk)
-    shown = Text(harmless(text, " ").rstrip(), "dim")
+    quoted = [
+        (start - chunk.start + at, end - chunk.start + at) for start, end in _quoted(chat, name)
+    ]
+    place = Text(f"[{name}] {chunk.place}", "bold")
+    chat.out.print(place.append(f" (characters {chunk.start}-{chunk.end})", "not bold dim"))
+    text = harmless(text, " ")
+    if not chat.live:
+        chat.out.print(Text(_marked(text, quoted).rstrip()))
+        return
+    shown = Text(text.rstrip(), "dim")
     shown.stylize("not dim", at, at + len(chunk.text))
-    for start, end in _quoted(chat, name):
-        shown.stylize("reverse", start - chunk.start + at, end - chunk.start + at)
-    place = f"[{name}] {chunk.place} (characters {chunk.start}-{chunk.end})"
-    chat.out.print(Text(place, "bold"))
+    for start, end in quoted:
+        shown.stylize("reverse", start, end)
     chat.out.print(shown)
+
+
+def _marked(text: str, quoted: list[tuple[int, int]]) -> str:
+    """A text whose quotes stand between marks that can be heard."""
+    for start, end in sorted(set(quoted), reverse=True):
+        text = f"{text[:start]}>>{text[start:end]}<<{text[end:]}"
+    return text
+
+
+def _no_passage(wanted: str, count: int) -> str:
+    if not count:
+        return "No passage has a number yet: ask something first."
+    if not wanted:
+        return f"Say which passage: /open 1, up to {count}."
+    return f"There is no passage {wanted}: the numbers go from 1 to {count}."
 
 
 async def _around(chat: Chat, chunk: Chunk) -> tuple[str, int]:
@@ -110,7 +139,7 @@ async def _around(chat: Chat, chunk: Chunk) -> tuple[str, int]:
     except AgentkitError:
         text = ""
     if text[chunk.start : chunk.end] != chunk.text:
-        chat.say("the document has changed since: this is the passage as it was read")
+        chat.say("The document has changed since: this is the passage as it was read.")
         return chunk.text, 0
     start = max(0, chunk.start - _AROUND)
     return text[start : chunk.end + _AROUND], chunk.start - start
@@ -127,7 +156,9 @@ def _knowledge(chat: Chat) -> KnowledgeBase:
     return chat.project.agent.knowledge
 
 
-async def _indexed(project: Project, knowledge: KnowledgeBase, source: str) -> IndexReport:
+async def _indexed(
+    project: Project, knowledge: KnowledgeBase, source: str, tell: Callable[[Progress], None]
+) -> IndexReport:
     """Index a page, a file or a folder; a folder's sources begin with its name."""
     known = project.settings.knowledge
     if source.startswith(_WEB):
@@ -135,17 +166,19 @@ async def _indexed(project: Project, knowledge: KnowledgeBase, source: str) -> I
 
         most, private = int(known.max_file_mb * 1e6), known.allow_private_addresses
         loaded = await load_url(source, max_bytes=most, allow_private=private)
-        report = await knowledge.add([loaded.document])
+        report = await knowledge.add([loaded.document], on_progress=tell)
         return replace(report, warnings=(*report.warnings, *loaded.warnings))
     path = Path(source).expanduser()
     prefix = f"{path.resolve().name}/" if path.is_dir() else ""
     if path.resolve() == (project.path / "knowledge").resolve():
         prefix = ""
-    return await knowledge.add_path(path, prefix=prefix, max_file_mb=known.max_file_mb)
+    return await knowledge.add_path(
+        path, prefix=prefix, max_file_mb=known.max_file_mb, on_progress=tell
+    )
 
 
 def _added(report: IndexReport) -> str:
     return (
         f"{len(report.added)} added, {len(report.changed)} changed, "
-        f"{len(report.unchanged)} unchanged; {report.embedded} passages embedded"
+        f"{len(report.unchanged)} unchanged, {report.embedded} passages embedded."
     )

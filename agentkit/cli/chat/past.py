@@ -13,6 +13,7 @@ from agentkit.agent.sessions import LAST, SessionInfo, SessionStore
 from agentkit.agent.window import Window
 from agentkit.cli.chat.conversation import Chat
 from agentkit.errors import ConfigError, ModelError
+from agentkit.knowledge.findings import counted
 from agentkit.messages import Content, Message, text_of
 
 _LISTED = 20
@@ -33,7 +34,7 @@ async def sessions(chat: Chat, argument: str) -> None:
     if found:
         chat.out.print(rows, soft_wrap=False)
     else:
-        chat.say("there is no such conversation")
+        chat.say("There is no such conversation.")
 
 
 async def resume(chat: Chat, argument: str) -> None:
@@ -52,7 +53,7 @@ async def fork(chat: Chat, argument: str) -> None:
     """Go on in a copy."""
     old = _info(chat)
     chat.adopt(_store(chat).fork(old.id, argument))
-    chat.say(f"you are in a copy, {_info(chat).name}; back: /resume {old.name}")
+    chat.say(f"You are in a copy, {_info(chat).name}. Back: /resume {old.name}")
 
 
 async def save(chat: Chat, argument: str) -> None:
@@ -61,7 +62,7 @@ async def save(chat: Chat, argument: str) -> None:
         raise ConfigError("Give the copy a name: /save before the change.")
     copy = _store(chat).fork(_info(chat).id, argument)
     copy.close()
-    chat.say(f"a copy is kept as {argument}; this conversation goes on")
+    chat.say(f"A copy is kept as {argument}; this conversation goes on.")
 
 
 async def rename(chat: Chat, argument: str) -> None:
@@ -71,24 +72,24 @@ async def rename(chat: Chat, argument: str) -> None:
     if not chat.session.messages:
         raise ConfigError("Nothing is said yet: ask something first.")
     _store(chat).rename(chat.session.id, argument)
-    chat.say(f"this conversation is called {argument}")
+    chat.say(f"This conversation is called {argument}.")
 
 
 async def clear(chat: Chat, argument: str) -> None:
     """Begin a new conversation."""
     chat.adopt(chat.store.create() if chat.store else Session())
-    chat.say("a new conversation")
+    chat.say("A new conversation begins.")
 
 
 async def undo(chat: Chat, argument: str) -> None:
     """Take the last question and its answer back."""
-    chat.say(f"taken back: {_shown(_taken_back(chat))}")
+    chat.say(f"Taken back: {_shown(_taken_back(chat))}")
 
 
 async def retry(chat: Chat, argument: str) -> None:
     """Ask the last question again."""
     question = _taken_back(chat)
-    chat.say(f"again: {_shown(question)}")
+    chat.say(f"Again: {_shown(question)}")
     await chat.answer(question)
 
 
@@ -114,11 +115,11 @@ async def compact(chat: Chat, argument: str) -> None:
     except ModelError as error:
         if error.kind != "too_long":
             raise
-        chat.say("it cannot be made shorter: there are no older turns")
+        chat.say("It cannot be made shorter: there are no older turns.")
         return
     chat.session.compact(prompt.messages)
     chat.meter.tokens = done.tokens_after
-    chat.say(f"older turns shortened: {done.tokens_before} to {done.tokens_after} tokens")
+    chat.say(f"Older turns are shortened: {done.tokens_before} to {done.tokens_after} tokens.")
 
 
 async def export(chat: Chat, argument: str) -> None:
@@ -135,7 +136,7 @@ async def export(chat: Chat, argument: str) -> None:
         raise ConfigError(f"{file} is there already: name another file.") from error
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
-    chat.say(f"written to {file}")
+    chat.say(f"Written to {file}.")
 
 
 def _taken_back(chat: Chat) -> Content:
@@ -182,10 +183,10 @@ def _before(chat: Chat, store: SessionStore) -> SessionInfo:
 
 
 def _say_where(chat: Chat, info: SessionInfo) -> None:
-    chat.say(f"{info.name or info.id}: {info.messages} messages")
+    chat.say(f"{info.name or info.id}: {counted(info.messages, 'message')}.")
     said = [message for message in chat.session.messages if message.role == "user"]
     if said:
-        chat.say(f"the last question was: {_shown(said[-1].content)}")
+        chat.say(f"The last question was: {_shown(said[-1].content)}")
 
 
 def _shown(question: Content) -> str:

@@ -15,7 +15,7 @@ def silent_keys() -> Iterator[None]:
     except ImportError:
         yield
         return
-    if not sys.stdin.isatty():
+    if sys.stdin.closed or not sys.stdin.isatty():
         yield
         return
     before = termios.tcgetattr(sys.stdin)

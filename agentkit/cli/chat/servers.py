@@ -8,6 +8,7 @@ from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.mcp_chat import prompt_text
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
+from agentkit.knowledge.findings import counted
 from agentkit.mcp.lent import Prompt
 
 
@@ -23,9 +24,10 @@ async def mcp(chat: Chat, argument: str) -> None:
         line = Text(f"  {server.name}", "bold").append(f"  {harmless(said)}", "not bold")
         chat.out.print(line)
     if not servers:
-        chat.say("there are none: name them in mcp_servers/mcp.json, then run agentkit trust")
+        chat.say("There are none: name them in mcp_servers/mcp.json, then run agentkit trust.")
     elif chat.servers and (resources := await chat.servers.resources()):
-        chat.say(f"{len(resources)} resources: @ and the name of a server completes them")
+        said = counted(len(resources), "resource")
+        chat.say(f"{said}: Tab completes them after @ and a server's name.")
 
 
 async def prompts(chat: Chat, argument: str) -> None:
@@ -36,14 +38,14 @@ async def prompts(chat: Chat, argument: str) -> None:
             line = Text(f"  {prompt.server}:{prompt.name}{_blanks(prompt)}", "bold")
             chat.out.print(line.append(f"  {harmless(prompt.description)}", "not bold"))
         if not ready:
-            chat.say("no server offers prompts here")
+            chat.say("No server offers prompts here.")
         return
     text = await prompt_text(f"/{argument}", chat.servers) if chat.servers else None
     if text is None:
-        raise ConfigError(f"{argument.split()[0]!r} is no prompt: /prompts lists those there are.")
+        raise ConfigError(f"There is no prompt {argument.split()[0]!r}. /prompts lists them.")
     if chat.live:
         chat.prefill = harmless(text)
-        chat.say("the prompt stands below: change it or send it")
+        chat.say("The prompt stands below: change it or send it.")
     else:
         await chat.answer(harmless(text))
 

@@ -10,45 +10,48 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.text import Text
 
-from agentkit.agent.session import Session
-from agentkit.agent.sessions import LAST, SessionStore
+from agentkit.agent.sessions import SessionStore
 from agentkit.cli.chat.allowed import Allowed
 from agentkit.cli.chat.approvals import Approvals
 from agentkit.cli.chat.command import run
 from agentkit.cli.chat.commands import COMMANDS
 from agentkit.cli.chat.conversation import Chat, Keyboard
 from agentkit.cli.chat.pipe import Pipe
+from agentkit.cli.chat.quiet import silent_keys
 from agentkit.cli.chat.region import reflowing
 from agentkit.cli.first_run import project_folder, show_advice
+from agentkit.cli.kept import kept_session
 from agentkit.cli.render import consoles, described, index_progress, warn
 from agentkit.errors import AgentkitError
+from agentkit.knowledge.findings import counted
 from agentkit.project.project import Project
+
+_NAME = 25
+"""The longest name of a conversation in the status bar."""
 
 
 async def chat(
-    folder: Path, model: str | None, base_url: str | None, session: str = "", resume: bool = False
+    folder: Path,
+    model: str | None,
+    base_url: str | None,
+    session: str = "",
+    resume: bool = False,
+    plain: bool = False,
 ) -> int:
     """Open a project and talk with its agent, in the session of that name, the last one, or a new
-    one."""
-    out, log = consoles()
+    one. `plain` has no colours, and paints nothing twice."""
+    out, log = consoles(plain)
     if (found := project_folder(folder, log)) is None:
         return 0
-    folder = found
-    allowed = Allowed(folder / ".agentkit" / "approvals.json")
-    approvals = Approvals(allowed)
-    with index_progress(log) as tell:
-        project = Project.open(
-            folder, model=model, base_url=base_url, approve=approvals.approve, on_progress=tell
-        )
-        project.elicit = approvals.elicit
-        await project.__aenter__()
+    approvals = Approvals(Allowed(found / ".agentkit" / "approvals.json"))
+    project = await _opened(found, model, base_url, approvals, log)
     try:
         warn(project.notices, log)
         store = _store(project, log)
-        opened = _session(store, session, resume)
+        opened = kept_session(store, session, resume) if store else None
         live = _is_live(out)
         out.soft_wrap = log.soft_wrap = not live
         talk = Chat(
@@ -57,25 +60,41 @@ async def chat(
             log,
             store=store,
             session=opened,
-            allowed=allowed,
+            allowed=approvals.allowed,
             servers=project.servers,
             live=live,
             reflows=reflowing(os.environ),
         )
         approvals.chat = talk
-        await _talked(talk, folder)
+        await _talked(talk, found)
     finally:
         await project.close()
     return 0
 
 
+async def _opened(
+    folder: Path, model: str | None, base_url: str | None, approvals: Approvals, log: Console
+) -> Project:
+    """The project, entered. Keys that are pressed meanwhile wait for the prompt."""
+    with silent_keys(), index_progress(log) as tell:
+        project = Project.open(
+            folder, model=model, base_url=base_url, approve=approvals.approve, on_progress=tell
+        )
+        project.elicit = approvals.elicit
+        return await project.__aenter__()
+
+
 async def _talked(talk: Chat, folder: Path) -> None:
     await show_advice(talk.project.agent.model, folder, talk.log)
-    talk.log.print(Text(f"{await _welcome(talk)} /help lists the commands.", "dim"))
+    for line in await _welcome(talk):
+        talk.say(line)
+    if talk.live:
+        talk.out.print()
     async with _keyboard(talk, folder) as keyboard:
         await talk.run(keyboard, partial(run, COMMANDS))
     if name := talk.session_name:
-        talk.say(f"kept as {name[:40]!r}; to go on: agentkit chat --continue")
+        where = "" if folder == Path() else f" -C {folder}"
+        talk.say(f"Kept as {name[:40]!r}. To go on: agentkit chat{where} --continue")
     talk.close_session()
     for model in talk.models:
         await model.close()
@@ -90,22 +109,15 @@ def _store(project: Project, log: Console) -> SessionStore | None:
         return None
 
 
-def _session(store: SessionStore | None, name: str, resume: bool) -> Session | None:
-    """The session to be in. Raises ConfigError."""
-    if store is None:
-        return None
-    if name and name not in {found for info in store.recent() for found in (info.id, info.name)}:
-        return store.create(name)
-    return store.open(name or LAST) if name or resume else store.create()
-
-
-async def _welcome(talk: Chat) -> str:
+async def _welcome(talk: Chat) -> list[str]:
+    """Where the user is, who answers, and how to learn more."""
     knowledge = talk.project.agent.knowledge
-    documents = len(await knowledge.documents()) if knowledge else 0
+    documents = counted(len(await knowledge.documents()) if knowledge else 0, "document")
     model = await described(talk.project.agent.model)
-    said = f"{talk.project.path.resolve().name}: {documents} documents. Model: {model}."
-    before = len(talk.session.messages)
-    return f"{said} {before} messages from before." if before else said
+    lines = [f"{talk.project.path.resolve().name}: {documents}. Model: {model}."]
+    if before := len(talk.session.messages):
+        lines.append(f"Going on with {talk.session_name!r}: {counted(before, 'message')}.")
+    return [*lines, "/help lists the commands, Ctrl-D leaves."]
 
 
 @asynccontextmanager
@@ -121,19 +133,25 @@ async def _keyboard(talk: Chat, folder: Path) -> AsyncIterator[Keyboard]:
     gathering = asyncio.create_task(completer.gather())
     kept = folder / ".agentkit"
     history = kept / "history" if os.access(kept, os.W_OK) else None
+    plain = talk.out.no_color or not talk.out.color_system
+    bar = partial(_status, talk) if talk.live else None
     try:
-        plain = talk.out.no_color or not talk.out.color_system
-        yield Terminal(completer, partial(_status, talk), history, plain=plain)
+        yield Terminal(completer, talk.interrupts, history, bar, plain=plain)
     finally:
         gathering.cancel()
         await asyncio.gather(gathering, return_exceptions=True)
 
 
 def _status(talk: Chat) -> str:
-    """Model, session, tokens, speed and cost, in one line."""
-    name = talk.session_name or "new conversation"
-    parts = [talk.project.agent.model.name, f"{name[:24]}…" if len(name) > 25 else name]
-    return " · ".join([*parts, *filter(None, [str(talk.meter)])])
+    """The figures on one row; where it is too short, the least needed ones are left out."""
+    model, name, *measured = talk.figures
+    tries = [[model, _cut(name), *measured], [_cut(name), *measured], measured[:1] or [model], [""]]
+    lines = [" · ".join(parts) for parts in tries]
+    return next(line for line in lines if cell_len(line) < talk.out.width)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def _is_live(out: Console) -> bool:

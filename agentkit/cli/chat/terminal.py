@@ -1,9 +1,13 @@
-"""Lines from a terminal: editing, history, completion, a status bar, and pastes that are folded."""
+"""Lines from a terminal: editing, history, completion, a status bar, and pastes that are folded.
+
+Without a bar nothing stands below the line, and what Tab offers is printed as a list, for those who
+listen to the screen.
+"""
 
 from __future__ import annotations
 
 import re
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,52 +17,71 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.output.defaults import create_output
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import is_dumb_terminal
 
 from agentkit.cli.chat.conversation import QUOTES
+from agentkit.cli.chat.interrupts import Interrupts
 
 _PROMPT = "› "
-_TWICE = 2.0
-"""Seconds within which a second Ctrl-C leaves."""
+_HEARD = "> "
+"""The prompt for those who listen to the screen: a reader has a short name for this sign."""
 _LONG_PASTE = 2000
 _MANY_LINES = 10
 _PASTE = re.compile(r"\[paste (\d+): \d+ lines\]")
-_STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "prompt": "bold"})
-_PLAIN = Style.from_dict({"bottom-toolbar": "noreverse"})
+_BAR = {"bottom-toolbar": "noreverse", "bottom-toolbar.text": "dim"}
+_STYLE = Style.from_dict({**_BAR, "prompt": "bold"})
+_PLAIN = Style.from_dict(_BAR)
 
 
 class Terminal:
-    """A Keyboard. `status` says what stands in the bar below."""
+    """A Keyboard. `bar` says what stands below the line, None for nothing."""
 
     def __init__(
-        self, completer: Completer, status: Callable[[], str], history: Path | None, *, plain: bool
+        self,
+        completer: Completer,
+        interrupts: Interrupts,
+        history: Path | None,
+        bar: Callable[[], str] | None,
+        *,
+        plain: bool,
     ) -> None:
         kept: History = FileHistory(str(history)) if history else InMemoryHistory()
         depth = ColorDepth.DEPTH_1_BIT if plain else None
         style = _PLAIN if plain else _STYLE
-        self._status = status
+        output = None if bar else _linear_output()
+        self._interrupts = interrupts
+        self._status = bar
         self._said = ""
         self._pastes: list[str] = []
-        self._interrupted = 0.0
         self._session: PromptSession[str] = PromptSession(
             history=kept,
             completer=completer,
-            complete_while_typing=True,
+            complete_while_typing=bar is not None,
+            complete_style=CompleteStyle.COLUMN if bar else CompleteStyle.READLINE_LIKE,
             multiline=True,
             key_bindings=self._keys(),
-            bottom_toolbar=self._bar,
+            bottom_toolbar=self._bar if bar else None,
             prompt_continuation="  ",
-            reserve_space_for_menu=4,
+            reserve_space_for_menu=4 if bar else 0,
+            enable_open_in_editor=True,
             color_depth=depth,
             style=style,
+            output=output,
         )
-        self._questions: PromptSession[str] = PromptSession(color_depth=depth, style=style)
+        self._questions: PromptSession[str] = PromptSession(
+            color_depth=depth, style=style, output=output
+        )
 
     async def line(self, default: str = "") -> str:
         """What the user says next, its pastes whole."""
-        self._said = self._status()
-        text = await self._session.prompt_async(_PROMPT, default=default, handle_sigint=False)
+        self._said = self._status() if self._status else ""
+        prompt = _PROMPT if self._status else _HEARD
+        text = await self._session.prompt_async(prompt, default=default, handle_sigint=False)
         return _PASTE.sub(self._whole, text)
 
     async def ask(self, question: str, default: str = "") -> str:
@@ -75,9 +98,8 @@ class Terminal:
         return self._pastes[number - 1] if 0 < number <= len(self._pastes) else match[0]
 
     def _bar(self) -> FormattedText:
-        if time.monotonic() - self._interrupted < _TWICE:
-            return FormattedText([("class:bottom-toolbar", "Ctrl-C once more leaves")])
-        return FormattedText([("class:bottom-toolbar", self._said)])
+        said = "Ctrl-C once more leaves" if self._interrupts.is_fresh else self._said
+        return FormattedText([("class:bottom-toolbar.text", said)])
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
@@ -89,13 +111,10 @@ class Terminal:
 
     def _interrupt(self, event: KeyPressEvent) -> None:
         """Empty the line; on an empty one the second time leaves."""
-        now = time.monotonic()
         if event.current_buffer.text:
             event.current_buffer.reset()
-        elif now - self._interrupted < _TWICE:
+        elif self._interrupts.press():
             event.app.exit(exception=EOFError)
-        else:
-            self._interrupted = now
 
     def _paste(self, event: KeyPressEvent) -> None:
         """A long paste is kept aside, and a word stands for it."""
@@ -118,3 +137,13 @@ def _enter(event: KeyPressEvent) -> None:
         buffer.insert_text("\n")
     else:
         buffer.validate_and_handle()
+
+
+def _linear_output() -> Output | None:
+    """An output that asks the terminal nothing; None for one that moves no cursor anyway."""
+    if is_dumb_terminal():
+        return None
+    output = create_output(sys.stdout)
+    if isinstance(output, Vt100_Output):
+        output.enable_cpr = False
+    return output

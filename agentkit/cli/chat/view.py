@@ -6,17 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
 
 from rich.console import Console
 from rich.text import Text
 
 from agentkit.answers import Answer
+from agentkit.cli.chat.items import LONG, CallLine, Item, Note, Thought, line_of
 from agentkit.cli.chat.prose import Known, Prose
-from agentkit.cli.chat.region import Region, lines_of
-from agentkit.cli.render import call_result, event_line, harmless, shown_call
+from agentkit.cli.chat.region import Region
+from agentkit.cli.render import event_line, harmless
 from agentkit.events import (
     ApprovalRequested,
     Event,
@@ -38,78 +37,6 @@ _TICK = 0.1
 """Seconds between two looks at the terminal's size."""
 _SECOND_HAND = 5
 """Looks between two pictures in which times have gone on."""
-_LONG = 1.0
-
-
-class Item(Protocol):
-    """A part of a run that can be drawn at any time."""
-
-    def lines(self) -> list[str]: ...
-
-
-@dataclass
-class Thought:
-    """What the model thinks: one line, or all of it."""
-
-    console: Console
-    is_open: bool
-    began: float = field(default_factory=time.monotonic)
-    pieces: list[str] = field(default_factory=list)
-    seconds: float | None = None
-
-    def lines(self) -> list[str]:
-        said = "".join(self.pieces)
-        if self.is_open:
-            return [*lines_of(self.console, Text(harmless(said.strip()), "dim")), ""]
-        words = len(said.split())
-        if self.seconds is None:
-            line = f"… thinking, {words} words"
-        else:
-            line = f"✓ thought for {self.seconds:.1f} s, {words} words: /think shows them"
-        return [*_line(self.console, Text(line, "dim"))]
-
-
-@dataclass
-class CallLine:
-    """A call on one line: what is called, then for how long, then what it gave."""
-
-    console: Console
-    call: ToolCall
-    depth: int = 0
-    began: float = field(default_factory=time.monotonic)
-    progress: str = ""
-    end: ToolFinished | ToolDenied | None = None
-
-    def lines(self) -> list[str]:
-        width = max(20, self.console.width // 2)
-        call = "  " * self.depth + shown_call(self.call, width)
-        match self.end:
-            case ToolDenied(_, reason):
-                text = Text("✗ ", "yellow").append(f"{call} not allowed: {harmless(reason)}", "dim")
-            case ToolFinished(_, result, seconds, failed):
-                text = Text("✗ ", "red") if failed else Text("✓ ", "green")
-                text.append(call, "dim").append(f" {seconds:.1f} s: ", "dim")
-                text.append(call_result(result), "red" if failed else "dim")
-            case _:
-                text = Text(f"→ {call} ", "dim").append(self._so_far(), "dim")
-        return _line(self.console, text)
-
-    def _so_far(self) -> str:
-        passed = time.monotonic() - self.began
-        return " ".join(
-            [*([f"{passed:.0f} s"] if passed >= _LONG else []), harmless(self.progress)]
-        )
-
-
-@dataclass(frozen=True)
-class Note:
-    """A line that says what happened."""
-
-    console: Console
-    text: str
-
-    def lines(self) -> list[str]:
-        return _line(self.console, Text(self.text, "dim"))
 
 
 class View:
@@ -209,8 +136,8 @@ class View:
             found += lines
             before = item
         waited = time.monotonic() - self._waits_since if self._waits_since else 0.0
-        if waited >= _LONG and not self._paused:
-            found += _line(self._console, Text(f"… waiting, {waited:.0f} s", "dim"))
+        if waited >= LONG and not self._paused:
+            found += line_of(self._console, Text(f"… waiting, {waited:.0f} s", "dim"))
         return found
 
     def _take(self, event: Event, known: Known) -> None:
@@ -280,10 +207,3 @@ class View:
         prose = self._items[-1] if self._items else None
         if isinstance(prose, Prose) and answer.text:
             prose.replace([(harmless(text), is_doubtful) for text, is_doubtful in answer.runs()])
-
-
-def _line(console: Console, text: Text) -> list[str]:
-    shown = Text(" ").join(text.split("\n")) if "\n" in text.plain else text
-    shown.truncate(console.width, overflow="ellipsis")
-    shown.no_wrap = True
-    return lines_of(console, shown)

@@ -1,0 +1,91 @@
+"""Screens kept as text in tests/cli/screens, to be read by people: a change shows as a difference.
+
+Where one is meant, write them anew and look at what changed (CONTRIBUTING.md has the command). A
+coloured screen has its looks in braces before the text that has them, such as {bold,red}.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyte
+import pytest
+from pyte.screens import Char
+from rich.console import Console
+
+SCREENS = Path(__file__).parent / "screens"
+WIDTHS = (80, 50)
+LOOKS = ("plain", "colour")
+_ROWS = 300
+_CHANGING = (
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"), "2026-01-01 12:00"),
+    (re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}"), "20260101-120000-abcdef"),
+    (re.compile(r"(?<=\) )\d+\.\d|\b\d+\.\d+(?= s\b)"), "0.0"),
+    (re.compile(r"\b\d+(?= tokens/s)"), "99"),
+)
+"""What differs from run to run, and what stands there instead."""
+
+
+def in_every_look(test):
+    """Run a test with `columns` and `look`, at each width, plain and coloured."""
+    test = pytest.mark.parametrize("look", LOOKS)(test)
+    return pytest.mark.parametrize("columns", WIDTHS)(test)
+
+
+def console(columns: int, look: str = "colour") -> Console:
+    """A terminal that keeps what is written to it, for `seen`."""
+    return Console(
+        file=io.StringIO(), force_terminal=True, width=columns, height=_ROWS, highlight=False,
+        emoji=False, color_system="standard", no_color=look == "plain", legacy_windows=False,
+    )  # fmt: skip
+
+
+def seen(console: Console, look: str) -> str:
+    """What a terminal shows after all that was written."""
+    screen = pyte.Screen(console.width, _ROWS)
+    pyte.Stream(screen).feed(console.file.getvalue().replace("\n", "\r\n"))
+    return shown(screen, look)
+
+
+def shown(screen: pyte.Screen, look: str) -> str:
+    """A screen as text."""
+    if look == "plain":
+        rows = screen.display
+    else:
+        rows = [_row(screen.buffer[y], screen.columns) for y in range(screen.lines)]
+    return "\n".join(row.rstrip() for row in rows).rstrip()
+
+
+def check(name: str, screens: Mapping[str, str]) -> None:
+    """Screens by their titles are as they were when they were last looked at."""
+    told = "\n".join(f"=== {title}\n{_steady(screen)}\n" for title, screen in screens.items())
+    file = SCREENS / f"{name}.txt"
+    if os.environ.get("AGENTKIT_WRITE_SCREENS"):
+        file.write_text(told, encoding="utf-8")
+    assert told == file.read_text(encoding="utf-8")
+
+
+def _steady(text: str) -> str:
+    """A screen without what changes from run to run."""
+    for changing, instead in _CHANGING:
+        text = changing.sub(instead, text)
+    return text
+
+
+def _row(cells: Mapping[int, Char], columns: int) -> str:
+    found, before = [], ""
+    for x in range(columns):
+        cell = cells[x]
+        marks = {"bold": cell.bold, "underline": cell.underscore, "italic": cell.italics,
+                 "reverse": cell.reverse, cell.fg: cell.fg != "default",
+                 f"on {cell.bg}": cell.bg != "default"}  # fmt: skip
+        now = ",".join(mark for mark, is_set in marks.items() if is_set)
+        if now != before and cell.data.strip():
+            found.append(f"{{{now}}}")
+            before = now
+        found.append(cell.data)
+    return "".join(found)
