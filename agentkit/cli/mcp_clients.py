@@ -112,14 +112,17 @@ async def inspect(folder: Path, server: str, json: bool) -> int:
 async def logs(folder: Path, server: str, lines: int, json: bool) -> int:
     """The end of what a server wrote to standard error."""
     out, log = consoles()
-    found = last_lines(log_path(logs_folder(folder), _meant(folder, server)), lines)
+    path = log_path(logs_folder(folder), _meant(folder, server))
+    if not path.exists():  # one that mcp.json no longer names may have left a log
+        list(chosen(read_config(folder).servers, [server]))
+    found = last_lines(path, lines)
     if json:
         print(as_json(found))
         return 0
     for line in found:
         _say(out, line)
     if not found:
-        log.print("Nothing is written down of it.", markup=False)
+        log.print(f"{server} has written nothing to standard error.", markup=False)
     return 0
 
 
