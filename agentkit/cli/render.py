@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import TextIO
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 from rich.text import Text
 
 from agentkit.answers import Answer, Citation
@@ -229,6 +230,25 @@ def print_line(line: Text, console: Console) -> None:
 def harmless(text: str, instead: str = "") -> str:
     """A text without the characters that command a terminal, or turn the order of others round."""
     return _COMMANDS.sub(instead, text)
+
+
+def print_rows(
+    rows: Sequence[Sequence[Text]], console: Console, *, width: int = 0, cut: bool = False
+) -> None:
+    """Rows of columns, the last one wrapped or `cut` where it is too long, the first one at least
+    so wide; in a pipe a line each, whole."""
+    if console.soft_wrap:
+        for row in rows:
+            console.print(Text("  ").join(row))
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(min_width=width, no_wrap=True, overflow="ellipsis")
+    for _ in rows[0][1:-1] if rows else ():
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=cut, overflow="ellipsis" if cut else "fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def print_indented(text: Text, console: Console) -> None:

@@ -149,8 +149,8 @@ SCENES = {
         [_said("Mount Everest is 8849 metres high [1].")],
     ),
     "sessions": (
-        ["Hello", "/rename first", "/fork second", "/save third", "/resume first", "/undo",
-         "/undo", "/clear", "/rename x", "/export"],
+        ["Hello", "/rename first", "/fork second", "/save third", "/sessions", "/resume first",
+         "/undo", "/undo", "/clear", "/rename x", "/export"],
         [_said("Hello.")],
     ),
     "machine": (

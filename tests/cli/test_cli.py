@@ -99,7 +99,7 @@ def test_a_conversation_by_pipe_answers_lists_and_leaves(demo):
     assert "/sources" in done.stdout
     assert done.stdout.count("[1] lecture_notes/") == 2
     assert "estimate_memory" in done.stdout
-    assert "did you mean /quit?" in done.stderr
+    assert "Did you mean /quit?" in done.stderr
     assert "nothing is cited yet" in done.stderr
 
 

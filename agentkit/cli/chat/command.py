@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from itertools import groupby
 
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError
 
 Function = Callable[[Chat, str], Awaitable[None]]
@@ -86,12 +86,11 @@ def _help(chat: Chat, argument: str, commands: Commands) -> None:
     width = max(len(_called(command, is_wide)) for command in commands.values())
     for group, members in groupby(commands.values(), lambda command: command.group):
         chat.out.print(Text(group, "bold"))
-        rows = Table.grid(padding=(0, 2, 0, 0))
-        rows.add_column(width=width + 2, no_wrap=True, overflow="ellipsis")
-        rows.add_column(overflow="fold")
-        for command in members:
-            rows.add_row(Text(f"  {_called(command, is_wide)}"), Text(command.about, "dim"))
-        chat.out.print(rows)
+        rows = [
+            (Text(f"  {_called(command, is_wide)}"), Text(command.about, "dim"))
+            for command in members
+        ]
+        print_rows(rows, chat.out, width=width + 2)
     chat.out.print(Text(f"\n{_KEYS}", "dim"))
 
 

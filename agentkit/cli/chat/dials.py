@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from rich.table import Table
 from rich.text import Text
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.retrieval import Retrieval
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.chat.machine import nearest
+from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError
 from agentkit.knowledge.search_tool import knowledge_tools
 
@@ -82,14 +82,12 @@ async def set_(chat: Chat, argument: str) -> None:
 
 
 def _list(chat: Chat) -> None:
-    rows = Table.grid(padding=(0, 2, 0, 0))
-    rows.add_column(no_wrap=True)
-    rows.add_column(overflow="fold")
-    rows.add_column(overflow="fold")
-    for dial in DIALS.values():
-        shown = dial.shown(chat.project.agent)
-        rows.add_row(f"  {dial.name}", Text(shown, "bold"), Text(dial.about, "dim"))
-    chat.out.print(rows)
+    agent = chat.project.agent
+    rows = [
+        (Text(f"  {dial.name}"), Text(dial.shown(agent), "bold"), Text(dial.about, "dim"))
+        for dial in DIALS.values()
+    ]
+    print_rows(rows, chat.out)
 
 
 def _offer(agent: Agent, retrieval: Retrieval) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-from rich.table import Table
 from rich.text import Text
 
 from agentkit.backends.registry import get_model
 from agentkit.cli.chat.conversation import Chat
-from agentkit.cli.render import described
+from agentkit.cli.render import described, print_rows
 from agentkit.errors import ConfigError
 from agentkit.tools.tool import Tool
 
@@ -53,13 +52,14 @@ async def tools(chat: Chat, argument: str) -> None:
         for name, schema in tool.parameters.get("properties", {}).items():
             chat.out.print(Text(f"  {name}: {schema.get('description', schema.get('type', ''))}"))
         return
-    rows = Table.grid(padding=(0, 2, 0, 0))
-    rows.add_column(no_wrap=True, overflow="ellipsis")
-    rows.add_column(no_wrap=True, overflow="ellipsis")
-    for tool in known.values():
-        name = Text(f"  {tool.name}", "bold").append(f" {_word(chat, tool)}".rstrip(), "yellow")
-        rows.add_row(name, Text((tool.description.splitlines() or [""])[0], "dim"))
-    chat.out.print(rows, soft_wrap=False)
+    rows = [
+        (
+            Text(f"  {tool.name}", "bold").append(f" {_word(chat, tool)}".rstrip(), "yellow"),
+            Text((tool.description.splitlines() or [""])[0], "dim"),
+        )
+        for tool in known.values()
+    ]
+    print_rows(rows, chat.out, cut=True)
     if not known:
         chat.say("There are none: put Python files with @tool functions into tools/.")
 

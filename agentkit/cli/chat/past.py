@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from agentkit.agent.export import as_json, as_markdown
@@ -12,6 +11,7 @@ from agentkit.agent.session import Session
 from agentkit.agent.sessions import LAST, SessionInfo, SessionStore
 from agentkit.agent.window import Window
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError, ModelError
 from agentkit.knowledge.findings import counted
 from agentkit.messages import Content, Message, text_of
@@ -23,17 +23,14 @@ async def sessions(chat: Chat, argument: str) -> None:
     """The last conversations, or those in which something was said."""
     store = _store(chat)
     found = [info for info, _ in store.search(argument)] if argument else store.recent(_LISTED)
-    rows = Table(box=None, pad_edge=False, show_header=False)
-    rows.add_column(no_wrap=True)
-    rows.add_column(justify="right", no_wrap=True)
-    rows.add_column(overflow="ellipsis", no_wrap=True)
+    rows = []
     for info in found:
         mark = "*" if info.id == chat.session.id else " "
-        when = info.updated[:16].replace("T", " ")
-        rows.add_row(f"{mark} {when}", str(info.messages), Text(info.name or info.id))
-    if found:
-        chat.out.print(rows, soft_wrap=False)
-    else:
+        when = f"{mark} {info.updated[:16].replace('T', ' ')}"
+        name = Text(info.name or info.id)
+        rows.append((Text(when), Text(f"{info.messages:4}", "dim"), name))
+    print_rows(rows, chat.out, cut=True)
+    if not found:
         chat.say("There is no such conversation.")
 
 

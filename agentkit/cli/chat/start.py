@@ -25,6 +25,7 @@ from agentkit.cli.chat.region import reflowing
 from agentkit.cli.first_run import project_folder, show_advice
 from agentkit.cli.kept import kept_session
 from agentkit.cli.render import consoles, described, index_progress, warn
+from agentkit.cli.trust import offer_trust
 from agentkit.errors import AgentkitError
 from agentkit.knowledge.findings import counted
 from agentkit.project.project import Project
@@ -46,6 +47,7 @@ async def chat(
     out, log = consoles(plain)
     if (found := project_folder(folder, log)) is None:
         return 0
+    await offer_trust(found)
     approvals = Approvals(Allowed(found / ".agentkit" / "approvals.json"))
     project = await _opened(found, model, base_url, approvals, log)
     try:
