@@ -9,19 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.errors import EXIT_CODES
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
+from agentkit.cli.rows import print_row
 from agentkit.errors import ConfigError
 from agentkit.project.doctor.examination import examine
 from agentkit.project.doctor.findings import Finding
 from agentkit.project.doctor.machine import Terminal
 
 _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
-_WIDEST = 100
 
 
 async def doctor(folder: Path, start: bool, json: bool) -> int:
@@ -59,15 +58,7 @@ def _show(finding: Finding, out: Console) -> None:
     said = Text.assemble((f"{finding.part}: ", "bold"), harmless(finding.told))
     if finding.next_step:
         said.append(f"\n{harmless(finding.next_step)}", "dim")
-    if not out.is_terminal:
-        indent = "\n" + " " * 9
-        out.print(Text(f"{finding.level:<9}{said.plain.replace(chr(10), indent)}"))
-        return
-    line = Table.grid(padding=(0, 1, 0, 0))
-    line.add_column(width=8)
-    line.add_column(overflow="fold")
-    line.add_row(Text(finding.level, _COLOURS[finding.level]), said)
-    out.print(line, width=min(out.width, _WIDEST), soft_wrap=False)
+    print_row(Text(finding.level, _COLOURS[finding.level]), 8, said, out)
 
 
 def _summed(counts: Counter[str]) -> str:

@@ -22,6 +22,7 @@ from agentkit.backends.llamacpp_source import PACKAGES, packaged
 from agentkit.backends.providers import PRESETS
 from agentkit.cli.init import set_up
 from agentkit.cli.render import described
+from agentkit.cli.rows import print_row
 from agentkit.errors import ConfigError
 from agentkit.knowledge.findings import counted
 from agentkit.project.demo import copy_demo
@@ -30,6 +31,7 @@ from agentkit.project.scaffold import is_project, loose_documents
 _DEMO = "agentkit-demo"
 _NEW = "my-app"
 _SMALL = "smollm2"
+_NO_MODEL = "No model was found: the reader that quotes answers, in the documents' own words."
 _TOLD = "told-no-model"
 _NAMES = {"ollama": "Ollama", "lmstudio": "LM Studio", "llamacpp": "llama.cpp", "vllm": "vLLM"}
 
@@ -66,8 +68,10 @@ async def show_advice(model: Model, folder: Path, log: Console) -> bool:
     await model.choose()
     if not (model.only_quotes and _is_first(folder)):
         return False
-    for line in _advice(model.looked):
-        log.print(Text(line))
+    log.print(Text(_NO_MODEL))
+    log.print(Text(f"{_places(model.looked)}."))
+    for label, way in _ways(model.looked[0]).items():
+        print_row(Text(f"  {label}"), 16, Text(way), log)
     return True
 
 
@@ -108,14 +112,9 @@ def _is_first(folder: Path) -> bool:
     return True
 
 
-def _advice(looked: Sequence[Place]) -> list[str]:
-    return [
-        "No model was found: the reader that quotes answers, in the documents' own words.",
-        f"{_places(looked)}.",
-        f"  With Ollama    {_ollama(looked[0])}",
-        f"  Online         {_online()}",
-        f"  A small model  {_small()}",
-    ]
+def _ways(ollama: Place) -> dict[str, str]:
+    """What brings a model that writes."""
+    return {"With Ollama": _ollama(ollama), "Online": _online(), "A small model": _small()}
 
 
 def _places(looked: Sequence[Place]) -> str:

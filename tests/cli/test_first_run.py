@@ -83,6 +83,16 @@ async def test_the_five_lines_fit_a_terminal_of_eighty_columns(folder):
     assert [line for line in lines[:4] if len(line) > 80] == []
 
 
+async def test_on_fifty_columns_each_way_folds_beside_its_label(folder):
+    said = StringIO()
+    console = Console(file=said, width=50, force_terminal=True, color_system=None)
+    await show_model(_alone(), folder, console)
+    ways = said.getvalue().partition("  With Ollama")[2].splitlines()
+    labels = ("  Online", "  A small model")
+    assert [x for x in ways[1:] if not x.startswith((*labels, " " * 17)) and x.strip()] == []
+    assert max(map(len, said.getvalue().splitlines()[2:])) <= 50
+
+
 async def test_a_later_run_says_it_in_one_line(folder):
     await _advice(_alone(), folder)
     (line,) = await _advice(_alone(), folder)
