@@ -1,4 +1,4 @@
-"""The command line of `agentkit ask`."""
+"""The command lines of `agentkit ask` and `agentkit chat`."""
 
 from __future__ import annotations
 
@@ -90,3 +90,17 @@ def ask(
         tuple(allow or ()),
     )
     run(command.ask(question, folder, options))
+
+
+def chat(
+    folder: Folder = Path(),
+    model: Model = None,
+    base_url: BaseUrl = None,
+    session: SessionName = "",
+    resume: Resume = False,
+    plain: Plain = False,
+) -> None:
+    """Talk with the agent; /help lists what can be done."""
+    from agentkit.cli.chat import start as command
+
+    run(command.chat(folder, model, base_url, session, resume, plain))

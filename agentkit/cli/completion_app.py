@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-COMPLETE = "_AGENTKIT_COMPLETE"
-"""The variable by which the script asks us what may come next."""
+from agentkit.cli.lazy import COMPLETE
 
 _COLONS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//:}"
 """Names of models hold colons, at which bash would break a word in two."""
@@ -22,10 +21,3 @@ def completion(
     if shell == "bash":
         print(_COLONS)
     print(get_completion_script(prog_name="agentkit", complete_var=COMPLETE, shell=shell))
-
-
-def know_the_shells() -> None:
-    """Let what the scripts ask be understood."""
-    from typer.completion import completion_init  # type: ignore[attr-defined]
-
-    completion_init()

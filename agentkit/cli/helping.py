@@ -15,9 +15,9 @@ OWN_WORDS = (
 """What typer itself says, and what is put below it."""
 
 
-def commands(root: Any) -> Iterator[tuple[str, Any]]:
-    """Every command and group below a click command, by its words; the root by ""."""
-    waiting = [("", root)]
+def commands(root: Any, words: str = "") -> Iterator[tuple[str, Any]]:
+    """A click command, and every command and group below it, by its words; `words` are its own."""
+    waiting = [(words, root)]
     while waiting:
         words, command = waiting.pop(0)
         yield words, command
@@ -30,22 +30,19 @@ def paragraphs(text: str | None) -> list[str]:
     return [" ".join(part.split()) for part in (text or "").split("\n\n") if part.strip()]
 
 
-def describe(root: Any) -> None:
-    """Put examples below the help of each command, and let it speak the user's language."""
-    is_foreign = language() != "en"
-    if is_foreign:
-        speak()
-    for words, command in commands(root):
-        if lines := EXAMPLES.get(words):
-            shown = "\n".join(f"  {line}" for line in lines)
-            command.epilog = f"\b\n{translated('Examples:')}\n{shown}"
-        if is_foreign:
-            _in_other_words(command)
+def describe(command: Any, words: str) -> None:
+    """Put examples below the help of a command, and let it speak the user's language."""
+    if lines := EXAMPLES.get(words):
+        shown = "\n".join(f"  {line}" for line in lines)
+        command.epilog = f"\b\n{translated('Examples:')}\n{shown}"
+    if language() != "en":
+        _in_other_words(command)
 
 
 def _in_other_words(command: Any) -> None:
     """Translate when help is asked for, by a formatter that knows how wide characters are."""
     from agentkit.cli.wide_help import WideContext
 
+    speak()
     command.context_class = WideContext
     command.short_help = translated(next(iter(paragraphs(command.help)), ""))

@@ -228,8 +228,8 @@ def test_who_stops_reading_early_is_no_failure(folder):
 def test_show_loads_no_heavy_library(folder):
     heavy = ("torch", "chromadb", "mcp", "openai", "numpy", "rich", "keyring", "tomlkit", "asyncio")
     code = (
-        "import sys\nfrom agentkit.cli.app import app\n"
-        f"app(['config', 'show', '-C', {str(folder)!r}], standalone_mode=False)\n"
+        "import sys\nfrom agentkit.cli.app import command_line\n"
+        f"command_line()(['config', 'show', '-C', {str(folder)!r}], standalone_mode=False)\n"
         f"print([m for m in {heavy!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from agentkit.backends.base import Capabilities
 from agentkit.backends.capability_cache import cached_capabilities, keep_capabilities
 from agentkit.backends.conformance import CHECKS
 from agentkit.backends.openai import OpenAIModel
-from agentkit.cli.app import app
+from agentkit.cli.app import command_line
 from tests.servers.obedient import ObedientOllama, ObedientOpenAI
 from tests.servers.running import refused_url, serving
 
@@ -32,8 +34,23 @@ def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObedientOllama]:
         yield server
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+class Ran(NamedTuple):
+    exit_code: int
+    stdout: str
+    output: str
+    exception: Exception | None
+
+
+def run(*arguments: str) -> Ran:
+    """The command line in this process, and what it printed."""
+    out, log = io.StringIO(), io.StringIO()
+    code, error = 1, None
+    with redirect_stdout(out), redirect_stderr(log):
+        try:
+            code = command_line()(list(arguments), standalone_mode=False)
+        except Exception as raised:
+            error = raised
+    return Ran(code, out.getvalue(), out.getvalue() + log.getvalue(), error)
 
 
 def test_a_probe_prints_every_check_and_keeps_what_it_found() -> None:
