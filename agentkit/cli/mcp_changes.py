@@ -101,7 +101,7 @@ async def login(folder: Path, server: str, json: bool) -> int:
     (config,) = chosen(read_config(folder).servers, [server])
     if not config.url:
         raise McpError(f"{server!r} is a command, which has no sign-in.", server)
-    may_start(folder, [config])
+    await may_start(folder, [config])
 
     async def browse(url: str) -> None:
         import webbrowser

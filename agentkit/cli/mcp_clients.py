@@ -14,6 +14,7 @@ from rich.console import Console
 
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless, warn
+from agentkit.cli.trust import offer_trust
 from agentkit.errors import ConfigError, McpError, TrustError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig, read_config
@@ -132,7 +133,7 @@ async def running(folder: Path, log: Console, *names: str) -> AsyncIterator[McpS
     TrustError for a folder that may not start any."""
     config = read_config(folder)
     wanted = list(chosen(config.servers, [name for name in names if name]))
-    may_start(folder, wanted)
+    await may_start(folder, wanted)
     async with folder_servers(folder, wanted) as servers:
         warn(list(servers.problems.values()), log)
         yield servers
@@ -150,13 +151,15 @@ def chosen(servers: Iterable[ServerConfig], names: list[str]) -> Iterable[Server
     return [replace(known[name], disabled=False) for name in names]
 
 
-def may_start(folder: Path, servers: Iterable[ServerConfig]) -> None:
-    """Raises TrustError that says what would be started, where the folder is not trusted."""
+async def may_start(folder: Path, servers: Iterable[ServerConfig]) -> None:
+    """Ask for trust in the folder where a person is there. Raises TrustError that says what would
+    be started, where the folder is not trusted."""
+    await offer_trust(folder)
     if is_trusted(folder, demo_path()):
         return
     lines = "; ".join(f"{server.name}: {what_it_does(server)}" for server in servers)
     raise TrustError(
-        f"{folder} is not trusted, and this would start {lines or 'nothing'}. "
+        f"{folder.resolve()} is not trusted, and this would start {lines or 'nothing'}. "
         f"Look at it, then run: agentkit trust {folder}"
     )
 

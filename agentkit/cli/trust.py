@@ -13,7 +13,8 @@ from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError, McpError
 from agentkit.mcp.config import read_config
 from agentkit.mcp.shown import what_it_does
-from agentkit.project.trust import guarded_files, trust
+from agentkit.project.demo import demo_path
+from agentkit.project.trust import guarded_files, is_trusted, trust
 
 
 async def trust_folder(folder: Path) -> int:
@@ -33,6 +34,15 @@ async def trust_folder(folder: Path) -> int:
     trust(folder)
     out.print(f"Trusted as it is now: {folder.resolve()}", markup=False)
     return 0
+
+
+async def offer_trust(folder: Path) -> None:
+    """Where a person is there, show what a folder that is not trusted would run, and ask."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or is_trusted(folder, demo_path()):
+        return
+    out, _ = consoles()
+    out.print(f"{folder.resolve()} is not trusted yet. Trusted, it uses:", markup=False)
+    await trust_folder(folder)
 
 
 def _show_servers(folder: Path, out: Console) -> None:
