@@ -36,6 +36,7 @@ from agentkit.events import (
 from agentkit.knowledge.findings import counted
 from agentkit.knowledge.indexer import Progress as IndexProgress
 from agentkit.knowledge.prose import said
+from agentkit.mcp.results import undelimited
 from agentkit.messages import ToolCall
 from agentkit.passages import read_passages
 
@@ -208,7 +209,7 @@ def call_result(result: str) -> str:
     """A tool's result as one short line: of passages, how many and from where."""
     passages = read_passages(result)
     if not passages:
-        return _short(result)
+        return _short(undelimited(result))
     places = ", ".join(dict.fromkeys(passage.source for passage in passages))
     return f"{len(passages)} passage{'s' * (len(passages) > 1)} of {_short(places)}"
 
