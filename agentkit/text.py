@@ -24,20 +24,29 @@ _LATIN = re.compile(r"[A-Za-z\u0370-\u03ff][A-Za-z0-9\u0370-\u03ff_+-]*")
 _SENTENCE_START = re.compile(r"(?:^|[.?!]\s+)\W*([A-Za-z]+)")
 _COMPOUND = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _CLOSING = "”’」』）)】》\"'"
+_WRAP = (
+    r"(?<=[^\n]{40})(?<![:：\\|])(?<![ ]{2})\n"
+    r"(?![ \t]*(?:$|[-*+>]\s|\d+[.)]\s|[#|]|```|~~~|\$\$|={3,}$|-{3,}$))"
+)
+"""The end of a line within a sentence: forty characters stand before it, and no heading, list,
+table, formula or code begins behind it."""
+_STOP = rf"[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|\Z"
 _UNIT = re.compile(
     rf"""
       ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit
     | ^[ \t]*\$\$[\s\S]*?\$\$[^\n]*\n?                              # and so is a formula
+    | ^[ \t]*[#|][^\n]*?(?:{_STOP}|(?=\n))                      # a heading, a row
     | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # "1. " ends no sentence
-      [^\n]+?(?:[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|(?=\n)|\Z)
+      (?:[^\n]|{_WRAP})+?(?:{_STOP}|(?=\n)(?!{_WRAP}))
     """,
     re.VERBOSE | re.MULTILINE,
 )
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    """The (start, end) of each sentence, white space left out. A line ends a sentence; a fenced
-    code block and a `$$` formula are one each."""
+    """The (start, end) of each sentence, white space left out. A line ends a sentence, unless it is
+    long and prose goes on below it: a writer wrapped it there. A fenced code block and a `$$`
+    formula are one each."""
     found = []
     for match in _UNIT.finditer(text):
         inside = match.group()

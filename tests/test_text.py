@@ -18,6 +18,28 @@ def test_chinese_and_latin_sentences_end_at_their_own_marks():
     ]  # fmt: skip
 
 
+def test_prose_that_was_wrapped_at_a_margin_is_whole_again():
+    first = "We decided to keep the index in SQLite and to\nrebuild Chroma from it."
+    second = "Then all of us went out\nto eat."
+    assert _sentences(f"{first} {second}") == [first, second]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Roses are red\nViolets are blue",
+        "# A heading that has more than forty characters in it\nand text",
+        "- a list of which each item is longer than forty characters\n- another item",
+        "| a row that is longer than forty characters | b |\n| c | d |",
+        "Here is what we found, in more than forty characters:\nnothing",
+        "A line that ends on purpose, by two blanks, and is long  \nnext",
+        "A heading that is underlined, longer than forty chars\n=====",
+    ],
+)
+def test_a_line_that_nobody_wrapped_ends_a_sentence(text):
+    assert _sentences(text)[0] == text.split("\n")[0].rstrip()
+
+
 def test_a_formula_and_a_code_block_are_one_sentence_each():
     text = "前。\n$$\na = 1。\nb\n$$\n```\nx = 1\n\ny\n```\n后"
     assert _sentences(text) == ["前。", "$$\na = 1。\nb\n$$", "```\nx = 1\n\ny\n```", "后"]

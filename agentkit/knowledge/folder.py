@@ -26,7 +26,7 @@ from agentkit.text import clean
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
-READING = "1"
+READING = "2"
 """Raise it when a loader or the splitter gives another text or other chunks for the same file."""
 
 Prepare = Callable[[Document], Document]
