@@ -20,7 +20,6 @@ from agentkit.cli.chat.interrupts import Interrupts
 from agentkit.cli.chat.linear import Linear
 from agentkit.cli.chat.meter import Meter
 from agentkit.cli.chat.prose import Known
-from agentkit.cli.chat.quiet import silent_keys
 from agentkit.cli.chat.record import Record, noted
 from agentkit.cli.chat.view import View
 from agentkit.cli.render import harmless, show_ending
@@ -183,7 +182,7 @@ class Chat:
     async def _stoppable(self, work: Coroutine[Any, Any, None]) -> None:
         """A command, which Ctrl-C ends."""
         task = asyncio.ensure_future(work)
-        with self.interrupts.stopping(task):
+        with self.interrupts.cancelling(task):
             try:
                 await task
             except AgentkitError as error:
@@ -211,7 +210,7 @@ class Chat:
     async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
         self.record = Record()
         self._task = asyncio.ensure_future(self._shown(noted(events, self.record)))
-        with self.interrupts.stopping(self._task):
+        with self.interrupts.cancelling(self._task):
             try:
                 answer = await self._task
                 if answer is not None:
@@ -228,13 +227,12 @@ class Chat:
 
     async def _shown(self, events: AsyncGenerator[Event, None]) -> Answer | None:
         try:
-            with silent_keys():
-                if not self.live:
-                    self.view = Linear(self.out, self.log, thinks=self.thinks)
-                    return await self.view.show(events)
-                self.view = View(self.out, thinks=self.thinks, reflows=self.reflows)
-                sources = self.session.sources
-                known = Known(lambda number: sources.find(number) is not None, sources.texts)
-                return await self.view.show(events, known)
+            if not self.live:
+                self.view = Linear(self.out, self.log, thinks=self.thinks)
+                return await self.view.show(events)
+            self.view = View(self.out, thinks=self.thinks, reflows=self.reflows)
+            sources = self.session.sources
+            known = Known(lambda number: sources.find(number) is not None, sources.texts)
+            return await self.view.show(events, known)
         finally:
             self.view = None

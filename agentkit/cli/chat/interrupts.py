@@ -33,15 +33,20 @@ class Interrupts:
         return self.has_left
 
     @contextmanager
-    def stopping(self, task: asyncio.Future[Any]) -> Iterator[None]:
-        """Let Ctrl-C cancel a task, and nothing else, for as long as it runs."""
+    def cancelling(
+        self, task: asyncio.Future[Any], first: Callable[[], object] | None = None
+    ) -> Iterator[None]:
+        """Let Ctrl-C cancel a task, and nothing else, for as long as it runs. The first one does
+        `first` instead, where that is given."""
         loop = asyncio.get_running_loop()
 
-        def stop() -> None:
-            self.press()
-            task.cancel()
+        def pressed() -> None:
+            if self.press() or first is None:
+                task.cancel()
+            else:
+                first()
 
-        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(stop))
+        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(pressed))
         try:
             yield
         finally:

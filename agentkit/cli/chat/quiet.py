@@ -1,4 +1,5 @@
-"""A terminal that does not show the keys pressed, while something is drawn there."""
+"""A terminal that does not show by itself which keys are pressed: the prompt does, and without one
+they wait for it."""
 
 from __future__ import annotations
 
@@ -9,13 +10,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent_keys() -> Iterator[None]:
-    """Keys are not drawn: they wait for the next prompt."""
+    """Keys are not drawn by the terminal, where there is one to press them at and to draw on."""
     try:
         import termios
     except ImportError:
         yield
         return
-    if sys.stdin.closed or not sys.stdin.isatty():
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield
         return
     before = termios.tcgetattr(sys.stdin)

@@ -48,6 +48,19 @@ async def chat(
     if (found := project_folder(folder, log)) is None:
         return 0
     await offer_trust(found)
+    with silent_keys():
+        return await _chat(found, model, base_url, session, resume, out, log)
+
+
+async def _chat(
+    found: Path,
+    model: str | None,
+    base_url: str | None,
+    session: str,
+    resume: bool,
+    out: Console,
+    log: Console,
+) -> int:
     approvals = Approvals(Allowed(found / ".agentkit" / "approvals.json"))
     project = await _opened(found, model, base_url, approvals, log)
     try:
@@ -77,8 +90,8 @@ async def chat(
 async def _opened(
     folder: Path, model: str | None, base_url: str | None, approvals: Approvals, log: Console
 ) -> Project:
-    """The project, entered. Keys that are pressed meanwhile wait for the prompt."""
-    with silent_keys(), index_progress(log) as tell:
+    """The project, entered."""
+    with index_progress(log) as tell:
         project = Project.open(
             folder, model=model, base_url=base_url, approve=approvals.approve, on_progress=tell
         )

@@ -6,12 +6,14 @@ listen to the screen.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import Completer
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -30,6 +32,7 @@ from agentkit.cli.chat.interrupts import Interrupts
 _PROMPT = "› "
 _HEARD = "> "
 """The prompt for those who listen to the screen: a reader has a short name for this sign."""
+_ONCE_MORE = "Ctrl-C once more leaves"
 _LONG_PASTE = 2000
 _MANY_LINES = 10
 _PASTE = re.compile(r"\[paste (\d+): \d+ lines\]")
@@ -81,8 +84,16 @@ class Terminal:
         """What the user says next, its pastes whole."""
         self._said = self._status() if self._status else ""
         prompt = _PROMPT if self._status else _HEARD
-        text = await self._session.prompt_async(prompt, default=default, handle_sigint=False)
-        return _PASTE.sub(self._whole, text)
+        reading = asyncio.ensure_future(
+            self._session.prompt_async(prompt, default=default, handle_sigint=False)
+        )
+        with self._interrupts.cancelling(reading, self._warn):
+            try:
+                return _PASTE.sub(self._whole, await reading)
+            except asyncio.CancelledError:
+                if not reading.cancelled():
+                    raise
+                raise EOFError from None
 
     async def ask(self, question: str, default: str = "") -> str:
         """The answer to a question of ours."""
@@ -98,7 +109,7 @@ class Terminal:
         return self._pastes[number - 1] if 0 < number <= len(self._pastes) else match[0]
 
     def _bar(self) -> FormattedText:
-        said = "Ctrl-C once more leaves" if self._interrupts.is_fresh else self._said
+        said = _ONCE_MORE if self._interrupts.is_fresh else self._said
         return FormattedText([("class:bottom-toolbar.text", said)])
 
     def _keys(self) -> KeyBindings:
@@ -115,6 +126,15 @@ class Terminal:
             event.current_buffer.reset()
         elif self._interrupts.press():
             event.app.exit(exception=EOFError)
+        else:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Say what the next Ctrl-C does."""
+        if self._status is None:
+            run_in_terminal(lambda: print(_ONCE_MORE))
+        else:
+            self._session.app.invalidate()
 
     def _paste(self, event: KeyPressEvent) -> None:
         """A long paste is kept aside, and a word stands for it."""

@@ -1,0 +1,108 @@
+"""Keys in a real terminal, the ways to leave, and terminals that must not be painted on."""
+
+import re
+
+import pytest
+
+from agentkit.cli.chat.interrupts import Interrupts
+from tests.cli.terminals import Terminal
+
+PAINTED = re.compile(rb"\x1b\[\d*[ABFHJ]|\x1b\[\d+;\d+[Hf]")
+"""The cursor goes up or elsewhere, or what stands there is wiped away."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "knowledge" / "notes.md").write_text("K2 is 8611 metres high.\n", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def chat(folder):
+    """Starts a chat, and ends it after the test."""
+    started = []
+
+    def start(*options, **more):
+        arguments = ("chat", "-C", folder, "-m", "extractive", *options)
+        started.append(Terminal(*arguments, **more))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        terminal.kill()
+
+
+def test_keys_pressed_while_it_starts_are_the_first_line(chat):
+    talk = chat()
+    talk.until(lambda: talk.written != b"", "anything")
+    talk.child.send("How high is K2?")
+    talk.until(lambda: talk.line == "› How high is K2?", "the line")
+    assert talk.text.count("How high is K2?") == 1
+
+
+@pytest.mark.parametrize("said", ["/quit", "/exit", "exit", "quit"])
+def test_there_are_many_words_for_leaving(chat, said):
+    talk = chat()
+    talk.ready()
+    talk.say(said)
+    assert talk.close() == 0
+
+
+def _heard(chat, *options, prompt, **environment):
+    talk = chat(*options, **environment)
+    talk.until(lambda: talk.line == prompt, "the prompt")
+    talk.child.send("How high is K2?\r")
+    talk.expect("characters 0-23")
+    talk.until(lambda: talk.line == prompt, "the prompt")
+    talk.child.send("/open 1\r")
+    talk.expect(">>K2 is 8611 metres high.<<")
+    talk.until(lambda: talk.line == prompt, "the prompt")
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "prompt"),
+    [(["--plain"], {}, ">"), ([], {"AGENTKIT_SCREEN_READER": "1"}, ">"),
+     ([], {"TERM": "dumb"}, ">")],
+)  # fmt: skip
+def test_who_listens_to_the_screen_is_told_each_thing_once(chat, options, environment, prompt):
+    talk = _heard(chat, *options, prompt=prompt, **environment)
+    answer = talk.written.partition(b"search_knowledge")[2].partition(b"characters")[0]
+    assert not PAINTED.search(answer)
+    assert talk.text.count("K2 is 8611 metres high. [1]") == 1
+    talk.press("ctrl-c")
+    talk.expect("Ctrl-C once more leaves")
+    talk.press("ctrl-c")
+    assert talk.close() == 0
+
+
+def test_no_color_has_no_colours(chat):
+    talk = chat(NO_COLOR="1")
+    talk.ready()
+    talk.tell("How high is K2?")
+    talk.press("ctrl-d")
+    assert talk.close() == 0
+    assert not re.search(rb"\x1b\[(?:\d+;)*(?:[349]\d|10\d)[;\dm]*m", talk.written)
+
+
+def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat):
+    talk = chat(columns=20, rows=6)
+    talk.ready()
+    talk.tell("How high is K2?")
+    talk.tell("/open 1")
+    talk.press("ctrl-d")
+    assert talk.close() == 0
+    assert "Traceback" not in talk.whole
+
+
+def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_short_while():
+    now = [0.0]
+    interrupts = Interrupts(clock=lambda: now[0])
+    assert not interrupts.press()
+    assert interrupts.is_fresh
+    now[0] = 5.0
+    assert not interrupts.is_fresh
+    assert not interrupts.press()
+    now[0] = 6.0
+    assert interrupts.press()
