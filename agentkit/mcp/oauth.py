@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from agentkit.errors import McpError
+from agentkit.layers import user_folder
 from agentkit.mcp.config import OAuth, ServerConfig
-from agentkit.mcp.pins import config_folder, write_private
+from agentkit.mcp.pins import write_private
 
 if TYPE_CHECKING:
     from mcp.client.auth import OAuthClientProvider
@@ -74,7 +75,7 @@ def token_path(config: ServerConfig) -> Path:
     """Where the tokens of a server are kept: by its URL, and by whom we are there."""
     known = config.oauth.client_id if config.oauth else ""
     name = hashlib.sha256(f"{config.url}\0{known}".encode()).hexdigest()[:32]
-    return config_folder() / "mcp_tokens" / f"{name}.json"
+    return user_folder() / "mcp_tokens" / f"{name}.json"
 
 
 def forget(config: ServerConfig) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from agentkit.errors import McpError
+from agentkit.layers import user_folder
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.hidden import visible
 
@@ -90,11 +91,6 @@ def write_private(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def config_folder() -> Path:
-    """The user's own folder for what this program remembers."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agentkit"
-
-
 def _pinned(tools: Sequence[ServedTool]) -> Pinned:
     return {
         tool.name: {
@@ -126,7 +122,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _store() -> Path:
-    return config_folder() / "mcp_pins.json"
+    return user_folder() / "mcp_pins.json"
 
 
 def changed_line(server: str, changes: Sequence[Change]) -> str:

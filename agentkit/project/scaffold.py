@@ -1,4 +1,5 @@
 """Make a folder a project: settings, a place for documents, a sample tool, an example of a server.
+The settings' schema lies beside them, for editors.
 
 Nothing that is there is written over. What this makes is trusted at once, unless the folder holds
 code or settings of another origin that the user has not trusted yet.
@@ -15,6 +16,7 @@ from pathlib import Path
 from agentkit.errors import ConfigError, TrustError
 from agentkit.project.trust import guarded_files, is_trusted, trust
 from agentkit.settings import FILE_NAME
+from agentkit.settings_schema import write_schema
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -73,6 +75,7 @@ def make_project(folder: Path, take_in: Sequence[Path] = ()) -> Made:
         ours = _is_ours(folder)
         missing = [part for part in PARTS if _is_missing(folder, part)]
         new = tuple(part for part in missing if _written(folder, part))
+        write_schema(folder)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or folder} cannot be made: {error.strerror}. Name another folder."

@@ -213,3 +213,10 @@ def test_documents_or_an_index_make_a_project(tmp_path, part):
     assert not is_project(tmp_path)
     os.makedirs(tmp_path / part)
     assert is_project(tmp_path)
+
+
+def test_an_editor_finds_the_schema_that_the_settings_name(tmp_path):
+    make_project(tmp_path)
+    first = (tmp_path / "agentkit.toml").read_text(encoding="utf-8").splitlines()[0]
+    schema = tmp_path / first.removeprefix("#:schema ")
+    assert "knowledge" in json.loads(schema.read_text(encoding="utf-8"))["properties"]
