@@ -101,14 +101,11 @@ async def _descriptions(client: Client) -> str:
 
 
 async def _unknown_tool(client: Client) -> str:
-    from mcp import MCPError
-
     if client.server_capabilities.tools is None:
         raise Passed("it has no tools")
-    try:
-        result = await client.call_tool(UNKNOWN, {})
-    except MCPError as error:
-        return f"refused with {error.code}"
+    result, refusal = await _refusal(client.call_tool(UNKNOWN, {}))
+    if refusal:
+        return refusal
     if not result.is_error:
         raise Unfit("a tool that does not exist was called with success")
     return "refused in the result"
@@ -122,15 +119,12 @@ async def _resources(client: Client) -> str:
 
 
 async def _unknown_resource(client: Client) -> str:
-    from mcp import MCPError
-
     if client.server_capabilities.resources is None:
         raise Passed("it has no resources")
-    try:
-        await client.read_resource("agentkit-no-such://resource")
-    except MCPError as error:
-        return f"refused with {error.code}"
-    raise Unfit("a resource that does not exist was read with success")
+    _, refusal = await _refusal(client.read_resource("agentkit-no-such://resource"))
+    if not refusal:
+        raise Unfit("a resource that does not exist was read with success")
+    return refusal
 
 
 async def _prompts(client: Client) -> str:
@@ -141,15 +135,26 @@ async def _prompts(client: Client) -> str:
 
 
 async def _unknown_prompt(client: Client) -> str:
-    from mcp import MCPError
-
     if client.server_capabilities.prompts is None:
         raise Passed("it has no prompts")
+    _, refusal = await _refusal(client.get_prompt(UNKNOWN))
+    if not refusal:
+        raise Unfit("a prompt that does not exist was given with success")
+    return refusal
+
+
+async def _refusal(request: Awaitable[Any]) -> tuple[Any, str]:
+    """What a request gave, and how it was refused, "" where it was not. A server that ends at it
+    has not refused."""
+    from mcp import MCPError
+    from mcp_types import CONNECTION_CLOSED
+
     try:
-        await client.get_prompt(UNKNOWN)
+        return await request, ""
     except MCPError as error:
-        return f"refused with {error.code}"
-    raise Unfit("a prompt that does not exist was given with success")
+        if error.code == CONNECTION_CLOSED:
+            raise Unfit("the server ended instead of an answer") from error
+        return None, f"refused with {error.code}"
 
 
 async def _side_by_side(client: Client) -> str:

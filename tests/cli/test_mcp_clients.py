@@ -70,6 +70,7 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
     tried = _mcp(folder, "test", "lender", "--quick")
     assert tried.returncode == 10
     assert "failed  refuses an unknown tool" in tried.stdout
+    assert "failed  refuses an unknown prompt: the server ended" in tried.stdout
     assert "ok      tools have valid schemas: 10 valid" in tried.stdout
 
 
