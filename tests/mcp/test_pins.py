@@ -11,8 +11,9 @@ import pytest
 from mcp_types import Tool, ToolAnnotations
 
 from agentkit.errors import McpError
+from agentkit.layers import user_folder
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.pins import Change, Pins, config_folder
+from agentkit.mcp.pins import Change, Pins
 
 CONFIG = ServerConfig("demo", command="demo", args=("serve",))
 
@@ -24,7 +25,7 @@ def served(name: str, description: str = "Reads.", **more: object) -> Tool:
 def test_the_first_sight_is_agreed_to_and_kept_for_the_user_alone(tmp_path: Path) -> None:
     assert Pins(tmp_path).changes(CONFIG, [served("read")]) == ()
     assert Pins(tmp_path).changes(CONFIG, [served("read")]) == ()
-    assert (config_folder() / "mcp_pins.json").stat().st_mode & 0o777 == 0o600
+    assert (user_folder() / "mcp_pins.json").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -65,14 +66,14 @@ def test_another_command_or_another_folder_is_another_server(tmp_path: Path) -> 
 
 
 def test_pins_that_cannot_be_read_are_an_error_and_no_agreement(tmp_path: Path) -> None:
-    config_folder().mkdir(parents=True)
-    (config_folder() / "mcp_pins.json").write_text("{")
+    user_folder().mkdir(parents=True)
+    (user_folder() / "mcp_pins.json").write_text("{")
     with pytest.raises(McpError, match=r"mcp_pins\.json cannot be read"):
         Pins(tmp_path).changes(CONFIG, [served("read")])
 
 
 def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
     Pins(tmp_path).changes(CONFIG, [served("read")])
-    names = [name for name in os.listdir(config_folder()) if not name.endswith(".lock")]
+    names = [name for name in os.listdir(user_folder()) if not name.endswith(".lock")]
     assert names == ["mcp_pins.json"]
-    assert json.loads((config_folder() / "mcp_pins.json").read_text())
+    assert json.loads((user_folder() / "mcp_pins.json").read_text())
