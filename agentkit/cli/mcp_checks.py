@@ -18,7 +18,7 @@ from agentkit.cli.render import consoles, harmless
 from agentkit.mcp.checks import Checked, check
 from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.node import NodeFolder, cache_folder
-from agentkit.mcp.oauth import auth_for, uses_oauth
+from agentkit.mcp.oauth import auth_for, token_path, uses_oauth
 from agentkit.mcp.suite import SUITE, Suite
 
 FAILED = 10
@@ -51,8 +51,8 @@ async def check_server(folder: Path, server: str, published: bool | None, json: 
 async def _published(config: ServerConfig, suite: Suite) -> AsyncIterator[Checked]:
     from agentkit.mcp.published import published, reached
 
-    auth = auth_for(config) if uses_oauth(config) else None
-    async with reached(config, auth) as server:
+    signs_in = uses_oauth(config) and (config.oauth or token_path(config).exists())
+    async with reached(config, auth_for(config) if signs_in else None) as server:
         async for checked in published(server, suite):
             yield checked
 

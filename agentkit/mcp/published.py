@@ -80,10 +80,10 @@ async def published(reached: Reached, suite: Suite) -> AsyncIterator[Checked]:
 
 @asynccontextmanager
 async def reached(config: ServerConfig, auth: httpx2.Auth | None) -> AsyncIterator[Reached]:
-    """A server at a URL that the suite can use, which sends no headers and starts no commands.
-    Raises McpError."""
-    plain = config.transport == "http" and not config.headers and config.oauth is None
-    if plain:
+    """A server at a URL that the suite can use, which sends no headers, signs in nowhere, starts
+    no commands, and tells its own command line to everybody. Raises McpError."""
+    has_secret = bool(config.headers) or auth is not None or "?" in config.url
+    if config.transport == "http" and not has_secret:
         yield Reached(config.url, await _spoken(config.url), True)
         return
     async with bridged(config, auth) as url:

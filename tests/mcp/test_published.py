@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 from agentkit.errors import McpError
+from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.http import mcp_app
 from agentkit.mcp.node import NodeFolder
+from agentkit.mcp.oauth import auth_for
 from agentkit.mcp.published import GENERIC, NEW, OLD, Reached, not_for, published, reached
 from agentkit.mcp.server import build_server
 from agentkit.mcp.suite import Suite
 from tests.mcp.test_http_server import served
+from tests.mcp.test_oauth import browse
 from tests.node import FOLDER, with_node
+from tests.servers.sign_in import signing_in
 
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 SUITE = Suite(FOLDER)
@@ -64,6 +68,16 @@ def test_scenarios_apply_by_what_a_server_is_and_can_do(
     why = not_for(found, found.revisions[-1], Reached(url, able, plain))
     assert said in why
     assert bool(said) == bool(why)
+
+
+async def test_a_server_that_wants_a_sign_in_is_reached_with_what_is_kept_of_it() -> None:
+    with signing_in() as signed:
+        config = ServerConfig("remote", "http", url=signed.url, timeout=10)
+        async with McpServers([config], auths={"remote": auth_for(config, browse)}) as servers:
+            assert servers.problems == {}
+        async with reached(config, auth_for(config)) as server:
+            assert server.spoken
+            assert not server.plain
 
 
 @with_node
