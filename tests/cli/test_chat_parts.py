@@ -86,6 +86,8 @@ def test_commands_and_what_follows_them_are_completed(chat):
     assert _offered(chat, "/op") == ["open"]
     assert _offered(chat, "/think o") == ["on", "off"]
     assert "notes/heights.md" in _offered(chat, "/open h")
+    assert _offered(chat, "/set retr") == ["retrieve"]
+    assert _offered(chat, "/set retrieve a") == ["retrieve always", "retrieve auto"]
 
 
 def test_documents_and_files_are_completed_after_an_at_sign(chat, tmp_path, monkeypatch):
@@ -94,16 +96,22 @@ def test_documents_and_files_are_completed_after_an_at_sign(chat, tmp_path, monk
     assert _offered(chat, "sum up @h") == ["here.txt", "notes/heights.md"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-async def test_every_command_explains_itself(chat, name):
-    chat.out.quiet = False
-    await run(COMMANDS, chat, f"/help {name}")
-    assert f"/{name}" in chat.out.export_text()
+def test_a_name_with_blanks_is_completed_between_quotes(chat, tmp_path, monkeypatch):
+    (tmp_path / "a b.txt").write_text("x", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert _offered(chat, "sum up @a") == ['"a b.txt"']
 
 
-async def test_an_unknown_command_names_the_nearest(chat):
-    with pytest.raises(ConfigError, match="Did you mean /retry"):
-        await run(COMMANDS, chat, "/rety")
+async def test_a_document_that_was_added_is_completed(tmp_path):
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "new.md").write_text("# New", encoding="utf-8")
+    async with Project.open(tmp_path, model="extractive") as project:
+        chat = Chat(project, Console(quiet=True), Console(quiet=True))
+        completer = ChatCompleter(chat, COMMANDS)
+        await run(COMMANDS, chat, f"/add {tmp_path / 'new.md'}")
+        list(completer.get_completions(Typed("@n"), CompleteEvent()))
+        await completer.gathering
+        assert completer.sources == ["new.md"]
 
 
 async def test_taking_back_works_without_a_file_for_sessions(chat):

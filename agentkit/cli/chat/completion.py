@@ -31,7 +31,7 @@ class ChatCompleter(Completer):
         self.sources: list[str] = []
         self.models: list[str] = []
         self.prompts: list[str] = []
-        self._gathering: asyncio.Future[None] | None = None
+        self.gathering: asyncio.Future[None] | None = None
 
     async def gather(self) -> None:
         """Learn the names of documents and of models at hand; whatever fails is left out."""
@@ -59,7 +59,7 @@ class ChatCompleter(Completer):
         """Learn the names anew where documents were added; they are there at the next key."""
         if self._chat.has_changed:
             self._chat.has_changed = False
-            self._gathering = asyncio.ensure_future(self.gather())
+            self.gathering = asyncio.ensure_future(self.gather())
 
     def _command(self, text: str) -> Iterator[Completion]:
         name, space, argument = text[1:].partition(" ")

@@ -1,0 +1,102 @@
+"""The commands of the chat: each is explained, on the screen and on its page, and does its work."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.cli.chat.command import run
+from agentkit.cli.chat.commands import COMMANDS
+from agentkit.cli.chat.conversation import Chat, Leave
+from agentkit.cli.chat.dials import DIALS
+from agentkit.errors import ConfigError
+from agentkit.project.project import Project
+from tests.cli.chat_page import PAGE, page
+
+
+@pytest.fixture
+async def chat(tmp_path):
+    """A chat over one document."""
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "knowledge" / "notes.md").write_text("K2 is 8611 metres high.\n", encoding="utf-8")
+    async with Project.open(tmp_path, model="extractive") as project:
+        project.agent.model = ScriptedModel(["Yes."] * 9)
+        out = Console(file=io.StringIO(), width=100)
+        yield Chat(project, out, out)
+
+
+def _said(chat):
+    return chat.out.file.getvalue()
+
+
+def test_the_page_of_the_chat_has_its_commands_and_settings():
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.cli.chat_page"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_every_command_explains_itself(chat, name):
+    await run(COMMANDS, chat, f"/help {name}")
+    assert f"/{name}" in _said(chat)
+    assert COMMANDS[name].about in _said(chat)
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("rety", "retry"), ("sorces", "sources")])
+async def test_an_unknown_command_names_the_nearest(chat, wrong, near):
+    with pytest.raises(ConfigError, match=f"Did you mean /{near}"):
+        await run(COMMANDS, chat, f"/{wrong}")
+
+
+@pytest.mark.parametrize("line", ["/quit", "/exit", "/bye", "/q"])
+async def test_words_of_other_chats_leave_too(chat, line):
+    with pytest.raises(Leave):
+        await run(COMMANDS, chat, line)
+
+
+@pytest.mark.parametrize("dial", DIALS.values(), ids=DIALS)
+async def test_every_setting_takes_its_own_example_and_shows_it(chat, dial):
+    await run(COMMANDS, chat, f"/set {dial.name} {dial.example}")
+    assert f"{dial.name} is {dial.example}" in _said(chat).replace(".0 for", " for")
+
+
+@pytest.mark.parametrize("line", ["k 0", "k 51", "k many", "turns none", "temperature 3",
+                                  "strict 1", "retrieve sometimes", "seconds -1"])  # fmt: skip
+async def test_a_value_that_does_not_fit_is_refused_with_one_that_would(chat, line):
+    with pytest.raises(ConfigError, match=r"does not fit .* Such as: /set"):
+        await run(COMMANDS, chat, f"/set {line}")
+
+
+async def test_a_setting_can_be_left_to_the_model_again(chat):
+    await run(COMMANDS, chat, "/set temperature 0.5")
+    await run(COMMANDS, chat, "/set temperature none")
+    assert chat.project.agent.options.temperature is None
+
+
+async def test_a_chat_that_never_searches_gives_the_model_no_tools_for_documents(chat):
+    def names():
+        return {tool.name for tool in chat.project.agent.tools}
+
+    before = names()
+    await run(COMMANDS, chat, "/set retrieve never")
+    assert "search_knowledge" not in names()
+    await run(COMMANDS, chat, "/set retrieve auto")
+    assert names() == before
+
+
+async def test_the_number_of_passages_holds_for_the_first_search_and_for_the_models_own(chat):
+    await run(COMMANDS, chat, "/set k 3")
+    search = next(t for t in chat.project.agent.tools if t.name == "search_knowledge")
+    assert chat.project.agent.retrieval.results == 3
+    assert search.parameters["properties"]["k"]["default"] == 3
+
+
+async def test_the_figures_of_the_bar_can_be_asked_for(chat):
+    await chat.answer("How high is K2?")
+    await run(COMMANDS, chat, "/status")
+    assert "scripted" in _said(chat)
+    assert "tokens" in _said(chat)
+
+
+async def test_two_settings_that_are_near_are_told_apart(chat):
+    with pytest.raises(ConfigError, match="Did you mean temperature"):
+        await run(COMMANDS, chat, "/set temprature 1")
