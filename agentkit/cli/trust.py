@@ -55,4 +55,5 @@ def _show_servers(folder: Path, out: Console) -> None:
     for server in servers:
         state = ", disabled," if server.disabled else ""
         what = "calls" if server.url else "starts"
-        out.print(f"  the server {server.name}{state} {what}: {what_it_does(server)}", markup=False)
+        line = f"  the server {server.name}{state} {what}: {what_it_does(server)}"
+        out.print(line, markup=False, soft_wrap=True)  # a command is shown as it is, unbroken

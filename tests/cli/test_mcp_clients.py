@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from agentkit.mcp.node import NODE, NodeFolder
@@ -55,6 +56,25 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
     assert f"the server lender starts: {sys.executable} {LENDING}" in trusted.stdout
     assert "with KEY set" in trusted.stdout
     assert "secret" not in trusted.stdout + refused.stderr + listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "said"),
+    [
+        (("mcp", "tools"), "y", "lender__greet"),
+        (("mcp", "tools"), "n", "is not trusted, and this would start"),
+        (("chat", "-m", "extractive"), "n", "are not used"),
+    ],
+)
+def test_a_person_is_shown_the_whole_command_and_asked(folder, command, answer, said):
+    (folder / "knowledge").mkdir()
+    arguments = ["-m", "agentkit", *command, "-C", str(folder)]
+    child = pexpect.spawn(sys.executable, arguments, timeout=60)
+    child.expect_exact(f"the server lender starts: {sys.executable} {LENDING}")
+    child.expect_exact("as it is now? [y/N]")
+    child.sendline(answer)
+    child.expect_exact(said)
+    child.close(force=True)
 
 
 def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
