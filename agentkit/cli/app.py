@@ -11,6 +11,7 @@ import typer
 
 from agentkit import __version__
 from agentkit.cli.errors import INTERRUPTED, report
+from agentkit.cli.helping import run_command_line
 from agentkit.cli.lazy import COMPLETE, Entry, Group, know_the_shells
 
 TABLE = {
@@ -68,8 +69,9 @@ def main() -> None:
     if COMPLETE in os.environ:
         know_the_shells()
     try:
-        command_line()(prog_name="agentkit")
+        code = run_command_line(command_line())
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except Exception as error:
-        sys.exit(report(error))
+        code = report(error)
+    sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from agentkit.cli.language import sentences, translated
 from agentkit.errors import (
     AgentkitError,
     ConfigError,
@@ -36,7 +37,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, AgentkitError):
         _say(str(error))
         if isinstance(error, ModelError) and error.report:
-            print(error.report, file=sys.stderr)
+            print("\n".join(map(_reported, error.report.splitlines())), file=sys.stderr)
         return code_of(error)
     if os.environ.get("AGENTKIT_DEBUG"):
         raise error
@@ -49,5 +50,10 @@ def code_of(error: AgentkitError) -> int:
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), UNEXPECTED)
 
 
+def _reported(line: str) -> str:
+    """A line of a model's report: the cause is ours, the rest is what was sent and came back."""
+    return translated(line) if line.startswith("likely cause: ") else line
+
+
 def _say(text: str) -> None:
-    print("error:", " ".join(text.split()), file=sys.stderr)
+    print(sentences("error:", " ".join(text.split())), file=sys.stderr)

@@ -1,18 +1,35 @@
-"""What `--help` says beside the commands' own words: examples, and the user's language."""
+"""What `--help` says beside the commands' own words: examples, and the user's language; and what a
+call says that cannot be understood."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+import typer
+
 from agentkit.cli.examples import EXAMPLES
-from agentkit.cli.language import language, speak, translated
+from agentkit.cli.language import language, sentences, translated
 
 OWN_WORDS = (
-    "Usage: ", "Options", "Arguments", "Commands", "Examples:", "Show this message and exit.",
-    "default: {default}", "required", "Missing command.", "No such command {name!r}.", "Aborted!",
+    "Options:", "Arguments:", "Commands:", "Show this message and exit.",
+    "default: {0}", "default: (asks)", "required", "Missing command.", "No such command {0}.",
+    "No such command {0}. Did you mean {1}?", "No such option: {0}",
+    "No such option: {0} (Possible options: {1})", "Missing argument {0}.", "Missing option {0}.",
+    "Missing parameter: {0}", "Option {0} requires an argument.",
+    "Option {0} does not take a value.", "Got unexpected extra argument(s) ({0})",
+    "Invalid value: {0}", "Invalid value for {0}: {1}", "Value {0} is not a valid {1}.",
+    "Value error, {0} is not one of {1}.", "Input should be {0}",
+    "Input should be a valid datetime or date, {0}",
+    "Input should be less than or equal to {0}",
+    "Input should be greater than or equal to {0}",
+    "Input should be a valid integer, unable to parse string as an integer",
+    "Input should be a valid number, unable to parse string as a number",
+    "file {0} does not exist.", "file {0} is a directory.", "file {0} is not readable.",
+    "dir {0} is a file.", "dir {0} is not readable.", "path {0} is not readable.",
 )  # fmt: skip
-"""What typer itself says, and what is put below it."""
+"""What typer itself says."""
 
 
 def commands(root: Any, words: str = "") -> Iterator[tuple[str, Any]]:
@@ -39,10 +56,38 @@ def describe(command: Any, words: str) -> None:
         _in_other_words(command)
 
 
+def run_command_line(root: Any) -> int:
+    """Run what the user typed. Returns the exit code; what is not understood is told, and how the
+    command is called."""
+    try:
+        return root(prog_name="agentkit", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        _tell(error)
+        return error.exit_code
+    except typer.Abort:
+        print(translated("Aborted!"), file=sys.stderr)
+        return 1
+
+
+def _tell(error: Any) -> None:
+    """A usage error, as typer shows it; one that is help itself as it is."""
+    context = getattr(error, "ctx", None)
+    told = error.format_message()
+    if context is None:
+        print(sentences("Error:", told), file=sys.stderr)
+    elif told == context.get_help():
+        print(told, file=sys.stderr)
+    else:
+        print(context.get_usage(), file=sys.stderr)
+        if context.command.get_help_option(context):
+            how = f"{context.command_path} {context.help_option_names[0]}"
+            print(translated(f"Try '{how}' for help."), file=sys.stderr)
+        print(sentences("\nError:", told), file=sys.stderr)
+
+
 def _in_other_words(command: Any) -> None:
     """Translate when help is asked for, by a formatter that knows how wide characters are."""
     from agentkit.cli.wide_help import WideContext
 
-    speak()
     command.context_class = WideContext
     command.short_help = translated(next(iter(paragraphs(command.help)), ""))

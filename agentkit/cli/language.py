@@ -2,8 +2,9 @@
 
 A whole message is looked up, its values put in already: the catalog holds it as a template, such as
 "{0} is no folder.", whose fixed parts must all stand in the message. So what raises an error knows
-nothing of languages, and `str(error)` is the same everywhere. AGENTKIT_LANG=zh or en decides, else
-the locale's variables. What programs read is never translated.
+nothing of languages, and `str(error)` is the same everywhere. A value of several words may be a
+message too, and so may what stands behind "name: "; a single word is a name and stays as it is.
+AGENTKIT_LANG=zh or en decides, else the locale's variables. What programs read is never translated.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
@@ -21,6 +23,8 @@ DOMAIN = "agentkit"
 LOCALES = Path(__file__).parents[1] / "locale"
 _LEAST_LETTERS = 4
 _VARIABLES = ("AGENTKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+_MOST_COLONS = 8
+_WIDE_MARKS = "，。；：、！？（「"
 
 
 class Template(NamedTuple):
@@ -60,16 +64,31 @@ class Catalog:
     def say(self, message: str) -> str:
         """A message in the language, or as it is where the catalog does not have it."""
         bare = message.strip()
-        if not bare:
-            return message
-        said = self._messages.get(_escaped(bare)) or self._filled(bare)
+        said = self._said(bare) if bare else None
         return message.replace(bare, said, 1) if said else message
 
+    def _said(self, bare: str) -> str | None:
+        return self._filled(bare) or self._of_something(bare)
+
     def _filled(self, message: str) -> str | None:
+        if said := self._messages.get(_escaped(message)):
+            return _unescaped(said)
         for template in self._templates:
             if (values := template.values(message)) is not None:
-                return template.said.format(*map(self.say, values))
+                return template.said.format(*map(self._value, values))
         return None
+
+    def _of_something(self, message: str) -> str | None:
+        """What is said of a thing that is named first."""
+        for colon in islice(re.finditer(": ", message), _MOST_COLONS):
+            told = message[colon.end() :]
+            if _is_several(told) and (said := self._filled(told)):
+                return f"{message[: colon.start()].replace(': ', '：')}：{said}"
+        return None
+
+    def _value(self, value: str) -> str:
+        bare = value.strip()
+        return (self._said(bare) if _is_several(bare) else None) or value
 
 
 def translated(message: str) -> str:
@@ -78,17 +97,18 @@ def translated(message: str) -> str:
     return catalog.say(message) if catalog else message
 
 
+def sentences(*messages: str) -> str:
+    """Messages one behind the other, each translated; no space follows a full-width mark."""
+    text = ""
+    for said in map(translated, filter(None, messages)):
+        text += said if not text or text.endswith(tuple(_WIDE_MARKS)) else f" {said}"
+    return text
+
+
 def language() -> str:
     """ "zh" or "en", by the environment."""
     said = next(filter(None, (os.environ.get(name, "") for name in _VARIABLES)), "")
     return "zh" if said.lower().startswith("zh") else "en"
-
-
-def speak() -> None:
-    """Let the command line's library speak the language too; it asks gettext."""
-    os.environ["LANGUAGE"] = language()
-    gettext.bindtextdomain(DOMAIN, LOCALES)
-    gettext.textdomain(DOMAIN)
 
 
 @cache
@@ -110,22 +130,30 @@ class _Messages(gettext.GNUTranslations):
 
 def _templates(messages: Mapping[str, str]) -> Iterator[Template]:
     for message, said in messages.items():
-        parts, has_places = _parts(message)
-        if has_places and sum(map(str.isalpha, "".join(parts))) >= _LEAST_LETTERS:
+        parts = _parts(message)
+        if len(parts) > 1 and sum(map(str.isalpha, "".join(parts))) >= _LEAST_LETTERS:
             yield Template(parts, said)
 
 
-def _parts(message: str) -> tuple[tuple[str, ...], bool]:
-    """The fixed parts of a message, and whether it has numbered places."""
-    parts, has_places = [""], False
+def _parts(message: str) -> tuple[str, ...]:
+    """The fixed parts of a message, around its numbered places."""
+    parts = [""]
     for text, name, _, _ in Formatter().parse(message):
         parts[-1] += text
         if name is not None:
             parts.append("")
-            has_places = name.isdigit()
-    return tuple(parts), has_places
+    return tuple(parts)
+
+
+def _is_several(words: str) -> bool:
+    """A single word is a name."""
+    return " " in words
 
 
 def _escaped(text: str) -> str:
     """As a template writes it."""
     return re.sub(r"[{}]", r"\g<0>\g<0>", text)
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")

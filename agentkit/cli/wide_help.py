@@ -12,17 +12,26 @@ from typer._click.formatting import HelpFormatter
 
 from agentkit.cli.language import translated
 
+_WIDE = r"\u2e80-\u9fff\uff00-\uffef"
+_OPENING, _CLOSING = r"（「《“(\[", r"，。；：、！？）」》”…)\]"
 _PIECE = re.compile(
-    r"[\u2e80-\u9fff\uff00-\uffef][，。；：、！？）」』]*|[^\s\u2e80-\u9fff\uff00-\uffef]+|\s+"
+    rf"[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]*"
+    rf"|[{_OPENING}{_CLOSING}]+|\s+"
 )
-_DETAILS = re.compile(r"(?:^|  )(\[[^\[\]]*\])$")
+_DETAILS = re.compile(r"(?:^|  )\[([^\[\]]*)\]$")
 
 
 class WideFormatter(HelpFormatter):
     """Writes each text in the user's language."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        super().write_usage(prog, args, translated(prefix or "Usage: "))
+        start = f"{translated(prefix or 'Usage:')}{prog} "
+        gap = " " * cell_len(start)
+        lines = wrap(args, max(self.width - len(gap), 10))
+        self.write(start + f"\n{gap}".join(lines) + "\n")
+
+    def write_heading(self, heading: str) -> None:
+        self.write(f"{'':{self.current_indent}}{translated(f'{heading}:')}\n")
 
     def write_text(self, text: str) -> None:
         if text.startswith("\b"):
@@ -75,7 +84,9 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _translated(text: str) -> str:
-    """A help text; what typer adds in brackets is translated by itself."""
+    """A help text; what typer adds in brackets is translated part by part."""
     details = _DETAILS.search(text)
-    bare = text[: details.start()] if details else text
-    return f"{translated(bare)}  {details[1]}" if details and bare else translated(bare or text)
+    if not details:
+        return translated(text)
+    inner = "; ".join(map(translated, details[1].split("; ")))
+    return f"{translated(text[: details.start()])}  [{inner}]".strip()
