@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from agentkit.cli.language import sentences, translated
+from agentkit.cli.language import spoken, translated
 from agentkit.errors import (
     AgentkitError,
     ConfigError,
@@ -56,4 +56,4 @@ def _reported(line: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(sentences("error:", " ".join(text.split())), file=sys.stderr)
+    print(spoken("error:", " ".join(text.split())), file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from agentkit.cli.examples import EXAMPLES
-from agentkit.cli.language import language, sentences, translated
+from agentkit.cli.language import language, spoken, translated
 
 OWN_WORDS = (
     "Options:", "Arguments:", "Commands:", "Show this message and exit.",
@@ -74,7 +74,7 @@ def _tell(error: Any) -> None:
     context = getattr(error, "ctx", None)
     told = error.format_message()
     if context is None:
-        print(sentences("Error:", told), file=sys.stderr)
+        print(spoken("Error:", told), file=sys.stderr)
     elif told == context.get_help():
         print(told, file=sys.stderr)
     else:
@@ -82,7 +82,7 @@ def _tell(error: Any) -> None:
         if context.command.get_help_option(context):
             how = f"{context.command_path} {context.help_option_names[0]}"
             print(translated(f"Try '{how}' for help."), file=sys.stderr)
-        print(sentences("\nError:", told), file=sys.stderr)
+        print(spoken("\nError:", told), file=sys.stderr)
 
 
 def _in_other_words(command: Any) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gettext
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 DOMAIN = "agentkit"
 LOCALES = Path(__file__).parents[1] / "locale"
-_LEAST_LETTERS = 4
+_LEAST_LETTERS, _TELLING = 4, 8
 _VARIABLES = ("AGENTKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 _MOST_COLONS = 8
 _WIDE_MARKS = "，。；：、！？（「"
@@ -37,6 +37,11 @@ class Template(NamedTuple):
     def letters(self) -> int:
         """How much of it is fixed."""
         return sum(map(len, self.parts))
+
+    def is_vague(self, values: Sequence[str]) -> bool:
+        """Whether other programs' words may look so too: few fixed letters, values of several."""
+        letters = sum(map(str.isalpha, "".join(self.parts)))
+        return letters < _TELLING and any(map(_is_several, values))
 
     def values(self, message: str) -> list[str] | None:
         """What stands between the fixed parts, None where they are not all there."""
@@ -67,14 +72,15 @@ class Catalog:
         said = self._said(bare) if bare else None
         return message.replace(bare, said, 1) if said else message
 
-    def _said(self, bare: str) -> str | None:
-        return self._filled(bare) or self._of_something(bare)
+    def _said(self, bare: str, is_value: bool = False) -> str | None:
+        return self._filled(bare, is_value) or self._of_something(bare)
 
-    def _filled(self, message: str) -> str | None:
+    def _filled(self, message: str, is_value: bool = False) -> str | None:
         if said := self._messages.get(_escaped(message)):
             return _unescaped(said)
         for template in self._templates:
-            if (values := template.values(message)) is not None:
+            values = template.values(message)
+            if values is not None and not (is_value and template.is_vague(values)):
                 return template.said.format(*map(self._value, values))
         return None
 
@@ -82,13 +88,13 @@ class Catalog:
         """What is said of a thing that is named first."""
         for colon in islice(re.finditer(": ", message), _MOST_COLONS):
             told = message[colon.end() :]
-            if _is_several(told) and (said := self._filled(told)):
+            if _is_several(told) and (said := self._filled(told, is_value=True)):
                 return f"{message[: colon.start()].replace(': ', '：')}：{said}"
         return None
 
     def _value(self, value: str) -> str:
         bare = value.strip()
-        return (self._said(bare) if _is_several(bare) else None) or value
+        return (self._said(bare, is_value=True) if _is_several(bare) else None) or value
 
 
 def translated(message: str) -> str:
@@ -97,12 +103,14 @@ def translated(message: str) -> str:
     return catalog.say(message) if catalog else message
 
 
-def sentences(*messages: str) -> str:
-    """Messages one behind the other, each translated; no space follows a full-width mark."""
-    text = ""
-    for said in map(translated, filter(None, messages)):
-        text += said if not text or text.endswith(tuple(_WIDE_MARKS)) else f" {said}"
-    return text
+def spoken(*messages: str) -> str:
+    """Messages one behind the other, each translated."""
+    return _joined(map(translated, filter(None, messages)))
+
+
+def labelled(label: str, text: str) -> str:
+    """A message before a text that stays as it is."""
+    return _joined((translated(label), text))
 
 
 def language() -> str:
@@ -143,6 +151,14 @@ def _parts(message: str) -> tuple[str, ...]:
         if name is not None:
             parts.append("")
     return tuple(parts)
+
+
+def _joined(parts: Iterable[str]) -> str:
+    """With spaces between, but none behind a full-width mark."""
+    text = ""
+    for part in parts:
+        text += part if not text or text.endswith(tuple(_WIDE_MARKS)) else f" {part}"
+    return text
 
 
 def _is_several(words: str) -> bool:

@@ -10,7 +10,6 @@ import typer
 from typer.core import TyperGroup
 
 from agentkit.cli.helping import commands, describe
-from agentkit.cli.language import translated
 
 COMPLETE = "_AGENTKIT_COMPLETE"
 """The variable by which a shell's script asks us what may come next."""
@@ -37,8 +36,8 @@ class Group(TyperGroup):
         return self
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        rows = [(name, translated(entry.about)) for name, entry in self.table.items()]
-        with formatter.section(translated("Commands")):
+        rows = [(name, entry.about) for name, entry in self.table.items()]
+        with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 

@@ -19,13 +19,18 @@ from agentkit import errors
 PACKAGE = Path(errors.__file__).parent
 ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type)}
 FAULTS = {"Unfit", "Passed", "Failed", "Unsupported", "_Dropped", "Retried", "PassingError"}
-OURS = {"translated", "sentences"}
+OURS = {"translated", "spoken", "labelled"}
 """A single word that these are called with is a message too."""
 
 SAID: dict[str, set[int | str]] = {
     **{name: {0} for name in ERRORS | FAULTS | {"translated", "BadParameter"}},
-    "sentences": set(range(9)),
+    "spoken": set(range(9)),
+    "labelled": {0},
     "Finding": {2, 3, "next_step"},
+    "Verdict": {2, "reason"},
+    "_supported": {3},
+    "replace": {"reason"},
+    "Part": {2},
     "Checked": {2},
     "Offer": {"missing"},
 }
@@ -97,7 +102,7 @@ class Source:
             said = waiting.pop()
             if said.key not in seen:
                 seen.add(said.key)
-                if text := _text(said.node):
+                for text in _texts(said.node):
                     yield from (text,) if " " in text or said.may_be_a_word else ()
                 waiting += self._behind(said)
 
@@ -238,13 +243,14 @@ def escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _text(node: ast.expr) -> str:
+def _texts(node: ast.expr) -> Iterator[str]:
     match node:
         case ast.Constant(str(text)):
-            return escaped(text).strip()
+            yield escaped(text).strip()
         case ast.JoinedStr():
-            return _template(node)
-    return ""
+            yield _template(node)
+        case ast.Call(ast.Name("counted"), [_, ast.Constant(noun)]):
+            yield from (f"{{0}} {noun}", f"{{0}} {noun}s")
 
 
 def _template(joined: ast.JoinedStr) -> str:
