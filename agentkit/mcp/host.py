@@ -51,10 +51,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What the model wrote, and which model it was."""
+    """What the model wrote, and which model it was; `is_cut` where it had no room for more."""
 
     text: str
     model: str
+    is_cut: bool = False
 
 
 Elicit = Callable[[Question], Awaitable[Mapping[str, Any] | None]]
@@ -159,8 +160,9 @@ def _sampling(
         if written is None:
             return ErrorData(code=_CODE_REFUSED, message="The user did not allow it.")
         text = TextContent(type="text", text=written.text)
+        reason = "maxTokens" if written.is_cut else "endTurn"
         return CreateMessageResult(
-            role="assistant", content=text, model=written.model, stop_reason="endTurn"
+            role="assistant", content=text, model=written.model, stop_reason=reason
         )
 
     return asked

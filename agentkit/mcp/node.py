@@ -64,7 +64,7 @@ class NodeFolder:
 
     def _install(self, npm: str) -> None:
         node = () if system_node() >= OLDEST_NODE else (NODE,)
-        quiet = ("--no-fund", "--no-audit", "--loglevel", "error")
+        quiet = ("--no-fund", "--no-audit", "--loglevel=error", "--fetch-retries=1")
         wanted = dict.fromkeys((*node, *self.packages))
         command = [npm, "install", *quiet, "--prefix", str(self.place), *wanted]
         try:

@@ -60,13 +60,13 @@ async def _written(model: Model, wanted: Sampling, most_tokens: int) -> Sampled:
         stop=wanted.stop,
     )
     system = [Message("system", wanted.system)] if wanted.system else []
-    text, name = "", model.name
+    text, name, is_cut = "", model.name, False
     async for part in model.stream([*system, *wanted.messages], (), options):
         if isinstance(part, TextDelta):
             text += part.text
         elif isinstance(part, Done):
-            name = part.model or name
-    return Sampled(text, name)
+            name, is_cut = part.model or name, part.stop_reason == "length"
+    return Sampled(text, name, is_cut)
 
 
 def _check(wanted: Sampling, count: int) -> None:

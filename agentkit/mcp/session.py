@@ -33,8 +33,10 @@ GRACE = 12.0
 BETWEEN_LISTINGS = 0.2
 """Seconds that a server which keeps changing its tools is left alone."""
 
-LOST_CODES = (-32000, -32600)
-"""What the SDK reports over HTTP for a connection that closed and a session that is unknown."""
+CLOSED = -32000
+SESSION_CODES = (-32600, -32001)
+"""What is reported over HTTP for a connection that closed, and for a session that is unknown: by
+the SDK's, and by those of others. Both stand for other things too, which do not name a session."""
 
 
 # Without a handler, Python would print the SDK's every complaint about a server on the terminal.
@@ -116,7 +118,7 @@ class Session:
         try:
             return await _outcome(call, self._owner, self._config.timeout, self._patience)
         except Exception as error:
-            if self.ended or (self._config.url and getattr(error, "code", 0) in LOST_CODES):
+            if self.ended or (self._config.url and _is_lost(error)):
                 self._leave.set()
                 raise SessionLost from error
             raise
@@ -234,6 +236,11 @@ async def _outcome(
         else:
             call.cancel()
             call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+
+def _is_lost(error: Exception) -> bool:
+    code = getattr(error, "code", 0)
+    return code == CLOSED or (code in SESSION_CODES and "session" in str(error).lower())
 
 
 async def _wait_whatever_comes(task: asyncio.Task[None]) -> None:

@@ -26,8 +26,10 @@ async def test_tools_are_called_with_the_configured_headers() -> None:
     assert all(headers["X-Key"] == "1" for headers in server.headers_seen)
 
 
-async def test_a_forgotten_session_is_opened_anew_and_a_read_only_call_repeated() -> None:
+@pytest.mark.parametrize("code", [0, -32600, -32001, -32000])
+async def test_a_forgotten_session_is_opened_anew_and_a_read_only_call_repeated(code: int) -> None:
     with serving() as server:
+        server.refusal = {"code": code, "message": "Session not found"} if code else None
         async with McpServers([remote(server)]) as servers:
             greet, _ = servers.tools
             server.sessions.clear()
@@ -42,6 +44,15 @@ async def test_a_forgotten_session_fails_another_call_once() -> None:
             with pytest.raises(ToolError, match="'remote' was lost during the call of count"):
                 await count.run({})
             assert inside(await count.run({})) == "count"
+
+
+async def test_a_call_that_is_no_good_is_not_taken_for_a_lost_session() -> None:
+    with serving() as server:
+        async with McpServers([remote(server)]) as servers:
+            _, count = servers.tools
+            with pytest.raises(ToolError, match="could not do count: No arguments, please"):
+                await count.run({"a": 1})
+        assert len(server.sessions) == 1
 
 
 async def test_a_refused_connection_is_a_tool_error_until_the_server_is_back() -> None:

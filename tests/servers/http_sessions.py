@@ -11,7 +11,8 @@ from typing import Any
 
 
 class SessionServer(ThreadingHTTPServer):
-    """One tool, `greet`, read-only, and one, `count`, that is not."""
+    """One tool, `greet`, read-only, and one, `count`, that is not; neither takes arguments.
+    `refusal` is the error that a session gets which is not known."""
 
     daemon_threads = True
 
@@ -20,6 +21,7 @@ class SessionServer(ThreadingHTTPServer):
         self.sessions: list[str] = []
         self.headers_seen: list[dict[str, str]] = []
         self.padding = 0
+        self.refusal: dict[str, Any] | None = None
 
     @property
     def url(self) -> str:
@@ -50,9 +52,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.sessions.append(session)
             self._send(200, message, _initialized(message["params"]), session)
         elif self.headers["Mcp-Session-Id"] not in self.server.sessions:
-            self._send(404)
+            self._send(404, error=self.server.refusal)
         elif "id" not in message:
             self._send(202)
+        elif message.get("params", {}).get("arguments"):
+            self._send(400, error={"code": -32600, "message": "No arguments, please."})
         else:
             self._send(200, message, _result(message, self.server.padding))
 
@@ -66,9 +70,16 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _send(
-        self, status: int, request: Any = None, result: Any = None, session: str = ""
+        self,
+        status: int,
+        request: Any = None,
+        result: Any = None,
+        session: str = "",
+        error: Any = None,
     ) -> None:
         answer = {"jsonrpc": "2.0", "id": request["id"], "result": result} if request else None
+        if error:
+            answer = {"jsonrpc": "2.0", "id": None, "error": error}
         body = json.dumps(answer).encode() if answer else b""
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
