@@ -51,7 +51,7 @@ _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 def consoles(plain: bool = False) -> tuple[Console, Console]:
     """Standard output for answers, standard error for everything else. Plain ones have no colours
     and paint nothing twice, as those need who listen to the screen (AGENTKIT_SCREEN_READER=1)."""
-    plain = plain or bool(os.environ.get("AGENTKIT_SCREEN_READER"))
+    plain = plain or os.environ.get("AGENTKIT_SCREEN_READER", "0") not in ("", "0")
     return _console(sys.stdout, plain), _console(sys.stderr, plain)
 
 
@@ -103,7 +103,11 @@ def show_citations(answer: Answer, out: Console) -> None:
 
 @contextmanager
 def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
-    """A progress bar that appears when there is something to embed; silent when piped."""
+    """A progress bar that appears when there is something to embed; a line where nothing shall be
+    painted twice; silent when piped."""
+    if log.file.isatty() and not log.is_terminal:
+        yield _told_once(log)
+        return
     columns = (
         TextColumn("indexing"),
         BarColumn(),
@@ -139,6 +143,17 @@ def _show_unsupported(answer: Answer, log: Console) -> None:
         print_line(text.append(why, "dim"), log)
     if (left := len(answer.unsupported) - _MOST_DOUBTS) > 0:
         log.print(Text(f"{' ' * _INDENT}… and {counted(left, 'sentence')} more", "dim"))
+
+
+def _told_once(log: Console) -> Callable[[IndexProgress], None]:
+    told: list[str] = []
+
+    def tell(progress: IndexProgress) -> None:
+        if progress.source and not told:
+            told.append(progress.source)
+            log.print("Indexing; this may take a while.")
+
+    return tell
 
 
 def _how_far(progress: IndexProgress) -> str:

@@ -96,13 +96,24 @@ def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat):
     assert "Traceback" not in talk.whole
 
 
-def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_short_while():
-    now = [0.0]
-    interrupts = Interrupts(clock=lambda: now[0])
+def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_row():
+    interrupts = Interrupts()
     assert not interrupts.press()
-    assert interrupts.is_fresh
-    now[0] = 5.0
-    assert not interrupts.is_fresh
+    interrupts.calm()
     assert not interrupts.press()
-    now[0] = 6.0
     assert interrupts.press()
+
+
+def test_typing_after_ctrl_c_means_that_the_user_stays(chat):
+    talk = chat()
+    talk.ready()
+    talk.press("ctrl-c")
+    talk.expect("Ctrl-C once more leaves")
+    talk.type("no")
+    talk.expect("extractive · ")
+    talk.press("ctrl-c")
+    talk.ready()
+    talk.press("ctrl-c")
+    talk.expect("Ctrl-C once more leaves")
+    talk.press("ctrl-c")
+    assert talk.close() == 0

@@ -118,11 +118,31 @@ def test_a_long_conversation_in_a_real_terminal(folder, address, tmp_path):
             _find_it_again(talk, server)
             talk.press("ctrl-d")
             assert talk.close() == 0
-            assert "agentkit chat --continue" in talk.text
+            assert "To go on: agentkit chat -C" in talk.text
             talk = Terminal(*options, "--continue")
             _resume(talk, server)
     finally:
         talk.kill()
+
+
+def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(folder, address):
+    server = ChatServer()
+    options = ("chat", "-C", folder, "-m", "openai:small", "--base-url",
+               f"http://127.0.0.1:{address[1]}/v1")  # fmt: skip
+    server.replies(_holds("The first half of a long ", "answer"))
+    with _listening(server.app, address):
+        talk = Terminal(*options)
+        try:
+            talk.ready()
+            talk.say("Tell me more")
+            talk.expect("The first half of a long answer")
+            talk.press("ctrl-c")
+            talk.expect("Ctrl-C once more leaves")
+            talk.press("ctrl-c")
+            assert talk.close() == 0
+            assert "Kept as 'Tell me more'" in talk.text
+        finally:
+            talk.kill()
 
 
 def _ask_and_look(talk, server):
@@ -136,7 +156,7 @@ def _ask_and_look(talk, server):
     doubtful = talk.row("The moon is made of green cheese")
     at = talk.column("The moon is made of green cheese")
     assert (doubtful[at].underscore, doubtful[at - 3].underscore) == (True, False)
-    assert "No document supports:" in talk.text
+    assert "Nothing supports:" in talk.text
     talk.expect("openai:small · How high is Everest? · ")
     talk.tell("/open 1")
     quote = talk.row("Mount Everest is 8849 metres high. K2 is 8611")

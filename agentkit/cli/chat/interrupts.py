@@ -1,36 +1,31 @@
-"""Ctrl-C: once stops what runs, twice within a short while leaves."""
+"""Ctrl-C: once stops what runs, twice in a row leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_TWICE = 2.0
-"""Seconds within which the second one leaves."""
-
 
 class Interrupts:
-    """Remembers the last Ctrl-C, wherever it was pressed: in mid-answer or at the prompt."""
+    """Remembers whether Ctrl-C came last, wherever it was pressed: in mid-answer or at the prompt.
+    `is_armed` says that the next one leaves, `has_left` that the user wants to."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last = -_TWICE
+    def __init__(self) -> None:
+        self.is_armed = False
         self.has_left = False
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the next one leaves."""
-        return self._clock() - self._last < _TWICE
-
     def press(self) -> bool:
-        """Note one more; whether the user wants to leave."""
-        self.has_left = self.has_left or self.is_fresh
-        self._last = self._clock()
+        """Note one; whether the user wants to leave."""
+        self.has_left = self.has_left or self.is_armed
+        self.is_armed = True
         return self.has_left
+
+    def calm(self) -> None:
+        """Something else was done."""
+        self.is_armed = False
 
     @contextmanager
     def cancelling(

@@ -133,7 +133,7 @@ async def export(chat: Chat, argument: str) -> None:
         raise ConfigError(f"{file} is there already: name another file.") from error
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
-    chat.say(f"Written to {file}.")
+    chat.say(f"Written to {file}")
 
 
 def _taken_back(chat: Chat) -> Content:

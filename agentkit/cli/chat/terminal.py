@@ -41,6 +41,10 @@ _STYLE = Style.from_dict({**_BAR, "prompt": "bold"})
 _PLAIN = Style.from_dict(_BAR)
 
 
+class _Pressed(Exception):
+    """Ctrl-C, on a dumb terminal: there the keys are not ours."""
+
+
 class Terminal:
     """A Keyboard. `bar` says what stands below the line, None for nothing."""
 
@@ -74,22 +78,40 @@ class Terminal:
             enable_open_in_editor=True,
             color_depth=depth,
             style=style,
+            interrupt_exception=_Pressed,
             output=output,
         )
+        self._session.default_buffer.on_text_changed += lambda _: interrupts.calm()
         self._questions: PromptSession[str] = PromptSession(
-            color_depth=depth, style=style, output=output
+            color_depth=depth, style=style, interrupt_exception=EOFError, output=output
         )
 
     async def line(self, default: str = "") -> str:
         """What the user says next, its pastes whole."""
-        self._said = self._status() if self._status else ""
+        if self._status:
+            self._said = self._status()
+        elif self._interrupts.is_armed:
+            print(_ONCE_MORE)
+        while True:
+            try:
+                text = await self._typed(default)
+            except _Pressed:
+                if self._interrupts.press():
+                    raise EOFError from None
+                print(_ONCE_MORE)
+                continue
+            self._interrupts.calm()
+            return _PASTE.sub(self._whole, text)
+
+    async def _typed(self, default: str) -> str:
+        """A line as it was typed. Raises EOFError where the user leaves before it can be."""
         prompt = _PROMPT if self._status else _HEARD
         reading = asyncio.ensure_future(
             self._session.prompt_async(prompt, default=default, handle_sigint=False)
         )
         with self._interrupts.cancelling(reading, self._warn):
             try:
-                return _PASTE.sub(self._whole, await reading)
+                return await reading
             except asyncio.CancelledError:
                 if not reading.cancelled():
                     raise
@@ -109,7 +131,7 @@ class Terminal:
         return self._pastes[number - 1] if 0 < number <= len(self._pastes) else match[0]
 
     def _bar(self) -> FormattedText:
-        said = _ONCE_MORE if self._interrupts.is_fresh else self._said
+        said = _ONCE_MORE if self._interrupts.is_armed else self._said
         return FormattedText([("class:bottom-toolbar.text", said)])
 
     def _keys(self) -> KeyBindings:
