@@ -26,6 +26,8 @@ _CHANGING = (
     (re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}"), "20260101-120000-abcdef"),
     (re.compile(r"(?<=\) )\d+\.\d|\b\d+\.\d+(?= s\b)"), "0.0"),
     (re.compile(r"\b\d+(?= tokens/s)"), "99"),
+    (re.compile(r'(?<=relevance=")\d\.\d\d'), "0.50"),
+    (re.compile(r"(?<=  )[01]\.\d\d$", re.MULTILINE), "0.50"),
 )
 """What differs from run to run, and what stands there instead."""
 

@@ -131,7 +131,7 @@ SCENES = {
         ],
     ),
     "tools": (
-        ["Break it", "/last"],
+        ["Break it", "/last", "/trace"],
         [_calls("broken", of="everything in the whole wide world and more"), _said("It broke.")],
     ),
     "approval": (
