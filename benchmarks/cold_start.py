@@ -35,7 +35,9 @@ def main() -> None:
             print(f"llm --help               {best([llm, '--help']) - bare:.3f} s above that")
         for question in QUESTIONS:
             asked = [*AGENTKIT, "ask", question, "-m", "extractive", "-C", str(demo)]
-            print(f"agentkit ask              {best(asked):.3f} s in all (at most 1.800): {question}")
+            print(
+                f"agentkit ask              {best(asked):.3f} s in all (at most 1.800): {question}"
+            )
 
 
 def best(command: Sequence[str]) -> float:
