@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.agent.approval import ALLOWED, DENIED, Verdict
+from agentkit.cli.language import translated
 from agentkit.cli.render import harmless
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
@@ -47,7 +48,7 @@ class Allowing:
         given = call.arguments
         shown = given if isinstance(given, str) else json.dumps(dict(given), ensure_ascii=False)
         self._log.print(Text(harmless(f"{call.name} {shown}", "�")))
-        print("allow this call? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(translated("allow this call? [y/N] "), end="", file=sys.stderr, flush=True)
         agrees = (await _typed()).strip().lower() in ("y", "yes")
         return ALLOWED if agrees else self._refused()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from agentkit.cli.language import translated
 from agentkit.errors import ConfigError
 
 
@@ -13,5 +14,5 @@ def agreed(question: str, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise ConfigError(f"{question} Nobody is there to ask: give --yes.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(translated(question), end=" [y/N] ", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

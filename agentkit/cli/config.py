@@ -16,6 +16,7 @@ from typing import Any
 from agentkit.backends.addresses import shown
 from agentkit.backends.keys import find_key, place
 from agentkit.backends.providers import known_providers, server_url
+from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError
 from agentkit.layers import Layered, read_settings, user_file
 from agentkit.project.demo import demo_path
@@ -41,7 +42,7 @@ def show(folder: Path, name: str, origin: bool, as_object: bool) -> int:
     for at, value in found:
         print(_line(at, value, layered.origin(at) if origin else ""))
     for provider, state in keys.items():
-        print(f"# {written(('providers', provider, 'api_key'))}: {state}")
+        print(f"# {written(('providers', provider, 'api_key'))}: {translated(state)}")
     return 0
 
 
@@ -50,8 +51,10 @@ def path(folder: Path) -> int:
     own = checked_folder(folder) / FILE_NAME
     trusted = is_trusted(folder, demo_path())
     for file, used in ((user_file(), True), (own, trusted)):
-        state = "" if file.exists() else " (not there)"
-        print(f"{file}{state}" if used else f"{file} (not used: this folder is not trusted)")
+        state = "" if file.exists() else translated("not there")
+        if not used:
+            state = translated("not used: this folder is not trusted")
+        print(f"{file} ({state})" if state else str(file))
     return 0
 
 
@@ -67,7 +70,7 @@ def settings_of(folder: Path) -> Layered:
     own = folder / FILE_NAME
     unused = [] if trusted or not own.exists() else [f"{own} is not used: agentkit trust {folder}"]
     for notice in (*unused, *layered.notices):
-        print("note:", notice, file=sys.stderr)
+        print(spoken("note:", notice), file=sys.stderr)
     return layered
 
 
@@ -133,9 +136,9 @@ def _object(
 
 
 def _line(key: Key, value: Any, origin: str) -> str:
-    told = f"  # {origin}" if origin else ""
+    told = f"  # {translated(origin)}" if origin else ""
     if value is None:
-        return f"# {written(key)} is not set"
+        return f"# {translated(f'{written(key)} is not set')}"
     return f"{written(key)} = {as_toml(value)}{told}"
 
 

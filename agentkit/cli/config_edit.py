@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from agentkit.cli.config import as_toml, checked_folder, masked, settings_of
+from agentkit.cli.language import spoken, translated
 from agentkit.layers import DEFAULT
 from agentkit.project.settings_file import SettingsFile
 from agentkit.setting_names import Key, parsed, written
@@ -23,7 +24,7 @@ def set_value(folder: Path, name: str, text: str, user: bool) -> int:
 def unset(folder: Path, name: str, user: bool) -> int:
     key, file = parsed(name), _file(folder, user)
     file.unset(key)
-    print(f"{file.path}: {written(key)} is not set any more.")
+    print(f"{file.path}: {translated(f'{written(key)} is not set any more.')}")
     _tell_of_another(folder, key, file)
     return 0
 
@@ -37,4 +38,4 @@ def _tell_of_another(folder: Path, key: Key, file: SettingsFile) -> None:
         return
     origin = settings_of(folder).origin(key)
     if origin not in (DEFAULT, str(file.path)):
-        print(f"note: what holds in {folder} is given by {origin}", file=sys.stderr)
+        print(spoken("note:", f"what holds in {folder} is given by {origin}"), file=sys.stderr)

@@ -14,6 +14,7 @@ from agentkit.backends import vault
 from agentkit.backends.keys import fit, place
 from agentkit.backends.providers import known_providers, server_url
 from agentkit.cli.config import settings_of
+from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError
 from agentkit.settings import ProviderSettings
 
@@ -26,22 +27,22 @@ def set_key(folder: Path, provider: str) -> int:
     url = server_url(provider, settings)
     name = vault.account(provider, url)
     keyring = vault.store(name, fit(_asked(provider), "the input"))
-    print(f"The key of {name} is in the keyring: {keyring}")
+    print(translated(f"The key of {name} is in the keyring: {keyring}"))
     if (origin := place(provider, settings, url)) != "keyring":
-        print(f"note: the one from {origin} comes before it", file=sys.stderr)
+        print(spoken("note:", f"the one from {origin} comes before it"), file=sys.stderr)
     return 0
 
 
 def remove_key(folder: Path, provider: str) -> int:
     name = vault.account(provider, server_url(provider, _provider(folder, provider)))
     vault.remove(name)
-    print(f"The key of {name} is not in the keyring any more.")
+    print(translated(f"The key of {name} is not in the keyring any more."))
     return 0
 
 
 def _asked(provider: str) -> str:
     if sys.stdin.isatty():
-        return getpass(f"Key of {provider}: ")
+        return getpass(f"{translated(f'Key of {provider}:')} ")
     return sys.stdin.readline(_LONGEST)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.cells import set_cell_size
 from rich.console import Console
 
+from agentkit.cli.language import translated
 from agentkit.cli.render import consoles, index_progress, show, warn
 from agentkit.errors import KnowledgeError
 from agentkit.project.demo import copy_demo
@@ -53,16 +55,17 @@ async def _answered(project: Project, question: str, out: Console, log: Console)
         proven += 1
     if not proven:
         raise KnowledgeError(f"The demo's question {question!r} was answered without a citation.")
-    log.print(f"[dim]{proven} quotes checked against the files[/dim]\n")
+    log.print(f"[dim]{translated(f'{proven} quotes checked against the files')}[/dim]\n")
 
 
 def _next_steps(folder: Path, out: Console) -> None:
     out.rule(align="left")
-    out.print(
-        f'Ask your own:    agentkit ask --folder {folder} "RLHF 分哪几步？"\n'
-        f"Talk about it:   agentkit chat --folder {folder}\n"
-        "Your documents:  put files (Markdown, PDF, HTML, ...) into knowledge/, then\n"
-        '                 agentkit ask --folder THAT_FOLDER "…"\n'
-        "With a model:    add --model ollama:qwen3:8b, or openai:NAME with OPENAI_API_KEY set.",
-        markup=False,
+    steps = (
+        ("Ask your own:", f'agentkit ask --folder {folder} "RLHF 分哪几步？"'),
+        ("Talk about it:", f"agentkit chat --folder {folder}"),
+        ("Your documents:", "put files (Markdown, PDF, HTML, ...) into knowledge/, then"),
+        ("", 'agentkit ask --folder THAT_FOLDER "…"'),
+        ("With a model:", "add --model ollama:qwen3:8b, or openai:NAME with OPENAI_API_KEY set."),
     )
+    for label, way in steps:
+        out.print(f"{set_cell_size(translated(label), 16)} {translated(way)}", markup=False)

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.errors import EXIT_CODES
+from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
 from agentkit.cli.rows import print_row
 from agentkit.errors import ConfigError
+from agentkit.knowledge.findings import counted
 from agentkit.project.doctor.examination import examine
 from agentkit.project.doctor.findings import Finding
 from agentkit.project.doctor.machine import Terminal
@@ -55,16 +57,28 @@ def _terminal(out: Console) -> Terminal:
 
 def _show(finding: Finding, out: Console) -> None:
     """A line, and the next step below it; both fold beside the level."""
-    said = Text.assemble((f"{finding.part}: ", "bold"), harmless(finding.told))
-    if finding.next_step:
-        said.append(f"\n{harmless(finding.next_step)}", "dim")
-    print_row(Text(finding.level, _COLOURS[finding.level]), 8, said, out)
+    told, step = _in_words(finding)
+    said = Text.assemble((f"{translated(finding.part)}: ", "bold"), harmless(told))
+    if step:
+        said.append(f"\n{harmless(step)}", "dim")
+    print_row(Text(translated(finding.level), _COLOURS[finding.level]), 8, said, out)
+
+
+def _in_words(finding: Finding) -> tuple[str, str]:
+    """What is said and the next step, in the user's language. An error was parted there: it is
+    looked up whole, and parted again."""
+    said = translated(f"{finding.told} {finding.next_step}")
+    if finding.next_step and finding.told.endswith((".", ")")) and "。" in said:
+        told, _, step = said.partition("。")
+        return f"{told}。", step
+    return translated(finding.told), translated(finding.next_step)
 
 
 def _summed(counts: Counter[str]) -> str:
-    told = [
-        f"{counts[level]} {level}{'s' * (counts[level] > 1)}"
-        for level in ("problem", "warning", "note")
-        if counts[level]
-    ]
-    return ", ".join(told) or "All is in order."
+    said = {
+        "problem": counted(counts["problem"], "problem"),
+        "warning": counted(counts["warning"], "warning"),
+        "note": counted(counts["note"], "note"),
+    }
+    told = [translated(text) for level, text in said.items() if counts[level]]
+    return ", ".join(told) or translated("All is in order.")

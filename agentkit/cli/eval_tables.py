@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agentkit.cli.language import translated
 from agentkit.evaluation.compare import Change
 from agentkit.evaluation.figures import Figure
 from agentkit.evaluation.report import Report, faults_of
@@ -21,8 +22,9 @@ _GROUPED = ("all@5", "facts")
 
 def show_figures(report: Report, out: Console) -> None:
     """Every figure over all questions; of the groups the chief ones."""
-    title = f"golden questions, model {report.settings['model']}"
-    table = _table(title, "reached", "share", "95 % interval", "asked for")
+    title = translated(f"golden questions, model {report.settings['model']}")
+    columns = (translated("reached"), translated("share"), translated("95 % interval"))
+    table = _table(title, *columns, translated("asked for"))
     explains = not out.is_terminal or out.width >= _WIDE
     if explains:
         table.add_column("", no_wrap=True, overflow="ellipsis")
@@ -36,7 +38,7 @@ def show_figures(report: Report, out: Console) -> None:
 
 def show_legs(report: Report, out: Console) -> None:
     """The retrieval figures of the legs beside each other."""
-    table = _table("legs side by side", *report.legs)
+    table = _table(translated("legs side by side"), *report.legs)
     for own in zip(*report.legs.values(), strict=True):
         shown = [f"{figure.share:.1%} ({_range(figure.interval)})" for figure in own]
         table.add_row(own[0].key, *shown)
@@ -45,7 +47,9 @@ def show_legs(report: Report, out: Console) -> None:
 
 def show_changes(changes: Sequence[Change], out: Console) -> None:
     """What changed since the earlier run, and which questions moved."""
-    table = _table("beside the earlier run", "earlier", "now", "difference", "95 % interval", "of")
+    columns = (translated("earlier"), translated("now"), translated("difference"))
+    title = translated("beside the earlier run")
+    table = _table(title, *columns, translated("95 % interval"), translated("of"))
     for change in changes:
         low, high = change.interval
         table.add_row(
@@ -53,14 +57,18 @@ def show_changes(changes: Sequence[Change], out: Console) -> None:
             f"{change.earlier:.1%}",
             f"{change.now:.1%}",
             Text(f"{change.difference:+.1%}", style="bold" if change.is_certain else ""),
-            f"{low:+.1%} to {high:+.1%}",
+            translated(f"{low:+.1%} to {high:+.1%}"),
             str(change.count),
         )
     _draw(table, out)
     for change in changes:
-        for word, ids in (("better", change.better), ("worse", change.worse)):
-            if ids:
-                out.print(Text(f"{change.name}: {len(ids)} {word}: {_some(ids)}"))
+        _show_moved(change.name, translated(f"{len(change.better)} better:"), change.better, out)
+        _show_moved(change.name, translated(f"{len(change.worse)} worse:"), change.worse, out)
+
+
+def _show_moved(name: str, label: str, ids: Sequence[str], out: Console) -> None:
+    if ids:
+        out.print(Text(f"{name}: {label} {_some(ids)}"))
 
 
 def show_misses(report: Report, out: Console) -> None:
@@ -68,36 +76,42 @@ def show_misses(report: Report, out: Console) -> None:
     for outcome in report.outcomes:
         question, faults = outcome.question, faults_of(outcome, report.depth)
         if faults:
-            line = f"{question.id} ({question.kind}): {', '.join(faults)}: {question.question}"
-            out.print(Text(line))
+            why = ", ".join(map(translated, faults))
+            out.print(Text(f"{question.id} ({question.kind}): {why}: {question.question}"))
 
 
 def _figure_row(figure: Figure) -> list[str | Text]:
     asked = Text(figure.asked)
     if figure.met is not None:
-        asked.append(*((", met", "green") if figure.met else (", missed", "red")))
+        met, missed = translated("met"), translated("missed")
+        asked.append(*((f", {met}", "green") if figure.met else (f", {missed}", "red")))
     return [
         Text(figure.key),
-        f"{figure.reached:.4g} of {figure.count}",
+        translated(f"{figure.reached:.4g} of {figure.count}"),
         f"{figure.share:.1%}",
         _range(figure.interval),
         asked,
-        Text("" if figure.group or figure.label == figure.name else figure.label, style="dim"),
+        Text(_explained(figure), style="dim"),
     ]
 
 
+def _explained(figure: Figure) -> str:
+    return "" if figure.group or figure.label == figure.name else translated(figure.label)
+
+
 def _range(bounds: tuple[float, float]) -> str:
-    return f"{bounds[0]:.1%} to {bounds[1]:.1%}"
+    return translated(f"{bounds[0]:.1%} to {bounds[1]:.1%}")
 
 
 def _some(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-    return ", ".join(ids[:_NAMED]) + more
+    shown = ", ".join(ids[:_NAMED])
+    more = len(ids) - _NAMED
+    return translated(f"{shown} and {more} more") if more > 0 else shown
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("figure", no_wrap=True)
+    table.add_column(translated("figure"), no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table

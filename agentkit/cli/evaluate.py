@@ -16,6 +16,7 @@ from agentkit import __version__
 from agentkit.cli.errors import MISSED
 from agentkit.cli.eval_output import report_as_json
 from agentkit.cli.eval_tables import show_changes, show_figures, show_legs, show_misses
+from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, index_progress, warn
 from agentkit.errors import ConfigError, KnowledgeError
@@ -115,7 +116,7 @@ async def _asked(
             ask,
             depth=wanted.depth,
             jobs=wanted.jobs,
-            on_progress=_counter("questions", len(golden), log),
+            on_progress=_counter(translated("questions"), len(golden), log),
         )
         failed = [outcome.error for outcome in outcomes if outcome.error]
         if failed:
@@ -153,7 +154,7 @@ async def _legs(
 ) -> dict[str, list[Ranks]]:
     """The rankings of each leg. Beside a reranker the index is opened once more without it."""
     searched = [outcome.ranks for outcome in outcomes]
-    tell = _counter("legs", len(golden), log)
+    tell = _counter(translated("legs"), len(golden), log)
     if not project.settings.knowledge.rerank:
         found = await leg_ranks(golden, project.knowledge.search, wanted.depth, tell)
         return {**found, "hybrid": searched}
@@ -219,10 +220,10 @@ def _verdict(report: Report, given: Mapping[str, float], log: Console) -> int:
     missed = [figure for figure in report.missed if figure.key in given]
     for figure in missed:
         line = f"missed: {figure.key} is {figure.share:.1%}, asked for is {figure.asked}"
-        log.print(f"[red]{line}[/red]")
+        log.print(f"[red]{translated(line)}[/red]")
     unmeasured = [key for key in given if key not in {figure.key for figure in report.figures}]
     for key in unmeasured:
-        log.print(f"[red]missed: {key} could not be measured[/red]")
+        log.print(f"[red]{translated(f'missed: {key} could not be measured')}[/red]")
     return MISSED if missed or unmeasured else 0
 
 
@@ -238,6 +239,6 @@ def _counter(what: str, count: int, log: Console) -> Callable[[int], None]:
     def tell(done: int) -> None:
         if log.is_terminal:
             end = "\n" if done == count else "\r"
-            log.print(f"[dim]{what}: {done} of {count}[/dim]", end=end)
+            log.print(f"[dim]{what}: {translated(f'{done} of {count}')}[/dim]", end=end)
 
     return tell

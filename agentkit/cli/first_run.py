@@ -21,6 +21,7 @@ from agentkit.backends.base import Model
 from agentkit.backends.llamacpp_source import PACKAGES, packaged
 from agentkit.backends.providers import PRESETS
 from agentkit.cli.init import set_up
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import described
 from agentkit.cli.rows import print_row
 from agentkit.errors import ConfigError
@@ -57,7 +58,7 @@ async def show_model(model: Model, folder: Path, log: Console, brief: bool = Fal
     if not isinstance(model, AutoModel):
         return
     if brief or not await show_advice(model, folder, log):
-        log.print(Text(f"model: {await described(model)}", "dim"))
+        log.print(Text(labelled("model:", await described(model)), "dim"))
 
 
 async def show_advice(model: Model, folder: Path, log: Console) -> bool:
@@ -68,22 +69,23 @@ async def show_advice(model: Model, folder: Path, log: Console) -> bool:
     await model.choose()
     if not (model.only_quotes and _is_first(folder)):
         return False
-    log.print(Text(_NO_MODEL))
-    log.print(Text(f"{_places(model.looked)}."))
+    log.print(Text(translated(_NO_MODEL)))
+    log.print(Text(translated(_places(model.looked))))
     for label, way in _ways(model.looked[0]).items():
-        print_row(Text(f"  {label}"), 16, Text(way), log)
+        print_row(Text(f"  {translated(label)}"), 16, Text(translated(way)), log)
     return True
 
 
 def _chosen(folder: Path, log: Console) -> Path | None:
     """Ask what to make of a folder, and make it."""
     new = folder / _NEW if folder.resolve() in (Path.home(), Path("/")) else folder
-    loose = len(loose_documents(folder)) if new == folder else 0
-    beside = f" ({counted(loose, 'document')} here)" if loose else ""
-    log.print(Text(f"{_shown(folder)} is no project yet: it has no knowledge/ to answer from."))
-    log.print(Text(f"  1  make {'it one' if new == folder else f'one in {new.name}/'}{beside}"))
-    log.print(Text(f"  2  look at the demo first: lecture notes, copied to {_DEMO}/"))
-    print("1, 2, or Enter to leave all as it is: ", end="", file=sys.stderr, flush=True)
+    told = f"{_shown(folder)} is no project yet: it has no knowledge/ to answer from."
+    log.print(Text(translated(told)))
+    log.print(Text(f"  1  {translated(_offer(new, folder))}"))
+    demo = f"look at the demo first: lecture notes, copied to {_DEMO}/"
+    log.print(Text(f"  2  {translated(demo)}"))
+    how = translated("1, 2, or Enter to leave all as it is: ")
+    print(how, end="", file=sys.stderr, flush=True)
     match sys.stdin.readline().strip():
         case "1":
             return _made(new, folder, log)
@@ -92,13 +94,21 @@ def _chosen(folder: Path, log: Console) -> Path | None:
     raise ConfigError("Nothing was made. Later: agentkit init, or agentkit demo.")
 
 
+def _offer(new: Path, folder: Path) -> str:
+    if new != folder:
+        return f"make one in {new.name}/"
+    loose = len(loose_documents(folder))
+    return f"make it one ({counted(loose, 'document')} here)" if loose else "make it one"
+
+
 def _made(folder: Path, here: Path, log: Console) -> Path | None:
     """The new project, if it has documents of the user's to ask about."""
     made = set_up(folder, log)
     if not any(part.path.startswith("knowledge/") for part in made.new):
         return folder
     way = "" if folder == here else f"cd {folder.name}, "
-    log.print(Text(f"Next: {way}put your documents into knowledge/, and ask again."))
+    told = f"Next: {way}put your documents into knowledge/, and ask again."
+    log.print(Text(translated(told)))
     return None
 
 
@@ -120,9 +130,9 @@ def _ways(ollama: Place) -> dict[str, str]:
 def _places(looked: Sequence[Place]) -> str:
     """The servers by name and port, and what kept them from answering."""
     if all(place.models is None and not place.away for place in looked):
-        return f"No answer from {', '.join(map(_place, looked))}"
-    said = ", ".join(f"{_place(place)} ({_said(place)})" for place in looked)
-    return f"Looked for {said}"
+        return f"No answer from {', '.join(map(_place, looked))}."
+    said = ", ".join(f"{_place(place)} ({translated(_said(place))})" for place in looked)
+    return f"Looked for {said}."
 
 
 def _place(place: Place) -> str:

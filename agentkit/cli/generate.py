@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.cli.language import translated
 from agentkit.cli.render import consoles, described, index_progress, warn
 from agentkit.documents import Chunk
 from agentkit.errors import ConfigError, KnowledgeError, ModelError
@@ -44,7 +45,8 @@ async def run_generate(
             raise KnowledgeError(
                 f"{folder / 'knowledge'} holds no passage long enough to ask about."
             )
-        log.print(Text(f"{name} is asked about {len(passages)} passages at the most."))
+        told = f"{name} is asked about {len(passages)} passages at the most."
+        log.print(Text(translated(told)))
         made = await generate(
             project.agent.model, passages, count, seed=seed, on_progress=_counter(count, log)
         )
@@ -77,17 +79,22 @@ def _write(path: Path, questions: Sequence[Question]) -> None:
 
 
 def _show(made: Generated, path: Path, count: int, out: Console) -> None:
-    said = f"{path}: {len(made.questions)} questions from {made.shown} passages"
-    out.print(Text(f"{said}; dropped: {_reasons(made)}." if made.dropped else f"{said}."))
-    if len(made.questions) < count:
-        out.print(Text(f"{count} were asked for: a larger model drops fewer."))
+    number, shown = len(made.questions), made.shown
+    told = f"{path}: {number} questions from {shown} passages."
+    if made.dropped:
+        dropped = _reasons(made, translated)
+        told = f"{path}: {number} questions from {shown} passages; dropped: {dropped}."
+    out.print(Text(translated(told)))
+    if number < count:
+        out.print(Text(translated(f"{count} were asked for: a larger model drops fewer.")))
     for question in made.questions[:_EXAMPLES]:
         out.print(Text(f"  {question.question}"))
-    out.print(Text(f"Read them through, then run: agentkit eval {path}"))
+    out.print(Text(translated(f"Read them through, then run: agentkit eval {path}")))
 
 
-def _reasons(made: Generated) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in made.dropped.most_common()) or "none"
+def _reasons(made: Generated, say: Callable[[str], str] = str) -> str:
+    told = [f"{count} {say(reason)}" for reason, count in made.dropped.most_common()]
+    return ", ".join(told) or "none"
 
 
 def _counter(count: int, log: Console) -> Callable[[int, int], None]:
@@ -96,6 +103,7 @@ def _counter(count: int, log: Console) -> Callable[[int, int], None]:
     def tell(kept: int, shown: int) -> None:
         if log.is_terminal:
             end = "\n" if kept == count else "\r"
-            log.print(f"[dim]{kept} of {count} questions, {shown} passages[/dim]", end=end)
+            told = translated(f"{kept} of {count} questions, {shown} passages")
+            log.print(f"[dim]{told}[/dim]", end=end)
 
     return tell

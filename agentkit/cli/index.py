@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.cli.language import translated
 from agentkit.cli.output import as_json, hits_as_json
 from agentkit.cli.render import consoles, index_progress, warn
 from agentkit.errors import KnowledgeError
@@ -48,7 +49,7 @@ async def index(folder: Path, options: IndexOptions) -> int:
             warn([*project.notices, *report.warnings], log)
             if not documents and not options.watch:
                 raise KnowledgeError(_nothing(folder, options))
-            out.print(_summary(report, documents))
+            out.print(translated(_summary(report, documents)))
             if options.watch:
                 await _watched(project, knowledge, options, out, log)
         finally:
@@ -124,14 +125,14 @@ async def _watched(
     if len(sources) > 1 or sources[0].startswith(_WEB):
         raise KnowledgeError("--watch follows one folder. Name one, or none for knowledge/.")
     path, prefix = _place_of(sources[0], project)
-    log.print(f"[dim]watching {path}; Ctrl-C ends it[/dim]")
+    log.print(Text(translated(f"watching {path}; Ctrl-C ends it"), "dim"))
     limit = project.settings.knowledge.max_file_mb
     reports = watch(knowledge, path, prefix=prefix, max_file_mb=limit, jobs=options.jobs)
     first = True
     async for report in reports:
         if not first:
             warn(list(report.warnings), log)
-            out.print(_summary(report, len(await knowledge.documents())))
+            out.print(translated(_summary(report, len(await knowledge.documents()))))
         first = False
 
 
@@ -152,10 +153,11 @@ async def search(
         print(as_json(hits_as_json(hits)))
         return 0
     if not hits:
-        log.print("[dim]nothing was found[/dim]")
+        log.print(Text(translated("nothing was found"), "dim"))
     for number, hit in enumerate(hits, start=1):
         chunk = hit.chunk
-        place = f"{number}. {chunk.place} (characters {chunk.start}-{chunk.end})  {hit.score:.2f}"
+        characters = translated(f"characters {chunk.start}-{chunk.end}")
+        place = f"{number}. {chunk.place} ({characters})  {hit.score:.2f}"
         out.print(Text(place, style="bold"))
         out.print(Text(chunk.text.strip() + "\n"))
     return 0
@@ -177,10 +179,8 @@ def _nothing(folder: Path, options: IndexOptions) -> str:
 
 
 def _summary(report: IndexReport, documents: int) -> str:
-    parts = [
-        f"{len(report.added)} added",
-        f"{len(report.changed)} changed",
-        f"{len(report.unchanged)} unchanged",
-        f"{len(report.removed)} removed",
-    ]
-    return f"{documents} documents: {', '.join(parts)}; {report.embedded} passages embedded."
+    return (
+        f"{documents} documents: {len(report.added)} added, {len(report.changed)} changed, "
+        f"{len(report.unchanged)} unchanged, {len(report.removed)} removed; "
+        f"{report.embedded} passages embedded."
+    )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.asking import agreed
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.project.demo import copy_demo
 from agentkit.project.scaffold import Made, loose_documents, make_project
@@ -26,7 +27,8 @@ async def init(folder: Path, from_demo: bool) -> int:
     out, _ = consoles()
     if from_demo:
         copy_demo(folder)
-        out.print(Text(f"The demo is in {folder}: lecture notes, tools, questions."))
+        told = f"The demo is in {folder}: lecture notes, tools, questions."
+        out.print(Text(translated(told)))
         _show_next(folder, _DEMO_QUESTION, out)
         return 0
     made = set_up(folder, out)
@@ -42,11 +44,10 @@ def set_up(folder: Path, log: Console) -> Made:
     made = make_project(folder, wanted)
     _show_made(made, log)
     if wanted:
-        log.print(Text(f"Moved into knowledge/: {_named(wanted)}."))
+        log.print(Text(translated(f"Moved into knowledge/: {_named(wanted)}.")))
     elif loose:
-        log.print(
-            Text(f"Not in knowledge/, so not read: {_named(loose)}. Move or copy them there.")
-        )
+        told = f"Not in knowledge/, so not read: {_named(loose)}. Move or copy them there."
+        log.print(Text(translated(told)))
     return made
 
 
@@ -61,18 +62,19 @@ def _wanted(folder: Path, loose: Sequence[Path]) -> Sequence[Path]:
 def _show_made(made: Made, log: Console) -> None:
     """A line for each new file, then what needs a word."""
     where = "this folder" if made.folder == Path() else str(made.folder)
-    log.print(Text(f"Made in {where}:" if made.new else f"Nothing to make: {where} has it all."))
+    told = f"Made in {where}:" if made.new else f"Nothing to make: {where} has it all."
+    log.print(Text(translated(told)))
     for part in made.new:
-        log.print(Text.assemble(f"  {part.path:<{_WIDTH}}", (part.about, "dim")))
+        log.print(Text.assemble(f"  {part.path:<{_WIDTH}}", (translated(part.about), "dim")))
     if not made.trusted:
         command = shlex.join(["agentkit", "trust", *_argument(made.folder)])
-        log.print(Text(f"Its settings and tools are not used before you say: {command}"))
+        log.print(Text(labelled("Its settings and tools are not used before you say:", command)))
 
 
 def _show_next(folder: Path, question: str, out: Console) -> None:
     """The two commands that a newcomer types next."""
     at = [f"--folder={folder}"] if folder != Path() else []
-    out.print(Text("Next:"))
+    out.print(Text(translated("Next:")))
     out.print(Text(f'  {shlex.join(["agentkit", "ask", *at])} "{question}"'))
     out.print(Text(f"  {shlex.join(['agentkit', 'chat', *at])}"))
 

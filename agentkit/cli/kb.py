@@ -10,11 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.cells import set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.errors import EXIT_CODES
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, warn
 from agentkit.errors import ConfigError, KnowledgeError
@@ -38,7 +40,8 @@ async def list_collections(folder: Path, json: bool) -> int:
         print(as_json([_as_json(info) for info in found]))
         return 0
     if not found:
-        log.print("There is no collection yet. Make the first with: agentkit index", markup=False)
+        none = "There is no collection yet. Make the first with: agentkit index"
+        log.print(translated(none), markup=False)
         return 0
     table = _table("name", "embedder", documents="right", passages="right", size="right")
     for info in found:
@@ -84,17 +87,18 @@ async def remove(name: str, sources: list[str], folder: Path, yes: bool) -> int:
     collections = _collections(folder, log)
     info = collections.find(name)
     what = f"{len(sources)} of its documents" if sources else f"all its {info.documents} documents"
-    _confirm(f"Remove from {info.name!r} {what}? Files outside the index stay.", yes)
+    question = f"Remove from {info.name!r} {what}? Files outside the index stay."
+    _confirm(translated(question), yes)
     if not sources:
         await collections.remove(name)
-        out.print(f"Removed: {info.name}", markup=False)
+        out.print(labelled("Removed:", info.name), markup=False)
         return 0
     knowledge = collections.open(name)
     try:
         await knowledge.remove(sources)
     finally:
         knowledge.close()
-    out.print(f"Removed from {info.name}: {', '.join(sources)}", markup=False)
+    out.print(labelled(f"Removed from {info.name}:", ", ".join(sources)), markup=False)
     return 0
 
 
@@ -104,7 +108,8 @@ async def export(name: str, file: Path, folder: Path, replace: bool) -> int:
     info = _collections(folder, log).find(name)
     made = await asyncio.to_thread(export_archive, info.path, info.name, file, replace=replace)
     size = _size(file.stat().st_size)
-    out.print(f"{file}: {made.documents} documents, {made.chunks} passages, {size}.", markup=False)
+    told = f"{file}: {made.documents} documents, {made.chunks} passages, {size}."
+    out.print(translated(told), markup=False)
     return 0
 
 
@@ -115,11 +120,15 @@ async def import_(file: Path, name: str, folder: Path, replace: bool) -> int:
     warn(project.notices, log)
     collections = project.collections
     made = await import_archive(file, collections, name=name, replace=replace)
-    out.print(f"{made.name}: {made.documents} documents, {made.chunks} passages.", markup=False)
+    told = f"{made.name}: {made.documents} documents, {made.chunks} passages."
+    out.print(translated(told), markup=False)
     own = project.embedder_name
     if made.embedder and own and made.embedder != own:
-        line = f"{made.name} was made with the embedder {made.embedder}, the settings name {own}"
-        warn([f"{line}: a search in it needs the former. Set [knowledge] embedder."], log)
+        told = (
+            f"{made.name} was made with the embedder {made.embedder}, the settings name {own}: "
+            "a search in it needs the former. Set [knowledge] embedder."
+        )
+        warn([told], log)
     return 0
 
 
@@ -181,45 +190,54 @@ def _confirm(question: str, yes: bool) -> None:
 
 def _show_findings(info: CollectionInfo, findings: list[Finding], out: Console) -> None:
     if not findings:
-        counts = f"{info.documents} documents, {info.chunks} passages"
-        out.print(Text.assemble((info.name, "bold"), f": sound ({counts})"))
+        told = translated(f"sound ({info.documents} documents, {info.chunks} passages)")
+        out.print(Text.assemble((info.name, "bold"), f": {told}"))
         return
     out.print(Text(info.name, style="bold"))
     for finding in findings:
         colour = "red" if finding.severity == "error" else "yellow"
-        line = Text.assemble("  ", (f"{finding.severity:<8}", colour), f"{finding.part}: ")
-        out.print(line.append(finding.problem))
-        out.print(Text(f"          {finding.next_step}", style="dim"))
+        severity = set_cell_size(translated(finding.severity), 8)
+        line = Text.assemble("  ", (severity, colour), f"{translated(finding.part)}: ")
+        out.print(line.append(translated(finding.problem)))
+        out.print(Text(f"          {translated(finding.next_step)}", style="dim"))
 
 
 def _lines(found: Stats) -> list[tuple[str, str]]:
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.indexed_at))
-    largest = [
-        ("largest" if at == 0 else "", f"{source} ({characters} characters)")
-        for at, (source, characters) in enumerate(found.largest)
-    ]
+    numbers = translated(f"{found.dimension} numbers a passage")
+    each = translated(f"about {found.mean_characters} characters each")
     return [
-        ("collection", found.name),
-        ("folder", str(found.path)),
-        ("embedder", f"{found.embedder or '-'}, {found.dimension} numbers a passage"),
-        ("documents", f"{found.documents} ({found.characters} characters)"),
-        ("passages", f"{found.chunks} (about {found.mean_characters} characters each)"),
-        ("last write", written),
-        ("on disk", _size(found.bytes)),
-        ("  catalog", f"{_size(found.catalog_bytes)}, with what follows"),
-        ("    full text", _size(found.full_text_bytes)),
-        ("    vectors", _size(found.vector_bytes)),
+        (translated("collection"), found.name),
+        (translated("folder"), str(found.path)),
+        (translated("embedder"), f"{found.embedder or '-'}, {numbers}"),
+        (translated("documents"), f"{found.documents} ({_characters(found.characters)})"),
+        (translated("passages"), f"{found.chunks} ({each})"),
+        (translated("last write"), written),
+        (translated("on disk"), _size(found.bytes)),
+        (translated("  catalog"), translated(f"{_size(found.catalog_bytes)}, with what follows")),
+        (translated("    full text"), _size(found.full_text_bytes)),
+        (translated("    vectors"), _size(found.vector_bytes)),
         ("  chroma", _size(found.chroma_bytes)),
-        *largest,
+        *_largest(found),
     ]
+
+
+def _largest(found: Stats) -> list[tuple[str, str]]:
+    labels = (translated("largest"), *("" for _ in found.largest))
+    sizes = (f"{source} ({_characters(number)})" for source, number in found.largest)
+    return list(zip(labels, sizes, strict=False))
+
+
+def _characters(number: int) -> str:
+    return translated(f"{number} characters")
 
 
 def _table(*words: str, **numbers: Any) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for word in words:
-        table.add_column(word, overflow="fold")
+        table.add_column(translated(word), overflow="fold")
     for number, justify in numbers.items():
-        table.add_column(number, justify=justify, no_wrap=True)
+        table.add_column(translated(number), justify=justify, no_wrap=True)
     return table
 
 

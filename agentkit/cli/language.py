@@ -21,8 +21,11 @@ from typing import NamedTuple
 
 DOMAIN = "agentkit"
 LOCALES = Path(__file__).parents[1] / "locale"
-_LEAST_LETTERS, _TELLING = 4, 8
+_LEAST_LETTERS, _TELLING = 2, 5
 _VARIABLES = ("AGENTKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+NOTHING = ("none", "nothing")
+"""The words that stand where a list would."""
+
 _MOST_COLONS = 8
 _WIDE_MARKS = "，。；：、！？（「"
 
@@ -41,7 +44,8 @@ class Template(NamedTuple):
     def is_vague(self, values: Sequence[str]) -> bool:
         """Whether other programs' words may look so too: few fixed letters, values of several."""
         letters = sum(map(str.isalpha, "".join(self.parts)))
-        return letters < _TELLING and any(map(_is_several, values))
+        is_label = self.parts[0].endswith(": ")
+        return letters < _TELLING and not is_label and any(map(_is_several, values))
 
     def values(self, message: str) -> list[str] | None:
         """What stands between the fixed parts, None where they are not all there."""
@@ -72,15 +76,15 @@ class Catalog:
         said = self._said(bare) if bare else None
         return message.replace(bare, said, 1) if said else message
 
-    def _said(self, bare: str, is_value: bool = False) -> str | None:
-        return self._filled(bare, is_value) or self._of_something(bare)
+    def _said(self, bare: str) -> str | None:
+        return self._filled(bare) or self._of_something(bare)
 
-    def _filled(self, message: str, is_value: bool = False) -> str | None:
+    def _filled(self, message: str) -> str | None:
         if said := self._messages.get(_escaped(message)):
             return _unescaped(said)
         for template in self._templates:
             values = template.values(message)
-            if values is not None and not (is_value and template.is_vague(values)):
+            if values is not None and not template.is_vague(values):
                 return template.said.format(*map(self._value, values))
         return None
 
@@ -88,13 +92,15 @@ class Catalog:
         """What is said of a thing that is named first."""
         for colon in islice(re.finditer(": ", message), _MOST_COLONS):
             told = message[colon.end() :]
-            if _is_several(told) and (said := self._filled(told, is_value=True)):
+            if _is_several(told) and (said := self._filled(told)):
                 return f"{message[: colon.start()].replace(': ', '：')}：{said}"
         return None
 
     def _value(self, value: str) -> str:
         bare = value.strip()
-        return (self._said(bare, is_value=True) if _is_several(bare) else None) or value
+        if bare in NOTHING:
+            return self.say(value)
+        return (self._said(bare) if _is_several(bare) else None) or value
 
 
 def translated(message: str) -> str:
@@ -162,8 +168,8 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _is_several(words: str) -> bool:
-    """A single word is a name."""
-    return " " in words
+    """Whether it is more than a name, or a list of names."""
+    return re.search(r"[^,] ", words) is not None
 
 
 def _escaped(text: str) -> str:

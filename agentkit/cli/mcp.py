@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.agent import Agent
 from agentkit.cli.errors import INTERRUPTED
+from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError, McpError
 from agentkit.knowledge.search_tool import knowledge_tools
 from agentkit.mcp.access import Access, KeyVerifier, check_address, host_and_port
@@ -45,7 +46,7 @@ async def serve(folder: Path, model: str | None, base_url: str | None) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: os._exit(INTERRUPTED))
     async with _served(folder, model, base_url) as server:
         if sys.stdin.isatty():
-            _say(f"serving {server.name} to an MCP client over stdio; Ctrl-C ends")
+            _say(translated(f"serving {server.name} to an MCP client over stdio; Ctrl-C ends"))
         await over_stdio(server, wire)
     return 0
 
@@ -65,7 +66,7 @@ async def serve_http(folder: Path, model: str | None, base_url: str | None, http
             host,
             port,
             has_verifier=verifier is not None,
-            on_ready=lambda url: _say(f"serving {server.name} at {url}; Ctrl-C ends"),
+            on_ready=lambda url: _say(translated(f"serving {server.name} at {url}; Ctrl-C ends")),
         )
     return 0
 
@@ -82,7 +83,7 @@ async def _served(
     async with Project.open(folder, model=model, base_url=base_url) as project:
         agent = project.agent
         for notice in project.notices:
-            _say(f"note: {notice}")
+            _say(spoken("note:", notice))
         yield build_server(
             project.path.resolve().name,
             knowledge=agent.knowledge,

@@ -7,10 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.cells import set_cell_size
 from rich.console import Console
 
 from agentkit.cli.asking import agreed
 from agentkit.cli.errors import REFUSED
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.mcp_clients import chosen, may_start, must_run, running
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
@@ -41,7 +43,8 @@ async def approve(folder: Path, server: str, yes: bool, json: bool) -> int:
     if not json:
         _show_changes(changes, out)
         if not changes:
-            log.print(f"Nothing has changed: {len(served)} tools are as agreed.", markup=False)
+            told = f"Nothing has changed: {len(served)} tools are as agreed."
+            log.print(translated(told), markup=False)
             return 0
     done = bool(changes) and _may(f"Agree to these {len(changes)} tools?", yes, json)
     if done:
@@ -50,7 +53,7 @@ async def approve(folder: Path, server: str, yes: bool, json: bool) -> int:
     if json:
         print(as_json({"changes": [asdict(change) for change in changes], "agreed": done}))
     elif done:
-        log.print("Agreed.", markup=False)
+        log.print(translated("Agreed."), markup=False)
     return 0 if done or json else REFUSED
 
 
@@ -63,7 +66,7 @@ async def import_servers(
     shown = {name: shown_entry(entry) for name, entry in wanted.items()}
     if not json:
         if not wanted:
-            log.print(f"{program} has no servers on this machine.", markup=False)
+            log.print(translated(f"{program} has no servers on this machine."), markup=False)
             return 0
         _say(out, as_json(shown))
     done = bool(wanted) and _may(f"Add these to {folder / MCP_JSON}?", yes, json)
@@ -91,7 +94,7 @@ async def install(folder: Path, program: str, name: str, yes: bool, json: bool) 
     if json:
         print(as_json({"file": str(path), "entry": entry, "written": done}))
     elif done:
-        log.print(f"Written to {path}. Start {program} anew.", markup=False)
+        log.print(translated(f"Written to {path}. Start {program} anew."), markup=False)
     return 0 if done or json else REFUSED
 
 
@@ -106,7 +109,7 @@ async def login(folder: Path, server: str, json: bool) -> int:
     async def browse(url: str) -> None:
         import webbrowser
 
-        _say(log if json else out, f"Sign in here: {visible(url)}")
+        _say(log if json else out, labelled("Sign in here:", visible(url)))
         webbrowser.open(url)
 
     auths = {server: auth_for(config, browse)}
@@ -116,7 +119,7 @@ async def login(folder: Path, server: str, json: bool) -> int:
     if json:
         print(as_json({"server": server, "usable": True}))
     else:
-        log.print(f"{server} can be used.", markup=False)
+        log.print(translated(f"{server} can be used."), markup=False)
     return 0
 
 
@@ -128,7 +131,8 @@ async def logout(folder: Path, server: str, json: bool) -> int:
     if json:
         print(as_json({"server": server, "forgotten": forgotten}))
     else:
-        log.print("Forgotten." if forgotten else "There was nothing to forget.", markup=False)
+        told = "Forgotten." if forgotten else "There was nothing to forget."
+        log.print(translated(told), markup=False)
     return 0
 
 
@@ -156,19 +160,21 @@ def _wanted(found: Mapping[str, Any], program: str, names: list[str]) -> dict[st
 
 def _say_added(folder: Path, wanted: Mapping[str, Any], added: list[str], log: Console) -> None:
     kept = [name for name in wanted if name not in added]
-    log.print(f"Added: {', '.join(added) or 'none'}.", markup=False)
+    told = f"Added: {', '.join(added)}." if added else "Added: none."
+    log.print(translated(told), markup=False)
     if kept:
-        log.print(f"There already, and left as they are: {', '.join(kept)}.", markup=False)
+        told = f"There already, and left as they are: {', '.join(kept)}."
+        log.print(translated(told), markup=False)
     if added:
-        log.print(f"They may start once you run: agentkit trust {folder}", markup=False)
+        log.print(translated(f"They may start once you run: agentkit trust {folder}"), markup=False)
 
 
 def _show_changes(changes: Iterable[Change], out: Console) -> None:
     for change in changes:
-        _say(out, f"{change.tool} ({'new' if change.before is None else 'changed'})")
-        if change.before is not None:
-            _say(out, f"  before: {change.before}")
-        _say(out, f"  now:    {change.now}")
+        _say(out, f"{change.tool} ({translated('new' if change.before is None else 'changed')})")
+        for label, told in (("before:", change.before), ("now:", change.now)):
+            if told is not None:
+                _say(out, f"  {set_cell_size(translated(label), 7)} {told}")
 
 
 def _say(out: Console, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
@@ -43,13 +44,13 @@ def asking(read: ReadLine, out: Console) -> Elicit:
     """Asks a server's questions on the terminal, field by field; `/no` declines them all."""
 
     async def elicit(question: Question) -> Mapping[str, Any] | None:
-        _say(out, f"The MCP server {question.server!r} asks: {question.message}")
+        _say(out, labelled(f"The MCP server {question.server!r} asks:", question.message))
         try:
             if question.url:
-                _say(out, f"It wants you to visit: {visible(question.url)}")
-                said = await read("Have you been there? [y/N] ")
+                _say(out, labelled("It wants you to visit:", visible(question.url)))
+                said = await read(f"{translated('Have you been there?')} [y/N] ")
                 return {} if said.strip().lower() in ("y", "yes") else None
-            _say(out, f"Answer what you want it to know, or {_NO}.")
+            _say(out, translated(f"Answer what you want it to know, or {_NO}."))
             return await _fields(question.schema, read, out)
         except (EOFError, KeyboardInterrupt):
             return None
@@ -73,7 +74,7 @@ async def _fields(
                 try:
                     answers[name] = _value(said, field)
                 except ValueError as error:
-                    _say(out, f"  {error}")
+                    _say(out, translated(f"  {error}"))
                     continue
             break
     return answers
@@ -82,7 +83,7 @@ async def _fields(
 def _asked(name: str, field: Mapping[str, Any]) -> str:
     about = visible(str(field.get("description") or field.get("title") or ""))
     choices = f" [{', '.join(map(str, _choices(field)))}]" if _choices(field) else ""
-    default = f" (default {field['default']})" if "default" in field else ""
+    default = f" ({labelled('default', str(field['default']))})" if "default" in field else ""
     return harmless(f"  {visible(name)}{choices}{default}{' - ' if about else ''}{about}")
 
 

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.cells import set_cell_size
 from rich.console import Console
 
 from agentkit.cli.asking import agreed
+from agentkit.cli.language import translated
 from agentkit.cli.mcp_clients import chosen, must_run, running
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
@@ -44,7 +46,8 @@ async def check_server(folder: Path, server: str, published: bool | None, json: 
         print(as_json([asdict(each) for each in found]))
     failed, skipped = (sum(e.outcome == what for e in found) for what in ("failed", "skipped"))
     if not json:
-        log.print(f"{len(found)} checks, {failed} failed, {skipped} skipped", markup=False)
+        told = f"{len(found)} checks, {failed} failed, {skipped} skipped"
+        log.print(translated(told), markup=False)
     return FAILED if failed else 0
 
 
@@ -65,7 +68,7 @@ async def _suite(wanted: bool | None, server: str, log: Console) -> Suite | None
     if not folder.is_ready:
         if wanted is None and not _may_install(folder, server, log):
             return None
-        log.print(f"installing {SUITE} into {folder.place} ...", markup=False)
+        log.print(translated(f"installing {SUITE} into {folder.place} ..."), markup=False)
         await asyncio.to_thread(folder.install)
     return Suite(folder)
 
@@ -74,13 +77,17 @@ def _may_install(folder: NodeFolder, server: str, log: Console) -> bool:
     what = f"{SUITE} ({_SIZE}, by npm) into {folder.place}"
     if sys.stdin.isatty() and shutil.which("npm"):
         return agreed(f"Install {what}, to put the published scenarios to it?", yes=False)
-    said = f"The published scenarios were not run. `agentkit mcp test {server} --published`"
-    log.print(f"{said} installs {what}.", markup=False)
+    told = (
+        f"The published scenarios were not run. `agentkit mcp test {server} --published` "
+        f"installs {what}."
+    )
+    log.print(translated(told), markup=False)
     return False
 
 
 def _shown(checked: Checked, out: Console, json: bool) -> Checked:
     if not json:
-        said = f"{checked.outcome:8}{checked.name}{': ' if checked.said else ''}{checked.said}"
-        out.print(harmless(said), markup=False)
+        outcome = set_cell_size(translated(checked.outcome), 8)
+        said = f": {translated(checked.said)}" if checked.said else ""
+        out.print(harmless(f"{outcome}{checked.name}{said}"), markup=False)
     return checked

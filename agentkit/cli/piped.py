@@ -14,6 +14,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.cli.language import translated
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.loaders.decoding import decoded
@@ -31,7 +32,7 @@ async def piped(log: Console) -> Document | None:
     reading = asyncio.ensure_future(_content())
     done, _ = await asyncio.wait([reading], timeout=_SOON)
     if not done:
-        log.print(Text("reading standard input … (</dev/null keeps it out)", "dim"))
+        log.print(Text(translated("reading standard input … (</dev/null keeps it out)"), "dim"))
     text = _text(await reading)
     return Document(NAME, text, first_heading(text) or NAME) if text.strip() else None
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
+from rich.cells import set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from agentkit.backends.capability_cache import keep_capabilities
 from agentkit.backends.conformance import CHECKS, Outcome, capabilities_of, conform
 from agentkit.backends.conformance_kit import Subject
 from agentkit.backends.registry import get_model
+from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, described
 from agentkit.errors import ConfigError, ModelError
@@ -29,7 +31,8 @@ async def probe(name: str, base_url: str | None, json: bool) -> int:
     model = get_model(name, base_url=base_url)
     outcomes: list[Outcome] = []
     try:
-        log.print(Text(f"{await described(model)}: {len(CHECKS)} checks", "dim"))
+        count = translated(f"{len(CHECKS)} checks")
+        log.print(Text(f"{await described(model)}: {count}", "dim"))
         claims = await model.capabilities()
         subject = Subject(model, claims, _unknown(name, base_url))
         async with aclosing(conform(subject)) as made:
@@ -52,6 +55,11 @@ async def probe(name: str, base_url: str | None, json: bool) -> int:
     return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
+def about(check: str) -> str:
+    """What a check shows, in one sentence."""
+    return (CHECKS[check].__doc__ or "").split(". ")[0].rstrip(".")
+
+
 def _unknown(name: str, base_url: str | None) -> Model | None:
     """A model of the same server that is not there; None where a name has no model in it."""
     prefix, colon, _ = name.partition(":")
@@ -64,10 +72,10 @@ def _unknown(name: str, base_url: str | None) -> Model | None:
 
 
 def _show(outcome: Outcome, out: Console) -> None:
-    about = (CHECKS[outcome.check].__doc__ or "").split(". ")[0].rstrip(".")
-    line = Text(f"{outcome.status:12}", _STYLES[outcome.status])
+    reason = translated(outcome.reason)[:200]
+    line = Text(set_cell_size(translated(outcome.status), 12), _STYLES[outcome.status])
     line.append(f"{outcome.check:18} {outcome.seconds:6.1f} s  ", "default")
-    line.append(outcome.reason[:200] or about, "default" if outcome.reason else "dim")
+    line.append(reason or translated(about(outcome.check)), "default" if reason else "dim")
     out.print(line)
 
 
@@ -75,4 +83,5 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
     counts: dict[str, Any] = dict.fromkeys(_STYLES, 0)
     for outcome in outcomes:
         counts[outcome.status] += 1
-    return ", ".join(f"{count} {status}" for status, count in counts.items()) + "."
+    passed, failed, unsupported = counts.values()
+    return translated(f"{passed} passed, {failed} failed, {unsupported} unsupported.")

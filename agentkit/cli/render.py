@@ -21,6 +21,7 @@ from rich.text import Text
 from agentkit.answers import Answer, Citation
 from agentkit.backends.auto import AutoModel
 from agentkit.backends.base import Model
+from agentkit.cli.language import labelled, spoken, translated
 from agentkit.events import (
     Compacted,
     Event,
@@ -109,7 +110,7 @@ def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
         yield _told_once(log)
         return
     columns = (
-        TextColumn("indexing"),
+        TextColumn(translated("indexing")),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[at]}"),
@@ -135,14 +136,15 @@ def _show_unsupported(answer: Answer, log: Console) -> None:
         return
     if not (answer.citations or log.soft_wrap):
         log.print()
-    log.print(Text("Nothing supports:", "yellow"))
+    log.print(Text(translated("Nothing supports:"), "yellow"))
     for sentence in answer.unsupported[:_MOST_DOUBTS]:
-        why = f" ({sentence.reason})" if sentence.reason else ""
+        why = f" ({translated(sentence.reason)})" if sentence.reason else ""
         room = _QUOTE_LENGTH if log.soft_wrap else log.width - _INDENT - cell_len(why)
         text = Text(" " * _INDENT).append(_fitting(said(sentence.text), room), "underline")
         print_line(text.append(why, "dim"), log)
     if (left := len(answer.unsupported) - _MOST_DOUBTS) > 0:
-        log.print(Text(f"{' ' * _INDENT}… and {counted(left, 'sentence')} more", "dim"))
+        more = translated(f"… and {counted(left, 'sentence')} more")
+        log.print(Text(f"{' ' * _INDENT}{more}", "dim"))
 
 
 def _told_once(log: Console) -> Callable[[IndexProgress], None]:
@@ -151,19 +153,19 @@ def _told_once(log: Console) -> Callable[[IndexProgress], None]:
     def tell(progress: IndexProgress) -> None:
         if progress.source and not told:
             told.append(progress.source)
-            log.print("Indexing; this may take a while.")
+            log.print(translated("Indexing; this may take a while."))
 
     return tell
 
 
 def _how_far(progress: IndexProgress) -> str:
     """Passages, how many a second, about how long it still takes, and the file."""
-    said = [f"{progress.chunks} passages"]
+    said = [translated(f"{progress.chunks} passages")]
     if progress.chunks:
         said.append(f"{progress.rate:.1f}/s")
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
-        said.append(f"about {minutes}:{seconds:02} left")
+        said.append(translated(f"about {minutes}:{seconds:02} left"))
     return ", ".join([*said, _short(progress.source)])
 
 
@@ -174,15 +176,18 @@ def show_ending(answer: Answer, out: Console, log: Console) -> None:
         show_citations(answer, out)
     _show_unsupported(answer, log)
     if answer.stop_reason == "limit":
-        log.print("[yellow]A limit of the run was reached: this is the best so far.[/yellow]")
+        told = translated("A limit of the run was reached: this is the best so far.")
+        log.print(Text(told, "yellow"))
     if answer.stop_reason == "length":
-        log.print("[yellow]The model's greatest length was reached: the answer is cut.[/yellow]")
+        told = translated("The model's greatest length was reached: the answer is cut.")
+        log.print(Text(told, "yellow"))
 
 
 def _quote_line(citation: Citation) -> str:
     quote = _short(citation.quote or "")
-    shown = f"“{quote}”" if citation.supported else "no sentence there supports this"
-    return f"characters {citation.start}-{citation.end}: {shown}"
+    none = translated("no sentence there supports this")
+    where = translated(f"characters {citation.start}-{citation.end}")
+    return f"{where}: {f'“{quote}”' if citation.supported else none}"
 
 
 def event_line(event: Event) -> str:
@@ -196,13 +201,14 @@ def event_line(event: Event) -> str:
         case ToolProgress(call, message):
             return f"  {call.name}: {harmless(message)}"
         case ToolFinished(call, result, seconds, failed=True):
-            return f"  {call.name} failed after {seconds:.1f} s: {call_failure(call, result)}"
+            failed = f"  {call.name} failed after {seconds:.1f} s:"
+            return labelled(failed, call_failure(call, result))
         case ToolDenied(call):
-            return f"  {call.name} needs approval, and was not allowed"
+            return translated(f"  {call.name} needs approval, and was not allowed")
         case Retried(reason, delay):
-            return f"  retrying in {delay:.1f} s: {reason}"
+            return translated(f"  retrying in {delay:.1f} s: {reason}")
         case Compacted(before, after):
-            return f"  older turns shortened: {before} to {after} tokens"
+            return translated(f"  older turns shortened: {before} to {after} tokens")
     return ""
 
 
@@ -226,7 +232,7 @@ def call_result(result: str) -> str:
     if not passages:
         return _short(undelimited(result))
     places = ", ".join(dict.fromkeys(passage.source for passage in passages))
-    return f"{len(passages)} passage{'s' * (len(passages) > 1)} of {_short(places)}"
+    return labelled(f"{counted(len(passages), 'passage')} of", _short(places))
 
 
 def call_failure(call: ToolCall, result: str) -> str:
@@ -292,10 +298,17 @@ async def described(model: Model) -> str:
     if not isinstance(model, AutoModel):
         return model.name
     await model.choose()
-    return f"{model.name} ({model.reason})"
+    return f"{model.name} ({translated(model.reason)})"
+
+
+def marked(label: str, style: str, message: str) -> Text:
+    """A message of ours behind a coloured label."""
+    told = Text(spoken(label, message))
+    told.stylize(style, 0, len(translated(label)))
+    return told
 
 
 def warn(lines: list[str], log: Console) -> None:
     """Notices, a line each."""
     for line in lines:
-        log.print(f"[yellow]note:[/yellow] {escape(' '.join(line.split()))}")
+        log.print(marked("note:", "yellow", " ".join(line.split())))

@@ -10,10 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from agentkit.agent.export import as_json as session_as_json
 from agentkit.agent.export import as_markdown
 from agentkit.agent.sessions import SessionInfo, SessionStore
+from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError
@@ -38,7 +40,7 @@ async def search(words: str, folder: Path, json: bool) -> int:
         return 0
     out, log = consoles()
     if not found:
-        log.print("[dim]nothing of that kind was said[/dim]")
+        log.print(Text(translated("nothing of that kind was said"), "dim"))
     for info, said in found:
         line = " ".join(said.split())
         out.print(f"{info.id}  {info.name}", style="bold", markup=False)
@@ -59,7 +61,7 @@ async def export(which: str, folder: Path, file: Path | None, json: bool) -> int
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
-    consoles()[1].print(f"[dim]written to {file}[/dim]")
+    consoles()[1].print(Text(translated(f"written to {file}"), "dim"))
     return 0
 
 
@@ -86,8 +88,8 @@ async def delete(which: str, folder: Path, yes: bool) -> int:
         if not yes:
             if not sys.stdin.isatty():
                 raise ConfigError(f"Nobody can be asked here. To forget {info.name!r} add --yes.")
-            asked = f"Forget {info.name!r} with its {info.messages} messages? [y/N] "
-            said = await asyncio.to_thread(input, asked)
+            asked = translated(f"Forget {info.name!r} with its {info.messages} messages?")
+            said = await asyncio.to_thread(input, f"{asked} [y/N] ")
             if said.strip().lower() not in ("y", "yes"):
                 return 0
         store.delete(info.id)
@@ -106,10 +108,10 @@ def _show(found: Sequence[SessionInfo], json: bool) -> None:
         print(as_json([asdict(info) for info in found]))
         return
     table = Table(box=None, pad_edge=False)
-    table.add_column("last used", no_wrap=True)
+    table.add_column(translated("last used"), no_wrap=True)
     table.add_column("id", no_wrap=True)
-    table.add_column("messages", justify="right")
-    table.add_column("name", overflow="ellipsis", no_wrap=True)
+    table.add_column(translated("messages"), justify="right")
+    table.add_column(translated("name"), overflow="ellipsis", no_wrap=True)
     for info in found:
         when = info.updated[:16].replace("T", " ")
         table.add_row(when, info.id, str(info.messages), info.name)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.agent.replay import replay as replay_run
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, index_progress, print_indented, warn
 from agentkit.project.project import Project, traces_path
@@ -26,10 +27,11 @@ async def list_traces(folder: Path, json: bool) -> int:
         return 0
     out, log = consoles()
     if not traces:
-        log.print("[dim]no runs are kept yet[/dim]")
+        log.print(Text(translated("no runs are kept yet"), "dim"))
     for path, trace in traces:
         totals = _totals(trace)
-        line = f"{path.stem}  {totals['requests']} requests, {totals['tools']} tools  "
+        counts = translated(f"{totals['requests']} requests, {totals['tools']} tools")
+        line = f"{path.stem}  {counts}  "
         out.print(Text(line, style="bold").append(_short(trace.run["prompt"]), style="none"))
     return 0
 
@@ -64,8 +66,9 @@ async def replay(which: str, folder: Path, json: bool) -> int:
         return 1 if differences else 0
     for difference in differences:
         out.print(Text(difference.place, style="bold"))
-        out.print(Text(f"  then  {_short(difference.then)}\n  now   {_short(difference.now)}"))
-    out.print("the same, request by request" if not differences else "", end="\n")
+        for when, text in (("  then ", difference.then), ("  now  ", difference.now)):
+            out.print(Text(f"{translated(when)} {_short(text)}"))
+    out.print(translated("the same, request by request") if not differences else "", end="\n")
     return 1 if differences else 0
 
 
@@ -85,7 +88,7 @@ def _totals(trace: ReadTrace) -> Record:
 
 def _show_record(record: Record, out: Console) -> None:
     title, lines = _told(record)
-    out.print(Text(title, style="bold"))
+    out.print(Text(translated(title), style="bold"))
     for line in lines:
         print_indented(Text(_short(line)), out)
 
@@ -99,15 +102,19 @@ def _told(record: Record) -> tuple[str, list[str]]:
             return f"request {record['number']} ({record['kept']} messages as before)", new
         case "reply":
             usage = record["usage"]
-            tokens = f"{usage.get('input_tokens', '?')} in, {usage.get('output_tokens', '?')} out"
-            title = f"reply {record['number']} after {record['seconds']:.2f} s, {tokens} tokens"
+            title = (
+                f"reply {record['number']} after {record['seconds']:.2f} s, "
+                f"{usage.get('input_tokens', '?')} in, {usage.get('output_tokens', '?')} out tokens"
+            )
             said = [record["text"]] if record["text"] else []
-            calls = [f"calls {c['name']}({c['arguments']})" for c in record["calls"]]
-            failed = [f"failed: {record['error']}"] if record["error"] else []
+            calls = [labelled("calls", f"{c['name']}({c['arguments']})") for c in record["calls"]]
+            failed = [translated(f"failed: {record['error']}")] if record["error"] else []
             return title, [*said, *calls, *failed]
         case "tool":
-            word = "failed" if record["failed"] else "gave"
-            return f"{record['name']} {word} after {record['seconds']:.2f} s", [record["result"]]
+            name, seconds = record["name"], f"{record['seconds']:.2f}"
+            gave = f"{name} gave after {seconds} s"
+            title = f"{name} failed after {seconds} s" if record["failed"] else gave
+            return title, [record["result"]]
         case "end":
             return f"end: {record['stop_reason']}", [record["text"]]
         case kind:
@@ -116,7 +123,7 @@ def _told(record: Record) -> tuple[str, list[str]]:
 
 
 def _calls(message: Record) -> str:
-    return ", ".join(f"calls {call['name']}" for call in message.get("tool_calls", ()))
+    return ", ".join(labelled("calls", call["name"]) for call in message.get("tool_calls", ()))
 
 
 def _short(text: object) -> str:

@@ -9,9 +9,10 @@ from rich.console import Console
 
 from agentkit.cli.asking import agreed
 from agentkit.cli.errors import REFUSED
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError, McpError
-from agentkit.mcp.config import read_config
+from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.shown import what_it_does
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import guarded_files, is_trusted, trust
@@ -27,12 +28,13 @@ async def trust_folder(folder: Path) -> int:
     for name in files:
         out.print(f"  {name}", markup=False)
     if not files:
-        out.print("  (it holds no agentkit.toml, tools/ or mcp_servers/)", markup=False)
+        none = translated("(it holds no agentkit.toml, tools/ or mcp_servers/)")
+        out.print(f"  {none}", markup=False)
     _show_servers(folder, out)
     if files and not agreed(f"Trust {folder.resolve()} as it is now?", not sys.stdin.isatty()):
         return REFUSED
     trust(folder)
-    out.print(f"Trusted as it is now: {folder.resolve()}", markup=False)
+    out.print(labelled("Trusted as it is now:", str(folder.resolve())), markup=False)
     return 0
 
 
@@ -41,7 +43,8 @@ async def offer_trust(folder: Path) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or is_trusted(folder, demo_path()):
         return
     out, _ = consoles()
-    out.print(f"{folder.resolve()} is not trusted yet. Trusted, it uses:", markup=False)
+    told = f"{folder.resolve()} is not trusted yet. Trusted, it uses:"
+    out.print(translated(told), markup=False)
     await trust_folder(folder)
 
 
@@ -50,10 +53,16 @@ def _show_servers(folder: Path, out: Console) -> None:
     try:
         servers = read_config(folder).servers
     except McpError as error:
-        out.print(f"  mcp.json cannot be used: {error}", markup=False)
+        out.print(translated(f"  mcp.json cannot be used: {error}"), markup=False)
         return
     for server in servers:
-        state = ", disabled," if server.disabled else ""
-        what = "calls" if server.url else "starts"
-        line = f"  the server {server.name}{state} {what}: {what_it_does(server)}"
+        line = labelled(f"  {_does(server)}", what_it_does(server))
         out.print(line, markup=False, soft_wrap=True)  # a command is shown as it is, unbroken
+
+
+def _does(server: ServerConfig) -> str:
+    if server.url:
+        off = f"the server {server.name}, disabled, calls:"
+        return off if server.disabled else f"the server {server.name} calls:"
+    off = f"the server {server.name}, disabled, starts:"
+    return off if server.disabled else f"the server {server.name} starts:"

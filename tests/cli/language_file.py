@@ -6,13 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import BytesIO
+from typing import get_args
 
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from agentkit.backends.conformance import CHECKS, Status
 from agentkit.cli.app import command_line
 from agentkit.cli.helping import OWN_WORDS, commands, paragraphs
+from agentkit.cli.language import NOTHING
+from agentkit.cli.probe import about
+from agentkit.evaluation.figures import LABELS
 from tests.cli.language_source import PACKAGE, escaped, is_message, read
 
 PO = PACKAGE / "locale" / "zh" / "LC_MESSAGES" / "agentkit.po"
@@ -47,7 +52,9 @@ def translations() -> dict[str, str]:
 
 def messages() -> set[str]:
     """Every message of the program, as a template."""
-    return {*OWN_WORDS, *filter(is_message, map(escaped, _helps())), *read().messages()}
+    written = filter(is_message, map(escaped, (*_helps(), *map(about, CHECKS))))
+    listed = (*OWN_WORDS, *NOTHING, *LABELS.values(), *get_args(Status))
+    return {*listed, *written, *read().messages()}
 
 
 def as_po(catalog: Catalog) -> bytes:

@@ -19,14 +19,24 @@ from agentkit import errors
 PACKAGE = Path(errors.__file__).parent
 ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type)}
 FAULTS = {"Unfit", "Passed", "Failed", "Unsupported", "_Dropped", "Retried", "PassingError"}
-OURS = {"translated", "spoken", "labelled"}
+OURS = {
+    *("translated", "spoken", "labelled", "marked", "say", "Command"),
+    *("Finding", "ok", "broken", "mendable"),
+}
 """A single word that these are called with is a message too."""
 
 SAID: dict[str, set[int | str]] = {
     **{name: {0} for name in ERRORS | FAULTS | {"translated", "BadParameter"}},
     "spoken": set(range(9)),
     "labelled": {0},
-    "Finding": {2, 3, "next_step"},
+    "marked": {0, 2},
+    "say": {0},
+    "warn": {0},
+    "Command": {0, 3, 5},
+    "Dial": {1},
+    "Finding": {0, 1, 2, 3, "next_step"},
+    "broken": {0, 2},
+    "Terminal": {2},
     "Verdict": {2, "reason"},
     "_supported": {3},
     "replace": {"reason"},
@@ -118,6 +128,8 @@ class Source:
             match node:
                 case ast.Call(ast.Attribute(of, "append"), [told]) if _name(of) in LISTS:
                     yield Said(told, place)
+                case ast.Call(ast.Name("map"), [ast.Name("translated"), told, *_]):
+                    yield Said(told, place)
                 case ast.Call(func):
                     is_ours = _name(func) in OURS
                     for each in _arguments(node, self._wanted(node, place)):
@@ -162,8 +174,10 @@ class Source:
         match call:
             case ast.Call(ast.Attribute(ast.Constant(), "join"), given):
                 yield from map(said.also, given)
-            case ast.Call(ast.Attribute(ast.Name(), "get"), [_, *given]):
-                yield from map(said.also, [call.func.value, *given])
+            case ast.Call(ast.Attribute(ast.Name() as of, "get"), [_, *given]):
+                yield from map(said.also, [of, *given])
+            case ast.Call(ast.Attribute(ast.Name() as of, "items" | "values")):
+                yield said.also(of)
             case ast.Call(ast.Name("str" | "next" | "escape" | "harmless"), given):
                 yield from map(said.also, given)
             case ast.Call(ast.Name() | ast.Attribute(ast.Name("self"))):
@@ -235,7 +249,7 @@ def _giving(top: ast.AST) -> list[ast.AST]:
 
 
 def is_message(text: str) -> bool:
-    return sum(map(str.isalpha, text)) >= 4
+    return sum(map(str.isalpha, text)) >= 2
 
 
 def escaped(text: str) -> str:

@@ -14,6 +14,7 @@ from agentkit.agent.approval import ALLOWED, DENIED, Verdict
 from agentkit.agent.calls import NOT_ALLOWED
 from agentkit.cli.chat.allowed import Allowed
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.language import translated
 from agentkit.cli.mcp_chat import asking
 from agentkit.errors import ConfigError
 from agentkit.mcp.host import Question
@@ -66,7 +67,7 @@ class Approvals:
         changed: Mapping[str, Any] | None = None
         while True:
             _show(chat, call)
-            said = (await chat.keyboard.ask(_ASKED)).strip()
+            said = (await chat.keyboard.ask(translated(_ASKED))).strip()
             letter, _, rest = said.partition(" ")
             match letter.lower():
                 case "y" | "yes":
@@ -95,15 +96,16 @@ class Approvals:
 
 
 def _show(chat: Chat, call: ToolCall) -> None:
-    chat.log.print(Text(f"{call.name} asks to run with these arguments:", "yellow"))
+    told = translated(f"{call.name} asks to run with these arguments:")
+    chat.log.print(Text(told, "yellow"))
     chat.log.print(Text(exact(call.arguments)))
-    chat.log.print(Text(_CHOICES, "dim"))
+    chat.log.print(Text(translated(_CHOICES), "dim"))
 
 
 async def _denied(chat: Chat, reason: str, *, is_given: bool) -> Verdict:
     """A no, with the reason that the model is told."""
     if not reason and is_given:
-        reason = await chat.keyboard.ask("why not? (Enter: no reason) ")
+        reason = await chat.keyboard.ask(translated("why not? (Enter: no reason) "))
     return Verdict(False, reason=f"{NOT_ALLOWED} They said: {reason.strip()}") if reason else DENIED
 
 
@@ -111,7 +113,7 @@ async def _edited(chat: Chat, call: ToolCall) -> Mapping[str, Any] | None:
     """Other arguments, as JSON; None where the user left them as they are."""
     text = exact(call.arguments)
     while True:
-        text = (await chat.keyboard.ask("arguments: ", text)).strip()
+        text = (await chat.keyboard.ask(translated("arguments: "), text)).strip()
         if not text:
             return None
         try:

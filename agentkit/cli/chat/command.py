@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.language import translated
 from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError
 
@@ -19,11 +20,12 @@ Function = Callable[[Chat, str], Awaitable[None]]
 
 _WIDE = 72
 """Columns from which on the list of commands has room for what follows each."""
-_KEYS = """\
-Alt-Enter begins a new line, and so does Enter after an opening \"\"\".
-@name sends a document, a text file or an image with the message.
-Ctrl-C stops the model; twice, it leaves, as Ctrl-D does.
-/help COMMAND says more about one."""
+_KEYS = (
+    'Alt-Enter begins a new line, and so does Enter after an opening """.',
+    "@name sends a document, a text file or an image with the message.",
+    "Ctrl-C stops the model; twice, it leaves, as Ctrl-D does.",
+    "/help COMMAND says more about one.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,13 @@ def _help(chat: Chat, argument: str, commands: Commands) -> None:
     is_wide = chat.out.width >= _WIDE
     width = max(len(_called(command, is_wide)) for command in commands.values())
     for group, members in groupby(commands.values(), lambda command: command.group):
-        chat.out.print(Text(group, "bold"))
+        chat.out.print(Text(translated(group), "bold"))
         rows = [
-            (Text(f"  {_called(command, is_wide)}"), Text(command.about, "dim"))
+            (Text(f"  {_called(command, is_wide)}"), Text(translated(command.about), "dim"))
             for command in members
         ]
         print_rows(rows, chat.out, width=width + 2)
-    chat.out.print(Text(f"\n{_KEYS}", "dim"))
+    chat.out.print(Text("\n" + "\n".join(map(translated, _KEYS)), "dim"))
 
 
 def _called(command: Command, is_wide: bool) -> str:
@@ -102,4 +104,4 @@ def _explain(chat: Chat, command: Command) -> None:
     chat.out.print(Text(command.title, "bold"))
     also = f"Also: {', '.join(f'/{name}' for name in command.also)}." if command.also else ""
     for line in filter(None, (command.about, command.more, also)):
-        chat.out.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+        chat.out.print(Padding(Text(translated(line)), (0, 0, 0, 2), expand=False))

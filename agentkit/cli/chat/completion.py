@@ -17,6 +17,7 @@ from agentkit.backends.providers import known_providers
 from agentkit.cli.chat.command import Commands
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.chat.dials import DIALS
+from agentkit.cli.language import translated
 
 _MOST = 50
 _LOOKED_AT = 2000
@@ -64,7 +65,8 @@ class ChatCompleter(Completer):
     def _command(self, text: str) -> Iterator[Completion]:
         name, space, argument = text[1:].partition(" ")
         if not space:
-            about = {name: command.about for name, command in self._commands.items()}
+            known = self._commands.items()
+            about = {name: translated(command.about) for name, command in known}
             yield from _matching(name, self._commands, about)
             return
         offers = self._offers().get(name)

@@ -22,7 +22,8 @@ from agentkit.cli.chat.meter import Meter
 from agentkit.cli.chat.prose import Known
 from agentkit.cli.chat.record import Record, noted
 from agentkit.cli.chat.view import View
-from agentkit.cli.render import harmless, show_ending
+from agentkit.cli.language import labelled, translated
+from agentkit.cli.render import harmless, marked, show_ending
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError
 from agentkit.events import Event
@@ -118,7 +119,8 @@ class Chat:
     def figures(self) -> list[str]:
         """How things stand: model, session, then what the meter says."""
         model = self.project.agent.model.name
-        return [model, self.session_name or "new conversation", *self.meter.parts]
+        name = self.session_name or translated("new conversation")
+        return [model, name, *self.meter.parts]
 
     async def run(self, keyboard: Keyboard, command: RunCommand) -> None:
         """Read and answer until the user leaves; `command` runs a line that begins with "/"."""
@@ -159,13 +161,14 @@ class Chat:
         if isinstance(self.session, StoredSession):
             self.session.close()
 
-    def say(self, text: str) -> None:
-        """A quiet word beside the conversation."""
-        self.log.print(Text(harmless(text), "dim"))
+    def say(self, message: str, text: str = "") -> None:
+        """A quiet word beside the conversation; a text behind it is not ours and stays so."""
+        said = labelled(message, text) if text else translated(message)
+        self.log.print(Text(harmless(said), "dim"))
 
     def warn(self, text: str) -> None:
         """A word that must not be missed."""
-        self.log.print(Text("error: ", "red").append(harmless(text), "none"))
+        self.log.print(marked("error:", "red", harmless(text)))
 
     async def _one(self, command: RunCommand) -> None:
         default, self.prefill = self.prefill, ""
@@ -190,7 +193,7 @@ class Chat:
             except asyncio.CancelledError:
                 if not task.cancelled():
                     raise
-                self.log.print(Text("Stopped.", "yellow"))
+                self.log.print(Text(translated("Stopped."), "yellow"))
 
     async def _whole(self, line: str) -> str:
         """A message between three quotes may have many lines."""
@@ -218,7 +221,7 @@ class Chat:
             except asyncio.CancelledError:
                 if not self._task.cancelled():
                     raise
-                self.log.print(Text("Stopped; what was said is kept.", "yellow"))
+                self.log.print(Text(translated("Stopped; what was said is kept."), "yellow"))
             except AgentkitError as error:
                 self.warn(f"{error} /retry asks again.")
             finally:

@@ -13,6 +13,7 @@ from agentkit.agent.agent import Agent
 from agentkit.agent.retrieval import Retrieval
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.chat.machine import nearest
+from agentkit.cli.language import translated
 from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError
 from agentkit.knowledge.search_tool import knowledge_tools
@@ -78,13 +79,18 @@ async def set_(chat: Chat, argument: str) -> None:
         dial.turn(agent, dial.value(value.strip()))
         chat.say(f"{name} is {dial.shown(agent)} for this chat.")
     else:
-        chat.out.print(Text(f"{name} is {dial.shown(agent)}: {dial.about}"))
+        told = translated(f"{name} is {dial.shown(agent)}")
+        chat.out.print(Text(f"{told}: {translated(dial.about)}"))
 
 
 def _list(chat: Chat) -> None:
     agent = chat.project.agent
     rows = [
-        (Text(f"  {dial.name}"), Text(dial.shown(agent), "bold"), Text(dial.about, "dim"))
+        (
+            Text(f"  {dial.name}"),
+            Text(dial.shown(agent), "bold"),
+            Text(translated(dial.about), "dim"),
+        )
         for dial in DIALS.values()
     ]
     print_rows(rows, chat.out)

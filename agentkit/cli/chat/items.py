@@ -12,6 +12,7 @@ from rich.text import Text
 
 from agentkit.agent.calls import NOT_ALLOWED
 from agentkit.cli.chat.region import lines_of
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import call_failure, call_result, harmless, shown_call
 from agentkit.events import ToolDenied, ToolFinished
 from agentkit.messages import ToolCall
@@ -47,7 +48,7 @@ class Thought:
             line = f"… thinking, {words} words"
         else:
             line = f"✓ thought for {self.seconds:.1f} s, {words} words: /think shows them"
-        return [*line_of(self.console, Text(line, "dim"))]
+        return [*line_of(self.console, Text(translated(line), "dim"))]
 
 
 @dataclass
@@ -67,7 +68,7 @@ class CallLine:
         text = Text("  " * self.depth)
         match self.end:
             case ToolDenied(_, reason):
-                text.append("✗ ", "yellow").append(f"{call} not allowed{_why(reason)}", "dim")
+                text.append("✗ ", "yellow").append(f"{call} {_refusal(reason)}", "dim")
             case ToolFinished(_, result, seconds, failed=True):
                 text.append("✗ ", "red").append(f"{call} {seconds:.1f} s: ", "dim")
                 text.append(call_failure(self.call, result), "red")
@@ -83,10 +84,10 @@ class CallLine:
         return " ".join([*([f"{passed:.0f} s"] if passed >= LONG else []), harmless(self.progress)])
 
 
-def _why(reason: str) -> str:
-    """What the user said of a call that they did not allow."""
+def _refusal(reason: str) -> str:
+    """That a call was not allowed, and what the user said of it."""
     said = harmless(reason).removeprefix(NOT_ALLOWED).strip().removeprefix("They said: ")
-    return f": {said}" if said else ""
+    return labelled("not allowed:", said) if said else translated("not allowed")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.answers import Answer
+from agentkit.cli.language import labelled
 from agentkit.cli.render import call_result, event_line, harmless, shown_call
 from agentkit.events import Event, Finished, ReasoningDelta, TextDelta, ToolFinished, ToolStarted
 
@@ -58,9 +59,10 @@ class Linear:
                 if self._thinks:
                     self._write(text, is_thought=True)
             case ToolStarted(call):
-                self._tell(f"calling {shown_call(call)}")
+                self._tell(labelled("calling", shown_call(call)))
             case ToolFinished(call, result, seconds, failed=False):
-                self._tell(f"  {call.name} gave after {seconds:.1f} s: {call_result(result)}")
+                gave = f"  {call.name} gave after {seconds:.1f} s:"
+                self._tell(labelled(gave, call_result(result)))
             case _:
                 self._tell(event_line(event))
 

@@ -6,6 +6,8 @@ from rich.text import Text
 
 from agentkit.cli.chat.approvals import exact
 from agentkit.cli.chat.conversation import Chat, Leave
+from agentkit.cli.chat.record import Called
+from agentkit.cli.language import translated
 from agentkit.cli.output import answer_as_json, as_json
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
@@ -22,7 +24,8 @@ async def think(chat: Chat, argument: str) -> None:
             chat.say(on if chat.thinks else off)
         case "":
             said = harmless("".join(chat.record.reasoning)).strip()
-            chat.out.print(Text(said or "The model did not think aloud.", "dim"))
+            none = translated("The model did not think aloud.")
+            chat.out.print(Text(said or none, "dim"))
         case _:
             raise ConfigError("/think shows the last thoughts, /think on and /think off the next.")
 
@@ -31,12 +34,21 @@ async def last(chat: Chat, argument: str) -> None:
     """Every call of the last run, whole."""
     for called in chat.record.calls:
         indent = "  " * called.depth
-        title = f"{indent}{called.call.name} {called.outcome} after {called.seconds:.2f} s"
-        chat.out.print(Text(title, "bold"))
+        chat.out.print(Text(f"{indent}{translated(_title(called))}", "bold"))
         chat.out.print(Text(exact(called.call.arguments)))
         chat.out.print(Text(harmless(called.result[:_SHOWN]) + "\n", "dim"))
     if not chat.record.calls:
         chat.say("The last answer called no tool.")
+
+
+def _title(called: Called) -> str:
+    name, seconds = called.call.name, f"{called.seconds:.2f}"
+    match called.outcome:
+        case "failed":
+            return f"{name} failed after {seconds} s"
+        case "denied":
+            return f"{name} denied after {seconds} s"
+    return f"{name} gave after {seconds} s"
 
 
 async def json_(chat: Chat, argument: str) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from agentkit.backends.registry import get_model
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import described, print_rows
 from agentkit.errors import ConfigError
 from agentkit.tools.tool import Tool
@@ -19,7 +20,11 @@ _T = TypeVar("_T")
 
 async def status(chat: Chat, argument: str) -> None:
     """What the status bar says, for those who have none."""
-    chat.out.print(Text("\n".join(chat.figures)))
+    model, name, *measured = chat.figures
+    chat.out.print(Text(labelled("Model:", model)))
+    chat.out.print(Text(labelled("Conversation:", name)))
+    for figure in measured:
+        chat.out.print(Text(figure))
 
 
 async def model(chat: Chat, argument: str) -> None:
@@ -47,14 +52,17 @@ async def tools(chat: Chat, argument: str) -> None:
     known = {tool.name: tool for tool in chat.project.agent.tools}
     if argument:
         tool = nearest(argument, known, "tool")
-        chat.out.print(Text(tool.name, "bold").append(f"  {_word(chat, tool)}", "dim"))
+        word = translated(_word(chat, tool))
+        chat.out.print(Text(tool.name, "bold").append(f"  {word}", "dim"))
         chat.out.print(Text(tool.description))
         for name, schema in tool.parameters.get("properties", {}).items():
             chat.out.print(Text(f"  {name}: {schema.get('description', schema.get('type', ''))}"))
         return
     rows = [
         (
-            Text(f"  {tool.name}", "bold").append(f" {_word(chat, tool)}".rstrip(), "yellow"),
+            Text(f"  {tool.name}", "bold").append(
+                f" {translated(_word(chat, tool))}".rstrip(), "yellow"
+            ),
             Text((tool.description.splitlines() or [""])[0], "dim"),
         )
         for tool in known.values()
@@ -70,8 +78,10 @@ async def approve(chat: Chat, argument: str) -> None:
     verb, _, name = argument.partition(" ")
     always = allowed.always()
     if not argument:
-        chat.out.print(Text(f"In this session: {', '.join(sorted(allowed.session)) or 'nothing'}"))
-        chat.out.print(Text(f"Always in this folder: {', '.join(always) or 'nothing'}"))
+        names = ", ".join(sorted(allowed.session)) or translated("nothing")
+        chat.out.print(Text(labelled("In this session:", names)))
+        names = ", ".join(always) or translated("nothing")
+        chat.out.print(Text(labelled("Always in this folder:", names)))
         chat.say(f"Kept in {allowed.file}. /approve forget NAME takes one back.")
     elif verb == "forget":
         if name not in always and name not in allowed.session:
@@ -92,7 +102,8 @@ async def system(chat: Chat, argument: str) -> None:
         agent.instructions = "" if argument == "none" else argument
         chat.say("The instructions are changed for this chat; agentkit.toml keeps its own.")
     else:
-        chat.out.print(Text(agent.instructions or "There are no instructions of your own."))
+        none = translated("There are no instructions of your own.")
+        chat.out.print(Text(agent.instructions or none))
 
 
 def nearest(name: str, known: Mapping[str, _T], kind: str) -> _T:

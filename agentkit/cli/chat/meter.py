@@ -9,6 +9,7 @@ from agentkit.agent.session import Session
 from agentkit.agent.window import Window
 from agentkit.backends.base import Model
 from agentkit.cli.chat.record import Record
+from agentkit.cli.language import translated
 from agentkit.errors import AgentkitError
 
 _SHORTEST = 0.05
@@ -45,13 +46,14 @@ class Meter:
         """What is known, for people."""
         parts = []
         if self.tokens and self.window:
-            parts.append(f"{_short(self.tokens)} of {_short(self.window)} tokens")
+            told = f"{_short(self.tokens)} of {_short(self.window)} tokens"
+            parts.append(translated(told))
         elif self.tokens:
             parts.append(f"{_short(self.tokens)} tokens")
         if self.speed:
             parts.append(f"{self.speed:.0f} tokens/s")
         if self.cost is not None:
-            parts.append(f"cost {self.cost:.4f}")
+            parts.append(translated(f"cost {self.cost:.4f}"))
         return parts
 
 

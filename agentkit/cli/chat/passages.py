@@ -10,6 +10,7 @@ from string import ascii_lowercase
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.language import translated
 from agentkit.cli.render import harmless, index_progress, print_line, show_citations, warn
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
@@ -80,9 +81,9 @@ async def kb(chat: Chat, argument: str) -> None:
     documents = await _knowledge(chat).documents()
     passages = sum(info.chunks for info in documents)
     said = f"{counted(len(documents), 'document')}, {counted(passages, 'passage')}"
-    chat.out.print(Text(said, "bold"))
+    chat.out.print(Text(translated(said), "bold"))
     for info in documents:
-        about = f"  {info.title}, {counted(info.characters, 'character')}"
+        about = f"  {info.title}, {translated(counted(info.characters, 'character'))}"
         print_line(Text(f"  {info.source}").append(about, "dim"), chat.out)
 
 
@@ -104,7 +105,8 @@ async def _show_passage(chat: Chat, name: str, chunk: Chunk) -> None:
         (start - chunk.start + at, end - chunk.start + at) for start, end in _quoted(chat, name)
     ]
     place = Text(f"[{name}] {chunk.place}", "bold")
-    chat.out.print(place.append(f" (characters {chunk.start}-{chunk.end})", "not bold dim"))
+    where = translated(f"characters {chunk.start}-{chunk.end}")
+    chat.out.print(place.append(f" ({where})", "not bold dim"))
     text = harmless(text, " ")
     if not chat.live:
         chat.out.print(Text(_marked(text, quoted).rstrip()))

@@ -80,13 +80,13 @@ async def clear(chat: Chat, argument: str) -> None:
 
 async def undo(chat: Chat, argument: str) -> None:
     """Take the last question and its answer back."""
-    chat.say(f"Taken back: {_shown(_taken_back(chat))}")
+    chat.say("Taken back:", _shown(_taken_back(chat)))
 
 
 async def retry(chat: Chat, argument: str) -> None:
     """Ask the last question again."""
     question = _taken_back(chat)
-    chat.say(f"Again: {_shown(question)}")
+    chat.say("Again:", _shown(question))
     await chat.answer(question)
 
 
@@ -183,7 +183,7 @@ def _say_where(chat: Chat, info: SessionInfo) -> None:
     chat.say(f"{info.name or info.id}: {counted(info.messages, 'message')}.")
     said = [message for message in chat.session.messages if message.role == "user"]
     if said:
-        chat.say(f"The last question was: {_shown(said[-1].content)}")
+        chat.say("The last question was:", _shown(said[-1].content))
 
 
 def _shown(question: Content) -> str:

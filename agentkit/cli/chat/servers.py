@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.language import translated
 from agentkit.cli.mcp_chat import prompt_text
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
@@ -21,7 +22,8 @@ async def mcp(chat: Chat, argument: str) -> None:
     for server in servers:
         lent = [t for t in chat.project.agent.tools if t.name.startswith(f"{server.name}__")]
         said = "disabled" if server.disabled else problems.get(server.name, f"{len(lent)} tools")
-        line = Text(f"  {server.name}", "bold").append(f"  {harmless(said)}", "not bold")
+        told = harmless(translated(said))
+        line = Text(f"  {server.name}", "bold").append(f"  {told}", "not bold")
         chat.out.print(line)
     if not servers:
         chat.say("There are none: name them in mcp_servers/mcp.json, then run agentkit trust.")

@@ -28,6 +28,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 
 from agentkit.cli.chat.conversation import QUOTES
 from agentkit.cli.chat.interrupts import Interrupts
+from agentkit.cli.language import translated
 
 _PROMPT = "› "
 _HEARD = "> "
@@ -91,14 +92,14 @@ class Terminal:
         if self._status:
             self._said = self._status()
         elif self._interrupts.is_armed:
-            print(_ONCE_MORE)
+            print(translated(_ONCE_MORE))
         while True:
             try:
                 text = await self._typed(default)
             except _Pressed:
                 if self._interrupts.press():
                     raise EOFError from None
-                print(_ONCE_MORE)
+                print(translated(_ONCE_MORE))
                 continue
             self._interrupts.calm()
             return _PASTE.sub(self._whole, text)
@@ -121,7 +122,7 @@ class Terminal:
         """The answer to a question of ours."""
         many = "\n" in default
         if many:
-            question = f"{question}(Alt-Enter when done)\n"
+            question = f"{question}{translated('(Alt-Enter when done)')}\n"
         return await self._questions.prompt_async(
             question, default=default, multiline=many, handle_sigint=False
         )
@@ -131,7 +132,7 @@ class Terminal:
         return self._pastes[number - 1] if 0 < number <= len(self._pastes) else match[0]
 
     def _bar(self) -> FormattedText:
-        said = _ONCE_MORE if self._interrupts.is_armed else self._said
+        said = translated(_ONCE_MORE) if self._interrupts.is_armed else self._said
         return FormattedText([("class:bottom-toolbar.text", said)])
 
     def _keys(self) -> KeyBindings:
@@ -154,7 +155,7 @@ class Terminal:
     def _warn(self) -> None:
         """Say what the next Ctrl-C does."""
         if self._status is None:
-            run_in_terminal(lambda: print(_ONCE_MORE))
+            run_in_terminal(lambda: print(translated(_ONCE_MORE)))
         else:
             self._session.app.invalidate()
 

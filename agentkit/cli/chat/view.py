@@ -15,6 +15,7 @@ from agentkit.answers import Answer
 from agentkit.cli.chat.items import LONG, CallLine, Item, Note, Thought, line_of
 from agentkit.cli.chat.prose import Known, Prose
 from agentkit.cli.chat.region import Region
+from agentkit.cli.language import translated
 from agentkit.cli.render import event_line, harmless
 from agentkit.events import (
     ApprovalRequested,
@@ -137,7 +138,8 @@ class View:
             before = item
         waited = time.monotonic() - self._waits_since if self._waits_since else 0.0
         if waited >= LONG and not self._paused:
-            found += line_of(self._console, Text(f"… waiting, {waited:.0f} s", "dim"))
+            told = translated(f"… waiting, {waited:.0f} s")
+            found += line_of(self._console, Text(told, "dim"))
         return found
 
     def _take(self, event: Event, known: Known) -> None:
