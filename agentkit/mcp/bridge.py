@@ -65,14 +65,18 @@ class _Forward:
         self._client = client
 
     async def answer(self, request: Request) -> Response:
+        import httpx2
         from starlette.background import BackgroundTask
-        from starlette.responses import StreamingResponse
+        from starlette.responses import Response, StreamingResponse
 
         headers = {k: v for k, v in request.headers.items() if k not in _OF_CONNECTION}
         asked = self._client.build_request(
             request.method, self._url, headers=headers, content=await request.body()
         )
-        told = await self._client.send(asked, stream=True)
+        try:
+            told = await self._client.send(asked, stream=True)
+        except (OSError, McpError, httpx2.HTTPError) as error:
+            return Response(f"The server cannot be reached: {error}", status_code=502)
         return StreamingResponse(
             told.aiter_bytes(),
             told.status_code,

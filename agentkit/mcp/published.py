@@ -7,11 +7,12 @@ them, or pass them by refusing an unknown tool. Those about HTTP are put to serv
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from agentkit.errors import McpError
 from agentkit.mcp.access import is_loopback
 from agentkit.mcp.bridge import bridged
 from agentkit.mcp.checks import Checked
@@ -84,21 +85,29 @@ async def reached(config: ServerConfig, auth: httpx2.Auth | None) -> AsyncIterat
     no commands, and tells its own command line to everybody. Raises McpError."""
     has_secret = bool(config.headers) or auth is not None or "?" in config.url
     if config.transport == "http" and not has_secret:
-        yield Reached(config.url, await _spoken(config.url), True)
+        yield Reached(config.url, await _spoken(config.name, config.url), True)
         return
     async with bridged(config, auth) as url:
-        yield Reached(url, await _spoken(url), False)
+        yield Reached(url, await _spoken(config.name, url), False)
 
 
-async def _spoken(url: str) -> dict[str, frozenset[str]]:
-    """The capabilities of a server in each revision that it speaks."""
+async def _spoken(name: str, url: str) -> dict[str, frozenset[str]]:
+    """The capabilities of a server in each revision that it speaks. Raises McpError where that is
+    none."""
     from mcp import Client
 
     found = {}
     for mode in ("legacy", "auto"):
-        async with Client(url, mode=mode) as client:
-            told = client.server_capabilities.model_dump(exclude_none=True)
-            found[client.protocol_version] = frozenset(told)
+        with suppress(Exception):  # it may speak the one era and not the other
+            async with Client(url, mode=mode) as client:
+                told = client.server_capabilities.model_dump(exclude_none=True)
+                found[client.protocol_version] = frozenset(told)
+    if not found:
+        raise McpError(
+            f"The MCP server {name!r} does not answer over HTTP as it did before. Try again, or "
+            "leave the published scenarios out with --quick.",
+            name,
+        )
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from agentkit.mcp.suite import Suite
 from tests.mcp.test_http_server import served
 from tests.mcp.test_oauth import browse
 from tests.node import FOLDER, with_node
+from tests.servers.running import refused_url
 from tests.servers.sign_in import signing_in
 
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
@@ -41,6 +43,17 @@ async def test_what_a_server_can_do_is_found_in_each_revision_that_it_speaks(
         async with reached(config, None) as server:
             assert set(server.spoken) == {OLD, NEW}
             assert (server.url, server.plain) == (url, True)
+
+
+async def test_a_server_that_is_gone_is_an_error_in_a_line() -> None:
+    config = ServerConfig("remote", "http", url=f"{refused_url()}/mcp")
+    with pytest.raises(McpError, match="'remote' does not answer over HTTP"):
+        async with reached(config, None):
+            pass
+    keyed = replace(config, headers={"Authorization": "Bearer key"})
+    with pytest.raises(McpError, match="'remote' does not answer over HTTP"):
+        async with reached(keyed, None):
+            pass
 
 
 async def test_of_a_server_that_speaks_neither_revision_nothing_is_claimed() -> None:
