@@ -11,7 +11,6 @@ import typer
 
 from agentkit import __version__
 from agentkit.cli.errors import INTERRUPTED, report
-from agentkit.cli.helping import run_command_line
 from agentkit.cli.lazy import COMPLETE, Entry, Group, know_the_shells
 
 TABLE = {
@@ -69,9 +68,9 @@ def main() -> None:
     if COMPLETE in os.environ:
         know_the_shells()
     try:
-        code = run_command_line(command_line())
+        code = command_line()(prog_name="agentkit", standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
         code = report(error)
-    sys.exit(code)
+    sys.exit(code or 0)

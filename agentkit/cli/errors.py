@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from shutil import get_terminal_size
+
+import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import (
@@ -34,6 +38,10 @@ EXIT_CODES: dict[type[AgentkitError], int] = {
 
 def report(error: BaseException) -> int:
     """Say what went wrong and the next step, in one line. Returns the exit code."""
+    if isinstance(error, ClickException):
+        return _misused(error)
+    if isinstance(error, typer.Abort):
+        return INTERRUPTED
     if isinstance(error, AgentkitError):
         _say(str(error))
         if isinstance(error, ModelError) and error.report:
@@ -43,6 +51,18 @@ def report(error: BaseException) -> int:
         raise error
     _say(f"{type(error).__name__}: {error} (unexpected: AGENTKIT_DEBUG=1 shows where)")
     return UNEXPECTED
+
+
+def _misused(error: ClickException) -> int:
+    """A command line that cannot be understood; one without a command is answered with help."""
+    said = error.format_message()
+    if isinstance(error, NoArgsIsHelpError):
+        print(said, file=sys.stderr)
+        return USAGE
+    context = error.ctx if isinstance(error, UsageError) else None
+    command = context.command_path if context else "agentkit"
+    _say(translated(f"{said} (see: {command} --help)"))
+    return USAGE
 
 
 def code_of(error: AgentkitError) -> int:
@@ -56,4 +76,10 @@ def _reported(line: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(spoken("error:", " ".join(text.split())), file=sys.stderr)
+    """One line; in a terminal it is folded between words."""
+    line = spoken("error:", " ".join(text.split()))
+    if sys.stderr.isatty():
+        from agentkit.cli.folding import wrap
+
+        line = "\n".join(wrap(line, get_terminal_size().columns))
+    print(line, file=sys.stderr)

@@ -1,16 +1,12 @@
-"""What `--help` says beside the commands' own words: examples, and the user's language; and what a
-call says that cannot be understood."""
+"""What `--help` says beside the commands' own words: examples, and the user's language."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
 from agentkit.cli.examples import EXAMPLES
-from agentkit.cli.language import language, spoken, translated
+from agentkit.cli.language import language, translated
 
 OWN_WORDS = (
     "Options:", "Arguments:", "Commands:", "Show this message and exit.",
@@ -54,35 +50,6 @@ def describe(command: Any, words: str) -> None:
         command.epilog = f"\b\n{translated('Examples:')}\n{shown}"
     if language() != "en":
         _in_other_words(command)
-
-
-def run_command_line(root: Any) -> int:
-    """Run what the user typed. Returns the exit code; what is not understood is told, and how the
-    command is called."""
-    try:
-        return root(prog_name="agentkit", standalone_mode=False) or 0
-    except typer.TyperException as error:
-        _tell(error)
-        return error.exit_code
-    except typer.Abort:
-        print(translated("Aborted!"), file=sys.stderr)
-        return 1
-
-
-def _tell(error: Any) -> None:
-    """A usage error, as typer shows it; one that is help itself as it is."""
-    context = getattr(error, "ctx", None)
-    told = error.format_message()
-    if context is None:
-        print(spoken("Error:", told), file=sys.stderr)
-    elif told == context.get_help():
-        print(told, file=sys.stderr)
-    else:
-        print(context.get_usage(), file=sys.stderr)
-        if context.command.get_help_option(context):
-            how = f"{context.command_path} {context.help_option_names[0]}"
-            print(translated(f"Try '{how}' for help."), file=sys.stderr)
-        print(spoken("\nError:", told), file=sys.stderr)
 
 
 def _in_other_words(command: Any) -> None:
