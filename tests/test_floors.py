@@ -12,7 +12,8 @@ PACKAGE = Path(agentkit.__file__).parent
 FLOORS = {
     "documents": 1, "errors": 1,
     "messages": 2, "answers": 2, "settings": 2, "text": 2, "passages": 2, "records": 2, "sync": 2,
-    "addresses": 2, "fetch": 2, "setting_names": 2, "settings_schema": 2, "variables": 2, "layers": 2,
+    "addresses": 2, "fetch": 2, "setting_names": 2, "settings_schema": 2, "variables": 2,
+    "layers": 2,
     "tools": 3, "events": 3,
     "knowledge": 4, "backends": 4, "tracing": 4,
     "agent": 5, "mcp": 5, "integrations": 5,
