@@ -100,7 +100,7 @@ def test_a_conversation_by_pipe_answers_lists_and_leaves(demo):
     assert done.stdout.count("[1] lecture_notes/") == 2
     assert "estimate_memory" in done.stdout
     assert "Did you mean /quit?" in done.stderr
-    assert "nothing is cited yet" in done.stderr
+    assert "Nothing is cited yet" in done.stderr
 
 
 def test_a_conversation_may_come_from_a_file(demo, tmp_path):
