@@ -38,22 +38,22 @@ class IndexOptions:
 async def index(folder: Path, options: IndexOptions) -> int:
     """Bring an index up to date and say what changed."""
     out, log = consoles()
-    with index_progress(log) as tell:
-        project = Project.open(folder, on_progress=tell, wait=options.wait, ray=options.ray)
-        try:
+    project = Project.open(folder, wait=options.wait, ray=options.ray)
+    try:
+        with index_progress(log) as project.on_progress:
             if options.rebuild:
                 await project.rebuild(options.collection)
             knowledge = await project.collection(options.collection)
             report = await _indexed(project, knowledge, options)
             documents = len(await knowledge.documents())
-            warn([*project.notices, *report.warnings], log)
-            if not documents and not options.watch:
-                raise KnowledgeError(_nothing(folder, options))
-            out.print(translated(_summary(report, documents)))
-            if options.watch:
-                await _watched(project, knowledge, options, out, log)
-        finally:
-            await project.close()
+        warn([*project.notices, *report.warnings], log)
+        if not documents and not options.watch:
+            raise KnowledgeError(_nothing(folder, options))
+        out.print(translated(_summary(report, documents)))
+        if options.watch:
+            await _watched(project, knowledge, options, out, log)
+    finally:
+        await project.close()
     return 0
 
 
