@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.errors import EXIT_CODES
-from agentkit.cli.language import translated
+from agentkit.cli.language import titled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
 from agentkit.cli.rows import print_row
@@ -58,7 +58,7 @@ def _terminal(out: Console) -> Terminal:
 def _show(finding: Finding, out: Console) -> None:
     """A line, and the next step below it; both fold beside the level."""
     told, step = _in_words(finding)
-    said = Text.assemble((f"{translated(finding.part)}: ", "bold"), harmless(told))
+    said = Text.assemble((titled(finding.part), "bold"), harmless(told))
     if step:
         said.append(f"\n{harmless(step)}", "dim")
     print_row(Text(translated(finding.level), _COLOURS[finding.level]), 8, said, out)

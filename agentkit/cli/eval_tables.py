@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentkit.cli.language import translated
+from agentkit.cli.language import titled, translated
 from agentkit.evaluation.compare import Change
 from agentkit.evaluation.figures import Figure
 from agentkit.evaluation.report import Report, faults_of
@@ -77,7 +77,7 @@ def show_misses(report: Report, out: Console) -> None:
         question, faults = outcome.question, faults_of(outcome, report.depth)
         if faults:
             why = ", ".join(map(translated, faults))
-            out.print(Text(f"{question.id} ({question.kind}): {why}: {question.question}"))
+            out.print(Text(f"{question.id} ({question.kind}): {titled(why)}{question.question}"))
 
 
 def _figure_row(figure: Figure) -> list[str | Text]:

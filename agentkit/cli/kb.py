@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.errors import EXIT_CODES
-from agentkit.cli.language import labelled, translated
+from agentkit.cli.language import labelled, titled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, warn
 from agentkit.errors import ConfigError, KnowledgeError
@@ -43,7 +44,8 @@ async def list_collections(folder: Path, json: bool) -> int:
         none = "There is no collection yet. Make the first with: agentkit index"
         log.print(translated(none), markup=False)
         return 0
-    table = _table("name", "embedder", documents="right", passages="right", size="right")
+    numbers = (translated("documents"), translated("passages"), translated("size"))
+    table = _table(translated("name"), translated("embedder"), numbers=numbers)
     for info in found:
         counts = (str(info.documents), str(info.chunks), _size(info.bytes))
         table.add_row(Text(info.name), Text(info.problem or info.embedder or "-"), *counts)
@@ -59,7 +61,8 @@ async def show(name: str, folder: Path, json: bool) -> int:
     if json:
         print(as_json(rows))
         return 0
-    table = _table("source", "title", "kind", characters="right", passages="right")
+    titles = (translated("source"), translated("title"), translated("kind"))
+    table = _table(*titles, numbers=(translated("characters"), translated("passages")))
     for row in rows:
         words = (Text(row["source"]), Text(row["title"]), row["kind"])
         table.add_row(*words, str(row["characters"]), str(row["passages"]))
@@ -197,19 +200,19 @@ def _show_findings(info: CollectionInfo, findings: list[Finding], out: Console) 
     for finding in findings:
         colour = "red" if finding.severity == "error" else "yellow"
         severity = set_cell_size(translated(finding.severity), 8)
-        line = Text.assemble("  ", (severity, colour), f"{translated(finding.part)}: ")
+        line = Text.assemble("  ", (severity, colour), titled(finding.part))
         out.print(line.append(translated(finding.problem)))
         out.print(Text(f"          {translated(finding.next_step)}", style="dim"))
 
 
 def _lines(found: Stats) -> list[tuple[str, str]]:
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.indexed_at))
-    numbers = translated(f"{found.dimension} numbers a passage")
+    numbers = translated(f"{found.embedder or '-'}, {found.dimension} numbers a passage")
     each = translated(f"about {found.mean_characters} characters each")
     return [
         (translated("collection"), found.name),
         (translated("folder"), str(found.path)),
-        (translated("embedder"), f"{found.embedder or '-'}, {numbers}"),
+        (translated("embedder"), numbers),
         (translated("documents"), f"{found.documents} ({_characters(found.characters)})"),
         (translated("passages"), f"{found.chunks} ({each})"),
         (translated("last write"), written),
@@ -232,12 +235,12 @@ def _characters(number: int) -> str:
     return translated(f"{number} characters")
 
 
-def _table(*words: str, **numbers: Any) -> Table:
+def _table(*words: str, numbers: Sequence[str]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for word in words:
-        table.add_column(translated(word), overflow="fold")
-    for number, justify in numbers.items():
-        table.add_column(translated(number), justify=justify, no_wrap=True)
+        table.add_column(word, overflow="fold")
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True)
     return table
 
 

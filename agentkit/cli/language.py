@@ -26,7 +26,9 @@ _VARIABLES = ("AGENTKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 NOTHING = ("none", "nothing")
 """The words that stand where a list would."""
 
-_MOST_COLONS = 8
+_MOST_PARTS = 8
+_MARK = "\ufdd0"
+_WIDE = r"\u3000-\u9fff\uff00-\uffef"
 _WIDE_MARKS = "，。；：、！？（「"
 
 
@@ -43,9 +45,9 @@ class Template(NamedTuple):
 
     def is_vague(self, values: Sequence[str]) -> bool:
         """Whether other programs' words may look so too: few fixed letters, values of several."""
-        letters = sum(map(str.isalpha, "".join(self.parts)))
-        is_label = self.parts[0].endswith(": ")
-        return letters < _TELLING and not is_label and any(map(_is_several, values))
+        fixed = "".join(self.parts)
+        is_telling = ": " in fixed or sum(map(str.isalpha, fixed)) >= _TELLING
+        return not is_telling and any(map(_is_several, values))
 
     def values(self, message: str) -> list[str] | None:
         """What stands between the fixed parts, None where they are not all there."""
@@ -77,7 +79,7 @@ class Catalog:
         return message.replace(bare, said, 1) if said else message
 
     def _said(self, bare: str) -> str | None:
-        return self._filled(bare) or self._of_something(bare)
+        return self._listed(bare) or self._filled(bare) or self._of_something(bare)
 
     def _filled(self, message: str) -> str | None:
         if said := self._messages.get(_escaped(message)):
@@ -85,22 +87,30 @@ class Catalog:
         for template in self._templates:
             values = template.values(message)
             if values is not None and not template.is_vague(values):
-                return template.said.format(*map(self._value, values))
+                return _without_gaps(template.said.format(*map(self._value, values)))
         return None
+
+    def _listed(self, message: str) -> str | None:
+        """Several messages in a row."""
+        parts = message.split(", ")[:_MOST_PARTS]
+        said = [said for part in parts if _is_several(part) and (said := self._filled(part))]
+        is_whole = len(parts) > 1 and len(said) == len(message.split(", "))
+        return "，".join(said) if is_whole else None
 
     def _of_something(self, message: str) -> str | None:
         """What is said of a thing that is named first."""
-        for colon in islice(re.finditer(": ", message), _MOST_COLONS):
+        for colon in islice(re.finditer(": ", message), _MOST_PARTS):
             told = message[colon.end() :]
             if _is_several(told) and (said := self._filled(told)):
                 return f"{message[: colon.start()].replace(': ', '：')}：{said}"
         return None
 
     def _value(self, value: str) -> str:
+        """A value of a message. One that is a message is marked, for no gap belongs around it."""
         bare = value.strip()
-        if bare in NOTHING:
-            return self.say(value)
-        return (self._said(bare) if _is_several(bare) else None) or value
+        is_ours = bare in NOTHING or _is_several(bare)
+        said = self._said(bare) if is_ours else None
+        return f"{_MARK}{said}{_MARK}" if said else value
 
 
 def translated(message: str) -> str:
@@ -117,6 +127,11 @@ def spoken(*messages: str) -> str:
 def labelled(label: str, text: str) -> str:
     """A message before a text that stays as it is."""
     return _joined((translated(label), text))
+
+
+def titled(name: str) -> str:
+    """A message and a colon, to stand before a text."""
+    return f"{translated(name)}{'：' if language() == 'zh' else ': '}"
 
 
 def language() -> str:
@@ -168,8 +183,13 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _is_several(words: str) -> bool:
-    """Whether it is more than a name, or a list of names."""
-    return re.search(r"[^,] ", words) is not None
+    """A single word is a name."""
+    return " " in words
+
+
+def _without_gaps(text: str) -> str:
+    """A text whose marks are taken out, and blanks that they leave between wide characters."""
+    return re.sub(rf"(?<=[{_WIDE}]) ?{_MARK} ?(?=[{_WIDE}])|{_MARK}", "", text)
 
 
 def _escaped(text: str) -> str:

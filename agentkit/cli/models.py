@@ -18,7 +18,7 @@ from agentkit.backends.auto import LOCAL_SERVERS
 from agentkit.backends.llamacpp_source import PACKAGES, packaged
 from agentkit.backends.local_servers import ollama_models, openai_models
 from agentkit.backends.ollama_pull import PullProgress, pulled
-from agentkit.cli.language import labelled, translated
+from agentkit.cli.language import labelled, titled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles
 from agentkit.errors import ModelError
@@ -47,8 +47,9 @@ async def list_models(json: bool, out: Console | None = None, log: Console | Non
             out.print(Text(f"{model}  ({offer.place})"))
     for offer in offers:
         if offer.missing:
-            place = f"{offer.source} ({offer.place}): {translated(offer.missing)}"
-            log.print(Text(labelled("not there:", place), "dim"))
+            place = titled(f"{offer.source} ({offer.place})")
+            told = f"{place}{translated(offer.missing)}"
+            log.print(Text(labelled("not there:", told), "dim"))
     return 0
 
 

@@ -21,7 +21,7 @@ from rich.text import Text
 from agentkit.answers import Answer, Citation
 from agentkit.backends.auto import AutoModel
 from agentkit.backends.base import Model
-from agentkit.cli.language import labelled, spoken, translated
+from agentkit.cli.language import labelled, spoken, titled, translated
 from agentkit.events import (
     Compacted,
     Event,
@@ -186,8 +186,8 @@ def show_ending(answer: Answer, out: Console, log: Console) -> None:
 def _quote_line(citation: Citation) -> str:
     quote = _short(citation.quote or "")
     none = translated("no sentence there supports this")
-    where = translated(f"characters {citation.start}-{citation.end}")
-    return f"{where}: {f'“{quote}”' if citation.supported else none}"
+    where = titled(f"characters {citation.start}-{citation.end}")
+    return f"{where}{f'“{quote}”' if citation.supported else none}"
 
 
 def event_line(event: Event) -> str:
@@ -232,7 +232,8 @@ def call_result(result: str) -> str:
     if not passages:
         return _short(undelimited(result))
     places = ", ".join(dict.fromkeys(passage.source for passage in passages))
-    return labelled(f"{counted(len(passages), 'passage')} of", _short(places))
+    of = f"{len(passages)} passages of" if len(passages) > 1 else "1 passage of"
+    return labelled(of, _short(places))
 
 
 def call_failure(call: ToolCall, result: str) -> str:

@@ -20,7 +20,7 @@ PACKAGE = Path(errors.__file__).parent
 ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type)}
 FAULTS = {"Unfit", "Passed", "Failed", "Unsupported", "_Dropped", "Retried", "PassingError"}
 OURS = {
-    *("translated", "spoken", "labelled", "marked", "say", "Command"),
+    *("translated", "titled", "spoken", "labelled", "marked", "say", "Command"),
     *("Finding", "ok", "broken", "mendable"),
 }
 """A single word that these are called with is a message too."""
@@ -42,7 +42,8 @@ SAID: dict[str, set[int | str]] = {
     "replace": {"reason"},
     "Part": {2},
     "Checked": {2},
-    "Offer": {"missing"},
+    "Offer": {3, "missing"},
+    "titled": {0},
 }
 """What is called with a message, and which arguments are one."""
 
@@ -136,7 +137,7 @@ class Source:
                         yield Said(each, place, is_ours)
                 case ast.AugAssign(of, _, told) if _name(of) in LISTS:
                     yield Said(told, place)
-                case ast.Assign([ast.Attribute(_, "reason")], told):
+                case ast.Assign([target], told) if "reason" in map(_name, ast.walk(target)):
                     yield Said(told, place)
 
     def _wanted(self, call: ast.Call, place: Place) -> set[int | str]:
@@ -176,7 +177,7 @@ class Source:
                 yield from map(said.also, given)
             case ast.Call(ast.Attribute(ast.Name() as of, "get"), [_, *given]):
                 yield from map(said.also, [of, *given])
-            case ast.Call(ast.Attribute(ast.Name() as of, "items" | "values")):
+            case ast.Call(ast.Attribute(of, "items" | "values")):
                 yield said.also(of)
             case ast.Call(ast.Name("str" | "next" | "escape" | "harmless"), given):
                 yield from map(said.also, given)
@@ -317,8 +318,8 @@ def _parts(node: ast.expr) -> Iterable[ast.expr]:
             return yes, no
         case ast.BoolOp(_, values) | ast.List(values) | ast.Tuple(values) | ast.Set(values):
             return values
-        case ast.Dict(_, values):
-            return values
+        case ast.Dict(keys, values):
+            return [*filter(None, keys), *values]
         case ast.BinOp(left, ast.Add() | ast.BitOr(), right):
             return left, right
         case (
@@ -345,5 +346,5 @@ def _arguments(call: ast.Call, wanted: Iterable[int | str]) -> Iterator[ast.expr
     yield from (each.value for each in call.keywords if each.arg in wanted)
 
 
-def _name(node: ast.expr) -> str:
+def _name(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")

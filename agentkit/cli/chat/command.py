@@ -104,4 +104,6 @@ def _explain(chat: Chat, command: Command) -> None:
     chat.out.print(Text(command.title, "bold"))
     also = f"Also: {', '.join(f'/{name}' for name in command.also)}." if command.also else ""
     for line in filter(None, (command.about, command.more, also)):
-        chat.out.print(Padding(Text(translated(line)), (0, 0, 0, 2), expand=False))
+        text = Text(translated(line))
+        whole = Text("  ").append_text(text) if chat.out.soft_wrap else None
+        chat.out.print(whole or Padding(text, (0, 0, 0, 2), expand=False))

@@ -13,7 +13,7 @@ from agentkit.agent.agent import Agent
 from agentkit.agent.retrieval import Retrieval
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.chat.machine import nearest
-from agentkit.cli.language import translated
+from agentkit.cli.language import titled, translated
 from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError
 from agentkit.knowledge.search_tool import knowledge_tools
@@ -79,8 +79,8 @@ async def set_(chat: Chat, argument: str) -> None:
         dial.turn(agent, dial.value(value.strip()))
         chat.say(f"{name} is {dial.shown(agent)} for this chat.")
     else:
-        told = translated(f"{name} is {dial.shown(agent)}")
-        chat.out.print(Text(f"{told}: {translated(dial.about)}"))
+        how = titled(f"{name} is {dial.shown(agent)}")
+        chat.out.print(Text(f"{how}{translated(dial.about)}"))
 
 
 def _list(chat: Chat) -> None:
