@@ -94,6 +94,7 @@ class _Terminal:
     def __init__(self, folder: Path, port: int) -> None:
         self._out, child = pty.openpty()
         ioctl(child, TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        (folder / "knowledge").mkdir()
         url = f"http://127.0.0.1:{port}/v1"
         arguments = ("chat", "-C", str(folder), "-m", "openai:m", "--base-url", url)
         self._child = subprocess.Popen(

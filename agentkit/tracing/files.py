@@ -13,6 +13,7 @@ from agentkit.messages import Message
 from agentkit.records import Record, read_message
 
 _SUFFIX = ".jsonl"
+_SECOND = len("20261231-235959")
 
 
 class TraceFiles:
@@ -31,7 +32,7 @@ class TraceFiles:
 
     def paths(self) -> list[Path]:
         """The files, the oldest first."""
-        return sorted(self.folder.glob(f"*{_SUFFIX}"))
+        return sorted(self.folder.glob(f"*{_SUFFIX}"), key=_age)
 
     def find(self, which: str) -> Path:
         """A trace by its id, the beginning of it, or "last". Raises ConfigError."""
@@ -83,6 +84,14 @@ class ReadTrace:
             sent = (*sent[: record["kept"]], *map(read_message, record["messages"]))
             found.append(sent)
         return found
+
+
+def _age(path: Path) -> tuple[str, int]:
+    """When a run began, to the second, and in it when its file was written last."""
+    try:
+        return path.stem[:_SECOND], path.stat().st_mtime_ns
+    except OSError:
+        return path.stem[:_SECOND], 0
 
 
 def read_trace(path: Path) -> ReadTrace:

@@ -102,7 +102,7 @@ def test_a_terminal_that_changes_in_mid_answer_shows_the_answer_once(sizes, refl
     assert drawn.rows == [*BEFORE, *drawn.prose.lines()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.booleans(),
     st.lists(st.tuples(st.integers(4, 90), st.integers(3, 30)), min_size=1, max_size=6),
@@ -123,7 +123,7 @@ def test_whatever_sizes_it_takes_the_end_of_the_answer_is_whole_on_the_screen(
     assert drawn.rows[-len(wanted) :] == wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(4, 90), st.integers(3, 30))
 def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(columns, rows):
     drawn = Drawn(60, 10)
@@ -136,7 +136,7 @@ def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(colu
         assert drawn.rows[-len(wanted) :] == wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.booleans(), st.integers(4, 90), st.integers(3, 30), st.integers(0, 3))
 def test_what_was_painted_for_a_size_that_is_gone_is_left_above_and_the_answer_painted_below(
     reflows, columns, rows, late

@@ -1,6 +1,7 @@
 """Each run as records: in files of the user's own, as spans, and run again."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -62,6 +63,16 @@ async def test_only_the_owner_can_read_a_trace_and_the_oldest_go(files):
         await _traced(files, f"question {n}")
     assert len(files.paths()) == 3
     assert stat.S_IMODE(files.paths()[0].stat().st_mode) == 0o600
+
+
+def test_of_two_runs_in_one_second_the_last_is_the_one_written_last(tmp_path):
+    files = TraceFiles(tmp_path)
+    for at, name in enumerate(("f", "0", "a")):
+        path = tmp_path / f"20260101-120000-{name}.jsonl"
+        path.write_text("", encoding="utf-8")
+        os.utime(path, ns=(at, at))
+    assert files.find("last").stem == "20260101-120000-a"
+    assert [path.stem[-1] for path in files.paths()] == ["f", "0", "a"]
 
 
 async def test_a_failed_request_is_in_the_trace(files):
