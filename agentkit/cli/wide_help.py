@@ -41,6 +41,7 @@ class WideFormatter(HelpFormatter):
         self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
         rows = list(rows)
+        col_max = min(col_max, self.width // 2 - self.current_indent - col_spacing)
         first_width = min(max((cell_len(first) for first, _ in rows), default=0), col_max)
         column = self.current_indent + first_width + col_spacing
         for first, second in rows:

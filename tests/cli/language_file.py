@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from io import BytesIO
 from typing import get_args
 
@@ -18,7 +19,8 @@ from agentkit.cli.helping import OWN_WORDS, commands, paragraphs
 from agentkit.cli.language import NOTHING
 from agentkit.cli.probe import about
 from agentkit.evaluation.figures import LABELS
-from tests.cli.language_source import PACKAGE, escaped, is_message, read
+from tests.cli.language_source import PACKAGE, read
+from tests.cli.language_syntax import escaped, is_message
 
 PO = PACKAGE / "locale" / "zh" / "LC_MESSAGES" / "agentkit.po"
 MO = PO.with_suffix(".mo")
@@ -50,11 +52,12 @@ def translations() -> dict[str, str]:
         return {each.id: str(each.string) for each in read_po(file, locale="zh") if each.id}
 
 
-def messages() -> set[str]:
+@cache
+def messages() -> frozenset[str]:
     """Every message of the program, as a template."""
     written = filter(is_message, map(escaped, (*_helps(), *map(about, CHECKS))))
     listed = (*OWN_WORDS, *NOTHING, *LABELS.values(), *get_args(Status))
-    return {*listed, *written, *read().messages()}
+    return frozenset({*listed, *written, *read().messages()})
 
 
 def as_po(catalog: Catalog) -> bytes:

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from agentkit import errors
+from tests.cli.language_syntax import (
+    arguments,
+    assigned,
+    imports_of,
+    is_message,
+    name_of,
+    own_nodes,
+    parameters,
+    parts_of,
+    speaking,
+    texts,
+)
 
 PACKAGE = Path(errors.__file__).parent
 ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type)}
@@ -50,10 +61,16 @@ SAID: dict[str, set[int | str]] = {
 LISTS = {"notices", "warnings", "problems"}
 """Lists of messages."""
 
+TELLING = {"mcp.checks"}
+"""Modules whose functions return messages."""
+
+VALUE_ERRORS = ("cli.", "settings")
+"""Modules whose ValueErrors are told."""
+
 METHODS = {"fault"}
 """Methods that are called from other modules with a message."""
 
-FOR_MODELS = ("tools/builtin", "mcp/prompts.py", "mcp/library.py", "mcp/served.py")
+FOR_MODELS = ("tools.builtin", "mcp.prompts", "mcp.library", "mcp.served")
 """What only a model or a program reads."""
 
 
@@ -113,47 +130,51 @@ class Source:
             said = waiting.pop()
             if said.key not in seen:
                 seen.add(said.key)
-                for text in _texts(said.node):
+                for text in texts(said.node):
                     yield from (text,) if " " in text or said.may_be_a_word else ()
                 waiting += self._behind(said)
 
     def _places(self) -> Iterator[Place]:
         functions = (place for every in self.functions.values() for place in every)
         for place in (*(Place(each, None) for each in self.modules.values()), *functions):
-            if not place.module.name.replace(".", "/").startswith(FOR_MODELS):
+            if not place.module.name.startswith(FOR_MODELS):
                 yield place
 
     def _roots(self, place: Place) -> Iterator[Said]:
         """The expressions that are messages here."""
-        for node in _telling(place.function or place.module.tree):
+        for node in speaking(place.function or place.module.tree):
             match node:
-                case ast.Call(ast.Attribute(of, "append"), [told]) if _name(of) in LISTS:
+                case ast.Call(ast.Attribute(of, "append"), [told]) if name_of(of) in LISTS:
                     yield Said(told, place)
                 case ast.Call(ast.Name("map"), [ast.Name("translated"), told, *_]):
                     yield Said(told, place)
                 case ast.Call(func):
-                    is_ours = _name(func) in OURS
-                    for each in _arguments(node, self._wanted(node, place)):
+                    is_ours = name_of(func) in OURS
+                    for each in arguments(node, self._wanted(node, place)):
                         yield Said(each, place, is_ours)
-                case ast.AugAssign(of, _, told) if _name(of) in LISTS:
+                case ast.AugAssign(of, _, told) if name_of(of) in LISTS:
                     yield Said(told, place)
-                case ast.Assign([target], told) if "reason" in map(_name, ast.walk(target)):
+                case ast.Return(ast.expr() as told) if place.module.name in TELLING:
+                    yield Said(told, place)
+                case ast.Assign([target], told) if "reason" in map(name_of, ast.walk(target)):
                     yield Said(told, place)
 
     def _wanted(self, call: ast.Call, place: Place) -> set[int | str]:
-        name = _name(call.func)
+        name = name_of(call.func)
         wanted = set(SAID.get(name, ()))
+        if name == "ValueError" and place.module.name.startswith(VALUE_ERRORS):
+            wanted.add(0)
         for each in self._called(call, place):
             wanted |= self.said[each.module.name, name]
         return wanted
 
     def _called(self, call: ast.Call, place: Place) -> list[Place]:
         """The functions that a call may call."""
-        name = _name(call.func)
+        name = name_of(call.func)
         every = self.functions.get(name, [])
         here = [each for each in every if each.module is place.module]
         if isinstance(call.func, ast.Attribute):
-            is_own = _name(call.func.value) in ("self", "cls")
+            is_own = name_of(call.func.value) in ("self", "cls")
             return here if is_own else every if name in METHODS else []
         origin, _ = place.module.imports.get(name, (place.module.name, name))
         return [each for each in every if each.module.name == origin]
@@ -169,7 +190,7 @@ class Source:
             case ast.Call() as call:
                 yield from self._of_call(call, said)
             case node:
-                yield from (said.also(each) for each in _parts(node))
+                yield from (said.also(each) for each in parts_of(node))
 
     def _of_call(self, call: ast.Call, said: Said) -> Iterator[Said]:
         match call:
@@ -189,14 +210,14 @@ class Source:
 
     def _of_name(self, name: str, said: Said) -> Iterator[Said]:
         module, function = said.place
-        if function and name in (parameters := _parameters(function)):
-            self.said[module.name, function.name] |= {parameters.index(name), name}
-        inside = list(_assigned(name, function)) if function else []
+        if function and name in (given := parameters(function)):
+            self.said[module.name, function.name] |= {given.index(name), name}
+        inside = list(assigned(name, function)) if function else []
         yield from map(said.also, inside)
-        origin, given = module.imports.get(name, (module.name, name))
+        origin, there = module.imports.get(name, (module.name, name))
         if not inside and origin in self.modules:
             top = Place(self.modules[origin], None)
-            for value in _assigned(given, top.module.tree):
+            for value in assigned(there, top.module.tree):
                 yield Said(value, top, said.may_be_a_word)
 
 
@@ -206,145 +227,8 @@ def read() -> Source:
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        module = source.modules[name] = Module(name, tree, dict(_imports(tree)))
+        module = source.modules[name] = Module(name, tree, dict(imports_of(tree)))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 source.functions[node.name].append(Place(module, node))
     return source
-
-
-@cache
-def own_nodes(top: ast.AST) -> list[ast.AST]:
-    """Everything in a function or module that stands in no function inside it."""
-    found = list(ast.iter_child_nodes(top))
-    for node in found:
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found += ast.iter_child_nodes(node)
-    return found
-
-
-@cache
-def _telling(top: ast.AST) -> list[ast.AST]:
-    return [
-        each for each in own_nodes(top) if isinstance(each, ast.Call | ast.AugAssign | ast.Assign)
-    ]
-
-
-@cache
-def _giving(top: ast.AST) -> list[ast.AST]:
-    return [
-        each
-        for each in own_nodes(top)
-        if isinstance(
-            each,
-            ast.Assign
-            | ast.AnnAssign
-            | ast.AugAssign
-            | ast.NamedExpr
-            | ast.For
-            | ast.AsyncFor
-            | ast.comprehension
-            | ast.Call,
-        )
-    ]
-
-
-def is_message(text: str) -> bool:
-    return sum(map(str.isalpha, text)) >= 2
-
-
-def escaped(text: str) -> str:
-    """As a template writes it."""
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _texts(node: ast.expr) -> Iterator[str]:
-    match node:
-        case ast.Constant(str(text)):
-            yield escaped(text).strip()
-        case ast.JoinedStr():
-            yield _template(node)
-        case ast.Call(ast.Name("counted"), [_, ast.Constant(noun)]):
-            yield from (f"{{0}} {noun}", f"{{0}} {noun}s")
-
-
-def _template(joined: ast.JoinedStr) -> str:
-    number = -1
-    pieces = []
-    for value in joined.values:
-        if isinstance(value, ast.Constant):
-            pieces.append(escaped(str(value.value)))
-        else:
-            number += 1
-            pieces.append(f"{{{number}}}")
-    return "".join(pieces).strip()
-
-
-def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("agentkit"):
-            module = (node.module or "").removeprefix("agentkit").removeprefix(".")
-            yield from ((each.asname or each.name, (module, each.name)) for each in node.names)
-
-
-def _assigned(name: str, top: ast.AST) -> Iterator[ast.expr]:
-    """What a name stands for: what is assigned to it, or looped over."""
-    for node in _giving(top):
-        match node:
-            case ast.Assign(targets, value) if any(_names(each, name) for each in targets):
-                yield value
-            case ast.AnnAssign(ast.Name(id=found), _, ast.expr() as value) if found == name:
-                yield value
-            case ast.AugAssign(ast.Name(id=found), _, value) if found == name:
-                yield value
-            case ast.NamedExpr(ast.Name(id=found), value) if found == name:
-                yield value
-            case ast.For(target, value) | ast.AsyncFor(target, value) if _names(target, name):
-                yield value
-            case ast.comprehension(target, value) if _names(target, name):
-                yield value
-            case ast.Call(ast.Attribute(ast.Name(id=found), "append"), [value]) if found == name:
-                yield value
-
-
-def _names(target: ast.expr, name: str) -> bool:
-    return any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(target))
-
-
-def _parts(node: ast.expr) -> Iterable[ast.expr]:
-    """The expressions of which one is the value, or of which it is a list."""
-    match node:
-        case ast.IfExp(_, yes, no):
-            return yes, no
-        case ast.BoolOp(_, values) | ast.List(values) | ast.Tuple(values) | ast.Set(values):
-            return values
-        case ast.Dict(keys, values):
-            return [*filter(None, keys), *values]
-        case ast.BinOp(left, ast.Add() | ast.BitOr(), right):
-            return left, right
-        case (
-            ast.Await(value)
-            | ast.Starred(value)
-            | ast.Subscript(value)
-            | ast.GeneratorExp(value)
-            | ast.ListComp(value)
-            | ast.NamedExpr(_, value)
-        ):
-            return (value,)
-    return ()
-
-
-def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    every = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
-    names = [each.arg for each in every]
-    return names[1:] if names[:1] in (["self"], ["cls"]) else names
-
-
-def _arguments(call: ast.Call, wanted: Iterable[int | str]) -> Iterator[ast.expr]:
-    wanted = set(wanted)
-    yield from (each for at, each in enumerate(call.args) if at in wanted)
-    yield from (each.value for each in call.keywords if each.arg in wanted)
-
-
-def _name(node: ast.AST) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
