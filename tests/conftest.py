@@ -22,6 +22,8 @@ NOBODY = 65534
 settings.register_profile("shared", deadline=None)  # These machines are noisy.
 settings.load_profile("shared")
 
+os.environ["AGENTKIT_LANG"] = "en"  # Tests read English, wherever they run.
+
 
 class TermEmbedder:
     """A small real embedder: each term of a text points in a direction that its hash fixes."""
