@@ -64,14 +64,26 @@ def shown(screen: pyte.Screen, look: str) -> str:
 
 def check(name: str, screens: Mapping[str, str]) -> None:
     """Screens by their titles are as they were when they were last looked at."""
-    told = "\n".join(f"=== {title}\n{_steady(screen)}\n" for title, screen in screens.items())
+    told = "\n".join(f"=== {title}\n{steady(screen)}\n" for title, screen in screens.items())
     file = SCREENS / f"{name}.txt"
-    if os.environ.get("AGENTKIT_WRITE_SCREENS"):
+    if is_writing():
         file.write_text(told, encoding="utf-8")
     assert told == file.read_text(encoding="utf-8")
 
 
-def _steady(text: str) -> str:
+def kept(name: str) -> dict[str, str]:
+    """Screens by their titles, as they were when they were last looked at."""
+    written = (SCREENS / f"{name}.txt").read_text(encoding="utf-8")
+    parts = [part.partition("\n") for part in written.split("=== ")[1:]]
+    return {title: screen.rstrip("\n") for title, _, screen in parts}
+
+
+def is_writing() -> bool:
+    """Whether the screens are to be written anew."""
+    return bool(os.environ.get("AGENTKIT_WRITE_SCREENS"))
+
+
+def steady(text: str) -> str:
     """A screen without what changes from run to run."""
     for changing, instead in _CHANGING:
         text = changing.sub(instead, text)

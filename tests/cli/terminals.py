@@ -20,6 +20,9 @@ KEYS = {
     "enter": "\r", "ctrl-c": "\x03", "ctrl-d": "\x04", "alt-enter": "\x1b\r", "tab": "\t",
     "end": "\x1b[F", "up": "\x1b[A", "clear-all": "\x1b>" + "\x17" * 40,
 }  # fmt: skip
+_OURS = ("NO_COLOR", "XTERM_VERSION", "TMUX", "AGENTKIT_SCREEN_READER", "AGENTKIT_LANG",
+         "LANGUAGE", "LC_ALL", "LC_MESSAGES", "COLUMNS", "LINES")  # fmt: skip
+"""What the tests decide, and not whoever runs them."""
 _PATIENCE = 60.0
 """Seconds after which a test gives up; a loaded machine may need many."""
 
@@ -32,7 +35,7 @@ class Terminal:
         **environment: str,
     ) -> None:  # fmt: skip
         env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "", "LANG": "C.UTF-8"}
-        for name in ("NO_COLOR", "XTERM_VERSION", "TMUX", "AGENTKIT_SCREEN_READER"):
+        for name in _OURS:
             env.pop(name, None)
         self.screen = Emulator(columns, rows, reflows=reflows)
         self.written = b""
@@ -78,6 +81,12 @@ class Terminal:
         with self._changed:
             if not self._changed.wait_for(holds, _PATIENCE):
                 raise AssertionError(f"{what} did not come. The screen:\n{self.text}")
+
+    def still(self) -> None:
+        """Wait until nothing has come for a second: for screens that are written to be read."""
+        with self._changed:
+            while self._changed.wait(1.0):
+                pass
 
     def ready(self) -> None:
         """Wait for the prompt, with nothing typed. What was said before must have been seen there,

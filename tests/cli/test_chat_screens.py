@@ -34,7 +34,7 @@ from agentkit.events import (
 from agentkit.messages import ToolCall, Usage
 from agentkit.project.project import Project
 from agentkit.project.trust import trust
-from tests.cli.screens import check, console, in_every_look, seen, shown
+from tests.cli.screens import check, console, in_every_look, is_writing, kept, seen, shown, steady
 from tests.cli.terminals import Terminal
 
 NOTES = """# Heights
@@ -289,30 +289,35 @@ def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(home, columns,
     monkeypatch.chdir(home.parent)
     folder = Path(home.name)
     trust(folder)
-    for name in ("sessions.sqlite", "history"):
-        (folder / ".agentkit" / name).unlink(missing_ok=True)
+    for kept_file in ("sessions.sqlite", "history"):
+        (folder / ".agentkit" / kept_file).unlink(missing_ok=True)
     more = {"NO_COLOR": "1"} if look == "plain" else {}
     talk = Terminal("chat", "-C", folder, "-m", "extractive", columns=columns, **more)
-    found = {}
+    name, found = f"terminal-{columns}-{look}", {}
+    before = {} if is_writing() else kept(name)
 
-    def keep(name):
-        found[name] = shown(talk.screen, look)
+    def look_at(title):
+        if is_writing():
+            talk.still()
+        else:
+            talk.until(lambda: steady(shown(talk.screen, look)) == before[title], f"{title!r}")
+        found[title] = shown(talk.screen, look)
 
     try:
         talk.ready()
         talk.expect("extractive · ")
-        keep("welcome")
+        look_at("welcome")
         talk.tell("How high is K2?")
         talk.expect("extractive · How high is K2?")
-        keep("an answer")
+        look_at("an answer")
         talk.child.send("/se")
         talk.expect("list conv")
-        keep("commands")
+        look_at("commands")
         talk.press("ctrl-c")
         talk.ready()
         talk.child.send("see @no")
         talk.until(lambda: "\n" + " " * 9 + " notes.md" in talk.text, "the menu")
-        keep("documents")
+        look_at("documents")
         talk.press("ctrl-c")
         talk.ready()
         talk.type("one")
@@ -320,15 +325,15 @@ def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(home, columns,
         talk.until(lambda: talk.line == "", "a new line")
         talk.child.send("two")
         talk.expect("  two")
-        keep("lines")
+        look_at("lines")
         talk.press("ctrl-c")
         talk.ready()
         talk.press("ctrl-c")
         talk.expect("once more leaves")
-        keep("leaving")
+        look_at("leaving")
         talk.press("ctrl-c")
         assert talk.close() == 0
-        keep("left")
+        look_at("left")
     finally:
         talk.kill()
-    check(f"terminal-{columns}-{look}", found)
+    check(name, found)
