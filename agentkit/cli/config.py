@@ -26,6 +26,7 @@ from agentkit.settings import FILE_NAME, ProviderSettings
 from agentkit.settings_schema import schema_text
 
 HIDDEN = "(not shown)"
+_NOT_SET = "not set"
 
 
 def show(folder: Path, name: str, origin: bool, as_object: bool) -> int:
@@ -107,14 +108,14 @@ def _keys(layered: Layered, below: Key) -> Iterator[tuple[str, str]]:
         if settings.kind != "openai" or below[:2] not in ((), ("providers",), ("providers", name)):
             continue
         state = _state(name, settings)
-        if state or name in layered.settings.providers or below[1:] == (name,):
-            yield name, state or "not set"
+        if state != _NOT_SET or name in layered.settings.providers or below[1:] == (name,):
+            yield name, state
 
 
 def _state(provider: str, settings: ProviderSettings) -> str:
     url = server_url(provider, settings)
     if not (origin := place(provider, settings, url)):
-        return ""
+        return _NOT_SET
     try:
         if origin != "keyring":
             find_key(provider, settings, url)

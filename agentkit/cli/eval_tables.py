@@ -76,7 +76,7 @@ def show_misses(report: Report, out: Console) -> None:
     for outcome in report.outcomes:
         question, faults = outcome.question, faults_of(outcome, report.depth)
         if faults:
-            why = ", ".join(map(translated, faults))
+            why = ", ".join(faults)
             out.print(Text(f"{question.id} ({question.kind}): {titled(why)}{question.question}"))
 
 

@@ -13,7 +13,7 @@ import gettext
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from string import Formatter
@@ -70,7 +70,11 @@ class Catalog:
 
     def __init__(self, messages: Mapping[str, str]) -> None:
         self._messages = messages
-        self._templates = sorted(_templates(messages), key=lambda each: -each.letters)
+
+    @cached_property
+    def _templates(self) -> list[Template]:
+        """Those that say most first."""
+        return sorted(_templates(self._messages), key=lambda each: -each.letters)
 
     def say(self, message: str) -> str:
         """A message in the language, or as it is where the catalog does not have it."""
@@ -79,11 +83,16 @@ class Catalog:
         return message.replace(bare, said, 1) if said else message
 
     def _said(self, bare: str) -> str | None:
-        return self._listed(bare) or self._filled(bare) or self._of_something(bare)
+        exact = self._exact(bare)
+        return exact or self._listed(bare) or self._filled(bare) or self._of_something(bare)
+
+    def _exact(self, message: str) -> str | None:
+        said = self._messages.get(_escaped(message))
+        return _unescaped(said) if said else None
 
     def _filled(self, message: str) -> str | None:
-        if said := self._messages.get(_escaped(message)):
-            return _unescaped(said)
+        if said := self._exact(message):
+            return said
         for template in self._templates:
             values = template.values(message)
             if values is not None and not template.is_vague(values):

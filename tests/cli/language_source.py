@@ -61,8 +61,8 @@ SAID: dict[str, set[int | str]] = {
 LISTS = {"notices", "warnings", "problems"}
 """Lists of messages."""
 
-TELLING = {"mcp.checks"}
-"""Modules whose functions return messages."""
+TELLING = {"mcp.checks", "cli.config:_state", "evaluation.report:faults_of"}
+"""Modules and functions that return messages."""
 
 VALUE_ERRORS = ("cli.", "settings")
 """Modules whose ValueErrors are told."""
@@ -87,6 +87,12 @@ class Place(NamedTuple):
 
     module: Module
     function: ast.FunctionDef | ast.AsyncFunctionDef | None
+
+    @property
+    def names(self) -> set[str]:
+        """The module's name, and the function's in it."""
+        name = self.module.name
+        return {name, f"{name}:{self.function.name}"} if self.function else {name}
 
 
 class Said(NamedTuple):
@@ -154,7 +160,7 @@ class Source:
                         yield Said(each, place, is_ours)
                 case ast.AugAssign(of, _, told) if name_of(of) in LISTS:
                     yield Said(told, place)
-                case ast.Return(ast.expr() as told) if place.module.name in TELLING:
+                case ast.Return(ast.expr() as told) if TELLING & place.names:
                     yield Said(told, place)
                 case ast.Assign([target], told) if "reason" in map(name_of, ast.walk(target)):
                     yield Said(told, place)
