@@ -13,13 +13,14 @@ from rich.text import Text
 from agentkit.cli.asking import agreed
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
+from agentkit.cli.rows import print_row
 from agentkit.project.demo import copy_demo
 from agentkit.project.scaffold import Made, loose_documents, make_project
 
 SAMPLE_QUESTION = "How do I add my documents?"
 _DEMO_QUESTION = "KV Cache 为什么能加快推理？"
 _SHOWN = 3
-_WIDTH = 22
+_WIDTH = 23
 
 
 async def init(folder: Path, from_demo: bool) -> int:
@@ -65,7 +66,7 @@ def _show_made(made: Made, log: Console) -> None:
     told = f"Made in {where}:" if made.new else f"Nothing to make: {where} has it all."
     log.print(Text(translated(told)))
     for part in made.new:
-        log.print(Text.assemble(f"  {part.path:<{_WIDTH}}", (translated(part.about), "dim")))
+        print_row(Text(f"  {part.path}"), _WIDTH, Text(translated(part.about), "dim"), log)
     if not made.trusted:
         command = shlex.join(["agentkit", "trust", *_argument(made.folder)])
         log.print(Text(labelled("Its settings and tools are not used before you say:", command)))

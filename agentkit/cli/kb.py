@@ -30,7 +30,7 @@ from agentkit.knowledge.findings import Finding
 from agentkit.knowledge.stores import open_store
 from agentkit.project.project import Project
 
-_WIDTH_OF_A_PIPE = 160
+_NAME, _WIDTH_OF_A_PIPE = 9, 2000
 
 
 async def list_collections(folder: Path, json: bool) -> int:
@@ -235,17 +235,19 @@ def _characters(number: int) -> str:
     return translated(f"{number} characters")
 
 
-def _table(*words: str, numbers: Sequence[str]) -> Table:
+def _table(first: str, *words: str, numbers: Sequence[str]) -> Table:
+    """Columns of words and numbers; where there is no room, those between give way."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(first, overflow="fold", min_width=_NAME)
     for word in words:
-        table.add_column(word, overflow="fold")
+        table.add_column(word, overflow="ellipsis")
     for number in numbers:
         table.add_column(number, justify="right", no_wrap=True)
     return table
 
 
 def _draw(table: Table, out: Console) -> None:
-    """Fitted to a terminal; a pipe gets lines that are not folded."""
+    """Fitted to a terminal; a pipe gets whole lines."""
     width = None if out.is_terminal else _WIDTH_OF_A_PIPE
     out.print(table, width=width, soft_wrap=False)
 
