@@ -26,7 +26,7 @@ _VARIABLES = ("AGENTKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 NOTHING = ("none", "nothing")
 """The words that stand where a list would."""
 
-_MOST_PARTS = 8
+_MOST_PARTS, _DEEPEST = 8, 4
 _MARK = "\ufdd0"
 _WIDE = r"\u3000-\u9fff\uff00-\uffef"
 _WIDE_MARKS = "，。；：、！？（「"
@@ -82,43 +82,46 @@ class Catalog:
         said = self._said(bare) if bare else None
         return message.replace(bare, said, 1) if said else message
 
-    def _said(self, bare: str) -> str | None:
-        exact = self._exact(bare)
-        return exact or self._listed(bare) or self._filled(bare) or self._of_something(bare)
+    def _said(self, bare: str, depth: int = 0) -> str | None:
+        """A message, which may stand so deep in others."""
+        ways = (self._listed, self._filled, self._of_something)
+        return self._exact(bare) or next(filter(None, (way(bare, depth) for way in ways)), None)
 
     def _exact(self, message: str) -> str | None:
         said = self._messages.get(_escaped(message))
         return _unescaped(said) if said else None
 
-    def _filled(self, message: str) -> str | None:
+    def _filled(self, message: str, depth: int) -> str | None:
         if said := self._exact(message):
             return said
         for template in self._templates:
             values = template.values(message)
             if values is not None and not template.is_vague(values):
-                return _without_gaps(template.said.format(*map(self._value, values)))
+                said_of = [self._value(value, depth + 1) for value in values]
+                return _without_gaps(template.said.format(*said_of))
         return None
 
-    def _listed(self, message: str) -> str | None:
+    def _listed(self, message: str, depth: int) -> str | None:
         """Several messages in a row."""
-        parts = message.split(", ")[:_MOST_PARTS]
-        said = [said for part in parts if _is_several(part) and (said := self._filled(part))]
-        is_whole = len(parts) > 1 and len(said) == len(message.split(", "))
-        return "，".join(said) if is_whole else None
+        parts = message.split(", ")
+        if not 1 < len(parts) <= _MOST_PARTS or not all(map(_is_several, parts)):
+            return None
+        said = [self._filled(part, depth) or "" for part in parts]
+        return "，".join(said) if all(said) else None
 
-    def _of_something(self, message: str) -> str | None:
+    def _of_something(self, message: str, depth: int) -> str | None:
         """What is said of a thing that is named first."""
         for colon in islice(re.finditer(": ", message), _MOST_PARTS):
             told = message[colon.end() :]
-            if _is_several(told) and (said := self._filled(told)):
+            if _is_several(told) and (said := self._filled(told, depth)):
                 return f"{message[: colon.start()].replace(': ', '：')}：{said}"
         return None
 
-    def _value(self, value: str) -> str:
+    def _value(self, value: str, depth: int) -> str:
         """A value of a message. One that is a message is marked, for no gap belongs around it."""
         bare = value.strip()
-        is_ours = bare in NOTHING or _is_several(bare)
-        said = self._said(bare) if is_ours else None
+        is_ours = depth <= _DEEPEST and (bare in NOTHING or _is_several(bare))
+        said = self._said(bare, depth) if is_ours else None
         return f"{_MARK}{said}{_MARK}" if said else value
 
 

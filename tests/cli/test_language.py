@@ -364,3 +364,10 @@ def test_values_come_in_the_order_of_the_translation(first, second):
 def test_colons_commas_and_braces_do_no_harm(text):
     catalog = Catalog({"a b {0} c d e": "{0} 乙", "a b": "甲", "{{0}} {0} failed": "{0} {{0}}"})
     assert isinstance(catalog.say(text), str)
+
+
+def test_a_message_in_itself_ten_thousand_times_does_no_harm():
+    text = "failed: " * 10_000 + "it has no tools"
+    said = Catalog(KNOWN).say(text)
+    assert "失败：" in said
+    assert said.endswith("failed: it has no tools")
