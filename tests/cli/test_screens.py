@@ -25,7 +25,8 @@ def place():
 
 @in_every_look
 def test_every_command_looks_as_it_was_looked_at(columns, look, place):
-    env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    unsaid = ("NO_COLOR", "COLUMNS", "LINES", "AGENTKIT_SCREEN_READER")
+    env = {name: value for name, value in os.environ.items() if name not in unsaid}
     env |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "OLLAMA_HOST": "127.0.0.1:1"}
     env |= {"NO_COLOR": "1"} if look == "plain" else {}
     command = ["-m", "tests.cli.screen_tour", str(place)]
