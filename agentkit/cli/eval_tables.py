@@ -14,8 +14,9 @@ from agentkit.evaluation.figures import Figure
 from agentkit.evaluation.report import Report, faults_of
 
 _WIDTH_OF_A_PIPE = 140
-_WIDE = 110
-"""Columns of a terminal from which on each figure is explained too."""
+_NARROW, _WIDE = 72, 110
+"""Columns of a terminal below which intervals are left to --json and --html, and from which on each
+figure is explained too."""
 _NAMED = 8
 _GROUPED = ("all@5", "facts")
 
@@ -24,15 +25,14 @@ def show_figures(report: Report, out: Console) -> None:
     """Every figure over all questions; of the groups the chief ones."""
     title = translated(f"golden questions, model {report.settings['model']}")
     columns = (translated("reached"), translated("share"), translated("95 % interval"))
-    table = _table(title, *columns, translated("asked for"))
-    explains = not out.is_terminal or out.width >= _WIDE
-    if explains:
+    is_narrow = out.is_terminal and out.width < _NARROW
+    table = _table(title, *(columns[:2] if is_narrow else (*columns, translated("asked for"))))
+    if not out.is_terminal or out.width >= _WIDE:
         table.add_column("", no_wrap=True, overflow="ellipsis")
     sizes = {figure.name: figure.count for figure in report.figures if not figure.group}
     for figure in report.figures:
         if not figure.group or (figure.name in _GROUPED and figure.count < sizes[figure.name]):
-            row = _figure_row(figure)
-            table.add_row(*(row if explains else row[:-1]))
+            table.add_row(*_figure_row(figure)[: len(table.columns)])
     _draw(table, out)
 
 

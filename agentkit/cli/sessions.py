@@ -23,6 +23,9 @@ from agentkit.project.project import sessions_path
 
 _SHOWN = 100
 
+_NARROW = 64
+"""Columns of a terminal below which messages are not counted."""
+
 
 async def list_sessions(folder: Path, json: bool) -> int:
     """A line for each conversation."""
@@ -107,12 +110,16 @@ def _show(found: Sequence[SessionInfo], json: bool) -> None:
     if json:
         print(as_json([asdict(info) for info in found]))
         return
+    out, _ = consoles()
+    counts = not out.is_terminal or out.width >= _NARROW
     table = Table(box=None, pad_edge=False)
     table.add_column(translated("last used"), no_wrap=True)
     table.add_column("id", no_wrap=True)
-    table.add_column(translated("messages"), justify="right")
+    if counts:
+        table.add_column(translated("messages"), justify="right", no_wrap=True)
     table.add_column(translated("name"), overflow="ellipsis", no_wrap=True)
     for info in found:
         when = info.updated[:16].replace("T", " ")
-        table.add_row(when, info.id, str(info.messages), info.name)
-    consoles()[0].print(table)
+        count = [str(info.messages)] if counts else []
+        table.add_row(when, info.id, *count, info.name)
+    out.print(table)

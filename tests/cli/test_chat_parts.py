@@ -18,6 +18,7 @@ from agentkit.cli.chat.commands import COMMANDS
 from agentkit.cli.chat.completion import ChatCompleter
 from agentkit.cli.chat.conversation import Chat
 from agentkit.errors import ConfigError
+from agentkit.knowledge.sources import Sources
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 from agentkit.messages import ImagePart
@@ -63,15 +64,15 @@ def test_damaged_approvals_allow_nothing(tmp_path, content):
 async def test_a_text_and_an_image_go_with_the_message(project, tmp_path):
     (tmp_path / "a b.txt").write_text("what it says", encoding="utf-8")
     (tmp_path / "dot.png").write_bytes(b"png")
-    attached = await attach('look at @"a b.txt" and @dot.png, please', project)
+    attached = await attach('look at @"a b.txt" and @dot.png, please', project, Sources())
     text, told, image = attached.content
     assert text.text == 'look at @"a b.txt" and @dot.png, please'
-    assert "what it says" in told.text
+    assert '<passage id="1" source="a b.txt">\nwhat it says\n</passage>' in told.text
     assert image == ImagePart(b"png", "image/png")
 
 
 async def test_a_name_that_is_nothing_stays_as_it_was_written(project):
-    attached = await attach("write to me@home.org and @nobody", project)
+    attached = await attach("write to me@home.org and @nobody", project, Sources())
     assert attached.content == "write to me@home.org and @nobody"
     assert attached.notes == ["@nobody is not attached: no document and no file is called so."]
 
@@ -177,7 +178,7 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(project, tmp_
             await run(COMMANDS, chat, "/prompts shelf:review")
         await run(COMMANDS, chat, "/shelf:review file='a b.py'")
         assert chat.prefill == "Review a b.py, please."
-        attached = await attach("Read @shelf:shelf://book", project, servers)
+        attached = await attach("Read @shelf:shelf://book", project, Sources(), servers)
         assert "It was a dark night." in attached.content[1].text
         found = ChatCompleter(chat, COMMANDS)
         await found.gather()

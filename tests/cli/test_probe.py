@@ -37,6 +37,7 @@ def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObedientOllama]:
 class Ran(NamedTuple):
     exit_code: int
     stdout: str
+    stderr: str
     output: str
     exception: Exception | None
 
@@ -50,7 +51,7 @@ def run(*arguments: str) -> Ran:
             code = command_line()(list(arguments), standalone_mode=False)
         except Exception as raised:
             error = raised
-    return Ran(code, out.getvalue(), out.getvalue() + log.getvalue(), error)
+    return Ran(code, out.getvalue(), log.getvalue(), out.getvalue() + log.getvalue(), error)
 
 
 def test_a_probe_prints_every_check_and_keeps_what_it_found() -> None:

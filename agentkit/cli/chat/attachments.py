@@ -1,5 +1,5 @@
 """`@name` in a message: a document of the index, a text file, an image or `@server:resource` of an
-MCP server goes with it.
+MCP server goes with it. Text goes as passages that the answer can cite.
 
 A name that is none of these stays as it was written, and is said to be none.
 """
@@ -11,8 +11,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentkit.documents import Document
 from agentkit.errors import AgentkitError, KnowledgeError
+from agentkit.knowledge.attachment import attached
 from agentkit.knowledge.loaders.files import load, read_bytes
+from agentkit.knowledge.sources import Sources
+from agentkit.knowledge.splitter import first_heading
 from agentkit.mcp.client import McpServers
 from agentkit.messages import Content, ImagePart, TextPart
 from agentkit.project.project import Project
@@ -41,33 +45,36 @@ class Attached:
     notes: list[str] = field(default_factory=list)
 
 
-async def attach(line: str, project: Project, servers: McpServers | None = None) -> Attached:
-    """Read what a line names. Raises nothing: what cannot be read is a note."""
+async def attach(
+    line: str, project: Project, sources: Sources, servers: McpServers | None = None
+) -> Attached:
+    """Read what a line names; passages get their numbers from `sources`. Raises nothing: what
+    cannot be read is a note."""
     parts: list[Part] = [TextPart(line)]
-    attached = Attached(line)
+    whole = Attached(line)
     for quoted, bare in dict.fromkeys(_NAMED.findall(line)[:_MOST_NAMES]):
         name = quoted or bare
         try:
             found = await _parts(name, project, servers)
         except AgentkitError as error:
-            attached.notes.append(f"@{name} is not attached: {error}")
+            whole.notes.append(f"@{name} is not attached: {error}")
             continue
-        parts += found
+        parts += [_cited(name, part, sources) for part in found]
         said = ", ".join(_said(part) for part in found)
-        attached.notes.append(f"@{name} is attached: {said}")
+        whole.notes.append(f"@{name} is attached: {said}")
     if len(parts) > 1:
-        attached.content = tuple(parts)
-    return attached
+        whole.content = tuple(parts)
+    return whole
 
 
 async def _parts(name: str, project: Project, servers: McpServers | None) -> list[Part]:
     knowledge = project.agent.knowledge
     if knowledge and name in {info.source for info in await knowledge.documents()}:
-        return [_written(name, (await knowledge.document(name)).text)]
+        return [TextPart((await knowledge.document(name)).text)]
     server, _, uri = name.partition(":")
     if servers and uri and server in servers.clients:
         content = await servers.read(server, uri)
-        return [_written(name, content)] if isinstance(content, str) else list(content)
+        return [TextPart(content)] if isinstance(content, str) else list(content)
     return [await asyncio.to_thread(_from_file, name, project.path)]
 
 
@@ -79,14 +86,18 @@ def _from_file(name: str, folder: Path) -> Part:
         raise KnowledgeError("no document and no file is called so.")
     if media_type := _IMAGES.get(found.suffix.lower()):
         return ImagePart(read_bytes(found, _MOST_IMAGE_BYTES), media_type)
-    return _written(name, load(read_bytes(found, 4 * _MOST_CHARACTERS), name).document.text)
+    return TextPart(load(read_bytes(found, 4 * _MOST_CHARACTERS), name).document.text)
 
 
-def _written(name: str, text: str) -> TextPart:
-    if len(text) > _MOST_CHARACTERS:
-        left = len(text) - _MOST_CHARACTERS
-        text = f"{text[:_MOST_CHARACTERS]}\n[… {left} characters left out]"
-    return TextPart(f"\n\nThe attached file {name}:\n{text}\nEnd of {name}.")
+def _cited(name: str, part: Part, sources: Sources) -> Part:
+    """A text as passages with numbers, and how much of it was left out; an image as it is."""
+    if not isinstance(part, TextPart):
+        return part
+    text = part.text[:_MOST_CHARACTERS]
+    left = len(part.text) - len(text)
+    note = f"\n[… {left} characters of {name} left out]" if left else ""
+    passages = attached(Document(name, text, first_heading(text) or name), sources)
+    return TextPart(f"\n\n{passages}{note}")
 
 
 def _said(part: Part) -> str:

@@ -10,9 +10,7 @@ from pathlib import Path
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from agentkit.backends.addresses import is_loopback, ollama_url
-from agentkit.backends.auto import LOCAL_SERVERS
-from agentkit.backends.local_servers import ollama_models, openai_models
+from agentkit.backends.at_hand import local_models
 from agentkit.backends.providers import known_providers
 from agentkit.cli.chat.command import Commands
 from agentkit.cli.chat.conversation import Chat
@@ -42,7 +40,7 @@ class ChatCompleter(Completer):
         self.models = [
             f"{name}:" for name in known_providers(self._chat.project.settings.providers)
         ]
-        self.models += ["auto", "extractive", *await _local_models()]
+        self.models += ["auto", "extractive", *await local_models()]
         if servers := self._chat.servers:
             self.sources += [f"{r.server}:{r.uri}" for r in await servers.resources()]
             self.prompts = [f"{p.server}:{p.name}" for p in await servers.prompts()]
@@ -139,16 +137,3 @@ def _files(begun: str) -> list[str]:
     except OSError:
         return []
     return sorted(found)
-
-
-async def _local_models() -> list[str]:
-    """The models of servers on this machine."""
-    url = ollama_url(os.environ.get("OLLAMA_HOST", ""))
-    at_ollama = ollama_models(url) if is_loopback(url) else _none()
-    found = await asyncio.gather(at_ollama, *map(openai_models, LOCAL_SERVERS.values()))
-    names = ["ollama", *LOCAL_SERVERS]
-    return [f"{n}:{m}" for n, some in zip(names, found, strict=True) for m in some or ()]
-
-
-async def _none() -> None:
-    return None

@@ -205,7 +205,7 @@ class Chat:
         return line.removeprefix(QUOTES).removesuffix(QUOTES).strip()
 
     async def _attached(self, line: str) -> Content:
-        attached: Attached = await attach(line, self.project, self.servers)
+        attached: Attached = await attach(line, self.project, self.session.sources, self.servers)
         for note in attached.notes:
             self.say(note)
         return attached.content
