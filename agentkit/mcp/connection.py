@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkit.errors import McpError, ToolError
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.hidden import visible
 from agentkit.mcp.host import Host
 from agentkit.mcp.session import Report, Session, SessionLost
 
@@ -137,7 +138,7 @@ class Connection:
         except McpError as error:
             raise ToolError(str(error)) from error
         except Exception as error:
-            said = " ".join(str(error).split())[:500] or type(error).__name__
+            said = visible(" ".join(str(error).split()))[:500] or type(error).__name__
             raise ToolError(f"The MCP server {name!r} could not do {what}: {said}") from error
 
     async def _live(self) -> Session:

@@ -13,16 +13,17 @@ LONGEST_NAME = 64
 def unique_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """A name for each (server, tool): `server__tool` in `[A-Za-z0-9_-]`, at most 64 characters.
 
-    A name that had to be cut, or that two tools share after cleaning, ends in a hash of both.
+    A name that had to be cut, or that two tools share after cleaning, ends in a hash of both. A
+    server may choose a name that is already such a one: it is hashed again.
     """
     plain = [_cleaned(f"{server}__{tool}") for server, tool in pairs]
     count = Counter(plain)
-    return [
-        name
-        if len(name) <= LONGEST_NAME and count[name] == 1
-        else f"{name[: LONGEST_NAME - 9]}_{_hash(server, tool)}"
-        for name, (server, tool) in zip(plain, pairs, strict=True)
-    ]
+    names: dict[str, None] = {}
+    for name, pair in zip(plain, pairs, strict=True):
+        while len(name) > LONGEST_NAME or count[name] > 1 or name in names:
+            name = f"{name[: LONGEST_NAME - 9]}_{_hash(name, *pair)}"
+        names[name] = None
+    return list(names)
 
 
 def _cleaned(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.hidden import visible
 from agentkit.mcp.host import Host, Patience, callbacks
 from agentkit.mcp.logs import ServerLog
 from agentkit.mcp.transports import transport
@@ -312,7 +313,7 @@ def _why_not(config: ServerConfig, log: Path | None, error: BaseException | None
 
 
 def _said(error: BaseException | None) -> str:
-    return " ".join(str(error or "").split()) or type(error).__name__
+    return visible(" ".join(str(error or "").split()))[:500] or type(error).__name__
 
 
 def _see(log: Path | None) -> str:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS, IDLE_SECONDS = 30, 300
 
+PLAIN = "identity"
+"""The one encoding that is taken: of a compressed answer, a few bytes may be gigabytes."""
+
+MOST_OPEN = 1000
+"""Most requests of a server that wait for our answer; one that makes more is left."""
+
 
 def transport(
     config: ServerConfig,
@@ -97,14 +103,18 @@ def http_client(
 
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             response = await super().handle_async_request(request)
+            if response.headers.get("content-encoding", PLAIN).lower() != PLAIN:
+                await response.aclose()
+                raise httpx2.ReadError("the answer is compressed, which was not asked for")
             is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
             if not is_stream and isinstance(response.stream, httpx2.AsyncByteStream):
                 response.stream = BoundedStream(response.stream)
             return response
 
     patient = httpx2.Timeout(CONNECT_SECONDS, read=max(IDLE_SECONDS, config.timeout))
+    plainly = {**(headers or {}), "Accept-Encoding": PLAIN}
     return httpx2.AsyncClient(
-        headers=headers, timeout=timeout or patient, auth=auth, transport=Bounded()
+        headers=plainly, timeout=timeout or patient, auth=auth, transport=Bounded()
     )
 
 
@@ -113,15 +123,18 @@ async def _watched(
     transport: AbstractAsyncContextManager[Any], ended: Callable[[], None]
 ) -> AsyncIterator[Any]:
     async with transport as (read, write):
-        yield _WatchedStream(read, ended), write
+        watched = _WatchedStream(read, ended)
+        yield watched, _Answering(write, watched)
 
 
 class _WatchedStream:
-    """A transport's read stream that says when it ended, which the SDK keeps to itself."""
+    """A transport's read stream that says when it ended, which the SDK keeps to itself. It ends
+    too where a server asks and asks: each request that waits is a task of ours."""
 
     def __init__(self, stream: Any, ended: Callable[[], None]) -> None:
         self._stream = stream
         self._ended = ended
+        self._open = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -137,14 +150,53 @@ class _WatchedStream:
         return self
 
     async def __anext__(self) -> Any:
-        return await self._next(self._stream.__anext__())
+        return await self._next(self._stream.__anext__(), StopAsyncIteration)
 
     async def receive(self) -> Any:
-        return await self._next(self._stream.receive())
+        import anyio
 
-    async def _next(self, item: Coroutine[Any, Any, Any]) -> Any:
+        return await self._next(self._stream.receive(), anyio.EndOfStream)
+
+    def answered(self) -> None:
+        """A request waits no longer."""
+        self._open -= 1
+
+    async def _next(self, item: Coroutine[Any, Any, Any], end: type[Exception]) -> Any:
         try:
-            return await item
+            found = await item
+            self._open += _asks(found)
+            if self._open > MOST_OPEN:
+                raise end
         except BaseException:
             self._ended()
             raise
+        return found
+
+
+class _Answering:
+    """A transport's write stream, which tells the read stream of answers."""
+
+    def __init__(self, stream: Any, read: _WatchedStream) -> None:
+        self._stream = stream
+        self._read = read
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def __aenter__(self) -> _Answering:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: Any) -> Any:
+        return await self._stream.__aexit__(*exception)
+
+    async def send(self, item: Any) -> None:
+        await self._stream.send(item)
+        if not hasattr(item.message, "method"):
+            self._read.answered()
+
+
+def _asks(item: Any) -> bool:
+    """Whether this is a request; a transport also hands on errors, which are none."""
+    message = getattr(item, "message", None)
+    return hasattr(message, "method") and hasattr(message, "id")

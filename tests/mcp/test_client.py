@@ -20,7 +20,7 @@ from agentkit.mcp.names import unique_names
 from agentkit.mcp.stdio import DEPTH
 from agentkit.messages import ImagePart
 from agentkit.tools.tool import Tool
-from tests.mcp.processes import any_running, eventually
+from tests.mcp.processes import any_running, eventually, soon
 from tests.mcp.reading import inside
 
 FAULTY = Path(__file__).parents[1] / "servers" / "faulty.py"
@@ -201,6 +201,13 @@ async def test_a_child_gets_its_own_variables_and_not_the_parents(
     assert "DEMO_API_KEY" not in environment
 
 
+async def test_a_server_that_asks_without_end_is_ended(state: Path) -> None:
+    async with McpServers([faulty(state, "asks")]) as servers:
+        with pytest.raises(ToolError, match="was lost during the call of fail,"):
+            await by_name(servers, "faulty__fail").run({})
+        assert await soon(lambda: not any_running(state))
+
+
 async def test_an_error_inside_the_context_ends_the_servers_too(state: Path) -> None:
     with pytest.raises(RuntimeError, match="mine"):
         async with McpServers([faulty(state)]):
@@ -297,3 +304,11 @@ def test_names_are_clean_short_and_unique() -> None:
     assert len(set(names)) == len(names)
     assert all(len(name) <= 64 and name.isascii() for name in names)
     assert names == unique_names(pairs)
+
+
+def test_no_choice_of_names_makes_two_tools_share_one() -> None:
+    twice = ("s", "read_resource")
+    first, second = unique_names([("s", "x!"), ("s", "x?")])
+    chosen = [("s", name.removeprefix("s__")) for name in (first, second)]
+    names = unique_names([twice, *chosen, ("s", "x!"), ("s", "x?"), twice])
+    assert len(set(names)) == 6

@@ -81,3 +81,26 @@ async def test_an_answer_that_is_too_large_breaks_off() -> None:
                 await count.run({})
             server.padding = 0
             assert inside(await greet.run({})) == "greet"
+
+
+async def test_an_answer_that_is_small_only_while_it_is_compressed_is_not_read() -> None:
+    with serving() as server:
+        async with McpServers([remote(server)]) as servers:
+            greet, count = servers.tools
+            server.padding, server.compresses = 10_000_000, True
+            with pytest.raises(ToolError, match="'remote'"):
+                await count.run({})
+            server.padding, server.compresses = 0, False
+            assert inside(await greet.run({})) == "greet"
+        assert all(seen["Accept-Encoding"] == "identity" for seen in server.headers_seen)
+
+
+async def test_hidden_characters_of_an_error_are_shown() -> None:
+    with serving() as server:
+        server.refusal = {"code": -32603, "message": "no\u202e\x1b[31m luck"}
+        async with McpServers([remote(server)]) as servers:
+            _, count = servers.tools
+            server.sessions.clear()
+            with pytest.raises(ToolError) as caught:
+                await count.run({})
+    assert str(caught.value).endswith("could not do count: no<U+202E><U+001B>[31m luck")

@@ -118,6 +118,8 @@ def main() -> None:
         print("Welcome to the faulty server!\n\x1b[31m{{{", flush=True)
     for line in sys.stdin:
         message = json.loads(line)
+        while MODE == "asks" and message["method"] == "tools/call":
+            print('{"jsonrpc": "2.0", "id": "ping", "method": "ping"}')
         if message["method"] == "notifications/cancelled":
             noted("cancelled", str(message["params"].get("requestId")))
         if "id" in message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ class SessionServer(ThreadingHTTPServer):
         self.sessions: list[str] = []
         self.headers_seen: list[dict[str, str]] = []
         self.padding = 0
+        self.compresses = False
         self.refusal: dict[str, Any] | None = None
 
     @property
@@ -83,6 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.dumps(answer).encode() if answer else b""
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        if self.server.compresses:
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         if session:
             self.send_header("Mcp-Session-Id", session)
