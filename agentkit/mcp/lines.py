@@ -6,7 +6,9 @@ where its id can be seen.
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from typing import Any
 
 LARGEST_LINE = 16 * 1024 * 1024
@@ -21,10 +23,17 @@ def message_of(line: bytes) -> Any:
 
     if not line.lstrip().startswith(b"{"):
         return None
-    try:
-        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-    except ValueError:
-        return None
+    for read in (bytes, _mended):
+        with suppress(ValueError, RecursionError):
+            return SessionMessage(jsonrpc_message_adapter.validate_json(read(line), by_name=False))
+    return None
+
+
+def _mended(line: bytes) -> bytes:
+    """The line with a question mark for each half of a character, which a text that was cut in the
+    middle of an emoji has. Raises ValueError, RecursionError."""
+    value = json.loads(line.decode("utf-8", "replace"))
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class Lines:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.mcp.lines import Lines
+from agentkit.mcp.lines import Lines, message_of
 from agentkit.mcp.logs import LARGEST, ServerLog, last_lines, log_path
 
 
@@ -66,3 +66,13 @@ def test_a_log_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
         log.write(b"x")
     with ServerLog(None) as log:
         log.write(b"x")
+
+
+def test_a_text_cut_in_the_middle_of_an_emoji_is_a_message_still() -> None:
+    line = b'{"jsonrpc":"2.0","id":1,"result":{"a":"cut \\ud83d","b":"\xe6"}}'
+    assert message_of(line).message.result == {"a": "cut ?", "b": "\ufffd"}
+
+
+@pytest.mark.parametrize("line", [b"{]", b'{"a": 1}', b'{"a":' + b"[" * 100_000])
+def test_what_is_no_message_is_none(line: bytes) -> None:
+    assert message_of(line) is None
