@@ -83,7 +83,7 @@ class Tool:
             raise
         except AgentkitError as error:
             raise ToolError(str(error), self.name) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a tool that exits must not end the program
             raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
 
     async def _isolated(
