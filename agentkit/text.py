@@ -30,7 +30,10 @@ _WRAP = (
 )
 """The end of a line within a sentence: forty characters stand before it, and no heading, list,
 table, formula or code begins behind it."""
-_STOP = rf"[。！？；!?;]+[{_CLOSING}]*|\.[{_CLOSING}]*(?=\s|$)|\Z"
+_SHORT = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "cf", "Fig", "Eq", "Vol", "al", "e.g", "i.e")
+_NO_END = "".join(rf"(?<!\b{re.escape(word)})" for word in _SHORT)
+"""Behind these words a full stop ends no sentence."""
+_STOP = rf"[。！？；!?;]+[{_CLOSING}]*|{_NO_END}\.[{_CLOSING}]*(?=\s|$)|\Z"
 _UNIT = re.compile(
     rf"""
       ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit

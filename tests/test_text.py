@@ -18,6 +18,13 @@ def test_chinese_and_latin_sentences_end_at_their_own_marks():
     ]  # fmt: skip
 
 
+def test_a_short_form_ends_no_sentence():
+    text = "Call Mr. de Vries, e.g. at noon, or Dr. Ada. See Fig. 3. No. Done."
+    assert _sentences(text) == [
+        "Call Mr. de Vries, e.g. at noon, or Dr. Ada.", "See Fig. 3.", "No.", "Done.",
+    ]  # fmt: skip
+
+
 def test_prose_that_was_wrapped_at_a_margin_is_whole_again():
     first = "We decided to keep the index in SQLite and to\nrebuild Chroma from it."
     second = "Then all of us went out\nto eat."

@@ -23,6 +23,7 @@ from agentkit.mcp.folder import folder_servers, logs_folder
 from agentkit.mcp.hidden import visible
 from agentkit.mcp.lent import words
 from agentkit.mcp.logs import last_lines, log_path
+from agentkit.mcp.names import may_lend
 from agentkit.mcp.results import undelimited
 from agentkit.mcp.shown import what_it_does
 from agentkit.project.demo import demo_path
@@ -66,8 +67,7 @@ async def call(folder: Path, name: str, arguments: str, json: bool) -> int:
     """Call a tool, as the user's own act: nobody is asked again."""
     out, log = consoles()
     given = _object(arguments)
-    server = name.partition("__")[0]
-    async with running(folder, log, _meant(folder, server)) as servers:
+    async with running(folder, log, *_lenders(folder, name)) as servers:
         tools = {tool.name: tool for tool in servers.every_tool}
         if name not in tools:
             known = ", ".join(tools) or "none"
@@ -165,6 +165,14 @@ async def may_start(folder: Path, servers: Iterable[ServerConfig]) -> None:
         f"{folder.resolve()} is not trusted, and this would start {lines or 'nothing'}. "
         f"Look at it, then run: agentkit trust {folder}"
     )
+
+
+def _lenders(folder: Path, tool: str) -> list[str]:
+    """The servers that may lend a tool of this name: all of them, for names that clash are others
+    where one server runs alone. A disabled one is meant only where no other is."""
+    able = [each for each in read_config(folder).servers if may_lend(each.name, tool)]
+    active = [each.name for each in able if not each.disabled]
+    return active or [each.name for each in able] or [tool.partition("__")[0]]
 
 
 def _meant(folder: Path, server: str) -> str:

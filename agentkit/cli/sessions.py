@@ -23,6 +23,7 @@ from agentkit.project.project import sessions_path
 
 _SHOWN = 100
 
+_WIDTH_OF_A_PIPE = 2000
 _NARROW = 64
 """Columns of a terminal below which messages are not counted."""
 
@@ -113,8 +114,8 @@ def _show(found: Sequence[SessionInfo], json: bool) -> None:
     out, _ = consoles()
     counts = not out.is_terminal or out.width >= _NARROW
     table = Table(box=None, pad_edge=False)
-    table.add_column(translated("last used"), no_wrap=True)
-    table.add_column("id", no_wrap=True)
+    table.add_column(translated("last used"), no_wrap=True, min_width=len("2026-01-01 12:00"))
+    table.add_column("id", no_wrap=True, min_width=len("20260101-120000-abcdef"))
     if counts:
         table.add_column(translated("messages"), justify="right", no_wrap=True)
     table.add_column(translated("name"), overflow="ellipsis", no_wrap=True)
@@ -122,4 +123,4 @@ def _show(found: Sequence[SessionInfo], json: bool) -> None:
         when = info.updated[:16].replace("T", " ")
         count = [str(info.messages)] if counts else []
         table.add_row(when, info.id, *count, info.name)
-    out.print(table)
+    out.print(table, width=None if out.is_terminal else _WIDTH_OF_A_PIPE, soft_wrap=False)

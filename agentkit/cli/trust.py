@@ -12,15 +12,17 @@ from agentkit.cli.errors import REFUSED
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError, McpError
+from agentkit.layers import combined, file_layer
 from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.shown import what_it_does
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import guarded_files, is_trusted, trust
+from agentkit.settings import FILE_NAME
 
 
 async def trust_folder(folder: Path) -> int:
     """Name the files and the exact commands that this covers, ask where a person is there, and
-    remember the folder's present contents."""
+    remember the folder's present contents. Raises ConfigError for settings that cannot be read."""
     out, _ = consoles()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
@@ -30,6 +32,7 @@ async def trust_folder(folder: Path) -> int:
     if not files:
         none = translated("(it holds no agentkit.toml, tools/ or mcp_servers/)")
         out.print(f"  {none}", markup=False)
+    combined([file_layer(folder / FILE_NAME)])
     _show_servers(folder, out)
     if files and not agreed(f"Trust {folder.resolve()} as it is now?", not sys.stdin.isatty()):
         return REFUSED

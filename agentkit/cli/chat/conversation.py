@@ -223,7 +223,9 @@ class Chat:
                     raise
                 self.log.print(Text(translated("Stopped; what was said is kept."), "yellow"))
             except AgentkitError as error:
-                self.warn(f"{error} /retry asks again.")
+                said = str(error)
+                ended = said if said.endswith((".", "?", "!", "。")) else f"{said}."
+                self.warn(f"{ended} /retry asks again.")
             finally:
                 self._task = None
         await self.meter.note(self.record, self.project.agent, self.session)

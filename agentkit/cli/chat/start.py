@@ -33,6 +33,8 @@ from agentkit.project.project import Project
 _NAME = 25
 """The longest name of a conversation in the status bar."""
 
+_SHOWN = 40
+
 
 async def chat(
     folder: Path,
@@ -109,7 +111,8 @@ async def _talked(talk: Chat, folder: Path) -> None:
         await talk.run(keyboard, partial(run, COMMANDS))
     if name := talk.session_name:
         where = "" if folder == Path() else f" -C {folder}"
-        talk.say(f"Kept as {name[:40]!r}. To go on: agentkit chat{where} --continue")
+        short = name if len(name) <= _SHOWN else f"{name[: _SHOWN - 1]}…"
+        talk.say(f"Kept as {short!r}. To go on: agentkit chat{where} --continue")
     talk.close_session()
     for model in talk.models:
         await model.close()

@@ -96,7 +96,9 @@ def secrets(folder: Path, settings: Settings) -> list[Finding]:
     held = sorted(set(_secret_files(folder, settings)))
     seen = [path for path in held if _seen_by_others(path)]
     if not seen:
-        return [ok("secrets", f"files with keys that others may read: none of {len(held)}")]
+        return [
+            ok("secrets", f"others can read none of the files that may hold keys ({len(held)})")
+        ]
     return [
         Finding("warning", "secrets", f"{path}: other users may read it", f"chmod 600 {path}")
         for path in seen
