@@ -26,6 +26,11 @@ def unique_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
     return list(names)
 
 
+def may_lend(server: str, name: str) -> bool:
+    """Whether a name of `unique_names` can be that of a server's tool."""
+    return name.startswith(_cleaned(f"{server}__")[: LONGEST_NAME - 9])
+
+
 def _cleaned(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 

@@ -95,6 +95,19 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
     assert "ok      tools have valid schemas: 10 valid" in tried.stdout
 
 
+@pytest.mark.parametrize("name", ["my__lender", "l.ender", "lender" * 20])
+def test_a_tool_is_called_by_the_name_it_is_listed_by(folder, name):
+    file = folder / "mcp_servers" / "mcp.json"
+    (entry,) = json.loads(file.read_text("utf-8"))["mcpServers"].values()
+    other = name.replace(".", "_") if "." in name else f"{name}2"
+    file.write_text(json.dumps({"mcpServers": {name: entry, other: entry}}), "utf-8")
+    _agentkit("trust", folder)
+    listed = [tool["name"] for tool in json.loads(_mcp(folder, "tools", "--json").stdout)]
+    assert len(set(listed)) == len(listed) > 10
+    called = _mcp(folder, "call", listed[0], '{"who": "Ada"}')
+    assert called.stdout == "hello Ada\n", called.stderr
+
+
 def test_a_change_is_shown_and_agreed_to(folder, tmp_path):
     _agentkit("trust", folder)
     assert _mcp(folder, "tools").returncode == 0
