@@ -85,10 +85,10 @@ def read_config(project: Path) -> McpConfig:
         for key in content
         if key not in ("mcpServers", "servers", "inputs")
     ]
-    inputs = _inputs(path, content.get("inputs", []))
+    inputs = _inputs(path, content.get("inputs") or [])
     servers = []
     for name, entry in entries(path, content).items():
-        parsed = _entry(path, name, entry)
+        parsed = checked_entry(path, name, entry)
         unknown = sorted(parsed.model_extra or {})
         unknown += [f"oauth.{key}" for key in sorted(_oauth(parsed).model_extra or {})]
         warnings += [f"{path}: server {name!r}: the key {key!r} is not known." for key in unknown]
@@ -113,10 +113,10 @@ def entries(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a file of JSON, comments and commas too many passed over; empty where there
-    is no file. Raises McpError that names the place."""
+    is no file or nothing in it. Raises McpError that names the place."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(_plain(text))
+        content = json.loads(_plain(text)) if text.strip() else {}
     except FileNotFoundError:
         return {}
     except json.JSONDecodeError as error:
@@ -184,7 +184,8 @@ def _inputs(path: Path, written: Any) -> dict[str, str | None]:
     return {each.id: each.default for each in inputs}
 
 
-def _entry(path: Path, name: str, entry: Any) -> _Entry:
+def checked_entry(path: Path, name: str, entry: Any) -> _Entry:
+    """An entry as it is written. Raises McpError that says why it cannot be used."""
     try:
         parsed = _Entry.model_validate(entry)
     except ValidationError as error:

@@ -9,11 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from agentkit.errors import McpError
-from agentkit.mcp.config import MCP_JSON, entries, read_json
+from agentkit.mcp.config import MCP_JSON, checked_entry, entries, read_json
+from agentkit.mcp.pins import write_private
 
 Program = Literal["claude", "cursor", "vscode"]
 PROGRAMS: tuple[Program, ...] = ("claude", "cursor", "vscode")
@@ -53,12 +55,16 @@ def shown_entry(entry: Any) -> Any:
 
 
 def add_to_project(project: Path, servers: Mapping[str, Any]) -> list[str]:
-    """Write servers into a project's mcp.json; the names that were free. Raises McpError."""
+    """Write servers into a project's mcp.json; the names that were free. Raises McpError, and
+    writes nothing, where one could not be used: it would keep the others from starting."""
     path = project / MCP_JSON
     content = read_json(path)
     taken = entries(path, content)
     new = {name: entry for name, entry in servers.items() if name not in taken}
     if new:
+        for name, entry in new.items():
+            checked_entry(path, name, entry)
+        _check_comments(path, ", ".join(new))
         key = "servers" if "servers" in content and "mcpServers" not in content else "mcpServers"
         _rewrite(path, {**content, key: {**content.get(key, {}), **new}})
     return list(new)
@@ -84,8 +90,7 @@ def install(program: Program, project: Path, name: str) -> Path:
     content = read_json(path)
     if name in entries(path, content):
         raise McpError(f"{path} has a server {name!r} already. Give another --name, or remove it.")
-    if _has_comments(path):
-        raise McpError(f"{path} has comments, which writing would lose. Add the entry by hand.")
+    _check_comments(path, name)
     key = "servers" if program == "vscode" else "mcpServers"
     entry = {name: own_entry(program, project)}
     _rewrite(path, {**content, key: {**content.get(key, {}), **entry}})
@@ -116,7 +121,7 @@ def _of_project(content: Mapping[str, Any], project: Path) -> dict[str, Any]:
 def _without_inputs(servers: dict[str, Any], inputs: Any) -> dict[str, Any]:
     defaults = {
         each["id"]: str(each["default"])
-        for each in inputs
+        for each in (inputs if isinstance(inputs, list) else ())
         if isinstance(each, dict) and "id" in each and each.get("default") is not None
     }
 
@@ -132,25 +137,26 @@ def _without_inputs(servers: dict[str, Any], inputs: Any) -> dict[str, Any]:
     return {name: filled(entry) for name, entry in servers.items()}
 
 
-def _has_comments(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        return False
-    except ValueError:
-        return True
-    return False
+def _check_comments(path: Path, wanted: str) -> None:
+    """Raises McpError where a file is more than plain JSON."""
+    with suppress(FileNotFoundError):
+        text = path.read_text(encoding="utf-8-sig")
+        try:
+            json.loads(text or "{}")
+        except ValueError as error:
+            raise McpError(
+                f"{path} has comments, which writing would lose. Add {wanted} by hand."
+            ) from error
 
 
 def _rewrite(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all, with the rights that it had."""
+    """Write a file whole or not at all, with the rights that it had; a link stays a link."""
     try:
+        path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        new.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        new.chmod(mode)
-        new.replace(path)
+        write_private(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        path.chmod(mode)
     except OSError as error:
         raise McpError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -88,6 +88,52 @@ def test_a_file_with_comments_is_not_written_to(tmp_path: Path) -> None:
     assert "mine" in path.read_text("utf-8")
 
 
+def test_a_projects_own_comments_are_not_lost_to_an_import(tmp_path: Path) -> None:
+    path = tmp_path / "mcp_servers" / "mcp.json"
+    write(path, '{"mcpServers": {} /* mine */}')
+    with pytest.raises(McpError, match="Add b by hand"):
+        add_to_project(tmp_path, {"b": {"command": "x"}})
+    assert "mine" in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ({"command": "x", "env": {"PORT": 8080}}, "'b': env.PORT: "),
+        ({"serverUrl": "https://example.org"}, "'b': give either"),
+        ("npx", "'b': entry: "),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_not_imported(
+    tmp_path: Path, entry: Any, fault: str
+) -> None:
+    with pytest.raises(McpError, match=fault):
+        add_to_project(tmp_path, {"a": {"command": "x"}, "b": entry})
+    assert read_config(tmp_path).servers == ()
+
+
+@pytest.mark.parametrize("content", ["", '{"servers": {}, "inputs": null}'])
+def test_a_file_with_nothing_in_it_is_written_to(tmp_path: Path, content: str) -> None:
+    path = places("vscode", tmp_path)[0]
+    write(path, content)
+    assert found_servers("vscode", tmp_path) == {}
+    install("vscode", tmp_path, "notes")
+    assert set(found_servers("vscode", tmp_path)) == {"notes"}
+
+
+def test_a_file_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    kept = tmp_path / "dotfiles" / "cursor.json"
+    write(kept, {"mcpServers": {}})
+    kept.chmod(0o640)
+    path = places("cursor", tmp_path)[0]
+    path.parent.mkdir(parents=True)
+    path.symlink_to(kept)
+    install("cursor", tmp_path, "notes")
+    assert path.is_symlink()
+    assert "notes" in kept.read_text("utf-8")
+    assert kept.stat().st_mode & 0o777 == 0o640
+
+
 def test_what_claude_keeps_for_one_folder_is_found_there_alone(tmp_path: Path) -> None:
     project = tmp_path / "app"
     local = {"mcpServers": {"local": {"command": "x"}}}
