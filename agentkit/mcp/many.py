@@ -2,6 +2,7 @@
 at once chooses badly and pays for all of them at each step.
 
 The one that calls asks the user if any tool behind it would; what a policy denies is not behind it.
+Where a policy lets it run unasked, it runs no tool that asks.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ def two_tools(current: Callable[[], Sequence[Tool]], policy: Policy) -> tuple[To
         if name not in tools:
             near = ", ".join(tool.name for tool in best(name, list(tools.values()))) or "none"
             raise ToolError(f"There is no tool {name!r}. Near it: {near}.")
-        given: Mapping[str, Any] = arguments if isinstance(arguments, dict) else {}
-        content = await tools[name].run(given, agentkit_context)
+        if policy.decide(tools[name]) == "ask" and policy.decide(caller) != "ask":
+            raise ToolError(f"{name} asks the user, and {CALL} does not: {_NEXT}")
+        content = await tools[name].run(_object(arguments), agentkit_context)
         return content if isinstance(content, str) else _loose(content)
 
     asks = any(policy.decide(tool) == "ask" for tool in behind().values())
-    return _search_tool(search, len(behind())), _call_tool(call, asks)
+    caller = _call_tool(call, asks)
+    return _search_tool(search, len(behind())), caller
 
 
 def best(query: str, tools: Sequence[Tool]) -> list[Tool]:
@@ -51,6 +54,17 @@ def best(query: str, tools: Sequence[Tool]) -> list[Tool]:
     scores = [sum(1 / common[word] for word in asked & each) for each in words]
     order = sorted(range(len(tools)), key=lambda index: -scores[index])
     return [tools[index] for index in order[:MOST_FOUND] if scores[index] > 0]
+
+
+_NEXT = f'put "{CALL}" under "ask" in [approval], or the tool under "allow" by its own name.'
+
+
+def _object(arguments: Any) -> Mapping[str, Any]:
+    """The arguments of a call. Raises ToolError for what is none, which models write now and
+    then."""
+    if arguments is None or isinstance(arguments, dict):
+        return arguments or {}
+    raise ToolError('`arguments` must be an object, such as {"a": 1}. Call it again with one.')
 
 
 def _described(tools: Sequence[Tool]) -> str:

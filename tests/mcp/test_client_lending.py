@@ -248,6 +248,21 @@ async def test_very_many_tools_become_one_that_finds_and_one_that_calls(state: P
         assert servers.tools[1].needs_approval
 
 
+async def test_what_asks_is_not_run_unasked_behind_the_tool_that_calls(state: Path) -> None:
+    policy = Policy(ask=("lender__greet",), allow=("*",))
+    async with McpServers([lending(state)], policy=policy, most_tools=5) as servers:
+        _, call = servers.tools
+        assert policy.decide(call) == "allow"
+        with pytest.raises(ToolError, match='put "call_tool" under "ask"'):
+            await call.run({"name": "lender__greet", "arguments": {"who": "Ada"}})
+
+
+async def test_arguments_that_are_no_object_are_told_so(state: Path) -> None:
+    async with McpServers([lending(state)], policy=Policy(allow=("*",)), most_tools=5) as servers:
+        with pytest.raises(ToolError, match="must be an object"):
+            await servers.tools[1].run({"name": "lender__greet", "arguments": '{"who": "Ada"}'})
+
+
 async def test_a_list_that_changes_is_followed(state: Path) -> None:
     heard: list[int] = []
     servers = McpServers([lending(state)], on_change=lambda: heard.append(1))
