@@ -122,8 +122,10 @@ class TokenFile:
         return urlsplit(str(urls[0])).port or 0
 
     def preregister(self, wanted: OAuth, redirect_url: str) -> None:
-        """Be the client that mcp.json names, if it names one."""
-        if wanted.client_id and not self._read().get("client"):
+        """Be the client that mcp.json names, if it names one, with the secret that it has now."""
+        kept = self._read().get("client", {})
+        is_known = kept and kept.get("client_secret", "") == wanted.client_secret
+        if wanted.client_id and not is_known:
             method = "client_secret_basic" if wanted.client_secret else "none"
             client = {
                 "client_id": wanted.client_id,

@@ -75,3 +75,13 @@ def test_a_header_of_the_users_own_comes_before_any_sign_in() -> None:
     assert uses_oauth(ServerConfig("r", "http", url="https://x"))
     assert uses_oauth(ServerConfig("r", "http", url="https://x", oauth=OAuth(client_id="me")))
     assert not uses_oauth(ServerConfig("r", command="x"))
+
+
+def test_a_secret_that_was_corrected_is_the_one_that_is_used() -> None:
+    for secret in ("wrong", "right"):
+        oauth = OAuth(client_id="me", client_secret=secret)
+        auth_for(ServerConfig("r", "http", url="https://x", oauth=oauth))
+    kept = json.loads(
+        token_path(ServerConfig("r", "http", url="https://x", oauth=oauth)).read_text()
+    )
+    assert kept["client"]["client_secret"] == "right"
