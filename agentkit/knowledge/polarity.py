@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
-from agentkit.knowledge.opposites import AFTER, BEFORE, EITHER, OPPOSITES
+from agentkit.knowledge.opposites import AFTER, BEFORE, either, opposites
 from agentkit.knowledge.quantities import quantities
 from agentkit.text import fold, is_cjk, sentences, terms
 
@@ -83,15 +83,15 @@ class Clause:
     @cached_property
     def sides(self) -> dict[int, int]:
         """Which of the opposites stand here: 1 the first, 2 the second, 3 both."""
-        met = [n for n, either in enumerate(EITHER) if either.search(self.text)]
-        return {n: _side(self.text, OPPOSITES[n]) for n in met}
+        met = [n for n, pair in enumerate(either()) if pair.search(self.text)]
+        return {n: _side(self.text, opposites()[n]) for n in met}
 
     @cached_property
     def terms(self) -> frozenset[str]:
         """What it speaks of: opposites count as one word."""
         text = self.text
         for n in self.sides:
-            text = EITHER[n].sub(" ", text)
+            text = either()[n].sub(" ", text)
         stated = {f"={quantity.value:g}" for quantity in quantities(self.written)}
         return content(_EMPTY_CHINESE.sub(" ", text)) | {f"#{n}" for n in self.sides} | stated
 
