@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from copy import copy
 
 import pexpect
 import pyte
@@ -103,8 +104,9 @@ class Terminal:
 
     def row(self, text: str) -> Row:
         """The characters of the last row that shows this, with their colours."""
-        rows = [at for at, line in enumerate(self.screen.display) if text in line]
-        return self.screen.buffer[rows[-1]]
+        with self._changed:
+            rows = [at for at, line in enumerate(self.screen.display) if text in line]
+            return copy(self.screen.buffer[rows[-1]])
 
     @property
     def line(self) -> str:

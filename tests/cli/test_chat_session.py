@@ -145,6 +145,12 @@ def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(
             talk.kill()
 
 
+def _marked(talk):
+    """Whether the quote's first and last characters stand out, and one behind it."""
+    quote = talk.row("Mount Everest is 8849 metres high. K2 is 8611")
+    return [quote[x].reverse for x in (0, 33, 36)]
+
+
 def _ask_and_look(talk, server):
     """A cited answer, streamed; its passage in the document; what nothing supports."""
     server.replies(_says("Mount Everest is ", "**8849** metres", " high [1]. ",
@@ -159,8 +165,7 @@ def _ask_and_look(talk, server):
     assert "Nothing supports:" in talk.text
     talk.expect("openai:small · How high is Everest? · ")
     talk.tell("/open 1")
-    quote = talk.row("Mount Everest is 8849 metres high. K2 is 8611")
-    assert [quote[x].reverse for x in (0, 33, 36)] == [True, True, False]
+    talk.until(lambda: _marked(talk) == [True, True, False], "the quote in reverse video")
     talk.tell("/opne 1")
     assert "Did you mean /open?" in talk.text
     before = talk.whole.count("[1] notes.md > Mountains")
