@@ -104,3 +104,15 @@ def test_importing_the_package_loads_nothing_heavy():
 
 def test_every_public_name_is_there():
     assert all(getattr(agentkit, name) is not None for name in agentkit.__all__)
+
+
+def test_a_type_checker_rejects_an_unknown_public_name(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("from agentkit import Agent, NoSuchName\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--follow-imports=silent", str(program)],
+        capture_output=True,
+        text=True,
+    )
+    assert 'has no attribute "NoSuchName"' in done.stdout
+    assert done.stdout.count("error:") == 1

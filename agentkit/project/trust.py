@@ -51,16 +51,25 @@ def _contents(folder: Path, settings: bytes | None) -> Iterator[tuple[str, bytes
 
 
 def guarded_files(folder: Path) -> Iterator[Path]:
-    """The files that trust covers, sorted; caches and other hidden things are left out."""
+    """The files that trust covers, sorted: all but caches, hidden folders, and hidden files that
+    are not Python. A hidden Python file counts, because it can be run like any other."""
     for name in GUARDED:
         path = folder / name
         if path.is_file():
             yield path
         for found in sorted(path.rglob("*")):
             inside = found.relative_to(folder).parts
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in inside)
-            if found.is_file() and not hidden:
+            if found.is_file() and not _is_ignored(inside):
                 yield found
+
+
+def _is_ignored(inside: tuple[str, ...]) -> bool:
+    """Whether a path below the folder lies in a cache or a hidden folder, or is itself hidden and
+    not a Python file."""
+    *parents, name = inside
+    if any(part.startswith(".") or part == "__pycache__" for part in parents):
+        return True
+    return name.startswith(".") and not name.endswith(".py")
 
 
 def is_trusted(folder: Path, *shipped: Path) -> bool:

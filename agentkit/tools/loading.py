@@ -42,12 +42,12 @@ def stamp(folder: Path) -> Mapping[str, tuple[int, int]]:
 
 
 def load_tools(folder: Path) -> LoadedTools:
-    """Load `folder/*.py`, files that begin with "_" left out. A folder that is not there is
-    empty."""
+    """Load `folder/*.py`, except files whose name begins with "_" or ".". A missing folder has no
+    tools."""
     found: dict[str, Tool] = {}
     problems: list[str] = []
     for path in sorted(folder.glob("*.py")):
-        if path.name.startswith("_"):
+        if path.name.startswith(("_", ".")):
             continue
         try:
             module = _loaded(path)

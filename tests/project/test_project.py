@@ -98,6 +98,16 @@ async def test_trust_lasts_until_a_guarded_file_changes(folder):
     assert not is_trusted(folder)
 
 
+@pytest.mark.parametrize("name", ["tools/.evil.py", "tools/sub/.evil.py", "mcp_servers/.s.py"])
+async def test_a_hidden_python_file_needs_trust_and_is_not_loaded(tmp_path, name):
+    script = tmp_path / name
+    script.parent.mkdir(parents=True)
+    script.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", encoding="utf-8")
+    assert not is_trusted(tmp_path)
+    async with Project.open(tmp_path, trust=True):
+        assert not (tmp_path / "ran").exists()
+
+
 def test_a_folder_with_nothing_to_run_needs_no_trust(tmp_path):
     assert is_trusted(tmp_path)
 
