@@ -44,8 +44,12 @@ class Template(NamedTuple):
         return sum(map(len, self.parts))
 
     def is_vague(self, values: Sequence[str]) -> bool:
-        """Whether other programs' words may look so too: few fixed letters, values of several."""
+        """Whether other texts may look so too: few fixed letters around values of several words,
+        or one fixed word, such as the notes of "3 notes", beside what is not a number."""
         fixed = "".join(self.parts)
+        is_count = len(fixed.split()) == 1 and ": " not in fixed
+        if is_count and not all(map(str.isdigit, values)):
+            return True
         is_telling = ": " in fixed or sum(map(str.isalpha, fixed)) >= _TELLING
         return not is_telling and any(map(_is_several, values))
 
@@ -120,7 +124,7 @@ class Catalog:
     def _value(self, value: str, depth: int) -> str:
         """A value of a message. One that is a message is marked, for no gap belongs around it."""
         bare = value.strip()
-        is_ours = depth <= _DEEPEST and (bare in NOTHING or _is_several(bare))
+        is_ours = depth <= _DEEPEST and (bare in NOTHING or _is_several(bare) and not _is_path(bare))
         said = self._said(bare, depth) if is_ours else None
         return f"{_MARK}{said}{_MARK}" if said else value
 
@@ -197,6 +201,11 @@ def _joined(parts: Iterable[str]) -> str:
 def _is_several(words: str) -> bool:
     """A single word is a name."""
     return " " in words
+
+
+def _is_path(text: str) -> bool:
+    """Whether a value is a path and not a sentence that begins with one."""
+    return text.startswith(("/", "~", "\\")) and ": " not in text and not text.endswith(".")
 
 
 def _without_gaps(text: str) -> str:

@@ -251,6 +251,20 @@ def test_events_and_errors_for_programs_are_english(folder):
     assert done.stderr.startswith("错误：问题为空。")
 
 
+@pytest.mark.parametrize(
+    "folder", ["my notes", "two warnings", "{}/my notes", "{}/a and b more", "{}/2 documents"]
+)
+def test_a_path_of_the_user_is_not_translated(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    folder = folder.format(tmp_path)
+    missing = _agentkit("ask", "x", "-C", folder, AGENTKIT_LANG="zh")
+    assert missing.returncode != 0
+    assert folder in missing.stderr
+    made = _agentkit("init", folder, AGENTKIT_LANG="zh")
+    assert made.returncode == 0
+    assert re.search(rf"{CHINESE}.*{re.escape(folder)}", made.stdout)
+
+
 # Help
 
 
