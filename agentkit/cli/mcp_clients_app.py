@@ -81,23 +81,11 @@ def logs(
     run(command.logs(folder, server, lines, json))
 
 
-def check(
-    server: Server,
-    folder: Folder = Path(),
-    published: Annotated[
-        bool | None,
-        typer.Option(
-            "--published/--quick",
-            help="Put the protocol's published scenarios to it too (npm installs them), or not.",
-            show_default="asks",
-        ),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Try on a server what any server should do."""
+def check(server: Server, folder: Folder = Path(), json: Json = False) -> None:
+    """Check that a server behaves as any MCP server should."""
     from agentkit.cli import mcp_checks as command
 
-    run(command.check_server(folder, server, published, json))
+    run(command.check_server(folder, server, json))
 
 
 def approve(server: Server, folder: Folder = Path(), yes: Yes = False, json: Json = False) -> None:

@@ -16,7 +16,7 @@ from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.connection import Connection
 from agentkit.mcp.hidden import visible, visible_value
 from agentkit.mcp.results import error_text, resource_content, result_content
-from agentkit.mcp.session import Report, pages
+from agentkit.mcp.session import Report, all_pages
 from agentkit.messages import Content, ImagePart
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
@@ -138,7 +138,7 @@ async def listed_resources(connection: Connection) -> list[Resource]:
 
     async def both(client: Client) -> tuple[list[Any], list[Any]]:
         return (
-            await pages(lambda cursor: client.list_resources(cursor=cursor), "resources"),
+            await all_pages(lambda cursor: client.list_resources(cursor=cursor), "resources"),
             await _or_none(
                 lambda cursor: client.list_resource_templates(cursor=cursor), "resource_templates"
             ),
@@ -157,7 +157,7 @@ async def listed_prompts(connection: Connection) -> list[Prompt]:
         return []
     found = await connection.ask(
         "prompts/list",
-        lambda client: pages(lambda cursor: client.list_prompts(cursor=cursor), "prompts"),
+        lambda client: all_pages(lambda cursor: client.list_prompts(cursor=cursor), "prompts"),
     )
     return [_prompt(connection.config.name, each) for each in found]
 
@@ -183,7 +183,7 @@ async def _or_none(fetch: Callable[[str | None], Awaitable[Any]], name: str) -> 
     from mcp import MCPError
 
     try:
-        return await pages(fetch, name)
+        return await all_pages(fetch, name)
     except MCPError:
         return []
 

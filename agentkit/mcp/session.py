@@ -275,12 +275,12 @@ async def _has_resources(client: Client) -> bool:
 async def all_tools(client: Client) -> tuple[ServedTool, ...]:
     """The tools of all pages; of two with one name, the first."""
     tools: dict[str, ServedTool] = {}
-    for tool in await pages(lambda cursor: client.list_tools(cursor=cursor), "tools"):
+    for tool in await all_pages(lambda cursor: client.list_tools(cursor=cursor), "tools"):
         tools.setdefault(tool.name, tool)
     return tuple(tools.values())
 
 
-async def pages(fetch: Callable[[str | None], Awaitable[Any]], name: str) -> list[Any]:
+async def all_pages(fetch: Callable[[str | None], Awaitable[Any]], name: str) -> list[Any]:
     """What all pages of a list hold, until there are too many or one comes back."""
     found: list[Any] = []
     seen: set[str] = set()

@@ -10,10 +10,6 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from agentkit.mcp.node import NODE, NodeFolder
-from agentkit.mcp.suite import SUITE
-from tests.node import FOLDER, with_node
-
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 
@@ -88,7 +84,7 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
     told = json.loads(_mcp(folder, "inspect", "lender", "--json").stdout)
     assert told["server"]["name"] == "lending"
     assert [each["uri"] for each in told["resources"]][:2] == ["notes://a", "notes://b"]
-    tried = _mcp(folder, "test", "lender", "--quick")
+    tried = _mcp(folder, "test", "lender")
     assert tried.returncode == 10
     assert "failed  refuses an unknown tool" in tried.stdout
     assert "failed  refuses an unknown prompt: the server ended" in tried.stdout
@@ -165,32 +161,3 @@ def test_a_program_reads_json_and_is_asked_nothing(folder, tmp_path, monkeypatch
     assert json.loads(_mcp(folder, "logout", "other", "--json").stdout)["forgotten"] is False
     listed = json.loads(_mcp(folder, "list", "--json").stdout)
     assert [each["name"] for each in listed] == ["lender", "other"]
-
-
-def test_without_the_published_scenarios_people_are_told_how_to_have_them(
-    folder, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    _agentkit("trust", folder)
-    tried = _mcp(folder, "test", "lender", "--json")
-    assert all("(20" not in each["name"] for each in json.loads(tried.stdout))
-    assert "`agentkit mcp test lender --published`" in " ".join(tried.stderr.split())
-    assert not (tmp_path / "cache" / "agentkit" / "node").exists()
-
-
-@with_node
-def test_the_published_scenarios_are_put_to_a_server_where_they_are_installed(
-    folder, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    installed = NodeFolder(tmp_path / "cache" / "agentkit" / "node", (SUITE,))
-    installed.place.mkdir(parents=True)
-    installed.modules.symlink_to(FOLDER.modules)
-    (installed.place / ".installed").write_text("\n".join((NODE, SUITE)))
-    _agentkit("trust", folder)
-    tried = _mcp(folder, "test", "lender", "--json")
-    assert tried.returncode == 10
-    outcomes = {each["name"]: each["outcome"] for each in json.loads(tried.stdout)}
-    assert outcomes["tools-list (2025-11-25)"] == "ok"
-    assert outcomes["ping (2025-11-25)"] == "failed"
-    assert outcomes["tools-list (2026-07-28)"] == "skipped"

@@ -1,4 +1,4 @@
-"""A server of any kind at a URL, for programs that speak plain HTTP alone."""
+"""The bridge from any configured server to plain HTTP."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from mcp import Client, MCPError
 
 from agentkit.errors import McpError
 from agentkit.mcp.access import Access, KeyVerifier
-from agentkit.mcp.bridge import SPARE, bridged
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.http import mcp_app
-from agentkit.mcp.relay import Relay
 from agentkit.mcp.server import build_server
+from tests.conformance.bridge import SPARE, Relay, bridge
 from tests.mcp.processes import any_running, eventually, soon
 from tests.mcp.test_http_server import served
 
@@ -32,8 +31,8 @@ def faulty(state: Path, mode: str = "good", timeout: float = 60) -> ServerConfig
     return ServerConfig("s", command=sys.executable, args=args, timeout=timeout)
 
 
-async def test_a_command_is_used_over_http(tmp_path: Path) -> None:
-    async with bridged(lending(tmp_path), None) as url, Client(url, mode="legacy") as client:
+async def test_a_stdio_server_is_reachable_over_http(tmp_path: Path) -> None:
+    async with bridge(lending(tmp_path), None) as url, Client(url, mode="legacy") as client:
         assert client.server_info is not None
         assert client.server_info.name == "lending"
         assert (await client.list_tools()).tools[0].name == "greet"
@@ -42,15 +41,15 @@ async def test_a_command_is_used_over_http(tmp_path: Path) -> None:
     assert await soon(lambda: not any_running(tmp_path))
 
 
-async def test_a_server_of_the_stateless_era_is_used_without_sessions() -> None:
+async def test_a_server_of_the_stateless_protocol_is_used_without_sessions() -> None:
     config = ServerConfig("s", command=sys.executable, args=("-m", "mcp_server_time"))
-    async with bridged(config, None) as url, Client(url) as client:
+    async with bridge(config, None) as url, Client(url) as client:
         assert client.protocol_version == "2026-07-28"
         assert [tool.name for tool in (await client.list_tools()).tools]
 
 
-async def test_each_session_has_a_server_of_its_own_that_ends_with_it(tmp_path: Path) -> None:
-    async with bridged(faulty(tmp_path), None) as url:
+async def test_each_session_has_its_own_server_which_ends_with_the_session(tmp_path: Path) -> None:
+    async with bridge(faulty(tmp_path), None) as url:
         for _ in range(2):
             async with Client(url, mode="legacy") as client:
                 await client.list_tools()
@@ -62,8 +61,10 @@ async def test_each_session_has_a_server_of_its_own_that_ends_with_it(tmp_path: 
             assert (await stranger.get(url)).status_code == 405
 
 
-async def test_nobody_else_finds_it(tmp_path: Path) -> None:
-    async with bridged(faulty(tmp_path), None) as url, httpx2.AsyncClient() as stranger:
+async def test_requests_without_the_secret_path_or_from_another_origin_are_refused(
+    tmp_path: Path,
+) -> None:
+    async with bridge(faulty(tmp_path), None) as url, httpx2.AsyncClient() as stranger:
         assert (await stranger.post(url.rpartition("/")[0] + "/mcp")).status_code == 404
         rebound = await stranger.post(url, headers={"Host": "evil.example.com"})
         assert rebound.status_code == 421
@@ -72,33 +73,33 @@ async def test_nobody_else_finds_it(tmp_path: Path) -> None:
         assert (await stranger.post(url, content=b"no JSON")).status_code == 400
 
 
-async def test_a_server_that_wants_a_header_gets_it() -> None:
+async def test_configured_headers_are_sent_to_a_remote_server() -> None:
     app = mcp_app(build_server("keyed"), Access(verifier=KeyVerifier(KEY)))
     async with served(app, has_verifier=True) as url:
         headers = {"Authorization": f"Bearer {KEY}"}
         config = ServerConfig("s", "http", url=url, headers=headers)
         for mode in ("legacy", "auto"):
-            async with bridged(config, None) as open_url, Client(open_url, mode=mode) as client:
+            async with bridge(config, None) as open_url, Client(open_url, mode=mode) as client:
                 assert (await client.list_tools()).tools == []
 
 
 async def test_a_server_that_does_not_start_is_an_error() -> None:
     with pytest.raises(McpError, match="'s' does not start"):
-        async with bridged(ServerConfig("s", command="/no/such/program"), None):
+        async with bridge(ServerConfig("s", command="/no/such/program"), None):
             pass
 
 
-async def test_a_request_without_an_answer_gets_an_error_in_time(tmp_path: Path) -> None:
+async def test_a_request_without_a_response_gets_an_error_in_time(tmp_path: Path) -> None:
     async def called(relay: Relay, tool: str) -> str:
         params = {"name": tool, "arguments": {}}
         request = {"jsonrpc": "2.0", "id": "a", "method": "tools/call", "params": params}
-        answer = await relay.ask(request)
+        answer = await relay.request(request)
         assert answer["id"] == "a"
         return str(answer["error"]["message"])
 
     relay = Relay(faulty(tmp_path, timeout=0.5))
     await relay.open()
-    assert await called(relay, "hang") == "no answer in time"
+    assert await called(relay, "hang") == "no response in time"
     await relay.close()
     relay = Relay(faulty(tmp_path))
     await relay.open()
