@@ -146,7 +146,7 @@ def _sentences(paths: list[Path]) -> tuple[list[list[str]], list[list[str]]]:
     if not paths:
         passages = [path.read_text(encoding="utf-8") for path in sorted(_NOTES.glob("*.md"))]
     cut = [text[start:end] for text in passages for start, end in sentences(text)]
-    questions = questions or [f"{text}?" for text in cut if 8 < len(text) < 80]
+    questions = questions or [f"{text}?" for text in cut if 8 < len(text) < 80 and terms(text)]
     return list(_by_language(cut)), list(_by_language(questions))
 
 

@@ -249,14 +249,12 @@ class Catalog:
             _next_generation(connection)
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """What a query gives. For reading: `Lookup` asks through it. Raises KnowledgeError."""
+        """The rows of a query that only reads. Raises KnowledgeError."""
         with self._lock:
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.DatabaseError as error:
-                raise KnowledgeError(
-                    f"{self.path} cannot be read: {error}. Run: agentkit kb doctor"
-                ) from error
+                raise KnowledgeError(_read_failure(self.path, error)) from error
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -275,6 +273,16 @@ class Catalog:
                         "see to the disk's space and permissions, then index again."
                     ) from error
                 raise
+
+
+def _read_failure(path: Path, error: sqlite3.DatabaseError) -> str:
+    """Damage is only what SQLite itself calls so: a query that it cannot parse is none."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"{path} is damaged: {error}. Run: agentkit kb doctor"
+    if code == sqlite3.SQLITE_ERROR:
+        return f"SQLite rejected a query of {path}: {error}. Rephrase the query."
+    return f"{path} cannot be read: {error}. Check the disk and its permissions, then try again."
 
 
 def _bury(connection: sqlite3.Connection, ids: Sequence[str]) -> None:

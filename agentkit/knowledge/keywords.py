@@ -99,10 +99,7 @@ class KeywordLeg:
                 break
             if frequency:
                 chosen.append(term)
-        if not chosen:
-            return []
-        match = " OR ".join(f'"{term}"' for term in chosen)
-        return self._lookup.matching(f"{{terms}} : ({match})", k, allowed)
+        return self._lookup.matching(chosen, k, allowed)
 
     def words(self, numbers: Iterable[int]) -> dict[int, Words]:
         found = self._lookup.indexed_words(numbers)

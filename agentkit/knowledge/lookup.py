@@ -138,8 +138,14 @@ class Lookup:
         )
         return [Section(*row) for row in rows]
 
-    def matching(self, query: str, limit: int, allowed: Numbers | None = None) -> list[int]:
-        """The chunks that match an FTS5 query, best BM25 first, only allowed ones."""
+    def matching(
+        self, terms: Sequence[str], limit: int, allowed: Numbers | None = None
+    ) -> list[int]:
+        """The chunks that hold any of some indexed terms, best BM25 first, only allowed ones."""
+        if not terms:
+            return []
+        quoted = (f'"{term.replace(chr(34), chr(34) * 2)}"' for term in terms)
+        query = f"{{terms}} : ({' OR '.join(quoted)})"
         among = "" if allowed is None else " AND +rowid IN (SELECT value FROM json_each(?))"
         values = (query, limit) if allowed is None else (query, _listed(allowed), limit)
         rows = self._catalog.rows(

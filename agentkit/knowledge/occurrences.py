@@ -79,7 +79,7 @@ class Finder:
         if not rarest[0]:
             return []
         allowed = self._lookup.allowed(filters) if filters else None
-        numbers = self._lookup.matching(f'{{terms}} : "{rarest[1]}"', _MOST_CANDIDATES, allowed)
+        numbers = self._lookup.matching([rarest[1]], _MOST_CANDIDATES, allowed)
         return self._lookup.sources_of(numbers)
 
 

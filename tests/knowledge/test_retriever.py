@@ -1,5 +1,6 @@
 """Hybrid search: filters narrow both legs, scripts meet, copies are shown once."""
 
+from contextlib import closing
 from datetime import date
 from itertools import pairwise
 
@@ -9,9 +10,11 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge import dense
+from agentkit.knowledge.catalog import Catalog
 from agentkit.knowledge.dense import Nearest
 from agentkit.knowledge.filters import Filters, pattern
 from agentkit.knowledge.fusion import E5, fused
+from agentkit.knowledge.lookup import Lookup
 from agentkit.knowledge.variety import spread
 from agentkit.knowledge.vectors import Vectors
 
@@ -151,3 +154,51 @@ def test_scores_lie_between_0_and_1_and_keep_their_order_at_the_ends():
     assert ordered[0] > 0
     assert ordered[-1] <= 1
     assert all(low < high for low, high in pairwise(ordered))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        '"',
+        '""',
+        "'",
+        "cats AND",
+        "cats OR OR dogs",
+        "NOT",
+        "NEAR(",
+        "NEAR(cats dogs, 2)",
+        "*",
+        "cats*",
+        "^cats",
+        "-cats",
+        "terms : cats",
+        "{terms} : (",
+        "((((",
+        "🙂🙂",
+        "？！…。",
+        "a\0b",
+        "\ud800cats",
+        pytest.param(" ".join(f"word{n}" for n in range(20_000)), id="many words"),
+        pytest.param("x" * 100_000, id="one long word"),
+        pytest.param("猫" * 20_000, id="one long run of CJK"),
+    ],
+)
+async def test_a_query_is_never_read_as_full_text_syntax(kb, query):
+    await kb.add(ANIMALS)
+    assert len(await kb.search(query, 3)) == 3
+
+
+def test_a_full_text_search_for_no_terms_has_no_hits(tmp_path):
+    with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog:
+        assert Lookup(catalog).matching([], 10) == []
+        assert Lookup(catalog).matching(['"', "", "a b"], 10) == []
+
+
+@pytest.mark.parametrize("match", ["", "AND", '"', "NEAR(", "nocolumn : a"])
+def test_a_query_that_sqlite_cannot_parse_is_not_reported_as_damage(tmp_path, match):
+    with (
+        closing(Catalog(tmp_path / "catalog.sqlite")) as catalog,
+        pytest.raises(KnowledgeError, match="rejected a query") as raised,
+    ):
+        catalog.rows("SELECT rowid FROM full_text WHERE full_text MATCH ?", (match,))
+    assert "doctor" not in str(raised.value)
