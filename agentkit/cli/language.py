@@ -124,7 +124,9 @@ class Catalog:
     def _value(self, value: str, depth: int) -> str:
         """A value of a message. One that is a message is marked, for no gap belongs around it."""
         bare = value.strip()
-        is_ours = depth <= _DEEPEST and (bare in NOTHING or _is_several(bare) and not _is_path(bare))
+        is_ours = depth <= _DEEPEST and (
+            bare in NOTHING or (_is_several(bare) and not _is_path(bare))
+        )
         said = self._said(bare, depth) if is_ours else None
         return f"{_MARK}{said}{_MARK}" if said else value
 

@@ -21,10 +21,9 @@ from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.folder import folder_servers, logs_folder
 from agentkit.mcp.hidden import visible
-from agentkit.mcp.lent import words
 from agentkit.mcp.logs import last_lines, log_path
 from agentkit.mcp.names import may_lend
-from agentkit.mcp.results import undelimited
+from agentkit.mcp.results import plain_text, undelimited
 from agentkit.mcp.shown import what_it_does
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
@@ -73,7 +72,7 @@ async def call(folder: Path, name: str, arguments: str, json: bool) -> int:
             known = ", ".join(tools) or "none"
             raise McpError(f"There is no tool {name!r}. There is: {known}.")
         content = await tools[name].run(given)
-    result = undelimited(words(content))
+    result = undelimited(plain_text(content))
     if json:
         print(as_json({"tool": name, "result": result}))
     else:

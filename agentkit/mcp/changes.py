@@ -24,7 +24,6 @@ from mcp_types import INVALID_PARAMS, EmptyResult, SubscriptionsListenResult
 from agentkit.errors import AgentkitError
 from agentkit.mcp.addresses import read_address
 from agentkit.mcp.library import not_found
-from agentkit.mcp.offers import Knowledge
 
 if TYPE_CHECKING:
     from mcp.server.connection import Connection
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
         UnsubscribeRequestParams,
     )
 
+    from agentkit.knowledge.knowledge_base import KnowledgeBase
+
 MOST_WATCHED = 1000
 """Most documents that are watched for all clients together."""
 
@@ -46,7 +47,7 @@ PATIENCE = 5.0
 class Changes:
     """The handlers of resources/subscribe, resources/unsubscribe and subscriptions/listen."""
 
-    def __init__(self, knowledge: Knowledge, seconds: float = 2.0) -> None:
+    def __init__(self, knowledge: KnowledgeBase, seconds: float = 2.0) -> None:
         self._knowledge = knowledge
         self._seconds = seconds
         self._bus = InMemorySubscriptionBus()

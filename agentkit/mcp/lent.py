@@ -17,7 +17,7 @@ from agentkit.mcp.connection import Connection
 from agentkit.mcp.hidden import visible, visible_value
 from agentkit.mcp.results import error_text, resource_content, result_content
 from agentkit.mcp.session import Report, all_pages
-from agentkit.messages import Content, ImagePart
+from agentkit.messages import ImagePart
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
 
@@ -166,16 +166,6 @@ def offers(connection: Connection, what: str) -> bool:
     """Whether a server that runs said that it has resources, prompts or the like."""
     client = connection.client
     return client is not None and getattr(client.server_capabilities, what, None) is not None
-
-
-def words(content: Content) -> str:
-    """A content as text for people, its images named."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(
-        f"[image: {each.media_type}]" if isinstance(each, ImagePart) else each.text
-        for each in content
-    )
 
 
 async def _or_none(fetch: Callable[[str | None], Awaitable[Any]], name: str) -> list[Any]:

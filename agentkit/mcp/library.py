@@ -24,13 +24,13 @@ from mcp_types import (
 from agentkit.documents import Document
 from agentkit.errors import AgentkitError
 from agentkit.mcp.addresses import TEMPLATE, Address, read_address
-from agentkit.mcp.offers import Knowledge
 from agentkit.mcp.paging import page_of
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
 
     from agentkit.knowledge.catalog import DocumentInfo
+    from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 MOST_CHARACTERS = 1_000_000
 """Most characters that one read of a resource gives."""
@@ -42,7 +42,7 @@ MOST_LINKS = 50
 class Library:
     """The handlers of resources/* over one knowledge base."""
 
-    def __init__(self, knowledge: Knowledge) -> None:
+    def __init__(self, knowledge: KnowledgeBase) -> None:
         self._knowledge = knowledge
 
     async def listing(

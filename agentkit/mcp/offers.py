@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 from pydantic import Field
 
 from agentkit.answers import Answer, Citation
-from agentkit.documents import Document, Hit
+from agentkit.documents import Document
 from agentkit.errors import KnowledgeError, ToolError
 from agentkit.events import Event, Finished, ToolProgress, ToolStarted
 from agentkit.knowledge.filters import Filters
@@ -36,6 +36,7 @@ from agentkit.tools.tool import Tool, tool
 
 if TYPE_CHECKING:
     from agentkit.knowledge.catalog import DocumentInfo
+    from agentkit.knowledge.knowledge_base import KnowledgeBase
     from agentkit.knowledge.occurrences import Occurrences
 
 MOST_CHARACTERS = 20_000
@@ -49,27 +50,13 @@ Glob = Annotated[str, Field(max_length=500)]
 Page = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class Knowledge(Protocol):
-    """What of a KnowledgeBase is offered."""
-
-    async def search(
-        self, query: str, k: int = 5, *, filters: Filters = Filters()
-    ) -> list[Hit]: ...
-
-    async def find_all(self, text: str, *, filters: Filters = Filters()) -> Occurrences: ...
-
-    async def document(self, source: str) -> Document: ...
-
-    async def documents(self) -> Sequence[DocumentInfo]: ...
-
-
 class Answering(Protocol):
     """What of an Agent is offered."""
 
     def stream(self, prompt: str) -> AsyncGenerator[Event, None]: ...
 
 
-def knowledge_tools(knowledge: Knowledge) -> tuple[Tool, ...]:
+def knowledge_tools(knowledge: KnowledgeBase) -> tuple[Tool, ...]:
     """search_knowledge, find_all, read_document and list_documents; all of them only read."""
 
     @tool(idempotent=True)

@@ -32,11 +32,13 @@ from agentkit.documents import Document
 from agentkit.errors import AgentkitError
 from agentkit.mcp.addresses import TEMPLATE, Address
 from agentkit.mcp.library import Library, completion, contents, pages
-from agentkit.mcp.offers import MOST_CHARACTERS, Knowledge
+from agentkit.mcp.offers import MOST_CHARACTERS
 from agentkit.passages import Passage, write_passages
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
+
+    from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 MOST_QUESTIONS = 20
 LONGEST_ARGUMENT = 2000
@@ -69,7 +71,7 @@ _ALL = {prompt.name: prompt for prompt in (ASK, SUMMARIZE, QUIZ)}
 class Prompts:
     """The handlers of prompts/* over one knowledge base."""
 
-    def __init__(self, knowledge: Knowledge, library: Library) -> None:
+    def __init__(self, knowledge: KnowledgeBase, library: Library) -> None:
         self._knowledge = knowledge
         self._library = library
 

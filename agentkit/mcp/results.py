@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentkit.mcp.hidden import visible
-from agentkit.messages import ImagePart
+from agentkit.messages import Content, ImagePart
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ReadResourceResult
@@ -68,6 +68,16 @@ def error_text(result: CallToolResult) -> str:
     """What a failed call says of itself, in bounds."""
     texts = [each for each in map(part, result.content) if isinstance(each, str)]
     return cut(visible("\n".join(texts)), LONGEST_ERROR).strip()
+
+
+def plain_text(content: Content) -> str:
+    """The text of a content, each image replaced by a line that names it."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(
+        f"[image: {each.media_type}]" if isinstance(each, ImagePart) else each.text
+        for each in content
+    )
 
 
 def cut(text: str, most_characters: int) -> str:

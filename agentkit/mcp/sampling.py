@@ -16,8 +16,7 @@ from agentkit.errors import ToolError
 from agentkit.events import Done, TextDelta
 from agentkit.mcp.hidden import visible
 from agentkit.mcp.host import Sample, Sampled, Sampling
-from agentkit.mcp.lent import words
-from agentkit.mcp.results import cut
+from agentkit.mcp.results import cut, plain_text
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 
@@ -88,7 +87,7 @@ def _as_tool(wanted: Sampling) -> Tool:
 
 
 def _as_call(wanted: Sampling) -> ToolCall:
-    shown = "\n".join(f"{each.role}: {words(each.content)}" for each in wanted.messages)
+    shown = "\n".join(f"{each.role}: {plain_text(each.content)}" for each in wanted.messages)
     arguments = {
         "system": cut(visible(wanted.system), _SHOWN),
         "messages": cut(visible(shown), _SHOWN),

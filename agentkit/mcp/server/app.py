@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit import __version__
 from agentkit.agent.approval import Policy
-from agentkit.mcp.offers import Answering, Knowledge, ask_tool, knowledge_tools
+from agentkit.mcp.offers import Answering, ask_tool, knowledge_tools
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
     from mcp.server import Server
 
+    from agentkit.knowledge.knowledge_base import KnowledgeBase
     from agentkit.mcp.served import Offer
 
 TITLES = {
@@ -37,7 +38,7 @@ SAYS = (
 def build_server(
     name: str,
     *,
-    knowledge: Knowledge | None = None,
+    knowledge: KnowledgeBase | None = None,
     agent: Answering | None = None,
     tools: Iterable[Tool] = (),
     policy: Policy = Policy(),
@@ -94,7 +95,7 @@ async def serve_stdio(server: Server[Any], wire: int | None = None) -> None:
 
 
 def _offers(
-    knowledge: Knowledge | None, agent: Answering | None, tools: Iterable[Tool], policy: Policy
+    knowledge: KnowledgeBase | None, agent: Answering | None, tools: Iterable[Tool], policy: Policy
 ) -> list[Offer]:
     from agentkit.mcp.served import Offer
 
@@ -110,7 +111,7 @@ def _offers(
     return offers
 
 
-def _of_documents(knowledge: Knowledge, seconds: float) -> dict[str, Any]:
+def _of_documents(knowledge: KnowledgeBase, seconds: float) -> dict[str, Any]:
     """The handlers that make of documents resources and prompts."""
     from agentkit.mcp.changes import Changes
     from agentkit.mcp.library import Library
