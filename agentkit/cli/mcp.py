@@ -17,9 +17,9 @@ from agentkit.cli.errors import INTERRUPTED
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError, McpError
 from agentkit.knowledge.search_tool import knowledge_tools
-from agentkit.mcp.access import Access, KeyVerifier, check_address, host_and_port
 from agentkit.mcp.server import build_server, claim_stdout
 from agentkit.mcp.server import serve_stdio as over_stdio
+from agentkit.mcp.server.http import Access, KeyVerifier, check_address, host_and_port
 from agentkit.mcp.stdio import depth
 from agentkit.project.project import Project
 from agentkit.tools.tool import Tool
@@ -53,8 +53,8 @@ async def serve(folder: Path, model: str | None, base_url: str | None) -> int:
 
 async def serve_http(folder: Path, model: str | None, base_url: str | None, http: Http) -> int:
     """Serve until SIGINT or SIGTERM."""
-    from agentkit.mcp.http import mcp_app
-    from agentkit.mcp.http import serve_http as over_http
+    from agentkit.mcp.server.http import mcp_app
+    from agentkit.mcp.server.http import serve_http as over_http
 
     host, port = host_and_port(http.address)
     verifier = KeyVerifier(_key(http.key_env)) if http.key_env else None

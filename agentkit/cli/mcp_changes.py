@@ -19,8 +19,7 @@ from agentkit.cli.render import consoles, harmless
 from agentkit.errors import ConfigError, McpError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import MCP_JSON, read_config
-from agentkit.mcp.hidden import visible
-from agentkit.mcp.imports import (
+from agentkit.mcp.external_configs import (
     PROGRAMS,
     Program,
     add_to_project,
@@ -29,9 +28,10 @@ from agentkit.mcp.imports import (
     own_entry,
     shown_entry,
 )
-from agentkit.mcp.imports import install as write_entry
+from agentkit.mcp.external_configs import install as write_entry
 from agentkit.mcp.oauth import SIGN_IN_SECONDS, auth_for, forget
 from agentkit.mcp.pins import Change, Pins
+from agentkit.mcp.results import visible
 
 
 async def approve(folder: Path, server: str, yes: bool, json: bool) -> int:

@@ -15,9 +15,9 @@ from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
-from agentkit.mcp.hidden import visible
-from agentkit.mcp.host import Elicit, Question
-from agentkit.mcp.lent import Prompt
+from agentkit.mcp.client_features import Elicit, Question
+from agentkit.mcp.results import visible
+from agentkit.mcp.tools import Prompt
 
 ReadLine = Callable[[str], Awaitable[str]]
 

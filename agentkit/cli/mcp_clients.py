@@ -17,14 +17,11 @@ from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless, warn
 from agentkit.cli.trust import offer_trust
 from agentkit.errors import ConfigError, McpError, TrustError
-from agentkit.mcp.client import McpServers
-from agentkit.mcp.config import ServerConfig, read_config
-from agentkit.mcp.folder import folder_servers, logs_folder
-from agentkit.mcp.hidden import visible
-from agentkit.mcp.logs import last_lines, log_path
-from agentkit.mcp.names import may_lend
-from agentkit.mcp.results import plain_text, undelimited
-from agentkit.mcp.shown import what_it_does
+from agentkit.mcp.client import McpServers, folder_servers, logs_folder
+from agentkit.mcp.config import ServerConfig, read_config, what_it_does
+from agentkit.mcp.results import plain_text, undelimited, visible
+from agentkit.mcp.stdio import last_lines, log_path
+from agentkit.mcp.tools import may_lend
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
 from agentkit.tools.tool import Tool

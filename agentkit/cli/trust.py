@@ -13,8 +13,7 @@ from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError, McpError
 from agentkit.layers import combined, file_layer
-from agentkit.mcp.config import ServerConfig, read_config
-from agentkit.mcp.shown import what_it_does
+from agentkit.mcp.config import ServerConfig, read_config, what_it_does
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import guarded_files, is_trusted, trust
 from agentkit.settings import FILE_NAME

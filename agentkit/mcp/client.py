@@ -2,6 +2,8 @@
 
 A server that fails is named and left out; one that dies is started again at the next call. A tool
 that is not as the user agreed to is withheld.
+
+The servers of a project, with all that keeps them in bounds: pins, logs, sign-ins, one root.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from agentkit.agent.approval import Policy
 from agentkit.errors import McpError
+from agentkit.mcp.client_features import Elicit, Host, Sample
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.connection import Connection
-from agentkit.mcp.hidden import visible
-from agentkit.mcp.host import Host
-from agentkit.mcp.lent import (
+from agentkit.mcp.oauth import auth_for, uses_oauth
+from agentkit.mcp.pins import Change, Pins, changed_line, withheld_reasons
+from agentkit.mcp.results import part, resource_content, visible
+from agentkit.mcp.stdio import MOST_DEPTH, depth, log_path
+from agentkit.mcp.tools import (
     Prompt,
     Resource,
     is_lent,
@@ -26,13 +31,9 @@ from agentkit.mcp.lent import (
     listed_prompts,
     listed_resources,
     resource_tool,
+    two_tools,
+    unique_names,
 )
-from agentkit.mcp.logs import log_path
-from agentkit.mcp.many import two_tools
-from agentkit.mcp.names import unique_names
-from agentkit.mcp.pins import Change, Pins, changed_line, withheld_reasons
-from agentkit.mcp.results import part, resource_content
-from agentkit.mcp.stdio import MOST_DEPTH, depth
 from agentkit.messages import Content, Message
 from agentkit.tools.tool import Tool, as_content
 
@@ -237,3 +238,32 @@ def _rest(
 def _message(message: Any) -> Message:
     said = part(message.content)
     return Message(message.role, as_content(visible(said) if isinstance(said, str) else [said]))
+
+
+def folder_servers(
+    folder: Path,
+    configs: Iterable[ServerConfig],
+    *,
+    policy: Policy | None = None,
+    elicit: Elicit | None = None,
+    sample: Sample | None = None,
+    on_change: Callable[[], None] | None = None,
+) -> McpServers:
+    """Servers as a project uses them: enter it to start them. `policy` is the agent's, `elicit`
+    asks the user, `sample` the model; without the last two servers may not ask. `on_change` is
+    called when the tools are others than before."""
+    active = [config for config in configs if not config.disabled]
+    return McpServers(
+        active,
+        log_folder=logs_folder(folder),
+        host=Host(folder, elicit, sample),
+        pins=Pins(folder),
+        policy=policy,
+        auths={config.name: auth_for(config) for config in active if uses_oauth(config)},
+        on_change=on_change,
+    )
+
+
+def logs_folder(folder: Path) -> Path:
+    """Where the logs of a folder's servers are."""
+    return folder / ".agentkit" / "logs"

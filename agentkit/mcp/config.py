@@ -2,12 +2,22 @@
 
 One bad entry is an error, for a server that is left out in silence is missed too late. Disabled
 entries may name variables that are not set.
+
+What stands for `${...}` in a server's entry, and the lines of a file of variables.
+
+`${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${input:ID}`, `${workspaceFolder}`, `${userHome}` and
+`${agentkit:python}` are known; what comes out is not expanded again.
+
+What a server's entry would do, written out for the person who decides on it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +26,97 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit.errors import McpError
-from agentkit.mcp.variables import Variables
+from agentkit.mcp.results import visible
+
+_LARGEST_FILE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """The variables of one server's entry; `lenient` leaves unknown ones as they are. `inputs`
+    are defaults by id: another program asks for them, here the environment gives them."""
+
+    place: str
+    server: str
+    project: Path
+    lenient: bool
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+
+    def expanded(self, key: str, text: str) -> str:
+        """The text with every variable replaced. Raises McpError for one that is not set."""
+        return re.sub(r"\$\{([^}]*)\}", lambda match: self._value(key, match[1]), text)
+
+    def all_expanded(self, key: str, texts: Mapping[str, str]) -> dict[str, str]:
+        return {name: self.expanded(f"{key}.{name}", text) for name, text in texts.items()}
+
+    def of_file(self, key: str, path: str) -> dict[str, str]:
+        """The variables that a file sets; none where no file is named. Raises McpError."""
+        if not path:
+            return {}
+        found = self.project / self.expanded(key, path)
+        try:
+            if found.stat().st_size > _LARGEST_FILE:
+                raise McpError(f"{self.place}: {key}: {found} is too large.", self.server)
+            return parsed(found.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            if self.lenient:
+                return {}
+            said = getattr(error, "strerror", None) or error
+            raise McpError(
+                f"{self.place}: {key}: {found} cannot be read: {said}.", self.server
+            ) from error
+
+    def _value(self, key: str, written: str) -> str:
+        if (known := self._known().get(written)) is not None:
+            return known
+        name, separator, default = written.removeprefix("env:").partition(":-")
+        is_input = name.startswith("input:")
+        value = self._input(name.removeprefix("input:")) if is_input else os.environ.get(name)
+        if separator:
+            return value or default
+        if value is not None:
+            return value
+        if self.lenient:
+            return f"${{{written}}}"
+        asked = _input_variable(name.removeprefix("input:")) if is_input else name
+        raise McpError(
+            f"{self.place}: {key}: the variable {asked} is not set. "
+            f"Set it, or write ${{{asked}:-default}}.",
+            self.server,
+        )
+
+    def _known(self) -> dict[str, str]:
+        return {
+            "agentkit:python": sys.executable,
+            "workspaceFolder": str(self.project),
+            "workspaceFolderBasename": self.project.name,
+            "userHome": str(Path.home()),
+        }
+
+    def _input(self, name: str) -> str | None:
+        return os.environ.get(_input_variable(name), self.inputs.get(name))
+
+
+def parsed(text: str) -> dict[str, str]:
+    """The variables of `NAME=value` lines; quotes around a value go, comments and other lines are
+    passed over."""
+    found = {}
+    for line in text.splitlines():
+        name, separator, value = line.strip().removeprefix("export ").partition("=")
+        if separator and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name.strip()):
+            found[name.strip()] = _unquoted(value.strip())
+    return found
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return value.partition(" #")[0].rstrip()
+
+
+def _input_variable(name: str) -> str:
+    return "AGENTKIT_INPUT_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+
 
 MCP_JSON = Path("mcp_servers") / "mcp.json"
 DEFAULT_TIMEOUT = 60.0
@@ -238,3 +338,13 @@ def _expanded_oauth(entry: _Entry, variables: Variables) -> OAuth:
     oauth = _oauth(entry)
     texts = {name: getattr(oauth, name) for name in _OAUTH_TEXTS}
     return oauth.model_copy(update=variables.all_expanded("oauth", texts))
+
+
+def what_it_does(server: ServerConfig) -> str:
+    """The exact, whole command, or the URL; of variables and headers the names alone."""
+    if server.url:
+        told = f" with the headers {', '.join(server.headers)}" if server.headers else ""
+        return visible(f"{server.url}{told}")
+    line = shlex.join([server.command, *server.args])
+    told = f" with {', '.join(server.env)} set" if server.env else ""
+    return visible(f"{line}{told}")

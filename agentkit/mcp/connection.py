@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkit.errors import McpError, ToolError
+from agentkit.mcp.client_features import Host
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.hidden import visible
-from agentkit.mcp.host import Host
+from agentkit.mcp.results import visible
 from agentkit.mcp.session import Report, Session, SessionLost
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from agentkit.errors import McpError
 from agentkit.layers import user_folder
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.hidden import visible
+from agentkit.mcp.results import visible
 
 if TYPE_CHECKING:
     from mcp_types import Tool as ServedTool

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentkit.errors import McpError
+from agentkit.mcp.client_features import Host, Patience, callbacks
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.hidden import visible
-from agentkit.mcp.host import Host, Patience, callbacks
-from agentkit.mcp.logs import ServerLog
-from agentkit.mcp.transports import transport
+from agentkit.mcp.results import visible
+from agentkit.mcp.stdio import ServerLog
+from agentkit.mcp.transport import transport
 
 if TYPE_CHECKING:
     import httpx2

@@ -3,12 +3,23 @@
 Lines that are no message are passed over. An answer that is too large becomes an error of its
 request, and a server that only makes noise is ended. On Windows the SDK's own transport serves,
 which knows none of these bounds.
+
+From a server's bytes to its messages, a line each, none longer than we want to hold.
+
+Lines that hold no message are nothing. An answer that is too long becomes an error of its request,
+where its id can be seen.
+
+What a server writes to standard error, kept in a file that stays small.
+
+A full file becomes `NAME.log.1` and a new one begins: at most two files of a megabyte each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import shutil
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -16,12 +27,144 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 from agentkit.mcp import guard
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.lines import Lines, message_of
-from agentkit.mcp.logs import ServerLog
+
+LARGEST_LINE = 16 * 1024 * 1024
+_EDGE_LINES = 65536
+_ANSWER_TOO_LARGE = -32001
+
+
+def message_of(line: bytes) -> Any:
+    """The message of a line, None where it holds none."""
+    from mcp.shared.message import SessionMessage
+    from mcp_types import jsonrpc_message_adapter
+
+    if not line.lstrip().startswith(b"{"):
+        return None
+    for read in (bytes, _mended):
+        with suppress(ValueError, RecursionError):
+            return SessionMessage(jsonrpc_message_adapter.validate_json(read(line), by_name=False))
+    return None
+
+
+def _mended(line: bytes) -> bytes:
+    """The line with a question mark for each half of a character, which a text that was cut in the
+    middle of an emoji has. Raises ValueError, RecursionError."""
+    value = json.loads(line.decode("utf-8", "replace"))
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+class Lines:
+    """Bytes put together to lines. Of a line that is too long, an error in its place is left."""
+
+    def __init__(self, largest: int = LARGEST_LINE) -> None:
+        self._largest = largest
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def pending(self) -> int:
+        """How long the line is that has not ended yet."""
+        return self._size
+
+    def added(self, data: bytes) -> list[bytes]:
+        """The lines that these bytes complete."""
+        first, *others = data.split(b"\n")
+        self._add(first)
+        done = []
+        for other in others:
+            done.append(self._taken())
+            self._add(other)
+        return done
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        self._pieces.append(piece)
+        if self._size > self._largest:
+            whole = b"".join(self._pieces)
+            self._pieces = [whole[:_EDGE_LINES], whole[-_EDGE_LINES:]]
+
+    def _taken(self) -> bytes:
+        pieces, size = self._pieces, self._size
+        self._pieces, self._size = [], 0
+        if size <= self._largest:
+            return b"".join(pieces)
+        return _too_large(pieces[0], b"".join(pieces)[-_EDGE_LINES:], size)
+
+
+def _too_large(head: bytes, tail: bytes, size: int) -> bytes:
+    """The error that stands for an answer too large to be read, where its id can be seen."""
+    known = re.match(rb'\s*\{[^{}\[\]]{0,99}?"id"\s*:\s*(\d+)', head)
+    known = known or re.search(rb'"id"\s*:\s*(\d+)\s*[,}][^{}\[\]]{0,99}\}?\s*$', tail)
+    if known is None:
+        return b""
+    said = f"the answer of {size // 1_000_000} MB is too large (at most {LARGEST_LINE >> 20} MiB)"
+    error = f'{{"code":{_ANSWER_TOO_LARGE},"message":"{said}"}}'
+    return b'{"jsonrpc":"2.0","id":%s,"error":%s}' % (known[1], error.encode())
+
+
+LARGEST = 1_000_000
+
+
+def log_path(folder: Path, server: str) -> Path:
+    """The log of a server. Two names that differ in special characters alone share one."""
+    return folder / f"{re.sub(r'[^A-Za-z0-9_-]', '_', server)}.log"
+
+
+def last_lines(path: Path, lines: int) -> list[str]:
+    """The last lines of a log, older ones from the file before it."""
+    found: list[str] = []
+    for part in (path.with_name(f"{path.name}.1"), path):
+        with suppress(FileNotFoundError):
+            found += part.read_text(encoding="utf-8", errors="replace").splitlines()
+    return found[-lines:] if lines > 0 else []
+
+
+class ServerLog:
+    """A log, open. Without a path it forgets all; what cannot be written is dropped."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("ab")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def write(self, data: bytes) -> None:
+        """Add to the log."""
+        if self._file is None:
+            return
+        with suppress(OSError):
+            if self._file.tell() + len(data) > LARGEST:
+                self._turn()
+            self._file.write(data[-LARGEST:])
+            self._file.flush()
+
+    def _turn(self) -> None:
+        assert self._path is not None
+        assert self._file is not None
+        self._file.close()
+        os.replace(self._path, self._path.with_name(f"{self._path.name}.1"))
+        self._file = self._path.open("ab")
+
 
 MOST_UNENDED = 256 * 1024 * 1024
 MOST_NOISE = 16 * 1024 * 1024

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from agentkit.agent.approval import Approve, Policy
 from agentkit.backends.base import Model
-from agentkit.mcp.client import McpServers
+from agentkit.mcp.client import McpServers, folder_servers
+from agentkit.mcp.client_features import Elicit, sampler
 from agentkit.mcp.config import read_config
-from agentkit.mcp.folder import folder_servers
-from agentkit.mcp.host import Elicit
-from agentkit.mcp.sampling import sampler
 
 
 @dataclass

@@ -36,7 +36,7 @@ from agentkit.tracing.trace import Tracing
 
 if TYPE_CHECKING:
     from agentkit.mcp.client import McpServers
-    from agentkit.mcp.host import Elicit
+    from agentkit.mcp.client_features import Elicit
 
 __all__ = ["Project", "demo_path"]
 

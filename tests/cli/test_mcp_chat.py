@@ -10,8 +10,8 @@ from rich.console import Console
 from agentkit.cli.mcp_chat import asking, prompt_text
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
+from agentkit.mcp.client_features import Question
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.host import Question
 
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 FIELDS = {

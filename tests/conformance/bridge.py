@@ -23,11 +23,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from agentkit.errors import McpError
-from agentkit.mcp.access import Access, Guard
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.http import listening
-from agentkit.mcp.logs import ServerLog
-from agentkit.mcp.transports import http_client, transport
+from agentkit.mcp.server.http import Access, Guard, listening
+from agentkit.mcp.stdio import ServerLog
+from agentkit.mcp.transport import http_client, transport
 
 if TYPE_CHECKING:
     import httpx2

@@ -18,8 +18,8 @@ import httpx2
 
 from agentkit.errors import AgentkitError
 from agentkit.mcp.client import McpServers
+from agentkit.mcp.client_features import Host, Question
 from agentkit.mcp.config import OAuth, ServerConfig
-from agentkit.mcp.host import Host, Question
 from agentkit.mcp.oauth import auth_for
 
 METADATA_URL = "https://conformance-test.local/client-metadata.json"

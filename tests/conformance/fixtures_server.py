@@ -19,7 +19,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 
-from agentkit.mcp.http import mcp_app, serve_http
+from agentkit.mcp.server.http import mcp_app, serve_http
 from tests.conformance.fixture_tools import (
     BUS,
     IMAGE,

@@ -10,8 +10,8 @@ from functools import partial
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from agentkit.mcp.http import mcp_app, serve_http
 from agentkit.mcp.server import build_server
+from agentkit.mcp.server.http import mcp_app, serve_http
 from agentkit.project.project import Project
 
 

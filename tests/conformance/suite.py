@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from agentkit.errors import McpError
-from agentkit.mcp.access import is_loopback
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.server.http import is_loopback
 from tests.conformance.bridge import bridge
 from tests.node import NodeFolder
 

@@ -10,10 +10,9 @@ import pytest
 from mcp import Client, MCPError
 
 from agentkit.errors import McpError
-from agentkit.mcp.access import Access, KeyVerifier
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.http import mcp_app
 from agentkit.mcp.server import build_server
+from agentkit.mcp.server.http import Access, KeyVerifier, mcp_app
 from tests.conformance.bridge import SPARE, Relay, bridge
 from tests.mcp.processes import any_running, eventually, soon
 from tests.mcp.test_http_server import served

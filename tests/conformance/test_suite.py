@@ -12,9 +12,9 @@ import pytest
 from agentkit.errors import McpError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.http import mcp_app
 from agentkit.mcp.oauth import auth_for
 from agentkit.mcp.server import build_server
+from agentkit.mcp.server.http import mcp_app
 from tests.conformance.suite import (
     GENERIC,
     NEW,

@@ -16,8 +16,8 @@ import pytest
 from agentkit.errors import ToolError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.names import unique_names
 from agentkit.mcp.stdio import DEPTH
+from agentkit.mcp.tools import unique_names
 from agentkit.messages import ImagePart
 from agentkit.tools.tool import Tool
 from tests.mcp.processes import any_running, eventually, soon

@@ -18,11 +18,10 @@ from agentkit.agent.approval import ALLOWED, Policy, Verdict, deny
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import McpError, ToolError
 from agentkit.mcp.client import McpServers
+from agentkit.mcp.client_features import Host, Question, sampler
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.host import Host, Question
-from agentkit.mcp.lent import Prompt, PromptArgument
 from agentkit.mcp.pins import Pins
-from agentkit.mcp.sampling import sampler
+from agentkit.mcp.tools import Prompt, PromptArgument
 from agentkit.messages import ImagePart, Message, ToolCall
 from agentkit.project.project import Project
 from agentkit.tools.context import NoContext

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentkit.mcp.client import McpServers
+from agentkit.mcp.client_features import Host, Question
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.host import Host, Question
 from agentkit.messages import ImagePart
 from agentkit.tools.tool import Tool
 from tests.mcp.reading import inside

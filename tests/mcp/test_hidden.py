@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.mcp.hidden import visible, visible_value
-from agentkit.mcp.results import cut, delimited, undelimited
+from agentkit.mcp.results import cut, delimited, undelimited, visible, visible_value
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,8 @@ from starlette.routing import Mount
 from agentkit.documents import Document
 from agentkit.errors import ConfigError
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.mcp.access import Access, KeyVerifier, host_and_port
-from agentkit.mcp.http import mcp_app, serve_http
 from agentkit.mcp.server import build_server
+from agentkit.mcp.server.http import Access, KeyVerifier, host_and_port, mcp_app, serve_http
 
 KEY = "a key that is long enough"
 HELLO = {

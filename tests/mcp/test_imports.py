@@ -11,7 +11,7 @@ import pytest
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import read_config
-from agentkit.mcp.imports import (
+from agentkit.mcp.external_configs import (
     PROGRAMS,
     Program,
     add_to_project,

@@ -19,8 +19,8 @@ from agentkit.events import Event, Finished, TextDelta, ToolProgress, ToolStarte
 from agentkit.knowledge.filters import Filters
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.occurrences import Occurrences
-from agentkit.mcp.offers import marked_by_id
 from agentkit.mcp.server import build_server
+from agentkit.mcp.server.tools import marked_by_id
 from agentkit.messages import ToolCall
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import tool

@@ -14,9 +14,8 @@ from agentkit import __version__
 from agentkit.answers import Answer, Citation
 from agentkit.documents import Chunk, Document
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.mcp.addresses import PREFIX, TEMPLATE, Address, read_address
-from agentkit.mcp.paging import page_of
 from agentkit.mcp.server import build_server
+from agentkit.mcp.server.resources import PREFIX, TEMPLATE, Address, page_of, read_address
 from tests.mcp.test_server import Clerk
 
 NOTES = "# Cats\n\nCats purr when they are content.\n\n# Dogs\n\nDogs bark at strangers.\n"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.mcp.lines import Lines, message_of
-from agentkit.mcp.logs import LARGEST, ServerLog, last_lines, log_path
+from agentkit.mcp.stdio import LARGEST, Lines, ServerLog, last_lines, log_path, message_of
 
 
 def test_lines_come_whole_however_they_are_cut() -> None:

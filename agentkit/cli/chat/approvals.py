@@ -17,7 +17,7 @@ from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.language import translated
 from agentkit.cli.mcp_chat import asking
 from agentkit.errors import ConfigError
-from agentkit.mcp.host import Question
+from agentkit.mcp.client_features import Question
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
 

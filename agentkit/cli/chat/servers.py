@@ -10,7 +10,7 @@ from agentkit.cli.mcp_chat import prompt_text
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
 from agentkit.knowledge.findings import counted
-from agentkit.mcp.lent import Prompt
+from agentkit.mcp.tools import Prompt
 
 
 async def mcp(chat: Chat, argument: str) -> None:

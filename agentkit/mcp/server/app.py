@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit import __version__
 from agentkit.agent.approval import Policy
-from agentkit.mcp.offers import Answering, ask_tool, knowledge_tools
+from agentkit.mcp.server.tools import Answering, ask_tool, knowledge_tools
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
     from mcp.server import Server
 
     from agentkit.knowledge.knowledge_base import KnowledgeBase
-    from agentkit.mcp.served import Offer
+    from agentkit.mcp.server.tools import Offer
 
 TITLES = {
     "search_knowledge": "Search the documents",
@@ -53,7 +53,7 @@ def build_server(
     from mcp.server import Server
     from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
-    from agentkit.mcp.served import ServedTools
+    from agentkit.mcp.server.tools import ServedTools
 
     served = ServedTools(_offers(knowledge, agent, tools, policy))
     server: Server[Any] = Server(
@@ -97,7 +97,7 @@ async def serve_stdio(server: Server[Any], wire: int | None = None) -> None:
 def _offers(
     knowledge: KnowledgeBase | None, agent: Answering | None, tools: Iterable[Tool], policy: Policy
 ) -> list[Offer]:
-    from agentkit.mcp.served import Offer
+    from agentkit.mcp.server.tools import Offer
 
     read = knowledge_tools(knowledge) if knowledge is not None else ()
     act = [ask_tool(agent)] if agent is not None else []
@@ -113,9 +113,8 @@ def _offers(
 
 def _of_documents(knowledge: KnowledgeBase, seconds: float) -> dict[str, Any]:
     """The handlers that make of documents resources and prompts."""
-    from agentkit.mcp.changes import Changes
-    from agentkit.mcp.library import Library
-    from agentkit.mcp.prompts import Prompts
+    from agentkit.mcp.server.prompts import Prompts
+    from agentkit.mcp.server.resources import Changes, Library
 
     library = Library(knowledge)
     prompts = Prompts(knowledge, library)

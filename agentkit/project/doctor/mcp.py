@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import McpError
+from agentkit.mcp.client import folder_servers
 from agentkit.mcp.config import MCP_JSON, ServerConfig, entries, read_config, read_json
-from agentkit.mcp.folder import folder_servers
 from agentkit.project.doctor.findings import Finding, broken, listed, ok
 
 _SECRET = re.compile(r"key|token|secret|password|authorization", re.IGNORECASE)

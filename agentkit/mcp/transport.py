@@ -10,9 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.lines import LARGEST_LINE
-from agentkit.mcp.logs import ServerLog
-from agentkit.mcp.stdio import child
+from agentkit.mcp.stdio import LARGEST_LINE, ServerLog, child
 
 if TYPE_CHECKING:
     import httpx2

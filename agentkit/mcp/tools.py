@@ -2,22 +2,41 @@
 
 Nothing that a server says of itself decides whether its calls ask the user. Its hints only tell
 whether a call that was lost may be made again.
+
+Names that every model's provider accepts, for tools of many servers.
+
+Two tools in place of very many: one finds, one calls. A model that is offered hundreds of tools
+at once chooses badly and pays for all of them at each step.
+
+The one that calls asks the user if any tool behind it would; what a policy denies is not behind it.
+Where a policy lets it run unasked, it runs no tool that asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from agentkit.agent.approval import Policy
 from agentkit.errors import ToolError
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.connection import Connection
-from agentkit.mcp.hidden import visible, visible_value
-from agentkit.mcp.results import error_text, resource_content, result_content
+from agentkit.mcp.results import (
+    error_text,
+    resource_content,
+    result_content,
+    visible,
+    visible_value,
+)
 from agentkit.mcp.session import Report, all_pages
 from agentkit.messages import ImagePart
+from agentkit.text import terms
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
 
@@ -199,3 +218,129 @@ def _report(context: ToolContext) -> Report:
         context.report(visible(message or f"{progress:g}")[:500], fraction)
 
     return report
+
+
+LONGEST_NAME = 64
+
+
+def unique_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """A name for each (server, tool): `server__tool` in `[A-Za-z0-9_-]`, at most 64 characters.
+
+    A name that had to be cut, or that two tools share after cleaning, ends in a hash of both. A
+    server may choose a name that is already such a one: it is hashed again.
+    """
+    plain = [_cleaned(f"{server}__{tool}") for server, tool in pairs]
+    count = Counter(plain)
+    names: dict[str, None] = {}
+    for name, pair in zip(plain, pairs, strict=True):
+        while len(name) > LONGEST_NAME or count[name] > 1 or name in names:
+            name = f"{name[: LONGEST_NAME - 9]}_{_hash(name, *pair)}"
+        names[name] = None
+    return list(names)
+
+
+def may_lend(server: str, name: str) -> bool:
+    """Whether a name of `unique_names` can be that of a server's tool."""
+    return name.startswith(_cleaned(f"{server}__")[: LONGEST_NAME - 9])
+
+
+def _cleaned(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+SEARCH, CALL = "search_tools", "call_tool"
+MOST_FOUND = 8
+
+
+def two_tools(current: Callable[[], Sequence[Tool]], policy: Policy) -> tuple[Tool, Tool]:
+    """`search_tools` and `call_tool` over the tools that `current` gives at each call."""
+
+    def behind() -> dict[str, Tool]:
+        return {t.name: t for t in current() if policy.decide(t) != "deny"}
+
+    async def search(query: str) -> str:
+        return _described(best(query, list(behind().values())))
+
+    async def call(name: str, agentkit_context: ToolContext, arguments: Any = None) -> Any:
+        tools = behind()
+        if name not in tools:
+            near = ", ".join(tool.name for tool in best(name, list(tools.values()))) or "none"
+            raise ToolError(f"There is no tool {name!r}. Near it: {near}.")
+        if policy.decide(tools[name]) == "ask" and policy.decide(caller) != "ask":
+            raise ToolError(f"{name} asks the user, and {CALL} does not: {_NEXT}")
+        content = await tools[name].run(_object(arguments), agentkit_context)
+        return content if isinstance(content, str) else _loose(content)
+
+    asks = any(policy.decide(tool) == "ask" for tool in behind().values())
+    caller = _call_tool(call, asks)
+    return _search_tool(search, len(behind())), caller
+
+
+def best(query: str, tools: Sequence[Tool]) -> list[Tool]:
+    """The tools whose names and descriptions share most with the query, rare words first."""
+    words = [set(terms(f"{t.name.replace('_', ' ')} {t.description}")) for t in tools]
+    common = Counter(word for each in words for word in each)
+    asked = set(terms(query.replace("_", " ")))
+    scores = [sum(1 / common[word] for word in asked & each) for each in words]
+    order = sorted(range(len(tools)), key=lambda index: -scores[index])
+    return [tools[index] for index in order[:MOST_FOUND] if scores[index] > 0]
+
+
+_NEXT = f'put "{CALL}" under "ask" in [approval], or the tool under "allow" by its own name.'
+
+
+def _object(arguments: Any) -> Mapping[str, Any]:
+    """The arguments of a call. Raises ToolError for what is none, which models write now and
+    then."""
+    if arguments is None or isinstance(arguments, dict):
+        return arguments or {}
+    raise ToolError('`arguments` must be an object, such as {"a": 1}. Call it again with one.')
+
+
+def _described(tools: Sequence[Tool]) -> str:
+    if not tools:
+        return "No tool fits. Search with other words."
+    found = [
+        {"name": t.name, "description": t.description[:1000], "parameters": dict(t.parameters)}
+        for t in tools
+    ]
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _loose(content: Any) -> list[Any]:
+    return [each.text if hasattr(each, "text") else each for each in content]
+
+
+def _search_tool(search: Callable[..., Any], count: int) -> Tool:
+    return Tool(
+        name=SEARCH,
+        description=(
+            f"Find tools among {count} by words of what they should do. Gives names, "
+            f"descriptions and parameters; call one with {CALL}."
+        ),
+        parameters={
+            "type": "object",
+            "properties": {"query": {"type": "string"}},
+            "required": ["query"],
+        },
+        function=search,
+        idempotent=True,
+    )
+
+
+def _call_tool(call: Callable[..., Any], asks: bool) -> Tool:
+    return Tool(
+        name=CALL,
+        description=f"Call a tool that {SEARCH} has found, with arguments that fit its parameters.",
+        parameters={
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
+            "required": ["name"],
+        },
+        function=call,
+        needs_approval=asks,
+    )

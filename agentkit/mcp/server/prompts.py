@@ -30,9 +30,8 @@ from mcp_types import (
 
 from agentkit.documents import Document
 from agentkit.errors import AgentkitError
-from agentkit.mcp.addresses import TEMPLATE, Address
-from agentkit.mcp.library import Library, completion, contents, pages
-from agentkit.mcp.offers import MOST_CHARACTERS
+from agentkit.mcp.server.resources import TEMPLATE, Address, Library, completion, contents, pages
+from agentkit.mcp.server.tools import MOST_CHARACTERS
 from agentkit.passages import Passage, write_passages
 
 if TYPE_CHECKING:
