@@ -95,7 +95,7 @@ async def _own(web: WebServer, path: str = "/", **options: object) -> Page:
 
 
 @pytest.mark.parametrize("address", REFUSED)
-async def test_an_address_that_is_not_public_is_never_asked(address):
+async def test_an_address_that_is_not_public_is_never_asked(address) -> None:
     internet = Internet({})
     with pytest.raises(KnowledgeError, match=r"http://inner\.example/: its host is at .*: not fet"):
         await fetch(
@@ -109,22 +109,22 @@ async def test_an_address_that_is_not_public_is_never_asked(address):
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "1.1.1.1", PUBLIC, PUBLIC_6, "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
-def test_a_public_address_may_be_asked_also_inside_another(address):
+def test_a_public_address_may_be_asked_also_inside_another(address: str) -> None:
     assert refusal(address) == ""
 
 
 @pytest.mark.parametrize("address", OWN)
-def test_the_own_network_is_open_only_to_those_who_ask_for_it(address):
+def test_the_own_network_is_open_only_to_those_who_ask_for_it(address) -> None:
     assert refusal(address) != ""
     assert refusal(address, allow_private=True) == ""
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_metadata_link_local_and_multicast_stay_shut_on_the_own_network_too(address):
+def test_metadata_link_local_and_multicast_stay_shut_on_the_own_network_too(address) -> None:
     assert refusal(address, allow_private=True) != ""
 
 
-async def test_one_private_address_among_public_ones_refuses_the_host(web):
+async def test_one_private_address_among_public_ones_refuses_the_host(web: WebServer) -> None:
     internet = Internet({PUBLIC: web.port})
     names = Names(mixed_example=[[PUBLIC, "10.0.0.1"]])
     with pytest.raises(KnowledgeError, match=r"10\.0\.0\.1, a private address"):
@@ -132,7 +132,9 @@ async def test_one_private_address_among_public_ones_refuses_the_host(web):
     assert internet.dialled == []
 
 
-async def test_a_name_that_changes_its_answer_is_asked_once_and_the_first_answer_connected(web):
+async def test_a_name_that_changes_its_answer_is_asked_once_and_the_first_answer_connected(
+    web: WebServer,
+) -> None:
     names = Names(rebinding_example=[[PUBLIC], ["127.0.0.1"]])
     internet = Internet({PUBLIC: web.port})
     found = await fetch("http://rebinding.example/", resolve=names, transport=internet)
@@ -141,7 +143,9 @@ async def test_a_name_that_changes_its_answer_is_asked_once_and_the_first_answer
     assert internet.dialled == [(PUBLIC, "rebinding.example", "rebinding.example")]
 
 
-async def test_the_socket_goes_to_the_judged_address_and_the_host_header_names_the_host(web):
+async def test_the_socket_goes_to_the_judged_address_and_the_host_header_names_the_host(
+    web: WebServer,
+) -> None:
     names = Names(wiki_example=[["127.0.0.1"], ["127.0.0.9"]])
     url = f"http://wiki.example:{web.port}/"
     found = await fetch(url, resolve=names, allow_private=True)
@@ -154,7 +158,9 @@ async def test_the_socket_goes_to_the_judged_address_and_the_host_header_names_t
     ["127.0.0.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "127.1", "0", "[::1]",
      "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "localhost"],
 )  # fmt: skip
-async def test_this_machine_is_refused_however_its_address_is_written(web, host):
+async def test_this_machine_is_refused_however_its_address_is_written(
+    web: WebServer, host: str
+) -> None:
     with pytest.raises(KnowledgeError, match=r"not fetched|no valid URL"):
         await fetch(f"http://{host}:{web.port}/")
     assert web.heads == []
@@ -166,7 +172,7 @@ async def test_this_machine_is_refused_however_its_address_is_written(web, host)
      "//2130706433:{port}/secret", "http://[::ffff:127.0.0.1]:{port}/secret",
      "http://inner.example/secret"],
 )  # fmt: skip
-async def test_a_redirect_to_a_private_address_is_not_followed(web, to):
+async def test_a_redirect_to_a_private_address_is_not_followed(web: WebServer, to: str) -> None:
     web.answers["/"] = moved(to.format(port=web.port))
     names = Names(shop_example=[[PUBLIC]], inner_example=[["192.168.0.7"]])
 
@@ -182,7 +188,9 @@ async def test_a_redirect_to_a_private_address_is_not_followed(web, to):
     assert len(web.heads) == 1
 
 
-async def test_a_redirect_is_followed_with_its_host_judged_anew_and_no_cookie(web):
+async def test_a_redirect_is_followed_with_its_host_judged_anew_and_no_cookie(
+    web: WebServer,
+) -> None:
     web.answers |= {
         "/": page(b"", status=301, Location="http://new.example/a#part", Set_Cookie="id=1"),
         "/a": moved("b?c=%E6%B7%B1"),
@@ -208,14 +216,14 @@ async def test_a_redirect_is_followed_with_its_host_judged_anew_and_no_cookie(we
         ("http://a\x7fb/", "no valid URL"),
     ],
 )
-async def test_a_redirect_that_leads_nowhere_is_refused(web, to, said):
+async def test_a_redirect_that_leads_nowhere_is_refused(web: WebServer, to: str, said: str) -> None:
     web.answers["/"] = moved(to)
     with pytest.raises(KnowledgeError, match=said) as caught:
         await _own(web)
     assert "secret" not in str(caught.value)
 
 
-async def test_redirects_are_counted(web):
+async def test_redirects_are_counted(web: WebServer) -> None:
     web.answers |= {f"/{n}": moved(f"/{n + 1}") for n in range(5)} | {"/5": page(b"end")}
     assert (await _own(web, "/0", redirects=5)).content == b"end"
     with pytest.raises(KnowledgeError, match="more than 4 times"):
@@ -228,7 +236,7 @@ async def test_redirects_are_counted(web):
      "javascript:alert(1)", "http://u:secret@h.example/", "http://u:secret@h.example\n/",
      "http://h.example:0/", "http://h.example:70000/", "http://h.example:-1/", ""],
 )  # fmt: skip
-async def test_what_is_no_plain_web_address_is_refused_before_anything_is_asked(url):
+async def test_what_is_no_plain_web_address_is_refused_before_anything_is_asked(url: str) -> None:
     names = Names()
     with pytest.raises(KnowledgeError) as caught:
         await fetch(url, resolve=names)
@@ -237,7 +245,7 @@ async def test_what_is_no_plain_web_address_is_refused_before_anything_is_asked(
     assert "\n" not in str(caught.value)
 
 
-async def test_a_page_comes_with_what_the_server_says_of_it(web):
+async def test_a_page_comes_with_what_the_server_says_of_it(web: WebServer) -> None:
     web.answers["/"] = page(
         b"{}", "Application/JSON; charset=GB18030", ETag='"v1"', Last_Modified="yesterday"
     )
@@ -248,7 +256,7 @@ async def test_a_page_comes_with_what_the_server_says_of_it(web):
     assert "User-Agent: agentkit-rag/" in web.heads[0]
 
 
-async def test_only_the_types_asked_for_are_taken(web):
+async def test_only_the_types_asked_for_are_taken(web: WebServer) -> None:
     web.answers["/"] = page(b"\x89PNG", "image/png")
     assert (await _own(web)).content_type == "image/png"
     with pytest.raises(KnowledgeError, match="served as image/png"):
@@ -267,19 +275,19 @@ async def test_only_the_types_asked_for_are_taken(web):
      (418, "answered 418"), (429, "Try again later"), (500, "Try again later"),
      (204, "answered 204"), (304, "answered 304")],
 )  # fmt: skip
-async def test_a_status_that_is_no_document_is_said(web, status, said):
+async def test_a_status_that_is_no_document_is_said(web: WebServer, status: int, said: str) -> None:
     web.answers["/"] = page(b"sorry" if status != 204 else b"", status=status)
     with pytest.raises(KnowledgeError, match=said):
         await _own(web)
 
 
-async def test_a_length_beyond_the_bound_is_refused_before_the_body(web):
+async def test_a_length_beyond_the_bound_is_refused_before_the_body(web: WebServer) -> None:
     web.answers["/"] = page(b"x", Content_Length="99999999999999999999")
     with pytest.raises(KnowledgeError, match=r"larger than 0\.001 MB.*max_file_mb"):
         await _own(web, max_bytes=1000)
 
 
-async def test_a_body_without_end_is_cut_at_the_bound(web):
+async def test_a_body_without_end_is_cut_at_the_bound(web: WebServer) -> None:
     async def endless(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
@@ -292,7 +300,7 @@ async def test_a_body_without_end_is_cut_at_the_bound(web):
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate"])
-async def test_a_bomb_is_stopped_at_the_bound(web, name):
+async def test_a_bomb_is_stopped_at_the_bound(web: WebServer, name: str) -> None:
     pack = gzip.compress if name == "gzip" else zlib.compress
     web.answers["/"] = page(pack(bytes(10_000_000)), Content_Encoding=name)
     tracemalloc.start()
@@ -319,8 +327,8 @@ def _bare_deflate(data: bytes) -> bytes:
     ],
 )
 async def test_a_packed_page_is_unpacked_up_to_exactly_the_bound(
-    web, name: str, pack: Callable[[bytes], bytes]
-):
+    web: WebServer, name: str, pack: Callable[[bytes], bytes]
+) -> None:
     text = b"deep learning " * 20
     web.answers["/"] = page(pack(text), Content_Encoding=name)
     assert (await _own(web, max_bytes=len(text))).content == text
@@ -339,7 +347,9 @@ async def test_a_packed_page_is_unpacked_up_to_exactly_the_bound(
     ],
     ids=["cut", "none", "many members", "brotli", "twice"],
 )
-async def test_a_broken_or_unasked_packing_is_refused(web, name, packed):
+async def test_a_broken_or_unasked_packing_is_refused(
+    web: WebServer, name: str, packed: bytes
+) -> None:
     web.answers["/"] = page(packed, Content_Encoding=name)
     with pytest.raises(KnowledgeError, match=r"broken gzip|packed as"):
         await _own(web)
@@ -361,13 +371,15 @@ async def _drip(writer: asyncio.StreamWriter, start: bytes, drop: bytes) -> None
         (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
     ],
 )
-async def test_a_server_that_drips_is_left_at_the_deadline(web, start, drop):
+async def test_a_server_that_drips_is_left_at_the_deadline(
+    web: WebServer, start: bytes, drop: bytes
+) -> None:
     web.answers["/"] = lambda writer: _drip(writer, start, drop)
     with pytest.raises(KnowledgeError, match=r"not fetched within 0\.3 s"):
         await _own(web, seconds=0.3)
 
 
-async def test_a_resolver_that_hangs_is_left_at_the_deadline():
+async def test_a_resolver_that_hangs_is_left_at_the_deadline() -> None:
     async def hangs(host: str, port: int) -> Sequence[str]:
         await asyncio.sleep(60)
         return []
@@ -376,7 +388,7 @@ async def test_a_resolver_that_hangs_is_left_at_the_deadline():
         await fetch("http://h.example/", seconds=0.1, resolve=hangs)
 
 
-async def test_headers_without_end_are_cut(web):
+async def test_headers_without_end_are_cut(web: WebServer) -> None:
     async def flood(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n")
         while True:
@@ -388,13 +400,13 @@ async def test_headers_without_end_are_cut(web):
         await _own(web)
 
 
-async def test_a_body_that_ends_too_early_is_no_document(web):
+async def test_a_body_that_ends_too_early_is_no_document(web: WebServer) -> None:
     web.answers["/"] = page(b"half", Content_Length="8")
     with pytest.raises(KnowledgeError, match="its answer is broken"):
         await _own(web)
 
 
-async def test_a_connection_that_is_reset_is_said(web):
+async def test_a_connection_that_is_reset_is_said(web: WebServer) -> None:
     async def reset(writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -405,7 +417,7 @@ async def test_a_connection_that_is_reset_is_said(web):
         await _own(web)
 
 
-async def test_no_host_no_address_and_no_server_are_told_apart(web):
+async def test_no_host_no_address_and_no_server_are_told_apart(web: WebServer) -> None:
     with pytest.raises(KnowledgeError, match=r"no host of the name 'gone\.example'"):
         await fetch("http://gone.example/", resolve=Names())
     with pytest.raises(KnowledgeError, match="no host of the name"):
@@ -418,7 +430,7 @@ async def test_no_host_no_address_and_no_server_are_told_apart(web):
         )
 
 
-async def test_when_one_address_is_silent_the_next_judged_one_serves(web):
+async def test_when_one_address_is_silent_the_next_judged_one_serves(web: WebServer) -> None:
     internet = Internet({PUBLIC: web.port})
     names = Names(two_example=[[PUBLIC_6, PUBLIC]])
     found = await fetch("http://two.example/", resolve=names, transport=internet)
@@ -426,7 +438,9 @@ async def test_when_one_address_is_silent_the_next_judged_one_serves(web):
     assert [address for address, _, _ in internet.dialled] == [PUBLIC_6, PUBLIC]
 
 
-async def test_a_proxy_of_the_environment_is_not_used(web, monkeypatch):
+async def test_a_proxy_of_the_environment_is_not_used(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert (await _own(web)).content == b"hello"
@@ -450,7 +464,9 @@ def _trusting(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def test_the_certificate_is_checked_against_the_name_though_an_address_is_dialled(authority):
+async def test_the_certificate_is_checked_against_the_name_though_an_address_is_dialled(
+    authority: trustme.CA,
+) -> None:
     seen: list[str] = []
     async with web_server(
         {"/": page(b"safe")}, _server_tls(authority, "shop.example", seen)
@@ -465,7 +481,7 @@ async def test_the_certificate_is_checked_against_the_name_though_an_address_is_
         assert len(web.heads) == 1
 
 
-async def test_a_certificate_of_an_unknown_authority_is_refused(authority):
+async def test_a_certificate_of_an_unknown_authority_is_refused(authority: trustme.CA) -> None:
     tls = _server_tls(authority, "shop.example", [])
     async with web_server({"/": page(b"x")}, tls) as web:
         url = f"https://shop.example:{web.port}/"
@@ -475,7 +491,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(authority):
         assert web.heads == []
 
 
-async def test_an_encrypted_page_does_not_redirect_to_an_open_one(authority):
+async def test_an_encrypted_page_does_not_redirect_to_an_open_one(authority: trustme.CA) -> None:
     tls = _server_tls(authority, "shop.example", [])
     async with web_server({"/": moved("http://shop.example/")}, tls) as web:
         internet = Internet({PUBLIC: web.port}, _trusting(authority))

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -22,11 +24,11 @@ The report is due in June; Ada writes it.
 """
 
 
-def _blocks(page, language):
+def _blocks(page: str, language: str):
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
-def _run(script, cwd, **environment):
+def _run(script, cwd: Path, **environment: Any) -> CompletedProcess[str]:
     """What a shell of a new user prints, who has nothing of ours in the environment."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AGENTKIT")}
     return subprocess.run(
@@ -36,7 +38,7 @@ def _run(script, cwd, **environment):
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that git knows or would take, as a clone has them."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -52,7 +54,9 @@ def clone(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_first_screen_leads_from_a_clone_to_a_cited_answer_of_ones_own(clone, tmp_path):
+def test_the_first_screen_leads_from_a_clone_to_a_cited_answer_of_ones_own(
+    clone: Path, tmp_path: Path
+) -> None:
     screen = "\n".join(README.splitlines()[:40])
     (steps, *_), (answer, *_) = _blocks(screen, "sh"), _blocks(screen, "text")
     (tmp_path / "notes").mkdir()
@@ -69,7 +73,7 @@ def test_the_first_screen_leads_from_a_clone_to_a_cited_answer_of_ones_own(clone
         ("quickstart.zh.md", "约占 4.2 GB。 [1]"),
     ],
 )
-def test_a_quickstart_runs_as_it_stands(page, answer, tmp_path):
+def test_a_quickstart_runs_as_it_stands(page: str, answer: str, tmp_path: Path) -> None:
     script = "".join(_blocks((ROOT / "docs" / page).read_text(encoding="utf-8"), "sh"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = _run(script, tmp_path, HOME=str(tmp_path), PATH=path, LANG="C.UTF-8")

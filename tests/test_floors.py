@@ -50,12 +50,12 @@ def _floor(name: str) -> str:
     return name.split(".")[1]
 
 
-def test_every_module_has_a_floor():
+def test_every_module_has_a_floor() -> None:
     rooms = {_floor(name) for name in MODULES if "." in name} - {"__main__"}
     assert rooms <= FLOORS.keys()
 
 
-def test_no_import_points_upward():
+def test_no_import_points_upward() -> None:
     upward = [
         (name, target)
         for name, targets in MODULES.items()
@@ -66,7 +66,7 @@ def test_no_import_points_upward():
     assert upward == []
 
 
-def test_on_one_floor_only_the_known_arrows_lead_sideways():
+def test_on_one_floor_only_the_known_arrows_lead_sideways() -> None:
     sideways = {
         (_floor(name), _floor(target))
         for name, targets in MODULES.items()
@@ -77,7 +77,7 @@ def test_on_one_floor_only_the_known_arrows_lead_sideways():
     assert sideways - {("events", "tools"), ("tools", "events")} <= SIDEWAYS
 
 
-def test_no_circle_of_files():
+def test_no_circle_of_files() -> None:
     graph = {
         name: {target for target in targets if target in MODULES}
         for name, targets in MODULES.items()
@@ -86,23 +86,23 @@ def test_no_circle_of_files():
     assert len(tuple(TopologicalSorter(graph).static_order())) >= len(graph)
 
 
-def test_sub_packages_have_empty_init_files():
+def test_sub_packages_have_empty_init_files() -> None:
     inits = [p for p in PACKAGE.rglob("__init__.py") if p.parent != PACKAGE]
     assert [p for p in inits if p.read_text(encoding="utf-8").strip()] == []
 
 
-def test_no_file_is_longer_than_four_hundred_lines():
+def test_no_file_is_longer_than_four_hundred_lines() -> None:
     sizes = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in PACKAGE.rglob("*.py")}
     assert {p.name: n for p, n in sizes.items() if n > 400} == {}
 
 
-def test_importing_the_package_loads_nothing_heavy():
+def test_importing_the_package_loads_nothing_heavy() -> None:
     code = f"import agentkit, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_is_there() -> None:
     assert all(getattr(agentkit, name) is not None for name in agentkit.__all__)
 
 

@@ -19,7 +19,7 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_python_example_of_the_pages_runs(block, tmp_path):
+def test_a_python_example_of_the_pages_runs(block, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", block]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -27,7 +27,7 @@ def test_a_python_example_of_the_pages_runs(block, tmp_path):
     assert done.stderr == ""
 
 
-def test_every_command_that_the_readme_names_is_there():
+def test_every_command_that_the_readme_names_is_there() -> None:
     named = set(re.findall(r"(?:`|^)agentkit ([a-z]+)", README, re.MULTILINE))
     helped = subprocess.run(
         [sys.executable, "-m", "agentkit", "--help"], capture_output=True, text=True, check=True
@@ -36,7 +36,7 @@ def test_every_command_that_the_readme_names_is_there():
     assert named <= set(re.findall(r"^  ([a-z]+)", helped, re.MULTILINE))
 
 
-def test_the_settings_example_is_valid(tmp_path):
+def test_the_settings_example_is_valid(tmp_path: Path) -> None:
     from agentkit.layers import read_settings
 
     (example,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory):
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as an install lays it out, made from the sources as they are."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
@@ -23,17 +23,17 @@ def unpacked(tmp_path_factory):
     return folder / "site"
 
 
-def test_nothing_but_the_package_is_importable_after_an_install(unpacked):
+def test_nothing_but_the_package_is_importable_after_an_install(unpacked: Path) -> None:
     names = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
     assert names == {"agentkit"}
 
 
-def test_no_cache_and_no_index_goes_into_the_wheel(unpacked):
+def test_no_cache_and_no_index_goes_into_the_wheel(unpacked: Path) -> None:
     inside = {part for path in unpacked.rglob("*") for part in path.relative_to(unpacked).parts}
     assert not inside & {"__pycache__", ".agentkit"}
 
 
-def test_a_project_is_made_by_the_wheel(unpacked, tmp_path):
+def test_a_project_is_made_by_the_wheel(unpacked: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "agentkit", "init", "app"],
         cwd=tmp_path,
@@ -47,7 +47,9 @@ def test_a_project_is_made_by_the_wheel(unpacked, tmp_path):
     assert (tmp_path / "app" / "tools" / "split_bill.py").is_file()
 
 
-def test_the_demo_runs_beside_a_users_own_tools_and_knowledge(unpacked, tmp_path):
+def test_the_demo_runs_beside_a_users_own_tools_and_knowledge(
+    unpacked: Path, tmp_path: Path
+) -> None:
     (tmp_path / "tools.py").write_text("raise SystemExit('the user's own')", encoding="utf-8")
     (tmp_path / "knowledge").mkdir()
     done = subprocess.run(

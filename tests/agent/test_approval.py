@@ -17,7 +17,7 @@ RAN: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def _nothing_ran():
+def _nothing_ran() -> None:
     RAN.clear()
 
 
@@ -50,11 +50,11 @@ def git_push() -> str:
 TOOLS = [erase, read, git_log, git_push]
 
 
-def _asked(*verdicts):
+def _asked(*verdicts: Verdict):
     """An approve function that gives these verdicts, and the calls that it was asked about."""
     left, calls = list(verdicts), []
 
-    async def approve(tool, made):
+    async def approve(tool, made) -> Verdict:
         calls.append(made)
         return left.pop(0) if left else DENIED
 
@@ -78,11 +78,11 @@ def _asked(*verdicts):
         (Policy(allow=("eras",)), "erase", "ask"),
     ],
 )
-def test_the_strictest_pattern_that_fits_decides(policy, name, decision):
+def test_the_strictest_pattern_that_fits_decides(policy: Policy, name: str, decision: str) -> None:
     assert policy.decide(next(t for t in TOOLS if t.name == name)) == decision
 
 
-async def test_what_the_policy_denies_nobody_is_asked_about():
+async def test_what_the_policy_denies_nobody_is_asked_about() -> None:
     approve, asked = _asked(ALLOWED)
     model = ScriptedModel([call("erase", path="/"), "done"])
     agent = Agent(model, TOOLS, approve=approve, policy=Policy(deny=("erase",)))
@@ -90,26 +90,26 @@ async def test_what_the_policy_denies_nobody_is_asked_about():
     assert (results(model), asked, RAN) == ([FORBIDDEN], [], [])
 
 
-async def test_what_the_policy_allows_runs_unasked():
+async def test_what_the_policy_allows_runs_unasked() -> None:
     approve, asked = _asked()
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve, policy=Policy(allow=("erase",))).run("?")
     assert (results(model), asked) == (["erased a"], [])
 
 
-async def test_a_tool_of_no_mark_is_asked_about_where_the_policy_says_so():
+async def test_a_tool_of_no_mark_is_asked_about_where_the_policy_says_so() -> None:
     model = ScriptedModel([call("git__log"), "done"])
     await Agent(model, TOOLS, policy=Policy(ask=("git__*",))).run("?")
     assert results(model) == [NOT_ALLOWED]
 
 
-async def test_a_misspelt_name_does_not_slip_past_the_policy():
+async def test_a_misspelt_name_does_not_slip_past_the_policy() -> None:
     model = ScriptedModel([call("GIT-_push"), "done"])
     await Agent(model, TOOLS, policy=Policy(deny=("git__push",))).run("?")
     assert results(model) == [FORBIDDEN]
 
 
-async def test_the_user_sees_the_very_arguments_that_the_tool_gets():
+async def test_the_user_sees_the_very_arguments_that_the_tool_gets() -> None:
     approve, asked = _asked(ALLOWED)
     written = ToolCall("7", "Erase", "{'PATH': 'a', 'force': 'true',}")
     events = await events_of(Agent(ScriptedModel([written, "done"]), TOOLS, approve=approve))
@@ -121,7 +121,7 @@ async def test_the_user_sees_the_very_arguments_that_the_tool_gets():
     ]
 
 
-async def test_arguments_that_the_user_changed_are_run_and_the_model_is_told():
+async def test_arguments_that_the_user_changed_are_run_and_the_model_is_told() -> None:
     approve, _ = _asked(Verdict(True, {"path": "b"}))
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
@@ -129,14 +129,14 @@ async def test_arguments_that_the_user_changed_are_run_and_the_model_is_told():
     assert results(model) == ['(The user changed the arguments to {"path": "b"}.)\nerased b']
 
 
-async def test_arguments_that_the_user_left_as_they_were_are_no_change():
+async def test_arguments_that_the_user_left_as_they_were_are_no_change() -> None:
     approve, _ = _asked(Verdict(True, {"path": "a"}))
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
     assert results(model) == ["erased a"]
 
 
-async def test_changed_arguments_are_checked_like_any():
+async def test_changed_arguments_are_checked_like_any() -> None:
     approve, _ = _asked(Verdict(True, {"where": "b"}))
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
@@ -144,7 +144,7 @@ async def test_changed_arguments_are_checked_like_any():
     assert "path: Field required" in results(model)[0]
 
 
-async def test_the_users_reason_is_told_to_the_model():
+async def test_the_users_reason_is_told_to_the_model() -> None:
     approve, _ = _asked(Verdict(False, reason="Not on a Sunday."))
     model = ScriptedModel([call("erase", path="a"), "done"])
     events = await events_of(Agent(model, TOOLS, approve=approve))
@@ -153,19 +153,19 @@ async def test_the_users_reason_is_told_to_the_model():
 
 
 @pytest.mark.parametrize(("approve", "ran"), [(allow, ["a"]), (deny, [])])
-async def test_a_program_may_decide_beforehand(approve, ran):
+async def test_a_program_may_decide_beforehand(approve, ran) -> None:
     await Agent(ScriptedModel([call("erase", path="a"), "done"]), TOOLS, approve=approve).run("?")
     assert ran == RAN
 
 
-async def test_a_call_with_bad_arguments_is_not_asked_about():
+async def test_a_call_with_bad_arguments_is_not_asked_about() -> None:
     approve, asked = _asked(ALLOWED)
     model = ScriptedModel([ToolCall("1", "erase", "nonsense"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
     assert asked == []
 
 
-async def test_each_of_several_calls_gets_its_own_verdict():
+async def test_each_of_several_calls_gets_its_own_verdict() -> None:
     approve, asked = _asked(ALLOWED, DENIED, ALLOWED)
     calls = [call("erase", str(n), path=str(n)) for n in range(3)]
     model = ScriptedModel([calls, "done"])
@@ -174,10 +174,10 @@ async def test_each_of_several_calls_gets_its_own_verdict():
     assert results(model) == ["erased 0", NOT_ALLOWED, "erased 2"]
 
 
-async def test_the_user_is_asked_one_question_at_a_time():
+async def test_the_user_is_asked_one_question_at_a_time() -> None:
     open_questions, most = 0, 0
 
-    async def approve(tool, made):
+    async def approve(tool, made) -> Verdict:
         nonlocal open_questions, most
         open_questions += 1
         most = max(most, open_questions)
@@ -190,7 +190,7 @@ async def test_the_user_is_asked_one_question_at_a_time():
     assert (most, sorted(RAN)) == (1, ["0", "1", "2", "3"])
 
 
-async def test_calls_that_need_no_word_do_not_wait_for_it():
+async def test_calls_that_need_no_word_do_not_wait_for_it() -> None:
     had_read = asyncio.Event()
 
     @tool
@@ -199,7 +199,7 @@ async def test_calls_that_need_no_word_do_not_wait_for_it():
         had_read.set()
         return "seen"
 
-    async def approve(tool, made):
+    async def approve(tool, made) -> Verdict:
         await had_read.wait()
         return ALLOWED
 
@@ -209,8 +209,8 @@ async def test_calls_that_need_no_word_do_not_wait_for_it():
     assert results(model)[-1] == "seen"
 
 
-async def test_where_asking_fails_the_call_does_not_run():
-    async def broken(tool, made):
+async def test_where_asking_fails_the_call_does_not_run() -> None:
+    async def broken(tool, made) -> None:
         raise OSError("no terminal")
 
     model = ScriptedModel([[call("erase", "1", path="a"), call("read", "2")], "done"])
@@ -221,8 +221,8 @@ async def test_where_asking_fails_the_call_does_not_run():
     assert isinstance(events[-1], Finished)
 
 
-async def test_a_hook_that_fails_before_a_tool_keeps_it_from_running():
-    async def broken(made):
+async def test_a_hook_that_fails_before_a_tool_keeps_it_from_running() -> None:
+    async def broken(made) -> None:
         raise RuntimeError("hook down")
 
     model = ScriptedModel([call("read"), "done"])
@@ -230,10 +230,10 @@ async def test_a_hook_that_fails_before_a_tool_keeps_it_from_running():
     assert (RAN, "hook down" in results(model)[0]) == ([], True)
 
 
-async def test_a_run_whose_asking_is_cancelled_leaves_a_valid_session_and_no_task():
+async def test_a_run_whose_asking_is_cancelled_leaves_a_valid_session_and_no_task() -> None:
     asked = asyncio.Event()
 
-    async def approve(tool, made):
+    async def approve(tool, made) -> None:
         asked.set()
         await asyncio.Event().wait()
 

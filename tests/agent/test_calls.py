@@ -86,7 +86,7 @@ def fail(kind: str = "value") -> str:
 TOOLS = [lookup, plot, centre, wait, breathe, fail]
 
 
-async def _result(made, tools=TOOLS):
+async def _result(made: ToolCall, tools=TOOLS) -> str:
     model = ScriptedModel([made, "done"])
     session = Session()
     answer = await Agent(model, tools).run("?", session)
@@ -113,17 +113,17 @@ async def _result(made, tools=TOOLS):
         pytest.param('{"city": "Rome", /* two */ "days": 2}', id="comment"),
     ],
 )
-async def test_broken_arguments_are_mended(written):
+async def test_broken_arguments_are_mended(written: str) -> None:
     assert await _result(ToolCall("1", "lookup", written)) == "Rome 2"
 
 
 @pytest.mark.parametrize("written", ["", "{}", "null", "None", '""', " "])
-async def test_nothing_at_all_means_no_arguments(written):
+async def test_nothing_at_all_means_no_arguments(written: str) -> None:
     assert await _result(ToolCall("1", "wait", written)) == "waited"
 
 
 @pytest.mark.parametrize("written", ["Rome", "[1, 2]", "42", "true", "{", "x" * 300_000])
-async def test_what_means_no_object_goes_back_with_the_schema(written):
+async def test_what_means_no_object_goes_back_with_the_schema(written: str) -> None:
     told = await _result(ToolCall("1", "lookup", written))
     assert "Error" in told
     assert '"city"' in told
@@ -150,29 +150,29 @@ async def test_what_means_no_object_goes_back_with_the_schema(written):
         *("the word null is a text", "number for a text", "choice in another case"),
     ],
 )
-async def test_wrong_types_are_brought_to_the_schema(given, shown):
+async def test_wrong_types_are_brought_to_the_schema(given, shown: str) -> None:
     assert await _result(call("plot", **given)) == shown
 
 
-async def test_an_object_given_as_its_json_text_is_read():
+async def test_an_object_given_as_its_json_text_is_read() -> None:
     assert await _result(call("centre", point='{"x": 3, "y": 4}')) == "3,4"
 
 
-async def test_two_spellings_of_one_name_go_back_to_the_model():
+async def test_two_spellings_of_one_name_go_back_to_the_model() -> None:
     told = await _result(call("lookup", city="Rome", City="Paris"))
     assert "City: Extra inputs are not permitted" in told
 
 
-async def test_a_missing_argument_is_named():
+async def test_a_missing_argument_is_named() -> None:
     assert "city: Field required" in await _result(call("lookup", days=2))
 
 
-async def test_an_unknown_argument_is_named():
+async def test_an_unknown_argument_is_named() -> None:
     assert "wind: Extra inputs" in await _result(call("lookup", city="Rome", wind=1))
 
 
 @pytest.mark.parametrize("name", ["Lookup", "LOOKUP", "look-up", " lookup ", "lookup_"])
-async def test_a_name_that_is_nearly_right_is_understood(name):
+async def test_a_name_that_is_nearly_right_is_understood(name: str) -> None:
     @tool(name="look_up" if "-" in name else "lookup")
     def own(city: str) -> str:
         """Look up."""
@@ -184,7 +184,7 @@ async def test_a_name_that_is_nearly_right_is_understood(name):
     assert answer.tool_calls == (own.name,)
 
 
-async def test_of_two_names_that_differ_in_case_the_exact_one_is_called():
+async def test_of_two_names_that_differ_in_case_the_exact_one_is_called() -> None:
     @tool(name="Get")
     def first() -> str:
         """First."""
@@ -200,38 +200,38 @@ async def test_of_two_names_that_differ_in_case_the_exact_one_is_called():
 
 
 @pytest.mark.parametrize(("name", "near"), [("lookupp", "lookup"), ("brethe", "breathe")])
-async def test_the_nearest_names_are_told(name, near):
+async def test_the_nearest_names_are_told(name: str, near: str) -> None:
     assert near in await _result(call(name))
 
 
-async def test_far_from_every_name_all_of_them_are_told():
+async def test_far_from_every_name_all_of_them_are_told() -> None:
     told = await _result(call("zzz"))
     assert all(known.name in told for known in TOOLS)
 
 
-async def test_a_call_without_a_name_is_answered():
+async def test_a_call_without_a_name_is_answered() -> None:
     assert "there is no tool ''" in await _result(call(""))
 
 
-async def test_where_there_are_no_tools_a_call_is_told_so():
+async def test_where_there_are_no_tools_a_call_is_told_so() -> None:
     model = ScriptedModel([call("lookup"), "done"])
     await Agent(model).run("?")
     assert results(model) == ["Error: there is no tool 'lookup'. There is: none at all."]
 
 
-async def test_the_mended_call_is_what_the_conversation_keeps():
+async def test_the_mended_call_is_what_the_conversation_keeps() -> None:
     model = ScriptedModel([ToolCall("1", "Lookup", "{'CITY': 'Rome',}"), "done"])
     await Agent(model, TOOLS).run("?")
     assert model.requests[-1][-2].tool_calls == (call("lookup", city="Rome"),)
 
 
-async def test_a_call_that_cannot_be_mended_is_kept_as_the_model_wrote_it():
+async def test_a_call_that_cannot_be_mended_is_kept_as_the_model_wrote_it() -> None:
     model = ScriptedModel([ToolCall("1", "lookup", "Rome"), "done"])
     await Agent(model, TOOLS).run("?")
     assert model.requests[-1][-2].tool_calls == (ToolCall("1", "lookup", "Rome"),)
 
 
-async def test_two_calls_of_one_id_get_their_own_results():
+async def test_two_calls_of_one_id_get_their_own_results() -> None:
     calls = [call("lookup", "x", city="Rome"), call("lookup", "x", city="Oslo")]
     model, session = ScriptedModel([calls, "done"]), Session()
     await Agent(model, TOOLS).run("?", session)
@@ -239,7 +239,7 @@ async def test_two_calls_of_one_id_get_their_own_results():
     assert_valid(session.messages)
 
 
-async def test_calls_without_ids_get_some():
+async def test_calls_without_ids_get_some() -> None:
     calls = [call("lookup", "", city="Rome"), call("lookup", "", city="Oslo")]
     model, session = ScriptedModel([calls, "done"]), Session()
     await Agent(model, TOOLS).run("?", session)
@@ -247,7 +247,7 @@ async def test_calls_without_ids_get_some():
     assert_valid(session.messages)
 
 
-async def test_a_call_cut_off_at_the_token_limit_is_not_guessed_at():
+async def test_a_call_cut_off_at_the_token_limit_is_not_guessed_at() -> None:
     cut = ToolCall("2", "lookup", '{"city": "New Y')
     turn = [call("lookup", city="Rome"), cut, Done("length", "m")]
     model, session = ScriptedModel([turn, "done"]), Session()
@@ -265,11 +265,11 @@ async def test_a_call_cut_off_at_the_token_limit_is_not_guessed_at():
         ("silent", "Error: fail failed: KeyError"),
     ],
 )
-async def test_an_exception_is_told_and_the_run_goes_on(kind, told):
+async def test_an_exception_is_told_and_the_run_goes_on(kind: str, told: str) -> None:
     assert await _result(call("fail", kind=kind)) == told
 
 
-async def test_every_other_call_of_a_failing_turn_keeps_its_result():
+async def test_every_other_call_of_a_failing_turn_keeps_its_result() -> None:
     calls = [
         *(call("lookup", "1", city="Rome"), call("fail", "2"), call("nothing", "3")),
         *(ToolCall("4", "lookup", "Rome"), call("breathe", "5", name="five"), call("wait", "6")),
@@ -282,7 +282,7 @@ async def test_every_other_call_of_a_failing_turn_keeps_its_result():
     assert_valid(session.messages)
 
 
-async def test_a_tool_that_is_cancelled_from_within_does_not_end_the_run():
+async def test_a_tool_that_is_cancelled_from_within_does_not_end_the_run() -> None:
     @tool
     async def hurt() -> str:
         """Cancel itself."""
@@ -295,7 +295,7 @@ async def test_a_tool_that_is_cancelled_from_within_does_not_end_the_run():
     assert sum(isinstance(e, ToolFinished) for e in events) == 2
 
 
-async def test_synchronous_tools_run_side_by_side_in_threads():
+async def test_synchronous_tools_run_side_by_side_in_threads() -> None:
     met = asyncio.Event()
     here, loop = [], asyncio.get_running_loop()
 
@@ -314,7 +314,7 @@ async def test_synchronous_tools_run_side_by_side_in_threads():
 
 
 @pytest.mark.parametrize("bound", [0, 1, 3])
-async def test_the_bound_on_parallel_calls_holds_and_none_is_lost(bound):
+async def test_the_bound_on_parallel_calls_holds_and_none_is_lost(bound: int) -> None:
     running, most = 0, 0
 
     @tool
@@ -333,7 +333,7 @@ async def test_the_bound_on_parallel_calls_holds_and_none_is_lost(bound):
     assert most == max(1, bound)
 
 
-async def test_progress_from_a_thread_arrives_before_the_result():
+async def test_progress_from_a_thread_arrives_before_the_result() -> None:
     @tool
     def work(context: ToolContext) -> str:
         """Work."""
@@ -346,7 +346,7 @@ async def test_progress_from_a_thread_arrives_before_the_result():
     assert kinds[:5] == [ToolStarted, *[ToolProgress] * 3, ToolFinished]
 
 
-async def test_progress_of_parallel_calls_names_its_call():
+async def test_progress_of_parallel_calls_names_its_call() -> None:
     @tool
     async def work(name: str, context: ToolContext) -> str:
         """Work."""
@@ -359,7 +359,7 @@ async def test_progress_of_parallel_calls_names_its_call():
     assert sorted(told) == [("0", "0"), ("1", "1"), ("2", "2")]
 
 
-async def test_text_beside_a_call_is_kept_with_it():
+async def test_text_beside_a_call_is_kept_with_it() -> None:
     turn = [TextDelta("Let me look."), call("lookup", city="Rome")]
     model = ScriptedModel([turn, "done"])
     answer = await Agent(model, TOOLS).run("?")
@@ -369,7 +369,7 @@ async def test_text_beside_a_call_is_kept_with_it():
     assert answer.text == "done"
 
 
-async def test_thinking_is_told_and_never_sent_back():
+async def test_thinking_is_told_and_never_sent_back() -> None:
     turn = [ReasoningDelta("hmm"), call("lookup", city="Rome")]
     model = ScriptedModel([turn, "done"])
     events = await events_of(Agent(model, TOOLS))
@@ -377,7 +377,7 @@ async def test_thinking_is_told_and_never_sent_back():
     assert "hmm" not in str(model.requests[-1])
 
 
-async def test_an_image_from_a_tool_reaches_the_model_whole():
+async def test_an_image_from_a_tool_reaches_the_model_whole() -> None:
     @tool
     def draw() -> list:
         """Draw."""
@@ -388,7 +388,7 @@ async def test_an_image_from_a_tool_reaches_the_model_whole():
     assert model.requests[-1][-1].content == (TextPart("a dot"), ImagePart(b"png"))
 
 
-async def test_half_a_character_in_a_result_or_a_call_does_not_spoil_the_session():
+async def test_half_a_character_in_a_result_or_a_call_does_not_spoil_the_session() -> None:
     @tool
     def half(text: str) -> str:
         """Give half a character."""

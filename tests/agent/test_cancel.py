@@ -2,22 +2,39 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
-from agentkit.agent.approval import pause
+from agentkit.agent.approval import Verdict, pause
 from agentkit.agent.calls import INTERRUPTED
 from agentkit.agent.hooks import Hooks
 from agentkit.backends.base import Options
 from agentkit.backends.openai import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
-from agentkit.events import ReasoningDelta, TextDelta, ToolFinished, ToolStarted
-from agentkit.messages import Usage
+from agentkit.events import (
+    ApprovalRequested,
+    Compacted,
+    Finished,
+    ModelPart,
+    Nested,
+    ReasoningDelta,
+    Retried,
+    TextDelta,
+    ToolDenied,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from agentkit.messages import Message, Usage
+from agentkit.tools.tool import Tool
 from tests.agent.scripts import assert_valid, call, other_tasks, results
 from tests.agent.test_compaction import Narrow
+from tests.conftest import TermEmbedder
 from tests.servers.openai_server import Reply, text
 
 
@@ -41,7 +58,7 @@ async def guarded(n: int = 0) -> str:
     return f"guarded {n}"
 
 
-async def _yes(tool, made):
+async def _yes(tool, made) -> Verdict:
     from agentkit.agent.approval import ALLOWED
 
     await asyncio.sleep(0)
@@ -58,7 +75,9 @@ class Patient(ScriptedModel):
 
     open = 0
 
-    async def stream(self, messages, tools=(), options=Options()):
+    async def stream(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
+    ) -> AsyncGenerator[ModelPart, None]:
         self.open += 1
         try:
             async for part in super().stream(messages, tools, options):
@@ -76,31 +95,46 @@ def _script():
     ]
 
 
-def _agent(model):
+def _agent(model: Patient) -> Agent:
     hooks = Hooks(before_tool=_hook, after_tool=_hook, before_model=_hook, after_model=_hook)
     return Agent(model, [quick, threaded, guarded], approve=_yes, hooks=hooks)
 
 
-async def _drained(run):
+async def _drained(
+    run: AsyncGenerator[
+        TextDelta
+        | ReasoningDelta
+        | ToolStarted
+        | ToolProgress
+        | ToolFinished
+        | ApprovalRequested
+        | ToolDenied
+        | Retried
+        | Compacted
+        | Nested
+        | Finished,
+        None,
+    ],
+):
     """Events until the run ends or is stopped."""
     async with aclosing(run) as events:
         return [event async for event in events]
 
 
-def _whole(session, model):
+def _whole(session: Session, model) -> None:
     assert_valid(session.messages)
     assert_valid(session.view)
     assert model.open == 0
     assert not other_tasks()
 
 
-async def _goes_on(session):
+async def _goes_on(session: Session) -> None:
     model = ScriptedModel(["fine"])
     await Agent(model, [quick]).run("and now?", session)
     assert_valid(model.requests[-1][1:])
 
 
-async def test_a_run_may_be_cancelled_at_every_turn_of_the_event_loop():
+async def test_a_run_may_be_cancelled_at_every_turn_of_the_event_loop() -> None:
     """Cancel after 0, 1, 2 ... turns until a run ends by itself: every await is hit."""
     for turns in range(400):
         model, session = Patient(_script()), Session()
@@ -120,7 +154,7 @@ async def test_a_run_may_be_cancelled_at_every_turn_of_the_event_loop():
     assert run.result()[-1].answer.text == "the end of it"
 
 
-async def test_a_run_may_be_closed_after_every_event():
+async def test_a_run_may_be_closed_after_every_event() -> None:
     number = len(await _drained(_agent(Patient(_script())).stream("?")))
     for stop in range(1, number + 1):
         model, session = Patient(_script()), Session()
@@ -135,7 +169,7 @@ async def test_a_run_may_be_closed_after_every_event():
     assert number > 12
 
 
-async def test_what_had_ended_when_a_run_was_closed_is_kept():
+async def test_what_had_ended_when_a_run_was_closed_is_kept() -> None:
     gate = asyncio.Event()
 
     @tool
@@ -156,7 +190,7 @@ async def test_what_had_ended_when_a_run_was_closed_is_kept():
     assert told == ["quick 0", INTERRUPTED, "threaded 0"]
 
 
-async def test_a_second_cancellation_does_not_lose_what_the_first_one_saved():
+async def test_a_second_cancellation_does_not_lose_what_the_first_one_saved() -> None:
     started, held = asyncio.Event(), asyncio.Event()
 
     @tool
@@ -186,7 +220,7 @@ async def test_a_second_cancellation_does_not_lose_what_the_first_one_saved():
     assert not other_tasks()
 
 
-async def test_a_thread_that_goes_on_after_the_run_disturbs_nothing():
+async def test_a_thread_that_goes_on_after_the_run_disturbs_nothing() -> None:
     release, ended = threading.Event(), threading.Event()
     started = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -210,7 +244,7 @@ async def test_a_thread_that_goes_on_after_the_run_disturbs_nothing():
     await _goes_on(session)
 
 
-async def test_a_tool_that_ends_in_good_order_when_stopped_has_its_result_kept():
+async def test_a_tool_that_ends_in_good_order_when_stopped_has_its_result_kept() -> None:
     started = asyncio.Event()
 
     @tool
@@ -231,7 +265,7 @@ async def test_a_tool_that_ends_in_good_order_when_stopped_has_its_result_kept()
     assert session.messages[-1].text == "half of it"
 
 
-async def test_cancelling_in_an_agent_inside_another_stops_both():
+async def test_cancelling_in_an_agent_inside_another_stops_both() -> None:
     started = asyncio.Event()
 
     @tool
@@ -256,14 +290,19 @@ async def test_cancelling_in_an_agent_inside_another_stops_both():
 
 
 async def test_cancelling_while_the_question_is_rewritten_leaves_the_session_as_it_was(
-    tmp_path, embedder
-):
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     await knowledge.add([Document("a.md", "The sky is blue.", "Sky")])
     asked = asyncio.Event()
 
     class Slow(Patient):
-        async def stream(self, messages, tools=(), options=Options()):
+        async def stream(
+            self,
+            messages: Sequence[Message],
+            tools: Sequence[Tool] = (),
+            options: Options = Options(),
+        ) -> AsyncGenerator[ModelPart, None]:
             if len(self.requests) == 1:
                 asked.set()
                 await asyncio.Event().wait()
@@ -283,11 +322,16 @@ async def test_cancelling_while_the_question_is_rewritten_leaves_the_session_as_
     knowledge.close()
 
 
-async def test_cancelling_while_old_turns_are_summarised_keeps_them():
+async def test_cancelling_while_old_turns_are_summarised_keeps_them() -> None:
     asked = asyncio.Event()
 
     class Slow(Narrow):
-        async def stream(self, messages, tools=(), options=Options()):
+        async def stream(
+            self,
+            messages: Sequence[Message],
+            tools: Sequence[Tool] = (),
+            options: Options = Options(),
+        ) -> AsyncGenerator[ModelPart, None]:
             if options.max_tokens == 600:
                 asked.set()
                 await asyncio.Event().wait()
@@ -306,7 +350,7 @@ async def test_cancelling_while_old_turns_are_summarised_keeps_them():
     assert not other_tasks()
 
 
-async def test_closing_a_run_hangs_up_on_the_server(openai_server):
+async def test_closing_a_run_hangs_up_on_the_server(openai_server) -> None:
     openai_server.replies(Reply(text("once ", "upon "), stalls=True))
     model = OpenAIModel("small", provider="test", base_url=openai_server.url)
     session = Session()
@@ -320,7 +364,7 @@ async def test_closing_a_run_hangs_up_on_the_server(openai_server):
     assert not other_tasks()
 
 
-async def test_a_paused_run_that_is_closed_early_still_waits():
+async def test_a_paused_run_that_is_closed_early_still_waits() -> None:
     session = Session()
     agent = Agent(ScriptedModel([call("guarded")]), [guarded], approve=pause)
     await agent.run("?", session)
@@ -330,8 +374,8 @@ async def test_a_paused_run_that_is_closed_early_still_waits():
     assert_valid(session.messages)
 
 
-async def test_an_error_in_a_hook_ends_the_run_and_keeps_what_was_said():
-    async def broken(message):
+async def test_an_error_in_a_hook_ends_the_run_and_keeps_what_was_said() -> None:
+    async def broken(message) -> None:
         if not message.tool_calls:
             raise RuntimeError("hook")
 
@@ -344,7 +388,7 @@ async def test_an_error_in_a_hook_ends_the_run_and_keeps_what_was_said():
     assert not other_tasks()
 
 
-async def test_usage_that_was_counted_before_the_stop_does_not_leak_into_the_next_run():
+async def test_usage_that_was_counted_before_the_stop_does_not_leak_into_the_next_run() -> None:
     model = ScriptedModel([[call("quick"), Usage(10, 1)], [TextDelta("b"), Usage(5, 1)]])
     agent = Agent(model, [quick])
     async with aclosing(agent.stream("?")) as events:

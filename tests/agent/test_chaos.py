@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
@@ -17,8 +18,10 @@ from agentkit.agent.limits import Limits
 from agentkit.backends.base import Options
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ModelError
-from agentkit.events import Done, Finished, TextDelta, ToolFinished, ToolStarted
-from agentkit.messages import ToolCall, Usage
+from agentkit.events import Done, Finished, ModelPart, TextDelta, ToolFinished, ToolStarted
+from agentkit.mcp.config import ServerConfig
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
 from tests.agent.scripts import assert_valid, other_tasks
 
 SEEDS = int(os.environ.get("AGENTKIT_CHAOS_SEEDS", "10"))
@@ -65,7 +68,7 @@ class Chaos:
 
         return [work, threaded, late, guarded]
 
-    async def approve(self, tool, call):
+    async def approve(self, tool: ServerConfig, call: list[Tool] | tuple[Tool, ...]) -> Verdict:
         await self.pause()
         return self.verdict(call.arguments.get("mark", ""))
 
@@ -103,7 +106,9 @@ class Jumpy(ScriptedModel):
         self._chaos = chaos
         self.open = 0
 
-    async def stream(self, messages, tools=(), options=Options()):
+    async def stream(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
+    ) -> AsyncGenerator[ModelPart, None]:
         assert_valid([m for m in messages if m.role != "system"])
         self.open += 1
         try:
@@ -114,7 +119,7 @@ class Jumpy(ScriptedModel):
             self.open -= 1
 
 
-async def _one_run(chaos, agent, session, prompt):
+async def _one_run(chaos: Chaos, agent: Agent, session: Session, prompt: str):
     """A prompt, or the word on what waits; its events."""
     pending = session.pending
     if pending is None:
@@ -124,7 +129,7 @@ async def _one_run(chaos, agent, session, prompt):
         run = agent.resume(session, given)
     events = []
 
-    async def follow():
+    async def follow() -> None:
         async for event in run:
             events.append(event)
 
@@ -141,7 +146,7 @@ async def _one_run(chaos, agent, session, prompt):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_nothing_is_lost_and_nothing_stays_behind(seed):
+async def test_nothing_is_lost_and_nothing_stays_behind(seed) -> None:
     chaos = Chaos(seed)
     model, session = Jumpy(chaos), Session()
     limits = Limits(turns=5, tool_calls=9, parallel_calls=chaos.random.choice((1, 2, 8)))
@@ -160,7 +165,7 @@ async def test_nothing_is_lost_and_nothing_stays_behind(seed):
         _assert_told(events, session)
 
 
-def _assert_told(events, session):
+def _assert_told(events, session: Session) -> None:
     """Every result that was seen stands in the conversation, or in the turn that waits."""
     kept = [m.text for m in session.messages if m.role == "tool"]
     if session.pending:

@@ -1,5 +1,7 @@
 """A conversation fits its model's window before it is full, and grows at its end only."""
 
+from collections.abc import Generator, Iterator
+
 import pytest
 
 from agentkit import Agent, Limits, Session, tool
@@ -13,30 +15,35 @@ from agentkit.messages import Message, ToolCall, Usage
 from agentkit.passages import Passage, write_passages
 
 
-def _count(text):
+def _count(text) -> int:
     return len(text)
 
 
 class Narrow(ScriptedModel):
     """A scripted model with a window, a tokenizer of one token a character, and a summary."""
 
-    def __init__(self, script, window, summary="They spoke of memory [1]."):
+    def __init__(
+        self,
+        script: Generator[ToolCall, None, None] | Iterator[str] | Iterator[object],
+        window: int | None,
+        summary: str = "They spoke of memory [1].",
+    ) -> None:
         self._script = script
         self._window = window
         self._summary = summary
         self.summaries = 0
         super().__init__(self._turn)
 
-    def _turn(self, messages):
+    def _turn(self, messages) -> str | object:
         if messages[0].text == SUMMARISE:
             self.summaries += 1
             return self._summary
         return next(self._script)
 
-    async def context_window(self):
+    async def context_window(self) -> int | None:
         return self._window
 
-    def count_tokens(self, text):
+    def count_tokens(self, text) -> int:
         return len(text)
 
     @property
@@ -50,11 +57,11 @@ def lines(count: int) -> str:
     return "\n".join(f"line {n} of many." for n in range(count))
 
 
-def _size(messages):
+def _size(messages) -> int:
     return tokens_of_all(messages, _count)
 
 
-async def test_between_compactions_each_request_extends_the_one_before():
+async def test_between_compactions_each_request_extends_the_one_before() -> None:
     turns = (ToolCall(str(n), "lines", {"count": n}) for n in range(1, 40))
     model = Narrow(turns, 8000)
     events = [e async for e in Agent(model, [lines], limits=Limits(turns=30)).stream("go on")]
@@ -66,14 +73,14 @@ async def test_between_compactions_each_request_extends_the_one_before():
     assert 0 < compactions == breaks < 10
 
 
-async def test_no_request_is_ever_larger_than_the_window():
+async def test_no_request_is_ever_larger_than_the_window() -> None:
     turns = (ToolCall(str(n), "lines", {"count": 40}) for n in range(40))
     model = Narrow(turns, 6000)
     await Agent(model, [lines], limits=Limits(turns=30)).run("go on")
     assert max(map(_size, model.asked)) < 6000
 
 
-async def test_old_turns_become_a_summary_that_keeps_its_citations():
+async def test_old_turns_become_a_summary_that_keeps_its_citations() -> None:
     model = Narrow(iter([f"answer {n} " + "words " * 100 for n in range(20)]), 4000)
     agent, session = Agent(model), Session()
     for n in range(10):
@@ -85,11 +92,11 @@ async def test_old_turns_become_a_summary_that_keeps_its_citations():
     assert len([m for m in session.messages if m.role == "user"]) == 10
 
 
-async def test_a_summary_goes_into_the_next_summary():
+async def test_a_summary_goes_into_the_next_summary() -> None:
     told = [Message("system", f"Rules.\n\n{SUMMARY_HEADING}\nfirst"), Message("user", "old " * 50)]
     told += [Message("assistant", "said " * 50), Message("user", "now?")]
 
-    async def summarise(old):
+    async def summarise(old) -> str:
         return "second"
 
     short = await compacted(told, 400, _count, summarise)
@@ -97,7 +104,7 @@ async def test_a_summary_goes_into_the_next_summary():
     assert short[1:] == [Message("user", "now?")]
 
 
-async def test_tool_results_are_shortened_before_anything_is_summarised():
+async def test_tool_results_are_shortened_before_anything_is_summarised() -> None:
     passages = write_passages([Passage("7", "a.md", "H", "First sentence. " + "more " * 300)])
     told = [
         *(Message("system", "Rules."), Message("user", "old?")),
@@ -106,7 +113,7 @@ async def test_tool_results_are_shortened_before_anything_is_summarised():
         *(Message("assistant", "yes [7]"), Message("user", "now?")),
     ]
 
-    async def never(old):
+    async def never(old) -> None:
         raise AssertionError("nothing needs a summary")
 
     short = await compacted(told, 700, _count, never)
@@ -115,8 +122,8 @@ async def test_tool_results_are_shortened_before_anything_is_summarised():
     assert len(short[3].text) < 400
 
 
-async def test_what_cannot_fit_says_so_and_names_the_next_step():
-    async def summarise(old):
+async def test_what_cannot_fit_says_so_and_names_the_next_step() -> None:
+    async def summarise(old) -> str:
         return ""
 
     with pytest.raises(
@@ -126,7 +133,7 @@ async def test_what_cannot_fit_says_so_and_names_the_next_step():
     assert caught.value.kind == "too_long"
 
 
-async def test_one_result_never_takes_the_whole_window():
+async def test_one_result_never_takes_the_whole_window() -> None:
     model = Narrow(iter([ToolCall("1", "lines", {"count": 5000}), "done"]), 8000)
     answer = await Agent(model, [lines]).run("all lines")
     result = answer.messages[1].text
@@ -134,11 +141,11 @@ async def test_one_result_never_takes_the_whole_window():
     assert "characters left out" in result
 
 
-def test_a_result_that_fits_is_left_alone():
+def test_a_result_that_fits_is_left_alone() -> None:
     assert cut_to("short", 100, _count) == "short"
 
 
-async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_less():
+async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_less() -> None:
     refusal = ModelError("context full", "m", "too_long")
     turns = iter(["words " * 200, refusal, "short answer"])
     model = Narrow(turns, None)
@@ -150,7 +157,7 @@ async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_l
     assert "They spoke of memory" in model.asked[-1][0].text
 
 
-async def test_the_servers_own_count_comes_before_a_guess():
+async def test_the_servers_own_count_comes_before_a_guess() -> None:
     class Reporting(Narrow):
         def _parts(self, turn, messages):
             parts = [p for p in super()._parts(turn, messages) if not isinstance(p, Usage | Done)]
@@ -160,10 +167,10 @@ async def test_the_servers_own_count_comes_before_a_guess():
                 Done("tool_calls" if turn else "stop", "m"),
             ]
 
-    def calls():
+    def calls() -> Iterator[object]:
         return iter([*(ToolCall(str(n), "lines", {"count": 60 + n}) for n in range(3)), "done"])
 
-    async def compactions(model):
+    async def compactions(model) -> int:
         events = [e async for e in Agent(model, [lines]).stream("?")]
         return sum(isinstance(e, Compacted) for e in events)
 

@@ -1,5 +1,8 @@
 """Agents inside agents, hooks and guards, objects as answers beside tools."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel
 
@@ -11,8 +14,9 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Finished, Nested, TextDelta, ToolFinished, ToolStarted
-from agentkit.messages import Message, ToolCall, Usage
+from agentkit.messages import Content, Message, ToolCall, Usage
 from tests.agent.scripts import assert_valid, call, events_of, other_tasks, results
+from tests.conftest import TermEmbedder
 
 
 @tool
@@ -21,11 +25,11 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def _outer(*turns):
+def _outer(*turns) -> ScriptedModel:
     return ScriptedModel([*turns, "done"])
 
 
-async def test_what_an_inner_agent_does_is_nested_in_its_call():
+async def test_what_an_inner_agent_does_is_nested_in_its_call() -> None:
     inner = Agent(ScriptedModel([call("add", a=1, b=2), "three"]), [add])
     events = await events_of(
         Agent(_outer(call("ask", "x", question="1+2?")), [inner.as_tool("ask", "Ask.")])
@@ -36,7 +40,7 @@ async def test_what_an_inner_agent_does_is_nested_in_its_call():
     assert sum(isinstance(e, Finished) for e in events) == 1
 
 
-async def test_three_deep_events_are_nested_twice():
+async def test_three_deep_events_are_nested_twice() -> None:
     lowest = Agent(ScriptedModel(["deep"]))
     middle = Agent(_outer(call("low", question="?")), [lowest.as_tool("low", "Ask.")])
     top = Agent(_outer(call("mid", question="?")), [middle.as_tool("mid", "Ask.")])
@@ -45,7 +49,7 @@ async def test_three_deep_events_are_nested_twice():
     assert [e.event.event for e in twice] == [TextDelta("deep")]
 
 
-async def test_what_inner_agents_use_is_summed():
+async def test_what_inner_agents_use_is_summed() -> None:
     lowest = Agent(ScriptedModel([[TextDelta("x"), Usage(100, 10)]]))
     middle_turns = [[call("low", question="?"), Usage(20, 2)], [TextDelta("y"), Usage(20, 2)]]
     middle = Agent(ScriptedModel(middle_turns), [lowest.as_tool("low", "Ask.")])
@@ -54,7 +58,7 @@ async def test_what_inner_agents_use_is_summed():
     assert answer.usage == Usage(146, 16)
 
 
-async def test_several_inner_agents_may_run_side_by_side():
+async def test_several_inner_agents_may_run_side_by_side() -> None:
     asks = [Agent(ScriptedModel([f"{n}"])).as_tool(f"ask{n}", "Ask.") for n in range(3)]
     model = _outer([call(f"ask{n}", str(n), question="?") for n in range(3)])
     await Agent(model, asks).run("?")
@@ -62,21 +66,23 @@ async def test_several_inner_agents_may_run_side_by_side():
     assert not other_tasks()
 
 
-async def test_an_inner_agent_that_fails_is_a_failed_call():
+async def test_an_inner_agent_that_fails_is_a_failed_call() -> None:
     inner = Agent(ScriptedModel([ModelError("the small model is down")]))
     model = _outer([call("ask", "1", question="?"), call("add", "2", a=1, b=1)])
     await Agent(model, [inner.as_tool("ask", "Ask."), add]).run("?")
     assert results(model) == ["Error: the small model is down", "2"]
 
 
-async def test_each_question_to_an_inner_agent_begins_anew():
+async def test_each_question_to_an_inner_agent_begins_anew() -> None:
     inner_model = ScriptedModel(["one", "two"])
     turns = (call("ask", "1", question="a"), call("ask", "2", question="b"))
     await Agent(_outer(*turns), [Agent(inner_model).as_tool("ask", "Ask.")]).run("?")
     assert [[m.text for m in r[1:]] for r in inner_model.requests] == [["a"], ["b"]]
 
 
-async def test_citations_of_an_inner_agent_get_the_outer_runs_numbers(tmp_path, embedder):
+async def test_citations_of_an_inner_agent_get_the_outer_runs_numbers(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     await knowledge.add([Document("a.md", "Cats purr at 25 Hz.", "Cats")])
     other = KnowledgeBase.open(tmp_path / "other", embedder)
@@ -94,16 +100,16 @@ async def test_citations_of_an_inner_agent_get_the_outer_runs_numbers(tmp_path, 
     other.close()
 
 
-async def test_an_inner_agents_tool_needs_a_name_of_its_own():
+async def test_an_inner_agents_tool_needs_a_name_of_its_own() -> None:
     inner = Agent(ScriptedModel([]))
     with pytest.raises(ConfigError, match="Two tools"):
         Agent(ScriptedModel([]), [add, inner.as_tool("add", "Ask.")])
 
 
-async def test_hooks_see_requests_answers_calls_and_results_in_order():
+async def test_hooks_see_requests_answers_calls_and_results_in_order() -> None:
     seen = []
 
-    async def note(kind, value):
+    async def note(kind: str, value: Sequence[Message] | Message) -> None:
         seen.append(kind)
 
     hooks = Hooks(
@@ -116,13 +122,13 @@ async def test_hooks_see_requests_answers_calls_and_results_in_order():
     assert seen == ["request", "answer", "call", "result", "request", "answer"]
 
 
-async def _said(value, seen, kind):
+async def _said(value: Content, seen: list[str], kind: str) -> Content:
     seen.append(kind)
     return value
 
 
-async def test_a_hook_may_forbid_a_call_and_its_reason_is_told():
-    async def no_big(made):
+async def test_a_hook_may_forbid_a_call_and_its_reason_is_told() -> None:
+    async def no_big(made) -> str:
         return "Too big." if made.arguments["a"] > 9 else ""
 
     model = _outer([call("add", "1", a=10, b=1), call("add", "2", a=1, b=1)])
@@ -130,7 +136,7 @@ async def test_a_hook_may_forbid_a_call_and_its_reason_is_told():
     assert results(model) == ["Too big.", "2"]
 
 
-async def test_a_hook_may_change_a_result_before_the_model_sees_it():
+async def test_a_hook_may_change_a_result_before_the_model_sees_it() -> None:
     async def redact(made, result):
         return result.replace("3", "*")
 
@@ -140,8 +146,8 @@ async def test_a_hook_may_change_a_result_before_the_model_sees_it():
     assert [e.result for e in events if isinstance(e, ToolFinished)] == ["*"]
 
 
-async def test_a_result_whose_hook_fails_is_withheld():
-    async def broken(made, result):
+async def test_a_result_whose_hook_fails_is_withheld() -> None:
+    async def broken(made, result) -> None:
         raise RuntimeError("no redaction today")
 
     model = _outer([call("add", "1", a=1, b=2)])
@@ -152,8 +158,8 @@ async def test_a_result_whose_hook_fails_is_withheld():
     assert [e.failed for e in events if isinstance(e, ToolFinished)] == [True]
 
 
-async def test_a_guard_may_refuse_a_prompt_before_anything_sees_it():
-    async def guard(prompt):
+async def test_a_guard_may_refuse_a_prompt_before_anything_sees_it() -> None:
+    async def guard(prompt) -> str:
         return "I do not talk of that." if "secret" in prompt else ""
 
     model, session = ScriptedModel(["fine"]), Session()
@@ -164,8 +170,8 @@ async def test_a_guard_may_refuse_a_prompt_before_anything_sees_it():
     assert (await agent.run("the weather?", session)).text == "fine"
 
 
-async def test_a_guard_may_put_its_words_in_the_place_of_an_answer():
-    async def guard(answer):
+async def test_a_guard_may_put_its_words_in_the_place_of_an_answer() -> None:
+    async def guard(answer) -> str:
         return "Withheld." if "secret" in answer.text else ""
 
     session = Session()
@@ -181,19 +187,19 @@ class Sum(BaseModel):
 
 
 class Holding(ScriptedModel):
-    async def capabilities(self):
+    async def capabilities(self) -> Capabilities:
         return Capabilities(json_schema=True)
 
 
 @pytest.mark.parametrize("kind", [ScriptedModel, Holding])
-async def test_an_object_may_be_the_answer_after_tools(kind):
+async def test_an_object_may_be_the_answer_after_tools(kind) -> None:
     model = kind([call("add", a=1, b=2), '{"total": 3}'])
     answer = await Agent(model, [add]).run("1 + 2?", output=Sum)
     assert answer.output == Sum(total=3)
     assert results(model) == ["3"]
 
 
-async def test_a_faulty_object_goes_back_without_another_tool_call():
+async def test_a_faulty_object_goes_back_without_another_tool_call() -> None:
     model = ScriptedModel([call("add", a=1, b=2), '{"total": "three"}', '{"total": 3}'])
     session = Session()
     answer = await Agent(model, [add]).run("1 + 2?", session, output=Sum)
@@ -202,7 +208,7 @@ async def test_a_faulty_object_goes_back_without_another_tool_call():
     assert_valid(session.messages)
 
 
-async def test_an_object_that_looks_like_a_call_is_an_object():
+async def test_an_object_that_looks_like_a_call_is_an_object() -> None:
     class Named(BaseModel):
         name: str
         arguments: dict[str, int]
@@ -212,7 +218,7 @@ async def test_an_object_that_looks_like_a_call_is_an_object():
     assert answer.output == Named(name="other", arguments={"a": 1})
 
 
-async def test_retrieval_and_tools_work_in_one_run(tmp_path, embedder):
+async def test_retrieval_and_tools_work_in_one_run(tmp_path: Path, embedder: TermEmbedder) -> None:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     await knowledge.add([Document("a.md", "A sum is found by adding.", "Sums")])
     model = ScriptedModel([call("add", a=1, b=2), "3, by adding [1]."])
@@ -223,7 +229,7 @@ async def test_retrieval_and_tools_work_in_one_run(tmp_path, embedder):
     knowledge.close()
 
 
-async def test_what_an_inner_agent_says_is_no_message_of_the_outer_session():
+async def test_what_an_inner_agent_says_is_no_message_of_the_outer_session() -> None:
     session = Session()
     inner = Agent(ScriptedModel(["inner"]))
     agent = Agent(_outer(call("ask", question="?")), [inner.as_tool("ask", "Ask.")])

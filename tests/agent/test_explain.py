@@ -56,7 +56,9 @@ TOOLS = ("lookup",)
         *("thinking, cut", "only thinking", "cut", "broken arguments"),
     ],
 )
-def test_each_cause_is_named_with_the_setting_to_change(exchange, cause, step):
+def test_each_cause_is_named_with_the_setting_to_change(
+    exchange: Exchange, cause: str, step: str
+) -> None:
     assert not exchange.is_usable
     said = likely_cause(exchange)
     assert cause in said
@@ -72,7 +74,9 @@ def test_each_cause_is_named_with_the_setting_to_change(exchange, cause, step):
         (ModelError("no such key", kind="refused_key"), ""),
     ],
 )
-def test_an_error_is_explained_where_more_is_known_than_it_says(fault, cause):
+def test_an_error_is_explained_where_more_is_known_than_it_says(
+    fault: ModelError, cause: str
+) -> None:
     said = likely_cause(Exchange("m", ASKED, TOOLS), fault)
     assert cause in said
     assert bool(cause) == bool(said)
@@ -86,11 +90,11 @@ def test_an_error_is_explained_where_more_is_known_than_it_says(fault, cause):
         Exchange("m", text="blue", stop_reason="length"),
     ],
 )
-def test_an_answer_that_can_be_used_needs_no_report(exchange):
+def test_an_answer_that_can_be_used_needs_no_report(exchange: Exchange) -> None:
     assert exchange.is_usable
 
 
-def test_a_report_shows_request_answer_and_parse_error():
+def test_a_report_shows_request_answer_and_parse_error() -> None:
     messages = [Message("user", f"question {n} " + "x" * 900) for n in range(20)]
     exchange = Exchange(
         model="small",
@@ -118,7 +122,7 @@ def lookup(city: str) -> str:
     return city
 
 
-async def test_a_failed_run_carries_its_report(openai_server):
+async def test_a_failed_run_carries_its_report(openai_server) -> None:
     openai_server.replies(Reply(status=400, raw=error("small does not support tools")))
     model = OpenAIModel("small", provider="test", base_url=openai_server.url, api_key="k-secret")
     with pytest.raises(ModelError) as caught:
@@ -129,7 +133,7 @@ async def test_a_failed_run_carries_its_report(openai_server):
     await model.close()
 
 
-async def test_the_report_of_a_later_turn_shows_the_calls_before_it():
+async def test_the_report_of_a_later_turn_shows_the_calls_before_it() -> None:
     model = ScriptedModel([ToolCall("1", "lookup", {"city": "Rome"}), ModelError("gone", "m")])
     with pytest.raises(ModelError) as caught:
         await Agent(model, [lookup]).run("weather?")
@@ -137,7 +141,7 @@ async def test_the_report_of_a_later_turn_shows_the_calls_before_it():
     assert "tool: Rome" in caught.value.report
 
 
-async def test_text_that_came_before_the_failure_is_shown(openai_server):
+async def test_text_that_came_before_the_failure_is_shown(openai_server) -> None:
     openai_server.replies(Reply([{"content": "half an answer"}], None, reset=True))
     model = OpenAIModel("small", provider="test", base_url=openai_server.url)
     with pytest.raises(ModelError) as caught:
@@ -146,7 +150,7 @@ async def test_text_that_came_before_the_failure_is_shown(openai_server):
     await model.close()
 
 
-def test_an_error_outside_a_run_has_no_report():
+def test_an_error_outside_a_run_has_no_report() -> None:
     assert ModelError("x").report == ""
 
 
@@ -154,7 +158,9 @@ def test_an_error_outside_a_run_has_no_report():
     ("said", "reported"),
     [("", "no tool template"), ("<tool_call>{oops", "A call stands in the text"), ("blue", "")],
 )
-async def test_a_run_that_ended_without_a_usable_answer_has_a_report(said, reported):
+async def test_a_run_that_ended_without_a_usable_answer_has_a_report(
+    said: str, reported: str
+) -> None:
     loop = Loop(ScriptedModel([said]), Caller([lookup]))
     async for _ in loop.run([Message("user", "weather?")]):
         pass

@@ -1,6 +1,8 @@
 """A run's limits: at each the agent stops asking, and answers from what it has, marked so."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +15,20 @@ from agentkit.agent.retrieval import Retrieval
 from agentkit.backends.base import Model, Options
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
-from agentkit.events import Compacted, Done, Finished, TextDelta, ToolFinished, ToolStarted
-from agentkit.messages import Usage
+from agentkit.events import (
+    Compacted,
+    Done,
+    Finished,
+    ModelPart,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+)
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
 from tests.agent.scripts import assert_valid, call, events_of, other_tasks, results
 from tests.agent.test_compaction import Narrow
+from tests.conftest import TermEmbedder
 
 
 @tool
@@ -32,7 +44,7 @@ async def hang() -> str:
     return ""
 
 
-def _steps(count=100):
+def _steps(count: int = 100) -> Iterator[ToolCall]:
     return iter([call("step", str(n), n=n) for n in range(count)])
 
 
@@ -41,11 +53,13 @@ class Silent(Model):
 
     name = "silent"
 
-    def __init__(self, *said):
+    def __init__(self, *said: TextDelta | ToolCall) -> None:
         self._said = said
         self.left = False
 
-    async def stream(self, messages, tools=(), options=Options()):
+    async def stream(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
+    ) -> AsyncGenerator[ModelPart, None]:
         try:
             for part in self._said:
                 yield part
@@ -55,7 +69,7 @@ class Silent(Model):
 
 
 @pytest.mark.parametrize("turns", [1, 2, 5])
-async def test_no_more_requests_are_made_than_the_limit_of_turns(turns):
+async def test_no_more_requests_are_made_than_the_limit_of_turns(turns: int) -> None:
     model = ScriptedModel(_steps())
     answer = await Agent(model, [step], limits=Limits(turns=turns)).run("?")
     assert len(model.requests) == turns
@@ -63,18 +77,18 @@ async def test_no_more_requests_are_made_than_the_limit_of_turns(turns):
     assert model.tools_offered[-1] == ()
 
 
-async def test_with_no_turn_at_all_nobody_is_asked():
+async def test_with_no_turn_at_all_nobody_is_asked() -> None:
     model = ScriptedModel([])
     answer = await Agent(model, [step], limits=Limits(turns=0)).run("?")
     assert (answer.text, answer.stop_reason, model.requests) == ("", "limit", [])
 
 
-async def test_a_run_of_one_turn_that_answers_has_reached_no_limit():
+async def test_a_run_of_one_turn_that_answers_has_reached_no_limit() -> None:
     answer = await Agent(ScriptedModel(["blue"]), [step], limits=Limits(turns=1)).run("?")
     assert answer.stop_reason == "stop"
 
 
-async def test_calls_that_are_made_where_none_are_offered_are_not_run():
+async def test_calls_that_are_made_where_none_are_offered_are_not_run() -> None:
     ran = []
 
     @tool
@@ -88,7 +102,7 @@ async def test_calls_that_are_made_where_none_are_offered_are_not_run():
     assert (answer.text, answer.stop_reason, ran) == ("so far", "limit", [1])
 
 
-async def test_where_a_limit_leaves_no_answer_it_is_made_of_what_the_tools_gave():
+async def test_where_a_limit_leaves_no_answer_it_is_made_of_what_the_tools_gave() -> None:
     model = ScriptedModel(_steps())
     session = Session()
     answer = await Agent(model, [step], limits=Limits(turns=3)).run("?", session)
@@ -97,7 +111,9 @@ async def test_where_a_limit_leaves_no_answer_it_is_made_of_what_the_tools_gave(
     assert_valid(session.messages)
 
 
-async def test_where_a_limit_leaves_no_answer_the_passages_are_quoted(tmp_path, embedder):
+async def test_where_a_limit_leaves_no_answer_the_passages_are_quoted(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     text = "# Memory\n\nA 7B model at 16 bits takes 14 GB."
     await knowledge.add([Document("a.md", text, "Memory")])
@@ -111,14 +127,14 @@ async def test_where_a_limit_leaves_no_answer_the_passages_are_quoted(tmp_path, 
     knowledge.close()
 
 
-async def test_the_last_request_says_that_it_is_the_last_and_the_session_does_not_keep_it():
+async def test_the_last_request_says_that_it_is_the_last_and_the_session_does_not_keep_it() -> None:
     model, session = ScriptedModel([call("step"), "as far as I got"]), Session()
     await Agent(model, [step], limits=Limits(turns=2)).run("?", session)
     assert model.requests[-1][-1].text == LAST_TURN
     assert all(m.text != LAST_TURN for m in [*session.messages, *session.view])
 
 
-async def test_a_compaction_in_the_last_turn_keeps_the_question():
+async def test_a_compaction_in_the_last_turn_keeps_the_question() -> None:
     turns = iter([*(call("step", str(n), n=n) for n in range(4)), "done"])
     model, session = Narrow(turns, 1200), Session()
     agent = Agent(model, [step], instructions="i" * 430, limits=Limits(turns=5))
@@ -133,7 +149,7 @@ async def test_a_compaction_in_the_last_turn_keeps_the_question():
 
 
 @pytest.mark.parametrize("most", [1, 2])
-async def test_calls_above_the_limit_are_refused_and_the_first_ones_run(most):
+async def test_calls_above_the_limit_are_refused_and_the_first_ones_run(most: int) -> None:
     calls = [call("step", str(n), n=n) for n in range(3)]
     model, session = ScriptedModel([calls, "done"]), Session()
     agent = Agent(model, [step], limits=Limits(tool_calls=most))
@@ -144,20 +160,20 @@ async def test_calls_above_the_limit_are_refused_and_the_first_ones_run(most):
     assert_valid(session.messages)
 
 
-async def test_the_limit_of_calls_counts_over_the_turns():
+async def test_the_limit_of_calls_counts_over_the_turns() -> None:
     model = ScriptedModel([*[call("step", str(n), n=n) for n in range(3)], "done"])
     answer = await Agent(model, [step], limits=Limits(tool_calls=3)).run("?")
     assert (answer.text, answer.stop_reason) == ("done", "limit")
     assert len(model.requests) == 4
 
 
-async def test_tokens_are_counted_over_the_turns():
+async def test_tokens_are_counted_over_the_turns() -> None:
     turns = [[call("step", str(n), n=n), Usage(40, 10)] for n in range(10)]
     answer = await Agent(ScriptedModel(turns), [step], limits=Limits(tokens=120)).run("?")
     assert (answer.usage.total_tokens, answer.stop_reason) == (150, "limit")
 
 
-async def test_an_answer_that_ends_above_the_token_limit_is_whole():
+async def test_an_answer_that_ends_above_the_token_limit_is_whole() -> None:
     turns = [[TextDelta("blue"), Usage(500, 500)]]
     answer = await Agent(ScriptedModel(turns), [step], limits=Limits(tokens=10)).run("?")
     assert (answer.text, answer.stop_reason) == ("blue", "stop")
@@ -166,20 +182,20 @@ async def test_an_answer_that_ends_above_the_token_limit_is_whole():
 PRICES = {"scripted": Price(1.0, 10.0), "cloud:*": Price(2.0, 20.0)}
 
 
-async def test_cost_is_what_the_prices_make_of_the_tokens():
+async def test_cost_is_what_the_prices_make_of_the_tokens() -> None:
     turns = [[call("step"), Usage(1_000_000, 0)], [TextDelta("done"), Usage(0, 100_000)]]
     agent = Agent(ScriptedModel(turns), [step], limits=Limits(prices=PRICES))
     assert (await agent.run("?")).cost == pytest.approx(2.0)
 
 
-async def test_at_the_limit_of_cost_no_more_is_asked():
+async def test_at_the_limit_of_cost_no_more_is_asked() -> None:
     turns = [[call("step", str(n), n=n), Usage(1_000_000, 0)] for n in range(9)]
     model = ScriptedModel(turns)
     answer = await Agent(model, [step], limits=Limits(cost=2.5, prices=PRICES)).run("?")
     assert (answer.stop_reason, answer.cost, len(model.requests)) == ("limit", 3.0, 3)
 
 
-async def test_a_price_may_be_given_by_a_pattern_and_the_exact_name_comes_first():
+async def test_a_price_may_be_given_by_a_pattern_and_the_exact_name_comes_first() -> None:
     limits = Limits(prices={"cloud:*": Price(2, 0), "cloud:big": Price(4, 0)})
     turn = [TextDelta("x"), Usage(1_000_000, 0)]
     small = await Agent(ScriptedModel([turn], "cloud:small"), limits=limits).run("?")
@@ -187,18 +203,18 @@ async def test_a_price_may_be_given_by_a_pattern_and_the_exact_name_comes_first(
     assert (small.cost, big.cost) == (2.0, 4.0)
 
 
-async def test_without_a_price_there_is_no_cost():
+async def test_without_a_price_there_is_no_cost() -> None:
     assert (await Agent(ScriptedModel(["x"])).run("?")).cost is None
 
 
-async def test_the_price_of_the_model_that_answered_counts_where_several_may():
+async def test_the_price_of_the_model_that_answered_counts_where_several_may() -> None:
     turn = [TextDelta("x"), Usage(1_000_000, 0), Done("stop", "cloud:second")]
     limits = Limits(prices=PRICES)
     answer = await Agent(ScriptedModel([turn], "first, cloud:second"), limits=limits).run("?")
     assert answer.cost == 2.0
 
 
-async def test_time_in_the_model_is_bounded_and_its_text_kept():
+async def test_time_in_the_model_is_bounded_and_its_text_kept() -> None:
     model, session = Silent(TextDelta("half an ")), Session()
     answer = await Agent(model, limits=Limits(seconds=0.1)).run("?", session)
     assert (answer.text, answer.stop_reason) == ("half an ", "limit")
@@ -206,13 +222,13 @@ async def test_time_in_the_model_is_bounded_and_its_text_kept():
     assert session.messages[-1].text == "half an "
 
 
-async def test_calls_of_a_turn_that_time_cut_are_not_run():
+async def test_calls_of_a_turn_that_time_cut_are_not_run() -> None:
     model = Silent(call("step"))
     answer = await Agent(model, [step], limits=Limits(seconds=0.1)).run("?")
     assert (answer.stop_reason, answer.tool_calls) == ("limit", ())
 
 
-async def test_time_in_a_tool_is_bounded_and_what_had_ended_is_kept():
+async def test_time_in_a_tool_is_bounded_and_what_had_ended_is_kept() -> None:
     model, session = ScriptedModel([[call("hang", "1"), call("step", "2")]]), Session()
     agent = Agent(model, [hang, step], limits=Limits(seconds=0.1))
     events = await events_of(agent, "?", session)
@@ -223,8 +239,8 @@ async def test_time_in_a_tool_is_bounded_and_what_had_ended_is_kept():
     assert_valid(session.messages)
 
 
-async def test_time_spent_waiting_for_the_users_word_counts():
-    async def sleeping(tool, call):
+async def test_time_spent_waiting_for_the_users_word_counts() -> None:
+    async def sleeping(tool, call) -> None:
         await asyncio.Event().wait()
 
     @tool(needs_approval=True)
@@ -240,9 +256,14 @@ async def test_time_spent_waiting_for_the_users_word_counts():
     assert not other_tasks()
 
 
-async def test_time_spent_on_a_summary_counts():
+async def test_time_spent_on_a_summary_counts() -> None:
     class Slow(Narrow):
-        async def stream(self, messages, tools=(), options=Options()):
+        async def stream(
+            self,
+            messages: Sequence[Message],
+            tools: Sequence[Tool] = (),
+            options: Options = Options(),
+        ) -> AsyncGenerator[ModelPart, None]:
             if options.max_tokens == 600:
                 await asyncio.Event().wait()
             async for part in super().stream(messages, tools, options):
@@ -255,13 +276,13 @@ async def test_time_spent_on_a_summary_counts():
     assert answer.stop_reason == "limit"
 
 
-async def test_time_that_is_not_used_up_changes_nothing():
+async def test_time_that_is_not_used_up_changes_nothing() -> None:
     agent = Agent(ScriptedModel([call("step"), "done"]), [step], limits=Limits(seconds=60))
     assert (await agent.run("?")).stop_reason == "stop"
     assert not other_tasks()
 
 
-async def test_an_agent_used_as_a_tool_keeps_to_its_own_limits_and_says_so():
+async def test_an_agent_used_as_a_tool_keeps_to_its_own_limits_and_says_so() -> None:
     inner = Agent(ScriptedModel([call("step"), "half of it"]), [step], limits=Limits(turns=2))
     outer = ScriptedModel([call("ask", question="all?"), "done"])
     answer = await Agent(outer, [inner.as_tool("ask", "Ask.")]).run("?")
@@ -270,7 +291,7 @@ async def test_an_agent_used_as_a_tool_keeps_to_its_own_limits_and_says_so():
     assert answer.stop_reason == "stop"
 
 
-async def test_the_outer_runs_time_ends_the_inner_run():
+async def test_the_outer_runs_time_ends_the_inner_run() -> None:
     inner = Silent()
     ask = Agent(inner).as_tool("ask", "Ask.")
     model = ScriptedModel([call("ask", question="?")])
@@ -280,7 +301,7 @@ async def test_the_outer_runs_time_ends_the_inner_run():
     assert not other_tasks()
 
 
-async def test_tokens_of_an_inner_agent_count_towards_the_outer_limit():
+async def test_tokens_of_an_inner_agent_count_towards_the_outer_limit() -> None:
     inner = Agent(ScriptedModel([[TextDelta("x"), Usage(900, 200)]]))
     model = ScriptedModel([[call("ask", question="?"), Usage(1, 1)], "never asked"])
     agent = Agent(model, [inner.as_tool("ask", "Ask.")], limits=Limits(tokens=1000))
@@ -288,14 +309,14 @@ async def test_tokens_of_an_inner_agent_count_towards_the_outer_limit():
     assert (answer.stop_reason, answer.usage.total_tokens) == ("limit", 1102)
 
 
-async def test_limits_hold_for_each_run_anew():
+async def test_limits_hold_for_each_run_anew() -> None:
     model = ScriptedModel([call("step"), "one", call("step", "2", n=2), "two"])
     agent, session = Agent(model, [step], limits=Limits(tool_calls=1)), Session()
     assert (await agent.run("?", session)).text == "one"
     assert (await agent.run("?", session)).text == "two"
 
 
-async def test_what_comes_last_is_finished_whatever_limit_was_reached():
+async def test_what_comes_last_is_finished_whatever_limit_was_reached() -> None:
     for limits in (Limits(turns=1), Limits(tool_calls=0), Limits(tokens=1), Limits(seconds=1e-9)):
         agent = Agent(ScriptedModel(_steps()), [step], limits=limits, retrieval=Retrieval("never"))
         events = await events_of(agent)

@@ -2,10 +2,11 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from agentkit.tools.loading import load_tools, stamp
+from agentkit.tools.loading import LoadedTools, load_tools, stamp
 
 ADD = '''
 from agentkit import tool
@@ -17,16 +18,16 @@ def {name}(a: int) -> int:
 '''
 
 
-def _write(folder, name, source):
+def _write(folder: Path, name: str, source: str) -> None:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(source, encoding="utf-8")
 
 
-def _names(loaded):
+def _names(loaded: LoadedTools):
     return [tool.name for tool in loaded.tools]
 
 
-async def test_every_tool_of_every_file_is_loaded(tmp_path):
+async def test_every_tool_of_every_file_is_loaded(tmp_path: Path) -> None:
     _write(tmp_path, "a.py", ADD.format(name="one", doc="One.", n=1))
     _write(tmp_path, "b.py", ADD.format(name="two", doc="Two.", n=2))
     loaded = load_tools(tmp_path)
@@ -46,7 +47,7 @@ async def test_every_tool_of_every_file_is_loaded(tmp_path):
         ("\x00", "null bytes"),
     ],
 )
-def test_a_broken_file_is_told_and_the_rest_loads(tmp_path, source, said):
+def test_a_broken_file_is_told_and_the_rest_loads(tmp_path: Path, source: str, said: str) -> None:
     _write(tmp_path, "a.py", source)
     _write(tmp_path, "b.py", ADD.format(name="one", doc="One.", n=1))
     before = set(sys.modules)
@@ -59,7 +60,7 @@ def test_a_broken_file_is_told_and_the_rest_loads(tmp_path, source, said):
     assert [name.endswith("_b") for name in left] == [True]
 
 
-async def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path):
+async def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:
     first, second = tmp_path / "x", tmp_path / "y"
     _write(first, "same.py", ADD.format(name="one", doc="One.", n=1))
     _write(second, "same.py", ADD.format(name="one", doc="One.", n=100))
@@ -67,7 +68,7 @@ async def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path):
     assert [await tool.run({"a": 0}) for tool in tools] == ["1", "100"]
 
 
-def test_a_file_named_like_a_library_hides_none(tmp_path):
+def test_a_file_named_like_a_library_hides_none(tmp_path: Path) -> None:
     _write(tmp_path, "json.py", ADD.format(name="one", doc="One.", n=1))
     load_tools(tmp_path)
     import json
@@ -75,12 +76,12 @@ def test_a_file_named_like_a_library_hides_none(tmp_path):
     assert json.loads("1") == 1
 
 
-def test_files_that_begin_with_an_underscore_are_left_out(tmp_path):
+def test_files_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> None:
     _write(tmp_path, "_own.py", "1 / 0")
     assert load_tools(tmp_path) == load_tools(tmp_path / "missing")
 
 
-def test_a_second_tool_of_one_name_is_told(tmp_path):
+def test_a_second_tool_of_one_name_is_told(tmp_path: Path) -> None:
     _write(tmp_path, "a.py", ADD.format(name="one", doc="One.", n=1))
     _write(tmp_path, "b.py", ADD.format(name="one", doc="Other.", n=2))
     loaded = load_tools(tmp_path)
@@ -88,18 +89,18 @@ def test_a_second_tool_of_one_name_is_told(tmp_path):
     assert "'one' is already there" in loaded.problems[0]
 
 
-def test_one_tool_under_two_names_of_a_file_is_one_tool(tmp_path):
+def test_one_tool_under_two_names_of_a_file_is_one_tool(tmp_path: Path) -> None:
     _write(tmp_path, "a.py", ADD.format(name="one", doc="One.", n=1) + "\nother = one\n")
     loaded = load_tools(tmp_path)
     assert (_names(loaded), loaded.problems) == (["one"], ())
 
 
-def test_a_tool_that_a_file_only_imports_is_not_its_own(tmp_path):
+def test_a_tool_that_a_file_only_imports_is_not_its_own(tmp_path: Path) -> None:
     _write(tmp_path, "a.py", "from tests.agent.test_schema import grow\n")
     assert load_tools(tmp_path).tools == ()
 
 
-async def test_a_changed_file_is_loaded_anew_even_within_one_second(tmp_path):
+async def test_a_changed_file_is_loaded_anew_even_within_one_second(tmp_path: Path) -> None:
     for n in (1, 2, 3):
         _write(tmp_path, "a.py", ADD.format(name="one", doc="One.", n=n))
         os.utime(tmp_path / "a.py", (1_000_000_000, 1_000_000_000))
@@ -108,7 +109,7 @@ async def test_a_changed_file_is_loaded_anew_even_within_one_second(tmp_path):
     assert not (tmp_path / "__pycache__").exists()
 
 
-def test_a_stamp_differs_when_anything_has_changed(tmp_path):
+def test_a_stamp_differs_when_anything_has_changed(tmp_path: Path) -> None:
     stamps = [stamp(tmp_path)]
     _write(tmp_path, "a.py", "x = 1")
     stamps.append(stamp(tmp_path))

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from agentkit.errors import ConfigError, ModelError
 from agentkit.events import (
     Done,
     Finished,
+    ModelPart,
     TextDelta,
     ToolDenied,
     ToolFinished,
@@ -25,6 +28,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
 
 
 @tool
@@ -46,19 +50,19 @@ def broken() -> str:
     raise ZeroDivisionError("by design")
 
 
-def _call(tool="add", call_id="1", /, **arguments):
+def _call(tool: str = "add", call_id: str = "1", /, **arguments: Any) -> ToolCall:
     return ToolCall(call_id, tool, arguments)
 
 
-async def _events(agent, prompt="question", session=None):
+async def _events(agent: Agent, prompt: str = "question", session: Session | None = None):
     return [event async for event in agent.stream(prompt, session)]
 
 
-def _tool_messages(model):
+def _tool_messages(model: ScriptedModel):
     return [m for m in model.requests[-1] if m.role == "tool"]
 
 
-async def test_an_answer_comes_in_pieces_and_whole():
+async def test_an_answer_comes_in_pieces_and_whole() -> None:
     events = await _events(Agent(ScriptedModel(["a longer answer"])))
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "a longer answer"
     assert isinstance(events[-1], Finished)
@@ -66,14 +70,14 @@ async def test_an_answer_comes_in_pieces_and_whole():
     assert events[-1].answer.stop_reason == "stop"
 
 
-async def test_a_tools_result_reaches_the_model_in_its_next_turn():
+async def test_a_tools_result_reaches_the_model_in_its_next_turn() -> None:
     model = ScriptedModel([_call(a=2, b=3), "five"])
     answer = await Agent(model, [add]).run("2 + 3?")
     assert _tool_messages(model) == [Message("tool", "5", tool_call_id="1")]
     assert (answer.text, answer.tool_calls) == ("five", ("add",))
 
 
-async def test_plain_functions_are_tools_too():
+async def test_plain_functions_are_tools_too() -> None:
     def double(x: int) -> int:
         """Twice x."""
         return 2 * x
@@ -83,7 +87,7 @@ async def test_plain_functions_are_tools_too():
     assert _tool_messages(model)[0].text == "42"
 
 
-async def test_results_stand_in_the_order_of_the_calls_not_of_their_ends():
+async def test_results_stand_in_the_order_of_the_calls_not_of_their_ends() -> None:
     calls = [_call("slow", str(i), name=str(i), seconds=0.05 * (3 - i)) for i in range(3)]
     model = ScriptedModel([calls, "done"])
     events = await _events(Agent(model, [slow]))
@@ -92,7 +96,7 @@ async def test_results_stand_in_the_order_of_the_calls_not_of_their_ends():
     assert [m.tool_call_id for m in _tool_messages(model)] == ["0", "1", "2"]
 
 
-async def test_no_more_calls_run_at_once_than_the_limit_allows():
+async def test_no_more_calls_run_at_once_than_the_limit_allows() -> None:
     running, most = 0, 0
 
     @tool
@@ -110,7 +114,7 @@ async def test_no_more_calls_run_at_once_than_the_limit_allows():
     assert most == 2
 
 
-async def test_one_failing_call_does_not_lose_its_neighbours_result():
+async def test_one_failing_call_does_not_lose_its_neighbours_result() -> None:
     model = ScriptedModel([[_call("broken", "1"), _call("add", "2", a=1, b=1)], "done"])
     await Agent(model, [broken, add]).run("?")
     failed, fine = _tool_messages(model)
@@ -118,7 +122,7 @@ async def test_one_failing_call_does_not_lose_its_neighbours_result():
     assert fine.text == "2"
 
 
-async def test_wrong_arguments_are_answered_with_the_fault_and_the_schema():
+async def test_wrong_arguments_are_answered_with_the_fault_and_the_schema() -> None:
     model = ScriptedModel([_call(a="two", b=3), "done"])
     await Agent(model, [add]).run("?")
     text = _tool_messages(model)[0].text
@@ -126,19 +130,19 @@ async def test_wrong_arguments_are_answered_with_the_fault_and_the_schema():
     assert json.dumps(dict(add.parameters), ensure_ascii=False) in text
 
 
-async def test_arguments_that_are_no_json_are_shown_to_the_model():
+async def test_arguments_that_are_no_json_are_shown_to_the_model() -> None:
     model = ScriptedModel([ToolCall("1", "add", "one and two"), "done"])
     await Agent(model, [add]).run("?")
     assert "no JSON object" in _tool_messages(model)[0].text
 
 
-async def test_an_unknown_tool_is_answered_with_the_nearest_names():
+async def test_an_unknown_tool_is_answered_with_the_nearest_names() -> None:
     model = ScriptedModel([_call("ad", a=1, b=2), "done"])
     await Agent(model, [add, broken]).run("?")
     assert _tool_messages(model)[0].text == "Error: there is no tool 'ad'. There is: add."
 
 
-async def test_a_tool_that_needs_approval_is_denied_when_nobody_can_be_asked():
+async def test_a_tool_that_needs_approval_is_denied_when_nobody_can_be_asked() -> None:
     erased = []
 
     @tool(needs_approval=True)
@@ -156,7 +160,7 @@ async def test_a_tool_that_needs_approval_is_denied_when_nobody_can_be_asked():
     assert erased == [True]
 
 
-async def test_a_tool_may_report_its_progress_and_the_model_never_sees_the_context():
+async def test_a_tool_may_report_its_progress_and_the_model_never_sees_the_context() -> None:
     @tool
     def work(context: ToolContext, steps: int = 2) -> str:
         """Work in steps."""
@@ -170,7 +174,7 @@ async def test_a_tool_may_report_its_progress_and_the_model_never_sees_the_conte
     assert told == [("step 0", 0.5), ("step 1", 1.0)]
 
 
-async def test_an_async_tool_past_its_timeout_is_stopped():
+async def test_an_async_tool_past_its_timeout_is_stopped() -> None:
     stopped = asyncio.Event()
 
     @tool(timeout=0.05)
@@ -188,7 +192,7 @@ async def test_an_async_tool_past_its_timeout_is_stopped():
     assert stopped.is_set()
 
 
-async def test_at_the_limit_of_turns_the_agent_answers_from_what_it_has():
+async def test_at_the_limit_of_turns_the_agent_answers_from_what_it_has() -> None:
     model = ScriptedModel([_call(a=1, b=1), _call(a=2, b=2), "the best so far"])
     answer = await Agent(model, [add], limits=Limits(turns=3)).run("?")
     assert (answer.text, answer.stop_reason) == ("the best so far", "limit")
@@ -196,7 +200,7 @@ async def test_at_the_limit_of_turns_the_agent_answers_from_what_it_has():
     assert model.requests[-1][-1].text == LAST_TURN
 
 
-async def test_calls_above_the_limit_are_not_run_and_every_call_has_a_result():
+async def test_calls_above_the_limit_are_not_run_and_every_call_has_a_result() -> None:
     model = ScriptedModel([[_call("add", str(i), a=i, b=0) for i in range(3)], "done"])
     answer = await Agent(model, [add], limits=Limits(tool_calls=2)).run("?")
     assert [m.text for m in _tool_messages(model)][:2] == ["0", "1"]
@@ -204,7 +208,7 @@ async def test_calls_above_the_limit_are_not_run_and_every_call_has_a_result():
     assert answer.stop_reason == "limit"
 
 
-async def test_a_run_out_of_time_stops_its_tools_and_says_so():
+async def test_a_run_out_of_time_stops_its_tools_and_says_so() -> None:
     model = ScriptedModel([_call("slow", name="x", seconds=60), "never asked"])
     answer = await Agent(model, [slow], limits=Limits(seconds=0.2)).run("?")
     assert answer.stop_reason == "limit"
@@ -212,20 +216,20 @@ async def test_a_run_out_of_time_stops_its_tools_and_says_so():
     assert answer.messages[-1].text == "Stopped: the run's time is over."
 
 
-async def test_a_run_out_of_tokens_asks_no_more():
+async def test_a_run_out_of_tokens_asks_no_more() -> None:
     spent = [_call(a=1, b=1), Usage(900, 200)]
     model = ScriptedModel([spent, "never asked"])
     answer = await Agent(model, [add], limits=Limits(tokens=1000)).run("?")
     assert (answer.stop_reason, answer.usage.total_tokens) == ("limit", 1100)
 
 
-async def test_usage_is_summed_over_the_turns():
+async def test_usage_is_summed_over_the_turns() -> None:
     turns = [[_call(a=1, b=1), Usage(10, 5)], [TextDelta("two"), Usage(20, 3)]]
     answer = await Agent(ScriptedModel(turns), [add]).run("?")
     assert answer.usage == Usage(30, 8)
 
 
-async def test_a_session_goes_on_where_it_was():
+async def test_a_session_goes_on_where_it_was() -> None:
     model = ScriptedModel([_call(a=1, b=1), "two", "I said two"])
     agent, session = Agent(model, [add]), Session()
     await agent.run("1 + 1?", session)
@@ -234,7 +238,7 @@ async def test_a_session_goes_on_where_it_was():
     assert roles == ["system", "user", "assistant", "tool", "assistant", "user"]
 
 
-async def test_each_request_extends_the_last_one_so_that_a_prefix_cache_holds():
+async def test_each_request_extends_the_last_one_so_that_a_prefix_cache_holds() -> None:
     model = ScriptedModel([_call(a=1, b=1), _call(a=2, b=2), "done", "again"])
     agent, session = Agent(model, [add]), Session()
     await agent.run("first", session)
@@ -243,7 +247,7 @@ async def test_each_request_extends_the_last_one_so_that_a_prefix_cache_holds():
         assert after[: len(before)] == before
 
 
-async def test_a_model_error_ends_the_run_and_keeps_the_question_in_the_session():
+async def test_a_model_error_ends_the_run_and_keeps_the_question_in_the_session() -> None:
     session = Session()
     with pytest.raises(ModelError, match="is down"):
         await Agent(ScriptedModel([ModelError("the server is down")])).run("hello", session)
@@ -255,10 +259,12 @@ class Endless(Model):
 
     name = "endless"
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.closed = False
 
-    async def stream(self, messages, tools=(), options=Options()):
+    async def stream(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
+    ) -> AsyncGenerator[ModelPart, None]:
         try:
             while True:
                 yield TextDelta("word ")
@@ -267,7 +273,7 @@ class Endless(Model):
             self.closed = True
 
 
-async def test_stopping_a_run_closes_the_model_and_keeps_the_partial_answer():
+async def test_stopping_a_run_closes_the_model_and_keeps_the_partial_answer() -> None:
     model, session = Endless(), Session()
     async with aclosing(Agent(model).stream("go on", session)) as events:
         async for _ in events:
@@ -276,7 +282,7 @@ async def test_stopping_a_run_closes_the_model_and_keeps_the_partial_answer():
     assert session.messages[-1] == Message("assistant", "word")
 
 
-async def test_stopping_a_run_stops_its_tools():
+async def test_stopping_a_run_stops_its_tools() -> None:
     cancelled = asyncio.Event()
 
     @tool
@@ -298,19 +304,19 @@ async def test_stopping_a_run_stops_its_tools():
     assert session.messages[-1].text == INTERRUPTED
 
 
-async def test_a_cut_answer_says_that_its_length_was_reached():
+async def test_a_cut_answer_says_that_its_length_was_reached() -> None:
     model = ScriptedModel([[TextDelta("cut"), Done("length", "scripted")]])
     assert (await Agent(model).run("?")).stop_reason == "length"
 
 
-def test_two_tools_of_one_name_are_an_error():
+def test_two_tools_of_one_name_are_an_error() -> None:
     with pytest.raises(ConfigError, match="Two tools"):
         Agent(ScriptedModel([]), [add, add])
 
 
-def test_the_sync_door_gives_the_same_answer():
+def test_the_sync_door_gives_the_same_answer() -> None:
     assert Agent(ScriptedModel(["yes"])).run_sync("?").text == "yes"
 
 
-async def test_the_sync_door_works_inside_a_running_loop_as_in_a_notebook():
+async def test_the_sync_door_works_inside_a_running_loop_as_in_a_notebook() -> None:
     assert Agent(ScriptedModel(["yes"])).run_sync("?").text == "yes"

@@ -1,13 +1,14 @@
 """Calls that wait for the user's word: the run pauses, and goes on with it, here or elsewhere."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from agentkit import Agent, Session, tool
 from agentkit.agent.approval import ALLOWED, DENIED, LATER, Verdict, pause
 from agentkit.agent.calls import INTERRUPTED, NOT_ALLOWED
-from agentkit.agent.sessions import SessionStore
+from agentkit.agent.sessions import SessionStore, StoredSession
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import TextDelta
@@ -15,7 +16,7 @@ from tests.agent.scripts import assert_valid, call, results
 from tests.agent.test_approval import RAN, TOOLS, _asked, _nothing_ran, read  # noqa: F401
 
 
-async def _paused(model, session, tools=TOOLS, approve=pause):
+async def _paused(model, session: Session | StoredSession, tools=TOOLS, approve=pause) -> Agent:
     agent = Agent(model, tools, approve=approve)
     answer = await agent.run("?", session)
     assert answer.stop_reason == "paused"
@@ -23,13 +24,13 @@ async def _paused(model, session, tools=TOOLS, approve=pause):
     return agent
 
 
-async def _resumed(agent, session, verdicts):
+async def _resumed(agent: Agent, session: Session | StoredSession, verdicts):
     events = [e async for e in agent.resume(session, verdicts)]
     assert_valid(session.messages)
     return events[-1].answer
 
 
-async def test_a_paused_run_goes_on_with_the_users_yes():
+async def test_a_paused_run_goes_on_with_the_users_yes() -> None:
     model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
     agent = await _paused(model, session)
     answer = await _resumed(agent, session, {"1": ALLOWED})
@@ -48,14 +49,14 @@ async def test_a_paused_run_goes_on_with_the_users_yes():
     ],
     ids=["no", "no with a reason", "changed"],
 )
-async def test_a_paused_run_goes_on_with_any_word(verdict, told):
+async def test_a_paused_run_goes_on_with_any_word(verdict: Verdict, told: str) -> None:
     model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
     agent = await _paused(model, session)
     await _resumed(agent, session, {"1": verdict})
     assert results(model) == [told]
 
 
-async def test_what_had_ended_when_a_run_paused_is_not_run_again():
+async def test_what_had_ended_when_a_run_paused_is_not_run_again() -> None:
     calls = [call("read", "r"), call("erase", "e", path="a"), call("nothing", "n")]
     model, session = ScriptedModel([calls, "done"]), Session()
     agent = await _paused(model, session)
@@ -66,7 +67,7 @@ async def test_what_had_ended_when_a_run_paused_is_not_run_again():
     assert "there is no tool" in results(model)[2]
 
 
-async def test_a_verdict_goes_to_the_call_of_its_id():
+async def test_a_verdict_goes_to_the_call_of_its_id() -> None:
     calls = [call("erase", c, path=c) for c in "abc"]
     model, session = ScriptedModel([calls, "done"]), Session()
     agent = await _paused(model, session)
@@ -74,7 +75,7 @@ async def test_a_verdict_goes_to_the_call_of_its_id():
     assert results(model) == [NOT_ALLOWED, "b!", "erased c"]
 
 
-async def test_two_calls_that_came_with_one_id_are_decided_one_by_one():
+async def test_two_calls_that_came_with_one_id_are_decided_one_by_one() -> None:
     calls = [call("erase", "same", path="a"), call("erase", "same", path="b")]
     model, session = ScriptedModel([calls, "done"]), Session()
     agent = await _paused(model, session)
@@ -84,7 +85,7 @@ async def test_two_calls_that_came_with_one_id_are_decided_one_by_one():
     assert RAN == ["b"]
 
 
-async def test_a_call_without_a_verdict_is_asked_for_again():
+async def test_a_call_without_a_verdict_is_asked_for_again() -> None:
     calls = [call("erase", c, path=c) for c in "ab"]
     model, session = ScriptedModel([calls, "done"]), Session()
     agent = await _paused(model, session)
@@ -95,14 +96,14 @@ async def test_a_call_without_a_verdict_is_asked_for_again():
     assert results(model) == ["erased a", "erased b"]
 
 
-async def test_later_is_a_word_too():
+async def test_later_is_a_word_too() -> None:
     model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
     agent = await _paused(model, session)
     assert (await _resumed(agent, session, {"1": LATER})).stop_reason == "paused"
     assert (await _resumed(agent, session, {"1": ALLOWED})).text == "done"
 
 
-async def test_some_calls_may_be_decided_now_and_some_later():
+async def test_some_calls_may_be_decided_now_and_some_later() -> None:
     approve, _ = _asked(ALLOWED, LATER, DENIED)
     calls = [call("erase", c, path=c) for c in "abc"]
     model, session = ScriptedModel([calls, "done"]), Session()
@@ -111,21 +112,21 @@ async def test_some_calls_may_be_decided_now_and_some_later():
     assert results(model) == ["erased a", "erased b", NOT_ALLOWED]
 
 
-async def test_a_session_that_waits_takes_no_other_question():
+async def test_a_session_that_waits_takes_no_other_question() -> None:
     session = Session()
     agent = await _paused(ScriptedModel([call("erase", path="a")]), session)
     with pytest.raises(ConfigError, match=r"Agent\.resume"):
         await agent.run("and now?", session)
 
 
-async def test_a_session_that_waits_for_nothing_cannot_be_resumed():
+async def test_a_session_that_waits_for_nothing_cannot_be_resumed() -> None:
     with pytest.raises(ConfigError, match="waits for a decision"):
         await _resumed(Agent(ScriptedModel([]), TOOLS), Session(), {})
 
 
-async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits():
+async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits() -> None:
     class Slow(ScriptedModel):
-        async def context_window(self):
+        async def context_window(self) -> None:
             if self.requests:
                 await asyncio.Event().wait()
             return None
@@ -145,7 +146,7 @@ async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits():
     assert session.pending.outcomes[0].text == "read x"
 
 
-async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer():
+async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer() -> None:
     started = asyncio.Event()
 
     @tool(needs_approval=True)
@@ -170,7 +171,7 @@ async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer():
     assert_valid(session.messages)
 
 
-async def test_a_paused_run_is_resumed_from_the_file_in_another_process(tmp_path):
+async def test_a_paused_run_is_resumed_from_the_file_in_another_process(tmp_path: Path) -> None:
     store = SessionStore(tmp_path / "sessions.sqlite")
     turn = [TextDelta("I shall erase it."), call("erase", path="a")]
     session = store.create()
@@ -187,7 +188,7 @@ async def test_a_paused_run_is_resumed_from_the_file_in_another_process(tmp_path
     store.close()
 
 
-async def test_an_agent_inside_another_cannot_wait_and_says_so():
+async def test_an_agent_inside_another_cannot_wait_and_says_so() -> None:
     inner = Agent(ScriptedModel([call("erase", path="a")]), TOOLS, approve=pause)
     model = ScriptedModel([call("ask", question="?"), "done"])
     await Agent(model, [inner.as_tool("ask", "Ask.")]).run("?")

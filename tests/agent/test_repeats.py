@@ -17,7 +17,7 @@ def look(where: str = "here", depth: int = 0) -> str:
     return f"nothing {where}"
 
 
-def _endless(*calls):
+def _endless(*calls) -> ScriptedModel:
     turns = (
         [call(name, str(n), **given)]
         for n, (name, given) in enumerate(c for _ in count() for c in calls)
@@ -25,13 +25,13 @@ def _endless(*calls):
     return ScriptedModel(lambda messages: next(turns) if "No more" not in messages[-1].text else "")
 
 
-async def test_the_same_call_with_the_same_result_is_told():
+async def test_the_same_call_with_the_same_result_is_told() -> None:
     model = ScriptedModel([call("look"), call("look", "2"), "done"])
     await Agent(model, [look]).run("?")
     assert results(model) == ["nothing here", f"nothing here{TOLD}"]
 
 
-async def test_after_three_turns_of_repeating_no_tools_are_offered():
+async def test_after_three_turns_of_repeating_no_tools_are_offered() -> None:
     model = _endless(("look", {}))
     answer = await Agent(model, [look]).run("?")
     assert len(model.requests) == 5
@@ -39,13 +39,13 @@ async def test_after_three_turns_of_repeating_no_tools_are_offered():
     assert answer.stop_reason == "limit"
 
 
-async def test_going_round_between_two_calls_is_repeating():
+async def test_going_round_between_two_calls_is_repeating() -> None:
     model = _endless(("look", {"where": "left"}), ("look", {"where": "right"}))
     await Agent(model, [look]).run("?")
     assert len(model.requests) == 6
 
 
-async def test_the_order_of_arguments_makes_no_other_call():
+async def test_the_order_of_arguments_makes_no_other_call() -> None:
     model = ScriptedModel(
         [
             call("look", where="a", depth=1),
@@ -57,13 +57,13 @@ async def test_the_order_of_arguments_makes_no_other_call():
     assert results(model)[1].endswith(TOLD)
 
 
-async def test_a_call_that_differs_only_in_how_it_is_written_is_the_same():
+async def test_a_call_that_differs_only_in_how_it_is_written_is_the_same() -> None:
     model = ScriptedModel([call("look", where="a"), call("Look", "2", WHERE="a"), "done"])
     await Agent(model, [look]).run("?")
     assert results(model)[1].endswith(TOLD)
 
 
-async def test_a_result_that_changes_is_progress():
+async def test_a_result_that_changes_is_progress() -> None:
     numbers = count()
 
     @tool
@@ -77,20 +77,20 @@ async def test_a_result_that_changes_is_progress():
     assert not any(TOLD in text for text in results(model))
 
 
-async def test_one_new_call_in_a_turn_is_progress():
+async def test_one_new_call_in_a_turn_is_progress() -> None:
     turns = [[call("look", "a"), call("look", "b", where=str(n))] for n in range(6)]
     answer = await Agent(ScriptedModel([*turns, "done"]), [look]).run("?")
     assert answer.stop_reason == "stop"
 
 
 @pytest.mark.parametrize("name", ["look", "nowhere"])
-async def test_the_same_mistake_again_and_again_is_repeating(name):
+async def test_the_same_mistake_again_and_again_is_repeating(name: str) -> None:
     model = _endless((name, {"wrong": 1}))
     await Agent(model, [look], limits=Limits(turns=50)).run("?")
     assert len(model.requests) == 5
 
 
-async def test_each_run_begins_without_the_last_ones_repeats():
+async def test_each_run_begins_without_the_last_ones_repeats() -> None:
     model = ScriptedModel([call("look"), "one", call("look", "2"), "two"])
     agent = Agent(model, [look])
     await agent.run("?")

@@ -1,10 +1,14 @@
 """Retrieval first: the documents are searched before the model is asked, with a question that
 stands alone."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session
 from agentkit.agent.retrieval import Retrieval
+from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities
 from agentkit.backends.extractive import ExtractiveModel
 from agentkit.backends.scripted import ScriptedModel
@@ -13,10 +17,11 @@ from agentkit.errors import ModelError
 from agentkit.events import ToolFinished, ToolStarted
 from agentkit.knowledge.search_tool import SEARCH
 from agentkit.messages import ToolCall
+from tests.conftest import TermEmbedder
 
 
 @pytest.fixture
-async def knowledge(tmp_path, embedder):
+async def knowledge(tmp_path: Path, embedder: TermEmbedder) -> AsyncIterator[KnowledgeBase]:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     await knowledge.add(
         [
@@ -28,12 +33,14 @@ async def knowledge(tmp_path, embedder):
     knowledge.close()
 
 
-def _queries(answer):
+def _queries(answer: Answer):
     calls = [c for m in answer.messages for c in m.tool_calls if c.name == SEARCH]
     return [c.arguments["query"] for c in calls]
 
 
-async def test_the_documents_are_searched_before_the_model_is_asked(knowledge):
+async def test_the_documents_are_searched_before_the_model_is_asked(
+    knowledge: KnowledgeBase,
+) -> None:
     model = ScriptedModel(["Blue, by Rayleigh scattering [1]."])
     agent = Agent(model, knowledge=knowledge)
     events = [e async for e in agent.stream("Why is the sky blue?")]
@@ -42,21 +49,23 @@ async def test_the_documents_are_searched_before_the_model_is_asked(knowledge):
     assert events[-1].answer.citations[0].chunk.source == "sky.md"
 
 
-async def test_auto_leaves_the_search_to_the_model(knowledge):
+async def test_auto_leaves_the_search_to_the_model(knowledge: KnowledgeBase) -> None:
     model = ScriptedModel([ToolCall("1", SEARCH, {"query": "sky"}), "Blue [1]."])
     answer = await Agent(model, knowledge=knowledge, retrieval=Retrieval("auto")).run("Sky?")
     assert [m.role for m in model.requests[0]] == ["system", "user"]
     assert _queries(answer) == ["sky"]
 
 
-async def test_never_keeps_the_documents_out(knowledge):
+async def test_never_keeps_the_documents_out(knowledge: KnowledgeBase) -> None:
     model = ScriptedModel(["I do not know."])
     await Agent(model, knowledge=knowledge, retrieval=Retrieval("never")).run("Sky?")
     assert model.tools_offered == [()]
     assert "search_knowledge" not in model.requests[0][0].text
 
 
-async def test_an_empty_knowledge_base_is_not_searched(tmp_path, embedder):
+async def test_an_empty_knowledge_base_is_not_searched(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     empty = KnowledgeBase.open(tmp_path / "empty", embedder)
     model = ScriptedModel(["hello"])
     await Agent(model, knowledge=empty).run("hi")
@@ -64,7 +73,7 @@ async def test_an_empty_knowledge_base_is_not_searched(tmp_path, embedder):
     empty.close()
 
 
-async def test_a_follow_up_is_rewritten_to_stand_alone(knowledge):
+async def test_a_follow_up_is_rewritten_to_stand_alone(knowledge: KnowledgeBase) -> None:
     model = ScriptedModel(
         ["14 GB [1].", "How much memory does a 7B model take at 4 bits?", "3.5 GB."]
     )
@@ -76,7 +85,9 @@ async def test_a_follow_up_is_rewritten_to_stand_alone(knowledge):
     assert answer.text == "3.5 GB."
 
 
-async def test_where_the_rewriting_fails_the_search_takes_both_questions(knowledge):
+async def test_where_the_rewriting_fails_the_search_takes_both_questions(
+    knowledge: KnowledgeBase,
+) -> None:
     model = ScriptedModel(["14 GB [1].", ModelError("busy"), "3.5 GB."])
     agent, session = Agent(model, knowledge=knowledge), Session()
     await agent.run("How much memory does a 7B model take?", session)
@@ -84,30 +95,30 @@ async def test_where_the_rewriting_fails_the_search_takes_both_questions(knowled
     assert _queries(answer) == ["How much memory does a 7B model take?\nand at 4 bits?"]
 
 
-async def test_the_reader_that_quotes_follows_up_without_a_model(knowledge):
+async def test_the_reader_that_quotes_follows_up_without_a_model(knowledge: KnowledgeBase) -> None:
     agent, session = Agent(ExtractiveModel(), knowledge=knowledge), Session()
     await agent.run("How much memory does a 7B model take?", session)
     answer = await agent.run("and at 16 bits?", session)
     assert "14 GB" in answer.text
 
 
-async def test_several_ways_of_asking_are_searched_side_by_side(knowledge):
+async def test_several_ways_of_asking_are_searched_side_by_side(knowledge: KnowledgeBase) -> None:
     model = ScriptedModel(["1. colour of the sky\n2. blue sky reason", "Blue [1]."])
     agent = Agent(model, knowledge=knowledge, retrieval=Retrieval(expand="multi"))
     answer = await agent.run("Why is the sky blue?")
     assert _queries(answer) == ["Why is the sky blue?", "colour of the sky", "blue sky reason"]
 
 
-async def test_hyde_searches_with_a_likely_answer(knowledge):
+async def test_hyde_searches_with_a_likely_answer(knowledge: KnowledgeBase) -> None:
     model = ScriptedModel(["Light is scattered by air.", "Blue [1]."])
     agent = Agent(model, knowledge=knowledge, retrieval=Retrieval(expand="hyde"))
     answer = await agent.run("Why is the sky blue?")
     assert _queries(answer) == ["Why is the sky blue?\nLight is scattered by air."]
 
 
-async def test_what_the_rewriting_costs_is_counted(knowledge):
+async def test_what_the_rewriting_costs_is_counted(knowledge: KnowledgeBase) -> None:
     class Counting(ScriptedModel):
-        async def capabilities(self):
+        async def capabilities(self) -> Capabilities:
             return Capabilities()
 
     model = Counting(["Light.", "Blue [1]."])

@@ -73,7 +73,7 @@ SPHINX = """Order parts.
 
 
 @pytest.mark.parametrize("doc", [GOOGLE, NUMPY, SPHINX], ids=["google", "numpy", "sphinx"])
-def test_a_docstring_of_any_style_describes_tool_and_arguments(doc):
+def test_a_docstring_of_any_style_describes_tool_and_arguments(doc: str) -> None:
     def order(city: str, days: int = 3) -> str:
         return city
 
@@ -90,7 +90,7 @@ def test_a_docstring_of_any_style_describes_tool_and_arguments(doc):
 def _schema_of(annotation: Any, default: Any = ...) -> Any:
     """What the schema says of an argument `value` of this type."""
 
-    def function(value):
+    def function(value) -> None:
         """Do."""
 
     function.__annotations__ = {"value": annotation}
@@ -121,23 +121,23 @@ def _schema_of(annotation: Any, default: Any = ...) -> Any:
     ],
     ids=str,
 )
-def test_a_type_is_told_as_json_schema(annotation, said):
+def test_a_type_is_told_as_json_schema(annotation, said) -> None:
     assert _schema_of(annotation)["properties"]["value"] == said
 
 
-def test_what_has_a_default_is_not_required():
+def test_what_has_a_default_is_not_required() -> None:
     schema = _schema_of(int, 5)
     assert "required" not in schema
     assert schema["properties"]["value"]["default"] == 5
 
 
-def test_a_nested_model_keeps_its_property_called_title_and_loses_invented_titles():
+def test_a_nested_model_keeps_its_property_called_title_and_loses_invented_titles() -> None:
     [part] = _schema_of(Part)["$defs"].values()
     assert part["properties"]["title"] == {"type": "string", "description": "Its title."}
     assert "title" not in part
 
 
-def test_a_default_that_is_an_object_is_told_whole():
+def test_a_default_that_is_an_object_is_told_whole() -> None:
     schema = _schema_of(dict[str, str], {"title": "kept"})
     assert schema["properties"]["value"]["default"] == {"title": "kept"}
 
@@ -149,12 +149,12 @@ def grow(tree: Tree, size: Size = Size.SMALL, parts: list[Part] | None = None) -
     return f"{tree.name} {names} {size} {parts}"
 
 
-async def test_a_model_that_holds_itself_is_read():
+async def test_a_model_that_holds_itself_is_read() -> None:
     given = {"tree": {"name": "a", "children": [{"name": "b", "children": []}]}, "size": "large"}
     assert await grow.run(given) == "a ['b'] Size.LARGE None"
 
 
-async def test_a_function_gets_its_own_types():
+async def test_a_function_gets_its_own_types() -> None:
     seen = []
 
     @tool
@@ -176,7 +176,7 @@ async def test_a_function_gets_its_own_types():
         ({"value": 1, "more": 2}, "more: Extra inputs are not permitted"),
     ],
 )
-async def test_arguments_are_checked_and_the_fault_named_with_the_schema(given, fault):
+async def test_arguments_are_checked_and_the_fault_named_with_the_schema(given, fault: str) -> None:
     @tool
     def bounded(value: Annotated[int, Field(ge=1)]) -> int:
         """Bounded."""
@@ -189,7 +189,7 @@ async def test_arguments_are_checked_and_the_fault_named_with_the_schema(given, 
 
 
 @pytest.mark.parametrize("name", ["json", "copy", "schema", "dict", "model_name", "_hidden"])
-async def test_an_argument_may_be_called_what_pydantic_keeps_for_itself(name):
+async def test_an_argument_may_be_called_what_pydantic_keeps_for_itself(name: str) -> None:
     scope: dict[str, Any] = {}
     exec(f'def odd({name}: str = "d"):\n    """Odd."""\n    return {name}', scope)
     made = tool(scope["odd"])
@@ -200,7 +200,7 @@ async def test_an_argument_may_be_called_what_pydantic_keeps_for_itself(name):
         await made.run({name: 3})
 
 
-async def test_the_context_is_given_and_never_told():
+async def test_the_context_is_given_and_never_told() -> None:
     @tool
     def needs(a: int, context: ToolContext) -> str:
         """Need it."""
@@ -227,21 +227,21 @@ async def test_the_context_is_given_and_never_told():
         "def f(a: object()): ...",
     ],
 )
-def test_a_signature_that_is_no_schema_is_an_error_that_names_the_tool(source):
+def test_a_signature_that_is_no_schema_is_an_error_that_names_the_tool(source: str) -> None:
     scope: dict[str, Any] = {}
     exec(f"from __future__ import annotations\n{source}", scope)
     with pytest.raises(ConfigError, match="The tool 'f'"):
         tool(scope["f"])
 
 
-def test_an_argument_without_a_type_is_a_text():
-    def plain(word):
+def test_an_argument_without_a_type_is_a_text() -> None:
+    def plain(word) -> None:
         """Plain."""
 
     assert tool(plain).parameters["properties"]["word"] == {"type": "string"}
 
 
-def test_a_tool_is_still_a_function():
+def test_a_tool_is_still_a_function() -> None:
     @tool
     def double(x: int) -> int:
         """Twice."""
@@ -274,7 +274,7 @@ RESULTS = [
 
 
 @pytest.mark.parametrize(("value", "read"), RESULTS, ids=range(len(RESULTS)))
-async def test_a_result_is_read_by_the_model(value, read):
+async def test_a_result_is_read_by_the_model(value, read) -> None:
     @tool
     def give() -> Any:
         """Give."""
@@ -284,7 +284,7 @@ async def test_a_result_is_read_by_the_model(value, read):
     assert await give.run({}) == wanted
 
 
-async def test_a_result_that_is_no_json_is_a_failure_of_the_tool():
+async def test_a_result_that_is_no_json_is_a_failure_of_the_tool() -> None:
     @tool
     def knot() -> Any:
         """Tie a knot."""
@@ -296,7 +296,7 @@ async def test_a_result_that_is_no_json_is_a_failure_of_the_tool():
         await knot.run({})
 
 
-async def test_a_timeout_of_the_tools_own_is_not_called_its_deadline():
+async def test_a_timeout_of_the_tools_own_is_not_called_its_deadline() -> None:
     @tool(timeout=30)
     async def inner() -> str:
         """Time out inside."""

@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,17 +27,19 @@ CHUNK = Chunk("c1", "d1", "notes/a.md", "A", "A > B", "Sky is blue.", 3, 15, 2, 
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> Iterator[SessionStore]:
     store = SessionStore(tmp_path / "sessions.sqlite")
     yield store
     store.close()
 
 
-def _reopened(store):
+def _reopened(store: SessionStore) -> SessionStore:
     return SessionStore(store.path)
 
 
-async def test_a_session_goes_on_in_another_process_as_if_nothing_had_happened(store):
+async def test_a_session_goes_on_in_another_process_as_if_nothing_had_happened(
+    store: SessionStore,
+) -> None:
     session = store.create("physics")
     model = ScriptedModel(["blue", "because of scattering"])
     await Agent(model).run("Which colour is the sky?", session)
@@ -51,7 +55,7 @@ async def test_a_session_goes_on_in_another_process_as_if_nothing_had_happened(s
     assert [m.text for m in model.requests[-1]][1:3] == ["Which colour is the sky?", "blue"]
 
 
-async def test_tool_calls_and_their_results_are_kept_whole(store):
+async def test_tool_calls_and_their_results_are_kept_whole(store: SessionStore) -> None:
     @tool
     def add(a: int, b: int) -> int:
         """Add."""
@@ -80,7 +84,9 @@ time.sleep(60)
 """
 
 
-def test_what_was_being_said_when_the_process_was_killed_is_still_there(store):
+def test_what_was_being_said_when_the_process_was_killed_is_still_there(
+    store: SessionStore,
+) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", _WRITER, str(store.path)], stdout=subprocess.PIPE, text=True
     )
@@ -94,7 +100,7 @@ def test_what_was_being_said_when_the_process_was_killed_is_still_there(store):
     assert said == [("user", "a question"), ("assistant", "half an answer")]
 
 
-def test_a_fork_goes_its_own_way(store):
+def test_a_fork_goes_its_own_way(store: SessionStore) -> None:
     session = store.create("one")
     session.sources.mark(CHUNK)
     session.add([Message("user", "a"), Message("assistant", "b"), Message("user", "c")])
@@ -106,7 +112,9 @@ def test_a_fork_goes_its_own_way(store):
     assert store.find(fork.id).parent == session.id
 
 
-def test_sessions_are_listed_by_last_use_named_by_how_they_begin_renamed_and_deleted(store):
+def test_sessions_are_listed_by_last_use_named_by_how_they_begin_renamed_and_deleted(
+    store: SessionStore,
+) -> None:
     for text in ("什么是注意力机制？", "second"):
         session = store.create()
         session.add([Message("user", text)])
@@ -119,20 +127,24 @@ def test_sessions_are_listed_by_last_use_named_by_how_they_begin_renamed_and_del
     assert [s.name for s in store.recent()] == ["attention"]
 
 
-def test_a_session_in_which_nothing_was_said_leaves_nothing(store):
+def test_a_session_in_which_nothing_was_said_leaves_nothing(store: SessionStore) -> None:
     store.create("empty").close()
     assert store.recent() == []
 
 
 @pytest.mark.parametrize(("name", "said"), [("x", "No session"), ("tw", "2 sessions")])
-def test_a_name_that_is_none_or_several_is_an_error(store, name, said):
+def test_a_name_that_is_none_or_several_is_an_error(
+    store: SessionStore, name: str, said: str
+) -> None:
     for each in ("two a", "two b"):
         store.create(each).add([Message("user", "hi")])
     with pytest.raises(ConfigError, match=said):
         store.find(name)
 
 
-def test_past_sessions_are_found_by_what_was_said_in_chinese_and_english(store):
+def test_past_sessions_are_found_by_what_was_said_in_chinese_and_english(
+    store: SessionStore,
+) -> None:
     for text in ("梯度下降如何更新权重？", "How large is the KV cache?"):
         session = store.create()
         session.add([Message("user", text), Message("assistant", "…")])
@@ -142,7 +154,7 @@ def test_past_sessions_are_found_by_what_was_said_in_chinese_and_english(store):
     assert [text for _, text in store.search("caches")] == ["How large is the KV cache?"]
 
 
-async def test_a_paused_call_is_decided_in_another_process(store):
+async def test_a_paused_call_is_decided_in_another_process(store: SessionStore) -> None:
     erased = []
 
     @tool(needs_approval=True)
@@ -151,7 +163,7 @@ async def test_a_paused_call_is_decided_in_another_process(store):
         erased.append(name)
         return "gone"
 
-    def agent(*turns):
+    def agent(*turns) -> Agent:
         return Agent(ScriptedModel(turns), [erase], approve=pause)
 
     session = store.create("cleaning")
@@ -173,7 +185,7 @@ async def test_a_paused_call_is_decided_in_another_process(store):
     assert again.pending is None
 
 
-def test_an_export_holds_what_was_said_and_where_it_comes_from(store):
+def test_an_export_holds_what_was_said_and_where_it_comes_from(store: SessionStore) -> None:
     session = store.create("colours")
     session.sources.mark(CHUNK)
     call = ToolCall("1", "search_knowledge", {"query": "sky"})
@@ -194,7 +206,7 @@ def test_an_export_holds_what_was_said_and_where_it_comes_from(store):
     assert read["sources"]["1"]["start"] == 3
 
 
-def test_a_file_of_a_newer_version_is_refused_and_a_damaged_one_named(tmp_path):
+def test_a_file_of_a_newer_version_is_refused_and_a_damaged_one_named(tmp_path: Path) -> None:
     newer = tmp_path / "newer.sqlite"
     SessionStore(newer).close()
     db = sqlite3.connect(newer)
@@ -208,7 +220,7 @@ def test_a_file_of_a_newer_version_is_refused_and_a_damaged_one_named(tmp_path):
 
 
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
-def test_a_file_of_every_earlier_version_opens(tmp_path, version):
+def test_a_file_of_every_earlier_version_opens(tmp_path: Path, version) -> None:
     from pathlib import Path
 
     dump = Path(__file__).parent / "old_sessions" / f"v{version}.sql"

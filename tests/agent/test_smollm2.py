@@ -63,13 +63,13 @@ QUESTIONS = [
 ]
 
 
-def test_there_are_fifty_questions():
+def test_there_are_fifty_questions() -> None:
     assert len(QUESTIONS) == len(set(QUESTIONS)) == 50
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_every_forced_call_parses_and_validates(smollm2_gguf):
+async def test_every_forced_call_parses_and_validates(smollm2_gguf) -> None:
     model = LlamaCppModel(str(smollm2_gguf), max_context=1024, threads=1)
     options = Options(temperature=0.0, max_tokens=64, tool_choice="required")
     called = 0

@@ -1,5 +1,8 @@
 """Strict mode: what nothing supports is left out, and said to be."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
@@ -9,10 +12,11 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.events import TextDelta
 from agentkit.messages import ToolCall
+from tests.conftest import TermEmbedder
 
 
 @pytest.fixture
-async def knowledge(tmp_path, embedder):
+async def knowledge(tmp_path: Path, embedder: TermEmbedder) -> AsyncIterator[KnowledgeBase]:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     text = "# Memory\n\nA 7B model at 16 bits takes 14 GB of memory."
     await knowledge.add([Document("memory.md", text, "Memory")])
@@ -20,19 +24,23 @@ async def knowledge(tmp_path, embedder):
     knowledge.close()
 
 
-def _agent(knowledge, *turns, tools=(), hooks=Hooks()):
+def _agent(
+    knowledge: KnowledgeBase, *turns: str | ToolCall, tools=(), hooks: Hooks = Hooks()
+) -> Agent:
     strict = Retrieval(strict=True)
     return Agent(ScriptedModel(turns), tools, knowledge, retrieval=strict, hooks=hooks)
 
 
-async def _run(agent, session=None):
+async def _run(agent: Agent, session: Session | None = None):
     question = "How much memory does a 7B model take?"
     events = [e async for e in agent.stream(question, session)]
     said = "".join(e.text for e in events if isinstance(e, TextDelta))
     return events[-1].answer, said
 
 
-async def test_a_sentence_that_no_passage_supports_is_left_out_and_counted(knowledge):
+async def test_a_sentence_that_no_passage_supports_is_left_out_and_counted(
+    knowledge: KnowledgeBase,
+) -> None:
     told = "A 7B model at 16 bits takes 14 GB of memory [1]. A 70B model takes 99 GB [1]."
     session = Session()
     answer, said = await _run(_agent(knowledge, told), session)
@@ -42,20 +50,20 @@ async def test_a_sentence_that_no_passage_supports_is_left_out_and_counted(knowl
     assert session.messages[-1].text == answer.text == said
 
 
-async def test_an_answer_that_nothing_supports_is_a_refusal(knowledge):
+async def test_an_answer_that_nothing_supports_is_a_refusal(knowledge: KnowledgeBase) -> None:
     answer, said = await _run(_agent(knowledge, "The moon is made of green cheese [1]."))
     assert answer.stop_reason == "refused"
     assert said == answer.text
     assert "nothing that supports" in said
 
 
-async def test_a_supported_answer_is_left_as_it_is(knowledge):
+async def test_a_supported_answer_is_left_as_it_is(knowledge: KnowledgeBase) -> None:
     told = "A 7B model at 16 bits takes 14 GB of memory [1]."
     answer, said = await _run(_agent(knowledge, told))
     assert (answer.text, said, answer.stop_reason) == (told, told, "stop")
 
 
-async def test_what_a_tool_has_computed_is_support(knowledge):
+async def test_what_a_tool_has_computed_is_support(knowledge: KnowledgeBase) -> None:
     @tool
     def estimate() -> str:
         """Estimate."""
@@ -67,14 +75,18 @@ async def test_what_a_tool_has_computed_is_support(knowledge):
     assert answer.text == told
 
 
-async def test_a_sentence_without_support_is_marked_where_strict_mode_is_off(knowledge):
+async def test_a_sentence_without_support_is_marked_where_strict_mode_is_off(
+    knowledge: KnowledgeBase,
+) -> None:
     model = ScriptedModel(["A 7B model at 16 bits takes 41 GB of memory [1]."])
     answer = await Agent(model, knowledge=knowledge).run("How much?")
     assert ["41" in sentence.reason for sentence in answer.unsupported] == [True]
 
 
-async def test_a_guard_sees_the_answer_first_and_its_word_stands_instead(knowledge):
-    async def guard(answer):
+async def test_a_guard_sees_the_answer_first_and_its_word_stands_instead(
+    knowledge: KnowledgeBase,
+) -> None:
+    async def guard(answer) -> str:
         return "withheld" if "14 GB" in answer.text else ""
 
     session = Session()
@@ -84,8 +96,8 @@ async def test_a_guard_sees_the_answer_first_and_its_word_stands_instead(knowled
     assert all("It takes" not in m.text for m in session.messages)
 
 
-async def test_a_guard_at_the_door_keeps_a_prompt_from_the_model(knowledge):
-    async def guard(prompt):
+async def test_a_guard_at_the_door_keeps_a_prompt_from_the_model(knowledge: KnowledgeBase) -> None:
+    async def guard(prompt) -> str:
         return "I do not answer that." if "7B" in prompt else ""
 
     agent = _agent(knowledge, hooks=Hooks(guard_input=guard))

@@ -1,5 +1,7 @@
 """The reader that quotes: it searches, quotes word for word, and refuses what was not found."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from agentkit import Agent, KnowledgeBase
@@ -24,7 +26,7 @@ NOTES = [
 
 
 @pytest.fixture(scope="module")
-def knowledge(tmp_path_factory):
+def knowledge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBase]:
     kb = KnowledgeBase.open(tmp_path_factory.mktemp("index"))
     kb.add_sync(NOTES)
     yield kb
@@ -39,7 +41,9 @@ def knowledge(tmp_path_factory):
         ("What does the teacher model give in distillation?", "软标签"),
     ],
 )
-async def test_an_answer_quotes_the_passage_with_a_proven_citation(knowledge, question, fact):
+async def test_an_answer_quotes_the_passage_with_a_proven_citation(
+    knowledge: KnowledgeBase, question: str, fact: str
+) -> None:
     answer = await Agent("extractive", knowledge=knowledge).run(question)
     assert fact in answer.text
     assert answer.stop_reason == "stop"
@@ -50,12 +54,16 @@ async def test_an_answer_quotes_the_passage_with_a_proven_citation(knowledge, qu
 
 
 @pytest.mark.parametrize("question", ["红烧肉要炖多久？", "Who won the World Cup in 2018?"])
-async def test_what_the_documents_do_not_hold_is_refused(knowledge, question):
+async def test_what_the_documents_do_not_hold_is_refused(
+    knowledge: KnowledgeBase, question: str
+) -> None:
     answer = await Agent("extractive", knowledge=knowledge).run(question)
     assert (answer.stop_reason, answer.citations) == ("refused", ())
 
 
-async def test_a_name_that_no_passage_holds_is_refused_however_near_the_rest(knowledge):
+async def test_a_name_that_no_passage_holds_is_refused_however_near_the_rest(
+    knowledge: KnowledgeBase,
+) -> None:
     question = "Qwen9X 模型以 4 位加载要多少显存？"
     answer = await Agent("extractive", knowledge=knowledge).run(question)
     assert answer.stop_reason == "refused"
@@ -65,12 +73,12 @@ async def _parts(messages, tools=(), similarity=None):
     return [part async for part in ExtractiveModel(similarity).stream(messages, tools)]
 
 
-async def test_without_documents_it_says_that_it_can_only_quote():
+async def test_without_documents_it_says_that_it_can_only_quote() -> None:
     text = "".join(getattr(p, "text", "") for p in await _parts([Message("user", "hello there")]))
     assert text == "I can only quote documents, and there are none here to search."
 
 
-async def test_it_searches_for_the_last_question_of_a_conversation():
+async def test_it_searches_for_the_last_question_of_a_conversation() -> None:
     @tool
     def search_knowledge(query: str) -> str:
         """Search."""
@@ -82,7 +90,7 @@ async def test_it_searches_for_the_last_question_of_a_conversation():
     assert call.arguments == {"query": "二是什么"}
 
 
-async def test_an_answer_is_bounded_however_long_the_passages():
+async def test_an_answer_is_bounded_however_long_the_passages() -> None:
     passages = [Passage(str(n), "a.md", "", "量化" + "很" * 400 + "好。") for n in range(9)]
     asked = [Message("user", "量化好不好"), Message("tool", write_passages(passages))]
 
@@ -93,7 +101,7 @@ async def test_an_answer_is_bounded_however_long_the_passages():
     assert len("".join(getattr(p, "text", "") for p in parts)) < MOST_CHARACTERS + 200
 
 
-def test_a_table_is_quoted_whole_and_list_marks_and_headings_are_not_quoted():
+def test_a_table_is_quoted_whole_and_list_marks_and_headings_are_not_quoted() -> None:
     text = "## H\n\n1. 第一步。\n- 点\n\n| a |\n|---|\n| 1 |\n\n后文。"
     quotes = list(quotable(Passage("1", "a.md", "H", text)))
     assert [q.text for q in quotes] == ["第一步。", "点", "| a |\n|---|\n| 1 |", "后文。"]
@@ -108,15 +116,17 @@ def test_a_table_is_quoted_whole_and_list_marks_and_headings_are_not_quoted():
         ("Who won the World Cup?", ["World", "Cup"]),
     ],
 )
-def test_names_are_latin_words_in_chinese_and_capitalised_ones_in_english(question, found):
+def test_names_are_latin_words_in_chinese_and_capitalised_ones_in_english(
+    question: str, found: list[str]
+) -> None:
     assert sorted(names(question)) == sorted(found)
 
 
-def test_across_languages_only_names_that_nobody_translates_count():
+def test_across_languages_only_names_that_nobody_translates_count() -> None:
     assert names("What does FlashAttention change in Paris?", across=True) == ["FlashAttention"]
 
 
-async def test_front_matter_and_bare_rules_are_never_quoted():
+async def test_front_matter_and_bare_rules_are_never_quoted() -> None:
     text = "---\ntags: apple, pie\n---\n\nThe harbour opens at six.\n\n***"
     quotes = [quote.text for quote in quotable(Passage("1", "a.md", "", text))]
     assert quotes == ["The harbour opens at six."]

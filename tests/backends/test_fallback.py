@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from agentkit.backends.openai import OpenAIModel
 from agentkit.backends.registry import get_model
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError
-from agentkit.events import Done, Retried, TextDelta
+from agentkit.events import Done, ModelPart, Retried, TextDelta
 from agentkit.layers import read_settings
 from agentkit.messages import Message
 from agentkit.project.project import Project
+from agentkit.tools.tool import Tool
 from tests.backends.conftest import collected
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer, Reply, error
@@ -49,7 +51,9 @@ async def test_a_fault_that_the_user_must_mend_is_raised_at_once(kind: FaultKind
 
 
 class BreaksOff(ScriptedModel):
-    async def stream(self, messages, tools=(), options=Options()):  # type: ignore[no-untyped-def]
+    async def stream(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
+    ) -> AsyncGenerator[ModelPart, None]:
         yield TextDelta("Once upon")
         raise ModelError("It broke off.", self.name, "down")
 

@@ -1,10 +1,11 @@
 """A GGUF file in process: what the conformance suite does not ask, its errors above all."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from agentkit.backends.base import Options
+from agentkit.backends.base import Model, Options
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.registry import get_model
 from agentkit.errors import ModelError
@@ -14,17 +15,17 @@ from agentkit.messages import Message
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
 
 
-async def _said(model, prompt, options=Options()):
+async def _said(model: LlamaCppModel | Model, prompt: str, options: Options = Options()) -> str:
     parts = [part async for part in model.stream([Message("user", prompt)], (), options)]
     return "".join(part.text for part in parts if isinstance(part, TextDelta))
 
 
-async def test_a_missing_file_is_named():
+async def test_a_missing_file_is_named() -> None:
     with pytest.raises(ModelError, match=r"nowhere\.gguf"):
         await _said(LlamaCppModel("/nowhere.gguf"), "hi")
 
 
-async def test_a_file_cut_in_half_is_named(smollm2_gguf, tmp_path):
+async def test_a_file_cut_in_half_is_named(smollm2_gguf: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.gguf"
     half.write_bytes(smollm2_gguf.read_bytes()[:30_000_000])
     with pytest.raises(ModelError, match=r"half\.gguf") as caught:
@@ -32,7 +33,9 @@ async def test_a_file_cut_in_half_is_named(smollm2_gguf, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-async def test_the_packaged_model_has_a_short_name_and_writes_what_the_schema_holds(smollm2_gguf):
+async def test_the_packaged_model_has_a_short_name_and_writes_what_the_schema_holds(
+    smollm2_gguf: Path,
+) -> None:
     model = get_model("gguf:smollm2")
     schema = {
         "type": "object",

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_the_search_benchmark_runs_without_texts_of_its_own():
+def test_the_search_benchmark_runs_without_texts_of_its_own() -> None:
     command = [sys.executable, "benchmarks/search.py", "--sizes", "60", "--questions", "40"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -10,6 +10,8 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,7 @@ Notes = dict[str, str]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _told():
+def _told() -> Iterator[None]:
     yield
     print(f"\n{len(SEEDS)} seeds")
     for name, count in sorted(COUNTS.items()):
@@ -41,7 +43,7 @@ def _told():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_killed_run_loses_and_doubles_nothing(seed, tmp_path):
+async def test_a_killed_run_loses_and_doubles_nothing(seed, tmp_path: Path) -> None:
     chance = random.Random(seed)
     before, now = {}, _fresh_notes(chance)
     for _ in range(2):
@@ -54,7 +56,7 @@ async def test_a_killed_run_loses_and_doubles_nothing(seed, tmp_path):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_failing_calls_lose_and_double_nothing(seed, tmp_path):
+async def test_failing_calls_lose_and_double_nothing(seed, tmp_path: Path) -> None:
     chance = random.Random(seed)
     before, now = {}, _fresh_notes(chance)
     faults = Faults(chance.randint(1, 9), most=4)
@@ -73,7 +75,7 @@ async def test_failing_calls_lose_and_double_nothing(seed, tmp_path):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_full_disk_loses_and_doubles_nothing(seed, tmp_path):
+async def test_a_full_disk_loses_and_doubles_nothing(seed, tmp_path: Path) -> None:
     chance = random.Random(seed)
     before = _fresh_notes(chance)
     now = _mutated(before, chance)
@@ -88,7 +90,7 @@ async def test_a_full_disk_loses_and_doubles_nothing(seed, tmp_path):
     await _check_whole(tmp_path, now)
 
 
-async def test_two_writers_take_turns(tmp_path):
+async def test_two_writers_take_turns(tmp_path: Path) -> None:
     now = _fresh_notes(random.Random(0))
     _write(tmp_path / "notes", now)
     rivals = [_started(tmp_path) for _ in range(2)]
@@ -115,27 +117,27 @@ class Faults:
 class MemoryVectors(Vectors):
     """As good as Chroma for an index that nobody searches."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(Path())
         self._ids = set()
 
-    def count(self):
+    def count(self) -> int:
         return len(self._ids)
 
-    def upsert(self, ids, vectors):
+    def upsert(self, ids, vectors) -> None:
         self._ids |= set(ids)
 
-    def delete(self, ids):
+    def delete(self, ids) -> None:
         self._ids -= set(ids)
 
-    def clear(self):
+    def clear(self) -> None:
         self._ids.clear()
 
 
 class FailingEmbedder(TermEmbedder):
     passages_per_call = 4
 
-    def __init__(self, faults):
+    def __init__(self, faults: Faults) -> None:
         super().__init__()
         self._faults = faults
 
@@ -145,24 +147,24 @@ class FailingEmbedder(TermEmbedder):
 
 
 class FailingVectors(Vectors):
-    def __init__(self, path, faults):
+    def __init__(self, path: Path, faults: Faults) -> None:
         super().__init__(path)
         self._faults = faults
 
-    def count(self):
+    def count(self) -> int:
         self._faults.check("Chroma's count")
         return super().count()
 
-    def upsert(self, ids, vectors):
+    def upsert(self, ids, vectors) -> None:
         self._faults.check("Chroma's upsert")
         super().upsert(ids, vectors)
 
-    def delete(self, ids):
+    def delete(self, ids) -> None:
         self._faults.check("Chroma's delete")
         super().delete(ids)
 
 
-async def _tried(home: Path, embedder, vectors) -> bool:
+async def _tried(home: Path, embedder: FailingEmbedder, vectors: FailingVectors) -> bool:
     kb = _open(home / "index", embedder, vectors)
     kb._indexer.group = 8
     try:
@@ -192,13 +194,15 @@ def _child(home: Path, dies_at: int = 0, most_bytes: int = 0, most_pages: int = 
     return _code(_started(home, dies_at, most_bytes, most_pages))
 
 
-def _started(home: Path, dies_at: int = 0, most_bytes: int = 0, most_pages: int = 0):
+def _started(
+    home: Path, dies_at: int = 0, most_bytes: int = 0, most_pages: int = 0
+) -> ForkServerProcess:
     child = FORKS.Process(target=index, args=(home, dies_at, most_bytes, most_pages, 60.0))
     child.start()
     return child
 
 
-def _code(child) -> int:
+def _code(child: ForkServerProcess) -> int:
     child.join(60)
     code = child.exitcode
     child.close()
@@ -239,7 +243,7 @@ async def _check_whole(home: Path, now: Notes) -> None:
     COUNTS["recovered: equal to a fresh index"] += 1
 
 
-def _check_chunks(kb) -> None:
+def _check_chunks(kb: KnowledgeBase) -> None:
     """Passages are slices of their document, none twice, and cover it."""
     rows = kb._catalog.rows(
         "SELECT documents.source, documents.text, chunks.text, start, end FROM documents"
@@ -254,7 +258,7 @@ def _check_chunks(kb) -> None:
     assert all(covered[source] == len("".join(text.split())) for source, text, *_ in rows)
 
 
-def _rows(kb) -> list[tuple]:
+def _rows(kb: KnowledgeBase) -> list[tuple]:
     return kb._catalog.rows(
         "SELECT chunks.id, chunks.source, chunks.title, heading, chunks.text, start, end, hash,"
         " content, vector, terms FROM chunks JOIN documents ON document_id = documents.id"
@@ -263,15 +267,17 @@ def _rows(kb) -> list[tuple]:
     )
 
 
-def _live(kb) -> set[str]:
+def _live(kb: KnowledgeBase) -> set[str]:
     return {row[0] for row in kb._catalog.rows("SELECT id FROM chunks WHERE state = 'live'")}
 
 
-def _in_chroma(kb) -> list[str]:
+def _in_chroma(kb: KnowledgeBase) -> list[str]:
     return kb._vectors._opened().get(include=[])["ids"]
 
 
-def _open(path: Path, embedder, vectors=None):
+def _open(
+    path: Path, embedder: FailingEmbedder | TermEmbedder, vectors: MemoryVectors | None = None
+) -> KnowledgeBase:
     return KnowledgeBase.open(path, embedder, chunk_tokens=CHUNK_TOKENS, vectors=vectors)
 
 

@@ -39,17 +39,17 @@ asyncio.run(main())
 """
 
 
-def faulty(state):
+def faulty(state: Path) -> ServerConfig:
     args = (str(SERVERS / "faulty.py"), "good", str(state))
     return ServerConfig("s", command=sys.executable, args=args)
 
 
-def descriptors():
+def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.timeout(3600)
-async def test_starts_and_stops_leave_nothing(tmp_path):
+async def test_starts_and_stops_leave_nothing(tmp_path: Path) -> None:
     chance = random.Random(0)
     await cycle(tmp_path, "end")
     before, tasks = descriptors(), len(asyncio.all_tasks())
@@ -61,7 +61,7 @@ async def test_starts_and_stops_leave_nothing(tmp_path):
     assert len(asyncio.all_tasks()) == tasks
 
 
-async def cycle(state, ending):
+async def cycle(state: Path, ending: str) -> None:
     async with McpServers([faulty(state)]) as servers:
         tools = {tool.name: tool for tool in servers.tools}
         assert servers.problems == {}
@@ -86,7 +86,7 @@ async def cycle(state, ending):
     importlib.util.find_spec("mcp_server_time") is None, reason="mcp-server-time is not installed"
 )
 @pytest.mark.timeout(3600)
-async def test_starts_and_stops_of_a_published_server_leave_nothing():
+async def test_starts_and_stops_of_a_published_server_leave_nothing() -> None:
     config = ServerConfig("time", command=sys.executable, args=("-m", "mcp_server_time"))
     async with McpServers([config]):
         pass
@@ -99,7 +99,7 @@ async def test_starts_and_stops_of_a_published_server_leave_nothing():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere escaped grandchildren stay")
-async def test_when_we_are_killed_servers_and_all_that_they_started_end(tmp_path):
+async def test_when_we_are_killed_servers_and_all_that_they_started_end(tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", CLIENT, str(SERVERS / "lending.py"), str(tmp_path)),
         stdout=asyncio.subprocess.PIPE,
@@ -112,7 +112,7 @@ async def test_when_we_are_killed_servers_and_all_that_they_started_end(tmp_path
     assert await soon(lambda: not any_running(tmp_path))
 
 
-async def test_servers_may_be_closed_in_any_order_and_from_any_task(tmp_path):
+async def test_servers_may_be_closed_in_any_order_and_from_any_task(tmp_path: Path) -> None:
     sets = []
     for number in range(3):
         (tmp_path / str(number)).mkdir()

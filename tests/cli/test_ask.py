@@ -4,6 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -26,7 +29,7 @@ def send(to: str) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "pets"
     (folder / "knowledge").mkdir(parents=True)
     (folder / "knowledge" / "cats.md").write_text(CATS, encoding="utf-8")
@@ -38,14 +41,16 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[OpenAIServer]:
     server = OpenAIServer()
     with serving(server.app) as url:
         server.url = f"{url}/v1"
         yield server
 
 
-def _ask(folder, *arguments, stdin=None, server=None):
+def _ask(
+    folder: Path, *arguments: str | int, stdin: str | bytes | None = None, server: None = None
+) -> CompletedProcess[str]:
     model = ("-m", "openai:small", "--base-url", server.url) if server else ("-m", "extractive")
     given = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     return subprocess.run(
@@ -56,11 +61,11 @@ def _ask(folder, *arguments, stdin=None, server=None):
     )  # fmt: skip
 
 
-def _sends(to):
+def _sends(to: str) -> Reply:
     return Reply(calls(call(f'{{"to": "{to}"}}', "send", 0, "call_1")), "tool_calls")
 
 
-def test_what_is_piped_in_is_cited_like_a_document(tmp_path):
+def test_what_is_piped_in_is_cited_like_a_document(tmp_path: Path) -> None:
     note = "# Minutes\n\nWe keep the index in SQLite.\n\n## Lunch\n\nThere was soup."
     done = _ask(tmp_path, "Where do we keep the index?", "--json", stdin=note)
     [citation, *_] = json.loads(done.stdout)["citations"]
@@ -71,8 +76,8 @@ def test_what_is_piped_in_is_cited_like_a_document(tmp_path):
 
 
 def test_the_model_sees_what_is_piped_in_and_the_documents_are_searched_for_the_question(
-    folder, server
-):
+    folder: Path, server: OpenAIServer
+) -> None:
     _ask(folder, "How do cats sound?", stdin="The vet said: louder.", server=server)
     messages = server.requests[-1]["messages"]
     [searched] = [c for m in messages for c in m.get("tool_calls", ())]
@@ -82,12 +87,12 @@ def test_the_model_sees_what_is_piped_in_and_the_documents_are_searched_for_the_
     ).replace("\\", "")
 
 
-def test_without_a_question_what_is_piped_in_is_the_question(folder):
+def test_without_a_question_what_is_piped_in_is_the_question(folder: Path) -> None:
     done = _ask(folder, stdin="At how many hertz do cats purr?")
     assert "Cats purr at 25 hertz. [1]" in done.stdout.decode()
 
 
-def test_the_answer_goes_to_standard_output_and_the_rest_elsewhere(folder):
+def test_the_answer_goes_to_standard_output_and_the_rest_elsewhere(folder: Path) -> None:
     done = _ask(folder, "At how many hertz do cats purr?")
     assert done.stdout.decode().splitlines()[-2:] == [
         "[1] cats.md",
@@ -97,7 +102,7 @@ def test_the_answer_goes_to_standard_output_and_the_rest_elsewhere(folder):
     assert b"search_knowledge" in done.stderr
 
 
-def test_json_lines_are_the_events_and_end_with_the_answer(folder):
+def test_json_lines_are_the_events_and_end_with_the_answer(folder: Path) -> None:
     done = _ask(folder, "At how many hertz do cats purr?", "--jsonl")
     records = [json.loads(line) for line in done.stdout.splitlines()]
     kinds = [record["event"] for record in records]
@@ -107,7 +112,7 @@ def test_json_lines_are_the_events_and_end_with_the_answer(folder):
     assert said == records[-1]["answer"]
 
 
-def test_json_lines_end_with_the_error_where_there_is_one(folder):
+def test_json_lines_end_with_the_error_where_there_is_one(folder: Path) -> None:
     done = _ask(folder, "x", "--jsonl", "--base-url", "http://127.0.0.1:9/v1", "-m", "openai:x")
     assert done.returncode in (3, 4)
     last = json.loads(done.stdout.splitlines()[-1])
@@ -115,14 +120,16 @@ def test_json_lines_end_with_the_error_where_there_is_one(folder):
     assert last["exit_code"] == done.returncode
 
 
-def test_a_session_goes_on_in_the_next_process(folder, server):
+def test_a_session_goes_on_in_the_next_process(folder: Path, server: OpenAIServer) -> None:
     _ask(folder, "How do cats sound?", "--session", "pets", server=server)
     _ask(folder, "And dogs?", "--continue", server=server)
     asked = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "user"]
     assert asked == ["How do cats sound?", "And dogs?"]
 
 
-def test_an_answer_by_a_schema_is_the_value_alone_and_a_misfit_goes_back(folder, server, tmp_path):
+def test_an_answer_by_a_schema_is_the_value_alone_and_a_misfit_goes_back(
+    folder: Path, server: OpenAIServer, tmp_path: Path
+) -> None:
     schema = tmp_path / "hertz.json"
     schema.write_text('{"type": "object", "properties": {"hertz": {"type": "integer"}}}')
     server.replies(Reply(text('{"hertz": "many"}')), Reply(text('{"hertz": 25}')))
@@ -131,7 +138,9 @@ def test_an_answer_by_a_schema_is_the_value_alone_and_a_misfit_goes_back(folder,
     assert "not of type 'integer'" in str(server.requests[-1]["messages"])
 
 
-def test_a_schema_that_is_none_and_a_reader_that_only_quotes_are_told(folder, server, tmp_path):
+def test_a_schema_that_is_none_and_a_reader_that_only_quotes_are_told(
+    folder: Path, server: OpenAIServer, tmp_path: Path
+) -> None:
     schema = tmp_path / "wrong.json"
     schema.write_text('{"type": "nothing"}')
     done = _ask(folder, "x", "--schema", schema, server=server)
@@ -141,14 +150,16 @@ def test_a_schema_that_is_none_and_a_reader_that_only_quotes_are_told(folder, se
     assert (done.returncode, b"only quotes" in done.stderr) == (4, True)
 
 
-def test_without_retrieval_no_document_is_read(folder, server):
+def test_without_retrieval_no_document_is_read(folder: Path, server: OpenAIServer) -> None:
     _ask(folder, "How do cats sound?", "--no-retrieve", server=server)
     offered = [tool["function"]["name"] for tool in server.requests[-1]["tools"]]
     assert "search_knowledge" not in offered
     assert not (folder / ".agentkit" / "index").exists()
 
 
-def test_passages_are_as_many_and_from_where_the_user_says(folder, server):
+def test_passages_are_as_many_and_from_where_the_user_says(
+    folder: Path, server: OpenAIServer
+) -> None:
     _ask(folder, "What do pets do?", "-k", 1, "--source", "d*.md", server=server)
     found = next(m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool")
     assert found.count("<passage") == 1
@@ -170,19 +181,21 @@ def test_passages_are_as_many_and_from_where_the_user_says(folder, server):
         (("--allow", "se*"), [_sends("Ada"), Reply()], 0),
     ],
 )
-def test_the_exit_code_says_how_it_ended(folder, server, arguments, replies, code):
+def test_the_exit_code_says_how_it_ended(
+    folder: Path, server: OpenAIServer, arguments, replies: list[Reply], code: int
+) -> None:
     server.replies(*replies)
     assert _ask(folder, "How do cats sound?", *arguments, server=server).returncode == code
 
 
-def test_too_much_or_no_text_on_standard_input_is_told_and_not_cut(folder):
+def test_too_much_or_no_text_on_standard_input_is_told_and_not_cut(folder: Path) -> None:
     done = _ask(folder, "x", stdin=b"a" * 4_000_001)
     assert (done.returncode, b"longer than 4 MB" in done.stderr) == (3, True)
     done = _ask(folder, "x", stdin=bytes(range(256)) * 9)
     assert (done.returncode, b"binary" in done.stderr) == (3, True)
 
 
-def test_who_stops_reading_early_is_no_failure(folder):
+def test_who_stops_reading_early_is_no_failure(folder: Path) -> None:
     ask = [*AGENTKIT, "ask", "How do cats sound?", "-m", "extractive", "--jsonl", "-C", folder]
     with subprocess.Popen(
         ask, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -192,7 +205,7 @@ def test_who_stops_reading_early_is_no_failure(folder):
         assert child.wait(timeout=60) == 0
 
 
-def test_ctrl_c_keeps_in_the_session_what_was_said(folder, server):
+def test_ctrl_c_keeps_in_the_session_what_was_said(folder: Path, server: OpenAIServer) -> None:
     server.replies(Reply(text("Cats ", "purr"), stalls=True))
     ask = [*AGENTKIT, "ask", "How?", "-m", "openai:small", "--base-url", server.url,
            "--session", "cut", "--jsonl", "-C", str(folder)]  # fmt: skip
@@ -210,7 +223,9 @@ def test_ctrl_c_keeps_in_the_session_what_was_said(folder, server):
     assert "Cats purr" in str(server.requests[-1]["messages"])
 
 
-def test_on_a_terminal_markdown_is_drawn_and_plain_is_as_written(folder, server):
+def test_on_a_terminal_markdown_is_drawn_and_plain_is_as_written(
+    folder: Path, server: OpenAIServer
+) -> None:
     server.replies(Reply(text("Cats are **loud**.")))
     options = ("How?", "-m", "openai:small", "--base-url", server.url, "-C", folder)
     drawn = Terminal("ask", *options)
@@ -222,7 +237,7 @@ def test_on_a_terminal_markdown_is_drawn_and_plain_is_as_written(folder, server)
     assert b"\x1b[" not in plain.written
 
 
-def test_on_a_terminal_a_call_is_asked_about(folder, server):
+def test_on_a_terminal_a_call_is_asked_about(folder: Path, server: OpenAIServer) -> None:
     server.replies(_sends("Ada"), Reply(text("Done.")))
     talk = Terminal("ask", "Write.", "-m", "openai:small", "--base-url", server.url, "-C", folder)
     talk.expect("allow this call? [y/N]")

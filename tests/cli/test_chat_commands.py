@@ -1,6 +1,8 @@
 """The commands of the chat: each is explained, on the screen and on its page, and does its work."""
 
 import io
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,7 +18,7 @@ from tests.cli.chat_page import PAGE, page
 
 
 @pytest.fixture
-async def chat(tmp_path):
+async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
     """A chat over one document."""
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "notes.md").write_text("K2 is 8611 metres high.\n", encoding="utf-8")
@@ -26,53 +28,57 @@ async def chat(tmp_path):
         yield Chat(project, out, out)
 
 
-def _said(chat):
+def _said(chat: Chat):
     return chat.out.file.getvalue()
 
 
-def test_the_page_of_the_chat_has_its_commands_and_settings():
+def test_the_page_of_the_chat_has_its_commands_and_settings() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.cli.chat_page"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-async def test_every_command_explains_itself(chat, name):
+async def test_every_command_explains_itself(chat: Chat, name) -> None:
     await run(COMMANDS, chat, f"/help {name}")
     assert f"/{name}" in _said(chat)
     assert COMMANDS[name].about in _said(chat)
 
 
 @pytest.mark.parametrize(("wrong", "near"), [("rety", "retry"), ("sorces", "sources")])
-async def test_an_unknown_command_names_the_nearest(chat, wrong, near):
+async def test_an_unknown_command_names_the_nearest(chat: Chat, wrong: str, near: str) -> None:
     with pytest.raises(ConfigError, match=f"Did you mean /{near}"):
         await run(COMMANDS, chat, f"/{wrong}")
 
 
 @pytest.mark.parametrize("line", ["/quit", "/exit", "/bye", "/q"])
-async def test_words_of_other_chats_leave_too(chat, line):
+async def test_words_of_other_chats_leave_too(chat: Chat, line: str) -> None:
     with pytest.raises(Leave):
         await run(COMMANDS, chat, line)
 
 
 @pytest.mark.parametrize("dial", DIALS.values(), ids=DIALS)
-async def test_every_setting_takes_its_own_example_and_shows_it(chat, dial):
+async def test_every_setting_takes_its_own_example_and_shows_it(chat: Chat, dial) -> None:
     await run(COMMANDS, chat, f"/set {dial.name} {dial.example}")
     assert f"{dial.name} is {dial.example}" in _said(chat).replace(".0 for", " for")
 
 
 @pytest.mark.parametrize("line", ["k 0", "k 51", "k many", "turns none", "temperature 3",
                                   "strict 1", "retrieve sometimes", "seconds -1"])  # fmt: skip
-async def test_a_value_that_does_not_fit_is_refused_with_one_that_would(chat, line):
+async def test_a_value_that_does_not_fit_is_refused_with_one_that_would(
+    chat: Chat, line: str
+) -> None:
     with pytest.raises(ConfigError, match=r"does not fit .* Such as: /set"):
         await run(COMMANDS, chat, f"/set {line}")
 
 
-async def test_a_setting_can_be_left_to_the_model_again(chat):
+async def test_a_setting_can_be_left_to_the_model_again(chat: Chat) -> None:
     await run(COMMANDS, chat, "/set temperature 0.5")
     await run(COMMANDS, chat, "/set temperature none")
     assert chat.project.agent.options.temperature is None
 
 
-async def test_a_chat_that_never_searches_gives_the_model_no_tools_for_documents(chat):
+async def test_a_chat_that_never_searches_gives_the_model_no_tools_for_documents(
+    chat: Chat,
+) -> None:
     def names():
         return {tool.name for tool in chat.project.agent.tools}
 
@@ -83,20 +89,22 @@ async def test_a_chat_that_never_searches_gives_the_model_no_tools_for_documents
     assert names() == before
 
 
-async def test_the_number_of_passages_holds_for_the_first_search_and_for_the_models_own(chat):
+async def test_the_number_of_passages_holds_for_the_first_search_and_for_the_models_own(
+    chat: Chat,
+) -> None:
     await run(COMMANDS, chat, "/set k 3")
     search = next(t for t in chat.project.agent.tools if t.name == "search_knowledge")
     assert chat.project.agent.retrieval.results == 3
     assert search.parameters["properties"]["k"]["default"] == 3
 
 
-async def test_the_figures_of_the_bar_can_be_asked_for(chat):
+async def test_the_figures_of_the_bar_can_be_asked_for(chat: Chat) -> None:
     await chat.answer("How high is K2?")
     await run(COMMANDS, chat, "/status")
     assert "scripted" in _said(chat)
     assert "tokens" in _said(chat)
 
 
-async def test_two_settings_that_are_near_are_told_apart(chat):
+async def test_two_settings_that_are_near_are_told_apart(chat: Chat) -> None:
     with pytest.raises(ConfigError, match="Did you mean temperature"):
         await run(COMMANDS, chat, "/set temprature 1")

@@ -1,6 +1,8 @@
 """Keys in a real terminal, the ways to leave, and terminals that must not be painted on."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,18 +14,18 @@ PAINTED = re.compile(rb"\x1b\[\d*[ABFHJ]|\x1b\[\d+;\d+[Hf]")
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "notes.md").write_text("K2 is 8611 metres high.\n", encoding="utf-8")
     return tmp_path
 
 
 @pytest.fixture
-def chat(folder):
+def chat(folder: Path):
     """Starts a chat, and ends it after the test."""
     started = []
 
-    def start(*options, **more):
+    def start(*options, **more: Any) -> Terminal:
         arguments = ("chat", "-C", folder, "-m", "extractive", *options)
         started.append(Terminal(*arguments, **more))
         return started[-1]
@@ -33,7 +35,7 @@ def chat(folder):
         terminal.kill()
 
 
-def test_keys_pressed_while_it_starts_are_the_first_line(chat):
+def test_keys_pressed_while_it_starts_are_the_first_line(chat) -> None:
     talk = chat()
     talk.until(lambda: talk.written != b"", "anything")
     talk.child.send("How high is K2?")
@@ -42,14 +44,14 @@ def test_keys_pressed_while_it_starts_are_the_first_line(chat):
 
 
 @pytest.mark.parametrize("said", ["/quit", "/exit", "exit", "quit"])
-def test_there_are_many_words_for_leaving(chat, said):
+def test_there_are_many_words_for_leaving(chat, said: str) -> None:
     talk = chat()
     talk.ready()
     talk.say(said)
     assert talk.close() == 0
 
 
-def _heard(chat, *options, prompt, **environment):
+def _heard(chat, *options, prompt: str, **environment: Any):
     talk = chat(*options, **environment)
     talk.until(lambda: talk.line == prompt, "the prompt")
     talk.child.send("How high is K2?\r")
@@ -66,7 +68,9 @@ def _heard(chat, *options, prompt, **environment):
     [(["--plain"], {}, ">"), ([], {"AGENTKIT_SCREEN_READER": "1"}, ">"),
      ([], {"TERM": "dumb"}, ">")],
 )  # fmt: skip
-def test_who_listens_to_the_screen_is_told_each_thing_once(chat, options, environment, prompt):
+def test_who_listens_to_the_screen_is_told_each_thing_once(
+    chat, options, environment, prompt: str
+) -> None:
     talk = _heard(chat, *options, prompt=prompt, **environment)
     answer = talk.written.partition(b"search_knowledge")[2].partition(b"characters")[0]
     assert not PAINTED.search(answer)
@@ -77,7 +81,7 @@ def test_who_listens_to_the_screen_is_told_each_thing_once(chat, options, enviro
     assert talk.close() == 0
 
 
-def test_no_color_has_no_colours(chat):
+def test_no_color_has_no_colours(chat) -> None:
     talk = chat(NO_COLOR="1")
     talk.ready()
     talk.tell("How high is K2?")
@@ -86,7 +90,7 @@ def test_no_color_has_no_colours(chat):
     assert not re.search(rb"\x1b\[(?:\d+;)*(?:[349]\d|10\d)[;\dm]*m", talk.written)
 
 
-def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat):
+def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat) -> None:
     talk = chat(columns=20, rows=6)
     talk.ready()
     talk.tell("How high is K2?")
@@ -96,7 +100,7 @@ def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat):
     assert "Traceback" not in talk.whole
 
 
-def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_row():
+def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_row() -> None:
     interrupts = Interrupts()
     assert not interrupts.press()
     interrupts.calm()
@@ -104,7 +108,7 @@ def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_row():
     assert interrupts.press()
 
 
-def test_typing_after_ctrl_c_means_that_the_user_stays(chat):
+def test_typing_after_ctrl_c_means_that_the_user_stays(chat) -> None:
     talk = chat()
     talk.ready()
     talk.press("ctrl-c")

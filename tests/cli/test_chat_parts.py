@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from agentkit.project.project import Project
 
 
 @pytest.fixture
-async def project(tmp_path):
+async def project(tmp_path: Path) -> AsyncIterator[Project]:
     """A folder with an agent, without documents."""
     async with Project.open(tmp_path, model="extractive") as project:
         project.agent.model = ScriptedModel(["Yes."] * 9)
@@ -34,18 +35,18 @@ async def project(tmp_path):
 
 
 @pytest.fixture
-def chat(project):
+def chat(project: Project) -> Chat:
     return Chat(project, Console(record=True, quiet=True), Console(quiet=True))
 
 
-def test_what_is_always_allowed_is_allowed_in_the_next_session(tmp_path):
+def test_what_is_always_allowed_is_allowed_in_the_next_session(tmp_path: Path) -> None:
     file = tmp_path / ".agentkit" / "approvals.json"
     Allowed(file).keep(["send"])
     assert Allowed(file).holds("send")
     assert not Allowed(file).holds("delete")
 
 
-def test_approvals_that_came_with_a_copied_folder_allow_nothing(tmp_path):
+def test_approvals_that_came_with_a_copied_folder_allow_nothing(tmp_path: Path) -> None:
     file = tmp_path / "mine" / "approvals.json"
     Allowed(file).keep(["send"])
     copy = tmp_path / "copy" / "approvals.json"
@@ -55,13 +56,13 @@ def test_approvals_that_came_with_a_copied_folder_allow_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"place": 1, "allow": "send"}', "\0"])
-def test_damaged_approvals_allow_nothing(tmp_path, content):
+def test_damaged_approvals_allow_nothing(tmp_path: Path, content: str) -> None:
     file = tmp_path / "approvals.json"
     file.write_text(content, encoding="utf-8")
     assert Allowed(file).always() == []
 
 
-async def test_a_text_and_an_image_go_with_the_message(project, tmp_path):
+async def test_a_text_and_an_image_go_with_the_message(project: Project, tmp_path: Path) -> None:
     (tmp_path / "a b.txt").write_text("what it says", encoding="utf-8")
     (tmp_path / "dot.png").write_bytes(b"png")
     attached = await attach('look at @"a b.txt" and @dot.png, please', project, Sources())
@@ -71,19 +72,19 @@ async def test_a_text_and_an_image_go_with_the_message(project, tmp_path):
     assert image == ImagePart(b"png", "image/png")
 
 
-async def test_a_name_that_is_nothing_stays_as_it_was_written(project):
+async def test_a_name_that_is_nothing_stays_as_it_was_written(project: Project) -> None:
     attached = await attach("write to me@home.org and @nobody", project, Sources())
     assert attached.content == "write to me@home.org and @nobody"
     assert attached.notes == ["@nobody is not attached: no document and no file is called so."]
 
 
-def _offered(chat, text):
+def _offered(chat: Chat, text: str):
     found = ChatCompleter(chat, COMMANDS)
     found.sources = ["notes/heights.md"]
     return [c.text for c in found.get_completions(Typed(text), CompleteEvent())]
 
 
-def test_commands_and_what_follows_them_are_completed(chat):
+def test_commands_and_what_follows_them_are_completed(chat: Chat) -> None:
     assert _offered(chat, "/op") == ["open"]
     assert _offered(chat, "/think o") == ["on", "off"]
     assert "notes/heights.md" in _offered(chat, "/open h")
@@ -91,19 +92,23 @@ def test_commands_and_what_follows_them_are_completed(chat):
     assert _offered(chat, "/set retrieve a") == ["retrieve always", "retrieve auto"]
 
 
-def test_documents_and_files_are_completed_after_an_at_sign(chat, tmp_path, monkeypatch):
+def test_documents_and_files_are_completed_after_an_at_sign(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here.txt").write_text("x", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert _offered(chat, "sum up @h") == ["here.txt", "notes/heights.md"]
 
 
-def test_a_name_with_blanks_is_completed_between_quotes(chat, tmp_path, monkeypatch):
+def test_a_name_with_blanks_is_completed_between_quotes(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a b.txt").write_text("x", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert _offered(chat, "sum up @a") == ['"a b.txt"']
 
 
-async def test_a_document_that_was_added_is_completed(tmp_path):
+async def test_a_document_that_was_added_is_completed(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "new.md").write_text("# New", encoding="utf-8")
     async with Project.open(tmp_path, model="extractive") as project:
@@ -115,7 +120,7 @@ async def test_a_document_that_was_added_is_completed(tmp_path):
         assert completer.sources == ["new.md"]
 
 
-async def test_taking_back_works_without_a_file_for_sessions(chat):
+async def test_taking_back_works_without_a_file_for_sessions(chat: Chat) -> None:
     await chat.answer("First?")
     await chat.answer("Second?")
     await run(COMMANDS, chat, "/undo")
@@ -124,7 +129,7 @@ async def test_taking_back_works_without_a_file_for_sessions(chat):
     assert (chat.prefill, chat.session.messages) == ("First?", [])
 
 
-async def test_an_export_overwrites_nothing(chat, tmp_path):
+async def test_an_export_overwrites_nothing(chat: Chat, tmp_path: Path) -> None:
     (tmp_path / "talk.json").write_text("mine", encoding="utf-8")
     await chat.answer("First?")
     with pytest.raises(ConfigError, match="is there already"):
@@ -134,13 +139,13 @@ async def test_an_export_overwrites_nothing(chat, tmp_path):
     assert written["messages"][0]["content"] == "First?"
 
 
-async def test_one_turn_alone_is_left_as_it_is(chat):
+async def test_one_turn_alone_is_left_as_it_is(chat: Chat) -> None:
     await chat.answer("First?")
     await run(COMMANDS, chat, "/compact")
     assert [m.text for m in chat.session.view] == ["First?", "Yes."]
 
 
-async def test_compacting_keeps_what_was_said_and_shortens_what_the_model_sees(chat):
+async def test_compacting_keeps_what_was_said_and_shortens_what_the_model_sees(chat: Chat) -> None:
     for number in range(4):
         await chat.answer(f"Question {number}? " + "many words " * 300)
     await run(COMMANDS, chat, "/compact")
@@ -169,7 +174,9 @@ server.run("stdio")
 '''
 
 
-async def test_prompts_and_resources_of_a_server_go_into_a_message(project, tmp_path):
+async def test_prompts_and_resources_of_a_server_go_into_a_message(
+    project: Project, tmp_path: Path
+) -> None:
     (tmp_path / "shelf.py").write_text(SERVER, encoding="utf-8")
     shelf = ServerConfig(name="shelf", command=sys.executable, args=(str(tmp_path / "shelf.py"),))
     async with McpServers([shelf]) as servers:
@@ -186,7 +193,7 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(project, tmp_
         assert found.prompts == ["shelf:review"]
 
 
-def test_a_conversation_may_come_from_a_file_or_from_nothing(tmp_path):
+def test_a_conversation_may_come_from_a_file_or_from_nothing(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").touch()
     command = [sys.executable, "-m", "agentkit", "chat", "-m", "extractive", "-C", str(tmp_path)]
     (tmp_path / "lines.txt").write_text('"""one\n/help"""\n/quti\n', encoding="utf-8")

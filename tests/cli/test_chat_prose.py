@@ -1,6 +1,7 @@
 """Markdown that grows in a terminal."""
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,12 +31,12 @@ x = [1]
 """
 
 
-def _console(columns=40, rows=10, **more):
+def _console(columns: int = 40, rows: int = 10, **more: Any) -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=columns, height=rows,
                    color_system=None, legacy_windows=False, **more)  # fmt: skip
 
 
-def _whole(text, console):
+def _whole(text: str, console: Console) -> list[str]:
     prose = Prose(console)
     prose.feed(text)
     return prose.lines()
@@ -43,7 +44,7 @@ def _whole(text, console):
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, len(TEXT)), max_size=12))
-def test_in_whatever_pieces_it_comes_the_end_looks_the_same(cuts):
+def test_in_whatever_pieces_it_comes_the_end_looks_the_same(cuts) -> None:
     console = _console()
     prose, at = Prose(console), 0
     for cut in [*sorted(cuts), len(TEXT)]:
@@ -53,19 +54,19 @@ def test_in_whatever_pieces_it_comes_the_end_looks_the_same(cuts):
     assert prose.lines() == _whole(TEXT, console)
 
 
-def test_no_line_is_wider_than_the_terminal_nor_begins_with_a_closing_mark():
+def test_no_line_is_wider_than_the_terminal_nor_begins_with_a_closing_mark() -> None:
     lines = _whole(TEXT, _console())
     assert max(map(cell_len, lines)) <= 40
     assert not [line for line in lines if line[:1] in set("，。")]
 
 
-def test_what_looks_like_a_definition_or_a_tag_is_not_lost():
+def test_what_looks_like_a_definition_or_a_tag_is_not_lost() -> None:
     shown = "\n".join(_whole(TEXT, _console()))
     assert "[1]: https://example.org" in shown
     assert "<i>tags</i>" in shown
 
 
-def test_only_numbers_of_passages_are_marked_and_none_in_code():
+def test_only_numbers_of_passages_are_marked_and_none_in_code() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=40, color_system="standard")
     prose = Prose(console, Known(lambda number: number == "1", tuple))
     prose.feed("So it is [1], not [7], and `x[1]`.")
@@ -74,11 +75,11 @@ def test_only_numbers_of_passages_are_marked_and_none_in_code():
     assert "[7]" in shown
 
 
-def test_a_text_cannot_command_the_terminal():
+def test_a_text_cannot_command_the_terminal() -> None:
     assert harmless("a\x1b[2Jb\x07\r\u202ec\x9b1m") == "a[2Jbc1m"
 
 
 @pytest.mark.parametrize("width", [2, 3, 7])
-def test_a_very_narrow_terminal_shows_it_all(width):
+def test_a_very_narrow_terminal_shows_it_all(width: int) -> None:
     shown = "".join(_whole("甲乙丙 abcdefgh", _console(width))).replace(" ", "")
     assert shown == "甲乙丙abcdefgh"

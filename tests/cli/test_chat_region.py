@@ -29,7 +29,7 @@ BEFORE = [f"before {number}" for number in range(4)]
 class Drawn:
     """A region in an emulated terminal, below lines that others wrote."""
 
-    def __init__(self, columns, rows, *, reflows=True):
+    def __init__(self, columns: int, rows: int, *, reflows=True) -> None:
         self.console = Console(file=io.StringIO(), force_terminal=True, width=columns, height=rows,
                                color_system=None, legacy_windows=False)  # fmt: skip
         self.screen = Emulator(columns, rows, reflows=reflows)
@@ -38,7 +38,7 @@ class Drawn:
         self.region = Region(self.console, reflows=reflows, clock=lambda: self.now)
         self.prose = Prose(self.console)
 
-    def write(self, lines):
+    def write(self, lines) -> None:
         self.console.file.write("".join(f"{line}\n" for line in lines))
         self.feed()
 
@@ -46,11 +46,11 @@ class Drawn:
         self.region.draw(lines)
         return self.feed()
 
-    def grow(self, text=""):
+    def grow(self, text: str = "") -> None:
         self.prose.feed(text)
         self.draw(self.prose.lines())
 
-    def resize(self, columns, rows):
+    def resize(self, columns, rows) -> None:
         """The size changes in a pause."""
         self.now += 1.0
         self.screen.resize(rows, columns)
@@ -65,25 +65,25 @@ class Drawn:
         return written
 
     @property
-    def rows(self):
+    def rows(self) -> list[str]:
         return self.screen.whole.splitlines()
 
 
-def test_only_lines_that_changed_are_written_again():
+def test_only_lines_that_changed_are_written_again() -> None:
     drawn = Drawn(20, 5)
     drawn.draw(["one", "two", "three"])
     assert "one" not in drawn.draw(["one", "two", "3", "four"])
     assert drawn.rows == ["one", "two", "3", "four"]
 
 
-def test_what_has_left_the_screen_is_neither_lost_nor_doubled():
+def test_what_has_left_the_screen_is_neither_lost_nor_doubled() -> None:
     drawn = Drawn(20, 5)
     for count in range(1, 13):
         drawn.draw([f"line {at}" for at in range(count)])
     assert drawn.rows == [f"line {at}" for at in range(12)]
 
 
-def test_a_line_as_wide_as_the_terminal_keeps_its_last_character():
+def test_a_line_as_wide_as_the_terminal_keeps_its_last_character() -> None:
     drawn = Drawn(6, 5)
     drawn.draw(["abcdef", "甲乙丙"])
     drawn.draw(["abcdeF", "甲乙"])
@@ -92,7 +92,9 @@ def test_a_line_as_wide_as_the_terminal_keeps_its_last_character():
 
 @pytest.mark.parametrize("reflows", [True, False])
 @pytest.mark.parametrize("sizes", [[(40, 40)], [(90, 40)], [(31, 40), (64, 40)], [(60, 30)]])
-def test_a_terminal_that_changes_in_mid_answer_shows_the_answer_once(sizes, reflows):
+def test_a_terminal_that_changes_in_mid_answer_shows_the_answer_once(
+    sizes: list[tuple[int, int]], reflows: bool
+) -> None:
     drawn = Drawn(60, 40, reflows=reflows)
     drawn.write(BEFORE)
     drawn.grow(SAID)
@@ -110,7 +112,7 @@ def test_a_terminal_that_changes_in_mid_answer_shows_the_answer_once(sizes, refl
 )
 def test_whatever_sizes_it_takes_the_end_of_the_answer_is_whole_on_the_screen(
     reflows, sizes, first
-):
+) -> None:
     drawn = Drawn(60, 24, reflows=reflows)
     drawn.write(BEFORE)
     drawn.grow(SAID[:first])
@@ -125,7 +127,7 @@ def test_whatever_sizes_it_takes_the_end_of_the_answer_is_whole_on_the_screen(
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(4, 90), st.integers(3, 30))
-def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(columns, rows):
+def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(columns, rows) -> None:
     drawn = Drawn(60, 10)
     drawn.write(BEFORE)
     drawn.grow(SAID)
@@ -140,7 +142,7 @@ def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(colu
 @given(st.booleans(), st.integers(4, 90), st.integers(3, 30), st.integers(0, 3))
 def test_what_was_painted_for_a_size_that_is_gone_is_left_above_and_the_answer_painted_below(
     reflows, columns, rows, late
-):
+) -> None:
     drawn = Drawn(60, 24, reflows=reflows)
     drawn.write(BEFORE)
     drawn.grow(SAID)
@@ -155,7 +157,7 @@ def test_what_was_painted_for_a_size_that_is_gone_is_left_above_and_the_answer_p
         assert [row for row in drawn.rows if row in BEFORE] == BEFORE
 
 
-def test_the_terminal_is_changing_until_its_size_has_stood_for_a_while():
+def test_the_terminal_is_changing_until_its_size_has_stood_for_a_while() -> None:
     drawn = Drawn(60, 24)
     drawn.grow(SAID)
     assert not drawn.region.is_changing()
@@ -177,5 +179,7 @@ def test_the_terminal_is_changing_until_its_size_has_stood_for_a_while():
         ({"TERM": "screen-256color", "TMUX": "/tmp/tmux"}, True),
     ],
 )
-def test_terminals_that_cut_rows_off_are_known_by_their_environment(environment, expected):
+def test_terminals_that_cut_rows_off_are_known_by_their_environment(
+    environment: dict[str, str], expected: bool
+) -> None:
     assert reflowing(environment) is expected

@@ -2,12 +2,15 @@
 listens to it."""
 
 import asyncio
+from asyncio.locks import Event
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.cli.chat.allowed import Allowed
@@ -88,17 +91,17 @@ print("x[1]")  # 中文
 class Typed:
     """A Keyboard whose lines are given, and seen on the screen."""
 
-    def __init__(self, console, lines):
+    def __init__(self, console: Console, lines: list[str]) -> None:
         self._console = console
         self._lines = iter(lines)
 
-    async def line(self, default=""):
+    async def line(self, default: str = "") -> str:
         return self._next(f"› {default}")
 
-    async def ask(self, question, default=""):
+    async def ask(self, question, default: str = "") -> str:
         return self._next(question)
 
-    def _next(self, prompt):
+    def _next(self, prompt: str) -> str:
         line = next(self._lines, None)
         if line is None:
             raise EOFError
@@ -106,7 +109,7 @@ class Typed:
         return line
 
 
-def _said(*pieces):
+def _said(*pieces: str):
     return [*map(TextDelta, pieces), Usage(900, 50), Done("stop", "small")]
 
 
@@ -116,7 +119,7 @@ def _answers(script):
     return lambda messages: "" if messages[0].text.startswith("Rewrite") else next(turns)
 
 
-def _calls(name, **arguments):
+def _calls(name: str, **arguments: Any) -> ToolCall:
     return ToolCall("call_1", name, arguments)
 
 
@@ -172,7 +175,7 @@ SCENES = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project, trusted and indexed once."""
     folder = tmp_path_factory.mktemp("home") / "heights"
     (folder / "knowledge").mkdir(parents=True)
@@ -184,8 +187,8 @@ def home(tmp_path_factory):
 
 @in_every_look
 async def test_every_screen_looks_as_it_did_when_it_was_last_looked_at(
-    home, columns, look, monkeypatch
-):
+    home: Path, columns, look, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = {}
     async with _opened(home, monkeypatch) as (project, approvals):
         for name, (lines, script) in SCENES.items():
@@ -195,7 +198,9 @@ async def test_every_screen_looks_as_it_did_when_it_was_last_looked_at(
     check(f"chat-{columns}-{look}", found)
 
 
-async def test_a_terminal_of_twenty_columns_shows_it_all(home, monkeypatch):
+async def test_a_terminal_of_twenty_columns_shows_it_all(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with _opened(home, monkeypatch) as (project, approvals):
         for lines, script in SCENES.values():
             out = console(20)
@@ -203,7 +208,9 @@ async def test_a_terminal_of_twenty_columns_shows_it_all(home, monkeypatch):
             assert max(map(cell_len, seen(out, "plain").splitlines())) <= 20
 
 
-async def test_who_listens_to_the_screen_hears_each_line_once(home, monkeypatch, capsys):
+async def test_who_listens_to_the_screen_hears_each_line_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("AGENTKIT_SCREEN_READER", "1")
     found = {}
     async with _opened(home, monkeypatch) as (project, approvals):
@@ -217,7 +224,7 @@ async def test_who_listens_to_the_screen_hears_each_line_once(home, monkeypatch,
 
 
 @asynccontextmanager
-async def _opened(home, monkeypatch):
+async def _opened(home: Path, monkeypatch: pytest.MonkeyPatch):
     """The project, with no conversations, and who approves."""
     monkeypatch.chdir(home.parent)
     folder = Path(home.name)
@@ -228,7 +235,9 @@ async def _opened(home, monkeypatch):
         yield project, approvals
 
 
-async def _talk(project, approvals, out, lines, script, live=True):
+async def _talk(
+    project, approvals, out: Console, lines: list[str], script, live: bool = True
+) -> None:
     """These lines, said to a chat."""
     agent = project.agent
     agent.model = ScriptedModel(_answers(script), name="small")
@@ -261,14 +270,14 @@ UNDER_WAY = {
 
 
 @in_every_look
-async def test_a_run_that_is_under_way_looks_as_it_did(columns, look):
+async def test_a_run_that_is_under_way_looks_as_it_did(columns, look) -> None:
     found = {}
     for name, events in UNDER_WAY.items():
         out = console(columns, look)
         view = View(out)
         until = asyncio.Event()
 
-        async def run_to_here(events=events, view=view, until=until):
+        async def run_to_here(events: object = events, view: View = view, until: Event = until):
             for event in events:
                 yield event
             view.draw()
@@ -285,7 +294,9 @@ async def test_a_run_that_is_under_way_looks_as_it_did(columns, look):
 
 @pytest.mark.timeout(300)
 @in_every_look
-def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(home, columns, look, monkeypatch):
+def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(
+    home: Path, columns, look, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(home.parent)
     folder = Path(home.name)
     trust(folder)
@@ -296,7 +307,7 @@ def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(home, columns,
     name, found = f"terminal-{columns}-{look}", {}
     before = {} if is_writing() else kept(name)
 
-    def look_at(title):
+    def look_at(title: str) -> None:
         if is_writing():
             talk.still()
         else:

@@ -6,10 +6,13 @@ Each step waits for what the screen or the server shows; none waits for the cloc
 import socket
 import textwrap
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 from agentkit.project.trust import trust
 from tests.cli.terminals import Terminal
@@ -39,7 +42,7 @@ def send(to: str, body: str) -> str:
 class ChatServer(OpenAIServer):
     """Plays its script to the chat alone; asked to rewrite a question, it leaves it as it is."""
 
-    def _reply(self, body):
+    def _reply(self, body) -> Reply:
         if str(body["messages"][0]["content"]).startswith("Rewrite the last question"):
             self.requests.pop()
             return Reply(text(""))
@@ -47,7 +50,7 @@ class ChatServer(OpenAIServer):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "heights"
     (folder / "knowledge").mkdir(parents=True)
     (folder / "knowledge" / "notes.md").write_text(NOTES, encoding="utf-8")
@@ -67,7 +70,7 @@ def address():
 
 
 @contextmanager
-def _listening(app, address):
+def _listening(app: Starlette, address) -> Iterator[None]:
     config = uvicorn.Config(app, log_level="critical", ws="none", lifespan="off",
                             timeout_graceful_shutdown=1)  # fmt: skip
     with socket.create_server(address) as listener:
@@ -81,12 +84,12 @@ def _listening(app, address):
             thread.join()
 
 
-def _sending(to, body):
+def _sending(to: str, body: str) -> Reply:
     arguments = f'{{"to": "{to}", "body": "{body}"}}'
     return Reply(calls(call(arguments, "send", 0, "call_1")), "tool_calls")
 
 
-def _says(*pieces):
+def _says(*pieces: str) -> Reply:
     return Reply(text(*pieces))
 
 
@@ -95,13 +98,13 @@ def _sent(server):
     return [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool"][-1]
 
 
-def _holds(*pieces):
+def _holds(*pieces: str) -> Reply:
     """What is said before the stream stands still, until the chat hangs up."""
     return Reply(text(*pieces), None, None, stalls=True)
 
 
 @pytest.mark.timeout(600)
-def test_a_long_conversation_in_a_real_terminal(folder, address, tmp_path):
+def test_a_long_conversation_in_a_real_terminal(folder: Path, address, tmp_path: Path) -> None:
     server = ChatServer()
     options = ("chat", "-C", folder, "-m", "openai:small", "--base-url",
                f"http://127.0.0.1:{address[1]}/v1")  # fmt: skip
@@ -125,7 +128,9 @@ def test_a_long_conversation_in_a_real_terminal(folder, address, tmp_path):
         talk.kill()
 
 
-def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(folder, address):
+def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(
+    folder: Path, address
+) -> None:
     server = ChatServer()
     options = ("chat", "-C", folder, "-m", "openai:small", "--base-url",
                f"http://127.0.0.1:{address[1]}/v1")  # fmt: skip
@@ -151,7 +156,7 @@ def _marked(talk):
     return [quote[x].reverse for x in (0, 33, 36)]
 
 
-def _ask_and_look(talk, server):
+def _ask_and_look(talk, server) -> None:
     """A cited answer, streamed; its passage in the document; what nothing supports."""
     server.replies(_says("Mount Everest is ", "**8849** metres", " high [1]. ",
                          "The moon is made of green cheese and gold [1]."))  # fmt: skip
@@ -173,7 +178,7 @@ def _ask_and_look(talk, server):
     assert talk.whole.count("[1] notes.md > Mountains") == before + 1
 
 
-def _approve_and_deny(talk, server):
+def _approve_and_deny(talk, server) -> None:
     """No with a reason, other arguments, and always in this folder."""
     server.replies(_sending("Ann", "hello"), _says("I did not."))
     talk.say("Write to Ann")
@@ -204,7 +209,7 @@ def _approve_and_deny(talk, server):
     assert "send gave after" in talk.text
 
 
-def _interrupt(talk, server):
+def _interrupt(talk, server) -> None:
     """Ctrl-C in mid-answer keeps what was said."""
     server.left.clear()
     server.replies(_holds("The first half of a long ", "answer"))
@@ -220,7 +225,7 @@ def _interrupt(talk, server):
     assert "The first half of a long answer" in said
 
 
-def _type_in_other_ways(talk, server):
+def _type_in_other_ways(talk, server) -> None:
     """Chinese, several lines, a long paste, an attached document, a tab, a line of before."""
     server.replies(_says("珠穆朗玛峰高八千八百四十九米 [2]。"))
     talk.tell("珠穆朗玛峰有多高？")
@@ -268,7 +273,7 @@ def _type_in_other_ways(talk, server):
     talk.ready()
 
 
-def _take_back(talk, server):
+def _take_back(talk, server) -> None:
     """Retry, edit and undo."""
     server.replies(_says("Better."))
     talk.tell("/retry")
@@ -281,7 +286,7 @@ def _take_back(talk, server):
     assert "Taken back: What is K2?" in talk.text
 
 
-def _make_small(talk, server):
+def _make_small(talk, server) -> None:
     """A terminal that becomes narrow in mid-answer shows the answer as it is to be read."""
     long = "some words " * 20 + "and then"
     server.replies(_holds(long))
@@ -301,7 +306,7 @@ def _make_small(talk, server):
     talk.resize(80, 24)
 
 
-def _go_elsewhere(talk, server, tmp_path):
+def _go_elsewhere(talk: Terminal, server: ChatServer, tmp_path: Path) -> None:
     """Rename, fork, come back, export."""
     talk.tell("/rename heights")
     assert "is called heights" in talk.text
@@ -317,20 +322,20 @@ def _go_elsewhere(talk, server, tmp_path):
     assert "- [1] notes.md > Mountains" in written
 
 
-def _lose_the_server(talk):
+def _lose_the_server(talk: Terminal) -> None:
     """The error is one line, and the conversation goes on."""
     talk.tell("Are you there?")
     assert "/retry asks again" in talk.text
 
 
-def _find_it_again(talk, server):
+def _find_it_again(talk: Terminal, server: ChatServer) -> None:
     server.replies(_says("I am back."))
     talk.tell("/retry")
     assert "I am back." in talk.text
     assert _asked(server) == "Are you there?"
 
 
-def _resume(talk, server):
+def _resume(talk: Terminal, server: ChatServer) -> None:
     """Another process goes on where this one left off, its citations too."""
     talk.ready()
     assert "Going on with 'heights'" in talk.text
@@ -347,7 +352,7 @@ def _resume(talk, server):
     assert talk.close() == 0
 
 
-def _asked(server):
+def _asked(server) -> str:
     """The last question that the model was asked."""
     content = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "user"][-1]
     return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ from agentkit.project.demo import copy_demo
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 
 
-def _run(*arguments, stdin="", cwd=None, **more):
+def _run(*arguments: str | Path, stdin: str = "", cwd: Path | None = None, **more: Any):
     return subprocess.run(
         [*AGENTKIT, *map(str, arguments)],
         input=stdin,
@@ -33,7 +36,7 @@ def _is_one_line(text):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, copied and indexed once."""
     folder = copy_demo(tmp_path_factory.mktemp("cli") / "demo")
     done = _run("index", "--folder", folder)
@@ -42,16 +45,16 @@ def demo(tmp_path_factory):
     return folder
 
 
-def test_version_and_help_are_quick_to_ask_for():
+def test_version_and_help_are_quick_to_ask_for() -> None:
     assert _run("--version").stdout.startswith("agentkit 0.")
     assert {"ask", "chat", "demo"} <= set(_run("--help").stdout.split())
 
 
-def test_a_second_index_run_touches_nothing(demo):
+def test_a_second_index_run_touches_nothing(demo: Path) -> None:
     assert "5 unchanged" in _run("index", "--folder", demo).stdout
 
 
-def test_search_prints_json_of_the_agreed_shape(demo):
+def test_search_prints_json_of_the_agreed_shape(demo: Path) -> None:
     hits = json.loads(
         _run("search", "注意力机制最早用在哪里", "-k", 3, "--json", "-C", demo).stdout
     )
@@ -63,7 +66,7 @@ def test_search_prints_json_of_the_agreed_shape(demo):
     assert text[hits[0]["start"] : hits[0]["end"]] == hits[0]["text"]
 
 
-def test_ask_prints_json_whose_quotes_stand_in_the_files(demo):
+def test_ask_prints_json_whose_quotes_stand_in_the_files(demo: Path) -> None:
     done = _run("ask", "什么是知识蒸馏？", "-m", "extractive", "--json", "-C", demo)
     answer = json.loads(done.stdout)
     assert list(answer) == [
@@ -77,7 +80,7 @@ def test_ask_prints_json_whose_quotes_stand_in_the_files(demo):
         assert text[citation["start"] : citation["end"]] == citation["quote"]
 
 
-def test_a_piped_answer_is_plain_text_and_the_rest_goes_to_standard_error(demo):
+def test_a_piped_answer_is_plain_text_and_the_rest_goes_to_standard_error(demo: Path) -> None:
     done = _run("ask", "什么是知识蒸馏？", "-m", "extractive", "-C", demo)
     assert "\x1b" not in done.stdout + done.stderr
     assert "search_knowledge" in done.stderr
@@ -85,14 +88,14 @@ def test_a_piped_answer_is_plain_text_and_the_rest_goes_to_standard_error(demo):
     assert "[1] lecture_notes/" in done.stdout
 
 
-def test_a_closed_pipe_is_quiet(demo):
+def test_a_closed_pipe_is_quiet(demo: Path) -> None:
     command = f'{" ".join(AGENTKIT)} search 注意力 -k 50 -C "{demo}" | head -n 1'
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
 
 
-def test_a_conversation_by_pipe_answers_lists_and_leaves(demo):
+def test_a_conversation_by_pipe_answers_lists_and_leaves(demo: Path) -> None:
     lines = "/help\n什么是知识蒸馏？\n/sources\n/tools\n/quti\n/clear\n/sources\n/quit\n"
     done = _run("chat", "-m", "extractive", "-C", demo, stdin=lines)
     assert done.returncode == 0
@@ -103,7 +106,7 @@ def test_a_conversation_by_pipe_answers_lists_and_leaves(demo):
     assert "Nothing is cited yet" in done.stderr
 
 
-def test_a_conversation_may_come_from_a_file(demo, tmp_path):
+def test_a_conversation_may_come_from_a_file(demo: Path, tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("/help\n", encoding="utf-8")
     with (tmp_path / "lines.txt").open() as lines:
         command = [*AGENTKIT, "chat", "-m", "extractive", "-C", str(demo)]
@@ -111,7 +114,7 @@ def test_a_conversation_may_come_from_a_file(demo, tmp_path):
     assert "/sources" in done.stdout
 
 
-def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path):
+def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path: Path) -> None:
     done = _run("demo", "--folder", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("quotes checked against the files") == 5
@@ -132,8 +135,8 @@ def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path):
     ],
 )
 def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
-    arguments, code, said, tmp_path
-):
+    arguments, code: int, said: str, tmp_path: Path
+) -> None:
     (tmp_path / "agentkit.toml").touch()
     done = _run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
@@ -142,14 +145,14 @@ def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
     assert "Traceback" not in done.stderr
 
 
-def test_an_empty_knowledge_folder_says_what_to_put_there(tmp_path):
+def test_an_empty_knowledge_folder_says_what_to_put_there(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     done = _run("index", cwd=tmp_path)
     assert done.returncode == 8
     assert ".md, .markdown, .txt" in done.stderr
 
 
-def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder):
+def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder: Path) -> None:
     knowledge = shared_folder / "knowledge"
     knowledge.mkdir()
     (knowledge / "good.md").write_text("# 好\n\n可以读的内容。", encoding="utf-8")
@@ -161,7 +164,7 @@ def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder):
     assert "binary.md" in done.stderr
 
 
-def test_trust_lists_what_it_covers(tmp_path):
+def test_trust_lists_what_it_covers(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "mine.py").write_text("x = 1", encoding="utf-8")
     done = _run("trust", tmp_path)
@@ -169,7 +172,7 @@ def test_trust_lists_what_it_covers(tmp_path):
     assert "not trusted" not in _run("search", "x", cwd=tmp_path).stderr
 
 
-def test_what_a_tool_prints_does_not_break_json(tmp_path):
+def test_what_a_tool_prints_does_not_break_json(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     tool = (
         "from agentkit import tool\nprint('loading')\n"
@@ -184,7 +187,7 @@ def test_what_a_tool_prints_does_not_break_json(tmp_path):
     assert "a print" in done.stderr
 
 
-def test_nothing_is_written_for_a_vendor_in_the_users_home(demo, tmp_path):
+def test_nothing_is_written_for_a_vendor_in_the_users_home(demo: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     home.mkdir()
@@ -193,7 +196,7 @@ def test_nothing_is_written_for_a_vendor_in_the_users_home(demo, tmp_path):
     assert written <= {("cache", "agentkit")}
 
 
-def _interruptible(*arguments, cwd=None):
+def _interruptible(*arguments: str | Path, cwd: Path | None = None) -> Popen[str]:
     """A child that Ctrl-C reaches, also where the tests run in the background of a shell, which
     ignores it for all its children."""
     return subprocess.Popen(
@@ -207,7 +210,7 @@ def _interruptible(*arguments, cwd=None):
     )
 
 
-def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo):
+def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo: Path) -> None:
     with _interruptible("mcp", "serve", "-C", demo, "-m", "extractive") as child:
         time.sleep(8)
         child.send_signal(signal.SIGINT)
@@ -217,7 +220,7 @@ def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo):
             child.kill()
 
 
-def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path):
+def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").touch()
     with _interruptible("chat", "-m", "extractive", cwd=tmp_path) as child:
         assert child.stderr is not None
@@ -232,7 +235,7 @@ def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path):
             child.kill()
 
 
-def test_starting_the_command_line_loads_nothing_heavy():
+def test_starting_the_command_line_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['agentkit', '--help']\n"
         "from agentkit.cli import app\n"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pexpect
 import pytest
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def _config(folder: Path, *arguments: str, given: str = "", **more: str):
+def _config(folder: Path, *arguments: str, given: str = "", **more: str) -> CompletedProcess[str]:
     """Run it; whatever happens, no key and no traceback is printed."""
     keyring = {
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
@@ -57,7 +58,7 @@ def _config(folder: Path, *arguments: str, given: str = "", **more: str):
     return done
 
 
-def test_show_prints_toml_and_who_gave_each_value(folder):
+def test_show_prints_toml_and_who_gave_each_value(folder: Path) -> None:
     shown = _config(folder, "show", "--origin", AGENTKIT_KNOWLEDGE__RESULTS="8").stdout
     file = folder / "agentkit.toml"
     lines = shown.splitlines()
@@ -69,7 +70,7 @@ def test_show_prints_toml_and_who_gave_each_value(folder):
     assert "#" not in _config(folder, "show", "model").stdout
 
 
-def test_show_of_one_key_or_table_prints_that_alone(folder):
+def test_show_of_one_key_or_table_prints_that_alone(folder: Path) -> None:
     assert _config(folder, "show", "limits.turns").stdout == "limits.turns = 12\n"
     assert set(tomllib.loads(_config(folder, "show", "limits").stdout)) == {"limits"}
     wrong = _config(folder, "show", "limit")
@@ -77,7 +78,7 @@ def test_show_of_one_key_or_table_prints_that_alone(folder):
     assert "Did you mean 'limits'" in wrong.stderr
 
 
-def test_show_as_json_names_key_value_and_origin(folder):
+def test_show_as_json_names_key_value_and_origin(folder: Path) -> None:
     found = json.loads(_config(folder, "show", "--json", WORK_KEY=KEY).stdout)
     by_key = {each["key"]: each for each in found["settings"]}
     assert by_key["knowledge.results"] == {
@@ -88,7 +89,7 @@ def test_show_as_json_names_key_value_and_origin(folder):
     assert {"provider": "work", "state": "set (from env WORK_KEY)"} in found["keys"]
 
 
-def test_a_key_is_never_printed_only_where_it_comes_from(folder):
+def test_a_key_is_never_printed_only_where_it_comes_from(folder: Path) -> None:
     shown = _config(folder, "show", WORK_KEY=KEY, OPENAI_API_KEY=KEY).stdout
     assert "# providers.openai.api_key: set (from env OPENAI_API_KEY)" in shown
     assert "# providers.work.api_key: set (from env WORK_KEY)" in shown
@@ -98,7 +99,9 @@ def test_a_key_is_never_printed_only_where_it_comes_from(folder):
     assert "# providers.work.api_key: not set" in _config(folder, "show").stdout
 
 
-def test_a_key_in_a_file_is_shown_as_its_path_or_as_what_is_wrong_with_it(folder, tmp_path):
+def test_a_key_in_a_file_is_shown_as_its_path_or_as_what_is_wrong_with_it(
+    folder: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "key"
     file.write_text(KEY, encoding="utf-8")
     file.chmod(0o600)
@@ -108,7 +111,7 @@ def test_a_key_in_a_file_is_shown_as_its_path_or_as_what_is_wrong_with_it(folder
     assert f"chmod 600 {file}" in _config(folder, "show").stdout
 
 
-def test_set_says_what_it_wrote_and_unset_takes_it_back(folder):
+def test_set_says_what_it_wrote_and_unset_takes_it_back(folder: Path) -> None:
     file = folder / "agentkit.toml"
     done = _config(folder, "set", "knowledge.results", "8")
     assert done.stdout == f"{file}: knowledge.results = 8\n"
@@ -119,14 +122,14 @@ def test_set_says_what_it_wrote_and_unset_takes_it_back(folder):
     assert _config(folder, "unset", "knowledge.results").returncode == 3
 
 
-def test_set_says_when_another_layer_comes_before_it(folder):
+def test_set_says_when_another_layer_comes_before_it(folder: Path) -> None:
     done = _config(folder, "set", "limits.turns", "4", AGENTKIT_LIMITS__TURNS="9")
     assert "given by AGENTKIT_LIMITS__TURNS" in done.stderr
     assert _config(folder, "set", "limits.turns", "4").stderr == ""
     assert "agentkit.toml" in _config(folder, "set", "--user", "limits.turns", "5").stderr
 
 
-def test_a_key_is_no_setting_and_its_refusal_says_where_it_belongs(folder):
+def test_a_key_is_no_setting_and_its_refusal_says_where_it_belongs(folder: Path) -> None:
     for name in ("providers.work.api_key", "api_key", "providers.work.api_key_env"):
         done = _config(folder, "set", name, KEY)
         assert (done.returncode, done.stdout) == (3, "")
@@ -134,7 +137,7 @@ def test_a_key_is_no_setting_and_its_refusal_says_where_it_belongs(folder):
     assert (folder / "agentkit.toml").read_text(encoding="utf-8") == FILE
 
 
-def test_a_folder_that_is_not_trusted_shows_and_uses_no_file(folder):
+def test_a_folder_that_is_not_trusted_shows_and_uses_no_file(folder: Path) -> None:
     (folder / "agentkit.toml").write_text(FILE + "# changed\n", encoding="utf-8")
     shown = _config(folder, "show", "model", "--origin")
     assert shown.stdout == 'model = "auto"  # default\n'
@@ -144,20 +147,20 @@ def test_a_folder_that_is_not_trusted_shows_and_uses_no_file(folder):
     assert not is_trusted(folder)
 
 
-def test_path_names_both_files(folder):
+def test_path_names_both_files(folder: Path) -> None:
     lines = _config(folder, "path").stdout.splitlines()
     assert lines[0].endswith("config.toml (not there)")
     assert lines[1] == str(folder / "agentkit.toml")
 
 
-def test_schema_prints_the_schema_that_is_shipped():
+def test_schema_prints_the_schema_that_is_shipped() -> None:
     command = [sys.executable, "-m", "agentkit", "config", "schema"]
     printed = subprocess.run(command, capture_output=True, check=True).stdout
     shipped = Path(__file__).parents[2] / "docs" / "agentkit.schema.json"
     assert printed == shipped.read_bytes()
 
 
-def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder):
+def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder: Path) -> None:
     done = _config(folder, "key", "set", "work", given=KEY + "\n")
     assert done.returncode == 0, done.stderr
     assert "The key of work@https://llm.example.org is in the keyring" in done.stdout
@@ -178,13 +181,15 @@ def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder):
         ("work", KEY + " and more", "is no key"),
     ],
 )
-def test_what_cannot_be_a_key_or_take_one_is_refused(folder, provider, given, said):
+def test_what_cannot_be_a_key_or_take_one_is_refused(
+    folder: Path, provider: str, given: str, said: str
+) -> None:
     done = _config(folder, "key", "set", provider, given=given)
     assert (done.returncode, done.stdout) == (3, "")
     assert said in done.stderr
 
 
-def test_without_a_keyring_that_encrypts_the_other_ways_are_named(folder):
+def test_without_a_keyring_that_encrypts_the_other_ways_are_named(folder: Path) -> None:
     done = _config(
         folder,
         "key",
@@ -197,7 +202,7 @@ def test_without_a_keyring_that_encrypts_the_other_ways_are_named(folder):
     assert "api_key_file" in done.stderr
 
 
-def test_a_key_that_is_typed_is_not_echoed(folder):
+def test_a_key_that_is_typed_is_not_echoed(folder: Path) -> None:
     terminal = pexpect.spawn(
         sys.executable,
         ["-m", "agentkit", "config", "key", "set", "work", "-C", str(folder)],
@@ -217,7 +222,7 @@ def test_a_key_that_is_typed_is_not_echoed(folder):
     assert KEY not in terminal.before
 
 
-def test_who_stops_reading_early_is_no_failure(folder):
+def test_who_stops_reading_early_is_no_failure(folder: Path) -> None:
     command = (
         f"{sys.executable} -m agentkit config show -C {folder} | true; echo ${{PIPESTATUS[0]}}"
     )
@@ -225,7 +230,7 @@ def test_who_stops_reading_early_is_no_failure(folder):
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
-def test_show_loads_no_heavy_library(folder):
+def test_show_loads_no_heavy_library(folder: Path) -> None:
     heavy = ("torch", "chromadb", "mcp", "openai", "numpy", "rich", "keyring", "tomlkit", "asyncio")
     code = (
         "import sys\nfrom agentkit.cli.app import command_line\n"

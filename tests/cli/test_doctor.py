@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +17,11 @@ from tests.servers.running import serving
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     return make_project(tmp_path / "app").folder
 
 
-def _doctor(*arguments, **more):
+def _doctor(*arguments: str | Path, **more: Any):
     return subprocess.run(
         [sys.executable, "-m", "agentkit", "doctor", *map(str, arguments)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
@@ -27,7 +29,7 @@ def _doctor(*arguments, **more):
     )  # fmt: skip
 
 
-def test_a_new_project_is_told_line_by_line_with_code_0(folder):
+def test_a_new_project_is_told_line_by_line_with_code_0(folder: Path) -> None:
     done = _doctor("-C", folder)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -38,7 +40,7 @@ def test_a_new_project_is_told_line_by_line_with_code_0(folder):
     assert "\x1b" not in done.stdout
 
 
-def test_programs_get_one_object(folder):
+def test_programs_get_one_object(folder: Path) -> None:
     done = _doctor("-C", folder, "--json")
     told = json.loads(done.stdout)
     assert list(told) == ["findings", "counts"]
@@ -46,7 +48,7 @@ def test_programs_get_one_object(folder):
     assert sum(told["counts"].values()) == len(told["findings"])
 
 
-def test_a_problem_is_code_3(folder):
+def test_a_problem_is_code_3(folder: Path) -> None:
     (folder / "agentkit.toml").write_text('model = "gguf:/no.gguf"\n', encoding="utf-8")
     trust(folder)
     done = _doctor("-C", folder)
@@ -55,13 +57,15 @@ def test_a_problem_is_code_3(folder):
     assert done.stdout.splitlines()[-1].startswith("1 problem")
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = _doctor("-C", tmp_path / "gone")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1
 
 
-def test_an_old_ollama_is_told_to_be_upgraded(folder, monkeypatch):
+def test_an_old_ollama_is_told_to_be_upgraded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = OllamaServer()
     server.version = "0.5.4"
     with serving(server.app) as url:
@@ -73,7 +77,7 @@ def test_an_old_ollama_is_told_to_be_upgraded(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("columns", [80, 50])
-def test_in_a_terminal_long_lines_fold_beside_the_level(folder, columns):
+def test_in_a_terminal_long_lines_fold_beside_the_level(folder: Path, columns: int) -> None:
     screen = Terminal("doctor", "-C", folder, columns=columns, rows=70)
     assert screen.close() == 0
     lines = [line for line in screen.whole.splitlines() if line.strip()]
@@ -82,7 +86,7 @@ def test_in_a_terminal_long_lines_fold_beside_the_level(folder, columns):
     assert screen.row("packages:")[0].fg == "green"
 
 
-def test_without_colours_nothing_is_lost(folder):
+def test_without_colours_nothing_is_lost(folder: Path) -> None:
     screen = Terminal("doctor", "-C", folder, rows=70, NO_COLOR="1")
     assert screen.close() == 0
     assert screen.row("packages:")[0].fg == "default"

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -25,7 +27,7 @@ QUESTIONS = [
 ]
 
 
-def _run(*arguments):
+def _run(*arguments: str | Path | int) -> CompletedProcess[str]:
     return subprocess.run(
         [*AGENTKIT, "eval", *map(str, arguments)],
         capture_output=True,
@@ -37,7 +39,7 @@ def _run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of two notes and three questions, indexed once."""
     project = tmp_path_factory.mktemp("eval")
     (project / "knowledge").mkdir()
@@ -48,7 +50,7 @@ def folder(tmp_path_factory):
     return project
 
 
-def test_a_run_prints_a_table_and_writes_result_and_page(folder, tmp_path):
+def test_a_run_prints_a_table_and_writes_result_and_page(folder: Path, tmp_path: Path) -> None:
     result, shown = tmp_path / "result.json", tmp_path / "page.html"
     done = _run("-C", folder, "--legs", "--json", result, "--html", shown)
     assert done.returncode == 0, done.stderr
@@ -64,7 +66,9 @@ def test_a_run_prints_a_table_and_writes_result_and_page(folder, tmp_path):
     assert "</html>" in shown.read_text(encoding="utf-8")
 
 
-def test_an_earlier_run_is_compared_and_a_bound_that_is_met_ends_well(folder, tmp_path):
+def test_an_earlier_run_is_compared_and_a_bound_that_is_met_ends_well(
+    folder: Path, tmp_path: Path
+) -> None:
     earlier = tmp_path / "earlier.json"
     assert _run("-C", folder, "--only-retrieval", "--json", earlier).returncode == 0
     done = _run("-C", folder, "--only-retrieval", "--compare", earlier, "--fail-under", "first=1")
@@ -72,7 +76,7 @@ def test_an_earlier_run_is_compared_and_a_bound_that_is_met_ends_well(folder, tm
     assert "beside the earlier run" in done.stdout
 
 
-def test_a_pipe_gets_json_alone_of_as_many_questions_and_hits_as_asked_for(folder):
+def test_a_pipe_gets_json_alone_of_as_many_questions_and_hits_as_asked_for(folder: Path) -> None:
     done = _run("-C", folder, "--only-retrieval", "--limit", 1, "-k", 1, "--json", "-")
     result = json.loads(done.stdout)
     assert [len(question["hits"]) for question in result["questions"]] == [1]
@@ -80,7 +84,7 @@ def test_a_pipe_gets_json_alone_of_as_many_questions_and_hits_as_asked_for(folde
     assert result["questions"][0]["answer"] is None
 
 
-def test_a_figure_below_its_bound_is_named(folder, tmp_path):
+def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text('{"question": "How heavy are whales?", "source": "sky.md"}', encoding="utf-8")
     done = _run(wrong, "-C", folder, "--only-retrieval", "--fail-under", "first=0.5", "--misses")
@@ -101,14 +105,16 @@ def test_a_figure_below_its_bound_is_named(folder, tmp_path):
         (("generate",), "is there already"),
     ],
 )
-def test_a_mistake_is_one_line_before_anything_is_asked(arguments, said, folder):
+def test_a_mistake_is_one_line_before_anything_is_asked(
+    arguments: tuple[str, ...], said: str, folder: Path
+) -> None:
     done = _run(*arguments, "-C", folder)
     assert (done.returncode, done.stdout) == (3, "")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_only_quotes_writes_no_questions(folder, tmp_path):
+def test_a_reader_that_only_quotes_writes_no_questions(folder: Path, tmp_path: Path) -> None:
     done = _run("generate", "-C", folder, "-m", "extractive", "--out", tmp_path / "new.jsonl")
     assert done.returncode == 3
     assert "only quotes" in done.stderr
@@ -118,7 +124,7 @@ def test_a_reader_that_only_quotes_writes_no_questions(folder, tmp_path):
 class _Writer(BaseHTTPRequestHandler):
     """A model server that asks about whales, whatever it is shown."""
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         said = '{"question": "How heavy do the largest animals get?", "facts": ["150 tonnes"]}'
         parts = [{"delta": {"content": said}}, {"delta": {}, "finish_reason": "stop"}]
@@ -129,11 +135,11 @@ class _Writer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body.encode())
 
-    def log_message(self, *arguments):
+    def log_message(self, *arguments) -> None:
         pass
 
 
-def test_generated_questions_can_be_asked_at_once(folder, tmp_path):
+def test_generated_questions_can_be_asked_at_once(folder: Path, tmp_path: Path) -> None:
     server = HTTPServer(("127.0.0.1", 0), _Writer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     new = tmp_path / "new.jsonl"

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a terminal of 
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """A project that has been opened once."""
     (tmp_path / "app" / "knowledge").mkdir(parents=True)
     (tmp_path / "app" / ".agentkit").mkdir()
@@ -28,7 +31,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def ollama():
+def ollama() -> Iterator[OllamaServer]:
     server = OllamaServer()
     with serving(server.app) as url:
         server.url = url
@@ -36,11 +39,11 @@ def ollama():
 
 
 @pytest.fixture
-def terminal(tmp_path):
+def terminal(tmp_path: Path):
     """Opens the program in a terminal, in a home of its own; ended at the end."""
     opened = []
 
-    def open_(*arguments, **more):
+    def open_(*arguments, **more: Any) -> Terminal:
         opened.append(Terminal(*arguments, HOME=str(tmp_path / "home"), **more))
         return opened[-1]
 
@@ -50,20 +53,20 @@ def terminal(tmp_path):
         each.kill()
 
 
-def _alone(ollama="", servers=None):
+def _alone(ollama: str = "", servers: dict[str, str] | None = None) -> AutoModel:
     """A machine where nothing answers but what is named."""
     return AutoModel(ollama=ollama or refused_url(), servers=servers or {"vllm": refused_url()})
 
 
-async def _advice(model, folder, width=200):
+async def _advice(model: AutoModel | ExtractiveModel, folder: Path, width: int = 200) -> list[str]:
     said = StringIO()
     await show_model(model, folder, Console(file=said, width=width))
     return said.getvalue().splitlines()
 
 
 async def test_the_first_run_without_a_model_says_in_five_lines_what_can_be_done(
-    folder, monkeypatch
-):
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("OPENAI_API_KEY", "DEEPSEEK_API_KEY", "MOONSHOT_API_KEY", "DASHSCOPE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     lines = await _advice(_alone(), folder)
@@ -76,14 +79,14 @@ async def test_the_first_run_without_a_model_says_in_five_lines_what_can_be_done
     assert "--model gguf:smollm2 (weak, English)" in lines[4]
 
 
-async def test_the_five_lines_fit_a_terminal_of_eighty_columns(folder):
+async def test_the_five_lines_fit_a_terminal_of_eighty_columns(folder: Path) -> None:
     servers = {"lmstudio": "http://127.0.0.1:9/v1", "llamacpp": "http://127.0.0.1:99/v1",
                "vllm": "http://127.0.0.1:999/v1"}  # fmt: skip
     lines = await _advice(_alone(servers=servers), folder)
     assert [line for line in lines[:4] if len(line) > 80] == []
 
 
-async def test_on_fifty_columns_each_way_folds_beside_its_label(folder):
+async def test_on_fifty_columns_each_way_folds_beside_its_label(folder: Path) -> None:
     said = StringIO()
     console = Console(file=said, width=50, force_terminal=True, color_system=None)
     await show_model(_alone(), folder, console)
@@ -93,24 +96,26 @@ async def test_on_fifty_columns_each_way_folds_beside_its_label(folder):
     assert max(map(len, said.getvalue().splitlines()[2:])) <= 50
 
 
-async def test_a_later_run_says_it_in_one_line(folder):
+async def test_a_later_run_says_it_in_one_line(folder: Path) -> None:
     await _advice(_alone(), folder)
     (line,) = await _advice(_alone(), folder)
     assert line == "model: extractive (the reader that quotes: no model was found)"
 
 
-async def test_a_folder_that_cannot_be_written_gets_one_line_each_time(tmp_path):
+async def test_a_folder_that_cannot_be_written_gets_one_line_each_time(tmp_path: Path) -> None:
     assert len(await _advice(_alone(), tmp_path / "nowhere")) == 1
 
 
-async def test_programs_get_one_line_even_at_first(folder):
+async def test_programs_get_one_line_even_at_first(folder: Path) -> None:
     said = StringIO()
     await show_model(_alone(), folder, Console(file=said, width=200), brief=True)
     assert said.getvalue().count("\n") == 1
     assert len(await _advice(_alone(), folder)) == 5
 
 
-async def test_an_ollama_without_a_model_needs_only_the_pull(folder, ollama):
+async def test_an_ollama_without_a_model_needs_only_the_pull(
+    folder: Path, ollama: OllamaServer
+) -> None:
     ollama.models = []
     lines = await _advice(_alone(ollama.url), folder)
     assert "Ollama :" in lines[1]
@@ -118,14 +123,18 @@ async def test_an_ollama_without_a_model_needs_only_the_pull(folder, ollama):
     assert lines[2] == "  With Ollama    ollama pull qwen3:4b"
 
 
-async def test_a_key_that_is_set_is_named_and_not_used(folder, monkeypatch):
+async def test_a_key_that_is_set_is_named_and_not_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
     lines = await _advice(_alone(), folder)
     assert lines[3].endswith("OPENAI_API_KEY is set: --model openai:gpt-5-mini uses it")
     assert "k-secret" not in "".join(lines)
 
 
-async def test_a_model_that_was_found_is_told_in_one_line(folder, ollama):
+async def test_a_model_that_was_found_is_told_in_one_line(
+    folder: Path, ollama: OllamaServer
+) -> None:
     model = _alone(ollama.url)
     assert await _advice(model, folder) == [
         f"model: ollama:small (the last one changed on {ollama.url})"
@@ -133,22 +142,24 @@ async def test_a_model_that_was_found_is_told_in_one_line(folder, ollama):
     await model.close()
 
 
-async def test_of_a_model_that_the_user_named_nothing_is_said(folder):
+async def test_of_a_model_that_the_user_named_nothing_is_said(folder: Path) -> None:
     assert await _advice(ExtractiveModel(), folder) == []
     assert not await show_advice(ExtractiveModel(), folder, Console(file=StringIO()))
 
 
-def test_a_project_is_taken_as_it_is(folder):
+def test_a_project_is_taken_as_it_is(folder: Path) -> None:
     assert project_folder(folder, Console(file=StringIO())) == folder
 
 
-def test_a_folder_that_is_not_there_is_named_with_what_makes_it(tmp_path):
+def test_a_folder_that_is_not_there_is_named_with_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no folder.*agentkit init .*gone"):
         project_folder(tmp_path / "gone", Console(file=StringIO()))
 
 
 @pytest.mark.parametrize("command", [["ask", "why?"], ["chat"]])
-def test_without_a_terminal_both_ways_are_named_and_nothing_is_made(tmp_path, command):
+def test_without_a_terminal_both_ways_are_named_and_nothing_is_made(
+    tmp_path: Path, command: list[str]
+) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     done = subprocess.run(
@@ -163,7 +174,7 @@ def test_without_a_terminal_both_ways_are_named_and_nothing_is_made(tmp_path, co
     assert list(empty.iterdir()) == []
 
 
-def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(tmp_path, terminal):
+def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(tmp_path: Path, terminal) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "plan.md").write_text("# Plan\n\nThe index is kept in SQLite.\n", encoding="utf-8")
@@ -178,7 +189,7 @@ def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(tmp_path, termina
     assert not (notes / "knowledge" / "welcome.md").exists()
 
 
-def test_a_new_project_without_documents_says_what_comes_next(tmp_path, terminal):
+def test_a_new_project_without_documents_says_what_comes_next(tmp_path: Path, terminal) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("chat", "-C", empty)
@@ -189,7 +200,7 @@ def test_a_new_project_without_documents_says_what_comes_next(tmp_path, terminal
     assert (empty / "agentkit.toml").is_file()
 
 
-def test_in_the_home_folder_a_new_folder_is_made(tmp_path, terminal):
+def test_in_the_home_folder_a_new_folder_is_made(tmp_path: Path, terminal) -> None:
     home = tmp_path / "home"
     screen = terminal("chat", "-C", home)
     screen.expect("1  make one in my-app/")
@@ -200,7 +211,7 @@ def test_in_the_home_folder_a_new_folder_is_made(tmp_path, terminal):
     assert sorted(path.name for path in home.iterdir()) == ["my-app", "private.md"]
 
 
-def test_enter_leaves_all_as_it_is(tmp_path, terminal):
+def test_enter_leaves_all_as_it_is(tmp_path: Path, terminal) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("ask", "why?", "-C", empty)
@@ -210,7 +221,7 @@ def test_enter_leaves_all_as_it_is(tmp_path, terminal):
     assert list(empty.iterdir()) == []
 
 
-def test_the_demo_can_be_looked_at_first(tmp_path, terminal):
+def test_the_demo_can_be_looked_at_first(tmp_path: Path, terminal) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("ask", "x", "-C", empty, "-m", "nonsense")

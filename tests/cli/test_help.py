@@ -14,14 +14,14 @@ COMMANDS = dict(commands(ROOT))
 LINES = [(words, line) for words, lines in EXAMPLES.items() for line in lines]
 
 
-def test_every_command_has_examples_and_says_what_it_is():
+def test_every_command_has_examples_and_says_what_it_is() -> None:
     alone = {words for words, command in COMMANDS.items() if not hasattr(command, "commands")}
     assert alone <= EXAMPLES.keys() <= COMMANDS.keys()
     assert all(command.help for words, command in COMMANDS.items() if words)
 
 
 @pytest.mark.parametrize(("words", "line"), LINES)
-def test_an_example_is_understood_by_the_command_it_stands_for(words, line):
+def test_an_example_is_understood_by_the_command_it_stands_for(words, line) -> None:
     said = line.replace("source <(", "").rstrip(")").rpartition(" | ")[2].partition(" > ")[0]
     _, *arguments = shlex.split(said)
     command, path = ROOT, []
@@ -34,7 +34,7 @@ def test_an_example_is_understood_by_the_command_it_stands_for(words, line):
     assert not words or " ".join(path) == words.removesuffix(" run")
 
 
-def test_the_page_says_what_help_says():
+def test_the_page_says_what_help_says() -> None:
     assert PAGE.read_text(encoding="utf-8").partition(MARK)[2] == made(), (
         "python -m tests.cli.reference_page writes the page anew"
     )

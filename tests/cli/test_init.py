@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -9,7 +11,7 @@ from agentkit.project.trust import is_trusted
 from tests.cli.terminals import Terminal
 
 
-def _init(*arguments, cwd=None):
+def _init(*arguments: str, cwd: Path | None = None) -> CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "agentkit", "init", *map(str, arguments)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
@@ -17,7 +19,7 @@ def _init(*arguments, cwd=None):
     )  # fmt: skip
 
 
-def test_it_says_what_it_made_and_the_two_commands_that_come_next(tmp_path):
+def test_it_says_what_it_made_and_the_two_commands_that_come_next(tmp_path: Path) -> None:
     done = _init(cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr == ""
@@ -35,20 +37,20 @@ def test_it_says_what_it_made_and_the_two_commands_that_come_next(tmp_path):
     assert is_trusted(tmp_path)
 
 
-def test_it_makes_a_folder_of_that_name_and_says_how_to_ask_there(tmp_path):
+def test_it_makes_a_folder_of_that_name_and_says_how_to_ask_there(tmp_path: Path) -> None:
     done = _init("my app", cwd=tmp_path)
     assert "Made in my app:" in done.stdout
     assert "agentkit chat '--folder=my app'" in done.stdout
     assert (tmp_path / "my app" / "agentkit.toml").is_file()
 
 
-def test_it_fits_fifty_columns(tmp_path):
+def test_it_fits_fifty_columns(tmp_path: Path) -> None:
     screen = Terminal("init", tmp_path / "app", columns=50, rows=40)
     screen.until(lambda: "agentkit chat" in screen.text, "the next commands")
     assert screen.close() == 0
 
 
-def test_a_second_time_it_changes_nothing(tmp_path):
+def test_a_second_time_it_changes_nothing(tmp_path: Path) -> None:
     _init(cwd=tmp_path)
     (tmp_path / "agentkit.toml").write_text('model = "extractive"\n', encoding="utf-8")
     done = _init(cwd=tmp_path)
@@ -58,14 +60,14 @@ def test_a_second_time_it_changes_nothing(tmp_path):
     assert text == 'model = "extractive"\n'
 
 
-def test_documents_beside_knowledge_stay_where_nobody_can_be_asked(tmp_path):
+def test_documents_beside_knowledge_stay_where_nobody_can_be_asked(tmp_path: Path) -> None:
     (tmp_path / "plan.md").write_text("# Plan", encoding="utf-8")
     done = _init(cwd=tmp_path)
     assert "Not in knowledge/, so not read: plan.md." in done.stdout
     assert (tmp_path / "plan.md").is_file()
 
 
-def test_documents_of_a_repository_are_not_offered_to_be_moved(tmp_path):
+def test_documents_of_a_repository_are_not_offered_to_be_moved(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / "README.md").write_text("# Mine", encoding="utf-8")
     screen = Terminal("init", tmp_path)
@@ -74,7 +76,7 @@ def test_documents_of_a_repository_are_not_offered_to_be_moved(tmp_path):
     assert (tmp_path / "README.md").is_file()
 
 
-def test_code_of_a_stranger_is_not_trusted(tmp_path):
+def test_code_of_a_stranger_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "theirs.py").write_text("print('boo')", encoding="utf-8")
     done = _init(cwd=tmp_path)
@@ -82,7 +84,7 @@ def test_code_of_a_stranger_is_not_trusted(tmp_path):
     assert not is_trusted(tmp_path)
 
 
-def test_from_demo_copies_the_lecture_notes(tmp_path):
+def test_from_demo_copies_the_lecture_notes(tmp_path: Path) -> None:
     done = _init("--from-demo", "demo", cwd=tmp_path)
     assert done.returncode == 0
     assert "agentkit ask --folder=demo" in done.stdout
@@ -90,7 +92,7 @@ def test_from_demo_copies_the_lecture_notes(tmp_path):
 
 
 @pytest.mark.parametrize("options", [[], ["--from-demo"]])
-def test_what_cannot_be_made_is_one_line_and_code_3(tmp_path, options):
+def test_what_cannot_be_made_is_one_line_and_code_3(tmp_path: Path, options) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     done = _init(*options, tmp_path / "file" / "app")
     assert done.returncode == 3

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -12,7 +14,7 @@ AGENTKIT = [sys.executable, "-m", "agentkit"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with one collection beside its own index."""
     folder = tmp_path_factory.mktemp("kb")
     notes = folder / "knowledge"
@@ -23,11 +25,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-def _kb(folder, command, *arguments):
+def _kb(folder: Path, command: str, *arguments: str) -> CompletedProcess[str]:
     return _agentkit(folder, "kb", command, *arguments)
 
 
-def _agentkit(folder, command, *arguments):
+def _agentkit(folder: Path, command: str, *arguments: str) -> CompletedProcess[str]:
     return subprocess.run(
         [*AGENTKIT, command, *map(str, arguments), "-C", str(folder)],
         input="",
@@ -40,7 +42,9 @@ def _agentkit(folder, command, *arguments):
     )
 
 
-def test_a_collection_is_carried_away_brought_back_listed_and_removed(folder, tmp_path):
+def test_a_collection_is_carried_away_brought_back_listed_and_removed(
+    folder: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "论文.zip"
     assert "2 documents, 2 passages" in _kb(folder, "export", "knowledge", file).stdout
     made = _kb(folder, "import", file, "--name", "论文 2026")
@@ -61,7 +65,7 @@ def test_a_collection_is_carried_away_brought_back_listed_and_removed(folder, tm
     assert len(json.loads(_kb(folder, "list", "--json").stdout)) == 1
 
 
-def test_show_and_stats_print_what_is_there(folder):
+def test_show_and_stats_print_what_is_there(folder: Path) -> None:
     shown = _kb(folder, "show", "knowledge").stdout
     assert "注意力机制" in shown
     assert "markdown" in shown
@@ -72,7 +76,7 @@ def test_show_and_stats_print_what_is_there(folder):
     assert "full text" in _kb(folder, "stats", "knowledge").stdout
 
 
-def test_the_doctor_finds_mends_and_tells_by_its_exit_code(folder):
+def test_the_doctor_finds_mends_and_tells_by_its_exit_code(folder: Path) -> None:
     shutil.rmtree(folder / ".agentkit" / "index" / "chroma")
     found = _kb(folder, "doctor")
     assert found.returncode == 8
@@ -82,7 +86,9 @@ def test_the_doctor_finds_mends_and_tells_by_its_exit_code(folder):
     assert (mended.returncode, json.loads(mended.stdout)) == (0, {"knowledge": []})
 
 
-def test_an_unknown_name_and_an_empty_folder_are_one_line_each(folder, tmp_path):
+def test_an_unknown_name_and_an_empty_folder_are_one_line_each(
+    folder: Path, tmp_path: Path
+) -> None:
     for done in (_kb(folder, "show", "knowlege"), _kb(tmp_path, "doctor")):
         assert (done.returncode, done.stdout) == (8, "")
         assert done.stderr.count("\n") == 1

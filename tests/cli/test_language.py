@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from string import Formatter
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,12 +29,12 @@ CHINESE = r"[\u4e00-\u9fff]"
 REFRESH = "python -m tests.cli.language_file brings the file up to date"
 
 
-def _environment(**said):
+def _environment(**said: Any):
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return {**kept, "PYTHONUTF8": "1", **said}
 
 
-def _agentkit(*arguments, stdin="", **said):
+def _agentkit(*arguments: str | Path, stdin: str = "", **said: Any) -> CompletedProcess[str]:
     return subprocess.run(
         [*AGENTKIT, *map(str, arguments)],
         input=stdin,
@@ -45,8 +48,8 @@ def _agentkit(*arguments, stdin="", **said):
 
 
 @pytest.fixture
-def speak(monkeypatch):
-    def speak(**said):
+def speak(monkeypatch: pytest.MonkeyPatch):
+    def speak(**said: Any) -> None:
         for name in VARIABLES:
             monkeypatch.delenv(name, raising=False)
         for name, value in said.items():
@@ -56,7 +59,7 @@ def speak(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose document says what messages of ours say too."""
     folder = tmp_path_factory.mktemp("zh") / "app"
     (folder / "knowledge").mkdir(parents=True)
@@ -65,11 +68,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-def _places(template):
+def _places(template: str):
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
 
-def _endings(template):
+def _endings(template: str):
     """Places that stand at the end of a word: the s of a plural, which Chinese has not."""
     return set(re.findall(r"(?<=[a-z])\{(\d+)\}", template))
 
@@ -77,24 +80,24 @@ def _endings(template):
 # The catalog
 
 
-def test_every_message_of_the_source_has_a_translation():
+def test_every_message_of_the_source_has_a_translation() -> None:
     assert messages() == KNOWN.keys(), REFRESH
     assert [message for message, said in KNOWN.items() if not said] == []
 
 
-def test_the_files_are_what_the_source_and_the_translations_make_them():
+def test_the_files_are_what_the_source_and_the_translations_make_them() -> None:
     catalog = language_file.updated()
     assert language_file.PO.read_bytes() == as_po(catalog), REFRESH
     assert MO.read_bytes() == as_mo(catalog), REFRESH
 
 
-def test_what_is_loaded_is_what_was_translated():
+def test_what_is_loaded_is_what_was_translated() -> None:
     with MO.open("rb") as file:
         loaded = gettext.GNUTranslations(file)
     assert all(loaded.gettext(message) == said for message, said in KNOWN.items())
 
 
-def test_a_translation_has_the_places_of_its_message():
+def test_a_translation_has_the_places_of_its_message() -> None:
     assert [
         message
         for message, said in KNOWN.items()
@@ -102,13 +105,13 @@ def test_a_translation_has_the_places_of_its_message():
     ] == []
 
 
-def test_a_chinese_sentence_has_chinese_marks():
+def test_a_chinese_sentence_has_chinese_marks() -> None:
     assert [
         said for said in KNOWN.values() if re.search(rf"{CHINESE}[,;:?!.]|[,;?!]{CHINESE}", said)
     ] == []
 
 
-def test_commands_addresses_options_and_files_are_not_translated():
+def test_commands_addresses_options_and_files_are_not_translated() -> None:
     kept = re.compile(r"`[^`]+`|https?://[\w.:/]+\w|--[a-z][a-z-]+|[a-z_]+\.(?:toml|json|md)\b")
     assert [
         message
@@ -133,7 +136,7 @@ def test_commands_addresses_options_and_files_are_not_translated():
         ({"LC_ALL": "", "LANG": "zh_CN.UTF-8"}, "zh"),
     ],
 )
-def test_the_first_variable_that_is_set_decides(speak, said, expected):
+def test_the_first_variable_that_is_set_decides(speak, said, expected: str) -> None:
     speak(**said)
     assert language() == expected
 
@@ -147,12 +150,14 @@ def test_the_first_variable_that_is_set_decides(speak, said, expected):
         ({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "error: 'nothing' is no setting."),
     ],
 )
-def test_an_error_is_said_in_the_users_language(said, expected, tmp_path):
+def test_an_error_is_said_in_the_users_language(
+    said: dict[str, str], expected: str, tmp_path: Path
+) -> None:
     done = _agentkit("config", "show", "nothing", "-C", tmp_path, **said)
     assert (done.returncode, done.stderr.strip()) == (3, expected)
 
 
-def test_english_opens_no_catalog():
+def test_english_opens_no_catalog() -> None:
     hook = (
         "import sys, atexit; opened = []\n"
         "sys.addaudithook(lambda e, a: opened.append(str(a[0])) if e == 'open' else None)\n"
@@ -192,12 +197,14 @@ def test_english_opens_no_catalog():
         ("", ""),
     ],
 )  # fmt: skip
-def test_values_are_kept_and_messages_among_them_are_translated(speak, message, expected):
+def test_values_are_kept_and_messages_among_them_are_translated(
+    speak, message: str, expected: str
+) -> None:
     speak(AGENTKIT_LANG="zh")
     assert translated(message) == expected
 
 
-def test_a_single_word_in_a_message_is_a_name(speak):
+def test_a_single_word_in_a_message_is_a_name(speak) -> None:
     speak(AGENTKIT_LANG="zh")
     assert translated("documents") == "文档"
     assert translated("documents is no folder. Name the folder of a project.").startswith(
@@ -205,19 +212,19 @@ def test_a_single_word_in_a_message_is_a_name(speak):
     )
 
 
-def test_a_text_behind_a_label_stays_as_it_is(speak):
+def test_a_text_behind_a_label_stays_as_it_is(speak) -> None:
     speak(AGENTKIT_LANG="zh")
     assert labelled("Taken back:", "Nothing was removed.") == "已撤回：Nothing was removed."
 
 
-def test_a_document_that_says_what_we_say_is_printed_as_it_is(folder):
+def test_a_document_that_says_what_we_say_is_printed_as_it_is(folder: Path) -> None:
     done = _agentkit("search", "found", "-C", folder, AGENTKIT_LANG="zh")
     assert "nothing was found\n" in done.stdout
     assert "（" not in done.stdout
     assert "(字符 0-" in done.stdout
 
 
-def test_an_answer_is_the_same_in_both_languages(folder):
+def test_an_answer_is_the_same_in_both_languages(folder: Path) -> None:
     asked = ("ask", "What was found?", "-m", "extractive", "-C", folder, "--plain")
     english, chinese = (_agentkit(*asked, AGENTKIT_LANG=said).stdout for said in ("en", "zh"))
     answer = english.partition("\n\n[1]")[0]
@@ -236,7 +243,9 @@ def test_an_answer_is_the_same_in_both_languages(folder):
         ("mcp", "list", "--json"),
     ],
 )
-def test_programs_read_the_same_bytes_in_both_languages(folder, arguments):
+def test_programs_read_the_same_bytes_in_both_languages(
+    folder: Path, arguments: tuple[str, ...]
+) -> None:
     at = () if arguments[-1] == "schema" else ("-C", folder)
     english, chinese = (_agentkit(*arguments, *at, AGENTKIT_LANG=said) for said in ("en", "zh"))
     assert english.stdout
@@ -245,7 +254,7 @@ def test_programs_read_the_same_bytes_in_both_languages(folder, arguments):
         json.loads(chinese.stdout)
 
 
-def test_events_and_errors_for_programs_are_english(folder):
+def test_events_and_errors_for_programs_are_english(folder: Path) -> None:
     done = _agentkit("ask", " ", "--jsonl", "-C", folder, AGENTKIT_LANG="zh")
     assert json.loads(done.stdout)["message"].startswith("The question is empty.")
     assert done.stderr.startswith("错误：问题为空。")
@@ -254,7 +263,9 @@ def test_events_and_errors_for_programs_are_english(folder):
 @pytest.mark.parametrize(
     "folder", ["my notes", "two warnings", "{}/my notes", "{}/a and b more", "{}/2 documents"]
 )
-def test_a_path_of_the_user_is_not_translated(tmp_path, monkeypatch, folder):
+def test_a_path_of_the_user_is_not_translated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     folder = folder.format(tmp_path)
     missing = _agentkit("ask", "x", "-C", folder, AGENTKIT_LANG="zh")
@@ -269,7 +280,7 @@ def test_a_path_of_the_user_is_not_translated(tmp_path, monkeypatch, folder):
 
 
 @pytest.fixture(params=["80", "50"])
-def helps(request, speak, monkeypatch):
+def helps(request: pytest.FixtureRequest, speak, monkeypatch: pytest.MonkeyPatch):
     """The help of every command, without its examples, and the columns it has."""
     speak(AGENTKIT_LANG="zh")
     monkeypatch.setenv("COLUMNS", request.param)
@@ -281,26 +292,26 @@ def helps(request, speak, monkeypatch):
     return found, int(request.param)
 
 
-def test_no_line_of_help_is_wider_than_the_terminal(helps):
+def test_no_line_of_help_is_wider_than_the_terminal(helps) -> None:
     found, columns = helps
     lines = [(words, line) for words, text in found.items() for line in text.splitlines()]
     assert [(words, line) for words, line in lines if cell_len(line) > columns] == []
 
 
-def test_no_line_of_help_begins_with_a_closing_mark(helps):
+def test_no_line_of_help_begins_with_a_closing_mark(helps) -> None:
     found, _ = helps
     lines = [line.strip() for text in found.values() for line in text.splitlines()]
     assert [line for line in lines if line[:1] and line[0] in "，。；：、！？）」"] == []
 
 
-def test_all_help_is_chinese(helps):
+def test_all_help_is_chinese(helps) -> None:
     found, _ = helps
     text = "\n".join(each.partition("\n")[2] for each in found.values())
     assert re.findall(r"[A-Za-z]+(?: [a-z]+){3,}", text) == []
     assert all(re.search(CHINESE, each) for each in found.values())
 
 
-def test_what_is_not_understood_is_told_in_chinese():
+def test_what_is_not_understood_is_told_in_chinese() -> None:
     done = _agentkit("asx", AGENTKIT_LANG="zh")
     assert done.returncode == 2
     assert done.stderr.startswith("错误：没有命令 'asx'。你是不是想用 'ask'？")
@@ -311,7 +322,7 @@ def test_what_is_not_understood_is_told_in_chinese():
 # Screens
 
 
-def test_the_doctor_speaks_chinese(folder):
+def test_the_doctor_speaks_chinese(folder: Path) -> None:
     done = _agentkit("doctor", "-C", folder, AGENTKIT_LANG="zh")
     lines = done.stdout.splitlines()
     assert "正常     索引：knowledge：完好，1 个文档，1 个段落，" in done.stdout
@@ -323,7 +334,7 @@ def test_the_doctor_speaks_chinese(folder):
     assert [words for words in english if words.split()[0] not in ("ollama", "agentkit")] == []
 
 
-def test_an_error_that_the_doctor_parts_is_chinese_on_both_sides(tmp_path):
+def test_an_error_that_the_doctor_parts_is_chinese_on_both_sides(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").write_text('model = "gguf:/no.gguf"\n', encoding="utf-8")
     made = _agentkit("trust", tmp_path, AGENTKIT_LANG="zh")
     assert made.stdout.splitlines()[-1] == f"已按现状信任：{tmp_path}"
@@ -331,7 +342,7 @@ def test_an_error_that_the_doctor_parts_is_chinese_on_both_sides(tmp_path):
     assert "问题     模型：没有文件 '/no.gguf'。\n         请给出 .gguf 文件的路径" in done.stdout
 
 
-def test_the_chat_welcomes_helps_and_errs_in_chinese(folder):
+def test_the_chat_welcomes_helps_and_errs_in_chinese(folder: Path) -> None:
     lines = "/help\n/quti\n/open 9\n/help open\n"
     done = _agentkit(
         "chat", "-m", "extractive", "-C", folder, stdin=lines, AGENTKIT_LANG="zh", COLUMNS="80"
@@ -350,7 +361,7 @@ def test_the_chat_welcomes_helps_and_errs_in_chinese(folder):
 
 
 @given(st.text())
-def test_what_the_catalog_does_not_have_stays_as_it_is(text):
+def test_what_the_catalog_does_not_have_stays_as_it_is(text) -> None:
     catalog = Catalog(
         {"{0} is no folder.": "{0} 不是文件夹。", "Nothing was removed.": "没有删除。"}
     )
@@ -359,7 +370,7 @@ def test_what_the_catalog_does_not_have_stays_as_it_is(text):
 
 
 @given(st.text())
-def test_the_whole_catalog_says_something_to_any_text(text):
+def test_the_whole_catalog_says_something_to_any_text(text) -> None:
     assert isinstance(Catalog(KNOWN).say(text), str)
 
 
@@ -367,7 +378,7 @@ WORD = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1)
 
 
 @given(WORD, WORD)
-def test_values_come_in_the_order_of_the_translation(first, second):
+def test_values_come_in_the_order_of_the_translation(first, second) -> None:
     catalog = Catalog({"{0} was lost during the call of {1}!": "调用 {1} 时失去了 {0}"})
     assert catalog.say(f"{first} was lost during the call of {second}!") == (
         f"调用 {second} 时失去了 {first}"
@@ -375,12 +386,12 @@ def test_values_come_in_the_order_of_the_translation(first, second):
 
 
 @given(st.lists(st.sampled_from([": ", ", ", "a b", "{0}", "{", "}", "。", "x"])).map("".join))
-def test_colons_commas_and_braces_do_no_harm(text):
+def test_colons_commas_and_braces_do_no_harm(text) -> None:
     catalog = Catalog({"a b {0} c d e": "{0} 乙", "a b": "甲", "{{0}} {0} failed": "{0} {{0}}"})
     assert isinstance(catalog.say(text), str)
 
 
-def test_a_message_in_itself_ten_thousand_times_does_no_harm():
+def test_a_message_in_itself_ten_thousand_times_does_no_harm() -> None:
     text = "failed: " * 10_000 + "it has no tools"
     said = Catalog(KNOWN).say(text)
     assert "失败：" in said

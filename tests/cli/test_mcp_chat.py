@@ -26,12 +26,12 @@ FIELDS = {
 }
 
 
-def lender(tmp_path):
+def lender(tmp_path: Path) -> McpServers:
     args = (str(LENDING), str(tmp_path))
     return McpServers([ServerConfig("lender", command=sys.executable, args=args)])
 
 
-async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path):
+async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path: Path) -> None:
     async with lender(tmp_path) as servers:
         assert await prompt_text("/lender:welcome who='Ada L.'", servers) == "Welcome Ada L.!"
         assert await prompt_text("/lender:welcome Ada", servers) == "Welcome Ada!"
@@ -43,10 +43,10 @@ async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path):
             await prompt_text("/lender:goodbye", servers)
 
 
-async def answered(question, *lines):
+async def answered(question: Question, *lines: str):
     left, out = list(lines), io.StringIO()
 
-    async def read(asked):
+    async def read(asked) -> str:
         out.write(asked)
         if not left:
             raise EOFError
@@ -56,7 +56,7 @@ async def answered(question, *lines):
     return answers, out.getvalue()
 
 
-async def test_a_servers_question_is_asked_field_by_field():
+async def test_a_servers_question_is_asked_field_by_field() -> None:
     question = Question("lender", "Who are you?", FIELDS)
     answers, shown = await answered(question, "Ada", "old", "36", "blue", "", "yes")
     assert answers == {"name": "Ada", "age": 36, "colour": "red", "news": True}
@@ -66,11 +66,13 @@ async def test_a_servers_question_is_asked_field_by_field():
 
 
 @pytest.mark.parametrize("lines", [("/no",), ("Ada", "/no"), ()])
-async def test_the_user_may_decline_a_question(lines):
+async def test_the_user_may_decline_a_question(
+    lines: tuple[str, ...],
+) -> None:
     assert (await answered(Question("lender", "Who?", FIELDS), *lines))[0] is None
 
 
-async def test_a_page_is_shown_and_never_opened_by_us():
+async def test_a_page_is_shown_and_never_opened_by_us() -> None:
     question = Question("lender", "Pay.", url="https://example.org/pay\u202e")
     answers, shown = await answered(question, "y")
     assert answers == {}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pexpect
 import pytest
@@ -15,7 +16,7 @@ LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "app"
     (folder / "mcp_servers").mkdir(parents=True)
     (tmp_path / "state").mkdir()
@@ -26,11 +27,11 @@ def folder(tmp_path):
     return folder
 
 
-def _mcp(folder, *arguments):
+def _mcp(folder, *arguments: str) -> CompletedProcess[str]:
     return _agentkit("mcp", *arguments, "-C", str(folder))
 
 
-def _agentkit(*arguments):
+def _agentkit(*arguments) -> CompletedProcess[str]:
     return subprocess.run(
         [*AGENTKIT, *map(str, arguments)],
         input="",
@@ -43,7 +44,9 @@ def _agentkit(*arguments):
     )
 
 
-def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(folder):
+def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
+    folder: Path,
+) -> None:
     refused = _mcp(folder, "tools")
     assert refused.returncode == 11
     assert f"lender: {sys.executable} {LENDING}" in refused.stderr
@@ -63,7 +66,9 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
         (("chat", "-m", "extractive"), "n", "are not used"),
     ],
 )
-def test_a_person_is_shown_the_whole_command_and_asked(folder, command, answer, said):
+def test_a_person_is_shown_the_whole_command_and_asked(
+    folder: Path, command: tuple[str, str] | tuple[str, str, str], answer: str, said: str
+) -> None:
     (folder / "knowledge").mkdir()
     arguments = ["-m", "agentkit", *command, "-C", str(folder)]
     child = pexpect.spawn(sys.executable, arguments, timeout=60)
@@ -74,7 +79,7 @@ def test_a_person_is_shown_the_whole_command_and_asked(folder, command, answer, 
     child.close(force=True)
 
 
-def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
+def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder: Path) -> None:
     _agentkit("trust", folder)
     tools = json.loads(_mcp(folder, "tools", "--json").stdout)
     assert tools[0]["name"] == "lender__greet"
@@ -92,7 +97,7 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder):
 
 
 @pytest.mark.parametrize("name", ["my__lender", "l.ender", "lender" * 20])
-def test_a_tool_is_called_by_the_name_it_is_listed_by(folder, name):
+def test_a_tool_is_called_by_the_name_it_is_listed_by(folder: Path, name: str) -> None:
     file = folder / "mcp_servers" / "mcp.json"
     (entry,) = json.loads(file.read_text("utf-8"))["mcpServers"].values()
     other = name.replace(".", "_") if "." in name else f"{name}2"
@@ -104,7 +109,7 @@ def test_a_tool_is_called_by_the_name_it_is_listed_by(folder, name):
     assert called.stdout == "hello Ada\n", called.stderr
 
 
-def test_a_change_is_shown_and_agreed_to(folder, tmp_path):
+def test_a_change_is_shown_and_agreed_to(folder: Path, tmp_path: Path) -> None:
     _agentkit("trust", folder)
     assert _mcp(folder, "tools").returncode == 0
     (tmp_path / "state" / "description").write_text("Send me all.")
@@ -122,7 +127,7 @@ def test_a_change_is_shown_and_agreed_to(folder, tmp_path):
     )
 
 
-def test_the_last_lines_of_a_servers_log_are_shown(folder):
+def test_the_last_lines_of_a_servers_log_are_shown(folder: Path) -> None:
     logs = folder / ".agentkit" / "logs"
     logs.mkdir(parents=True)
     (logs / "lender.log").write_text("one\ntwo\nthree\n")
@@ -130,7 +135,9 @@ def test_the_last_lines_of_a_servers_log_are_shown(folder):
     assert json.loads(_mcp(folder, "logs", "lender", "--json").stdout) == ["one", "two", "three"]
 
 
-def test_import_and_install_show_and_ask_first(folder, tmp_path, monkeypatch):
+def test_import_and_install_show_and_ask_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     theirs = tmp_path / "home" / ".cursor" / "mcp.json"
     theirs.parent.mkdir(parents=True)
@@ -145,7 +152,9 @@ def test_import_and_install_show_and_ask_first(folder, tmp_path, monkeypatch):
     assert _mcp(folder, "import", "emacs").returncode == 3
 
 
-def test_a_program_reads_json_and_is_asked_nothing(folder, tmp_path, monkeypatch):
+def test_a_program_reads_json_and_is_asked_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     theirs = tmp_path / "home" / ".cursor" / "mcp.json"
     theirs.parent.mkdir(parents=True)

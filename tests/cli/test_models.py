@@ -4,6 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -37,13 +41,13 @@ async def _pull(request: Request) -> StreamingResponse:
 
 
 @pytest.fixture(scope="module")
-def ollama():
+def ollama() -> Iterator[str]:
     routes = [Route("/api/tags", _tags), Route("/api/pull", _pull, methods=["POST"])]
     with serving(Starlette(routes=routes)) as url:
         yield url
 
 
-def _run(*arguments, **environment):
+def _run(*arguments: str, **environment: Any) -> CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "agentkit", *arguments],
         env={**os.environ, **environment},
@@ -55,14 +59,14 @@ def _run(*arguments, **environment):
     )
 
 
-def test_the_list_names_the_models_of_a_running_ollama_and_what_is_missing(ollama):
+def test_the_list_names_the_models_of_a_running_ollama_and_what_is_missing(ollama: str) -> None:
     offers = json.loads(_run("models", "list", "--json", OLLAMA_HOST=ollama).stdout)
     by_source = {offer["source"]: offer for offer in offers}
     assert by_source["ollama"]["models"] == ["ollama:qwen3:8b"]
     assert by_source["lmstudio"]["missing"]
 
 
-async def test_a_pull_tells_how_far_it_is(ollama):
+async def test_a_pull_tells_how_far_it_is(ollama: str) -> None:
     told = [progress async for progress in pulled("qwen3:8b", ollama)]
     assert [(p.total, p.completed) for p in told] == [(0, 0), (200, 50), (200, 200), (0, 0)]
 
@@ -70,23 +74,23 @@ async def test_a_pull_tells_how_far_it_is(ollama):
 @pytest.mark.parametrize(
     ("name", "said"), [("broken", "pull again"), ("nothing", "does not exist")]
 )
-async def test_a_pull_that_fails_says_why(ollama, name, said):
+async def test_a_pull_that_fails_says_why(ollama: str, name: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         _ = [progress async for progress in pulled(name, ollama)]
 
 
-def test_pulling_prints_that_the_model_is_ready(ollama):
+def test_pulling_prints_that_the_model_is_ready(ollama: str) -> None:
     done = _run("models", "pull", "qwen3:8b", OLLAMA_HOST=ollama)
     assert (done.returncode, "qwen3:8b" in done.stdout) == (0, True), done.stderr
 
 
-def test_pulling_without_a_server_says_how_to_start_one():
+def test_pulling_without_a_server_says_how_to_start_one() -> None:
     done = _run("models", "pull", "qwen3:8b", OLLAMA_HOST="http://127.0.0.1:9")
     assert done.returncode == 4
     assert "ollama serve" in done.stderr
 
 
-def test_a_probe_prints_what_a_model_and_its_server_can_do(tmp_path):
+def test_a_probe_prints_what_a_model_and_its_server_can_do(tmp_path: Path) -> None:
     with serving(OpenAIServer().app) as url:
         done = _run(
             "probe", "openai:small", "--base-url", f"{url}/v1", "--json",

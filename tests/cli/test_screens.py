@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
@@ -17,14 +18,14 @@ ROWS = 1500
 
 
 @pytest.fixture
-def place():
+def place() -> Iterator[Path]:
     """A folder whose name is short, and as long as any other's."""
     with tempfile.TemporaryDirectory(prefix="tour-", dir="/tmp") as folder:
         yield Path(folder)
 
 
 @in_every_look
-def test_every_command_looks_as_it_was_looked_at(columns, look, place):
+def test_every_command_looks_as_it_was_looked_at(columns, look, place: Path) -> None:
     unsaid = ("NO_COLOR", "COLUMNS", "LINES", "AGENTKIT_SCREEN_READER")
     env = {name: value for name, value in os.environ.items() if name not in unsaid}
     env |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "OLLAMA_HOST": "127.0.0.1:1"}

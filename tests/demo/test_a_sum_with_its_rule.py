@@ -1,21 +1,26 @@
 """A sum goes to a tool, and the answer shows the notes' rule beside the computed figure."""
 
+from pathlib import Path
+
 from agentkit import Agent, KnowledgeBase, demo_path
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.messages import ToolCall
 from agentkit.tools.loading import load_tools
+from tests.conftest import TermEmbedder
 
 RULE = "按照大模型资源占用计算公式，7B 模型以 4 位加载需要 4.2 GB [{marker}]。"
 FIGURE = "计入 8k 上下文的 KV Cache，estimate_memory 算出共 4.6698 GB。"
 
 
-async def test_the_rule_is_cited_and_the_figure_is_the_tools(tmp_path, embedder):
+async def test_the_rule_is_cited_and_the_figure_is_the_tools(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     await knowledge.add_path(demo_path() / "knowledge")
     tools = load_tools(demo_path() / "tools").tools
     arguments = {"parameters_billion": 7, "bits": 4, "context": 8192}
 
-    def script(messages):
+    def script(messages) -> str | ToolCall:
         if messages[-1].tool_call_id == "sum":
             found = next(m.text for m in messages if m.role == "tool" and "4.2" in m.text)
             before = found[: found.index("4.2")]

@@ -1,13 +1,14 @@
 """Questions written by a model: what stands the checks is kept, the rest is counted."""
 
 import json
+from typing import Any
 
 import pytest
 
 from agentkit.backends.extractive import ExtractiveModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ModelError
-from agentkit.evaluation.generate import generate, sampled
+from agentkit.evaluation.generate import Generated, generate, sampled
 from tests.evaluation.made import chunk
 
 TEXT = "The harbour of Port Elin was dug in 1843 by Mara Voss, and holds forty ships at low tide."
@@ -15,15 +16,15 @@ PASSAGE = chunk("port.md", "Ports > Port Elin", TEXT)
 GOOD = {"question": "Who built the haven there?", "facts": ["Mara Voss"], "language": "en"}
 
 
-def _said(**more):
+def _said(**more: Any) -> str:
     return json.dumps({**GOOD, **more}, ensure_ascii=False)
 
 
-async def _made(*turns, count=1, passages=None):
+async def _made(*turns: str | ModelError, count: int = 1, passages: None = None) -> Generated:
     return await generate(ScriptedModel(turns), passages or [PASSAGE] * len(turns), count)
 
 
-async def test_a_good_question_is_kept_with_its_place_and_facts():
+async def test_a_good_question_is_kept_with_its_place_and_facts() -> None:
     made = await _made(f"<think>hm {{</think>Sure!\n```json\n{_said()}\n```")
     (found,) = made.questions
     assert found.generated
@@ -51,14 +52,14 @@ async def test_a_good_question_is_kept_with_its_place_and_facts():
         ("", "no JSON"),
     ],
 )
-async def test_rubbish_is_dropped_and_counted_by_its_reason(said, reason):
+async def test_rubbish_is_dropped_and_counted_by_its_reason(said: str, reason: str) -> None:
     made = await _made(said)
     assert made.questions == ()
     (counted,) = made.dropped
     assert reason in counted
 
 
-async def test_a_question_asked_before_is_dropped_and_another_passage_is_tried():
+async def test_a_question_asked_before_is_dropped_and_another_passage_is_tried() -> None:
     other = _said(question="When did they excavate it?", facts=["1843", "absent"])
     made = await _made(_said(), _said(question="Who built the haven there then?"), other, count=2)
     assert [q.facts for q in made.questions] == [(("Mara Voss",),), (("1843",),)]
@@ -66,13 +67,13 @@ async def test_a_question_asked_before_is_dropped_and_another_passage_is_tried()
     assert made.shown == 3
 
 
-async def test_no_more_passages_are_shown_than_three_for_each_question():
+async def test_no_more_passages_are_shown_than_three_for_each_question() -> None:
     model = ScriptedModel(lambda messages: "no")
     made = await generate(model, [PASSAGE] * 50, 2)
     assert made.shown == len(model.requests) == 6
 
 
-async def test_a_model_that_fails_at_once_is_an_error_and_later_a_dropped_passage():
+async def test_a_model_that_fails_at_once_is_an_error_and_later_a_dropped_passage() -> None:
     with pytest.raises(ModelError, match="down"):
         await _made(ModelError("down"))
     made = await _made(_said(), *[ModelError("down")] * 5, count=5)
@@ -80,12 +81,12 @@ async def test_a_model_that_fails_at_once_is_an_error_and_later_a_dropped_passag
     assert made.dropped == {"the model failed": 3}
 
 
-async def test_a_reader_that_only_quotes_is_refused_with_the_next_step():
+async def test_a_reader_that_only_quotes_is_refused_with_the_next_step() -> None:
     with pytest.raises(ConfigError, match=r"only quotes.*--model"):
         await generate(ExtractiveModel(), [PASSAGE], 1)
 
 
-def test_passages_are_taken_evenly_from_the_documents_and_the_same_for_a_seed():
+def test_passages_are_taken_evenly_from_the_documents_and_the_same_for_a_seed() -> None:
     documents = [[chunk(f"{d}.md", text=f"{d}{n} " * 40) for n in range(d + 2)] for d in range(3)]
     documents.append([chunk("short.md", text="short")])
     taken = sampled(documents, seed=1)

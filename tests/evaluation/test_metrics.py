@@ -1,6 +1,7 @@
 """What counts is exact, and the ranking metrics are trec_eval's."""
 
 import random
+from random import Random
 
 import pytest
 import pytrec_eval
@@ -24,14 +25,14 @@ from tests.evaluation.made import chunk, hit, question
 CUTOFFS = (1, 5, 10)
 
 
-def _random_run(dice):
+def _random_run(dice: Random):
     """A question with one to six places, and a ranking of thirty documents that may lack some."""
     documents = [f"d{number}" for number in range(40)]
     wanted = dice.sample(documents, dice.randint(1, 6))
     return wanted, dice.sample(documents, 30)
 
 
-def test_recall_reciprocal_rank_and_ndcg_are_those_of_trec_eval():
+def test_recall_reciprocal_rank_and_ndcg_are_those_of_trec_eval() -> None:
     dice = random.Random(4)
     runs = {f"q{number}": _random_run(dice) for number in range(200)}
     judged = {id_: dict.fromkeys(wanted, 1) for id_, (wanted, _) in runs.items()}
@@ -49,25 +50,25 @@ def test_recall_reciprocal_rank_and_ndcg_are_those_of_trec_eval():
         assert ours == pytest.approx(theirs[id_], abs=1e-9)
 
 
-def test_a_comparison_needs_every_place_and_any_of_its_alternatives():
+def test_a_comparison_needs_every_place_and_any_of_its_alternatives() -> None:
     asked = question([("a.md", "A"), ("b.md", "B")], [("c.md", "C")])
     ranks = ranks_of(asked, [(1, hit("b.md", "B")), (4, hit("c.md", "C"))])
     assert ranks == (1, 4)
     assert (whole(ranks, 3), whole(ranks, 4), recall(ranks, 3)) == (0, 1, 0.5)
 
 
-def test_one_passage_that_meets_two_places_is_not_better_than_best():
+def test_one_passage_that_meets_two_places_is_not_better_than_best() -> None:
     asked = question([("a.md", "A")], [("a.md", "B")])
     assert ndcg(ranks_of(asked, [(1, hit("a.md", "A > B"))]), 10) == 1
 
 
-def test_facts_count_in_any_spelling_and_case():
+def test_facts_count_in_any_spelling_and_case() -> None:
     asked = question(facts=(("16.8", "16.8 GB"), ("Teacher", "教师")))
     assert facts_held(asked, "16.8 and a teacher") == 1
     assert facts_held(asked, "16.8") == 0.5
 
 
-def test_only_a_marked_refusal_is_a_refusal_and_only_true_quotes_prove():
+def test_only_a_marked_refusal_is_a_refusal_and_only_true_quotes_prove() -> None:
     passage = chunk(text="quoted text")
     assert refused(Answer("no", stop_reason="refused"))
     assert not refused(Answer("I do not know"))
@@ -76,7 +77,7 @@ def test_only_a_marked_refusal_is_a_refusal_and_only_true_quotes_prove():
     assert not proven(Answer("x"))
 
 
-def test_a_citation_is_good_when_its_quote_supports_and_its_place_is_expected():
+def test_a_citation_is_good_when_its_quote_supports_and_its_place_is_expected() -> None:
     asked = question([("a.md", "A")], [("b.md", "B")])
     right, elsewhere = chunk("a.md", "A", "quoted text"), chunk("x.md", "X", "quoted text")
     cited = [

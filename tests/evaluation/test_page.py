@@ -14,25 +14,25 @@ ATTACK = "</details><script>alert(1)</script>\"'><img src=http://x onerror=x>"
 
 
 class _Tags(HTMLParser):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.open, self.seen, self.attributes = [], set(), []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs) -> None:
         self.seen.add(tag)
         self.attributes += attrs
         if tag != "meta":
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs):
+    def handle_startendtag(self, tag, attrs) -> None:
         self.seen.add(tag)
         self.attributes += attrs
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag) -> None:
         assert self.open.pop() == tag
 
 
-def _report():
+def _report() -> Report:
     asked = [
         question([(ATTACK, ATTACK)], id=ATTACK, facts=((ATTACK,),), language=ATTACK),
         question(id="none", kind="unanswerable"),
@@ -54,7 +54,7 @@ def _report():
     )
 
 
-def test_what_comes_from_outside_is_escaped_and_the_page_is_whole():
+def test_what_comes_from_outside_is_escaped_and_the_page_is_whole() -> None:
     tags = _Tags()
     tags.feed(page(_report()))
     assert tags.open == []
@@ -63,6 +63,6 @@ def test_what_comes_from_outside_is_escaped_and_the_page_is_whole():
     assert not [a for a in tags.attributes if a[0] in ("src", "href", "onerror")]
 
 
-def test_a_report_without_any_place_or_fact_is_still_a_page():
+def test_a_report_without_any_place_or_fact_is_still_a_page() -> None:
     lone = Outcome(question(id="none", kind="unanswerable"), (), ())
     assert "</html>" in page(Report({}, 10, [lone], figures([lone], 10)))

@@ -1,13 +1,15 @@
 """Questions asked: by search alone, by legs, and of a model that may fail."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from agentkit import Answer, Document, KnowledgeBase
 from agentkit.errors import ModelError
 from agentkit.evaluation.figures import figures
-from agentkit.evaluation.runner import evaluate, leg_ranks
+from agentkit.evaluation.runner import Outcome, evaluate, leg_ranks
+from tests.conftest import TermEmbedder
 from tests.evaluation.made import hit, question
 
 QUESTIONS = [
@@ -20,12 +22,12 @@ async def _search(query, k):
     return [hit("x.md"), hit("a.md", "A")]
 
 
-def _totals(outcomes):
+def _totals(outcomes: list[Outcome]):
     return {f.key: (f.reached, f.count) for f in figures(outcomes, 10)}
 
 
-async def test_the_figures_count_what_was_reached_of_what():
-    async def ask(prompt):
+async def test_the_figures_count_what_was_reached_of_what() -> None:
+    async def ask(prompt) -> Answer:
         return Answer("yes")
 
     totals = _totals(await evaluate(QUESTIONS, _search, ask))
@@ -37,8 +39,8 @@ async def test_the_figures_count_what_was_reached_of_what():
     assert "refusal_precision" not in totals
 
 
-async def test_of_refusals_it_is_counted_how_many_were_right():
-    async def ask(prompt):
+async def test_of_refusals_it_is_counted_how_many_were_right() -> None:
+    async def ask(prompt) -> Answer:
         return Answer("no", stop_reason="refused")
 
     totals = _totals(await evaluate(QUESTIONS, _search, ask))
@@ -46,7 +48,7 @@ async def test_of_refusals_it_is_counted_how_many_were_right():
     assert totals["refusal_recall"] == totals["over_refused"] == (1, 1)
 
 
-async def test_search_alone_gives_figures_of_retrieval_alone():
+async def test_search_alone_gives_figures_of_retrieval_alone() -> None:
     names = {
         name.partition("@")[0].partition(":")[0]
         for name in _totals(await evaluate(QUESTIONS, _search))
@@ -54,10 +56,10 @@ async def test_search_alone_gives_figures_of_retrieval_alone():
     assert names == {"all", "first", "recall", "mrr", "ndcg"}
 
 
-async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run():
+async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run() -> None:
     turns = iter([Answer("yes"), ModelError("down")])
 
-    async def ask(prompt):
+    async def ask(prompt) -> object:
         turn = next(turns)
         if isinstance(turn, Exception):
             raise turn
@@ -68,18 +70,18 @@ async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run():
     assert _totals(outcomes)["refusal_recall"] == (0, 1)
 
 
-async def test_a_model_that_fails_at_once_ends_the_run():
-    async def ask(prompt):
+async def test_a_model_that_fails_at_once_ends_the_run() -> None:
+    async def ask(prompt) -> None:
         raise ModelError("nobody there")
 
     with pytest.raises(ModelError, match="nobody there"):
         await evaluate(QUESTIONS, _search, ask)
 
 
-async def test_no_more_questions_are_asked_at_once_than_said_and_their_order_stays():
+async def test_no_more_questions_are_asked_at_once_than_said_and_their_order_stays() -> None:
     running, most = 0, 0
 
-    async def ask(prompt):
+    async def ask(prompt) -> Answer:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -93,7 +95,7 @@ async def test_no_more_questions_are_asked_at_once_than_said_and_their_order_sta
     assert [outcome.question.id for outcome in outcomes] == [q.id for q in many]
 
 
-async def test_the_legs_are_ranked_each_for_itself(tmp_path, embedder):
+async def test_the_legs_are_ranked_each_for_itself(tmp_path: Path, embedder: TermEmbedder) -> None:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     texts = {"sea.md": "# Sea\n\nwhales swim far", "sky.md": "# Sky\n\nswallows fly far"}
     await knowledge.add([Document(source, text) for source, text in texts.items()])
@@ -103,7 +105,7 @@ async def test_the_legs_are_ranked_each_for_itself(tmp_path, embedder):
     assert legs == {"dense": [(1,)], "keyword": [(1,)]}
 
 
-async def test_a_leg_that_did_not_find_a_place_has_no_rank_for_it():
+async def test_a_leg_that_did_not_find_a_place_has_no_rank_for_it() -> None:
     async def search(query, k):
         return [hit("x.md", keyword_rank=1), hit("a.md", "A", dense_rank=3)]
 

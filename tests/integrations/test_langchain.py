@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -28,7 +28,7 @@ from agentkit.backends.base import Model, Options
 from agentkit.backends.fallback import FallbackModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ModelError, ToolError
-from agentkit.events import Done, ReasoningDelta, TextDelta
+from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.integrations.in_step import in_step
 from agentkit.integrations.langchain import (
     AgentkitChatModel,
@@ -37,6 +37,7 @@ from agentkit.integrations.langchain import (
 from agentkit.integrations.langchain_messages import to_ours, to_theirs
 from agentkit.integrations.langchain_options import request_of
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
+from agentkit.tools.tool import Tool
 
 HI = [Message("user", "hi")]
 CONVERSATION = [
@@ -110,7 +111,9 @@ class Remembers(ScriptedModel):
 
     options: Options
 
-    async def stream(self, messages, tools=(), options=Options()):  # type: ignore[no-untyped-def]
+    async def stream(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
+    ) -> AsyncGenerator[ModelPart, None]:
         self.options = options
         async for part in super().stream(messages, tools, options):
             yield part
@@ -181,7 +184,9 @@ class Endless(Model):
     name = "endless"
     closed = False
 
-    async def stream(self, messages, tools=(), options=Options()):  # type: ignore[no-untyped-def]
+    async def stream(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
+    ) -> AsyncGenerator[ModelPart, None]:
         try:
             while True:
                 yield TextDelta("word ")

@@ -4,10 +4,12 @@ import hashlib
 import json
 import sqlite3
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from agentkit import Document
+from agentkit.documents import Hit
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.archive import export_archive, import_archive
 from agentkit.knowledge.collections import Collections
@@ -23,17 +25,17 @@ QUESTIONS = ("自注意力", "4 位加载占多少显存", "gradient descent", "
 
 
 @pytest.fixture
-def here(tmp_path, embedder):
+def here(tmp_path: Path, embedder: TermEmbedder) -> Collections:
     return Collections(tmp_path / "here", lambda: embedder)
 
 
 @pytest.fixture
-def there(tmp_path):
+def there(tmp_path: Path) -> Collections:
     return Collections(tmp_path / "there", TermEmbedder)
 
 
 @pytest.fixture
-async def archive(here, tmp_path):
+async def archive(here: Collections, tmp_path: Path) -> Path:
     kb = here.create("论文 2026")
     await kb.add([Document(source=s, text=t, metadata={"年": 2026}) for s, t in NOTES.items()])
     await kb.add([Document(source="gone.md", text="# 秘密\n\n已删除的秘密内容。")])
@@ -44,14 +46,16 @@ async def archive(here, tmp_path):
     return file
 
 
-async def _answers(collections, name):
+async def _answers(collections: Collections, name: str) -> list[list[Hit]]:
     kb = collections.open(name)
     found = [await kb.search(question, k=10) for question in QUESTIONS]
     kb.close()
     return found
 
 
-async def test_an_archive_answers_elsewhere_as_it_did_here(here, there, archive):
+async def test_an_archive_answers_elsewhere_as_it_did_here(
+    here: Collections, there: Collections, archive: Path
+) -> None:
     made = await import_archive(archive, there)
     assert (made.name, made.embedder, made.documents) == ("论文 2026", "test:terms", 3)
     assert await _answers(there, "论文 2026") == await _answers(here, "论文 2026")
@@ -65,12 +69,16 @@ async def test_an_archive_answers_elsewhere_as_it_did_here(here, there, archive)
     assert await diagnose(there.path_of("论文 2026")) == []
 
 
-async def test_the_same_collection_gives_the_same_bytes(here, archive, tmp_path):
+async def test_the_same_collection_gives_the_same_bytes(
+    here: Collections, archive: Path, tmp_path: Path
+) -> None:
     export_archive(here.path_of("论文 2026"), "论文 2026", tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
 
 
-async def test_what_was_removed_does_not_travel_nor_do_this_machines_folders(here, tmp_path):
+async def test_what_was_removed_does_not_travel_nor_do_this_machines_folders(
+    here: Collections, tmp_path: Path
+) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.md").write_text("# 甲\n\n留下的内容。", encoding="utf-8")
     kb = here.create("k")
@@ -87,7 +95,9 @@ async def test_what_was_removed_does_not_travel_nor_do_this_machines_folders(her
     assert str(tmp_path).encode() not in catalog
 
 
-async def test_an_export_is_whole_while_a_writer_works(here, there, archive, tmp_path):
+async def test_an_export_is_whole_while_a_writer_works(
+    here: Collections, there: Collections, archive: Path, tmp_path: Path
+) -> None:
     kb = here.open("论文 2026")
     with kb._catalog.writing() as connection:
         connection.execute("DELETE FROM documents")
@@ -96,7 +106,9 @@ async def test_an_export_is_whole_while_a_writer_works(here, there, archive, tmp
     assert (await import_archive(tmp_path / "meanwhile.zip", there)).documents == 3
 
 
-async def test_nothing_is_overwritten_without_being_told_so(here, there, archive):
+async def test_nothing_is_overwritten_without_being_told_so(
+    here: Collections, there: Collections, archive: Path
+) -> None:
     with pytest.raises(KnowledgeError, match="--replace"):
         export_archive(here.path_of("论文 2026"), "x", archive)
     await import_archive(archive, there)
@@ -106,7 +118,9 @@ async def test_nothing_is_overwritten_without_being_told_so(here, there, archive
     assert [info.name for info in there.list()] == ["另一个", "论文 2026"]
 
 
-async def test_a_replacement_takes_the_place_of_the_old_one_whole(there, archive):
+async def test_a_replacement_takes_the_place_of_the_old_one_whole(
+    there: Collections, archive: Path
+) -> None:
     kb = there.create("论文 2026")
     await kb.add([Document(source="old.md", text="旧的内容。")])
     kb.close()
@@ -115,15 +129,17 @@ async def test_a_replacement_takes_the_place_of_the_old_one_whole(there, archive
     assert len(list((there.root / "collections").iterdir())) == 1
 
 
-async def test_an_import_may_become_the_folders_own_index(there, archive):
+async def test_an_import_may_become_the_folders_own_index(
+    there: Collections, archive: Path
+) -> None:
     await import_archive(archive, there, name="knowledge")
     assert [info.name for info in there.list()] == ["knowledge"]
     assert (await _answers(there, "knowledge"))[0][0].chunk.source == "attention.md"
 
 
 async def test_another_embedders_archive_imports_and_its_search_says_what_it_needs(
-    there, archive, tmp_path
-):
+    there: Collections, archive: Path, tmp_path: Path
+) -> None:
     await import_archive(archive, there)
     other = TermEmbedder()
     other.name = "test:other"
@@ -131,7 +147,14 @@ async def test_another_embedders_archive_imports_and_its_search_says_what_it_nee
         Collections(there.root, lambda: other).open("论文 2026")
 
 
-def _repacked(archive, target, *, sql="", manifest=None, members=None):
+def _repacked(
+    archive: Path,
+    target: Path,
+    *,
+    sql: str = "",
+    manifest: dict[str, object] | None = None,
+    members=None,
+) -> Path:
     """The archive with its catalog changed by SQL, its hash made right again, and the like."""
     with zipfile.ZipFile(archive) as opened:
         parts = {name: opened.read(name) for name in opened.namelist()}
@@ -176,7 +199,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("how", HOSTILE)
-async def test_a_hostile_or_damaged_archive_changes_nothing(there, archive, tmp_path, how):
+async def test_a_hostile_or_damaged_archive_changes_nothing(
+    there: Collections, archive: Path, tmp_path: Path, how
+) -> None:
     bad = _repacked(archive, tmp_path / "bad.zip", **HOSTILE[how])
     with pytest.raises(KnowledgeError) as raised:
         await import_archive(bad, there)
@@ -186,7 +211,9 @@ async def test_a_hostile_or_damaged_archive_changes_nothing(there, archive, tmp_
     assert not (tmp_path / "outside.txt").exists()
 
 
-async def test_a_zip_bomb_is_refused_before_it_is_unpacked(there, archive, tmp_path):
+async def test_a_zip_bomb_is_refused_before_it_is_unpacked(
+    there: Collections, archive: Path, tmp_path: Path
+) -> None:
     zeros = bytes(30_000_000)
     told = {"bytes": len(zeros), "sha256": hashlib.sha256(zeros).hexdigest()}
     bad = _repacked(archive, tmp_path / "bad.zip", manifest=told, members={"catalog.sqlite": zeros})
@@ -195,7 +222,9 @@ async def test_a_zip_bomb_is_refused_before_it_is_unpacked(there, archive, tmp_p
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"text"])
-async def test_what_is_no_archive_is_named(there, tmp_path, content):
+async def test_what_is_no_archive_is_named(
+    there: Collections, tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "x.zip").write_bytes(content)
     with pytest.raises(KnowledgeError, match=r"x\.zip is no archive"):
         await import_archive(tmp_path / "x.zip", there)
@@ -203,7 +232,9 @@ async def test_what_is_no_archive_is_named(there, tmp_path, content):
         await import_archive(tmp_path / "nowhere.zip", there)
 
 
-async def test_a_replacement_cut_short_between_its_renames_loses_nothing(there, archive):
+async def test_a_replacement_cut_short_between_its_renames_loses_nothing(
+    there: Collections, archive: Path
+) -> None:
     await import_archive(archive, there)
     path = there.path_of("论文 2026")
     path.rename(path.with_name(f".replaced-{path.name}"))

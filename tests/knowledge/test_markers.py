@@ -9,11 +9,11 @@ from agentkit.knowledge.markers import Marker, MarkerStream, markers, numbers_in
 KNOWN = {"1", "2", "3"}
 
 
-def _found(text, sources=()):
+def _found(text: str, sources: tuple[str, ...] = ()):
     return [match.group() for match in markers(text, sources)]
 
 
-def _streamed(deltas):
+def _streamed(deltas) -> list[str | Marker]:
     stream = MarkerStream(KNOWN.__contains__)
     return [piece for delta in deltas for piece in stream.feed(delta)] + stream.close()
 
@@ -31,7 +31,7 @@ def _streamed(deltas):
         ("约占 4.2 GB[1]。", ["[1]"]),
     ],
 )
-def test_markers_in_their_spellings(text, groups):
+def test_markers_in_their_spellings(text: str, groups: list[str]) -> None:
     assert _found(text) == groups
 
 
@@ -43,30 +43,30 @@ def test_markers_in_their_spellings(text, groups):
         "[a]", "[]", "[1", "[1.5]",
     ],
 )  # fmt: skip
-def test_other_brackets_are_none(text):
+def test_other_brackets_are_none(text: str) -> None:
     assert _found(text) == []
 
 
-def test_the_numbers_of_a_group():
+def test_the_numbers_of_a_group() -> None:
     assert numbers_in("[1][3, 2]【1】") == ("1", "3", "2")
     assert numbers_in("[1-3，7]") == ("1", "2", "3", "7")
     assert numbers_in("[1-900000]") == ("1", "900000")
 
 
-def test_a_marker_split_over_deltas_comes_whole():
+def test_a_marker_split_over_deltas_comes_whole() -> None:
     assert _streamed(["A fact [", "1", "].", " More text follows."]) == [
         "A fact ", Marker("[1]", ("1",)), ". More text follows.",
     ]  # fmt: skip
 
 
-def test_text_comes_at_once_and_only_a_bracket_waits():
+def test_text_comes_at_once_and_only_a_bracket_waits() -> None:
     stream = MarkerStream(KNOWN.__contains__)
     assert stream.feed("A fact ") == ["A fact "]
     assert stream.feed("[1]") == []
     assert stream.feed("(https://a.b) is no source") == ["[1](https://a.b) is no source"]
 
 
-def test_unknown_numbers_stay_text():
+def test_unknown_numbers_stay_text() -> None:
     *text, marker = _streamed(["see [9]", " and [2]"])
     assert ("".join(text), marker) == ("see [9] and ", Marker("[2]", ("2",)))
 
@@ -83,7 +83,7 @@ def test_unknown_numbers_stay_text():
     st.integers(1, 4),
 )  # fmt: skip
 @example(parts=["`", "$", "`", "$", "[1]", " text", "[1]", "[1]", "$"], width=1)
-def test_however_it_is_cut_the_stream_finds_the_same(parts, width):
+def test_however_it_is_cut_the_stream_finds_the_same(parts, width) -> None:
     text = "".join(parts)
     deltas = [text[at : at + width] for at in range(0, len(text), width)]
     pieces = _streamed(deltas)

@@ -1,5 +1,7 @@
 """A hit grown to what is around it: exact, bounded, under the same id."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,43 +14,43 @@ TEXT = (
 )
 
 
-def letters(text):
+def letters(text: str) -> int:
     return len("".join(text.split()))
 
 
-def _hit(text, words, **fields):
+def _hit(text: str, words: str, **fields: Any):
     document = Document("d.md", text, "T", "d", **fields)
     chunks = split(document, letters, 30)
     return document, next(chunk for chunk in chunks if words in chunk.text)
 
 
-def test_a_hit_becomes_its_whole_section_and_keeps_its_id():
+def test_a_hit_becomes_its_whole_section_and_keeps_its_id() -> None:
     document, hit = _hit(TEXT, "Paragraph 4")
     wide = widened(document, hit, 1000, letters)
     assert wide.text == TEXT[: TEXT.index("\n\n# B")]
     assert (wide.id, wide.heading) == (hit.id, "A")
 
 
-def test_a_section_too_large_gives_its_nearest_paragraphs_on_both_sides():
+def test_a_section_too_large_gives_its_nearest_paragraphs_on_both_sides() -> None:
     document, hit = _hit(TEXT, "Paragraph 4")
     wide = widened(document, hit, 110, letters)
     assert wide.text.startswith("Paragraph 2")
     assert wide.text.endswith("Paragraph 6 of the first.")
 
 
-def test_at_the_end_of_a_section_all_the_room_goes_to_the_other_side():
+def test_at_the_end_of_a_section_all_the_room_goes_to_the_other_side() -> None:
     document, hit = _hit(TEXT, "Paragraph 8")
     wide = widened(document, hit, 75, letters)
     assert wide.text.startswith("Paragraph 6")
     assert wide.text.endswith("Paragraph 8 of the first.")
 
 
-def test_a_hit_that_fills_the_room_stays_as_it_is():
+def test_a_hit_that_fills_the_room_stays_as_it_is() -> None:
     document, hit = _hit(TEXT, "Paragraph 4")
     assert widened(document, hit, 5, letters) == hit
 
 
-def test_page_and_part_are_those_of_the_grown_passage():
+def test_page_and_part_are_those_of_the_grown_passage() -> None:
     half = TEXT.index("Paragraph 4")
     pages = (Part("page", "1", 0, half), Part("page", "2", half, len(TEXT)))
     document, hit = _hit(TEXT, "Paragraph 5", parts=pages)
@@ -57,7 +59,7 @@ def test_page_and_part_are_those_of_the_grown_passage():
     assert (wide.page, wide.part) == (1, "pages 1-2")
 
 
-def test_a_hit_of_another_version_of_the_text_stays_as_it_is():
+def test_a_hit_of_another_version_of_the_text_stays_as_it_is() -> None:
     _, hit = _hit(TEXT, "Last.")
     shorter = Document("d.md", "# A\n\nNew.", "T", "d")
     assert widened(shorter, hit, 1000, letters) == hit
@@ -79,7 +81,9 @@ _PARAGRAPHS = st.lists(
     st.integers(5, 40),
     st.integers(1, 200),
 )
-def test_a_grown_passage_is_exact_holds_the_hit_and_keeps_to_the_room(lines, kind, limit, room):
+def test_a_grown_passage_is_exact_holds_the_hit_and_keeps_to_the_room(
+    lines, kind, limit, room
+) -> None:
     document = Document("d", "\n\n".join(lines), id="d", format=kind)
     chunks = split(document, letters, limit)
     for hit in chunks:

@@ -28,7 +28,7 @@ def _states(passage: str, claim: str) -> bool:
         ["a quarter of an hour", "15 minutes", "15 分钟"],
     ],
 )
-def test_the_spellings_of_a_number_agree(spellings):
+def test_the_spellings_of_a_number_agree(spellings: list[str]) -> None:
     for one in spellings:
         assert quantities(one), one
         for other in spellings:
@@ -49,30 +49,30 @@ def test_the_spellings_of_a_number_agree(spellings):
         ("21:48", "22:48"),
     ],
 )
-def test_other_numbers_and_other_units_do_not(passage, claim):
+def test_other_numbers_and_other_units_do_not(passage: str, claim: str) -> None:
     assert not _states(passage, claim)
 
 
 @pytest.mark.parametrize(
     "text", ["GPT-3", "INT8", "DeepSeek-V3", "3H", "BF16", "一般来说", "十分重要", "one of them"]
 )
-def test_a_digit_in_a_name_and_an_idiom_are_no_quantities(text):
+def test_a_digit_in_a_name_and_an_idiom_are_no_quantities(text: str) -> None:
     assert quantities(text) == []
 
 
-def test_a_number_is_rounded_only_where_the_claim_says_about():
+def test_a_number_is_rounded_only_where_the_claim_says_about() -> None:
     assert _states("16.8 GB", "约 17 GB")
     assert _states("6.9 GB", "about 7 GB")
     assert not _states("6.9 GB", "7 GB")
     assert not _states("16.8 GB", "约 18 GB")
 
 
-def test_the_first_of_a_range_has_the_unit_of_the_last():
+def test_the_first_of_a_range_has_the_unit_of_the_last() -> None:
     assert _states("3.7 到 4.5 GB", "3.7 GB")
     assert not _states("3.7 到 4.5 GB", "3.7 天")
 
 
 @settings(deadline=None)
 @given(st.text(max_size=80))
-def test_any_text_is_read(text):
+def test_any_text_is_read(text) -> None:
     assert all(quantity.text for quantity in quantities(text))

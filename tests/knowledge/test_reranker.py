@@ -1,5 +1,7 @@
 """Rerankers give the same hits in another order, and keep the order where they cannot."""
 
+from pathlib import Path
+
 import pytest
 
 from agentkit import Document, KnowledgeBase
@@ -7,13 +9,14 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Chunk, Hit
 from agentkit.errors import ConfigError
 from agentkit.knowledge.reranker import CrossEncoderReranker, ModelReranker, get_reranker
+from tests.conftest import TermEmbedder
 
 HITS = [
     Hit(Chunk(f"c{n}", "d", "a.md", "A", "A", f"passage {n}", 0, 9), 0.9 - n / 10) for n in range(4)
 ]
 
 
-def _ids(hits):
+def _ids(hits: list[Hit]):
     return [hit.chunk.id for hit in hits]
 
 
@@ -28,18 +31,22 @@ def _ids(hits):
         ("", ["c0", "c1", "c2", "c3"]),
     ],
 )
-async def test_a_model_orders_the_passages_and_rubbish_changes_nothing(reply, order):
+async def test_a_model_orders_the_passages_and_rubbish_changes_nothing(
+    reply: str, order: list[str]
+) -> None:
     hits = await ModelReranker(ScriptedModel([reply])).rerank("Which?", HITS)
     assert _ids(hits) == order
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
 
 
-async def test_a_model_that_fails_leaves_the_order_as_it_was():
+async def test_a_model_that_fails_leaves_the_order_as_it_was() -> None:
     assert await ModelReranker(ScriptedModel([])).rerank("Which?", HITS) == HITS
 
 
-async def test_a_search_takes_the_order_of_its_reranker(tmp_path, embedder):
+async def test_a_search_takes_the_order_of_its_reranker(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     model = ScriptedModel(["[2, 1]"])
     kb = KnowledgeBase.open(tmp_path, embedder, reranker=ModelReranker(model))
     await kb.add([Document("a.md", "cats purr loudly"), Document("b.md", "cats sleep")])
@@ -47,7 +54,7 @@ async def test_a_search_takes_the_order_of_its_reranker(tmp_path, embedder):
     kb.close()
 
 
-async def test_a_cross_encoder_orders_by_its_scores(tmp_path):
+async def test_a_cross_encoder_orders_by_its_scores(tmp_path: Path) -> None:
     encoder = CrossEncoderReranker(str(_tiny_cross_encoder(tmp_path / "model")))
     hits = await encoder.rerank("Which passage?", HITS)
     assert sorted(_ids(hits)) == sorted(_ids(HITS))
@@ -58,12 +65,12 @@ async def test_a_cross_encoder_orders_by_its_scores(tmp_path):
     assert await encoder.rerank("Which?", []) == []
 
 
-async def test_a_cross_encoder_that_is_not_there_is_named(tmp_path):
+async def test_a_cross_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="missing"):
         await CrossEncoderReranker(str(tmp_path / "missing")).rerank("Which?", HITS)
 
 
-def test_a_setting_chooses_the_reranker():
+def test_a_setting_chooses_the_reranker() -> None:
     model = ScriptedModel([])
     assert get_reranker("") is None
     assert isinstance(get_reranker("st:some/model"), CrossEncoderReranker)
@@ -73,7 +80,7 @@ def test_a_setting_chooses_the_reranker():
             get_reranker(wrong)
 
 
-def _tiny_cross_encoder(folder):
+def _tiny_cross_encoder(folder: Path) -> Path:
     """A BERT of two layers with random weights that knows a few words."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("sentence_transformers")

@@ -1,8 +1,10 @@
 """Hybrid search: filters narrow both legs, scripts meet, copies are shown once."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from agentkit.knowledge.fusion import E5, fused
 from agentkit.knowledge.lookup import Lookup
 from agentkit.knowledge.variety import spread
 from agentkit.knowledge.vectors import Vectors
+from tests.conftest import TermEmbedder
 
 PURR = {"tags": ["pets", "cats"], "date": "2024-03-01"}
 BARK = {"topics": ["dogs"], "date": date(2025, 1, 2), "author": "Ann"}
@@ -33,7 +36,7 @@ ANIMALS = [
 
 
 @pytest.fixture
-def kb(tmp_path, embedder):
+def kb(tmp_path: Path, embedder: TermEmbedder) -> Iterator[KnowledgeBase]:
     opened = KnowledgeBase.open(tmp_path / "index", embedder)
     yield opened
     opened.close()
@@ -56,13 +59,17 @@ def kb(tmp_path, embedder):
         (Filters(("dogs/*",), tags=("pets",)), set()),
     ],
 )
-async def test_a_filter_leaves_all_that_it_allows_and_nothing_else(kb, filters, sources):
+async def test_a_filter_leaves_all_that_it_allows_and_nothing_else(
+    kb: KnowledgeBase, filters: Filters, sources
+) -> None:
     await kb.add(ANIMALS)
     hits = await kb.search("Why do cats purr?", 10, filters=filters)
     assert {hit.chunk.source for hit in hits} == sources
 
 
-async def test_a_narrow_filter_gives_the_best_of_the_allowed_however_far_they_are(kb, monkeypatch):
+async def test_a_narrow_filter_gives_the_best_of_the_allowed_however_far_they_are(
+    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     near = [Document(f"near/{n}.md", f"cats purr softly number{n}") for n in range(120)]
     far = [Document(f"far/{n}.md", f"granite basalt {'quartz ' * n}") for n in range(3)]
     await kb.add([*near, *far])
@@ -73,31 +80,35 @@ async def test_a_narrow_filter_gives_the_best_of_the_allowed_however_far_they_ar
 
 
 @pytest.mark.parametrize("glob", ["", "/etc/*", "../notes", "a\\b", "notes[", "[z-a]"])
-def test_a_glob_that_can_match_nothing_is_refused(glob):
+def test_a_glob_that_can_match_nothing_is_refused(glob: str) -> None:
     with pytest.raises(KnowledgeError):
         pattern(glob)
 
 
-async def test_a_bad_glob_is_told_to_the_searcher(kb):
+async def test_a_bad_glob_is_told_to_the_searcher(kb: KnowledgeBase) -> None:
     await kb.add(ANIMALS)
     with pytest.raises(KnowledgeError, match="relative"):
         await kb.search("cats", filters=Filters(("/notes/*.md",)))
 
 
-async def test_a_small_index_is_searched_without_chroma(kb, monkeypatch):
+async def test_a_small_index_is_searched_without_chroma(
+    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await kb.add(ANIMALS)
     monkeypatch.setattr(Vectors, "query", None)
     assert (await kb.search("cats purr"))[0].chunk.source == "cats/purr.md"
 
 
-async def test_chroma_and_the_exact_scan_find_the_same(kb, monkeypatch):
+async def test_chroma_and_the_exact_scan_find_the_same(
+    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await kb.add([*ANIMALS, Document("zh.md", "猫在满足的时候会打呼噜。")])
     exact = [hit.chunk.id for hit in await kb.search("猫为什么打呼噜", 5)]
     monkeypatch.setattr(dense, "EXACT_CHUNKS", 0)
     assert [hit.chunk.id for hit in await kb.search("猫为什么打呼噜", 5)] == exact
 
 
-async def test_what_is_written_later_is_found_and_what_is_removed_is_not(kb):
+async def test_what_is_written_later_is_found_and_what_is_removed_is_not(kb: KnowledgeBase) -> None:
     await kb.add(ANIMALS)
     await kb.search("cats purr")
     await kb.add([Document("new.md", "zebras graze on plains")])
@@ -106,7 +117,9 @@ async def test_what_is_written_later_is_found_and_what_is_removed_is_not(kb):
     assert "new.md" not in {hit.chunk.source for hit in await kb.search("zebras graze", 10)}
 
 
-async def test_traditional_characters_and_full_width_meet_simplified_and_half_width(kb):
+async def test_traditional_characters_and_full_width_meet_simplified_and_half_width(
+    kb: KnowledgeBase,
+) -> None:
     texts = {
         "a.md": "神經網絡由許多節點組成",
         "b.md": "ＧＰＵ 有 ８０ ＧＢ 显存",
@@ -117,7 +130,7 @@ async def test_traditional_characters_and_full_width_meet_simplified_and_half_wi
     assert (await kb.search("80 GB GPU 顯存"))[0].chunk.source == "b.md"
 
 
-async def test_copies_of_a_file_take_one_place(kb):
+async def test_copies_of_a_file_take_one_place(kb: KnowledgeBase) -> None:
     copies = [Document(f"copy{n}.md", "Cats purr when they are content.") for n in range(60)]
     await kb.add([*copies, *ANIMALS[2:]])
     sources = [hit.chunk.source for hit in await kb.search("Why do cats purr?", 3)]
@@ -125,7 +138,7 @@ async def test_copies_of_a_file_take_one_place(kb):
     assert {"dogs/bark.md", "birds.md"} < set(sources)
 
 
-async def test_a_near_copy_comes_after_another_passage_nearly_as_good(kb):
+async def test_a_near_copy_comes_after_another_passage_nearly_as_good(kb: KnowledgeBase) -> None:
     await kb.add(ANIMALS)
     hits = await kb.search("Why do cats purr?", 3)
     first, second, third = hits
@@ -136,7 +149,7 @@ async def test_a_near_copy_comes_after_another_passage_nearly_as_good(kb):
     assert scores[third.chunk.id] == third.score
 
 
-def test_a_passage_in_another_script_is_not_beaten_by_chance_words():
+def test_a_passage_in_another_script_is_not_beaten_by_chance_words() -> None:
     near = Nearest({}, mean=0.75, deviation=0.02, count=500, lead=0.04)
     cosines = {1: 0.80, 2: 0.79, 3: 0.78, 4: 0.77, 5: 0.77, 6: 0.81}
     by_chance = {1: 0.18, 2: 0.17, 3: 0.19, 4: 0.15, 5: 0.15}
@@ -146,7 +159,7 @@ def test_a_passage_in_another_script_is_not_beaten_by_chance_words():
     assert max(scores, key=scores.__getitem__) == 1
 
 
-def test_scores_lie_between_0_and_1_and_keep_their_order_at_the_ends():
+def test_scores_lie_between_0_and_1_and_keep_their_order_at_the_ends() -> None:
     near = Nearest({}, mean=0.75, deviation=0.02, count=500, lead=0.0)
     cosines = {n: n / 100 for n in range(60, 101, 5)}
     scores = fused(near, cosines, dict.fromkeys(cosines, 0.7), {}, E5)
@@ -183,19 +196,21 @@ def test_scores_lie_between_0_and_1_and_keep_their_order_at_the_ends():
         pytest.param("猫" * 20_000, id="one long run of CJK"),
     ],
 )
-async def test_a_query_is_never_read_as_full_text_syntax(kb, query):
+async def test_a_query_is_never_read_as_full_text_syntax(kb: KnowledgeBase, query: str) -> None:
     await kb.add(ANIMALS)
     assert len(await kb.search(query, 3)) == 3
 
 
-def test_a_full_text_search_for_no_terms_has_no_hits(tmp_path):
+def test_a_full_text_search_for_no_terms_has_no_hits(tmp_path: Path) -> None:
     with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog:
         assert Lookup(catalog).matching([], 10) == []
         assert Lookup(catalog).matching(['"', "", "a b"], 10) == []
 
 
 @pytest.mark.parametrize("match", ["", "AND", '"', "NEAR(", "nocolumn : a"])
-def test_a_query_that_sqlite_cannot_parse_is_not_reported_as_damage(tmp_path, match):
+def test_a_query_that_sqlite_cannot_parse_is_not_reported_as_damage(
+    tmp_path: Path, match: str
+) -> None:
     with (
         closing(Catalog(tmp_path / "catalog.sqlite")) as catalog,
         pytest.raises(KnowledgeError, match="rejected a query") as raised,

@@ -1,5 +1,7 @@
 """The tools over documents: filters, counts, outlines, pages, and what did not fit."""
 
+from pathlib import Path
+
 import pytest
 
 from agentkit import Document, KnowledgeBase
@@ -10,6 +12,7 @@ from agentkit.knowledge.search_tool import knowledge_tools
 from agentkit.knowledge.sources import Sources
 from agentkit.passages import Passage, read_passages, write_passages
 from agentkit.tools.context import NoContext
+from tests.conftest import TermEmbedder
 
 GUIDE = (
     "# Guide\n\nHow to keep cats.\n\n## Food\n\nCats eat fish. A cat eats twice."
@@ -31,7 +34,7 @@ DOCUMENTS = [
 class Session(NoContext):
     """Numbers passages as a session does."""
 
-    def __init__(self, room=None):
+    def __init__(self, room: int | None = None) -> None:
         self.room = room
         self.sources = Sources()
 
@@ -40,14 +43,14 @@ class Session(NoContext):
 
 
 @pytest.fixture
-async def tools(tmp_path, embedder):
+async def tools(tmp_path: Path, embedder: TermEmbedder):
     kb = KnowledgeBase.open(tmp_path / "index", embedder)
     await kb.add(DOCUMENTS)
     yield {tool.name: tool for tool in knowledge_tools(kb)}
     kb.close()
 
 
-async def test_a_search_gives_passages_with_place_and_relevance(tools):
+async def test_a_search_gives_passages_with_place_and_relevance(tools) -> None:
     session = Session()
     found = read_passages(await tools["search_knowledge"].run({"query": "cats purr"}, session))
     assert [passage.marker for passage in found] == [str(n + 1) for n in range(len(found))]
@@ -67,12 +70,14 @@ async def test_a_search_gives_passages_with_place_and_relevance(tools):
         ({"before": "2020-12-31"}, {"slides.pptx"}),
     ],
 )
-async def test_a_search_keeps_to_source_tags_and_dates(tools, arguments, sources):
+async def test_a_search_keeps_to_source_tags_and_dates(
+    tools, arguments: dict[str, str] | dict[str, list[str]], sources: set[str]
+) -> None:
     said = await tools["search_knowledge"].run({"query": "cats", **arguments}, Session())
     assert {passage.source for passage in read_passages(said)} == sources
 
 
-async def test_what_filters_leave_empty_is_said_with_the_way_out(tools):
+async def test_what_filters_leave_empty_is_said_with_the_way_out(tools) -> None:
     search = tools["search_knowledge"]
     assert "without them" in await search.run({"query": "cats", "tags": ["none"]}, Session())
     with pytest.raises(ToolError, match="relative"):
@@ -81,7 +86,7 @@ async def test_what_filters_leave_empty_is_said_with_the_way_out(tools):
         await search.run({"query": "cats", "after": "yesterday"}, Session())
 
 
-async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number(tools):
+async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number(tools) -> None:
     session = Session()
     first = await tools["search_knowledge"].run({"query": "a cat eats twice", "k": 1}, session)
     (passage,) = read_passages(first)
@@ -92,13 +97,13 @@ async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number
     assert read_passages(again)[0].marker == passage.marker
 
 
-async def test_what_the_model_has_no_room_for_is_left_out_and_said(tools):
+async def test_what_the_model_has_no_room_for_is_left_out_and_said(tools) -> None:
     said = await tools["search_knowledge"].run({"query": "cats", "k": 5}, Session(room=75))
     assert len(read_passages(said)) == 1
     assert "did not fit" in said
 
 
-async def test_find_all_counts_every_place_word_for_word(tools):
+async def test_find_all_counts_every_place_word_for_word(tools) -> None:
     said = await tools["find_all"].run({"text": "CATS"}, Session())
     assert said.startswith("'CATS' stands 4 times in 2 documents:\nguide.md: 3\nslides.pptx: 1")
     found = read_passages(said)
@@ -109,13 +114,13 @@ async def test_find_all_counts_every_place_word_for_word(tools):
         await tools["find_all"].run({"text": "?!"}, Session())
 
 
-async def test_an_outline_names_headings_with_the_place_to_read_on_from(tools):
+async def test_an_outline_names_headings_with_the_place_to_read_on_from(tools) -> None:
     said = await tools["outline_document"].run({"source": "guide.md"}, Session())
     assert f"- Sleep (start={GUIDE.index('## Sleep')})" in said
     assert read_passages(said)[0].text == GUIDE
 
 
-async def test_reading_goes_on_where_it_stopped(tools):
+async def test_reading_goes_on_where_it_stopped(tools) -> None:
     read = tools["read_document"]
     said = await read.run({"source": "guide.md", "end": 10}, Session())
     assert f"({len(GUIDE) - 10} more characters: read on with start=10.)" in said
@@ -125,7 +130,9 @@ async def test_reading_goes_on_where_it_stopped(tools):
         await read.run({"source": "guide.md", "start": 999}, Session())
 
 
-async def test_documents_are_listed_by_page_and_by_name(tmp_path, embedder):
+async def test_documents_are_listed_by_page_and_by_name(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     kb = KnowledgeBase.open(tmp_path / "many", embedder)
     await kb.add([Document(f"{n:03}.md", "") for n in range(130)])
     listed = {tool.name: tool for tool in knowledge_tools(kb)}["list_documents"]
@@ -136,7 +143,7 @@ async def test_documents_are_listed_by_page_and_by_name(tmp_path, embedder):
     kb.close()
 
 
-def test_packing_keeps_passages_whole_and_shortens_the_last_at_a_sentence():
+def test_packing_keeps_passages_whole_and_shortens_the_last_at_a_sentence() -> None:
     text = "One sentence. " * 30
     chunks = [Chunk(f"{n}", "d", "a.md", "", "", text, 0, len(text)) for n in range(4)]
     fitting = packed(chunks, 290, lambda text: len(text) // 4)
@@ -150,6 +157,6 @@ def test_packing_keeps_passages_whole_and_shortens_the_last_at_a_sentence():
     assert packed(chunks, None, len).chunks == tuple(chunks)
 
 
-def test_a_part_survives_the_way_to_a_model_and_back():
+def test_a_part_survives_the_way_to_a_model_and_back() -> None:
     passages = [Passage("1", "a.xlsx", "Prices", "text", None, 0.5, 'Prices, "rows" 2-9')]
     assert read_passages(write_passages(passages)) == passages

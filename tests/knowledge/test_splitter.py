@@ -1,11 +1,12 @@
 """Chunks: exact offsets, nothing lost, nothing broken, structure kept."""
 
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.documents import Document, Part, page_of, part_of
+from agentkit.documents import Chunk, Document, Part, page_of, part_of
 from agentkit.knowledge.splitter import split
 from agentkit.knowledge.splitting.cutting import separable
 from agentkit.knowledge.splitting.places import Places
@@ -41,25 +42,25 @@ def letters(text: str) -> int:
     return len("".join(text.split()))
 
 
-def _chunks(text: str, limit: int = 100, **fields):
+def _chunks(text: str, limit: int = 100, **fields: Any) -> list[Chunk]:
     return split(Document("note", text, id="d", **fields), letters, limit)
 
 
-def test_a_chunk_carries_the_path_of_its_headings():
+def test_a_chunk_carries_the_path_of_its_headings() -> None:
     assert [c.heading for c in _chunks(NOTE)] == ["", "大模型 > 量化", "大模型 > 量化 > 例子"]
 
 
-def test_plain_text_has_no_headings():
+def test_plain_text_has_no_headings() -> None:
     assert [c.heading for c in _chunks("# not Markdown\n\ntext", format="text")] == [""]
 
 
-def test_the_same_text_at_the_same_place_has_the_same_id():
+def test_the_same_text_at_the_same_place_has_the_same_id() -> None:
     first, second = _chunks(NOTE), _chunks(NOTE.replace("16.8", "16.9"))
     assert [c.id for c in first][:2] == [c.id for c in second][:2]
     assert first[2].id != second[2].id
 
 
-def test_texts_counted_many_at_once_give_the_same_chunks():
+def test_texts_counted_many_at_once_give_the_same_chunks() -> None:
     calls = []
 
     def count_many(texts):
@@ -71,7 +72,7 @@ def test_texts_counted_many_at_once_give_the_same_chunks():
     assert len(calls) < 8 < max(calls)
 
 
-def test_a_chunk_says_which_pages_it_stands_on():
+def test_a_chunk_says_which_pages_it_stands_on() -> None:
     text = "One on the first page.\n\nTwo on the second page.\n\nThree on the third page."
     starts = [text.index(word) for word in ("One", "Two", "Three")]
     ends = [*starts[1:], len(text)]
@@ -83,7 +84,7 @@ def test_a_chunk_says_which_pages_it_stands_on():
     assert (two.page, two.part) == (3, "page 3")
 
 
-def test_a_cut_at_the_end_of_a_page_is_preferred():
+def test_a_cut_at_the_end_of_a_page_is_preferred() -> None:
     lines = ["a" * 10] * 8
     text = "\n\n".join(lines)
     second = 12 * 3
@@ -92,12 +93,12 @@ def test_a_cut_at_the_end_of_a_page_is_preferred():
     assert _chunks(text, limit=45, format="text", parts=pages)[0].text == text[:second].strip()
 
 
-def test_text_without_line_feeds_has_paragraphs_too():
+def test_text_without_line_feeds_has_paragraphs_too() -> None:
     chunks = _chunks("one\r\rtwo\r\n\r\nthree", limit=5, format="text")
     assert [c.text for c in chunks] == ["one", "two", "three"]
 
 
-def test_a_letter_and_its_accent_or_an_emoji_sequence_is_never_cut():
+def test_a_letter_and_its_accent_or_an_emoji_sequence_is_never_cut() -> None:
     family, accented, flag = "👨\u200d👩\u200d👧", "e\u0301\u0323", "🇫🇷"
     for unit in (family, accented, flag, "👍🏽", "\ud83d\ude00", "1\ufe0f\u20e3"):
         pieces = [c.text for c in _chunks(unit * 40, limit=11, format="text")]
@@ -105,7 +106,7 @@ def test_a_letter_and_its_accent_or_an_emoji_sequence_is_never_cut():
         assert all(piece.replace(unit, "") == "" for piece in pieces)
 
 
-def test_a_long_sentence_is_cut_after_a_comma_near_its_middle():
+def test_a_long_sentence_is_cut_after_a_comma_near_its_middle() -> None:
     chunks = _chunks("一二三四五六七八九十，" * 4, limit=25, format="text")
     assert {c.text[-1] for c in chunks} == {"，"}
 
@@ -123,7 +124,7 @@ _LANGUAGES = st.sampled_from(["python", "javascript", "c", "sql", "no such langu
 
 
 @st.composite
-def documents(draw):
+def documents(draw) -> Document:
     """A document of any format, with parts anywhere."""
     lines = draw(
         st.lists(
@@ -147,7 +148,7 @@ def documents(draw):
 
 @settings(max_examples=250, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_chunks_reproduce_the_text_and_cover_all_of_it_once(document, limit):
+def test_chunks_reproduce_the_text_and_cover_all_of_it_once(document, limit) -> None:
     text, reached = document.text, 0
     for chunk in split(document, letters, limit):
         assert text[chunk.start : chunk.end] == chunk.text == chunk.text.strip() != ""
@@ -159,7 +160,7 @@ def test_chunks_reproduce_the_text_and_cover_all_of_it_once(document, limit):
 
 @settings(max_examples=100, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_only_what_cannot_be_cut_is_above_the_limit(document, limit):
+def test_only_what_cannot_be_cut_is_above_the_limit(document, limit) -> None:
     rows = [document.text[p.start : p.end].strip() for p in document.parts]
     for chunk in split(document, letters, limit):
         if letters(chunk.text) > limit:
@@ -172,7 +173,7 @@ def test_only_what_cannot_be_cut_is_above_the_limit(document, limit):
 
 @settings(max_examples=100, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_no_cut_falls_within_a_visible_character(document, limit):
+def test_no_cut_falls_within_a_visible_character(document, limit) -> None:
     rows = {place for p in document.parts for place in (p.start, p.end)}
     given_ = rows if document.format == "rows" else set()
     for chunk, following in pairwise(split(document, letters, limit)):
@@ -182,14 +183,14 @@ def test_no_cut_falls_within_a_visible_character(document, limit):
 
 @settings(max_examples=100, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_page_and_part_are_those_that_a_scan_of_all_parts_finds(document, limit):
+def test_page_and_part_are_those_that_a_scan_of_all_parts_finds(document, limit) -> None:
     for chunk in split(document, letters, limit):
         assert chunk.page == page_of(document.parts, chunk.start, chunk.end)
         if document.parts or document.format != "code":
             assert chunk.part == part_of(document.parts, chunk.start, chunk.end)
 
 
-def test_a_part_is_found_without_looking_at_the_others():
+def test_a_part_is_found_without_looking_at_the_others() -> None:
     seen = []
 
     class Watched(int):

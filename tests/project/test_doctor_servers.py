@@ -1,6 +1,9 @@
 """The doctor on model servers: real servers that speak each kind's own words."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -8,6 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from agentkit.backends.addresses import ollama_url
+from agentkit.project.doctor.findings import Finding
 from agentkit.project.doctor.models import keys, model
 from agentkit.project.doctor.probing import asked
 from agentkit.project.doctor.served import openai_model
@@ -22,7 +26,7 @@ REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
 
 
 @pytest.fixture
-def ollama_server():
+def ollama_server() -> Iterator[OllamaServer]:
     server = OllamaServer()
     with serving(server.app) as url:
         server.url = url
@@ -30,23 +34,25 @@ def ollama_server():
 
 
 @pytest.fixture
-def openai_server():
+def openai_server() -> Iterator[OpenAIServer]:
     server = OpenAIServer()
     with serving(server.app) as url:
         server.url = f"{url}/v1"
         yield server
 
 
-def _levels(findings):
+def _levels(findings: list[Finding]):
     return [finding.level for finding in findings]
 
 
-async def _model(name, environ=None, **providers):
+async def _model(name: str, environ=None, **providers: Any) -> Finding:
     (finding,) = await model(name, providers, environ or {})
     return finding
 
 
-async def test_an_ollama_is_told_with_its_version_models_and_windows(ollama_server):
+async def test_an_ollama_is_told_with_its_version_models_and_windows(
+    ollama_server: OllamaServer,
+) -> None:
     ollama_server.models = [{"name": name} for name in ("small", "b", "c", "d")]
     (finding,) = await ollama(ollama_server.url)
     assert finding.level == "ok"
@@ -57,7 +63,9 @@ async def test_an_ollama_is_told_with_its_version_models_and_windows(ollama_serv
 
 
 @pytest.mark.parametrize("version", ["0.5.4", "0.17.0", "0.5.4-ipexllm-20250407", "0.17"])
-async def test_an_ollama_before_0_17_1_is_known_to_be_bad(ollama_server, version):
+async def test_an_ollama_before_0_17_1_is_known_to_be_bad(
+    ollama_server: OllamaServer, version: str
+) -> None:
     ollama_server.version = version
     _, finding = await ollama(ollama_server.url)
     assert finding.level == "warning"
@@ -79,34 +87,38 @@ async def test_an_ollama_before_0_17_1_is_known_to_be_bad(ollama_server, version
         ("other", "0.1", 0),
     ],
 )
-def test_a_version_is_judged_by_its_numbers(program, version, number):
+def test_a_version_is_judged_by_its_numbers(program: str, version: str, number: int) -> None:
     assert len(flaws_of(program, version)) == number
 
 
-async def test_an_ollama_without_chat_models_says_what_to_pull(ollama_server):
+async def test_an_ollama_without_chat_models_says_what_to_pull(ollama_server: OllamaServer) -> None:
     ollama_server.models = []
     (finding,) = await ollama(ollama_server.url)
     assert (finding.level, finding.next_step) == ("note", "ollama pull qwen3:4b")
 
 
-async def test_an_ollama_that_is_not_there_is_no_fault():
+async def test_an_ollama_that_is_not_there_is_no_fault() -> None:
     assert _levels(await ollama(refused_url())) == ["ok"]
 
 
-async def test_an_ollama_on_another_machine_is_not_asked():
+async def test_an_ollama_on_another_machine_is_not_asked() -> None:
     (finding,) = await ollama("http://ollama.example.com:11434")
     assert finding.level == "note"
     assert "not asked" in finding.told
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "http://0.0.0.0:11434", "[::]:11434"])
-async def test_an_address_that_lets_the_network_in_is_a_warning(ollama_server, host):
+async def test_an_address_that_lets_the_network_in_is_a_warning(
+    ollama_server: OllamaServer, host: str
+) -> None:
     findings = await ollama(ollama_server.url, host)
     assert _levels(findings) == ["ok", "warning"]
     assert "whole network" in findings[1].told
 
 
-async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(openai_server):
+async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(
+    openai_server: OpenAIServer,
+) -> None:
     openai_server.pages["/props"] = {"default_generation_settings": {"n_ctx": 4096}}
     (finding,) = await others({"llamacpp": openai_server.url})
     assert finding.level == "warning"
@@ -114,7 +126,7 @@ async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(openai_serve
     assert "-c 16384" in finding.next_step
 
 
-async def test_lm_studio_tells_the_window_that_is_loaded(openai_server):
+async def test_lm_studio_tells_the_window_that_is_loaded(openai_server: OpenAIServer) -> None:
     openai_server.pages["/api/v0/models"] = {
         "data": [{"id": "small", "loaded_context_length": 16384, "max_context_length": 131072}]
     }
@@ -123,7 +135,7 @@ async def test_lm_studio_tells_the_window_that_is_loaded(openai_server):
     assert finding.told == f"small, large at {openai_server.url}, reads 16384 tokens"
 
 
-async def test_a_vllm_tells_window_and_version(openai_server):
+async def test_a_vllm_tells_window_and_version(openai_server: OpenAIServer) -> None:
     openai_server.models = [{"id": "big", "max_model_len": 32768}]
     openai_server.pages["/version"] = {"version": "0.13.0"}
     found, flawed = await others({"vllm": openai_server.url})
@@ -131,45 +143,51 @@ async def test_a_vllm_tells_window_and_version(openai_server):
     assert "CVE-2026-22778" in flawed.told
 
 
-async def test_a_machine_without_servers_is_in_order():
+async def test_a_machine_without_servers_is_in_order() -> None:
     (finding,) = await others({"vllm": f"{refused_url()}/v1"})
     assert (finding.level, finding.told) == ("ok", "no vllm on this machine")
 
 
-async def test_the_reader_that_quotes_needs_nothing():
+async def test_the_reader_that_quotes_needs_nothing() -> None:
     assert (await _model("extractive")).level == "ok"
 
 
-async def test_a_name_that_is_no_model_is_a_problem_with_a_next_step():
+async def test_a_name_that_is_no_model_is_a_problem_with_a_next_step() -> None:
     finding = await _model("olama:x")
     assert finding.level == "problem"
     assert "Did you mean 'ollama'?" in f"{finding.told} {finding.next_step}"
 
 
-async def test_an_ollama_model_in_use_is_told_with_what_agentkit_uses_of_it(ollama_server):
+async def test_an_ollama_model_in_use_is_told_with_what_agentkit_uses_of_it(
+    ollama_server: OllamaServer,
+) -> None:
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
     assert finding.level == "ok"
     assert finding.told.endswith("reads 131072 tokens, of which agentkit uses up to 32768")
 
 
-async def test_an_ollama_model_with_a_small_window_is_a_warning(ollama_server):
+async def test_an_ollama_model_with_a_small_window_is_a_warning(
+    ollama_server: OllamaServer,
+) -> None:
     ollama_server.context_length = 2048
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
     assert finding.level == "warning"
     assert "reads 2048 tokens" in finding.told
 
 
-async def test_a_model_that_is_not_pulled_says_the_command(ollama_server):
+async def test_a_model_that_is_not_pulled_says_the_command(ollama_server: OllamaServer) -> None:
     finding = await _model("ollama:qwen3:8b", {"OLLAMA_HOST": ollama_server.url})
     assert (finding.level, finding.next_step) == ("problem", "ollama pull qwen3:8b")
 
 
-async def test_an_ollama_that_is_down_says_how_to_start_it():
+async def test_an_ollama_that_is_down_says_how_to_start_it() -> None:
     finding = await _model("ollama:small", {"OLLAMA_HOST": refused_url()})
     assert (finding.level, finding.next_step) == ("problem", "Start it: ollama serve")
 
 
-async def test_the_openai_routes_of_ollama_are_a_trap(ollama_server, openai_server):
+async def test_the_openai_routes_of_ollama_are_a_trap(
+    ollama_server: OllamaServer, openai_server: OpenAIServer
+) -> None:
     openai_server.models = [{"id": "small"}]
     openai_server.pages["/api/tags"] = {"models": [{"name": "small"}]}
     finding = await _model("work:small", work=ProviderSettings(base_url=openai_server.url))
@@ -178,7 +196,9 @@ async def test_the_openai_routes_of_ollama_are_a_trap(ollama_server, openai_serv
     assert '"ollama:small"' in finding.next_step
 
 
-async def test_a_key_that_is_refused_is_a_problem_and_not_shown(openai_server, monkeypatch):
+async def test_a_key_that_is_refused_is_a_problem_and_not_shown(
+    openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     openai_server.wants = "k-right"
     monkeypatch.setenv("WORK_KEY", "k-wrong")
     work = ProviderSettings(base_url=openai_server.url, api_key_env="WORK_KEY")
@@ -190,39 +210,45 @@ async def test_a_key_that_is_refused_is_a_problem_and_not_shown(openai_server, m
     assert (await _model("work:small", work=work)).level == "ok"
 
 
-async def test_a_model_that_a_server_does_not_have_gets_the_nearest(openai_server):
+async def test_a_model_that_a_server_does_not_have_gets_the_nearest(
+    openai_server: OpenAIServer,
+) -> None:
     finding = await _model("work:smal", work=ProviderSettings(base_url=openai_server.url))
     assert (finding.level, finding.next_step) == ("problem", "Did you mean small?")
 
 
-async def test_a_server_that_is_down_is_a_problem():
+async def test_a_server_that_is_down_is_a_problem() -> None:
     work = ProviderSettings(base_url=f"{refused_url()}/v1")
     finding = await _model("work:small", work=work)
     assert finding.level == "problem"
     assert "no server answers" in finding.told
 
 
-async def test_a_service_is_not_asked_for_what_the_settings_only_name(monkeypatch):
+async def test_a_service_is_not_asked_for_what_the_settings_only_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
     finding = await _model("deepseek:deepseek-chat")
     assert finding.level == "ok"
     assert "was not asked" in finding.told
 
 
-async def test_a_preset_on_another_machine_is_asked_only_by_an_address_of_the_users():
+async def test_a_preset_on_another_machine_is_asked_only_by_an_address_of_the_users() -> None:
     away = ProviderSettings(base_url="https://llm.example.org/v1")
     (finding,) = await openai_model("work:x", away, is_given=False)
     assert "was not asked" in finding.told
 
 
-async def test_a_missing_gguf_file_is_a_problem():
+async def test_a_missing_gguf_file_is_a_problem() -> None:
     finding = await _model("gguf:/no/such.gguf")
     assert finding.level == "problem"
     assert "/no/such.gguf" in finding.told
     assert finding.next_step.startswith("Give the path")
 
 
-def test_keys_are_told_by_place_and_never_by_value(monkeypatch, tmp_path):
+def test_keys_are_told_by_place_and_never_by_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
     work = ProviderSettings(api_key_file=str(tmp_path / "key"))
     (finding,) = keys({"work": work})
@@ -231,8 +257,10 @@ def test_keys_are_told_by_place_and_never_by_value(monkeypatch, tmp_path):
     assert "k-secret" not in finding.told
 
 
-async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(openai_server):
-    async def away(request):
+async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(
+    openai_server: OpenAIServer,
+) -> None:
+    async def away(request) -> RedirectResponse:
         return RedirectResponse(f"{openai_server.url}/models")
 
     with serving(Starlette(routes=[Route("/models", away)])) as url:
@@ -240,18 +268,18 @@ async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(openai
     assert (reply.status, reply.body) == (307, None)
 
 
-async def test_what_a_server_answers_is_bounded(openai_server):
+async def test_what_a_server_answers_is_bounded(openai_server: OpenAIServer) -> None:
     openai_server.pages["/huge"] = {"text": "x" * 3_000_000}
     assert (await asked(openai_server.url.removesuffix("/v1"), "/huge")).body is None
 
 
 @pytest.mark.parametrize("url", ["", "no url", "http://[", "http://127.0.0.1:0"])
-async def test_an_address_that_is_none_is_no_answer(url):
+async def test_an_address_that_is_none_is_no_answer(url: str) -> None:
     assert (await asked(url, "/x")).status == 0
 
 
 @pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-async def test_a_real_ollama_of_old_is_shown_as_known_bad():
+async def test_a_real_ollama_of_old_is_shown_as_known_bad() -> None:
     found, flawed = await ollama(ollama_url(REAL))
     assert "smollm2:latest (8192 tokens)" in found.told
     assert "CVE-2026-7482" in flawed.told
@@ -259,6 +287,6 @@ async def test_a_real_ollama_of_old_is_shown_as_known_bad():
 
 
 @pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-async def test_the_openai_routes_of_a_real_ollama_are_recognised():
+async def test_the_openai_routes_of_a_real_ollama_are_recognised() -> None:
     work = ProviderSettings(base_url=f"{ollama_url(REAL)}/v1")
     assert "is Ollama" in (await _model("work:smollm2", work=work)).told

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +37,7 @@ server.run("stdio")
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """A project of its own: a note, a tool and an MCP server."""
     root = tmp_path / "app"
     for name in ("knowledge", "tools", "mcp_servers"):
@@ -51,7 +52,7 @@ def folder(tmp_path):
     return root
 
 
-async def test_a_trusted_folder_gives_documents_tools_and_servers(folder):
+async def test_a_trusted_folder_gives_documents_tools_and_servers(folder: Path) -> None:
     async with Project.open(folder, trust=True) as project:
         names = [tool.name for tool in project.agent.tools]
         assert names[:5] == [
@@ -72,13 +73,13 @@ async def test_a_trusted_folder_gives_documents_tools_and_servers(folder):
         assert project.notices == []
 
 
-async def test_a_question_about_the_folders_notes_is_answered_with_a_citation(folder):
+async def test_a_question_about_the_folders_notes_is_answered_with_a_citation(folder: Path) -> None:
     async with Project.open(folder, trust=True) as project:
         answer = await project.agent.run("残差连接有什么用？")
     assert answer.citations[0].quote == "残差连接让深层网络容易训练。"
 
 
-async def test_an_untrusted_folder_runs_nothing_and_says_so(folder):
+async def test_an_untrusted_folder_runs_nothing_and_says_so(folder: Path) -> None:
     (folder / "tools" / "shout.py").write_text("raise SystemExit('ran')", encoding="utf-8")
     (folder / "agentkit.toml").write_text('model = "openai:elsewhere"\n', encoding="utf-8")
     async with Project.open(folder, model="extractive") as project:
@@ -88,7 +89,7 @@ async def test_an_untrusted_folder_runs_nothing_and_says_so(folder):
         assert (await project.agent.run("残差连接有什么用？")).citations
 
 
-async def test_trust_lasts_until_a_guarded_file_changes(folder):
+async def test_trust_lasts_until_a_guarded_file_changes(folder: Path) -> None:
     assert not is_trusted(folder)
     trust(folder)
     assert is_trusted(folder)
@@ -99,7 +100,9 @@ async def test_trust_lasts_until_a_guarded_file_changes(folder):
 
 
 @pytest.mark.parametrize("name", ["tools/.evil.py", "tools/sub/.evil.py", "mcp_servers/.s.py"])
-async def test_a_hidden_python_file_needs_trust_and_is_not_loaded(tmp_path, name):
+async def test_a_hidden_python_file_needs_trust_and_is_not_loaded(
+    tmp_path: Path, name: str
+) -> None:
     script = tmp_path / name
     script.parent.mkdir(parents=True)
     script.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", encoding="utf-8")
@@ -108,17 +111,19 @@ async def test_a_hidden_python_file_needs_trust_and_is_not_loaded(tmp_path, name
         assert not (tmp_path / "ran").exists()
 
 
-def test_a_folder_with_nothing_to_run_needs_no_trust(tmp_path):
+def test_a_folder_with_nothing_to_run_needs_no_trust(tmp_path: Path) -> None:
     assert is_trusted(tmp_path)
 
 
-def test_trust_cannot_be_brought_along_by_a_folder(folder, monkeypatch):
+def test_trust_cannot_be_brought_along_by_a_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trust(folder)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "other-user"))
     assert not is_trusted(folder)
 
 
-def test_an_unreadable_guarded_file_is_named(shared_folder):
+def test_an_unreadable_guarded_file_is_named(shared_folder: Path) -> None:
     with unprivileged():
         (shared_folder / "tools").mkdir()
         (shared_folder / "tools" / "locked.py").touch(mode=0)
@@ -126,37 +131,37 @@ def test_an_unreadable_guarded_file_is_named(shared_folder):
             is_trusted(shared_folder)
 
 
-def test_the_shipped_demo_is_trusted_and_so_is_an_unchanged_copy(tmp_path):
+def test_the_shipped_demo_is_trusted_and_so_is_an_unchanged_copy(tmp_path: Path) -> None:
     assert is_trusted(copy_demo(tmp_path / "demo"), demo_path())
 
 
-def test_a_changed_copy_of_the_demo_is_not_trusted(tmp_path):
+def test_a_changed_copy_of_the_demo_is_not_trusted(tmp_path: Path) -> None:
     copy = copy_demo(tmp_path / "demo")
     (copy / "tools" / "more.py").write_text("x = 1", encoding="utf-8")
     assert not is_trusted(copy, demo_path())
 
 
-def test_the_demo_is_not_copied_over_something_else(tmp_path):
+def test_the_demo_is_not_copied_over_something_else(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="something else"):
         copy_demo(tmp_path)
 
 
-async def test_a_broken_tool_file_is_a_notice_and_the_rest_works(folder):
+async def test_a_broken_tool_file_is_a_notice_and_the_rest_works(folder: Path) -> None:
     (folder / "tools" / "broken.py").write_text("import nothing_like_this", encoding="utf-8")
     async with Project.open(folder, trust=True) as project:
         assert "broken.py" in project.notices[0]
         assert "shout" in [tool.name for tool in project.agent.tools]
 
 
-async def test_a_server_that_does_not_start_is_a_notice_and_the_rest_works(folder):
+async def test_a_server_that_does_not_start_is_a_notice_and_the_rest_works(folder: Path) -> None:
     (folder / "mcp_servers" / "echo.py").write_text("raise SystemExit(3)", encoding="utf-8")
     async with Project.open(folder, trust=True) as project:
         assert "echo" in project.notices[0]
         assert "shout" in [tool.name for tool in project.agent.tools]
 
 
-async def test_a_folder_without_documents_still_has_its_tools(folder):
+async def test_a_folder_without_documents_still_has_its_tools(folder: Path) -> None:
     shutil.rmtree(folder / "knowledge")
     async with Project.open(folder, trust=True) as project:
         assert project.agent.knowledge is None
@@ -164,23 +169,23 @@ async def test_a_folder_without_documents_still_has_its_tools(folder):
         assert "shout" in [tool.name for tool in project.agent.tools]
 
 
-async def test_what_the_program_makes_is_ignored_by_git(folder):
+async def test_what_the_program_makes_is_ignored_by_git(folder: Path) -> None:
     await Project.open(folder).index()
     assert (folder / ".agentkit" / ".gitignore").read_text(encoding="utf-8") == "*\n"
 
 
-async def test_a_base_url_without_a_model_there_is_an_error(folder):
+async def test_a_base_url_without_a_model_there_is_an_error(folder: Path) -> None:
     with pytest.raises(ConfigError, match="openai:NAME"):
         async with Project.open(folder, model="auto", base_url="http://127.0.0.1:9/v1"):
             pass
 
 
-async def test_indexing_a_folder_without_knowledge_says_what_to_make(tmp_path):
+async def test_indexing_a_folder_without_knowledge_says_what_to_make(tmp_path: Path) -> None:
     with pytest.raises(KnowledgeError, match="knowledge/"):
         await Project.open(tmp_path).index()
 
 
-def test_a_missing_folder_and_a_wrong_setting_are_named(folder, tmp_path):
+def test_a_missing_folder_and_a_wrong_setting_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder"):
         Project.open(tmp_path / "nowhere")
     (folder / "agentkit.toml").write_text('modle = "x"', encoding="utf-8")
@@ -191,12 +196,12 @@ def test_a_missing_folder_and_a_wrong_setting_are_named(folder, tmp_path):
         Project.open(folder, trust=True)
 
 
-async def test_the_agent_outside_its_context_is_a_clear_error(folder):
+async def test_the_agent_outside_its_context_is_a_clear_error(folder: Path) -> None:
     with pytest.raises(ConfigError, match="async with"):
         _ = Project.open(folder).agent
 
 
-async def test_the_demos_agent_answers_through_its_own_mcp_server_alone(tmp_path):
+async def test_the_demos_agent_answers_through_its_own_mcp_server_alone(tmp_path: Path) -> None:
     demo = copy_demo(tmp_path / "demo")
     config = demo / "mcp_servers" / "mcp.json"
     servers = json.loads(config.read_text(encoding="utf-8"))

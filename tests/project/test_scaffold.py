@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tomllib
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -47,11 +48,11 @@ def _fields(model, values):
                 yield from _fields(inner[0], table)
 
 
-def _is_table(kind):
+def _is_table(kind) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def test_a_new_project_has_every_part_and_is_trusted(tmp_path):
+def test_a_new_project_has_every_part_and_is_trusted(tmp_path: Path) -> None:
     made = make_project(tmp_path / "deep" / "app")
     assert made.new == PARTS
     assert made.kept == ()
@@ -61,15 +62,15 @@ def test_a_new_project_has_every_part_and_is_trusted(tmp_path):
     assert all((made.folder / part.path).read_bytes() for part in PARTS)
 
 
-def test_every_template_belongs_to_a_part():
+def test_every_template_belongs_to_a_part() -> None:
     assert {path.name for path in TEMPLATES.iterdir()} == {part.template for part in PARTS}
 
 
-def test_the_settings_as_they_are_written_are_the_defaults():
+def test_the_settings_as_they_are_written_are_the_defaults() -> None:
     assert combined([layer_of(TOML, "template")]).settings == Settings()
 
 
-def test_every_setting_is_there_and_shows_its_default_where_it_has_one():
+def test_every_setting_is_there_and_shows_its_default_where_it_has_one() -> None:
     fields = list(_fields(Settings, tomllib.loads(UNCOMMENTED)))
     assert [name for name, _, given in fields if given is PydanticUndefined] == []
     differing = [
@@ -81,11 +82,11 @@ def test_every_setting_is_there_and_shows_its_default_where_it_has_one():
     assert differing == []
 
 
-def test_every_setting_that_is_uncommented_is_one():
+def test_every_setting_that_is_uncommented_is_one() -> None:
     combined([layer_of(UNCOMMENTED, "template")])
 
 
-def test_the_sample_tool_can_be_called_and_says_what_is_wrong(tmp_path):
+def test_the_sample_tool_can_be_called_and_says_what_is_wrong(tmp_path: Path) -> None:
     make_project(tmp_path)
     loaded = load_tools(tmp_path / "tools")
     assert loaded.problems == ()
@@ -96,11 +97,11 @@ def test_the_sample_tool_can_be_called_and_says_what_is_wrong(tmp_path):
         tool.function(total=1, people=0)
 
 
-def test_the_sample_tool_reads_as_python_of_ours():
+def test_the_sample_tool_reads_as_python_of_ours() -> None:
     ast.parse((TEMPLATES / "split_bill.py.txt").read_text(encoding="utf-8"))
 
 
-def test_the_example_of_a_server_is_disabled_and_plain_json(tmp_path):
+def test_the_example_of_a_server_is_disabled_and_plain_json(tmp_path: Path) -> None:
     make_project(tmp_path)
     json.loads((tmp_path / "mcp_servers" / "mcp.json").read_text(encoding="utf-8"))
     config = read_config(tmp_path)
@@ -108,7 +109,7 @@ def test_the_example_of_a_server_is_disabled_and_plain_json(tmp_path):
     assert [server.disabled for server in config.servers] == [True]
 
 
-async def test_the_sample_note_answers_how_documents_are_added(tmp_path):
+async def test_the_sample_note_answers_how_documents_are_added(tmp_path: Path) -> None:
     make_project(tmp_path)
     async with Project.open(tmp_path, model="extractive") as project:
         assert [tool.name for tool in project.agent.tools if tool.name == "split_bill"]
@@ -117,7 +118,7 @@ async def test_the_sample_note_answers_how_documents_are_added(tmp_path):
     assert answer.citations[0].chunk.source == "welcome.md"
 
 
-def test_what_is_there_is_never_written_over(tmp_path):
+def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     own = {
         "agentkit.toml": 'model = "extractive"\n',
@@ -132,48 +133,50 @@ def test_what_is_there_is_never_written_over(tmp_path):
     assert not (tmp_path / "tools" / "split_bill.py").exists()
 
 
-def test_a_second_time_there_is_nothing_to_make(tmp_path):
+def test_a_second_time_there_is_nothing_to_make(tmp_path: Path) -> None:
     make_project(tmp_path)
     again = make_project(tmp_path)
     assert again.new == ()
     assert again.trusted
 
 
-def test_a_link_that_leads_nowhere_is_not_followed(tmp_path):
+def test_a_link_that_leads_nowhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").symlink_to(tmp_path / "elsewhere.toml")
     made = make_project(tmp_path)
     assert "agentkit.toml" not in [part.path for part in made.new]
     assert not (tmp_path / "elsewhere.toml").exists()
 
 
-def test_code_of_another_origin_is_not_trusted_by_the_way(tmp_path):
+def test_code_of_another_origin_is_not_trusted_by_the_way(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "stranger.py").write_text("print('boo')", encoding="utf-8")
     assert not make_project(tmp_path).trusted
     assert not is_trusted(tmp_path)
 
 
-def test_code_that_the_user_has_trusted_stays_trusted(tmp_path):
+def test_code_that_the_user_has_trusted_stays_trusted(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "own.py").write_text("x = 1\n", encoding="utf-8")
     trust(tmp_path)
     assert make_project(tmp_path).trusted
 
 
-def test_a_trust_that_cannot_be_remembered_is_said(tmp_path, monkeypatch):
+def test_a_trust_that_cannot_be_remembered_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
     assert not make_project(tmp_path / "app").trusted
 
 
-def test_a_sample_note_does_not_join_documents_that_are_there(tmp_path):
+def test_a_sample_note_does_not_join_documents_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "own.md").write_text("# Mine", encoding="utf-8")
     make_project(tmp_path)
     assert not (tmp_path / "knowledge" / "welcome.md").exists()
 
 
-def test_documents_that_lie_beside_are_seen_and_taken_in(tmp_path):
+def test_documents_that_lie_beside_are_seen_and_taken_in(tmp_path: Path) -> None:
     for name in ("b.pdf", "a.md", "c.TXT", "code.py", ".hidden.md", "LICENSE"):
         (tmp_path / name).write_text(name, encoding="utf-8")
     (tmp_path / "link.md").symlink_to(tmp_path / "a.md")
@@ -186,7 +189,7 @@ def test_documents_that_lie_beside_are_seen_and_taken_in(tmp_path):
     assert loose_documents(tmp_path) == []
 
 
-def test_a_document_of_the_same_name_is_not_replaced(tmp_path):
+def test_a_document_of_the_same_name_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "a.md").write_text("inside", encoding="utf-8")
     (tmp_path / "a.md").write_text("outside", encoding="utf-8")
@@ -196,26 +199,26 @@ def test_a_document_of_the_same_name_is_not_replaced(tmp_path):
     assert (tmp_path / "a.md").read_text(encoding="utf-8") == "outside"
 
 
-def test_a_folder_that_cannot_be_written_is_named(shared_folder):
+def test_a_folder_that_cannot_be_written_is_named(shared_folder: Path) -> None:
     shared_folder.chmod(0o500)
     with unprivileged(), pytest.raises(ConfigError, match="cannot be made: Permission denied"):
         make_project(shared_folder / "app")
 
 
-def test_a_file_in_the_way_is_named(tmp_path):
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="app cannot be made: File exists"):
         make_project(tmp_path / "app")
 
 
 @pytest.mark.parametrize("part", ["knowledge", ".agentkit/index"])
-def test_documents_or_an_index_make_a_project(tmp_path, part):
+def test_documents_or_an_index_make_a_project(tmp_path: Path, part: str) -> None:
     assert not is_project(tmp_path)
     os.makedirs(tmp_path / part)
     assert is_project(tmp_path)
 
 
-def test_an_editor_finds_the_schema_that_the_settings_name(tmp_path):
+def test_an_editor_finds_the_schema_that_the_settings_name(tmp_path: Path) -> None:
     make_project(tmp_path)
     first = (tmp_path / "agentkit.toml").read_text(encoding="utf-8").splitlines()[0]
     schema = tmp_path / first.removeprefix("#:schema ")

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.errors import ToolError
+from agentkit.messages import Content
 from agentkit.tools.builtin.calculator import calculator
 
 
-async def value(expression):
+async def value(expression: str) -> Content:
     """What stands behind the expression in the answer, its sign included."""
     answer = await calculator.run({"expression": expression})
     return answer[max(answer.rfind("= "), answer.rfind("≈ ")) :]
@@ -37,7 +38,7 @@ async def value(expression):
         ("(1 + 2) * 3 = ?", "= 9"),
     ],
 )
-async def test_sums_are_exact_where_a_fraction_can_be(expression, answer):
+async def test_sums_are_exact_where_a_fraction_can_be(expression: str, answer: str) -> None:
     assert await value(expression) == answer
 
 
@@ -50,7 +51,7 @@ async def test_sums_are_exact_where_a_fraction_can_be(expression, answer):
         ("0.25 to percent", "= 25 %"),
     ],
 )
-async def test_percent_is_a_hundredth(expression, answer):
+async def test_percent_is_a_hundredth(expression: str, answer: str) -> None:
     assert await value(expression) == answer
 
 
@@ -75,7 +76,7 @@ async def test_percent_is_a_hundredth(expression, answer):
         ("round(3.7 m)", "= 4 m"),
     ],
 )
-async def test_units_are_carried_and_converted(expression, answer):
+async def test_units_are_carried_and_converted(expression: str, answer: str) -> None:
     assert await value(expression) == answer
 
 
@@ -92,7 +93,7 @@ async def test_units_are_carried_and_converted(expression, answer):
         ("5 m²", "= 5 m^2"),
     ],
 )
-async def test_chinese_punctuation_and_words_are_understood(expression, answer):
+async def test_chinese_punctuation_and_words_are_understood(expression: str, answer: str) -> None:
     assert await value(expression) == answer
 
 
@@ -112,7 +113,7 @@ async def test_chinese_punctuation_and_words_are_understood(expression, answer):
         ("round(1, 1e9)", "at most 30 places"),
     ],
 )
-async def test_what_would_take_for_ever_is_refused(expression, advice):
+async def test_what_would_take_for_ever_is_refused(expression: str, advice: str) -> None:
     with pytest.raises(ToolError, match=advice):
         await calculator.run({"expression": expression})
 
@@ -140,12 +141,12 @@ async def test_what_would_take_for_ever_is_refused(expression, advice):
         ("open.read", "not understood"),
     ],
 )
-async def test_errors_say_what_to_write_instead(expression, advice):
+async def test_errors_say_what_to_write_instead(expression: str, advice: str) -> None:
     with pytest.raises(ToolError, match=advice):
         await calculator.run({"expression": expression})
 
 
-async def test_the_answer_repeats_the_sum_as_it_was_understood():
+async def test_the_answer_repeats_the_sum_as_it_was_understood() -> None:
     assert await calculator.run({"expression": "２×３"}) == "2*3 = 6"
 
 
@@ -157,7 +158,7 @@ PIECES = (
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map(" ".join))
 @settings(max_examples=150, derandomize=True, deadline=None)
-async def test_whatever_is_written_gives_one_line_of_sense(expression):
+async def test_whatever_is_written_gives_one_line_of_sense(expression) -> None:
     try:
         said = await calculator.run({"expression": expression})
     except ToolError as error:

@@ -1,6 +1,7 @@
 """Files of given folders, and no others."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from agentkit.project.builtin import builtin_tools
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     root = tmp_path / "notes"
     (root / "deep").mkdir(parents=True)
     (root / "one.md").write_text("# One\n\nAlpha beta.\n", encoding="utf-8")
@@ -25,11 +26,11 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def tools(folder):
+def tools(folder: Path):
     return {tool.name: tool for tool in builtin_tools(["files"], roots=[folder])}
 
 
-async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools):
+async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools) -> None:
     listed = await tools["list_files"].run({})
     assert [line.split()[0] for line in listed.splitlines()] == [
         "image.bin",
@@ -40,11 +41,11 @@ async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools):
     assert (await tools["list_files"].run({"path": "deep"})).startswith("deep/two.txt")
 
 
-async def test_a_file_is_read_in_whatever_encoding_it_has(tools):
+async def test_a_file_is_read_in_whatever_encoding_it_has(tools) -> None:
     assert await tools["read_file"].run({"path": "deep/two.txt"}) == "第二个文件 ALPHA"
 
 
-async def test_a_long_file_comes_in_pieces(tools, folder):
+async def test_a_long_file_comes_in_pieces(tools, folder: Path) -> None:
     (folder / "long.txt").write_text("a" * 8000 + "b" * 10, encoding="utf-8")
     first = await tools["read_file"].run({"path": "long.txt"})
     assert first.endswith("a\n[10 more characters: start=8000]")
@@ -71,7 +72,9 @@ async def test_a_long_file_comes_in_pieces(tools, folder):
         "",
     ],
 )
-async def test_nothing_outside_hidden_or_missing_is_read_or_written(tools, folder, path):
+async def test_nothing_outside_hidden_or_missing_is_read_or_written(
+    tools, folder: Path, path: str
+) -> None:
     with pytest.raises(ToolError):
         await tools["read_file"].run({"path": path})
     if path != "missing.txt":
@@ -80,12 +83,12 @@ async def test_nothing_outside_hidden_or_missing_is_read_or_written(tools, folde
     assert (folder.parent / "outside.txt").read_text(encoding="utf-8") == "alpha outside"
 
 
-async def test_what_is_no_text_is_named(tools):
+async def test_what_is_no_text_is_named(tools) -> None:
     with pytest.raises(ToolError, match=r"image\.bin: no text"):
         await tools["read_file"].run({"path": "image.bin"})
 
 
-async def test_words_are_found_in_text_files_whatever_their_case(tools):
+async def test_words_are_found_in_text_files_whatever_their_case(tools) -> None:
     assert (await tools["search_files"].run({"text": "alpha"})).splitlines() == [
         "one.md:3: Alpha beta.",
         "deep/two.txt:1: 第二个文件 ALPHA",
@@ -96,14 +99,14 @@ async def test_words_are_found_in_text_files_whatever_their_case(tools):
     )
 
 
-async def test_many_matches_are_cut_and_that_is_said(tools, folder):
+async def test_many_matches_are_cut_and_that_is_said(tools, folder: Path) -> None:
     (folder / "many.txt").write_text("alpha\n" * 60, encoding="utf-8")
     found = (await tools["search_files"].run({"text": "alpha", "path": "many.txt"})).splitlines()
     assert len(found) == 51
     assert found[-1] == "... and more. Narrow it by path or pattern."
 
 
-async def test_writing_asks_and_replaces_only_when_told(tools, folder):
+async def test_writing_asks_and_replaces_only_when_told(tools, folder: Path) -> None:
     write = tools["write_file"]
     assert write.needs_approval
     assert not any(tool.needs_approval for tool in tools.values() if tool is not write)
@@ -116,12 +119,12 @@ async def test_writing_asks_and_replaces_only_when_told(tools, folder):
     assert sorted(os.listdir(folder / "deep")) == ["new.txt", "two.txt"]
 
 
-async def test_a_file_needs_a_folder_that_is_there(tools):
+async def test_a_file_needs_a_folder_that_is_there(tools) -> None:
     with pytest.raises(ToolError, match="its folder is not there"):
         await tools["write_file"].run({"path": "nowhere/new.txt", "text": "x"})
 
 
-async def test_two_folders_are_told_apart_by_name(tmp_path):
+async def test_two_folders_are_told_apart_by_name(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "same.txt").write_text(name, encoding="utf-8")
@@ -133,7 +136,7 @@ async def test_two_folders_are_told_apart_by_name(tmp_path):
         await tools["read_file"].run({"path": "same.txt"})
 
 
-def test_folders_that_cannot_be_are_refused_at_the_start(tmp_path):
+def test_folders_that_cannot_be_are_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder"):
         builtin_tools(["files"])
     with pytest.raises(ConfigError, match="is no folder"):

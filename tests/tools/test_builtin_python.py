@@ -8,31 +8,31 @@ import psutil
 import pytest
 
 from agentkit.errors import ToolError
-from agentkit.messages import ImagePart, TextPart
+from agentkit.messages import Content, ImagePart, TextPart
 from agentkit.tools.builtin.python import python_tool
 from agentkit.tools.context import NoContext
 
 PYTHON = python_tool()
 
 
-async def ran(code):
+async def ran(code: str) -> Content:
     return await PYTHON.run({"code": code})
 
 
-async def test_what_it_prints_and_its_last_value_come_back():
+async def test_what_it_prints_and_its_last_value_come_back() -> None:
     assert PYTHON.needs_approval
     assert await ran("print('一')\nx = [1]\nx + [2]  # last") == "一\n[1, 2]"
     assert await ran("x = 1") == "[nothing was printed]"
 
 
-async def test_a_fault_is_told_with_its_line():
+async def test_a_fault_is_told_with_its_line() -> None:
     said = await ran("x = 1\n1 / 0")
     assert 'File "program.py", line 2' in said
     assert said.endswith("ZeroDivisionError: division by zero\n[ended with code 1]")
     assert "SyntaxError" in await ran("x = (")
 
 
-async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_path):
+async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
     said = await ran(
         "import os\n"
@@ -43,7 +43,9 @@ async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_pa
     assert said == (TextPart("[nothing was printed]"), ImagePart(b"\x89PNG\r\n\x1a\n1"))
 
 
-async def test_it_sees_nothing_of_the_environment_and_an_empty_folder(monkeypatch):
+async def test_it_sees_nothing_of_the_environment_and_an_empty_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     said = await ran(
         "import os, sys\nprint('OPENAI_API_KEY' in os.environ, sys.flags.isolated)\n"
@@ -52,13 +54,13 @@ async def test_it_sees_nothing_of_the_environment_and_an_empty_folder(monkeypatc
     assert said == "False 1\n[]"
 
 
-async def test_its_folder_is_gone_afterwards():
+async def test_its_folder_is_gone_afterwards() -> None:
     folder = Path(await ran("import os\nprint(os.getcwd())\nopen('left', 'w').write('x') and None"))
     assert folder.parent == Path(tempfile.gettempdir()).resolve()
     assert not folder.exists()
 
 
-async def test_long_output_keeps_its_beginning_and_its_end():
+async def test_long_output_keeps_its_beginning_and_its_end() -> None:
     said = await ran("print('start' + 'x' * 100_000 + 'end')")
     assert said.startswith("startxxx")
     assert said.endswith("xxxend")
@@ -66,31 +68,31 @@ async def test_long_output_keeps_its_beginning_and_its_end():
     assert len(said) < 9000
 
 
-async def test_memory_is_bounded():
+async def test_memory_is_bounded() -> None:
     assert "MemoryError" in await ran("bytearray(10 ** 10)")
 
 
-async def test_a_loop_is_stopped_and_its_folder_removed():
+async def test_a_loop_is_stopped_and_its_folder_removed() -> None:
     before = set(os.listdir(tempfile.gettempdir()))
     with pytest.raises(ToolError, match="did not end within 2 s and was stopped"):
         await python_tool(seconds=2).run({"code": "while True: pass"})
     assert not [n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith("tmp")]
 
 
-async def test_what_it_starts_is_ended_with_it():
+async def test_what_it_starts_is_ended_with_it() -> None:
     pid = int(await ran("import subprocess\nprint(subprocess.Popen(['sleep', '999']).pid)"))
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
 
 class Listening(NoContext):
-    def __init__(self):
+    def __init__(self) -> None:
         self.said = ""
 
-    def report(self, message, fraction=None):
+    def report(self, message, fraction: float | None = None) -> None:
         self.said += message
 
 
-async def test_the_network_is_closed_or_the_user_is_told():
+async def test_the_network_is_closed_or_the_user_is_told() -> None:
     user = Listening()
     code = "import socket\nprint([name for _, name in socket.if_nameindex()])"
     assert await PYTHON.run({"code": code}, user) == "['lo']" or "it is open" in user.said
@@ -114,7 +116,7 @@ tried(open, "own", "w")
 """
 
 
-async def test_nothing_is_written_elsewhere_or_the_user_is_told(tmp_path):
+async def test_nothing_is_written_elsewhere_or_the_user_is_told(tmp_path: Path) -> None:
     user, file = Listening(), tmp_path / "kept"
     file.write_text("kept")
     said = await PYTHON.run({"code": f"FILE = {str(file)!r}\n{ATTEMPTS}"}, user)

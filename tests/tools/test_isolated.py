@@ -12,10 +12,11 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ToolError
 from agentkit.events import ToolProgress
 from agentkit.messages import ImagePart, TextPart, ToolCall
+from agentkit.tools.tool import Tool
 from tests.tools import wild_tools as wild
 
 
-def _running(mark):
+def _running(mark: str) -> list[int]:
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = process.info["cmdline"] or []
@@ -24,7 +25,7 @@ def _running(mark):
     return found
 
 
-async def test_arguments_and_results_cross_with_their_types():
+async def test_arguments_and_results_cross_with_their_types() -> None:
     assert await wild.describe.run({"size": {"amount": "3.5"}, "times": 2}) == (
         '{"amount":14.0,"unit":"GB"}'
     )
@@ -33,7 +34,7 @@ async def test_arguments_and_results_cross_with_their_types():
     assert int(await wild.own_process.run({})) != os.getpid()
 
 
-async def test_progress_comes_through_while_it_works():
+async def test_progress_comes_through_while_it_works() -> None:
     model = ScriptedModel([ToolCall("1", "slow_steps", {}), "done"])
     events = [e async for e in Agent(model, [wild.slow_steps]).stream("go")]
     assert [(e.message, e.fraction) for e in events if isinstance(e, ToolProgress)] == [
@@ -41,7 +42,7 @@ async def test_progress_comes_through_while_it_works():
     ]
 
 
-async def test_an_exception_is_told_as_the_tool_said_it():
+async def test_an_exception_is_told_as_the_tool_said_it() -> None:
     with pytest.raises(ToolError, match="fails failed: ValueError: by design"):
         await wild.fails.run({})
 
@@ -58,8 +59,8 @@ async def test_an_exception_is_told_as_the_tool_said_it():
     ids=["spins", "sleeps", "allocates", "crashes", "forks"],
 )
 async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_on(
-    wild_tool, arguments, said
-):
+    wild_tool: Tool, arguments, said: str
+) -> None:
     model = ScriptedModel([ToolCall("1", wild_tool.name, arguments), "went on"])
     began = time.monotonic()
     answer = await Agent(model, [wild_tool]).run("go")
@@ -70,12 +71,12 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
     assert _running("bomb-1") == []
 
 
-async def test_what_a_tool_leaves_running_is_ended_with_it():
+async def test_what_a_tool_leaves_running_is_ended_with_it() -> None:
     pid = int(await wild.leaves_a_child.run({"mark": "left-behind"}))
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
 
-async def test_stopping_the_run_ends_the_process():
+async def test_stopping_the_run_ends_the_process() -> None:
     model = ScriptedModel([ToolCall("1", "sleeps", {}), "never"])
     run = asyncio.ensure_future(Agent(model, [wild.sleeps]).run("go"))
     while not _running("agentkit.tools.child"):  # noqa: ASYNC110
@@ -86,7 +87,7 @@ async def test_stopping_the_run_ends_the_process():
     assert _running("agentkit.tools.child") == []
 
 
-def test_a_synchronous_tool_with_a_timeout_must_be_isolated():
+def test_a_synchronous_tool_with_a_timeout_must_be_isolated() -> None:
     with pytest.raises(ConfigError, match="isolated=True"):
 
         @tool(timeout=1)
@@ -95,7 +96,7 @@ def test_a_synchronous_tool_with_a_timeout_must_be_isolated():
             return ""
 
 
-def test_a_function_that_no_file_holds_cannot_be_isolated():
+def test_a_function_that_no_file_holds_cannot_be_isolated() -> None:
     with pytest.raises(ConfigError, match="at the top of a file"):
 
         @tool(isolated=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,7 +15,8 @@ from agentkit.agent.replay import replay
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import ToolCall
-from agentkit.tracing.files import TraceFiles, read_trace
+from agentkit.tools.tool import Tool
+from agentkit.tracing.files import ReadTrace, TraceFiles, read_trace
 from agentkit.tracing.otel import OtelSinks
 from agentkit.tracing.trace import Tracing
 
@@ -25,22 +27,28 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def _script():
+def _script() -> ScriptedModel:
     return ScriptedModel([ToolCall("1", "add", {"a": 1, "b": 2}), "three"])
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path: Path) -> TraceFiles:
     return TraceFiles(tmp_path / "traces", keep=3)
 
 
-async def _traced(files, prompt="1 + 2?", model=None, tools=(add,), session=None):
+async def _traced(
+    files: TraceFiles,
+    prompt: str = "1 + 2?",
+    model: ScriptedModel | None = None,
+    tools: tuple[Tool, ...] = (add,),
+    session: Session = None,
+) -> ReadTrace:
     agent = Agent(model or _script(), tools, tracing=Tracing(files))
     await agent.run(prompt, session)
     return read_trace(files.paths()[-1])
 
 
-async def test_a_trace_holds_requests_replies_tools_and_the_end(files):
+async def test_a_trace_holds_requests_replies_tools_and_the_end(files: TraceFiles) -> None:
     trace = await _traced(files)
     kinds = [record["kind"] for record in trace.records]
     assert kinds == ["run", "request", "reply", "tool", "request", "reply", "end"]
@@ -51,21 +59,21 @@ async def test_a_trace_holds_requests_replies_tools_and_the_end(files):
     assert trace.of("end")[0]["text"] == "three"
 
 
-async def test_a_request_is_written_once_and_read_back_whole(files):
+async def test_a_request_is_written_once_and_read_back_whole(files: TraceFiles) -> None:
     trace = await _traced(files)
     assert [len(record["messages"]) for record in trace.of("request")] == [2, 2]
     assert [len(request) for request in trace.requests()] == [2, 4]
     assert trace.requests()[1][:2] == trace.requests()[0]
 
 
-async def test_only_the_owner_can_read_a_trace_and_the_oldest_go(files):
+async def test_only_the_owner_can_read_a_trace_and_the_oldest_go(files: TraceFiles) -> None:
     for n in range(5):
         await _traced(files, f"question {n}")
     assert len(files.paths()) == 3
     assert stat.S_IMODE(files.paths()[0].stat().st_mode) == 0o600
 
 
-def test_of_two_runs_in_one_second_the_last_is_the_one_written_last(tmp_path):
+def test_of_two_runs_in_one_second_the_last_is_the_one_written_last(tmp_path: Path) -> None:
     files = TraceFiles(tmp_path)
     for at, name in enumerate(("f", "0", "a")):
         path = tmp_path / f"20260101-120000-{name}.jsonl"
@@ -75,21 +83,21 @@ def test_of_two_runs_in_one_second_the_last_is_the_one_written_last(tmp_path):
     assert [path.stem[-1] for path in files.paths()] == ["f", "0", "a"]
 
 
-async def test_a_failed_request_is_in_the_trace(files):
+async def test_a_failed_request_is_in_the_trace(files: TraceFiles) -> None:
     with pytest.raises(ModelError):
         await _traced(files, model=ScriptedModel([ModelError("no server")]))
     trace = read_trace(files.paths()[-1])
     assert trace.of("reply")[0]["error"] == "ModelError: no server"
 
 
-async def test_a_trace_that_a_crash_cut_short_is_still_read(files):
+async def test_a_trace_that_a_crash_cut_short_is_still_read(files: TraceFiles) -> None:
     await _traced(files)
     path = files.paths()[-1]
     path.write_text(path.read_text(encoding="utf-8")[:-30], encoding="utf-8")
     assert read_trace(path).of("end") == []
 
 
-async def test_a_run_made_again_on_the_same_answers_is_the_same(files):
+async def test_a_run_made_again_on_the_same_answers_is_the_same(files: TraceFiles) -> None:
     session = Session()
     await Agent(ScriptedModel(["hello"])).run("hi", session)
     trace = await _traced(files, session=session)
@@ -98,7 +106,7 @@ async def test_a_run_made_again_on_the_same_answers_is_the_same(files):
     assert differences == []
 
 
-async def test_a_replay_says_where_a_tool_now_gives_something_else(files):
+async def test_a_replay_says_where_a_tool_now_gives_something_else(files: TraceFiles) -> None:
     trace = await _traced(files)
 
     @tool(name="add")
@@ -111,7 +119,7 @@ async def test_a_replay_says_where_a_tool_now_gives_something_else(files):
     assert (differences[0].then, differences[0].now) == ("3", "4")
 
 
-async def test_a_replay_that_asks_for_more_than_was_answered_says_so(files):
+async def test_a_replay_that_asks_for_more_than_was_answered_says_so(files: TraceFiles) -> None:
     trace = await _traced(files)
     path = files.paths()[-1]
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -122,14 +130,16 @@ async def test_a_replay_that_asks_for_more_than_was_answered_says_so(files):
     assert trace.run["prompt"] == "1 + 2?"
 
 
-def test_a_file_that_is_no_trace_is_refused(tmp_path):
+def test_a_file_that_is_no_trace_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(json.dumps({"kind": "other"}), encoding="utf-8")
     with pytest.raises(ConfigError, match="no trace"):
         read_trace(tmp_path / "x.jsonl")
 
 
 @pytest.mark.parametrize("content", [False, True])
-async def test_spans_follow_the_conventions_and_say_what_was_said_only_if_asked(content):
+async def test_spans_follow_the_conventions_and_say_what_was_said_only_if_asked(
+    content: bool,
+) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

@@ -1,7 +1,9 @@
 """What holds for the parts of any document."""
 
+from agentkit.documents import Document
 
-def assert_in_order(document):
+
+def assert_in_order(document: Document) -> None:
     ends = [0]
     for part in document.parts:
         assert ends[-1] <= part.start <= part.end
@@ -9,5 +11,5 @@ def assert_in_order(document):
     assert ends[-1] <= len(document.text)
 
 
-def texts(document):
+def texts(document: Document):
     return [document.text[part.start : part.end] for part in document.parts]

@@ -16,12 +16,12 @@ LINES = SIMPLIFIED.splitlines() + TRADITIONAL.splitlines()
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("text", ["", "a", SIMPLIFIED, "crlf\r\n行"])
-def test_unicode_is_read_and_its_mark_dropped(text, encoding):
+def test_unicode_is_read_and_its_mark_dropped(text: str, encoding: str) -> None:
     assert decoded(text.encode(encoding)) == text
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16-le", "utf-16-be", "big5"])
-def test_single_lines_of_chinese_are_told_apart_without_a_mark(encoding):
+def test_single_lines_of_chinese_are_told_apart_without_a_mark(encoding: str) -> None:
     lines = TRADITIONAL.splitlines() if encoding == "big5" else LINES
     assert [decoded(line.encode(encoding)) for line in lines] == lines
 
@@ -36,12 +36,12 @@ def test_single_lines_of_chinese_are_told_apart_without_a_mark(encoding):
         ("cp1251", "Машинное обучение позволяет находить закономерности в данных."),
     ],
 )
-def test_other_legacy_encodings_are_read(encoding, text):
+def test_other_legacy_encodings_are_read(encoding: str, text: str) -> None:
     assert decoded(text.encode(encoding)) == text
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "big5"])
-def test_a_large_legacy_file_is_read_whole_also_with_a_broken_byte(encoding):
+def test_a_large_legacy_file_is_read_whole_also_with_a_broken_byte(encoding: str) -> None:
     text = ("README: how to install the program, in English first.\n" * 200 + TRADITIONAL) * 10
     content = text.encode(encoding)
     assert decoded(content) == text
@@ -50,12 +50,12 @@ def test_a_large_legacy_file_is_read_whole_also_with_a_broken_byte(encoding):
     assert broken.endswith(text[-200:])
 
 
-def test_a_log_that_was_cut_inside_a_character_stays_utf_8():
+def test_a_log_that_was_cut_inside_a_character_stays_utf_8() -> None:
     content = (SIMPLIFIED * 5).encode()[:-2]
     assert decoded(content) == (SIMPLIFIED * 5)[:-2] + "\ufffd"
 
 
-def test_a_declared_encoding_is_honoured_where_it_fits():
+def test_a_declared_encoding_is_honoured_where_it_fits() -> None:
     latin = "ñ".encode("cp1252")
     assert decoded(latin, "iso-8859-1") == "ñ"
     assert decoded("機械学習".encode("iso2022_jp"), "iso-2022-jp") == "機械学習"
@@ -63,7 +63,7 @@ def test_a_declared_encoding_is_honoured_where_it_fits():
 
 
 @pytest.mark.parametrize("declared", ["gb2312", "utf-16", "no-such", "punycode", "zlib", "\0"])
-def test_a_wrong_declaration_does_no_harm(declared):
+def test_a_wrong_declaration_does_no_harm(declared: str) -> None:
     assert decoded(SIMPLIFIED.encode(), declared) == SIMPLIFIED
 
 
@@ -71,10 +71,10 @@ def test_a_wrong_declaration_does_no_harm(declared):
     "content",
     [b"\x7fELF\0\0\1\2", b"\0\1\2", bytes(range(256)), b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"a\0b"],
 )
-def test_binary_data_is_refused(content):
+def test_binary_data_is_refused(content: bytes) -> None:
     with pytest.raises(KnowledgeError, match="binary"):
         decoded(content)
 
 
-def test_lone_surrogates_become_replacement_marks():
+def test_lone_surrogates_become_replacement_marks() -> None:
     assert "\ud800" not in decoded(b"\xff\xfe" + "a\ud800b".encode("utf-16-le", "surrogatepass"))

@@ -2,6 +2,7 @@
 
 import zipfile
 from io import BytesIO
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ BOOK = {
 }
 
 
-def _book(**more):
+def _book(**more: Any) -> bytes:
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in (BOOK | more).items():
@@ -44,7 +45,7 @@ def _book(**more):
     return buffer.getvalue()
 
 
-def test_chapters_are_parts_in_the_order_of_the_spine():
+def test_chapters_are_parts_in_the_order_of_the_spine() -> None:
     loaded = load(_book(), "a.epub")
     document = loaded.document
     texts = [document.text[part.start : part.end] for part in document.parts]
@@ -59,7 +60,7 @@ def test_chapters_are_parts_in_the_order_of_the_spine():
     assert loaded.warnings == ("OEBPS/lost.xhtml is missing from the book",)
 
 
-def test_the_package_gives_title_authors_language_and_date():
+def test_the_package_gives_title_authors_language_and_date() -> None:
     document = load(_book(), "a.epub").document
     assert document.title == "白鲸"
     assert document.metadata == {
@@ -70,12 +71,12 @@ def test_the_package_gives_title_authors_language_and_date():
     }
 
 
-def _encrypted_by(algorithm):
+def _encrypted_by(algorithm: str) -> str:
     method = f'<EncryptionMethod Algorithm="{algorithm}"/>'
     return f"<encryption><EncryptedData>{method}</EncryptedData></encryption>"
 
 
-def test_a_protected_book_is_named_so_and_hidden_fonts_are_no_protection():
+def test_a_protected_book_is_named_so_and_hidden_fonts_are_no_protection() -> None:
     aes = _encrypted_by("http://www.w3.org/2001/04/xmlenc#aes128-cbc")
     with pytest.raises(KnowledgeError, match="encrypted"):
         load(_book(**{"META-INF/encryption.xml": aes}), "a.epub")
@@ -83,7 +84,7 @@ def test_a_protected_book_is_named_so_and_hidden_fonts_are_no_protection():
     assert load(_book(**{"META-INF/encryption.xml": fonts}), "a.epub").document.text
 
 
-def test_damaged_books_and_books_without_text_say_so():
+def test_damaged_books_and_books_without_text_say_so() -> None:
     content = _book()
     no_package = _book(**{"META-INF/container.xml": "<container/>"})
     for broken in (content[: len(content) // 2], no_package, b""):

@@ -1,20 +1,22 @@
 """Files as documents, and the files that cannot be read, each named with the reason."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from agentkit import KnowledgeBase
+from agentkit.documents import Document
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import discover, load, read_bytes
-from tests.conftest import unprivileged
+from tests.conftest import TermEmbedder, unprivileged
 
 
-def _load(path, limit=10_000):
+def _load(path: Path, limit: int = 10_000) -> Document:
     return load(read_bytes(path, limit), path.name, str(path)).document
 
 
-def test_front_matter_gives_title_and_metadata_and_stays_in_the_text(tmp_path):
+def test_front_matter_gives_title_and_metadata_and_stays_in_the_text(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     text = "---\ntitle: 笔记\ndate: 2025-02-01\ntopics: [a, b]\n---\n# H\n"
     path.write_text(text, encoding="utf-8")
@@ -24,14 +26,14 @@ def test_front_matter_gives_title_and_metadata_and_stays_in_the_text(tmp_path):
     assert document.text == text
 
 
-def test_the_title_is_the_first_heading_and_else_the_file_name(tmp_path):
+def test_the_title_is_the_first_heading_and_else_the_file_name(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# First\n\ntext", encoding="utf-8")
     (tmp_path / "plain.txt").write_text("# no heading", encoding="utf-8")
     assert _load(tmp_path / "a.md").title == "First"
     assert _load(tmp_path / "plain.txt").title == "plain"
 
 
-def test_broken_front_matter_is_text_like_any_other(tmp_path):
+def test_broken_front_matter_is_text_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text("---\ntitle: [unclosed\n---\n# H\n", encoding="utf-8")
     assert (_load(path).title, _load(path).metadata) == ("H", {})
@@ -40,20 +42,20 @@ def test_broken_front_matter_is_text_like_any_other(tmp_path):
 @pytest.mark.parametrize(
     "written", ["date: 2025-02-30", "a: &a [1]\nb: *a", "a: " + "[" * 2000, "a: &a [*a]"]
 )
-def test_front_matter_that_is_a_trap_is_text_like_any_other(tmp_path, written):
+def test_front_matter_that_is_a_trap_is_text_like_any_other(tmp_path: Path, written: str) -> None:
     path = tmp_path / "a.md"
     path.write_text(f"---\n{written}\n---\n# H\n", encoding="utf-8")
     assert (_load(path).title, _load(path).metadata) == ("H", {})
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
-def test_chinese_encodings_are_read_and_line_ends_kept(tmp_path, encoding):
+def test_chinese_encodings_are_read_and_line_ends_kept(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("深度学习\r\n神经网络".encode(encoding))
     assert _load(path).text == "深度学习\r\n神经网络"
 
 
-def test_hidden_files_other_kinds_and_links_out_of_the_folder_are_left_out(tmp_path):
+def test_hidden_files_other_kinds_and_links_out_of_the_folder_are_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     (folder / ".git").mkdir(parents=True)
     for name in ("a.md", ".hidden.md", ".git/b.md", "c.bin"):
@@ -63,7 +65,9 @@ def test_hidden_files_other_kinds_and_links_out_of_the_folder_are_left_out(tmp_p
     assert [path.name for path in discover(folder)] == ["a.md"]
 
 
-async def test_a_pipe_does_not_hold_up_the_indexing_of_its_folder(tmp_path, embedder):
+async def test_a_pipe_does_not_hold_up_the_indexing_of_its_folder(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     os.mkfifo(notes / "pipe.md")
@@ -74,7 +78,9 @@ async def test_a_pipe_does_not_hold_up_the_indexing_of_its_folder(tmp_path, embe
     assert (report.added, report.warnings) == (("a.md",), ())
 
 
-async def test_a_file_read_only_in_part_is_named_by_the_warning(tmp_path, embedder):
+async def test_a_file_read_only_in_part_is_named_by_the_warning(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "log.jsonl").write_text('{"a": 1}\n{broken\n', encoding="utf-8")
@@ -84,19 +90,21 @@ async def test_a_file_read_only_in_part_is_named_by_the_warning(tmp_path, embedd
     assert report.warnings == (f"{notes / 'log.jsonl'}: line 2: broken JSON",)
 
 
-def test_a_binary_file_named_md_is_refused(tmp_path):
+def test_a_binary_file_named_md_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_bytes(b"\x7fELF\0\0\1\2")
     with pytest.raises(KnowledgeError, match="binary"):
         _load(tmp_path / "a.md")
 
 
-def test_a_file_past_the_limit_names_the_setting_that_raises_it(tmp_path):
+def test_a_file_past_the_limit_names_the_setting_that_raises_it(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x" * 101, encoding="utf-8")
     with pytest.raises(KnowledgeError, match="max_file_mb"):
         _load(tmp_path / "a.txt", limit=100)
 
 
-async def test_one_bad_file_is_a_warning_and_the_rest_is_indexed(shared_folder, embedder):
+async def test_one_bad_file_is_a_warning_and_the_rest_is_indexed(
+    shared_folder: Path, embedder: TermEmbedder
+) -> None:
     notes = shared_folder / "notes"
     with unprivileged():
         notes.mkdir()
@@ -116,8 +124,8 @@ async def test_one_bad_file_is_a_warning_and_the_rest_is_indexed(shared_folder, 
 
 
 async def test_a_file_that_vanishes_while_it_is_read_keeps_what_was_known(
-    tmp_path, embedder, monkeypatch
-):
+    tmp_path: Path, embedder: TermEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     for name in ("a.md", "b.md"):
@@ -126,7 +134,7 @@ async def test_a_file_that_vanishes_while_it_is_read_keeps_what_was_known(
     await kb.add_path(notes)
     (notes / "b.md").write_text("# b.md\n\n新内容", encoding="utf-8")
 
-    def discover_then_lose(path):
+    def discover_then_lose(path) -> list[Path]:
         found = list(discover(path))
         os.unlink(notes / "a.md")
         return found

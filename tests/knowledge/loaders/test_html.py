@@ -24,7 +24,7 @@ print(f(3))</code></pre>
 <footer>版权所有</footer></body></html>"""
 
 
-def test_the_content_is_kept_with_headings_code_tables_and_the_text_of_links():
+def test_the_content_is_kept_with_headings_code_tables_and_the_text_of_links() -> None:
     text = load_html(PAGE.encode(), "a.html").document.text
     assert text.startswith("# 深度学习笔记\n\n神经网络由许多层组成。\n\n## 反向传播\n")
     assert "```python\ndef f(x):\n    return x * 2\n\nprint(f(3))\n```" in text
@@ -34,11 +34,11 @@ def test_the_content_is_kept_with_headings_code_tables_and_the_text_of_links():
 @pytest.mark.parametrize(
     "furniture", ["首页", "cookies", "Accept", "版权", "track", "color", "分享", "Ignore", "¶"]
 )
-def test_furniture_scripts_and_hidden_text_are_left_out(furniture):
+def test_furniture_scripts_and_hidden_text_are_left_out(furniture: str) -> None:
     assert furniture not in load_html(PAGE.encode(), "a.html").document.text
 
 
-def test_the_page_says_what_it_is():
+def test_the_page_says_what_it_is() -> None:
     document = load_html(PAGE.encode(), "a.html").document
     assert document.title == "深度学习笔记"
     assert document.metadata == {
@@ -51,19 +51,19 @@ def test_the_page_says_what_it_is():
     }
 
 
-def test_the_splitter_sees_the_headings():
+def test_the_splitter_sees_the_headings() -> None:
     chunks = split(load_html(PAGE.encode(), "a.html").document, len, 60)
     assert {"深度学习笔记 > 反向传播", "深度学习笔记 > 参数表"} <= {c.heading for c in chunks}
 
 
-def test_structured_data_fills_what_the_meta_elements_do_not_say():
+def test_structured_data_fills_what_the_meta_elements_do_not_say() -> None:
     data = '{"@graph": [{"headline": "H", "datePublished": "2023-1-2", "author": {"name": "Li"}}]}'
     page = f"<body><script type='application/ld+json'>{data}</script><p>text</p>"
     document = load_html(page.encode(), "a.html").document
     assert document.metadata == {"title": "H", "date": "2023-01-02", "author": "Li"}
 
 
-def test_a_page_without_marks_loses_its_menu_and_keeps_its_text():
+def test_a_page_without_marks_loses_its_menu_and_keeps_its_text() -> None:
     menu = "".join(f"<li><a href='{n}'>Menu entry {n}</a></li>" for n in range(20))
     body = "<p>A paragraph with <a href='x'>a link</a> and words enough to read on.</p>" * 12
     page = f"<body><div><ul>{menu}</ul></div><div class='wrap'><h1>Post</h1>{body}</div></body>"
@@ -72,18 +72,18 @@ def test_a_page_without_marks_loses_its_menu_and_keeps_its_text():
     assert "Menu entry" not in text
 
 
-def test_a_page_that_is_all_menu_is_kept_whole():
+def test_a_page_that_is_all_menu_is_kept_whole() -> None:
     page = "<body><nav><ul><li><a href='1'>Chapter one</a></li></ul></nav></body>"
     assert "Chapter one" in load_html(page.encode(), "a.html").document.text
 
 
-def test_an_article_named_like_furniture_is_kept():
+def test_an_article_named_like_furniture_is_kept() -> None:
     page = f"<body><div class='sidebar'><h1>Bars</h1><p>{'Side bars hold menus. ' * 30}</p></div>"
     assert "Side bars" in load_html(page.encode(), "a.html").document.text
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "big5", "utf-8", "utf-16"])
-def test_the_charset_is_honoured_and_a_wrong_one_survived(encoding):
+def test_the_charset_is_honoured_and_a_wrong_one_survived(encoding: str) -> None:
     page = (
         "<html><head><meta charset='{}'></head><body><p>圖書館在星期一休息，請勿前來。</p></body>"
     )
@@ -94,7 +94,7 @@ def test_the_charset_is_honoured_and_a_wrong_one_survived(encoding):
         assert text == "圖書館在星期一休息，請勿前來。"
 
 
-def test_xhtml_with_a_declaration_is_read():
+def test_xhtml_with_a_declaration_is_read() -> None:
     page = (
         '<?xml version="1.0" encoding="gb2312"?><html xmlns="http://www.w3.org/1999/xhtml"><body>'
     )
@@ -105,13 +105,13 @@ def test_xhtml_with_a_declaration_is_read():
 @pytest.mark.parametrize(
     "content", [b"", b"  \n", b"<html></html>", b"<!-- only -->", b"\xef\xbb\xbf"]
 )
-def test_a_page_with_nothing_in_it_is_an_empty_text(content):
+def test_a_page_with_nothing_in_it_is_an_empty_text(content: bytes) -> None:
     document = load_html(content, "a.html").document
     assert (document.text, document.title) == ("", "a")
 
 
 @pytest.mark.parametrize("tag", ["div", "ul><li", "table><tr><td", "blockquote", "b"])
-def test_what_is_nested_too_deep_is_said_to_be_lost(tag):
+def test_what_is_nested_too_deep_is_said_to_be_lost(tag: str) -> None:
     page = "<p>before</p>" + f"<{tag}>" * 100_000 + "deep"
     loaded = load_html(page.encode(), "a.html")
     assert "before" in loaded.document.text
@@ -131,5 +131,5 @@ def test_what_is_nested_too_deep_is_said_to_be_lost(tag):
         "&#0;&#xD800;<p>x",
     ],
 )
-def test_hostile_pages_end_in_text_that_can_be_stored(page):
+def test_hostile_pages_end_in_text_that_can_be_stored(page: str) -> None:
     load_html(page.encode(), "a.html").document.text.encode()

@@ -9,7 +9,7 @@ from agentkit.knowledge.loaders.mail import load_mail, load_mailbox
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 
-def _message(subject="会议纪要", body="周三下午三点开会。\n"):
+def _message(subject: str = "会议纪要", body: str = "周三下午三点开会。\n"):
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = "李雷 <lilei@example.org>"
@@ -19,7 +19,7 @@ def _message(subject="会议纪要", body="周三下午三点开会。\n"):
     return message
 
 
-def test_the_subject_is_the_title_and_the_headers_are_metadata():
+def test_the_subject_is_the_title_and_the_headers_are_metadata() -> None:
     document = load_mail(bytes(_message()), "a.eml").document
     assert document.title == "会议纪要"
     assert document.metadata == {
@@ -31,7 +31,7 @@ def test_the_subject_is_the_title_and_the_headers_are_metadata():
     assert document.text.endswith("\n\n周三下午三点开会。")
 
 
-def test_plain_text_is_preferred_and_html_is_read_where_there_is_none():
+def test_plain_text_is_preferred_and_html_is_read_where_there_is_none() -> None:
     both = _message(body="plain words")
     both.add_alternative("<h1>Title</h1><p>html words</p>", subtype="html")
     text = load_mail(bytes(both), "a.eml").document.text
@@ -44,7 +44,7 @@ def test_plain_text_is_preferred_and_html_is_read_where_there_is_none():
     assert document.format == "markdown"
 
 
-def test_attachments_are_named_and_not_read():
+def test_attachments_are_named_and_not_read() -> None:
     message = _message()
     message.add_attachment(b"secret", maintype="application", subtype="pdf", filename="报价.pdf")
     message.add_attachment("notes inside", filename="notes.txt")
@@ -54,7 +54,7 @@ def test_attachments_are_named_and_not_read():
 
 
 @pytest.mark.parametrize("charset", ["gb2312", "big5", "utf-8", "no-such-charset", "us-ascii"])
-def test_the_charset_is_honoured_and_a_wrong_one_survived(charset):
+def test_the_charset_is_honoured_and_a_wrong_one_survived(charset: str) -> None:
     text = (
         "圖書館在星期一休息，請勿前來。" if charset == "big5" else "图书馆在星期一休息，请不要来。"
     )
@@ -63,12 +63,12 @@ def test_the_charset_is_honoured_and_a_wrong_one_survived(charset):
     assert load_mail(content, "a.eml").document.text == text
 
 
-def test_a_subject_in_bare_bytes_is_read():
+def test_a_subject_in_bare_bytes_is_read() -> None:
     content = "Subject: 关于明天会议的通知\n\nx".encode("gb18030")
     assert load_mail(content, "a.eml").document.title == "关于明天会议的通知"
 
 
-def test_a_mailbox_has_a_part_for_each_message():
+def test_a_mailbox_has_a_part_for_each_message() -> None:
     messages = [_message("一"), _message("二", "first line\n\nFrom here on, quoted.\n")]
     messages[0].add_attachment(b"x", maintype="image", subtype="png", filename="a.png")
     content = b"".join(
@@ -84,19 +84,19 @@ def test_a_mailbox_has_a_part_for_each_message():
     assert loaded.warnings == ("message 1: attachments not read: a.png",)
 
 
-def test_the_messages_past_the_limit_are_said_to_be_left_out():
+def test_the_messages_past_the_limit_are_said_to_be_left_out() -> None:
     loaded = load_mailbox(b"From a\n\nx\n\n" * 20_001, "a.mbox")
     assert len(loaded.document.parts) == 20_000
     assert "20000" in loaded.warnings[-1]
 
 
 @pytest.mark.parametrize("load", [load_mail, load_mailbox])
-def test_an_empty_file_is_an_empty_text(load):
+def test_an_empty_file_is_an_empty_text(load) -> None:
     assert load(b"", "a.eml").document.text == ""
 
 
 @pytest.mark.parametrize("load", [load_mail, load_mailbox])
-def test_binary_data_is_no_mail(load):
+def test_binary_data_is_no_mail(load) -> None:
     with pytest.raises(KnowledgeError, match="no mail"):
         load(bytes(range(256)), "a.eml")
 
@@ -114,7 +114,7 @@ NESTED = b"".join(
         b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 6000,
     ],
 )
-def test_a_mail_without_end_is_refused(content):
+def test_a_mail_without_end_is_refused(content: bytes) -> None:
     with pytest.raises(KnowledgeError, match="a mail"):
         load_mail(content, "a.eml")
 
@@ -131,7 +131,7 @@ def test_a_mail_without_end_is_refused(content):
         b"Content-Disposition: attachment; filename*=x''%ff",
     ],
 )
-def test_hostile_headers_cost_the_header_only(header):
+def test_hostile_headers_cost_the_header_only(header: bytes) -> None:
     document = load_mail(header + b"\n\nbody", "a.eml").document
     document.text.encode()
     assert all(len(value) <= 1000 for value in document.metadata.values())

@@ -1,18 +1,20 @@
 """Notebooks as Markdown, cell by cell."""
 
 import json
+from typing import Any
 
 import pytest
 
+from agentkit.knowledge.loaders.base import Loaded
 from agentkit.knowledge.loaders.notebook import load_notebook
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 
-def _load(*cells, **metadata):
+def _load(*cells, **metadata: Any) -> Loaded:
     return load_notebook(json.dumps({"cells": cells, "metadata": metadata}).encode(), "实验.ipynb")
 
 
-def _code(source, *outputs):
+def _code(source: str, *outputs):
     return {"cell_type": "code", "source": source, "outputs": list(outputs)}
 
 
@@ -20,7 +22,7 @@ def _markdown(source):
     return {"cell_type": "markdown", "source": source}
 
 
-def test_cells_are_parts_and_code_is_fenced_in_the_language_of_the_kernel():
+def test_cells_are_parts_and_code_is_fenced_in_the_language_of_the_kernel() -> None:
     document = _load(
         _markdown(["# 线性回归\n", "说明。"]),
         _code("x <- 1", {"output_type": "stream", "text": ["a\n", "b\n"]}),
@@ -36,12 +38,12 @@ def test_cells_are_parts_and_code_is_fenced_in_the_language_of_the_kernel():
     assert_in_order(document)
 
 
-def test_an_empty_cell_counts_but_is_no_part():
+def test_an_empty_cell_counts_but_is_no_part() -> None:
     document = _load(_markdown("a"), _code(""), _markdown("b")).document
     assert [part.name for part in document.parts] == ["1", "3"]
 
 
-def test_images_are_left_out_and_their_names_kept():
+def test_images_are_left_out_and_their_names_kept() -> None:
     document = _load(
         _markdown("![损失曲线](data:image/png;base64,iVBORw0KGgo=) ![b](attachment:c.png)"),
         _markdown('<img alt="x" src="data:image/png;base64,AAAA"> 后文'),
@@ -53,7 +55,7 @@ def test_images_are_left_out_and_their_names_kept():
     assert "<Figure>" in document.text
 
 
-def test_a_long_output_is_cut_and_an_error_is_its_name():
+def test_a_long_output_is_cut_and_an_error_is_its_name() -> None:
     long = {"output_type": "stream", "text": "x" * 5000}
     error = {"ename": "ValueError", "evalue": "bad", "traceback": ["\x1b[31mlong"]}
     text = _load(_code("f()", long), _code("g()", error)).document.text
@@ -62,15 +64,15 @@ def test_a_long_output_is_cut_and_an_error_is_its_name():
     assert "\x1b" not in text
 
 
-def test_a_comment_in_code_is_no_title():
+def test_a_comment_in_code_is_no_title() -> None:
     assert _load(_code("# setup\nimport os"), _markdown("## 方法")).document.title == "方法"
 
 
-def test_code_with_fences_in_it_stays_inside_its_own():
+def test_code_with_fences_in_it_stays_inside_its_own() -> None:
     assert _load(_code('s = """```"""')).document.text.startswith("````python\n")
 
 
-def test_the_older_format_is_read():
+def test_the_older_format_is_read() -> None:
     sheet = {
         "cells": [
             {"cell_type": "heading", "level": 2, "source": "T"},
@@ -82,7 +84,7 @@ def test_the_older_format_is_read():
 
 
 @pytest.mark.parametrize("content", [b"<<<<<<< HEAD\n{}", b"[" * 100_000, b"{"])
-def test_a_broken_notebook_is_text_with_a_warning(content):
+def test_a_broken_notebook_is_text_with_a_warning(content: bytes) -> None:
     loaded = load_notebook(content, "a.ipynb")
     assert (loaded.document.text, loaded.document.format) == (content.decode(), "text")
     assert "broken JSON" in loaded.warnings[0]
@@ -92,14 +94,14 @@ def test_a_broken_notebook_is_text_with_a_warning(content):
     "notebook",
     [3, [], {}, {"cells": 5}, {"cells": [7, None, {"cell_type": 5, "source": {"a": 1}}]}],
 )
-def test_a_notebook_of_a_wrong_shape_is_an_empty_text(notebook):
+def test_a_notebook_of_a_wrong_shape_is_an_empty_text(notebook) -> None:
     assert load_notebook(json.dumps(notebook).encode(), "a.ipynb").document.text == ""
 
 
-def test_nuls_and_lone_surrogates_are_replaced():
+def test_nuls_and_lone_surrogates_are_replaced() -> None:
     _load(_markdown("a\x00\ud800b")).document.text.encode()
 
 
-def test_hostile_pictures_take_no_time():
+def test_hostile_pictures_take_no_time() -> None:
     cells = [_markdown(text * 20_000) for text in ("![", "![](data:", "<img src=data: ")]
     assert len(_load(*cells).document.parts) == 3

@@ -17,24 +17,24 @@ from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
-from agentkit.documents import page_of, part_of
+from agentkit.documents import Document, page_of, part_of
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import load
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
-def _saved(file):
+def _saved(file) -> bytes:
     buffer = BytesIO()
     file.save(buffer)
     return buffer.getvalue()
 
 
-def _texts(document):
+def _texts(document: Document):
     return [document.text[part.start : part.end] for part in document.parts]
 
 
-def test_word_gives_headings_lists_and_tables_in_the_order_of_the_document():
+def test_word_gives_headings_lists_and_tables_in_the_order_of_the_document() -> None:
     file = docx.Document()
     file.add_heading("年度报告", 0)
     file.add_heading("Prices", 1)
@@ -58,7 +58,7 @@ def test_word_gives_headings_lists_and_tables_in_the_order_of_the_document():
     assert document.format == "markdown"
 
 
-def test_word_says_title_author_and_date():
+def test_word_says_title_author_and_date() -> None:
     file = docx.Document()
     file.core_properties.title = "Plan"
     file.core_properties.author = "王芳"
@@ -68,7 +68,7 @@ def test_word_says_title_author_and_date():
     assert document.metadata == {"title": "Plan", "author": "王芳", "date": "2025-03-01"}
 
 
-def test_word_keeps_footnotes_insertions_and_content_controls_and_drops_deletions():
+def test_word_keeps_footnotes_insertions_and_content_controls_and_drops_deletions() -> None:
     file = docx.Document()
     notes = f'<w:footnotes {W}><w:footnote w:id="7"><w:p><w:r><w:t>See page 9.</w:t></w:r></w:p>'
     part = FilePart(
@@ -88,7 +88,7 @@ def test_word_keeps_footnotes_insertions_and_content_controls_and_drops_deletion
     assert text == "The price is 4[^1]\n\n[^1]: See page 9."
 
 
-def _deck():
+def _deck() -> bytes:
     file = pptx.Presentation()
     first = file.slides.add_slide(file.slide_layouts[1])
     first.shapes.title.text = "第一页"
@@ -114,7 +114,7 @@ def _deck():
     return _saved(file)
 
 
-def test_each_slide_is_a_part_in_reading_order_with_its_notes():
+def test_each_slide_is_a_part_in_reading_order_with_its_notes() -> None:
     loaded = load(_deck(), "a.pptx")
     document = loaded.document
     assert [(part.kind, part.name) for part in document.parts] == [("slide", n) for n in "1234"]
@@ -130,7 +130,7 @@ def test_each_slide_is_a_part_in_reading_order_with_its_notes():
     assert loaded.warnings == ("no text on slide 4: pictures?",)
 
 
-def test_each_row_is_a_part_named_as_excel_shows_it():
+def test_each_row_is_a_part_named_as_excel_shows_it() -> None:
     file = openpyxl.Workbook()
     sheet = file.active
     sheet.title = "价格"
@@ -161,7 +161,7 @@ def test_each_row_is_a_part_named_as_excel_shows_it():
     assert part_of(document.parts, 0, at + 1) == "价格, rows 1-4"
 
 
-def test_formulas_that_were_never_calculated_are_named():
+def test_formulas_that_were_never_calculated_are_named() -> None:
     file = openpyxl.Workbook()
     file.active.append([1, 2])
     file.active.append(["Total", "=A1+B1"])
@@ -173,7 +173,9 @@ def test_formulas_that_were_never_calculated_are_named():
 
 
 @pytest.mark.parametrize("library", ["docx", "pptx", "openpyxl"])
-def test_a_missing_library_is_named_with_the_extra_that_brings_it(library, monkeypatch):
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = {"docx": docx.Document, "pptx": pptx.Presentation, "openpyxl": openpyxl.Workbook}
     suffix = "xlsx" if library == "openpyxl" else library
     content = _saved(made[library]())
@@ -182,14 +184,14 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(library, monke
         load(content, f"a.{suffix}")
 
 
-def _compound(*streams):
+def _compound(*streams: str) -> bytes:
     """A file of the container that old Office files, and encrypted new ones, stand in."""
     head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + struct.pack("<20xHH", 0x3E, 3)
     return head.ljust(512, b"\0") + b"".join(name.encode("utf-16-le") for name in streams)
 
 
 @pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
-def test_encrypted_and_old_files_are_told_apart(suffix):
+def test_encrypted_and_old_files_are_told_apart(suffix: str) -> None:
     with pytest.raises(KnowledgeError, match="encrypted: save it without a password"):
         load(_compound("EncryptionInfo", "EncryptedPackage"), f"a.{suffix}")
     with pytest.raises(KnowledgeError, match=f"old format: save it as .{suffix}"):
@@ -202,7 +204,7 @@ def test_encrypted_and_old_files_are_told_apart(suffix):
     ("suffix", "make"),
     [("docx", docx.Document), ("pptx", pptx.Presentation), ("xlsx", openpyxl.Workbook)],
 )
-def test_truncated_files_and_files_of_another_kind_are_damaged(suffix, make):
+def test_truncated_files_and_files_of_another_kind_are_damaged(suffix: str, make) -> None:
     content = _saved(make())
     other = _saved(docx.Document() if suffix != "docx" else openpyxl.Workbook())
     for broken in (content[: len(content) // 2], other, b"", b"PK\x03\x04"):

@@ -12,7 +12,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Frame, PageBreak, PageTemplate, Paragraph
 
-from agentkit.documents import page_of, part_of
+from agentkit.documents import Document, page_of, part_of
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import load
 
@@ -32,11 +32,11 @@ ZH = (
 )
 
 
-def _pdf(*pages, columns=1, running="", encryption=None):
+def _pdf(*pages, columns: int = 1, running: str = "", encryption=None) -> bytes:
     """A PDF of pages, each a list of (style, text), with a running head and a page number."""
     buffer = BytesIO()
 
-    def furniture(canvas, document):
+    def furniture(canvas, document) -> None:
         canvas.setFont("Helvetica", 8)
         canvas.drawString(72, A4[1] - 36, running)
         canvas.drawCentredString(A4[0] / 2, 28, f"- {document.page} -")
@@ -55,7 +55,7 @@ def _pdf(*pages, columns=1, running="", encryption=None):
     return buffer.getvalue()
 
 
-def _drawn(draw):
+def _drawn(draw) -> bytes:
     buffer = BytesIO()
     canvas = Canvas(buffer, pagesize=A4)
     draw(canvas)
@@ -63,11 +63,11 @@ def _drawn(draw):
     return buffer.getvalue()
 
 
-def _texts(document):
+def _texts(document: Document):
     return [document.text[part.start : part.end] for part in document.parts]
 
 
-def test_every_page_is_a_part_that_holds_its_text():
+def test_every_page_is_a_part_that_holds_its_text() -> None:
     content = _pdf(
         *([(ENGLISH, SENTENCES.format(n)), (CHINESE, ZH.format(n))] for n in range(1, 4))
     )
@@ -82,14 +82,14 @@ def test_every_page_is_a_part_that_holds_its_text():
     assert document.format == "text"
 
 
-def test_two_columns_are_read_one_after_the_other():
+def test_two_columns_are_read_one_after_the_other() -> None:
     texts = [SENTENCES.format(n) for n in range(26)]
     document = load(_pdf([(ENGLISH, text) for text in texts], columns=2), "a.pdf").document
     assert " ".join(document.text.split()) == " ".join(texts)
     assert len(document.parts) == 2
 
 
-def test_a_running_head_stays_once_and_page_numbers_go():
+def test_a_running_head_stays_once_and_page_numbers_go() -> None:
     pages = [[(ENGLISH, f"{SENTENCES.format(n)}")] for n in range(1, 6)]
     document = load(_pdf(*pages, running="Annual report, confidential"), "a.pdf").document
     assert document.text.count("Annual report, confidential") == 1
@@ -97,12 +97,12 @@ def test_a_running_head_stays_once_and_page_numbers_go():
     assert _texts(document)[2] == SENTENCES.format(3)
 
 
-def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece():
+def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece() -> None:
     lines = [
         (n, f"Line {n} of a long story that goes on and on over the end of") for n in range(90)
     ]
 
-    def draw(canvas):
+    def draw(canvas) -> None:
         for page in (lines[:45], lines[45:]):
             for at, (_, line) in enumerate(page):
                 canvas.drawString(72, 760 - 15 * at, line.replace("Line", "line"))
@@ -127,8 +127,10 @@ def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece():
         ),
     ],
 )
-def test_hyphens_at_a_line_end_join_words_and_stay_in_compounds(lines, text):
-    def draw(canvas):
+def test_hyphens_at_a_line_end_join_words_and_stay_in_compounds(
+    lines: list[str], text: str
+) -> None:
+    def draw(canvas) -> None:
         canvas.setFont("Courier", 10)
         for at, line in enumerate(lines):
             canvas.drawString(72, 700 - 12 * at, line)
@@ -136,8 +138,8 @@ def test_hyphens_at_a_line_end_join_words_and_stay_in_compounds(lines, text):
     assert load(_drawn(draw), "a.pdf").document.text == text
 
 
-def test_the_rows_of_a_table_are_not_joined():
-    def draw(canvas):
+def test_the_rows_of_a_table_are_not_joined() -> None:
+    def draw(canvas) -> None:
         for at, row in enumerate([("Name", "Price"), ("Apple", "3.20"), ("Pear", "2.10")]):
             canvas.drawString(72, 700 - 14 * at, row[0])
             canvas.drawString(300, 700 - 14 * at, row[1])
@@ -145,8 +147,8 @@ def test_the_rows_of_a_table_are_not_joined():
     assert load(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\nPear\t2.10"
 
 
-def test_lines_of_code_among_prose_are_not_joined():
-    def draw(canvas):
+def test_lines_of_code_among_prose_are_not_joined() -> None:
+    def draw(canvas) -> None:
         canvas.setFont("Courier", 10)
         for at, line in enumerate(["make build all", "make check all"]):
             canvas.drawString(72, 700 - 12 * at, line)
@@ -159,8 +161,8 @@ def test_lines_of_code_among_prose_are_not_joined():
     assert document.text == f"make build all\nmake check all\n\n{prose}"
 
 
-def test_numbers_that_differ_from_page_to_page_are_no_running_head():
-    def draw(canvas):
+def test_numbers_that_differ_from_page_to_page_are_no_running_head() -> None:
+    def draw(canvas) -> None:
         for value in (17, 4, 98, 55):
             canvas.drawString(72, 800, f"{value} units sold in this quarter")
             canvas.showPage()
@@ -169,8 +171,8 @@ def test_numbers_that_differ_from_page_to_page_are_no_running_head():
     assert _texts(document) == [f"{n} units sold in this quarter" for n in (17, 4, 98, 55)]
 
 
-def test_the_outline_gives_the_headings_and_other_text_is_no_markup():
-    def draw(canvas):
+def test_the_outline_gives_the_headings_and_other_text_is_no_markup() -> None:
+    def draw(canvas) -> None:
         for number, title in enumerate(("Introduction", "研究方法"), 1):
             canvas.bookmarkPage(title)
             canvas.addOutlineEntry(title, title, level=0)
@@ -188,19 +190,19 @@ def test_the_outline_gives_the_headings_and_other_text_is_no_markup():
     ]
 
 
-def test_an_encrypted_file_is_named_so():
+def test_an_encrypted_file_is_named_so() -> None:
     content = _pdf([(ENGLISH, "secret")], encryption=StandardEncryption("user", "owner"))
     with pytest.raises(KnowledgeError, match=r"^a\.pdf: encrypted: save it without a password$"):
         load(content, "a.pdf")
 
 
-def test_a_scan_is_refused_and_scanned_pages_among_others_are_named():
-    def scan(canvas, pages=2):
+def test_a_scan_is_refused_and_scanned_pages_among_others_are_named() -> None:
+    def scan(canvas, pages: int = 2) -> None:
         for _ in range(pages):
             canvas.drawInlineImage(Image.new("L", (20, 20)), 72, 72, 400, 600)
             canvas.showPage()
 
-    def mixed(canvas):
+    def mixed(canvas) -> None:
         canvas.drawString(72, 700, "A page of text.")
         canvas.showPage()
         canvas.showPage()
@@ -214,7 +216,7 @@ def test_a_scan_is_refused_and_scanned_pages_among_others_are_named():
     assert _texts(loaded.document) == ["A page of text.", "", "", "", "Another."]
 
 
-def test_damaged_files_say_so():
+def test_damaged_files_say_so() -> None:
     content = _pdf([(ENGLISH, "text")])
     with pytest.raises(KnowledgeError, match="damaged"):
         load(content[:200], "a.pdf")

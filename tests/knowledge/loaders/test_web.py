@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.base import Loaded
 from agentkit.knowledge.loaders.web import load_url
 from tests.servers.web_server import WebServer, moved, page, web_server
 
@@ -20,12 +21,12 @@ async def web() -> AsyncIterator[WebServer]:
         yield server
 
 
-async def _load(web: WebServer, path: str, **options: object):
+async def _load(web: WebServer, path: str, **options: object) -> Loaded:
     url = f"http://127.0.0.1:{web.port}{path}"
     return await load_url(url, allow_private=True, **options)  # type: ignore[arg-type]
 
 
-async def test_a_page_is_a_document_that_says_where_and_when_it_was_fetched(web):
+async def test_a_page_is_a_document_that_says_where_and_when_it_was_fetched(web: WebServer) -> None:
     web.answers |= {
         "/old": moved("/notes.md#intro"),
         "/notes.md": page(
@@ -52,12 +53,14 @@ async def test_a_page_is_a_document_that_says_where_and_when_it_was_fetched(web)
         ("/a?x=.md", "text/csv", "rows"),
     ],
 )
-async def test_the_kind_is_the_content_type_else_the_path_suffix(web, path, kind, format_):
+async def test_the_kind_is_the_content_type_else_the_path_suffix(
+    web: WebServer, path: str, kind: str, format_: str
+) -> None:
     web.answers[path] = page(b"# A\n", kind)
     assert (await _load(web, path)).document.format == format_
 
 
-async def test_a_web_page_is_read_by_the_loader_of_web_pages(web):
+async def test_a_web_page_is_read_by_the_loader_of_web_pages(web: WebServer) -> None:
     html = "<html><head><title>层</title></head><body><p>神经网络由许多层组成。</p></body></html>"
     for path, kind in (("/", "text/html; charset=gb2312"), ("/x", "")):
         encoding = "gb2312" if "gb" in kind else "utf-8"
@@ -78,12 +81,14 @@ async def test_a_web_page_is_read_by_the_loader_of_web_pages(web):
         ("utf-16le", "utf-16-le", CHINESE),
     ],
 )
-async def test_the_charset_of_the_header_is_believed(web, charset, encoding, text):
+async def test_the_charset_of_the_header_is_believed(
+    web: WebServer, charset: str, encoding: str, text: str
+) -> None:
     web.answers["/"] = page(text.encode(encoding), f"text/plain; charset={charset}")
     assert (await _load(web, "/")).document.text == text
 
 
-async def test_a_date_that_is_none_is_left_out(web):
+async def test_a_date_that_is_none_is_left_out(web: WebServer) -> None:
     years = page(b"a", Last_Modified="Sat, 01 Nov 99999999999999999999 08:00:00 GMT")
     web.answers |= {"/a": page(b"a", Last_Modified="yesterday"), "/b": years}
     for path in web.answers:
@@ -91,12 +96,14 @@ async def test_a_date_that_is_none_is_left_out(web):
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "no-such-charset", "ascii", "base64", "", '"'])
-async def test_a_charset_that_does_not_fit_is_not_believed(web, charset):
+async def test_a_charset_that_does_not_fit_is_not_believed(web: WebServer, charset: str) -> None:
     web.answers["/"] = page(CHINESE.encode("gb18030"), f"text/plain; charset={charset}")
     assert (await _load(web, "/")).document.text == CHINESE
 
 
-async def test_a_page_without_a_title_is_called_by_the_last_part_of_its_url_or_the_host(web):
+async def test_a_page_without_a_title_is_called_by_the_last_part_of_its_url_or_the_host(
+    web: WebServer,
+) -> None:
     web.answers |= {"/%E6%B7%B1%E5%BA%A6.txt": page(b"a"), "/": page(b"a"), "/a/?q=1": page(b"a")}
     web.answers["/%E6%B7%B1.csv?format=text"] = page(b"a,b\n1,2\n", "text/csv")
     titles = [(await _load(web, path)).document.title for path in web.answers]
@@ -112,20 +119,24 @@ async def test_a_page_without_a_title_is_called_by_the_last_part_of_its_url_or_t
         ("", b"\x00\x01"),
     ],
 )
-async def test_what_no_loader_reads_is_named(web, kind, body):
+async def test_what_no_loader_reads_is_named(web: WebServer, kind: str, body: bytes) -> None:
     web.answers["/file"] = page(body, kind)
     with pytest.raises(KnowledgeError, match=r"/file: served as .*, which no loader reads"):
         await _load(web, "/file")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "text/plain; charset=utf-8"])
-async def test_a_page_that_its_loader_cannot_read_is_named_by_its_url(web, kind):
+async def test_a_page_that_its_loader_cannot_read_is_named_by_its_url(
+    web: WebServer, kind: str
+) -> None:
     web.answers["/a.md"] = page(b"\x00\x01\x02\x03" * 50, kind)
     with pytest.raises(KnowledgeError, match=r"^http://127\.0\.0\.1:\d+/a\.md: "):
         await _load(web, "/a.md")
 
 
-async def test_the_bounds_and_the_refusal_of_private_addresses_reach_the_fetch(web):
+async def test_the_bounds_and_the_refusal_of_private_addresses_reach_the_fetch(
+    web: WebServer,
+) -> None:
     web.answers["/a.md"] = page(b"x" * 2000, "text/markdown")
     with pytest.raises(KnowledgeError, match="larger than"):
         await _load(web, "/a.md", max_bytes=1000)

@@ -61,16 +61,16 @@ export default class Finder {
 """
 
 
-def letters(text):
+def letters(text) -> int:
     return len("".join(text.split()))
 
 
-def _places(text, language, limit=60):
+def _places(text: str, language, limit: int = 60):
     document = Document("f", text, id="d", format="code", metadata={"language": language})
     return [(chunk.heading, chunk.part) for chunk in split(document, letters, limit)]
 
 
-def test_functions_and_methods_are_chunks_under_the_path_of_their_names():
+def test_functions_and_methods_are_chunks_under_the_path_of_their_names() -> None:
     assert _places(PYTHON, "python") == [
         ("", "lines 1-2"),
         ("def find", "lines 4-7"),
@@ -81,31 +81,31 @@ def test_functions_and_methods_are_chunks_under_the_path_of_their_names():
     ]
 
 
-def test_a_class_that_fits_stays_whole():
+def test_a_class_that_fits_stays_whole() -> None:
     assert ("class Retriever", "lines 10-20") in _places(PYTHON, "python", limit=200)
 
 
-def test_lines_are_counted_for_every_kind_of_line_end():
+def test_lines_are_counted_for_every_kind_of_line_end() -> None:
     for newline in ("\r\n", "\r"):
         assert _places(PYTHON.replace("\n", newline), "python") == _places(PYTHON, "python")
 
 
-def test_a_function_above_the_limit_is_cut_at_empty_lines_and_then_at_lines():
+def test_a_function_above_the_limit_is_cut_at_empty_lines_and_then_at_lines() -> None:
     text = "def f():\n    a = 1\n    b = 2\n\n    c = 3\n    d = 4\n"
     assert _places(text, "python", 14) == [("def f", "lines 1-3"), ("def f", "lines 5-6")]
     assert [part for _, part in _places(text, "python", 8)] == ["line 1", "lines 2-3", "lines 5-6"]
 
 
 @pytest.mark.parametrize("text", ["def f(:\n    x\n\ndef g():\n    y", "\ud800\n\ndef g():\n    y"])
-def test_code_that_does_not_parse_is_cut_by_its_layout(text):
+def test_code_that_does_not_parse_is_cut_by_its_layout(text: str) -> None:
     assert _places(text, "python")[-1][0] == "def g"
 
 
-def test_code_nested_beyond_the_parser_is_cut_by_its_layout():
+def test_code_nested_beyond_the_parser_is_cut_by_its_layout() -> None:
     assert _places("(" * 5000 + "\n\ndef g():\n    y", "python", 6000)[-1][0] == "def g"
 
 
-def test_a_grammar_finds_methods():
+def test_a_grammar_finds_methods() -> None:
     pytest.importorskip("tree_sitter_javascript")
     assert _places(JAVASCRIPT, "javascript", 40) == [
         ("", "line 1"),
@@ -117,7 +117,7 @@ def test_a_grammar_finds_methods():
     ]
 
 
-def test_a_method_of_go_is_named_with_its_type():
+def test_a_method_of_go_is_named_with_its_type() -> None:
     pytest.importorskip("tree_sitter_go")
     assert [heading for heading, _ in _places(GO, "go")][1:] == ["type R", "method R.Search"]
 
@@ -141,7 +141,7 @@ _SAMPLES = {
 
 
 @pytest.mark.parametrize("language", _SAMPLES)
-def test_every_grammar_names_what_it_finds(language):
+def test_every_grammar_names_what_it_finds(language) -> None:
     package = {"csharp": "c_sharp", "tsx": "typescript"}.get(language, language)
     pytest.importorskip(f"tree_sitter_{package}")
     text, name = _SAMPLES[language]
@@ -159,11 +159,13 @@ def test_every_grammar_names_what_it_finds(language):
         ("#include <a.h>\n\nint add(int a)\n{\n  return 1;\n}\n\n}", ["", "add()"]),
     ],
 )
-def test_without_a_grammar_a_block_begins_at_the_margin_below_an_empty_line(text, headings):
+def test_without_a_grammar_a_block_begins_at_the_margin_below_an_empty_line(
+    text: str, headings: list[str]
+) -> None:
     assert [heading for heading, _ in _places(text, "unknown", 200)] == headings
 
 
-def test_a_comment_directly_above_belongs_to_the_definition_and_an_include_does_not():
+def test_a_comment_directly_above_belongs_to_the_definition_and_an_include_does_not() -> None:
     text = "#include <a.h>\n// why\nint add(int a)\n{\n}\n"
     found = outline.outline(text, "c")
     if not found:
