@@ -146,7 +146,7 @@ class TestOnACluster:
         await embedder.close()
         wanted_ids, wanted = await _indexed(tmp_path / "one", TermEmbedder())
         assert (tmp_path / "killed").exists()
-        assert "another takes its work" in caplog.text
+        assert "its batch is retried" in caplog.text
         assert ids == wanted_ids
         assert len(ids) == len(DOCUMENTS)
         np.testing.assert_allclose(vectors, wanted, atol=1e-6)
