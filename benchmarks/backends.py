@@ -26,7 +26,7 @@ from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.huggingface_load import load
 from agentkit.backends.huggingface_quiet import quiet
 from agentkit.backends.huggingface_source import located
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.messages import Message
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

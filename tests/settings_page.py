@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agentkit.setting_names import written
-from agentkit.settings import Settings
-from agentkit.settings_schema import schema_text, settings_schema
+from agentkit.settings.schema import Settings, schema_text, settings_schema, written
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, SCHEMA = DOCS / "settings.md", DOCS / "agentkit.schema.json"

@@ -17,9 +17,9 @@ import httpx2
 import pytest
 import trustme
 
+from agentkit._fetch import Page, fetch, resolved
 from agentkit.addresses import refusal
 from agentkit.errors import KnowledgeError
-from agentkit.fetch import Page, fetch, resolved
 from tests.servers.web_server import WebServer, moved, page, web_server
 
 PUBLIC = "93.184.215.14"

@@ -37,7 +37,7 @@ def test_every_command_that_the_readme_names_is_there() -> None:
 
 
 def test_the_settings_example_is_valid(tmp_path: Path) -> None:
-    from agentkit.layers import read_settings
+    from agentkit.settings.sources import read_settings
 
     (example,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     (tmp_path / "agentkit.toml").write_text(example, encoding="utf-8")

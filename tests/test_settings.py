@@ -13,12 +13,17 @@ import jsonschema
 import pytest
 
 from agentkit.errors import ConfigError
-from agentkit.layers import Layered, read_settings, user_file
 from agentkit.project.project import Project
-from agentkit.setting_names import known, parsed, typed, written
-from agentkit.settings import Section, Settings
-from agentkit.settings_schema import settings_schema
-from agentkit.variables import is_reserved
+from agentkit.settings.schema import (
+    Section,
+    Settings,
+    known,
+    parsed,
+    settings_schema,
+    typed,
+    written,
+)
+from agentkit.settings.sources import Layered, is_reserved, read_settings, user_file
 from tests.conftest import unprivileged
 from tests.settings_page import PAGE, SCHEMA, page, schema_text
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.text import clean, fold, is_cjk, numbers, sentences, terms
+from agentkit.text.terms import clean, fold, is_cjk, numbers, sentences, terms
 
 
 def _sentences(text: str) -> list[str]:

@@ -1,4 +1,7 @@
-"""A model, its tools and its documents, as one thing that answers."""
+"""A model, its tools and its documents, as one thing that answers.
+
+How an agent uses its documents.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,47 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from agentkit._sync import run_sync
 from agentkit.agent.approval import Approve, Policy, Verdict, deny
-from agentkit.agent.bill import Bill
-from agentkit.agent.calls import Caller, Surroundings
-from agentkit.agent.ending import Ending
+from agentkit.agent.finalize import Ending
 from agentkit.agent.hooks import Hooks
-from agentkit.agent.limits import Limits
+from agentkit.agent.limits import Bill, Limits
 from agentkit.agent.loop import Loop
 from agentkit.agent.prompts import SUMMARY_HEADING, system_prompt
-from agentkit.agent.queries import Queries
-from agentkit.agent.retrieval import Retrieval
+from agentkit.agent.query_rewriting import Expansion, Queries
 from agentkit.agent.session import Session
-from agentkit.agent.shape import Output, shape_of
-from agentkit.agent.structured import Attempt, structured
+from agentkit.agent.structured import Attempt, Output, shape_of, structured
 from agentkit.agent.subagent import agent_tool
+from agentkit.agent.tool_runner import Caller, Surroundings
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Compacted, Event, Finished, TextDelta
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.search_tool import SEARCH, knowledge_tools
+from agentkit.knowledge.tools import SEARCH, knowledge_tools
 from agentkit.messages import Content, Message, ToolCall, question_of, text_of
-from agentkit.sync import run_sync
 from agentkit.tools.repair import sound
 from agentkit.tools.tool import Tool, as_tool
 from agentkit.tracing.trace import Trace, TracedModel, Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """`mode` "always" searches before the model is asked, "auto" leaves it to the model, "never"
+    keeps the documents out of the run. `results` is how many passages a search gives, `expand`
+    how a question is searched for. `strict` leaves out what no passage or tool supports, and
+    refuses where nothing remains. `sources` are sources or globs that the run keeps to."""
+
+    mode: Literal["always", "auto", "never"] = "always"
+    results: int = 5
+    expand: Expansion = "none"
+    strict: bool = False
+    sources: tuple[str, ...] = ()
 
 
 class Agent:

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
-from agentkit.agent.prompt import tokens_of_all
+from agentkit.agent.compaction import tokens_of_all
 from agentkit.backends.base import Options, estimated_tokens
-from agentkit.backends.textcalls import END_THINK, MARKERS, THINK
+from agentkit.backends.text_tool_calls import END_THINK, MARKERS, THINK
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall, Usage
 

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable
 
 from agentkit.agent.session import Session
-from agentkit.knowledge.sources import Sources
-from agentkit.messages import Message, ToolCall
-from agentkit.records import chunk_record, message_record
+from agentkit.knowledge.citations.passages import Sources
+from agentkit.messages import Message, ToolCall, chunk_record, message_record
 
 _SHOWN = 2000
 _TITLES = {"user": "User", "assistant": "Assistant"}

@@ -11,17 +11,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from agentkit.agent.approval import Verdict
-from agentkit.agent.calls import INTERRUPTED, Caller, Outcome
-from agentkit.agent.compaction import cut_to
+from agentkit.agent.compaction import Prompt, Window, cut_to
 from agentkit.agent.explain import Exchange, explained
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
-from agentkit.agent.prompt import Prompt
 from agentkit.agent.prompts import LAST_TURN
-from agentkit.agent.repeats import TOLD, Repeats
-from agentkit.agent.turn import Turn
-from agentkit.agent.understood import understood
-from agentkit.agent.window import Window
+from agentkit.agent.tool_runner import INTERRUPTED, Caller, Outcome
+from agentkit.agent.turn import TOLD, Repeats, Turn, understood
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError

@@ -16,8 +16,7 @@ from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import Message, Usage
-from agentkit.records import Record, read_call
+from agentkit.messages import Message, Record, Usage, read_call
 from agentkit.tools.tool import Tool
 from agentkit.tracing.files import ReadTrace
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentkit.agent.loop import Pending
-from agentkit.knowledge.sources import Sources
+from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import Message
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from agentkit.answers import Answer
 from agentkit.errors import ToolError
 from agentkit.events import Event, Finished
-from agentkit.knowledge.markers import markers, numbers_in
+from agentkit.knowledge.citations.markers import markers, numbers_in
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
 

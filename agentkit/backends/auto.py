@@ -1,24 +1,91 @@
 """Take the model that is there: Ollama, else a server on this machine, else the reader that
-quotes. Never a remote service: a key in the environment is not consent."""
+quotes. Never a remote service: a key in the environment is not consent.
+
+The models of the servers on this machine, by the names that a model choice takes.
+
+Which model servers answer on this machine, and what they have. Nothing leaves the machine: no
+proxy is used, no redirect followed, and any other address is refused.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from agentkit.backends.addresses import is_loopback, ollama_url, shown
+from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.base import Capabilities, Model, Options
-from agentkit.backends.local_servers import ollama_models, openai_models
 from agentkit.events import ModelPart
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
-    from agentkit.text import Similarity
+    from agentkit.text.terms import Similarity
+
+PROBE_SECONDS = 0.5
+_LONGEST_ANSWER = 2_000_000
+
+
+async def ollama_models(url: str) -> list[str] | None:
+    """The chat models that an Ollama server holds itself, the last one changed first; None where
+    no Ollama answers. Models that it would pass on to ollama.com are left out."""
+    answer = await _answer(url, "/api/tags")
+    if not isinstance(answer, Mapping) or not isinstance(answer.get("models"), list):
+        return None
+    return [model["name"] for model in answer["models"] if _is_local_chat(model)]
+
+
+async def openai_models(url: str) -> list[str] | None:
+    """The chat models that an OpenAI-compatible server lists; None where none answers. Our own
+    server is left out: it would ask itself."""
+    answer = await _answer(url, "/models")
+    if not isinstance(answer, Mapping) or not isinstance(answer.get("data"), list):
+        return None
+    models = [model for model in answer["data"] if isinstance(model, Mapping)]
+    if any(model.get("owned_by") == "agentkit" for model in models):
+        return None
+    names = [str(model.get("id") or "") for model in models]
+    return [name for name in names if name and not _embeds(name)]
+
+
+async def _answer(url: str, path: str) -> Any:
+    if not is_loopback(url):
+        return None
+    return await asyncio.to_thread(_get, url, path)
+
+
+def _get(url: str, path: str) -> Any:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", parts.path.rstrip("/") + path)
+        response = connection.getresponse()
+        return json.loads(response.read(_LONGEST_ANSWER)) if response.status == 200 else None
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+
+
+def _is_local_chat(model: Any) -> bool:
+    if not isinstance(model, Mapping) or not isinstance(model.get("name"), str):
+        return False
+    if model.get("remote_host") or model.get("remote_model") or model["name"].endswith("-cloud"):
+        return False
+    details = model.get("details")
+    family = str(details.get("family", "")) if isinstance(details, Mapping) else ""
+    return "bert" not in family and not _embeds(model["name"])
+
+
+def _embeds(name: str) -> bool:
+    return any(word in name.lower() for word in ("embed", "bge-", "rerank", "whisper"))
+
 
 LOCAL_SERVERS = {
     "lmstudio": "http://127.0.0.1:1234/v1",
@@ -117,7 +184,7 @@ class AutoModel(Model):
             if place.models:
                 chosen = self._at_server(place.name, self._servers[place.name], place.models[0])
                 return chosen, f"the first one on {place.url}"
-        from agentkit.backends.extractive import ExtractiveModel
+        from agentkit.answering.extractive import ExtractiveModel
 
         return ExtractiveModel(self._similarity), "the reader that quotes: no model was found"
 
@@ -127,7 +194,7 @@ class AutoModel(Model):
         return OllamaModel(model, base_url=self._ollama)
 
     def _at_server(self, provider: str, url: str, model: str) -> Model:
-        from agentkit.backends.openai import OpenAIModel
+        from agentkit.backends.openai.model import OpenAIModel
 
         return OpenAIModel(model, provider=provider, base_url=url)
 
@@ -135,3 +202,16 @@ class AutoModel(Model):
 def _place(name: str, url: str, models: list[str] | None) -> Place:
     found = None if models is None else tuple(models)
     return Place(name, shown(url), found, not is_loopback(url))
+
+
+async def local_models() -> list[str]:
+    """What answers here and now. Another machine is never asked, though OLLAMA_HOST names one."""
+    url = ollama_url(os.environ.get("OLLAMA_HOST", ""))
+    at_ollama = ollama_models(url) if is_loopback(url) else _none()
+    found = await asyncio.gather(at_ollama, *map(openai_models, LOCAL_SERVERS.values()))
+    names = ["ollama", *LOCAL_SERVERS]
+    return [f"{n}:{m}" for n, some in zip(names, found, strict=True) for m in some or ()]
+
+
+async def _none() -> None:
+    return None

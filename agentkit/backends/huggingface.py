@@ -14,15 +14,14 @@ from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens
+from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens, images
 from agentkit.backends.huggingface_ask import Preparer
 from agentkit.backends.huggingface_engine import Engine
 from agentkit.backends.huggingface_load import Loaded, load
 from agentkit.backends.huggingface_placement import Placement
 from agentkit.backends.huggingface_row import Outcome
 from agentkit.backends.huggingface_source import located
-from agentkit.backends.textcalls import THINK
-from agentkit.backends.wire import images
+from agentkit.backends.text_tool_calls import THINK
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart
 from agentkit.messages import Message, Usage

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agentkit.backends.base import Options
+from agentkit.backends.base import Options, offered
 from agentkit.backends.huggingface_choice import check
 from agentkit.backends.huggingface_forced import call_format, calls_schema, is_forced
 from agentkit.backends.huggingface_grammar import Grammars, Held
 from agentkit.backends.huggingface_load import Loaded
 from agentkit.backends.huggingface_prompt import Prompt, rendered
 from agentkit.backends.huggingface_row import Outcome, Request
-from agentkit.backends.textcalls import BLOCKS, TextCalls
-from agentkit.backends.wire import offered
+from agentkit.backends.text_tool_calls import BLOCKS, TextCalls
 from agentkit.events import ModelPart
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentkit.backends.base import Options
+from agentkit.backends.base import Options, described, sent_arguments
 from agentkit.backends.huggingface_forced import call_format, is_forced
 from agentkit.backends.huggingface_load import Loaded
-from agentkit.backends.prompted import in_text, without_system
-from agentkit.backends.textcalls import END_THINK, THINK
-from agentkit.backends.wire import described, sent_arguments
+from agentkit.backends.prompted_tools import in_text, without_system
+from agentkit.backends.text_tool_calls import END_THINK, THINK
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from agentkit.backends.textcalls import MARKERS, settled
+from agentkit.backends.text_tool_calls import MARKERS, settled
 
 
 class TokenText:

@@ -12,12 +12,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens
+from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens, images, offered
 from agentkit.backends.llamacpp_engine import Engine
 from agentkit.backends.llamacpp_request import request_body
 from agentkit.backends.llamacpp_source import located
-from agentkit.backends.textcalls import TextCalls
-from agentkit.backends.wire import images, offered
+from agentkit.backends.text_tool_calls import TextCalls
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta
 from agentkit.messages import Message, ToolCall, Usage

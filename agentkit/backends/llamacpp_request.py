@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentkit.backends.base import Options
-from agentkit.backends.prompted import in_text
+from agentkit.backends.prompted_tools import in_text
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 

@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from agentkit.backends.addresses import is_loopback, ollama_url, shown
-from agentkit.backends.base import Capabilities, Model, Options
+from agentkit._sync import PerLoop
+from agentkit.addresses import is_loopback, ollama_url, shown
+from agentkit.backends.base import Capabilities, Model, Options, offered, prompt_tokens
 from agentkit.backends.ollama_wire import (
     answered_calls,
     error_text,
@@ -20,10 +21,8 @@ from agentkit.backends.ollama_wire import (
     request_body,
     window_for,
 )
-from agentkit.backends.per_loop import PerLoop
 from agentkit.backends.retry import PassingError, with_retries
-from agentkit.backends.textcalls import TextCalls
-from agentkit.backends.wire import offered, prompt_tokens
+from agentkit.backends.text_tool_calls import TextCalls
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta
 from agentkit.messages import Message, ToolCall, Usage

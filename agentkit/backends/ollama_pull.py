@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentkit.backends.addresses import is_loopback, shown
+from agentkit.addresses import is_loopback, shown
 from agentkit.backends.ollama_wire import error_text, json_lines
 from agentkit.errors import ModelError
 

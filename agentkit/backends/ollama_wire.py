@@ -11,8 +11,7 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
-from agentkit.backends.base import Options
-from agentkit.backends.wire import described, images, new_call_id, offered, sent_arguments
+from agentkit.backends.base import Options, described, images, new_call_id, offered, sent_arguments
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 

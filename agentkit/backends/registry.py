@@ -8,13 +8,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from agentkit.backends.base import Model
-from agentkit.backends.keys import key_for
-from agentkit.backends.providers import known_providers, server_url
 from agentkit.errors import ConfigError
-from agentkit.settings import ProviderSettings
+from agentkit.settings.keys import key_for, known_providers, server_url
+from agentkit.settings.schema import ProviderSettings
 
 if TYPE_CHECKING:
-    from agentkit.text import Similarity
+    from agentkit.text.terms import Similarity
 
 _ALONE = ("auto", "extractive")
 
@@ -73,13 +72,13 @@ def _alone(name: str, similarity: Similarity | None) -> Model:
         from agentkit.backends.auto import AutoModel
 
         return AutoModel(similarity)
-    from agentkit.backends.extractive import ExtractiveModel
+    from agentkit.answering.extractive import ExtractiveModel
 
     return ExtractiveModel(similarity)
 
 
 def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str | None) -> Model:
-    from agentkit.backends.openai import OpenAIModel
+    from agentkit.backends.openai.model import OpenAIModel
 
     url = base_url or server_url(prefix, settings)
     return OpenAIModel(

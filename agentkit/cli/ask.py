@@ -25,8 +25,8 @@ from agentkit.cli.schema_file import read_schema
 from agentkit.documents import Document
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.events import Event, ToolDenied
-from agentkit.knowledge.attachment import attached
-from agentkit.knowledge.filters import Filters
+from agentkit.knowledge.citations.passages import attached
+from agentkit.knowledge.search.filters import Filters
 from agentkit.messages import Content, TextPart
 from agentkit.project.project import Project
 from agentkit.project.scaffold import is_project

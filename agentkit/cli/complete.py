@@ -27,9 +27,9 @@ def _safe(offers: Callable[[Path], Iterable[str]]) -> Offers:
 def _models(folder: Path) -> Iterable[str]:
     import asyncio
 
-    from agentkit.backends.at_hand import local_models
-    from agentkit.backends.providers import known_providers
-    from agentkit.layers import read_settings
+    from agentkit.backends.auto import local_models
+    from agentkit.settings.keys import known_providers
+    from agentkit.settings.sources import read_settings
 
     providers = read_settings(folder, trusted=False).settings.providers
     prefixes = [f"{name}:" for name in known_providers(providers)]
@@ -37,7 +37,7 @@ def _models(folder: Path) -> Iterable[str]:
 
 
 def _sessions(folder: Path) -> Iterable[str]:
-    from agentkit.agent.sessions import SessionStore
+    from agentkit.agent.session_store import SessionStore
 
     path = folder / ".agentkit" / "sessions.sqlite"
     if not path.is_file():
@@ -50,7 +50,7 @@ def _sessions(folder: Path) -> Iterable[str]:
 
 
 def _sources(folder: Path) -> Iterable[str]:
-    from agentkit.knowledge.catalog import Catalog
+    from agentkit.knowledge.index.catalog import Catalog
 
     path = folder / ".agentkit" / "index" / "catalog.sqlite"
     if not path.is_file():
@@ -63,8 +63,8 @@ def _sources(folder: Path) -> Iterable[str]:
 
 
 def _collections(folder: Path) -> Iterable[str]:
-    from agentkit.knowledge.collections import Collections
     from agentkit.knowledge.embedders.registry import get_embedder
+    from agentkit.knowledge.index.collections import Collections
 
     return [
         info.name
@@ -79,7 +79,7 @@ def _servers(folder: Path) -> Iterable[str]:
 
 
 def _settings(folder: Path) -> Iterable[str]:
-    from agentkit.setting_names import FREE, known, written
+    from agentkit.settings.schema import FREE, known, written
 
     return [written(key) for key in known() if not FREE & set(key)]
 

@@ -13,17 +13,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agentkit.backends.addresses import shown
-from agentkit.backends.keys import find_key, place
-from agentkit.backends.providers import known_providers, server_url
+from agentkit.addresses import shown
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError
-from agentkit.layers import Layered, read_settings, user_file
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
-from agentkit.setting_names import Key, is_secret, kind_of, parsed, written
-from agentkit.settings import FILE_NAME, ProviderSettings
-from agentkit.settings_schema import schema_text
+from agentkit.settings.keys import find_key, known_providers, place, server_url
+from agentkit.settings.schema import (
+    FILE_NAME,
+    Key,
+    ProviderSettings,
+    is_secret,
+    kind_of,
+    parsed,
+    schema_text,
+    written,
+)
+from agentkit.settings.sources import Layered, read_settings, user_file
 
 HIDDEN = "(not shown)"
 _NOT_SET = "not set"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from agentkit.cli.config import as_toml, checked_folder, masked, settings_of
 from agentkit.cli.language import spoken, translated
-from agentkit.layers import DEFAULT
 from agentkit.project.settings_file import SettingsFile
-from agentkit.setting_names import Key, parsed, written
+from agentkit.settings.schema import Key, parsed, written
+from agentkit.settings.sources import DEFAULT
 
 
 def set_value(folder: Path, name: str, text: str, user: bool) -> int:

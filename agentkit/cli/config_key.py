@@ -10,13 +10,12 @@ from difflib import get_close_matches
 from getpass import getpass
 from pathlib import Path
 
-from agentkit.backends import vault
-from agentkit.backends.keys import fit, place
-from agentkit.backends.providers import known_providers, server_url
+import agentkit.settings.keyring as vault
 from agentkit.cli.config import settings_of
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError
-from agentkit.settings import ProviderSettings
+from agentkit.settings.keys import fit, known_providers, place, server_url
+from agentkit.settings.schema import ProviderSettings
 
 _LONGEST = 8192
 

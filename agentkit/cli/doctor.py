@@ -17,10 +17,10 @@ from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
 from agentkit.cli.rows import print_row
 from agentkit.errors import ConfigError
+from agentkit.findings import Finding
 from agentkit.knowledge.findings import counted
-from agentkit.project.doctor.examination import examine
-from agentkit.project.doctor.findings import Finding
-from agentkit.project.doctor.machine import Terminal
+from agentkit.project.checks.doctor import examine
+from agentkit.project.checks.machine import Terminal
 
 _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 

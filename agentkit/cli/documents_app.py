@@ -44,7 +44,7 @@ def search(
 ) -> None:
     """Print the passages that best match a query."""
     from agentkit.cli import index as command
-    from agentkit.knowledge.filters import Filters
+    from agentkit.knowledge.search.filters import Filters
 
     filters = Filters(
         tuple(source or ()),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentkit.cli.output import answer_as_json
-from agentkit.evaluation.figures import Figure
-from agentkit.evaluation.report import Report
+from agentkit.evaluation.report import Figure, Report
 from agentkit.evaluation.runner import Outcome
 
 

@@ -9,9 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.language import titled, translated
-from agentkit.evaluation.compare import Change
-from agentkit.evaluation.figures import Figure
-from agentkit.evaluation.report import Report, faults_of
+from agentkit.evaluation.report import Change, Figure, Report, faults_of
 
 _WIDTH_OF_A_PIPE = 140
 _NARROW, _WIDE = 72, 110

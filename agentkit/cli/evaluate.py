@@ -20,18 +20,19 @@ from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, index_progress, warn
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.evaluation.compare import compared, load_earlier
-from agentkit.evaluation.figures import (
-    DEMO_BOUNDS,
-    check_bounds,
-    figures,
-    leg_figures,
-    read_bounds,
-)
 from agentkit.evaluation.metrics import Ranks
 from agentkit.evaluation.page import page
 from agentkit.evaluation.questions import Kind, Question, load_questions
-from agentkit.evaluation.report import Report
+from agentkit.evaluation.report import (
+    DEMO_BOUNDS,
+    Report,
+    check_bounds,
+    compared,
+    figures,
+    leg_figures,
+    load_earlier,
+    read_bounds,
+)
 from agentkit.evaluation.runner import Ask, Outcome, evaluate, leg_ranks
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.project import Project, demo_path

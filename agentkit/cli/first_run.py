@@ -19,7 +19,6 @@ from rich.text import Text
 from agentkit.backends.auto import AutoModel, Place
 from agentkit.backends.base import Model
 from agentkit.backends.llamacpp_source import PACKAGES, packaged
-from agentkit.backends.providers import PRESETS
 from agentkit.cli.init import set_up
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import described
@@ -28,6 +27,7 @@ from agentkit.errors import ConfigError
 from agentkit.knowledge.findings import counted
 from agentkit.project.demo import copy_demo
 from agentkit.project.scaffold import is_project, loose_documents
+from agentkit.settings.keys import PRESETS
 
 _DEMO = "agentkit-demo"
 _NEW = "my-app"

@@ -15,8 +15,8 @@ from agentkit.documents import Chunk
 from agentkit.errors import ConfigError, KnowledgeError, ModelError
 from agentkit.evaluation.generate import Generated, generate, sampled
 from agentkit.evaluation.questions import Question
+from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.splitter import split
 from agentkit.project.project import Project
 
 _EXAMPLES = 3

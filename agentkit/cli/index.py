@@ -13,10 +13,10 @@ from agentkit.cli.language import translated
 from agentkit.cli.output import as_json, hits_as_json
 from agentkit.cli.render import consoles, index_progress, warn
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.filters import Filters
+from agentkit.knowledge.index.indexer import IndexReport
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.loaders.files import SUFFIXES
-from agentkit.knowledge.progress import IndexReport
+from agentkit.knowledge.search.filters import Filters
 from agentkit.project.project import Project
 
 _WEB = ("http://", "https://")
@@ -119,7 +119,7 @@ async def _watched(
     project: Project, knowledge: KnowledgeBase, options: IndexOptions, out: Console, log: Console
 ) -> None:
     """Index again after each change, until Ctrl-C."""
-    from agentkit.knowledge.watch import watch
+    from agentkit.knowledge.index.watch import watch
 
     sources = options.sources or [""]
     if len(sources) > 1 or sources[0].startswith(_WEB):

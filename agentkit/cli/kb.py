@@ -21,13 +21,12 @@ from agentkit.cli.language import labelled, titled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, warn
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.archive import export_archive, import_archive
-from agentkit.knowledge.catalog_file import CATALOG, reading
-from agentkit.knowledge.collection_stats import Stats, stats_of
-from agentkit.knowledge.collections import CollectionInfo, Collections
-from agentkit.knowledge.doctor import diagnose, repair
 from agentkit.knowledge.findings import Finding
-from agentkit.knowledge.stores import open_store
+from agentkit.knowledge.index.archive import export_archive, import_archive
+from agentkit.knowledge.index.catalog import CATALOG, reading
+from agentkit.knowledge.index.collections import CollectionInfo, Collections, Stats, stats_of
+from agentkit.knowledge.index.repair import diagnose, repair
+from agentkit.knowledge.index.stores import open_store
 from agentkit.project.project import Project
 
 _NAME, _WIDTH_OF_A_PIPE = 9, 2000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentkit.agent.sessions import LAST, SessionStore, StoredSession
+from agentkit.agent.session_store import LAST, SessionStore, StoredSession
 
 
 def kept_session(store: SessionStore, name: str, resume: bool) -> StoredSession:

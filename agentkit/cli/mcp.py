@@ -16,7 +16,7 @@ from agentkit.agent.agent import Agent
 from agentkit.cli.errors import INTERRUPTED
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError, McpError
-from agentkit.knowledge.search_tool import knowledge_tools
+from agentkit.knowledge.tools import knowledge_tools
 from agentkit.mcp.server import build_server, claim_stdout
 from agentkit.mcp.server import serve_stdio as over_stdio
 from agentkit.mcp.server.http import Access, KeyVerifier, check_address, host_and_port

@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from agentkit.backends.addresses import is_loopback, ollama_url, shown
-from agentkit.backends.auto import LOCAL_SERVERS
+from agentkit.addresses import is_loopback, ollama_url, shown
+from agentkit.backends.auto import LOCAL_SERVERS, ollama_models, openai_models
 from agentkit.backends.llamacpp_source import PACKAGES, packaged
-from agentkit.backends.local_servers import ollama_models, openai_models
 from agentkit.backends.ollama_pull import PullProgress, pulled
 from agentkit.cli.language import labelled, titled, translated
 from agentkit.cli.output import as_json

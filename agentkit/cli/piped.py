@@ -17,8 +17,8 @@ from rich.text import Text
 from agentkit.cli.language import translated
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.loaders.decoding import decoded
-from agentkit.knowledge.splitter import first_heading
+from agentkit.knowledge.chunking.splitter import first_heading
+from agentkit.knowledge.loaders.text import decoded
 
 NAME = "standard input"
 MOST_BYTES = 4_000_000

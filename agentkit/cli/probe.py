@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.backends.base import Model
-from agentkit.backends.capability_cache import keep_capabilities
-from agentkit.backends.conformance import CHECKS, Outcome, capabilities_of, conform
-from agentkit.backends.conformance_kit import Subject
+from agentkit.backends.probe.kit import Subject, keep_capabilities
+from agentkit.backends.probe.runner import CHECKS, Outcome, capabilities_of, conform
 from agentkit.backends.registry import get_model
 from agentkit.cli.language import translated
 from agentkit.cli.output import as_json

@@ -34,9 +34,9 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
+from agentkit.knowledge.citations.markers import said
 from agentkit.knowledge.findings import counted
-from agentkit.knowledge.indexer import Progress as IndexProgress
-from agentkit.knowledge.prose import said
+from agentkit.knowledge.index.indexer import Progress as IndexProgress
 from agentkit.mcp.results import undelimited
 from agentkit.messages import ToolCall
 from agentkit.passages import read_passages

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from agentkit.agent.export import as_json as session_as_json
 from agentkit.agent.export import as_markdown
-from agentkit.agent.sessions import SessionInfo, SessionStore
+from agentkit.agent.session_store import SessionInfo, SessionStore
 from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles

@@ -12,8 +12,8 @@ from agentkit.agent.replay import replay as replay_run
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, index_progress, print_indented, warn
+from agentkit.messages import Record
 from agentkit.project.project import Project, traces_path
-from agentkit.records import Record
 from agentkit.tracing.files import ReadTrace, TraceFiles, read_trace
 
 _SHOWN = 160

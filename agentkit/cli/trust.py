@@ -12,11 +12,11 @@ from agentkit.cli.errors import REFUSED
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError, McpError
-from agentkit.layers import combined, file_layer
 from agentkit.mcp.config import ServerConfig, read_config, what_it_does
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import guarded_files, is_trusted, trust
-from agentkit.settings import FILE_NAME
+from agentkit.settings.schema import FILE_NAME
+from agentkit.settings.sources import combined, file_layer
 
 
 async def trust_folder(folder: Path) -> int:

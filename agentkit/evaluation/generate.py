@@ -16,15 +16,14 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentkit.agent.shape import shape_of
-from agentkit.agent.structured import parsed
+from agentkit.agent.structured import parsed, shape_of
 from agentkit.backends.base import Model, Options
 from agentkit.documents import Chunk
 from agentkit.errors import ConfigError, ModelError
 from agentkit.evaluation.questions import Place, Question, language_of
 from agentkit.events import TextDelta
 from agentkit.messages import Message
-from agentkit.text import fold, is_cjk, terms
+from agentkit.text.terms import fold, is_cjk, terms
 
 _ASK = """\
 You write questions to test a search engine. Below is one passage of a document. Write one question

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit.documents import Chunk
 from agentkit.errors import ConfigError
-from agentkit.text import is_cjk
+from agentkit.text.terms import is_cjk
 
 Kind = Literal["fact", "list", "formula", "comparison", "sum", "unanswerable"]
 

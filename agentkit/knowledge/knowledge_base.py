@@ -14,24 +14,30 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
+from agentkit._sync import run_sync
 from agentkit.documents import Document, Hit
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.catalog import Catalog, DocumentInfo
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.filters import Filters
-from agentkit.knowledge.folder import Folder, Parsers
-from agentkit.knowledge.indexer import Entry, Incoming, Indexer
-from agentkit.knowledge.lookup import Lookup, Section
-from agentkit.knowledge.occurrences import Finder, Occurrences
-from agentkit.knowledge.progress import IndexReport, OnProgress, Progress
-from agentkit.knowledge.reranker import Reranker
-from agentkit.knowledge.retriever import Retriever
-from agentkit.knowledge.stores import open_store
-from agentkit.knowledge.vectors import Vectors
-from agentkit.knowledge.writing import writing
-from agentkit.sync import run_sync
-from agentkit.text import clean, terms
+from agentkit.knowledge.index.catalog import Catalog, DocumentInfo
+from agentkit.knowledge.index.folder import Folder, Parsers
+from agentkit.knowledge.index.indexer import (
+    Entry,
+    Incoming,
+    Indexer,
+    IndexReport,
+    OnProgress,
+    Progress,
+)
+from agentkit.knowledge.index.lock import writing
+from agentkit.knowledge.index.stores import open_store
+from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.search.filters import Filters
+from agentkit.knowledge.search.lookup import Lookup, Section
+from agentkit.knowledge.search.occurrences import Finder, Occurrences
+from agentkit.knowledge.search.rerank import Reranker
+from agentkit.knowledge.search.retriever import Retriever
+from agentkit.text.terms import clean, terms
 
 
 def _silent(progress: Progress) -> None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from agentkit.errors import McpError
-from agentkit.layers import user_folder
 from agentkit.mcp.config import OAuth, ServerConfig
 from agentkit.mcp.pins import write_private
+from agentkit.settings.sources import user_folder
 
 if TYPE_CHECKING:
     from mcp.client.auth import OAuthClientProvider

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from agentkit.errors import McpError
-from agentkit.layers import user_folder
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.results import visible
+from agentkit.settings.sources import user_folder
 
 if TYPE_CHECKING:
     from mcp_types import Tool as ServedTool

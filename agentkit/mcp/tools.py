@@ -36,7 +36,7 @@ from agentkit.mcp.results import (
 )
 from agentkit.mcp.session import Report, all_pages
 from agentkit.messages import ImagePart
-from agentkit.text import terms
+from agentkit.text.terms import terms
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
 

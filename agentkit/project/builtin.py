@@ -51,8 +51,8 @@ def _date() -> tuple[Tool, ...]:
 
 
 def _files(roots: Sequence[Path]) -> tuple[Tool, ...]:
-    from agentkit.knowledge.loaders.decoding import decoded
     from agentkit.knowledge.loaders.files import load
+    from agentkit.knowledge.loaders.text import decoded
     from agentkit.tools.builtin.files import file_tools
 
     if not roots:
@@ -65,7 +65,7 @@ def _files(roots: Sequence[Path]) -> tuple[Tool, ...]:
 
 
 def _fetch(allow_private: bool) -> tuple[Tool, ...]:
-    from agentkit.knowledge.fetch_tool import fetch_tool
+    from agentkit.knowledge.tools import fetch_tool
 
     return (fetch_tool(allow_private),)
 

@@ -10,25 +10,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from agentkit.agent.agent import Agent
+from agentkit.agent.agent import Agent, Retrieval
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
-from agentkit.agent.retrieval import Retrieval
-from agentkit.agent.sessions import SessionStore
+from agentkit.agent.session_store import SessionStore
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.collections import DEFAULT, Collections
 from agentkit.knowledge.embedders.base import Embedder, close_embedder
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.indexer import IndexReport, Progress
+from agentkit.knowledge.index.collections import DEFAULT, Collections
+from agentkit.knowledge.index.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.reranker import get_reranker
-from agentkit.layers import read_settings
+from agentkit.knowledge.search.rerank import get_reranker
 from agentkit.project.builtin import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
-from agentkit.settings import Settings
+from agentkit.settings.schema import Settings
+from agentkit.settings.sources import read_settings
 from agentkit.tools.loading import LoadedTools, load_tools
 from agentkit.tools.tool import Tool
 from agentkit.tracing.files import TraceFiles

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from agentkit.errors import ConfigError, TrustError
 from agentkit.project.trust import guarded_files, is_trusted, trust
-from agentkit.settings import FILE_NAME
-from agentkit.settings_schema import write_schema
+from agentkit.settings.schema import FILE_NAME, write_schema
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -15,12 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import ConfigError
-from agentkit.layers import Layered, combined, file_layer, layer_of, user_file
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import fingerprint, is_trusted, trust
-from agentkit.setting_names import Key, is_table, kind_of, typed, written
-from agentkit.settings import FILE_NAME
-from agentkit.settings_schema import SCHEMA_LINE, write_schema
+from agentkit.settings.schema import (
+    FILE_NAME,
+    SCHEMA_LINE,
+    Key,
+    is_table,
+    kind_of,
+    typed,
+    write_schema,
+    written,
+)
+from agentkit.settings.sources import Layered, combined, file_layer, layer_of, user_file
 
 Table = MutableMapping[str, Any]
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentkit.errors import TrustError
-from agentkit.layers import user_folder
-from agentkit.settings import FILE_NAME
+from agentkit.settings.schema import FILE_NAME
+from agentkit.settings.sources import user_folder
 
 GUARDED = (FILE_NAME, "tools", "mcp_servers")
 _MOST_BYTES = 64_000_000

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from agentkit.records import content_record
+from agentkit.messages import content_record
 from agentkit.tools.context import NoContext
 from agentkit.tools.schema import arguments_model, context_parameter, validated
 from agentkit.tools.tool import Tool, as_content

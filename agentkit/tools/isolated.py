@@ -23,8 +23,7 @@ from typing import Any
 import psutil
 
 from agentkit.errors import ConfigError, ToolError
-from agentkit.messages import Content
-from agentkit.records import read_content
+from agentkit.messages import Content, read_content
 from agentkit.tools.context import ToolContext
 
 _LONGEST_LINE = 32_000_000

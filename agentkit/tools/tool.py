@@ -16,6 +16,7 @@ from typing import Any, overload
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
+from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, ToolError
 from agentkit.messages import Content, ImagePart, TextPart
 from agentkit.tools.context import NoContext, ToolContext
@@ -27,7 +28,6 @@ from agentkit.tools.schema import (
     summary,
     validated,
 )
-from agentkit.tools.workers import in_worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from agentkit.errors import ConfigError
-from agentkit.messages import Message
-from agentkit.records import Record, read_message
+from agentkit.messages import Message, Record, read_message
 
 _SUFFIX = ".jsonl"
 _SECOND = len("20261231-235959")

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from agentkit.errors import ConfigError
-from agentkit.records import Record
+from agentkit.messages import Record
 
 
 class OtelSinks:

@@ -29,8 +29,15 @@ from agentkit.events import (
     ToolDenied,
     ToolFinished,
 )
-from agentkit.messages import Message, ToolCall, Usage
-from agentkit.records import Record, call_record, message_record, usage_record
+from agentkit.messages import (
+    Message,
+    Record,
+    ToolCall,
+    Usage,
+    call_record,
+    message_record,
+    usage_record,
+)
 from agentkit.tools.tool import Tool
 
 

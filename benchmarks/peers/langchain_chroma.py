@@ -9,7 +9,7 @@ from langchain_chroma import Chroma
 from langchain_core.documents import Document
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-from agentkit.integrations.langchain_knowledge import LangChainEmbeddings
+from agentkit.integrations.langchain.knowledge import LangChainEmbeddings
 from peers.pipeline import Search
 from peers.vectors import KeptEmbedder
 

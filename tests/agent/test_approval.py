@@ -6,8 +6,8 @@ import pytest
 
 from agentkit import Agent, Session, tool
 from agentkit.agent.approval import ALLOWED, DENIED, Policy, Verdict, allow, deny
-from agentkit.agent.calls import FORBIDDEN, INTERRUPTED, NOT_ALLOWED
 from agentkit.agent.hooks import Hooks
+from agentkit.agent.tool_runner import FORBIDDEN, INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.events import ApprovalRequested, Finished, ToolDenied, ToolStarted
 from agentkit.messages import ToolCall

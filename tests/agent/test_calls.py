@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from agentkit import Agent, Session, ToolContext, tool
-from agentkit.agent.calls import BROKEN_OFF
 from agentkit.agent.limits import Limits
 from agentkit.agent.loop import CUT_OFF
+from agentkit.agent.tool_runner import BROKEN_OFF
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ToolError
 from agentkit.events import (

@@ -10,10 +10,10 @@ import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
 from agentkit.agent.approval import Verdict, pause
-from agentkit.agent.calls import INTERRUPTED
 from agentkit.agent.hooks import Hooks
+from agentkit.agent.tool_runner import INTERRUPTED
 from agentkit.backends.base import Options
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.events import (

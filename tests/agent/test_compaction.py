@@ -5,8 +5,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from agentkit import Agent, Limits, Session, tool
-from agentkit.agent.compaction import compacted, cut_to
-from agentkit.agent.prompt import tokens_of_all
+from agentkit.agent.compaction import compacted, cut_to, tokens_of_all
 from agentkit.agent.prompts import SUMMARISE, SUMMARY_HEADING
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ModelError

@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from agentkit import Agent, KnowledgeBase, Session, tool
+from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks
-from agentkit.agent.retrieval import Retrieval
 from agentkit.backends.base import Capabilities
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, Limits, Session, tool
-from agentkit.agent.prompt import Prompt
-from agentkit.agent.window import Window
+from agentkit.agent.compaction import Prompt, Window
 from agentkit.backends.base import Model, Options
 from agentkit.backends.fallback import FallbackModel
 from agentkit.backends.llamacpp import LlamaCppModel
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.events import Compacted, Done, ModelPart, TextDelta
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage

@@ -3,11 +3,11 @@
 import pytest
 
 from agentkit import Agent, tool
-from agentkit.agent.calls import Caller
 from agentkit.agent.explain import Exchange, explained, likely_cause
 from agentkit.agent.loop import Loop
+from agentkit.agent.tool_runner import Caller
 from agentkit.backends.base import Options
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall, Usage

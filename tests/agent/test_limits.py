@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Limits, Session, tool
-from agentkit.agent.calls import OUT_OF_TIME
+from agentkit.agent.agent import Retrieval
 from agentkit.agent.limits import Price
 from agentkit.agent.loop import OVER_THE_LIMIT
 from agentkit.agent.prompts import LAST_TURN
-from agentkit.agent.retrieval import Retrieval
+from agentkit.agent.tool_runner import OUT_OF_TIME
 from agentkit.backends.base import Model, Options
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document

@@ -10,10 +10,10 @@ import pytest
 
 from agentkit import Agent, ToolContext, tool
 from agentkit.agent.approval import allow
-from agentkit.agent.calls import INTERRUPTED, NOT_ALLOWED
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.session import Session
+from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.base import Model, Options
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ModelError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, Limits, Session, tool
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import Usage

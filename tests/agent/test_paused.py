@@ -7,8 +7,8 @@ import pytest
 
 from agentkit import Agent, Session, tool
 from agentkit.agent.approval import ALLOWED, DENIED, LATER, Verdict, pause
-from agentkit.agent.calls import INTERRUPTED, NOT_ALLOWED
-from agentkit.agent.sessions import SessionStore, StoredSession
+from agentkit.agent.session_store import SessionStore, StoredSession
+from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import TextDelta

@@ -6,7 +6,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.agent.limits import Limits
-from agentkit.agent.repeats import TOLD
+from agentkit.agent.turn import TOLD
 from agentkit.backends.scripted import ScriptedModel
 from tests.agent.scripts import call, results
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session
-from agentkit.agent.retrieval import Retrieval
+from agentkit.agent.agent import Retrieval
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities
-from agentkit.backends.extractive import ExtractiveModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.errors import ModelError
 from agentkit.events import ToolFinished, ToolStarted
-from agentkit.knowledge.search_tool import SEARCH
+from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import ToolCall
 from tests.conftest import TermEmbedder
 

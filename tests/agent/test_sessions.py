@@ -16,8 +16,7 @@ from agentkit import Agent, Chunk, tool
 from agentkit.agent.approval import ALLOWED, DENIED, pause
 from agentkit.agent.export import as_json, as_markdown
 from agentkit.agent.loop import Pending
-from agentkit.agent.sessions import SessionStore
-from agentkit.agent.sessions_file import VERSION
+from agentkit.agent.session_store import VERSION, SessionStore
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import ApprovalRequested, Finished
@@ -73,7 +72,7 @@ async def test_tool_calls_and_their_results_are_kept_whole(store: SessionStore) 
 _WRITER = """
 import sys, time
 from pathlib import Path
-from agentkit.agent.sessions import SessionStore
+from agentkit.agent.session_store import SessionStore
 from agentkit.messages import Message
 session = SessionStore(Path(sys.argv[1])).create("crash")
 session.add([Message("user", "a question")])

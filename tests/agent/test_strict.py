@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
+from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks
-from agentkit.agent.retrieval import Retrieval
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.events import TextDelta

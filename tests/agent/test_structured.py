@@ -11,8 +11,7 @@ from pydantic import BaseModel, Field
 from agentkit import Agent, tool
 from agentkit.agent.limits import Limits
 from agentkit.agent.session import Session
-from agentkit.agent.shape import shape_of
-from agentkit.agent.structured import parsed
+from agentkit.agent.structured import parsed, shape_of
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.ollama import OllamaModel
 from agentkit.backends.scripted import ScriptedModel, Turn

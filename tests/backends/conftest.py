@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from agentkit.backends.huggingface_load import load
 from agentkit.backends.huggingface_source import located
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.events import ModelPart
 from agentkit.tools.tool import Tool, tool
 from tests.servers.ollama_server import OllamaServer

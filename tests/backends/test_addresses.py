@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.backends.addresses import checked, is_loopback, ollama_url, shown
+from agentkit.addresses import checked, is_loopback, ollama_url, shown
 from agentkit.errors import ConfigError
 
 

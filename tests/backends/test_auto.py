@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from agentkit.backends.auto import AutoModel
-from agentkit.backends.local_servers import ollama_models, openai_models
+from agentkit.backends.auto import AutoModel, ollama_models, openai_models
 from agentkit.events import Done, TextDelta
 from agentkit.messages import Message
 from tests.backends.conftest import collected

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Capabilities, Model
-from agentkit.backends.conformance import CHECKS, Outcome, capabilities_of, outcome_of
-from agentkit.backends.conformance_kit import Subject
 from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama import OllamaModel
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
+from agentkit.backends.probe.kit import Subject
+from agentkit.backends.probe.runner import CHECKS, Outcome, capabilities_of, outcome_of
 from agentkit.backends.scripted import ScriptedModel
 from tests.backends.unsupported import NOT_ASKED, UNSUPPORTED
 from tests.servers.obedient import WORDS, ObedientOllama, ObedientOpenAI

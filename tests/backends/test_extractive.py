@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from agentkit import Agent, KnowledgeBase
-from agentkit.backends.evidence import quotable
-from agentkit.backends.extractive import MOST_CHARACTERS, ExtractiveModel
+from agentkit.answering.extractive import MOST_CHARACTERS, ExtractiveModel, quotable
 from agentkit.documents import Document
 from agentkit.messages import Message, ToolCall
 from agentkit.passages import Passage, write_passages
-from agentkit.text import names
+from agentkit.text.terms import names
 from agentkit.tools.tool import tool
 
 NOTES = [

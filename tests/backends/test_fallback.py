@@ -12,14 +12,14 @@ from agentkit import Agent
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.fallback import FallbackModel
 from agentkit.backends.ollama import OllamaModel
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.registry import get_model
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError
 from agentkit.events import Done, ModelPart, Retried, TextDelta
-from agentkit.layers import read_settings
 from agentkit.messages import Message
 from agentkit.project.project import Project
+from agentkit.settings.sources import read_settings
 from agentkit.tools.tool import Tool
 from tests.backends.conftest import collected
 from tests.servers.ollama_server import OllamaServer

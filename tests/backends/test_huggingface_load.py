@@ -19,7 +19,7 @@ from agentkit.backends.huggingface_source import Source, located
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import Message, Usage
-from agentkit.settings import ProviderSettings
+from agentkit.settings.schema import ProviderSettings
 from tests.backends.conftest import collected
 from tests.backends.tiny_gguf import write_tiny_gguf
 

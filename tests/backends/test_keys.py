@@ -13,15 +13,15 @@ from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 from keyrings.alt.file import PlaintextKeyring
 
-from agentkit.backends import vault
-from agentkit.backends.keys import find_key, place
+import agentkit.settings.keyring as vault
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.layers import user_folder
 from agentkit.messages import Message
 from agentkit.project.project import Project
-from agentkit.settings import ProviderSettings
+from agentkit.settings.keys import find_key, place
+from agentkit.settings.schema import ProviderSettings
+from agentkit.settings.sources import user_folder
 from tests.backends.conftest import collected
 from tests.servers.openai_server import OpenAIServer, Reply
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.events import Done, ReasoningDelta, TextDelta
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
 from agentkit.tools.tool import Tool

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.retry import PassingError
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, Retried, TextDelta

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage

@@ -7,18 +7,18 @@ import sys
 
 import pytest
 
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.auto import AutoModel
 from agentkit.backends.base import Model, Options
-from agentkit.backends.extractive import ExtractiveModel
 from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama import OllamaModel
-from agentkit.backends.openai import OpenAIModel
-from agentkit.backends.providers import PRESETS
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError
 from agentkit.messages import Message
-from agentkit.settings import ProviderSettings
+from agentkit.settings.keys import PRESETS
+from agentkit.settings.schema import ProviderSettings
 from tests.backends.conftest import collected
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.backends.textcalls import TextCalls
+from agentkit.backends.text_tool_calls import TextCalls
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import ToolCall
 

@@ -16,8 +16,8 @@ import chromadb  # noqa: F401
 import numpy as np
 
 from agentkit.errors import KnowledgeError
+from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.vectors import Vectors
 from tests.conftest import TermEmbedder
 
 CHUNK_TOKENS = 160

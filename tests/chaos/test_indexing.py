@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.doctor import diagnose
+from agentkit.knowledge.index.repair import diagnose
+from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.vectors import Vectors
 from tests.chaos.child import CHUNK_TOKENS, index
 from tests.conftest import TermEmbedder
 

@@ -13,12 +13,12 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from agentkit.backends.conformance import CHECKS, Status
+from agentkit.backends.probe.runner import CHECKS, Status
 from agentkit.cli.app import command_line
 from agentkit.cli.helping import OWN_WORDS, commands, paragraphs
 from agentkit.cli.language import NOTHING
 from agentkit.cli.probe import about
-from agentkit.evaluation.figures import LABELS
+from agentkit.evaluation.report import LABELS
 from tests.cli.language_source import PACKAGE, read
 from tests.cli.language_syntax import escaped, is_message
 

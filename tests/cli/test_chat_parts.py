@@ -19,7 +19,7 @@ from agentkit.cli.chat.commands import COMMANDS
 from agentkit.cli.chat.completion import ChatCompleter
 from agentkit.cli.chat.conversation import Chat
 from agentkit.errors import ConfigError
-from agentkit.knowledge.sources import Sources
+from agentkit.knowledge.citations.passages import Sources
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 from agentkit.messages import ImagePart

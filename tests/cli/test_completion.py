@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.agent.sessions import SessionStore
+from agentkit.agent.session_store import SessionStore
 from agentkit.messages import Message
 
 BASH = """

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.auto import AutoModel
-from agentkit.backends.extractive import ExtractiveModel
 from agentkit.cli.first_run import project_folder, show_advice, show_model
 from agentkit.errors import ConfigError
 from tests.cli.terminals import Terminal

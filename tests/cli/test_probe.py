@@ -11,9 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from agentkit.backends.base import Capabilities
-from agentkit.backends.capability_cache import cached_capabilities, keep_capabilities
-from agentkit.backends.conformance import CHECKS
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
+from agentkit.backends.probe.kit import cached_capabilities, keep_capabilities
+from agentkit.backends.probe.runner import CHECKS
 from agentkit.cli.app import command_line
 from tests.servers.obedient import ObedientOllama, ObedientOpenAI
 from tests.servers.running import refused_url, serving

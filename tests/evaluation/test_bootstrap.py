@@ -2,7 +2,7 @@
 
 import math
 
-from agentkit.evaluation.bootstrap import interval
+from agentkit.evaluation.metrics import interval
 
 
 def test_the_interval_of_a_share_is_near_that_of_the_normal_approximation() -> None:

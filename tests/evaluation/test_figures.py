@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 
 from agentkit.errors import ConfigError
-from agentkit.evaluation.compare import compared, load_earlier
-from agentkit.evaluation.figures import Figure, check_bounds, figures, read_bounds
+from agentkit.evaluation.report import (
+    Figure,
+    check_bounds,
+    compared,
+    figures,
+    load_earlier,
+    read_bounds,
+)
 from agentkit.evaluation.runner import Outcome
 from tests.evaluation.made import question
 

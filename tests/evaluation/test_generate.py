@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.backends.extractive import ExtractiveModel
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.evaluation.generate import Generated, generate, sampled

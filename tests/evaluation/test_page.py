@@ -4,9 +4,8 @@ from html.parser import HTMLParser
 
 from agentkit import Answer
 from agentkit.answers import Citation
-from agentkit.evaluation.figures import figures, leg_figures
 from agentkit.evaluation.page import page
-from agentkit.evaluation.report import Report
+from agentkit.evaluation.report import Report, figures, leg_figures
 from agentkit.evaluation.runner import Outcome
 from tests.evaluation.made import chunk, hit, question
 

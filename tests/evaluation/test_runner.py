@@ -7,7 +7,7 @@ import pytest
 
 from agentkit import Answer, Document, KnowledgeBase
 from agentkit.errors import ModelError
-from agentkit.evaluation.figures import figures
+from agentkit.evaluation.report import figures
 from agentkit.evaluation.runner import Outcome, evaluate, leg_ranks
 from tests.conftest import TermEmbedder
 from tests.evaluation.made import hit, question

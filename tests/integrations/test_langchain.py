@@ -29,13 +29,12 @@ from agentkit.backends.fallback import FallbackModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.integrations.in_step import in_step
 from agentkit.integrations.langchain import (
     AgentkitChatModel,
     LangChainModel,
 )
-from agentkit.integrations.langchain_messages import to_ours, to_theirs
-from agentkit.integrations.langchain_options import request_of
+from agentkit.integrations.langchain.chat_model import in_step, request_of
+from agentkit.integrations.langchain.messages import to_ours, to_theirs
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
 from agentkit.tools.tool import Tool
 

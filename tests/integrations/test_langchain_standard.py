@@ -20,8 +20,9 @@ from langchain_tests.integration_tests import (
 from langchain_tests.unit_tests import ChatModelUnitTests, EmbeddingsUnitTests, ToolsUnitTests
 
 from agentkit import Document, KnowledgeBase, tool
+from agentkit._sync import run_sync
 from agentkit.backends.base import Model
-from agentkit.backends.openai import OpenAIModel
+from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.integrations.langchain import (
     AgentkitChatModel,
@@ -30,7 +31,6 @@ from agentkit.integrations.langchain import (
     LangChainModel,
     as_langchain_tool,
 )
-from agentkit.sync import run_sync
 from tests.conftest import TermEmbedder
 from tests.integrations.obliging import obliging
 from tests.servers.openai_server import OpenAIServer

@@ -11,9 +11,9 @@ import pytest
 from agentkit import Document
 from agentkit.documents import Hit
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.archive import export_archive, import_archive
-from agentkit.knowledge.collections import Collections
-from agentkit.knowledge.doctor import diagnose
+from agentkit.knowledge.index.archive import export_archive, import_archive
+from agentkit.knowledge.index.collections import Collections
+from agentkit.knowledge.index.repair import diagnose
 from tests.conftest import TermEmbedder
 
 NOTES = {

@@ -18,8 +18,8 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.doctor import diagnose, repair
-from agentkit.knowledge.stores import open_store, server_of
+from agentkit.knowledge.index.repair import diagnose, repair
+from agentkit.knowledge.index.stores import open_store, server_of
 from tests.conftest import TermEmbedder
 
 
@@ -78,7 +78,7 @@ def server(running: ChromaServer) -> Iterator[ChromaServer]:
 
 @pytest.fixture(autouse=True)
 def _asks_chroma(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentkit.knowledge.dense.EXACT_CHUNKS", 0)
+    monkeypatch.setattr("agentkit.knowledge.search.dense.EXACT_CHUNKS", 0)
 
 
 def _documents(word: str, count: int = 20) -> list[Document]:
@@ -242,7 +242,7 @@ async def test_the_doctor_finds_and_mends_what_a_server_lost(
 async def test_more_vectors_than_one_request_carries_are_all_stored(
     server: ChromaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.chroma_server._ROWS", 100)
+    monkeypatch.setattr("agentkit.knowledge.index.stores._ROWS", 100)
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         vectors = knowledge._vectors
         vectors.upsert([str(n) for n in range(250)], np.eye(250, 8, dtype=np.float32) + 0.1)
@@ -254,7 +254,7 @@ async def test_more_vectors_than_one_request_carries_are_all_stored(
 def test_a_server_that_never_answers_is_waited_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.chroma_server._ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("agentkit.knowledge.index.stores._ANSWER_SECONDS", 0.2)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         store = f"http://127.0.0.1:{silent.getsockname()[1]}"
         KnowledgeBase.open(tmp_path, TermEmbedder()).close()

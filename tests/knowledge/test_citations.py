@@ -6,8 +6,8 @@ import pytest
 
 from agentkit.answers import Answer
 from agentkit.documents import Chunk
-from agentkit.knowledge.citations import cite, prove
-from agentkit.knowledge.sources import Sources
+from agentkit.knowledge.citations.passages import Sources
+from agentkit.knowledge.citations.verify import cite, prove
 
 TEXT = "INT8 是 8 位量化。7B 模型以 4 位加载约占 4.2 GB 显存。蒸馏由教师模型教学生模型。"
 CHUNK = Chunk("c1", "d", "a.md", "笔记", "量化", TEXT, 100, 100 + len(TEXT))

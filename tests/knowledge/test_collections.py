@@ -7,7 +7,7 @@ import pytest
 
 from agentkit import Document
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.collections import MAX_NAME, Collections
+from agentkit.knowledge.index.collections import MAX_NAME, Collections
 from tests.conftest import TermEmbedder
 
 

@@ -12,12 +12,11 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.doctor import diagnose, repair
-from agentkit.knowledge.doctor_catalog import check
-from agentkit.knowledge.doctor_chroma import answered
 from agentkit.knowledge.findings import Finding
-from agentkit.knowledge.full_text import rebuild
-from agentkit.knowledge.vectors import Vectors
+from agentkit.knowledge.index.consistency import answered, check
+from agentkit.knowledge.index.repair import diagnose, repair
+from agentkit.knowledge.index.schema import rebuild
+from agentkit.knowledge.index.vectors import Vectors
 from tests.conftest import TermEmbedder, unprivileged
 
 NOTES = {

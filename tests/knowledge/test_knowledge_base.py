@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.vectors import Vectors
+from agentkit.knowledge.index.vectors import Vectors
 from tests.conftest import TermEmbedder, unprivileged
 
 NOTES = {
@@ -162,7 +162,7 @@ async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(
         raise RuntimeError("Error finding id")
 
     monkeypatch.setattr(Vectors, "query", broken)
-    monkeypatch.setattr("agentkit.knowledge.dense.EXACT_CHUNKS", 0)
+    monkeypatch.setattr("agentkit.knowledge.search.dense.EXACT_CHUNKS", 0)
     assert (await kb.search("自注意力"))[0].dense_rank == 1
     assert "scanning the catalog" in caplog.text
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from agentkit import Document, KnowledgeBase
 from agentkit.answers import Citation
 from agentkit.documents import Part
-from agentkit.knowledge.locating import located
+from agentkit.knowledge.citations.verify import located
 from tests.conftest import TermEmbedder
 
 TEXT = "Zebras eat grass.\n\nAn octopus has three hearts.\n\nKiwis cannot fly."

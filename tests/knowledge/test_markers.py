@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agentkit.knowledge.markers import Marker, MarkerStream, markers, numbers_in
+from agentkit.knowledge.citations.markers import Marker, MarkerStream, markers, numbers_in
 
 KNOWN = {"1", "2", "3"}
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.documents import Document, Part
-from agentkit.knowledge.parents import widened
-from agentkit.knowledge.splitter import split
+from agentkit.knowledge.chunking.splitter import split
+from agentkit.knowledge.search.context import widened
 
 TEXT = (
     "# A\n\n" + "\n\n".join(f"Paragraph {n} of the first." for n in range(9)) + "\n\n# B\n\nLast."

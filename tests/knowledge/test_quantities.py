@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.knowledge.quantities import is_stated, quantities
+from agentkit.text.numbers import is_stated, quantities
 
 
 def _states(passage: str, claim: str) -> bool:

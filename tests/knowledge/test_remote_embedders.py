@@ -12,15 +12,14 @@ from starlette.responses import JSONResponse, Response
 
 from agentkit.cli.index import IndexOptions, index
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
+from agentkit.knowledge.embedders.base import prefixes_for
 from agentkit.knowledge.embedders.ollama import OllamaEmbedder
-from agentkit.knowledge.embedders.openai import OpenAIEmbedder
-from agentkit.knowledge.embedders.prefixes import prefixes_for
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.embedders.remote import RemoteEmbedder
+from agentkit.knowledge.embedders.remote import OpenAIEmbedder, RemoteEmbedder
 from agentkit.knowledge.embedders.sentence_transformers import batches_by_length
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.trust import trust
-from agentkit.settings import ProviderSettings
+from agentkit.settings.schema import ProviderSettings
 from tests.conftest import TermEmbedder
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer, error, vector_of

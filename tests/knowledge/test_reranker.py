@@ -8,7 +8,7 @@ from agentkit import Document, KnowledgeBase
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Chunk, Hit
 from agentkit.errors import ConfigError
-from agentkit.knowledge.reranker import CrossEncoderReranker, ModelReranker, get_reranker
+from agentkit.knowledge.search.rerank import CrossEncoderReranker, ModelReranker, get_reranker
 from tests.conftest import TermEmbedder
 
 HITS = [

@@ -11,14 +11,13 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge import dense
-from agentkit.knowledge.catalog import Catalog
-from agentkit.knowledge.dense import Nearest
-from agentkit.knowledge.filters import Filters, pattern
-from agentkit.knowledge.fusion import E5, fused
-from agentkit.knowledge.lookup import Lookup
-from agentkit.knowledge.variety import spread
-from agentkit.knowledge.vectors import Vectors
+from agentkit.knowledge.index.catalog import Catalog
+from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.search import dense
+from agentkit.knowledge.search.dense import Nearest
+from agentkit.knowledge.search.filters import Filters, pattern
+from agentkit.knowledge.search.lookup import Lookup
+from agentkit.knowledge.search.retriever import E5, fused, spread
 from tests.conftest import TermEmbedder
 
 PURR = {"tags": ["pets", "cats"], "date": "2024-03-01"}

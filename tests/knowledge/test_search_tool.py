@@ -7,9 +7,9 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.documents import Chunk, Part
 from agentkit.errors import ToolError
-from agentkit.knowledge.packing import packed
-from agentkit.knowledge.search_tool import knowledge_tools
-from agentkit.knowledge.sources import Sources
+from agentkit.knowledge.citations.passages import Sources
+from agentkit.knowledge.search.context import packed
+from agentkit.knowledge.tools import knowledge_tools
 from agentkit.passages import Passage, read_passages, write_passages
 from agentkit.tools.context import NoContext
 from tests.conftest import TermEmbedder

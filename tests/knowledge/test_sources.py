@@ -6,7 +6,7 @@ import pytest
 
 from agentkit.documents import Chunk
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.sources import Sources
+from agentkit.knowledge.citations.passages import Sources
 
 
 def _chunk(name: str, text: str = "text", start: int = 0) -> Chunk:

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.documents import Chunk, Document, Part, page_of, part_of
-from agentkit.knowledge.splitter import split
-from agentkit.knowledge.splitting.cutting import separable
-from agentkit.knowledge.splitting.places import Places
+from agentkit.knowledge.chunking.blocks import Places
+from agentkit.knowledge.chunking.packing import separable
+from agentkit.knowledge.chunking.splitter import split
 
 NOTE = """---
 title: 笔记

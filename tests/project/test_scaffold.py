@@ -14,7 +14,6 @@ from pydantic_core import PydanticUndefined
 
 from agentkit import Project
 from agentkit.errors import ConfigError
-from agentkit.layers import combined, layer_of
 from agentkit.mcp.config import read_config
 from agentkit.project.scaffold import (
     PARTS,
@@ -24,7 +23,8 @@ from agentkit.project.scaffold import (
     make_project,
 )
 from agentkit.project.trust import is_trusted, trust
-from agentkit.settings import Settings
+from agentkit.settings.schema import Settings
+from agentkit.settings.sources import combined, layer_of
 from agentkit.tools.loading import load_tools
 from tests.conftest import unprivileged
 

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from agentkit.errors import ConfigError
-from agentkit.layers import read_settings, user_file
 from agentkit.project.settings_file import SettingsFile
 from agentkit.project.trust import fingerprint, is_trusted, trust
-from agentkit.setting_names import parsed
-from agentkit.settings_schema import SCHEMA_FILE, SCHEMA_LINE
+from agentkit.settings.schema import SCHEMA_FILE, SCHEMA_LINE, parsed
+from agentkit.settings.sources import read_settings, user_file
 from tests.conftest import unprivileged
 
 FILE = """\

@@ -11,7 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from agentkit.agent.approval import ALLOWED, DENIED, Verdict
-from agentkit.agent.calls import NOT_ALLOWED
+from agentkit.agent.tool_runner import NOT_ALLOWED
 from agentkit.cli.chat.allowed import Allowed
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.language import translated

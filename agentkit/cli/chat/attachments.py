@@ -13,10 +13,9 @@ from pathlib import Path
 
 from agentkit.documents import Document
 from agentkit.errors import AgentkitError, KnowledgeError
-from agentkit.knowledge.attachment import attached
+from agentkit.knowledge.chunking.splitter import first_heading
+from agentkit.knowledge.citations.passages import Sources, attached
 from agentkit.knowledge.loaders.files import load, read_bytes
-from agentkit.knowledge.sources import Sources
-from agentkit.knowledge.splitter import first_heading
 from agentkit.mcp.client import McpServers
 from agentkit.messages import Content, ImagePart, TextPart
 from agentkit.project.project import Project

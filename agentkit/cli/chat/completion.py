@@ -10,12 +10,12 @@ from pathlib import Path
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from agentkit.backends.at_hand import local_models
-from agentkit.backends.providers import known_providers
+from agentkit.backends.auto import local_models
 from agentkit.cli.chat.command import Commands
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.chat.dials import DIALS
 from agentkit.cli.language import translated
+from agentkit.settings.keys import known_providers
 
 _MOST = 50
 _LOOKED_AT = 2000

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.agent.session import Session
-from agentkit.agent.sessions import SessionStore, StoredSession
+from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.answers import Answer
 from agentkit.backends.base import Model
 from agentkit.cli.chat.allowed import Allowed

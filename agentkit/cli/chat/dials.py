@@ -9,14 +9,13 @@ from typing import Any, Literal
 
 from rich.text import Text
 
-from agentkit.agent.agent import Agent
-from agentkit.agent.retrieval import Retrieval
+from agentkit.agent.agent import Agent, Retrieval
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.chat.machine import nearest
 from agentkit.cli.language import titled, translated
 from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError
-from agentkit.knowledge.search_tool import knowledge_tools
+from agentkit.knowledge.tools import knowledge_tools
 
 Part = Literal["options", "limits", "retrieval"]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.agent.calls import NOT_ALLOWED
+from agentkit.agent.tool_runner import NOT_ALLOWED
 from agentkit.cli.chat.region import lines_of
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import call_failure, call_result, harmless, shown_call

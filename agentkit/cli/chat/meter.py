@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentkit.agent.agent import Agent
+from agentkit.agent.compaction import Window
 from agentkit.agent.session import Session
-from agentkit.agent.window import Window
 from agentkit.backends.base import Model
 from agentkit.cli.chat.record import Record
 from agentkit.cli.language import translated

@@ -15,8 +15,8 @@ from agentkit.cli.render import harmless, index_progress, print_line, show_citat
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.findings import counted
+from agentkit.knowledge.index.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.progress import IndexReport, Progress
 from agentkit.project.project import Project
 
 _AROUND = 400

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.text import Text
 
+from agentkit.agent.compaction import Window
 from agentkit.agent.export import as_json, as_markdown
 from agentkit.agent.session import Session
-from agentkit.agent.sessions import LAST, SessionInfo, SessionStore
-from agentkit.agent.window import Window
+from agentkit.agent.session_store import LAST, SessionInfo, SessionStore
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError, ModelError

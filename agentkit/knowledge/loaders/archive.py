@@ -2,6 +2,8 @@
 
 Every entry is unpacked once and counted, so that a header that lies helps nobody. An archive inside
 an archive is not opened, XML that defines entities is refused.
+
+What Word, PowerPoint and Excel files share: errors when read, and their own properties.
 """
 
 from __future__ import annotations
@@ -9,10 +11,15 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
+from pathlib import PurePosixPath
+from typing import Any
 
 from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.base import Loaded
+from agentkit.text.terms import clean
 
 _MOST_ENTRIES = 10_000
 _MOST_BYTES = 400_000_000
@@ -99,3 +106,35 @@ def _search(text: bytes, is_head: bool, found: dict[bytes, bool]) -> None:
         raise KnowledgeError("an XML bomb: it defines entities or hides them. Save it anew")
     for mark in found:
         found[mark] = found[mark] or mark in text
+
+
+@contextmanager
+def reading(suffix: str, program: str) -> Iterator[None]:
+    """What a library raises inside, as one KnowledgeError that says what to do."""
+    try:
+        yield
+    except KnowledgeError:
+        raise
+    except ImportError as error:
+        raise KnowledgeError('needs pip install "agentkit-rag[office]"') from error
+    except Exception as error:
+        # The libraries raise whatever lxml, zipfile and their own code raise on a broken file.
+        raise KnowledgeError(f"damaged: open it in {program} and save it as {suffix}") from error
+
+
+def core_metadata(properties: Any) -> dict[str, Any]:
+    """Title, author and the date of the last change (ISO), as far as a file says them."""
+    author = getattr(properties, "author", None) or getattr(properties, "creator", None)
+    changed = properties.modified or properties.created
+    found = {
+        "title": clean(properties.title or "").strip(),
+        "author": clean(author or "").strip(),
+        "date": changed.date().isoformat() if changed else "",
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def load_old(content: bytes, source: str) -> Loaded:
+    """The kinds of files that Office wrote until 2006 are not read, only told from new ones."""
+    suffix = PurePosixPath(source).suffix.lower()
+    raise KnowledgeError(f"old format: save it as {suffix}x")

@@ -20,9 +20,9 @@ from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.archive import checked
 from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.decoding import decoded
 from agentkit.knowledge.loaders.html import markdown_of
-from agentkit.text import clean
+from agentkit.knowledge.loaders.text import decoded
+from agentkit.text.terms import clean
 
 _PAGES = ("application/xhtml+xml", "text/html", "application/html+xml")
 _FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")

@@ -13,22 +13,22 @@ from pathlib import Path, PurePosixPath
 
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.base import Loaded, Loader
-from agentkit.knowledge.loaders.code import CONFIGURATION, LANGUAGES
+from agentkit.knowledge.loaders.text import CONFIGURATION, LANGUAGES
 
 _HERE = "agentkit.knowledge.loaders"
 _LOADERS: Mapping[str, str] = {
-    ".md": "markdown:load_markdown",
-    ".markdown": "markdown:load_markdown",
-    ".txt": "markdown:load_text",
-    ".text": "markdown:load_text",
-    ".rst": "markdown:load_text",
-    ".log": "markdown:load_text",
-    ".tex": "markdown:load_text",
+    ".md": "text:load_markdown",
+    ".markdown": "text:load_markdown",
+    ".txt": "text:load_text",
+    ".text": "text:load_text",
+    ".rst": "text:load_text",
+    ".log": "text:load_text",
+    ".tex": "text:load_text",
     ".html": "html:load_html",
     ".htm": "html:load_html",
     ".xhtml": "html:load_html",
-    ".csv": "rows:load_csv",
-    ".tsv": "rows:load_csv",
+    ".csv": "sheets:load_csv",
+    ".tsv": "sheets:load_csv",
     ".json": "json_text:load_json",
     ".jsonl": "json_text:load_json_lines",
     ".ndjson": "json_text:load_json_lines",
@@ -41,8 +41,8 @@ _LOADERS: Mapping[str, str] = {
     ".xlsx": "sheets:load_sheets",
     ".xlsm": "sheets:load_sheets",
     ".epub": "epub:load_epub",
-    **dict.fromkeys((".doc", ".ppt", ".xls"), "office:load_old"),
-    **dict.fromkeys((*LANGUAGES, *CONFIGURATION), "code:load_code"),
+    **dict.fromkeys((".doc", ".ppt", ".xls"), "archive:load_old"),
+    **dict.fromkeys((*LANGUAGES, *CONFIGURATION), "text:load_code"),
 }
 """Suffix -> module and function, imported when first used."""
 
@@ -101,6 +101,6 @@ def load(content: bytes, source: str, name: str = "") -> Loaded:
 
 
 def _loader(suffix: str) -> Loader:
-    module, _, function = _LOADERS.get(suffix, "markdown:load_text").partition(":")
+    module, _, function = _LOADERS.get(suffix, "text:load_text").partition(":")
     loader: Loader = getattr(import_module(f"{_HERE}.{module}"), function)
     return loader

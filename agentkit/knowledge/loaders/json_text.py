@@ -14,7 +14,7 @@ from typing import Any
 
 from agentkit.documents import Document, Part
 from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.decoding import decoded
+from agentkit.knowledge.loaders.text import decoded
 
 Element = tuple[Any, int, int]
 """A value and where it stands in the text."""

@@ -20,9 +20,9 @@ from typing import Any
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.decoding import decoded
 from agentkit.knowledge.loaders.html import markdown_of
-from agentkit.text import clean
+from agentkit.knowledge.loaders.text import decoded
+from agentkit.text.terms import clean
 
 _MOST_MESSAGES = 20_000
 _MOST_PARTS = 200

@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document, Part
+from agentkit.knowledge.chunking.splitter import first_heading
 from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.decoding import decoded
-from agentkit.knowledge.splitter import first_heading
-from agentkit.text import clean
+from agentkit.knowledge.loaders.text import decoded
+from agentkit.text.terms import clean
 
 _MOST_OUTPUT = 1000
 _MOST_HEADED = 10_000

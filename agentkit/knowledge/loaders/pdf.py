@@ -16,18 +16,18 @@ from typing import Any
 
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.pdf_lines import Line, lines_of
+from agentkit.knowledge.loaders.base import Loaded, escaped, named_ranges
 from agentkit.knowledge.loaders.reflow import (
+    Line,
     Usual,
     continues,
     joined,
+    lines_of,
     paragraphs,
     usual,
     without_running_heads,
 )
-from agentkit.knowledge.loaders.writing import escaped, named_ranges
-from agentkit.text import clean
+from agentkit.text.terms import clean
 
 _MOST_PAGES = 10_000
 _MOST_CHARACTERS = 20_000_000

@@ -12,11 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document, Part
-from agentkit.knowledge.loaders.archive import checked
-from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.office import core_metadata, reading
-from agentkit.knowledge.loaders.writing import escaped, markdown_table, named_ranges
-from agentkit.text import clean
+from agentkit.knowledge.loaders.archive import checked, core_metadata, reading
+from agentkit.knowledge.loaders.base import Loaded, escaped, markdown_table, named_ranges
+from agentkit.text.terms import clean
 
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"

@@ -11,11 +11,11 @@ from email.utils import parsedate_to_datetime
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from agentkit._fetch import Page, fetch
 from agentkit.errors import KnowledgeError
-from agentkit.fetch import Page, fetch
 from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.decoding import decoded
 from agentkit.knowledge.loaders.files import SUFFIXES, load
+from agentkit.knowledge.loaders.text import decoded
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 _SUFFIX_OF: Mapping[str, str] = {

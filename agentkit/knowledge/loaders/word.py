@@ -2,11 +2,14 @@
 
 What is deleted but tracked, hidden fields and pictures are left out. Pages are not stored in the
 file: the path of headings is the place.
+
+What the styles and numberings of a Word file say of a paragraph: heading, list item, or not.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
@@ -14,18 +17,108 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document
-from agentkit.knowledge.loaders.archive import checked
-from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.office import core_metadata, reading
-from agentkit.knowledge.loaders.word_styles import WORD as _W
-from agentkit.knowledge.loaders.word_styles import Styles
-from agentkit.knowledge.loaders.writing import escaped, markdown_table
-from agentkit.text import clean
+from agentkit.knowledge.loaders.archive import checked, core_metadata, reading
+from agentkit.knowledge.loaders.base import Loaded, escaped, markdown_table
+from agentkit.text.terms import clean
+
+WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_DEEPEST_STYLE = 20
+
+
+class Styles:
+    """It counts the items of numbered lists: ask once for each paragraph, in order."""
+
+    def __init__(self, part: Any) -> None:
+        self._part = part
+        self._counts: Counter[tuple[str, int]] = Counter()
+
+    def heading_level(self, element: Any) -> int:
+        """1 to 6 for a heading, by the paragraph or its style's chain, 0 for none; a title is 1."""
+        for properties, name in self._properties(element):
+            if name.casefold() == "title":
+                return 1
+            found = properties.find(f"{WORD}outlineLvl") if properties is not None else None
+            value = found.get(f"{WORD}val", "") if found is not None else ""
+            if value.isdigit():
+                return min(int(value) + 1, 6) if int(value) < 9 else 0
+            if match := re.fullmatch(r"heading ([1-9])", name, re.IGNORECASE):
+                return min(int(match.group(1)), 6)
+        return 0
+
+    def list_mark(self, element: Any) -> tuple[str, int]:
+        """The bullet or number of a list's item, "" for other paragraphs, and the item's depth."""
+        number, depth = self._numbering(element)
+        format_ = self._formats.get((number, depth), "bullet") if number else "none"
+        if format_ in ("none", "bullet"):
+            return ("" if format_ == "none" else "-"), depth
+        for deeper in range(depth + 1, 9):
+            self._counts.pop((number, deeper), None)
+        self._counts[number, depth] += 1
+        return f"{self._counts[number, depth]}.", depth
+
+    def _numbering(self, element: Any) -> tuple[str, int]:
+        """The number of its list ("" for none), and its depth there."""
+        depth = None
+        for properties, _ in self._properties(element):
+            found = properties.find(f"{WORD}numPr") if properties is not None else None
+            if found is None:
+                continue
+            number, level = (found.find(f"{WORD}{name}") for name in ("numId", "ilvl"))
+            if depth is None and level is not None:
+                depth = int(level.get(f"{WORD}val", "0"))
+            if number is not None:
+                value = str(number.get(f"{WORD}val", ""))
+                return ("" if value == "0" else value), min(depth or 0, 8)
+        return "", 0
+
+    def _properties(self, element: Any) -> Iterator[tuple[Any, str]]:
+        """(properties, style's name) of a paragraph, then of its style, and of those below that."""
+        properties = element.find(f"{WORD}pPr")
+        yield properties, ""
+        style = properties.find(f"{WORD}pStyle") if properties is not None else None
+        key = style.get(f"{WORD}val") if style is not None else None
+        for _ in range(_DEEPEST_STYLE):
+            found = self._by_id.get(key)
+            if found is None:
+                return
+            name, base = (found.find(f"{WORD}{part}") for part in ("name", "basedOn"))
+            yield found.find(f"{WORD}pPr"), str(name.get(f"{WORD}val")) if name is not None else ""
+            key = base.get(f"{WORD}val") if base is not None else None
+
+    @cached_property
+    def _by_id(self) -> dict[str | None, Any]:
+        found = self._part.styles.element.findall(f"{WORD}style")
+        return {style.get(f"{WORD}styleId"): style for style in found}
+
+    @cached_property
+    def _formats(self) -> dict[tuple[str, int], str]:
+        """(list, depth) -> "bullet", "decimal" and so on."""
+        try:
+            root = self._part.numbering_part.element
+        except (KeyError, NotImplementedError):
+            return {}
+        abstract = {a.get(f"{WORD}abstractNumId"): a for a in root.findall(f"{WORD}abstractNum")}
+        found = {}
+        for number in root.findall(f"{WORD}num"):
+            key = number.find(f"{WORD}abstractNumId")
+            of = abstract.get(key.get(f"{WORD}val")) if key is not None else None
+            for level in of.findall(f"{WORD}lvl") if of is not None else ():
+                depth, format_ = level.get(f"{WORD}ilvl", "0"), level.find(f"{WORD}numFmt")
+                if format_ is not None and depth.isdigit():
+                    found[number.get(f"{WORD}numId"), int(depth)] = format_.get(f"{WORD}val", "")
+        return found
+
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
-_BOX = f"{_W}txbxContent"
-_LEFT_OUT = {f"{_W}del", f"{_W}moveFrom", f"{_W}instrText", f"{_W}delText", _BOX}
-_TRANSPARENT = {f"{_W}sdt", f"{_W}sdtContent", f"{_W}ins", f"{_W}moveTo", f"{_W}customXml"}
+_BOX = f"{WORD}txbxContent"
+_LEFT_OUT = {f"{WORD}del", f"{WORD}moveFrom", f"{WORD}instrText", f"{WORD}delText", _BOX}
+_TRANSPARENT = {
+    f"{WORD}sdt",
+    f"{WORD}sdtContent",
+    f"{WORD}ins",
+    f"{WORD}moveTo",
+    f"{WORD}customXml",
+}
 _ALTERNATIVE = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _NOTES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 
@@ -67,10 +160,10 @@ class _Body:
 
     def _blocks(self, root: Any) -> Iterator[tuple[str, str]]:
         for element in root:
-            if element.tag == f"{_W}p":
+            if element.tag == f"{WORD}p":
                 yield from self._paragraph(element)
-            elif element.tag == f"{_W}tbl":
-                rows = [list(self._cells(row)) for row in _children(element, f"{_W}tr")]
+            elif element.tag == f"{WORD}tbl":
+                rows = [list(self._cells(row)) for row in _children(element, f"{WORD}tr")]
                 if table := markdown_table(rows):
                     yield "table", table
             elif element.tag in _TRANSPARENT:
@@ -102,22 +195,22 @@ class _Body:
             tag = child.tag
             if tag in _LEFT_OUT or tag == _ALTERNATIVE:
                 continue
-            if tag in (f"{_W}t", _MATH):
+            if tag in (f"{WORD}t", _MATH):
                 yield child.text or ""
-            elif tag in (f"{_W}tab", f"{_W}ptab") and element.tag == f"{_W}r":
+            elif tag in (f"{WORD}tab", f"{WORD}ptab") and element.tag == f"{WORD}r":
                 yield "\t"
-            elif tag in (f"{_W}br", f"{_W}cr"):
+            elif tag in (f"{WORD}br", f"{WORD}cr"):
                 yield "\n"
-            elif tag == f"{_W}noBreakHyphen":
+            elif tag == f"{WORD}noBreakHyphen":
                 yield "-"
-            elif tag in (f"{_W}footnoteReference", f"{_W}endnoteReference"):
+            elif tag in (f"{WORD}footnoteReference", f"{WORD}endnoteReference"):
                 yield self._note_mark(child)
             else:
                 yield from self._runs(child)
 
     def _note_mark(self, reference: Any) -> str:
-        kind = "footnotes" if reference.tag == f"{_W}footnoteReference" else "endnotes"
-        self._notes.append(f"{kind} {reference.get(f'{_W}id')}")
+        kind = "footnotes" if reference.tag == f"{WORD}footnoteReference" else "endnotes"
+        self._notes.append(f"{kind} {reference.get(f'{WORD}id')}")
         return f"[^{len(self._notes)}]"
 
     @cached_property
@@ -131,15 +224,15 @@ class _Body:
                     continue
                 for note in parse_xml(relation.target_part.blob):
                     text = " ".join("".join(self._runs(note)).split())
-                    found[f"{kind} {note.get(f'{_W}id')}"] = text
+                    found[f"{kind} {note.get(f'{WORD}id')}"] = text
         return found
 
     def _cells(self, row: Any) -> Iterator[str]:
         """A row's cells; one that spans columns is followed by empty ones."""
-        for cell in _children(row, f"{_W}tc"):
+        for cell in _children(row, f"{WORD}tc"):
             yield " ".join(text for _, text in self._blocks(cell)).replace("\n", " ")
-            span = cell.find(f"{_W}tcPr/{_W}gridSpan")
-            wide = span.get(f"{_W}val", "1") if span is not None else "1"
+            span = cell.find(f"{WORD}tcPr/{WORD}gridSpan")
+            wide = span.get(f"{WORD}val", "1") if span is not None else "1"
             yield from [""] * (min(int(wide), 100) - 1 if wide.isdigit() else 0)
 
 

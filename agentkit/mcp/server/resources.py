@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         UnsubscribeRequestParams,
     )
 
-    from agentkit.knowledge.catalog import DocumentInfo
+    from agentkit.knowledge.index.catalog import DocumentInfo
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 PREFIX = "knowledge:///"

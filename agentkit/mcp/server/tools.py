@@ -28,8 +28,8 @@ from agentkit.answers import Answer, Citation
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, KnowledgeError, ToolError
 from agentkit.events import Event, Finished, ToolProgress, ToolStarted
-from agentkit.knowledge.filters import Filters
-from agentkit.knowledge.markers import markers
+from agentkit.knowledge.citations.markers import markers
+from agentkit.knowledge.search.filters import Filters
 from agentkit.mcp.server.approval import approved, can_ask
 from agentkit.mcp.server.resources import links, pages
 from agentkit.mcp.server.results import (
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
     from mcp.server.session import ServerSession
 
-    from agentkit.knowledge.catalog import DocumentInfo
+    from agentkit.knowledge.index.catalog import DocumentInfo
     from agentkit.knowledge.knowledge_base import KnowledgeBase
-    from agentkit.knowledge.occurrences import Occurrences
+    from agentkit.knowledge.search.occurrences import Occurrences
 
 MOST_CHARACTERS = 20_000
 PAGE = 100

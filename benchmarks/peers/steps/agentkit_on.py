@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agentkit import Agent
-from agentkit.agent.sessions import SessionStore
-from agentkit.sync import run_sync
+from agentkit._sync import run_sync
+from agentkit.agent.session_store import SessionStore
 from agentkit.tracing.files import TraceFiles
 from agentkit.tracing.trace import Tracing
 from peers.steps.agentkit_off import Counting, limits

@@ -4,7 +4,7 @@ import pytest
 from opencc import OpenCC
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.decoding import decoded
+from agentkit.knowledge.loaders.text import decoded
 
 SIMPLIFIED = (
     "神经网络由许多层组成，每一层都把输入变成输出。\n训练时用梯度下降来调整参数，学习率不能太大。\n"

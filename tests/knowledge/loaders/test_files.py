@@ -139,7 +139,7 @@ async def test_a_file_that_vanishes_while_it_is_read_keeps_what_was_known(
         os.unlink(notes / "a.md")
         return found
 
-    monkeypatch.setattr("agentkit.knowledge.folder.discover", discover_then_lose)
+    monkeypatch.setattr("agentkit.knowledge.index.folder.discover", discover_then_lose)
     report = await kb.add_path(notes)
     assert report.changed == ("b.md",)
     assert "vanished" in report.warnings[0]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.loaders.html import load_html
-from agentkit.knowledge.splitter import split
 
 PAGE = """<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><title>深度学习笔记 - 某某的站</title>

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.documents import part_of
-from agentkit.knowledge.loaders.rows import load_csv
+from agentkit.knowledge.loaders.sheets import load_csv
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

@@ -3,8 +3,8 @@
 import pytest
 
 from agentkit.documents import Document
-from agentkit.knowledge.splitter import split
-from agentkit.knowledge.splitting import outline
+from agentkit.knowledge.chunking import code as outline
+from agentkit.knowledge.chunking.splitter import split
 
 PYTHON = '''"""A module."""
 import os

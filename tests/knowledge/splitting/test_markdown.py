@@ -3,7 +3,7 @@
 import pytest
 
 from agentkit.documents import Chunk, Document
-from agentkit.knowledge.splitter import first_heading, split
+from agentkit.knowledge.chunking.splitter import first_heading, split
 
 
 def letters(text) -> int:

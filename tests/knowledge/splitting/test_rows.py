@@ -1,7 +1,7 @@
 """Rows of tables: whole, under the names of their columns, one sheet at a time."""
 
 from agentkit.documents import Chunk, Document, Part
-from agentkit.knowledge.splitter import split
+from agentkit.knowledge.chunking.splitter import split
 
 
 def _document(rows, columns=None) -> Document:

@@ -1,0 +1,136 @@
+"""The end of a run: citations checked, unsupported sentences marked or left out, guards asked, and
+the best answer made of what there is where a limit left none.
+
+Strict answers: what no passage and no tool supports is left out, and where nothing remains the
+question is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from agentkit.agent.hooks import Hooks
+from agentkit.answering.extractive import ExtractiveModel
+from agentkit.answers import Answer
+from agentkit.events import Done, TextDelta
+from agentkit.knowledge.citations.passages import Sources
+from agentkit.knowledge.citations.verify import located, prove, statements
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.tools import SEARCH
+from agentkit.messages import Message
+from agentkit.passages import read_passages
+from agentkit.text.terms import Similarity, is_cjk
+
+_REFUSALS = {
+    True: "文档里没有能够支持回答的内容。",
+    False: "The documents hold nothing that supports an answer to this question.",
+}
+_LEFT_OUT = {
+    True: "（略去了 {count} 句没有依据的话。）",
+    False: "({count} without support left out.)",
+}
+
+
+def strictly(answer: Answer, question: str) -> Answer:
+    """The answer without its unsupported sentences, which it says; a refusal where none of its
+    claims is supported."""
+    supported = [sentence for sentence in answer.sentences if sentence.supported]
+    claims = answer.sentences or statements(answer.text, [], [])
+    if not claims or len(supported) == len(answer.sentences) > 0:
+        return answer
+    if not supported:
+        refusal = _REFUSALS[is_cjk(question or answer.text)]
+        return replace(answer, text=refusal, citations=(), sentences=(), stop_reason="refused")
+    kept = "".join(text for text, unsupported in answer.runs() if not unsupported)
+    kept = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]{2,}", " ", kept)).strip()
+    count = len(answer.unsupported)
+    said = f"{count} sentence{'s' if count > 1 else ''}"
+    note = _LEFT_OUT[is_cjk(kept)].format(count=count if is_cjk(kept) else said)
+    return replace(answer, text=f"{kept}\n\n{note}")
+
+
+_SHOWN = 2000
+
+
+class Ending:
+    """Finishes one run's answer."""
+
+    def __init__(
+        self, sources: Sources, knowledge: KnowledgeBase | None, hooks: Hooks, strict: bool
+    ) -> None:
+        self._sources = sources
+        self._knowledge = knowledge
+        self._similarity: Similarity | None = knowledge.similarity if knowledge else None
+        self._guard = hooks.guard_output
+        self._strict = strict
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether text is kept until it has been checked: a guard or strict mode may change it."""
+        return bool(self._guard or self._strict)
+
+    async def finished(self, answer: Answer, question: str) -> Answer:
+        """The whole answer; its last message says what its text says."""
+        said = answer.text
+        if answer.stop_reason == "limit" and not said:
+            answer = replace(answer, text=await self._best(answer))
+        answer = await self._proven(answer)
+        if self._strict and (changed := strictly(answer, question)) is not answer:
+            answer = await self._proven(changed) if changed.sentences else changed
+        if self._guard and (instead := await self._guard(answer)):
+            answer = replace(
+                answer, text=instead, citations=(), sentences=(), stop_reason="refused"
+            )
+        return answer if answer.text == said else _told(answer, said)
+
+    async def _proven(self, answer: Answer) -> Answer:
+        told = [m.text for m in answer.messages if m.role == "tool"]
+        results = [text for text in told if not read_passages(text)]
+        proof = await prove(answer.text, self._sources, self._similarity, results)
+        citations = proof.citations
+        if self._knowledge is not None:
+            citations = await located(citations, self._knowledge)
+        return replace(answer, citations=citations, sentences=proof.sentences)
+
+    async def _best(self, answer: Answer) -> str:
+        """What the tools gave: passages quoted, anything else as it is."""
+        passages, others = _results(answer)
+        said = "\n".join(others)[-_SHOWN:]
+        question = _searched_for(answer)
+        if not question:
+            return said
+        told = [Message("user", question), Message("tool", "\n".join(passages))]
+        parts = [part async for part in ExtractiveModel(self._similarity).stream(told)]
+        quoted = "".join(part.text for part in parts if isinstance(part, TextDelta))
+        if said and Done("refused", "extractive") in parts:
+            return said
+        return f"{quoted}\n\n{said}".strip()
+
+
+def _told(answer: Answer, said: str) -> Answer:
+    """The answer's text in the place of what the model said last."""
+    messages = list(answer.messages)
+    if said and messages and messages[-1].role == "assistant":
+        del messages[-1]
+    return replace(answer, messages=(*messages, Message("assistant", answer.text)))
+
+
+def _results(answer: Answer) -> tuple[list[str], list[str]]:
+    """What searches of the documents gave, and what other tools gave."""
+    found: tuple[list[str], list[str]] = ([], [])
+    searches: dict[str, bool] = {}
+    for message in answer.messages:
+        searches |= {call.id: call.name == SEARCH for call in message.tool_calls}
+        if message.role == "tool":
+            found[0 if searches.get(message.tool_call_id) else 1].append(message.text)
+    return found
+
+
+def _searched_for(answer: Answer) -> str:
+    """What the run first searched the documents for, "" where it did not."""
+    for message in answer.messages:
+        for call in message.tool_calls:
+            if call.name == SEARCH and not isinstance(call.arguments, str):
+                return str(call.arguments.get("query", ""))
+    return ""

@@ -1,0 +1,384 @@
+"""Conversations in one SQLite file: kept message by message, resumed, forked, found again.
+
+Every step of a run is written as it happens, a piece of text too, so that a crash loses nothing
+that was seen. Writes take some tens of microseconds and are made on the caller's own thread. One
+process at a time has a session open; others are told so.
+
+The file of sessions: its tables, and the way from each earlier format to this one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from agentkit.agent.loop import Pending
+from agentkit.agent.session import Session
+from agentkit.documents import Chunk
+from agentkit.errors import ConfigError
+from agentkit.messages import (
+    Message,
+    chunk_record,
+    message_record,
+    read_chunk,
+    read_message,
+)
+from agentkit.text.terms import terms
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE sessions (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL,
+  parent TEXT NOT NULL);
+CREATE TABLE messages (
+  session TEXT NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (session, number));
+CREATE TABLE views (
+  session TEXT NOT NULL, covers INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (session, covers));
+CREATE TABLE sources (
+  session TEXT NOT NULL, marker INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (session, marker));
+CREATE TABLE drafts (session TEXT NOT NULL, text TEXT NOT NULL);
+CREATE INDEX drafts_of_session ON drafts (session);
+CREATE TABLE pending (session TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE VIRTUAL TABLE full_text USING fts5 (
+  terms, session UNINDEXED, number UNINDEXED, tokenize = "unicode61 tokenchars '.'")
+"""
+
+MIGRATIONS: Sequence[str] = ()
+"""Statements that lead from format n + 1 to n + 2; formats are numbered from 1."""
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    """The file, made where it is missing and brought to this format where it is older. Raises
+    ConfigError for one that is newer, damaged or cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        _upgrade(db, path)
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(
+            f"The sessions in {path} cannot be used: {error}. Move the file away to begin anew."
+        ) from error
+    return db
+
+
+def index_text(db: sqlite3.Connection, session: str, number: int, message: Message) -> None:
+    """Let a search find what was said; what tools gave is left out."""
+    if message.role in ("user", "assistant") and message.text:
+        found = " ".join(terms(message.text))
+        db.execute("INSERT INTO full_text VALUES (?, ?, ?)", (found, session, number))
+
+
+def _upgrade(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        db.execute("ROLLBACK")
+        raise ConfigError(f"{path} was written by a newer agentkit. Update agentkit to open it.")
+    if version == 0:
+        _run(db, _SCHEMA)
+    for statements in MIGRATIONS[version - 1 :] if version else ():
+        _run(db, statements)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
+
+
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+LAST = "last"
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session without its messages. `name` is what the user called it, else how it begins."""
+
+    id: str
+    name: str
+    created: str
+    updated: str
+    messages: int
+    parent: str = ""
+
+
+class SessionStore:
+    """The sessions of one folder. Raises ConfigError where its file cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = connected(path)
+
+    def create(self, name: str = "") -> StoredSession:
+        """A new session, open here."""
+        session_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        now = _now()
+        self._db.execute(
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, '')", (session_id, _named(name), now, now)
+        )
+        return StoredSession(self._db, session_id, self._lock(session_id))
+
+    def open(self, which: str = LAST) -> StoredSession:
+        """A session by id, by name or the beginning of either, or the last one used. Raises
+        ConfigError where there is none, more than one, or another process has it open."""
+        info = self.find(which)
+        return StoredSession(self._db, info.id, self._lock(info.id))
+
+    def read(self, which: str = LAST) -> Session:
+        """A session as it stands, to be looked at: another process may have it open."""
+        return StoredSession(self._db, self.find(which).id, None)
+
+    def find(self, which: str = LAST) -> SessionInfo:
+        """What is known of a session. Raises ConfigError like `open`."""
+        known = self.recent()
+        if not known:
+            raise ConfigError("There are no sessions yet. Start one: agentkit chat.")
+        if which == LAST:
+            return known[0]
+        exact = [s for s in known if which in (s.id, s.name)]
+        found = exact or [s for s in known if s.id.startswith(which) or s.name.startswith(which)]
+        if len(found) == 1:
+            return found[0]
+        said = "No session is" if not found else f"{len(found)} sessions are"
+        raise ConfigError(f"{said} called {which!r}. See them: agentkit sessions list.")
+
+    def recent(self, limit: int = 1000) -> list[SessionInfo]:
+        """The sessions, the last used first."""
+        rows = self._db.execute(
+            "SELECT id, name, created, updated, (SELECT count(*) FROM messages WHERE session = id),"
+            " parent, (SELECT body FROM messages WHERE session = id ORDER BY number LIMIT 1)"
+            " FROM sessions ORDER BY updated DESC, id DESC LIMIT ?",
+            (limit,),
+        )
+        return [
+            SessionInfo(row[0], row[1] or _beginning(row[6]), *row[2:6]) for row in rows.fetchall()
+        ]
+
+    def rename(self, which: str, name: str) -> None:
+        """Call a session something else."""
+        session_id = self.find(which).id
+        self._db.execute("UPDATE sessions SET name = ? WHERE id = ?", (_named(name), session_id))
+
+    def delete(self, which: str) -> None:
+        """Forget a session. Raises ConfigError where another process has it open."""
+        info = self.find(which)
+        with self._lock(info.id), _transaction(self._db) as db:
+            for table in ("messages", "views", "sources", "drafts", "pending"):
+                db.execute(f"DELETE FROM {table} WHERE session = ?", (info.id,))
+            db.execute("DELETE FROM full_text WHERE session = ?", (info.id,))
+            db.execute("DELETE FROM sessions WHERE id = ?", (info.id,))
+        self._lock_path(info.id).unlink(missing_ok=True)
+
+    def fork(self, which: str, name: str = "", messages: int | None = None) -> StoredSession:
+        """A new session that begins as another did, up to a number of messages. The other may be
+        open elsewhere."""
+        source = self.find(which)
+        new = self.create(name or f"{source.name} (fork)")
+        most = source.messages if messages is None else messages
+        with _transaction(self._db) as db:
+            db.execute("UPDATE sessions SET parent = ? WHERE id = ?", (source.id, new.id))
+            db.execute(
+                "INSERT INTO messages SELECT ?, number, body, at FROM messages"
+                " WHERE session = ? AND number < ?",
+                (new.id, source.id, most),
+            )
+            db.execute(
+                "INSERT INTO views SELECT ?, covers, body FROM views"
+                " WHERE session = ? AND covers <= ?",
+                (new.id, source.id, most),
+            )
+            db.execute(
+                "INSERT INTO sources SELECT ?, marker, body FROM sources WHERE session = ?",
+                (new.id, source.id),
+            )
+            db.execute(
+                "INSERT INTO full_text SELECT terms, ?, number FROM full_text"
+                " WHERE session = ? AND number < ?",
+                (new.id, source.id, most),
+            )
+        new.reload()
+        return new
+
+    def search(self, query: str, limit: int = 20) -> list[tuple[SessionInfo, str]]:
+        """The sessions in which all words of a query were said, and where, the best first."""
+        wanted = [f'"{term}"' for term in dict.fromkeys(terms(query))]
+        if not wanted:
+            return []
+        rows = self._db.execute(
+            "SELECT session, number FROM full_text WHERE terms MATCH ? ORDER BY rank LIMIT ?",
+            (" AND ".join(wanted), 10 * limit),
+        ).fetchall()
+        known = {info.id: info for info in self.recent()}
+        found: dict[str, tuple[SessionInfo, str]] = {}
+        for session_id, number in rows:
+            if session_id in known and session_id not in found:
+                found[session_id] = (known[session_id], self._text(session_id, number))
+        return list(found.values())[:limit]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def _text(self, session_id: str, number: int) -> str:
+        row = self._db.execute(
+            "SELECT body FROM messages WHERE session = ? AND number = ?", (session_id, number)
+        ).fetchone()
+        return read_message(json.loads(row[0])).text if row else ""
+
+    def _lock_path(self, session_id: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}-locks") / f"{session_id}.lock"
+
+    def _lock(self, session_id: str) -> FileLock:
+        path = self._lock_path(session_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ConfigError(
+                f"The session {session_id} is open in another process. Close it there, or go on "
+                f"from a copy: agentkit sessions fork {session_id}."
+            ) from error
+        return lock
+
+
+class StoredSession(Session):
+    """A session that is written down as it goes on. Close it, so that others may open it."""
+
+    def __init__(self, db: sqlite3.Connection, session_id: str, lock: FileLock | None) -> None:
+        super().__init__(session_id)
+        self._db = db
+        self._lock = lock
+        self._sources_kept = 0
+        self.reload()
+
+    def reload(self) -> None:
+        """Read what the file holds; the text of an answer that a crash cut short is its last
+        message."""
+        rows = self._db.execute(
+            "SELECT body FROM messages WHERE session = ? ORDER BY number", (self.id,)
+        )
+        self.messages = [read_message(json.loads(row[0])) for row in rows.fetchall()]
+        view = self._db.execute(
+            "SELECT covers, body FROM views WHERE session = ? ORDER BY covers DESC LIMIT 1",
+            (self.id,),
+        ).fetchone()
+        covers, head = (view[0], json.loads(view[1])) if view else (0, [])
+        self.view = [*map(read_message, head), *self.messages[covers:]]
+        for (body,) in self._db.execute(
+            "SELECT body FROM sources WHERE session = ? ORDER BY marker", (self.id,)
+        ).fetchall():
+            self.sources.mark(read_chunk(json.loads(body)))
+        self._sources_kept = len(self.sources)
+        self.pending = self._read_pending()
+        self._take_drafts()
+
+    def add(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        first = len(self.messages)
+        super().add(messages)
+        now = _now()
+        with _transaction(self._db) as db:
+            for number, message in enumerate(messages, first):
+                body = json.dumps(message_record(message), ensure_ascii=False, default=str)
+                db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", (self.id, number, body, now))
+                index_text(db, self.id, number, message)
+            for marker, chunk in enumerate(self._new_sources(), self._sources_kept + 1):
+                body = json.dumps(chunk_record(chunk), ensure_ascii=False)
+                db.execute("INSERT INTO sources VALUES (?, ?, ?)", (self.id, marker, body))
+            db.execute("DELETE FROM drafts WHERE session = ?", (self.id,))
+            db.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now, self.id))
+        self._sources_kept = len(self.sources)
+
+    def compact(self, view: Sequence[Message]) -> None:
+        super().compact(view)
+        body = json.dumps([message_record(m) for m in view], ensure_ascii=False, default=str)
+        self._db.execute(
+            "INSERT OR REPLACE INTO views VALUES (?, ?, ?)", (self.id, len(self.messages), body)
+        )
+
+    def wait(self, pending: Pending | None) -> None:
+        super().wait(pending)
+        with _transaction(self._db) as db:
+            db.execute("DELETE FROM pending WHERE session = ?", (self.id,))
+            if pending:
+                db.execute("DELETE FROM drafts WHERE session = ?", (self.id,))
+                outcomes = [o and message_record(o) for o in pending.outcomes]
+                record = {"message": message_record(pending.message), "outcomes": outcomes}
+                body = json.dumps(record, ensure_ascii=False, default=str)
+                db.execute("INSERT INTO pending VALUES (?, ?)", (self.id, body))
+
+    def draft(self, text: str) -> None:
+        self._db.execute("INSERT INTO drafts VALUES (?, ?)", (self.id, text))
+
+    def close(self) -> None:
+        """Let others open it. A session in which nothing was said is forgotten."""
+        if self._lock is None:
+            return
+        if not self.messages:
+            self._db.execute("DELETE FROM sessions WHERE id = ?", (self.id,))
+        self._lock.release()
+        if not self.messages and os.path.exists(self._lock.lock_file):
+            os.unlink(self._lock.lock_file)
+
+    def _new_sources(self) -> list[Chunk]:
+        numbers = range(self._sources_kept + 1, len(self.sources) + 1)
+        return [chunk for n in numbers if (chunk := self.sources.find(str(n)))]
+
+    def _read_pending(self) -> Pending | None:
+        row = self._db.execute("SELECT body FROM pending WHERE session = ?", (self.id,)).fetchone()
+        if row is None:
+            return None
+        record = json.loads(row[0])
+        outcomes = tuple(read_message(o) if o else None for o in record["outcomes"])
+        return Pending(read_message(record["message"]), outcomes)
+
+    def _take_drafts(self) -> None:
+        rows = self._db.execute(
+            "SELECT text FROM drafts WHERE session = ? ORDER BY rowid", (self.id,)
+        ).fetchall()
+        if rows and self._lock:
+            self.add([Message("assistant", "".join(row[0] for row in rows))])
+
+
+class _transaction:  # noqa: N801
+    """All of the statements or none."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._db.execute("BEGIN IMMEDIATE")
+        return self._db
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._db.execute("ROLLBACK" if kind else "COMMIT")
+
+
+def _named(name: str) -> str:
+    return " ".join(name.split())[:_LONGEST_NAME]
+
+
+def _beginning(body: str | None) -> str:
+    """How a session begins, as its name where it has none."""
+    return _named(read_message(json.loads(body)).text) if body else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

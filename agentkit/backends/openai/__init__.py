@@ -1,0 +1,3 @@
+"""Models behind an OpenAI-compatible server."""
+
+from agentkit.backends.openai.model import OpenAIModel as OpenAIModel

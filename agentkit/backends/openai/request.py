@@ -1,0 +1,85 @@
+"""Messages, tools and options as the body of a chat completion request."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentkit.backends.base import Options, described, sent_arguments
+from agentkit.messages import ImagePart, Message, TextPart, ToolCall
+from agentkit.tools.tool import Tool
+
+Body = dict[str, Any]
+
+
+def request_body(
+    model: str,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    options: Options,
+    limit_key: str,
+) -> Body:
+    """The body of a streamed request. `limit_key` is the server's name for max_tokens."""
+    body: Body = {
+        "model": model,
+        "messages": [_message(message) for message in messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": options.temperature,
+        limit_key: options.max_tokens,
+        "stop": list(options.stop) or None,
+        "seed": options.seed,
+        "response_format": _response_format(options.schema),
+    }
+    if tools:
+        body["tools"] = [described(tool) for tool in tools]
+        body["tool_choice"] = _tool_choice(options.tool_choice)
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _message(message: Message) -> Body:
+    sent: Body = {"role": message.role, "content": _content(message)}
+    if message.tool_calls:
+        sent["content"] = sent["content"] or None
+        sent["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.role == "tool":
+        sent["tool_call_id"] = message.tool_call_id
+    return sent
+
+
+def _content(message: Message) -> Any:
+    if isinstance(message.content, str) or message.role != "user":
+        return message.text
+    return [_part(part) for part in message.content]
+
+
+def _part(part: TextPart | ImagePart) -> Body:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    data = base64.b64encode(part.data).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:{part.media_type};base64,{data}"}}
+
+
+def _call(call: ToolCall) -> Body:
+    arguments = json.dumps(sent_arguments(call), ensure_ascii=False)
+    function = {"name": call.name, "arguments": arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _tool_choice(choice: str) -> Any:
+    if choice == "auto":
+        return None
+    if choice in ("none", "required"):
+        return choice
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _response_format(schema: Mapping[str, Any] | None) -> Body | None:
+    """Strict only where the schema is closed: OpenAI refuses an open one as strict."""
+    if schema is None:
+        return None
+    strict = schema.get("additionalProperties") is False
+    named = {"name": "answer", "schema": dict(schema), "strict": strict}
+    return {"type": "json_schema", "json_schema": named}

@@ -1,0 +1,345 @@
+"""The sections of source code: one for each function or class, what stands between them its own.
+
+Decorators and the comments directly above go with their definition. A class that is too large is
+opened into its methods. The heading is the path of names: "class Retriever > def search".
+
+What a source file defines, by whole lines: Python through `ast`, others through tree-sitter
+where the extra `code` is installed, and else by a rule of layout.
+
+That rule: a block begins at the margin below an empty line. Code that does not parse has the same.
+
+What source code defines, by the grammars of tree-sitter. The one file that imports it.
+
+It comes with the extra `code`; a language whose grammar is not installed is not parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+from agentkit.documents import Document
+from agentkit.knowledge.chunking.blocks import (
+    Block,
+    CountMany,
+    Section,
+    line_starts,
+    named,
+    trimmed,
+)
+from agentkit.knowledge.chunking.packing import sized
+
+_GRAMMARS: Mapping[str, str] = {
+    "bash": "tree_sitter_bash:language",
+    "c": "tree_sitter_c:language",
+    "cpp": "tree_sitter_cpp:language",
+    "csharp": "tree_sitter_c_sharp:language",
+    "go": "tree_sitter_go:language",
+    "java": "tree_sitter_java:language",
+    "javascript": "tree_sitter_javascript:language",
+    "kotlin": "tree_sitter_kotlin:language",
+    "lua": "tree_sitter_lua:language",
+    "php": "tree_sitter_php:language_php",
+    "ruby": "tree_sitter_ruby:language",
+    "rust": "tree_sitter_rust:language",
+    "scala": "tree_sitter_scala:language",
+    "swift": "tree_sitter_swift:language",
+    "tsx": "tree_sitter_typescript:language_tsx",
+    "typescript": "tree_sitter_typescript:language_typescript",
+}
+_FUNCTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("function_declaration", "function_definition", "function_item"), "function"),
+    "generator_function_declaration": "function",
+    **dict.fromkeys(("method_definition", "method_declaration", "method"), "method"),
+    "singleton_method": "method",
+    "constructor_declaration": "constructor",
+    "init_declaration": "init",
+    "lexical_declaration": "const",
+}
+_HOLDERS: Mapping[str, str] = {
+    **dict.fromkeys(("class_declaration", "class_definition", "class_specifier"), "class"),
+    **dict.fromkeys(("abstract_class_declaration", "class"), "class"),
+    **dict.fromkeys(("struct_item", "struct_specifier", "struct_declaration"), "struct"),
+    **dict.fromkeys(("enum_declaration", "enum_item", "enum_specifier"), "enum"),
+    **dict.fromkeys(("trait_item", "trait_definition", "trait_declaration"), "trait"),
+    **dict.fromkeys(("namespace_declaration", "namespace_definition"), "namespace"),
+    **dict.fromkeys(("mod_item", "module"), "module"),
+    **dict.fromkeys(("object_definition", "object_declaration"), "object"),
+    "internal_module": "namespace",
+    "interface_declaration": "interface",
+    "impl_item": "impl",
+    "protocol_declaration": "protocol",
+    "record_declaration": "record",
+    "type_declaration": "type",
+    "type_alias_declaration": "type",
+    "type_item": "type",
+}
+_WRAPPERS = {"export_statement", "template_declaration", "expression_statement"}
+_BODIES = ("body", "block", "declaration_list", "body_statement")
+_SEEN_THROUGH = {"preproc_ifdef", "preproc_if", "linkage_specification", "declaration_list"}
+_DEEPEST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A definition as a parser finds it: its first line and the line after its last, from 0."""
+
+    name: str
+    first: int
+    stop: int
+    inner: tuple[Found, ...] = ()
+
+
+def parsed(text: str, language: str) -> list[Found] | None:
+    """The definitions of a text whose lines end in a line feed; None where it cannot be parsed."""
+    parser = _parser(language)
+    if parser is None:
+        return None
+    root = parser.parse(text.encode("utf-8", "replace")).root_node
+    return None if root.has_error else list(_within(root, 0))
+
+
+@cache
+def _parser(language: str) -> Any:
+    module, _, function = _GRAMMARS.get(language, "").partition(":")
+    try:
+        from tree_sitter import Language, Parser
+
+        return Parser(Language(getattr(import_module(module), function)())) if module else None
+    except ImportError:
+        return None
+
+
+def _within(node: Any, depth: int) -> Iterator[Found]:
+    for child in node.named_children if depth < _DEEPEST else ():
+        if child.type in _SEEN_THROUGH:
+            yield from _within(child, depth + 1)
+            continue
+        inside = _wrapped(child)
+        word = _FUNCTIONS.get(inside.type) or _HOLDERS.get(inside.type)
+        name = _name_grammars(inside) if word else ""
+        if name:
+            inner = tuple(_inner(inside, depth)) if inside.type in _HOLDERS else ()
+            stop = child.end_point[0] + (child.end_point[1] > 0)
+            yield Found(f"{word} {name}", child.start_point[0], stop, inner)
+
+
+def _wrapped(node: Any) -> Any:
+    """The definition that is exported or a template, else the node itself."""
+    for child in node.named_children if node.type in _WRAPPERS else ():
+        if child.type in _FUNCTIONS or child.type in _HOLDERS:
+            return child
+    return node
+
+
+def _inner(node: Any, depth: int) -> Iterator[Found]:
+    for child in node.named_children:
+        if child.type.endswith(_BODIES):
+            yield from _within(child, depth + 1)
+
+
+def _name_grammars(node: Any) -> str:
+    """What a definition is called; "" for one without a name, or a plain value."""
+    if node.type in ("lexical_declaration", "type_declaration"):
+        return _declared(node)
+    if node.type == "impl_item":
+        return " for ".join(_said(node, field) for field in ("trait", "type") if _said(node, field))
+    while (inner := node.child_by_field_name("declarator")) is not None:
+        node = inner
+    if node.type.endswith("identifier"):
+        return _text(node)
+    receiver = _said(node, "receiver").strip("()").split()
+    owner = receiver[-1].lstrip("*").partition("[")[0] + "." if receiver else ""
+    return owner + _said(node, "name")
+
+
+def _declared(node: Any) -> str:
+    """The name of `const f = () => ...` or of `type T struct`; "" for other values."""
+    for child in node.named_children:
+        value = child.child_by_field_name("value")
+        is_function = value is not None and value.type in ("arrow_function", "function_expression")
+        if is_function or child.type in ("type_spec", "type_alias"):
+            return _said(child, "name")
+    return ""
+
+
+def _said(node: Any, field: str) -> str:
+    found = node.child_by_field_name(field)
+    return _text(found) if found is not None else ""
+
+
+def _text(node: Any) -> str:
+    return (node.text or b"").decode("utf-8", "replace")
+
+
+_WORDS = (
+    "class|struct|interface|enum|trait|impl|module|namespace|object|protocol|extension|record|"
+    "def|fn|func|fun|function|sub|type"
+)
+_DEFINED = re.compile(rf"\b({_WORDS})\s+(?:\([^)]*\)\s*)?([\w$]+(?:(?:::|\.)[\w$]+)*)")
+_SQL = re.compile(
+    r"\s*create\s+(?:or\s+replace\s+)?(?:\w+\s+)??(table|view|function|procedure|trigger|index)"
+    r"\s+(?:if\s+not\s+exists\s+)?([\w.\"`]+)",
+    re.IGNORECASE,
+)
+_CALLED = re.compile(r"([\w.:~$]+)\s*(?:=\s*(?:function|async)?\s*|<-\s*function\s*)?\(")
+_ABOVE = ("#", "//", "/*", "*", "--", "@", ";;", "%")
+_DIRECTIVE = re.compile(r"#\s*(?:include|define|if|ifdef|ifndef|else|elif|endif|pragma|undef)\b")
+_NO_START = re.compile(r"[\s})\]]|end\b|\Z|#\s*(?:else|elif|endif)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A function, class or the like: "def search", from its decorators and comments to the end of
+    its last line, and what is defined within it."""
+
+    name: str
+    start: int
+    end: int
+    inner: tuple[Definition, ...] = ()
+
+
+def outline(text: str, language: str) -> list[Definition]:
+    """The outermost definitions, in order and apart from each other."""
+    found = _parsed(text, language)
+    starts = [*line_starts(text), len(text)]
+    lines = [text[a:b] for a, b in pairwise(starts)]
+    if found is None:
+        found = list(_by_layout(lines))
+    return list(_placed(found, lines, starts, 0))
+
+
+def _parsed(text: str, language: str) -> list[Found] | None:
+    unix = re.sub(r"\r\n?", "\n", text)
+    if language == "python":
+        return _python(unix)
+    return parsed(unix, language)
+
+
+def _python(text: str) -> list[Found] | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return list(_of_body(tree.body))
+
+
+def _of_body(body: Sequence[ast.stmt]) -> Iterator[Found]:
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            is_class = isinstance(node, ast.ClassDef)
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1
+            inner = tuple(_of_body(node.body)) if is_class else ()
+            word = "class" if is_class else "def"
+            yield Found(f"{word} {node.name}", first, node.end_lineno or node.lineno, inner)
+
+
+def _placed(
+    found: Sequence[Found], lines: Sequence[str], starts: Sequence[int], floor: int
+) -> Iterator[Definition]:
+    """Lines as offsets; one that shares a line with the one before it is part of that one."""
+    for one in found:
+        first, stop = one.first, min(one.stop, len(lines))
+        if first < floor or stop <= first:
+            continue
+        inner = tuple(_placed(one.inner, lines, starts, first + 1))
+        while first > floor and _is_above(lines[first - 1]):
+            first -= 1
+        yield Definition(named(one.name), starts[first], starts[stop], inner)
+        floor = stop
+
+
+def _is_above(line: str) -> bool:
+    """Whether a line belongs to the definition below it: a comment or a decorator."""
+    bare = line.lstrip()
+    return bare.startswith(_ABOVE) and not _DIRECTIVE.match(bare)
+
+
+def _by_layout(lines: Sequence[str]) -> Iterator[Found]:
+    """The blocks that define something, each up to where the next one begins."""
+    begins = [
+        at
+        for at, line in enumerate(lines)
+        if not _NO_START.match(line) and (at == 0 or not lines[at - 1].strip())
+    ]
+    for first, stop in zip(begins, [*begins, len(lines)][1:], strict=True):
+        name = next((_name(x) for x in lines[first:stop] if not _is_above(x) and x.strip()), "")
+        if name:
+            yield Found(name, first, stop)
+
+
+def _name(line: str) -> str:
+    """ "fn search" of the first line of a definition, "" of any other line."""
+    line = line[:500]
+    if match := _SQL.match(line):
+        return f"{match[1].lower()} {match[2]}"
+    if match := _DEFINED.search(line):
+        return f"{match[1]} {match[2]}"
+    ends_call = line.rstrip().endswith((";", "."))
+    match = None if ends_call else _CALLED.search(line)
+    return f"{match[1]}()" if match and line.rstrip().endswith(("{", ")")) else ""
+
+
+_CLOSING = re.compile(r"(?:\W|\bend\b)*")
+_Stretch = tuple[str, int, int]
+
+
+def code_sections(
+    document: Document, count: CountMany | None = None, limit: int = 0
+) -> list[Section]:
+    """Sections in order. With `count`, definitions above `limit` tokens are opened."""
+    text = document.text
+    definitions = outline(text, str(document.metadata.get("language", "")))
+    large = _large(text, definitions, count, limit) if count else set()
+    stretches = _merged(text, list(_stretches("", 0, len(text), definitions, large)))
+    found = [(heading, trimmed(text, start, end, "code")) for heading, start, end in stretches]
+    return [Section(heading, (block,)) for heading, block in found if block.start < block.end]
+
+
+def _large(
+    text: str, definitions: Sequence[Definition], count: CountMany, limit: int
+) -> set[Definition]:
+    """Those of the definitions that hold others and are above the limit, within such ones too."""
+    large: set[Definition] = set()
+    asked = [definition for definition in definitions if definition.inner]
+    while asked:
+        sizes = sized(text, [Block(d.start, d.end) for d in asked], count, limit)
+        above = [d for d, piece in zip(asked, sizes, strict=True) if piece.size > limit]
+        large.update(above)
+        asked = [inner for d in above for inner in d.inner if inner.inner]
+    return large
+
+
+def _stretches(
+    path: str, start: int, end: int, definitions: Sequence[Definition], large: set[Definition]
+) -> Iterator[_Stretch]:
+    """(heading, start, end) of each definition and of what stands between them."""
+    reached = start
+    for definition in definitions:
+        heading = f"{path} > {definition.name}" if path else definition.name
+        yield path, reached, definition.start
+        inner = definition.inner if definition in large else ()
+        yield from _stretches(heading, definition.start, definition.end, inner, large)
+        reached = definition.end
+    yield path, reached, end
+
+
+def _merged(text: str, stretches: Sequence[_Stretch]) -> list[_Stretch]:
+    """A closing bracket is no section: what holds no word goes with what stands before it."""
+    found: list[_Stretch] = []
+    for heading, start, end in stretches:
+        if found and _CLOSING.fullmatch(text, start, end):
+            before, begin, _ = found.pop()
+            found.append((before, begin, end))
+        elif text[start:end].strip():
+            found.append((heading, start, end))
+    return found

@@ -1,0 +1,128 @@
+"""The sections of a Markdown document: front matter, headings and the blocks under each.
+
+Headings within lists and quotes are text, and so is whatever stands in code and `$$` formulas.
+Link definitions, footnotes and all else that renders to nothing is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from agentkit.knowledge.chunking.blocks import Block, Kind, Section, line_starts, named, trimmed
+
+_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
+_NO_FORMULA = re.compile(r" {0,3}(?:#{1,6}\s|```|~~~)")
+_KINDS: Mapping[str, Kind] = {
+    "heading_open": "heading",
+    "table_open": "table",
+    "bullet_list_open": "list",
+    "ordered_list_open": "list",
+    "fence": "code",
+    "code_block": "code",
+}
+
+
+def front_matter(text: str) -> tuple[int, int] | None:
+    """Where the YAML front matter stands, its `---` lines included."""
+    match = _FRONT_MATTER.match(text)
+    return match.span() if match else None
+
+
+def first_heading(text: str) -> str:
+    """The text of the first heading of a Markdown document, or ""."""
+    for section in markdown_sections(text):
+        if section.heading:
+            return section.heading.split(" > ")[0]
+    return ""
+
+
+def markdown_sections(text: str) -> Iterator[Section]:
+    """Sections in order. A heading with nothing under it goes with the section after it."""
+    front = front_matter(text)
+    body = front[1] if front else 0
+    if front:
+        yield Section("", (trimmed(text, *front, "lines"),))
+    path: list[tuple[int, str]] = []
+    blocks: list[Block] = []
+    has_body = False
+    for level, title, block in _blocks(text, body):
+        if level and has_body:
+            yield Section(_joined(path), tuple(blocks))
+            blocks, has_body = [], False
+        if level:
+            path = [(depth, name) for depth, name in path if depth < level] + [(level, title)]
+        blocks.append(block)
+        has_body = has_body or not level
+    if blocks:
+        yield Section(_joined(path), tuple(blocks))
+
+
+def item_starts(text: str, start: int, end: int) -> list[int]:
+    """Where the items of the outermost list that has several begin, its first item left out."""
+    starts = line_starts(text[start:end])
+    items: dict[int, list[int]] = {}
+    for token in _parsed(text[start:end]):
+        if token.type == "list_item_open" and token.map[0]:
+            items.setdefault(token.level, []).append(start + starts[token.map[0]])
+    return items[min(items)] if items else []
+
+
+def _joined(path: Sequence[tuple[int, str]]) -> str:
+    return " > ".join(title for _, title in path if title)
+
+
+def _blocks(text: str, body: int) -> Iterator[tuple[int, str, Block]]:
+    """(heading level or 0, heading text, block) of each top-level block, none left out."""
+    starts = line_starts(text, body)
+    tokens = _parsed(text[body:])
+    reached = body
+    for at, token in enumerate(tokens):
+        if token.level or token.nesting < 0 or token.map is None:
+            continue
+        begin, stop = (starts[line] if line < len(starts) else len(text) for line in token.map)
+        if text[reached:begin].strip():
+            yield 0, "", trimmed(text, reached, begin)
+        reached = max(reached, stop)
+        if not text[begin:stop].strip():
+            continue
+        kind = _KINDS.get(token.type, "prose")
+        is_heading = kind == "heading"
+        level = int(token.tag[1]) if is_heading else 0
+        title = named(tokens[at + 1].content) if is_heading else ""
+        yield level, title, trimmed(text, begin, stop, kind)
+    if text[reached:].strip():
+        yield 0, "", trimmed(text, reached, len(text))
+
+
+def _parsed(text: str) -> Sequence[Any]:
+    lines = re.sub(r"\r\n?", "\n", text).split("\n")
+    _hide_formulas(lines)
+    found: Sequence[Any] = _parser().parse("\n".join(lines))
+    return found
+
+
+def _hide_formulas(lines: list[str]) -> None:
+    """Put a letter in the place of each line of a formula, lest its signs make headings or lists
+    and its empty lines cut it."""
+    opened = -1
+    for at, line in enumerate(lines):
+        if _NO_FORMULA.match(line):
+            opened = -1
+        elif line.lstrip(" \t").startswith("$$") and opened < 0:
+            opened = -1 if line.count("$$") > 1 else at
+        elif "$$" in line and opened >= 0:
+            lines[opened + 1 : at] = ["x"] * (at - opened - 1)
+            opened = -1
+
+
+@cache
+def _parser() -> Any:
+    """Block structure only: what stands within a line cuts nothing, and takes most of the time."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark").enable("table")
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser

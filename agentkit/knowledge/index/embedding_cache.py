@@ -1,0 +1,132 @@
+"""Vectors by the text they were made of, so that no embedder is paid twice for a text.
+
+A vector outlives its document, until there are too many such: the oldest of them go first.
+
+Texts of many documents, embedded together in large calls and written down call by call.
+
+A kill costs the call in flight and no more. Texts leave in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit._sync import in_thread
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.index.catalog import Catalog
+from agentkit.knowledge.index.schema import content_key
+
+_LEAST_KEPT = 10_000
+_AT_ONCE = 500
+
+
+class EmbeddingCache:
+    """The vectors of one catalog. Writers hold the index's lock."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def known(self, contents: Collection[str]) -> set[str]:
+        """Those of these names that have a vector."""
+        return {row[0] for row in self._rows("content", list(contents))}
+
+    def vectors(self, contents: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of these names, in their order, shape (contents, dimension). All of them
+        must be known."""
+        found = {
+            row[0]: np.frombuffer(row[1], np.float32)
+            for row in self._rows("content, vector", list(set(contents)))
+        }
+        return np.stack([found[content] for content in contents])
+
+    def keep(self, contents: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Write vectors down, at once and for good."""
+        blobs = (vector.astype(np.float32).tobytes() for vector in vectors)
+        with self._catalog.writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO embeddings VALUES (?, ?)", zip(contents, blobs, strict=True)
+            )
+
+    def trim(self) -> None:
+        """Drop the oldest vectors that no chunk uses, above 10,000 or as many as are live."""
+        most = max(_LEAST_KEPT, self._catalog.count())
+        if self._catalog.rows("SELECT count(*) FROM embeddings")[0][0] <= most:
+            return
+        with self._catalog.writing() as connection:
+            connection.execute(
+                "DELETE FROM embeddings WHERE rowid IN (SELECT rowid FROM embeddings"
+                " WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.content ="
+                " embeddings.content) ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
+                (most,),
+            )
+
+    def _rows(self, columns: str, contents: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        for at in range(0, len(contents), _AT_ONCE):
+            part = contents[at : at + _AT_ONCE]
+            marks = ",".join("?" * len(part))
+            yield from self._catalog.rows(
+                f"SELECT {columns} FROM embeddings WHERE content IN ({marks})", part
+            )
+
+
+def content_of(text: str, embedder: str) -> str:
+    """The name of the vector that an embedder gives a text."""
+    return content_key(embedder)(hashlib.sha256(text.encode()).hexdigest())
+
+
+_CALL = 64
+"""Passages in one call. Embedders batch by themselves, so more bring nothing and cost a kill."""
+
+
+class EmbeddingQueue:
+    """Embeds what the cache lacks. An embedder that wants larger calls says so by a number,
+    `passages_per_call`."""
+
+    def __init__(self, cache: EmbeddingCache, embedder: Embedder) -> None:
+        self._cache = cache
+        self._embedder = embedder
+        self._call = int(getattr(embedder, "passages_per_call", _CALL))
+        self._texts: dict[str, str] = {}
+        self._put = 0
+        self.embedded = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is enough for a call."""
+        return len(self._texts) >= self._call
+
+    def put(self, texts: Mapping[str, str]) -> int:
+        """Queue texts by content, the known ones left out. All of them are embedded when
+        `embedded` has reached the number given back."""
+        lacking = texts.keys() - self._cache.known(texts.keys())
+        before = len(self._texts)
+        self._texts.update((c, text) for c, text in texts.items() if c in lacking)
+        self._put += len(self._texts) - before
+        return self._put
+
+    async def embed(self) -> None:
+        """Embed and write down as many as one call takes. Raises KnowledgeError."""
+        batch = dict(islice(self._texts.items(), self._call))
+        if not batch:
+            return
+        vectors = await self._embedder.embed_passages(list(batch.values()))
+        self._check(vectors, len(batch))
+        await in_thread(self._cache.keep, list(batch), vectors)
+        for content in batch:
+            del self._texts[content]
+        self.embedded += len(batch)
+
+    def _check(self, vectors: np.ndarray, count: int) -> None:
+        wanted = (count, self._embedder.dimension)
+        if vectors.shape != wanted or not np.isfinite(vectors).all():
+            raise KnowledgeError(
+                f"The embedder {self._embedder.name} gave vectors of shape {vectors.shape} for "
+                f"{count} texts, or numbers that are not finite. What was indexed before stays; "
+                "look at the embedder, then index again."
+            )

@@ -1,0 +1,192 @@
+"""Parent passages: a small hit grown to the section around it, for the model to read.
+
+What is searched is small, so that it is found; what is read may be larger, so that it is
+understood. A passage never grows beyond its section.
+
+As many passages as the model has room for, best first, and a word on what was left out.
+
+Passages stay whole; only the last one that fits is shortened, at the end of a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from agentkit.documents import Chunk, Document
+from agentkit.knowledge.chunking.blocks import Block, Places, Section, Span
+from agentkit.knowledge.chunking.packing import Piece, finer
+from agentkit.knowledge.chunking.splitter import CountTokens, sections_of
+from agentkit.text.terms import sentences
+
+_COARSE = 4
+"""A paragraph above this part of the room is taken sentence by sentence."""
+_REACH = 16
+"""Characters for each token of the room within which a passage can grow at all."""
+
+
+def widened(document: Document, chunk: Chunk, room: int, count_tokens: CountTokens) -> Chunk:
+    """The chunk grown to its whole section where that has at most `room` tokens, else by the
+    paragraphs before and after it, evenly; as it is where it fills the room already.
+
+    It keeps the id of the hit: a citation's number belongs to an id, so the same hit has the same
+    number whatever the room was. Text, offsets, page and part are those of the grown passage.
+    """
+    has_room = count_tokens(chunk.text) < room
+    section = _around(sections_of(document), chunk) if has_room else None
+    if section is None:
+        return chunk
+    text = document.text
+    blocks = section.blocks
+    whole = (min(blocks[0].start, chunk.start), max(blocks[-1].end, chunk.end))
+
+    def fits(span: Span) -> bool:
+        is_near = span[1] - span[0] <= _REACH * room
+        return is_near and count_tokens(text[span[0] : span[1]]) <= room
+
+    span = whole if fits(whole) else _grown(text, blocks, chunk, room, count_tokens)
+    return chunk if span == (chunk.start, chunk.end) else _moved(document, chunk, span)
+
+
+def _around(sections: Sequence[Section], chunk: Chunk) -> Section | None:
+    """The section that holds the chunk; None where another version of the text has none there."""
+    for section in sections:
+        blocks = section.blocks
+        if blocks and blocks[0].start <= chunk.start and chunk.end <= blocks[-1].end:
+            return section
+    return None
+
+
+def _grown(
+    text: str, blocks: Sequence[Block], chunk: Chunk, room: int, count_tokens: CountTokens
+) -> Span:
+    """The span of the chunk and as much on both sides as there is room for, evenly."""
+
+    left = room - count_tokens(chunk.text)
+    near = _near(blocks, chunk, _REACH * room)
+    pieces = _pieces(text, near, room // _COARSE, count_tokens)
+    before = [p for p in reversed(pieces) if p.block.start < chunk.start]
+    after = [p for p in pieces if p.block.end > chunk.end]
+    taken = _taken(before, after, left)
+    while taken:
+        start = min([chunk.start, *(piece.block.start for piece in taken)])
+        end = max([chunk.end, *(piece.block.end for piece in taken)])
+        if count_tokens(text[start:end]) <= room:
+            return start, end
+        taken.pop()
+    return chunk.start, chunk.end
+
+
+def _pieces(
+    text: str, blocks: Sequence[Block], most: int, count_tokens: CountTokens
+) -> list[Piece]:
+    """The blocks, those above `most` tokens by their sentences, rows or the like."""
+
+    def piece(block: Block) -> Piece:
+        return Piece(block, count_tokens(text[block.start : block.end]))
+
+    found = []
+    for whole in map(piece, blocks):
+        parts = finer(text, whole.block) if whole.size > most else []
+        found += [piece(part) for part in parts] or [whole]
+    return found
+
+
+def _near(blocks: Sequence[Block], chunk: Chunk, reach: int) -> list[Block]:
+    """The blocks that could be reached at all, so that a long section is not counted whole."""
+    low, high = chunk.start - reach, chunk.end + reach
+    return [block for block in blocks if block.end > low and block.start < high]
+
+
+def _taken(before: Sequence[Piece], after: Sequence[Piece], room: int) -> list[Piece]:
+    """Pieces by turns from the side that has given less so far, until neither has one that fits,
+    in the order of taking."""
+    sides = [list(before), list(after)]
+    sizes = [0, 0]
+    taken: list[Piece] = []
+    while sides[0] or sides[1]:
+        side = 0 if sides[0] and (sizes[0] <= sizes[1] or not sides[1]) else 1
+        piece = sides[side].pop(0)
+        if piece.size > room - sum(sizes):
+            sides[side] = []
+            continue
+        sizes[side] += piece.size
+        taken.append(piece)
+    return taken
+
+
+def _moved(document: Document, chunk: Chunk, span: Span) -> Chunk:
+    start, end = span
+    places = Places(document)
+    return replace(
+        chunk,
+        text=document.text[start:end],
+        start=start,
+        end=end,
+        page=places.page(start, end),
+        part=places.part(start, end),
+    )
+
+
+_AROUND = 60
+"""Tokens of the tag around a passage: marker, source, headings, place."""
+
+_LEAST = 40
+"""Tokens below which a rest of room is left empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The passages that fit, whether the last was shortened, and how many did not fit."""
+
+    chunks: tuple[Chunk, ...]
+    is_shortened: bool = False
+    left_out: int = 0
+
+    @property
+    def note(self) -> str:
+        """What was left out, for the model; "" where nothing was."""
+        said = []
+        if self.is_shortened:
+            last = self.chunks[-1]
+            said.append(
+                f"the last passage is cut short: read_document gives {last.source} from "
+                f"start={last.end}"
+            )
+        if self.left_out:
+            said.append(
+                f"{self.left_out} more did not fit: ask for less with a narrower query, source, "
+                "tags or dates"
+            )
+        return f"({'; '.join(said)}.)" if said else ""
+
+
+def packed(chunks: Sequence[Chunk], room: int | None, count_tokens: Callable[[str], int]) -> Packed:
+    """The first of the chunks that `room` tokens hold, one at the least; None is room for all."""
+    if room is None:
+        return Packed(tuple(chunks))
+    taken: list[Chunk] = []
+    for at, chunk in enumerate(chunks):
+        room -= _AROUND
+        size = count_tokens(chunk.text)
+        if size <= room:
+            taken.append(chunk)
+            room -= size
+            continue
+        short = _shortened(chunk, max(room, 0 if taken else _LEAST), count_tokens)
+        if short is not None and (not taken or room >= _LEAST):
+            return Packed((*taken, short), True, len(chunks) - at - 1)
+        return Packed(tuple(taken), False, len(chunks) - at)
+    return Packed(tuple(taken))
+
+
+def _shortened(chunk: Chunk, room: int, count_tokens: Callable[[str], int]) -> Chunk | None:
+    """The sentences of a chunk that fit; None where not even the first does."""
+    reached = 0
+    for _, end in sentences(chunk.text):
+        if count_tokens(chunk.text[:end]) > room:
+            break
+        reached = end
+    if not reached:
+        return None
+    return replace(chunk, text=chunk.text[:reached], end=chunk.start + reached)
