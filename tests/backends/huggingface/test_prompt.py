@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface_load import Loaded
-from agentkit.backends.huggingface_prompt import rendered
-from agentkit.backends.huggingface_source import Source
+from agentkit.backends.huggingface.load import Loaded, Source
+from agentkit.backends.huggingface.prompt import call_format, render_prompt
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
@@ -46,7 +45,7 @@ def prompt(
     """The prompt as text, by that template."""
     tokenizer.chat_template = template
     loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
-    made = rendered(loaded, messages, tools, Options(extra={"chat_template_kwargs": extra}))
+    made = render_prompt(loaded, messages, tools, Options(extra={"chat_template_kwargs": extra}))
     text: str = tokenizer.decode(made.ids)
     return text
 
@@ -86,7 +85,7 @@ def test_options_of_the_template_reach_it(tokenizer: Any) -> None:
 def test_a_prompt_that_opens_a_thought_is_known(tokenizer: Any) -> None:
     tokenizer.chat_template = PLAIN + "<assistant><think>\n"
     loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
-    assert rendered(loaded, TALK[:2], (), Options()).thinking
+    assert render_prompt(loaded, TALK[:2], (), Options()).thinking
 
 
 def test_a_held_answer_is_not_thought_about_and_a_forced_call_is_opened(
@@ -94,8 +93,23 @@ def test_a_held_answer_is_not_thought_about_and_a_forced_call_is_opened(
 ) -> None:
     tokenizer.chat_template = PLAIN + "<assistant><think>\n"
     loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
-    held = rendered(loaded, TALK[1:2], (), Options(schema={}))
+    held = render_prompt(loaded, TALK[1:2], (), Options(schema={}))
     assert tokenizer.decode(held.ids).endswith("<assistant><think>\n</think>\n\n")
     assert not held.thinking
-    forced = rendered(loaded, TALK[1:2], [lookup], Options(tool_choice="lookup"))
+    forced = render_prompt(loaded, TALK[1:2], [lookup], Options(tool_choice="lookup"))
     assert tokenizer.decode(forced.ids).endswith("</think>\n\n<tool_call>\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "before", "key"),
+    [
+        ("{{ tools }}<tool_call>", "<tool_call>\n", "arguments"),
+        ("no such thing", "<tool_call>\n", "arguments"),
+        ("{{ tools }}[TOOL_CALLS]", "[TOOL_CALLS]", "arguments"),
+        ('{{ tools }}{"name": ..., "parameters": ...}<|eot_id|>', "", "parameters"),
+        ("{{ tools }}", "", "arguments"),
+    ],
+)
+def test_a_call_has_the_format_of_the_template(template: str, before: str, key: str) -> None:
+    form = call_format(template)
+    assert (form.before, form.arguments) == (before, key)

@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agentkit.backends.huggingface_load import load
-from agentkit.backends.huggingface_source import Source, check_hub, located
+from agentkit.backends.huggingface.load import Placement, Source, check_hub, load, resolve_source
 from agentkit.errors import ConfigError, ModelError
 from tests.servers.running import refused_url, serving
 
@@ -24,25 +23,25 @@ FILES = {
 
 
 def test_a_hub_id_is_left_for_the_hub() -> None:
-    assert located("Qwen/Qwen3-0.6B", None) == Source("hf:Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B")
+    assert resolve_source("Qwen/Qwen3-0.6B") == Source("hf:Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B")
 
 
 def test_a_gguf_path_is_a_folder_and_a_file(tmp_path: Path) -> None:
     (tmp_path / "small.gguf").write_bytes(b"GGUF...")
-    source = located(str(tmp_path / "small.gguf"), None)
+    source = resolve_source(str(tmp_path / "small.gguf"))
     assert (source.place, source.gguf_file) == (str(tmp_path), "small.gguf")
 
 
 def test_a_folder_with_safetensors_is_taken(tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).touch()
-    assert located(str(tmp_path), None).place == str(tmp_path)
+    assert resolve_source(str(tmp_path)).place == str(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        ([], r"no config\.json.*Give the folder"),
+        ([], r"no config\.json.*Give the directory"),
         (["small.gguf"], r"no config\.json.*Use hf:.*small\.gguf"),
         (["config.json"], "no .*safetensors weights"),
         (["config.json", "pytorch_model.bin"], "pickle files only.*refused"),
@@ -54,24 +53,24 @@ def test_a_folder_without_a_model_says_what_is_missing(
     for name in files:
         (tmp_path / name).touch()
     with pytest.raises(ModelError, match=line):
-        located(str(tmp_path), None)
+        resolve_source(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a b c", "C:\\models\\x"])
 def test_a_path_that_leads_nowhere_is_named(name: str) -> None:
-    with pytest.raises(ModelError, match="There is no folder"):
-        located(name, None)
+    with pytest.raises(ModelError, match="is not a directory"):
+        resolve_source(name)
 
 
 def test_a_missing_gguf_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"There is no file .*none\.gguf"):
-        located(str(tmp_path / "none.gguf"), None)
+    with pytest.raises(ModelError, match=r"none\.gguf' is not a file"):
+        resolve_source(str(tmp_path / "none.gguf"))
 
 
 def test_a_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
     (tmp_path / "page.gguf").write_text("<html>")
-    with pytest.raises(ModelError, match="is no GGUF file"):
-        located(str(tmp_path / "page.gguf"), None)
+    with pytest.raises(ModelError, match="is not a GGUF file"):
+        resolve_source(str(tmp_path / "page.gguf"))
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +89,14 @@ def hub() -> Iterator[str]:
 
 
 def test_a_sound_model_on_the_hub_passes(hub: str) -> None:
-    check_hub(located("team/sound", None), hub)
-    check_hub(located("team/ggufs", "small.gguf"), hub)
+    check_hub(resolve_source("team/sound"), hub)
+    check_hub(resolve_source("team/ggufs", "small.gguf"), hub)
 
 
 @pytest.mark.parametrize(
     ("name", "gguf_file", "line"),
     [
-        ("team/none", None, "no model 'team/none' on the hub"),
+        ("team/none", None, "'team/none' is not on the hub"),
         ("team/pickled", None, "pickle files only.*refused"),
         ("team/ggufs", None, "GGUF files only"),
         ("team/ggufs", "large.gguf", r"no 'large\.gguf' on the hub.*small\.gguf"),
@@ -107,36 +106,36 @@ def test_a_model_that_the_hub_cannot_give_is_refused(
     hub: str, name: str, gguf_file: str | None, line: str
 ) -> None:
     with pytest.raises(ModelError, match=line):
-        check_hub(located(name, gguf_file), hub)
+        check_hub(resolve_source(name, gguf_file), hub)
 
 
 def test_without_a_network_the_download_is_named() -> None:
     with pytest.raises(ModelError, match=r"cannot be reached.*hf download team/sound"):
-        check_hub(located("team/sound", None), refused_url())
+        check_hub(resolve_source("team/sound"), refused_url())
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     with pytest.raises(ModelError, match=r"no device 'npu'.*cpu"):
-        load(Source("hf:x", str(tmp_path)), "npu", "auto", False)
+        load(Source("hf:x", str(tmp_path)), Placement("npu"))
 
 
 def test_a_dtype_that_is_none_is_named(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    with pytest.raises(ConfigError, match=r"'int3' is no dtype.*bfloat16"):
-        load(Source("hf:x", str(tmp_path)), "cpu", "int3", False)
+    with pytest.raises(ConfigError, match=r"Invalid dtype 'int3'.*bfloat16"):
+        load(Source("hf:x", str(tmp_path)), Placement("cpu", "int3"))
 
 
 def test_damaged_weights_are_named(smollm2_folder: Path, tmp_path: Path) -> None:
     for file in smollm2_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[:1_000_000])
     with pytest.raises(ModelError, match="cannot be loaded"):
-        load(located(str(tmp_path), None), "cpu", "auto", False)
+        load(resolve_source(str(tmp_path)), Placement("cpu"))
 
 
 def test_a_gguf_file_cut_in_half_is_named(smollm2_gguf: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     half = tmp_path / "half.gguf"
     half.write_bytes(smollm2_gguf.read_bytes()[:1_000_000])
-    with pytest.raises(ModelError, match=r"cannot be read.*Download it again"):
-        load(located(str(half), None), "cpu", "auto", False)
+    with pytest.raises(ModelError, match=r"cannot be loaded.*Download it again"):
+        load(resolve_source(str(half)), Placement("cpu"))

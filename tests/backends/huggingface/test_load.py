@@ -12,10 +12,15 @@ import pytest
 
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface import HuggingFaceModel
-from agentkit.backends.huggingface_load import load, out_of_memory
-from agentkit.backends.huggingface_placement import Placement, placed
-from agentkit.backends.huggingface_quiet import quiet
-from agentkit.backends.huggingface_source import Source, located
+from agentkit.backends.huggingface.load import (
+    Placement,
+    Source,
+    is_out_of_memory,
+    load,
+    quiet,
+    resolve_source,
+    weight_arguments,
+)
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import Message, Usage
@@ -32,27 +37,29 @@ SOURCE = Source("hf:x", "x")
 @pytest.mark.parametrize(
     ("placement", "line"),
     [
-        (Placement(dtype="int3"), "'int3' is no dtype: choose one of auto, float32"),
-        (Placement(quantization="2bit"), "'2bit' is no quantization: choose one of none, 8bit"),
-        (Placement(attention="fast"), "'fast' is no attention: choose one of auto, eager"),
+        (Placement(dtype="int3"), "Invalid dtype 'int3': choose one of auto, float32"),
+        (Placement(quantization="2bit"), "Invalid quantization '2bit': choose one of none, 8bit"),
+        (Placement(attention="fast"), "Invalid attention 'fast': choose one of auto, eager"),
         (Placement("cpu", quantization="4bit"), "needs a CUDA device.*'cpu'.*GGUF"),
     ],
 )
-def test_what_is_no_placement_here_is_named(placement: Placement, line: str) -> None:
+def test_an_impossible_placement_is_refused(placement: Placement, line: str) -> None:
     with pytest.raises(ConfigError, match=line):
-        placed(SOURCE, placement)
+        weight_arguments(SOURCE, placement)
 
 
-def test_on_a_processor_weights_are_whole_and_moved() -> None:
-    made = placed(SOURCE, Placement("cpu", attention="eager"))
-    assert made.arguments == {"dtype": "float32", "attn_implementation": "eager"}
-    assert made.device == "cpu"
+def test_on_a_cpu_weights_are_in_full_precision() -> None:
+    assert weight_arguments(SOURCE, Placement("cpu", attention="eager")) == {
+        "dtype": "float32",
+        "device_map": {"": "cpu"},
+        "attn_implementation": "eager",
+    }
 
 
 def test_a_map_of_devices_takes_the_place_of_one() -> None:
-    made = placed(SOURCE, Placement("cpu", "bfloat16", device_map="auto"))
-    assert made.arguments == {"dtype": "bfloat16", "device_map": "auto"}
-    assert made.device is None
+    placement = Placement("cpu", "bfloat16", device_map="auto")
+    expected = {"dtype": "bfloat16", "device_map": "auto"}
+    assert weight_arguments(SOURCE, placement) == expected
 
 
 def test_the_settings_reach_the_weights(tmp_path: Path) -> None:
@@ -62,7 +69,7 @@ def test_the_settings_reach_the_weights(tmp_path: Path) -> None:
     model = get_model(f"small:{path}", {"small": settings})
     assert isinstance(model, HuggingFaceModel)
     with pytest.raises(ConfigError, match="quantization = '8bit' needs a CUDA device"):
-        load(located(str(path), None), "cpu", quantization=settings.quantization)
+        load(resolve_source(str(path)), Placement("cpu", quantization=settings.quantization))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +83,7 @@ def test_the_settings_reach_the_weights(tmp_path: Path) -> None:
     ],
 )
 def test_memory_that_ran_out_is_known_on_every_device(error: Exception, yes: bool) -> None:
-    assert out_of_memory(error) is yes
+    assert is_out_of_memory(error) is yes
 
 
 def test_a_model_too_big_for_the_memory_says_what_to_do(
@@ -87,7 +94,7 @@ def test_a_model_too_big_for_the_memory_says_what_to_do(
 
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", too_big)
     with pytest.raises(ModelError, match=r"does not fit into memory.*quantization = 4bit"):
-        load(located(str(smollm2_folder), None), "cpu")
+        load(resolve_source(str(smollm2_folder)), Placement("cpu"))
 
 
 def test_a_models_own_code_is_not_run_unless_the_user_says_so(tmp_path: Path) -> None:
@@ -97,7 +104,7 @@ def test_a_models_own_code_is_not_run_unless_the_user_says_so(tmp_path: Path) ->
     tmp_path.joinpath("own.py").write_text("raise SystemExit('ran')", "utf-8")
     tmp_path.joinpath("model.safetensors").touch()
     with pytest.raises(ModelError, match=r"brings its own code.*trust_remote_code = true"):
-        load(located(str(tmp_path), None), "cpu")
+        load(resolve_source(str(tmp_path)), Placement("cpu"))
 
 
 def test_nothing_but_ours_is_written_to_the_terminal(smollm2_folder: Path, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ async def test_closing_the_iterator_stops_the_model(shared: HuggingFaceModel) ->
     assert after[-1] == Done("length", shared.name)
 
 
-async def test_eight_chats_in_one_batch_write_what_each_writes_alone(
+async def test_eight_chats_at_once_write_what_each_writes_alone(
     shared: HuggingFaceModel,
 ) -> None:
     chats = [[Message("user", f"{'Please ' * n}name {n} colours.")] for n in range(1, 9)]
@@ -147,7 +147,7 @@ async def test_a_second_turn_reads_only_what_is_new(smollm2_folder: Path) -> Non
 
 
 async def test_an_option_that_nobody_knows_is_named(shared: HuggingFaceModel) -> None:
-    with pytest.raises(ModelError, match=r"knows no option num_beams: use .*top_p"):
+    with pytest.raises(ModelError, match=r"does not support the option num_beams: use .*top_p"):
         await collected(shared.stream(HI, (), Options(extra={"num_beams": 4})))
 
 

@@ -1,4 +1,4 @@
-"""Answers that are held to a schema, and calls that are forced, from a weak model."""
+"""Answers constrained to a JSON Schema and forced tool calls, from weak models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pydantic import BaseModel, TypeAdapter
 
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface import HuggingFaceModel
-from agentkit.backends.huggingface_forced import call_format, calls_schema
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
@@ -63,12 +62,12 @@ def model(smollm2_folder: Path) -> HuggingFaceModel:
     import torch
 
     torch.set_num_threads(1)
-    return HuggingFaceModel(str(smollm2_folder), max_batch=12)
+    return HuggingFaceModel(str(smollm2_folder))
 
 
 @pytest.fixture(scope="module")
 def babbling(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> HuggingFaceModel:
-    """A model with random weights: what it writes has no sense but what it is held to."""
+    """A model with random weights: only the constraint gives its text a form."""
     import torch
     import transformers
 
@@ -77,7 +76,7 @@ def babbling(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     config = transformers.LlamaConfig(**TINY)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(smollm2_folder).save_pretrained(folder)
-    return HuggingFaceModel(str(folder), max_batch=12)
+    return HuggingFaceModel(str(folder))
 
 
 def text(parts: list[ModelPart]) -> str:
@@ -87,7 +86,7 @@ def text(parts: list[ModelPart]) -> str:
 async def each_seed(
     model: HuggingFaceModel, options: Options, *tools: Tool
 ) -> list[list[ModelPart]]:
-    """The answers with each seed, all in one batch."""
+    """The answers with each seed."""
     asked = [model.stream(HI, tools, replace(options, seed=seed)) for seed in SEEDS]
     return await asyncio.gather(*map(collected, asked))
 
@@ -142,7 +141,9 @@ async def test_a_tool_that_is_named_is_the_one_called(model: HuggingFaceModel) -
 
 
 async def test_a_tool_that_is_not_there_cannot_be_forced(model: HuggingFaceModel) -> None:
-    with pytest.raises(ModelError, match="no tool 'paint' to call: weather, stop"):
+    with pytest.raises(
+        ModelError, match=r"Tool 'paint' is not offered\. Choose from: weather, stop"
+    ):
         await collected(model.stream(HI, [weather, stop], Options(tool_choice="paint")))
 
 
@@ -165,10 +166,10 @@ async def test_an_answer_that_looks_like_a_call_stays_an_answer(model: HuggingFa
         ({"type": "string", "pattern": "(?=a)b"}, "look-ahead"),
     ],
 )
-async def test_a_schema_that_cannot_be_held_is_refused(
+async def test_an_unsupported_schema_is_refused(
     model: HuggingFaceModel, schema: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(ModelError, match=f"cannot be held to this JSON Schema: .*{reason}"):
+    with pytest.raises(ModelError, match=f"cannot be constrained to this JSON Schema: .*{reason}"):
         await collected(model.stream(HI, (), Options(schema=schema)))
 
 
@@ -177,28 +178,3 @@ async def test_it_says_what_it_can(model: HuggingFaceModel) -> None:
     assert can.forced_tools
     assert can.json_schema
     assert not can.images
-
-
-@pytest.mark.parametrize(
-    ("template", "before", "key"),
-    [
-        ("{{ tools }}<tool_call>", "<tool_call>\n", "arguments"),
-        ("no such thing", "<tool_call>\n", "arguments"),
-        ("{{ tools }}[TOOL_CALLS]", "[TOOL_CALLS]", "arguments"),
-        ('{{ tools }}{"name": ..., "parameters": ...}<|eot_id|>', "", "parameters"),
-        ("{{ tools }}", "", "arguments"),
-    ],
-)
-def test_a_call_takes_the_form_that_the_template_teaches(
-    template: str, before: str, key: str
-) -> None:
-    form = call_format(template)
-    assert (form.before, form.arguments) == (before, key)
-
-
-def test_a_tools_references_lead_to_their_new_place() -> None:
-    schema = calls_schema([stop, weather], call_format(""))
-    arguments = schema["anyOf"][1]["properties"]["arguments"]
-    assert "Place" in arguments["$defs"]
-    reference = arguments["properties"]["place"]["$ref"]
-    assert reference == "#/anyOf/1/properties/arguments/$defs/Place"

@@ -1,0 +1,223 @@
+"""Models of Hugging Face in this process: any causal model by hub id, directory or GGUF file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import ParamSpec, TypeVar
+
+from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens, images, offered
+from agentkit.backends.forced_calls import calls_schema, is_forced
+from agentkit.backends.huggingface.generate import Answer, Generator, Outcome, check_options
+from agentkit.backends.huggingface.grammar import Constraint, Grammars
+from agentkit.backends.huggingface.load import Loaded, Placement, load, resolve_source
+from agentkit.backends.huggingface.prompt import Prompt, call_format, render_prompt
+from agentkit.backends.text_tool_calls import BLOCKS, THINK, TextCalls
+from agentkit.errors import ModelError
+from agentkit.events import Done, ModelPart
+from agentkit.messages import Message, Usage
+from agentkit.tools.tool import Tool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class HuggingFaceModel(Model):
+    """A model by hub id, directory or .gguf path, loaded at first use.
+
+    Chats at the same time take turns; on a CUDA device up to `max_batch` of them share passes,
+    except those with a seed, a JSON Schema, a forced call or a penalty. `batching` overrides the
+    device's default. `max_new_tokens` limits an answer where its options do not. `kept_tokens`
+    bounds the cache kept for a chat's next turn. `max_context` lowers the model's own window.
+    `trust_remote_code` runs the model's own code.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        placement: Placement = Placement(),
+        trust_remote_code: bool = False,
+        gguf_file: str | None = None,
+        max_new_tokens: int = 1024,
+        max_context: int | None = None,
+        max_batch: int = 8,
+        kept_tokens: int = 8192,
+        batching: bool | None = None,
+    ) -> None:
+        self._model = model
+        self._gguf_file = gguf_file
+        self._placement = placement
+        self._trust_remote_code = trust_remote_code
+        self._max_new_tokens = max_new_tokens
+        self._max_context = max_context
+        self._max_batch = max_batch
+        self._kept_tokens = kept_tokens
+        self._batching = batching
+        self._running: _Running | None = None
+        self._worker = _new_worker()
+
+    @property
+    def name(self) -> str:
+        return f"hf:{self._model}"
+
+    @property
+    def prefilled_tokens(self) -> int:
+        """Tokens of prompts that `generate` has read; those found in the kept cache do not
+        count."""
+        return self._running.generator.prefilled_tokens if self._running else 0
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        if any(images(message) for message in messages):
+            text = f"{self.name} reads no images: choose another model."
+            raise ModelError(text, self.name, "bad_request")
+        running = await self._ready()
+        request = await self._in_worker(running.prepare, messages, tools, options)
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | Outcome | ModelError]()
+
+        def emit(piece: str | Outcome | ModelError) -> None:
+            with suppress(RuntimeError):  # The loop may be closed.
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        answer = Answer(
+            running.loaded, request.prompt.ids, request.limit, options, emit, request.constraint
+        )
+        running.generator.submit(answer)
+        parser = TextCalls(request.names, request.prompt.thinking)
+        if request.forced:
+            # The prompt has opened the call: it is parsed as if the model had written the markers.
+            parser.feed(BLOCKS[0].begin)
+        try:
+            while isinstance(piece := await pieces.get(), str):
+                for part in parser.feed(piece):
+                    yield part
+        finally:
+            answer.cancelled.set()
+        if isinstance(piece, ModelError):
+            raise piece
+        for part in (*(parser.feed(BLOCKS[0].end) if request.forced else ()), *parser.end()):
+            yield part
+        yield Usage(len(answer.ids), piece.tokens)
+        yield Done("tool_calls" if parser.called else piece.reason, self.name)
+
+    async def context_window(self) -> int | None:
+        """The model's own window, or `max_context` below it; loads the model."""
+        return (await self._ready()).loaded.window
+
+    def count_tokens(self, text: str) -> int:
+        """By the model's tokenizer once it is loaded, before that an estimate."""
+        if self._running is None:
+            return estimated_tokens(text)
+        return len(self._running.loaded.tokenizer.encode(text, add_special_tokens=False))
+
+    async def capabilities(self) -> Capabilities:
+        """Whether it reasons is known once it is loaded."""
+        constrained = find_spec("llguidance") is not None
+        template = self._running.loaded.tokenizer.chat_template if self._running else ""
+        return Capabilities(
+            forced_tools=constrained,
+            json_schema=constrained,
+            reasoning=THINK in str(template or ""),
+        )
+
+    async def close(self) -> None:
+        """Free the weights, once the answers in progress are complete."""
+        self._worker.shutdown(wait=False)
+        if self._running is not None:
+            self._running.generator.close()
+        self._running, self._worker = None, _new_worker()
+
+    async def _ready(self) -> _Running:
+        running = self._running
+        return running if running else await self._in_worker(self._load)
+
+    def _load(self) -> _Running:
+        """Runs in the worker, so that two first requests load one model."""
+        if self._running is None:
+            source = resolve_source(self._model, self._gguf_file)
+            loaded = load(source, self._placement, self._trust_remote_code)
+            windows = [size for size in (loaded.window, self._max_context) if size is not None]
+            loaded = replace(loaded, window=min(windows, default=None))
+            batching = self._batching
+            if batching is None:
+                devices = getattr(loaded.model, "hf_device_map", {})
+                batching = loaded.model.device.type == "cuda" and len(set(devices.values())) <= 1
+            generator = Generator(loaded, self._max_batch, self._kept_tokens, batching)
+            self._running = _Running(loaded, generator, Grammars(loaded), self._max_new_tokens)
+        return self._running
+
+    async def _in_worker(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._worker.submit(function, *args, **kwargs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What one chat asks of the model. `names` are the tools that its text may call."""
+
+    prompt: Prompt
+    limit: int
+    names: Sequence[str]
+    forced: bool
+    constraint: Constraint | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A model in memory, and what serves it."""
+
+    loaded: Loaded
+    generator: Generator
+    grammars: Grammars
+    max_new_tokens: int
+
+    def prepare(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    ) -> _Request:
+        """Render the prompt and compile the grammar. Takes milliseconds, with a schema for the
+        first time a second. Raises ModelError."""
+        check_options(self.loaded, options)
+        choice = options.tool_choice
+        if tools and choice not in ("auto", "none", "required", *(tool.name for tool in tools)):
+            names = ", ".join(tool.name for tool in tools)
+            raise self.loaded.source.error(f"Tool {choice!r} is not offered. Choose from: {names}.")
+        left = offered(tools, choice)
+        prompt = render_prompt(self.loaded, messages, left, options)
+        limit = self._limit(prompt, options.max_tokens)
+        forced = is_forced(left, options)
+        constraint = None
+        if forced:
+            form = call_format(str(self.loaded.tokenizer.chat_template))
+            schema = calls_schema(left, form.arguments, form.is_list)
+            constraint = self.grammars.constraint(schema, limit, lenient=True)
+        elif options.schema is not None:
+            constraint = self.grammars.constraint(options.schema, limit)
+        callable_names = [tool.name for tool in left] if forced or options.schema is None else []
+        return _Request(prompt, limit, callable_names, forced, constraint)
+
+    def _limit(self, prompt: Prompt, asked: int | None) -> int:
+        limit, window = asked or self.max_new_tokens, self.loaded.window
+        if window is None:
+            return limit
+        read = len(prompt.ids)
+        if read >= window:
+            name = self.loaded.source.name
+            raise self.loaded.source.error(
+                f"The prompt of {read} tokens does not fit {name}, whose window is {window} "
+                "tokens. Shorten it, or choose another model.",
+                "too_long",
+            )
+        return min(limit, window - read)
+
+
+def _new_worker() -> ThreadPoolExecutor:
+    """One thread, in which loading and preparing take turns."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="huggingface-prepare")
