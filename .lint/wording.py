@@ -43,9 +43,7 @@ def read_rules(text: str) -> tuple[list[tuple[re.Pattern[str], str]], tuple[str,
     return rules, tuple(exempt)
 
 
-def rejected(
-    text: str, rules: list[tuple[re.Pattern[str], str]]
-) -> list[tuple[int, str, str]]:
+def rejected(text: str, rules: list[tuple[re.Pattern[str], str]]) -> list[tuple[int, str, str]]:
     """Find each rejected use: its line number, the words, what to write."""
     return [
         (number, match[0], instead)

@@ -24,6 +24,8 @@ from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 from tests.agent.scripts import assert_valid, other_tasks
 
+pytestmark = pytest.mark.slow
+
 SEEDS = int(os.environ.get("AGENTKIT_CHAOS_SEEDS", "10"))
 PROMPTS = 8
 

@@ -16,6 +16,8 @@ from agentkit.messages import Message, ToolCall
 from agentkit.tools.repair import fitted
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+
+pytestmark = pytest.mark.slow
 NUMBER = int(os.environ.get("AGENTKIT_SMOLLM2_QUESTIONS", "10"))
 
 

@@ -100,6 +100,7 @@ BACKENDS: dict[str, Callable[[Request], Iterator[Candidate]]] = {
     "ollama, real server": ollama_real,
     "scripted": scripted,
 }
+SLOW = ("openai, llama.cpp server", "hugging face", "gguf", "ollama, real server")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,11 @@ def _no_probe_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in BACKENDS],
+    indirect=True,
+)
 async def test_a_backend_does_what_all_do(backend: tuple[str, Candidate], check: str) -> None:
     name, tested = backend
     if why := NOT_ASKED.get(name, {}).get(check):

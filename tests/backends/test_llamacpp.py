@@ -14,6 +14,8 @@ from agentkit.messages import Message
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
 
+pytestmark = pytest.mark.slow
+
 
 async def _said(model: LlamaCppModel | Model, prompt: str, options: Options = Options()) -> str:
     parts = [part async for part in model.stream([Message("user", prompt)], (), options)]

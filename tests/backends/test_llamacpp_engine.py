@@ -26,6 +26,8 @@ from tests.backends.conftest import collected
 from tests.backends.tiny_gguf import WINDOW, write_tiny_gguf
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
+
+pytestmark = pytest.mark.slow
 HI = [Message("user", "Name three colours.")]
 GREEDY = Options(temperature=0.0, max_tokens=4)
 

@@ -16,6 +16,8 @@ from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 from tests.backends.conftest import collected
 
+pytestmark = pytest.mark.slow
+
 HI = [Message("user", "Name three colours.")]
 SCHEMA = {
     "type": "object",

@@ -23,6 +23,8 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from tests.chaos.child import CHUNK_TOKENS, index
 from tests.conftest import TermEmbedder
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(int(os.environ.get("AGENTKIT_CHAOS_SEEDS", "10")))
 STEPS = 120
 SECONDS = 0.5

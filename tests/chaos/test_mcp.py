@@ -19,6 +19,8 @@ from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 from tests.mcp.processes import any_running, soon
 
+pytestmark = pytest.mark.slow
+
 SERVERS = Path(__file__).parents[1] / "servers"
 SEEDS = int(os.environ.get("AGENTKIT_CHAOS_SEEDS", "2"))
 CYCLES, REAL_CYCLES = 5 * SEEDS, max(1, SEEDS // 4)

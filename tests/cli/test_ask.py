@@ -15,6 +15,8 @@ from tests.cli.terminals import Terminal
 from tests.servers.openai_server import OpenAIServer, Reply, call, calls, text
 from tests.servers.running import serving
 
+pytestmark = pytest.mark.slow
+
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 CATS = "# Cats\n\nCats purr at 25 hertz.\n"
 DOGS = "# Dogs\n\nDogs bark at night.\n"

@@ -27,11 +27,11 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def _mcp(folder, *arguments: str) -> CompletedProcess[str]:
+def _mcp(folder: Path, *arguments: str) -> CompletedProcess[str]:
     return _agentkit("mcp", *arguments, "-C", str(folder))
 
 
-def _agentkit(*arguments) -> CompletedProcess[str]:
+def _agentkit(*arguments: str | Path) -> CompletedProcess[str]:
     return subprocess.run(
         [*AGENTKIT, *map(str, arguments)],
         input="",

@@ -13,6 +13,8 @@ import pytest
 
 from tests.cli.screens import check, in_every_look, shown
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ROWS = 1500
 

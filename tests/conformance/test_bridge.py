@@ -17,6 +17,8 @@ from tests.conformance.bridge import SPARE, Relay, bridge
 from tests.mcp.processes import any_running, eventually, soon
 from tests.mcp.test_http_server import served
 
+pytestmark = pytest.mark.slow
+
 SERVERS = Path(__file__).parents[1] / "servers"
 KEY = "a key that is long enough"
 

@@ -31,6 +31,8 @@ from tests.node import FOLDER, NodeFolder, with_node
 from tests.servers.running import refused_url
 from tests.servers.sign_in import signing_in
 
+pytestmark = pytest.mark.slow
+
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 SUITE = Suite(FOLDER)
 

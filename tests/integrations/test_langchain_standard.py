@@ -36,9 +36,12 @@ from tests.integrations.obliging import obliging
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import serving
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Benchmark fixture was not used:pytest_benchmark.logger.PytestBenchmarkWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:Benchmark fixture was not used:pytest_benchmark.logger.PytestBenchmarkWarning"
+    ),
+    pytest.mark.slow,
+]
 SERVER = OpenAIServer()
 OPEN: list[AgentkitChatModel] = []
 TOPICS = ("lions", "tigers", "bears", "wolves", "foxes")

@@ -22,6 +22,8 @@ from agentkit.knowledge.index.repair import diagnose, repair
 from agentkit.knowledge.index.stores import open_store, server_of
 from tests.conftest import TermEmbedder
 
+pytestmark = pytest.mark.slow
+
 
 class ChromaServer:
     """`chroma run` on a port of its own; its data can be swapped."""

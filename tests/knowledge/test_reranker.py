@@ -11,6 +11,8 @@ from agentkit.errors import ConfigError
 from agentkit.knowledge.search.rerank import CrossEncoderReranker, ModelReranker, get_reranker
 from tests.conftest import TermEmbedder
 
+pytestmark = pytest.mark.slow
+
 HITS = [
     Hit(Chunk(f"c{n}", "d", "a.md", "A", "A", f"passage {n}", 0, 9), 0.9 - n / 10) for n in range(4)
 ]

@@ -12,6 +12,8 @@ from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 
 pytest.importorskip("sentence_transformers")
+
+pytestmark = pytest.mark.slow
 TEXTS = ["Paris is the capital of France.", "x " * 300, "Bread", "Rye bread is made of flour."]
 
 

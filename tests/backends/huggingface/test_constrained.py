@@ -22,6 +22,8 @@ from tests.backends.conftest import collected
 pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("llguidance", reason="llguidance is not installed")
 
+pytestmark = pytest.mark.slow
+
 HI = [Message("user", "Which is the weather in Rome?")]
 SEEDS = range(12)
 TINY = {

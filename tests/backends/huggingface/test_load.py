@@ -31,6 +31,8 @@ from tests.backends.tiny_gguf import write_tiny_gguf
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Source("hf:x", "x")
 
 

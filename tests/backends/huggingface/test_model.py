@@ -21,6 +21,8 @@ from tests.backends.conftest import collected
 from tests.backends.tiny_gguf import WINDOW, write_tiny_gguf
 
 pytest.importorskip("transformers", reason="transformers is not installed")
+
+pytestmark = pytest.mark.slow
 HI = [Message("user", "Name three colours.")]
 GREEDY = Options(temperature=0.0)
 

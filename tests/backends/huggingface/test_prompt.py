@@ -16,6 +16,8 @@ from agentkit.tools.tool import Tool
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
+pytestmark = pytest.mark.slow
+
 PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 TOOLS = (
     "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}"
