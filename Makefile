@@ -36,7 +36,8 @@ test-slow: $(DEV)
 
 # Both, with vectors that differ by 1e-3, as scores differ a little between processors.
 test-perturbed:
-	@PYTHONPATH=$(CURDIR)/tests/perturbed $(MAKE) --no-print-directory test-all
+	@AGENTKIT_TEST_PERTURB=1e-3 PYTHONPATH=$(CURDIR)/tests/perturbed \
+		$(MAKE) --no-print-directory test-all
 
 coverage: $(DEV)
 	@$(PYTEST) -m "not gpu" --cov --cov-report=term:skip-covered $(TESTS)

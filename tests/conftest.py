@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from agentkit.settings.sources import PREFIX, is_reserved
 from agentkit.text.terms import terms
+from tests.perturbed.embedder_noise import with_noise
 
 NOBODY = 65534
 
@@ -45,7 +46,8 @@ class TermEmbedder:
         return len(text)
 
     def _vectors(self, texts: Sequence[str]) -> np.ndarray:
-        return np.stack([self._vector(text) for text in texts]).astype(np.float32)
+        vectors = np.stack([self._vector(text) for text in texts]).astype(np.float32)
+        return with_noise(texts, vectors)
 
     def _vector(self, text: str) -> np.ndarray:
         directions = [_direction(term) for term in terms(text) or ["nothing"]]

@@ -2,56 +2,57 @@
 
 `make test-perturbed` puts this folder on PYTHONPATH, so the interpreter imports this file first. A
 score differs in its last digits from one processor to another; a test that passes only with exact
-scores fails here. Noise of relative size AGENTKIT_TEST_PERTURB (1e-3 by default) is fixed by the
-text, so equal texts keep equal vectors.
+scores fails here.
 """
 
 from __future__ import annotations
 
-import builtins
 import functools
-import hashlib
-import os
+import importlib.abc
+import importlib.machinery
+import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
-SIZE = float(os.environ.get("AGENTKIT_TEST_PERTURB", "1e-3"))
-_build_class = builtins.__build_class__
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Find the package's modules as usual, and wrap the embedders in them once they are loaded."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if not fullname.startswith("agentkit."):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                load(module)
+                _wrap_embedders(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
 
 
-def _build_perturbed(function: Any, name: str, *bases: Any, **options: Any) -> Any:
-    """Create a class as usual; if it is an embedder of ours, wrap the methods that embed."""
-    built = _build_class(function, name, *bases, **options)
-    if not getattr(built, "__module__", "").startswith(("agentkit.", "tests.")):
-        return built
-    if not getattr(built, "_is_protocol", False):
-        for method in ("embed_passages", "embed_queries"):
-            if embed := vars(built).get(method):
-                setattr(built, method, _perturbed(embed))
-    return built
+def _wrap_embedders(module: ModuleType) -> None:
+    for value in list(vars(module).values()):
+        is_own = isinstance(value, type) and value.__module__ == module.__name__
+        if is_own and not getattr(value, "_is_protocol", False):
+            for name in ("embed_passages", "embed_queries"):
+                if embed := vars(value).get(name):
+                    setattr(value, name, _perturbed(embed))
 
 
 def _perturbed(embed: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(embed)
     async def embed_with_noise(self: Any, texts: Sequence[str]) -> Any:
-        return _with_noise(texts, await embed(self, texts))
+        from embedder_noise import with_noise  # type: ignore[import-not-found]
+
+        return with_noise(texts, await embed(self, texts))
 
     return embed_with_noise
 
 
-def _with_noise(texts: Sequence[str], vectors: Any) -> Any:
-    import numpy as np
-
-    if not len(texts) or len(vectors) != len(texts):
-        return vectors
-    rows = []
-    for text, vector in zip(texts, vectors, strict=True):
-        seed = hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8]
-        noise = np.random.default_rng(int.from_bytes(seed, "big")).standard_normal(len(vector))
-        length = np.linalg.norm(vector)
-        row = vector + noise * (SIZE * length / np.linalg.norm(noise))
-        rows.append(row * (length / max(float(np.linalg.norm(row)), 1e-12)))
-    return np.asarray(rows, vectors.dtype)
-
-
-builtins.__build_class__ = _build_perturbed
+sys.meta_path.insert(0, _Finder())
