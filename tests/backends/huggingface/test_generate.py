@@ -18,6 +18,8 @@ from agentkit.errors import ModelError
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
+pytestmark = pytest.mark.slow
+
 SIZE = {"vocab_size": 49152, "hidden_size": 32, "eos_token_id": 2, "bos_token_id": 1}
 LLAMA = {
     **SIZE,

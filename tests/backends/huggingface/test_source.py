@@ -114,12 +114,14 @@ def test_without_a_network_the_download_is_named() -> None:
         check_hub(resolve_source("team/sound"), refused_url())
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     with pytest.raises(ModelError, match=r"no device 'npu'.*cpu"):
         load(Source("hf:x", str(tmp_path)), Placement("npu"))
 
 
+@pytest.mark.slow
 def test_a_dtype_that_is_none_is_named(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     with pytest.raises(ConfigError, match=r"Invalid dtype 'int3'.*bfloat16"):
@@ -133,6 +135,7 @@ def test_damaged_weights_are_named(smollm2_folder: Path, tmp_path: Path) -> None
         load(resolve_source(str(tmp_path)), Placement("cpu"))
 
 
+@pytest.mark.slow
 def test_a_gguf_file_cut_in_half_is_named(smollm2_gguf: Path, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     half = tmp_path / "half.gguf"
