@@ -18,7 +18,7 @@ from agentkit.cli.render import consoles, harmless, warn
 from agentkit.cli.trust import offer_trust
 from agentkit.errors import ConfigError, McpError, TrustError
 from agentkit.mcp.client import McpServers, folder_servers, logs_folder
-from agentkit.mcp.config import ServerConfig, read_config, what_it_does
+from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.results import plain_text, undelimited, visible
 from agentkit.mcp.stdio import last_lines, log_path
 from agentkit.mcp.tools import may_lend
@@ -37,7 +37,7 @@ async def list_servers(folder: Path, json: bool) -> int:
         return 0
     for server in config.servers:
         state = f" ({translated('disabled')})" if server.disabled else ""
-        _say(out, f"{server.name}{state}: {what_it_does(server)}")
+        _say(out, f"{server.name}{state}: {server.summary}")
     if not config.servers:
         told = "No servers here. Name them in mcp_servers/mcp.json."
         log.print(translated(told), markup=False)
@@ -156,7 +156,7 @@ async def may_start(folder: Path, servers: Iterable[ServerConfig]) -> None:
     await offer_trust(folder)
     if is_trusted(folder, demo_path()):
         return
-    lines = "; ".join(f"{server.name}: {what_it_does(server)}" for server in servers)
+    lines = "; ".join(f"{server.name}: {server.summary}" for server in servers)
     raise TrustError(
         f"{folder.resolve()} is not trusted, and this would start {lines or 'nothing'}. "
         f"Look at it, then run: agentkit trust {folder}"
@@ -198,7 +198,7 @@ def _listed(server: ServerConfig) -> dict[str, Any]:
     return {
         "name": server.name,
         "transport": server.transport,
-        "starts": what_it_does(server),
+        "starts": server.summary,
         "disabled": server.disabled,
         "timeout": server.timeout,
         "approval": server.approval,

@@ -12,7 +12,7 @@ from agentkit.cli.errors import REFUSED
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError, McpError
-from agentkit.mcp.config import ServerConfig, read_config, what_it_does
+from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import guarded_files, is_trusted, trust
 from agentkit.settings.schema import FILE_NAME
@@ -58,7 +58,7 @@ def _show_servers(folder: Path, out: Console) -> None:
         out.print(translated(f"  mcp.json cannot be used: {error}"), markup=False)
         return
     for server in servers:
-        line = labelled(f"  {_does(server)}", what_it_does(server))
+        line = labelled(f"  {_does(server)}", server.summary)
         out.print(line, markup=False, soft_wrap=True)  # a command is shown as it is, unbroken
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentkit.errors import McpError
-from agentkit.mcp.config import MCP_JSON, checked_entry, entries, read_json
+from agentkit.mcp.config import MCP_JSON, parse_entry, read_entries, read_json
 from agentkit.mcp.pins import write_private
 
 Program = Literal["claude", "cursor", "vscode"]
@@ -41,9 +41,9 @@ def found_servers(program: Program, project: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in places(program, project):
         content = read_json(path)
-        found |= _without_inputs(entries(path, content), content.get("inputs", []))
+        found |= _without_inputs(read_entries(path, content), content.get("inputs", []))
         own = _of_project(content, project)
-        found |= entries(path, own)
+        found |= read_entries(path, own)
     return found
 
 
@@ -59,11 +59,11 @@ def add_to_project(project: Path, servers: Mapping[str, Any]) -> list[str]:
     writes nothing, where one could not be used: it would keep the others from starting."""
     path = project / MCP_JSON
     content = read_json(path)
-    taken = entries(path, content)
+    taken = read_entries(path, content)
     new = {name: entry for name, entry in servers.items() if name not in taken}
     if new:
         for name, entry in new.items():
-            checked_entry(path, name, entry)
+            parse_entry(path, name, entry)
         _check_comments(path, ", ".join(new))
         key = "servers" if "servers" in content and "mcpServers" not in content else "mcpServers"
         _rewrite(path, {**content, key: {**content.get(key, {}), **new}})
@@ -88,7 +88,7 @@ def install(program: Program, project: Path, name: str) -> Path:
     where the file has comments, which would be lost."""
     path = install_path(program, project)
     content = read_json(path)
-    if name in entries(path, content):
+    if name in read_entries(path, content):
         raise McpError(f"{path} has a server {name!r} already. Give another --name, or remove it.")
     _check_comments(path, name)
     key = "servers" if program == "vscode" else "mcpServers"

@@ -11,7 +11,7 @@ from typing import Any
 from agentkit.errors import McpError
 from agentkit.findings import Finding, broken, listed, ok
 from agentkit.mcp.client import folder_servers
-from agentkit.mcp.config import MCP_JSON, ServerConfig, entries, read_config, read_json
+from agentkit.mcp.config import MCP_JSON, ServerConfig, read_config, read_entries, read_json
 
 _SECRET = re.compile(r"key|token|secret|password|authorization", re.IGNORECASE)
 
@@ -59,7 +59,7 @@ def _lacking(server: ServerConfig) -> Finding | None:
 def _written_secrets(folder: Path) -> Iterator[Finding]:
     """Keys that stand in the file itself, where git and backups see them."""
     path = folder / MCP_JSON
-    for name, entry in entries(path, read_json(path)).items():
+    for name, entry in read_entries(path, read_json(path)).items():
         for key, value in _texts(entry):
             if _SECRET.search(key) and value and "${" not in value:
                 told = f"{name}: {key} stands in {MCP_JSON} itself"

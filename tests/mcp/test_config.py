@@ -1,4 +1,4 @@
-"""What mcp.json may say, and the words for what it may not."""
+"""The contents of mcp.json, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_the_form_of_vs_code_is_read_with_inputs_and_comments(
 
 def test_a_name_in_both_forms_is_an_error(tmp_path: Path) -> None:
     content = {"servers": {"a": {"command": "x"}}, "mcpServers": {"a": {"command": "y"}}}
-    with pytest.raises(McpError, match="'a' is there twice"):
+    with pytest.raises(McpError, match="'a' is defined twice"):
         read_config(written(tmp_path, content))
 
 
@@ -140,7 +140,7 @@ def test_variables_come_from_a_file_and_the_entry_comes_first(tmp_path: Path) ->
 
 
 def test_a_missing_file_of_variables_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(McpError, match=r"'demo': envFile: .*\.env cannot be read"):
+    with pytest.raises(McpError, match=r"'demo': envFile: cannot read .*\.env"):
         only_server(tmp_path, {"command": "x", "envFile": "${workspaceFolder}/.env"})
 
 
@@ -156,7 +156,7 @@ def test_environment_variables_may_be_written_as_other_programs_do(
     )
 
 
-def test_our_own_keys_bound_what_is_lent(tmp_path: Path) -> None:
+def test_our_own_keys_limit_the_tools_and_what_needs_approval(tmp_path: Path) -> None:
     entry = {"command": "x", "allow": ["read_*"], "deny": ["*_all"], "approval": "never"}
     server = only_server(tmp_path, entry)
     assert (server.allow, server.deny, server.approval) == (("read_*",), ("*_all",), "never")
@@ -164,7 +164,7 @@ def test_our_own_keys_bound_what_is_lent(tmp_path: Path) -> None:
     assert only_server(tmp_path, {"command": "x", "sampling": "ask"}).sampling == "ask"
 
 
-def test_oauth_is_read_as_written_or_left_to_be_found_out(tmp_path: Path) -> None:
+def test_oauth_is_read_as_written_or_discovered(tmp_path: Path) -> None:
     oauth = {"clientId": "me", "scope": "read", "redirectPort": 8765}
     server = only_server(tmp_path, {"url": "https://example.org", "oauth": oauth})
     assert server.oauth == OAuth(client_id="me", scope="read", redirect_port=8765)
@@ -178,7 +178,7 @@ def test_malformed_json_is_an_error_that_names_file_line_and_column(tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
-        ([], "must hold an object"),
+        ([], "must contain an object"),
         ({"mcpServers": {"demo": {"command": "x", "approval": "always"}}}, "approval: "),
         ({"mcpServers": {}, "inputs": [1]}, '"inputs" must be a list'),
         ({"mcpServers": []}, '"mcpServers" must be an object'),
@@ -192,7 +192,7 @@ def test_malformed_json_is_an_error_that_names_file_line_and_column(tmp_path: Pa
         ({"mcpServers": {"demo": {"command": "x", "timeout": 0}}}, "timeout: "),
     ],
 )
-def test_an_entry_that_cannot_be_used_is_an_error_that_says_why(
+def test_an_invalid_entry_is_an_error_with_the_reason(
     tmp_path: Path, content: Any, advice: str
 ) -> None:
     with pytest.raises(McpError, match=advice):

@@ -13,7 +13,7 @@ from agentkit.findings import Finding, broken, listed, ok
 from agentkit.knowledge.embedders.e5.embedder import default_cache
 from agentkit.knowledge.findings import counted
 from agentkit.knowledge.loaders.files import discover
-from agentkit.mcp.config import MCP_JSON, entries, read_json
+from agentkit.mcp.config import MCP_JSON, read_entries, read_json
 from agentkit.project.demo import demo_path
 from agentkit.project.scaffold import is_project
 from agentkit.project.trust import guarded_files, is_trusted
@@ -126,7 +126,7 @@ def _secret_files(folder: Path, settings: Settings) -> Iterator[Path]:
 def _environment_files(folder: Path) -> Iterable[str]:
     path = folder / MCP_JSON
     try:
-        servers = entries(path, read_json(path)).values()
+        servers = read_entries(path, read_json(path)).values()
     except McpError:
         return []
     named = [server.get("envFile") for server in servers if isinstance(server, dict)]
