@@ -23,14 +23,14 @@ from agentkit.mcp.external_configs import (
     PROGRAMS,
     Program,
     add_to_project,
-    found_servers,
-    install_path,
+    config_paths,
+    find_servers,
+    hide_secrets,
     own_entry,
-    shown_entry,
 )
 from agentkit.mcp.external_configs import install as write_entry
-from agentkit.mcp.oauth import SIGN_IN_SECONDS, auth_for, forget
-from agentkit.mcp.pins import Change, Pins
+from agentkit.mcp.oauth import SIGN_IN_SECONDS, auth_for, delete_tokens
+from agentkit.mcp.pins import Pins, ToolChange
 from agentkit.mcp.results import visible
 
 
@@ -39,7 +39,7 @@ async def approve(folder: Path, server: str, yes: bool, json: bool) -> int:
     out, log = consoles()
     async with running(folder, log, server) as servers:
         must_run(servers, server)
-        served, changes = servers.served(server), servers.changes.get(server, ())
+        served, changes = servers.server_tools(server), servers.changes.get(server, ())
     if not json:
         _show_changes(changes, out)
         if not changes:
@@ -62,8 +62,8 @@ async def import_servers(
 ) -> int:
     """Copy another program's servers into mcp_servers/mcp.json, after showing them."""
     out, log = consoles()
-    wanted = _wanted(found_servers(known(program), folder), program, names)
-    shown = {name: shown_entry(entry) for name, entry in wanted.items()}
+    wanted = _wanted(find_servers(known(program), folder), program, names)
+    shown = {name: hide_secrets(entry) for name, entry in wanted.items()}
     if not json:
         if not wanted:
             log.print(translated(f"{program} has no servers on this machine."), markup=False)
@@ -83,7 +83,7 @@ async def install(folder: Path, program: str, name: str, yes: bool, json: bool) 
     out, log = consoles()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
-    path = install_path(known(program), folder)
+    path = config_paths(known(program), folder)[0]
     called = name or folder.resolve().name
     entry = {called: own_entry(known(program), folder)}
     if not json:
@@ -127,7 +127,7 @@ async def logout(folder: Path, server: str, json: bool) -> int:
     """Forget the tokens of a server."""
     _, log = consoles()
     (config,) = chosen(read_config(folder).servers, [server])
-    forgotten = forget(config)
+    forgotten = delete_tokens(config)
     if json:
         print(as_json({"server": server, "forgotten": forgotten}))
     else:
@@ -169,7 +169,7 @@ def _say_added(folder: Path, wanted: Mapping[str, Any], added: list[str], log: C
         log.print(translated(f"They may start once you run: agentkit trust {folder}"), markup=False)
 
 
-def _show_changes(changes: Iterable[Change], out: Console) -> None:
+def _show_changes(changes: Iterable[ToolChange], out: Console) -> None:
     for change in changes:
         _say(out, f"{change.tool} ({translated('new' if change.before is None else 'changed')})")
         for label, told in (("before:", change.before), ("now:", change.now)):

@@ -15,9 +15,9 @@ from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
-from agentkit.mcp.client_features import Elicit, Question
+from agentkit.mcp.client_features import Elicit, ElicitationRequest
 from agentkit.mcp.results import visible
-from agentkit.mcp.tools import Prompt
+from agentkit.mcp.tools import RemotePrompt
 
 ReadLine = Callable[[str], Awaitable[str]]
 
@@ -43,7 +43,7 @@ async def prompt_text(line: str, servers: McpServers) -> str | None:
 def asking(read: ReadLine, out: Console) -> Elicit:
     """Asks a server's questions on the terminal, field by field; `/no` declines them all."""
 
-    async def elicit(question: Question) -> Mapping[str, Any] | None:
+    async def elicit(question: ElicitationRequest) -> Mapping[str, Any] | None:
         _say(out, labelled(f"The MCP server {question.server!r} asks:", question.message))
         try:
             if question.url:
@@ -121,7 +121,7 @@ def _parts(text: str) -> list[str]:
         raise ConfigError(f"{error}. Close the quotes.") from error
 
 
-def _filled(prompt: Prompt, parts: Sequence[str]) -> dict[str, str]:
+def _filled(prompt: RemotePrompt, parts: Sequence[str]) -> dict[str, str]:
     names = [argument.name for argument in prompt.arguments]
     given: dict[str, str] = {}
     for part in parts:

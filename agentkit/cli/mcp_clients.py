@@ -19,9 +19,9 @@ from agentkit.cli.trust import offer_trust
 from agentkit.errors import ConfigError, McpError, TrustError
 from agentkit.mcp.client import McpServers, folder_servers, logs_folder
 from agentkit.mcp.config import ServerConfig, read_config
-from agentkit.mcp.results import plain_text, undelimited, visible
-from agentkit.mcp.stdio import last_lines, log_path
-from agentkit.mcp.tools import may_lend
+from agentkit.mcp.results import plain_text, strip_delimiters, visible
+from agentkit.mcp.stdio import log_path, read_log
+from agentkit.mcp.tools import may_belong_to
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
 from agentkit.tools.tool import Tool
@@ -48,7 +48,7 @@ async def list_tools(folder: Path, server: str, json: bool) -> int:
     """What the servers lend, or one of them."""
     out, log = consoles()
     async with running(folder, log, server) as servers:
-        tools = servers.every_tool
+        tools = servers.all_tools
     if json:
         print(as_json([_tool(tool) for tool in tools]))
         return 0
@@ -64,12 +64,12 @@ async def call(folder: Path, name: str, arguments: str, json: bool) -> int:
     out, log = consoles()
     given = _object(arguments)
     async with running(folder, log, *_lenders(folder, name)) as servers:
-        tools = {tool.name: tool for tool in servers.every_tool}
+        tools = {tool.name: tool for tool in servers.all_tools}
         if name not in tools:
             known = ", ".join(tools) or "none"
             raise McpError(f"There is no tool {name!r}. There is: {known}.")
         content = await tools[name].run(given)
-    result = undelimited(plain_text(content))
+    result = strip_delimiters(plain_text(content))
     if json:
         print(as_json({"tool": name, "result": result}))
     else:
@@ -88,7 +88,7 @@ async def inspect(folder: Path, server: str, json: bool) -> int:
             "protocol": client.protocol_version,
             "capabilities": _plain(client.server_capabilities),
             "instructions": client.instructions,
-            "tools": [_plain(tool) for tool in servers.served(server)],
+            "tools": [_plain(tool) for tool in servers.server_tools(server)],
             "withheld": [asdict(change) for change in servers.changes.get(server, ())],
             "resources": [asdict(each) for each in await servers.resources()],
             "prompts": [asdict(each) for each in await servers.prompts()],
@@ -114,7 +114,7 @@ async def logs(folder: Path, server: str, lines: int, json: bool) -> int:
     path = log_path(logs_folder(folder), _meant(folder, server))
     if not path.exists():  # one that mcp.json no longer names may have left a log
         list(chosen(read_config(folder).servers, [server]))
-    found = last_lines(path, lines)
+    found = read_log(path, lines)
     if json:
         print(as_json(found))
         return 0
@@ -166,7 +166,7 @@ async def may_start(folder: Path, servers: Iterable[ServerConfig]) -> None:
 def _lenders(folder: Path, tool: str) -> list[str]:
     """The servers that may lend a tool of this name: all of them, for names that clash are others
     where one server runs alone. A disabled one is meant only where no other is."""
-    able = [each for each in read_config(folder).servers if may_lend(each.name, tool)]
+    able = [each for each in read_config(folder).servers if may_belong_to(each.name, tool)]
     active = [each.name for each in able if not each.disabled]
     return active or [each.name for each in able] or [tool.partition("__")[0]]
 

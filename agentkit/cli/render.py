@@ -37,7 +37,7 @@ from agentkit.events import (
 from agentkit.knowledge.citations.markers import said
 from agentkit.knowledge.findings import counted
 from agentkit.knowledge.index.indexer import Progress as IndexProgress
-from agentkit.mcp.results import undelimited
+from agentkit.mcp.results import strip_delimiters
 from agentkit.messages import ToolCall
 from agentkit.passages import read_passages
 
@@ -230,7 +230,7 @@ def call_result(result: str) -> str:
     """A tool's result as one short line: of passages, how many and from where."""
     passages = read_passages(result)
     if not passages:
-        return _short(undelimited(result))
+        return _short(strip_delimiters(result))
     places = ", ".join(dict.fromkeys(passage.source for passage in passages))
     of = f"{len(passages)} passages of" if len(passages) > 1 else "1 passage of"
     return labelled(of, _short(places))

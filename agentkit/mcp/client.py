@@ -1,37 +1,35 @@
-"""What MCP servers lend the agent: tools, resources and prompts.
+"""MCP servers whose tools, resources and prompts an agent uses.
 
-A server that fails is named and left out; one that dies is started again at the next call. A tool
-that is not as the user agreed to is withheld.
-
-The servers of a project, with all that keeps them in bounds: pins, logs, sign-ins, one root.
+A server that fails is reported and left out; one that ends is started again at the next call. A
+tool whose description has changed since it was approved is withheld.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from agentkit.agent.approval import Policy
 from agentkit.errors import McpError
-from agentkit.mcp.client_features import Elicit, Host, Sample
+from agentkit.mcp.client_features import ClientFeatures, Elicit, Sample
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.connection import Connection
 from agentkit.mcp.oauth import auth_for, uses_oauth
-from agentkit.mcp.pins import Change, Pins, changed_line, withheld_reasons
-from agentkit.mcp.results import part, resource_content, visible
-from agentkit.mcp.stdio import MOST_DEPTH, depth, log_path
+from agentkit.mcp.pins import Pins, ToolChange, describe_changes, withheld_reasons
+from agentkit.mcp.remote_server import RemoteServer
+from agentkit.mcp.results import content_part, resource_content, visible
+from agentkit.mcp.stdio import MAX_DEPTH, depth, log_path
 from agentkit.mcp.tools import (
-    Prompt,
-    Resource,
-    is_lent,
-    lent_tool,
-    listed_prompts,
-    listed_resources,
+    RemotePrompt,
+    RemoteResource,
+    is_allowed,
+    list_prompts,
+    list_resources,
+    remote_tool,
     resource_tool,
-    two_tools,
+    search_and_call,
     unique_names,
 )
 from agentkit.messages import Content, Message
@@ -39,20 +37,20 @@ from agentkit.tools.tool import Tool, as_content
 
 if TYPE_CHECKING:
     import httpx2
-    from mcp_types import Tool as ServedTool
+    from mcp_types import Tool as ServerTool
 
 CONNECT_TIMEOUT = 30.0
-MOST_CHARACTERS = 50_000
-MOST_TOOLS = 40
+MAX_CHARACTERS = 50_000
+MAX_TOOLS = 40
 READ_RESOURCE = "read_resource"
 
 
 class McpServers:
     """Servers that run while the context is entered.
 
-    `host` is what they may ask of us. With `pins`, tools that have changed are withheld. With a
-    `policy`, more than `most_tools` tools become two: one that finds, one that calls. `on_change`
-    is called when `tools` has changed since they all were started.
+    `features` is what they may ask for. With `pins`, tools that have changed are withheld. With a
+    `policy`, more than `max_tools` tools are replaced by two: `search_tools` and `call_tool`.
+    `on_change` is called when `tools` has changed after the start.
     """
 
     def __init__(
@@ -60,50 +58,49 @@ class McpServers:
         configs: Iterable[ServerConfig],
         *,
         log_folder: Path | None = None,
-        host: Host = Host(),
+        features: ClientFeatures = ClientFeatures(),
         pins: Pins | None = None,
         policy: Policy | None = None,
         auths: Mapping[str, httpx2.Auth] | None = None,
         on_change: Callable[[], None] | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
-        most_characters: int = MOST_CHARACTERS,
-        most_tools: int = MOST_TOOLS,
+        max_characters: int = MAX_CHARACTERS,
+        max_tools: int = MAX_TOOLS,
     ) -> None:
-        self._connections = [
-            Connection(
+        self._servers = {
+            config.name: RemoteServer(
                 config,
                 log_path(log_folder, config.name) if log_folder else None,
                 connect_timeout,
-                host,
-                self._heard,
+                features,
+                self._update_tools,
                 (auths or {}).get(config.name),
             )
             for config in configs
             if not config.disabled
-        ]
+        }
         self._pins = pins
         self._policy = policy
-        self._most_characters = most_characters
-        self._most_tools = most_tools
-        self._served: dict[str, tuple[ServedTool, ...]] = {}
+        self._max_characters = max_characters
+        self._max_tools = max_tools
+        self._server_tools: dict[str, tuple[ServerTool, ...]] = {}
         self._tools: tuple[Tool, ...] | None = None
         self._on_change = on_change
         self._started = False
         self._failures: dict[str, str] = {}
-        self.changes: dict[str, tuple[Change, ...]] = {}
+        self.changes: dict[str, tuple[ToolChange, ...]] = {}
 
     async def __aenter__(self) -> Self:
         try:
             outcomes = await asyncio.gather(
-                *(self._start(connection) for connection in self._connections),
-                return_exceptions=True,
+                *map(_start, self._servers.values()), return_exceptions=True
             )
         except BaseException:
             await self._close()
             raise
         self._failures = {
-            connection.config.name: str(outcome) or type(outcome).__name__
-            for connection, outcome in zip(self._connections, outcomes, strict=True)
+            name: str(outcome) or type(outcome).__name__
+            for name, outcome in zip(self._servers, outcomes, strict=True)
             if isinstance(outcome, BaseException)
         }
         self._started = True
@@ -119,125 +116,108 @@ class McpServers:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """In one line for each server concerned, why it or some of its tools are left out."""
-        changed = {name: changed_line(name, found) for name, found in self.changes.items() if found}
-        return changed | self._failures
+        """One line for each server that is left out, or some tools of which are."""
+        found = {name: describe_changes(name, c) for name, c in self.changes.items() if c}
+        return found | self._failures
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """What is lent now, each as `server__tool`, or the two that stand for very many."""
-        every = self.every_tool
-        if self._policy is None or len(every) <= self._most_tools:
-            return every
-        return two_tools(lambda: self.every_tool, self._policy)
+        """The current tools, each named `server__tool`, or the two that replace too many."""
+        tools = self.all_tools
+        if self._policy is None or len(tools) <= self._max_tools:
+            return tools
+        return search_and_call(lambda: self.all_tools, self._policy)
 
     @property
-    def every_tool(self) -> tuple[Tool, ...]:
-        """What is lent now, however much it is."""
+    def all_tools(self) -> tuple[Tool, ...]:
+        """The current tools, however many."""
         if self._tools is None:
-            self._tools = self._named()
+            self._tools = self._convert_tools()
         return self._tools
 
     @property
     def clients(self) -> Mapping[str, Any]:
-        """The SDK's clients of the servers that run, for what they say of themselves."""
-        found = {each.config.name: each.client for each in self._connections}
+        """The SDK's clients of the running servers, for what those report about themselves."""
+        found = {name: server.client for name, server in self._servers.items()}
         return {name: client for name, client in found.items() if client is not None}
 
-    def served(self, server: str) -> tuple[ServedTool, ...]:
-        """All tools of a server as it describes them, the withheld ones too."""
-        return self._served.get(server, ())
+    def server_tools(self, server: str) -> tuple[ServerTool, ...]:
+        """All allowed tools of a server as it describes them, the withheld ones included."""
+        return self._server_tools.get(server, ())
 
-    async def resources(self) -> tuple[Resource, ...]:
-        """What the servers let us read; one that fails meanwhile lets us read nothing."""
+    async def resources(self) -> tuple[RemoteResource, ...]:
+        """The resources of all servers, without those of servers that fail."""
         found = await asyncio.gather(
-            *(listed_resources(each) for each in self._connections), return_exceptions=True
+            *map(list_resources, self._servers.values()), return_exceptions=True
         )
         return tuple(r for each in found if not isinstance(each, BaseException) for r in each)
 
     async def read(self, server: str, uri: str) -> Content:
-        """A resource as a model reads it, delimited. Raises McpError, ToolError."""
-        connection = self._named_connection(server)
-        result = await connection.ask(uri, lambda client: client.read_resource(uri))
-        return as_content(
-            resource_content(result, f"the MCP server {server!r}", self._most_characters)
-        )
+        """Read a resource, delimited for the model. Raises McpError, ToolError."""
+        result = await self._server(server).request(uri, lambda client: client.read_resource(uri))
+        origin = f"the MCP server {server!r}"
+        return as_content(resource_content(result, origin, self._max_characters))
 
-    async def prompts(self) -> tuple[Prompt, ...]:
-        """The prompts that the servers have ready; one that fails meanwhile has none."""
+    async def prompts(self) -> tuple[RemotePrompt, ...]:
+        """The prompts of all servers, without those of servers that fail."""
         found = await asyncio.gather(
-            *(listed_prompts(each) for each in self._connections), return_exceptions=True
+            *map(list_prompts, self._servers.values()), return_exceptions=True
         )
         return tuple(p for each in found if not isinstance(each, BaseException) for p in each)
 
     async def prompt(
         self, server: str, name: str, arguments: Mapping[str, str] | None = None
     ) -> tuple[Message, ...]:
-        """A prompt with its blanks filled. Raises McpError, ToolError."""
-        connection = self._named_connection(server)
+        """Get a prompt filled with arguments. Raises McpError, ToolError."""
         given = dict(arguments or {})
-        result = await connection.ask(name, lambda client: client.get_prompt(name, given))
-        return tuple(_message(each) for each in result.messages)
+        result = await self._server(server).request(
+            name, lambda client: client.get_prompt(name, given)
+        )
+        return tuple(_convert_message(each) for each in result.messages)
 
-    async def _start(self, connection: Connection) -> None:
-        config = connection.config
-        if config.transport == "stdio" and depth() >= MOST_DEPTH:
-            raise McpError(
-                f"The MCP server {config.name!r} is not started: {depth()} agents above this one "
-                "have each started the next. Take the one that calls itself out of mcp.json.",
-                config.name,
-            )
-        await connection.open()
-
-    def _heard(self, connection: Connection, tools: tuple[ServedTool, ...]) -> None:
-        """A server's tools were listed, now or again."""
-        config = connection.config
-        lent = tuple(tool for tool in tools if is_lent(config, tool.name))
-        changes = self._pins.changes(config, lent) if self._pins else ()
-        connection.withheld = withheld_reasons(config.name, changes)
+    def _update_tools(self, server: RemoteServer, tools: tuple[ServerTool, ...]) -> None:
+        config = server.config
+        allowed = tuple(tool for tool in tools if is_allowed(config, tool.name))
+        changes = self._pins.changes(config, allowed) if self._pins else ()
+        server.withheld = withheld_reasons(config.name, changes)
         self.changes[config.name] = changes
-        is_same = self._served.get(config.name) == lent
-        self._served[config.name] = lent
+        is_same = self._server_tools.get(config.name) == allowed
+        self._server_tools[config.name] = allowed
         self._tools = None
         if self._on_change is not None and self._started and not is_same:
             self._on_change()
 
-    def _named(self) -> tuple[Tool, ...]:
-        served = [
-            (connection, tool)
-            for connection in self._connections
-            for tool in self.served(connection.config.name)
-            if tool.name not in connection.withheld
+    def _convert_tools(self) -> tuple[Tool, ...]:
+        remote = [
+            (server, tool)
+            for name, server in self._servers.items()
+            for tool in self.server_tools(name)
+            if tool.name not in server.withheld
         ]
-        readable = [each for each in self._connections if each.has_resources]
-        pairs = [(connection.config.name, tool.name) for connection, tool in served]
-        names = unique_names([*pairs, *((each.config.name, READ_RESOURCE) for each in readable)])
-        most = self._most_characters
+        readable = [server for server in self._servers.values() if server.has_resources]
+        names = unique_names(
+            [
+                *((server.config.name, tool.name) for server, tool in remote),
+                *((server.config.name, READ_RESOURCE) for server in readable),
+            ]
+        )
+        maximum = self._max_characters
         return (
-            *(lent_tool(n, c, tool, most) for n, (c, tool) in zip(names, served, strict=False)),
-            *(resource_tool(n, c, most) for n, c in _rest(names, len(served), readable)),
+            *(remote_tool(n, s, t, maximum) for n, (s, t) in zip(names, remote, strict=False)),
+            *(
+                resource_tool(n, s, maximum)
+                for n, s in zip(names[len(remote) :], readable, strict=True)
+            ),
         )
 
-    def _named_connection(self, server: str) -> Connection:
-        for connection in self._connections:
-            if connection.config.name == server:
-                return connection
-        known = ", ".join(each.config.name for each in self._connections) or "none"
-        raise McpError(f"There is no MCP server {server!r} here. There is: {known}.", server)
+    def _server(self, name: str) -> RemoteServer:
+        if name not in self._servers:
+            known = ", ".join(self._servers) or "none"
+            raise McpError(f"There is no MCP server {name!r} here. Known: {known}.", name)
+        return self._servers[name]
 
     async def _close(self) -> None:
-        await asyncio.gather(*(connection.close() for connection in self._connections))
-
-
-def _rest(
-    names: Sequence[str], start: int, connections: Sequence[Connection]
-) -> Iterable[tuple[str, Connection]]:
-    return zip(names[start:], connections, strict=True)
-
-
-def _message(message: Any) -> Message:
-    said = part(message.content)
-    return Message(message.role, as_content(visible(said) if isinstance(said, str) else [said]))
+        await asyncio.gather(*(server.close() for server in self._servers.values()))
 
 
 def folder_servers(
@@ -249,14 +229,13 @@ def folder_servers(
     sample: Sample | None = None,
     on_change: Callable[[], None] | None = None,
 ) -> McpServers:
-    """Servers as a project uses them: enter it to start them. `policy` is the agent's, `elicit`
-    asks the user, `sample` the model; without the last two servers may not ask. `on_change` is
-    called when the tools are others than before."""
+    """Servers with the pins, logs, sign-ins and root of a project; enter it to start them.
+    `policy` is the agent's; without `elicit` or `sample` servers cannot ask the user or model."""
     active = [config for config in configs if not config.disabled]
     return McpServers(
         active,
         log_folder=logs_folder(folder),
-        host=Host(folder, elicit, sample),
+        features=ClientFeatures(folder, elicit, sample),
         pins=Pins(folder),
         policy=policy,
         auths={config.name: auth_for(config) for config in active if uses_oauth(config)},
@@ -265,5 +244,21 @@ def folder_servers(
 
 
 def logs_folder(folder: Path) -> Path:
-    """Where the logs of a folder's servers are."""
+    """The directory of the logs of a project's servers."""
     return folder / ".agentkit" / "logs"
+
+
+async def _start(server: RemoteServer) -> None:
+    name = server.config.name
+    if server.config.transport == "stdio" and depth() >= MAX_DEPTH:
+        raise McpError(
+            f"The MCP server {name!r} is not started: {depth()} agents above this one have each "
+            "started the next. Remove the one that calls itself from mcp.json.",
+            name,
+        )
+    await server.open()
+
+
+def _convert_message(message: Any) -> Message:
+    part = content_part(message.content)
+    return Message(message.role, as_content(visible(part) if isinstance(part, str) else [part]))

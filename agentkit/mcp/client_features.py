@@ -1,11 +1,10 @@
-"""What a server may ask of the program that uses it: the user's word, the model, the folder.
+"""What this program lets servers ask for: the user's input (elicitation), the model (sampling) and
+the project's folder (roots).
 
-What is not given here is not offered to servers. While a person is asked, no call times out.
-
-A server's requests to the agent's model, each allowed by the policy or by the user first.
-
-The server gets text: no tools, nothing of the conversation, and at most `most_tokens`. The user
-sees what the model would read, and may change it.
+Features that are not given are not offered to servers. No call times out while the user is asked.
+For sampling a server gets text only: no tools, nothing of the conversation, at most `max_tokens`.
+The policy or the user approves each request; the user sees what the model would read, and may
+change it.
 """
 
 from __future__ import annotations
@@ -23,22 +22,28 @@ from agentkit.backends.base import Model, Options
 from agentkit.errors import AgentkitError, ToolError
 from agentkit.events import Done, TextDelta
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.results import cut, plain_text, visible
+from agentkit.mcp.results import content_part, plain_text, truncate, visible
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
     from mcp_types import CreateMessageRequestParams, SamplingMessage
 
-LONGEST_QUESTION = 4000
-_CODE_REFUSED = -1
-"""What the protocol suggests for a user who said no."""
+MAX_QUESTION = 4000
+MAX_TOKENS = 2048
+MAX_CHARACTERS = 100_000
+MAX_REQUESTS = 100
+"""Most sampling requests of one server, a limit for one that is always allowed."""
+
+_MAX_SHOWN = 2000
+_USER_REJECTED = -1
+"""The error code that the protocol suggests where the user rejected a sampling request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a server wants to know from the user: the fields of `schema`, or that they visit `url`
-    and come back. Its words are the server's: show them as such."""
+class ElicitationRequest:
+    """What a server asks the user: to fill the fields of `schema`, or to visit `url`. The message
+    is the server's: display it as such."""
 
     server: str
     message: str
@@ -47,8 +52,8 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """What a server wants the model to write."""
+class SamplingRequest:
+    """What a server asks the model."""
 
     server: str
     messages: tuple[Message, ...]
@@ -59,231 +64,219 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
-    """What the model wrote, and which model it was; `is_cut` where it had no room for more."""
+class SamplingResult:
+    """The model's text and name; `is_cut` where it reached the token limit."""
 
     text: str
     model: str
     is_cut: bool = False
 
 
-Elicit = Callable[[Question], Awaitable[Mapping[str, Any] | None]]
-"""The user's answers, {} for a visited URL; None where they decline."""
+Elicit = Callable[[ElicitationRequest], Awaitable[Mapping[str, Any] | None]]
+"""Returns the user's answers, {} for a visited URL; None where they decline."""
 
-Sample = Callable[[Sampling], Awaitable[Sampled | None]]
-"""The model's words; None where the user does not allow it."""
+Sample = Callable[[SamplingRequest], Awaitable[SamplingResult | None]]
+"""Returns the model's text; None where the user does not allow it."""
+
+
+class PausableClock:
+    """A clock that stops while the user is asked."""
+
+    def __init__(self) -> None:
+        self._pauses = 0
+        self._since = 0.0
+        self._paused_seconds = 0.0
+
+    def now(self) -> float:
+        """Seconds without those of pauses."""
+        running = time.monotonic() - self._since if self._pauses else 0.0
+        return time.monotonic() - self._paused_seconds - running
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock within the block; blocks may overlap."""
+        if not self._pauses:
+            self._since = time.monotonic()
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            if not self._pauses:
+                self._paused_seconds += time.monotonic() - self._since
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
-    """The program that uses servers. `folder` is told to local servers as their root; `sample` is
-    there for those alone whose entry says so."""
+class ClientFeatures:
+    """What servers may ask for. `folder` is the root that local servers get; `sample` is available
+    only to servers whose entry says so."""
 
     folder: Path | None = None
     elicit: Elicit | None = None
     sample: Sample | None = None
 
-
-class Patience:
-    """A clock that stands still while somebody is asked."""
-
-    def __init__(self) -> None:
-        self._asking = 0
-        self._since = 0.0
-        self._asked = 0.0
-
-    def now(self) -> float:
-        """Seconds, those of questions left out."""
-        running = time.monotonic() - self._since if self._asking else 0.0
-        return time.monotonic() - self._asked - running
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """The clock stands still within."""
-        if not self._asking:
-            self._since = time.monotonic()
-        self._asking += 1
-        try:
-            yield
-        finally:
-            self._asking -= 1
-            if not self._asking:
-                self._asked += time.monotonic() - self._since
-
-
-def callbacks(host: Host, config: ServerConfig, patience: Patience) -> dict[str, Any]:
-    """The host as the SDK's client takes it: one callback for each thing that it offers."""
-    found: dict[str, Any] = {}
-    one_at_a_time = asyncio.Lock()
-    if host.folder is not None and config.transport == "stdio":
-        found["list_roots_callback"] = _roots(host.folder)
-    if host.elicit is not None:
-        found["elicitation_callback"] = _elicitation(host.elicit, config, patience, one_at_a_time)
-    if host.sample is not None and config.sampling == "ask":
-        found["sampling_callback"] = _sampling(host.sample, config, patience, one_at_a_time)
-    return found
-
-
-def _roots(folder: Path) -> Callable[[Any], Awaitable[Any]]:
-    async def listed(context: Any) -> Any:
-        from mcp_types import ListRootsResult, Root
-        from pydantic import FileUrl
-
-        path = folder.resolve()
-        return ListRootsResult(roots=[Root(uri=FileUrl(path.as_uri()), name=path.name)])
-
-    return listed
-
-
-def _elicitation(
-    elicit: Elicit, config: ServerConfig, patience: Patience, lock: asyncio.Lock
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def asked(context: Any, params: Any) -> Any:
-        from mcp_types import ElicitResult
-
-        schema = dict(getattr(params, "requested_schema", None) or {})
-        message = visible(params.message)[:LONGEST_QUESTION]
-        url = str(getattr(params, "url", None) or "")
-        with patience.asking():
-            async with lock:
-                answers = await elicit(Question(config.name, message, schema, url))
-        if answers is None:
-            return ElicitResult(action="decline")
-        return ElicitResult(action="accept", content=None if url else dict(answers))
-
-    return asked
-
-
-def _sampling(
-    sample: Sample, config: ServerConfig, patience: Patience, lock: asyncio.Lock
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def asked(context: Any, params: CreateMessageRequestParams) -> Any:
-        from mcp_types import INTERNAL_ERROR, CreateMessageResult, ErrorData, TextContent
-
-        with patience.asking():
-            async with lock:
-                try:
-                    written = await sample(_request(config, params))
-                except AgentkitError:  # what went wrong at the model is no server's business
-                    return ErrorData(code=INTERNAL_ERROR, message="The model cannot answer.")
-        if written is None:
-            return ErrorData(code=_CODE_REFUSED, message="The user did not allow it.")
-        text = TextContent(type="text", text=written.text)
-        reason = "maxTokens" if written.is_cut else "endTurn"
-        return CreateMessageResult(
-            role="assistant", content=text, model=written.model, stop_reason=reason
-        )
-
-    return asked
-
-
-def _request(config: ServerConfig, params: CreateMessageRequestParams) -> Sampling:
-    return Sampling(
-        server=config.name,
-        messages=tuple(map(_message, params.messages)),
-        system=params.system_prompt or "",
-        max_tokens=params.max_tokens,
-        temperature=params.temperature,
-        stop=tuple(params.stop_sequences or ()),
-    )
-
-
-def _message(message: SamplingMessage) -> Message:
-    from agentkit.mcp.results import part
-
-    content = message.content
-    blocks = content if isinstance(content, list) else [content]
-    parts = [part(block) for block in blocks]
-    if not any(isinstance(each, ImagePart) for each in parts):
-        return Message(message.role, "\n".join(each for each in parts if isinstance(each, str)))
-    typed = tuple(TextPart(each) if isinstance(each, str) else each for each in parts)
-    return Message(message.role, typed)
-
-
-MOST_TOKENS = 2048
-MOST_CHARACTERS = 100_000
-MOST_REQUESTS = 100
-"""Most requests of one server, so that one which is always allowed cannot spend without end."""
-
-_SHOWN = 2000
+    def callbacks(self, config: ServerConfig, clock: PausableClock) -> dict[str, Any]:
+        """The callbacks of the SDK's client, one for each feature that this server gets."""
+        found: dict[str, Any] = {}
+        one_at_a_time = asyncio.Lock()
+        if self.folder is not None and config.transport == "stdio":
+            found["list_roots_callback"] = _roots_callback(self.folder)
+        if self.elicit is not None:
+            found["elicitation_callback"] = _elicitation_callback(
+                self.elicit, config, clock, one_at_a_time
+            )
+        if self.sample is not None and config.sampling == "ask":
+            found["sampling_callback"] = _sampling_callback(
+                self.sample, config, clock, one_at_a_time
+            )
+        return found
 
 
 def sampler(
     model: Callable[[], Model],
     approve: Approve,
     policy: Policy = Policy(),
-    most_tokens: int = MOST_TOKENS,
+    max_tokens: int = MAX_TOKENS,
 ) -> Sample:
-    """Sampling by the model of the moment. The policy knows each request as `server__sampling`;
-    unless it decides, `approve` does."""
+    """Sample from the current model. The policy knows each request as `server__sampling`; unless
+    it decides, `approve` does."""
     requests: dict[str, int] = {}
 
-    async def sample(wanted: Sampling) -> Sampled | None:
-        requests[wanted.server] = requests.get(wanted.server, 0) + 1
-        _check(wanted, requests[wanted.server])
-        tool, call = _as_tool(wanted), _as_call(wanted)
+    async def sample(request: SamplingRequest) -> SamplingResult | None:
+        requests[request.server] = requests.get(request.server, 0) + 1
+        _check_limits(request, requests[request.server])
+        tool, call = _approval_question(request)
         decision = policy.decide(tool)
         if decision == "ask":
             verdict = await approve(tool, call)
             decision = "allow" if verdict.allowed else "deny"
-            wanted = _as_changed(wanted, verdict.arguments)
-        return None if decision == "deny" else await _written(model(), wanted, most_tokens)
+            request = _apply_changes(request, verdict.arguments)
+        return None if decision == "deny" else await _generate(model(), request, max_tokens)
 
     return sample
 
 
-async def _written(model: Model, wanted: Sampling, most_tokens: int) -> Sampled:
+async def _generate(model: Model, request: SamplingRequest, max_tokens: int) -> SamplingResult:
     options = Options(
-        temperature=wanted.temperature,
-        max_tokens=max(1, min(wanted.max_tokens, most_tokens)),
-        stop=wanted.stop,
+        temperature=request.temperature,
+        max_tokens=max(1, min(request.max_tokens, max_tokens)),
+        stop=request.stop,
     )
-    system = [Message("system", wanted.system)] if wanted.system else []
+    system = [Message("system", request.system)] if request.system else []
     text, name, is_cut = "", model.name, False
-    async for part in model.stream([*system, *wanted.messages], (), options):
+    async for part in model.stream([*system, *request.messages], (), options):
         if isinstance(part, TextDelta):
             text += part.text
         elif isinstance(part, Done):
             name, is_cut = part.model or name, part.stop_reason == "length"
-    return Sampled(text, name, is_cut)
+    return SamplingResult(text, name, is_cut)
 
 
-def _check(wanted: Sampling, count: int) -> None:
-    if count > MOST_REQUESTS:
-        raise ToolError(f"{wanted.server!r} asked the model more than {MOST_REQUESTS} times.")
-    if len(wanted.system) + sum(len(each.text) for each in wanted.messages) > MOST_CHARACTERS:
-        raise ToolError(f"{wanted.server!r} asks the model with too long a text.")
+def _check_limits(request: SamplingRequest, count: int) -> None:
+    if count > MAX_REQUESTS:
+        raise ToolError(f"{request.server!r} made more than {MAX_REQUESTS} sampling requests.")
+    if len(request.system) + sum(len(each.text) for each in request.messages) > MAX_CHARACTERS:
+        raise ToolError(f"A sampling request of {request.server!r} is too long.")
 
 
-def _as_tool(wanted: Sampling) -> Tool:
-    """What the user is asked about, in the form that every other question has."""
-    return Tool(
-        name=f"{wanted.server}__sampling",
-        description=f"The MCP server {wanted.server!r} wants the model to write for it.",
+def _approval_question(request: SamplingRequest) -> tuple[Tool, ToolCall]:
+    """The request as a tool and its call, which is what policies and users approve."""
+    name = f"{request.server}__sampling"
+    tool = Tool(
+        name=name,
+        description=f"The MCP server {request.server!r} asks the model to generate text for it.",
         parameters={"type": "object"},
         function=sampler,
         needs_approval=True,
     )
-
-
-def _as_call(wanted: Sampling) -> ToolCall:
-    shown = "\n".join(f"{each.role}: {plain_text(each.content)}" for each in wanted.messages)
+    messages = "\n".join(f"{each.role}: {plain_text(each.content)}" for each in request.messages)
     arguments = {
-        "system": cut(visible(wanted.system), _SHOWN),
-        "messages": cut(visible(shown), _SHOWN),
-        "max_tokens": wanted.max_tokens,
+        "system": truncate(visible(request.system), _MAX_SHOWN),
+        "messages": truncate(visible(messages), _MAX_SHOWN),
+        "max_tokens": request.max_tokens,
     }
-    return ToolCall("sampling", f"{wanted.server}__sampling", arguments)
+    return tool, ToolCall("sampling", name, arguments)
 
 
-def _as_changed(wanted: Sampling, changed: Mapping[str, Any] | None) -> Sampling:
-    """The request as the user would have it: one message that holds what stood there."""
+def _apply_changes(request: SamplingRequest, changed: Mapping[str, Any] | None) -> SamplingRequest:
+    """Replace the request's texts by those that the user edited."""
     if not changed:
-        return wanted
+        return request
     tokens = changed.get("max_tokens")
     return replace(
-        wanted,
+        request,
         system=str(changed.get("system") or ""),
         messages=(Message("user", str(changed.get("messages") or "")),),
-        max_tokens=tokens if isinstance(tokens, int) else wanted.max_tokens,
+        max_tokens=tokens if isinstance(tokens, int) else request.max_tokens,
     )
+
+
+def _roots_callback(folder: Path) -> Callable[[Any], Awaitable[Any]]:
+    async def list_roots(context: Any) -> Any:
+        from mcp_types import ListRootsResult, Root
+        from pydantic import FileUrl
+
+        path = folder.resolve()
+        return ListRootsResult(roots=[Root(uri=FileUrl(path.as_uri()), name=path.name)])
+
+    return list_roots
+
+
+def _elicitation_callback(
+    elicit: Elicit, config: ServerConfig, clock: PausableClock, lock: asyncio.Lock
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def respond(context: Any, params: Any) -> Any:
+        from mcp_types import ElicitResult
+
+        schema = dict(getattr(params, "requested_schema", None) or {})
+        message = visible(params.message)[:MAX_QUESTION]
+        url = str(getattr(params, "url", None) or "")
+        with clock.paused():
+            async with lock:
+                answers = await elicit(ElicitationRequest(config.name, message, schema, url))
+        if answers is None:
+            return ElicitResult(action="decline")
+        return ElicitResult(action="accept", content=None if url else dict(answers))
+
+    return respond
+
+
+def _sampling_callback(
+    sample: Sample, config: ServerConfig, clock: PausableClock, lock: asyncio.Lock
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def respond(context: Any, params: CreateMessageRequestParams) -> Any:
+        from mcp_types import INTERNAL_ERROR, CreateMessageResult, ErrorData, TextContent
+
+        request = SamplingRequest(
+            server=config.name,
+            messages=tuple(map(_convert_message, params.messages)),
+            system=params.system_prompt or "",
+            max_tokens=params.max_tokens,
+            temperature=params.temperature,
+            stop=tuple(params.stop_sequences or ()),
+        )
+        with clock.paused():
+            async with lock:
+                try:
+                    result = await sample(request)
+                except AgentkitError:  # details of the model's failure are not for servers
+                    return ErrorData(code=INTERNAL_ERROR, message="The model cannot answer.")
+        if result is None:
+            return ErrorData(code=_USER_REJECTED, message="The user did not allow it.")
+        return CreateMessageResult(
+            role="assistant",
+            content=TextContent(type="text", text=result.text),
+            model=result.model,
+            stop_reason="maxTokens" if result.is_cut else "endTurn",
+        )
+
+    return respond
+
+
+def _convert_message(message: SamplingMessage) -> Message:
+    content = message.content
+    parts = list(map(content_part, content if isinstance(content, list) else [content]))
+    if not any(isinstance(each, ImagePart) for each in parts):
+        return Message(message.role, "\n".join(each for each in parts if isinstance(each, str)))
+    typed = tuple(TextPart(each) if isinstance(each, str) else each for each in parts)
+    return Message(message.role, typed)

@@ -37,7 +37,7 @@ async def started(folder: Path) -> list[Finding]:
     enabled = [server for server in read_config(folder).servers if not server.disabled]
     async with folder_servers(folder, enabled) as running:
         problems = dict(running.problems)
-        offered = {server.name: len(running.served(server.name)) for server in enabled}
+        offered = {server.name: len(running.server_tools(server.name)) for server in enabled}
     return [
         broken("mcp", McpError(problems[name]), f"agentkit mcp logs {name}")
         if name in problems

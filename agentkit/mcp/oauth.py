@@ -1,7 +1,7 @@
-"""Signing in at a server over HTTP: OAuth 2.1 with PKCE, by the SDK, and tokens that outlive us.
+"""Sign in to a server over HTTP: OAuth 2.1 with PKCE by the SDK, with stored tokens.
 
-Tokens are kept in the user's own configuration folder, in files that only the user may read. Who
-has nobody to ask is told to run `agentkit mcp login`.
+Tokens are kept in the user's configuration directory, in files that only the user may read. Where
+no browser can be opened, the error says to run `agentkit mcp login`.
 """
 
 from __future__ import annotations
@@ -27,68 +27,74 @@ if TYPE_CHECKING:
     from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthToken
 
 Browse = Callable[[str], Awaitable[None]]
-"""Shows the user a page, where they sign in."""
+"""Opens the page where the user signs in."""
 
 SIGN_IN_SECONDS = 300.0
-_LARGEST_REQUEST = 16_384
+_MAX_REQUEST = 16_384
 _PAGE = b"<!doctype html><title>agentkit</title><p>Done. You may close this page.</p>"
 
 
 def uses_oauth(config: ServerConfig) -> bool:
-    """Whether a server that refuses us may be signed in at: one that no header of ours serves."""
+    """Whether to sign in to a server that refuses us: one that has no Authorization header."""
     has_header = any(name.lower() == "authorization" for name in config.headers)
     return bool(config.url) and (config.oauth is not None or not has_header)
 
 
 def auth_for(config: ServerConfig, browse: Browse | None = None) -> OAuthClientProvider:
-    """The SDK's sign-in for a server. Without `browse` only what is kept is used and renewed."""
+    """The SDK's authentication for a server. Without `browse`, only stored tokens are used and
+    renewed."""
     from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import OAuthClientMetadata
+    from pydantic import AnyUrl
 
-    wanted = config.oauth or OAuth()
-    kept = TokenFile(token_path(config))
-    back = _Callback(config.name, wanted.redirect_port or kept.redirect_port() or _free_port())
-    kept.preregister(wanted, back.url)
+    oauth = config.oauth or OAuth()
+    tokens = TokenFile(token_path(config))
+    callback = _CallbackServer(
+        config.name, oauth.redirect_port or tokens.redirect_port() or _free_port()
+    )
+    tokens.preregister(oauth, callback.url)
 
-    async def shown(url: str) -> None:
+    async def redirect(url: str) -> None:
         if browse is None:
             raise McpError(
-                f"The MCP server {config.name!r} wants you to sign in. "
+                f"The MCP server {config.name!r} needs you to sign in. "
                 f"Run: agentkit mcp login {config.name}",
                 config.name,
             )
-        await back.listen()
+        await callback.listen()
         await browse(url)
 
-    provider = OAuthClientProvider(
-        config.url,
-        _metadata(wanted, back.url),
-        kept,
-        shown,
-        back.answer,
-        wanted.client_metadata_url or None,
+    metadata = OAuthClientMetadata(
+        client_name="agentkit",
+        redirect_uris=[AnyUrl(callback.url)],
+        grant_types=["authorization_code", "refresh_token"],
+        scope=oauth.scope or None,
     )
-    kept.restore(provider.context)
+    provider = OAuthClientProvider(
+        config.url, metadata, tokens, redirect, callback.wait, oauth.client_metadata_url or None
+    )
+    tokens.restore(provider.context)
     return provider
 
 
 def token_path(config: ServerConfig) -> Path:
-    """Where the tokens of a server are kept: by its URL, and by whom we are there."""
-    known = config.oauth.client_id if config.oauth else ""
-    name = hashlib.sha256(f"{config.url}\0{known}".encode()).hexdigest()[:32]
+    """The file of a server's tokens, by its URL and our client id."""
+    client_id = config.oauth.client_id if config.oauth else ""
+    name = hashlib.sha256(f"{config.url}\0{client_id}".encode()).hexdigest()[:32]
     return user_folder() / "mcp_tokens" / f"{name}.json"
 
 
-def forget(config: ServerConfig) -> bool:
-    """Remove what is kept of a sign-in; whether there was any."""
+def delete_tokens(config: ServerConfig) -> bool:
+    """Delete the stored tokens; returns whether there were any."""
     path = token_path(config)
-    was_there = path.exists()
+    existed = path.exists()
     path.unlink(missing_ok=True)
-    return was_there
+    return existed
 
 
 class TokenFile:
-    """The SDK's token storage in a file, with when the token ends and who issued it, so that it
-    can be renewed in another process."""
+    """The SDK's token storage in a file, with the expiry and the issuer, so that another process
+    can renew the token."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -101,11 +107,14 @@ class TokenFile:
         return OAuthToken.model_validate(found) if found else None
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        ends = time.time() + tokens.expires_in if tokens.expires_in else None
         metadata = self._context.oauth_metadata if self._context else None
-        issuer = metadata.model_dump(mode="json", exclude_none=True) if metadata else None
-        told = tokens.model_dump(mode="json", exclude_none=True)
-        self._write({"tokens": told, "ends": ends, "issuer": issuer})
+        self._update(
+            {
+                "tokens": tokens.model_dump(mode="json", exclude_none=True),
+                "ends": time.time() + tokens.expires_in if tokens.expires_in else None,
+                "issuer": metadata.model_dump(mode="json", exclude_none=True) if metadata else None,
+            }
+        )
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
         from mcp.shared.auth import OAuthClientInformationFull
@@ -114,36 +123,36 @@ class TokenFile:
         return OAuthClientInformationFull.model_validate(found) if found else None
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self._write({"client": client_info.model_dump(mode="json", exclude_none=True)})
+        self._update({"client": client_info.model_dump(mode="json", exclude_none=True)})
 
     def redirect_port(self) -> int:
         """The port that we registered with, 0 for none."""
         urls = self._read().get("client", {}).get("redirect_uris") or [""]
         return urlsplit(str(urls[0])).port or 0
 
-    def preregister(self, wanted: OAuth, redirect_url: str) -> None:
-        """Be the client that mcp.json names, if it names one, with the secret that it has now."""
-        kept = self._read().get("client", {})
-        is_known = kept and kept.get("client_secret", "") == wanted.client_secret
-        if wanted.client_id and not is_known:
-            method = "client_secret_basic" if wanted.client_secret else "none"
+    def preregister(self, oauth: OAuth, redirect_url: str) -> None:
+        """Store the client that mcp.json names, if any, with its current secret."""
+        stored = self._read().get("client", {})
+        is_stored = stored and stored.get("client_secret", "") == oauth.client_secret
+        if oauth.client_id and not is_stored:
+            method = "client_secret_basic" if oauth.client_secret else "none"
             client = {
-                "client_id": wanted.client_id,
-                "client_secret": wanted.client_secret or None,
+                "client_id": oauth.client_id,
+                "client_secret": oauth.client_secret or None,
                 "redirect_uris": [redirect_url],
                 "token_endpoint_auth_method": method,
             }
-            self._write({"client": {k: v for k, v in client.items() if v is not None}})
+            self._update({"client": {k: v for k, v in client.items() if v is not None}})
 
     def restore(self, context: OAuthContext) -> None:
-        """Tell the SDK what it does not ask for: when the token ends, and who renews it."""
+        """Set the expiry and the issuer, which the SDK does not load."""
         from mcp.shared.auth import OAuthMetadata
 
         self._context = context
-        kept = self._read()
-        context.token_expiry_time = kept.get("ends")
-        if kept.get("issuer"):
-            context.oauth_metadata = OAuthMetadata.model_validate(kept["issuer"])
+        stored = self._read()
+        context.token_expiry_time = stored.get("ends")
+        if stored.get("issuer"):
+            context.oauth_metadata = OAuthMetadata.model_validate(stored["issuer"])
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -152,89 +161,77 @@ class TokenFile:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _write(self, change: dict[str, Any]) -> None:
+    def _update(self, change: dict[str, Any]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(self._path, json.dumps(self._read() | change))
         except OSError as error:
-            raise McpError(f"{self._path} cannot be written: {error.strerror}.") from error
+            raise McpError(f"Cannot write {self._path}: {error.strerror}.") from error
 
 
-class _Callback:
-    """The page of ours to which the server that signs in sends the user back."""
+class _CallbackServer:
+    """The local page to which the authorization server redirects the browser."""
 
     def __init__(self, server: str, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/callback"
         self._server = server
         self._port = port
         self._listening: asyncio.Server | None = None
-        self._answer: asyncio.Future[dict[str, str]] | None = None
+        self._query: asyncio.Future[dict[str, str]] | None = None
 
     async def listen(self) -> None:
-        """Be there before the user is sent away."""
-        self._answer = asyncio.get_running_loop().create_future()
+        """Listen before the browser is opened. Raises McpError."""
+        self._query = asyncio.get_running_loop().create_future()
         try:
             self._listening = await asyncio.start_server(
-                self._visited, "127.0.0.1", self._port, limit=_LARGEST_REQUEST
+                self._handle, "127.0.0.1", self._port, limit=_MAX_REQUEST
             )
         except OSError as error:
             raise McpError(
-                f"Port {self._port} is taken, so nobody can come back from signing in at "
-                f"{self._server!r}. Free it, or give oauth.redirectPort.",
+                f"Cannot sign in to {self._server!r}: port {self._port} is in use. Free it, or set "
+                "oauth.redirectPort.",
                 self._server,
             ) from error
 
-    async def answer(self) -> AuthorizationCodeResult:
-        """What the user came back with. Raises McpError."""
+    async def wait(self) -> AuthorizationCodeResult:
+        """Return the authorization code. Raises McpError."""
         from mcp.shared.auth import AuthorizationCodeResult
 
-        assert self._answer is not None
+        assert self._query is not None
         assert self._listening is not None
         try:
             async with asyncio.timeout(SIGN_IN_SECONDS):
-                told = await self._answer
+                query = await self._query
         except TimeoutError as error:
             raise McpError(
-                f"Nobody signed in at {self._server!r} in time.", self._server
+                f"Nobody signed in to {self._server!r} within {SIGN_IN_SECONDS:g} s.", self._server
             ) from error
         finally:
             self._listening.close()
-        if "code" not in told:
-            said = told.get("error_description") or told.get("error") or "no code came back"
-            raise McpError(f"Signing in at {self._server!r} failed: {said[:300]}.", self._server)
+        if "code" not in query:
+            reason = query.get("error_description") or query.get("error") or "no code was returned"
+            raise McpError(f"Signing in to {self._server!r} failed: {reason[:300]}.", self._server)
         return AuthorizationCodeResult(
-            code=told["code"], state=told.get("state"), iss=told.get("iss")
+            code=query["code"], state=query.get("state"), iss=query.get("iss")
         )
 
-    async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(10):
                 line = (await reader.readline()).decode("latin-1")
             path = urlsplit(line.split()[1] if len(line.split()) > 1 else "")
-            is_ours = line.startswith("GET ") and path.path == "/callback"
-            status = b"200 OK" if is_ours else b"404 Not Found"
+            is_callback = line.startswith("GET ") and path.path == "/callback"
+            status = b"200 OK" if is_callback else b"404 Not Found"
             writer.write(b"HTTP/1.1 %s\r\nContent-Type: text/html\r\n" % status)
             writer.write(b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(_PAGE) + _PAGE)
             await writer.drain()
-            if is_ours and self._answer is not None and not self._answer.done():
+            if is_callback and self._query is not None and not self._query.done():
                 query = parse_qs(path.query, max_num_fields=20)
-                self._answer.set_result({name: values[0] for name, values in query.items()})
+                self._query.set_result({name: values[0] for name, values in query.items()})
         except (OSError, TimeoutError, ValueError):
             pass
         finally:
             writer.close()
-
-
-def _metadata(wanted: OAuth, redirect_url: str) -> Any:
-    from mcp.shared.auth import OAuthClientMetadata
-    from pydantic import AnyUrl
-
-    return OAuthClientMetadata(
-        client_name="agentkit",
-        redirect_uris=[AnyUrl(redirect_url)],
-        grant_types=["authorization_code", "refresh_token"],
-        scope=wanted.scope or None,
-    )
 
 
 def _free_port() -> int:

@@ -1,15 +1,7 @@
-"""A server's tools, resources and prompts as this program has them: Tools and plain values.
+"""Tools, resources and prompts of MCP servers, as `Tool`s and plain values of ours.
 
-Nothing that a server says of itself decides whether its calls ask the user. Its hints only tell
-whether a call that was lost may be made again.
-
-Names that every model's provider accepts, for tools of many servers.
-
-Two tools in place of very many: one finds, one calls. A model that is offered hundreds of tools
-at once chooses badly and pays for all of them at each step.
-
-The one that calls asks the user if any tool behind it would; what a policy denies is not behind it.
-Where a policy lets it run unasked, it runs no tool that asks.
+Nothing that a server says about itself decides whether its calls need approval. Its hints only say
+whether a call that was lost may be repeated.
 """
 
 from __future__ import annotations
@@ -18,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -26,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from agentkit.agent.approval import Policy
 from agentkit.errors import ToolError
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.connection import Connection
+from agentkit.mcp.remote_server import RemoteServer
 from agentkit.mcp.results import (
     error_text,
     resource_content,
@@ -34,7 +26,7 @@ from agentkit.mcp.results import (
     visible,
     visible_value,
 )
-from agentkit.mcp.session import Report, all_pages
+from agentkit.mcp.session import ProgressCallback, all_pages
 from agentkit.messages import ImagePart
 from agentkit.text.terms import terms
 from agentkit.tools.context import ToolContext
@@ -42,17 +34,20 @@ from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
     from mcp import Client
-    from mcp_types import Tool as ServedTool
+    from mcp_types import Tool as ServerTool
 
-LONGEST_DESCRIPTION = 8000
-MOST_NAMED = 200
+MAX_DESCRIPTION = 8000
+MAX_LISTED = 200
+MAX_NAME = 64
+SEARCH_TOOLS, CALL_TOOL = "search_tools", "call_tool"
+MAX_FOUND = 8
 
-Returned = str | list[str | ImagePart]
+Result = str | list[str | ImagePart]
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
-    """Something that a server lets us read. `is_template`: its `uri` holds `{names}` to fill."""
+class RemoteResource:
+    """A resource of a server. `is_template`: its `uri` contains `{names}` to fill."""
 
     server: str
     uri: str
@@ -64,7 +59,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class PromptArgument:
-    """A blank in a prompt."""
+    """An argument of a prompt."""
 
     name: str
     description: str = ""
@@ -72,8 +67,8 @@ class PromptArgument:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt that a server has ready."""
+class RemotePrompt:
+    """A prompt of a server."""
 
     server: str
     name: str
@@ -81,8 +76,8 @@ class Prompt:
     arguments: tuple[PromptArgument, ...] = ()
 
 
-def is_lent(config: ServerConfig, tool: str) -> bool:
-    """Whether the entry in mcp.json lets this tool through."""
+def is_allowed(config: ServerConfig, tool: str) -> bool:
+    """Whether `allow` and `deny` of the entry in mcp.json let this tool through."""
 
     def matches(patterns: tuple[str, ...]) -> bool:
         return any(fnmatchcase(tool, pattern) for pattern in patterns)
@@ -90,237 +85,149 @@ def is_lent(config: ServerConfig, tool: str) -> bool:
     return (not config.allow or matches(config.allow)) and not matches(config.deny)
 
 
-def lent_tool(name: str, connection: Connection, served: ServedTool, most_characters: int) -> Tool:
-    """A server's tool as one of ours."""
-    config, hints = connection.config, served.annotations
+def remote_tool(name: str, server: RemoteServer, remote: ServerTool, max_characters: int) -> Tool:
+    """Convert a server's tool to one of ours, called `name`."""
+    hints = remote.annotations
     repeatable = bool(hints and (hints.read_only_hint or hints.idempotent_hint))
-    origin = f"the MCP server {config.name!r}"
+    origin = f"the MCP server {server.config.name!r}"
 
-    async def call(agentkit_context: ToolContext, **arguments: Any) -> Returned:
-        result = await connection.call(
-            served.name, arguments, repeatable=repeatable, report=_report(agentkit_context)
+    async def call(agentkit_context: ToolContext, **arguments: Any) -> Result:
+        result = await server.call(
+            remote.name, arguments, repeatable=repeatable, on_progress=_reporter(agentkit_context)
         )
         if result.is_error:
-            said = error_text(result) or "it failed and did not say why"
-            raise ToolError(f"{origin} says of {served.name}: {said}", name)
-        return result_content(result, origin, most_characters)
+            reason = error_text(result) or "no error message"
+            raise ToolError(f"{origin}: {remote.name} failed: {reason}", name)
+        return result_content(result, origin, max_characters)
 
     return Tool(
         name=name,
-        description=visible(served.description or served.title or "")[:LONGEST_DESCRIPTION],
-        parameters=visible_value(served.input_schema),
+        description=visible(remote.description or remote.title or "")[:MAX_DESCRIPTION],
+        parameters=visible_value(remote.input_schema),
         function=call,
-        needs_approval=config.approval != "never",
+        needs_approval=server.config.approval != "never",
     )
 
 
-def resource_tool(name: str, connection: Connection, most_characters: int) -> Tool:
-    """Reading a server's resources, as a tool."""
-    config = connection.config
+def resource_tool(name: str, server: RemoteServer, max_characters: int) -> Tool:
+    """A tool that reads a server's resources."""
+    origin = f"the MCP server {server.config.name!r}"
 
-    async def read(uri: str = "") -> Returned:
+    async def read(uri: str = "") -> Result:
         if not uri:
-            return resource_list(await listed_resources(connection))
-        result = await connection.ask(uri, lambda client: client.read_resource(uri))
-        return resource_content(result, f"the MCP server {config.name!r}", most_characters)
+            return _format_resources(await list_resources(server))
+        result = await server.request(uri, lambda client: client.read_resource(uri))
+        return resource_content(result, origin, max_characters)
 
     return Tool(
         name=name,
-        description=(
-            f"Read a resource of the MCP server {config.name!r} by its uri. "
-            "Without a uri: list what there is."
-        ),
+        description=f"Read a resource of {origin} by its uri. Without a uri: list the resources.",
         parameters={"type": "object", "properties": {"uri": {"type": "string"}}},
         function=read,
-        needs_approval=config.approval != "never",
+        needs_approval=server.config.approval != "never",
         idempotent=True,
     )
 
 
-def resource_list(resources: list[Resource]) -> str:
-    """Resources, a line each, for a model to choose from."""
-    lines = [
-        f"{each.uri}{' (template)' if each.is_template else ''}: {each.name} "
-        f"{visible(each.description)[:200]}".rstrip()
-        for each in resources[:MOST_NAMED]
-    ]
-    if len(resources) > MOST_NAMED:
-        lines.append(f"and {len(resources) - MOST_NAMED} more")
-    return "\n".join(lines) or "There are none."
-
-
-async def listed_resources(connection: Connection) -> list[Resource]:
-    """What a server lets us read, templates last; nothing where it knows no resources."""
-    if not offers(connection, "resources"):
+async def list_resources(server: RemoteServer) -> list[RemoteResource]:
+    """List a server's resources, templates last; empty where it does not support them."""
+    if not _supports(server, "resources"):
         return []
-    server = connection.config.name
+    name = server.config.name
 
     async def both(client: Client) -> tuple[list[Any], list[Any]]:
-        return (
-            await all_pages(lambda cursor: client.list_resources(cursor=cursor), "resources"),
-            await _or_none(
-                lambda cursor: client.list_resource_templates(cursor=cursor), "resource_templates"
-            ),
-        )
+        from mcp import MCPError
 
-    plain, templates = await connection.ask("resources/list", both)
+        resources = await all_pages(lambda c: client.list_resources(cursor=c), "resources")
+        try:
+            templates = await all_pages(
+                lambda c: client.list_resource_templates(cursor=c), "resource_templates"
+            )
+        except MCPError:  # many servers support resources but not templates
+            templates = []
+        return resources, templates
+
+    resources, templates = await server.request("resources/list", both)
     return [
-        *(_resource(server, each, str(each.uri), False) for each in plain),
-        *(_resource(server, each, each.uri_template, True) for each in templates),
+        *(_resource(name, each, str(each.uri), False) for each in resources),
+        *(_resource(name, each, each.uri_template, True) for each in templates),
     ]
 
 
-async def listed_prompts(connection: Connection) -> list[Prompt]:
-    """The prompts that a server has ready."""
-    if not offers(connection, "prompts"):
+async def list_prompts(server: RemoteServer) -> list[RemotePrompt]:
+    """List a server's prompts; empty where it does not support them."""
+    if not _supports(server, "prompts"):
         return []
-    found = await connection.ask(
+    found = await server.request(
         "prompts/list",
-        lambda client: all_pages(lambda cursor: client.list_prompts(cursor=cursor), "prompts"),
+        lambda client: all_pages(lambda c: client.list_prompts(cursor=c), "prompts"),
     )
-    return [_prompt(connection.config.name, each) for each in found]
-
-
-def offers(connection: Connection, what: str) -> bool:
-    """Whether a server that runs said that it has resources, prompts or the like."""
-    client = connection.client
-    return client is not None and getattr(client.server_capabilities, what, None) is not None
-
-
-async def _or_none(fetch: Callable[[str | None], Awaitable[Any]], name: str) -> list[Any]:
-    """A list that many servers do not have, though they say so of its like."""
-    from mcp import MCPError
-
-    try:
-        return await all_pages(fetch, name)
-    except MCPError:
-        return []
-
-
-def _resource(server: str, each: Any, uri: str, is_template: bool) -> Resource:
-    description = visible(each.description or "")[:LONGEST_DESCRIPTION]
-    return Resource(
-        server, visible(uri), visible(each.name), description, each.mime_type or "", is_template
-    )
-
-
-def _prompt(server: str, each: Any) -> Prompt:
-    arguments = tuple(
-        PromptArgument(one.name, visible(one.description or ""), bool(one.required))
-        for one in each.arguments or ()
-    )
-    return Prompt(server, each.name, visible(each.description or each.title or ""), arguments)
-
-
-def _report(context: ToolContext) -> Report:
-    async def report(progress: float, total: float | None, message: str | None) -> None:
-        fraction = min(1.0, max(0.0, progress / total)) if total else None
-        context.report(visible(message or f"{progress:g}")[:500], fraction)
-
-    return report
-
-
-LONGEST_NAME = 64
+    return [_prompt(server.config.name, each) for each in found]
 
 
 def unique_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """A name for each (server, tool): `server__tool` in `[A-Za-z0-9_-]`, at most 64 characters.
+    """A name for each (server, tool): `server__tool` in `[A-Za-z0-9_-]`, at most 64 characters, as
+    every model provider accepts.
 
     A name that had to be cut, or that two tools share after cleaning, ends in a hash of both. A
     server may choose a name that is already such a one: it is hashed again.
     """
-    plain = [_cleaned(f"{server}__{tool}") for server, tool in pairs]
+    plain = [_clean(f"{server}__{tool}") for server, tool in pairs]
     count = Counter(plain)
     names: dict[str, None] = {}
     for name, pair in zip(plain, pairs, strict=True):
-        while len(name) > LONGEST_NAME or count[name] > 1 or name in names:
-            name = f"{name[: LONGEST_NAME - 9]}_{_hash(name, *pair)}"
+        while len(name) > MAX_NAME or count[name] > 1 or name in names:
+            name = f"{name[: MAX_NAME - 9]}_{_hash(name, *pair)}"
         names[name] = None
     return list(names)
 
 
-def may_lend(server: str, name: str) -> bool:
+def may_belong_to(server: str, name: str) -> bool:
     """Whether a name of `unique_names` can be that of a server's tool."""
-    return name.startswith(_cleaned(f"{server}__")[: LONGEST_NAME - 9])
+    return name.startswith(_clean(f"{server}__")[: MAX_NAME - 9])
 
 
-def _cleaned(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+def search_and_call(current: Callable[[], Sequence[Tool]], policy: Policy) -> tuple[Tool, Tool]:
+    """`search_tools` and `call_tool`, in place of the many tools that `current` returns.
 
+    A model that gets hundreds of tools chooses badly and pays for all of them at each step.
+    `call_tool` needs approval if any tool behind it does; tools that the policy denies are not
+    available. Where a policy lets it run without approval, it runs no tool that needs it.
+    """
 
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
-SEARCH, CALL = "search_tools", "call_tool"
-MOST_FOUND = 8
-
-
-def two_tools(current: Callable[[], Sequence[Tool]], policy: Policy) -> tuple[Tool, Tool]:
-    """`search_tools` and `call_tool` over the tools that `current` gives at each call."""
-
-    def behind() -> dict[str, Tool]:
+    def available() -> dict[str, Tool]:
         return {t.name: t for t in current() if policy.decide(t) != "deny"}
 
     async def search(query: str) -> str:
-        return _described(best(query, list(behind().values())))
+        found = [
+            {"name": t.name, "description": t.description[:1000], "parameters": dict(t.parameters)}
+            for t in _rank(query, list(available().values()))
+        ]
+        if not found:
+            return "No tool matches. Search with other words."
+        return json.dumps(found, ensure_ascii=False)
 
     async def call(name: str, agentkit_context: ToolContext, arguments: Any = None) -> Any:
-        tools = behind()
+        tools = available()
         if name not in tools:
-            near = ", ".join(tool.name for tool in best(name, list(tools.values()))) or "none"
-            raise ToolError(f"There is no tool {name!r}. Near it: {near}.")
-        if policy.decide(tools[name]) == "ask" and policy.decide(caller) != "ask":
-            raise ToolError(f"{name} asks the user, and {CALL} does not: {_NEXT}")
-        content = await tools[name].run(_object(arguments), agentkit_context)
-        return content if isinstance(content, str) else _loose(content)
+            near = ", ".join(tool.name for tool in _rank(name, list(tools.values()))) or "none"
+            raise ToolError(f"There is no tool {name!r}. Did you mean: {near}?")
+        if policy.decide(tools[name]) == "ask" and policy.decide(call_tool) != "ask":
+            raise ToolError(
+                f"{name} needs approval, and {CALL_TOOL} runs without it: put "
+                f'"{CALL_TOOL}" under "ask" in [approval], or the tool under "allow" by its own '
+                "name."
+            )
+        if not isinstance(arguments, dict | None):  # models write other values now and then
+            raise ToolError('`arguments` must be an object, such as {"a": 1}. Call again with one.')
+        content = await tools[name].run(arguments or {}, agentkit_context)
+        return content if isinstance(content, str) else list(content)
 
-    asks = any(policy.decide(tool) == "ask" for tool in behind().values())
-    caller = _call_tool(call, asks)
-    return _search_tool(search, len(behind())), caller
-
-
-def best(query: str, tools: Sequence[Tool]) -> list[Tool]:
-    """The tools whose names and descriptions share most with the query, rare words first."""
-    words = [set(terms(f"{t.name.replace('_', ' ')} {t.description}")) for t in tools]
-    common = Counter(word for each in words for word in each)
-    asked = set(terms(query.replace("_", " ")))
-    scores = [sum(1 / common[word] for word in asked & each) for each in words]
-    order = sorted(range(len(tools)), key=lambda index: -scores[index])
-    return [tools[index] for index in order[:MOST_FOUND] if scores[index] > 0]
-
-
-_NEXT = f'put "{CALL}" under "ask" in [approval], or the tool under "allow" by its own name.'
-
-
-def _object(arguments: Any) -> Mapping[str, Any]:
-    """The arguments of a call. Raises ToolError for what is none, which models write now and
-    then."""
-    if arguments is None or isinstance(arguments, dict):
-        return arguments or {}
-    raise ToolError('`arguments` must be an object, such as {"a": 1}. Call it again with one.')
-
-
-def _described(tools: Sequence[Tool]) -> str:
-    if not tools:
-        return "No tool fits. Search with other words."
-    found = [
-        {"name": t.name, "description": t.description[:1000], "parameters": dict(t.parameters)}
-        for t in tools
-    ]
-    return json.dumps(found, ensure_ascii=False)
-
-
-def _loose(content: Any) -> list[Any]:
-    return [each.text if hasattr(each, "text") else each for each in content]
-
-
-def _search_tool(search: Callable[..., Any], count: int) -> Tool:
-    return Tool(
-        name=SEARCH,
+    search_tool = Tool(
+        name=SEARCH_TOOLS,
         description=(
-            f"Find tools among {count} by words of what they should do. Gives names, "
-            f"descriptions and parameters; call one with {CALL}."
+            f"Find tools among {len(available())} by words of what they should do. Returns names, "
+            f"descriptions and parameters; call one with {CALL_TOOL}."
         ),
         parameters={
             "type": "object",
@@ -330,17 +237,73 @@ def _search_tool(search: Callable[..., Any], count: int) -> Tool:
         function=search,
         idempotent=True,
     )
-
-
-def _call_tool(call: Callable[..., Any], asks: bool) -> Tool:
-    return Tool(
-        name=CALL,
-        description=f"Call a tool that {SEARCH} has found, with arguments that fit its parameters.",
+    call_tool = Tool(
+        name=CALL_TOOL,
+        description=f"Call a tool that {SEARCH_TOOLS} found, with arguments for its parameters.",
         parameters={
             "type": "object",
             "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
             "required": ["name"],
         },
         function=call,
-        needs_approval=asks,
+        needs_approval=any(policy.decide(tool) == "ask" for tool in available().values()),
     )
+    return search_tool, call_tool
+
+
+def _rank(query: str, tools: Sequence[Tool]) -> list[Tool]:
+    """The tools whose names and descriptions share most with the query, rare words first."""
+    words = [set(terms(f"{t.name.replace('_', ' ')} {t.description}")) for t in tools]
+    common = Counter(word for each in words for word in each)
+    query_words = set(terms(query.replace("_", " ")))
+    scores = [sum(1 / common[word] for word in query_words & each) for each in words]
+    order = sorted(range(len(tools)), key=lambda index: -scores[index])
+    return [tools[index] for index in order[:MAX_FOUND] if scores[index] > 0]
+
+
+def _supports(server: RemoteServer, capability: str) -> bool:
+    client = server.client
+    return client is not None and getattr(client.server_capabilities, capability) is not None
+
+
+def _format_resources(resources: list[RemoteResource]) -> str:
+    """One line for each resource, for a model to choose from."""
+    lines = [
+        f"{each.uri}{' (template)' if each.is_template else ''}: {each.name} "
+        f"{visible(each.description)[:200]}".rstrip()
+        for each in resources[:MAX_LISTED]
+    ]
+    if len(resources) > MAX_LISTED:
+        lines.append(f"and {len(resources) - MAX_LISTED} more")
+    return "\n".join(lines) or "There are none."
+
+
+def _resource(server: str, each: Any, uri: str, is_template: bool) -> RemoteResource:
+    description = visible(each.description or "")[:MAX_DESCRIPTION]
+    return RemoteResource(
+        server, visible(uri), visible(each.name), description, each.mime_type or "", is_template
+    )
+
+
+def _prompt(server: str, each: Any) -> RemotePrompt:
+    arguments = tuple(
+        PromptArgument(one.name, visible(one.description or ""), bool(one.required))
+        for one in each.arguments or ()
+    )
+    return RemotePrompt(server, each.name, visible(each.description or each.title or ""), arguments)
+
+
+def _reporter(context: ToolContext) -> ProgressCallback:
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        fraction = min(1.0, max(0.0, progress / total)) if total else None
+        context.report(visible(message or f"{progress:g}")[:500], fraction)
+
+    return report
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:8]

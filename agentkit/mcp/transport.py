@@ -1,4 +1,4 @@
-"""The ways to an MCP server: a child's pipes, streamable HTTP, or the older SSE.
+"""Connect to an MCP server: through a child's pipes, streamable HTTP, or the older SSE.
 
 Over HTTP an answer that is too large breaks off; redirects to other origins are not followed.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.stdio import LARGEST_LINE, ServerLog, child
+from agentkit.mcp.stdio import MAX_LINE, ServerLog, child_process
 
 if TYPE_CHECKING:
     import httpx2
@@ -18,31 +18,25 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS, IDLE_SECONDS = 30, 300
 
-PLAIN = "identity"
-"""The one encoding that is taken: of a compressed answer, a few bytes may be gigabytes."""
+UNCOMPRESSED = "identity"
+"""The only encoding accepted: a few compressed bytes may expand to gigabytes."""
 
-MOST_OPEN = 1000
-"""Most requests of a server that wait for our answer; one that makes more is left."""
+MAX_PENDING_REQUESTS = 1000
+"""Most requests of a server that wait for our answer; one that makes more is disconnected."""
 
 
 def transport(
     config: ServerConfig,
     log: ServerLog,
-    ended: Callable[[], None],
+    on_end: Callable[[], None],
     auth: httpx2.Auth | None = None,
 ) -> Transport:
-    """The SDK's transport to a server; `ended` is called when nothing more can come from it."""
-    return _watched(_plain(config, log, auth), ended)
-
-
-def _plain(
-    config: ServerConfig, log: ServerLog, auth: httpx2.Auth | None
-) -> AbstractAsyncContextManager[Any]:
+    """The SDK's transport to a server; `on_end` is called when no more messages can come."""
     if config.transport == "http":
-        return _http(config, auth)
+        return _watch(_streamable_http(config, auth), on_end)
     if config.transport == "sse":
-        return _sse(config, auth)
-    return child(config, log)
+        return _watch(_sse(config, auth), on_end)
+    return _watch(child_process(config, log), on_end)
 
 
 def _sse(config: ServerConfig, auth: httpx2.Auth | None) -> AbstractAsyncContextManager[Any]:
@@ -59,7 +53,7 @@ def _sse(config: ServerConfig, auth: httpx2.Auth | None) -> AbstractAsyncContext
 
 
 @asynccontextmanager
-async def _http(config: ServerConfig, auth: httpx2.Auth | None) -> AsyncIterator[Any]:
+async def _streamable_http(config: ServerConfig, auth: httpx2.Auth | None) -> AsyncIterator[Any]:
     from mcp.client.streamable_http import streamable_http_client
 
     async with (
@@ -76,11 +70,11 @@ def http_client(
     timeout: httpx2.Timeout | None = None,
     auth: httpx2.Auth | None = None,
 ) -> httpx2.AsyncClient:
-    """A client whose answers are bounded."""
+    """An HTTP client whose responses are bounded in size."""
     import httpx2
 
     class BoundedStream(httpx2.AsyncByteStream):
-        """An answer's body, which breaks off when it grows too large."""
+        """A response body that breaks off when it grows too large."""
 
         def __init__(self, stream: httpx2.AsyncByteStream) -> None:
             self._stream = stream
@@ -89,62 +83,71 @@ def http_client(
             size = 0
             async for piece in self._stream:
                 size += len(piece)
-                if size > LARGEST_LINE:
-                    raise httpx2.ReadError(f"the answer is larger than {LARGEST_LINE >> 20} MiB")
+                if size > MAX_LINE:
+                    raise httpx2.ReadError(f"the answer is larger than {MAX_LINE >> 20} MiB")
                 yield piece
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    class Bounded(httpx2.AsyncHTTPTransport):
-        """Bounds every answer but streams of events, whose events the SDK bounds."""
+    class BoundedTransport(httpx2.AsyncHTTPTransport):
+        """Bounds every response except event streams, whose events the SDK bounds."""
 
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             response = await super().handle_async_request(request)
-            if response.headers.get("content-encoding", PLAIN).lower() != PLAIN:
+            if response.headers.get("content-encoding", UNCOMPRESSED).lower() != UNCOMPRESSED:
                 await response.aclose()
-                raise httpx2.ReadError("the answer is compressed, which was not asked for")
+                raise httpx2.ReadError("the answer is compressed, which was not requested")
             is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
             if not is_stream and isinstance(response.stream, httpx2.AsyncByteStream):
                 response.stream = BoundedStream(response.stream)
             return response
 
-    patient = httpx2.Timeout(CONNECT_SECONDS, read=max(IDLE_SECONDS, config.timeout))
-    plainly = {**(headers or {}), "Accept-Encoding": PLAIN}
+    default = httpx2.Timeout(CONNECT_SECONDS, read=max(IDLE_SECONDS, config.timeout))
     return httpx2.AsyncClient(
-        headers=plainly, timeout=timeout or patient, auth=auth, transport=Bounded()
+        headers={**(headers or {}), "Accept-Encoding": UNCOMPRESSED},
+        timeout=timeout or default,
+        auth=auth,
+        transport=BoundedTransport(),
     )
 
 
 @asynccontextmanager
-async def _watched(
-    transport: AbstractAsyncContextManager[Any], ended: Callable[[], None]
+async def _watch(
+    transport: AbstractAsyncContextManager[Any], on_end: Callable[[], None]
 ) -> AsyncIterator[Any]:
     async with transport as (read, write):
-        watched = _WatchedStream(read, ended)
-        yield watched, _Answering(write, watched)
+        watched = _WatchedReadStream(read, on_end)
+        yield watched, _WatchedWriteStream(write, watched)
 
 
-class _WatchedStream:
-    """A transport's read stream that says when it ended, which the SDK keeps to itself. It ends
-    too where a server asks and asks: each request that waits is a task of ours."""
+class _WrappedStream:
+    """A stream of the SDK behind one of ours."""
 
-    def __init__(self, stream: Any, ended: Callable[[], None]) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._ended = ended
-        self._open = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    async def __aenter__(self) -> _WatchedStream:
+    async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
         return self
 
     async def __aexit__(self, *exception: Any) -> Any:
         return await self._stream.__aexit__(*exception)
 
-    def __aiter__(self) -> _WatchedStream:
+
+class _WatchedReadStream(_WrappedStream):
+    """Reports its end, which the SDK does not. It ends too at a server with too many pending
+    requests: each is a task of ours."""
+
+    def __init__(self, stream: Any, on_end: Callable[[], None]) -> None:
+        super().__init__(stream)
+        self._on_end = on_end
+        self.pending_requests = 0
+
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
@@ -155,46 +158,27 @@ class _WatchedStream:
 
         return await self._next(self._stream.receive(), anyio.EndOfStream)
 
-    def answered(self) -> None:
-        """A request waits no longer."""
-        self._open -= 1
-
     async def _next(self, item: Coroutine[Any, Any, Any], end: type[Exception]) -> Any:
         try:
-            found = await item
-            self._open += _asks(found)
-            if self._open > MOST_OPEN:
+            received = await item
+            message = getattr(received, "message", None)  # a transport also passes on errors
+            self.pending_requests += hasattr(message, "method") and hasattr(message, "id")
+            if self.pending_requests > MAX_PENDING_REQUESTS:
                 raise end
         except BaseException:
-            self._ended()
+            self._on_end()
             raise
-        return found
+        return received
 
 
-class _Answering:
-    """A transport's write stream, which tells the read stream of answers."""
+class _WatchedWriteStream(_WrappedStream):
+    """Counts the answers to the server's requests."""
 
-    def __init__(self, stream: Any, read: _WatchedStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, read: _WatchedReadStream) -> None:
+        super().__init__(stream)
         self._read = read
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    async def __aenter__(self) -> _Answering:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *exception: Any) -> Any:
-        return await self._stream.__aexit__(*exception)
 
     async def send(self, item: Any) -> None:
         await self._stream.send(item)
         if not hasattr(item.message, "method"):
-            self._read.answered()
-
-
-def _asks(item: Any) -> bool:
-    """Whether this is a request; a transport also hands on errors, which are none."""
-    message = getattr(item, "message", None)
-    return hasattr(message, "method") and hasattr(message, "id")
+            self._read.pending_requests -= 1

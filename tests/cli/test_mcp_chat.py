@@ -10,7 +10,7 @@ from rich.console import Console
 from agentkit.cli.mcp_chat import asking, prompt_text
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
-from agentkit.mcp.client_features import Question
+from agentkit.mcp.client_features import ElicitationRequest
 from agentkit.mcp.config import ServerConfig
 
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
@@ -43,7 +43,7 @@ async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path: Path) -> N
             await prompt_text("/lender:goodbye", servers)
 
 
-async def answered(question: Question, *lines: str):
+async def answered(question: ElicitationRequest, *lines: str):
     left, out = list(lines), io.StringIO()
 
     async def read(asked) -> str:
@@ -57,7 +57,7 @@ async def answered(question: Question, *lines: str):
 
 
 async def test_a_servers_question_is_asked_field_by_field() -> None:
-    question = Question("lender", "Who are you?", FIELDS)
+    question = ElicitationRequest("lender", "Who are you?", FIELDS)
     answers, shown = await answered(question, "Ada", "old", "36", "blue", "", "yes")
     assert answers == {"name": "Ada", "age": 36, "colour": "red", "news": True}
     assert "The MCP server 'lender' asks: Who are you?" in shown
@@ -69,11 +69,11 @@ async def test_a_servers_question_is_asked_field_by_field() -> None:
 async def test_the_user_may_decline_a_question(
     lines: tuple[str, ...],
 ) -> None:
-    assert (await answered(Question("lender", "Who?", FIELDS), *lines))[0] is None
+    assert (await answered(ElicitationRequest("lender", "Who?", FIELDS), *lines))[0] is None
 
 
 async def test_a_page_is_shown_and_never_opened_by_us() -> None:
-    question = Question("lender", "Pay.", url="https://example.org/pay\u202e")
+    question = ElicitationRequest("lender", "Pay.", url="https://example.org/pay\u202e")
     answers, shown = await answered(question, "y")
     assert answers == {}
     assert "https://example.org/pay<U+202E>" in shown

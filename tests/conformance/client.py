@@ -18,7 +18,7 @@ import httpx2
 
 from agentkit.errors import AgentkitError
 from agentkit.mcp.client import McpServers
-from agentkit.mcp.client_features import Host, Question
+from agentkit.mcp.client_features import ClientFeatures, ElicitationRequest
 from agentkit.mcp.config import OAuth, ServerConfig
 from agentkit.mcp.oauth import auth_for
 
@@ -34,7 +34,7 @@ async def browse(url: str) -> None:
         await browser.get(url)
 
 
-async def elicit(question: Question) -> Mapping[str, Any]:
+async def elicit(question: ElicitationRequest) -> Mapping[str, Any]:
     """Answer with what the server proposes."""
     fields = question.schema.get("properties", {})
     return {name: each["default"] for name, each in fields.items() if "default" in each}
@@ -51,16 +51,14 @@ async def main(url: str) -> None:
     config = ServerConfig("peer", "http", url=url, oauth=oauth, timeout=25, approval="never")
     auths = {"peer": auth_for(config, browse)} if scenario.startswith("auth/") else {}
     async with McpServers(
-        [config], host=Host(elicit=elicit), auths=auths, connect_timeout=120
+        [config], features=ClientFeatures(elicit=elicit), auths=auths, connect_timeout=120
     ) as servers:
         for problem in servers.problems.values():
             print(problem, file=sys.stderr)
-        asked = [(each["name"], each["arguments"]) for each in context.get("toolCalls", ())]
-        calls = asked or CALLS.get(scenario) or [(each.name, {}) for each in servers.served("peer")]
-        tools = {
-            served.name: tool
-            for served, tool in zip(servers.served("peer"), servers.tools, strict=False)
-        }
+        remote = servers.server_tools("peer")
+        given = [(each["name"], each["arguments"]) for each in context.get("toolCalls", ())]
+        calls = given or CALLS.get(scenario) or [(each.name, {}) for each in remote]
+        tools = dict(zip((each.name for each in remote), servers.tools, strict=False))
         for name, arguments in calls:
             if name not in tools:
                 continue

@@ -16,7 +16,7 @@ import pytest
 from agentkit.errors import ToolError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.stdio import DEPTH
+from agentkit.mcp.stdio import DEPTH_VARIABLE
 from agentkit.mcp.tools import unique_names
 from agentkit.messages import ImagePart
 from agentkit.tools.tool import Tool
@@ -84,9 +84,9 @@ async def test_a_long_result_is_cut_and_says_so(state: Path) -> None:
 @pytest.mark.parametrize(
     ("tool", "words"),
     [
-        ("fail", "says of fail: the disk is full$"),
-        ("fail_silently", "did not say why"),
-        ("refuse", "'faulty' could not do refuse: no tools/call today"),
+        ("fail", "fail failed: the disk is full$"),
+        ("fail_silently", "no error message"),
+        ("refuse", "'faulty': refuse failed: no tools/call today"),
         ("crash", "'faulty' was lost during the call of crash"),
         ("crash_always", "'faulty' was lost during the call of crash_always"),
     ],
@@ -269,8 +269,8 @@ async def test_an_agent_below_three_others_starts_no_more(
 ) -> None:
     async with McpServers([faulty(state)]) as servers:
         environment = json.loads(inside(await by_name(servers, "faulty__environment").run({})))
-    assert environment[DEPTH] == "1"
-    monkeypatch.setenv(DEPTH, "3")
+    assert environment[DEPTH_VARIABLE] == "1"
+    monkeypatch.setenv(DEPTH_VARIABLE, "3")
     async with McpServers([faulty(state)]) as servers:
         assert "3 agents above this one" in servers.problems["faulty"]
 
@@ -289,10 +289,10 @@ async def test_a_server_that_does_not_come_back_is_waited_for_longer_and_longer(
                 await echo.run({})
             said.append(str(caught.value))
         assert "ended before it was ready" in said[0]
-        assert "is tried again in" in said[-1]
+        assert "next attempt is in" in said[-1]
         started = len((state / "pids").read_text().split())
         (state / "refuse").unlink()
-        with pytest.raises(ToolError, match="Go on without it"):
+        with pytest.raises(ToolError, match="Continue without it"):
             await echo.run({})
         assert len((state / "pids").read_text().split()) == started
 

@@ -50,7 +50,7 @@ async def test_a_call_that_is_no_good_is_not_taken_for_a_lost_session() -> None:
     with serving() as server:
         async with McpServers([remote(server)]) as servers:
             _, count = servers.tools
-            with pytest.raises(ToolError, match="could not do count: No arguments, please"):
+            with pytest.raises(ToolError, match="count failed: No arguments, please"):
                 await count.run({"a": 1})
         assert len(server.sessions) == 1
 
@@ -103,4 +103,4 @@ async def test_hidden_characters_of_an_error_are_shown() -> None:
             server.sessions.clear()
             with pytest.raises(ToolError) as caught:
                 await count.run({})
-    assert str(caught.value).endswith("could not do count: no<U+202E><U+001B>[31m luck")
+    assert str(caught.value).endswith("count failed: no<U+202E><U+001B>[31m luck")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.mcp.client import McpServers
-from agentkit.mcp.client_features import Host, Question
+from agentkit.mcp.client_features import ClientFeatures, ElicitationRequest
 from agentkit.mcp.config import ServerConfig
 from agentkit.messages import ImagePart
 from agentkit.tools.tool import Tool
@@ -24,15 +24,15 @@ def published(name: str, *args: str, env: dict[str, str] | None = None) -> Serve
 
 def by_name(servers: McpServers, name: str) -> Tool:
     assert servers.problems == {}
-    return next(tool for tool in servers.every_tool if tool.name == name)
+    return next(tool for tool in servers.all_tools if tool.name == name)
 
 
 async def test_everything_lends_tools_resources_prompts_and_asks() -> None:
-    async def answer(question: Question) -> dict[str, str]:
+    async def answer(question: ElicitationRequest) -> dict[str, str]:
         return {"name": "Ada"}
 
-    host = Host(folder=Path(), elicit=answer)
-    async with McpServers([published("everything", "stdio")], host=host) as servers:
+    features = ClientFeatures(folder=Path(), elicit=answer)
+    async with McpServers([published("everything", "stdio")], features=features) as servers:
         assert "Ada" in inside(await by_name(servers, "everything__echo").run({"message": "Ada"}))
         total = await by_name(servers, "everything__get-sum").run({"a": 2, "b": 3})
         assert "5" in inside(total)

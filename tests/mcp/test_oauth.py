@@ -10,7 +10,7 @@ import pytest
 
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import OAuth, ServerConfig
-from agentkit.mcp.oauth import Browse, auth_for, forget, token_path, uses_oauth
+from agentkit.mcp.oauth import Browse, auth_for, delete_tokens, token_path, uses_oauth
 from tests.mcp.reading import inside
 from tests.servers.sign_in import SignInServer, signing_in
 
@@ -64,8 +64,8 @@ async def test_without_a_sign_in_people_are_told_how(server: SignInServer) -> No
 async def test_a_sign_in_can_be_forgotten(server: SignInServer) -> None:
     config = remote(server)
     assert await greeted(config, browse) == "greet"
-    assert forget(config)
-    assert not forget(config)
+    assert delete_tokens(config)
+    assert not delete_tokens(config)
     assert "agentkit mcp login remote" in await greeted(config)
 
 

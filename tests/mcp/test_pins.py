@@ -12,7 +12,7 @@ from mcp_types import Tool, ToolAnnotations
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.pins import Change, Pins
+from agentkit.mcp.pins import Pins, ToolChange
 from agentkit.settings.sources import user_folder
 
 CONFIG = ServerConfig("demo", command="demo", args=("serve",))
@@ -47,7 +47,7 @@ def test_a_new_tool_is_a_change_and_a_missing_one_is_none(tmp_path: Path) -> Non
     pins = Pins(tmp_path)
     pins.changes(CONFIG, [served("read"), served("list")])
     assert pins.changes(CONFIG, [served("read")]) == ()
-    assert pins.changes(CONFIG, [served("send", "Sends.")]) == (Change("send", None, "Sends."),)
+    assert pins.changes(CONFIG, [served("send", "Sends.")]) == (ToolChange("send", None, "Sends."),)
 
 
 def test_agreeing_ends_it(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_another_command_or_another_folder_is_another_server(tmp_path: Path) -> 
 def test_pins_that_cannot_be_read_are_an_error_and_no_agreement(tmp_path: Path) -> None:
     user_folder().mkdir(parents=True)
     (user_folder() / "mcp_pins.json").write_text("{")
-    with pytest.raises(McpError, match=r"mcp_pins\.json cannot be read"):
+    with pytest.raises(McpError, match=r"Cannot read .*mcp_pins\.json"):
         Pins(tmp_path).changes(CONFIG, [served("read")])
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.mcp.stdio import LARGEST, Lines, ServerLog, last_lines, log_path, message_of
+from agentkit.mcp.stdio import MAX_LOG, LineBuffer, ServerLog, log_path, parse_message, read_log
 
 
 def test_lines_come_whole_however_they_are_cut() -> None:
-    lines = Lines()
+    lines = LineBuffer()
     pieces = [b"a", b"b\nc", b"", b"\n\nd\ne"]
-    assert [line for piece in pieces for line in lines.added(piece)] == [b"ab", b"c", b"", b"d"]
+    assert [line for piece in pieces for line in lines.add(piece)] == [b"ab", b"c", b"", b"d"]
 
 
 @pytest.mark.parametrize(
@@ -25,23 +25,23 @@ def test_lines_come_whole_however_they_are_cut() -> None:
     ],
 )
 def test_an_answer_that_is_too_long_becomes_its_error(line: bytes) -> None:
-    lines = Lines(largest=200_000)
+    lines = LineBuffer(max_line=200_000)
     found = []
     for start in range(0, len(line) + 1, 65536):
-        found += lines.added((line + b"\n")[start : start + 65536])
+        found += lines.add((line + b"\n")[start : start + 65536])
     (error,) = found
     assert json.loads(error)["id"] == 7
     assert "too large" in json.loads(error)["error"]["message"]
 
 
 def test_of_a_long_line_without_an_id_nothing_is_left() -> None:
-    assert Lines(largest=10).added(b"x" * 100 + b"\n") == [b""]
+    assert LineBuffer(max_line=10).add(b"x" * 100 + b"\n") == [b""]
 
 
 def test_a_long_line_takes_no_memory() -> None:
-    lines = Lines(largest=100_000)
+    lines = LineBuffer(max_line=100_000)
     for _ in range(100):
-        lines.added(b"x" * 65536)
+        lines.add(b"x" * 65536)
     assert lines.pending == 6_553_600
     assert sum(map(len, lines._pieces)) < 400_000
 
@@ -51,12 +51,12 @@ def test_a_log_stays_small_and_its_end_is_found(tmp_path: Path) -> None:
     assert path.parent == tmp_path / "logs"
     with ServerLog(path) as log:
         for number in range(30):
-            log.write(b"x" * (LARGEST // 10) + b"\n%d\n" % number)
+            log.write(b"x" * (MAX_LOG // 10) + b"\n%d\n" % number)
     sizes = [file.stat().st_size for file in path.parent.iterdir()]
     assert len(sizes) == 2
-    assert sum(sizes) <= 2 * LARGEST
-    assert last_lines(path, 3)[0] == "28"
-    assert last_lines(path, 3)[-1] == "29"
+    assert sum(sizes) <= 2 * MAX_LOG
+    assert read_log(path, 3)[0] == "28"
+    assert read_log(path, 3)[-1] == "29"
 
 
 def test_a_log_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_log_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
 
 def test_a_text_cut_in_the_middle_of_an_emoji_is_a_message_still() -> None:
     line = b'{"jsonrpc":"2.0","id":1,"result":{"a":"cut \\ud83d","b":"\xe6"}}'
-    assert message_of(line).message.result == {"a": "cut ?", "b": "\ufffd"}
+    assert parse_message(line).message.result == {"a": "cut ?", "b": "\ufffd"}
 
 
 @pytest.mark.parametrize("line", [b"{]", b'{"a": 1}', b'{"a":' + b"[" * 100_000])
 def test_what_is_no_message_is_none(line: bytes) -> None:
-    assert message_of(line) is None
+    assert parse_message(line) is None

@@ -17,7 +17,7 @@ from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.language import translated
 from agentkit.cli.mcp_chat import asking
 from agentkit.errors import ConfigError
-from agentkit.mcp.client_features import Question
+from agentkit.mcp.client_features import ElicitationRequest
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
 
@@ -50,7 +50,7 @@ class Approvals:
             if view:
                 view.go_on()
 
-    async def elicit(self, question: Question) -> Mapping[str, Any] | None:
+    async def elicit(self, question: ElicitationRequest) -> Mapping[str, Any] | None:
         """The user's answers to an MCP server's question; None where there is nobody to ask."""
         if self.chat is None:
             return None

@@ -10,7 +10,7 @@ from agentkit.cli.mcp_chat import prompt_text
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
 from agentkit.knowledge.findings import counted
-from agentkit.mcp.tools import Prompt
+from agentkit.mcp.tools import RemotePrompt
 
 
 async def mcp(chat: Chat, argument: str) -> None:
@@ -52,6 +52,6 @@ async def prompts(chat: Chat, argument: str) -> None:
         await chat.answer(harmless(text))
 
 
-def _blanks(prompt: Prompt) -> str:
+def _blanks(prompt: RemotePrompt) -> str:
     names = [a.name if a.required else f"[{a.name}]" for a in prompt.arguments]
     return f" ({', '.join(names)})" if names else ""

@@ -1,4 +1,4 @@
-"""Other programs' lists of servers, read and written to."""
+"""The server lists of other programs are read and added to."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from agentkit.mcp.external_configs import (
     PROGRAMS,
     Program,
     add_to_project,
-    found_servers,
+    config_paths,
+    find_servers,
+    hide_secrets,
     install,
-    places,
-    shown_entry,
 )
 
 
@@ -35,15 +35,15 @@ def write(path: Path, content: Any) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_servers_are_found_where_a_program_keeps_them(tmp_path: Path, program: Program) -> None:
+def test_servers_are_read_from_every_file_of_a_program(tmp_path: Path, program: Program) -> None:
     project = tmp_path / "app"
     key = "servers" if program == "vscode" else "mcpServers"
-    assert found_servers(program, project) == {}
-    for number, path in enumerate(places(program, project)):
+    assert find_servers(program, project) == {}
+    for number, path in enumerate(config_paths(program, project)):
         write(path, {"other": 1, key: {f"s{number}": {"command": "x"}, "same": {"url": str(path)}}})
-    found = found_servers(program, project)
-    assert len(found) == len(places(program, project)) + 1
-    assert found["same"] == {"url": str(places(program, project)[-1])}
+    found = find_servers(program, project)
+    assert len(found) == len(config_paths(program, project)) + 1
+    assert found["same"] == {"url": str(config_paths(program, project)[-1])}
 
 
 def test_imported_servers_are_added_and_those_that_are_there_stay(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_inputs_keep_the_defaults_that_they_had(tmp_path: Path) -> None:
     text = """{"inputs": [{"id": "region", "default": "eu"}, {"id": "key"}], // comment
     "servers": {"s": {"url": "https://${input:region}/${input:key}"}}}"""
     write(tmp_path / ".vscode" / "mcp.json", text)
-    found = found_servers("vscode", tmp_path)
+    found = find_servers("vscode", tmp_path)
     assert found == {"s": {"url": "https://${input:region:-eu}/${input:key}"}}
 
 
@@ -68,7 +68,7 @@ def test_a_project_is_installed_beside_what_is_there(tmp_path: Path, program: Pr
     project = tmp_path / "app"
     project.mkdir()
     key = "servers" if program == "vscode" else "mcpServers"
-    path = places(program, project)[0]
+    path = config_paths(program, project)[0]
     write(path, {"theme": "dark", key: {"old": {"command": "x"}}})
     assert install(program, project, "notes") == path
     written = json.loads(path.read_text("utf-8"))
@@ -76,12 +76,12 @@ def test_a_project_is_installed_beside_what_is_there(tmp_path: Path, program: Pr
     assert set(written[key]) == {"old", "notes"}
     assert written[key]["notes"]["command"] == sys.executable
     assert written[key]["notes"]["args"][-1] == str(project)
-    with pytest.raises(McpError, match="has a server 'notes' already"):
+    with pytest.raises(McpError, match="already has a server 'notes'"):
         install(program, project, "notes")
 
 
 def test_a_file_with_comments_is_not_written_to(tmp_path: Path) -> None:
-    path = places("vscode", tmp_path)[0]
+    path = config_paths("vscode", tmp_path)[0]
     write(path, '{"servers": {} /* mine */}')
     with pytest.raises(McpError, match="has comments"):
         install("vscode", tmp_path, "notes")
@@ -114,18 +114,18 @@ def test_an_entry_that_cannot_be_used_is_not_imported(
 
 @pytest.mark.parametrize("content", ["", '{"servers": {}, "inputs": null}'])
 def test_a_file_with_nothing_in_it_is_written_to(tmp_path: Path, content: str) -> None:
-    path = places("vscode", tmp_path)[0]
+    path = config_paths("vscode", tmp_path)[0]
     write(path, content)
-    assert found_servers("vscode", tmp_path) == {}
+    assert find_servers("vscode", tmp_path) == {}
     install("vscode", tmp_path, "notes")
-    assert set(found_servers("vscode", tmp_path)) == {"notes"}
+    assert set(find_servers("vscode", tmp_path)) == {"notes"}
 
 
 def test_a_file_that_is_a_link_stays_one(tmp_path: Path) -> None:
     kept = tmp_path / "dotfiles" / "cursor.json"
     write(kept, {"mcpServers": {}})
     kept.chmod(0o640)
-    path = places("cursor", tmp_path)[0]
+    path = config_paths("cursor", tmp_path)[0]
     path.parent.mkdir(parents=True)
     path.symlink_to(kept)
     install("cursor", tmp_path, "notes")
@@ -139,10 +139,10 @@ def test_what_claude_keeps_for_one_folder_is_found_there_alone(tmp_path: Path) -
     local = {"mcpServers": {"local": {"command": "x"}}}
     content = {"projects": {str(project): local}, "mcpServers": {"all": {"command": "y"}}}
     write(tmp_path / "home" / ".claude.json", content)
-    assert set(found_servers("claude", project)) == {"local", "all"}
-    assert set(found_servers("claude", tmp_path / "other")) == {"all"}
+    assert set(find_servers("claude", project)) == {"local", "all"}
+    assert set(find_servers("claude", tmp_path / "other")) == {"all"}
 
 
 def test_an_entry_is_shown_without_what_may_be_secret() -> None:
     entry = {"command": "x", "args": ["-y"], "env": {"TOKEN": "secret", "KEY": "${KEY}"}}
-    assert shown_entry(entry) == {**entry, "env": {"TOKEN": "…", "KEY": "${KEY}"}}
+    assert hide_secrets(entry) == {**entry, "env": {"TOKEN": "…", "KEY": "${KEY}"}}
