@@ -151,7 +151,7 @@ async def test_the_model_writes_for_a_server_only_where_the_user_allows_it(state
     }
     assert [m.role for m in model.requests[0]] == ["system", "user"]
     refusing = ClientFeatures(sample=sampler(lambda: ScriptedModel([]), deny))
-    async with McpServers([config], host=refusing) as servers:
+    async with McpServers([config], features=refusing) as servers:
         assert "did not allow" in inside(await by_name(servers, "write").run({}))
     async with McpServers([lending(state)], features=features) as servers:
         assert "not supported" in inside(await by_name(servers, "write").run({}))
