@@ -1,41 +1,49 @@
-"""What the doctor says of one thing: how it stands, in one line, and what to do about it."""
+"""Results of a check: how one thing stands, in one line, and what to do about it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "note", "warning", "problem"]
-"""A problem keeps something from working; a warning may, or is not safe; a note is good to know."""
+"""A problem makes something fail or answers wrong; a warning may, or is unsafe; a note informs."""
 
-_SENTENCE = re.compile(r"(?<=[.)])\s+(?=[A-Z])")
+_SENTENCE_END = re.compile(r"(?<=[.)])\s+(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line for people. `next_step` is a command or a short sentence, "" where nothing is to be
-    done."""
+    """The result of checking one part. `next_step` is a command or a short sentence, "" where
+    nothing needs doing; `repairable` means that `agentkit kb doctor --repair` fixes it."""
 
     level: Level
     part: str
-    told: str
+    message: str
     next_step: str = ""
+    repairable: bool = False
 
 
-def ok(part: str, told: str) -> Finding:
-    """What is as it should be."""
-    return Finding("ok", part, told)
+def ok(part: str, message: str) -> Finding:
+    """A finding that needs no action."""
+    return Finding("ok", part, message)
 
 
-def broken(part: str, error: Exception, step: str = "") -> Finding:
-    """A problem that an error tells; what it says behind its first sentence is the next step."""
-    told, *rest = _SENTENCE.split(str(error), maxsplit=1)
-    return Finding("problem", part, told, rest[0] if rest else step)
+def from_error(part: str, error: Exception, next_step: str = "") -> Finding:
+    """A problem, from an error's first sentence; the sentences after it, if any, replace
+    `next_step`."""
+    message, *rest = _SENTENCE_END.split(str(error), maxsplit=1)
+    return Finding("problem", part, message, rest[0] if rest else next_step)
 
 
-def listed(names: list[str], most: int = 3) -> str:
-    """A few names of many."""
-    more = len(names) - most
-    shown = ", ".join(names[:most])
-    return f"{shown} and {more} more" if more > 0 else shown
+def join_names(names: Sequence[str], limit: int = 3) -> str:
+    """Join names with commas, such as "a, b, c and 2 more"."""
+    more = len(names) - limit
+    joined = ", ".join(names[:limit])
+    return f"{joined} and {more} more" if more > 0 else joined
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as "1 passage" and "2 passages"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -47,7 +47,7 @@ from agentkit.backends.ollama_wire import SMALLEST_WINDOW, model_window
 from agentkit.backends.openai.model import OPENAI_URL
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
-from agentkit.findings import Finding, broken, listed, ok
+from agentkit.findings import Finding, from_error, join_names, ok
 from agentkit.settings.keys import key_for, known_providers, place, server_url
 from agentkit.settings.schema import ProviderSettings
 
@@ -318,7 +318,7 @@ async def _other(name: str, url: str) -> list[Finding]:
         return []
     window = await server_window(url, models[0]) if models else None
     version = str((await asked(root_of(url), "/version")).get("version") or "")
-    found = [ok(name, f"{listed(models) or 'no chat model'} at {url}{reads(window)}")]
+    found = [ok(name, f"{join_names(models) or 'no chat model'} at {url}{reads(window)}")]
     if window and window < SMALL:
         found = [tight(name, f"{models[0]} at {url}", window, how_to_widen(name))]
     return found + _flawed(name, version)
@@ -332,7 +332,7 @@ def _models_at(url: str, version: str, models: list[str], windows: list[int | No
         model + (f" ({window} tokens)" if window else "")
         for model, window in zip(models[:3], windows, strict=True)
     ]
-    return ok("ollama", f"{at}: {listed([*told, *models[3:]])}")
+    return ok("ollama", f"{at}: {join_names([*told, *models[3:]])}")
 
 
 def _flawed(program: str, version: str) -> list[Finding]:
@@ -360,7 +360,7 @@ async def model(name: str, providers: Providers, environ: Mapping[str, str]) -> 
     try:
         await in_worker(partial(get_model, name, providers))
     except ConfigError as error:
-        return [broken("model", error)]
+        return [from_error("model", error)]
     prefix, _, wanted = name.partition(":")
     settings = known_providers(providers)[prefix]
     match settings.kind:
@@ -404,5 +404,5 @@ def _gguf(name: str, wanted: str) -> list[Finding]:
     try:
         located(wanted)
     except ModelError as error:
-        return [broken("model", error)]
+        return [from_error("model", error)]
     return [ok("model", f"{name}, in this process")]

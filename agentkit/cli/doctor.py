@@ -17,8 +17,7 @@ from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, harmless
 from agentkit.cli.rows import print_row
 from agentkit.errors import ConfigError
-from agentkit.findings import Finding
-from agentkit.knowledge.findings import counted
+from agentkit.findings import Finding, counted
 from agentkit.project.checks.doctor import examine
 from agentkit.project.checks.machine import Terminal
 
@@ -67,11 +66,11 @@ def _show(finding: Finding, out: Console) -> None:
 def _in_words(finding: Finding) -> tuple[str, str]:
     """What is said and the next step, in the user's language. An error was parted there: it is
     looked up whole, and parted again."""
-    said = translated(f"{finding.told} {finding.next_step}")
-    if finding.next_step and finding.told.endswith((".", ")")) and "。" in said:
+    said = translated(f"{finding.message} {finding.next_step}")
+    if finding.next_step and finding.message.endswith((".", ")")) and "。" in said:
         told, _, step = said.partition("。")
         return f"{told}。", step
-    return translated(finding.told), translated(finding.next_step)
+    return translated(finding.message), translated(finding.next_step)
 
 
 def _summed(counts: Counter[str]) -> str:

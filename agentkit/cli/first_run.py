@@ -24,7 +24,7 @@ from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import described
 from agentkit.cli.rows import print_row
 from agentkit.errors import ConfigError
-from agentkit.knowledge.findings import counted
+from agentkit.findings import counted
 from agentkit.project.demo import copy_demo
 from agentkit.project.scaffold import is_project, loose_documents
 from agentkit.settings.keys import PRESETS

@@ -21,7 +21,7 @@ from agentkit.cli.language import labelled, titled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles, warn
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.findings import Finding
+from agentkit.findings import Finding
 from agentkit.knowledge.index.archive import export_archive, import_archive
 from agentkit.knowledge.index.catalog import CATALOG, reading
 from agentkit.knowledge.index.collections import CollectionInfo, Collections, Stats, stats_of
@@ -197,10 +197,10 @@ def _show_findings(info: CollectionInfo, findings: list[Finding], out: Console) 
         return
     out.print(Text(info.name, style="bold"))
     for finding in findings:
-        colour = "red" if finding.severity == "error" else "yellow"
-        severity = set_cell_size(translated(finding.severity), 8)
-        line = Text.assemble("  ", (severity, colour), titled(finding.part))
-        out.print(line.append(translated(finding.problem)))
+        colour = "red" if finding.level == "problem" else "yellow"
+        level = set_cell_size(translated(finding.level), 8)
+        line = Text.assemble("  ", (level, colour), titled(finding.part))
+        out.print(line.append(translated(finding.message)))
         out.print(Text(f"          {translated(finding.next_step)}", style="dim"))
 
 

@@ -34,8 +34,8 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
+from agentkit.findings import counted
 from agentkit.knowledge.citations.markers import said
-from agentkit.knowledge.findings import counted
 from agentkit.knowledge.index.indexer import Progress as IndexProgress
 from agentkit.mcp.results import strip_delimiters
 from agentkit.messages import ToolCall

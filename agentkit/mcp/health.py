@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import McpError
-from agentkit.findings import Finding, broken, listed, ok
+from agentkit.findings import Finding, from_error, join_names, ok
 from agentkit.mcp.client import folder_servers
 from agentkit.mcp.config import MCP_JSON, ServerConfig, read_config, read_entries, read_json
 
@@ -21,14 +21,14 @@ def servers(folder: Path, commands: bool = True) -> list[Finding]:
     try:
         config = read_config(folder)
     except McpError as error:
-        return [broken("mcp", error, f"Correct {MCP_JSON}.")]
+        return [from_error("mcp", error, f"Correct {MCP_JSON}.")]
     found = [Finding("warning", "mcp", line, f"Correct {MCP_JSON}.") for line in config.warnings]
     found += _written_secrets(folder)
     enabled = [server for server in config.servers if not server.disabled]
     if commands:
         found += [lacking for server in enabled if (lacking := _lacking(server))]
     disabled = len(config.servers) - len(enabled)
-    names = listed([server.name for server in enabled]) or "none"
+    names = join_names([server.name for server in enabled]) or "none"
     return [ok("mcp", f"enabled: {names}; disabled: {disabled}"), *found]
 
 
@@ -39,7 +39,7 @@ async def started(folder: Path) -> list[Finding]:
         problems = dict(running.problems)
         offered = {server.name: len(running.server_tools(server.name)) for server in enabled}
     return [
-        broken("mcp", McpError(problems[name]), f"agentkit mcp logs {name}")
+        from_error("mcp", McpError(problems[name]), f"agentkit mcp logs {name}")
         if name in problems
         else ok("mcp", f"{name} starts, and offers {number} tools")
         for name, number in offered.items()

@@ -32,7 +32,7 @@ ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type)}
 FAULTS = {"Unfit", "Passed", "Failed", "Unsupported", "_Dropped", "Retried", "PassingError"}
 OURS = {
     *("translated", "titled", "spoken", "labelled", "marked", "say", "Command"),
-    *("Finding", "ok", "broken", "mendable"),
+    *("Finding", "ok", "from_error", "_repairable"),
 }
 """A single word that these are called with is a message too."""
 
@@ -46,7 +46,7 @@ SAID: dict[str, set[int | str]] = {
     "Command": {0, 3, 5},
     "Dial": {1},
     "Finding": {0, 1, 2, 3, "next_step"},
-    "broken": {0, 2},
+    "from_error": {0, 2},
     "Terminal": {2},
     "Verdict": {2, "reason"},
     "_supported": {3},

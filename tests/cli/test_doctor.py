@@ -44,7 +44,7 @@ def test_programs_get_one_object(folder: Path) -> None:
     done = _doctor("-C", folder, "--json")
     told = json.loads(done.stdout)
     assert list(told) == ["findings", "counts"]
-    assert {"level", "part", "told", "next_step"} == set(told["findings"][0])
+    assert {"level", "part", "message", "next_step", "repairable"} == set(told["findings"][0])
     assert sum(told["counts"].values()) == len(told["findings"])
 
 

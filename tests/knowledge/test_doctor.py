@@ -12,7 +12,7 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.findings import Finding
+from agentkit.findings import Finding
 from agentkit.knowledge.index.consistency import answered, check
 from agentkit.knowledge.index.repair import diagnose, repair
 from agentkit.knowledge.index.schema import rebuild
@@ -99,15 +99,15 @@ async def test_an_empty_index_is_sound(tmp_path: Path, embedder: TermEmbedder) -
 
 async def test_a_lost_chroma_is_rebuilt(index: Path, embedder: TermEmbedder) -> None:
     shutil.rmtree(index / "chroma")
-    assert [f.problem for f in await diagnose(index)] == ["its folder is not there"]
+    assert [f.message for f in await diagnose(index)] == ["its folder is not there"]
     await _is_mended(index, embedder)
 
 
 async def test_a_damaged_chroma_database_is_rebuilt(index: Path, embedder: TermEmbedder) -> None:
     (index / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 900)
     (finding,) = await diagnose(index)
-    assert (finding.part, finding.mendable) == ("chroma", True)
-    assert "not a database" in finding.problem
+    assert (finding.part, finding.repairable) == ("chroma", True)
+    assert "not a database" in finding.message
     await _is_mended(index, embedder)
 
 
@@ -128,9 +128,9 @@ async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(
     vectors.upsert([ids[1]], np.eye(64, dtype=np.float32)[:1])
     vectors.upsert(["stranger-1", "stranger-2"], np.eye(64, dtype=np.float32)[:2])
     vectors.close()
-    assert [(f.severity, f.problem) for f in await diagnose(index)] == [
-        ("error", "it lacks 1 passage of the catalog"),
-        ("error", "it holds 1 vector other than the catalog's"),
+    assert [(f.level, f.message) for f in await diagnose(index)] == [
+        ("problem", "it lacks 1 passage of the catalog"),
+        ("problem", "it holds 1 vector other than the catalog's"),
         ("warning", "it holds 2 vectors that the catalog does not know"),
     ]
     await _is_mended(index, embedder)
@@ -150,8 +150,8 @@ async def test_a_child_that_dies_or_hangs_is_reported_and_harms_nobody(
     code: str, said: str
 ) -> None:
     finding = await answered([sys.executable, "-c", code], 1)
-    assert said in finding.problem
-    assert finding.mendable
+    assert said in finding.message
+    assert finding.repairable
 
 
 async def test_leftovers_orphans_and_torn_full_text_are_mended_together(
@@ -168,12 +168,12 @@ async def test_leftovers_orphans_and_torn_full_text_are_mended_together(
         "DELETE FROM full_text WHERE rowid = 1",
         "INSERT OR REPLACE INTO meta VALUES ('chroma', 'stale')",
     )
-    assert [(f.severity, f.part) for f in await diagnose(index)] == [
-        ("error", "documents"),
-        ("error", "full text"),
+    assert [(f.level, f.part) for f in await diagnose(index)] == [
+        ("problem", "documents"),
+        ("problem", "full text"),
         ("warning", "catalog"),
         ("warning", "chroma"),
-        ("error", "chroma"),
+        ("problem", "chroma"),
     ]
     await _is_mended(index, embedder)
 
@@ -219,8 +219,8 @@ def test_a_document_that_only_its_file_can_restore_is_named(
 ) -> None:
     _write(whole, damage)
     (finding,) = check(whole / "catalog.sqlite")
-    assert said in finding.problem
-    assert "attention.md" in finding.problem
+    assert said in finding.message
+    assert "attention.md" in finding.message
     assert "--repair, then index" in finding.next_step
 
 
@@ -240,7 +240,7 @@ async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(
         f"UPDATE embeddings SET vector = zeroblob(256) WHERE content = {ATTENTION}",
         "UPDATE chunks SET start = start + 1 WHERE source = 'english.txt'",
     )
-    problems = [f.problem for f in await repair(index)]
+    problems = [f.message for f in await repair(index)]
     assert problems == ["2 documents with a text but no passages: attention.md, english.txt"]
     kb = KnowledgeBase.open(index, embedder)
     report = await kb.add_path(notes)
@@ -251,7 +251,7 @@ async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(
 
 def test_a_document_without_passages_is_named(whole: Path) -> None:
     _write(whole, "DELETE FROM chunks WHERE source = 'english.txt'")
-    problems = [f.problem for f in check(whole / "catalog.sqlite")]
+    problems = [f.message for f in check(whole / "catalog.sqlite")]
     assert "1 document with a text but no passages: english.txt" in problems
 
 
@@ -274,7 +274,7 @@ async def test_a_catalog_that_is_none_is_no_traceback(index: Path, content: byte
 
 async def test_a_missing_catalog_and_a_missing_folder_are_different_things(index: Path) -> None:
     (index / "catalog.sqlite").unlink()
-    assert [f.problem for f in await repair(index)] == ["the file is not there"]
+    assert [f.message for f in await repair(index)] == ["the file is not there"]
     with pytest.raises(KnowledgeError, match="holds no index"):
         await diagnose(index / "nowhere")
 
@@ -283,7 +283,7 @@ async def test_a_catalog_of_another_format_and_another_embedder_are_named(index:
     shutil.rmtree(index / "chroma")
     assert _parts(await diagnose(index, embedder="test:other")) == ["embedder", "chroma"]
     _write(index, "UPDATE meta SET value = '99' WHERE key = 'schema'")
-    assert ["format 99" in f.problem for f in await diagnose(index)] == [True]
+    assert ["format 99" in f.message for f in await diagnose(index)] == [True]
 
 
 async def test_a_process_that_writes_is_reported_and_not_disturbed(index: Path) -> None:
@@ -318,7 +318,7 @@ async def test_an_index_that_cannot_be_written_is_still_examined(
 async def test_vectors_kept_elsewhere_are_compared_too(index: Path, tmp_path: Path) -> None:
     elsewhere = Vectors(tmp_path / "elsewhere")
     found = await diagnose(index, vectors=elsewhere)
-    assert [f.problem for f in found] == ["it lacks 4 passages of the catalog"]
+    assert [f.message for f in found] == ["it lacks 4 passages of the catalog"]
     assert await repair(index, vectors=elsewhere) == []
     assert elsewhere.count() == 4
     elsewhere.close()

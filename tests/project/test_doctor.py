@@ -12,7 +12,7 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError
-from agentkit.findings import Finding, broken, listed
+from agentkit.findings import Finding, from_error, join_names
 from agentkit.knowledge.index.collections import CollectionInfo
 from agentkit.knowledge.index.doctor import indexes, store
 from agentkit.knowledge.index.lock import writing
@@ -60,13 +60,13 @@ def _faults(findings):
 
 
 async def test_a_folder_without_an_index_is_in_order(tmp_path: Path) -> None:
-    assert _only(await _index(make_project(tmp_path).folder)).told.startswith("none yet")
+    assert _only(await _index(make_project(tmp_path).folder)).message.startswith("none yet")
 
 
 async def test_a_sound_index_is_told_with_its_counts(project: Path) -> None:
     finding = _only(await _index(project))
     assert finding.level == "ok"
-    assert finding.told == "knowledge: sound, 2 documents, 2 passages, by test:terms"
+    assert finding.message == "knowledge: sound, 2 documents, 2 passages, by test:terms"
 
 
 async def test_an_index_of_another_embedder_is_a_problem(project: Path) -> None:
@@ -91,7 +91,7 @@ async def test_a_damaged_catalog_is_a_problem(project: Path) -> None:
 async def test_an_index_that_cannot_be_examined_says_why(tmp_path: Path) -> None:
     finding = _only(await indexes([CollectionInfo("gone", tmp_path / "gone")], "", "", 60))
     assert finding.level == "problem"
-    assert "gone holds no index" in finding.told
+    assert "gone holds no index" in finding.message
 
 
 async def test_damage_that_ends_the_process_that_reads_it_is_survived(
@@ -111,7 +111,7 @@ async def test_a_lock_is_told_with_the_process_that_holds_it(project: Path) -> N
     async with writing(project / ".agentkit" / "index", 0):
         finding = _only(await _index(project))
     assert (finding.level, finding.part) == ("note", "lock")
-    assert f"(process {os.getpid()}, " in finding.told
+    assert f"(process {os.getpid()}, " in finding.message
 
 
 async def test_an_examination_that_takes_too_long_is_ended_and_said(project: Path) -> None:
@@ -127,7 +127,7 @@ async def test_vectors_on_another_machine_are_not_asked_for(project: Path) -> No
 
 def test_a_chroma_server_is_told_with_what_is_known_against_it() -> None:
     assert store("") == []
-    assert "CVE-2026-45829" in _only(store("http://127.0.0.1:8000")).told
+    assert "CVE-2026-45829" in _only(store("http://127.0.0.1:8000")).message
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_servers_are_named_and_a_command_that_is_not_there_is_a_problem(tmp_path
         "off": {"command": "no-such", "disabled": True},
     }
     named, gone = mcp.servers(_servers(tmp_path, servers))
-    assert named.told == "enabled: a, gone; disabled: 1"
+    assert named.message == "enabled: a, gone; disabled: 1"
     assert gone.level == "problem"
-    assert "'no-such' is not there" in gone.told
+    assert "'no-such' is not there" in gone.message
 
 
 def test_a_file_that_is_no_json_is_a_problem_with_its_place(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_file_that_is_no_json_is_a_problem_with_its_place(tmp_path: Path) -> N
     (folder / "mcp_servers" / "mcp.json").write_text("{,", encoding="utf-8")
     finding = _only(mcp.servers(folder))
     assert finding.level == "problem"
-    assert "line 1" in finding.told
+    assert "line 1" in finding.message
     assert finding.next_step == "Correct the JSON."
 
 
@@ -172,7 +172,7 @@ def test_a_key_in_the_file_itself_is_a_warning_without_the_key(
     monkeypatch.setenv("B", "k-other")
     held = {"API_TOKEN": "k-secret", "B_KEY": "${B}", "PLACE": "here"}
     _, finding = mcp.servers(_servers(tmp_path, {"s": {"command": sys.executable, "env": held}}))
-    assert finding.told == "s: API_TOKEN stands in mcp_servers/mcp.json itself"
+    assert finding.message == "s: API_TOKEN stands in mcp_servers/mcp.json itself"
     assert "${API_TOKEN}" in finding.next_step
     assert "k-secret" not in repr(finding)
 
@@ -184,7 +184,7 @@ async def test_servers_are_started_where_that_is_wanted(tmp_path: Path) -> None:
         "dies": {"command": python, "args": ["-c", "pass"]},
     }
     starts, dies = await mcp.started(_servers(tmp_path, servers))
-    assert starts.told == "time starts, and offers 2 tools"
+    assert starts.message == "time starts, and offers 2 tools"
     assert dies.level == "problem"
     assert dies.next_step
 
@@ -209,7 +209,7 @@ async def test_every_fault_has_a_next_step(tmp_path: Path) -> None:
     trust(folder)
     faults = _faults(await _examined(folder))
     assert {"secrets", "model", "mcp"} <= {finding.part for finding in faults}
-    assert [f for f in faults if not f.next_step and ": set the" not in f.told] == []
+    assert [f for f in faults if not f.next_step and ": set the" not in f.message] == []
 
 
 async def test_settings_that_are_wrong_are_a_problem_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ async def test_settings_that_are_wrong_are_a_problem_and_the_rest_goes_on(tmp_pa
     findings = await _examined(folder)
     (problem,) = [finding for finding in findings if finding.level == "problem"]
     assert problem.part == "settings"
-    assert "'modell' is no setting" in problem.told
+    assert "'modell' is no setting" in problem.message
 
 
 async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path: Path) -> None
 async def test_a_check_that_hangs_is_bounded() -> None:
     finding = _only(await bounded(Check("slow", asyncio.sleep(3600), 0.01)))
     assert (finding.level, finding.part) == ("warning", "slow")
-    assert "not finished" in finding.told
+    assert "not finished" in finding.message
 
 
 async def test_a_check_that_breaks_down_is_a_finding() -> None:
@@ -242,21 +242,23 @@ async def test_a_check_that_breaks_down_is_a_finding() -> None:
 
     finding = _only(await bounded(Check("odd", breaks())))
     assert (finding.level, finding.next_step) == ("problem", "Please report this.")
-    assert "ZeroDivisionError" in finding.told
+    assert "ZeroDivisionError" in finding.message
 
 
 def test_an_error_s_second_sentence_is_the_next_step() -> None:
-    finding = broken("x", ConfigError("'a.md' is bad (see b.md). Mend it, then go on."))
-    assert (finding.told, finding.next_step) == (
+    finding = from_error("x", ConfigError("'a.md' is bad (see b.md). Mend it, then go on."))
+    assert (finding.message, finding.next_step) == (
         "'a.md' is bad (see b.md).",
         "Mend it, then go on.",
     )
-    assert broken("x", ConfigError("One sentence: do this."), "Or that.").next_step == "Or that."
+    assert (
+        from_error("x", ConfigError("One sentence: do this."), "Or that.").next_step == "Or that."
+    )
 
 
 def test_many_names_are_cut() -> None:
-    assert listed(["a", "b", "c"]) == "a, b, c"
-    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert join_names(["a", "b", "c"]) == "a, b, c"
+    assert join_names(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_a_child_that_is_cut_short_leaves_no_process(project: Path) -> None:

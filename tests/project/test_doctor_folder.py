@@ -27,13 +27,13 @@ def _only(findings: list[Finding]) -> Finding:
 def test_this_python_is_in_order() -> None:
     finding = _only(machine.python())
     assert finding.level == "ok"
-    assert "SQLite" in finding.told
+    assert "SQLite" in finding.message
 
 
 def test_the_packages_that_agentkit_needs_are_there() -> None:
     finding = _only(machine.packages())
     assert finding.level == "ok"
-    assert "chromadb" in finding.told
+    assert "chromadb" in finding.message
 
 
 def test_sources_that_are_not_installed_are_said_to_be_so() -> None:
@@ -57,12 +57,12 @@ def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(
     monkeypatch.syspath_prepend(str(tmp_path))
     findings = machine.packages("made")
     assert {finding.level for finding in findings} == {"problem"}
-    assert [finding.told.split()[0] for finding in findings] == ["rich", "not-there"]
+    assert [finding.message.split()[0] for finding in findings] == ["rich", "not-there"]
     there, wrong, missing = machine.extras("made")
-    assert there.told == "installed: old"
+    assert there.message == "installed: old"
     assert wrong.level == "warning"
-    assert wrong.told.startswith("old: typer is ")
-    assert (missing.level, missing.told) == ("note", "not installed: more")
+    assert wrong.message.startswith("old: typer is ")
+    assert (missing.level, missing.message) == ("note", "not installed: more")
     assert 'pip install "made[more]"' in missing.next_step
 
 
@@ -86,7 +86,7 @@ def test_every_extra_says_what_it_gives() -> None:
 def test_the_terminal_is_judged_by_what_it_can_show(where: Terminal, level: str, said: str) -> None:
     finding = _only(machine.terminal(where))
     assert finding.level == level
-    assert said in finding.told
+    assert said in finding.message
 
 
 def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
 
 def test_documents_are_counted(tmp_path: Path) -> None:
     folder = make_project(tmp_path).folder
-    assert _only(at.project(folder)).told.endswith(", 1 document")
+    assert _only(at.project(folder)).message.endswith(", 1 document")
     (folder / "knowledge" / "welcome.md").unlink()
-    assert _only(at.project(folder)).told == "knowledge/ is empty"
+    assert _only(at.project(folder)).message == "knowledge/ is empty"
 
 
 def test_documents_that_cannot_be_read_are_named(shared_folder: Path) -> None:
@@ -111,7 +111,7 @@ def test_documents_that_cannot_be_read_are_named(shared_folder: Path) -> None:
     with unprivileged():
         finding = _only(at.project(shared_folder))
     assert finding.level == "warning"
-    assert "closed.md" in finding.told
+    assert "closed.md" in finding.message
 
 
 def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder: Path) -> None:
@@ -121,17 +121,17 @@ def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder: Path
     with unprivileged():
         finding = _only(at.project(shared_folder))
     assert (finding.level, finding.next_step) == ("problem", "Change its permissions.")
-    assert "closed: Permission denied" in finding.told
+    assert "closed: Permission denied" in finding.message
 
 
 def test_trust_is_told_and_what_gives_it(tmp_path: Path) -> None:
-    assert _only(at.trust(tmp_path)).told.startswith("nothing here needs it")
+    assert _only(at.trust(tmp_path)).message.startswith("nothing here needs it")
     (tmp_path / "agentkit.toml").write_text("", encoding="utf-8")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "x.py").write_text("x = 1", encoding="utf-8")
     finding = _only(at.trust(tmp_path))
     assert finding.level == "warning"
-    assert "tools/x.py" in finding.told
+    assert "tools/x.py" in finding.message
     assert "agentkit trust" in finding.next_step
     trust(tmp_path)
     assert _only(at.trust(tmp_path)).level == "ok"
@@ -170,7 +170,7 @@ def test_a_disk_with_room_is_in_order_and_a_full_one_is_not(tmp_path: Path) -> N
     assert _only(at.disk(tmp_path)).level in ("ok", "warning")
     assert _only(at.room(999e6)).level == "warning"
     assert _only(at.room(1e6)).level == "problem"
-    assert _only(at.room(5e9)).told == "5 GB free"
+    assert _only(at.room(5e9)).message == "5 GB free"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
@@ -209,4 +209,4 @@ def test_what_cannot_be_kept_for_the_user_is_said(
     with unprivileged():
         findings = at.writable(Path(tempfile.gettempdir()))
     assert [finding.level for finding in findings] == ["warning"]
-    assert "trust is not remembered" in findings[0].told
+    assert "trust is not remembered" in findings[0].message

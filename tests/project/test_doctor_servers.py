@@ -52,7 +52,7 @@ async def test_an_ollama_is_told_with_its_version_models_and_windows(
     ollama_server.models = [{"name": name} for name in ("small", "b", "c", "d")]
     (finding,) = await ollama(ollama_server.url)
     assert finding.level == "ok"
-    assert finding.told == (
+    assert finding.message == (
         f"0.31.0 at {ollama_server.url}: small (131072 tokens), b (131072 tokens), "
         "c (131072 tokens) and 1 more"
     )
@@ -65,7 +65,7 @@ async def test_an_ollama_before_0_17_1_is_known_to_be_bad(
     ollama_server.version = version
     _, finding = await ollama(ollama_server.url)
     assert finding.level == "warning"
-    assert "CVE-2026-7482" in finding.told
+    assert "CVE-2026-7482" in finding.message
     assert finding.next_step == "Upgrade it to 0.17.1 or newer."
 
 
@@ -100,7 +100,7 @@ async def test_an_ollama_that_is_not_there_is_no_fault() -> None:
 async def test_an_ollama_on_another_machine_is_not_asked() -> None:
     (finding,) = await ollama("http://ollama.example.com:11434")
     assert finding.level == "note"
-    assert "not asked" in finding.told
+    assert "not asked" in finding.message
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "http://0.0.0.0:11434", "[::]:11434"])
@@ -109,7 +109,7 @@ async def test_an_address_that_lets_the_network_in_is_a_warning(
 ) -> None:
     findings = await ollama(ollama_server.url, host)
     assert _levels(findings) == ["ok", "warning"]
-    assert "whole network" in findings[1].told
+    assert "whole network" in findings[1].message
 
 
 async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(
@@ -118,7 +118,7 @@ async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(
     openai_server.pages["/props"] = {"default_generation_settings": {"n_ctx": 4096}}
     (finding,) = await others({"llamacpp": openai_server.url})
     assert finding.level == "warning"
-    assert "reads 4096 tokens" in finding.told
+    assert "reads 4096 tokens" in finding.message
     assert "-c 16384" in finding.next_step
 
 
@@ -128,20 +128,20 @@ async def test_lm_studio_tells_the_window_that_is_loaded(openai_server: OpenAISe
     }
     (finding,) = await others({"lmstudio": openai_server.url})
     assert finding.level == "ok"
-    assert finding.told == f"small, large at {openai_server.url}, reads 16384 tokens"
+    assert finding.message == f"small, large at {openai_server.url}, reads 16384 tokens"
 
 
 async def test_a_vllm_tells_window_and_version(openai_server: OpenAIServer) -> None:
     openai_server.models = [{"id": "big", "max_model_len": 32768}]
     openai_server.pages["/version"] = {"version": "0.13.0"}
     found, flawed = await others({"vllm": openai_server.url})
-    assert found.told.endswith("reads 32768 tokens")
-    assert "CVE-2026-22778" in flawed.told
+    assert found.message.endswith("reads 32768 tokens")
+    assert "CVE-2026-22778" in flawed.message
 
 
 async def test_a_machine_without_servers_is_in_order() -> None:
     (finding,) = await others({"vllm": f"{refused_url()}/v1"})
-    assert (finding.level, finding.told) == ("ok", "no vllm on this machine")
+    assert (finding.level, finding.message) == ("ok", "no vllm on this machine")
 
 
 async def test_the_reader_that_quotes_needs_nothing() -> None:
@@ -151,7 +151,7 @@ async def test_the_reader_that_quotes_needs_nothing() -> None:
 async def test_a_name_that_is_no_model_is_a_problem_with_a_next_step() -> None:
     finding = await _model("olama:x")
     assert finding.level == "problem"
-    assert "Did you mean 'ollama'?" in f"{finding.told} {finding.next_step}"
+    assert "Did you mean 'ollama'?" in f"{finding.message} {finding.next_step}"
 
 
 async def test_an_ollama_model_in_use_is_told_with_what_agentkit_uses_of_it(
@@ -159,7 +159,7 @@ async def test_an_ollama_model_in_use_is_told_with_what_agentkit_uses_of_it(
 ) -> None:
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
     assert finding.level == "ok"
-    assert finding.told.endswith("reads 131072 tokens, of which agentkit uses up to 32768")
+    assert finding.message.endswith("reads 131072 tokens, of which agentkit uses up to 32768")
 
 
 async def test_an_ollama_model_with_a_small_window_is_a_warning(
@@ -168,7 +168,7 @@ async def test_an_ollama_model_with_a_small_window_is_a_warning(
     ollama_server.context_length = 2048
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
     assert finding.level == "warning"
-    assert "reads 2048 tokens" in finding.told
+    assert "reads 2048 tokens" in finding.message
 
 
 async def test_a_model_that_is_not_pulled_says_the_command(ollama_server: OllamaServer) -> None:
@@ -188,7 +188,7 @@ async def test_the_openai_routes_of_ollama_are_a_trap(
     openai_server.pages["/api/tags"] = {"models": [{"name": "small"}]}
     finding = await _model("work:small", work=ProviderSettings(base_url=openai_server.url))
     assert finding.level == "warning"
-    assert "cuts long prompts without a word" in finding.told
+    assert "cuts long prompts without a word" in finding.message
     assert '"ollama:small"' in finding.next_step
 
 
@@ -200,7 +200,7 @@ async def test_a_key_that_is_refused_is_a_problem_and_not_shown(
     work = ProviderSettings(base_url=openai_server.url, api_key_env="WORK_KEY")
     finding = await _model("work:small", work=work)
     assert finding.level == "problem"
-    assert "refuses the key" in finding.told
+    assert "refuses the key" in finding.message
     assert "k-wrong" not in repr(finding)
     monkeypatch.setenv("WORK_KEY", "k-right")
     assert (await _model("work:small", work=work)).level == "ok"
@@ -217,7 +217,7 @@ async def test_a_server_that_is_down_is_a_problem() -> None:
     work = ProviderSettings(base_url=f"{refused_url()}/v1")
     finding = await _model("work:small", work=work)
     assert finding.level == "problem"
-    assert "no server answers" in finding.told
+    assert "no server answers" in finding.message
 
 
 async def test_a_service_is_not_asked_for_what_the_settings_only_name(
@@ -226,19 +226,19 @@ async def test_a_service_is_not_asked_for_what_the_settings_only_name(
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
     finding = await _model("deepseek:deepseek-chat")
     assert finding.level == "ok"
-    assert "was not asked" in finding.told
+    assert "was not asked" in finding.message
 
 
 async def test_a_preset_on_another_machine_is_asked_only_by_an_address_of_the_users() -> None:
     away = ProviderSettings(base_url="https://llm.example.org/v1")
     (finding,) = await openai_model("work:x", away, is_given=False)
-    assert "was not asked" in finding.told
+    assert "was not asked" in finding.message
 
 
 async def test_a_missing_gguf_file_is_a_problem() -> None:
     finding = await _model("gguf:/no/such.gguf")
     assert finding.level == "problem"
-    assert "/no/such.gguf" in finding.told
+    assert "/no/such.gguf" in finding.message
     assert finding.next_step.startswith("Give the path")
 
 
@@ -248,9 +248,9 @@ def test_keys_are_told_by_place_and_never_by_value(
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
     work = ProviderSettings(api_key_file=str(tmp_path / "key"))
     (finding,) = keys({"work": work})
-    assert "deepseek (env DEEPSEEK_API_KEY)" in finding.told
-    assert f"work (file {tmp_path / 'key'})" in finding.told
-    assert "k-secret" not in finding.told
+    assert "deepseek (env DEEPSEEK_API_KEY)" in finding.message
+    assert f"work (file {tmp_path / 'key'})" in finding.message
+    assert "k-secret" not in finding.message
 
 
 async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(
@@ -277,12 +277,12 @@ async def test_an_address_that_is_none_is_no_answer(url: str) -> None:
 @pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
 async def test_a_real_ollama_of_old_is_shown_as_known_bad() -> None:
     found, flawed = await ollama(ollama_url(REAL))
-    assert "smollm2:latest (8192 tokens)" in found.told
-    assert "CVE-2026-7482" in flawed.told
+    assert "smollm2:latest (8192 tokens)" in found.message
+    assert "CVE-2026-7482" in flawed.message
     assert (await _model("ollama:smollm2", {"OLLAMA_HOST": REAL})).level == "ok"
 
 
 @pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
 async def test_the_openai_routes_of_a_real_ollama_are_recognised() -> None:
     work = ProviderSettings(base_url=f"{ollama_url(REAL)}/v1")
-    assert "is Ollama" in (await _model("work:smollm2", work=work)).told
+    assert "is Ollama" in (await _model("work:smollm2", work=work)).message

@@ -14,7 +14,7 @@ from agentkit.cli.language import translated
 from agentkit.cli.render import harmless, index_progress, print_line, show_citations, warn
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
-from agentkit.knowledge.findings import counted
+from agentkit.findings import counted
 from agentkit.knowledge.index.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.project import Project

@@ -13,7 +13,7 @@ from agentkit.agent.session_store import LAST, SessionInfo, SessionStore
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.render import print_rows
 from agentkit.errors import ConfigError, ModelError
-from agentkit.knowledge.findings import counted
+from agentkit.findings import counted
 from agentkit.messages import Content, Message, text_of
 
 _LISTED = 20

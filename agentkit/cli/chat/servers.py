@@ -9,7 +9,7 @@ from agentkit.cli.language import translated
 from agentkit.cli.mcp_chat import prompt_text
 from agentkit.cli.render import harmless
 from agentkit.errors import ConfigError
-from agentkit.knowledge.findings import counted
+from agentkit.findings import counted
 from agentkit.mcp.tools import RemotePrompt
 
 

@@ -27,7 +27,7 @@ from agentkit.cli.kept import kept_session
 from agentkit.cli.render import consoles, described, index_progress, warn
 from agentkit.cli.trust import offer_trust
 from agentkit.errors import AgentkitError
-from agentkit.knowledge.findings import counted
+from agentkit.findings import counted
 from agentkit.project.project import Project
 
 _NAME = 25

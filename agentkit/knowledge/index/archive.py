@@ -316,6 +316,6 @@ def _verified(made: Path, manifest: Manifest, file: str) -> None:
         counts = [value(connection, f"SELECT count(*) FROM {t}") for t in ("documents", "chunks")]
         embedder = meta(connection, "embedder")
     if found:
-        raise KnowledgeError(f"{file} is not sound: {found[0].part}: {found[0].problem}.")
+        raise KnowledgeError(f"{file} is not sound: {found[0].part}: {found[0].message}.")
     if counts != [manifest.documents, manifest.chunks] or embedder != manifest.embedder:
         raise KnowledgeError(f"{file} is damaged: it does not hold what its manifest says.")

@@ -25,19 +25,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.knowledge.findings import (
-    REPAIR,
-    RESTORE,
-    Finding,
-    Part,
-    Severity,
-    counted,
-    mendable,
-    some,
-)
+from agentkit.findings import Finding, Level, counted, join_names
 from agentkit.knowledge.index.catalog import CATALOG, SCHEMA_VERSION, STALE, meta, reading, value
 from agentkit.knowledge.index.vectors import Vectors
 
+REPAIR = "Run: agentkit kb doctor --repair"
+RESTORE = (
+    "It cannot be repaired: delete the folder and index again, or restore an archive with "
+    "agentkit kb import --replace."
+)
 _LENGTH_ERROR = 0.01
 _BARE = "a text but no passages"
 _REPAIR_THEN_INDEX = f"{REPAIR}, then index its file again."
@@ -65,8 +61,8 @@ def unfinished(file: Path) -> list[Finding]:
         number = value(connection, "SELECT count(*) FROM chunks WHERE state != 'live'")
         stale = meta(connection, "chroma") == STALE
     left = f"{counted(number, 'passage')} left by a write that was cut short"
-    found = [mendable("catalog", left, "warning")] if number else []
-    cut = mendable("chroma", "a rebuild of it was cut short", "warning")
+    found = [_repairable("catalog", left, "warning")] if number else []
+    cut = _repairable("chroma", "a rebuild of it was cut short", "warning")
     return [*found, cut] if stale else found
 
 
@@ -106,7 +102,7 @@ def _whole(connection: sqlite3.Connection) -> list[Finding]:
     if version == SCHEMA_VERSION:
         return []
     problem = f"it has format {version or 'unknown'}, this agentkit reads {SCHEMA_VERSION}"
-    return [Finding("error", "catalog", problem, "Delete the index's folder and index again.")]
+    return [Finding("problem", "catalog", problem, "Delete the index's folder and index again.")]
 
 
 def _documents(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -117,7 +113,7 @@ def _documents(connection: sqlite3.Connection) -> Iterator[Finding]:
         " AND document_id NOT IN (SELECT id FROM documents)",
     )
     if orphans:
-        yield mendable("documents", f"{counted(orphans, 'passage')} of no document")
+        yield _repairable("documents", f"{counted(orphans, 'passage')} of no document")
     faults: dict[str, list[str]] = {}
     for fault, _, source in _torn(connection):
         faults.setdefault(fault, []).append(source)
@@ -182,21 +178,25 @@ def _full_text(connection: sqlite3.Connection) -> list[Finding]:
         )
         connection.execute("SELECT rowid FROM full_text WHERE full_text MATCH 'a'").fetchone()
     except sqlite3.DatabaseError as error:
-        return [mendable("full text", f"it cannot be read ({error})")]
+        return [_repairable("full text", f"it cannot be read ({error})")]
     if lacking or extra:
         problem = f"it lacks {counted(lacking, 'passage')} and holds {extra} too many"
-        return [mendable("full text", problem)]
+        return [_repairable("full text", problem)]
     return []
 
 
+def _repairable(part: str, message: str, level: Level = "problem") -> Finding:
+    return Finding(level, part, message, REPAIR, repairable=True)
+
+
 def _damaged(problem: str) -> Finding:
-    return Finding("error", "catalog", f"the file is damaged: {problem}", RESTORE)
+    return Finding("problem", "catalog", f"the file is damaged: {problem}", RESTORE)
 
 
-def _again(part: Part, what: str, sources: list[str]) -> Finding:
-    problem = f"{counted(len(sources), 'document')} with {what}: {some(sources)}"
+def _again(part: str, what: str, sources: list[str]) -> Finding:
+    problem = f"{counted(len(sources), 'document')} with {what}: {join_names(sources)}"
     next_step = "Index its file again, or add it again." if what == _BARE else _REPAIR_THEN_INDEX
-    return Finding("error", part, problem, next_step)
+    return Finding("problem", part, problem, next_step)
 
 
 _PAGE = 2000
@@ -219,7 +219,7 @@ async def examined(index: Path, seconds: float) -> list[Finding]:
     if not (index / "chroma").is_dir():
         with reading(index / CATALOG) as connection:
             ids, _ = sound_vectors(connection)
-        return [mendable("chroma", "its folder is not there")] if ids else []
+        return [_repairable("chroma", "its folder is not there")] if ids else []
     command = [sys.executable, "-P", "-m", __name__, str(index)]
     answer = await answered(command, seconds)
     if isinstance(answer, Finding):
@@ -232,7 +232,7 @@ def asked(index: Path, vectors: Vectors) -> list[Finding]:
     try:
         return _told(compared(index, vectors))
     except Exception as error:
-        return [mendable("chroma", f"it cannot be read ({error})")]
+        return [_repairable("chroma", f"it cannot be read ({error})")]
 
 
 async def answered(command: Sequence[str], seconds: float) -> dict[str, int] | Finding:
@@ -248,13 +248,13 @@ async def answered(command: Sequence[str], seconds: float) -> dict[str, int] | F
     try:
         out, said = await asyncio.wait_for(child.communicate(), seconds)
     except TimeoutError:
-        return mendable("chroma", f"reading it took more than {seconds:.0f} s and was ended")
+        return _repairable("chroma", f"reading it took more than {seconds:.0f} s and was ended")
     finally:
         with suppress(ProcessLookupError):
             child.kill()
         await child.wait()
     if child.returncode:
-        return mendable("chroma", _ending(child.returncode, said.decode(errors="replace")))
+        return _repairable("chroma", _ending(child.returncode, said.decode(errors="replace")))
     answer: dict[str, int] = json.loads(out.splitlines()[-1])
     return answer
 
@@ -292,12 +292,12 @@ def _different(stored: NDArray[np.float32], truth: NDArray[np.float32]) -> int:
 
 def _told(comparison: Comparison) -> list[Finding]:
     c = comparison
-    faults: list[tuple[int, str, Severity]] = [
-        (c.missing, f"it lacks {counted(c.missing, 'passage')} of the catalog", "error"),
+    faults: list[tuple[int, str, Level]] = [
+        (c.missing, f"it lacks {counted(c.missing, 'passage')} of the catalog", "problem"),
         (
             c.different,
             f"it holds {counted(c.different, 'vector')} other than the catalog's",
-            "error",
+            "problem",
         ),
         (
             c.extra,
@@ -305,7 +305,7 @@ def _told(comparison: Comparison) -> list[Finding]:
             "warning",
         ),
     ]
-    return [mendable("chroma", problem, how) for number, problem, how in faults if number]
+    return [_repairable("chroma", problem, how) for number, problem, how in faults if number]
 
 
 def _ending(code: int, said: str) -> str:

