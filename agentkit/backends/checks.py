@@ -43,7 +43,8 @@ from agentkit._sync import in_worker
 from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.auto import LOCAL_SERVERS, AutoModel, ollama_models, openai_models
 from agentkit.backends.llamacpp_source import located
-from agentkit.backends.ollama_wire import SMALLEST_WINDOW, model_window
+from agentkit.backends.ollama.model import SMALLEST_WINDOW
+from agentkit.backends.ollama.server import context_length
 from agentkit.backends.openai.model import OPENAI_URL
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
@@ -152,7 +153,7 @@ _FIELDS = ("loaded_context_length", "context_length", "max_model_len", "context_
 async def ollama_window(url: str, model: str) -> int | None:
     """What a model on an Ollama server can read. agentkit asks for as much of it as it needs."""
     reply = await asked(url, "/api/show", body={"model": model})
-    return model_window(reply.body or {})
+    return context_length((reply.body or {}).get("model_info"))
 
 
 async def server_window(url: str, model: str) -> int | None:

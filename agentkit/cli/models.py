@@ -16,7 +16,7 @@ from rich.text import Text
 from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.auto import LOCAL_SERVERS, ollama_models, openai_models
 from agentkit.backends.llamacpp_source import PACKAGES, packaged
-from agentkit.backends.ollama_pull import PullProgress, pulled
+from agentkit.backends.ollama.server import PullProgress, pull_model
 from agentkit.cli.language import labelled, titled, translated
 from agentkit.cli.output import as_json
 from agentkit.cli.render import consoles
@@ -119,7 +119,7 @@ async def _pulled(model: str, log: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=log, disable=not log.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
-        async with aclosing(pulled(model, url)) as progress:
+        async with aclosing(pull_model(model, url)) as progress:
             async for step in progress:
                 if step.status not in tasks:
                     tasks[step.status] = bar.add_task(step.status, total=step.total or None)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
 
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.ollama import OllamaModel
@@ -24,6 +25,10 @@ HI = [Message("user", "hi")]
 PARIS = {"city": "Paris"}
 REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
 REAL_OPTIONS = Options(temperature=0.0, extra={"num_thread": 1})
+
+
+class Place(BaseModel):
+    city: Literal["Paris", "Rome"]
 
 
 @pytest.fixture
@@ -148,11 +153,13 @@ async def test_a_required_call_is_held_by_a_schema(
 async def test_one_of_several_tools_may_be_required(
     ollama_server: OllamaServer, model: OllamaModel, lookup: Tool
 ) -> None:
-    tools = [lookup, Tool("now", "", {"type": "object", "$defs": {"Zone": {}}}, str)]
+    zone = {"$defs": {"Zone": {}}, "properties": {"zone": {"$ref": "#/$defs/Zone"}}}
+    tools = [lookup, Tool("now", "", zone, str)]
     await collected(model.stream(HI, tools, Options(tool_choice="required")))
-    held = ollama_server.requests[0]["format"]
-    assert [one["properties"]["name"]["const"] for one in held["anyOf"]] == ["lookup", "now"]
-    assert held["$defs"] == {"Zone": {}}
+    schema = ollama_server.requests[0]["format"]
+    assert [one["properties"]["name"]["const"] for one in schema["anyOf"]] == ["lookup", "now"]
+    assert schema["anyOf"][1]["properties"]["arguments"] == {"$ref": "#/$defs/tool1"}
+    assert schema["$defs"]["tool1"]["properties"]["zone"] == {"$ref": "#/$defs/tool1/$defs/Zone"}
 
 
 @pytest.mark.parametrize(
@@ -254,8 +261,8 @@ async def test_a_server_that_is_not_ready_is_asked_again(
 FAULTS = {
     "a stream that stops short": (Reply(finished=False), "was cut off"),
     "an error in the stream": (Reply(error="out of memory"), "out of memory"),
-    "no JSON": (Reply(raw="<html>"), "no Ollama server"),
-    "JSON of another kind": (Reply(raw="[1]\n"), "no Ollama server"),
+    "no JSON": (Reply(raw="<html>"), "does not answer like an Ollama server"),
+    "JSON of another kind": (Reply(raw="[1]\n"), "does not answer like an Ollama server"),
     "a model without tools": (
         Reply(raw='{"error": "small does not support tools"}', status=400),
         "does not support tools",
@@ -264,7 +271,7 @@ FAULTS = {
         Reply(raw='{"error": "request (9 tokens) exceeds the available context size"}', status=400),
         "too long for ollama:small.*max_context",
     ),
-    "a connection lost midway": (Reply(reset=True), "broke off"),
+    "a connection lost midway": (Reply(reset=True), "was interrupted"),
 }
 
 
@@ -299,7 +306,7 @@ async def test_a_server_that_is_not_up_names_how_to_start_it() -> None:
 async def test_a_silent_server_is_given_up(ollama_server: OllamaServer) -> None:
     ollama_server.replies(Reply(stalls=True))
     model = OllamaModel("small", base_url=ollama_server.url, read_timeout=0.2)
-    with pytest.raises(ModelError, match=r"silent for 0\.2 s.*read_timeout"):
+    with pytest.raises(ModelError, match=r"sent nothing for 0\.2 s.*read_timeout"):
         await collected(model.stream(HI))
     await model.close()
 
@@ -369,6 +376,29 @@ async def test_a_real_server_is_held_to_a_call(real_model: OllamaModel) -> None:
     assert made.name == "lookup"
     assert made.arguments in ({"city": "Paris"}, {"city": "Rome"})
     assert parts[-1] == Done("tool_calls", "ollama:smollm2")
+
+
+@real
+async def test_a_real_server_follows_the_references_of_a_forced_call(
+    real_model: OllamaModel,
+) -> None:
+    @tool
+    def lookup(place: Place) -> str:
+        """Look a place up."""
+        return place.city
+
+    @tool
+    def stop() -> str:
+        """End the talk."""
+        return ""
+
+    options = replace(REAL_OPTIONS, tool_choice="required", max_tokens=160)
+    parts = await collected(real_model.stream(HI, [lookup, stop], options))
+    [made] = [part for part in parts if isinstance(part, ToolCall)]
+    assert (made.name, made.arguments) in [
+        ("stop", {}),
+        *(("lookup", {"place": {"city": city}}) for city in ("Paris", "Rome")),
+    ]
 
 
 @real

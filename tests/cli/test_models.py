@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from agentkit.backends.ollama_pull import pulled
+from agentkit.backends.ollama.server import pull_model
 from agentkit.errors import ModelError
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import serving
@@ -67,16 +67,16 @@ def test_the_list_names_the_models_of_a_running_ollama_and_what_is_missing(ollam
 
 
 async def test_a_pull_tells_how_far_it_is(ollama: str) -> None:
-    told = [progress async for progress in pulled("qwen3:8b", ollama)]
+    told = [progress async for progress in pull_model("qwen3:8b", ollama)]
     assert [(p.total, p.completed) for p in told] == [(0, 0), (200, 50), (200, 200), (0, 0)]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("broken", "pull again"), ("nothing", "does not exist")]
+    ("name", "said"), [("broken", "interrupted.*Try again"), ("nothing", "does not exist")]
 )
 async def test_a_pull_that_fails_says_why(ollama: str, name: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        _ = [progress async for progress in pulled(name, ollama)]
+        _ = [progress async for progress in pull_model(name, ollama)]
 
 
 def test_pulling_prints_that_the_model_is_ready(ollama: str) -> None:

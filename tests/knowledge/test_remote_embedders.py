@@ -194,7 +194,9 @@ async def test_an_answer_without_vectors_is_refused(
     ollama_server: OllamaServer, on_ollama: OllamaEmbedder, answer: dict[str, object]
 ) -> None:
     ollama_server.vectors = lambda body: JSONResponse(answer)
-    with pytest.raises(KnowledgeError, match=r"no Ollama server sends|0 vectors for 1 texts"):
+    with pytest.raises(
+        KnowledgeError, match=r"does not answer like an Ollama server|0 vectors for 1 texts"
+    ):
         await on_ollama.embed_passages(["a"])
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import is_loopback, ollama_url, shown
-from agentkit.backends.ollama_wire import error_text, json_object
+from agentkit.addresses import ollama_url
+from agentkit.backends.ollama.server import OllamaError, new_client, translated_errors
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.remote import RemoteEmbedder
 
 if TYPE_CHECKING:
-    import httpx2
+    import ollama
 
 
 class OllamaEmbedder(RemoteEmbedder):
@@ -37,64 +37,28 @@ class OllamaEmbedder(RemoteEmbedder):
         self._clients = PerLoop(self._client)
 
     async def close(self) -> None:
-        if client := self._clients.pop():
-            await client.aclose()
+        client: Any = self._clients.pop()
+        if client is not None:
+            await client.close()
 
     async def _request(self, texts: Sequence[str]) -> list[list[float]]:
-        import httpx2
-
-        body = {"model": self._model, "input": list(texts), "truncate": False}
         try:
-            response = await self._clients.get().post("/api/embed", json=body)
-        except httpx2.HTTPError as error:
-            raise self._unreached(error) from error
-        if response.status_code != 200:
-            raise self._refused(response.status_code, error_text(response.text))
-        return self._read(response.content)
+            with translated_errors():
+                client = self._clients.get()
+                response = await client.embed(self._model, texts, truncate=False)
+        except OllamaError as error:
+            raise self._error(error) from error
+        return [list(vector) for vector in response.embeddings]
 
-    def _read(self, content: bytes) -> list[list[float]]:
-        try:
-            vectors: Any = json_object(content)["embeddings"]
-            return [[float(number) for number in vector] for vector in vectors]
-        except (ValueError, KeyError, TypeError) as error:
-            raise KnowledgeError(
-                f"{shown(self._url)} sent what no Ollama server sends ({error!r}). Check base_url."
-            ) from error
+    def _client(self) -> ollama.AsyncClient:
+        return new_client(self._url, self._connect_timeout, self._read_timeout)
 
-    def _client(self) -> httpx2.AsyncClient:
-        import httpx2
-
-        return httpx2.AsyncClient(
-            base_url=self._url,
-            timeout=httpx2.Timeout(self._read_timeout, connect=self._connect_timeout),
-            trust_env=not is_loopback(self._url),
-        )
-
-    def _refused(self, status: int, said: str) -> AgentkitError:
-        place = shown(self._url)
-        if status == 404:
-            return ConfigError(
-                f"{self._model!r} is not on the Ollama server at {place}. "
-                f"Run: ollama pull {self._model}"
-            )
-        if status in (401, 403):
-            return ConfigError(f"{place} refuses {self.name} ({status}): it wants a key.")
-        if "context length" in said:
+    def _error(self, error: OllamaError) -> AgentkitError:
+        if error.kind == "refused" and "context length" in error.text:
             return KnowledgeError(
-                f"A text is longer than {self.name} reads ({said}). Lower chunk_tokens under "
-                "[knowledge] in agentkit.toml, or choose another embedder."
+                f"A text is longer than the window of {self.name} ({error.text}). Lower "
+                "chunk_tokens under [knowledge] in agentkit.toml, or choose another embedder."
             )
-        return KnowledgeError(f"{self.name} failed ({said[:300]}). The server's log says more.")
-
-    def _unreached(self, error: httpx2.HTTPError) -> KnowledgeError:
-        import httpx2
-
-        place = shown(self._url)
-        if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
-            return KnowledgeError(f"No Ollama server answers at {place}. Start it: ollama serve")
-        if isinstance(error, httpx2.TimeoutException):
-            return KnowledgeError(
-                f"{place} was silent for {self._read_timeout:g} s while embedding with "
-                f"{self.name}. Try again, or raise read_timeout."
-            )
-        return KnowledgeError(f"The connection of {self.name} to {place} broke off. Try again.")
+        text = error.message(self._url, self._model, self.name, self._read_timeout)
+        is_config = error.kind == "refused" and error.status in (401, 403, 404)
+        return ConfigError(text) if is_config else KnowledgeError(text)

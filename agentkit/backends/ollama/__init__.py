@@ -1,0 +1,3 @@
+"""Models on an Ollama server."""
+
+from agentkit.backends.ollama.model import OllamaModel as OllamaModel

@@ -1,0 +1,340 @@
+"""Models on an Ollama server. A prompt is never cut silently: the window grows with it, in steps,
+and a prompt larger than the greatest window is refused.
+
+Chat is written on the wire: the types of the `ollama` package drop `anyOf`, `default` and nested
+`properties` of a tool's schema. One JSON object a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from agentkit._sync import PerLoop
+from agentkit.addresses import is_loopback, ollama_url, shown
+from agentkit.backends.base import (
+    Capabilities,
+    Model,
+    Options,
+    described,
+    images,
+    new_call_id,
+    offered,
+    prompt_tokens,
+    sent_arguments,
+)
+from agentkit.backends.forced_calls import calls_schema, is_forced
+from agentkit.backends.ollama.server import OllamaError, context_length, http_error, show_model
+from agentkit.backends.retry import PassingError, with_retries
+from agentkit.backends.text_tool_calls import TextCalls
+from agentkit.errors import FaultKind, ModelError
+from agentkit.events import Done, ModelPart, ReasoningDelta
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
+
+if TYPE_CHECKING:
+    import httpx2
+    import ollama
+
+Body = dict[str, Any]
+
+ANSWER_TOKENS = 2048
+"""Room for the answer where nobody limits it."""
+
+SMALLEST_WINDOW = 8192
+_TOP_LEVEL = frozenset({"think", "keep_alive", "format", "logprobs", "top_logprobs"})
+_RETRIES = 2
+_TOO_LONG = re.compile(r"context (size|length)|exceed_context", re.IGNORECASE)
+_TEMPORARY = re.compile(r"loading model|context canceled|server busy|unexpected EOF", re.IGNORECASE)
+_KINDS: Mapping[int | str, FaultKind] = {
+    "unreachable": "down",
+    "timeout": "timed_out",
+    "invalid": "bad_request",
+    401: "refused_key",
+    403: "refused_key",
+}
+
+
+class OllamaModel(Model):
+    """A model on an Ollama server: by default OLLAMA_HOST's, else this machine's. Timeouts in
+    seconds, `read_timeout` between two chunks (and for loading a model); `max_context` in
+    tokens; `keep_alive` is how long the server keeps the model, such as "10m"."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 120.0,
+        max_context: int = 32768,
+        keep_alive: str | float | None = None,
+    ) -> None:
+        self._model = model
+        self._url = ollama_url(base_url or os.environ.get("OLLAMA_HOST", ""))
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._max_context = max_context
+        self._keep_alive = keep_alive
+        self._clients = PerLoop(self._client)
+        self._facts: ollama.ShowResponse | None = None
+        self._window = 0
+
+    @property
+    def name(self) -> str:
+        return f"ollama:{self._model}"
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        read = prompt_tokens(messages, tools)
+        window = await self._window_for(read, options.max_tokens or ANSWER_TOKENS)
+        left = offered(tools, options.tool_choice)
+        body = request_body(self._model, messages, left, options, window)
+        if self._keep_alive is not None:
+            body.setdefault("keep_alive", self._keep_alive)
+        names = [tool.name for tool in left] if options.schema is None else []
+        attempts = with_retries(lambda: self._attempt(body, names, read), _RETRIES)
+        async with aclosing(attempts) as parts:
+            async for part in parts:
+                yield part
+
+    async def context_window(self) -> int:
+        """The greatest window that a request gets: the model's, or `max_context` below it."""
+        window = context_length((await self._show()).modelinfo)
+        return min(window or self._max_context, self._max_context)
+
+    async def capabilities(self) -> Capabilities:
+        """What the server says of the model; old servers show tools in the template alone."""
+        facts = await self._show()
+        listed = facts.capabilities or []
+        tools = "tools" in listed if listed else ".Tools" in (facts.template or "")
+        return Capabilities(
+            tools=tools,
+            forced_tools=tools,
+            json_schema=True,
+            images="vision" in listed,
+            reasoning="thinking" in listed,
+        )
+
+    async def close(self) -> None:
+        if client := self._clients.pop():
+            await client.aclose()
+
+    async def _window_for(self, read: int, answer: int) -> int:
+        """Return the window of the next request. It only grows, in few steps, as a change loads
+        the model again."""
+        greatest = await self.context_window()
+        if read > greatest:
+            raise self._error(
+                f"The prompt of about {read} tokens does not fit {self.name}, whose greatest "
+                f"window is {greatest} tokens. Shorten it, or raise max_context (now "
+                f"{self._max_context}) if the model allows.",
+                "too_long",
+            )
+        window = SMALLEST_WINDOW
+        while window < read + answer:
+            window *= 2
+        self._window = max(self._window, min(window, greatest))
+        return self._window
+
+    async def _show(self) -> ollama.ShowResponse:
+        if self._facts is None:
+            timeouts = (self._connect_timeout, self._read_timeout)
+            try:
+                self._facts = await show_model(self._model, self._url, *timeouts)
+            except OllamaError as error:
+                raise self._model_error(error) from error
+        return self._facts
+
+    async def _attempt(
+        self, body: Mapping[str, Any], names: Sequence[str], read: int
+    ) -> AsyncGenerator[ModelPart, None]:
+        parser, called = TextCalls(names), False
+        async with self._response(body) as response:
+            async for chunk in _json_lines(response.aiter_bytes()):
+                if chunk.get("error"):
+                    raise OllamaError("refused", str(chunk["error"]))
+                ended = bool(chunk.get("done"))
+                for part in (*_parts(chunk, parser), *(parser.end() if ended else ())):
+                    called = called or isinstance(part, ToolCall)
+                    yield part
+                if ended:
+                    for part in _end(chunk, called, read, self.name):
+                        yield part
+                    return
+        raise self._error(
+            f"The answer of {self.name} was cut off by {shown(self._url)}: ask again.", "down"
+        )
+
+    def _client(self) -> httpx2.AsyncClient:
+        import httpx2
+
+        return httpx2.AsyncClient(
+            base_url=self._url,
+            timeout=httpx2.Timeout(self._read_timeout, connect=self._connect_timeout),
+            trust_env=not is_loopback(self._url),
+        )
+
+    @asynccontextmanager
+    async def _response(self, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+        """Post a chat; yields a response of status 200. Errors, while reading it too, leave as
+        ModelErrors."""
+        import httpx2
+
+        try:
+            async with self._clients.get().stream("POST", "/api/chat", json=body) as response:
+                if response.status_code != 200:
+                    text = (await response.aread()).decode("utf-8", "replace")
+                    raise OllamaError("refused", _error_text(text), response.status_code)
+                yield response
+        except httpx2.HTTPError as error:
+            raise self._model_error(http_error(error, httpx2)) from error
+        except OllamaError as error:
+            raise self._model_error(error) from error
+        except UnicodeEncodeError as error:
+            text = "A message contains half of a surrogate pair: remove it."
+            raise self._error(text, "bad_request") from error
+        except ValueError as error:
+            raise self._model_error(OllamaError("invalid", str(error))) from error
+
+    def _model_error(self, error: OllamaError) -> ModelError:
+        if error.kind == "refused" and error.status != 404 and _TOO_LONG.search(error.text):
+            return self._error(
+                f"The conversation is too long for {self.name} ({error.text}). Shorten it, or "
+                "raise max_context.",
+                "too_long",
+            )
+        temporary = error.status in (429, 499, 502, 503, 504) or _TEMPORARY.search(error.text)
+        if error.kind == "refused" and temporary:
+            text = _line(f"{self.name} is not ready: {error.text}. Ask again.")
+            kind: FaultKind = "rate_limited" if error.status == 429 else "down"
+            return PassingError(text, self.name, kind=kind)
+        text = error.message(self._url, self._model, self.name, self._read_timeout)
+        if error.kind == "interrupted":
+            return PassingError(_line(text), self.name)
+        default: FaultKind = "bad_request" if 400 <= error.status < 500 else "down"
+        return self._error(text, _KINDS.get(error.kind) or _KINDS.get(error.status) or default)
+
+    def _error(self, text: str, kind: FaultKind) -> ModelError:
+        return ModelError(_line(text), self.name, kind)
+
+
+def request_body(
+    model: str, messages: Sequence[Message], tools: Sequence[Tool], options: Options, window: int
+) -> Body:
+    """Return the body of a streamed chat, which newer servers neither cut (`truncate`) nor forget
+    (`shift`) where it does not fit. Of `options.extra`, what Ollama does not know as a field of
+    the request goes among its options (`top_k`, `num_gpu`)."""
+    schema: Mapping[str, Any] | None = options.schema
+    if schema is None and is_forced(tools, options):
+        schema = calls_schema(tools)
+    settings = {
+        "num_ctx": window,
+        "temperature": options.temperature,
+        "num_predict": options.max_tokens,
+        "stop": list(options.stop) or None,
+        "seed": options.seed,
+        **{key: value for key, value in options.extra.items() if key not in _TOP_LEVEL},
+    }
+    body = {
+        "model": model,
+        "messages": list(_request_messages(messages)),
+        "stream": True,
+        "truncate": False,
+        "shift": False,
+        "tools": [described(tool) for tool in tools] or None,
+        "format": schema,
+        "options": {key: value for key, value in settings.items() if value is not None},
+    }
+    body |= {key: value for key, value in options.extra.items() if key in _TOP_LEVEL}
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _request_messages(messages: Sequence[Message]) -> Iterator[Body]:
+    names: dict[str, str] = {}
+    for message in messages:
+        names |= {call.id: call.name for call in message.tool_calls}
+        body: Body = {"role": message.role, "content": message.text}
+        if pictures := images(message):
+            body["images"] = [base64.b64encode(image.data).decode() for image in pictures]
+        if message.tool_calls:
+            body["tool_calls"] = [
+                {"id": call.id, "function": {"name": call.name, "arguments": sent_arguments(call)}}
+                for call in message.tool_calls
+            ]
+        if message.role == "tool":
+            body["tool_call_id"] = message.tool_call_id
+            body["tool_name"] = names.get(message.tool_call_id, "")
+        yield body
+
+
+async def _json_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[Body]:
+    """Yield the objects of a stream. Raises ValueError where a line is not an object.
+
+    Cut at newlines alone: a text may hold other characters that end a line.
+    """
+    rest = b""
+    async for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in filter(None, map(bytes.strip, lines)):
+            yield _json_object(line)
+    if rest.strip():
+        yield _json_object(rest)
+
+
+def _json_object(line: bytes) -> Body:
+    value = json.loads(line)
+    if not isinstance(value, dict):
+        raise ValueError("a line is not a JSON object")
+    return value
+
+
+def _error_text(body: str) -> str:
+    """Return the text of an error response, from its JSON where it is JSON."""
+    try:
+        return str(_json_object(body.encode()).get("error", body))
+    except ValueError:
+        return body
+
+
+def _parts(chunk: Mapping[str, Any], parser: TextCalls) -> list[ModelPart]:
+    message = chunk.get("message") or {}
+    thought = message.get("thinking")
+    parts: list[ModelPart] = [ReasoningDelta(thought)] if thought else []
+    parts += parser.feed(message.get("content") or "")
+    for call in message.get("tool_calls") or []:
+        function = call.get("function") or {}
+        # Old servers give calls no ids.
+        call_id = call.get("id") or new_call_id()
+        arguments = function.get("arguments") or {}
+        parts.append(ToolCall(call_id, function.get("name") or "", arguments))
+    return parts
+
+
+def _end(chunk: Mapping[str, Any], called: bool, read: int, name: str) -> list[ModelPart]:
+    """Return usage and end. A server that had the prompt in its cache may leave out its count."""
+    counted = chunk.get("prompt_eval_count")
+    usage = Usage(counted or read, chunk.get("eval_count") or 0, estimated=not counted)
+    if chunk.get("done_reason") == "length":
+        return [usage, Done("length", name)]
+    return [usage, Done("tool_calls" if called else "stop", name)]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:600]
