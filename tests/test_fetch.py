@@ -12,6 +12,7 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx2
 import pytest
@@ -95,7 +96,7 @@ async def _own(web: WebServer, path: str = "/", **options: object) -> Page:
 
 
 @pytest.mark.parametrize("address", REFUSED)
-async def test_an_address_that_is_not_public_is_never_asked(address) -> None:
+async def test_an_address_that_is_not_public_is_never_asked(address: Any) -> None:
     internet = Internet({})
     with pytest.raises(KnowledgeError, match=r"http://inner\.example/: its host is at .*: not fet"):
         await fetch(
@@ -114,13 +115,13 @@ def test_a_public_address_may_be_asked_also_inside_another(address: str) -> None
 
 
 @pytest.mark.parametrize("address", OWN)
-def test_the_own_network_is_open_only_to_those_who_ask_for_it(address) -> None:
+def test_the_own_network_is_open_only_to_those_who_ask_for_it(address: Any) -> None:
     assert refusal(address) != ""
     assert refusal(address, allow_private=True) == ""
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_metadata_link_local_and_multicast_stay_shut_on_the_own_network_too(address) -> None:
+def test_metadata_link_local_and_multicast_stay_shut_on_the_own_network_too(address: Any) -> None:
     assert refusal(address, allow_private=True) != ""
 
 

@@ -28,7 +28,7 @@ def _blocks(page: str, language: str):
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
-def _run(script, cwd: Path, **environment: Any) -> CompletedProcess[str]:
+def _run(script: Any, cwd: Path, **environment: Any) -> CompletedProcess[str]:
     """What a shell of a new user prints, who has nothing of ours in the environment."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AGENTKIT")}
     return subprocess.run(

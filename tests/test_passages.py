@@ -1,5 +1,7 @@
 """Passages survive the way to a model and back, and cannot be forged by a document."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=
 
 
 @given(st.lists(st.tuples(_TEXT, _TEXT, _TEXT), max_size=4))
-def test_what_is_written_is_read_back(rows) -> None:
+def test_what_is_written_is_read_back(rows: Any) -> None:
     passages = [
         Passage(str(n), source.replace("\n", " "), heading.replace("\n", " "), text, n, 0.5)
         for n, (source, heading, text) in enumerate(rows)

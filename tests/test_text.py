@@ -1,5 +1,7 @@
 """Sentences, terms and folding, for Chinese and Latin text."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +66,7 @@ def test_a_lone_character_and_a_decimal_number_are_terms() -> None:
     ("one", "other"),
     [("機器學習", "机器学习"), ("ＧＰＴ－３", "gpt-3"), ("Attention", "attention"), ("７Ｂ", "7b")],
 )
-def test_scripts_widths_and_cases_fold_into_one(one: str, other) -> None:
+def test_scripts_widths_and_cases_fold_into_one(one: str, other: Any) -> None:
     assert fold(one) == fold(other)
 
 
@@ -78,7 +80,7 @@ def test_a_chinese_question_with_english_names_is_chinese() -> None:
 
 
 @given(st.text(st.characters(), max_size=300))
-def test_sentences_lie_in_order_and_leave_out_only_white_space(text) -> None:
+def test_sentences_lie_in_order_and_leave_out_only_white_space(text: str) -> None:
     reached = 0
     for start, end in sentences(text):
         assert not text[reached:start].strip()
@@ -88,6 +90,6 @@ def test_sentences_lie_in_order_and_leave_out_only_white_space(text) -> None:
 
 
 @given(st.text(st.characters(codec=None), max_size=100))
-def test_clean_text_keeps_its_length_and_can_be_stored(text) -> None:
+def test_clean_text_keeps_its_length_and_can_be_stored(text: str) -> None:
     assert len(clean(text)) == len(text)
     clean(text).encode("utf-8")

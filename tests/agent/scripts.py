@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentkit import Agent, Session
+from agentkit.answers import Answer
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.events import Event
+from agentkit.events import Event, Finished
 from agentkit.messages import Message, ToolCall
 
 
@@ -19,6 +20,13 @@ def call(tool: str, call_id: str = "1", /, **arguments: Any) -> ToolCall:
 
 async def events_of(agent: Agent, prompt: str = "?", session: Session | None = None) -> list[Event]:
     return [event async for event in agent.stream(prompt, session)]
+
+
+def answer_of(events: Sequence[Event]) -> Answer:
+    """The answer that ends a run."""
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last.answer
 
 
 def results(model: ScriptedModel) -> list[str]:

@@ -1,6 +1,7 @@
 """Who may run what: the policy's patterns, the user's word, and calls that wait for it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from agentkit.agent.tool_runner import FORBIDDEN, INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.events import ApprovalRequested, Finished, ToolDenied, ToolStarted
 from agentkit.messages import ToolCall
+from agentkit.tools.tool import Tool
 from tests.agent.scripts import assert_valid, call, events_of, other_tasks, results
 
 RAN: list[str] = []
@@ -54,7 +56,7 @@ def _asked(*verdicts: Verdict):
     """An approve function that gives these verdicts, and the calls that it was asked about."""
     left, calls = list(verdicts), []
 
-    async def approve(tool, made) -> Verdict:
+    async def approve(tool: Tool, made: ToolCall) -> Verdict:
         calls.append(made)
         return left.pop(0) if left else DENIED
 
@@ -153,7 +155,7 @@ async def test_the_users_reason_is_told_to_the_model() -> None:
 
 
 @pytest.mark.parametrize(("approve", "ran"), [(allow, ["a"]), (deny, [])])
-async def test_a_program_may_decide_beforehand(approve, ran) -> None:
+async def test_a_program_may_decide_beforehand(approve: Any, ran: Any) -> None:
     await Agent(ScriptedModel([call("erase", path="a"), "done"]), TOOLS, approve=approve).run("?")
     assert ran == RAN
 
@@ -177,7 +179,7 @@ async def test_each_of_several_calls_gets_its_own_verdict() -> None:
 async def test_the_user_is_asked_one_question_at_a_time() -> None:
     open_questions, most = 0, 0
 
-    async def approve(tool, made) -> Verdict:
+    async def approve(tool: Tool, made: ToolCall) -> Verdict:
         nonlocal open_questions, most
         open_questions += 1
         most = max(most, open_questions)
@@ -199,7 +201,7 @@ async def test_calls_that_need_no_word_do_not_wait_for_it() -> None:
         had_read.set()
         return "seen"
 
-    async def approve(tool, made) -> Verdict:
+    async def approve(tool: Tool, made: ToolCall) -> Verdict:
         await had_read.wait()
         return ALLOWED
 
@@ -210,7 +212,7 @@ async def test_calls_that_need_no_word_do_not_wait_for_it() -> None:
 
 
 async def test_where_asking_fails_the_call_does_not_run() -> None:
-    async def broken(tool, made) -> None:
+    async def broken(tool: Tool, made: ToolCall) -> None:
         raise OSError("no terminal")
 
     model = ScriptedModel([[call("erase", "1", path="a"), call("read", "2")], "done"])
@@ -222,7 +224,7 @@ async def test_where_asking_fails_the_call_does_not_run() -> None:
 
 
 async def test_a_hook_that_fails_before_a_tool_keeps_it_from_running() -> None:
-    async def broken(made) -> None:
+    async def broken(made: ToolCall) -> None:
         raise RuntimeError("hook down")
 
     model = ScriptedModel([call("read"), "done"])
@@ -233,7 +235,7 @@ async def test_a_hook_that_fails_before_a_tool_keeps_it_from_running() -> None:
 async def test_a_run_whose_asking_is_cancelled_leaves_a_valid_session_and_no_task() -> None:
     asked = asyncio.Event()
 
-    async def approve(tool, made) -> None:
+    async def approve(tool: Tool, made: ToolCall) -> None:
         asked.set()
         await asyncio.Event().wait()
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ToolError
 from agentkit.events import (
     Done,
+    ModelPart,
     ReasoningDelta,
     TextDelta,
     ToolFinished,
@@ -86,7 +87,7 @@ def fail(kind: str = "value") -> str:
 TOOLS = [lookup, plot, centre, wait, breathe, fail]
 
 
-async def _result(made: ToolCall, tools=TOOLS) -> str:
+async def _result(made: ToolCall, tools: Any = TOOLS) -> str:
     model = ScriptedModel([made, "done"])
     session = Session()
     answer = await Agent(model, tools).run("?", session)
@@ -150,7 +151,7 @@ async def test_what_means_no_object_goes_back_with_the_schema(written: str) -> N
         *("the word null is a text", "number for a text", "choice in another case"),
     ],
 )
-async def test_wrong_types_are_brought_to_the_schema(given, shown: str) -> None:
+async def test_wrong_types_are_brought_to_the_schema(given: Any, shown: str) -> None:
     assert await _result(call("plot", **given)) == shown
 
 
@@ -249,7 +250,7 @@ async def test_calls_without_ids_get_some() -> None:
 
 async def test_a_call_cut_off_at_the_token_limit_is_not_guessed_at() -> None:
     cut = ToolCall("2", "lookup", '{"city": "New Y')
-    turn = [call("lookup", city="Rome"), cut, Done("length", "m")]
+    turn: list[ModelPart] = [call("lookup", city="Rome"), cut, Done("length", "m")]
     model, session = ScriptedModel([turn, "done"]), Session()
     events = await events_of(Agent(model, TOOLS), "?", session)
     assert results(model) == ["Rome 1", CUT_OFF]
@@ -360,7 +361,7 @@ async def test_progress_of_parallel_calls_names_its_call() -> None:
 
 
 async def test_text_beside_a_call_is_kept_with_it() -> None:
-    turn = [TextDelta("Let me look."), call("lookup", city="Rome")]
+    turn: list[ModelPart] = [TextDelta("Let me look."), call("lookup", city="Rome")]
     model = ScriptedModel([turn, "done"])
     answer = await Agent(model, TOOLS).run("?")
     assert answer.messages[0] == Message(
@@ -370,7 +371,7 @@ async def test_text_beside_a_call_is_kept_with_it() -> None:
 
 
 async def test_thinking_is_told_and_never_sent_back() -> None:
-    turn = [ReasoningDelta("hmm"), call("lookup", city="Rome")]
+    turn: list[ModelPart] = [ReasoningDelta("hmm"), call("lookup", city="Rome")]
     model = ScriptedModel([turn, "done"])
     events = await events_of(Agent(model, TOOLS))
     assert events[0] == ReasoningDelta("hmm")

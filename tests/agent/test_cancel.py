@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,12 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.messages import Message, Usage
+from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
-from tests.agent.scripts import assert_valid, call, other_tasks, results
+from tests.agent.scripts import answer_of, assert_valid, call, other_tasks, results
 from tests.agent.test_compaction import Narrow
 from tests.conftest import TermEmbedder
-from tests.servers.openai_server import Reply, text
+from tests.servers.openai_server import OpenAIServer, Reply, text
 
 
 @tool
@@ -58,14 +59,14 @@ async def guarded(n: int = 0) -> str:
     return f"guarded {n}"
 
 
-async def _yes(tool, made) -> Verdict:
+async def _yes(tool: Tool, made: ToolCall) -> Verdict:
     from agentkit.agent.approval import ALLOWED
 
     await asyncio.sleep(0)
     return ALLOWED
 
 
-async def _hook(*given):
+async def _hook(*given: Any):
     await asyncio.sleep(0)
     return given[-1] if len(given) == 2 else ""
 
@@ -121,7 +122,7 @@ async def _drained(
         return [event async for event in events]
 
 
-def _whole(session: Session, model) -> None:
+def _whole(session: Session, model: Any) -> None:
     assert_valid(session.messages)
     assert_valid(session.view)
     assert model.open == 0
@@ -151,7 +152,7 @@ async def test_a_run_may_be_cancelled_at_every_turn_of_the_event_loop() -> None:
     else:
         pytest.fail("the run never ended")
     assert turns > 20
-    assert run.result()[-1].answer.text == "the end of it"
+    assert answer_of(run.result()).text == "the end of it"
 
 
 async def test_a_run_may_be_closed_after_every_event() -> None:
@@ -350,7 +351,7 @@ async def test_cancelling_while_old_turns_are_summarised_keeps_them() -> None:
     assert not other_tasks()
 
 
-async def test_closing_a_run_hangs_up_on_the_server(openai_server) -> None:
+async def test_closing_a_run_hangs_up_on_the_server(openai_server: OpenAIServer) -> None:
     openai_server.replies(Reply(text("once ", "upon "), stalls=True))
     model = OpenAIModel("small", provider="test", base_url=openai_server.url)
     session = Session()
@@ -375,7 +376,7 @@ async def test_a_paused_run_that_is_closed_early_still_waits() -> None:
 
 
 async def test_an_error_in_a_hook_ends_the_run_and_keeps_what_was_said() -> None:
-    async def broken(message) -> None:
+    async def broken(message: Message) -> None:
         if not message.tool_calls:
             raise RuntimeError("hook")
 

@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ class Chaos:
         identity = self.random.choice((mark, "same", ""))
         return ToolCall(identity, name, written)
 
-    def turn(self, messages):
+    def turn(self, messages: Sequence[Message]):
         fate = self.random.random()
         if fate < 0.07:
             return ModelError("the server is gone")
@@ -148,7 +149,7 @@ async def _one_run(chaos: Chaos, agent: Agent, session: Session, prompt: str):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_nothing_is_lost_and_nothing_stays_behind(seed) -> None:
+async def test_nothing_is_lost_and_nothing_stays_behind(seed: Any) -> None:
     chaos = Chaos(seed)
     model, session = Jumpy(chaos), Session()
     limits = Limits(turns=5, tool_calls=9, parallel_calls=chaos.random.choice((1, 2, 8)))
@@ -167,7 +168,7 @@ async def test_nothing_is_lost_and_nothing_stays_behind(seed) -> None:
         _assert_told(events, session)
 
 
-def _assert_told(events, session: Session) -> None:
+def _assert_told(events: Any, session: Session) -> None:
     """Every result that was seen stands in the conversation, or in the turn that waits."""
     kept = [m.text for m in session.messages if m.role == "tool"]
     if session.pending:

@@ -1,6 +1,7 @@
 """A conversation fits its model's window before it is full, and grows at its end only."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,10 @@ from agentkit.errors import ModelError
 from agentkit.events import Compacted, Done
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.passages import Passage, write_passages
+from tests.agent.scripts import answer_of
 
 
-def _count(text) -> int:
+def _count(text: str) -> int:
     return len(text)
 
 
@@ -33,7 +35,7 @@ class Narrow(ScriptedModel):
         self.summaries = 0
         super().__init__(self._turn)
 
-    def _turn(self, messages) -> str | object:
+    def _turn(self, messages: Sequence[Message]) -> str | object:
         if messages[0].text == SUMMARISE:
             self.summaries += 1
             return self._summary
@@ -42,7 +44,7 @@ class Narrow(ScriptedModel):
     async def context_window(self) -> int | None:
         return self._window
 
-    def count_tokens(self, text) -> int:
+    def count_tokens(self, text: str) -> int:
         return len(text)
 
     @property
@@ -56,7 +58,7 @@ def lines(count: int) -> str:
     return "\n".join(f"line {n} of many." for n in range(count))
 
 
-def _size(messages) -> int:
+def _size(messages: Sequence[Message]) -> int:
     return tokens_of_all(messages, _count)
 
 
@@ -95,7 +97,7 @@ async def test_a_summary_goes_into_the_next_summary() -> None:
     told = [Message("system", f"Rules.\n\n{SUMMARY_HEADING}\nfirst"), Message("user", "old " * 50)]
     told += [Message("assistant", "said " * 50), Message("user", "now?")]
 
-    async def summarise(old) -> str:
+    async def summarise(old: Any) -> str:
         return "second"
 
     short = await compacted(told, 400, _count, summarise)
@@ -112,7 +114,7 @@ async def test_tool_results_are_shortened_before_anything_is_summarised() -> Non
         *(Message("assistant", "yes [7]"), Message("user", "now?")),
     ]
 
-    async def never(old) -> None:
+    async def never(old: Any) -> None:
         raise AssertionError("nothing needs a summary")
 
     short = await compacted(told, 700, _count, never)
@@ -122,7 +124,7 @@ async def test_tool_results_are_shortened_before_anything_is_summarised() -> Non
 
 
 async def test_what_cannot_fit_says_so_and_names_the_next_step() -> None:
-    async def summarise(old) -> str:
+    async def summarise(old: Any) -> str:
         return ""
 
     with pytest.raises(
@@ -152,13 +154,13 @@ async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_l
     await agent.run("tell me much", session)
     events = [e async for e in agent.stream("and now?", session)]
     assert any(isinstance(e, Compacted) for e in events)
-    assert events[-1].answer.text == "short answer"
+    assert answer_of(events).text == "short answer"
     assert "They spoke of memory" in model.asked[-1][0].text
 
 
 async def test_the_servers_own_count_comes_before_a_guess() -> None:
     class Reporting(Narrow):
-        def _parts(self, turn, messages):
+        def _parts(self, turn: Any, messages: Sequence[Message]):
             parts = [p for p in super()._parts(turn, messages) if not isinstance(p, Usage | Done)]
             return [
                 *parts,
@@ -169,7 +171,7 @@ async def test_the_servers_own_count_comes_before_a_guess() -> None:
     def calls() -> Iterator[object]:
         return iter([*(ToolCall(str(n), "lines", {"count": 60 + n}) for n in range(3)), "done"])
 
-    async def compactions(model) -> int:
+    async def compactions(model: Any) -> int:
         events = [e async for e in Agent(model, [lines]).stream("?")]
         return sum(isinstance(e, Compacted) for e in events)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -9,13 +10,14 @@ from pydantic import BaseModel
 from agentkit import Agent, KnowledgeBase, Session, tool
 from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks
+from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Finished, Nested, TextDelta, ToolFinished, ToolStarted
 from agentkit.messages import Content, Message, ToolCall, Usage
-from tests.agent.scripts import assert_valid, call, events_of, other_tasks, results
+from tests.agent.scripts import answer_of, assert_valid, call, events_of, other_tasks, results
 from tests.conftest import TermEmbedder
 
 
@@ -25,7 +27,7 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def _outer(*turns) -> ScriptedModel:
+def _outer(*turns: Any) -> ScriptedModel:
     return ScriptedModel([*turns, "done"])
 
 
@@ -128,7 +130,7 @@ async def _said(value: Content, seen: list[str], kind: str) -> Content:
 
 
 async def test_a_hook_may_forbid_a_call_and_its_reason_is_told() -> None:
-    async def no_big(made) -> str:
+    async def no_big(made: ToolCall) -> str:
         return "Too big." if made.arguments["a"] > 9 else ""
 
     model = _outer([call("add", "1", a=10, b=1), call("add", "2", a=1, b=1)])
@@ -137,7 +139,7 @@ async def test_a_hook_may_forbid_a_call_and_its_reason_is_told() -> None:
 
 
 async def test_a_hook_may_change_a_result_before_the_model_sees_it() -> None:
-    async def redact(made, result):
+    async def redact(made: ToolCall, result: Any):
         return result.replace("3", "*")
 
     model = _outer(call("add", a=1, b=2))
@@ -147,7 +149,7 @@ async def test_a_hook_may_change_a_result_before_the_model_sees_it() -> None:
 
 
 async def test_a_result_whose_hook_fails_is_withheld() -> None:
-    async def broken(made, result) -> None:
+    async def broken(made: ToolCall, result: Any) -> None:
         raise RuntimeError("no redaction today")
 
     model = _outer([call("add", "1", a=1, b=2)])
@@ -159,7 +161,7 @@ async def test_a_result_whose_hook_fails_is_withheld() -> None:
 
 
 async def test_a_guard_may_refuse_a_prompt_before_anything_sees_it() -> None:
-    async def guard(prompt) -> str:
+    async def guard(prompt: str) -> str:
         return "I do not talk of that." if "secret" in prompt else ""
 
     model, session = ScriptedModel(["fine"]), Session()
@@ -171,14 +173,14 @@ async def test_a_guard_may_refuse_a_prompt_before_anything_sees_it() -> None:
 
 
 async def test_a_guard_may_put_its_words_in_the_place_of_an_answer() -> None:
-    async def guard(answer) -> str:
+    async def guard(answer: Answer) -> str:
         return "Withheld." if "secret" in answer.text else ""
 
     session = Session()
     agent = Agent(ScriptedModel(["the secret", "hello"]), hooks=Hooks(guard_output=guard))
     events = await events_of(agent, "?", session)
     assert not any("secret" in e.text for e in events if isinstance(e, TextDelta))
-    assert (events[-1].answer.text, events[-1].answer.stop_reason) == ("Withheld.", "refused")
+    assert (answer_of(events).text, answer_of(events).stop_reason) == ("Withheld.", "refused")
     assert (await agent.run("?", session)).text == "hello"
 
 
@@ -192,7 +194,7 @@ class Holding(ScriptedModel):
 
 
 @pytest.mark.parametrize("kind", [ScriptedModel, Holding])
-async def test_an_object_may_be_the_answer_after_tools(kind) -> None:
+async def test_an_object_may_be_the_answer_after_tools(kind: Any) -> None:
     model = kind([call("add", a=1, b=2), '{"total": 3}'])
     answer = await Agent(model, [add]).run("1 + 2?", output=Sum)
     assert answer.output == Sum(total=3)

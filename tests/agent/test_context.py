@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ class Sized(Model):
         self.asked_window += 1
         return self._window
 
-    def count_tokens(self, text) -> int:
+    def count_tokens(self, text: str) -> int:
         self.counted += len(text)
         return len(text)
 
@@ -56,7 +57,9 @@ def _told(*lengths: int):
     return [Message(roles[n % 2], "x" * size) for n, size in enumerate(lengths)]
 
 
-async def _compacts(model, messages, tools=(), options: Options = Options()) -> Compacted | None:
+async def _compacts(
+    model: Any, messages: Sequence[Message], tools: Any = (), options: Options = Options()
+) -> Compacted | None:
     window = Window(model, options)
     return await window.fit(window.prompt(messages, tools))
 
@@ -180,7 +183,7 @@ class Counting(ScriptedModel):
     async def context_window(self) -> int | None:
         return self._window
 
-    def count_tokens(self, text) -> int:
+    def count_tokens(self, text: str) -> int:
         self.counted += len(text)
         self.calls += 1
         return len(text) // 4

@@ -11,7 +11,7 @@ from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall, Usage
-from tests.servers.openai_server import Reply, error
+from tests.servers.openai_server import OpenAIServer, Reply, error
 
 ASKED = (Message("system", "Be brief."), Message("user", "word " * 500))
 TOOLS = ("lookup",)
@@ -122,7 +122,7 @@ def lookup(city: str) -> str:
     return city
 
 
-async def test_a_failed_run_carries_its_report(openai_server) -> None:
+async def test_a_failed_run_carries_its_report(openai_server: OpenAIServer) -> None:
     openai_server.replies(Reply(status=400, raw=error("small does not support tools")))
     model = OpenAIModel("small", provider="test", base_url=openai_server.url, api_key="k-secret")
     with pytest.raises(ModelError) as caught:
@@ -141,7 +141,7 @@ async def test_the_report_of_a_later_turn_shows_the_calls_before_it() -> None:
     assert "tool: Rome" in caught.value.report
 
 
-async def test_text_that_came_before_the_failure_is_shown(openai_server) -> None:
+async def test_text_that_came_before_the_failure_is_shown(openai_server: OpenAIServer) -> None:
     openai_server.replies(Reply([{"content": "half an answer"}], None, reset=True))
     model = OpenAIModel("small", provider="test", base_url=openai_server.url)
     with pytest.raises(ModelError) as caught:

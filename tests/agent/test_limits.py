@@ -26,7 +26,7 @@ from agentkit.events import (
 )
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
-from tests.agent.scripts import assert_valid, call, events_of, other_tasks, results
+from tests.agent.scripts import answer_of, assert_valid, call, events_of, other_tasks, results
 from tests.agent.test_compaction import Narrow
 from tests.conftest import TermEmbedder
 
@@ -156,7 +156,7 @@ async def test_calls_above_the_limit_are_refused_and_the_first_ones_run(most: in
     events = await events_of(agent, "?", session)
     assert results(model) == [f"step {n}" for n in range(most)] + [OVER_THE_LIMIT] * (3 - most)
     assert sum(isinstance(e, ToolFinished) and e.failed for e in events) == 3 - most
-    assert events[-1].answer.stop_reason == "limit"
+    assert answer_of(events).stop_reason == "limit"
     assert_valid(session.messages)
 
 
@@ -197,7 +197,7 @@ async def test_at_the_limit_of_cost_no_more_is_asked() -> None:
 
 async def test_a_price_may_be_given_by_a_pattern_and_the_exact_name_comes_first() -> None:
     limits = Limits(prices={"cloud:*": Price(2, 0), "cloud:big": Price(4, 0)})
-    turn = [TextDelta("x"), Usage(1_000_000, 0)]
+    turn: list[ModelPart] = [TextDelta("x"), Usage(1_000_000, 0)]
     small = await Agent(ScriptedModel([turn], "cloud:small"), limits=limits).run("?")
     big = await Agent(ScriptedModel([turn], "cloud:big"), limits=limits).run("?")
     assert (small.cost, big.cost) == (2.0, 4.0)
@@ -208,7 +208,7 @@ async def test_without_a_price_there_is_no_cost() -> None:
 
 
 async def test_the_price_of_the_model_that_answered_counts_where_several_may() -> None:
-    turn = [TextDelta("x"), Usage(1_000_000, 0), Done("stop", "cloud:second")]
+    turn: list[ModelPart] = [TextDelta("x"), Usage(1_000_000, 0), Done("stop", "cloud:second")]
     limits = Limits(prices=PRICES)
     answer = await Agent(ScriptedModel([turn], "first, cloud:second"), limits=limits).run("?")
     assert answer.cost == 2.0
@@ -235,12 +235,12 @@ async def test_time_in_a_tool_is_bounded_and_what_had_ended_is_kept() -> None:
     assert [m.text for m in session.messages if m.role == "tool"] == [OUT_OF_TIME, "step 0"]
     started = [e.call.id for e in events if isinstance(e, ToolStarted)]
     assert sorted(started) == sorted(e.call.id for e in events if isinstance(e, ToolFinished))
-    assert events[-1].answer.stop_reason == "limit"
+    assert answer_of(events).stop_reason == "limit"
     assert_valid(session.messages)
 
 
 async def test_time_spent_waiting_for_the_users_word_counts() -> None:
-    async def sleeping(tool, call) -> None:
+    async def sleeping(tool: Tool, call: ToolCall) -> None:
         await asyncio.Event().wait()
 
     @tool(needs_approval=True)
@@ -321,4 +321,4 @@ async def test_what_comes_last_is_finished_whatever_limit_was_reached() -> None:
         agent = Agent(ScriptedModel(_steps()), [step], limits=limits, retrieval=Retrieval("never"))
         events = await events_of(agent)
         assert isinstance(events[-1], Finished)
-        assert events[-1].answer.stop_reason == "limit"
+        assert answer_of(events).stop_reason == "limit"

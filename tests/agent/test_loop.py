@@ -29,6 +29,7 @@ from agentkit.events import (
 )
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
+from tests.agent.scripts import answer_of
 
 
 @tool
@@ -66,8 +67,8 @@ async def test_an_answer_comes_in_pieces_and_whole() -> None:
     events = await _events(Agent(ScriptedModel(["a longer answer"])))
     assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "a longer answer"
     assert isinstance(events[-1], Finished)
-    assert events[-1].answer.text == "a longer answer"
-    assert events[-1].answer.stop_reason == "stop"
+    assert answer_of(events).text == "a longer answer"
+    assert answer_of(events).stop_reason == "stop"
 
 
 async def test_a_tools_result_reaches_the_model_in_its_next_turn() -> None:
@@ -217,7 +218,7 @@ async def test_a_run_out_of_time_stops_its_tools_and_says_so() -> None:
 
 
 async def test_a_run_out_of_tokens_asks_no_more() -> None:
-    spent = [_call(a=1, b=1), Usage(900, 200)]
+    spent: list[ModelPart] = [_call(a=1, b=1), Usage(900, 200)]
     model = ScriptedModel([spent, "never asked"])
     answer = await Agent(model, [add], limits=Limits(tokens=1000)).run("?")
     assert (answer.stop_reason, answer.usage.total_tokens) == ("limit", 1100)

@@ -15,9 +15,9 @@ from agentkit.backends.openai.model import OpenAIModel
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import Usage
-from tests.agent.scripts import assert_valid, events_of
+from tests.agent.scripts import answer_of, assert_valid, events_of
 from tests.agent.test_written_calls import WRITTEN
-from tests.servers.openai_server import Reply, call, calls, error, text
+from tests.servers.openai_server import OpenAIServer, Reply, call, calls, error, text
 
 
 @tool
@@ -32,13 +32,13 @@ DONE = Reply(text("do", "ne"))
 
 
 @pytest.fixture
-async def model(openai_server) -> AsyncIterator[OpenAIModel]:
+async def model(openai_server: OpenAIServer) -> AsyncIterator[OpenAIModel]:
     model = OpenAIModel("small", provider="test", base_url=openai_server.url, max_retries=1)
     yield model
     await model.close()
 
 
-async def _told(server, model: OpenAIModel, first: Reply, limits: Limits = Limits()):
+async def _told(server: Any, model: OpenAIModel, first: Reply, limits: Limits = Limits()):
     """What the tools gave in a run whose first answer is this one."""
     server.replies(*(first if isinstance(first, list) else [first]), DONE)
     session = Session()
@@ -51,7 +51,7 @@ async def _told(server, model: OpenAIModel, first: Reply, limits: Limits = Limit
     return [m["content"] for m in sent if m["role"] == "tool"]
 
 
-def _made(*pieces, finish: str = "tool_calls", **more: Any) -> Reply:
+def _made(*pieces: Any, finish: str = "tool_calls", **more: Any) -> Reply:
     return Reply(calls(*pieces), finish, **more)
 
 
@@ -104,14 +104,14 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("reply", "told"), ANSWERS.values(), ids=ANSWERS)
 async def test_a_call_is_made_however_the_server_writes_it(
-    openai_server, model: OpenAIModel, reply, told
+    openai_server: OpenAIServer, model: OpenAIModel, reply: Any, told: Any
 ) -> None:
     assert await _told(openai_server, model, reply) == told
 
 
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
 async def test_a_call_that_the_server_left_in_the_text_is_made(
-    openai_server, model: OpenAIModel, written
+    openai_server: OpenAIServer, model: OpenAIModel, written: Any
 ) -> None:
     pieces = [written[at : at + 5] for at in range(0, len(written), 5)]
     assert await _told(openai_server, model, Reply(text(*pieces))) == ["Rome 1"]
@@ -127,7 +127,7 @@ async def test_a_call_that_the_server_left_in_the_text_is_made(
     ],
 )
 async def test_a_call_that_cannot_be_made_goes_back(
-    openai_server, model: OpenAIModel, name: str, arguments: str, said: str
+    openai_server: OpenAIServer, model: OpenAIModel, name: str, arguments: str, said: str
 ) -> None:
     reply = _made(call(arguments, name, 0, "a"))
     [told] = await _told(openai_server, model, reply)
@@ -135,7 +135,7 @@ async def test_a_call_that_cannot_be_made_goes_back(
 
 
 async def test_arguments_cut_off_at_the_token_limit_go_back(
-    openai_server, model: OpenAIModel
+    openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
     reply = _made(call('{"city": "Ro', "lookup", 0, "a"), finish="length")
     [told] = await _told(openai_server, model, reply)
@@ -144,18 +144,18 @@ async def test_arguments_cut_off_at_the_token_limit_go_back(
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
 async def test_a_server_that_fails_once_is_asked_again(
-    openai_server, model: OpenAIModel, status: int
+    openai_server: OpenAIServer, model: OpenAIModel, status: int
 ) -> None:
     busy = Reply(status=status, raw=error("busy"), headers={"retry-after": "0"})
     openai_server.replies(busy, _made(call(ROME, "lookup", 0, "a")), DONE)
     events = await events_of(Agent(model, [lookup]))
     assert [type(e) for e in events].count(Retried) == 1
-    assert events[-1].answer.text == "done"
+    assert answer_of(events).text == "done"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 500])
 async def test_a_server_that_keeps_failing_ends_the_run_with_one_line(
-    openai_server, model: OpenAIModel, status: int
+    openai_server: OpenAIServer, model: OpenAIModel, status: int
 ) -> None:
     refused = Reply(status=status, raw=error("no"), headers={"retry-after": "0"})
     openai_server.replies(refused)
@@ -167,7 +167,7 @@ async def test_a_server_that_keeps_failing_ends_the_run_with_one_line(
 
 
 async def test_a_failure_in_the_second_turn_keeps_the_first(
-    openai_server, model: OpenAIModel
+    openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
     gone = Reply(status=400, raw=error("no"))
     openai_server.replies(_made(call(ROME, "lookup", 0, "a")), gone, DONE)
@@ -181,7 +181,7 @@ async def test_a_failure_in_the_second_turn_keeps_the_first(
 
 @pytest.mark.parametrize("how", ["reset", "truncated", "done"])
 async def test_a_server_that_dies_in_the_text_leaves_what_it_said(
-    openai_server, model: OpenAIModel, how: str
+    openai_server: OpenAIServer, model: OpenAIModel, how: str
 ) -> None:
     broken = {"reset": {"reset": True}, "truncated": {"truncated": True}, "done": {"done": False}}
     openai_server.replies(Reply(text("half an", " answer"), finish=None, usage=None, **broken[how]))
@@ -192,7 +192,9 @@ async def test_a_server_that_dies_in_the_text_leaves_what_it_said(
     assert_valid(session.messages)
 
 
-async def test_a_server_that_dies_in_a_call_runs_nothing(openai_server, model: OpenAIModel) -> None:
+async def test_a_server_that_dies_in_a_call_runs_nothing(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
     openai_server.replies(Reply(calls(call(ROME, "lookup", 0, "a")), None, reset=True))
     session = Session()
     with pytest.raises(ModelError):
@@ -200,14 +202,16 @@ async def test_a_server_that_dies_in_a_call_runs_nothing(openai_server, model: O
     assert [m.role for m in session.messages] == ["user"]
 
 
-async def test_an_error_in_the_stream_is_the_runs_error(openai_server, model: OpenAIModel) -> None:
+async def test_an_error_in_the_stream_is_the_runs_error(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
     openai_server.replies(Reply(text("so"), None, error={"message": "out of memory"}))
     with pytest.raises(ModelError, match="out of memory"):
         await Agent(model, [lookup]).run("?")
 
 
 async def test_a_prompt_that_the_server_calls_too_long_is_shortened_and_sent_again(
-    openai_server, model: OpenAIModel
+    openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
     long = Reply(status=400, raw=error("too many tokens", code="context_length_exceeded"))
     openai_server.replies(DONE, long, Reply(text("A summary.")), DONE)
@@ -215,12 +219,12 @@ async def test_a_prompt_that_the_server_calls_too_long_is_shortened_and_sent_aga
     await agent.run("first " * 200, session)
     events = await events_of(agent, "second", session)
     assert any(isinstance(e, Compacted) for e in events)
-    assert events[-1].answer.text == "done"
+    assert answer_of(events).text == "done"
     assert "A summary." in openai_server.requests[-1]["messages"][0]["content"]
 
 
 async def test_a_prompt_that_stays_too_long_says_what_to_do(
-    openai_server, model: OpenAIModel
+    openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
     long = Reply(status=400, raw=error("too many tokens", code="context_length_exceeded"))
     openai_server.replies(long)
@@ -230,7 +234,9 @@ async def test_a_prompt_that_stays_too_long_says_what_to_do(
     assert "context" in str(caught.value)
 
 
-async def test_an_empty_answer_is_an_empty_answer(openai_server, model: OpenAIModel) -> None:
+async def test_an_empty_answer_is_an_empty_answer(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
     openai_server.replies(Reply([]))
     session = Session()
     answer = await Agent(model, [lookup]).run("?", session)
@@ -238,27 +244,31 @@ async def test_an_empty_answer_is_an_empty_answer(openai_server, model: OpenAIMo
     assert_valid(session.messages)
 
 
-async def test_thinking_alone_is_no_answer(openai_server, model: OpenAIModel) -> None:
+async def test_thinking_alone_is_no_answer(openai_server: OpenAIServer, model: OpenAIModel) -> None:
     openai_server.replies(Reply([{"reasoning_content": "hm"}], "length"))
     events = await events_of(Agent(model, [lookup]))
     assert ReasoningDelta("hm") in events
-    assert (events[-1].answer.text, events[-1].answer.stop_reason) == ("", "length")
+    assert (answer_of(events).text, answer_of(events).stop_reason) == ("", "length")
 
 
-async def test_thinking_in_tags_is_told_apart(openai_server, model: OpenAIModel) -> None:
+async def test_thinking_in_tags_is_told_apart(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
     openai_server.replies(Reply(text("<thi", "nk>hm</th", "ink>", "\n\nblue")))
     events = await events_of(Agent(model, [lookup]))
     assert [e.text for e in events if isinstance(e, TextDelta)] == ["blue"]
-    assert events[-1].answer.text == "blue"
+    assert answer_of(events).text == "blue"
 
 
-async def test_tokens_are_the_servers_own(openai_server, model: OpenAIModel) -> None:
+async def test_tokens_are_the_servers_own(openai_server: OpenAIServer, model: OpenAIModel) -> None:
     openai_server.replies(_made(call(ROME, "lookup", 0, "a")), DONE)
     answer = await Agent(model, [lookup]).run("?")
     assert answer.usage == Usage(14, 6)
 
 
-async def test_the_last_turn_offers_no_tools(openai_server, model: OpenAIModel) -> None:
+async def test_the_last_turn_offers_no_tools(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
     limits = Limits(turns=2)
     await _told(openai_server, model, _made(call(ROME, "lookup", 0, "a")), limits)
     assert "tools" in openai_server.requests[0]
@@ -266,9 +276,9 @@ async def test_the_last_turn_offers_no_tools(openai_server, model: OpenAIModel) 
 
 
 async def test_between_compactions_each_request_extends_the_last_ones_bytes(
-    openai_server, model: OpenAIModel
+    openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
-    def answer(body) -> Reply:
+    def answer(body: Any) -> Reply:
         asked = len(body["messages"])
         if asked > 14 and body["messages"][-1]["role"] == "tool":
             return DONE

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,14 @@ from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
-from agentkit.events import TextDelta
-from tests.agent.scripts import assert_valid, call, results
+from agentkit.events import ModelPart, TextDelta
+from tests.agent.scripts import answer_of, assert_valid, call, results
 from tests.agent.test_approval import RAN, TOOLS, _asked, _nothing_ran, read  # noqa: F401
 
 
-async def _paused(model, session: Session | StoredSession, tools=TOOLS, approve=pause) -> Agent:
+async def _paused(
+    model: Any, session: Session | StoredSession, tools: Any = TOOLS, approve: Any = pause
+) -> Agent:
     agent = Agent(model, tools, approve=approve)
     answer = await agent.run("?", session)
     assert answer.stop_reason == "paused"
@@ -24,10 +27,10 @@ async def _paused(model, session: Session | StoredSession, tools=TOOLS, approve=
     return agent
 
 
-async def _resumed(agent: Agent, session: Session | StoredSession, verdicts):
+async def _resumed(agent: Agent, session: Session | StoredSession, verdicts: Any):
     events = [e async for e in agent.resume(session, verdicts)]
     assert_valid(session.messages)
-    return events[-1].answer
+    return answer_of(events)
 
 
 async def test_a_paused_run_goes_on_with_the_users_yes() -> None:
@@ -173,7 +176,7 @@ async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer() -> No
 
 async def test_a_paused_run_is_resumed_from_the_file_in_another_process(tmp_path: Path) -> None:
     store = SessionStore(tmp_path / "sessions.sqlite")
-    turn = [TextDelta("I shall erase it."), call("erase", path="a")]
+    turn: list[ModelPart] = [TextDelta("I shall erase it."), call("erase", path="a")]
     session = store.create()
     await _paused(ScriptedModel([turn]), session)
     session.close()

@@ -1,6 +1,7 @@
 """A model that repeats itself is told so, then stopped; one that makes progress is left alone."""
 
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def look(where: str = "here", depth: int = 0) -> str:
     return f"nothing {where}"
 
 
-def _endless(*calls) -> ScriptedModel:
+def _endless(*calls: Any) -> ScriptedModel:
     turns = (
         [call(name, str(n), **given)]
         for n, (name, given) in enumerate(c for _ in count() for c in calls)

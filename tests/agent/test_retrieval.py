@@ -17,6 +17,7 @@ from agentkit.errors import ModelError
 from agentkit.events import ToolFinished, ToolStarted
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import ToolCall
+from tests.agent.scripts import answer_of
 from tests.conftest import TermEmbedder
 
 
@@ -46,7 +47,7 @@ async def test_the_documents_are_searched_before_the_model_is_asked(
     events = [e async for e in agent.stream("Why is the sky blue?")]
     assert [type(e) for e in events[:2]] == [ToolStarted, ToolFinished]
     assert "Rayleigh" in model.requests[0][-1].text
-    assert events[-1].answer.citations[0].chunk.source == "sky.md"
+    assert answer_of(events).citations[0].chunk.source == "sky.md"
 
 
 async def test_auto_leaves_the_search_to_the_model(knowledge: KnowledgeBase) -> None:

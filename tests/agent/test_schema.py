@@ -90,7 +90,7 @@ def test_a_docstring_of_any_style_describes_tool_and_arguments(doc: str) -> None
 def _schema_of(annotation: Any, default: Any = ...) -> Any:
     """What the schema says of an argument `value` of this type."""
 
-    def function(value) -> None:
+    def function(value: Any) -> None:
         """Do."""
 
     function.__annotations__ = {"value": annotation}
@@ -121,7 +121,7 @@ def _schema_of(annotation: Any, default: Any = ...) -> Any:
     ],
     ids=str,
 )
-def test_a_type_is_told_as_json_schema(annotation, said) -> None:
+def test_a_type_is_told_as_json_schema(annotation: Any, said: Any) -> None:
     assert _schema_of(annotation)["properties"]["value"] == said
 
 
@@ -176,7 +176,9 @@ async def test_a_function_gets_its_own_types() -> None:
         ({"value": 1, "more": 2}, "more: Extra inputs are not permitted"),
     ],
 )
-async def test_arguments_are_checked_and_the_fault_named_with_the_schema(given, fault: str) -> None:
+async def test_arguments_are_checked_and_the_fault_named_with_the_schema(
+    given: Any, fault: str
+) -> None:
     @tool
     def bounded(value: Annotated[int, Field(ge=1)]) -> int:
         """Bounded."""
@@ -235,7 +237,7 @@ def test_a_signature_that_is_no_schema_is_an_error_that_names_the_tool(source: s
 
 
 def test_an_argument_without_a_type_is_a_text() -> None:
-    def plain(word) -> None:
+    def plain(word: Any) -> None:
         """Plain."""
 
     assert tool(plain).parameters["properties"]["word"] == {"type": "string"}
@@ -274,7 +276,7 @@ RESULTS = [
 
 
 @pytest.mark.parametrize(("value", "read"), RESULTS, ids=range(len(RESULTS)))
-async def test_a_result_is_read_by_the_model(value, read) -> None:
+async def test_a_result_is_read_by_the_model(value: Any, read: Any) -> None:
     @tool
     def give() -> Any:
         """Give."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import ApprovalRequested, Finished
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
+from tests.agent.scripts import answer_of
 
 CHUNK = Chunk("c1", "d1", "notes/a.md", "A", "A > B", "Sky is blue.", 3, 15, 2, "page 2")
 
@@ -162,13 +164,13 @@ async def test_a_paused_call_is_decided_in_another_process(store: SessionStore) 
         erased.append(name)
         return "gone"
 
-    def agent(*turns) -> Agent:
+    def agent(*turns: Any) -> Agent:
         return Agent(ScriptedModel(turns), [erase], approve=pause)
 
     session = store.create("cleaning")
     calls = [ToolCall("1", "erase", {"name": "a"}), ToolCall("2", "erase", {"name": "b"})]
     events = [e async for e in agent([*calls]).stream("clean up", session)]
-    assert events[-1].answer.stop_reason == "paused"
+    assert answer_of(events).stop_reason == "paused"
     assert sum(isinstance(e, ApprovalRequested) for e in events) == 2
     session.close()
 
@@ -219,7 +221,7 @@ def test_a_file_of_a_newer_version_is_refused_and_a_damaged_one_named(tmp_path: 
 
 
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
-def test_a_file_of_every_earlier_version_opens(tmp_path: Path, version) -> None:
+def test_a_file_of_every_earlier_version_opens(tmp_path: Path, version: Any) -> None:
     from pathlib import Path
 
     dump = Path(__file__).parent / "old_sessions" / f"v{version}.sql"

@@ -6,6 +6,7 @@ Ten questions by default; AGENTKIT_SMOLLM2_QUESTIONS=50 asks all.
 
 import os
 from enum import Enum
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_there_are_fifty_questions() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_every_forced_call_parses_and_validates(smollm2_gguf) -> None:
+async def test_every_forced_call_parses_and_validates(smollm2_gguf: Path) -> None:
     model = LlamaCppModel(str(smollm2_gguf), max_context=1024, threads=1)
     options = Options(temperature=0.0, max_tokens=64, tool_choice="required")
     called = 0

@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
 from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks
+from agentkit.answers import Answer
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.events import TextDelta
 from agentkit.messages import ToolCall
+from tests.agent.scripts import answer_of
 from tests.conftest import TermEmbedder
 
 
@@ -25,7 +28,7 @@ async def knowledge(tmp_path: Path, embedder: TermEmbedder) -> AsyncIterator[Kno
 
 
 def _agent(
-    knowledge: KnowledgeBase, *turns: str | ToolCall, tools=(), hooks: Hooks = Hooks()
+    knowledge: KnowledgeBase, *turns: str | ToolCall, tools: Any = (), hooks: Hooks = Hooks()
 ) -> Agent:
     strict = Retrieval(strict=True)
     return Agent(ScriptedModel(turns), tools, knowledge, retrieval=strict, hooks=hooks)
@@ -35,7 +38,7 @@ async def _run(agent: Agent, session: Session | None = None):
     question = "How much memory does a 7B model take?"
     events = [e async for e in agent.stream(question, session)]
     said = "".join(e.text for e in events if isinstance(e, TextDelta))
-    return events[-1].answer, said
+    return answer_of(events), said
 
 
 async def test_a_sentence_that_no_passage_supports_is_left_out_and_counted(
@@ -86,7 +89,7 @@ async def test_a_sentence_without_support_is_marked_where_strict_mode_is_off(
 async def test_a_guard_sees_the_answer_first_and_its_word_stands_instead(
     knowledge: KnowledgeBase,
 ) -> None:
-    async def guard(answer) -> str:
+    async def guard(answer: Answer) -> str:
         return "withheld" if "14 GB" in answer.text else ""
 
     session = Session()
@@ -97,7 +100,7 @@ async def test_a_guard_sees_the_answer_first_and_its_word_stands_instead(
 
 
 async def test_a_guard_at_the_door_keeps_a_prompt_from_the_model(knowledge: KnowledgeBase) -> None:
-    async def guard(prompt) -> str:
+    async def guard(prompt: str) -> str:
         return "I do not answer that." if "7B" in prompt else ""
 
     agent = _agent(knowledge, hooks=Hooks(guard_input=guard))

@@ -2,6 +2,7 @@
 one."""
 
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
-async def test_a_call_written_as_text_is_understood_and_not_shown(written) -> None:
+async def test_a_call_written_as_text_is_understood_and_not_shown(written: Any) -> None:
     model = ScriptedModel([written, "done"])
     events = await events_of(Agent(model, TOOLS))
     assert results(model) == ["Rome 1"]
@@ -46,7 +47,7 @@ async def test_words_before_a_written_call_are_an_answers_text() -> None:
 
 
 async def test_a_call_given_both_ways_is_made_once() -> None:
-    turn = [TextDelta(WRITTEN["hermes"]), call("lookup", city="Rome")]
+    turn: list[ModelPart] = [TextDelta(WRITTEN["hermes"]), call("lookup", city="Rome")]
     model = ScriptedModel([turn, "done"])
     await Agent(model, TOOLS).run("?")
     assert results(model) == ["Rome 1"]

@@ -1,6 +1,7 @@
 """The reader that quotes: it searches, quotes word for word, and refuses what was not found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ async def test_a_name_that_no_passage_holds_is_refused_however_near_the_rest(
     assert answer.stop_reason == "refused"
 
 
-async def _parts(messages, tools=(), similarity=None):
+async def _parts(messages: Sequence[Message], tools: Any = (), similarity: Any = None):
     return [part async for part in ExtractiveModel(similarity).stream(messages, tools)]
 
 
@@ -93,7 +94,7 @@ async def test_an_answer_is_bounded_however_long_the_passages() -> None:
     passages = [Passage(str(n), "a.md", "", "量化" + "很" * 400 + "好。") for n in range(9)]
     asked = [Message("user", "量化好不好"), Message("tool", write_passages(passages))]
 
-    async def similar(question, sentences):
+    async def similar(question: Any, sentences: Any):
         return [0.9] * len(sentences)
 
     parts = await _parts(asked, similarity=similar)

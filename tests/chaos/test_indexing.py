@@ -10,9 +10,10 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def _told() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_killed_run_loses_and_doubles_nothing(seed, tmp_path: Path) -> None:
+async def test_a_killed_run_loses_and_doubles_nothing(seed: Any, tmp_path: Path) -> None:
     chance = random.Random(seed)
     before, now = {}, _fresh_notes(chance)
     for _ in range(2):
@@ -58,7 +59,7 @@ async def test_a_killed_run_loses_and_doubles_nothing(seed, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_failing_calls_lose_and_double_nothing(seed, tmp_path: Path) -> None:
+async def test_failing_calls_lose_and_double_nothing(seed: Any, tmp_path: Path) -> None:
     chance = random.Random(seed)
     before, now = {}, _fresh_notes(chance)
     faults = Faults(chance.randint(1, 9), most=4)
@@ -77,7 +78,7 @@ async def test_failing_calls_lose_and_double_nothing(seed, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_full_disk_loses_and_doubles_nothing(seed, tmp_path: Path) -> None:
+async def test_a_full_disk_loses_and_doubles_nothing(seed: Any, tmp_path: Path) -> None:
     chance = random.Random(seed)
     before = _fresh_notes(chance)
     now = _mutated(before, chance)
@@ -126,10 +127,10 @@ class MemoryVectors(Vectors):
     def count(self) -> int:
         return len(self._ids)
 
-    def upsert(self, ids, vectors) -> None:
+    def upsert(self, ids: Any, vectors: Any) -> None:
         self._ids |= set(ids)
 
-    def delete(self, ids) -> None:
+    def delete(self, ids: Any) -> None:
         self._ids -= set(ids)
 
     def clear(self) -> None:
@@ -143,7 +144,7 @@ class FailingEmbedder(TermEmbedder):
         super().__init__()
         self._faults = faults
 
-    async def embed_passages(self, texts):
+    async def embed_passages(self, texts: Sequence[str]):
         self._faults.check("an embedding call")
         return await super().embed_passages(texts)
 
@@ -157,11 +158,11 @@ class FailingVectors(Vectors):
         self._faults.check("Chroma's count")
         return super().count()
 
-    def upsert(self, ids, vectors) -> None:
+    def upsert(self, ids: Any, vectors: Any) -> None:
         self._faults.check("Chroma's upsert")
         super().upsert(ids, vectors)
 
-    def delete(self, ids) -> None:
+    def delete(self, ids: Any) -> None:
         self._faults.check("Chroma's delete")
         super().delete(ids)
 

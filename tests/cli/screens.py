@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyte
 import pytest
@@ -32,7 +33,7 @@ _CHANGING = (
 """What differs from run to run, and what stands there instead."""
 
 
-def in_every_look(test):
+def in_every_look(test: Any):
     """Run a test with `columns` and `look`, at each width, plain and coloured."""
     test = pytest.mark.parametrize("look", LOOKS)(test)
     return pytest.mark.parametrize("columns", WIDTHS)(test)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -184,7 +185,7 @@ def test_passages_are_as_many_and_from_where_the_user_says(
     ],
 )
 def test_the_exit_code_says_how_it_ended(
-    folder: Path, server: OpenAIServer, arguments, replies: list[Reply], code: int
+    folder: Path, server: OpenAIServer, arguments: Any, replies: list[Reply], code: int
 ) -> None:
     server.replies(*replies)
     assert _ask(folder, "How do cats sound?", *arguments, server=server).returncode == code

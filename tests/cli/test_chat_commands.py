@@ -3,6 +3,7 @@
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -37,7 +38,7 @@ def test_the_page_of_the_chat_has_its_commands_and_settings() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-async def test_every_command_explains_itself(chat: Chat, name) -> None:
+async def test_every_command_explains_itself(chat: Chat, name: Any) -> None:
     await run(COMMANDS, chat, f"/help {name}")
     assert f"/{name}" in _said(chat)
     assert COMMANDS[name].about in _said(chat)
@@ -56,7 +57,7 @@ async def test_words_of_other_chats_leave_too(chat: Chat, line: str) -> None:
 
 
 @pytest.mark.parametrize("dial", DIALS.values(), ids=DIALS)
-async def test_every_setting_takes_its_own_example_and_shows_it(chat: Chat, dial) -> None:
+async def test_every_setting_takes_its_own_example_and_shows_it(chat: Chat, dial: Any) -> None:
     await run(COMMANDS, chat, f"/set {dial.name} {dial.example}")
     assert f"{dial.name} is {dial.example}" in _said(chat).replace(".0 for", " for")
 

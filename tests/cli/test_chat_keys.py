@@ -25,7 +25,7 @@ def chat(folder: Path):
     """Starts a chat, and ends it after the test."""
     started = []
 
-    def start(*options, **more: Any) -> Terminal:
+    def start(*options: Any, **more: Any) -> Terminal:
         arguments = ("chat", "-C", folder, "-m", "extractive", *options)
         started.append(Terminal(*arguments, **more))
         return started[-1]
@@ -35,7 +35,7 @@ def chat(folder: Path):
         terminal.kill()
 
 
-def test_keys_pressed_while_it_starts_are_the_first_line(chat) -> None:
+def test_keys_pressed_while_it_starts_are_the_first_line(chat: Any) -> None:
     talk = chat()
     talk.until(lambda: talk.written != b"", "anything")
     talk.child.send("How high is K2?")
@@ -44,14 +44,14 @@ def test_keys_pressed_while_it_starts_are_the_first_line(chat) -> None:
 
 
 @pytest.mark.parametrize("said", ["/quit", "/exit", "exit", "quit"])
-def test_there_are_many_words_for_leaving(chat, said: str) -> None:
+def test_there_are_many_words_for_leaving(chat: Any, said: str) -> None:
     talk = chat()
     talk.ready()
     talk.say(said)
     assert talk.close() == 0
 
 
-def _heard(chat, *options, prompt: str, **environment: Any):
+def _heard(chat: Any, *options: Any, prompt: str, **environment: Any):
     talk = chat(*options, **environment)
     talk.until(lambda: talk.line == prompt, "the prompt")
     talk.child.send("How high is K2?\r")
@@ -69,7 +69,7 @@ def _heard(chat, *options, prompt: str, **environment: Any):
      ([], {"TERM": "dumb"}, ">")],
 )  # fmt: skip
 def test_who_listens_to_the_screen_is_told_each_thing_once(
-    chat, options, environment, prompt: str
+    chat: Any, options: Any, environment: Any, prompt: str
 ) -> None:
     talk = _heard(chat, *options, prompt=prompt, **environment)
     answer = talk.written.partition(b"search_knowledge")[2].partition(b"characters")[0]
@@ -81,7 +81,7 @@ def test_who_listens_to_the_screen_is_told_each_thing_once(
     assert talk.close() == 0
 
 
-def test_no_color_has_no_colours(chat) -> None:
+def test_no_color_has_no_colours(chat: Any) -> None:
     talk = chat(NO_COLOR="1")
     talk.ready()
     talk.tell("How high is K2?")
@@ -90,7 +90,7 @@ def test_no_color_has_no_colours(chat) -> None:
     assert not re.search(rb"\x1b\[(?:\d+;)*(?:[349]\d|10\d)[;\dm]*m", talk.written)
 
 
-def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat) -> None:
+def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat: Any) -> None:
     talk = chat(columns=20, rows=6)
     talk.ready()
     talk.tell("How high is K2?")
@@ -108,7 +108,7 @@ def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_row() -> None:
     assert interrupts.press()
 
 
-def test_typing_after_ctrl_c_means_that_the_user_stays(chat) -> None:
+def test_typing_after_ctrl_c_means_that_the_user_stays(chat: Any) -> None:
     talk = chat()
     talk.ready()
     talk.press("ctrl-c")

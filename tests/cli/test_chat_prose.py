@@ -44,7 +44,7 @@ def _whole(text: str, console: Console) -> list[str]:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, len(TEXT)), max_size=12))
-def test_in_whatever_pieces_it_comes_the_end_looks_the_same(cuts) -> None:
+def test_in_whatever_pieces_it_comes_the_end_looks_the_same(cuts: Any) -> None:
     console = _console()
     prose, at = Prose(console), 0
     for cut in [*sorted(cuts), len(TEXT)]:

@@ -1,6 +1,7 @@
 """Lines that are painted again in place, on terminals that break rows again and that cut them."""
 
 import io
+from typing import Any
 
 import pyte
 import pytest
@@ -29,7 +30,7 @@ BEFORE = [f"before {number}" for number in range(4)]
 class Drawn:
     """A region in an emulated terminal, below lines that others wrote."""
 
-    def __init__(self, columns: int, rows: int, *, reflows=True) -> None:
+    def __init__(self, columns: int, rows: int, *, reflows: Any = True) -> None:
         self.console = Console(file=io.StringIO(), force_terminal=True, width=columns, height=rows,
                                color_system=None, legacy_windows=False)  # fmt: skip
         self.screen = Emulator(columns, rows, reflows=reflows)
@@ -38,11 +39,11 @@ class Drawn:
         self.region = Region(self.console, reflows=reflows, clock=lambda: self.now)
         self.prose = Prose(self.console)
 
-    def write(self, lines) -> None:
+    def write(self, lines: Any) -> None:
         self.console.file.write("".join(f"{line}\n" for line in lines))
         self.feed()
 
-    def draw(self, lines):
+    def draw(self, lines: Any):
         self.region.draw(lines)
         return self.feed()
 
@@ -50,7 +51,7 @@ class Drawn:
         self.prose.feed(text)
         self.draw(self.prose.lines())
 
-    def resize(self, columns, rows) -> None:
+    def resize(self, columns: Any, rows: Any) -> None:
         """The size changes in a pause."""
         self.now += 1.0
         self.screen.resize(rows, columns)
@@ -111,7 +112,7 @@ def test_a_terminal_that_changes_in_mid_answer_shows_the_answer_once(
     st.integers(10, len(SAID)),
 )
 def test_whatever_sizes_it_takes_the_end_of_the_answer_is_whole_on_the_screen(
-    reflows, sizes, first
+    reflows: Any, sizes: Any, first: Any
 ) -> None:
     drawn = Drawn(60, 24, reflows=reflows)
     drawn.write(BEFORE)
@@ -127,7 +128,9 @@ def test_whatever_sizes_it_takes_the_end_of_the_answer_is_whole_on_the_screen(
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(4, 90), st.integers(3, 30))
-def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(columns, rows) -> None:
+def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(
+    columns: Any, rows: Any
+) -> None:
     drawn = Drawn(60, 10)
     drawn.write(BEFORE)
     drawn.grow(SAID)
@@ -141,7 +144,7 @@ def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(colu
 @settings(max_examples=40, deadline=None)
 @given(st.booleans(), st.integers(4, 90), st.integers(3, 30), st.integers(0, 3))
 def test_what_was_painted_for_a_size_that_is_gone_is_left_above_and_the_answer_painted_below(
-    reflows, columns, rows, late
+    reflows: Any, columns: Any, rows: Any, late: Any
 ) -> None:
     drawn = Drawn(60, 24, reflows=reflows)
     drawn.write(BEFORE)

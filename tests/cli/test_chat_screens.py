@@ -98,7 +98,7 @@ class Typed:
     async def line(self, default: str = "") -> str:
         return self._next(f"› {default}")
 
-    async def ask(self, question, default: str = "") -> str:
+    async def ask(self, question: Any, default: str = "") -> str:
         return self._next(question)
 
     def _next(self, prompt: str) -> str:
@@ -113,7 +113,7 @@ def _said(*pieces: str):
     return [*map(TextDelta, pieces), Usage(900, 50), Done("stop", "small")]
 
 
-def _answers(script):
+def _answers(script: Any):
     """The turns one after another; a question that shall be rewritten is left as it is."""
     turns = iter(script)
     return lambda messages: "" if messages[0].text.startswith("Rewrite") else next(turns)
@@ -187,7 +187,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @in_every_look
 async def test_every_screen_looks_as_it_did_when_it_was_last_looked_at(
-    home: Path, columns, look, monkeypatch: pytest.MonkeyPatch
+    home: Path, columns: Any, look: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {}
     async with _opened(home, monkeypatch) as (project, approvals):
@@ -236,7 +236,7 @@ async def _opened(home: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 async def _talk(
-    project, approvals, out: Console, lines: list[str], script, live: bool = True
+    project: Any, approvals: Any, out: Console, lines: list[str], script: Any, live: bool = True
 ) -> None:
     """These lines, said to a chat."""
     agent = project.agent
@@ -270,7 +270,7 @@ UNDER_WAY = {
 
 
 @in_every_look
-async def test_a_run_that_is_under_way_looks_as_it_did(columns, look) -> None:
+async def test_a_run_that_is_under_way_looks_as_it_did(columns: Any, look: Any) -> None:
     found = {}
     for name, events in UNDER_WAY.items():
         out = console(columns, look)
@@ -295,7 +295,7 @@ async def test_a_run_that_is_under_way_looks_as_it_did(columns, look) -> None:
 @pytest.mark.timeout(300)
 @in_every_look
 def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(
-    home: Path, columns, look, monkeypatch: pytest.MonkeyPatch
+    home: Path, columns: Any, look: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(home.parent)
     folder = Path(home.name)

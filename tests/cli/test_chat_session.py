@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -42,7 +43,7 @@ def send(to: str, body: str) -> str:
 class ChatServer(OpenAIServer):
     """Plays its script to the chat alone; asked to rewrite a question, it leaves it as it is."""
 
-    def _reply(self, body) -> Reply:
+    def _reply(self, body: Any) -> Reply:
         if str(body["messages"][0]["content"]).startswith("Rewrite the last question"):
             self.requests.pop()
             return Reply(text(""))
@@ -70,7 +71,7 @@ def address():
 
 
 @contextmanager
-def _listening(app: Starlette, address) -> Iterator[None]:
+def _listening(app: Starlette, address: Any) -> Iterator[None]:
     config = uvicorn.Config(app, log_level="critical", ws="none", lifespan="off",
                             timeout_graceful_shutdown=1)  # fmt: skip
     with socket.create_server(address) as listener:
@@ -93,7 +94,7 @@ def _says(*pieces: str) -> Reply:
     return Reply(text(*pieces))
 
 
-def _sent(server):
+def _sent(server: Any):
     """The last result that the model was given."""
     return [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool"][-1]
 
@@ -104,7 +105,7 @@ def _holds(*pieces: str) -> Reply:
 
 
 @pytest.mark.timeout(600)
-def test_a_long_conversation_in_a_real_terminal(folder: Path, address, tmp_path: Path) -> None:
+def test_a_long_conversation_in_a_real_terminal(folder: Path, address: Any, tmp_path: Path) -> None:
     server = ChatServer()
     options = ("chat", "-C", folder, "-m", "openai:small", "--base-url",
                f"http://127.0.0.1:{address[1]}/v1")  # fmt: skip
@@ -129,7 +130,7 @@ def test_a_long_conversation_in_a_real_terminal(folder: Path, address, tmp_path:
 
 
 def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(
-    folder: Path, address
+    folder: Path, address: Any
 ) -> None:
     server = ChatServer()
     options = ("chat", "-C", folder, "-m", "openai:small", "--base-url",
@@ -150,13 +151,13 @@ def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(
             talk.kill()
 
 
-def _marked(talk):
+def _marked(talk: Any):
     """Whether the quote's first and last characters stand out, and one behind it."""
     quote = talk.row("Mount Everest is 8849 metres high. K2 is 8611")
     return [quote[x].reverse for x in (0, 33, 36)]
 
 
-def _ask_and_look(talk, server) -> None:
+def _ask_and_look(talk: Any, server: Any) -> None:
     """A cited answer, streamed; its passage in the document; what nothing supports."""
     server.replies(_says("Mount Everest is ", "**8849** metres", " high [1]. ",
                          "The moon is made of green cheese and gold [1]."))  # fmt: skip
@@ -178,7 +179,7 @@ def _ask_and_look(talk, server) -> None:
     assert talk.whole.count("[1] notes.md > Mountains") == before + 1
 
 
-def _approve_and_deny(talk, server) -> None:
+def _approve_and_deny(talk: Any, server: Any) -> None:
     """No with a reason, other arguments, and always in this folder."""
     server.replies(_sending("Ann", "hello"), _says("I did not."))
     talk.say("Write to Ann")
@@ -209,7 +210,7 @@ def _approve_and_deny(talk, server) -> None:
     assert "send gave after" in talk.text
 
 
-def _interrupt(talk, server) -> None:
+def _interrupt(talk: Any, server: Any) -> None:
     """Ctrl-C in mid-answer keeps what was said."""
     server.left.clear()
     server.replies(_holds("The first half of a long ", "answer"))
@@ -225,7 +226,7 @@ def _interrupt(talk, server) -> None:
     assert "The first half of a long answer" in said
 
 
-def _type_in_other_ways(talk, server) -> None:
+def _type_in_other_ways(talk: Any, server: Any) -> None:
     """Chinese, several lines, a long paste, an attached document, a tab, a line of before."""
     server.replies(_says("珠穆朗玛峰高八千八百四十九米 [2]。"))
     talk.tell("珠穆朗玛峰有多高？")
@@ -273,7 +274,7 @@ def _type_in_other_ways(talk, server) -> None:
     talk.ready()
 
 
-def _take_back(talk, server) -> None:
+def _take_back(talk: Any, server: Any) -> None:
     """Retry, edit and undo."""
     server.replies(_says("Better."))
     talk.tell("/retry")
@@ -286,7 +287,7 @@ def _take_back(talk, server) -> None:
     assert "Taken back: What is K2?" in talk.text
 
 
-def _make_small(talk, server) -> None:
+def _make_small(talk: Any, server: Any) -> None:
     """A terminal that becomes narrow in mid-answer shows the answer as it is to be read."""
     long = "some words " * 20 + "and then"
     server.replies(_holds(long))
@@ -352,7 +353,7 @@ def _resume(talk: Terminal, server: ChatServer) -> None:
     assert talk.close() == 0
 
 
-def _asked(server) -> str:
+def _asked(server: Any) -> str:
     """The last question that the model was asked."""
     content = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "user"][-1]
     return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)

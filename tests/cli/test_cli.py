@@ -31,7 +31,7 @@ def _run(*arguments: str | Path, stdin: str = "", cwd: Path | None = None, **mor
     )
 
 
-def _is_one_line(text):
+def _is_one_line(text: str) -> bool:
     return text.count("\n") == 1 and text.startswith("error: ") and "Traceback" not in text
 
 
@@ -135,7 +135,7 @@ def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path: Path
     ],
 )
 def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
-    arguments, code: int, said: str, tmp_path: Path
+    arguments: Any, code: int, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "agentkit.toml").touch()
     done = _run(*arguments, cwd=tmp_path)

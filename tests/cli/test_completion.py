@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def _said(shell: str, script: str, folder: Path) -> str:
         ("agentkit ask --source ''", []),
     ],
 )
-def test_bash_completes_commands_options_and_names(folder: Path, words: str, offered) -> None:
+def test_bash_completes_commands_options_and_names(folder: Path, words: str, offered: Any) -> None:
     assert _said("bash", BASH.format(words=words), folder).split() == offered
 
 

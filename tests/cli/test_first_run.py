@@ -43,7 +43,7 @@ def terminal(tmp_path: Path):
     """Opens the program in a terminal, in a home of its own; ended at the end."""
     opened = []
 
-    def open_(*arguments, **more: Any) -> Terminal:
+    def open_(*arguments: Any, **more: Any) -> Terminal:
         opened.append(Terminal(*arguments, HOME=str(tmp_path / "home"), **more))
         return opened[-1]
 
@@ -174,7 +174,9 @@ def test_without_a_terminal_both_ways_are_named_and_nothing_is_made(
     assert list(empty.iterdir()) == []
 
 
-def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(tmp_path: Path, terminal) -> None:
+def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(
+    tmp_path: Path, terminal: Any
+) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "plan.md").write_text("# Plan\n\nThe index is kept in SQLite.\n", encoding="utf-8")
@@ -189,7 +191,9 @@ def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(tmp_path: Path, t
     assert not (notes / "knowledge" / "welcome.md").exists()
 
 
-def test_a_new_project_without_documents_says_what_comes_next(tmp_path: Path, terminal) -> None:
+def test_a_new_project_without_documents_says_what_comes_next(
+    tmp_path: Path, terminal: Any
+) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("chat", "-C", empty)
@@ -200,7 +204,7 @@ def test_a_new_project_without_documents_says_what_comes_next(tmp_path: Path, te
     assert (empty / "agentkit.toml").is_file()
 
 
-def test_in_the_home_folder_a_new_folder_is_made(tmp_path: Path, terminal) -> None:
+def test_in_the_home_folder_a_new_folder_is_made(tmp_path: Path, terminal: Any) -> None:
     home = tmp_path / "home"
     screen = terminal("chat", "-C", home)
     screen.expect("1  make one in my-app/")
@@ -211,7 +215,7 @@ def test_in_the_home_folder_a_new_folder_is_made(tmp_path: Path, terminal) -> No
     assert sorted(path.name for path in home.iterdir()) == ["my-app", "private.md"]
 
 
-def test_enter_leaves_all_as_it_is(tmp_path: Path, terminal) -> None:
+def test_enter_leaves_all_as_it_is(tmp_path: Path, terminal: Any) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("ask", "why?", "-C", empty)
@@ -221,7 +225,7 @@ def test_enter_leaves_all_as_it_is(tmp_path: Path, terminal) -> None:
     assert list(empty.iterdir()) == []
 
 
-def test_the_demo_can_be_looked_at_first(tmp_path: Path, terminal) -> None:
+def test_the_demo_can_be_looked_at_first(tmp_path: Path, terminal: Any) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("ask", "x", "-C", empty, "-m", "nonsense")

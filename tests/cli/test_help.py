@@ -1,6 +1,7 @@
 """`--help` and its page: every command has examples, and every example is a call that works."""
 
 import shlex
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_every_command_has_examples_and_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(("words", "line"), LINES)
-def test_an_example_is_understood_by_the_command_it_stands_for(words, line) -> None:
+def test_an_example_is_understood_by_the_command_it_stands_for(words: Any, line: Any) -> None:
     said = line.replace("source <(", "").rstrip(")").rpartition(" | ")[2].partition(" > ")[0]
     _, *arguments = shlex.split(said)
     command, path = ROOT, []

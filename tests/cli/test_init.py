@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_from_demo_copies_the_lecture_notes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--from-demo"]])
-def test_what_cannot_be_made_is_one_line_and_code_3(tmp_path: Path, options) -> None:
+def test_what_cannot_be_made_is_one_line_and_code_3(tmp_path: Path, options: Any) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     done = _init(*options, tmp_path / "file" / "app")
     assert done.returncode == 3

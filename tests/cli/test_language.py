@@ -136,7 +136,7 @@ def test_commands_addresses_options_and_files_are_not_translated() -> None:
         ({"LC_ALL": "", "LANG": "zh_CN.UTF-8"}, "zh"),
     ],
 )
-def test_the_first_variable_that_is_set_decides(speak, said, expected: str) -> None:
+def test_the_first_variable_that_is_set_decides(speak: Any, said: Any, expected: str) -> None:
     speak(**said)
     assert language() == expected
 
@@ -198,13 +198,13 @@ def test_english_opens_no_catalog() -> None:
     ],
 )  # fmt: skip
 def test_values_are_kept_and_messages_among_them_are_translated(
-    speak, message: str, expected: str
+    speak: Any, message: str, expected: str
 ) -> None:
     speak(AGENTKIT_LANG="zh")
     assert translated(message) == expected
 
 
-def test_a_single_word_in_a_message_is_a_name(speak) -> None:
+def test_a_single_word_in_a_message_is_a_name(speak: Any) -> None:
     speak(AGENTKIT_LANG="zh")
     assert translated("documents") == "文档"
     assert translated("documents is no folder. Name the folder of a project.").startswith(
@@ -212,7 +212,7 @@ def test_a_single_word_in_a_message_is_a_name(speak) -> None:
     )
 
 
-def test_a_text_behind_a_label_stays_as_it_is(speak) -> None:
+def test_a_text_behind_a_label_stays_as_it_is(speak: Any) -> None:
     speak(AGENTKIT_LANG="zh")
     assert labelled("Taken back:", "Nothing was removed.") == "已撤回：Nothing was removed."
 
@@ -280,7 +280,7 @@ def test_a_path_of_the_user_is_not_translated(
 
 
 @pytest.fixture(params=["80", "50"])
-def helps(request: pytest.FixtureRequest, speak, monkeypatch: pytest.MonkeyPatch):
+def helps(request: pytest.FixtureRequest, speak: Any, monkeypatch: pytest.MonkeyPatch):
     """The help of every command, without its examples, and the columns it has."""
     speak(AGENTKIT_LANG="zh")
     monkeypatch.setenv("COLUMNS", request.param)
@@ -292,19 +292,19 @@ def helps(request: pytest.FixtureRequest, speak, monkeypatch: pytest.MonkeyPatch
     return found, int(request.param)
 
 
-def test_no_line_of_help_is_wider_than_the_terminal(helps) -> None:
+def test_no_line_of_help_is_wider_than_the_terminal(helps: Any) -> None:
     found, columns = helps
     lines = [(words, line) for words, text in found.items() for line in text.splitlines()]
     assert [(words, line) for words, line in lines if cell_len(line) > columns] == []
 
 
-def test_no_line_of_help_begins_with_a_closing_mark(helps) -> None:
+def test_no_line_of_help_begins_with_a_closing_mark(helps: Any) -> None:
     found, _ = helps
     lines = [line.strip() for text in found.values() for line in text.splitlines()]
     assert [line for line in lines if line[:1] and line[0] in "，。；：、！？）」"] == []
 
 
-def test_all_help_is_chinese(helps) -> None:
+def test_all_help_is_chinese(helps: Any) -> None:
     found, _ = helps
     text = "\n".join(each.partition("\n")[2] for each in found.values())
     assert re.findall(r"[A-Za-z]+(?: [a-z]+){3,}", text) == []
@@ -361,7 +361,7 @@ def test_the_chat_welcomes_helps_and_errs_in_chinese(folder: Path) -> None:
 
 
 @given(st.text())
-def test_what_the_catalog_does_not_have_stays_as_it_is(text) -> None:
+def test_what_the_catalog_does_not_have_stays_as_it_is(text: str) -> None:
     catalog = Catalog(
         {"{0} is no folder.": "{0} 不是文件夹。", "Nothing was removed.": "没有删除。"}
     )
@@ -370,7 +370,7 @@ def test_what_the_catalog_does_not_have_stays_as_it_is(text) -> None:
 
 
 @given(st.text())
-def test_the_whole_catalog_says_something_to_any_text(text) -> None:
+def test_the_whole_catalog_says_something_to_any_text(text: str) -> None:
     assert isinstance(Catalog(KNOWN).say(text), str)
 
 
@@ -378,7 +378,7 @@ WORD = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1)
 
 
 @given(WORD, WORD)
-def test_values_come_in_the_order_of_the_translation(first, second) -> None:
+def test_values_come_in_the_order_of_the_translation(first: Any, second: Any) -> None:
     catalog = Catalog({"{0} was lost during the call of {1}!": "调用 {1} 时失去了 {0}"})
     assert catalog.say(f"{first} was lost during the call of {second}!") == (
         f"调用 {second} 时失去了 {first}"
@@ -386,7 +386,7 @@ def test_values_come_in_the_order_of_the_translation(first, second) -> None:
 
 
 @given(st.lists(st.sampled_from([": ", ", ", "a b", "{0}", "{", "}", "。", "x"])).map("".join))
-def test_colons_commas_and_braces_do_no_harm(text) -> None:
+def test_colons_commas_and_braces_do_no_harm(text: str) -> None:
     catalog = Catalog({"a b {0} c d e": "{0} 乙", "a b": "甲", "{{0}} {0} failed": "{0} {{0}}"})
     assert isinstance(catalog.say(text), str)
 

@@ -3,6 +3,7 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -46,7 +47,7 @@ async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path: Path) -> N
 async def answered(question: ElicitationRequest, *lines: str):
     left, out = list(lines), io.StringIO()
 
-    async def read(asked) -> str:
+    async def read(asked: Any) -> str:
         out.write(asked)
         if not left:
             raise EOFError

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pyte
@@ -27,7 +28,7 @@ def place() -> Iterator[Path]:
 
 
 @in_every_look
-def test_every_command_looks_as_it_was_looked_at(columns, look, place: Path) -> None:
+def test_every_command_looks_as_it_was_looked_at(columns: Any, look: Any, place: Path) -> None:
     unsaid = ("NO_COLOR", "COLUMNS", "LINES", "AGENTKIT_SCREEN_READER")
     env = {name: value for name, value in os.environ.items() if name not in unsaid}
     env |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "OLLAMA_HOST": "127.0.0.1:1"}

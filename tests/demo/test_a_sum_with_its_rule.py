@@ -1,10 +1,11 @@
 """A sum goes to a tool, and the answer shows the notes' rule beside the computed figure."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentkit import Agent, KnowledgeBase, demo_path
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.messages import ToolCall
+from agentkit.messages import Message, ToolCall
 from agentkit.tools.loading import load_tools
 from tests.conftest import TermEmbedder
 
@@ -20,7 +21,7 @@ async def test_the_rule_is_cited_and_the_figure_is_the_tools(
     tools = load_tools(demo_path() / "tools").tools
     arguments = {"parameters_billion": 7, "bits": 4, "context": 8192}
 
-    def script(messages) -> str | ToolCall:
+    def script(messages: Sequence[Message]) -> str | ToolCall:
         if messages[-1].tool_call_id == "sum":
             found = next(m.text for m in messages if m.role == "tool" and "4.2" in m.text)
             before = found[: found.index("4.2")]

@@ -15,7 +15,7 @@ def hit(source: str, heading: str = "", **more: Any) -> Hit:
 
 
 def question(
-    *expected,
+    *expected: Any,
     id: str = "q",  # noqa: A002
     kind: str = "fact",
     facts: tuple[tuple[str, ...], ...] = (),

@@ -1,6 +1,7 @@
 """The page needs nothing beside it and lets nothing through."""
 
 from html.parser import HTMLParser
+from typing import Any
 
 from agentkit import Answer
 from agentkit.answers import Citation
@@ -17,17 +18,17 @@ class _Tags(HTMLParser):
         super().__init__()
         self.open, self.seen, self.attributes = [], set(), []
 
-    def handle_starttag(self, tag, attrs) -> None:
+    def handle_starttag(self, tag: Any, attrs: Any) -> None:
         self.seen.add(tag)
         self.attributes += attrs
         if tag != "meta":
             self.open.append(tag)
 
-    def handle_startendtag(self, tag, attrs) -> None:
+    def handle_startendtag(self, tag: Any, attrs: Any) -> None:
         self.seen.add(tag)
         self.attributes += attrs
 
-    def handle_endtag(self, tag) -> None:
+    def handle_endtag(self, tag: Any) -> None:
         assert self.open.pop() == tag
 
 

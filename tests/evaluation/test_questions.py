@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from agentkit.evaluation.questions import Place, load_questions
 from tests.evaluation.made import chunk
 
 
-def _file(folder: Path, *lines) -> Path:
+def _file(folder: Path, *lines: Any) -> Path:
     path = folder / "q.jsonl"
     text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
     path.write_text(text, encoding="utf-8")

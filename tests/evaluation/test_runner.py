@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ QUESTIONS = [
 ]
 
 
-async def _search(query, k):
+async def _search(query: str, k: Any):
     return [hit("x.md"), hit("a.md", "A")]
 
 
@@ -27,7 +28,7 @@ def _totals(outcomes: list[Outcome]):
 
 
 async def test_the_figures_count_what_was_reached_of_what() -> None:
-    async def ask(prompt) -> Answer:
+    async def ask(prompt: str) -> Answer:
         return Answer("yes")
 
     totals = _totals(await evaluate(QUESTIONS, _search, ask))
@@ -40,7 +41,7 @@ async def test_the_figures_count_what_was_reached_of_what() -> None:
 
 
 async def test_of_refusals_it_is_counted_how_many_were_right() -> None:
-    async def ask(prompt) -> Answer:
+    async def ask(prompt: str) -> Answer:
         return Answer("no", stop_reason="refused")
 
     totals = _totals(await evaluate(QUESTIONS, _search, ask))
@@ -59,7 +60,7 @@ async def test_search_alone_gives_figures_of_retrieval_alone() -> None:
 async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run() -> None:
     turns = iter([Answer("yes"), ModelError("down")])
 
-    async def ask(prompt) -> object:
+    async def ask(prompt: str) -> object:
         turn = next(turns)
         if isinstance(turn, Exception):
             raise turn
@@ -71,7 +72,7 @@ async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run() -> N
 
 
 async def test_a_model_that_fails_at_once_ends_the_run() -> None:
-    async def ask(prompt) -> None:
+    async def ask(prompt: str) -> None:
         raise ModelError("nobody there")
 
     with pytest.raises(ModelError, match="nobody there"):
@@ -81,7 +82,7 @@ async def test_a_model_that_fails_at_once_ends_the_run() -> None:
 async def test_no_more_questions_are_asked_at_once_than_said_and_their_order_stays() -> None:
     running, most = 0, 0
 
-    async def ask(prompt) -> Answer:
+    async def ask(prompt: str) -> Answer:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -106,7 +107,7 @@ async def test_the_legs_are_ranked_each_for_itself(tmp_path: Path, embedder: Ter
 
 
 async def test_a_leg_that_did_not_find_a_place_has_no_rank_for_it() -> None:
-    async def search(query, k):
+    async def search(query: str, k: Any):
         return [hit("x.md", keyword_rank=1), hit("a.md", "A", dense_rank=3)]
 
     assert await leg_ranks(QUESTIONS[:1], search) == {"dense": [(3,)], "keyword": [(None,)]}

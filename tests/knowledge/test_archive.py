@@ -5,6 +5,7 @@ import json
 import sqlite3
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,7 +154,7 @@ def _repacked(
     *,
     sql: str = "",
     manifest: dict[str, object] | None = None,
-    members=None,
+    members: Any = None,
 ) -> Path:
     """The archive with its catalog changed by SQL, its hash made right again, and the like."""
     with zipfile.ZipFile(archive) as opened:
@@ -200,7 +201,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("how", HOSTILE)
 async def test_a_hostile_or_damaged_archive_changes_nothing(
-    there: Collections, archive: Path, tmp_path: Path, how
+    there: Collections, archive: Path, tmp_path: Path, how: Any
 ) -> None:
     bad = _repacked(archive, tmp_path / "bad.zip", **HOSTILE[how])
     with pytest.raises(KnowledgeError) as raised:

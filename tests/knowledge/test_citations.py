@@ -76,7 +76,7 @@ async def test_code_formulas_links_and_unknown_numbers_are_no_citations(
 
 
 async def test_across_languages_the_embedders_similarity_decides(sources: Sources) -> None:
-    async def similar(claim, parts):
+    async def similar(claim: Any, parts: Any):
         return [0.9 if "教师" in part else 0.7 for part in parts]
 
     (citation,) = await cite(

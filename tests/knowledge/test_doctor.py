@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ async def large(tmp_path: Path, embedder: TermEmbedder) -> Path:
     return tmp_path / "large"
 
 
-async def _made(path: Path, embedder: TermEmbedder, notes) -> None:
+async def _made(path: Path, embedder: TermEmbedder, notes: Any) -> None:
     kb = KnowledgeBase.open(path, embedder)
     await kb.add([Document(source=source, text=text) for source, text in notes.items()])
     kb.close()

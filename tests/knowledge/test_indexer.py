@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ def notes(tmp_path: Path) -> Path:
     return _write(tmp_path / "notes", NOTES)
 
 
-def _write(folder: Path, texts) -> Path:
+def _write(folder: Path, texts: Sequence[str]) -> Path:
     folder.mkdir(exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -187,7 +187,7 @@ async def test_passages_of_many_documents_are_embedded_together(
     calls = []
     embed = embedder.embed_passages
 
-    async def counted(texts):
+    async def counted(texts: Sequence[str]):
         calls.append(len(texts))
         return await embed(texts)
 
@@ -202,11 +202,11 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(
     documents = [Document(source=f"{at:03}.md", text=f"Text {at}.") for at in range(100)]
     embed = embedder.embed_passages
 
-    async def once(texts):
+    async def once(texts: Sequence[str]):
         embedder.embed_passages = failing
         return await embed(texts)
 
-    async def failing(texts) -> None:
+    async def failing(texts: Sequence[str]) -> None:
         embedder.embed_passages = embed
         raise ConnectionError("the embedder is down")
 
@@ -266,7 +266,7 @@ async def test_a_rebuild_cut_short_pays_for_the_rest_only(
     other.name = "test:other"
     embed = other.embed_passages
 
-    async def once(texts):
+    async def once(texts: Sequence[str]):
         if other.embedded:
             raise ConnectionError("down")
         return await embed(texts)
@@ -300,7 +300,7 @@ async def test_a_cancelled_write_ends_before_its_lock_is_let_go(
     embedding = asyncio.Event()
     embed = embedder.embed_passages
 
-    async def told(texts):
+    async def told(texts: Sequence[str]):
         embedding.set()
         return await embed(texts)
 

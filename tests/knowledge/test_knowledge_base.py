@@ -4,8 +4,9 @@ import asyncio
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def kb(tmp_path: Path, embedder: TermEmbedder) -> Iterator[KnowledgeBase]:
     opened.close()
 
 
-def _documents(notes=NOTES):
+def _documents(notes: Any = NOTES):
     return [Document(source=source, text=text) for source, text in notes.items()]
 
 
@@ -132,7 +133,7 @@ async def test_a_failing_embedding_keeps_the_old_version_of_the_document(
 ) -> None:
     await kb.add(_documents())
 
-    async def fail(texts) -> None:
+    async def fail(texts: Sequence[str]) -> None:
         raise ConnectionError("the embedder is down")
 
     embedder.embed_passages = fail
@@ -144,7 +145,7 @@ async def test_a_failing_embedding_keeps_the_old_version_of_the_document(
 async def test_vectors_that_are_not_finite_are_refused(
     kb: KnowledgeBase, embedder: TermEmbedder
 ) -> None:
-    async def broken(texts):
+    async def broken(texts: Sequence[str]):
         return np.full((len(texts), 64), np.nan, np.float32)
 
     embedder.embed_passages = broken
@@ -158,7 +159,7 @@ async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(
 ) -> None:
     await kb.add(_documents())
 
-    def broken(*_) -> None:
+    def broken(*_: Any) -> None:
         raise RuntimeError("Error finding id")
 
     monkeypatch.setattr(Vectors, "query", broken)

@@ -1,5 +1,7 @@
 """Which brackets are markers, whole and while the text still comes."""
 
+from typing import Any
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def _found(text: str, sources: tuple[str, ...] = ()):
     return [match.group() for match in markers(text, sources)]
 
 
-def _streamed(deltas) -> list[str | Marker]:
+def _streamed(deltas: Any) -> list[str | Marker]:
     stream = MarkerStream(KNOWN.__contains__)
     return [piece for delta in deltas for piece in stream.feed(delta)] + stream.close()
 
@@ -83,7 +85,7 @@ def test_unknown_numbers_stay_text() -> None:
     st.integers(1, 4),
 )  # fmt: skip
 @example(parts=["`", "$", "`", "$", "[1]", " text", "[1]", "[1]", "$"], width=1)
-def test_however_it_is_cut_the_stream_finds_the_same(parts, width) -> None:
+def test_however_it_is_cut_the_stream_finds_the_same(parts: Any, width: Any) -> None:
     text = "".join(parts)
     deltas = [text[at : at + width] for at in range(0, len(text), width)]
     pieces = _streamed(deltas)

@@ -82,7 +82,7 @@ _PARAGRAPHS = st.lists(
     st.integers(1, 200),
 )
 def test_a_grown_passage_is_exact_holds_the_hit_and_keeps_to_the_room(
-    lines, kind, limit, room
+    lines: Any, kind: Any, limit: Any, room: Any
 ) -> None:
     document = Document("d", "\n\n".join(lines), id="d", format=kind)
     chunks = split(document, letters, limit)

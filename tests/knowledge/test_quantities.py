@@ -74,5 +74,5 @@ def test_the_first_of_a_range_has_the_unit_of_the_last() -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=80))
-def test_any_text_is_read(text) -> None:
+def test_any_text_is_read(text: str) -> None:
     assert all(quantity.text for quantity in quantities(text))

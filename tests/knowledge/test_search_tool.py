@@ -1,6 +1,7 @@
 """The tools over documents: filters, counts, outlines, pages, and what did not fit."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ async def tools(tmp_path: Path, embedder: TermEmbedder):
     kb.close()
 
 
-async def test_a_search_gives_passages_with_place_and_relevance(tools) -> None:
+async def test_a_search_gives_passages_with_place_and_relevance(tools: Any) -> None:
     session = Session()
     found = read_passages(await tools["search_knowledge"].run({"query": "cats purr"}, session))
     assert [passage.marker for passage in found] == [str(n + 1) for n in range(len(found))]
@@ -71,13 +72,13 @@ async def test_a_search_gives_passages_with_place_and_relevance(tools) -> None:
     ],
 )
 async def test_a_search_keeps_to_source_tags_and_dates(
-    tools, arguments: dict[str, str] | dict[str, list[str]], sources: set[str]
+    tools: Any, arguments: dict[str, str] | dict[str, list[str]], sources: set[str]
 ) -> None:
     said = await tools["search_knowledge"].run({"query": "cats", **arguments}, Session())
     assert {passage.source for passage in read_passages(said)} == sources
 
 
-async def test_what_filters_leave_empty_is_said_with_the_way_out(tools) -> None:
+async def test_what_filters_leave_empty_is_said_with_the_way_out(tools: Any) -> None:
     search = tools["search_knowledge"]
     assert "without them" in await search.run({"query": "cats", "tags": ["none"]}, Session())
     with pytest.raises(ToolError, match="relative"):
@@ -86,7 +87,9 @@ async def test_what_filters_leave_empty_is_said_with_the_way_out(tools) -> None:
         await search.run({"query": "cats", "after": "yesterday"}, Session())
 
 
-async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number(tools) -> None:
+async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number(
+    tools: Any,
+) -> None:
     session = Session()
     first = await tools["search_knowledge"].run({"query": "a cat eats twice", "k": 1}, session)
     (passage,) = read_passages(first)
@@ -97,13 +100,13 @@ async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number
     assert read_passages(again)[0].marker == passage.marker
 
 
-async def test_what_the_model_has_no_room_for_is_left_out_and_said(tools) -> None:
+async def test_what_the_model_has_no_room_for_is_left_out_and_said(tools: Any) -> None:
     said = await tools["search_knowledge"].run({"query": "cats", "k": 5}, Session(room=75))
     assert len(read_passages(said)) == 1
     assert "did not fit" in said
 
 
-async def test_find_all_counts_every_place_word_for_word(tools) -> None:
+async def test_find_all_counts_every_place_word_for_word(tools: Any) -> None:
     said = await tools["find_all"].run({"text": "CATS"}, Session())
     assert said.startswith("'CATS' stands 4 times in 2 documents:\nguide.md: 3\nslides.pptx: 1")
     found = read_passages(said)
@@ -114,13 +117,13 @@ async def test_find_all_counts_every_place_word_for_word(tools) -> None:
         await tools["find_all"].run({"text": "?!"}, Session())
 
 
-async def test_an_outline_names_headings_with_the_place_to_read_on_from(tools) -> None:
+async def test_an_outline_names_headings_with_the_place_to_read_on_from(tools: Any) -> None:
     said = await tools["outline_document"].run({"source": "guide.md"}, Session())
     assert f"- Sleep (start={GUIDE.index('## Sleep')})" in said
     assert read_passages(said)[0].text == GUIDE
 
 
-async def test_reading_goes_on_where_it_stopped(tools) -> None:
+async def test_reading_goes_on_where_it_stopped(tools: Any) -> None:
     read = tools["read_document"]
     said = await read.run({"source": "guide.md", "end": 10}, Session())
     assert f"({len(GUIDE) - 10} more characters: read on with start=10.)" in said

@@ -1,6 +1,7 @@
 """Numbers are stable: given once, never reused, and the same after a session is stored."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,6 @@ def test_of_two_windows_that_do_not_meet_the_longer_stays() -> None:
           "text": "abc", "start": 0, "end": 9}],
     ],
 )  # fmt: skip
-def test_damaged_passages_are_refused_in_one_line(stored) -> None:
+def test_damaged_passages_are_refused_in_one_line(stored: Any) -> None:
     with pytest.raises(KnowledgeError, match="start a new session"):
         Sources.load(stored)

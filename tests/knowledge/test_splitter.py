@@ -1,5 +1,6 @@
 """Chunks: exact offsets, nothing lost, nothing broken, structure kept."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_the_same_text_at_the_same_place_has_the_same_id() -> None:
 def test_texts_counted_many_at_once_give_the_same_chunks() -> None:
     calls = []
 
-    def count_many(texts):
+    def count_many(texts: Sequence[str]):
         calls.append(len(texts))
         return [letters(text) for text in texts]
 
@@ -124,7 +125,7 @@ _LANGUAGES = st.sampled_from(["python", "javascript", "c", "sql", "no such langu
 
 
 @st.composite
-def documents(draw) -> Document:
+def documents(draw: Any) -> Document:
     """A document of any format, with parts anywhere."""
     lines = draw(
         st.lists(
@@ -148,7 +149,7 @@ def documents(draw) -> Document:
 
 @settings(max_examples=250, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_chunks_reproduce_the_text_and_cover_all_of_it_once(document, limit) -> None:
+def test_chunks_reproduce_the_text_and_cover_all_of_it_once(document: Any, limit: Any) -> None:
     text, reached = document.text, 0
     for chunk in split(document, letters, limit):
         assert text[chunk.start : chunk.end] == chunk.text == chunk.text.strip() != ""
@@ -160,7 +161,7 @@ def test_chunks_reproduce_the_text_and_cover_all_of_it_once(document, limit) -> 
 
 @settings(max_examples=100, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_only_what_cannot_be_cut_is_above_the_limit(document, limit) -> None:
+def test_only_what_cannot_be_cut_is_above_the_limit(document: Any, limit: Any) -> None:
     rows = [document.text[p.start : p.end].strip() for p in document.parts]
     for chunk in split(document, letters, limit):
         if letters(chunk.text) > limit:
@@ -173,7 +174,7 @@ def test_only_what_cannot_be_cut_is_above_the_limit(document, limit) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_no_cut_falls_within_a_visible_character(document, limit) -> None:
+def test_no_cut_falls_within_a_visible_character(document: Any, limit: Any) -> None:
     rows = {place for p in document.parts for place in (p.start, p.end)}
     given_ = rows if document.format == "rows" else set()
     for chunk, following in pairwise(split(document, letters, limit)):
@@ -183,7 +184,7 @@ def test_no_cut_falls_within_a_visible_character(document, limit) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(documents(), st.integers(4, 60))
-def test_page_and_part_are_those_that_a_scan_of_all_parts_finds(document, limit) -> None:
+def test_page_and_part_are_those_that_a_scan_of_all_parts_finds(document: Any, limit: Any) -> None:
     for chunk in split(document, letters, limit):
         assert chunk.page == page_of(document.parts, chunk.start, chunk.end)
         if document.parts or document.format != "code":
@@ -194,11 +195,11 @@ def test_a_part_is_found_without_looking_at_the_others() -> None:
     seen = []
 
     class Watched(int):
-        def __lt__(self, other):
+        def __lt__(self, other: Any):
             seen.append(self)
             return int(self) < other
 
-        def __gt__(self, other):
+        def __gt__(self, other: Any):
             seen.append(self)
             return int(self) > other
 

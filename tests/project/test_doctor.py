@@ -55,7 +55,7 @@ def _only(findings: list[Finding]) -> Finding:
     return finding
 
 
-def _faults(findings):
+def _faults(findings: Any):
     return [finding for finding in findings if finding.level in ("warning", "problem")]
 
 
@@ -138,7 +138,7 @@ def test_an_embedder_is_judged_by_whether_it_can_be_made(name: str, level: str) 
     assert _only(embedding(name, {})).level == level
 
 
-def _servers(folder: Path, servers, **more: Any) -> Path:
+def _servers(folder: Path, servers: Any, **more: Any) -> Path:
     (folder / "mcp_servers").mkdir(parents=True, exist_ok=True)
     text = json.dumps({"mcpServers": servers, **more})
     (folder / "mcp_servers" / "mcp.json").write_text(text, encoding="utf-8")

@@ -41,7 +41,7 @@ def _levels(findings: list[Finding]):
     return [finding.level for finding in findings]
 
 
-async def _model(name: str, environ=None, **providers: Any) -> Finding:
+async def _model(name: str, environ: Any = None, **providers: Any) -> Finding:
     (finding,) = await model(name, providers, environ or {})
     return finding
 
@@ -256,7 +256,7 @@ def test_keys_are_told_by_place_and_never_by_value(
 async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(
     openai_server: OpenAIServer,
 ) -> None:
-    async def away(request) -> RedirectResponse:
+    async def away(request: Any) -> RedirectResponse:
         return RedirectResponse(f"{openai_server.url}/models")
 
     with serving(Starlette(routes=[Route("/models", away)])) as url:

@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -32,7 +32,7 @@ TOML = (TEMPLATES / "agentkit.toml").read_text(encoding="utf-8")
 UNCOMMENTED = re.sub(r"(?m)^#(?=[\w\[])", "", TOML)
 
 
-def _fields(model, values):
+def _fields(model: Any, values: Any):
     """(dotted name, field, value given) of every key, tables by any name seen through."""
     for name, field in model.model_fields.items():
         inner = [
@@ -48,7 +48,7 @@ def _fields(model, values):
                 yield from _fields(inner[0], table)
 
 
-def _is_table(kind) -> bool:
+def _is_table(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 

@@ -1,5 +1,7 @@
 """The calculator: exact, with units, in two languages, and never long at work."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,7 +160,7 @@ PIECES = (
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map(" ".join))
 @settings(max_examples=150, derandomize=True, deadline=None)
-async def test_whatever_is_written_gives_one_line_of_sense(expression) -> None:
+async def test_whatever_is_written_gives_one_line_of_sense(expression: Any) -> None:
     try:
         said = await calculator.run({"expression": expression})
     except ToolError as error:

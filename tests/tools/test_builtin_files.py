@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def tools(folder: Path):
     return {tool.name: tool for tool in builtin_tools(["files"], roots=[folder])}
 
 
-async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools) -> None:
+async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools: Any) -> None:
     listed = await tools["list_files"].run({})
     assert [line.split()[0] for line in listed.splitlines()] == [
         "image.bin",
@@ -41,11 +42,11 @@ async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools) -> 
     assert (await tools["list_files"].run({"path": "deep"})).startswith("deep/two.txt")
 
 
-async def test_a_file_is_read_in_whatever_encoding_it_has(tools) -> None:
+async def test_a_file_is_read_in_whatever_encoding_it_has(tools: Any) -> None:
     assert await tools["read_file"].run({"path": "deep/two.txt"}) == "第二个文件 ALPHA"
 
 
-async def test_a_long_file_comes_in_pieces(tools, folder: Path) -> None:
+async def test_a_long_file_comes_in_pieces(tools: Any, folder: Path) -> None:
     (folder / "long.txt").write_text("a" * 8000 + "b" * 10, encoding="utf-8")
     first = await tools["read_file"].run({"path": "long.txt"})
     assert first.endswith("a\n[10 more characters: start=8000]")
@@ -73,7 +74,7 @@ async def test_a_long_file_comes_in_pieces(tools, folder: Path) -> None:
     ],
 )
 async def test_nothing_outside_hidden_or_missing_is_read_or_written(
-    tools, folder: Path, path: str
+    tools: Any, folder: Path, path: str
 ) -> None:
     with pytest.raises(ToolError):
         await tools["read_file"].run({"path": path})
@@ -83,12 +84,12 @@ async def test_nothing_outside_hidden_or_missing_is_read_or_written(
     assert (folder.parent / "outside.txt").read_text(encoding="utf-8") == "alpha outside"
 
 
-async def test_what_is_no_text_is_named(tools) -> None:
+async def test_what_is_no_text_is_named(tools: Any) -> None:
     with pytest.raises(ToolError, match=r"image\.bin: no text"):
         await tools["read_file"].run({"path": "image.bin"})
 
 
-async def test_words_are_found_in_text_files_whatever_their_case(tools) -> None:
+async def test_words_are_found_in_text_files_whatever_their_case(tools: Any) -> None:
     assert (await tools["search_files"].run({"text": "alpha"})).splitlines() == [
         "one.md:3: Alpha beta.",
         "deep/two.txt:1: 第二个文件 ALPHA",
@@ -99,14 +100,14 @@ async def test_words_are_found_in_text_files_whatever_their_case(tools) -> None:
     )
 
 
-async def test_many_matches_are_cut_and_that_is_said(tools, folder: Path) -> None:
+async def test_many_matches_are_cut_and_that_is_said(tools: Any, folder: Path) -> None:
     (folder / "many.txt").write_text("alpha\n" * 60, encoding="utf-8")
     found = (await tools["search_files"].run({"text": "alpha", "path": "many.txt"})).splitlines()
     assert len(found) == 51
     assert found[-1] == "... and more. Narrow it by path or pattern."
 
 
-async def test_writing_asks_and_replaces_only_when_told(tools, folder: Path) -> None:
+async def test_writing_asks_and_replaces_only_when_told(tools: Any, folder: Path) -> None:
     write = tools["write_file"]
     assert write.needs_approval
     assert not any(tool.needs_approval for tool in tools.values() if tool is not write)
@@ -119,7 +120,7 @@ async def test_writing_asks_and_replaces_only_when_told(tools, folder: Path) -> 
     assert sorted(os.listdir(folder / "deep")) == ["new.txt", "two.txt"]
 
 
-async def test_a_file_needs_a_folder_that_is_there(tools) -> None:
+async def test_a_file_needs_a_folder_that_is_there(tools: Any) -> None:
     with pytest.raises(ToolError, match="its folder is not there"):
         await tools["write_file"].run({"path": "nowhere/new.txt", "text": "x"})
 

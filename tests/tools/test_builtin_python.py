@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from agentkit.errors import ToolError
-from agentkit.messages import Content, ImagePart, TextPart
+from agentkit.messages import Content, ImagePart, Message, TextPart
 from agentkit.tools.builtin.python import python_tool
 from agentkit.tools.context import NoContext
 
@@ -88,7 +88,7 @@ class Listening(NoContext):
     def __init__(self) -> None:
         self.said = ""
 
-    def report(self, message, fraction: float | None = None) -> None:
+    def report(self, message: Message, fraction: float | None = None) -> None:
         self.said += message
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -59,7 +60,7 @@ async def test_an_exception_is_told_as_the_tool_said_it() -> None:
     ids=["spins", "sleeps", "allocates", "crashes", "forks"],
 )
 async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_on(
-    wild_tool: Tool, arguments, said: str
+    wild_tool: Tool, arguments: Any, said: str
 ) -> None:
     model = ScriptedModel([ToolCall("1", wild_tool.name, arguments), "went on"])
     began = time.monotonic()

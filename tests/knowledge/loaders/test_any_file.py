@@ -1,5 +1,7 @@
 """What holds whatever the bytes and the suffix: a document or one line that says why not."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,9 @@ PIECES = st.sampled_from([
 @given(
     st.binary(max_size=60) | st.lists(PIECES, max_size=20).map(b"".join), st.sampled_from(SUFFIXES)
 )
-def test_any_bytes_give_a_document_that_can_be_stored_or_a_reason(content, suffix) -> None:
+def test_any_bytes_give_a_document_that_can_be_stored_or_a_reason(
+    content: Any, suffix: Any
+) -> None:
     try:
         document = load(content, f"a{suffix}").document
     except KnowledgeError as error:
@@ -35,6 +39,6 @@ def test_any_bytes_give_a_document_that_can_be_stored_or_a_reason(content, suffi
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_empty_file_is_an_empty_text(suffix) -> None:
+def test_an_empty_file_is_an_empty_text(suffix: Any) -> None:
     document = load(b"", f"a{suffix}").document
     assert (document.text, document.parts) == ("", ())

@@ -3,6 +3,7 @@
 import struct
 import zipfile
 from io import BytesIO
+from typing import Any
 
 import docx
 import pytest
@@ -12,7 +13,7 @@ from agentkit.knowledge.loaders.archive import checked
 from agentkit.knowledge.loaders.files import load
 
 
-def _archive(entries, of: bytes = b"") -> bytes:
+def _archive(entries: Any, of: bytes = b"") -> bytes:
     buffer = BytesIO(of)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
         for name, content in entries.items():

@@ -134,7 +134,7 @@ async def test_a_file_that_vanishes_while_it_is_read_keeps_what_was_known(
     await kb.add_path(notes)
     (notes / "b.md").write_text("# b.md\n\n新内容", encoding="utf-8")
 
-    def discover_then_lose(path) -> list[Path]:
+    def discover_then_lose(path: Path) -> list[Path]:
         found = list(discover(path))
         os.unlink(notes / "a.md")
         return found

@@ -1,6 +1,7 @@
 """JSON and JSON Lines: the text as it stands, each record in its place."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,9 @@ RECORDS = st.lists(st.dictionaries(st.text(max_size=5), VALUE, max_size=4), min_
 
 
 @given(RECORDS, st.sampled_from([None, 2]), st.booleans())
-def test_every_element_of_a_list_is_the_text_of_its_part(records, indent, ascii_only) -> None:
+def test_every_element_of_a_list_is_the_text_of_its_part(
+    records: Any, indent: Any, ascii_only: Any
+) -> None:
     content = json.dumps(records, indent=indent, ensure_ascii=ascii_only).encode(errors="replace")
     document = load_json(content, "a.json").document
     assert document.format == "rows"
@@ -29,7 +32,7 @@ def test_every_element_of_a_list_is_the_text_of_its_part(records, indent, ascii_
 
 
 @given(RECORDS)
-def test_every_line_is_the_text_of_its_part(records) -> None:
+def test_every_line_is_the_text_of_its_part(records: Any) -> None:
     content = "\r\n".join(json.dumps(record) for record in records).encode()
     loaded = load_json_lines(content, "a.jsonl")
     assert loaded.warnings == ()
@@ -88,7 +91,7 @@ def test_a_file_of_broken_lines_is_said_in_a_few() -> None:
 
 
 @pytest.mark.parametrize("load", [load_json, load_json_lines])
-def test_an_empty_file_is_an_empty_text(load) -> None:
+def test_an_empty_file_is_an_empty_text(load: Any) -> None:
     loaded = load(b"", "a.json")
     assert (loaded.document.text, loaded.document.parts, loaded.warnings) == ("", (), ())
 

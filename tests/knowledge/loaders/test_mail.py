@@ -1,6 +1,7 @@
 """Mail and mailboxes: what a person reads of them."""
 
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
@@ -91,12 +92,12 @@ def test_the_messages_past_the_limit_are_said_to_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("load", [load_mail, load_mailbox])
-def test_an_empty_file_is_an_empty_text(load) -> None:
+def test_an_empty_file_is_an_empty_text(load: Any) -> None:
     assert load(b"", "a.eml").document.text == ""
 
 
 @pytest.mark.parametrize("load", [load_mail, load_mailbox])
-def test_binary_data_is_no_mail(load) -> None:
+def test_binary_data_is_no_mail(load: Any) -> None:
     with pytest.raises(KnowledgeError, match="no mail"):
         load(bytes(range(256)), "a.eml")
 

@@ -10,15 +10,15 @@ from agentkit.knowledge.loaders.notebook import load_notebook
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 
-def _load(*cells, **metadata: Any) -> Loaded:
+def _load(*cells: Any, **metadata: Any) -> Loaded:
     return load_notebook(json.dumps({"cells": cells, "metadata": metadata}).encode(), "实验.ipynb")
 
 
-def _code(source: str, *outputs):
+def _code(source: str, *outputs: Any):
     return {"cell_type": "code", "source": source, "outputs": list(outputs)}
 
 
-def _markdown(source):
+def _markdown(source: Any):
     return {"cell_type": "markdown", "source": source}
 
 
@@ -94,7 +94,7 @@ def test_a_broken_notebook_is_text_with_a_warning(content: bytes) -> None:
     "notebook",
     [3, [], {}, {"cells": 5}, {"cells": [7, None, {"cell_type": 5, "source": {"a": 1}}]}],
 )
-def test_a_notebook_of_a_wrong_shape_is_an_empty_text(notebook) -> None:
+def test_a_notebook_of_a_wrong_shape_is_an_empty_text(notebook: Any) -> None:
     assert load_notebook(json.dumps(notebook).encode(), "a.ipynb").document.text == ""
 
 

@@ -4,6 +4,7 @@ import struct
 import sys
 from datetime import datetime
 from io import BytesIO
+from typing import Any
 
 import docx
 import openpyxl
@@ -24,7 +25,7 @@ from agentkit.knowledge.loaders.files import load
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
-def _saved(file) -> bytes:
+def _saved(file: Any) -> bytes:
     buffer = BytesIO()
     file.save(buffer)
     return buffer.getvalue()
@@ -204,7 +205,7 @@ def test_encrypted_and_old_files_are_told_apart(suffix: str) -> None:
     ("suffix", "make"),
     [("docx", docx.Document), ("pptx", pptx.Presentation), ("xlsx", openpyxl.Workbook)],
 )
-def test_truncated_files_and_files_of_another_kind_are_damaged(suffix: str, make) -> None:
+def test_truncated_files_and_files_of_another_kind_are_damaged(suffix: str, make: Any) -> None:
     content = _saved(make())
     other = _saved(docx.Document() if suffix != "docx" else openpyxl.Workbook())
     for broken in (content[: len(content) // 2], other, b"", b"PK\x03\x04"):

@@ -1,6 +1,7 @@
 """PDF: paragraphs joined again, each page's text at its place, and why some cannot be read."""
 
 from io import BytesIO
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -32,11 +33,11 @@ ZH = (
 )
 
 
-def _pdf(*pages, columns: int = 1, running: str = "", encryption=None) -> bytes:
+def _pdf(*pages: Any, columns: int = 1, running: str = "", encryption: Any = None) -> bytes:
     """A PDF of pages, each a list of (style, text), with a running head and a page number."""
     buffer = BytesIO()
 
-    def furniture(canvas, document) -> None:
+    def furniture(canvas: Any, document: Any) -> None:
         canvas.setFont("Helvetica", 8)
         canvas.drawString(72, A4[1] - 36, running)
         canvas.drawCentredString(A4[0] / 2, 28, f"- {document.page} -")
@@ -55,7 +56,7 @@ def _pdf(*pages, columns: int = 1, running: str = "", encryption=None) -> bytes:
     return buffer.getvalue()
 
 
-def _drawn(draw) -> bytes:
+def _drawn(draw: Any) -> bytes:
     buffer = BytesIO()
     canvas = Canvas(buffer, pagesize=A4)
     draw(canvas)
@@ -102,7 +103,7 @@ def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece() -> None:
         (n, f"Line {n} of a long story that goes on and on over the end of") for n in range(90)
     ]
 
-    def draw(canvas) -> None:
+    def draw(canvas: Any) -> None:
         for page in (lines[:45], lines[45:]):
             for at, (_, line) in enumerate(page):
                 canvas.drawString(72, 760 - 15 * at, line.replace("Line", "line"))
@@ -130,7 +131,7 @@ def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece() -> None:
 def test_hyphens_at_a_line_end_join_words_and_stay_in_compounds(
     lines: list[str], text: str
 ) -> None:
-    def draw(canvas) -> None:
+    def draw(canvas: Any) -> None:
         canvas.setFont("Courier", 10)
         for at, line in enumerate(lines):
             canvas.drawString(72, 700 - 12 * at, line)
@@ -139,7 +140,7 @@ def test_hyphens_at_a_line_end_join_words_and_stay_in_compounds(
 
 
 def test_the_rows_of_a_table_are_not_joined() -> None:
-    def draw(canvas) -> None:
+    def draw(canvas: Any) -> None:
         for at, row in enumerate([("Name", "Price"), ("Apple", "3.20"), ("Pear", "2.10")]):
             canvas.drawString(72, 700 - 14 * at, row[0])
             canvas.drawString(300, 700 - 14 * at, row[1])
@@ -148,7 +149,7 @@ def test_the_rows_of_a_table_are_not_joined() -> None:
 
 
 def test_lines_of_code_among_prose_are_not_joined() -> None:
-    def draw(canvas) -> None:
+    def draw(canvas: Any) -> None:
         canvas.setFont("Courier", 10)
         for at, line in enumerate(["make build all", "make check all"]):
             canvas.drawString(72, 700 - 12 * at, line)
@@ -162,7 +163,7 @@ def test_lines_of_code_among_prose_are_not_joined() -> None:
 
 
 def test_numbers_that_differ_from_page_to_page_are_no_running_head() -> None:
-    def draw(canvas) -> None:
+    def draw(canvas: Any) -> None:
         for value in (17, 4, 98, 55):
             canvas.drawString(72, 800, f"{value} units sold in this quarter")
             canvas.showPage()
@@ -172,7 +173,7 @@ def test_numbers_that_differ_from_page_to_page_are_no_running_head() -> None:
 
 
 def test_the_outline_gives_the_headings_and_other_text_is_no_markup() -> None:
-    def draw(canvas) -> None:
+    def draw(canvas: Any) -> None:
         for number, title in enumerate(("Introduction", "研究方法"), 1):
             canvas.bookmarkPage(title)
             canvas.addOutlineEntry(title, title, level=0)
@@ -197,12 +198,12 @@ def test_an_encrypted_file_is_named_so() -> None:
 
 
 def test_a_scan_is_refused_and_scanned_pages_among_others_are_named() -> None:
-    def scan(canvas, pages: int = 2) -> None:
+    def scan(canvas: Any, pages: int = 2) -> None:
         for _ in range(pages):
             canvas.drawInlineImage(Image.new("L", (20, 20)), 72, 72, 400, 600)
             canvas.showPage()
 
-    def mixed(canvas) -> None:
+    def mixed(canvas: Any) -> None:
         canvas.drawString(72, 700, "A page of text.")
         canvas.showPage()
         canvas.showPage()

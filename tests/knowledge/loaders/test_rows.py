@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ def test_rows_are_numbered_as_a_spreadsheet_does_and_the_text_stands() -> None:
 
 
 @given(st.lists(st.lists(FIELD, min_size=2, max_size=4), min_size=1, max_size=6))
-def test_every_row_that_was_written_is_the_text_of_its_part(rows) -> None:
+def test_every_row_that_was_written_is_the_text_of_its_part(rows: Any) -> None:
     file = io.StringIO(newline="")
     csv.writer(file, quoting=csv.QUOTE_ALL, delimiter="\t").writerows(rows)
     document = load_csv(file.getvalue().encode(), "a.tsv").document

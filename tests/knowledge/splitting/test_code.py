@@ -1,5 +1,7 @@
 """Source code is cut at functions and classes, with the lines it stands on."""
 
+from typing import Any
+
 import pytest
 
 from agentkit.documents import Document
@@ -61,11 +63,11 @@ export default class Finder {
 """
 
 
-def letters(text) -> int:
+def letters(text: str) -> int:
     return len("".join(text.split()))
 
 
-def _places(text: str, language, limit: int = 60):
+def _places(text: str, language: str, limit: int = 60):
     document = Document("f", text, id="d", format="code", metadata={"language": language})
     return [(chunk.heading, chunk.part) for chunk in split(document, letters, limit)]
 
@@ -141,7 +143,7 @@ _SAMPLES = {
 
 
 @pytest.mark.parametrize("language", _SAMPLES)
-def test_every_grammar_names_what_it_finds(language) -> None:
+def test_every_grammar_names_what_it_finds(language: Any) -> None:
     package = {"csharp": "c_sharp", "tsx": "typescript"}.get(language, language)
     pytest.importorskip(f"tree_sitter_{package}")
     text, name = _SAMPLES[language]

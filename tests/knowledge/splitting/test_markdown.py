@@ -6,7 +6,7 @@ from agentkit.documents import Chunk, Document
 from agentkit.knowledge.chunking.splitter import first_heading, split
 
 
-def letters(text) -> int:
+def letters(text: str) -> int:
     return len("".join(text.split()))
 
 

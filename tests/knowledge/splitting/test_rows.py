@@ -1,10 +1,12 @@
 """Rows of tables: whole, under the names of their columns, one sheet at a time."""
 
+from typing import Any
+
 from agentkit.documents import Chunk, Document, Part
 from agentkit.knowledge.chunking.splitter import split
 
 
-def _document(rows, columns=None) -> Document:
+def _document(rows: Any, columns: Any = None) -> Document:
     """Rows given as (name, text)."""
     text, parts = "", []
     for name, row in rows:
