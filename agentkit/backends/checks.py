@@ -42,7 +42,7 @@ from packaging.version import Version
 from agentkit._sync import in_worker
 from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.auto import LOCAL_SERVERS, AutoModel, ollama_models, openai_models
-from agentkit.backends.llamacpp_source import located
+from agentkit.backends.llamacpp.source import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
 from agentkit.backends.ollama.server import context_length
 from agentkit.backends.openai.model import OPENAI_URL
@@ -403,7 +403,7 @@ def _gguf(name: str, wanted: str) -> list[Finding]:
     if find_spec("xllamacpp") is None:
         return _in_process(name, ("xllamacpp",), "gguf")
     try:
-        located(wanted)
+        find_file(wanted)
     except ModelError as error:
         return [from_error("model", error)]
     return [ok("model", f"{name}, in this process")]

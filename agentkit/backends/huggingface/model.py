@@ -137,8 +137,9 @@ class HuggingFaceModel(Model):
         self._running, self._worker = None, _new_worker()
 
     async def _ready(self) -> _Running:
-        running = self._running
-        return running if running else await self._in_worker(self._load)
+        if self._running is not None:
+            return self._running
+        return await self._in_worker(self._load)
 
     def _load(self) -> _Running:
         """Runs in the worker, so that two first requests load one model."""

@@ -1,7 +1,8 @@
-"""llama.cpp in this process, through xllamacpp. No port is opened: what its server insists on
-listening at is a socket in a folder of this user's alone, and there it wants a random key.
+"""llama.cpp in this process, through xllamacpp.
 
-Answers are made by a call, not over that socket; one at a time.
+Its server must listen somewhere: no port is opened, but a socket in a directory that only this user
+can read, where it demands a random key. Answers come by a function call, not over that socket; one
+at a time.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from agentkit.errors import ConfigError, ModelError
 Body = Mapping[str, Any]
 
 _BATCH = 128
-"""Tokens of the prompt read between two looks at whether anyone still listens."""
+"""Tokens of the prompt read between two checks for cancellation."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ASK_SECONDS = 5.0
+_TIMEOUT = 5.0
 
 
 class Engine:
@@ -37,34 +38,38 @@ class Engine:
 
     def __init__(self, name: str, path: Path, max_context: int, threads: int | None) -> None:
         self._key = secrets.token_urlsafe(32)
-        folder = tempfile.mkdtemp(prefix="agentkit-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        directory = tempfile.mkdtemp(prefix="agentkit-")
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
         params = _params(path, max_context, threads)
         params.api_keys = [self._key]
         if os.name != "nt":
-            params.hostnames = [str(Path(folder) / "s.sock")]
-        self._server = _served(name, path, params)
-        self._address: str = self._server.listening_address
-        self.window: int = self._asked("/props")["default_generation_settings"]["n_ctx"]
+            params.hostnames = [str(Path(directory) / "s.sock")]
+        self._server = _start_server(name, path, params)
+        self.address: str = self._server.listening_address
+        self.window: int = ask_server(self.address, self._key, "/props")[
+            "default_generation_settings"
+        ]["n_ctx"]
 
-    def chat(self, body: Body, say: Callable[[Body], bool]) -> None:
-        """Answer in the caller's thread; `say` gets each chunk, and ends the answer by giving
+    def chat(self, body: Body, emit: Callable[[Body], bool]) -> None:
+        """Answer in the caller's thread; `emit` gets each chunk, and ends the answer by returning
         True. Errors come as chunks with an `error`, or as ValueError and RuntimeError."""
-        self._server.handle_chat_completions(dict(body), say)
+        self._server.handle_chat_completions(dict(body), emit)
 
     def count_tokens(self, text: str) -> int:
-        """Raises OSError where the engine is gone."""
-        return len(self._asked("/tokenize", {"content": text})["tokens"])
+        """Count the tokens of a text. Raises OSError where the server has stopped."""
+        return len(ask_server(self.address, self._key, "/tokenize", {"content": text})["tokens"])
 
-    def _asked(self, path: str, body: Body | None = None) -> Any:
-        connection = _connection(self._address)
-        headers = {"Authorization": f"Bearer {self._key}"}
-        try:
-            method = "GET" if body is None else "POST"
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
+
+def ask_server(address: str, key: str, path: str, body: Body | None = None) -> Any:
+    """Return the JSON that the server answers to a GET, or to a POST of the body."""
+    connection = _connection(address)
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        method = "GET" if body is None else "POST"
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
 
 
 def _params(path: Path, max_context: int, threads: int | None) -> Any:
@@ -85,25 +90,25 @@ def _params(path: Path, max_context: int, threads: int | None) -> Any:
     return params
 
 
-def _served(name: str, path: Path, params: Any) -> Any:
+def _start_server(name: str, path: Path, params: Any) -> Any:
     import xllamacpp
 
     try:
-        with _signals_kept():
+        with _signal_handlers_kept():
             return xllamacpp.Server(params)
     except RuntimeError as error:
         size = path.stat().st_size / 1e6
         raise ModelError(
-            f"{name} cannot be loaded ({path}, {size:.0f} MB). If the file is not whole, download "
-            "it again; if memory ran out, choose a smaller model or lower max_context.",
+            f"{name} cannot be loaded ({path}, {size:.0f} MB). If the file is incomplete, "
+            "download it again; if memory ran out, choose a smaller model or lower max_context.",
             name,
         ) from error
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Give the process its signal handlers back: the server takes Ctrl-C for itself. By the C
-    library, since Python lets only its first thread do it."""
+def _signal_handlers_kept() -> Iterator[None]:
+    """Restore the process's signal handlers: the server takes Ctrl-C for itself. By the C library,
+    since Python lets only its main thread do it."""
     if os.name == "nt":
         yield
         return
@@ -121,14 +126,14 @@ def _signals_kept() -> Iterator[None]:
 def _connection(address: str) -> HTTPConnection:
     if address.startswith("unix://"):
         return _SocketConnection(address.removeprefix("unix://"))
-    return HTTPConnection(address.removeprefix("http://"), timeout=_ASK_SECONDS)
+    return HTTPConnection(address.removeprefix("http://"), timeout=_TIMEOUT)
 
 
 class _SocketConnection(HTTPConnection):
-    """HTTP over a socket in a folder."""
+    """HTTP over a Unix socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_ASK_SECONDS)
+        super().__init__("localhost", timeout=_TIMEOUT)
         self._path = path
 
     def connect(self) -> None:

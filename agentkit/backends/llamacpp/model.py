@@ -1,7 +1,8 @@
 """GGUF models in this process, by llama.cpp in a wheel that needs no compiler.
 
-One answer at a time, others wait. Tools are told in the system message, in the form of Hermes, not
-by the model's own template. No images.
+One answer at a time, in the order of the requests. Tools are described in the system message, in
+the form of Hermes, not by the model's own template, and a forced call is constrained by a JSON
+Schema, so that a tiny model's calls parse too. No images.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens, images, offered
-from agentkit.backends.llamacpp_engine import Engine
-from agentkit.backends.llamacpp_request import request_body
-from agentkit.backends.llamacpp_source import located
+from agentkit.backends.forced_calls import calls_schema, is_forced
+from agentkit.backends.llamacpp.engine import Engine
+from agentkit.backends.llamacpp.source import find_file
+from agentkit.backends.prompted_tools import in_text
 from agentkit.backends.text_tool_calls import TextCalls
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta
-from agentkit.messages import Message, ToolCall, Usage
+from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
 Chunk = Mapping[str, Any]
-Said = Chunk | Exception | None
-"""What the worker tells: a chunk, why it failed, or that it has ended."""
+Piece = Chunk | Exception | None
+"""What the worker emits: a chunk, an error, or None at the end."""
 
 
 class LlamaCppModel(Model):
@@ -36,7 +38,7 @@ class LlamaCppModel(Model):
         self._max_context = max_context
         self._threads = threads
         self._engine: Engine | None = None
-        self._worker = _worker()
+        self._worker = _new_worker()
 
     @property
     def name(self) -> str:
@@ -49,30 +51,30 @@ class LlamaCppModel(Model):
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
         if any(images(message) for message in messages):
-            raise self._fault(f"{self.name} reads no images: choose another model.")
+            raise self._error(f"{self.name} reads no images: choose another model.")
         left = offered(tools, options.tool_choice)
         engine = await self._ready()
         body = request_body(messages, left, options)
-        names = [tool.name for tool in left] if options.schema is None else []
-        reply = _Reply(TextCalls(names))
-        loop, said, stopped = asyncio.get_running_loop(), asyncio.Queue[Said](), threading.Event()
+        reply = _Reply([tool.name for tool in left] if options.schema is None else [])
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Piece]()
+        cancelled = threading.Event()
 
-        def say(piece: Said) -> bool:
-            if not stopped.is_set():
-                loop.call_soon_threadsafe(said.put_nowait, piece)
-            return stopped.is_set()
+        def emit(piece: Piece) -> bool:
+            if not cancelled.is_set():
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            return cancelled.is_set()
 
-        self._worker.submit(_answer, engine, body, say, stopped)
+        self._worker.submit(_answer, engine, body, emit, cancelled)
         try:
-            while isinstance(piece := await said.get(), Mapping):
+            while isinstance(piece := await pieces.get(), Mapping):
                 if error := piece.get("error"):
-                    raise self._refused(error)
+                    raise self._engine_error(error)
                 for part in reply.feed(piece):
                     yield part
         finally:
-            stopped.set()
+            cancelled.set()
         if piece is not None:
-            raise self._refused({"message": str(piece)}) from piece
+            raise self._engine_error({"message": str(piece)}) from piece
         for part in reply.end(self.name):
             yield part
 
@@ -93,48 +95,76 @@ class LlamaCppModel(Model):
         return Capabilities(forced_tools=True, json_schema=True)
 
     async def close(self) -> None:
-        """Let go of the weights, once the answer at hand is made."""
+        """Free the weights, once the answer in progress is complete."""
         self._worker.shutdown(wait=False)
-        self._engine, self._worker = None, _worker()
+        self._engine, self._worker = None, _new_worker()
 
     async def _ready(self) -> Engine:
-        loading = self._engine or self._worker.submit(self._load)
-        return loading if isinstance(loading, Engine) else await asyncio.wrap_future(loading)
+        if self._engine is not None:
+            return self._engine
+        return await asyncio.wrap_future(self._worker.submit(self._load))
 
     def _load(self) -> Engine:
         """Runs in the worker, so that two first requests load one model."""
         if self._engine is None:
-            path = located(self._model)
+            path = find_file(self._model)
             self._engine = Engine(self.name, path, self._max_context, self._threads)
         return self._engine
 
-    def _refused(self, error: Mapping[str, Any]) -> ModelError:
+    def _engine_error(self, error: Mapping[str, Any]) -> ModelError:
         if error.get("type") == "exceed_context_size_error":
-            return self._fault(
+            return self._error(
                 f"The prompt of {error.get('n_prompt_tokens')} tokens does not fit {self.name}, "
                 f"whose window is {error.get('n_ctx')} tokens. Shorten it, or raise max_context "
                 f"(now {self._max_context}) if the model allows.",
                 "too_long",
             )
-        return self._fault(
+        return self._error(
             f"{self.name} failed: {error.get('message')}. Check the options and the JSON Schema."
         )
 
-    def _fault(self, text: str, kind: FaultKind = "other") -> ModelError:
+    def _error(self, text: str, kind: FaultKind = "other") -> ModelError:
         return ModelError(" ".join(text.split())[:600], self.name, kind)
 
 
-class _Reply:
-    """Reads the chunks of one answer."""
+def request_body(
+    messages: Sequence[Message], tools: Sequence[Tool], options: Options
+) -> dict[str, Any]:
+    """Return the body of a streamed chat. With a seed nothing is taken from the prompt cache, since
+    the sums of a warm run differ in their last bits from those of a cold one."""
+    schema = options.schema
+    if schema is None and is_forced(tools, options):
+        schema = calls_schema(tools)
+    response_format = None
+    if schema is not None:
+        json_schema = {"name": "answer", "schema": dict(schema)}
+        response_format = {"type": "json_schema", "json_schema": json_schema}
+    conversation = in_text(messages, tools)
+    body = {
+        "messages": [{"role": each.role, "content": each.text} for each in conversation],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,
+        "temperature": options.temperature,
+        "max_tokens": options.max_tokens,
+        "stop": list(options.stop) or None,
+        "seed": options.seed,
+        "cache_prompt": options.seed is None,
+        "response_format": response_format,
+    }
+    return {key: value for key, value in body.items() if value is not None} | dict(options.extra)
 
-    def __init__(self, parser: TextCalls) -> None:
-        self._parser = parser
+
+class _Reply:
+    """Read the chunks of one answer. `names` are the tools that it may call."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._parser = TextCalls(names)
         self._finish = ""
-        self._called = False
         self._usage = Usage(estimated=True)
 
     def feed(self, chunk: Chunk) -> list[ModelPart]:
-        """The parts that a chunk makes certain."""
+        """Return the parts that a chunk completes."""
         if usage := chunk.get("usage"):
             self._usage = Usage(usage["prompt_tokens"], usage["completion_tokens"])
         parts: list[ModelPart] = []
@@ -143,22 +173,18 @@ class _Reply:
             delta = choice.get("delta") or {}
             if thought := delta.get("reasoning_content"):
                 parts.append(ReasoningDelta(thought))
-            parts += self._noted(self._parser.feed(delta.get("content") or ""))
+            parts += self._parser.feed(delta.get("content") or "")
         return parts
 
     def end(self, name: str) -> list[ModelPart]:
-        """The rest, the usage and the end."""
-        rest = self._noted(self._parser.end())
-        if self._called:
+        """Return the rest, the usage and the end."""
+        rest = self._parser.end()
+        if self._parser.called:
             return [*rest, self._usage, Done("tool_calls", name)]
         return [*rest, self._usage, Done("length" if self._finish == "length" else "stop", name)]
 
-    def _noted(self, parts: list[ModelPart]) -> list[ModelPart]:
-        self._called = self._called or any(isinstance(part, ToolCall) for part in parts)
-        return parts
 
-
-def _worker() -> ThreadPoolExecutor:
+def _new_worker() -> ThreadPoolExecutor:
     """One thread, in which loading and answering take turns."""
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="llamacpp")
 
@@ -166,15 +192,15 @@ def _worker() -> ThreadPoolExecutor:
 def _answer(
     engine: Engine,
     body: Mapping[str, Any],
-    say: Callable[[Said], bool],
-    stopped: threading.Event,
+    emit: Callable[[Piece], bool],
+    cancelled: threading.Event,
 ) -> None:
-    """Answer, and say last how it ended, unless nobody listens any more."""
-    if stopped.is_set():
+    """Answer, and emit last how it ended, unless the request was cancelled."""
+    if cancelled.is_set():
         return
     try:
-        engine.chat(body, say)
+        engine.chat(body, emit)
     except Exception as error:
-        say(error)
+        emit(error)
     else:
-        say(None)
+        emit(None)

@@ -1,4 +1,4 @@
-"""GGUF in process from inside: no port, signals left alone, leaving, windows and counts."""
+"""GGUF files in this process: tokens, windows, cancellation, the socket, signals and errors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.llamacpp import LlamaCppModel
-from agentkit.backends.llamacpp_engine import Engine
-from agentkit.backends.llamacpp_request import request_body
-from agentkit.backends.llamacpp_source import Package, located
+from agentkit.backends.llamacpp.engine import Engine, ask_server
+from agentkit.backends.llamacpp.model import request_body
+from agentkit.backends.llamacpp.source import Package, find_file
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, TextDelta
 from agentkit.messages import ImagePart, Message, ToolCall, Usage
@@ -113,12 +113,11 @@ async def test_images_are_refused(small: LlamaCppModel) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
 def test_no_port_is_opened_and_the_socket_is_the_users_alone(tiny: Path) -> None:
     engine = Engine("gguf:tiny", tiny, 64, 1)
-    assert engine._address.startswith("unix://")
-    path = Path(engine._address.removeprefix("unix://"))
+    assert engine.address.startswith("unix://")
+    path = Path(engine.address.removeprefix("unix://"))
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    engine._key = "guessed"
-    with pytest.raises(KeyError):
-        engine.count_tokens("hi")
+    refused = ask_server(engine.address, "guessed", "/tokenize", {"content": "hi"})
+    assert refused["error"]["code"] == 401
     del engine
     assert not path.parent.exists()
 
@@ -138,7 +137,7 @@ def test_loading_leaves_the_signal_handlers_as_they_were(tiny: Path) -> None:
 
 async def test_what_is_no_gguf_file_is_told() -> None:
     model = LlamaCppModel(__file__)
-    with pytest.raises(ModelError, match="is no GGUF file"):
+    with pytest.raises(ModelError, match="is not a GGUF file"):
         await collected(model.stream(HI))
     await model.close()
 
@@ -146,7 +145,7 @@ async def test_what_is_no_gguf_file_is_told() -> None:
 def test_a_missing_package_names_the_command_that_brings_it() -> None:
     absent = {"smollm2": Package("no_such_module", "no-such-module")}
     with pytest.raises(ModelError, match="agentkit models pull smollm2"):
-        located("smollm2", absent)
+        find_file("smollm2", absent)
 
 
 async def test_without_xllamacpp_the_extra_is_named(
@@ -164,5 +163,5 @@ def test_a_seeded_answer_takes_nothing_from_the_cache(lookup: Tool) -> None:
     body = request_body(HI, [lookup], Options(tool_choice="lookup", extra={"top_k": 3}))
     assert body["cache_prompt"] is True
     assert body["top_k"] == 3
-    [call] = body["response_format"]["json_schema"]["schema"]["anyOf"]
+    call = body["response_format"]["json_schema"]["schema"]
     assert call["properties"]["name"] == {"const": "lookup"}
