@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.server.http import Access, Guard, listening
+from agentkit.mcp.server.http import Access, AccessControl, listen
 from agentkit.mcp.stdio import ServerLog
 from agentkit.mcp.transport import http_client, transport
 
@@ -257,9 +257,9 @@ async def serve_loopback(
     path = f"/{secrets.token_urlsafe()}"
     app = Starlette(routes=[Route(path, respond, methods=["GET", "POST", "DELETE"])])
     config = uvicorn.Config(
-        Guard(app, Access()), log_config=None, access_log=False, lifespan="off", ws="none"
+        AccessControl(app, Access()), log_config=None, access_log=False, lifespan="off", ws="none"
     )
-    with listening("127.0.0.1", 0) as socket:
+    with listen("127.0.0.1", 0) as socket:
         server = Uvicorn(config)
         serving = asyncio.create_task(server.serve(sockets=[socket]))
         try:

@@ -97,7 +97,7 @@ async def test_a_client_searches_and_reads_over_http(notes: KnowledgeBase, era: 
 async def test_a_listener_of_the_stateless_era_hears_of_changes(tmp_path: Path) -> None:
     with closing(KnowledgeBase.open(tmp_path)) as knowledge:
         await knowledge.add([Document(source="pets.md", text="Cats purr.\n")])
-        app = mcp_app(build_server("demo", knowledge=knowledge, look_every=0.05))
+        app = mcp_app(build_server("demo", knowledge=knowledge, watch_seconds=0.05))
         async with served(app) as url, Client(url) as client:
             uri = (await client.list_resources()).resources[0].uri
             async with (
@@ -194,7 +194,7 @@ async def test_a_body_that_is_too_large_is_refused(declared: bool) -> None:
             yield b" " * 1000
 
     body: Any = b" " * 5000 if declared else pieces()
-    async with caller(mcp_app(build_server("demo"), most_bytes=4096)) as requests:
+    async with caller(mcp_app(build_server("demo"), max_body_bytes=4096)) as requests:
         answer = await requests.post(
             "/mcp", content=body, headers={"Content-Type": "application/json"}
         )
@@ -219,7 +219,7 @@ async def test_sessions_cannot_be_guessed() -> None:
 
 
 async def test_sessions_are_bounded() -> None:
-    async with caller(mcp_app(build_server("demo"), most_sessions=2)) as requests:
+    async with caller(mcp_app(build_server("demo"), max_sessions=2)) as requests:
         opened = [(await requests.post("/mcp", json=HELLO)).status_code for _ in range(3)]
     assert opened == [200, 200, 503]
 

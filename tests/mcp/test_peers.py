@@ -141,7 +141,7 @@ async def test_the_command_wants_its_key_and_ends_with_streams_open(app: Path) -
 @pytest.mark.parametrize(
     ("options", "env", "code", "words"),
     [
-        (("--http", "0.0.0.0:0"), {}, 3, "strangers could call"),
+        (("--http", "0.0.0.0:0"), {}, 3, "any machine could call"),
         (("--http", "0", "--key-env", "NO_KEY"), {}, 3, "NO_KEY holds no key"),
         ((), {"AGENTKIT_MCP_DEPTH": "2"}, 10, "started each other"),
     ],

@@ -109,7 +109,8 @@ async def test_a_long_document_comes_in_parts_that_say_where_they_end(era: str) 
         async def documents(self) -> list[Any]:
             return []
 
-    async with Client(build_server("demo", knowledge=Library()), mode=era) as client:
+    server = build_server("demo", knowledge=Library())  # type: ignore[arg-type]
+    async with Client(server, mode=era) as client:
         first = await called(client, "read_document", source="long")
         rest = await called(client, "read_document", source="long", start=first["end"])
     assert (first["end"], rest["end"], rest["characters"]) == (20_000, 30_000, 30_000)

@@ -15,7 +15,7 @@ from agentkit.answers import Answer, Citation
 from agentkit.documents import Chunk, Document
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.mcp.server import build_server
-from agentkit.mcp.server.resources import PREFIX, TEMPLATE, Address, page_of, read_address
+from agentkit.mcp.server.resources import PREFIX, TEMPLATE, Address, paginate, parse_address
 from tests.mcp.test_server import Clerk
 
 NOTES = "# Cats\n\nCats purr when they are content.\n\n# Dogs\n\nDogs bark at strangers.\n"
@@ -179,9 +179,10 @@ async def test_long_lists_come_in_pages(tmp_path: Any, era: str) -> None:
 
 
 def test_what_is_added_or_taken_between_pages_neither_repeats_nor_skips() -> None:
-    page, cursor = page_of(["b", "d", "f"], None, str, size=2)
+    page, cursor = paginate(["b", "d", "f"], None, str, size=2)
     assert page == ["b", "d"]
-    assert page_of(["a", "b", "e", "f"], cursor, str, size=2) == (["e", "f"], None)
+    params = sdk.PaginatedRequestParams(cursor=cursor)
+    assert paginate(["a", "b", "e", "f"], params, str, size=2) == (["e", "f"], None)
 
 
 @both_eras
@@ -199,7 +200,7 @@ async def test_a_subscriber_of_the_stateful_era_hears_of_a_change(notes: Knowled
         if isinstance(message, sdk.ResourceUpdatedNotification):
             heard.put_nowait(str(message.params.uri))
 
-    server = build_server("demo", knowledge=notes, look_every=0.05)
+    server = build_server("demo", knowledge=notes, watch_seconds=0.05)
     async with Client(server, mode="legacy", message_handler=noted) as client:
         await client.subscribe_resource(f"{PREFIX}pets.md")
         await notes.add([Document(source="pets.md", title="Pets", text=NOTES + "More.\n")])
@@ -212,7 +213,7 @@ async def test_a_subscriber_of_the_stateful_era_hears_of_a_change(notes: Knowled
 def test_addresses_are_read_back_as_they_were_written() -> None:
     for source in ("pets.md", ODD, "https://example.org/a?b=c#d", "深度/学习.md", "a#char=1,2"):
         for address in (Address(source), Address(source, 3, 9)):
-            assert read_address(str(address)) == address
+            assert parse_address(str(address)) == address
 
 
 class _Info:

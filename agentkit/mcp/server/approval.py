@@ -1,8 +1,8 @@
-"""A person's word on a call, asked for through the client (elicitation) in both protocol eras.
+"""Ask the client's user to approve a tool call, by elicitation in both versions of the protocol.
 
-The question shows the whole arguments, and hidden characters as their codes; a call whose
-arguments are too long to be shown is not run. In the stateless era the client repeats the call
-with the answer, which the SDK's seal ties to these very arguments.
+The question shows all arguments, hidden characters escaped; a call whose arguments are too long to
+be shown is not run. In the stateless protocol the client repeats the call with the answer, which
+the SDK's seal binds to these very arguments.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
     from mcp.server.session import ServerSession
 
-MOST_SHOWN = 4000
-"""Most characters of arguments that a person is asked to judge."""
+NOTE = "Runs only after the user has approved the call, which the client asks for."
+"""Added to the description of a tool that needs approval."""
 
-_ASKED = "approval"
+MAX_SHOWN = 4000
+"""Most characters of arguments that a user is asked to approve."""
+
+_KEY = "approval"
 _FORM = {
     "type": "object",
     "properties": {
@@ -46,70 +49,69 @@ _FORM = {
 
 
 def can_ask(session: ServerSession) -> bool:
-    """Whether this client can put a question to a person."""
-    able = session.client_capabilities
-    asks = able.elicitation if able else None
-    in_forms = asks is not None and (asks.form is not None or asks.url is None)
-    modern = session.protocol_version in MODERN_PROTOCOL_VERSIONS
-    return in_forms and (modern or session.can_send_request)
+    """Whether this client supports elicitation by forms."""
+    capabilities = session.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    has_forms = elicitation is not None and (
+        elicitation.form is not None or elicitation.url is None
+    )
+    is_modern = session.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return has_forms and (is_modern or session.can_send_request)
 
 
-async def approved(
+async def request_approval(
     ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
 ) -> InputRequiredResult | None:
-    """None once a person has said yes to this call; a question for the client to bring back
-    answered. Raises ToolError where the answer is no, or nobody can be asked."""
-    modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+    """Return None where the user approved this call, or a question for the client to return with
+    an answer. Raises ToolError where the user refused, or the client cannot ask."""
+    is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
     if not can_ask(ctx.session):
-        raise _nobody(params.name, modern)
+        raise _cannot_ask(params.name, is_modern)
     question = _question(params.name, params.arguments or {})
-    if modern:
-        if params.request_state != _ASKED:
-            asks = ElicitRequest(params=question)
-            return InputRequiredResult(input_requests={_ASKED: asks}, request_state=_ASKED)
-        answer = (params.input_responses or {}).get(_ASKED)
+    if is_modern:
+        if params.request_state != _KEY:
+            request = ElicitRequest(params=question)
+            return InputRequiredResult(input_requests={_KEY: request}, request_state=_KEY)
+        answer = (params.input_responses or {}).get(_KEY)
     else:
         answer = await ctx.session.elicit_form(
             question.message, _FORM, related_request_id=ctx.request_id
         )
-    if not _is_yes(answer):
-        raise ToolError(f"The user did not allow this call of {params.name}.", params.name)
-    return None
-
-
-def _nobody(name: str, modern: bool) -> Exception:
-    words = f"{name} runs only with the user's approval, for whom this client cannot ask."
-    if not modern:
-        return ToolError(words, name)
-    needs = ClientCapabilities(elicitation=ElicitationCapability(form=FormElicitationCapability()))
-    data = MissingRequiredClientCapabilityErrorData(required_capabilities=needs)
-    return MCPError(
-        MISSING_REQUIRED_CLIENT_CAPABILITY,
-        words,
-        data.model_dump(by_alias=True, mode="json", exclude_none=True),
-    )
-
-
-def _is_yes(answer: object) -> bool:
-    return (
+    is_allowed = (
         isinstance(answer, ElicitResult)
         and answer.action == "accept"
         and (answer.content or {}).get("allow") is True
     )
+    if not is_allowed:
+        raise ToolError(f"The user did not allow this call of {params.name}.", params.name)
+    return None
 
 
-def _question(name: str, arguments: Mapping[str, Any]) -> ElicitRequestFormParams:
-    shown = _visible(json.dumps(arguments, ensure_ascii=False))
-    if len(shown) > MOST_SHOWN:
-        raise ToolError(
-            f"The arguments of {name} are too long to be shown to the user, who must approve them: "
-            f"{len(shown)} characters, where {MOST_SHOWN} can be. Call it with less.",
-            name,
-        )
-    return ElicitRequestFormParams(
-        message=f"Run {_visible(name)} with {shown}?", requested_schema=_FORM
+def _cannot_ask(name: str, is_modern: bool) -> Exception:
+    message = f"{name} needs the user's approval, which this client cannot ask for."
+    if not is_modern:
+        return ToolError(message, name)
+    needed = ClientCapabilities(elicitation=ElicitationCapability(form=FormElicitationCapability()))
+    data = MissingRequiredClientCapabilityErrorData(required_capabilities=needed)
+    return MCPError(
+        MISSING_REQUIRED_CLIENT_CAPABILITY,
+        message,
+        data.model_dump(by_alias=True, mode="json", exclude_none=True),
     )
 
 
-def _visible(text: str) -> str:
+def _question(name: str, arguments: Mapping[str, Any]) -> ElicitRequestFormParams:
+    text = _escape(json.dumps(arguments, ensure_ascii=False))
+    if len(text) > MAX_SHOWN:
+        raise ToolError(
+            f"The arguments of {name} are too long to show to the user, who must approve them: "
+            f"{len(text)} characters, at most {MAX_SHOWN}. Call it with less.",
+            name,
+        )
+    return ElicitRequestFormParams(
+        message=f"Run {_escape(name)} with {text}?", requested_schema=_FORM
+    )
+
+
+def _escape(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

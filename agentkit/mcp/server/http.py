@@ -1,12 +1,8 @@
-"""A server over streamable HTTP: as an ASGI app of its own or within another, and served here.
+"""Serve MCP over streamable HTTP: an ASGI app, alone or mounted in another, and access control.
 
-Bodies, sessions and connections are bounded; sessions carry 122 random bits. No TLS: where the
-server is reached from elsewhere, put a proxy before it. Importing this loads the SDK.
-
-Who may talk to a server over HTTP: the Host and the Origin a request names, and its key.
-
-A web page that points its own name at this machine (DNS rebinding) is known by the name it gives
-as Host; a page that calls from another site by its Origin. Encryption is left to a proxy.
+Bodies, sessions and connections are bounded; session ids have 122 random bits. There is no TLS:
+put a proxy in front where the server is reached from elsewhere. A web page that points its own
+name at this machine (DNS rebinding) is refused by its Host, a page of another site by its Origin.
 """
 
 from __future__ import annotations
@@ -41,15 +37,22 @@ if TYPE_CHECKING:
     from mcp.server.auth.provider import AccessToken, TokenVerifier
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-SHORTEST_KEY = 16
+MCP_PATH = "/mcp"
+MIN_KEY_LENGTH = 16
+MAX_BODY_BYTES = 1_048_576
+MAX_SESSIONS = 1000
+MAX_CONNECTIONS = 1000
+IDLE_SECONDS = 1800.0
+SHUTDOWN_SECONDS = 5
+"""Time that open requests get after the server was told to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Without a `verifier`, which says whose bearer token is good, only this machine may call.
+    """Who may call. Without a `verifier` of bearer tokens only this machine may.
 
-    `hosts` are the names that the server may be called by, besides this machine's own; `origins`
-    the web sites (https://app.example.org) whose pages may call it, besides those of `hosts`.
+    `hosts` are names of the server besides this machine's own; `origins` the web sites
+    (https://app.example.org) whose pages may call it, besides those of `hosts`.
     """
 
     hosts: tuple[str, ...] = ()
@@ -58,12 +61,12 @@ class Access:
 
 
 class KeyVerifier:
-    """Takes one key for good: a secret that the server and its clients share."""
+    """Accepts one key: a secret that the server and its clients share."""
 
     def __init__(self, key: str) -> None:
-        if len(key) < SHORTEST_KEY:
+        if len(key) < MIN_KEY_LENGTH:
             raise ConfigError(
-                f"The key has fewer than {SHORTEST_KEY} characters. Make a longer one: "
+                f"The key has fewer than {MIN_KEY_LENGTH} characters. Make a longer one: "
                 "python -c 'import secrets; print(secrets.token_urlsafe())'"
             )
         self._key = key.encode()
@@ -76,139 +79,33 @@ class KeyVerifier:
         return AccessToken(token="", client_id="key", scopes=[])
 
 
-class Guard:
-    """An ASGI app that hands on what may come in, and answers the rest."""
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app = app
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        # Not every HTTP parser takes the white space off that may stand around a value.
-        scope = {**scope, "headers": [(k, v.strip(b" \t")) for k, v in scope["headers"]]}
-        if refusal := self._refusal(scope):
-            await _answer(send, *refusal)
-        else:
-            await self._app(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        client = scope.get("client")
-        if self._access.verifier is None and client and not is_loopback(client[0]):
-            return 403, "Without a key only this machine may call."
-        hosts = _values(scope, b"host")
-        if len(hosts) != 1 or not self._is_ours(_host_of(hosts[0])):
-            return 421, "This server goes by another Host; --allow-host names more."
-        if not all(self._may_call(origin) for origin in _values(scope, b"origin")):
-            return 403, "Pages of that Origin may not call this server."
-        return None
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether a request may name this host. An address cannot be rebound as a name can."""
-        known = is_loopback(host) or host in self._access.hosts
-        return known or (self._access.verifier is not None and _address(host) is not None)
-
-    def _may_call(self, origin: str) -> bool:
-        if origin in self._access.origins:
-            return True
-        scheme, _, authority = origin.lower().partition("://")
-        host = _host_of(authority)
-        return scheme in ("http", "https") and (is_loopback(host) or host in self._access.hosts)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address leads to this very machine."""
-    address = _address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
-
-
-def check_address(host: str, has_verifier: bool) -> None:
-    """Raises ConfigError where a server at this address would let strangers in."""
-    if not has_verifier and not is_loopback(host):
-        raise ConfigError(
-            f"At {host} strangers could call. Set a key with --key-env NAME, or serve at 127.0.0.1."
-        )
-
-
-def host_and_port(written: str) -> tuple[str, int]:
-    """PORT, HOST:PORT or [ADDRESS]:PORT; the host is 127.0.0.1 if left out. Raises ConfigError."""
-    try:
-        parts = urlsplit(f"//{written if ':' in written else f'127.0.0.1:{written}'}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port is None or parts.path or parts.query or parts.username is not None:
-        raise ConfigError(f"{written!r} is no address to serve at. Write PORT or HOST:PORT.")
-    return host, port
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-
-
-def _host_of(authority: str) -> str:
-    """The host of HOST or HOST:PORT, "" where it is neither."""
-    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", authority.lower())
-    return found[1].strip("[]") if found else ""
-
-
-async def _answer(send: Send, status: int, words: str) -> None:
-    body = f"{words}\n".encode()
-    headers: list[tuple[bytes, bytes]] = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
-
-
-PATH = "/mcp"
-MOST_BYTES = 1_048_576
-"""Most bytes of a request's body."""
-
-MOST_SESSIONS = 1000
-IDLE_SECONDS = 1800.0
-MOST_CONNECTIONS = 1000
-GRACE_SECONDS = 5
-"""How long open requests may go on after the server was told to end."""
-
-
 def mcp_app(
     server: Server[Any],
     access: Access = Access(),
     *,
-    path: str = PATH,
-    most_bytes: int = MOST_BYTES,
-    most_sessions: int = MOST_SESSIONS,
+    path: str = MCP_PATH,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    max_sessions: int = MAX_SESSIONS,
 ) -> Starlette:
-    """A server as an ASGI app that answers at `path` those whom `access` lets in.
+    """A server as an ASGI app that answers at `path` to those whom `access` allows.
 
     Mounted in another app, that app's lifespan must enter `app.router.lifespan_context(app)`. The
-    app runs once, and what was sent to a client that lost its connection is not sent again.
+    app runs once, and messages to a client that lost its connection are not sent again.
     """
     manager = StreamableHTTPSessionManager(
         server,
-        # Guard checks Host and Origin; this leaves the check of the content type.
+        # AccessControl checks Host and Origin; this leaves the check of the content type.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         session_idle_timeout=IDLE_SECONDS,
-        max_request_body_size=most_bytes,
-        max_sessions=most_sessions,
+        max_request_body_size=max_body_bytes,
+        max_sessions=max_sessions,
     )
     endpoint: ASGIApp = StreamableHTTPASGIApp(manager)
     if access.verifier is not None:
-        endpoint = _keyed(endpoint, access.verifier)
+        required = AuthContextMiddleware(RequireAuthMiddleware(endpoint, []))
+        endpoint = AuthenticationMiddleware(required, backend=BearerAuthBackend(access.verifier))
     return Starlette(
-        routes=[Route(path, Guard(endpoint, access))], lifespan=lambda app: manager.run()
+        routes=[Route(path, AccessControl(endpoint, access))], lifespan=lambda app: manager.run()
     )
 
 
@@ -220,14 +117,13 @@ async def serve_http(
     has_verifier: bool = False,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve an app of `mcp_app` until SIGINT or SIGTERM; open requests get some seconds to end.
-    `on_ready` hears the address, for port 0 too.
+    """Serve an app of `mcp_app` until SIGINT or SIGTERM; `on_ready` gets its URL.
 
-    Raises ConfigError where strangers could call without a key, or the address cannot be had.
+    Raises ConfigError where other machines could call without a key, or the address is not free.
     """
     check_address(host, has_verifier)
-    taken = await asyncio.to_thread(listening, host, port)
-    with taken:
+    listener = await asyncio.to_thread(listen, host, port)
+    with listener:
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -236,16 +132,16 @@ async def serve_http(
             server_header=False,
             lifespan="on",
             ws="none",
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
-        on_ready(f"http://{_shown(host)}:{taken.getsockname()[1]}{PATH}")
-        await _Uvicorn(config).serve(sockets=[taken])
+        on_ready(f"http://{_bracket(host)}:{listener.getsockname()[1]}{MCP_PATH}")
+        await _UvicornServer(config).serve(sockets=[listener])
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn raises a signal again once it has shut down, which would end the process before
-    those around it have closed what they hold."""
+class _UvicornServer(uvicorn.Server):
+    """uvicorn raises a signal again after its shutdown, which would end the process before the
+    callers have closed their resources."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -263,23 +159,114 @@ class _Uvicorn(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def _keyed(app: ASGIApp, verifier: TokenVerifier) -> ASGIApp:
-    required = AuthContextMiddleware(RequireAuthMiddleware(app, []))
-    return AuthenticationMiddleware(required, backend=BearerAuthBackend(verifier))
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """An address taken, before anything else starts, so that a port in use is told in a line.
-    Raises ConfigError."""
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address before anything else starts. Raises ConfigError."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        said = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"Nothing can be served at {_shown(host)}:{port}: {said}. Choose another port."
+            f"Cannot serve at {_bracket(host)}:{port}: {reason}. Choose another port."
         ) from error
 
 
-def _shown(host: str) -> str:
+class AccessControl:
+    """ASGI middleware that refuses requests which `access` does not allow."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # Not every HTTP parser removes the white space around a value.
+        scope = {**scope, "headers": [(k, v.strip(b" \t")) for k, v in scope["headers"]]}
+        if refusal := self._refusal(scope):
+            await _send_text(send, *refusal)
+        else:
+            await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        client = scope.get("client")
+        if self._access.verifier is None and client and not is_loopback(client[0]):
+            return 403, "Without a key only this machine may call."
+        hosts = _header_values(scope, b"host")
+        if len(hosts) != 1 or not self._is_own_host(_parse_host(hosts[0])):
+            return 421, "Unknown Host of this server; --allow-host adds names."
+        if not all(self._is_allowed_origin(origin) for origin in _header_values(scope, b"origin")):
+            return 403, "Pages of that Origin may not call this server."
+        return None
+
+    def _is_own_host(self, host: str) -> bool:
+        """Whether a request may name this host. An address cannot be rebound as a name can."""
+        known = is_loopback(host) or host in self._access.hosts
+        return known or (self._access.verifier is not None and _parse_address(host) is not None)
+
+    def _is_allowed_origin(self, origin: str) -> bool:
+        if origin in self._access.origins:
+            return True
+        scheme, _, authority = origin.lower().partition("://")
+        host = _parse_host(authority)
+        return scheme in ("http", "https") and (is_loopback(host) or host in self._access.hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own."""
+    address = _parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def check_address(host: str, has_verifier: bool) -> None:
+    """Raises ConfigError where other machines could call a server at this address without a key."""
+    if not has_verifier and not is_loopback(host):
+        raise ConfigError(
+            f"At {host} any machine could call. Set a key with --key-env NAME, or serve at "
+            "127.0.0.1."
+        )
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Parse PORT, HOST:PORT or [ADDRESS]:PORT; the default host is 127.0.0.1. Raises
+    ConfigError."""
+    try:
+        parts = urlsplit(f"//{text if ':' in text else f'127.0.0.1:{text}'}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port is None or parts.path or parts.query or parts.username is not None:
+        raise ConfigError(f"Invalid address {text!r}. Write PORT or HOST:PORT.")
+    return host, port
+
+
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _header_values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
+def _parse_host(authority: str) -> str:
+    """The host of HOST or HOST:PORT, "" where it is neither."""
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", authority.lower())
+    return found[1].strip("[]") if found else ""
+
+
+def _bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+async def _send_text(send: Send, status: int, text: str) -> None:
+    body = f"{text}\n".encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -30,8 +30,8 @@ from agentkit.errors import ConfigError, KnowledgeError, ToolError
 from agentkit.events import Event, Finished, ToolProgress, ToolStarted
 from agentkit.knowledge.citations.markers import markers
 from agentkit.knowledge.search.filters import Filters
-from agentkit.mcp.server.approval import approved, can_ask
-from agentkit.mcp.server.resources import links, pages
+from agentkit.mcp.server import approval
+from agentkit.mcp.server.resources import paginate, resource_links
 from agentkit.mcp.server.results import (
     CitedAnswer,
     Count,
@@ -66,8 +66,8 @@ Glob = Annotated[str, Field(max_length=500)]
 Page = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class Answering(Protocol):
-    """What of an Agent is offered."""
+class AgentRunner(Protocol):
+    """The method of an Agent that `ask` needs."""
 
     def stream(self, prompt: str) -> AsyncGenerator[Event, None]: ...
 
@@ -162,7 +162,7 @@ def knowledge_tools(knowledge: KnowledgeBase) -> tuple[Tool, ...]:
     return search_knowledge, find_all, read_document, list_documents
 
 
-def ask_tool(agent: Answering) -> Tool:
+def ask_tool(agent: AgentRunner) -> Tool:
     """ask: a whole run of the agent, its steps reported as progress."""
     turns = asyncio.Semaphore(ASKS_AT_ONCE)
 
@@ -216,7 +216,7 @@ def part_of(document: Document, start: int, end: int | None) -> DocumentText:
     )
 
 
-async def _answer(agent: Answering, question: str, context: ToolContext) -> Answer:
+async def _answer(agent: AgentRunner, question: str, context: ToolContext) -> Answer:
     async with aclosing(agent.stream(question)) as events:
         async for event in events:
             match event:
@@ -251,119 +251,127 @@ def _next(page: int, size: int, count: int) -> int | None:
     return page + 1 if page * size < count else None
 
 
-ASKS = "Runs only after the user has approved the call, which the client asks for."
-
-
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """A tool as it is offered. One that `needs_approval` is only there for clients that can ask
-    their user; one that `reads_only` changes nothing and stays within the folder. The result of a
-    `linked` one holds passages, and gets the addresses of their places."""
+class PublishedTool:
+    """A tool with its MCP annotations. One that `needs_approval` is listed only for clients that
+    can ask their user; a `read_only` one changes nothing and uses nothing outside the folder. The
+    result of one that `has_passages` gets links to the places of its passages."""
 
     tool: Tool
     title: str = ""
-    reads_only: bool = False
+    read_only: bool = False
     needs_approval: bool = False
-    linked: bool = False
+    has_passages: bool = False
 
-    def listed(self) -> sdk.Tool:
-        """What a client is told of it."""
-        tool = self.tool
+    def definition(self) -> sdk.Tool:
+        """The tool as tools/list returns it."""
+        description = self.tool.description
+        if self.needs_approval:
+            description += f"\n\n{approval.NOTE}"
         return sdk.Tool(
-            name=tool.name,
+            name=self.tool.name,
             title=self.title or None,
-            description=f"{tool.description}\n\n{ASKS}"
-            if self.needs_approval
-            else tool.description,
-            input_schema=dict(tool.parameters),
-            output_schema=output_schema(tool),
+            description=description,
+            input_schema=dict(self.tool.parameters),
+            output_schema=_output_schema(self.tool),
             annotations=sdk.ToolAnnotations(
-                read_only_hint=self.reads_only,
-                destructive_hint=not self.reads_only,
-                idempotent_hint=self.reads_only or tool.idempotent,
-                open_world_hint=not self.reads_only,
+                read_only_hint=self.read_only,
+                destructive_hint=not self.read_only,
+                idempotent_hint=self.read_only or self.tool.idempotent,
+                open_world_hint=not self.read_only,
             ),
         )
 
 
-class ServedTools:
-    """The handlers of tools/*. Raises ConfigError where two tools have one name."""
+class ToolHandlers:
+    """The handlers of tools/list and tools/call. Raises ConfigError where two tools have one
+    name."""
 
-    def __init__(self, offers: Iterable[Offer]) -> None:
-        self._offers: dict[str, Offer] = {}
-        self._listed: dict[str, sdk.Tool] = {}
-        for offer in offers:
-            if offer.tool.name in self._offers:
-                raise ConfigError(f"Two tools are called {offer.tool.name!r}: rename one.")
-            self._offers[offer.tool.name] = offer
-            self._listed[offer.tool.name] = offer.listed()
+    def __init__(self, tools: Iterable[PublishedTool]) -> None:
+        self._tools: dict[str, PublishedTool] = {}
+        self._definitions: dict[str, sdk.Tool] = {}
+        for published in tools:
+            name = published.tool.name
+            if name in self._tools:
+                raise ConfigError(f"Two tools are called {name!r}: rename one.")
+            self._tools[name] = published
+            self._definitions[name] = published.definition()
 
-    async def listing(
+    async def list_tools(
         self, ctx: ServerRequestContext[Any, Any], params: sdk.PaginatedRequestParams | None
     ) -> sdk.ListToolsResult:
         tools = [
-            self._listed[n] for n, offer in self._offers.items() if _is_for(offer, ctx.session)
+            self._definitions[name]
+            for name, published in self._tools.items()
+            if not published.needs_approval or approval.can_ask(ctx.session)
         ]
-        page, cursor = pages(tools, params, lambda tool: tool.name)
+        page, cursor = paginate(tools, params, lambda tool: tool.name)
         return sdk.ListToolsResult(tools=page, next_cursor=cursor)
 
-    async def call(
+    async def call_tool(
         self, ctx: ServerRequestContext[Any, Any], params: sdk.CallToolRequestParams
     ) -> sdk.CallToolResult | sdk.InputRequiredResult:
-        """Run a tool. A failure is told to the model in words; one that is not there is the
-        client's mistake and an error of the protocol."""
-        offer = self._offers.get(params.name)
-        if offer is None:
+        """Run a tool. A failure is a result for the model; an unknown tool is an error of the
+        protocol."""
+        published = self._tools.get(params.name)
+        if published is None:
             raise MCPError(sdk.INVALID_PARAMS, f"Unknown tool: {params.name}")
         try:
-            if offer.needs_approval and (question := await approved(ctx, params)):
-                return question
-            return await self._ran(offer, params.arguments or {}, ctx)
+            if published.needs_approval:
+                question = await approval.request_approval(ctx, params)
+                if question is not None:
+                    return question
+            return await self._run(published, params.arguments or {}, ctx)
         except ToolError as error:
-            return sdk.CallToolResult(content=[_text(str(error))], is_error=True)
+            return sdk.CallToolResult(content=[_text_block(str(error))], is_error=True)
 
-    def schema(self, name: str) -> dict[str, Any] | None:
-        """A tool's parameters, by which the SDK checks what HTTP headers say of a call."""
-        tool = self._listed.get(name)
-        return tool.input_schema if tool else None
+    def input_schema(self, name: str) -> dict[str, Any] | None:
+        """A tool's parameters, with which the SDK checks the HTTP headers of a call."""
+        definition = self._definitions.get(name)
+        return definition.input_schema if definition else None
 
-    async def _ran(
-        self, offer: Offer, arguments: dict[str, Any], ctx: ServerRequestContext[Any, Any]
+    async def _run(
+        self,
+        published: PublishedTool,
+        arguments: dict[str, Any],
+        ctx: ServerRequestContext[Any, Any],
     ) -> sdk.CallToolResult:
-        progress = Progress(ctx.session)
+        context = _ProgressContext(ctx.session)
         try:
-            result = await offer.tool.run(arguments, progress)
+            result = await published.tool.run(arguments, context)
         finally:
-            await progress.sent()
-        if self._listed[offer.tool.name].output_schema is None:
-            return sdk.CallToolResult(content=_blocks(result))
+            await context.finish()
+        if self._definitions[published.tool.name].output_schema is None:
+            return sdk.CallToolResult(content=_content_blocks(result))
         structured = json.loads(text_of(result))
-        found = links(structured) if offer.linked else []
-        return sdk.CallToolResult(content=[*_blocks(result), *found], structured_content=structured)
+        links: list[Any] = []
+        if published.has_passages:
+            links += resource_links([*structured.get("hits", ()), *structured.get("citations", ())])
+        return sdk.CallToolResult(
+            content=[*_content_blocks(result), *links], structured_content=structured
+        )
 
 
-class Progress(NoContext):
-    """What a tool reports, sent to the client in order, from whatever thread it comes."""
+class _ProgressContext(NoContext):
+    """Sends a tool's progress to the client in order, from whatever thread it comes."""
 
     def __init__(self, session: ServerSession) -> None:
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._reports: list[Future[None]] = []
-        self._steps = 0
 
     def report(self, message: str, fraction: float | None = None) -> None:
-        self._steps += 1
-        said = message if fraction is None else f"{message} ({fraction:.0%})"
-        sending = self._session.report_progress(self._steps, None, said)
+        text = message if fraction is None else f"{message} ({fraction:.0%})"
+        sending = self._session.report_progress(len(self._reports) + 1, None, text)
         self._reports.append(asyncio.run_coroutine_threadsafe(sending, self._loop))
 
-    async def sent(self) -> None:
-        """Wait until every report has gone out, or failed to."""
+    async def finish(self) -> None:
+        """Wait until every report was sent, or failed."""
         await asyncio.gather(*map(asyncio.wrap_future, self._reports), return_exceptions=True)
 
 
-def output_schema(tool: Tool) -> dict[str, Any] | None:
-    """The schema of a result that is a pydantic model of an object; others are plain text."""
+def _output_schema(tool: Tool) -> dict[str, Any] | None:
+    """The schema of a result that is a pydantic model of an object, None for other results."""
     result = get_type_hints(tool.function).get("return")
     if not isinstance(result, type) or not issubclass(result, BaseModel):
         return None
@@ -371,20 +379,16 @@ def output_schema(tool: Tool) -> dict[str, Any] | None:
     return schema if schema.get("type") == "object" else None
 
 
-def _is_for(offer: Offer, session: ServerSession) -> bool:
-    return not offer.needs_approval or can_ask(session)
-
-
-def _blocks(result: Content) -> list[Any]:
-    if isinstance(result, str):
-        return [_text(result)]
+def _content_blocks(content: Content) -> list[Any]:
+    if isinstance(content, str):
+        return [_text_block(content)]
     return [
         sdk.ImageContent(data=b64encode(part.data).decode(), mime_type=part.media_type)
         if isinstance(part, ImagePart)
-        else _text(part.text)
-        for part in result
+        else _text_block(part.text)
+        for part in content
     ]
 
 
-def _text(text: str) -> sdk.TextContent:
+def _text_block(text: str) -> sdk.TextContent:
     return sdk.TextContent(text=text)
