@@ -51,9 +51,9 @@ def attention(x: Matrix, w_q: Matrix, w_k: Matrix, w_v: Matrix, causal: bool = F
         w_v: The value matrix, d rows of d_v numbers.
         causal: Whether a token sees only itself and those before it, as in GPT.
     """
-    width = _width_of("x", x)
+    width = _read_width("x", x)
     for name, matrix in (("w_q", w_q), ("w_k", w_k), ("w_v", w_v)):
-        _width_of(name, matrix)
+        _read_width(name, matrix)
         if len(matrix) != width:
             raise ValueError(
                 f"{name} has {len(matrix)} rows, but the rows of x have {width} numbers: "
@@ -65,37 +65,39 @@ def attention(x: Matrix, w_q: Matrix, w_k: Matrix, w_v: Matrix, causal: bool = F
         )
     q, k, v = _product(x, w_q), _product(x, w_k), _product(x, w_v)
     scale = math.sqrt(len(w_q[0]))
-    scores = [[score / scale for score in row] for row in _product(q, _transposed(k))]
-    weights = [_attended(row, token if causal else len(row)) for token, row in enumerate(scores)]
+    scores = [[score / scale for score in row] for row in _product(q, _transpose(k))]
+    weights = [
+        _masked_softmax(row, token if causal else len(row)) for token, row in enumerate(scores)
+    ]
     return Attention(
-        q=_shown(q),
-        k=_shown(k),
-        v=_shown(v),
-        scores=_shown(scores),
-        weights=_shown(weights),
-        output=_shown(_product(weights, v)),
+        q=_round_rows(q),
+        k=_round_rows(k),
+        v=_round_rows(v),
+        scores=_round_rows(scores),
+        weights=_round_rows(weights),
+        output=_round_rows(_product(weights, v)),
         sources=(STEPS, SCALING, MASK) if causal else (STEPS, SCALING),
     )
 
 
-def _width_of(name: str, rows: Rows) -> int:
+def _read_width(name: str, rows: Rows) -> int:
     if any(len(row) != len(rows[0]) for row in rows):
         raise ValueError(f"{name} must be a matrix: rows of one length")
     return len(rows[0])
 
 
 def _product(left: Rows, right: Rows) -> Rows:
-    columns = _transposed(right)
+    columns = _transpose(right)
     return [
         [sum(a * b for a, b in zip(row, column, strict=True)) for column in columns] for row in left
     ]
 
 
-def _transposed(rows: Rows) -> Rows:
+def _transpose(rows: Rows) -> Rows:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _attended(scores: list[float], last: int) -> list[float]:
+def _masked_softmax(scores: list[float], last: int) -> list[float]:
     """The weights up to the last token that is seen; those after it get none."""
     seen = scores[: last + 1]
     return _softmax(seen) + [0.0] * (len(scores) - len(seen))
@@ -107,6 +109,6 @@ def _softmax(scores: list[float]) -> list[float]:
     return [value / sum(exponentials) for value in exponentials]
 
 
-def _shown(rows: Rows) -> Rows:
+def _round_rows(rows: Rows) -> Rows:
     """Seven significant digits: enough to check by hand, few enough to read."""
     return [[float(f"{value:.7g}") for value in row] for row in rows]

@@ -12,7 +12,7 @@ MOST_NUMBERS = 512
 
 
 class Encoding(BaseModel):
-    """The positions that were asked for, and the encoding of each."""
+    """The requested positions and the encoding of each."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,10 +45,10 @@ def positional_encoding(
     if length * d_model > MOST_NUMBERS:
         raise ValueError(f"length * d_model is above {MOST_NUMBERS}: ask for fewer positions")
     positions = list(range(first, first + length))
-    return Encoding(positions=positions, rows=[_encoded(at, d_model) for at in positions])
+    return Encoding(positions=positions, rows=[_encode_position(at, d_model) for at in positions])
 
 
-def _encoded(position: int, d_model: int) -> list[float]:
+def _encode_position(position: int, d_model: int) -> list[float]:
     row = []
     for even in range(0, d_model, 2):
         angle = position / 10000 ** (even / d_model)

@@ -79,15 +79,15 @@ def gradient_descent(
     start = Step(step=0, b=b, w=w, loss=_loss(x, y, b, w))
     shown = [start]
     for number in range(1, steps + 1):
-        b, w = _stepped(x, y, b, w, learning_rate)
+        b, w = _descend(x, y, b, w, learning_rate)
         step = Step(step=number, b=b, w=w, loss=_loss(x, y, b, w))
         if number <= SHOWN_STEPS:
             shown.append(step)
         if step.loss > 1e12 * (start.loss + 1):
             break
     return Descent(
-        first_steps=[_rounded(one) for one in shown],
-        end=_rounded(step),
+        first_steps=[_round_step(one) for one in shown],
+        end=_round_step(step),
         diverged=step.loss > start.loss,
     )
 
@@ -116,21 +116,21 @@ def training_compute(
     )
 
 
-def _stepped(
+def _descend(
     x: list[float], y: list[float], b: float, w: float, learning_rate: float
 ) -> tuple[float, float]:
-    errors = [true - (b + w * given) for given, true in zip(x, y, strict=True)]
+    errors = [true - (b + w * value) for value, true in zip(x, y, strict=True)]
     gradient_b = sum(-2 * error for error in errors) / len(x)
-    gradient_w = sum(-2 * given * error for given, error in zip(x, errors, strict=True)) / len(x)
+    gradient_w = sum(-2 * value * error for value, error in zip(x, errors, strict=True)) / len(x)
     return b - learning_rate * gradient_b, w - learning_rate * gradient_w
 
 
 def _loss(x: list[float], y: list[float], b: float, w: float) -> float:
-    squares = [(true - (b + w * given)) ** 2 for given, true in zip(x, y, strict=True)]
+    squares = [(true - (b + w * value)) ** 2 for value, true in zip(x, y, strict=True)]
     return math.fsum(squares) / len(squares)
 
 
-def _rounded(step: Step) -> Step:
+def _round_step(step: Step) -> Step:
     def short(value: float) -> float:
         return float(f"{value:.6g}")
 
