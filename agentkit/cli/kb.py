@@ -23,9 +23,9 @@ from agentkit.cli.render import consoles, warn
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.findings import Finding
 from agentkit.knowledge.index.archive import export_archive, import_archive
-from agentkit.knowledge.index.catalog import CATALOG, reading
 from agentkit.knowledge.index.collections import CollectionInfo, Collections, Stats, stats_of
 from agentkit.knowledge.index.repair import diagnose, repair
+from agentkit.knowledge.index.schema import CATALOG, open_read_only
 from agentkit.knowledge.index.stores import open_store
 from agentkit.project.project import Project
 
@@ -165,10 +165,10 @@ def _collections(folder: Path, log: Console) -> Collections:
 
 def _documents(info: CollectionInfo) -> list[dict[str, Any]]:
     try:
-        with reading(info.path / CATALOG) as connection:
+        with open_read_only(info.path / CATALOG) as connection:
             rows = connection.execute(
                 "SELECT source, title, format, length(text), (SELECT count(*) FROM chunks"
-                " WHERE document_id = documents.id AND state = 'live')"
+                " WHERE document_id = documents.id AND state = 'active')"
                 " FROM documents ORDER BY source"
             ).fetchall()
     except sqlite3.Error as error:

@@ -7,8 +7,8 @@ until its new ones are all in place.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -20,14 +20,14 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.catalog import Catalog, DocumentInfo
-from agentkit.knowledge.index.folder import Folder, Parsers
+from agentkit.knowledge.index.folder import Folder, parsers
 from agentkit.knowledge.index.indexer import (
     Entry,
     Incoming,
     Indexer,
     IndexReport,
     OnProgress,
-    Progress,
+    ignore_progress,
 )
 from agentkit.knowledge.index.lock import writing
 from agentkit.knowledge.index.stores import open_store
@@ -38,10 +38,6 @@ from agentkit.knowledge.search.occurrences import Finder, Occurrences
 from agentkit.knowledge.search.rerank import Reranker
 from agentkit.knowledge.search.retriever import Retriever
 from agentkit.text.terms import clean, terms
-
-
-def _silent(progress: Progress) -> None:
-    return None
 
 
 class KnowledgeBase:
@@ -111,7 +107,7 @@ class KnowledgeBase:
         store: str = "",
         vectors: Vectors | None = None,
         wait: float = 5.0,
-        on_progress: OnProgress = _silent,
+        on_progress: OnProgress = ignore_progress,
     ) -> KnowledgeBase:
         """Open an index with another embedder: its passages are embedded anew from the catalog,
         and Chroma is built from them; no file is read. Those who have it open search the old
@@ -129,13 +125,13 @@ class KnowledgeBase:
         return opened
 
     async def add(
-        self, documents: Iterable[Document], *, on_progress: OnProgress = _silent
+        self, documents: Iterable[Document], *, on_progress: OnProgress = ignore_progress
     ) -> IndexReport:
         """Add documents, or replace those of the same source. Unchanged ones are left alone, and
         a text that was embedded before is not embedded again. What was published before a failure
         stays; a document that fails keeps its old chunks. Raises KnowledgeError."""
-        prepared = {d.source: _prepared(d) for d in documents}
-        entries = [Entry(d.source, len(d.text), partial(Incoming, d)) for d in prepared.values()]
+        by_source = {document.source: document for document in documents}
+        entries = [Entry(s, len(d.text), partial(Incoming, d)) for s, d in by_source.items()]
         async with writing(self.path, self._wait):
             self._check_embedder()
             return await self._indexer.add(entries, on_progress)
@@ -147,7 +143,7 @@ class KnowledgeBase:
         prefix: str = "",
         max_file_mb: float = 20.0,
         jobs: int = 1,
-        on_progress: OnProgress = _silent,
+        on_progress: OnProgress = ignore_progress,
     ) -> IndexReport:
         """Make the index hold what a folder (or file) holds: new and changed files are indexed,
         vanished ones removed; what was added by hand or from another folder stays. A file that
@@ -163,34 +159,40 @@ class KnowledgeBase:
         folder = Folder(root, self.path, prefix, int(max_file_mb * 1e6))
         async with writing(self.path, self._wait):
             self._check_embedder()
-            with Parsers(jobs) as parsers:
-                return await self._synced(folder, parsers, jobs, on_progress)
+            with parsers(jobs) as pool:
+                return await self._sync_folder(folder, pool, jobs, on_progress)
 
-    async def _synced(
-        self, folder: Folder, parsers: Parsers, jobs: int, tell: OnProgress
+    async def _sync_folder(
+        self, folder: Folder, pool: Executor | None, jobs: int, on_progress: OnProgress
     ) -> IndexReport:
-        """What `add_path` does, the lock held."""
+        """Index a folder's files and remove the vanished ones, the lock held."""
         known = self._catalog.files(folder.origin)
-        found = await asyncio.to_thread(folder.scan, known, self._indexer.cut, parsers, _prepared)
+        entries = await asyncio.to_thread(folder.entries, known, self._indexer.cut, pool)
+        present = {entry.source for entry in entries}
         before = self._catalog.origins()
-        report = await self._indexer.add(
-            found.entries, tell, origin=folder.origin, unchanged=found.unchanged, jobs=jobs
-        )
+        report = await self._indexer.add(entries, on_progress, origin=folder.origin, jobs=jobs)
         gone = sorted(
             source
             for source, origin in before.items()
-            if origin and origin == folder.origin and source not in found.present
+            if origin and origin == folder.origin and source not in present
         )
         if gone:
             await self._indexer.remove(gone)
-        taken = [s for s in found.present if before.get(s) not in (None, "", folder.origin)]
-        warnings = (*found.warnings, *report.warnings, *_collisions(sorted(taken)))
+        replaced = sorted(s for s in present if before.get(s) not in (None, "", folder.origin))
+        warnings = report.warnings
+        if replaced:
+            warnings += (
+                f"{replaced[0]}, and {len(replaced) - 1} more, replaced a document of the same "
+                "name from another folder. Give one of the folders a prefix.",
+            )
         return replace(report, removed=tuple(gone), warnings=warnings)
 
     async def remove(self, sources: Sequence[str]) -> None:
         """Take documents out of the index. Raises KnowledgeError for a source it does not hold."""
+        held = self._catalog.hashes()
         for source in sources:
-            await self.document(source)
+            if source not in held:
+                await self.document(source)  # Raises, with the nearest source.
         async with writing(self.path, self._wait):
             self._check_embedder()
             await self._indexer.remove(sources)
@@ -265,20 +267,3 @@ class KnowledgeBase:
                 f"The index {self.path} was made with the embedder {made_with}, not "
                 f"{self.embedder.name}. Run `agentkit index --rebuild`, or set that embedder."
             )
-
-
-def _collisions(sources: Sequence[str]) -> list[str]:
-    """A line about documents that replaced those of another folder."""
-    if not sources:
-        return []
-    return [
-        f"{sources[0]}, and {len(sources) - 1} more, had the name of a document from another "
-        "folder and replaced it. Give one of the folders a prefix."
-    ]
-
-
-def _prepared(document: Document) -> Document:
-    """A document as it is stored: with an id that its source fixes, and a text any store takes."""
-    identity = hashlib.sha256(document.source.encode()).hexdigest()[:20]
-    title = document.title or Path(document.source).stem
-    return replace(document, id=identity, title=clean(title), text=clean(document.text))

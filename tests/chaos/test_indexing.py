@@ -224,7 +224,7 @@ async def _check_between(home: Path, before: Notes, now: Notes) -> None:
             if before.get(source) == now.get(source):
                 assert any(h.chunk.text in text for h in await kb.search(text[:60], k=10))
         _check_chunks(kb)
-        if kb._catalog.meta("chroma") != "stale" and held:
+        if kb._catalog.meta("chroma") != "outdated" and held:
             assert _live(kb) <= set(_in_chroma(kb))
     finally:
         kb.close()
@@ -250,7 +250,7 @@ def _check_chunks(kb: KnowledgeBase) -> None:
     """Passages are slices of their document, none twice, and cover it."""
     rows = kb._catalog.rows(
         "SELECT documents.source, documents.text, chunks.text, start, end FROM documents"
-        " LEFT JOIN chunks ON document_id = documents.id AND state = 'live'"
+        " LEFT JOIN chunks ON document_id = documents.id AND state = 'active'"
     )
     spans = [(source, start, end) for source, _, _, start, end in rows]
     assert len(spans) == len(set(spans))
@@ -266,12 +266,12 @@ def _rows(kb: KnowledgeBase) -> list[tuple]:
         "SELECT chunks.id, chunks.source, chunks.title, heading, chunks.text, start, end, hash,"
         " content, vector, terms FROM chunks JOIN documents ON document_id = documents.id"
         " JOIN embeddings USING (content) JOIN full_text ON full_text.rowid = number"
-        " WHERE state = 'live' ORDER BY chunks.id"
+        " WHERE state = 'active' ORDER BY chunks.id"
     )
 
 
 def _live(kb: KnowledgeBase) -> set[str]:
-    return {row[0] for row in kb._catalog.rows("SELECT id FROM chunks WHERE state = 'live'")}
+    return {row[0] for row in kb._catalog.rows("SELECT id FROM chunks WHERE state = 'active'")}
 
 
 def _in_chroma(kb: KnowledgeBase) -> list[str]:

@@ -184,7 +184,7 @@ HOSTILE = {
     "a text that is no JSON": {"sql": "UPDATE documents SET metadata = '{'"},
     "a passage that is not in its document": {"sql": "UPDATE chunks SET start = start + 1"},
     "a vector that is no number": {"sql": "UPDATE embeddings SET vector = zeroblob(256)"},
-    "chunks that are pending": {"sql": "UPDATE chunks SET state = 'pending' WHERE number = 1"},
+    "chunks that are pending": {"sql": "UPDATE chunks SET state = 'staged' WHERE number = 1"},
     "fewer documents than it says": {"manifest": {"documents": 4}},
     "another hash": {"manifest": {"sha256": "0" * 64}},
     "another size": {"manifest": {"bytes": 1}},

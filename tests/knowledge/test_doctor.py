@@ -16,7 +16,7 @@ from agentkit.errors import KnowledgeError
 from agentkit.findings import Finding
 from agentkit.knowledge.index.consistency import answered, check
 from agentkit.knowledge.index.repair import diagnose, repair
-from agentkit.knowledge.index.schema import rebuild
+from agentkit.knowledge.index.schema import rebuild_full_text
 from agentkit.knowledge.index.vectors import Vectors
 from tests.conftest import TermEmbedder, unprivileged
 
@@ -164,10 +164,10 @@ async def test_leftovers_orphans_and_torn_full_text_are_mended_together(
     )
     _write(
         index,
-        copied.format(number=98, id="left", state="dead", document="document_id"),
-        copied.format(number=99, id="orphan", state="live", document="'nobody'"),
+        copied.format(number=98, id="left", state="stale", document="document_id"),
+        copied.format(number=99, id="orphan", state="active", document="'nobody'"),
         "DELETE FROM full_text WHERE rowid = 1",
-        "INSERT OR REPLACE INTO meta VALUES ('chroma', 'stale')",
+        "INSERT OR REPLACE INTO meta VALUES ('chroma', 'outdated')",
     )
     assert [(f.level, f.part) for f in await diagnose(index)] == [
         ("problem", "documents"),
@@ -191,7 +191,7 @@ def test_full_text_that_disagrees_is_written_anew(whole: Path, damage: str) -> N
     _write(whole, damage)
     assert _parts(check(whole / "catalog.sqlite")) == ["full text"]
     with closing(sqlite3.connect(whole / "catalog.sqlite")) as connection, connection:
-        rebuild(connection)
+        rebuild_full_text(connection)
     assert check(whole / "catalog.sqlite") == []
 
 

@@ -1,7 +1,6 @@
 """Re-indexing: nothing read, embedded or removed that need not be, and nothing paid twice."""
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -328,59 +327,10 @@ async def test_a_watched_folder_is_kept_fresh(kb: KnowledgeBase, notes: Path) ->
     assert [report async for report in reports] == []
 
 
-SCHEMA_1 = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE documents (
-  id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-  hash TEXT NOT NULL, metadata TEXT NOT NULL);
-CREATE TABLE chunks (
-  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
-  document_id TEXT NOT NULL, source TEXT NOT NULL, title TEXT NOT NULL, heading TEXT NOT NULL,
-  text TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, page INTEGER,
-  content TEXT NOT NULL, vector BLOB NOT NULL);
-CREATE INDEX chunks_of_document ON chunks (document_id, state);
-CREATE INDEX chunks_not_live ON chunks (state) WHERE state != 'live';
-CREATE INDEX chunks_by_content ON chunks (content);
-CREATE VIRTUAL TABLE full_text USING fts5 (
-  terms, characters, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
-CREATE VIRTUAL TABLE vocabulary USING fts5vocab ('full_text', 'col');
-INSERT INTO meta VALUES ('schema', '1'), ('embedder', 'test:terms'), ('generation', '1');
-"""
-
-
-async def test_an_index_of_format_1_opens_without_embedding_again(
-    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
+@pytest.mark.parametrize("version", ["2", "9"])
+async def test_an_index_of_another_schema_version_is_refused_with_the_next_step(
+    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder, version: str
 ) -> None:
-    documents = [Document(source=source, text=text) for source, text in NOTES.items()]
-    await kb.add(documents)
-    _as_format_1(kb, tmp_path / "old")
-    embedder.embedded.clear()
-    old = KnowledgeBase.open(tmp_path / "old", embedder)
-    assert (await old.search("自注意力"))[0].chunk.source == "attention.md"
-    await old.add([*documents, Document(source="new.md", text="残差连接")])
-    assert len(embedder.embedded) == 1
-    assert old._vectors.count() == old.chunk_count == 4
-    old.close()
-
-
-def _as_format_1(kb: KnowledgeBase, path: Path) -> None:
-    """The same index as an earlier agentkit wrote it, its Chroma lost."""
-    path.mkdir()
-    documents = kb._catalog.rows("SELECT id, source, title, text, metadata FROM documents")
-    chunks = kb._catalog.rows(
-        "SELECT number, id, state, document_id, source, title, heading, text, start, end, page,"
-        " id, vector FROM chunks JOIN embeddings USING (content)"
-    )
-    with sqlite3.connect(path / "catalog.sqlite") as connection:
-        connection.executescript(SCHEMA_1)
-        connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, 'hash', ?)", documents)
-        connection.executemany(f"INSERT INTO chunks VALUES ({','.join('?' * 13)})", chunks)
-    connection.close()
-
-
-async def test_an_index_of_a_later_format_is_refused(
-    kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
-) -> None:
-    kb._catalog.set_meta({"schema": "9"})
-    with pytest.raises(KnowledgeError, match=r"format 9.*Update agentkit"):
+    kb._catalog.set_meta({"schema": version})
+    with pytest.raises(KnowledgeError, match=rf"schema version {version}.*index again"):
         KnowledgeBase.open(tmp_path / "index", embedder)

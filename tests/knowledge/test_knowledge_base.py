@@ -234,7 +234,7 @@ async def test_a_second_writer_is_told_who_writes(
 
 async def test_a_file_that_is_no_index_is_refused(tmp_path: Path, embedder: TermEmbedder) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(b"not a database, but long enough to look at" * 9)
-    with pytest.raises(KnowledgeError, match="is no index"):
+    with pytest.raises(KnowledgeError, match="is not an index"):
         KnowledgeBase.open(tmp_path, embedder)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from agentkit.knowledge.chunking.blocks import Block, Kind, Section, line_starts, named, trimmed
@@ -39,8 +39,14 @@ def first_heading(text: str) -> str:
     return ""
 
 
-def markdown_sections(text: str) -> Iterator[Section]:
-    """Sections in order. A heading with nothing under it goes with the section after it."""
+@lru_cache(maxsize=4)
+def markdown_sections(text: str) -> tuple[Section, ...]:
+    """Sections in order, cached: the loader's title, the splitter and a search's context share one
+    parse. A heading with nothing under it goes with the section after it."""
+    return tuple(_sections(text))
+
+
+def _sections(text: str) -> Iterator[Section]:
     front = front_matter(text)
     body = front[1] if front else 0
     if front:

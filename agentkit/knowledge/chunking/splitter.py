@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from agentkit.documents import Chunk, Document, Part
@@ -98,19 +97,13 @@ def sections_of(document: Document) -> list[Section]:
     """The sections of a document, in order: for code, those of its outermost definitions."""
     match document.format:
         case "markdown":
-            return list(_markdown(document.text))
+            return list(markdown_sections(document.text))
         case "rows":
             return list(row_sections(document))
         case "code":
             return code_sections(document)
         case _:
             return [_plain_section(document.text)]
-
-
-@lru_cache(maxsize=4)
-def _markdown(text: str) -> tuple[Section, ...]:
-    """The sections of a text, kept: several passages of a document are often looked at together."""
-    return tuple(markdown_sections(text))
 
 
 def _plain_section(text: str) -> Section:

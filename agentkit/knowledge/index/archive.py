@@ -29,7 +29,7 @@ from typing import IO, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.index.catalog import CATALOG, SCHEMA_VERSION, Catalog, meta, reading, value
+from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.collections import (
     Collections,
     display_name,
@@ -39,7 +39,14 @@ from agentkit.knowledge.index.collections import (
 )
 from agentkit.knowledge.index.consistency import check
 from agentkit.knowledge.index.repair import rebuild_chroma
-from agentkit.knowledge.index.schema import fill
+from agentkit.knowledge.index.schema import (
+    CATALOG,
+    SCHEMA_VERSION,
+    fill_full_text,
+    open_read_only,
+    read_meta,
+    read_value,
+)
 
 _DERIVED = ("full_text", "vocabulary")
 _LOCAL_META = ("name", "generation", "chroma")
@@ -56,7 +63,7 @@ def strip(file: Path) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("BEGIN")
-        connection.execute("DELETE FROM chunks WHERE state != 'live'")
+        connection.execute("DELETE FROM chunks WHERE state != 'active'")
         connection.execute(
             "DELETE FROM embeddings WHERE content NOT IN (SELECT content FROM chunks)"
         )
@@ -72,7 +79,7 @@ def strip(file: Path) -> None:
 def copy_rows(source: Path, target: Path) -> None:
     """Make a catalog at `target` of the rows of a stranger's. Raises KnowledgeError."""
     Catalog(target).close()
-    with reading(source) as incoming, closing(_writable(target)) as own:
+    with open_read_only(source) as incoming, closing(_writable(target)) as own:
         _check_schema(incoming, own)
         own.execute("BEGIN IMMEDIATE")
         for table in _tables(own):
@@ -85,7 +92,7 @@ def copy_rows(source: Path, target: Path) -> None:
                 own.executemany(statement, page)
         for statement in _HOMELESS:
             own.execute(statement)
-        fill(own)
+        fill_full_text(own)
         own.execute("COMMIT")
 
 
@@ -207,18 +214,18 @@ def _built(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, label: st
 
 
 def _copied(source: Path, copy: Path) -> None:
-    with reading(source) as connection, closing(sqlite3.connect(copy)) as target:
+    with open_read_only(source) as connection, closing(sqlite3.connect(copy)) as target:
         connection.backup(target)
     strip(copy)
 
 
 def _described(copy: Path, name: str) -> Manifest:
-    with reading(copy) as connection:
+    with open_read_only(copy) as connection:
         return Manifest(
             name=name,
-            embedder=meta(connection, "embedder"),
-            documents=value(connection, "SELECT count(*) FROM documents"),
-            chunks=value(connection, "SELECT count(*) FROM chunks"),
+            embedder=read_meta(connection, "embedder"),
+            documents=read_value(connection, "SELECT count(*) FROM documents"),
+            chunks=read_value(connection, "SELECT count(*) FROM chunks"),
             sha256=_hash(copy),
             bytes=copy.stat().st_size,
         )
@@ -312,9 +319,11 @@ def _bounded_copy(source: IO[bytes], target: IO[bytes], limit: int) -> None:
 def _verified(made: Path, manifest: Manifest, file: str) -> None:
     """The copy is sound, and what the manifest says."""
     found = check(made / CATALOG)
-    with reading(made / CATALOG) as connection:
-        counts = [value(connection, f"SELECT count(*) FROM {t}") for t in ("documents", "chunks")]
-        embedder = meta(connection, "embedder")
+    with open_read_only(made / CATALOG) as connection:
+        counts = [
+            read_value(connection, f"SELECT count(*) FROM {t}") for t in ("documents", "chunks")
+        ]
+        embedder = read_meta(connection, "embedder")
     if found:
         raise KnowledgeError(f"{file} is not sound: {found[0].part}: {found[0].message}.")
     if counts != [manifest.documents, manifest.chunks] or embedder != manifest.embedder:

@@ -1,12 +1,8 @@
-"""The truth of an index: documents, chunks, vectors and full text in one SQLite file.
+"""The catalog of an index: documents, chunks, vectors and full text in one SQLite file.
 
-A chunk is pending until Chroma holds its vector, live from the transaction that publishes its
-document, dead from the one that replaces it. Search sees the live ones only, so a crash at any
-point loses nothing and doubles nothing.
-
-Open a catalog's file to look at it: nothing is made, changed or trusted.
-
-A damaged file is opened too; what is read from it may raise `sqlite3.Error`.
+The catalog is the source of truth. A chunk is staged until Chroma holds its vector, active from the
+transaction that publishes its document, stale from the one that replaces it. Search sees active
+chunks only, so a crash at any point neither loses nor duplicates any.
 """
 
 from __future__ import annotations
@@ -15,7 +11,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,22 +21,11 @@ from numpy.typing import NDArray
 
 from agentkit.documents import Chunk, Document, Part
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.index.schema import SCHEMA_VERSION, connected, full_text_row
-
-__all__ = [
-    "CHUNK_COLUMNS",
-    "SCHEMA_VERSION",
-    "STALE",
-    "Catalog",
-    "DocumentInfo",
-    "StoredChunk",
-    "Vector",
-    "Version",
-]
+from agentkit.knowledge.index.schema import full_text_row, open_catalog
 
 Vector = NDArray[np.float32]
 CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part"
-STALE = "stale"
+OUTDATED = "outdated"
 """What `meta("chroma")` is while Chroma's vectors cannot be relied on."""
 
 
@@ -54,7 +39,7 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What a document becomes: its new chunks, and the ids of the live ones that stay. `origin`
+    """A version of a document: its new chunks, and the ids of the active ones that stay. `origin`
     is the folder it came from and `file_hash` what its file was, both "" for one added by hand."""
 
     document: Document
@@ -81,7 +66,7 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._connection = connected(path)
+        self._connection = open_catalog(path)
 
     def close(self) -> None:
         with self._lock:
@@ -128,56 +113,56 @@ class Catalog:
         """Every document, by source."""
         rows = self.rows(
             "SELECT source, title, length(text), (SELECT count(*) FROM chunks"
-            " WHERE document_id = documents.id AND state = 'live') FROM documents ORDER BY source"
+            " WHERE document_id = documents.id AND state = 'active') FROM documents ORDER BY source"
         )
         return [DocumentInfo(*row) for row in rows]
 
     def count(self) -> int:
-        """Live chunks."""
-        return int(self.rows("SELECT count(*) FROM chunks WHERE state = 'live'")[0][0])
+        """How many chunks are active."""
+        return int(self.rows("SELECT count(*) FROM chunks WHERE state = 'active'")[0][0])
 
     def all_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
-        """Ids and vectors of every live chunk, shape (chunks, dimension)."""
+        """Ids and vectors of every active chunk, shape (chunks, dimension)."""
         rows = self.rows(
             "SELECT id, vector FROM chunks JOIN embeddings USING (content)"
-            " WHERE state = 'live' ORDER BY number"
+            " WHERE state = 'active' ORDER BY number"
         )
         vectors = [np.frombuffer(row[1], np.float32) for row in rows]
         matrix = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
         return [row[0] for row in rows], matrix
 
-    def live_chunks(self, size: int) -> Iterator[list[StoredChunk]]:
-        """Every live chunk, so many at a time, in the order of writing."""
+    def active_chunks(self, size: int) -> Iterator[list[StoredChunk]]:
+        """Every active chunk, `size` at a time, in the order of writing."""
         after = -1
         while rows := self.rows(
-            f"SELECT number, content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'live'"
+            f"SELECT number, content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'active'"
             " AND number > ? ORDER BY number LIMIT ?",
             (after, size),
         ):
             yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
             after = rows[-1][0]
 
-    def lacking(self) -> list[StoredChunk]:
-        """The live chunks whose vector was lost to damage."""
+    def chunks_without_vector(self) -> list[StoredChunk]:
+        """The active chunks whose vector was lost to damage."""
         rows = self.rows(
-            f"SELECT content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'live' AND NOT EXISTS"
+            f"SELECT content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'active' AND NOT EXISTS"
             " (SELECT 1 FROM embeddings WHERE embeddings.content = chunks.content)"
         )
         return [StoredChunk(Chunk(*row[1:]), row[0]) for row in rows]
 
     def ids_of(self, document_id: str) -> set[str]:
-        """The ids of a document's live chunks."""
+        """The ids of a document's active chunks."""
         rows = self.rows(
-            "SELECT id FROM chunks WHERE document_id = ? AND state = 'live'", (document_id,)
+            "SELECT id FROM chunks WHERE document_id = ? AND state = 'active'", (document_id,)
         )
         return {row[0] for row in rows}
 
-    def not_live(self) -> list[str]:
-        """The ids of what a crash left behind: pending and dead chunks."""
-        return [row[0] for row in self.rows("SELECT id FROM chunks WHERE state != 'live'")]
+    def inactive_ids(self) -> list[str]:
+        """The ids of what a crash left behind: staged and stale chunks."""
+        return [row[0] for row in self.rows("SELECT id FROM chunks WHERE state != 'active'")]
 
     def stage(self, chunks: Iterable[StoredChunk]) -> None:
-        """Write chunks as pending: search does not see them yet."""
+        """Write chunks as staged: search does not see them yet."""
         rows = [
             (
                 *(c.id, c.document_id, c.source, c.title, c.heading, c.text, c.start, c.end),
@@ -189,65 +174,65 @@ class Catalog:
         with self.writing() as connection:
             connection.executemany(
                 f"INSERT OR REPLACE INTO chunks (state, {CHUNK_COLUMNS}, content)"
-                " VALUES ('pending', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES ('staged', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
     def publish(self, versions: Sequence[Version]) -> list[str]:
-        """Make the pending chunks of these documents live and those of their live ones that are
-        not kept dead, in one transaction. Returns the ids of the dead."""
-        full_text = {  # made before the transaction, which keeps this process's readers waiting
+        """Activate the staged chunks of these documents and retire those of their active ones that
+        are not kept, in one transaction. Returns the ids of the stale chunks."""
+        full_text = {  # computed before the transaction, which makes this process's readers wait
             s.chunk.id: full_text_row(s.chunk.title, s.chunk.heading, s.chunk.text)
             for version in versions
             for s in version.new
         }
-        dead: list[str] = []
+        stale: list[str] = []
         with self.writing() as connection:
             for version in versions:
                 gone = sorted(self.ids_of(version.document.id) - version.kept)
-                _bury(connection, gone)
-                dead += gone
+                _retire(connection, gone)
+                stale += gone
                 _store_document(connection, version)
-                _bring_to_life(connection, version.document.id, full_text)
+                _activate(connection, version.document.id, full_text)
             _next_generation(connection)
-        return dead
+        return stale
 
     def remove(self, sources: Iterable[str]) -> list[str]:
-        """Take documents out of search. Returns the ids of their chunks, now dead."""
-        dead: list[str] = []
+        """Take documents out of search. Returns the ids of their chunks, now stale."""
+        stale: list[str] = []
         with self.writing() as connection:
             for source in sources:
                 rows = connection.execute("SELECT id FROM documents WHERE source = ?", (source,))
                 for (document_id,) in rows.fetchall():
                     gone = sorted(self.ids_of(document_id))
-                    _bury(connection, gone)
-                    dead += gone
+                    _retire(connection, gone)
+                    stale += gone
                 connection.execute("DELETE FROM documents WHERE source = ?", (source,))
                 connection.execute("DELETE FROM files WHERE source = ?", (source,))
             _next_generation(connection)
-        return dead
+        return stale
 
-    def forget(self, ids: Sequence[str]) -> None:
-        """Delete chunks that are pending or dead, once Chroma no longer holds them."""
+    def delete_inactive(self, ids: Sequence[str]) -> None:
+        """Delete staged and stale chunks, once Chroma no longer holds them."""
         with self.writing() as connection:
             connection.executemany(
-                "DELETE FROM chunks WHERE id = ? AND state != 'live'", [(id_,) for id_ in ids]
+                "DELETE FROM chunks WHERE id = ? AND state != 'active'", [(id_,) for id_ in ids]
             )
 
     def reembed(self, embedder: str, contents: Mapping[str, str]) -> None:
-        """Give every live chunk, by id, its vector of another embedder, in one transaction. Chroma
-        holds the old ones until it is rebuilt."""
+        """Give every active chunk, by id, its vector of another embedder, in one transaction.
+        Chroma holds the old ones until it is rebuilt."""
         with self.writing() as connection:
             connection.executemany(
                 "UPDATE chunks SET content = ? WHERE id = ?",
                 [(content, id_) for id_, content in contents.items()],
             )
-            meta = {"embedder": embedder, "chroma": STALE}
+            meta = {"embedder": embedder, "chroma": OUTDATED}
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
             _next_generation(connection)
 
     def mark_chroma(self, mark: str) -> None:
-        """Say whether Chroma holds the live chunks ("") or is being rebuilt; readers reopen it."""
+        """Record whether Chroma holds the active chunks ("") or is OUTDATED; readers reopen it."""
         with self.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('chroma', ?)", (mark,))
             _next_generation(connection)
@@ -289,21 +274,21 @@ def _read_failure(path: Path, error: sqlite3.DatabaseError) -> str:
     return f"{path} cannot be read: {error}. Check the disk and its permissions, then try again."
 
 
-def _bury(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
-    """Live chunks become dead, and leave the full text."""
+def _retire(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """Mark active chunks as stale and take them out of the full text."""
     for id_ in ids:
         connection.execute(
             "DELETE FROM full_text WHERE rowid = (SELECT number FROM chunks WHERE id = ?)", (id_,)
         )
-        connection.execute("UPDATE chunks SET state = 'dead' WHERE id = ?", (id_,))
+        connection.execute("UPDATE chunks SET state = 'stale' WHERE id = ?", (id_,))
 
 
-def _bring_to_life(
+def _activate(
     connection: sqlite3.Connection, document_id: str, full_text: Mapping[str, tuple[str, str]]
 ) -> None:
-    """A document's pending chunks become live, and enter the full text."""
+    """Mark a document's staged chunks as active and add them to the full text."""
     rows = connection.execute(
-        "SELECT number, id FROM chunks WHERE document_id = ? AND state = 'pending'",
+        "SELECT number, id FROM chunks WHERE document_id = ? AND state = 'staged'",
         (document_id,),
     )
     connection.executemany(
@@ -311,7 +296,7 @@ def _bring_to_life(
         [(number, *full_text[id_]) for number, id_ in rows.fetchall()],
     )
     connection.execute(
-        "UPDATE chunks SET state = 'live' WHERE document_id = ? AND state = 'pending'",
+        "UPDATE chunks SET state = 'active' WHERE document_id = ? AND state = 'staged'",
         (document_id,),
     )
 
@@ -339,45 +324,3 @@ def _next_generation(connection: sqlite3.Connection) -> None:
         "INSERT INTO meta VALUES ('generation', '1')"
         " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
     )
-
-
-CATALOG = "catalog.sqlite"
-_SAFE = ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "busy_timeout = 5000")
-
-
-@contextmanager
-def reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """One consistent view of the file, also where its folder cannot be written."""
-    with closing(_opened(file)) as connection:
-        connection.execute("BEGIN")
-        yield connection
-
-
-def value(connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()) -> Any:
-    """The first column of the first row, None where there is no row."""
-    row = connection.execute(sql, values).fetchone()
-    return row[0] if row else None
-
-
-def meta(connection: sqlite3.Connection, key: str) -> str:
-    return str(value(connection, "SELECT value FROM meta WHERE key = ?", (key,)) or "")
-
-
-def _opened(file: Path) -> sqlite3.Connection:
-    address = f"{file.resolve().as_uri()}?mode=ro"
-    connection = _connected(address)
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        connection.close()
-        return _connected(f"{address}&immutable=1")
-    except sqlite3.Error:
-        pass
-    return connection
-
-
-def _connected(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
-    for pragma in _SAFE:
-        connection.execute(f"PRAGMA {pragma}")
-    return connection

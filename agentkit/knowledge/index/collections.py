@@ -24,9 +24,10 @@ from pathlib import Path
 
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
-from agentkit.knowledge.index.catalog import CATALOG, Catalog, meta, reading, value
+from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.lock import writing
 from agentkit.knowledge.index.repair import size_of
+from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
 from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
@@ -188,12 +189,14 @@ def _key(name: str) -> str:
 def _info(path: Path, name: str = "") -> CollectionInfo:
     size = size_of(path)
     try:
-        with reading(path / CATALOG) as connection:
-            documents = int(value(connection, "SELECT count(*) FROM documents"))
-            chunks = int(value(connection, "SELECT count(*) FROM chunks WHERE state = 'live'"))
-            shown = name or meta(connection, "name") or path.name
+        with open_read_only(path / CATALOG) as connection:
+            documents = int(read_value(connection, "SELECT count(*) FROM documents"))
+            chunks = int(
+                read_value(connection, "SELECT count(*) FROM chunks WHERE state = 'active'")
+            )
+            shown = name or read_meta(connection, "name") or path.name
             return CollectionInfo(
-                shown, path, documents, chunks, size, meta(connection, "embedder")
+                shown, path, documents, chunks, size, read_meta(connection, "embedder")
             )
     except sqlite3.Error as error:
         return CollectionInfo(name or path.name, path, bytes=size, problem=str(error))
@@ -230,7 +233,7 @@ class Stats:
 def stats_of(info: CollectionInfo) -> Stats:
     """Read a collection's figures. Raises KnowledgeError where its catalog cannot be read."""
     try:
-        with reading(info.path / CATALOG) as connection:
+        with open_read_only(info.path / CATALOG) as connection:
             return _stats(info, connection)
     except sqlite3.Error as error:
         raise KnowledgeError(
@@ -240,7 +243,7 @@ def stats_of(info: CollectionInfo) -> Stats:
 
 def _stats(info: CollectionInfo, connection: sqlite3.Connection) -> Stats:
     def number(sql: str) -> int:
-        return int(value(connection, sql) or 0)
+        return int(read_value(connection, sql) or 0)
 
     files = [path for path in info.path.glob(CATALOG + "*") if not path.name.endswith("-shm")]
     largest = connection.execute(
@@ -249,12 +252,12 @@ def _stats(info: CollectionInfo, connection: sqlite3.Connection) -> Stats:
     return Stats(
         name=info.name,
         path=info.path,
-        embedder=meta(connection, "embedder"),
+        embedder=read_meta(connection, "embedder"),
         dimension=number("SELECT length(vector) / 4 FROM embeddings LIMIT 1"),
         documents=info.documents,
         characters=number("SELECT sum(length(text)) FROM documents"),
         chunks=info.chunks,
-        mean_characters=number("SELECT avg(length(text)) FROM chunks WHERE state = 'live'"),
+        mean_characters=number("SELECT avg(length(text)) FROM chunks WHERE state = 'active'"),
         indexed_at=max((path.stat().st_mtime for path in files), default=0.0),
         bytes=info.bytes,
         catalog_bytes=sum(path.stat().st_size for path in files),

@@ -26,7 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.findings import Finding, Level, counted, join_names
-from agentkit.knowledge.index.catalog import CATALOG, SCHEMA_VERSION, STALE, meta, reading, value
+from agentkit.knowledge.index.catalog import OUTDATED
+from agentkit.knowledge.index.schema import (
+    CATALOG,
+    SCHEMA_VERSION,
+    open_read_only,
+    read_meta,
+    read_value,
+)
 from agentkit.knowledge.index.vectors import Vectors
 
 REPAIR = "Run: agentkit kb doctor --repair"
@@ -37,15 +44,15 @@ RESTORE = (
 _LENGTH_ERROR = 0.01
 _BARE = "a text but no passages"
 _REPAIR_THEN_INDEX = f"{REPAIR}, then index its file again."
-_LIVE_AND_FULL = ("number FROM chunks WHERE state = 'live'", "rowid FROM full_text")
-_LIVE = "FROM chunks LEFT JOIN embeddings USING (content) WHERE state = 'live'"
+_LIVE_AND_FULL = ("number FROM chunks WHERE state = 'active'", "rowid FROM full_text")
+_LIVE = "FROM chunks LEFT JOIN embeddings USING (content) WHERE state = 'active'"
 _LIVE_VECTORS = f"SELECT id, source, vector {_LIVE} ORDER BY number"
 
 
 def check(file: Path) -> list[Finding]:
     """What is wrong inside a catalog; after damage to the file itself nothing else is looked at."""
     try:
-        with reading(file) as connection:
+        with open_read_only(file) as connection:
             return _whole(connection) or [
                 *_documents(connection),
                 *_vectors(connection),
@@ -57,9 +64,9 @@ def check(file: Path) -> list[Finding]:
 
 def unfinished(file: Path) -> list[Finding]:
     """What a writer that was killed left behind. Ask while nobody writes."""
-    with reading(file) as connection:
-        number = value(connection, "SELECT count(*) FROM chunks WHERE state != 'live'")
-        stale = meta(connection, "chroma") == STALE
+    with open_read_only(file) as connection:
+        number = read_value(connection, "SELECT count(*) FROM chunks WHERE state != 'active'")
+        stale = read_meta(connection, "chroma") == OUTDATED
     left = f"{counted(number, 'passage')} left by a write that was cut short"
     found = [_repairable("catalog", left, "warning")] if number else []
     cut = _repairable("chroma", "a rebuild of it was cut short", "warning")
@@ -98,7 +105,7 @@ def _whole(connection: sqlite3.Connection) -> list[Finding]:
     answers = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
     if answers != ["ok"]:
         return [_damaged(f"SQLite says: {'; '.join(map(str, answers))}")]
-    version = meta(connection, "schema")
+    version = read_meta(connection, "schema")
     if version == SCHEMA_VERSION:
         return []
     problem = f"it has format {version or 'unknown'}, this agentkit reads {SCHEMA_VERSION}"
@@ -107,9 +114,9 @@ def _whole(connection: sqlite3.Connection) -> list[Finding]:
 
 def _documents(connection: sqlite3.Connection) -> Iterator[Finding]:
     """Passages belong to a document and are slices of its text; every text has passages."""
-    orphans = value(
+    orphans = read_value(
         connection,
-        "SELECT count(*) FROM chunks WHERE state = 'live'"
+        "SELECT count(*) FROM chunks WHERE state = 'active'"
         " AND document_id NOT IN (SELECT id FROM documents)",
     )
     if orphans:
@@ -125,7 +132,7 @@ def _torn(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
     """(what is wrong, id, source) of documents and passages that do not fit each other."""
     for id_, source, text in connection.execute("SELECT id, source, text FROM documents"):
         chunks = connection.execute(
-            "SELECT text, start, end FROM chunks WHERE document_id = ? AND state = 'live'", (id_,)
+            "SELECT text, start, end FROM chunks WHERE document_id = ? AND state = 'active'", (id_,)
         ).fetchall()
         if any(text[start:end] != chunk for chunk, start, end in chunks):
             yield "passages that are not in its text", id_, source
@@ -147,7 +154,7 @@ def _vectors(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _usual_length(connection: sqlite3.Connection) -> int:
     """The bytes of most live vectors, 0 where there is none."""
     return int(
-        value(
+        read_value(
             connection,
             f"SELECT length(vector) {_LIVE} AND vector IS NOT NULL"
             " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
@@ -173,7 +180,7 @@ def _full_text(connection: sqlite3.Connection) -> list[Finding]:
     """The full text holds the live passages and no others."""
     try:
         lacking, extra = (
-            value(connection, f"SELECT count(*) FROM (SELECT {a} EXCEPT SELECT {b})")
+            read_value(connection, f"SELECT count(*) FROM (SELECT {a} EXCEPT SELECT {b})")
             for a, b in (_LIVE_AND_FULL, reversed(_LIVE_AND_FULL))
         )
         connection.execute("SELECT rowid FROM full_text WHERE full_text MATCH 'a'").fetchone()
@@ -217,7 +224,7 @@ class Comparison:
 async def examined(index: Path, seconds: float) -> list[Finding]:
     """What is wrong with the Chroma in an index's folder, asked of a child process."""
     if not (index / "chroma").is_dir():
-        with reading(index / CATALOG) as connection:
+        with open_read_only(index / CATALOG) as connection:
             ids, _ = sound_vectors(connection)
         return [_repairable("chroma", "its folder is not there")] if ids else []
     command = [sys.executable, "-P", "-m", __name__, str(index)]
@@ -261,7 +268,7 @@ async def answered(command: Sequence[str], seconds: float) -> dict[str, int] | F
 
 def compared(index: Path, vectors: Vectors) -> Comparison:
     """Read all of Chroma, which may end this process."""
-    with reading(index / CATALOG) as connection:
+    with open_read_only(index / CATALOG) as connection:
         ids, truth = sound_vectors(connection)
     place = {id_: at for at, id_ in enumerate(ids)}
     held = vectors.count()

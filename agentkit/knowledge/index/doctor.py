@@ -21,10 +21,10 @@ import psutil
 from agentkit.addresses import is_loopback
 from agentkit.errors import AgentkitError
 from agentkit.findings import Finding, counted, ok
-from agentkit.knowledge.index.catalog import CATALOG
 from agentkit.knowledge.index.collections import CollectionInfo
 from agentkit.knowledge.index.consistency import check, unfinished
 from agentkit.knowledge.index.repair import diagnose
+from agentkit.knowledge.index.schema import CATALOG
 from agentkit.knowledge.index.stores import open_store, server_of
 from agentkit.tools.isolated import end
 

@@ -20,7 +20,6 @@ from agentkit._sync import in_thread
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.catalog import Catalog
-from agentkit.knowledge.index.schema import content_key
 
 _LEAST_KEPT = 10_000
 _AT_ONCE = 500
@@ -76,8 +75,8 @@ class EmbeddingCache:
 
 
 def content_of(text: str, embedder: str) -> str:
-    """The name of the vector that an embedder gives a text."""
-    return content_key(embedder)(hashlib.sha256(text.encode()).hexdigest())
+    """The key of the vector that an embedder gives a text."""
+    return hashlib.sha256(f"{embedder}\0{text}".encode()).hexdigest()
 
 
 _CALL = 64

@@ -1,138 +1,103 @@
-"""A folder's files against what the index read of them before: only changed ones are parsed.
+"""Read a folder's files for the index: each is read and hashed once, and parsed if it changed.
 
-Every file's bytes are read and hashed, for times and sizes lie. Files are parsed in processes of
-their own where more than one job is allowed, so that a parser may even crash.
+Every file's bytes are hashed, since times and sizes can be wrong. Files are parsed in processes of
+their own where more than one job is allowed, so a parser may even crash.
 """
 
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
-from agentkit.documents import Document
 from agentkit.errors import AgentkitError, KnowledgeError
 from agentkit.knowledge.index.indexer import Entry, Incoming
 from agentkit.knowledge.loaders.base import Loaded
 from agentkit.knowledge.loaders.files import discover, load, read_bytes
 from agentkit.text.terms import clean
 
-if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
-
-READING = "2"
+_LOADER_VERSION = "2"
 """Raise it when a loader or the splitter gives another text or other chunks for the same file."""
 
-Prepare = Callable[[Document], Document]
 
-
-class Parsers:
-    """Runs the loaders: in this process, or in `jobs` others."""
-
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Self:
-        if self._jobs > 1:
-            import multiprocessing
-            from concurrent.futures import ProcessPoolExecutor
-
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, context)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def parse(self, content: bytes, source: str, name: str) -> Loaded:
-        """A file's bytes as a document. Raises KnowledgeError, also where a loader breaks down:
-        one file must not end the indexing of the others."""
-        try:
-            if self._pool is None:
-                return load(content, source, name)
-            return self._pool.submit(load, content, source, name).result()
-        except AgentkitError:
-            raise
-        except BrokenExecutor as error:
-            raise KnowledgeError(
-                f"{name}: a process that read files ended unasked. Index again with one job to "
-                "see which file it was."
-            ) from error
-        except Exception as error:
-            raise KnowledgeError(f"{name}: it cannot be read ({error!r:.200})") from error
-
-
-@dataclass
-class Scan:
-    """What a folder holds now: every source, the changed ones to be loaded, and a line for each
-    file that cannot be read."""
-
-    present: set[str] = field(default_factory=set)
-    entries: list[Entry] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+@contextmanager
+def parsers(jobs: int) -> Iterator[Executor | None]:
+    """Processes that parse files, None where one job is enough for this process."""
+    if jobs < 2:
+        yield None
+        return
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Folder:
-    """A folder or file whose documents are kept in an index. `origin` tells them from others: the
-    way from the index to the folder, so that both may be moved together, and the prefix; "" for
-    one file, which is as good as added by hand."""
+    """A folder or file whose documents are kept in an index. `origin` identifies it: its path from
+    the index, so that both may be moved together, and the prefix; "" for a single file, which is
+    treated like a document added by hand."""
 
     def __init__(self, root: Path, index: Path, prefix: str, max_bytes: int) -> None:
         self._root = root
         self._base = root if root.is_dir() else root.parent
         self._prefix = prefix
         self._max_bytes = max_bytes
-        self.origin = f"{_way(index, root)}|{prefix}" if root.is_dir() else ""
+        self.origin = f"{_relative(root, index)}|{prefix}" if root.is_dir() else ""
 
-    def scan(self, known: Mapping[str, str], cut: str, parsers: Parsers, prepare: Prepare) -> Scan:
-        """Read and hash every file. `known` is what each source's file was when it was indexed."""
-        found = Scan()
+    def entries(self, known: Mapping[str, str], cut: str, pool: Executor | None) -> list[Entry]:
+        """Every file as an entry to load. `known` are the hashes of files by source, `cut` is what
+        else determines a document's chunks."""
+        found = []
         for path in discover(self._root):
             source = clean(self._prefix + path.relative_to(self._base).as_posix())
-            found.present.add(source)
+            read = partial(self._read, path, source, cut, known.get(source, ""), pool)
             try:
-                content = read_bytes(path, self._max_bytes)
-            except KnowledgeError as error:
-                found.warnings.append(str(error))
-                continue
-            if known.get(source) == _file_hash(content, cut):
-                found.unchanged.append(source)
-                continue
-            incoming = partial(self._incoming, path, source, cut, parsers, prepare)
-            found.entries.append(Entry(source, len(content), incoming))
+                size = path.stat().st_size
+            except OSError:  # It is reported when it is read.
+                size = 0
+            found.append(Entry(source, size, read))
         return found
 
-    def _incoming(
-        self, path: Path, source: str, cut: str, parsers: Parsers, prepare: Prepare
-    ) -> Incoming:
+    def _read(
+        self, path: Path, source: str, cut: str, known: str, pool: Executor | None
+    ) -> Incoming | None:
+        """The file's document, None where its hash is the known one. Raises KnowledgeError."""
         content = read_bytes(path, self._max_bytes)
-        loaded = parsers.parse(content, source, str(path))
+        digest = hashlib.sha256(f"{_LOADER_VERSION} {cut}\0".encode())
+        digest.update(content)
+        if digest.hexdigest() == known:
+            return None
+        loaded = _parse(content, source, str(path), pool)
         warnings = tuple(f"{path}: {warning}" for warning in loaded.warnings)
-        return Incoming(prepare(loaded.document), _file_hash(content, cut), warnings)
+        return Incoming(loaded.document, digest.hexdigest(), warnings)
 
 
-def _file_hash(content: bytes, cut: str) -> str:
-    digest = hashlib.sha256(f"{READING} {cut}\0".encode())
-    digest.update(content)
-    return digest.hexdigest()
+def _parse(content: bytes, source: str, name: str, pool: Executor | None) -> Loaded:
+    """A file's bytes as a document. Raises KnowledgeError, also where a loader breaks down: one
+    file must not end the indexing of the others."""
+    try:
+        if pool is None:
+            return load(content, source, name)
+        return pool.submit(load, content, source, name).result()
+    except AgentkitError:
+        raise
+    except BrokenExecutor as error:
+        raise KnowledgeError(
+            f"{name}: a process that parses files ended unexpectedly. Index again with one job to "
+            "see which file caused it."
+        ) from error
+    except Exception as error:
+        raise KnowledgeError(f"{name}: it cannot be read ({error!r:.200})") from error
 
 
-def _way(index: Path, root: Path) -> str:
+def _relative(root: Path, index: Path) -> str:
     try:
         return Path(os.path.relpath(root.resolve(), index.resolve())).as_posix()
-    except ValueError:
+    except ValueError:  # another drive
         return root.resolve().as_posix()

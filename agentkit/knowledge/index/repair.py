@@ -17,7 +17,7 @@ from filelock import Timeout
 
 from agentkit.errors import KnowledgeError
 from agentkit.findings import Finding
-from agentkit.knowledge.index.catalog import CATALOG, STALE, Catalog, meta, reading
+from agentkit.knowledge.index.catalog import OUTDATED, Catalog
 from agentkit.knowledge.index.consistency import (
     RESTORE,
     asked,
@@ -29,7 +29,7 @@ from agentkit.knowledge.index.consistency import (
     unsound_documents,
 )
 from agentkit.knowledge.index.lock import writing
-from agentkit.knowledge.index.schema import rebuild
+from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, rebuild_full_text
 from agentkit.knowledge.index.vectors import Vectors
 
 _SPARE = 50_000_000
@@ -124,8 +124,8 @@ def size_of(path: Path) -> int:
 
 
 def _agreement(file: Path, embedder: str) -> list[Finding]:
-    with reading(file) as connection:
-        made_with = meta(connection, "embedder")
+    with open_read_only(file) as connection:
+        made_with = read_meta(connection, "embedder")
     if not embedder or not made_with or made_with == embedder:
         return []
     problem = f"its vectors are of {made_with}, the settings name {embedder}"
@@ -157,7 +157,7 @@ def _mend_catalog(path: Path, full_text: bool) -> None:
     and forgets its hash, so that the next indexing cuts and embeds it anew."""
     with closing(Catalog(path / CATALOG)) as catalog, catalog.writing() as connection:
         connection.execute(
-            "DELETE FROM chunks WHERE state != 'live'"
+            "DELETE FROM chunks WHERE state != 'active'"
             " OR document_id NOT IN (SELECT id FROM documents)"
         )
         torn = [(id_,) for id_ in unsound_documents(connection)]
@@ -166,16 +166,16 @@ def _mend_catalog(path: Path, full_text: bool) -> None:
         for statement in _LOOSEN:
             connection.executemany(statement, torn)
         if full_text:
-            rebuild(connection)
+            rebuild_full_text(connection)
 
 
 def rebuild_chroma(path: Path, vectors: Vectors | None = None) -> None:
     """Make Chroma anew from the catalog beside it. Readers scan the catalog meanwhile."""
-    with reading(path / CATALOG) as connection:
+    with open_read_only(path / CATALOG) as connection:
         ids, matrix = sound_vectors(connection)
     chroma = vectors or Vectors(path / "chroma")
     with closing(Catalog(path / CATALOG)) as catalog:
-        catalog.mark_chroma(STALE)
+        catalog.mark_chroma(OUTDATED)
         chroma.clear()
         if ids:
             chroma.upsert(ids, matrix)

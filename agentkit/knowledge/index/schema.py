@@ -1,25 +1,26 @@
-"""The tables of a catalog: made where they are missing, brought up from the format before.
-
-A catalog of format 1 kept vectors beside its chunks; it is rewritten without embedding again. One
-of a later format is refused.
-
-Make a catalog's full text anew from its live passages.
-"""
+"""The tables of a catalog, and how its file is opened: to write, or to read whatever is there."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from agentkit.errors import KnowledgeError
 from agentkit.text.terms import characters, terms
 
-SCHEMA_VERSION = "2"
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CATALOG = "catalog.sqlite"
+SCHEMA_VERSION = "3"
+_FULL_TEXT = """
+CREATE VIRTUAL TABLE full_text USING fts5 (
+  terms, characters, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab ('full_text', 'col');
+"""
+_TABLES = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE documents (
   id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
   hash TEXT NOT NULL, metadata TEXT NOT NULL, format TEXT NOT NULL, parts TEXT NOT NULL,
@@ -32,41 +33,66 @@ CREATE TABLE chunks (
   part TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE embeddings (content TEXT PRIMARY KEY, vector BLOB NOT NULL);
 CREATE INDEX chunks_of_document ON chunks (document_id, state);
-CREATE INDEX chunks_not_live ON chunks (state) WHERE state != 'live';
+CREATE INDEX chunks_inactive ON chunks (state) WHERE state != 'active';
 CREATE INDEX chunks_by_content ON chunks (content);
-CREATE VIRTUAL TABLE full_text USING fts5 (
-  terms, characters, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
-CREATE VIRTUAL TABLE vocabulary USING fts5vocab ('full_text', 'col');
+{_FULL_TEXT.strip()}
+INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');
 """
-_FROM_1 = (
-    "DROP TABLE vocabulary",
-    "DROP TABLE full_text",
-    "DROP INDEX chunks_of_document",
-    "DROP INDEX chunks_not_live",
-    "DROP INDEX chunks_by_content",
-    "ALTER TABLE documents RENAME TO documents_1",
-    "ALTER TABLE chunks RENAME TO chunks_1",
-    *_TABLES.split(";\n"),
-    "INSERT INTO documents SELECT id, source, title, text, hash, metadata,"
-    " CASE WHEN source LIKE '%.md' OR source LIKE '%.markdown' THEN 'markdown' ELSE 'text' END,"
-    " '[]', '' FROM documents_1",
-    "INSERT OR IGNORE INTO embeddings SELECT content_key(content), vector FROM chunks_1"
-    " ORDER BY number",
-    "INSERT INTO chunks SELECT number, id, state, document_id, source, title, heading, text, start,"
-    " end, page, '', content_key(content) FROM chunks_1",
-    "DROP TABLE documents_1",
-    "DROP TABLE chunks_1",
-)
+_SAFE = ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "busy_timeout = 5000")
 
 
-def content_key(embedder: str) -> Callable[[str], str]:
-    """From the SHA-256 of a text to the name of its vector, which is another's with another
-    embedder."""
+def open_catalog(path: Path) -> sqlite3.Connection:
+    """Open a catalog's file, created where it is missing; one that cannot be written is opened to
+    read. Raises KnowledgeError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA busy_timeout = 10000")
+        if not _version(connection):
+            _create_tables(connection)
+    except (OSError, sqlite3.OperationalError) as error:
+        connection = _open_unwritable(path, error)
+    except sqlite3.DatabaseError as error:
+        raise KnowledgeError(
+            f"{path} is not an index: {error}. Delete {path.parent} and index again."
+        ) from error
+    if (version := _version(connection)) != SCHEMA_VERSION:
+        connection.close()
+        raise KnowledgeError(
+            f"{path} has schema version {version}, this agentkit reads {SCHEMA_VERSION}. "
+            f"Update agentkit, or delete {path.parent} and index again."
+        )
+    return connection
 
-    def named(digest: str) -> str:
-        return hashlib.sha256(f"{embedder}\0{digest}".encode()).hexdigest()
 
-    return named
+@contextmanager
+def open_read_only(file: Path) -> Iterator[sqlite3.Connection]:
+    """One consistent view of a catalog's file; nothing is created, changed or trusted. A damaged
+    file is opened too, reading it may raise sqlite3.Error."""
+    address = f"{file.resolve().as_uri()}?mode=ro"
+    connection = _connect_safely(address)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:  # Its folder cannot be written, as WAL would need.
+        connection.close()
+        connection = _connect_safely(f"{address}&immutable=1")
+    except sqlite3.Error:
+        pass
+    with closing(connection):
+        connection.execute("BEGIN")
+        yield connection
+
+
+def read_value(connection: sqlite3.Connection, sql: str, values: Sequence[object] = ()) -> Any:
+    """The first column of the first row, None where there is no row."""
+    row = connection.execute(sql, values).fetchone()
+    return row[0] if row else None
+
+
+def read_meta(connection: sqlite3.Connection, key: str) -> str:
+    return str(read_value(connection, "SELECT value FROM meta WHERE key = ?", (key,)) or "")
 
 
 def full_text_row(title: str, heading: str, text: str) -> tuple[str, str]:
@@ -75,48 +101,39 @@ def full_text_row(title: str, heading: str, text: str) -> tuple[str, str]:
     return " ".join(terms(whole)), " ".join(characters(whole))
 
 
-def connected(path: Path) -> sqlite3.Connection:
-    """Open a catalog's file, made where it is missing; one that cannot be written is opened to
-    read. Raises KnowledgeError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA busy_timeout = 10000")
-        _prepare(connection)
-    except (OSError, sqlite3.OperationalError) as error:
-        connection = _read_only(path, error)
-    except sqlite3.DatabaseError as error:
-        raise KnowledgeError(
-            f"{path} is no index: {error}. Delete {path.parent} and index again."
-        ) from error
-    version = _version(connection)
-    if version != SCHEMA_VERSION:
-        way = "Open it once where it can be written" if version == "1" else "Update agentkit"
-        connection.close()
-        raise KnowledgeError(
-            f"{path} has format {version}, this agentkit reads {SCHEMA_VERSION}. "
-            f"{way}, or delete {path.parent} and index again."
-        )
-    return connection
+def rebuild_full_text(connection: sqlite3.Connection) -> None:
+    """Drop the full text and write it again, inside the caller's transaction."""
+    for table in ("vocabulary", "full_text"):
+        connection.execute(f"DROP TABLE {table}")
+    for statement in _FULL_TEXT.split(";\n"):
+        connection.execute(statement)
+    fill_full_text(connection)
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, or bring them up to date, once and whole."""
-    if _version(connection) not in ("", "1"):
-        return
+def fill_full_text(connection: sqlite3.Connection) -> None:
+    """Write every active chunk into a full text that is empty."""
+    rows = connection.execute(
+        "SELECT number, title, heading, text FROM chunks WHERE state = 'active' ORDER BY number"
+    )
+    connection.executemany(
+        "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
+        ((number, *full_text_row(title, heading, text)) for number, title, heading, text in rows),
+    )
+
+
+def _version(connection: sqlite3.Connection) -> str:
+    """The schema version, "" where there are no tables yet."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return ""
+    return read_meta(connection, "schema") or "unknown"
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _version(connection)
-        if not version:
-            _run(connection, _TABLES.split(";\n"))
-        elif version == "1":
-            _from_1(connection)
-        if version in ("", "1"):
-            connection.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (SCHEMA_VERSION,)
-            )
+        if not _version(connection):
+            for statement in _TABLES.split(";\n"):
+                connection.execute(statement)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -124,35 +141,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _from_1(connection: sqlite3.Connection) -> None:
-    embedder = connection.execute("SELECT value FROM meta WHERE key = 'embedder'").fetchone()
-    connection.create_function(
-        "content_key", 1, content_key(str(embedder[0]) if embedder else ""), deterministic=True
-    )
-    _run(connection, _FROM_1)
-    rows = connection.execute(
-        "SELECT number, title, heading, text FROM chunks WHERE state = 'live'"
-    )
-    connection.executemany(
-        "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
-        ((number, *full_text_row(*texts)) for number, *texts in rows.fetchall()),
-    )
-
-
-def _run(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        connection.execute(statement)
-
-
-def _version(connection: sqlite3.Connection) -> str:
-    """The format, "" where there are no tables yet."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-        return ""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    return str(row[0]) if row else ""
-
-
-def _read_only(path: Path, error: Exception) -> sqlite3.Connection:
+def _open_unwritable(path: Path, error: Exception) -> sqlite3.Connection:
     if not os.path.exists(path):
         reason = error.strerror if isinstance(error, OSError) else error
         raise KnowledgeError(
@@ -167,27 +156,8 @@ def _read_only(path: Path, error: Exception) -> sqlite3.Connection:
     return connection
 
 
-_TABLES_FULL_TEXT = ("full_text", "vocabulary")
-
-
-def rebuild(connection: sqlite3.Connection) -> None:
-    """Drop the full text and write it again, inside the caller's transaction."""
-    made = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE name IN (?, ?) ORDER BY name", _TABLES_FULL_TEXT
-    ).fetchall()
-    for table in reversed(_TABLES_FULL_TEXT):
-        connection.execute(f"DROP TABLE {table}")
-    for (statement,) in made:
-        connection.execute(statement)
-    fill(connection)
-
-
-def fill(connection: sqlite3.Connection) -> None:
-    """Write every live passage into a full text that is empty."""
-    rows = connection.execute(
-        "SELECT number, title, heading, text FROM chunks WHERE state = 'live' ORDER BY number"
-    )
-    connection.executemany(
-        "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
-        ((number, *full_text_row(title, heading, text)) for number, title, heading, text in rows),
-    )
+def _connect_safely(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+    for pragma in _SAFE:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from agentkit.addresses import is_loopback
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.index.catalog import CATALOG, STALE, Catalog, meta, reading, value
+from agentkit.knowledge.index.catalog import OUTDATED, Catalog
+from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
 from agentkit.knowledge.index.vectors import CONFIGURATION, Vectors
 
 CLOUD = "https://api.trychroma.com"
@@ -328,16 +329,16 @@ class IndexOwner:
     @property
     def collection(self) -> str:
         self.settle()
-        with reading(self._file) as connection:
-            return f"agentkit-{meta(connection, 'collection').partition(':')[0]}"
+        with open_read_only(self._file) as connection:
+            return f"agentkit-{read_meta(connection, 'collection').partition(':')[0]}"
 
     def count(self) -> int:
-        with reading(self._file) as connection:
-            return int(value(connection, "SELECT count(*) FROM chunks WHERE state = 'live'"))
+        with open_read_only(self._file) as connection:
+            return int(read_value(connection, "SELECT count(*) FROM chunks WHERE state = 'active'"))
 
     def distrust(self) -> None:
         with suppress(KnowledgeError, sqlite3.Error), closing(Catalog(self._file)) as catalog:
-            catalog.mark_chroma(STALE)
+            catalog.mark_chroma(OUTDATED)
 
     def settle(self) -> None:
         """Note where the vectors are to be, and that they are not there yet where that is new.
@@ -346,13 +347,13 @@ class IndexOwner:
             return
         with closing(Catalog(self._file)) as catalog:
             if catalog.count():
-                catalog.mark_chroma(STALE)
+                catalog.mark_chroma(OUTDATED)
             catalog.set_meta(self._changes())
 
     def _changes(self) -> dict[str, str]:
         """What the catalog has otherwise than it should."""
-        with reading(self._file) as connection:
-            store, held = meta(connection, "store"), meta(connection, "collection")
+        with open_read_only(self._file) as connection:
+            store, held = read_meta(connection, "store"), read_meta(connection, "collection")
         changes = {} if store == self._store else {"store": self._store}
         if self._store and not self._is_ours(held):
             changes["collection"] = f"{uuid.uuid4().hex}:{self._file.stat().st_ino}"

@@ -11,15 +11,11 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.index.indexer import IndexReport, OnProgress, Progress
+from agentkit.knowledge.index.indexer import IndexReport, OnProgress, ignore_progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 _AGAIN_MS = 5000
 """How soon what failed is tried again."""
-
-
-def _silent(progress: Progress) -> None:
-    return None
 
 
 async def watch(
@@ -31,7 +27,7 @@ async def watch(
     jobs: int = 1,
     quiet_ms: int = 300,
     stop: asyncio.Event | None = None,
-    on_progress: OnProgress = _silent,
+    on_progress: OnProgress = ignore_progress,
 ) -> AsyncGenerator[IndexReport, None]:
     """Index a folder or file now and after every change, until `stop` is set: the first report,
     then one for each change that had an effect. Changes less than `quiet_ms` apart are taken

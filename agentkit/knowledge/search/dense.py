@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.knowledge.index.catalog import STALE, Vector
+from agentkit.knowledge.index.catalog import OUTDATED, Vector
 from agentkit.knowledge.index.scan import Scan
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.search.filters import Filters
@@ -80,7 +80,7 @@ class DenseLeg:
         if generation == self._generation:
             return
         self._vectors.close()
-        self._stale = self._lookup.meta("chroma") == STALE
+        self._stale = self._lookup.meta("chroma") == OUTDATED
         self._part = self._sample = None
         made_with = self._lookup.meta("embedder")
         if made_with != self._made_with:
@@ -91,7 +91,7 @@ class DenseLeg:
     def _whole(self) -> Scan:
         """All vectors; after a write, only the new ones are read."""
         if self._scan is None or not self._fresh:
-            self._scan = Scan.of(self._lookup, self._lookup.live_numbers(), self._scan)
+            self._scan = Scan.of(self._lookup, self._lookup.active_numbers(), self._scan)
             self._fresh = True
         return self._scan
 

@@ -63,7 +63,7 @@ class Lookup:
         """The live chunks among these."""
         rows = self._catalog.rows(
             f"SELECT number, {CHUNK_COLUMNS} FROM chunks WHERE number IN"
-            " (SELECT value FROM json_each(?)) AND state = 'live'",
+            " (SELECT value FROM json_each(?)) AND state = 'active'",
             (_listed(numbers),),
         )
         return {row[0]: Chunk(*row[1:]) for row in rows}
@@ -72,14 +72,14 @@ class Lookup:
         """Chunk id -> number, of the live ones."""
         rows = self._catalog.rows(
             "SELECT id, number FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
-            " AND state = 'live'",
+            " AND state = 'active'",
             (json.dumps(list(ids)),),
         )
         return dict(rows)
 
-    def live_numbers(self) -> Numbers:
+    def active_numbers(self) -> Numbers:
         """The numbers of all live chunks, rising."""
-        rows = self._catalog.rows("SELECT number FROM chunks WHERE state = 'live'")
+        rows = self._catalog.rows("SELECT number FROM chunks WHERE state = 'active'")
         return np.sort(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
 
     def spread_numbers(self, count: int) -> list[int]:
@@ -88,7 +88,7 @@ class Lookup:
         wanted = np.unique(np.linspace(1, max(1, last), count).astype(np.int64))
         rows = self._catalog.rows(
             "SELECT number FROM chunks WHERE number IN (SELECT value FROM json_each(?))"
-            " AND state = 'live'",
+            " AND state = 'active'",
             (_listed(wanted),),
         )
         return [row[0] for row in rows]
@@ -124,7 +124,7 @@ class Lookup:
         """The documents of chunks, by source."""
         rows = self._catalog.rows(
             "SELECT DISTINCT source FROM chunks WHERE number IN"
-            " (SELECT value FROM json_each(?)) AND state = 'live' ORDER BY source",
+            " (SELECT value FROM json_each(?)) AND state = 'active' ORDER BY source",
             (_listed(numbers),),
         )
         return [row[0] for row in rows]
@@ -133,7 +133,7 @@ class Lookup:
         """A document's sections, in order."""
         rows = self._catalog.rows(
             "SELECT heading, part, min(start), max(end) FROM chunks WHERE document_id = ?"
-            " AND state = 'live' GROUP BY heading ORDER BY min(start)",
+            " AND state = 'active' GROUP BY heading ORDER BY min(start)",
             (document_id,),
         )
         return [Section(*row) for row in rows]
@@ -168,7 +168,7 @@ class Lookup:
         """The live chunks of the documents that pass, rising. Raises KnowledgeError."""
         if self._allowed is None or self._allowed[0] != filters:
             rows = self._catalog.rows(
-                "SELECT number FROM chunks WHERE state = 'live' AND document_id IN"
+                "SELECT number FROM chunks WHERE state = 'active' AND document_id IN"
                 " (SELECT value FROM json_each(?))",
                 (json.dumps(self._documents(filters)),),
             )
