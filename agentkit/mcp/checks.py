@@ -1,15 +1,24 @@
-"""Ten checks that any MCP server should pass: read-only, a few seconds, no fixtures.
+"""Check the MCP servers of a folder, and the behaviour of one server.
 
-No tool is called except one that does not exist. `make conformance` runs the published suite.
+`agentkit doctor` checks mcp.json and whether the servers start. `agentkit mcp test` runs ten checks
+that any server should pass: read-only, a few seconds, no fixtures; no tool is called except one
+that does not exist. `make conformance` runs the published suite.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from agentkit.errors import McpError
+from agentkit.findings import Finding, from_error, join_names, ok
+from agentkit.mcp.client import folder_servers
+from agentkit.mcp.config import MCP_JSON, ServerConfig, read_config, read_entries, read_json
 from agentkit.mcp.session import all_pages, all_tools
 
 if TYPE_CHECKING:
@@ -17,6 +26,61 @@ if TYPE_CHECKING:
 
 SECONDS = 20.0
 UNKNOWN = "agentkit_no_such_tool"
+_SECRET = re.compile(r"key|token|secret|password|authorization", re.IGNORECASE)
+
+
+def check_config(folder: Path, commands: bool = True) -> list[Finding]:
+    """Check the entries of mcp.json; `commands`: also that those of enabled ones are installed."""
+    try:
+        config = read_config(folder)
+    except McpError as error:
+        return [from_error("mcp", error, f"Correct {MCP_JSON}.")]
+    found = [Finding("warning", "mcp", line, f"Correct {MCP_JSON}.") for line in config.warnings]
+    found += _find_secrets(folder)
+    enabled = [server for server in config.servers if not server.disabled]
+    if commands:
+        found += [finding for server in enabled if (finding := _find_missing_command(server))]
+    disabled = len(config.servers) - len(enabled)
+    names = join_names([server.name for server in enabled]) or "none"
+    return [ok("mcp", f"enabled: {names}; disabled: {disabled}"), *found]
+
+
+async def check_start(folder: Path) -> list[Finding]:
+    """Start the enabled servers, and stop them again."""
+    enabled = [server for server in read_config(folder).servers if not server.disabled]
+    async with folder_servers(folder, enabled) as running:
+        problems = dict(running.problems)
+        counts = {server.name: len(running.server_tools(server.name)) for server in enabled}
+    return [
+        from_error("mcp", McpError(problems[name]), f"agentkit mcp logs {name}")
+        if name in problems
+        else ok("mcp", f"{name} starts, with {count} tools")
+        for name, count in counts.items()
+    ]
+
+
+def _find_missing_command(server: ServerConfig) -> Finding | None:
+    if server.url or shutil.which(server.command, path=server.env.get("PATH")):
+        return None
+    if server.cwd and shutil.which(str(server.cwd / server.command)):
+        return None
+    message = f"{server.name}: the command {server.command!r} was not found"
+    step = f'Install it, or set "disabled": true in {MCP_JSON}.'
+    return Finding("problem", "mcp", message, step)
+
+
+def _find_secrets(folder: Path) -> Iterator[Finding]:
+    """Secrets written into the file itself, where git and backups include them."""
+    path = folder / MCP_JSON
+    for name, entry in read_entries(path, read_json(path)).items():
+        for field in ("env", "headers"):
+            values = entry.get(field) if isinstance(entry, Mapping) else None
+            for key, value in (values or {}).items():
+                if isinstance(value, str) and _SECRET.search(key) and value and "${" not in value:
+                    variable = re.sub(r"\W", "_", key).upper()
+                    step = f'Set it in the environment, and write "${{{variable}}}" there.'
+                    message = f"{name}: {key} is written in {MCP_JSON}"
+                    yield Finding("warning", "mcp", message, step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""The parent of one MCP server on POSIX: run the command, and end it with all that it started.
+"""Parent process of one MCP server on POSIX, which ends it with all its descendants.
 
 Run as `python -I -S guard.py FD COMMAND ...`. FD is a pipe that nobody writes to: when it closes,
-because the client said so or because it died, kill -9 included, the server is told to end, and a
-moment later it and all its descendants are killed. On Linux orphans stay below this process; on
-other systems those that left the server's process group escape. Standard library alone.
+because the client ends the server or because the client died, kill -9 included, the server gets
+SIGTERM, and a moment later it and its descendants are killed. On Linux orphans stay below this
+process; on other systems those that left the server's process group escape. It uses the standard
+library only.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-GRACE = 1.5
+TERM_SECONDS = 1.5
 _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
-_NOT_RUN = 127
+_EXIT_CODE = 127
 
 
 def main() -> None:
-    """Do what the command line says, and exit as the server did."""
+    """Run the command, and exit with its code."""
     lifeline, command = int(sys.argv[1]), sys.argv[2:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -32,9 +33,9 @@ def main() -> None:
     try:
         server = subprocess.Popen(command, start_new_session=True, preexec_fn=_end_with_parent)
     except OSError as error:
-        print(f"{command[0]} cannot be run: {error.strerror}", file=sys.stderr, flush=True)
-        sys.exit(_NOT_RUN)
-    _let_go_of_pipes()
+        print(f"Cannot run {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        sys.exit(_EXIT_CODE)
+    _release_pipes()
     threading.Thread(target=_watch, args=(lifeline, server.pid), daemon=True).start()
     code = server.wait()
     _kill_all(server.pid)
@@ -45,16 +46,16 @@ def _watch(lifeline: int, server: int) -> None:
     while os.read(lifeline, 1):
         pass
     _signal_group(server, signal.SIGTERM)
-    time.sleep(GRACE)
+    time.sleep(TERM_SECONDS)
     _kill_all(server)
-    os._exit(_NOT_RUN)
+    os._exit(_EXIT_CODE)
 
 
-def _let_go_of_pipes() -> None:
-    """The server's end of a pipe must be the only one, or nobody would see it close."""
-    nothing = os.open(os.devnull, os.O_RDWR)
+def _release_pipes() -> None:
+    """Leave the server's end of each pipe as the only one, so that its closing is seen."""
+    null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
-        os.dup2(nothing, stream)
+        os.dup2(null, stream)
 
 
 def _end_with_parent() -> None:
@@ -70,7 +71,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _kill_all(server: int) -> None:
-    """Kill the server's group and whatever else has come to be below this process."""
+    """Kill the server's process group and all other descendants of this process."""
     _signal_group(server, signal.SIGKILL)
     for _ in range(100):
         found = _descendants()
@@ -91,7 +92,7 @@ def _signal_group(server: int, number: signal.Signals) -> None:
 
 
 def _descendants() -> set[int]:
-    """The processes below this one that still run; none where the system does not tell."""
+    """The running processes below this one; empty where there is no /proc."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):
@@ -99,9 +100,9 @@ def _descendants() -> set[int]:
             if state != "Z":
                 parents[int(stat.parent.name)] = int(parent)
     found: set[int] = set()
-    wave = {os.getpid()}
-    while wave := {pid for pid, parent in parents.items() if parent in wave} - found:
-        found |= wave
+    level = {os.getpid()}
+    while level := {pid for pid, parent in parents.items() if parent in level} - found:
+        found |= level
     return found
 
 

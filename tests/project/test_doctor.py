@@ -16,7 +16,7 @@ from agentkit.findings import Finding, from_error, join_names
 from agentkit.knowledge.index.collections import CollectionInfo
 from agentkit.knowledge.index.doctor import indexes, store
 from agentkit.knowledge.index.lock import writing
-from agentkit.mcp import health as mcp
+from agentkit.mcp import checks as mcp
 from agentkit.project.checks.doctor import Check, bounded, examine
 from agentkit.project.checks.doctor import embedder as embedding
 from agentkit.project.checks.machine import Terminal
@@ -151,16 +151,16 @@ def test_servers_are_named_and_a_command_that_is_not_there_is_a_problem(tmp_path
         "gone": {"command": "no-such"},
         "off": {"command": "no-such", "disabled": True},
     }
-    named, gone = mcp.servers(_servers(tmp_path, servers))
+    named, gone = mcp.check_config(_servers(tmp_path, servers))
     assert named.message == "enabled: a, gone; disabled: 1"
     assert gone.level == "problem"
-    assert "'no-such' is not there" in gone.message
+    assert "'no-such' was not found" in gone.message
 
 
 def test_a_file_that_is_no_json_is_a_problem_with_its_place(tmp_path: Path) -> None:
     folder = _servers(tmp_path, {})
     (folder / "mcp_servers" / "mcp.json").write_text("{,", encoding="utf-8")
-    finding = _only(mcp.servers(folder))
+    finding = _only(mcp.check_config(folder))
     assert finding.level == "problem"
     assert "line 1" in finding.message
     assert finding.next_step == "Correct the JSON."
@@ -171,8 +171,10 @@ def test_a_key_in_the_file_itself_is_a_warning_without_the_key(
 ) -> None:
     monkeypatch.setenv("B", "k-other")
     held = {"API_TOKEN": "k-secret", "B_KEY": "${B}", "PLACE": "here"}
-    _, finding = mcp.servers(_servers(tmp_path, {"s": {"command": sys.executable, "env": held}}))
-    assert finding.message == "s: API_TOKEN stands in mcp_servers/mcp.json itself"
+    _, finding = mcp.check_config(
+        _servers(tmp_path, {"s": {"command": sys.executable, "env": held}})
+    )
+    assert finding.message == "s: API_TOKEN is written in mcp_servers/mcp.json"
     assert "${API_TOKEN}" in finding.next_step
     assert "k-secret" not in repr(finding)
 
@@ -183,8 +185,8 @@ async def test_servers_are_started_where_that_is_wanted(tmp_path: Path) -> None:
         "time": {"command": python, "args": ["-m", "mcp_server_time"]},
         "dies": {"command": python, "args": ["-c", "pass"]},
     }
-    starts, dies = await mcp.started(_servers(tmp_path, servers))
-    assert starts.message == "time starts, and offers 2 tools"
+    starts, dies = await mcp.check_start(_servers(tmp_path, servers))
+    assert starts.message == "time starts, with 2 tools"
     assert dies.level == "problem"
     assert dies.next_step
 

@@ -26,7 +26,7 @@ from agentkit.errors import AgentkitError, ConfigError
 from agentkit.findings import Finding, from_error, ok
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.doctor import indexes, store
-from agentkit.mcp import health as mcp
+from agentkit.mcp import checks as mcp
 from agentkit.project.checks import folder as at
 from agentkit.project.checks import machine
 from agentkit.project.project import Project
@@ -150,8 +150,8 @@ def _of_models(settings: Settings) -> list[Check]:
 def _of_mcp(project: Project, start: bool) -> list[Check]:
     if not project.trusted:
         return []
-    listed = Check("mcp", in_worker(partial(mcp.servers, project.path, commands=not start)))
-    return [listed, Check("mcp", mcp.started(project.path), _LONG)] if start else [listed]
+    listed = Check("mcp", in_worker(partial(mcp.check_config, project.path, commands=not start)))
+    return [listed, Check("mcp", mcp.check_start(project.path), _LONG)] if start else [listed]
 
 
 async def _indexes(project: Project) -> list[Finding]:
