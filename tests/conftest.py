@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from agentkit.messages import Content
 from agentkit.settings.sources import PREFIX, is_reserved
 from agentkit.text.terms import terms
 from tests.perturbed.embedder_noise import with_noise
@@ -52,12 +53,19 @@ class TermEmbedder:
     def _vector(self, text: str) -> np.ndarray:
         directions = [_direction(term) for term in terms(text) or ["nothing"]]
         total = np.sum(directions, axis=0)
-        return total / max(float(np.linalg.norm(total)), 1e-6)
+        unit: np.ndarray = total / max(float(np.linalg.norm(total)), 1e-6)
+        return unit
 
 
 def _direction(term: str) -> np.ndarray:
     seed = int.from_bytes(hashlib.sha256(term.encode()).digest()[:8], "big")
     return np.random.default_rng(seed).standard_normal(64)
+
+
+def text_of(content: Content) -> str:
+    """What a tool gave, where it is text."""
+    assert isinstance(content, str)
+    return content
 
 
 @pytest.fixture

@@ -42,7 +42,8 @@ def _section(schema: dict[str, Any], name: str) -> dict[str, Any]:
     """What a table holds, {} where a key is no table."""
     kind = schema["properties"][name]
     reference = (kind.get("additionalProperties") or kind).get("$ref", "")
-    return schema["$defs"].get(reference.rpartition("/")[2], {})
+    found: dict[str, Any] = schema["$defs"].get(reference.rpartition("/")[2], {})
+    return found
 
 
 def _table(keys: dict[str, Any], required: tuple[str, ...]) -> str:
@@ -54,7 +55,7 @@ def _table(keys: dict[str, Any], required: tuple[str, ...]) -> str:
 
 
 def _cell(key: dict[str, Any]) -> str:
-    return key["description"].replace("|", "\\|")
+    return str(key["description"]).replace("|", "\\|")
 
 
 def _kind(key: dict[str, Any]) -> str:
@@ -64,7 +65,8 @@ def _kind(key: dict[str, Any]) -> str:
         return " or ".join(map(_kind, key["anyOf"]))
     if key["type"] == "array":
         return f"list of {_kind(key['items'])}"
-    return {"object": "table"}.get(key["type"], key["type"]) + _bounds(key)
+    kind = str(key["type"])
+    return {"object": "table"}.get(kind, kind) + _bounds(key)
 
 
 def _bounds(key: dict[str, Any]) -> str:

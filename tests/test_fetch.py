@@ -455,7 +455,7 @@ def authority() -> trustme.CA:
 def _server_tls(authority: trustme.CA, name: str, seen: list[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
-    context.sni_callback = lambda connection, asked, _: seen.append(asked)  # type: ignore[assignment]
+    context.sni_callback = lambda connection, asked, _: seen.append(asked)
     return context
 
 

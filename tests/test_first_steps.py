@@ -24,7 +24,7 @@ The report is due in June; Ada writes it.
 """
 
 
-def _blocks(page: str, language: str):
+def _blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 

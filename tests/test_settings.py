@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from agentkit.errors import ConfigError
@@ -19,13 +19,14 @@ from agentkit.settings.schema import (
     Settings,
     known,
     parsed,
+    schema_text,
     settings_schema,
     typed,
     written,
 )
 from agentkit.settings.sources import Layered, is_reserved, read_settings, user_file
 from tests.conftest import unprivileged
-from tests.settings_page import PAGE, SCHEMA, page, schema_text
+from tests.settings_page import PAGE, SCHEMA, page
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, Session, tool
-from agentkit.agent.approval import ALLOWED, DENIED, Policy, Verdict, allow, deny
+from agentkit.agent.approval import ALLOWED, DENIED, Approve, Policy, Verdict, allow, deny
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.tool_runner import FORBIDDEN, INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
@@ -52,9 +52,10 @@ def git_push() -> str:
 TOOLS = [erase, read, git_log, git_push]
 
 
-def _asked(*verdicts: Verdict):
+def _asked(*verdicts: Verdict) -> tuple[Approve, list[ToolCall]]:
     """An approve function that gives these verdicts, and the calls that it was asked about."""
-    left, calls = list(verdicts), []
+    left = list(verdicts)
+    calls: list[ToolCall] = []
 
     async def approve(tool: Tool, made: ToolCall) -> Verdict:
         calls.append(made)
@@ -212,7 +213,7 @@ async def test_calls_that_need_no_word_do_not_wait_for_it() -> None:
 
 
 async def test_where_asking_fails_the_call_does_not_run() -> None:
-    async def broken(tool: Tool, made: ToolCall) -> None:
+    async def broken(tool: Tool, made: ToolCall) -> Verdict:
         raise OSError("no terminal")
 
     model = ScriptedModel([[call("erase", "1", path="a"), call("read", "2")], "done"])
@@ -224,7 +225,7 @@ async def test_where_asking_fails_the_call_does_not_run() -> None:
 
 
 async def test_a_hook_that_fails_before_a_tool_keeps_it_from_running() -> None:
-    async def broken(made: ToolCall) -> None:
+    async def broken(made: ToolCall) -> str:
         raise RuntimeError("hook down")
 
     model = ScriptedModel([call("read"), "done"])
@@ -235,9 +236,10 @@ async def test_a_hook_that_fails_before_a_tool_keeps_it_from_running() -> None:
 async def test_a_run_whose_asking_is_cancelled_leaves_a_valid_session_and_no_task() -> None:
     asked = asyncio.Event()
 
-    async def approve(tool: Tool, made: ToolCall) -> None:
+    async def approve(tool: Tool, made: ToolCall) -> Verdict:
         asked.set()
         await asyncio.Event().wait()
+        return DENIED
 
     session = Session()
     agent = Agent(ScriptedModel([call("erase", path="a")]), TOOLS, approve=approve)

@@ -380,7 +380,7 @@ async def test_thinking_is_told_and_never_sent_back() -> None:
 
 async def test_an_image_from_a_tool_reaches_the_model_whole() -> None:
     @tool
-    def draw() -> list:
+    def draw() -> list[str | ImagePart]:
         """Draw."""
         return ["a dot", ImagePart(b"png")]
 

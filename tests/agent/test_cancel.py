@@ -15,20 +15,14 @@ from agentkit.agent.hooks import Hooks
 from agentkit.agent.tool_runner import INTERRUPTED
 from agentkit.backends.base import Options
 from agentkit.backends.openai.model import OpenAIModel
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Document
 from agentkit.events import (
-    ApprovalRequested,
-    Compacted,
-    Finished,
+    Event,
     ModelPart,
-    Nested,
     ReasoningDelta,
-    Retried,
     TextDelta,
-    ToolDenied,
     ToolFinished,
-    ToolProgress,
     ToolStarted,
 )
 from agentkit.messages import Message, ToolCall, Usage
@@ -66,7 +60,7 @@ async def _yes(tool: Tool, made: ToolCall) -> Verdict:
     return ALLOWED
 
 
-async def _hook(*given: Any):
+async def _hook(*given: Any) -> Any:
     await asyncio.sleep(0)
     return given[-1] if len(given) == 2 else ""
 
@@ -88,7 +82,7 @@ class Patient(ScriptedModel):
             self.open -= 1
 
 
-def _script():
+def _script() -> list[Turn]:
     return [
         [ReasoningDelta("hm"), TextDelta("I look. "), call("quick", "a"), call("threaded", "b")],
         [call("guarded", "c", n=1), call("quick", "d", n=2), call("nothing", "e")],
@@ -102,21 +96,8 @@ def _agent(model: Patient) -> Agent:
 
 
 async def _drained(
-    run: AsyncGenerator[
-        TextDelta
-        | ReasoningDelta
-        | ToolStarted
-        | ToolProgress
-        | ToolFinished
-        | ApprovalRequested
-        | ToolDenied
-        | Retried
-        | Compacted
-        | Nested
-        | Finished,
-        None,
-    ],
-):
+    run: AsyncGenerator[Event, None],
+) -> list[Event]:
     """Events until the run ends or is stopped."""
     async with aclosing(run) as events:
         return [event async for event in events]

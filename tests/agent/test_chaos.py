@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,10 +17,9 @@ from agentkit import Agent, Session, tool
 from agentkit.agent.approval import ALLOWED, LATER, Verdict
 from agentkit.agent.limits import Limits
 from agentkit.backends.base import Options
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.errors import ModelError
-from agentkit.events import Done, Finished, ModelPart, TextDelta, ToolFinished, ToolStarted
-from agentkit.mcp.config import ServerConfig
+from agentkit.events import Done, Event, Finished, ModelPart, TextDelta, ToolFinished, ToolStarted
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 from tests.agent.scripts import assert_valid, other_tasks
@@ -42,7 +41,7 @@ class Chaos:
         for _ in range(self.random.choice((0, 0, 1, 3))):
             await asyncio.sleep(0)
 
-    def tools(self):
+    def tools(self) -> list[Tool]:
         @tool
         async def work(mark: str) -> str:
             """Work."""
@@ -71,8 +70,9 @@ class Chaos:
 
         return [work, threaded, late, guarded]
 
-    async def approve(self, tool: ServerConfig, call: list[Tool] | tuple[Tool, ...]) -> Verdict:
+    async def approve(self, tool: Tool, call: ToolCall) -> Verdict:
         await self.pause()
+        assert isinstance(call.arguments, dict)
         return self.verdict(call.arguments.get("mark", ""))
 
     def verdict(self, mark: str) -> Verdict:
@@ -87,14 +87,16 @@ class Chaos:
         identity = self.random.choice((mark, "same", ""))
         return ToolCall(identity, name, written)
 
-    def turn(self, messages: Sequence[Message]):
+    def turn(self, messages: Sequence[Message]) -> Turn:
         fate = self.random.random()
         if fate < 0.07:
             return ModelError("the server is gone")
         if fate < 0.5:
             calls = [self.call() for _ in range(self.random.randrange(1, 5))]
             text = [TextDelta("a word ")] if self.random.random() < 0.3 else []
-            reason = "length" if self.random.random() < 0.1 else "tool_calls"
+            reason: Literal["length", "tool_calls"] = (
+                "length" if self.random.random() < 0.1 else "tool_calls"
+            )  # noqa: E501, RUF100
             return [*text, *calls, Usage(5, 5), Done(reason, "m")]
         if fate < 0.55:
             return [TextDelta("half"), Done("length", "m")]
@@ -122,7 +124,9 @@ class Jumpy(ScriptedModel):
             self.open -= 1
 
 
-async def _one_run(chaos: Chaos, agent: Agent, session: Session, prompt: str):
+async def _one_run(
+    chaos: Chaos, agent: Agent, session: Session, prompt: str
+) -> tuple[list[Event], asyncio.Task[None]]:  # noqa: E501, RUF100
     """A prompt, or the word on what waits; its events."""
     pending = session.pending
     if pending is None:
@@ -130,7 +134,7 @@ async def _one_run(chaos: Chaos, agent: Agent, session: Session, prompt: str):
     else:
         given = {c.id: chaos.verdict("later") for c in pending.message.tool_calls}
         run = agent.resume(session, given)
-    events = []
+    events: list[Event] = []
 
     async def follow() -> None:
         async for event in run:
@@ -149,7 +153,7 @@ async def _one_run(chaos: Chaos, agent: Agent, session: Session, prompt: str):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_nothing_is_lost_and_nothing_stays_behind(seed: Any) -> None:
+async def test_nothing_is_lost_and_nothing_stays_behind(seed: int) -> None:
     chaos = Chaos(seed)
     model, session = Jumpy(chaos), Session()
     limits = Limits(turns=5, tool_calls=9, parallel_calls=chaos.random.choice((1, 2, 8)))

@@ -1,6 +1,6 @@
 """A conversation fits its model's window before it is full, and grows at its end only."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -8,9 +8,9 @@ import pytest
 from agentkit import Agent, Limits, Session, tool
 from agentkit.agent.compaction import compacted, cut_to, tokens_of_all
 from agentkit.agent.prompts import SUMMARISE, SUMMARY_HEADING
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.errors import ModelError
-from agentkit.events import Compacted, Done
+from agentkit.events import Compacted, Done, ModelPart
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.passages import Passage, write_passages
 from tests.agent.scripts import answer_of
@@ -25,7 +25,7 @@ class Narrow(ScriptedModel):
 
     def __init__(
         self,
-        script: Generator[ToolCall, None, None] | Iterator[str] | Iterator[object],
+        script: Iterator[Turn],
         window: int | None,
         summary: str = "They spoke of memory [1].",
     ) -> None:
@@ -35,7 +35,7 @@ class Narrow(ScriptedModel):
         self.summaries = 0
         super().__init__(self._turn)
 
-    def _turn(self, messages: Sequence[Message]) -> str | object:
+    def _turn(self, messages: Sequence[Message]) -> Turn:
         if messages[0].text == SUMMARISE:
             self.summaries += 1
             return self._summary
@@ -48,7 +48,7 @@ class Narrow(ScriptedModel):
         return len(text)
 
     @property
-    def asked(self):
+    def asked(self) -> list[tuple[Message, ...]]:
         return [r for r in self.requests if r[0].text != SUMMARISE]
 
 
@@ -114,7 +114,7 @@ async def test_tool_results_are_shortened_before_anything_is_summarised() -> Non
         *(Message("assistant", "yes [7]"), Message("user", "now?")),
     ]
 
-    async def never(old: Any) -> None:
+    async def never(old: Sequence[Message]) -> str:
         raise AssertionError("nothing needs a summary")
 
     short = await compacted(told, 700, _count, never)
@@ -148,7 +148,7 @@ def test_a_result_that_fits_is_left_alone() -> None:
 
 async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_less() -> None:
     refusal = ModelError("context full", "m", "too_long")
-    turns = iter(["words " * 200, refusal, "short answer"])
+    turns: Iterator[Turn] = iter(["words " * 200, refusal, "short answer"])
     model = Narrow(turns, None)
     agent, session = Agent(model), Session()
     await agent.run("tell me much", session)
@@ -160,7 +160,7 @@ async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_l
 
 async def test_the_servers_own_count_comes_before_a_guess() -> None:
     class Reporting(Narrow):
-        def _parts(self, turn: Any, messages: Sequence[Message]):
+        def _parts(self, turn: Any, messages: Sequence[Message]) -> list[ModelPart]:
             parts = [p for p in super()._parts(turn, messages) if not isinstance(p, Usage | Done)]
             return [
                 *parts,
@@ -168,7 +168,7 @@ async def test_the_servers_own_count_comes_before_a_guess() -> None:
                 Done("tool_calls" if turn else "stop", "m"),
             ]
 
-    def calls() -> Iterator[object]:
+    def calls() -> Iterator[Turn]:
         return iter([*(ToolCall(str(n), "lines", {"count": 60 + n}) for n in range(3)), "done"])
 
     async def compactions(model: Any) -> int:

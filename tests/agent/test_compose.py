@@ -12,7 +12,7 @@ from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Finished, Nested, TextDelta, ToolFinished, ToolStarted
@@ -48,14 +48,21 @@ async def test_three_deep_events_are_nested_twice() -> None:
     top = Agent(_outer(call("mid", question="?")), [middle.as_tool("mid", "Ask.")])
     events = await events_of(top)
     twice = [e for e in events if isinstance(e, Nested) and isinstance(e.event, Nested)]
-    assert [e.event.event for e in twice] == [TextDelta("deep")]
+    inner = [e.event.event for e in twice if isinstance(e.event, Nested)]
+    assert inner == [TextDelta("deep")]
 
 
 async def test_what_inner_agents_use_is_summed() -> None:
     lowest = Agent(ScriptedModel([[TextDelta("x"), Usage(100, 10)]]))
-    middle_turns = [[call("low", question="?"), Usage(20, 2)], [TextDelta("y"), Usage(20, 2)]]
+    middle_turns: list[Turn] = [
+        [call("low", question="?"), Usage(20, 2)],
+        [TextDelta("y"), Usage(20, 2)],
+    ]  # noqa: E501, RUF100
     middle = Agent(ScriptedModel(middle_turns), [lowest.as_tool("low", "Ask.")])
-    top_turns = [[call("mid", question="?"), Usage(3, 1)], [TextDelta("z"), Usage(3, 1)]]
+    top_turns: list[Turn] = [
+        [call("mid", question="?"), Usage(3, 1)],
+        [TextDelta("z"), Usage(3, 1)],
+    ]  # noqa: E501, RUF100
     answer = await Agent(ScriptedModel(top_turns), [middle.as_tool("mid", "Ask.")]).run("?")
     assert answer.usage == Usage(146, 16)
 
@@ -114,23 +121,27 @@ async def test_hooks_see_requests_answers_calls_and_results_in_order() -> None:
     async def note(kind: str, value: Sequence[Message] | Message) -> None:
         seen.append(kind)
 
+    async def allow(call: ToolCall) -> str:
+        seen.append("call")
+        return ""
+
+    async def keep(call: ToolCall, result: Content) -> Content:
+        seen.append("result")
+        return result
+
     hooks = Hooks(
         before_model=lambda messages: note("request", messages),
         after_model=lambda message: note("answer", message),
-        before_tool=lambda made: _said("", seen, "call"),
-        after_tool=lambda made, result: _said(result, seen, "result"),
+        before_tool=allow,
+        after_tool=keep,
     )
     await Agent(_outer(call("add", a=1, b=1)), [add], hooks=hooks).run("?")
     assert seen == ["request", "answer", "call", "result", "request", "answer"]
 
 
-async def _said(value: Content, seen: list[str], kind: str) -> Content:
-    seen.append(kind)
-    return value
-
-
 async def test_a_hook_may_forbid_a_call_and_its_reason_is_told() -> None:
     async def no_big(made: ToolCall) -> str:
+        assert isinstance(made.arguments, dict)
         return "Too big." if made.arguments["a"] > 9 else ""
 
     model = _outer([call("add", "1", a=10, b=1), call("add", "2", a=1, b=1)])
@@ -139,7 +150,8 @@ async def test_a_hook_may_forbid_a_call_and_its_reason_is_told() -> None:
 
 
 async def test_a_hook_may_change_a_result_before_the_model_sees_it() -> None:
-    async def redact(made: ToolCall, result: Any):
+    async def redact(made: ToolCall, result: Content) -> Content:
+        assert isinstance(result, str)
         return result.replace("3", "*")
 
     model = _outer(call("add", a=1, b=2))
@@ -149,7 +161,7 @@ async def test_a_hook_may_change_a_result_before_the_model_sees_it() -> None:
 
 
 async def test_a_result_whose_hook_fails_is_withheld() -> None:
-    async def broken(made: ToolCall, result: Any) -> None:
+    async def broken(made: ToolCall, result: Content) -> Content:
         raise RuntimeError("no redaction today")
 
     model = _outer([call("add", "1", a=1, b=2)])

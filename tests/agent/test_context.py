@@ -15,7 +15,7 @@ from agentkit.backends.base import Model, Options
 from agentkit.backends.fallback import FallbackModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.openai.model import OpenAIModel
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.events import Compacted, Done, ModelPart, TextDelta
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
 from agentkit.tools.tool import Tool
@@ -52,9 +52,8 @@ class Sized(Model):
         yield Done("stop", self.name)
 
 
-def _told(*lengths: int):
-    roles = ("user", "assistant")
-    return [Message(roles[n % 2], "x" * size) for n, size in enumerate(lengths)]
+def _told(*lengths: int) -> list[Message]:
+    return [Message("assistant" if n % 2 else "user", "x" * size) for n, size in enumerate(lengths)]
 
 
 async def _compacts(
@@ -177,7 +176,7 @@ class Counting(ScriptedModel):
     def __init__(self, steps: int, window: int | None) -> None:
         self.counted = self.calls = 0
         self._window = window
-        turns = [[call("step", str(n), n=n), Usage(0, 1)] for n in range(steps)]
+        turns: list[Turn] = [[call("step", str(n), n=n), Usage(0, 1)] for n in range(steps)]
         super().__init__([*turns, [TextDelta("done"), Usage(0, 1)]])
 
     async def context_window(self) -> int | None:
@@ -189,7 +188,7 @@ class Counting(ScriptedModel):
         return len(text) // 4
 
 
-async def _counted(steps: int, window: int | None):
+async def _counted(steps: int, window: int | None) -> tuple[int, int]:
     model = Counting(steps, window)
     limits = Limits(turns=steps + 2, tool_calls=steps + 2)
     answer = await Agent(model, [step], limits=limits).run("go")

@@ -8,12 +8,13 @@ import pytest
 
 from agentkit import Agent, KnowledgeBase, Limits, Session, tool
 from agentkit.agent.agent import Retrieval
+from agentkit.agent.approval import DENIED, Verdict
 from agentkit.agent.limits import Price
 from agentkit.agent.loop import OVER_THE_LIMIT
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.tool_runner import OUT_OF_TIME
 from agentkit.backends.base import Model, Options
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Document
 from agentkit.events import (
     Compacted,
@@ -135,7 +136,7 @@ async def test_the_last_request_says_that_it_is_the_last_and_the_session_does_no
 
 
 async def test_a_compaction_in_the_last_turn_keeps_the_question() -> None:
-    turns = iter([*(call("step", str(n), n=n) for n in range(4)), "done"])
+    turns: Iterator[Turn] = iter([*(call("step", str(n), n=n) for n in range(4)), "done"])
     model, session = Narrow(turns, 1200), Session()
     agent = Agent(model, [step], instructions="i" * 430, limits=Limits(turns=5))
     session.add([])
@@ -168,13 +169,13 @@ async def test_the_limit_of_calls_counts_over_the_turns() -> None:
 
 
 async def test_tokens_are_counted_over_the_turns() -> None:
-    turns = [[call("step", str(n), n=n), Usage(40, 10)] for n in range(10)]
+    turns: list[Turn] = [[call("step", str(n), n=n), Usage(40, 10)] for n in range(10)]
     answer = await Agent(ScriptedModel(turns), [step], limits=Limits(tokens=120)).run("?")
     assert (answer.usage.total_tokens, answer.stop_reason) == (150, "limit")
 
 
 async def test_an_answer_that_ends_above_the_token_limit_is_whole() -> None:
-    turns = [[TextDelta("blue"), Usage(500, 500)]]
+    turns: list[Turn] = [[TextDelta("blue"), Usage(500, 500)]]
     answer = await Agent(ScriptedModel(turns), [step], limits=Limits(tokens=10)).run("?")
     assert (answer.text, answer.stop_reason) == ("blue", "stop")
 
@@ -183,13 +184,16 @@ PRICES = {"scripted": Price(1.0, 10.0), "cloud:*": Price(2.0, 20.0)}
 
 
 async def test_cost_is_what_the_prices_make_of_the_tokens() -> None:
-    turns = [[call("step"), Usage(1_000_000, 0)], [TextDelta("done"), Usage(0, 100_000)]]
+    turns: list[Turn] = [
+        [call("step"), Usage(1_000_000, 0)],
+        [TextDelta("done"), Usage(0, 100_000)],
+    ]  # noqa: E501, RUF100
     agent = Agent(ScriptedModel(turns), [step], limits=Limits(prices=PRICES))
     assert (await agent.run("?")).cost == pytest.approx(2.0)
 
 
 async def test_at_the_limit_of_cost_no_more_is_asked() -> None:
-    turns = [[call("step", str(n), n=n), Usage(1_000_000, 0)] for n in range(9)]
+    turns: list[Turn] = [[call("step", str(n), n=n), Usage(1_000_000, 0)] for n in range(9)]
     model = ScriptedModel(turns)
     answer = await Agent(model, [step], limits=Limits(cost=2.5, prices=PRICES)).run("?")
     assert (answer.stop_reason, answer.cost, len(model.requests)) == ("limit", 3.0, 3)
@@ -240,8 +244,9 @@ async def test_time_in_a_tool_is_bounded_and_what_had_ended_is_kept() -> None:
 
 
 async def test_time_spent_waiting_for_the_users_word_counts() -> None:
-    async def sleeping(tool: Tool, call: ToolCall) -> None:
+    async def sleeping(tool: Tool, call: ToolCall) -> Verdict:
         await asyncio.Event().wait()
+        return DENIED
 
     @tool(needs_approval=True)
     def erase() -> str:

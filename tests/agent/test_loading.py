@@ -23,7 +23,7 @@ def _write(folder: Path, name: str, source: str) -> None:
     (folder / name).write_text(source, encoding="utf-8")
 
 
-def _names(loaded: LoadedTools):
+def _names(loaded: LoadedTools) -> list[str]:
     return [tool.name for tool in loaded.tools]
 
 

@@ -15,10 +15,11 @@ from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.session import Session
 from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.base import Model, Options
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import (
     Done,
+    Event,
     Finished,
     ModelPart,
     TextDelta,
@@ -55,11 +56,13 @@ def _call(tool: str = "add", call_id: str = "1", /, **arguments: Any) -> ToolCal
     return ToolCall(call_id, tool, arguments)
 
 
-async def _events(agent: Agent, prompt: str = "question", session: Session | None = None):
+async def _events(
+    agent: Agent, prompt: str = "question", session: Session | None = None
+) -> list[Event]:  # noqa: E501, RUF100
     return [event async for event in agent.stream(prompt, session)]
 
 
-def _tool_messages(model: ScriptedModel):
+def _tool_messages(model: ScriptedModel) -> list[Message]:
     return [m for m in model.requests[-1] if m.role == "tool"]
 
 
@@ -225,7 +228,7 @@ async def test_a_run_out_of_tokens_asks_no_more() -> None:
 
 
 async def test_usage_is_summed_over_the_turns() -> None:
-    turns = [[_call(a=1, b=1), Usage(10, 5)], [TextDelta("two"), Usage(20, 3)]]
+    turns: list[Turn] = [[_call(a=1, b=1), Usage(10, 5)], [TextDelta("two"), Usage(20, 3)]]
     answer = await Agent(ScriptedModel(turns), [add]).run("?")
     assert answer.usage == Usage(30, 8)
 

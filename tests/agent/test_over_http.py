@@ -38,7 +38,9 @@ async def model(openai_server: OpenAIServer) -> AsyncIterator[OpenAIModel]:
     await model.close()
 
 
-async def _told(server: Any, model: OpenAIModel, first: Reply, limits: Limits = Limits()):
+async def _told(
+    server: Any, model: OpenAIModel, first: Reply, limits: Limits = Limits()
+) -> list[Any]:  # noqa: E501, RUF100
     """What the tools gave in a run whose first answer is this one."""
     server.replies(*(first if isinstance(first, list) else [first]), DONE)
     session = Session()
@@ -183,7 +185,11 @@ async def test_a_failure_in_the_second_turn_keeps_the_first(
 async def test_a_server_that_dies_in_the_text_leaves_what_it_said(
     openai_server: OpenAIServer, model: OpenAIModel, how: str
 ) -> None:
-    broken = {"reset": {"reset": True}, "truncated": {"truncated": True}, "done": {"done": False}}
+    broken: dict[str, dict[str, Any]] = {
+        "reset": {"reset": True},
+        "truncated": {"truncated": True},
+        "done": {"done": False},
+    }  # noqa: E501, RUF100
     openai_server.replies(Reply(text("half an", " answer"), finish=None, usage=None, **broken[how]))
     session = Session()
     with pytest.raises(ModelError):

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from agentkit import Agent, Session, tool
+from agentkit import Agent, Answer, Session, tool
 from agentkit.agent.approval import ALLOWED, DENIED, LATER, Verdict, pause
 from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
-from agentkit.events import ModelPart, TextDelta
+from agentkit.events import Event, ModelPart, TextDelta
 from tests.agent.scripts import answer_of, assert_valid, call, results
 from tests.agent.test_approval import RAN, TOOLS, _asked, _nothing_ran, read  # noqa: F401
 
@@ -27,7 +27,7 @@ async def _paused(
     return agent
 
 
-async def _resumed(agent: Agent, session: Session | StoredSession, verdicts: Any):
+async def _resumed(agent: Agent, session: Session | StoredSession, verdicts: Any) -> Answer:
     events = [e async for e in agent.resume(session, verdicts)]
     assert_valid(session.messages)
     return answer_of(events)
@@ -82,6 +82,7 @@ async def test_two_calls_that_came_with_one_id_are_decided_one_by_one() -> None:
     calls = [call("erase", "same", path="a"), call("erase", "same", path="b")]
     model, session = ScriptedModel([calls, "done"]), Session()
     agent = await _paused(model, session)
+    assert session.pending is not None
     first, second = session.pending.message.tool_calls
     assert first.id != second.id
     await _resumed(agent, session, {second.id: ALLOWED, first.id: DENIED})
@@ -137,7 +138,7 @@ async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits() -> No
     model, session = Slow([[call("read", "r"), call("erase", "e", path="a")]]), Session()
     agent = await _paused(model, session)
 
-    async def go_on():
+    async def go_on() -> list[Event]:
         return [e async for e in agent.resume(session, {"e": ALLOWED})]
 
     task = asyncio.create_task(go_on())
@@ -146,7 +147,9 @@ async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits() -> No
     await asyncio.gather(task, return_exceptions=True)
     assert RAN == ["x"]
     assert session.pending is not None
-    assert session.pending.outcomes[0].text == "read x"
+    [outcome, *_] = session.pending.outcomes
+    assert outcome is not None
+    assert outcome.text == "read x"
 
 
 async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer() -> None:
@@ -162,7 +165,7 @@ async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer() -> No
     model, session = ScriptedModel([[call("read", "r"), call("hang", "h")]]), Session()
     agent = await _paused(model, session, [hang, read])
 
-    async def go_on():
+    async def go_on() -> list[Event]:
         return [e async for e in agent.resume(session, {"h": ALLOWED})]
 
     task = asyncio.create_task(go_on())

@@ -34,9 +34,9 @@ async def knowledge(tmp_path: Path, embedder: TermEmbedder) -> AsyncIterator[Kno
     knowledge.close()
 
 
-def _queries(answer: Answer):
+def _queries(answer: Answer) -> list[object]:
     calls = [c for m in answer.messages for c in m.tool_calls if c.name == SEARCH]
-    return [c.arguments["query"] for c in calls]
+    return [c.arguments["query"] for c in calls if isinstance(c.arguments, dict)]
 
 
 async def test_the_documents_are_searched_before_the_model_is_asked(

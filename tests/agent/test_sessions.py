@@ -45,7 +45,7 @@ async def test_a_session_goes_on_in_another_process_as_if_nothing_had_happened(
     model = ScriptedModel(["blue", "because of scattering"])
     await Agent(model).run("Which colour is the sky?", session)
     assert session.sources.mark(CHUNK) == "1"
-    session.add([Message("user", [TextPart("look"), ImagePart(b"\x89PNG", "image/png")])])
+    session.add([Message("user", (TextPart("look"), ImagePart(b"\x89PNG", "image/png")))])
     session.close()
 
     again = _reopened(store).open("physics")
@@ -91,6 +91,7 @@ def test_what_was_being_said_when_the_process_was_killed_is_still_there(
     child = subprocess.Popen(
         [sys.executable, "-c", _WRITER, str(store.path)], stdout=subprocess.PIPE, text=True
     )
+    assert child.stdout is not None
     assert child.stdout.readline() == "written\n"
     with pytest.raises(ConfigError, match=r"open in another process.*fork"):
         store.open("crash")
@@ -180,6 +181,7 @@ async def test_a_paused_call_is_decided_in_another_process(store: SessionStore) 
     resumed = [e async for e in later.resume(again, {"1": ALLOWED, "2": DENIED})]
     assert isinstance(resumed[-1], Finished)
     assert erased == ["a"]
+    assert isinstance(later.model, ScriptedModel)
     results = [m.text for m in later.model.requests[-1] if m.role == "tool"]
     assert results[0] == "gone"
     assert "did not allow" in results[1]
@@ -231,5 +233,7 @@ def test_a_file_of_every_earlier_version_opens(tmp_path: Path, version: Any) -> 
     db.close()
     session = SessionStore(path).open("corpus")
     assert [m.role for m in session.messages] == ["user", "assistant", "tool", "assistant"]
-    assert session.sources.find("1").source == "notes/a.md"
+    found = session.sources.find("1")
+    assert found is not None
+    assert found.source == "notes/a.md"
     assert session.messages[1].tool_calls[0].arguments == {"query": "sky"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from agentkit import Agent, KnowledgeBase, Session, tool
+from agentkit import Agent, Answer, KnowledgeBase, Session, tool
 from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks
-from agentkit.answers import Answer
+from agentkit.answers import Answer  # noqa: F811, RUF100
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.events import TextDelta
@@ -34,7 +34,7 @@ def _agent(
     return Agent(ScriptedModel(turns), tools, knowledge, retrieval=strict, hooks=hooks)
 
 
-async def _run(agent: Agent, session: Session | None = None):
+async def _run(agent: Agent, session: Session | None = None) -> tuple[Answer, str]:
     question = "How much memory does a 7B model take?"
     events = [e async for e in agent.stream(question, session)]
     said = "".join(e.text for e in events if isinstance(e, TextDelta))
@@ -106,4 +106,5 @@ async def test_a_guard_at_the_door_keeps_a_prompt_from_the_model(knowledge: Know
     agent = _agent(knowledge, hooks=Hooks(guard_input=guard))
     answer, said = await _run(agent)
     assert (answer.stop_reason, said) == ("refused", "I do not answer that.")
+    assert isinstance(agent.model, ScriptedModel)
     assert agent.model.requests == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.tools.loading import load_tools
+from tests.conftest import text_of
 
 ROOT = Path(__file__).parents[2]
 LOADED = load_tools(ROOT / "tools")
@@ -16,7 +17,7 @@ TOOLS = {tool.name: tool for tool in LOADED.tools}
 
 async def result(name: str, **arguments: Any) -> Any:
     """What a tool of the demo says, read from its JSON."""
-    return json.loads(await TOOLS[name].run(arguments))
+    return json.loads(text_of(await TOOLS[name].run(arguments)))
 
 
 def headings(file: str) -> list[str]:

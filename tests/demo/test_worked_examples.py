@@ -75,8 +75,10 @@ async def test_int8_halves_and_int4_quarters_what_16_bits_need() -> None:
 async def test_the_growth_of_models_is_two_and_four_thousandfold() -> None:
     rows = table(section(FIRST, "“大”体现在哪里：参数量与数据量"))
     parameters = {
-        row[0]: float(re.match(r"[\d.]+", row[2])[0]) for row in rows if "原文" not in row[2]
-    }  # type: ignore[index]
+        row[0]: float(re.match(r"[\d.]+", row[2])[0])  # type: ignore[index]
+        for row in rows
+        if "原文" not in row[2]
+    }
     assert parameters["DeepSeek-V3"] * 1000 / parameters["BERT"] == pytest.approx(2000, rel=0.01)
     assert 14.8e12 / 3.7e9 == 4000
 

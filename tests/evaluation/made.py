@@ -3,7 +3,7 @@
 from typing import Any
 
 from agentkit import Chunk, Hit
-from agentkit.evaluation.questions import Place, Question
+from agentkit.evaluation.questions import Kind, Place, Question
 
 
 def chunk(source: str = "a.md", heading: str = "", text: str = "text", **more: Any) -> Chunk:
@@ -17,7 +17,7 @@ def hit(source: str, heading: str = "", **more: Any) -> Hit:
 def question(
     *expected: Any,
     id: str = "q",  # noqa: A002
-    kind: str = "fact",
+    kind: Kind = "fact",
     facts: tuple[tuple[str, ...], ...] = (),
     language: str = "zh",
     **more: Any,

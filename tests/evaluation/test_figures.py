@@ -18,7 +18,7 @@ from agentkit.evaluation.runner import Outcome
 from tests.evaluation.made import question
 
 
-def _outcomes(*ranks: int | None):
+def _outcomes(*ranks: int | None) -> list[Outcome]:
     asked = [question([("a.md", "A")], id=str(at)) for at in range(len(ranks))]
     return [Outcome(q, (), (rank,)) for q, rank in zip(asked, ranks, strict=True)]
 

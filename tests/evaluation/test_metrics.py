@@ -25,7 +25,7 @@ from tests.evaluation.made import chunk, hit, question
 CUTOFFS = (1, 5, 10)
 
 
-def _random_run(dice: Random):
+def _random_run(dice: Random) -> tuple[list[str], list[str]]:
     """A question with one to six places, and a ranking of thirty documents that may lack some."""
     documents = [f"d{number}" for number in range(40)]
     wanted = dice.sample(documents, dice.randint(1, 6))

@@ -16,7 +16,9 @@ ATTACK = "</details><script>alert(1)</script>\"'><img src=http://x onerror=x>"
 class _Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.open, self.seen, self.attributes = [], set(), []
+        self.open: list[Any] = []
+        self.seen: set[Any] = set()
+        self.attributes: list[Any] = []
 
     def handle_starttag(self, tag: Any, attrs: Any) -> None:
         self.seen.add(tag)
@@ -43,7 +45,7 @@ def _report() -> Report:
         Outcome(asked[0], (hit(ATTACK, ATTACK),), (1,), Answer(ATTACK, (cited,)), ATTACK),
         Outcome(asked[1], (), (), Answer("no", stop_reason="refused")),
     ]
-    ranks = {"dense": [(None,), ()], "hybrid": [(1,), ()]}
+    ranks: dict[str, list[tuple[int | None, ...]]] = {"dense": [(None,), ()], "hybrid": [(1,), ()]}
     return Report(
         settings={"model": ATTACK},
         depth=10,

@@ -1,12 +1,12 @@
 """Questions asked: by search alone, by legs, and of a model that may fail."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agentkit import Answer, Document, KnowledgeBase
+from agentkit import Answer, Document, Hit, KnowledgeBase
 from agentkit.errors import ModelError
 from agentkit.evaluation.report import figures
 from agentkit.evaluation.runner import Outcome, evaluate, leg_ranks
@@ -19,11 +19,11 @@ QUESTIONS = [
 ]
 
 
-async def _search(query: str, k: Any):
+async def _search(query: str, k: int) -> list[Hit]:
     return [hit("x.md"), hit("a.md", "A")]
 
 
-def _totals(outcomes: list[Outcome]):
+def _totals(outcomes: list[Outcome]) -> dict[str, tuple[float, int]]:
     return {f.key: (f.reached, f.count) for f in figures(outcomes, 10)}
 
 
@@ -58,9 +58,9 @@ async def test_search_alone_gives_figures_of_retrieval_alone() -> None:
 
 
 async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run() -> None:
-    turns = iter([Answer("yes"), ModelError("down")])
+    turns: Iterator[Answer | ModelError] = iter([Answer("yes"), ModelError("down")])
 
-    async def ask(prompt: str) -> object:
+    async def ask(prompt: str) -> Answer:
         turn = next(turns)
         if isinstance(turn, Exception):
             raise turn
@@ -72,7 +72,7 @@ async def test_a_model_that_fails_later_costs_that_answer_and_not_the_run() -> N
 
 
 async def test_a_model_that_fails_at_once_ends_the_run() -> None:
-    async def ask(prompt: str) -> None:
+    async def ask(prompt: str) -> Answer:
         raise ModelError("nobody there")
 
     with pytest.raises(ModelError, match="nobody there"):
@@ -107,7 +107,7 @@ async def test_the_legs_are_ranked_each_for_itself(tmp_path: Path, embedder: Ter
 
 
 async def test_a_leg_that_did_not_find_a_place_has_no_rank_for_it() -> None:
-    async def search(query: str, k: Any):
+    async def search(query: str, k: int) -> list[Hit]:
         return [hit("x.md", keyword_rank=1), hit("a.md", "A", dense_rank=3)]
 
     assert await leg_ranks(QUESTIONS[:1], search) == {"dense": [(3,)], "keyword": [(None,)]}

@@ -29,7 +29,8 @@ def _chosen(body: Json) -> Json | None:
     if not tools or choice == "none":
         return None
     if isinstance(choice, dict):
-        return next(tool for tool in tools if tool["name"] == choice["function"]["name"])
+        named: Json = next(tool for tool in tools if tool["name"] == choice["function"]["name"])
+        return named
     answered = body["messages"][-1]["role"] == "tool"
     return None if answered and choice != "required" else tools[0]
 

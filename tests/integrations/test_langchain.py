@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -77,7 +77,7 @@ def test_what_langchain_writes_in_its_own_ways_is_read() -> None:
         [
             HumanMessage([{"type": "image_url", "image_url": {"url": data}}]),
             HumanMessage(["one", {"type": "text", "text": " two"}]),
-            ChatMessage("three", role="user"),
+            ChatMessage(content="three", role="user"),
             ToolMessage("it broke", tool_call_id="1", status="error"),
             AIMessage([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "four"}]),
         ]
@@ -163,7 +163,12 @@ def test_structured_output_may_keep_the_raw_message(method: str) -> None:
 
 
 def test_a_chat_model_tells_reasoning_usage_and_the_model_that_answered() -> None:
-    parts = [ReasoningDelta("hm"), TextDelta("yes"), Usage(7, 3), Done("length", "box:small")]
+    parts: list[ModelPart] = [
+        ReasoningDelta("hm"),
+        TextDelta("yes"),
+        Usage(7, 3),
+        Done("length", "box:small"),
+    ]  # noqa: E501, RUF100
     message = AgentkitChatModel(model=ScriptedModel([parts])).invoke("hi")
     assert message.text == "yes"
     assert message.additional_kwargs["reasoning_content"] == "hm"
@@ -203,7 +208,7 @@ def test_whoever_stops_listening_stops_the_model() -> None:
 
 
 def test_a_stream_read_in_step_is_whole_and_in_order() -> None:
-    async def numbers() -> AsyncIterator[int]:
+    async def numbers() -> AsyncGenerator[int, None]:
         for number in range(1000):
             yield number
 
@@ -238,7 +243,7 @@ async def test_an_agent_runs_on_a_model_that_went_there_and_back() -> None:
 
 
 async def test_thinking_malformed_calls_and_counts_survive_the_way_there_and_back() -> None:
-    parts = [ReasoningDelta("hm"), ToolCall("1", "add", '{"a": '), Usage(7, 3)]
+    parts: list[ModelPart] = [ReasoningDelta("hm"), ToolCall("1", "add", '{"a": '), Usage(7, 3)]
     model = LangChainModel(AgentkitChatModel(model=ScriptedModel([parts])), name="x")
     assert await collected(model, tools=[add]) == [*parts, Done("tool_calls", "langchain:x")]
 

@@ -46,7 +46,7 @@ async def _index(
     return await indexes(Project.open(folder).collections.list(), name, kept, seconds)
 
 
-async def _examined(folder: Path, start: bool = False):
+async def _examined(folder: Path, start: bool = False) -> list[Finding]:
     return [finding async for finding in examine(folder, HERE, start)]
 
 
@@ -55,7 +55,7 @@ def _only(findings: list[Finding]) -> Finding:
     return finding
 
 
-def _faults(findings: Any):
+def _faults(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.level in ("warning", "problem")]
 
 
@@ -233,13 +233,17 @@ async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path: Path) -> None
 
 
 async def test_a_check_that_hangs_is_bounded() -> None:
-    finding = _only(await bounded(Check("slow", asyncio.sleep(3600), 0.01)))
+    async def hangs() -> list[Finding]:
+        await asyncio.sleep(3600)
+        return []
+
+    finding = _only(await bounded(Check("slow", hangs(), 0.01)))
     assert (finding.level, finding.part) == ("warning", "slow")
     assert "not finished" in finding.message
 
 
 async def test_a_check_that_breaks_down_is_a_finding() -> None:
-    async def breaks() -> None:
+    async def breaks() -> list[Finding]:
         raise ZeroDivisionError("by zero")
 
     finding = _only(await bounded(Check("odd", breaks())))

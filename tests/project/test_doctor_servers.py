@@ -37,7 +37,7 @@ def openai_server() -> Iterator[OpenAIServer]:
         yield server
 
 
-def _levels(findings: list[Finding]):
+def _levels(findings: list[Finding]) -> list[str]:
     return [finding.level for finding in findings]
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,7 +33,7 @@ TOML = (TEMPLATES / "agentkit.toml").read_text(encoding="utf-8")
 UNCOMMENTED = re.sub(r"(?m)^#(?=[\w\[])", "", TOML)
 
 
-def _fields(model: Any, values: Any):
+def _fields(model: Any, values: Any) -> Iterator[tuple[str, Any, Any]]:
     """(dotted name, field, value given) of every key, tables by any name seen through."""
     for name, field in model.model_fields.items():
         inner = [

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,9 @@ def answer(request: dict[str, Any]) -> None:
         result = called(params)
     else:
         result = RESULTS.get(method, lambda _: None)(params)
-    told = {"error": {"code": -32601, "message": f"no {method}"}} if result is None else {}
+    told: dict[str, Any] = (
+        {"error": {"code": -32601, "message": f"no {method}"}} if result is None else {}
+    )  # noqa: E501, RUF100
     send({"id": request["id"], **(told or {"result": result})})
 
 
@@ -59,14 +62,14 @@ def tools(params: dict[str, Any]) -> dict[str, Any]:
 
 def called(params: dict[str, Any]) -> dict[str, Any]:
     arguments = params.get("arguments", {})
-    special = {
+    special: dict[str, Callable[[], Any]] = {
         "steps": lambda: steps(params.get("_meta", {}).get("progressToken")),
         "change": lambda: change(arguments["who"]),
         "babble": babble,
         "breed": breed,
     }
     special.get(params["name"], lambda: None)()
-    said = {
+    said: dict[str, Callable[[], str]] = {
         "ask": lambda: json.dumps(requested("elicitation/create", QUESTION)),
         "write": lambda: json.dumps(requested("sampling/createMessage", WISH)),
         "roots": lambda: json.dumps(requested("roots/list", {})),

@@ -37,7 +37,7 @@ def call(
 ) -> Json:
     """A piece of a tool call; what is None is left out, as some servers do."""
     function = {"name": name, "arguments": arguments}
-    piece = {"index": index, "id": id, "type": "function"}
+    piece: Json = {"index": index, "id": id, "type": "function"}
     piece["function"] = {key: value for key, value in function.items() if value is not None}
     return {key: value for key, value in piece.items() if value is not None}
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.errors import ToolError
-from agentkit.messages import Content
 from agentkit.tools.builtin.calculator import calculator
+from tests.conftest import text_of
 
 
-async def value(expression: str) -> Content:
+async def value(expression: str) -> str:
     """What stands behind the expression in the answer, its sign included."""
-    answer = await calculator.run({"expression": expression})
+    answer = text_of(await calculator.run({"expression": expression}))
     return answer[max(answer.rfind("= "), answer.rfind("≈ ")) :]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from agentkit.errors import ToolError
 from agentkit.tools.builtin.clock import date_tools
+from tests.conftest import text_of
 
 NOW, BETWEEN, SHIFT = date_tools(lambda: datetime(2024, 12, 31, 23, 30, tzinfo=UTC))
 
@@ -18,7 +19,7 @@ async def test_the_time_is_told_with_weekday_and_zone() -> None:
 
 
 async def test_this_machines_clock_is_used_where_none_is_given() -> None:
-    answer = await date_tools()[0].run({})
+    answer = text_of(await date_tools()[0].run({}))
     assert abs(datetime.fromisoformat(answer[:10]) - datetime.now()).days <= 1
 
 
@@ -39,7 +40,7 @@ async def test_an_unknown_zone_is_named(name: str) -> None:
 )
 async def test_days_are_counted_between_dates(start: str, end: str | None, answer: str) -> None:
     arguments = {"start": start} if end is None else {"start": start, "end": end}
-    assert (await BETWEEN.run(arguments)).endswith(answer)
+    assert text_of(await BETWEEN.run(arguments)).endswith(answer)
 
 
 @pytest.mark.parametrize(

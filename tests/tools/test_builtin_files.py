@@ -8,6 +8,7 @@ import pytest
 
 from agentkit.errors import ConfigError, ToolError
 from agentkit.project.builtin import builtin_tools
+from agentkit.tools.tool import Tool
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tools(folder: Path):
+def tools(folder: Path) -> dict[str, Tool]:
     return {tool.name: tool for tool in builtin_tools(["files"], roots=[folder])}
 
 

@@ -8,15 +8,16 @@ import psutil
 import pytest
 
 from agentkit.errors import ToolError
-from agentkit.messages import Content, ImagePart, Message, TextPart
+from agentkit.messages import ImagePart, TextPart
 from agentkit.tools.builtin.python import python_tool
-from agentkit.tools.context import NoContext
+from agentkit.tools.context import NoContext, ToolContext
+from tests.conftest import text_of
 
 PYTHON = python_tool()
 
 
-async def ran(code: str) -> Content:
-    return await PYTHON.run({"code": code})
+async def ran(code: str, context: ToolContext | None = None) -> str:
+    return text_of(await PYTHON.run({"code": code}, context))
 
 
 async def test_what_it_prints_and_its_last_value_come_back() -> None:
@@ -34,12 +35,13 @@ async def test_a_fault_is_told_with_its_line() -> None:
 
 async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
-    said = await ran(
+    code = (
         "import os\n"
         "open('plot.png', 'wb').write(b'\\x89PNG\\r\\n\\x1a\\n1')\n"
         "open('false.png', 'wb').write(b'text')\n"
         f"os.symlink({str(tmp_path / 'secret.png')!r}, 'link.png')"
     )
+    said = await PYTHON.run({"code": code})
     assert said == (TextPart("[nothing was printed]"), ImagePart(b"\x89PNG\r\n\x1a\n1"))
 
 
@@ -88,14 +90,14 @@ class Listening(NoContext):
     def __init__(self) -> None:
         self.said = ""
 
-    def report(self, message: Message, fraction: float | None = None) -> None:
+    def report(self, message: str, fraction: float | None = None) -> None:
         self.said += message
 
 
 async def test_the_network_is_closed_or_the_user_is_told() -> None:
     user = Listening()
     code = "import socket\nprint([name for _, name in socket.if_nameindex()])"
-    assert await PYTHON.run({"code": code}, user) == "['lo']" or "it is open" in user.said
+    assert await ran(code, user) == "['lo']" or "it is open" in user.said
 
 
 ATTEMPTS = """
@@ -119,7 +121,7 @@ tried(open, "own", "w")
 async def test_nothing_is_written_elsewhere_or_the_user_is_told(tmp_path: Path) -> None:
     user, file = Listening(), tmp_path / "kept"
     file.write_text("kept")
-    said = await PYTHON.run({"code": f"FILE = {str(file)!r}\n{ATTEMPTS}"}, user)
+    said = await ran(f"FILE = {str(file)!r}\n{ATTEMPTS}", user)
     if "cannot keep the code from writing" not in user.said:
         assert said.split() == [*["refused"] * 5, "done", "done"]
         assert file.read_text() == "kept"

@@ -14,6 +14,7 @@ from agentkit.errors import ConfigError, ToolError
 from agentkit.events import ToolProgress
 from agentkit.messages import ImagePart, TextPart, ToolCall
 from agentkit.tools.tool import Tool
+from tests.conftest import text_of
 from tests.tools import wild_tools as wild
 
 
@@ -32,7 +33,7 @@ async def test_arguments_and_results_cross_with_their_types() -> None:
     )
     assert await wild.picture.run({}) == (TextPart("a dot"), ImagePart(b"\x89PNG", "image/png"))
     assert await wild.waits.run({}) == "awaited"
-    assert int(await wild.own_process.run({})) != os.getpid()
+    assert int(text_of(await wild.own_process.run({}))) != os.getpid()
 
 
 async def test_progress_comes_through_while_it_works() -> None:
@@ -65,6 +66,7 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
     model = ScriptedModel([ToolCall("1", wild_tool.name, arguments), "went on"])
     began = time.monotonic()
     answer = await Agent(model, [wild_tool]).run("go")
+    assert wild_tool.timeout is not None
     assert time.monotonic() - began < wild_tool.timeout + 1
     assert answer.text == "went on"
     assert said in answer.messages[1].text
@@ -73,7 +75,7 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
 
 
 async def test_what_a_tool_leaves_running_is_ended_with_it() -> None:
-    pid = int(await wild.leaves_a_child.run({"mark": "left-behind"}))
+    pid = int(text_of(await wild.leaves_a_child.run({"mark": "left-behind"})))
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
 
