@@ -25,6 +25,7 @@ from agentkit.agent.session import Session
 from agentkit.agent.structured import Attempt, Output, shape_of, structured
 from agentkit.agent.subagent import agent_tool
 from agentkit.agent.tool_runner import Caller, Surroundings
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.backends.registry import get_model
@@ -79,7 +80,7 @@ class Agent:
     ) -> None:
         similarity = knowledge.similarity if knowledge else None
         if isinstance(model, (str, Sequence)):
-            model = get_model(model, similarity=similarity)
+            model = get_model(model, extractive=lambda: ExtractiveModel(similarity))
         self.model: Model = model
         self.knowledge = knowledge
         searches = knowledge is not None and retrieval.mode != "never"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 
 from agentkit.agent.compaction import tokens_of_all
 from agentkit.backends.base import Options, estimated_tokens
-from agentkit.backends.text_tool_calls import END_THINK, MARKERS, THINK
+from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall, Usage
 
@@ -23,7 +23,6 @@ _FULL, _CUT = 0.9, 0.6
 """How full a window is that cuts; what share of our count a server that cut the prompt reports."""
 _FEW = 200
 """Tokens below which our count is too rough to say that anything was cut."""
-_CALL_MARKERS = tuple(mark for mark in MARKERS if mark not in (THINK, END_THINK))
 _NO_TOOLS = ("tool", "function", "template", "jinja")
 
 _RAISE_MAX = (
@@ -229,7 +228,7 @@ def _fault(text: str) -> str:
 
 def _markers(text: str) -> list[str]:
     """The marks of a call in a text, the first one first."""
-    return sorted((mark for mark in _CALL_MARKERS if mark in text), key=text.index)
+    return sorted((mark for mark in CALL_MARKERS if mark in text), key=text.index)
 
 
 def _short(value: object) -> str:

@@ -17,7 +17,7 @@ from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.tool_runner import INTERRUPTED, Caller, Outcome
-from agentkit.agent.turn import TOLD, Repeats, Turn, understood
+from agentkit.agent.turn import TOLD, Repeats, Turn
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
@@ -215,7 +215,7 @@ class Loop:
             answer = self._bounded(answer)
         self._asked = _Asked(messages, len(messages), names, options)
         try:
-            async with aclosing(understood(answer, names)) as parts:
+            async with aclosing(answer) as parts:
                 async for part in parts:
                     self._note(turn, part)
                     if isinstance(part, TextDelta | ReasoningDelta | Retried):

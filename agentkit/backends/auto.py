@@ -1,10 +1,7 @@
-"""Take the model that is there: Ollama, else a server on this machine, else the reader that
-quotes. Never a remote service: a key in the environment is not consent.
+"""Choose a model that is available: Ollama's, else another local server's, else the extractive one.
 
-The models of the servers on this machine, by the names that a model choice takes.
-
-Which model servers answer on this machine, and what they have. Nothing leaves the machine: no
-proxy is used, no redirect followed, and any other address is refused.
+Never a remote service: a key in the environment is not consent. Nothing leaves the machine: no
+proxy is used, no redirect followed, and no other address is asked.
 """
 
 from __future__ import annotations
@@ -12,21 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.base import Capabilities, Model, Options
+from agentkit.errors import ModelError
 from agentkit.events import ModelPart
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
-
-if TYPE_CHECKING:
-    from agentkit.text.terms import Similarity
 
 PROBE_SECONDS = 0.5
 _LONGEST_ANSWER = 2_000_000
@@ -112,12 +107,12 @@ class AutoModel(Model):
 
     def __init__(
         self,
-        similarity: Similarity | None = None,
+        extractive: Callable[[], Model] | None = None,
         *,
         ollama: str | None = None,
         servers: Mapping[str, str] = LOCAL_SERVERS,
     ) -> None:
-        self._similarity = similarity
+        self._extractive = extractive
         self._ollama = ollama_url(ollama or os.environ.get("OLLAMA_HOST", ""))
         self._servers = dict(servers)
         self._chosen: Model | None = None
@@ -133,8 +128,8 @@ class AutoModel(Model):
         if self._chosen is None:
             looked = await self._look()
             if self._chosen is None:
-                self._chosen, self.reason = self._choice(looked)
                 self.looked = looked
+                self._chosen, self.reason = self._choice(looked)
         return self._chosen
 
     @property
@@ -184,9 +179,9 @@ class AutoModel(Model):
             if place.models:
                 chosen = self._at_server(place.name, self._servers[place.name], place.models[0])
                 return chosen, f"the first one on {place.url}"
-        from agentkit.answering.extractive import ExtractiveModel
-
-        return ExtractiveModel(self._similarity), "the reader that quotes: no model was found"
+        if self._extractive is None:
+            raise ModelError("No model server answers on this machine. Start it: ollama serve")
+        return self._extractive(), "the reader that quotes: no model was found"
 
     def _at_ollama(self, model: str) -> Model:
         from agentkit.backends.ollama import OllamaModel

@@ -1,15 +1,13 @@
-"""The seam between the agent and every kind of model: one method, `stream`.
-
-What every backend says of tools and calls in the same words. No server's own format.
-"""
+"""The interface between the agent and every kind of model: `Model`, with one method to write."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from agentkit.events import ModelPart
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
@@ -35,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model and its server can do; `instructions` is false of a reader that only quotes."""
+    """What a model and its server can do; `instructions` is False for the extractive model."""
 
     tools: bool = True
     forced_tools: bool = False
@@ -45,30 +43,31 @@ class Capabilities:
     instructions: bool = True
 
 
-class Model(Protocol):
-    """A language model. A backend writes `name` and `stream`, and inherits the rest."""
+class Model(ABC):
+    """A language model. A subclass implements `name` and `stream`; the rest has defaults."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        """What the user calls it, such as "ollama:qwen3:8b"."""
-        ...
+        """The model's name with its provider, such as "ollama:qwen3:8b"."""
 
+    @abstractmethod
     def stream(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        """Answer the messages, piece by piece; the last part is a Done. Closing the iterator
-        stops the model. Raises ModelError."""
-        ...
+        """Answer the messages, part by part; the last part is a Done. Closing the iterator stops
+        the model. Where a server leaves tool calls or thinking in the text, pass the parts through
+        `text_tool_calls.parse_text_calls`. Raises ModelError."""
 
     async def context_window(self) -> int | None:
-        """How many tokens fit in, prompt and answer together; None where nobody knows."""
+        """Tokens that fit, prompt and answer together; None where unknown."""
         return None
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text; an estimate where the model's tokenizer is out of reach."""
+        """Count the tokens of a text; an estimate where the model's tokenizer is not available."""
         return estimated_tokens(text)
 
     async def capabilities(self) -> Capabilities:
@@ -76,30 +75,40 @@ class Model(Protocol):
         return Capabilities()
 
     async def close(self) -> None:
-        """Let go of connections and memory; using the model again opens them anew."""
+        """Free connections and memory; using the model again opens them anew."""
         return None
 
 
 def estimated_tokens(text: str) -> int:
-    """A careful guess at a text's tokens: one for each three bytes of UTF-8, which is one for
+    """Estimate a text's tokens, rather too high: one for three bytes of UTF-8, which is one for
     each CJK character."""
     return (len(text.encode("utf-8", "replace")) + 2) // 3
 
 
 IMAGE_TOKENS = 1024
-"""What an image is counted as: more than most vision models make of one."""
+"""Estimate for an image: more than most vision models use for one."""
 
 TURN_TOKENS = 8
-"""What a chat template puts around a message, about."""
+"""Estimate for what a chat template adds to a message."""
 
 
-def new_call_id() -> str:
-    """An id for a call that came without one."""
-    return f"call_{uuid.uuid4().hex[:12]}"
+def prompt_tokens(messages: Iterable[Message], tools: Iterable[Tool]) -> int:
+    """Estimate the tokens of a whole prompt, for servers that do not count them."""
+    definitions = (json.dumps(tool_definition(tool), ensure_ascii=False) for tool in tools)
+    return sum(map(estimated_tokens, definitions)) + sum(map(_message_tokens, messages))
 
 
-def described(tool: Tool) -> dict[str, Any]:
-    """A tool as OpenAI, Ollama and the chat templates all want it."""
+def _message_tokens(message: Message) -> int:
+    calls = sum(
+        estimated_tokens(call.name + json.dumps(arguments_object(call), ensure_ascii=False))
+        for call in message.tool_calls
+    )
+    pictures = IMAGE_TOKENS * len(images(message))
+    return TURN_TOKENS + estimated_tokens(message.text) + calls + pictures
+
+
+def tool_definition(tool: Tool) -> dict[str, Any]:
+    """Return a tool's definition as OpenAI, Ollama and chat templates expect it."""
     return {
         "type": "function",
         "function": {
@@ -110,16 +119,21 @@ def described(tool: Tool) -> dict[str, Any]:
     }
 
 
-def offered(tools: Sequence[Tool], choice: str) -> list[Tool]:
-    """The tools that `tool_choice` leaves: none, the one that it names, or all."""
+def offered_tools(tools: Sequence[Tool], choice: str) -> list[Tool]:
+    """Return the tools that `tool_choice` leaves: none, the named one, or all."""
     if choice == "none":
         return []
     named = [tool for tool in tools if tool.name == choice]
     return named or list(tools)
 
 
-def read_arguments(text: str) -> Mapping[str, Any] | str:
-    """Arguments as a model wrote them: a mapping, or the text as it is where it is no object."""
+def new_call_id() -> str:
+    """Return an id for a call that came without one."""
+    return f"call_{uuid.uuid4().hex[:12]}"
+
+
+def parse_arguments(text: str) -> Mapping[str, Any] | str:
+    """Parse a call's arguments; text that is not a JSON object is returned unchanged."""
     try:
         value = json.loads(text or "{}", strict=False)
     except (ValueError, RecursionError):
@@ -127,31 +141,16 @@ def read_arguments(text: str) -> Mapping[str, Any] | str:
     return value if isinstance(value, dict) else text
 
 
-def sent_arguments(call: ToolCall) -> dict[str, Any]:
-    """Arguments as an object, for servers that refuse a whole conversation over a malformed
-    call of long ago."""
+def arguments_object(call: ToolCall) -> dict[str, Any]:
+    """Return a call's arguments as an object, since servers refuse a whole conversation because of
+    one malformed call in it."""
     if isinstance(call.arguments, str):
         return {"malformed": call.arguments}
     return dict(call.arguments)
 
 
 def images(message: Message) -> list[ImagePart]:
-    """The images of a message."""
+    """Return the images of a message."""
     if isinstance(message.content, str):
         return []
     return [part for part in message.content if not isinstance(part, TextPart)]
-
-
-def prompt_tokens(messages: Iterable[Message], tools: Iterable[Tool]) -> int:
-    """A careful guess at the tokens of a whole prompt, for servers that do not count them."""
-    told = sum(estimated_tokens(json.dumps(described(tool), ensure_ascii=False)) for tool in tools)
-    return told + sum(map(_message_tokens, messages))
-
-
-def _message_tokens(message: Message) -> int:
-    calls = sum(
-        estimated_tokens(call.name + json.dumps(sent_arguments(call), ensure_ascii=False))
-        for call in message.tool_calls
-    )
-    pictures = IMAGE_TOKENS * len(images(message))
-    return TURN_TOKENS + estimated_tokens(message.text) + calls + pictures

@@ -384,8 +384,9 @@ def keys(providers: Providers) -> list[Finding]:
 
 async def _auto() -> list[Finding]:
     chosen = AutoModel()
-    await chosen.choose()
-    if chosen.only_quotes:
+    try:
+        await chosen.choose()
+    except ModelError:
         told = "auto: no model was found, so the reader that quotes answers"
         return [Finding("note", "model", told, _ADVICE)]
     return [ok("model", f"auto: {chosen.name}, {chosen.reason}")]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agentkit.backends.base import described, sent_arguments
+from agentkit.backends.base import arguments_object, tool_definition
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 
@@ -25,7 +25,7 @@ def in_text(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]
     """The conversation in system, user and assistant messages alone."""
     told = [_plain(message) for message in messages]
     if tools:
-        lines = "\n".join(json.dumps(described(tool), ensure_ascii=False) for tool in tools)
+        lines = "\n".join(json.dumps(tool_definition(tool), ensure_ascii=False) for tool in tools)
         told.insert(0, Message("system", _ASK.format(tools=lines)))
     return _merged(told)
 
@@ -45,7 +45,7 @@ def _plain(message: Message) -> Message:
 
 
 def _call(call: ToolCall) -> str:
-    said = {"name": call.name, "arguments": sent_arguments(call)}
+    said = {"name": call.name, "arguments": arguments_object(call)}
     return f"<tool_call>\n{json.dumps(said, ensure_ascii=False)}\n</tool_call>"
 
 

@@ -1,21 +1,17 @@
-"""A model out of its name: "openai:gpt-5-mini", "ollama:qwen3:8b", "hf:Qwen/Qwen3-0.6B",
+"""Build a model from its name: "openai:gpt-5-mini", "ollama:qwen3:8b", "hf:Qwen/Qwen3-0.6B",
 "gguf:PATH", "extractive", "auto", or "PROVIDER:MODEL" for a provider of the settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from agentkit.backends.base import Model
 from agentkit.errors import ConfigError
 from agentkit.settings.keys import key_for, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
 
-if TYPE_CHECKING:
-    from agentkit.text.terms import Similarity
-
-_ALONE = ("auto", "extractive")
+_WITHOUT_PROVIDER = ("auto", "extractive")
 
 
 def get_model(
@@ -23,19 +19,28 @@ def get_model(
     providers: Mapping[str, ProviderSettings] = {},
     *,
     base_url: str | None = None,
-    similarity: Similarity | None = None,
+    extractive: Callable[[], Model] | None = None,
 ) -> Model:
-    """The model of that name; nothing is loaded or asked before it is used. Of several names, the
-    first answers and the others stand in for it. `base_url` overrides its provider's;
-    `similarity` is for the reader that quotes. Raises ConfigError."""
+    """Return the model of that name, without loading or asking anything yet.
+
+    Of several names, the first answers and the others are its fallbacks. `base_url` overrides the
+    provider's. `extractive` builds the model for "extractive", and for "auto" where no model
+    server answers. Raises ConfigError.
+    """
     if not isinstance(name, str):
-        return _fallback(name, providers, base_url, similarity)
-    if name in _ALONE:
-        return _alone(name, similarity)
+        return _fallback(name, providers, base_url, extractive)
+    if name == "auto":
+        from agentkit.backends.auto import AutoModel
+
+        return AutoModel(extractive)
+    if name == "extractive":
+        if extractive is None:
+            raise ConfigError("'extractive' needs get_model(..., extractive=ExtractiveModel).")
+        return extractive()
     prefix, colon, model = name.partition(":")
     known = known_providers(providers)
     if not colon or prefix not in known:
-        raise _unknown(name, prefix, sorted({*known, *_ALONE}))
+        raise _unknown(name, prefix, sorted({*known, *_WITHOUT_PROVIDER}))
     if not model:
         raise ConfigError(f"{name!r} names no model: write it as {prefix}:MODEL.")
     settings = known[prefix]
@@ -52,7 +57,7 @@ def _fallback(
     names: Sequence[str],
     providers: Mapping[str, ProviderSettings],
     base_url: str | None,
-    similarity: Similarity | None,
+    extractive: Callable[[], Model] | None,
 ) -> Model:
     from agentkit.backends.fallback import FallbackModel
 
@@ -62,19 +67,9 @@ def _fallback(
             "base_url of a [providers.NAME] in agentkit.toml."
         )
     models = [
-        get_model(name, providers, base_url=base_url, similarity=similarity) for name in names
+        get_model(name, providers, base_url=base_url, extractive=extractive) for name in names
     ]
     return models[0] if len(models) == 1 else FallbackModel(models)
-
-
-def _alone(name: str, similarity: Similarity | None) -> Model:
-    if name == "auto":
-        from agentkit.backends.auto import AutoModel
-
-        return AutoModel(similarity)
-    from agentkit.answering.extractive import ExtractiveModel
-
-    return ExtractiveModel(similarity)
 
 
 def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str | None) -> Model:

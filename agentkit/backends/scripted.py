@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from agentkit.backends.base import Model, Options
+from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
@@ -34,11 +35,16 @@ class ScriptedModel(Model):
     def name(self) -> str:
         return self._name
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        return parse_text_calls(self._play(messages, tools), tools, options)
+
+    async def _play(
+        self, messages: Sequence[Message], tools: Sequence[Tool]
     ) -> AsyncGenerator[ModelPart, None]:
         self.requests.append(tuple(messages))
         self.tools_offered.append(tuple(tool.name for tool in tools))

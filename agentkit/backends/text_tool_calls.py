@@ -1,10 +1,9 @@
-"""Tell text, thinking and tool calls apart in what a model writes, piece by piece.
+"""Find tool calls and thinking that a model wrote as text.
 
-However the text is cut into pieces, the result is the same. Where no tools are offered nothing is
-a call, and what cannot be read as a call is given back as text.
-
-Read a finished block of text as tool calls, in the formats of the model families. What is no
-call in a format gives None; nothing is repaired and nothing raises.
+Many servers and local models give calls in the text, in the format of the model's family, and
+thinking between tags. `parse_text_calls` turns both into parts of their own for every backend,
+however the text is cut into pieces. Without tools nothing is a call. What cannot be parsed as a
+call stays text; nothing is repaired here.
 """
 
 from __future__ import annotations
@@ -13,15 +12,21 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any
 
-from agentkit.backends.base import new_call_id, read_arguments
-from agentkit.events import ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import ToolCall
+from agentkit.backends.base import Options, new_call_id, offered_tools, parse_arguments
+from agentkit.errors import ModelError
+from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
+from agentkit.messages import ToolCall, Usage
+from agentkit.tools.tool import Tool
 
 Calls = list[ToolCall] | None
+
+THINK, END_THINK = "<think>", "</think>"
+CALL, END_CALL = "<tool_call>", "</tool_call>"
 
 _NAME_KEYS = ("name", "tool", "tool_name")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
@@ -34,73 +39,136 @@ _DEEPSEEK_CALL = re.compile(
     re.DOTALL,
 )
 _FENCE = re.compile(r"```(?:json|tool_call|tool_code|python)?\s*(?P<body>.*?)\s*```", re.DOTALL)
-_WORDS = {"true": True, "false": False, "null": None}
+_JSON_WORDS = {"true": True, "false": False, "null": None}
 
 
-def without_end_tokens(text: str) -> str:
-    """The text without the tokens that a model's turn may end with."""
+async def parse_text_calls(
+    parts: AsyncGenerator[ModelPart, None],
+    tools: Sequence[Tool] = (),
+    options: Options = Options(),
+) -> AsyncGenerator[ModelPart, None]:
+    """Yield an answer's parts with calls and thinking taken out of its text.
+
+    Calls found in the text come just before Done, unless the server reported calls itself: then
+    the text repeats them. Text that was held back is yielded before a ModelError is raised.
+    A backend whose prompt already opens a marker (THINK, CALL) yields it as its first text.
+    """
+    is_shaped = options.schema is not None and options.tool_choice in ("auto", "none")
+    callable_tools = [] if is_shaped else offered_tools(tools, options.tool_choice)
+    reader = _AnswerReader([tool.name for tool in callable_tools])
+    async with aclosing(parts):
+        try:
+            async for part in parts:
+                for found in reader.feed(part):
+                    yield found
+        except ModelError:
+            for found in reader.flush():
+                yield found
+            raise
+    for found in reader.flush():
+        yield found
+
+
+class _AnswerReader:
+    """Feeds the text among an answer's parts to a parser, and holds the calls found in it."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self._parser: TextCallParser | None = None
+        self._calls: list[ToolCall] = []
+        self._has_native_calls = False
+
+    def feed(self, part: ModelPart) -> Sequence[ModelPart]:
+        match part:
+            case TextDelta(text):
+                self._parser = self._parser or TextCallParser(self._names)
+                return self._without_calls(self._parser.feed(text))
+            case ToolCall():
+                self._has_native_calls = True
+                return [*self.flush(), part]
+            case Usage():
+                return [*self.flush(), part]
+            case Done(reason):
+                rest = self.flush()
+                calls = [] if self._has_native_calls else self._calls
+                if calls and reason == "stop":
+                    part = replace(part, stop_reason="tool_calls")
+                return [*rest, *calls, part]
+        return [part]
+
+    def flush(self) -> list[ModelPart]:
+        """Return what the parser still holds back."""
+        parser, self._parser = self._parser, None
+        return self._without_calls(parser.end()) if parser else []
+
+    def _without_calls(self, parts: Sequence[ModelPart]) -> list[ModelPart]:
+        self._calls += [part for part in parts if isinstance(part, ToolCall)]
+        return [part for part in parts if not isinstance(part, ToolCall)]
+
+
+def _strip_end_tokens(text: str) -> str:
     text = text.strip()
     while token := next((token for token in _END_TOKENS if text.endswith(token)), ""):
         text = text.removesuffix(token).rstrip()
     return text
 
 
-def json_calls(text: str) -> Calls:
-    """One or more JSON objects with a name and arguments, or one list of them."""
-    values = _json_values(without_end_tokens(text))
+def _parse_json_calls(text: str) -> Calls:
+    """Parse one or more JSON objects with a name and arguments, or one list of them."""
+    values = _json_values(_strip_end_tokens(text))
     if values is not None and len(values) == 1 and isinstance(values[0], list):
         values = values[0]
-    return _all([_call_of(value) for value in values or []])
+    return _all_or_none([_call_from_json(value) for value in values or []])
 
 
-def pythonic_calls(text: str) -> Calls:
-    """`[f(a=1), g(b="x")]` or `f.call(a=1)`: keyword arguments with literal values."""
+def _parse_pythonic_calls(text: str) -> Calls:
+    """Parse `[f(a=1), g(b="x")]` or `f.call(a=1)`: keyword arguments with literal values."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            body = ast.parse(without_end_tokens(text), mode="eval").body
+            body = ast.parse(_strip_end_tokens(text), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     nodes = body.elts if isinstance(body, ast.List) else [body]
-    return _all([_pythonic_call(node) for node in nodes])
+    return _all_or_none([_pythonic_call(node) for node in nodes])
 
 
-def llama_calls(text: str) -> Calls:
-    """What follows `<|python_tag|>`: JSON, or a call written as in Python."""
-    return json_calls(text) or pythonic_calls(text)
+def _parse_llama_calls(text: str) -> Calls:
+    """Parse what follows `<|python_tag|>`: JSON, or a call in Python's syntax."""
+    return _parse_json_calls(text) or _parse_pythonic_calls(text)
 
 
-def mistral_calls(text: str) -> Calls:
-    """What follows `[TOOL_CALLS]`: a JSON list, or `name[ARGS]{...}` again and again."""
-    text = without_end_tokens(text)
+def _parse_mistral_calls(text: str) -> Calls:
+    """Parse what follows `[TOOL_CALLS]`: a JSON list, or `name[ARGS]{...}`, repeated."""
+    text = _strip_end_tokens(text)
     if text.startswith(("[{", "{")):
-        return json_calls(text)
+        return _parse_json_calls(text)
     calls: list[ToolCall | None] = []
     while text:
         call, text = _mistral_call(text)
         if call is None:
             return None
         calls.append(call)
-    return _all(calls)
+    return _all_or_none(calls)
 
 
-def deepseek_calls(text: str) -> Calls:
-    """What stands between DeepSeek's markers for the beginning and the end of the calls."""
-    return _all([_deepseek_call(match) for match in _DEEPSEEK_CALL.finditer(text)])
+def _parse_deepseek_calls(text: str) -> Calls:
+    """Parse what stands between DeepSeek's markers for the begin and the end of the calls."""
+    return _all_or_none([_deepseek_call(match) for match in _DEEPSEEK_CALL.finditer(text)])
 
 
-def answer_calls(text: str, names: Collection[str]) -> Calls:
-    """A whole answer that is nothing but calls of known tools, bare or in one fence."""
-    text = without_end_tokens(text)
+def _parse_bare_calls(text: str, names: Collection[str]) -> Calls:
+    """Parse a whole answer that consists of calls of known tools, bare or in one fence."""
+    text = _strip_end_tokens(text)
     if fence := _FENCE.fullmatch(text):
         text = fence["body"]
-    calls = llama_calls(text)
+    calls = _parse_llama_calls(text)
     if calls is None or any(call.name not in names for call in calls):
         return None
     return calls
 
 
-def _all(calls: list[ToolCall | None]) -> Calls:
+def _all_or_none(calls: list[ToolCall | None]) -> Calls:
     found = [call for call in calls if call is not None]
     return found if found and len(found) == len(calls) else None
 
@@ -119,7 +187,7 @@ def _json_values(text: str) -> list[Any] | None:
     return values
 
 
-def _call_of(value: Any) -> ToolCall | None:
+def _call_from_json(value: Any) -> ToolCall | None:
     if not isinstance(value, Mapping):
         return None
     inner = value.get("function")
@@ -128,16 +196,12 @@ def _call_of(value: Any) -> ToolCall | None:
     name = next((value[key] for key in _NAME_KEYS if value.get(key)), inner)
     if not isinstance(name, str) or not name:
         return None
-    given: Any = next((value[key] for key in _ARGUMENT_KEYS if key in value), {})
-    return ToolCall(str(value.get("id") or new_call_id()), name, _arguments(given))
-
-
-def _arguments(given: Any) -> Mapping[str, Any] | str:
-    if given is None:
-        return {}
-    if isinstance(given, dict):
-        return given
-    return read_arguments(given) if isinstance(given, str) else json.dumps(given)
+    arguments: Any = next((value[key] for key in _ARGUMENT_KEYS if key in value), {})
+    if isinstance(arguments, str):
+        arguments = parse_arguments(arguments)
+    elif not isinstance(arguments, dict):
+        arguments = {} if arguments is None else json.dumps(arguments)
+    return ToolCall(str(value.get("id") or new_call_id()), name, arguments)
 
 
 def _pythonic_call(node: ast.expr) -> ToolCall | None:
@@ -155,10 +219,10 @@ def _pythonic_call(node: ast.expr) -> ToolCall | None:
 
 
 def _literal(node: ast.expr | None) -> Any:
-    """The value of a literal; JSON's true, false and null count as one."""
+    """Evaluate a literal; JSON's true, false and null count as literals. Raises ValueError."""
     match node:
-        case ast.Name(name) if name in _WORDS:
-            return _WORDS[name]
+        case ast.Name(name) if name in _JSON_WORDS:
+            return _JSON_WORDS[name]
         case ast.List(items) | ast.Tuple(items):
             return [_literal(item) for item in items]
         case ast.Dict(keys, values):
@@ -167,10 +231,11 @@ def _literal(node: ast.expr | None) -> Any:
             value = ast.literal_eval(node)
             if value is None or isinstance(value, (str, int, float)):
                 return value
-    raise ValueError("no literal that JSON knows")
+    raise ValueError("not a literal of a JSON type")
 
 
 def _mistral_call(text: str) -> tuple[ToolCall | None, str]:
+    """Return the first call and the text after it."""
     text = text.removeprefix("[TOOL_CALLS]").lstrip()
     head = _MISTRAL_CALL.match(text)
     if head is None:
@@ -191,126 +256,117 @@ def _deepseek_call(match: re.Match[str]) -> ToolCall | None:
         name = head
     if fence := _FENCE.fullmatch(tail):
         tail = fence["body"]
-    arguments = read_arguments(tail)
+    arguments = parse_arguments(tail)
     if not name or isinstance(arguments, str):
         return None
     return ToolCall(new_call_id(), name, arguments)
 
 
-THINK, END_THINK = "<think>", "</think>"
-
-
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A part of a text that is calls: between two markers, or to the end where `end` is empty."""
+class _Block:
+    """A format of calls in the text: between two markers, or to the end where `end` is empty."""
 
     begin: str
     end: str
-    read: Callable[[str], Calls]
+    parse: Callable[[str], Calls]
 
 
-BLOCKS = (
-    Block("<tool_call>", "</tool_call>", json_calls),
-    Block("[TOOL_CALLS]", "", mistral_calls),
-    Block("<|python_tag|>", "", llama_calls),
-    Block("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", deepseek_calls),
+_BLOCKS = (
+    _Block(CALL, END_CALL, _parse_json_calls),
+    _Block("[TOOL_CALLS]", "", _parse_mistral_calls),
+    _Block("<|python_tag|>", "", _parse_llama_calls),
+    _Block("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", _parse_deepseek_calls),
 )
 
-MARKERS = (
-    *(marker for block in BLOCKS for marker in (block.begin, block.end) if marker),
-    *("[ARGS]", "[CALL_ID]", THINK, END_THINK),
+CALL_MARKERS = (
+    *(marker for block in _BLOCKS for marker in (block.begin, block.end) if marker),
+    *("[ARGS]", "[CALL_ID]"),
     *("<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"),
 )
-"""What a tokenizer must not leave out of the text, for the calls to be found."""
+MARKERS = (*CALL_MARKERS, THINK, END_THINK)
+"""What a tokenizer must leave in the text for calls and thinking to be found."""
 
 LONGEST_OPENING = 400
-"""Characters within which an answer must begin like a call, to be held back."""
+"""Characters within which an answer must begin like a call to be held back."""
 
-_FUNCTION = '"type":"function",'
 _NAMED = (
-    '"name":"%s"',
-    '"tool":"%s"',
-    '"tool_name":"%s"',
-    '"function":"%s"',
-    '"function":{"name":"%s"',
-    _FUNCTION + '"name":"%s"',
-    _FUNCTION + '"function":{"name":"%s"',
+    *('"name":"%s"', '"tool":"%s"', '"tool_name":"%s"', '"function":"%s"'),
+    *('"function":{"name":"%s"', '"type":"function","name":"%s"'),
+    '"type":"function","function":{"name":"%s"',
 )
 _NAMELESS = ('"arguments":', '"parameters":', '"id":"call')
 
-_Step = Callable[[bool], list[ModelPart]]
 
+class TextCallParser:
+    """Incremental parser of a model's text: `feed` it pieces, then `end` it. `names` are the tools
+    that may be called."""
 
-class TextCalls:
-    """Feed it pieces, then `end()`. `thinking` where the prompt has already opened `<think>`;
-    `called` says whether any call was found."""
-
-    def __init__(self, names: Collection[str] = (), thinking: bool = False) -> None:
+    def __init__(self, names: Collection[str] = ()) -> None:
         self._names = frozenset(names)
-        self._openings = _openings(self._names)
-        self._blocks = BLOCKS if names else ()
-        self._block = BLOCKS[0]
+        self._openings = _bare_openings(self._names)
+        self._blocks = _BLOCKS if names else ()
+        self._block = _BLOCKS[0]
         self._held = ""
-        self._thought = _Trimmed(trims_start=True)
-        self._answer = _Trimmed(trims_start=thinking)
-        self._step: _Step = self._think if thinking else self._begin
-        self.called = False
+        self._thought = _Trimmer(trims_start=True)
+        self._answer = _Trimmer(trims_start=False)
+        self._found_calls = False
+        self._state: Callable[[bool], list[ModelPart]] = self._at_start
 
     def feed(self, piece: str) -> list[ModelPart]:
-        """The parts that are certain now."""
+        """Return the parts that are certain now."""
         self._held += piece
         return self._run(ended=False)
 
     def end(self) -> list[ModelPart]:
-        """The rest."""
+        """Return the rest."""
         parts = self._run(ended=True)
-        if self._answer.space and not self.called:
+        if self._answer.space and not self._found_calls:
             parts.append(TextDelta(self._answer.space))
-        return _joined(parts)
+        return _merge_deltas(parts)
 
     def _run(self, ended: bool) -> list[ModelPart]:
-        """Let each step take what it can, until one waits for more."""
+        """Let each state take what it can, until one waits for more text."""
         parts: list[ModelPart] = []
         while True:
-            before = (self._step, len(self._held))
-            parts += self._step(ended)
-            if before == (self._step, len(self._held)):
-                return _joined(parts)
+            before = (self._state, len(self._held))
+            parts += self._state(ended)
+            if before == (self._state, len(self._held)):
+                return _merge_deltas(parts)
 
-    def _begin(self, ended: bool) -> list[ModelPart]:
+    def _at_start(self, ended: bool) -> list[ModelPart]:
         start = self._held.lstrip()
         if start.startswith(THINK):
             self._held = start.removeprefix(THINK)
             self._answer.trims_start = True
-            self._step = self._think
+            self._state = self._in_thinking
         elif ended or not THINK.startswith(start):
-            self._step = self._whole
+            self._state = self._maybe_bare_calls
         return []
 
-    def _think(self, ended: bool) -> list[ModelPart]:
+    def _in_thinking(self, ended: bool) -> list[ModelPart]:
         thought, mark, rest = self._held.partition(END_THINK)
         if mark:
-            self._held, self._step = rest, self._begin
+            self._held, self._state = rest, self._at_start
         else:
-            thought, self._held = settled(thought, () if ended else (END_THINK,))
-        said = self._thought.feed(thought)
-        return [ReasoningDelta(said)] if said else []
+            thought, self._held = split_partial_marker(thought, () if ended else (END_THINK,))
+        trimmed = self._thought.feed(thought)
+        return [ReasoningDelta(trimmed)] if trimmed else []
 
-    def _whole(self, ended: bool) -> list[ModelPart]:
-        """Hold back an answer that may be nothing but calls: only its end can tell."""
+    def _maybe_bare_calls(self, ended: bool) -> list[ModelPart]:
+        """Hold back an answer that may consist of calls alone: only its end can tell."""
         start = "".join(self._held[:LONGEST_OPENING].split())
         may_be_calls = any(
             start.startswith(opening) or opening.startswith(start) for opening in self._openings
         )
         if may_be_calls and not ended:
             return []
-        self._step = self._text
-        calls = answer_calls(self._held, self._names) if may_be_calls else None
+        self._state = self._in_text
+        calls = _parse_bare_calls(self._held, self._names) if may_be_calls else None
         if calls:
             self._held = ""
-        return self._found(calls or [])
+        return self._emit_calls(calls or [])
 
-    def _text(self, ended: bool) -> list[ModelPart]:
+    def _in_text(self, ended: bool) -> list[ModelPart]:
         begins = tuple(block.begin for block in self._blocks)
         at, self._block = min(
             ((at, block) for block in self._blocks if (at := self._held.find(block.begin)) >= 0),
@@ -319,52 +375,53 @@ class TextCalls:
         )
         if at >= 0:
             text, self._held = self._held[:at], self._held[at:]
-            self._step = self._calls
+            self._state = self._in_block
         else:
-            text, self._held = settled(self._held, () if ended else begins)
-        return self._said(text)
+            text, self._held = split_partial_marker(self._held, () if ended else begins)
+        return self._emit_text(text)
 
-    def _calls(self, ended: bool) -> list[ModelPart]:
+    def _in_block(self, ended: bool) -> list[ModelPart]:
         block = self._block
         end = self._held.find(block.end) if block.end else -1
         if end < 0 and not ended:
             return []
         whole = self._held[: end + len(block.end)] if end >= 0 else self._held
         self._held = self._held[len(whole) :]
-        self._step = self._text
-        calls = block.read(whole.removeprefix(block.begin).removesuffix(block.end))
-        return self._found(calls) if calls else self._said(whole)
+        self._state = self._in_text
+        calls = block.parse(whole.removeprefix(block.begin).removesuffix(block.end))
+        return self._emit_calls(calls) if calls else self._emit_text(whole)
 
-    def _found(self, calls: Sequence[ToolCall]) -> list[ModelPart]:
+    def _emit_calls(self, calls: Sequence[ToolCall]) -> list[ModelPart]:
         if calls:
-            self.called = self._answer.trims_start = True
+            self._found_calls = self._answer.trims_start = True
         return [*calls]
 
-    def _said(self, text: str) -> list[ModelPart]:
-        said = self._answer.feed(text)
-        return [TextDelta(said)] if said else []
+    def _emit_text(self, text: str) -> list[ModelPart]:
+        trimmed = self._answer.feed(text)
+        return [TextDelta(trimmed)] if trimmed else []
 
 
-class _Trimmed:
-    """Text whose space at the end waits for more text: beside a thought or a call it is none."""
+class _Trimmer:
+    """Holds back white space at the end of a text until more text follows, since white space next
+    to thinking or a call is not part of the answer."""
 
     def __init__(self, trims_start: bool) -> None:
         self.trims_start = trims_start
         self.space = ""
-        self._begun = False
+        self._has_begun = False
 
     def feed(self, text: str) -> str:
         text = self.space + text
-        if self.trims_start and not self._begun:
+        if self.trims_start and not self._has_begun:
             text = text.lstrip()
         body = text.rstrip()
         self.space = text[len(body) :]
-        self._begun = self._begun or bool(body)
+        self._has_begun = self._has_begun or bool(body)
         return body
 
 
-def settled(text: str, markers: Sequence[str]) -> tuple[str, str]:
-    """The text cut in two, before an end that may be the beginning of a marker."""
+def split_partial_marker(text: str, markers: Sequence[str]) -> tuple[str, str]:
+    """Split off an end of the text that may be the beginning of a marker."""
     longest = max(map(len, markers), default=1) - 1
     for kept in range(min(longest, len(text)), 0, -1):
         if any(marker.startswith(text[-kept:]) for marker in markers):
@@ -372,23 +429,23 @@ def settled(text: str, markers: Sequence[str]) -> tuple[str, str]:
     return text, ""
 
 
-def _openings(names: Collection[str]) -> tuple[str, ...]:
-    """How an answer begins, its space left out, if it is nothing but calls."""
+def _bare_openings(names: Collection[str]) -> tuple[str, ...]:
+    """How an answer that consists of calls may begin, without white space."""
     known = [key % name for name in names for key in _NAMED]
     objects = ["{" + key for key in (*known, *_NAMELESS)] if names else []
     bare = [*objects, *("[" + one for one in objects), *(f"[{name}(" for name in names)]
     return tuple(fence + one for fence in ("", "```", "```json", "```tool_call") for one in bare)
 
 
-def _joined(parts: Sequence[ModelPart]) -> list[ModelPart]:
-    """The parts, with neighbours of one kind put together."""
-    joined: list[ModelPart] = []
+def _merge_deltas(parts: Sequence[ModelPart]) -> list[ModelPart]:
+    """Join neighbouring deltas of one kind."""
+    merged: list[ModelPart] = []
     for part in parts:
-        match (joined[-1] if joined else None, part):
+        match (merged[-1] if merged else None, part):
             case (TextDelta(before), TextDelta(text)):
-                joined[-1] = TextDelta(before + text)
+                merged[-1] = TextDelta(before + text)
             case (ReasoningDelta(before), ReasoningDelta(text)):
-                joined[-1] = ReasoningDelta(before + text)
+                merged[-1] = ReasoningDelta(before + text)
             case _:
-                joined.append(part)
-    return joined
+                merged.append(part)
+    return merged

@@ -11,6 +11,7 @@ from rich.cells import set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.probe.kit import Subject, keep_capabilities
 from agentkit.backends.probe.runner import CHECKS, Outcome, capabilities_of, conform
@@ -27,7 +28,7 @@ _STYLES = {"passed": "green", "failed": "red", "unsupported": "yellow"}
 async def probe(name: str, base_url: str | None, json: bool) -> int:
     """Make all checks and keep what they show. 1 where a check failed."""
     out, log = consoles()
-    model = get_model(name, base_url=base_url)
+    model = get_model(name, base_url=base_url, extractive=ExtractiveModel)
     outcomes: list[Outcome] = []
     try:
         count = translated(f"{len(CHECKS)} checks")

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from agentkit.agent.agent import Agent, Retrieval
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
 from agentkit.agent.session_store import SessionStore
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
@@ -275,7 +277,7 @@ class Project:
             self.settings.model,
             self.settings.providers,
             base_url=self.base_url,
-            similarity=knowledge.similarity if knowledge else None,
+            extractive=partial(ExtractiveModel, knowledge.similarity if knowledge else None),
         )
 
     def _builtin_tools(self, own: Sequence[Tool]) -> list[Tool]:

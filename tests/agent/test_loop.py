@@ -283,7 +283,7 @@ async def test_stopping_a_run_closes_the_model_and_keeps_the_partial_answer() ->
         async for _ in events:
             break
     assert model.closed
-    assert session.messages[-1] == Message("assistant", "word")
+    assert session.messages[-1] == Message("assistant", "word ")
 
 
 async def test_stopping_a_run_stops_its_tools() -> None:

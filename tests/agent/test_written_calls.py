@@ -9,6 +9,7 @@ import pytest
 from agentkit import Agent, Session
 from agentkit.backends.base import Options
 from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import ModelError
 from agentkit.events import ModelPart, TextDelta
 from agentkit.messages import Message
@@ -70,12 +71,15 @@ async def test_thinking_between_tags_is_no_answer() -> None:
 
 async def test_text_held_back_as_a_possible_call_is_not_lost_when_the_server_dies() -> None:
     class Dying(ScriptedModel):
-        async def stream(
+        def stream(
             self,
             messages: Sequence[Message],
             tools: Sequence[Tool] = (),
             options: Options = Options(),
         ) -> AsyncGenerator[ModelPart, None]:
+            return parse_text_calls(self._parts_then_error(), tools, options)
+
+        async def _parts_then_error(self) -> AsyncGenerator[ModelPart, None]:
             yield TextDelta('{"name": "lookup", "arg')
             raise ModelError("gone")
 

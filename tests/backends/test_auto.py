@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.auto import AutoModel, ollama_models, openai_models
+from agentkit.errors import ModelError
 from agentkit.events import Done, TextDelta
 from agentkit.messages import Message
 from tests.backends.conftest import collected
@@ -20,7 +22,7 @@ HI = [Message("user", "hi")]
 
 def auto(ollama: str = "", servers: Mapping[str, str] | None = None) -> AutoModel:
     """One that looks at these addresses alone."""
-    return AutoModel(ollama=ollama or refused_url(), servers=servers or {})
+    return AutoModel(ExtractiveModel, ollama=ollama or refused_url(), servers=servers or {})
 
 
 async def test_ollama_comes_first(ollama_server: OllamaServer, openai_server: OpenAIServer) -> None:
@@ -54,6 +56,13 @@ async def test_the_reader_that_quotes_comes_last() -> None:
     ]
 
 
+async def test_without_an_extractive_model_the_error_says_how_to_start_a_server() -> None:
+    model = AutoModel(ollama=refused_url(), servers={})
+    with pytest.raises(ModelError, match="ollama serve"):
+        await collected(model.stream(HI))
+    assert model.only_quotes
+
+
 async def test_an_ollama_without_chat_models_is_passed_over(ollama_server: OllamaServer) -> None:
     ollama_server.models = [
         {"name": "nomic-embed-text"},
@@ -78,7 +87,7 @@ async def test_a_model_that_ollama_passes_on_to_its_cloud_is_not_taken(
 async def test_another_machine_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
     monkeypatch.setenv("OLLAMA_HOST", "ollama.example.com")
-    model = AutoModel(servers={"box": "http://example.com/v1"})
+    model = AutoModel(ExtractiveModel, servers={"box": "http://example.com/v1"})
     assert (await model.choose()).name == "extractive"
     assert [place.away for place in model.looked] == [True, True]
 

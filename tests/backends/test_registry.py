@@ -9,7 +9,7 @@ import pytest
 
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.auto import AutoModel
-from agentkit.backends.base import Model, Options
+from agentkit.backends.base import Model
 from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama import OllamaModel
@@ -51,7 +51,7 @@ async def ask(model: Model) -> None:
     ],
 )
 def test_a_name_gives_its_kind_of_model(name: str, kind: type[Model]) -> None:
-    model = get_model(name)
+    model = get_model(name, extractive=ExtractiveModel)
     assert isinstance(model, kind)
     assert model.name == name
 
@@ -135,12 +135,11 @@ def test_a_prefix_without_model_is_told_the_form() -> None:
         get_model("ollama:")
 
 
-async def test_the_similarity_reaches_the_reader_that_quotes() -> None:
-    async def similarity(question: str, sentences: object) -> list[float]:
-        return []
-
-    model = get_model("extractive", similarity=similarity)
-    assert isinstance((await collected(model.stream(HI, (), Options())))[-1], object)
+def test_the_extractive_model_is_built_by_the_caller() -> None:
+    own = ExtractiveModel()
+    assert get_model("extractive", extractive=lambda: own) is own
+    with pytest.raises(ConfigError, match="extractive=ExtractiveModel"):
+        get_model("extractive")
 
 
 def test_the_presets_are_those_of_the_documents() -> None:

@@ -55,7 +55,9 @@ def terminal(tmp_path: Path):
 
 def _alone(ollama: str = "", servers: dict[str, str] | None = None) -> AutoModel:
     """A machine where nothing answers but what is named."""
-    return AutoModel(ollama=ollama or refused_url(), servers=servers or {"vllm": refused_url()})
+    return AutoModel(
+        ExtractiveModel, ollama=ollama or refused_url(), servers=servers or {"vllm": refused_url()}
+    )
 
 
 async def _advice(model: AutoModel | ExtractiveModel, folder: Path, width: int = 200) -> list[str]:

@@ -18,7 +18,7 @@ from agentkit.backends.base import Options
 from agentkit.backends.huggingface.grammar import Constraint
 from agentkit.backends.huggingface.load import Loaded, is_out_of_memory, quiet
 from agentkit.backends.huggingface.prompt import TEMPLATE_OPTIONS
-from agentkit.backends.text_tool_calls import MARKERS, settled
+from agentkit.backends.text_tool_calls import MARKERS, split_partial_marker
 from agentkit.errors import ModelError
 
 _SAMPLING = ("top_k", "top_p", "min_p")
@@ -419,7 +419,7 @@ class _TokenText:
         if found:
             self.stopped, self._pending = True, ""
             return text[: min(found)]
-        text, self._pending = settled(text, held_back)
+        text, self._pending = split_partial_marker(text, held_back)
         return text
 
 

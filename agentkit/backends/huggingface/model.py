@@ -10,15 +10,22 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import ParamSpec, TypeVar
 
-from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens, images, offered
+from agentkit.backends.base import (
+    Capabilities,
+    Model,
+    Options,
+    estimated_tokens,
+    images,
+    offered_tools,
+)
 from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.huggingface.generate import Answer, Generator, Outcome, check_options
 from agentkit.backends.huggingface.grammar import Constraint, Grammars
 from agentkit.backends.huggingface.load import Loaded, Placement, load, resolve_source
 from agentkit.backends.huggingface.prompt import Prompt, call_format, render_prompt
-from agentkit.backends.text_tool_calls import BLOCKS, THINK, TextCalls
+from agentkit.backends.text_tool_calls import CALL, END_CALL, THINK, parse_text_calls
 from agentkit.errors import ModelError
-from agentkit.events import Done, ModelPart
+from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
@@ -71,11 +78,16 @@ class HuggingFaceModel(Model):
         count."""
         return self._running.generator.prefilled_tokens if self._running else 0
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        return parse_text_calls(self._request(messages, tools, options), tools, options)
+
+    async def _request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         if any(images(message) for message in messages):
             text = f"{self.name} reads no images: choose another model."
@@ -92,22 +104,22 @@ class HuggingFaceModel(Model):
             running.loaded, request.prompt.ids, request.limit, options, emit, request.constraint
         )
         running.generator.submit(answer)
-        parser = TextCalls(request.names, request.prompt.thinking)
-        if request.forced:
-            # The prompt has opened the call: it is parsed as if the model had written the markers.
-            parser.feed(BLOCKS[0].begin)
         try:
+            # What the prompt has opened is parsed as if the model had written its marker.
+            if request.prompt.thinking:
+                yield TextDelta(THINK)
+            if request.forced:
+                yield TextDelta(CALL)
             while isinstance(piece := await pieces.get(), str):
-                for part in parser.feed(piece):
-                    yield part
+                yield TextDelta(piece)
         finally:
             answer.cancelled.set()
         if isinstance(piece, ModelError):
             raise piece
-        for part in (*(parser.feed(BLOCKS[0].end) if request.forced else ()), *parser.end()):
-            yield part
+        if request.forced:
+            yield TextDelta(END_CALL)
         yield Usage(len(answer.ids), piece.tokens)
-        yield Done("tool_calls" if parser.called else piece.reason, self.name)
+        yield Done(piece.reason, self.name)
 
     async def context_window(self) -> int | None:
         """The model's own window, or `max_context` below it; loads the model."""
@@ -162,11 +174,10 @@ class HuggingFaceModel(Model):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What one chat asks of the model. `names` are the tools that its text may call."""
+    """What one chat asks of the model."""
 
     prompt: Prompt
     limit: int
-    names: Sequence[str]
     forced: bool
     constraint: Constraint | None
 
@@ -190,7 +201,7 @@ class _Running:
         if tools and choice not in ("auto", "none", "required", *(tool.name for tool in tools)):
             names = ", ".join(tool.name for tool in tools)
             raise self.loaded.source.error(f"Tool {choice!r} is not offered. Choose from: {names}.")
-        left = offered(tools, choice)
+        left = offered_tools(tools, choice)
         prompt = render_prompt(self.loaded, messages, left, options)
         limit = self._limit(prompt, options.max_tokens)
         forced = is_forced(left, options)
@@ -201,8 +212,7 @@ class _Running:
             constraint = self.grammars.constraint(schema, limit, lenient=True)
         elif options.schema is not None:
             constraint = self.grammars.constraint(options.schema, limit)
-        callable_names = [tool.name for tool in left] if forced or options.schema is None else []
-        return _Request(prompt, limit, callable_names, forced, constraint)
+        return _Request(prompt, limit, forced, constraint)
 
     def _limit(self, prompt: Prompt, asked: int | None) -> int:
         limit, window = asked or self.max_new_tokens, self.loaded.window

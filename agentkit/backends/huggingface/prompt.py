@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentkit.backends.base import Options, described, sent_arguments
+from agentkit.backends.base import Options, arguments_object, tool_definition
 from agentkit.backends.forced_calls import is_forced
 from agentkit.backends.huggingface.load import Loaded
 from agentkit.backends.prompted_tools import in_text, without_system
@@ -67,7 +67,7 @@ def render_prompt(
     text = _apply_template(
         loaded,
         conversation,
-        [described(tool) for tool in tools] if known and tools else None,
+        [tool_definition(tool) for tool in tools] if known and tools else None,
         options.extra.get(TEMPLATE_OPTIONS) or {},
     )
     thinking = text.rstrip().endswith(THINK)
@@ -116,7 +116,7 @@ def _template_message(message: Message, names: Mapping[str, str]) -> dict[str, A
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": sent_arguments(call)},
+                "function": {"name": call.name, "arguments": arguments_object(call)},
             }
             for call in message.tool_calls
         ]

@@ -13,14 +13,21 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from agentkit.backends.base import Capabilities, Model, Options, estimated_tokens, images, offered
+from agentkit.backends.base import (
+    Capabilities,
+    Model,
+    Options,
+    estimated_tokens,
+    images,
+    offered_tools,
+)
 from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.llamacpp.engine import Engine
 from agentkit.backends.llamacpp.source import find_file
 from agentkit.backends.prompted_tools import in_text
-from agentkit.backends.text_tool_calls import TextCalls
+from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import FaultKind, ModelError
-from agentkit.events import Done, ModelPart, ReasoningDelta
+from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
@@ -44,18 +51,23 @@ class LlamaCppModel(Model):
     def name(self) -> str:
         return f"gguf:{self._model}"
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
+        return parse_text_calls(self._request(messages, tools, options), tools, options)
+
+    async def _request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    ) -> AsyncGenerator[ModelPart, None]:
         if any(images(message) for message in messages):
             raise self._error(f"{self.name} reads no images: choose another model.")
-        left = offered(tools, options.tool_choice)
+        left = offered_tools(tools, options.tool_choice)
         engine = await self._ready()
         body = request_body(messages, left, options)
-        reply = _Reply([tool.name for tool in left] if options.schema is None else [])
+        reply = _Reply()
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Piece]()
         cancelled = threading.Event()
 
@@ -156,10 +168,9 @@ def request_body(
 
 
 class _Reply:
-    """Read the chunks of one answer. `names` are the tools that it may call."""
+    """Read the chunks of one answer."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._parser = TextCalls(names)
+    def __init__(self) -> None:
         self._finish = ""
         self._usage = Usage(estimated=True)
 
@@ -173,15 +184,13 @@ class _Reply:
             delta = choice.get("delta") or {}
             if thought := delta.get("reasoning_content"):
                 parts.append(ReasoningDelta(thought))
-            parts += self._parser.feed(delta.get("content") or "")
+            if text := delta.get("content"):
+                parts.append(TextDelta(text))
         return parts
 
     def end(self, name: str) -> list[ModelPart]:
-        """Return the rest, the usage and the end."""
-        rest = self._parser.end()
-        if self._parser.called:
-            return [*rest, self._usage, Done("tool_calls", name)]
-        return [*rest, self._usage, Done("length" if self._finish == "length" else "stop", name)]
+        """Return the usage and the end."""
+        return [self._usage, Done("length" if self._finish == "length" else "stop", name)]
 
 
 def _new_worker() -> ThreadPoolExecutor:

@@ -28,19 +28,19 @@ from agentkit.backends.base import (
     Capabilities,
     Model,
     Options,
-    described,
+    arguments_object,
     images,
     new_call_id,
-    offered,
+    offered_tools,
     prompt_tokens,
-    sent_arguments,
+    tool_definition,
 )
 from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.ollama.server import OllamaError, context_length, http_error, show_model
 from agentkit.backends.retry import PassingError, with_retries
-from agentkit.backends.text_tool_calls import TextCalls
+from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import FaultKind, ModelError
-from agentkit.events import Done, ModelPart, ReasoningDelta
+from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 
@@ -96,20 +96,24 @@ class OllamaModel(Model):
     def name(self) -> str:
         return f"ollama:{self._model}"
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
+        return parse_text_calls(self._request(messages, tools, options), tools, options)
+
+    async def _request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    ) -> AsyncGenerator[ModelPart, None]:
         read = prompt_tokens(messages, tools)
         window = await self._window_for(read, options.max_tokens or ANSWER_TOKENS)
-        left = offered(tools, options.tool_choice)
+        left = offered_tools(tools, options.tool_choice)
         body = request_body(self._model, messages, left, options, window)
         if self._keep_alive is not None:
             body.setdefault("keep_alive", self._keep_alive)
-        names = [tool.name for tool in left] if options.schema is None else []
-        attempts = with_retries(lambda: self._attempt(body, names, read), _RETRIES)
+        attempts = with_retries(lambda: self._attempt(body, read), _RETRIES)
         async with aclosing(attempts) as parts:
             async for part in parts:
                 yield part
@@ -162,19 +166,16 @@ class OllamaModel(Model):
                 raise self._model_error(error) from error
         return self._facts
 
-    async def _attempt(
-        self, body: Mapping[str, Any], names: Sequence[str], read: int
-    ) -> AsyncGenerator[ModelPart, None]:
-        parser, called = TextCalls(names), False
+    async def _attempt(self, body: Mapping[str, Any], read: int) -> AsyncGenerator[ModelPart, None]:
+        called = False
         async with self._response(body) as response:
             async for chunk in _json_lines(response.aiter_bytes()):
                 if chunk.get("error"):
                     raise OllamaError("refused", str(chunk["error"]))
-                ended = bool(chunk.get("done"))
-                for part in (*_parts(chunk, parser), *(parser.end() if ended else ())):
+                for part in _parts(chunk):
                     called = called or isinstance(part, ToolCall)
                     yield part
-                if ended:
+                if chunk.get("done"):
                     for part in _end(chunk, called, read, self.name):
                         yield part
                     return
@@ -258,7 +259,7 @@ def request_body(
         "stream": True,
         "truncate": False,
         "shift": False,
-        "tools": [described(tool) for tool in tools] or None,
+        "tools": [tool_definition(tool) for tool in tools] or None,
         "format": schema,
         "options": {key: value for key, value in settings.items() if value is not None},
     }
@@ -275,13 +276,20 @@ def _request_messages(messages: Sequence[Message]) -> Iterator[Body]:
             body["images"] = [base64.b64encode(image.data).decode() for image in pictures]
         if message.tool_calls:
             body["tool_calls"] = [
-                {"id": call.id, "function": {"name": call.name, "arguments": sent_arguments(call)}}
+                {
+                    "id": call.id,
+                    "function": {"name": call.name, "arguments": arguments_object(call)},
+                }
                 for call in message.tool_calls
             ]
         if message.role == "tool":
             body["tool_call_id"] = message.tool_call_id
             body["tool_name"] = names.get(message.tool_call_id, "")
         yield body
+
+
+def _request_call(call: ToolCall) -> Body:
+    return {"id": call.id, "function": {"name": call.name, "arguments": arguments_object(call)}}
 
 
 async def _json_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[Body]:
@@ -313,18 +321,18 @@ def _error_text(body: str) -> str:
         return body
 
 
-def _parts(chunk: Mapping[str, Any], parser: TextCalls) -> list[ModelPart]:
+def _parts(chunk: Mapping[str, Any]) -> Iterator[ModelPart]:
     message = chunk.get("message") or {}
-    thought = message.get("thinking")
-    parts: list[ModelPart] = [ReasoningDelta(thought)] if thought else []
-    parts += parser.feed(message.get("content") or "")
+    if thought := message.get("thinking"):
+        yield ReasoningDelta(thought)
+    if text := message.get("content"):
+        yield TextDelta(text)
     for call in message.get("tool_calls") or []:
         function = call.get("function") or {}
         # Old servers give calls no ids.
         call_id = call.get("id") or new_call_id()
         arguments = function.get("arguments") or {}
-        parts.append(ToolCall(call_id, function.get("name") or "", arguments))
-    return parts
+        yield ToolCall(call_id, function.get("name") or "", arguments)
 
 
 def _end(chunk: Mapping[str, Any], called: bool, read: int, name: str) -> list[ModelPart]:

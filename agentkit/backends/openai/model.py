@@ -24,6 +24,7 @@ from agentkit.backends.openai.request import request_body
 from agentkit.backends.openai.stream import Reply
 from agentkit.backends.probe.kit import cached_capabilities
 from agentkit.backends.retry import with_retries
+from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
@@ -75,7 +76,7 @@ class OpenAIModel(Model):
     def name(self) -> str:
         return self._at.name
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
@@ -86,9 +87,7 @@ class OpenAIModel(Model):
         body |= {**self._extra_body, **options.extra}
         read = prompt_tokens(messages, tools)
         attempts = with_retries(lambda: self._attempt(body, read), self._max_retries)
-        async with aclosing(attempts) as parts:
-            async for part in parts:
-                yield part
+        return parse_text_calls(attempts, tools, options)
 
     async def context_window(self) -> int | None:
         """What the server says of the model among its models, if it says it there. A server of

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentkit.backends.base import Options, described, sent_arguments
+from agentkit.backends.base import Options, arguments_object, tool_definition
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
 from agentkit.tools.tool import Tool
 
@@ -34,7 +34,7 @@ def request_body(
         "response_format": _response_format(options.schema),
     }
     if tools:
-        body["tools"] = [described(tool) for tool in tools]
+        body["tools"] = [tool_definition(tool) for tool in tools]
         body["tool_choice"] = _tool_choice(options.tool_choice)
     return {key: value for key, value in body.items() if value is not None}
 
@@ -63,7 +63,7 @@ def _part(part: TextPart | ImagePart) -> Body:
 
 
 def _call(call: ToolCall) -> Body:
-    arguments = json.dumps(sent_arguments(call), ensure_ascii=False)
+    arguments = json.dumps(arguments_object(call), ensure_ascii=False)
     function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
 

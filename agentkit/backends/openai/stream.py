@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agentkit.backends.base import new_call_id, read_arguments
+from agentkit.backends.base import new_call_id, parse_arguments
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import ToolCall, Usage
 
@@ -43,7 +43,7 @@ class _Call:
         return self._is_whole() and bool(piece.arguments.strip())
 
     def _is_whole(self) -> bool:
-        return bool(self.arguments) and not isinstance(read_arguments(self.arguments), str)
+        return bool(self.arguments) and not isinstance(parse_arguments(self.arguments), str)
 
 
 class Reply:
@@ -64,7 +64,7 @@ class Reply:
     @property
     def calls(self) -> list[ToolCall]:
         return [
-            ToolCall(slot.id or new_call_id(), slot.name, read_arguments(slot.arguments))
+            ToolCall(slot.id or new_call_id(), slot.name, parse_arguments(slot.arguments))
             for slot in self._slots
         ]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import TypeVar
 
 from rich.text import Text
 
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.registry import get_model
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.language import labelled, translated
@@ -34,8 +36,8 @@ async def model(chat: Chat, argument: str) -> None:
         chat.out.print(Text(await described(agent.model)))
         return
     knowledge = agent.knowledge
-    similarity = knowledge.similarity if knowledge else None
-    agent.model = get_model(argument, chat.project.settings.providers, similarity=similarity)
+    extractive = partial(ExtractiveModel, knowledge.similarity if knowledge else None)
+    agent.model = get_model(argument, chat.project.settings.providers, extractive=extractive)
     chat.models.append(agent.model)
     chat.say(f"From now on {await described(agent.model)} answers.")
 

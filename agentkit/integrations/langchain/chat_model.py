@@ -42,6 +42,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import PrivateAttr, SkipValidation
 
 from agentkit._sync import run_sync
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model, Options
 from agentkit.backends.registry import get_model
 from agentkit.errors import ToolError
@@ -306,7 +307,7 @@ class AgentkitChatModel(BaseChatModel):
         if not isinstance(model, str):
             return model
         if model not in self._named:
-            self._named[model] = get_model(model)
+            self._named[model] = get_model(model, extractive=ExtractiveModel)
         return self._named[model]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

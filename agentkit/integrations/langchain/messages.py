@@ -22,7 +22,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from agentkit.backends.base import new_call_id, read_arguments
+from agentkit.backends.base import new_call_id, parse_arguments
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Content, ImagePart, Message, Role, TextPart, ToolCall, Usage
@@ -80,7 +80,7 @@ def streamed_calls(whole: AIMessageChunk) -> tuple[ToolCall, ...]:
     """The calls in all chunks of an answer together. LangChain would mend arguments that were
     cut off; here they stay the text that they are."""
     return tuple(
-        ToolCall(c["id"] or new_call_id(), c["name"] or "", read_arguments(c["args"] or ""))
+        ToolCall(c["id"] or new_call_id(), c["name"] or "", parse_arguments(c["args"] or ""))
         for c in whole.tool_call_chunks
     )
 

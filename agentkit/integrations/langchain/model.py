@@ -19,11 +19,12 @@ from agentkit.backends.base import (
     Capabilities,
     Model,
     Options,
-    described,
     new_call_id,
-    offered,
+    offered_tools,
     prompt_tokens,
+    tool_definition,
 )
+from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import ConfigError, FaultKind, ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.integrations.langchain.messages import streamed_calls, thought_of, to_theirs
@@ -55,11 +56,16 @@ class LangChainModel(Model):
     def name(self) -> str:
         return f"langchain:{self._name}"
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         tools: Sequence[Tool] = (),
         options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        return parse_text_calls(self._request(messages, tools, options), tools, options)
+
+    async def _request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         chat = self._prepared(tools, options)
         rest, written = AIMessageChunk(content=""), 0
@@ -104,12 +110,14 @@ class LangChainModel(Model):
             **options.extra,
         }
         given = {key: value for key, value in asked.items() if value is not None}
-        left = offered(tools, options.tool_choice)
+        left = offered_tools(tools, options.tool_choice)
         if not left:
             return self._chat.bind(**given) if given else self._chat
         choice = {"auto": None, "required": "any"}.get(options.tool_choice, options.tool_choice)
         try:
-            bound = self._chat.bind_tools([described(tool) for tool in left], tool_choice=choice)
+            bound = self._chat.bind_tools(
+                [tool_definition(tool) for tool in left], tool_choice=choice
+            )
         except NotImplementedError as error:
             raise ModelError(f"{self.name} calls no tools.", self.name, "bad_request") from error
         return bound.bind(**given) if given else bound

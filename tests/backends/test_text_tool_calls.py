@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.backends.text_tool_calls import TextCalls
-from agentkit.events import ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import ToolCall
+from agentkit.backends.base import Options
+from agentkit.backends.text_tool_calls import THINK, TextCallParser, parse_text_calls
+from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
+from agentkit.messages import ToolCall, Usage
+from agentkit.tools.tool import Tool
 
 NAMES = ("lookup", "add", "web.search")
 Said = tuple[str, str, list[tuple[str, object]]]
@@ -154,9 +156,9 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
 
 def read(pieces: Iterable[str], names: Iterable[str] = NAMES, thinking: bool = False) -> Said:
     """Text, thoughts and calls of what the parser makes of the pieces."""
-    parser = TextCalls(tuple(names), thinking)
-    parts = [part for piece in pieces for part in parser.feed(piece)] + parser.end()
-    assert parser.called == any(isinstance(part, ToolCall) for part in parts)
+    parser = TextCallParser(tuple(names))
+    parts = parser.feed(THINK) if thinking else []
+    parts += [part for piece in pieces for part in parser.feed(piece)] + parser.end()
     return summed(parts)
 
 
@@ -211,7 +213,7 @@ def test_without_tools_nothing_is_a_call(written: str) -> None:
 
 
 def test_plain_text_is_passed_on_at_once() -> None:
-    parser = TextCalls(NAMES)
+    parser = TextCallParser(NAMES)
     assert parser.feed("Hello") == [TextDelta("Hello")]
     assert parser.feed(", you") == [TextDelta(", you")]
 
@@ -222,13 +224,13 @@ def test_a_prompt_that_opened_the_thought_needs_no_tag() -> None:
 
 def test_each_call_gets_an_id_of_its_own() -> None:
     call = '<tool_call>{"name":"add","arguments":{}}</tool_call>'
-    parser = TextCalls(NAMES)
+    parser = TextCallParser(NAMES)
     calls = parser.feed(call + call)
     assert len({part.id for part in calls if isinstance(part, ToolCall)}) == 2
 
 
 def test_an_id_that_the_model_gives_is_kept() -> None:
-    parser = TextCalls(NAMES)
+    parser = TextCallParser(NAMES)
     parser.feed('[TOOL_CALLS][{"name":"add","arguments":{},"id":"abc123xyz"}]')
     assert parser.end() == [ToolCall("abc123xyz", "add", {})]
 
@@ -236,3 +238,43 @@ def test_an_id_that_the_model_gives_is_kept() -> None:
 def test_deep_nesting_is_given_back_as_text() -> None:
     deep = '<tool_call>{"name":"add","arguments":' + "[" * 100_000 + "</tool_call>"
     assert read([deep])[0] == deep
+
+
+ADD = Tool("add", "Add two numbers.", {"type": "object"}, lambda: "")
+LOOKUP = Tool("lookup", "Look a city up.", {"type": "object"}, lambda: "")
+WRITTEN = '<tool_call>{"name":"add","arguments":{"a":1}}</tool_call>'
+
+
+async def parsed(*parts: ModelPart, options: Options = Options()) -> list[ModelPart]:
+    async def answer() -> AsyncGenerator[ModelPart, None]:
+        for part in (*parts, Usage(1, 1), Done("stop", "m")):
+            yield part
+
+    return [part async for part in parse_text_calls(answer(), [ADD, LOOKUP], options)]
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [
+        (Options(), ["add"]),
+        (Options(tool_choice="add"), ["add"]),
+        (Options(tool_choice="required", schema={"type": "object"}), ["add"]),
+        (Options(tool_choice="none"), []),
+        (Options(schema={"type": "object"}), []),
+    ],
+)
+async def test_the_options_decide_whether_text_can_be_a_call(
+    options: Options, calls: list[str]
+) -> None:
+    parts = await parsed(TextDelta(WRITTEN), options=options)
+    text, _, found = summed(parts)
+    assert [name for name, _ in found] == calls
+    assert text == ("" if calls else WRITTEN)
+    assert parts[-1] == Done("tool_calls" if calls else "stop", "m")
+
+
+async def test_a_call_the_server_reports_replaces_the_same_call_in_the_text() -> None:
+    native = ToolCall("native", "add", {"a": 1})
+    parts = await parsed(TextDelta(WRITTEN), native)
+    assert [part for part in parts if isinstance(part, ToolCall)] == [native]
+    assert summed(parts)[0] == ""
