@@ -1,4 +1,4 @@
-"""How tests look at the processes that servers leave behind, or do not."""
+"""Helpers to find the processes of MCP servers."""
 
 from __future__ import annotations
 

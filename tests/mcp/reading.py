@@ -1,4 +1,4 @@
-"""How tests look at what an MCP server gave."""
+"""Helpers to read the results of MCP servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that behave and servers that do not: the caller always gets a result or a ToolError."""
+"""Good and faulty servers: the caller always gets a result or a ToolError."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
     assert eventually(lambda: not any_running(tmp_path))
 
 
-async def test_tools_of_all_pages_are_offered_under_their_servers_name(state: Path) -> None:
+async def test_tools_of_all_pages_are_named_after_their_server(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         names = [tool.name for tool in servers.tools]
         assert names[0] == "faulty__echo"
@@ -62,19 +62,19 @@ async def test_arguments_arrive_as_they_are(state: Path) -> None:
         )
 
 
-async def test_structured_content_is_given_as_json_where_there_is_no_text(state: Path) -> None:
+async def test_structured_content_becomes_json_where_there_is_no_text(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         assert inside(await by_name(servers, "faulty__structured").run({})) == '{"sum": 3}'
 
 
-async def test_images_are_passed_on_and_resources_named_in_a_line(state: Path) -> None:
+async def test_images_are_passed_on_and_resources_described(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         content = await by_name(servers, "faulty__picture").run({})
     assert inside(content) == "[resource: map, file:///map]"
     assert content[1] == ImagePart(b"\0\0\0", "image/png")
 
 
-async def test_a_long_result_is_cut_and_says_so(state: Path) -> None:
+async def test_a_long_result_is_truncated_with_a_note(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         text = inside(await by_name(servers, "faulty__flood").run({}))
     assert text.startswith("x" * 50_000 + "\n[cut: ")
@@ -114,7 +114,7 @@ async def test_a_server_that_died_between_calls_is_started_again(state: Path) ->
     assert len((state / "pids").read_text().split()) == 3
 
 
-async def test_many_callers_of_a_lost_server_share_one_new_start(state: Path) -> None:
+async def test_concurrent_callers_of_a_lost_server_share_one_restart(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         calls = ["crash", *["echo"] * 8]
         results = await asyncio.gather(
@@ -154,15 +154,13 @@ async def test_a_call_in_flight_when_the_servers_end_is_a_tool_error(state: Path
         await by_name(servers, "faulty__echo").run({})
 
 
-async def test_noise_on_stdout_is_passed_over(
-    state: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_noise_on_stdout_is_ignored(state: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async with McpServers([faulty(state, "junk")]) as servers:
         assert inside(await by_name(servers, "faulty__noise").run({})) == "called"
     assert capfd.readouterr() == ("", "")
 
 
-async def test_servers_that_fail_are_named_and_the_others_serve(state: Path) -> None:
+async def test_servers_that_fail_are_reported_and_the_others_work(state: Path) -> None:
     configs = [
         faulty(state, name="good"),
         faulty(state, "refuse", "refusing"),
@@ -201,7 +199,7 @@ async def test_a_child_gets_its_own_variables_and_not_the_parents(
     assert "DEMO_API_KEY" not in environment
 
 
-async def test_a_server_that_asks_without_end_is_ended(state: Path) -> None:
+async def test_a_server_with_too_many_pending_requests_is_ended(state: Path) -> None:
     async with McpServers([faulty(state, "asks")]) as servers:
         with pytest.raises(ToolError, match="was lost during the call of fail,"):
             await by_name(servers, "faulty__fail").run({})
@@ -239,7 +237,7 @@ async def test_ten_starts_and_stops_leave_no_task_and_no_descriptor(state: Path)
 @pytest.mark.skipif(
     importlib.util.find_spec("mcp_server_time") is None, reason="mcp-server-time is not installed"
 )
-async def test_a_published_server_answers() -> None:
+async def test_a_published_time_server_answers() -> None:
     config = ServerConfig(name="time", command=sys.executable, args=("-m", "mcp_server_time"))
     async with McpServers([config]) as servers:
         assert servers.problems == {}
@@ -264,7 +262,7 @@ async def test_a_published_server_reads_a_repository(tmp_path: Path) -> None:
     assert "new.txt" in inside(status)
 
 
-async def test_an_agent_below_three_others_starts_no_more(
+async def test_an_agent_below_three_others_starts_no_servers(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with McpServers([faulty(state)]) as servers:
@@ -275,7 +273,7 @@ async def test_an_agent_below_three_others_starts_no_more(
         assert "3 agents above this one" in servers.problems["faulty"]
 
 
-async def test_a_server_that_does_not_come_back_is_waited_for_longer_and_longer(
+async def test_retries_of_a_server_that_does_not_start_have_growing_delays(
     state: Path,
 ) -> None:
     async with McpServers([faulty(state)], connect_timeout=10) as servers:
@@ -297,7 +295,7 @@ async def test_a_server_that_does_not_come_back_is_waited_for_longer_and_longer(
         assert len((state / "pids").read_text().split()) == started
 
 
-def test_names_are_clean_short_and_unique() -> None:
+def test_tool_names_are_clean_short_and_unique() -> None:
     pairs = [("s", "a.b"), ("s", "a_b"), ("s", "好"), ("s", "坏"), ("s", "x" * 90), ("t", "a")]
     names = unique_names(pairs)
     assert names[-1] == "t__a"
@@ -306,7 +304,7 @@ def test_names_are_clean_short_and_unique() -> None:
     assert names == unique_names(pairs)
 
 
-def test_no_choice_of_names_makes_two_tools_share_one() -> None:
+def test_no_names_of_a_server_make_two_tools_share_one() -> None:
     twice = ("s", "read_resource")
     first, second = unique_names([("s", "x!"), ("s", "x?")])
     chosen = [("s", name.removeprefix("s__")) for name in (first, second)]

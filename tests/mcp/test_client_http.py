@@ -27,7 +27,7 @@ async def test_tools_are_called_with_the_configured_headers() -> None:
 
 
 @pytest.mark.parametrize("code", [0, -32600, -32001, -32000])
-async def test_a_forgotten_session_is_opened_anew_and_a_read_only_call_repeated(code: int) -> None:
+async def test_a_lost_session_is_reopened_and_a_read_only_call_repeated(code: int) -> None:
     with serving() as server:
         server.refusal = {"code": code, "message": "Session not found"} if code else None
         async with McpServers([remote(server)]) as servers:
@@ -36,7 +36,7 @@ async def test_a_forgotten_session_is_opened_anew_and_a_read_only_call_repeated(
             assert inside(await greet.run({})) == "greet"
 
 
-async def test_a_forgotten_session_fails_another_call_once() -> None:
+async def test_a_lost_session_fails_another_call_once() -> None:
     with serving() as server:
         async with McpServers([remote(server)]) as servers:
             _, count = servers.tools
@@ -46,7 +46,7 @@ async def test_a_forgotten_session_fails_another_call_once() -> None:
             assert inside(await count.run({})) == "count"
 
 
-async def test_a_call_that_is_no_good_is_not_taken_for_a_lost_session() -> None:
+async def test_an_invalid_call_does_not_count_as_a_lost_session() -> None:
     with serving() as server:
         async with McpServers([remote(server)]) as servers:
             _, count = servers.tools
@@ -83,7 +83,7 @@ async def test_an_answer_that_is_too_large_breaks_off() -> None:
             assert inside(await greet.run({})) == "greet"
 
 
-async def test_an_answer_that_is_small_only_while_it_is_compressed_is_not_read() -> None:
+async def test_a_compressed_answer_is_refused() -> None:
     with serving() as server:
         async with McpServers([remote(server)]) as servers:
             greet, count = servers.tools
@@ -95,7 +95,7 @@ async def test_an_answer_that_is_small_only_while_it_is_compressed_is_not_read()
         assert all(seen["Accept-Encoding"] == "identity" for seen in server.headers_seen)
 
 
-async def test_hidden_characters_of_an_error_are_shown() -> None:
+async def test_hidden_characters_of_an_error_are_escaped() -> None:
     with serving() as server:
         server.refusal = {"code": -32603, "message": "no\u202e\x1b[31m luck"}
         async with McpServers([remote(server)]) as servers:

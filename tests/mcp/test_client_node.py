@@ -1,4 +1,4 @@
-"""Our client and the servers that the protocol's authors publish for Node."""
+"""Our client with the reference servers that are published for Node."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def by_name(servers: McpServers, name: str) -> Tool:
     return next(tool for tool in servers.all_tools if tool.name == name)
 
 
-async def test_everything_lends_tools_resources_prompts_and_asks() -> None:
+async def test_everything_server_has_tools_resources_prompts_and_elicitation() -> None:
     async def answer(question: ElicitationRequest) -> dict[str, str]:
         return {"name": "Ada"}
 

@@ -105,7 +105,7 @@ def test_unknown_keys_are_collected_as_warnings(tmp_path: Path) -> None:
     assert "'gallery'" in warnings[1]
 
 
-def test_the_form_of_vs_code_is_read_with_inputs_and_comments(
+def test_the_format_of_vs_code_is_read_with_inputs_and_comments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = """{
@@ -126,20 +126,20 @@ def test_the_form_of_vs_code_is_read_with_inputs_and_comments(
     assert server.headers == {"Authorization": "Bearer k//ey"}
 
 
-def test_a_name_in_both_forms_is_an_error(tmp_path: Path) -> None:
+def test_a_server_under_both_keys_is_an_error(tmp_path: Path) -> None:
     content = {"servers": {"a": {"command": "x"}}, "mcpServers": {"a": {"command": "y"}}}
     with pytest.raises(McpError, match="'a' is defined twice"):
         read_config(written(tmp_path, content))
 
 
-def test_variables_come_from_a_file_and_the_entry_comes_first(tmp_path: Path) -> None:
+def test_variables_of_the_entry_override_those_of_the_env_file(tmp_path: Path) -> None:
     text = "# keys\nexport A=1\nB='two words' \nC=3 # three\nnonsense\n"
     (tmp_path / ".env").write_text(text)
     server = only_server(tmp_path, {"command": "x", "envFile": ".env", "env": {"A": "mine"}})
     assert server.env == {"A": "mine", "B": "two words", "C": "3"}
 
 
-def test_a_missing_file_of_variables_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_env_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(McpError, match=r"'demo': envFile: cannot read .*\.env"):
         only_server(tmp_path, {"command": "x", "envFile": "${workspaceFolder}/.env"})
 
@@ -199,7 +199,7 @@ def test_an_invalid_entry_is_an_error_with_the_reason(
         read_config(written(tmp_path, content))
 
 
-def test_the_demo_names_its_servers_and_starts_none() -> None:
+def test_the_servers_of_the_demo_are_disabled() -> None:
     config = read_config(Path(__file__).parents[2])
     commands = {server.name: server.command for server in config.servers}
     assert all(server.disabled for server in config.servers)

@@ -46,7 +46,7 @@ def test_servers_are_read_from_every_file_of_a_program(tmp_path: Path, program: 
     assert found["same"] == {"url": str(config_paths(program, project)[-1])}
 
 
-def test_imported_servers_are_added_and_those_that_are_there_stay(tmp_path: Path) -> None:
+def test_imported_servers_are_added_and_existing_ones_stay(tmp_path: Path) -> None:
     write(tmp_path / "mcp_servers" / "mcp.json", {"mcpServers": {"a": {"command": "mine"}}})
     theirs = {"a": {"command": "theirs"}, "b": {"url": "https://example.org"}}
     assert add_to_project(tmp_path, theirs) == ["b"]
@@ -55,7 +55,7 @@ def test_imported_servers_are_added_and_those_that_are_there_stay(tmp_path: Path
     assert add_to_project(tmp_path, theirs) == []
 
 
-def test_inputs_keep_the_defaults_that_they_had(tmp_path: Path) -> None:
+def test_inputs_keep_their_defaults(tmp_path: Path) -> None:
     text = """{"inputs": [{"id": "region", "default": "eu"}, {"id": "key"}], // comment
     "servers": {"s": {"url": "https://${input:region}/${input:key}"}}}"""
     write(tmp_path / ".vscode" / "mcp.json", text)
@@ -64,7 +64,7 @@ def test_inputs_keep_the_defaults_that_they_had(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_project_is_installed_beside_what_is_there(tmp_path: Path, program: Program) -> None:
+def test_a_project_is_installed_beside_existing_servers(tmp_path: Path, program: Program) -> None:
     project = tmp_path / "app"
     project.mkdir()
     key = "servers" if program == "vscode" else "mcpServers"
@@ -88,7 +88,7 @@ def test_a_file_with_comments_is_not_written_to(tmp_path: Path) -> None:
     assert "mine" in path.read_text("utf-8")
 
 
-def test_a_projects_own_comments_are_not_lost_to_an_import(tmp_path: Path) -> None:
+def test_a_project_file_with_comments_is_not_written_to(tmp_path: Path) -> None:
     path = tmp_path / "mcp_servers" / "mcp.json"
     write(path, '{"mcpServers": {} /* mine */}')
     with pytest.raises(McpError, match="Add b by hand"):
@@ -104,16 +104,14 @@ def test_a_projects_own_comments_are_not_lost_to_an_import(tmp_path: Path) -> No
         ("npx", "'b': entry: "),
     ],
 )
-def test_an_entry_that_cannot_be_used_is_not_imported(
-    tmp_path: Path, entry: Any, fault: str
-) -> None:
+def test_an_invalid_entry_is_not_imported(tmp_path: Path, entry: Any, fault: str) -> None:
     with pytest.raises(McpError, match=fault):
         add_to_project(tmp_path, {"a": {"command": "x"}, "b": entry})
     assert read_config(tmp_path).servers == ()
 
 
 @pytest.mark.parametrize("content", ["", '{"servers": {}, "inputs": null}'])
-def test_a_file_with_nothing_in_it_is_written_to(tmp_path: Path, content: str) -> None:
+def test_an_empty_file_is_written_to(tmp_path: Path, content: str) -> None:
     path = config_paths("vscode", tmp_path)[0]
     write(path, content)
     assert find_servers("vscode", tmp_path) == {}
@@ -134,7 +132,7 @@ def test_a_file_that_is_a_link_stays_one(tmp_path: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o640
 
 
-def test_what_claude_keeps_for_one_folder_is_found_there_alone(tmp_path: Path) -> None:
+def test_servers_that_claude_keeps_for_one_folder_are_found_only_there(tmp_path: Path) -> None:
     project = tmp_path / "app"
     local = {"mcpServers": {"local": {"command": "x"}}}
     content = {"projects": {str(project): local}, "mcpServers": {"all": {"command": "y"}}}
@@ -143,6 +141,6 @@ def test_what_claude_keeps_for_one_folder_is_found_there_alone(tmp_path: Path) -
     assert set(find_servers("claude", tmp_path / "other")) == {"all"}
 
 
-def test_an_entry_is_shown_without_what_may_be_secret() -> None:
+def test_secrets_of_an_entry_are_hidden() -> None:
     entry = {"command": "x", "args": ["-y"], "env": {"TOKEN": "secret", "KEY": "${KEY}"}}
     assert hide_secrets(entry) == {**entry, "env": {"TOKEN": "…", "KEY": "${KEY}"}}

@@ -1,4 +1,4 @@
-"""An agent whose MCP server fails goes on: it is told what happened, and answers in time."""
+"""An agent continues when its MCP server fails: the model reads why, and answers in time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def run(servers: McpServers, *calls: tuple[str, dict[str, str]]) -> list[s
     ("tool", "said"),
     [("crash", "was lost during the call of crash"), ("hang", "did not answer hang within 2 s")],
 )
-async def test_of_a_server_that_dies_or_hangs_in_a_call_and_is_used_again(
+async def test_agent_continues_after_a_server_ends_or_hangs_in_a_call(
     state: Path, tool: str, said: str
 ) -> None:
     async with McpServers([faulty(state)]) as servers:
@@ -71,7 +71,7 @@ async def test_of_a_server_that_dies_or_hangs_in_a_call_and_is_used_again(
     assert '{"a": "1"}' in told[1]
 
 
-async def test_of_a_server_that_is_killed_between_two_calls(state: Path) -> None:
+async def test_agent_continues_after_a_server_is_killed_between_two_calls(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         await run(servers, ("s__echo", {}))
         kill(int((state / "pids").read_text().split()[-1]), signal.SIGKILL)
@@ -80,14 +80,16 @@ async def test_of_a_server_that_is_killed_between_two_calls(state: Path) -> None
 
 
 @pytest.mark.parametrize(("tool", "said"), [("huge", "50 MB is too large"), ("babble", "was lost")])
-async def test_of_a_server_that_floods_stdout(state: Path, tool: str, said: str) -> None:
+async def test_agent_continues_after_a_server_floods_stdout(
+    state: Path, tool: str, said: str
+) -> None:
     async with McpServers([lending(state)]) as servers:
         told = await run(servers, (f"s__{tool}", {}), ("s__greet", {"who": "Ada"}))
     assert said in told[0]
     assert "hello Ada" in told[1]
 
 
-async def test_of_a_server_that_changes_its_tools_meanwhile(state: Path) -> None:
+async def test_agent_continues_when_a_server_changes_its_tools(state: Path) -> None:
     async with McpServers([lending(state)]) as servers:
         told = await run(
             servers, ("s__change", {"who": "Other words."}), ("s__greet", {"who": "Ada"})
@@ -95,7 +97,7 @@ async def test_of_a_server_that_changes_its_tools_meanwhile(state: Path) -> None
     assert "hello Ada" in told[1]
 
 
-async def test_of_servers_that_refuse_connections(state: Path) -> None:
+async def test_agent_continues_without_servers_that_refuse_connections(state: Path) -> None:
     remote = ServerConfig("r", "http", url=f"{refused_url()}/mcp")
     async with McpServers([remote, faulty(state)]) as servers:
         assert "cannot be used" in servers.problems["r"]
@@ -103,7 +105,7 @@ async def test_of_servers_that_refuse_connections(state: Path) -> None:
     assert '{"a": "1"}' in told
 
 
-async def test_of_servers_that_end_before_the_agent(state: Path) -> None:
+async def test_agent_continues_after_all_servers_have_ended(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         tools = servers.all_tools
     asked, model = agent(tools, ("s__echo", {}))
@@ -113,7 +115,7 @@ async def test_of_servers_that_end_before_the_agent(state: Path) -> None:
     assert "'s' is closed" in told
 
 
-async def test_a_description_that_gives_orders_reaches_no_model_unseen(state: Path) -> None:
+async def test_a_changed_description_reaches_no_model_before_approval(state: Path) -> None:
     project = state / "app"
     async with McpServers([lending(state)], pins=Pins(project)):
         pass

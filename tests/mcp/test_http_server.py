@@ -1,4 +1,4 @@
-"""Our server over HTTP under the SDK's own client, in both eras, and under those who mean harm."""
+"""Our server over HTTP with the SDK's client, in both versions of the protocol, and attacks."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_a_client_searches_and_reads_over_http(notes: KnowledgeBase, era: 
         assert read.text == "# Cats\n\nCats purr.\n"  # type: ignore[union-attr]
 
 
-async def test_a_listener_of_the_stateless_era_hears_of_changes(tmp_path: Path) -> None:
+async def test_a_listener_of_the_stateless_protocol_is_notified_of_changes(tmp_path: Path) -> None:
     with closing(KnowledgeBase.open(tmp_path)) as knowledge:
         await knowledge.add([Document(source="pets.md", text="Cats purr.\n")])
         app = mcp_app(build_server("demo", knowledge=knowledge, watch_seconds=0.05))
@@ -140,7 +140,7 @@ async def test_a_foreign_host_or_origin_is_refused(headers: dict[str, str], stat
         assert (await requests.post("/mcp", json=HELLO, headers=headers)).status_code == status
 
 
-async def test_hosts_and_origins_that_are_named_may_call() -> None:
+async def test_configured_hosts_and_origins_may_call() -> None:
     access = Access(hosts=("notes.example.org",), origins=("https://app.example.org",))
     async with caller(mcp_app(build_server("demo"), access)) as requests:
         for headers in (
@@ -201,7 +201,7 @@ async def test_a_body_that_is_too_large_is_refused(declared: bool) -> None:
     assert answer.status_code == 413
 
 
-async def test_a_form_of_a_web_page_is_no_request() -> None:
+async def test_a_form_of_a_web_page_is_refused() -> None:
     async with caller(mcp_app(build_server("demo"))) as requests:
         answer = await requests.post("/mcp", content="{}", headers={"Content-Type": "text/plain"})
     assert answer.status_code in (400, 415)
@@ -225,19 +225,19 @@ async def test_sessions_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "10.0.0.1", "::"])
-async def test_strangers_are_not_served_without_a_key(host: str) -> None:
+async def test_other_addresses_need_a_key(host: str) -> None:
     with pytest.raises(ConfigError, match="--key-env"):
         await serve_http(mcp_app(build_server("demo")), host, 0)
 
 
-async def test_a_port_in_use_is_told_in_a_line() -> None:
+async def test_a_port_in_use_is_an_error_with_the_next_step() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f":{port}: .*Choose another port"):
             await serve_http(mcp_app(build_server("demo")), "127.0.0.1", port)
 
 
-def test_a_short_key_is_none() -> None:
+def test_a_short_key_is_refused() -> None:
     with pytest.raises(ConfigError, match="fewer than 16"):
         KeyVerifier("secret")
 
@@ -251,11 +251,11 @@ def test_a_short_key_is_none() -> None:
         ("localhost:8000", ("localhost", 8000)),
     ],
 )
-def test_an_address_is_read(written: str, read: tuple[str, int]) -> None:
+def test_an_address_is_parsed(written: str, read: tuple[str, int]) -> None:
     assert host_and_port(written) == read
 
 
 @pytest.mark.parametrize("written", ["", "x", "a:b", "host:", "1:2:3", "a@b:1", "h:1/x", "h:99999"])
-def test_what_is_no_address_is_refused(written: str) -> None:
+def test_an_invalid_address_is_refused(written: str) -> None:
     with pytest.raises(ConfigError, match="HOST:PORT"):
         host_and_port(written)

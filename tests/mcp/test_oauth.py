@@ -1,4 +1,4 @@
-"""Signing in: once in the browser, then by what is kept, renewed when it has ended."""
+"""OAuth: sign in once in the browser, then use and renew the stored tokens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def greeted(config: ServerConfig, browse: Browse | None = None) -> str:
         return inside(await servers.tools[0].run({}))
 
 
-async def test_a_sign_in_is_kept_for_later(server: SignInServer) -> None:
+async def test_tokens_are_stored_after_signing_in(server: SignInServer) -> None:
     config = remote(server)
     assert await greeted(config, browse) == "greet"
     assert await greeted(config) == "greet"
@@ -47,7 +47,7 @@ async def test_a_sign_in_is_kept_for_later(server: SignInServer) -> None:
     assert token_path(config).parent.stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_token_that_has_ended_is_renewed_without_the_user(server: SignInServer) -> None:
+async def test_an_expired_token_is_renewed_without_the_user(server: SignInServer) -> None:
     config = remote(server)
     assert await greeted(config, browse) == "greet"
     kept = json.loads(token_path(config).read_text())
@@ -57,11 +57,11 @@ async def test_a_token_that_has_ended_is_renewed_without_the_user(server: SignIn
     assert server.grants == ["authorization_code", "refresh_token"]
 
 
-async def test_without_a_sign_in_people_are_told_how(server: SignInServer) -> None:
+async def test_a_missing_sign_in_is_an_error_with_the_command(server: SignInServer) -> None:
     assert "agentkit mcp login remote" in await greeted(remote(server))
 
 
-async def test_a_sign_in_can_be_forgotten(server: SignInServer) -> None:
+async def test_stored_tokens_can_be_deleted(server: SignInServer) -> None:
     config = remote(server)
     assert await greeted(config, browse) == "greet"
     assert delete_tokens(config)
@@ -69,7 +69,7 @@ async def test_a_sign_in_can_be_forgotten(server: SignInServer) -> None:
     assert "agentkit mcp login remote" in await greeted(config)
 
 
-def test_a_header_of_the_users_own_comes_before_any_sign_in() -> None:
+def test_an_authorization_header_replaces_oauth() -> None:
     config = ServerConfig("r", "http", url="https://x", headers={"authorization": "Bearer k"})
     assert not uses_oauth(config)
     assert uses_oauth(ServerConfig("r", "http", url="https://x"))
@@ -77,7 +77,7 @@ def test_a_header_of_the_users_own_comes_before_any_sign_in() -> None:
     assert not uses_oauth(ServerConfig("r", command="x"))
 
 
-def test_a_secret_that_was_corrected_is_the_one_that_is_used() -> None:
+def test_a_corrected_client_secret_replaces_the_stored_one() -> None:
     for secret in ("wrong", "right"):
         oauth = OAuth(client_id="me", client_secret=secret)
         auth_for(ServerConfig("r", "http", url="https://x", oauth=oauth))

@@ -1,4 +1,4 @@
-"""The official SDKs' clients, for TypeScript and Python, against our server over stdio and HTTP."""
+"""The official SDKs' clients for TypeScript and Python with our server over stdio and HTTP."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_the_python_client_uses_the_command_over_stdio(app: Path) -> None:
     assert steps == ["calls search_knowledge"]
 
 
-async def test_the_command_wants_its_key_and_ends_with_streams_open(app: Path) -> None:
+async def test_the_command_requires_its_key_and_ends_with_open_streams(app: Path) -> None:
     with over_http(app, "--key-env", "THE_KEY", env={"THE_KEY": KEY}) as (url, child):
         async with httpx2.AsyncClient() as stranger:
             assert (await stranger.post(url, json={})).status_code == 401
@@ -146,7 +146,7 @@ async def test_the_command_wants_its_key_and_ends_with_streams_open(app: Path) -
         ((), {"AGENTKIT_MCP_DEPTH": "2"}, 10, "started each other"),
     ],
 )
-def test_what_cannot_be_served_is_told_in_a_line(
+def test_invalid_serve_options_are_errors_in_a_line(
     app: Path, options: tuple[str, ...], env: dict[str, str], code: int, words: str
 ) -> None:
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a server says is agreed to once, and asked about when it changes."""
+"""Tool descriptions are pinned at approval, and changes are detected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def served(name: str, description: str = "Reads.", **more: object) -> Tool:
     return Tool(name=name, description=description, input_schema={"type": "object"}, **more)
 
 
-def test_the_first_sight_is_agreed_to_and_kept_for_the_user_alone(tmp_path: Path) -> None:
+def test_a_new_server_is_approved_and_its_pins_are_private(tmp_path: Path) -> None:
     assert Pins(tmp_path).changes(CONFIG, [served("read")]) == ()
     assert Pins(tmp_path).changes(CONFIG, [served("read")]) == ()
     assert (user_folder() / "mcp_pins.json").stat().st_mode & 0o777 == 0o600
@@ -37,20 +37,20 @@ def test_the_first_sight_is_agreed_to_and_kept_for_the_user_alone(tmp_path: Path
         Tool(name="read", description="Reads.", input_schema={"type": "object", "title": "Send"}),
     ],
 )
-def test_any_change_of_what_is_said_is_noticed(tmp_path: Path, tool: Tool) -> None:
+def test_any_change_of_a_definition_is_detected(tmp_path: Path, tool: Tool) -> None:
     Pins(tmp_path).changes(CONFIG, [served("read")])
     (change,) = Pins(tmp_path).changes(CONFIG, [tool])
     assert (change.tool, change.before) == ("read", "Reads.")
 
 
-def test_a_new_tool_is_a_change_and_a_missing_one_is_none(tmp_path: Path) -> None:
+def test_a_new_tool_is_a_change_and_a_missing_one_is_not(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     pins.changes(CONFIG, [served("read"), served("list")])
     assert pins.changes(CONFIG, [served("read")]) == ()
     assert pins.changes(CONFIG, [served("send", "Sends.")]) == (ToolChange("send", None, "Sends."),)
 
 
-def test_agreeing_ends_it(tmp_path: Path) -> None:
+def test_approved_changes_are_no_longer_reported(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     pins.changes(CONFIG, [served("read")])
     pins.approve(CONFIG, [served("read", "Reads all.")])
@@ -65,14 +65,14 @@ def test_another_command_or_another_folder_is_another_server(tmp_path: Path) -> 
     assert Pins(tmp_path / "sub").changes(CONFIG, [served("read", "Else.")]) == ()
 
 
-def test_pins_that_cannot_be_read_are_an_error_and_no_agreement(tmp_path: Path) -> None:
+def test_unreadable_pins_are_an_error_and_no_approval(tmp_path: Path) -> None:
     user_folder().mkdir(parents=True)
     (user_folder() / "mcp_pins.json").write_text("{")
     with pytest.raises(McpError, match=r"Cannot read .*mcp_pins\.json"):
         Pins(tmp_path).changes(CONFIG, [served("read")])
 
 
-def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+def test_no_temporary_files_remain_beside_the_pins(tmp_path: Path) -> None:
     Pins(tmp_path).changes(CONFIG, [served("read")])
     names = [name for name in os.listdir(user_folder()) if not name.endswith(".lock")]
     assert names == ["mcp_pins.json"]

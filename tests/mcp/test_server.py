@@ -1,4 +1,4 @@
-"""Our server under the SDK's own client, in memory, in both eras of the protocol."""
+"""Our server with the SDK's client, in memory, in both versions of the protocol."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ async def refused(client: Client, name: str, **arguments: Any) -> str:
     return str(result.content[0].text)  # type: ignore[union-attr]
 
 
-async def test_a_search_gives_passages_with_their_exact_places(
-    notes: KnowledgeBase, era: str
-) -> None:
+async def test_search_returns_passages_with_exact_ranges(notes: KnowledgeBase, era: str) -> None:
     async with Client(build_server("demo", knowledge=notes), mode=era) as client:
         hits = (await called(client, "search_knowledge", query="Why do cats purr?"))["hits"]
     fields = {"id", "source", "title", "heading", "page", "start", "end", "score", "text"}
@@ -83,7 +81,7 @@ async def test_a_search_gives_passages_with_their_exact_places(
     assert all(NOTES[hit["start"] : hit["end"]] == hit["text"] for hit in hits)
 
 
-async def test_a_document_is_read_in_parts_and_listed(notes: KnowledgeBase, era: str) -> None:
+async def test_documents_are_listed_and_read_in_ranges(notes: KnowledgeBase, era: str) -> None:
     async with Client(build_server("demo", knowledge=notes), mode=era) as client:
         part = await called(client, "read_document", source="pets.md", start=2, end=6)
         assert part["text"] == "Cats"
@@ -93,7 +91,7 @@ async def test_a_document_is_read_in_parts_and_listed(notes: KnowledgeBase, era:
         assert (entry["source"], entry["characters"]) == ("pets.md", len(NOTES))
 
 
-async def test_a_long_document_comes_in_parts_that_say_where_they_end(era: str) -> None:
+async def test_a_long_document_is_read_in_parts(era: str) -> None:
     class Library:
         async def document(self, source: str) -> Document:
             return Document(source=source, text="x" * 30_000)
@@ -116,7 +114,7 @@ async def test_a_long_document_comes_in_parts_that_say_where_they_end(era: str) 
     assert (first["end"], rest["end"], rest["characters"]) == (20_000, 30_000, 30_000)
 
 
-async def test_tools_have_schemas_and_say_that_they_only_read(
+async def test_knowledge_tools_have_schemas_and_are_read_only(
     notes: KnowledgeBase, era: str
 ) -> None:
     server = build_server("demo", knowledge=notes, agent=Clerk(None))
@@ -139,7 +137,7 @@ async def test_every_place_of_a_word_is_found_and_counted(notes: KnowledgeBase, 
     assert all(NOTES[p["start"] : p["end"]] == p["text"] for p in found["places"])
 
 
-async def test_a_search_keeps_to_the_sources_it_is_given(notes: KnowledgeBase, era: str) -> None:
+async def test_search_is_limited_to_the_given_sources(notes: KnowledgeBase, era: str) -> None:
     async with Client(build_server("demo", knowledge=notes), mode=era) as client:
         within = await called(client, "search_knowledge", query="cats", source="*.md")
         without = await called(client, "search_knowledge", query="cats", source="*.pdf")
@@ -159,7 +157,7 @@ async def test_a_search_keeps_to_the_sources_it_is_given(notes: KnowledgeBase, e
         ("ask", {"question": "cats"}, "Run: ollama pull it"),
     ],
 )
-async def test_a_failure_is_told_in_words_for_the_model(
+async def test_a_failed_call_has_a_message_for_the_model(
     notes: KnowledgeBase, name: str, arguments: dict[str, Any], words: str, era: str
 ) -> None:
     server = build_server("demo", knowledge=notes, agent=Clerk(None))
@@ -167,7 +165,7 @@ async def test_a_failure_is_told_in_words_for_the_model(
         assert words in await refused(client, name, **arguments)
 
 
-async def test_ask_gives_the_answer_with_citations_marked_by_chunk(era: str) -> None:
+async def test_ask_returns_the_answer_with_citations_by_chunk_id(era: str) -> None:
     chunk = Chunk("c1d", "d", "pets.md", "Pets", "Cats", "Cats purr. They sleep.", 10, 32)
     citation = Citation("1", chunk, "They sleep.", True)
     answer = Answer("Cats sleep [1], not `x[1]`.", (citation,), model="clerk")
@@ -200,7 +198,7 @@ async def test_ask_reports_its_steps_as_progress(era: str) -> None:
     assert steps == [(1, "calls search_knowledge"), (2, "search_knowledge: half way")]
 
 
-async def test_a_folders_tools_are_served_with_their_own_schema_and_words(era: str) -> None:
+async def test_tools_of_a_folder_are_served_with_their_schema_and_errors(era: str) -> None:
     @tool
     def halve(number: int, context: ToolContext) -> int:
         """Halve an even number."""
@@ -222,7 +220,7 @@ async def test_a_folders_tools_are_served_with_their_own_schema_and_words(era: s
         assert "do not fit" in await refused(client, "halve", number="x")
 
 
-async def test_a_tools_own_objects_are_structured_and_get_no_links(
+async def test_objects_of_own_tools_are_structured_and_get_no_links(
     notes: KnowledgeBase, era: str
 ) -> None:
     @tool

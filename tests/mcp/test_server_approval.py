@@ -1,4 +1,4 @@
-"""Tools that need a person's word, asked for through the client in both eras."""
+"""Tools that need approval, asked for through the client in both versions of the protocol."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def erase(erased: list[str]) -> Tool:
 
 
 @both_eras
-async def test_a_call_runs_once_the_user_has_said_yes_to_its_arguments(
+async def test_a_call_runs_once_the_user_has_approved_its_arguments(
     erase: Tool, erased: list[str], era: str
 ) -> None:
     user = User()
@@ -64,7 +64,7 @@ async def test_a_call_runs_once_the_user_has_said_yes_to_its_arguments(
 @pytest.mark.parametrize(
     "user", [User("decline"), User("cancel"), User(allow=False), User(allow="true")]
 )
-async def test_anything_but_a_yes_is_a_no(
+async def test_any_answer_but_yes_is_a_refusal(
     erase: Tool, erased: list[str], era: str, user: User
 ) -> None:
     server = build_server("demo", tools=[erase])
@@ -88,7 +88,7 @@ async def test_arguments_too_long_to_be_shown_are_not_run(
 
 
 @both_eras
-async def test_a_client_that_cannot_ask_is_not_offered_the_tool(
+async def test_a_tool_that_needs_approval_is_not_listed_for_a_client_that_cannot_ask(
     erase: Tool, erased: list[str], era: str
 ) -> None:
     async with Client(build_server("demo", tools=[erase]), mode=era) as client:
@@ -102,7 +102,7 @@ async def test_a_client_that_cannot_ask_is_not_offered_the_tool(
     assert erased == []
 
 
-async def test_a_made_up_approval_counts_for_nothing(erase: Tool, erased: list[str]) -> None:
+async def test_a_forged_approval_is_refused(erase: Tool, erased: list[str]) -> None:
     yes = sdk.ElicitResult(action="accept", content={"allow": True})
     user = User("decline")
     server = build_server("demo", tools=[erase])

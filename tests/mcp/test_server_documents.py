@@ -1,4 +1,4 @@
-"""Documents as resources, their completion and changes, and the prompts that rest on them."""
+"""Documents as resources, their completion and subscriptions, and the prompts about them."""
 
 from __future__ import annotations
 
@@ -82,9 +82,7 @@ async def test_nothing_but_documents_of_the_index_is_read(
 
 
 @both_eras
-async def test_hits_and_citations_come_with_links_to_their_places(
-    notes: KnowledgeBase, era: str
-) -> None:
+async def test_hits_and_citations_have_resource_links(notes: KnowledgeBase, era: str) -> None:
     chunk = Chunk("c1d", "d", "pets.md", "Pets", "Cats", NOTES[8:40], 8, 40)
     answer = Answer("Cats purr [1].", (Citation("1", chunk, "Cats purr", True),))
     server = build_server("demo", knowledge=notes, agent=Clerk(answer))
@@ -121,7 +119,7 @@ async def test_sources_are_completed_for_the_template_and_the_prompts(
 
 
 @both_eras
-async def test_the_prompts_hold_what_they_rest_on(notes: KnowledgeBase, era: str) -> None:
+async def test_prompts_contain_their_passages_and_documents(notes: KnowledgeBase, era: str) -> None:
     async with Client(build_server("demo", knowledge=notes), mode=era) as client:
         listed = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
         assert set(listed) == {"ask_with_sources", "summarize_document", "quiz_me"}
@@ -148,7 +146,7 @@ async def test_the_prompts_hold_what_they_rest_on(notes: KnowledgeBase, era: str
         ("ask_with_sources", {"question": "x" * 3000}, "too long"),
     ],
 )
-async def test_a_prompt_that_cannot_be_given_says_why(
+async def test_invalid_prompt_arguments_are_errors_with_the_reason(
     notes: KnowledgeBase, era: str, name: str, arguments: dict[str, str], words: str
 ) -> None:
     async with Client(build_server("demo", knowledge=notes), mode=era) as client:
@@ -178,7 +176,7 @@ async def test_long_lists_come_in_pages(tmp_path: Any, era: str) -> None:
         assert listed.structured_content["next_page"] is None
 
 
-def test_what_is_added_or_taken_between_pages_neither_repeats_nor_skips() -> None:
+def test_changes_between_two_pages_neither_repeat_nor_skip_items() -> None:
     page, cursor = paginate(["b", "d", "f"], None, str, size=2)
     assert page == ["b", "d"]
     params = sdk.PaginatedRequestParams(cursor=cursor)
@@ -186,14 +184,16 @@ def test_what_is_added_or_taken_between_pages_neither_repeats_nor_skips() -> Non
 
 
 @both_eras
-async def test_the_server_says_who_it_is(era: str) -> None:
+async def test_the_server_reports_its_name_and_version(era: str) -> None:
     async with Client(build_server("demo"), mode=era) as client:
         assert client.server_info is not None
         assert (client.server_info.name, client.server_info.version) == ("demo", __version__)
 
 
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-async def test_a_subscriber_of_the_stateful_era_hears_of_a_change(notes: KnowledgeBase) -> None:
+async def test_a_subscriber_of_the_stateful_protocol_is_notified_of_a_change(
+    notes: KnowledgeBase,
+) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
 
     async def noted(message: Any) -> None:
@@ -210,7 +210,7 @@ async def test_a_subscriber_of_the_stateful_era_hears_of_a_change(notes: Knowled
             await client.subscribe_resource("file:///etc/passwd")
 
 
-def test_addresses_are_read_back_as_they_were_written() -> None:
+def test_addresses_are_parsed_as_they_were_written() -> None:
     for source in ("pets.md", ODD, "https://example.org/a?b=c#d", "深度/学习.md", "a#char=1,2"):
         for address in (Address(source), Address(source, 3, 9)):
             assert parse_address(str(address)) == address

@@ -1,4 +1,4 @@
-"""Our servers as children over stdio: the protocol alone on stdout, and the demo's scripts."""
+"""Our servers over stdio: only the protocol on stdout, and the demo's scripts."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ async def test_nothing_but_the_protocol_reaches_stdout() -> None:
         assert word in errors.decode()
 
 
-async def test_the_demos_sums_are_served_to_our_own_client() -> None:
+async def test_the_calculator_server_of_the_demo_works_with_our_client() -> None:
     async with McpServers([script("llm_math.py", ROOT)]) as servers:
         count = by_name(servers, "demo__count_parameters")
         assert json.loads(inside(await count.run({"layers": [100, 500, 10]})))["total"] == 55510
 
 
-async def test_the_notes_of_a_folder_are_indexed_and_served_to_our_own_client(
+async def test_the_notes_server_of_the_demo_works_with_our_client(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "knowledge").mkdir()
@@ -101,7 +101,7 @@ async def test_the_notes_of_a_folder_are_indexed_and_served_to_our_own_client(
     assert (tmp_path / ".agentkit" / "index").is_dir()
 
 
-async def test_the_demos_agent_answers_through_the_notes_server_alone(tmp_path: Path) -> None:
+async def test_an_agent_answers_through_the_notes_server_alone(tmp_path: Path) -> None:
     notes = tmp_path / "knowledge"
     notes.mkdir()
     for path in (ROOT / "knowledge").rglob("*.md"):

@@ -1,4 +1,4 @@
-"""The bounds of a server's pipes and logs."""
+"""The limits of a server's pipes and logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from agentkit.mcp.stdio import MAX_LOG, LineBuffer, ServerLog, log_path, parse_message, read_log
 
 
-def test_lines_come_whole_however_they_are_cut() -> None:
+def test_lines_are_joined_from_any_pieces() -> None:
     lines = LineBuffer()
     pieces = [b"a", b"b\nc", b"", b"\n\nd\ne"]
     assert [line for piece in pieces for line in lines.add(piece)] == [b"ab", b"c", b"", b"d"]
@@ -24,7 +24,7 @@ def test_lines_come_whole_however_they_are_cut() -> None:
         b'{"jsonrpc": "2.0", "result": {"x": "%s"}, "id": 7}' % (b"y" * 500_000),
     ],
 )
-def test_an_answer_that_is_too_long_becomes_its_error(line: bytes) -> None:
+def test_an_answer_that_is_too_long_becomes_an_error_response(line: bytes) -> None:
     lines = LineBuffer(max_line=200_000)
     found = []
     for start in range(0, len(line) + 1, 65536):
@@ -34,7 +34,7 @@ def test_an_answer_that_is_too_long_becomes_its_error(line: bytes) -> None:
     assert "too large" in json.loads(error)["error"]["message"]
 
 
-def test_of_a_long_line_without_an_id_nothing_is_left() -> None:
+def test_a_long_line_without_an_id_is_dropped() -> None:
     assert LineBuffer(max_line=10).add(b"x" * 100 + b"\n") == [b""]
 
 
@@ -46,7 +46,7 @@ def test_a_long_line_takes_no_memory() -> None:
     assert sum(map(len, lines._pieces)) < 400_000
 
 
-def test_a_log_stays_small_and_its_end_is_found(tmp_path: Path) -> None:
+def test_a_log_is_rotated_and_its_end_is_read(tmp_path: Path) -> None:
     path = log_path(tmp_path / "logs", "a/../b")
     assert path.parent == tmp_path / "logs"
     with ServerLog(path) as log:
@@ -59,7 +59,7 @@ def test_a_log_stays_small_and_its_end_is_found(tmp_path: Path) -> None:
     assert read_log(path, 3)[-1] == "29"
 
 
-def test_a_log_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with ServerLog(tmp_path / "file" / "log") as log:
         log.write(b"x")
@@ -67,11 +67,11 @@ def test_a_log_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
         log.write(b"x")
 
 
-def test_a_text_cut_in_the_middle_of_an_emoji_is_a_message_still() -> None:
+def test_a_message_with_half_a_surrogate_pair_is_parsed() -> None:
     line = b'{"jsonrpc":"2.0","id":1,"result":{"a":"cut \\ud83d","b":"\xe6"}}'
     assert parse_message(line).message.result == {"a": "cut ?", "b": "\ufffd"}
 
 
 @pytest.mark.parametrize("line", [b"{]", b'{"a": 1}', b'{"a":' + b"[" * 100_000])
-def test_what_is_no_message_is_none(line: bytes) -> None:
+def test_an_invalid_message_is_ignored(line: bytes) -> None:
     assert parse_message(line) is None
