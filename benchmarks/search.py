@@ -195,7 +195,7 @@ def _ways(index: Path) -> dict[str, Callable[[], Callable[[str, NDArray[np.float
         embedder: Any = _Embedder()
         catalog = Catalog(index / "catalog.sqlite")
         retriever = Retriever(catalog, Vectors(index / "chroma"), embedder)
-        return lambda text, vector: retriever.found(text, vector, 5)
+        return lambda text, vector: retriever.search_vector(text, vector, 5)
 
     def chroma() -> Callable[[str, NDArray[np.float32]], object]:
         store = Vectors(index / "chroma")

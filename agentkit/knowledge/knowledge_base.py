@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from agentkit._sync import run_sync
-from agentkit.documents import Document, Hit
+from agentkit.documents import Chunk, Document, Hit
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
@@ -32,8 +32,9 @@ from agentkit.knowledge.index.indexer import (
 from agentkit.knowledge.index.lock import writing
 from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.search.context import widen
 from agentkit.knowledge.search.filters import Filters
-from agentkit.knowledge.search.lookup import Lookup, Section
+from agentkit.knowledge.search.lookup import Excerpt, Lookup, Section
 from agentkit.knowledge.search.occurrences import Finder, Occurrences
 from agentkit.knowledge.search.rerank import Reranker
 from agentkit.knowledge.search.retriever import Retriever
@@ -212,6 +213,18 @@ class KnowledgeBase:
             raise KnowledgeError(f"{text!r} holds no word to look for. Name a word or a phrase.")
         finder = Finder(self._catalog)
         return await asyncio.to_thread(finder.find, clean(text), filters)
+
+    async def widen(self, chunks: Sequence[Chunk], room: int) -> list[Chunk]:
+        """Chunks with what is around them in their sections, up to `room` tokens each. A chunk
+        keeps its id; text, offsets, page and part are those of the larger passage."""
+        lookup, count = Lookup(self._catalog), self.embedder.count_tokens
+        return await asyncio.to_thread(
+            lambda: [widen(lookup, chunk, room, count) for chunk in chunks]
+        )
+
+    async def excerpt(self, document_id: str, start: int, end: int) -> Excerpt | None:
+        """`text[start:end]` of a document with the parts it touches, None for an unknown one."""
+        return await asyncio.to_thread(Lookup(self._catalog).excerpt, document_id, start, end)
 
     async def outline(self, source: str) -> list[Section]:
         """A document's sections in order, without their text. Raises KnowledgeError."""

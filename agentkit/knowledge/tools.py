@@ -22,7 +22,7 @@ from agentkit.documents import Chunk, Document, Hit
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.loaders.web import load_url
-from agentkit.knowledge.search.context import packed, widened
+from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Section
 from agentkit.knowledge.search.occurrences import Occurrences, range_of
@@ -175,20 +175,11 @@ async def _document(knowledge: KnowledgeBase, source: str, within: Filters) -> D
 
 async def _found(knowledge: KnowledgeBase, hits: Sequence[Hit], context: ToolContext) -> str:
     """Hits as passages, each with the section around it where it is small."""
-    chunks = [await _widened(knowledge, hit.chunk) for hit in hits]
+    chunks = await knowledge.widen([hit.chunk for hit in hits], PARENT_TOKENS)
     scores = {hit.chunk.id: hit.score for hit in hits}
     fitting = packed(_apart(chunks), context.room, estimated_tokens)
     passages = [_passage(chunk, context, scores[chunk.id]) for chunk in fitting.chunks]
     return "\n".join(part for part in (write_passages(passages), fitting.note) if part)
-
-
-async def _widened(knowledge: KnowledgeBase, chunk: Chunk) -> Chunk:
-    count = knowledge.embedder.count_tokens
-    try:
-        document = await knowledge.document(chunk.source)
-    except KnowledgeError:  # removed since it was found
-        return chunk
-    return widened(document, chunk, PARENT_TOKENS, count)
 
 
 def _apart(chunks: Sequence[Chunk]) -> list[Chunk]:

@@ -1,13 +1,17 @@
 """A hit grown to what is around it: exact, bounded, under the same id."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentkit import KnowledgeBase
 from agentkit.documents import Document, Part
 from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.search.context import widened
+from tests.conftest import TermEmbedder
 
 TEXT = (
     "# A\n\n" + "\n\n".join(f"Paragraph {n} of the first." for n in range(9)) + "\n\n# B\n\nLast."
@@ -94,3 +98,55 @@ def test_a_grown_passage_is_exact_holds_the_hit_and_keeps_to_the_room(
         assert letters(wide.text) <= max(room, letters(hit.text))
         inside = [c.heading for c in chunks if wide.start <= c.start and c.end <= wide.end]
         assert kind != "markdown" or set(inside) == {hit.heading}
+
+
+CODE = """import os
+
+
+class Reader:
+    def read(self, name):
+        data = open(name).read()
+        return data
+
+    def close(self):
+        self.closed = True
+        return None
+
+
+def main():
+    reader = Reader()
+    print(reader.read("a"), reader.read("b"), reader.read("c"), reader.read("d"))
+"""
+TABLE = "\n".join(f"row {n} | {'word ' * (n % 5)}" for n in range(30))
+
+
+def _rows(text: str) -> tuple[Part, ...]:
+    parts, at = [], 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        parts.append(Part("row", str(number), at, at + len(line)))
+        at += len(line) + 1
+    return tuple(parts)
+
+
+@pytest.mark.parametrize("room", [30, 60, 400])
+@pytest.mark.parametrize(
+    "document",
+    [
+        Document("a.md", TEXT, "a"),
+        Document("a.txt", TEXT.replace("# ", ""), "a", format="text"),
+        Document("a.py", CODE, "a", metadata={"language": "python"}, format="code"),
+        Document("a.csv", TABLE, "a", format="rows", parts=_rows(TABLE)),
+    ],
+    ids=lambda document: document.source,
+)
+async def test_an_index_widens_a_passage_without_reading_its_whole_document(
+    tmp_path: Path, embedder: TermEmbedder, document: Document, room: int
+) -> None:
+    kb = KnowledgeBase.open(tmp_path / "index", embedder, chunk_tokens=20)
+    await kb.add([document])
+    stored = await kb.document(document.source)
+    chunks = split(stored, embedder.count_tokens, 20)
+    wide = await kb.widen(chunks, room)
+    assert wide == [widened(stored, chunk, room, embedder.count_tokens) for chunk in chunks]
+    assert room < 400 or any(passage != chunk for passage, chunk in zip(wide, chunks, strict=True))
+    kb.close()

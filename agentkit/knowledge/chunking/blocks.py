@@ -74,11 +74,12 @@ _PAGES = ("page", "slide", "chapter", "message", "cell")
 class Places:
     """The parts of one document, and the lines of a code."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, first_line: int = 1) -> None:
         self._parts = sorted(document.parts, key=lambda part: part.start)
         self._starts = [part.start for part in self._parts]
         self._reach = list(accumulate((part.end for part in self._parts), max))
         of_code = document.format == "code" and not document.parts
+        self._first_line = first_line
         self._lines = line_starts(document.text) if of_code else []
 
     @property
@@ -94,7 +95,9 @@ class Places:
         """The parts or lines that the stretch touches, as people say it."""
         if not self._lines:
             return part_of(self._near(start, end), start, end)
-        first, last = bisect_right(self._lines, start), bisect_left(self._lines, end)
+        before = self._first_line - 1
+        first = before + bisect_right(self._lines, start)
+        last = before + bisect_left(self._lines, end)
         return f"line {first}" if first == last else f"lines {first}-{last}"
 
     def _near(self, start: int, end: int) -> list[Part]:

@@ -25,8 +25,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit.answers import Citation, Supported
-from agentkit.documents import Chunk, Document
-from agentkit.errors import KnowledgeError
+from agentkit.documents import Chunk
 from agentkit.knowledge.chunking.blocks import Places
 from agentkit.knowledge.citations.markers import (
     claims_something,
@@ -141,30 +140,19 @@ def _closed(blank: str, found: Sequence[Statement]) -> list[Statement]:
 
 
 async def located(citations: Sequence[Citation], knowledge: KnowledgeBase) -> tuple[Citation, ...]:
-    """The citations, in their order, those with a quote at the quote's own place."""
-    wide = {c.chunk.source for c in citations if c.quote and c.chunk.part}
-    documents = {source: await _document(source, knowledge) for source in wide}
-    places = {source: (d, Places(d)) for source, d in documents.items() if d is not None}
-    return tuple(
-        _at(citation, *places[citation.chunk.source])
-        if citation.quote and citation.chunk.source in places
-        else citation
-        for citation in citations
-    )
-
-
-async def _document(source: str, knowledge: KnowledgeBase) -> Document | None:
-    try:
-        return await knowledge.document(source)
-    except KnowledgeError:  # removed since it was found
-        return None
-
-
-def _at(citation: Citation, document: Document, places: Places) -> Citation:
-    start, end = citation.start, citation.end
-    if document.text[start:end] != citation.quote:
-        return citation
-    return replace(citation, page=places.page(start, end), part=places.part(start, end))
+    """The citations, in their order, those with a quote at the quote's own page or part. Where the
+    document has changed since, a citation keeps its passage's place."""
+    found = []
+    for citation in citations:
+        if citation.quote and citation.chunk.part:
+            start, end = citation.start, citation.end
+            excerpt = await knowledge.excerpt(citation.chunk.document_id, start, end)
+            if excerpt is not None and excerpt.document.text == citation.quote:
+                places, length = Places(excerpt.document, excerpt.first_line), end - start
+                page, part = places.page(0, length), places.part(0, length)
+                citation = replace(citation, page=page, part=part)
+        found.append(citation)
+    return tuple(found)
 
 
 _AROUND = " \t\n>“”\"'"

@@ -1,11 +1,8 @@
-"""Parent passages: a small hit grown to the section around it, for the model to read.
+"""What a model reads of the hits: each with the section around it, as many as fit its context.
 
 What is searched is small, so that it is found; what is read may be larger, so that it is
-understood. A passage never grows beyond its section.
-
-As many passages as the model has room for, best first, and a word on what was left out.
-
-Passages stay whole; only the last one that fits is shortened, at the end of a sentence.
+understood. A passage never grows beyond its section. Passages stay whole; only the last one that
+fits is shortened, at the end of a sentence.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from agentkit.documents import Chunk, Document
 from agentkit.knowledge.chunking.blocks import Block, Places, Section, Span
 from agentkit.knowledge.chunking.packing import Piece, finer
 from agentkit.knowledge.chunking.splitter import CountTokens, sections_of
+from agentkit.knowledge.search.lookup import Lookup
 from agentkit.text.terms import sentences
 
 _COARSE = 4
@@ -25,7 +23,28 @@ _REACH = 16
 """Characters for each token of the room within which a passage can grow at all."""
 
 
-def widened(document: Document, chunk: Chunk, room: int, count_tokens: CountTokens) -> Chunk:
+def widen(lookup: Lookup, chunk: Chunk, room: int, count_tokens: CountTokens) -> Chunk:
+    """The chunk with what is around it in its section, as `widened` does it; as it is where its
+    document has changed since. Reads the section, not the document."""
+    if count_tokens(chunk.text) >= room:
+        return chunk
+    excerpt = lookup.excerpt_around(chunk, _REACH * room)
+    if excerpt is None:
+        return chunk
+    local = replace(chunk, start=chunk.start - excerpt.start, end=chunk.end - excerpt.start)
+    if excerpt.document.text[local.start : local.end] != chunk.text:
+        return chunk
+    wide = widened(excerpt.document, local, room, count_tokens, excerpt.first_line)
+    return replace(wide, start=wide.start + excerpt.start, end=wide.end + excerpt.start)
+
+
+def widened(
+    document: Document,
+    chunk: Chunk,
+    room: int,
+    count_tokens: CountTokens,
+    first_line: int = 1,
+) -> Chunk:
     """The chunk grown to its whole section where that has at most `room` tokens, else by the
     paragraphs before and after it, evenly; as it is where it fills the room already.
 
@@ -45,7 +64,7 @@ def widened(document: Document, chunk: Chunk, room: int, count_tokens: CountToke
         return is_near and count_tokens(text[span[0] : span[1]]) <= room
 
     span = whole if fits(whole) else _grown(text, blocks, chunk, room, count_tokens)
-    return chunk if span == (chunk.start, chunk.end) else _moved(document, chunk, span)
+    return chunk if span == (chunk.start, chunk.end) else _moved(document, chunk, span, first_line)
 
 
 def _around(sections: Sequence[Section], chunk: Chunk) -> Section | None:
@@ -115,9 +134,9 @@ def _taken(before: Sequence[Piece], after: Sequence[Piece], room: int) -> list[P
     return taken
 
 
-def _moved(document: Document, chunk: Chunk, span: Span) -> Chunk:
+def _moved(document: Document, chunk: Chunk, span: Span, first_line: int) -> Chunk:
     start, end = span
-    places = Places(document)
+    places = Places(document, first_line)
     return replace(
         chunk,
         text=document.text[start:end],

@@ -1,19 +1,21 @@
-"""The dense leg: the passages whose vectors lie nearest a question's, from both scripts.
+"""Dense retrieval: the chunks whose vectors are nearest to a query's, from both scripts.
 
-Up to EXACT_CHUNKS chunks are compared one by one in memory, and Chroma is not even imported. Above
-that Chroma proposes, and what filters allow is compared one by one where it is little.
+Up to EXACT_CHUNKS chunks are scanned exactly in memory, and Chroma is not even imported. Above that
+Chroma proposes candidates; what filters allow is scanned exactly where it is small enough. With
+each vector goes the script of its chunk, since cosines across languages are lower.
 """
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.knowledge.index.catalog import OUTDATED, Vector
-from agentkit.knowledge.index.scan import Scan
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Lookup, Numbers
@@ -21,20 +23,74 @@ from agentkit.knowledge.search.lookup import Lookup, Numbers
 _log = logging.getLogger(__name__)
 
 EXACT_CHUNKS = 20_000
-"""Up to so many vectors are held in memory: 30 MB at 384 dimensions, 3 ms a question."""
+"""The most vectors held in memory: 30 MB at 384 dimensions, 3 ms per query."""
 
 _SAMPLE = 1000
 _MOST_FETCHED = 10_000
 _RARE_SCRIPT = 0.005
+_LEAST_CJK = 0.1
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Chunks by ascending number, their vectors (chunks, dimension), and which are in CJK."""
+
+    numbers: Numbers
+    matrix: NDArray[np.float32]
+    cjk: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, lookup: Lookup, numbers: Sequence[int] | Numbers, known: Scan | None = None
+    ) -> Scan:
+        """Read vectors from the catalog, except those that an earlier scan has."""
+        wanted = np.asarray(numbers, np.int64)
+        kept = np.isin(known.numbers, wanted) if known is not None else np.zeros(0, bool)
+        old = known.numbers[kept] if known is not None else np.empty(0, np.int64)
+        missing = np.setdiff1d(wanted, old)
+        read = _read(lookup, missing)
+        if known is None or not len(old):
+            return read
+        if not len(read.numbers):
+            return known if kept.all() else cls(old, known.matrix[kept], known.cjk[kept])
+        order = np.argsort(np.concatenate([old, read.numbers]), kind="stable")
+        return cls(
+            np.concatenate([old, read.numbers])[order],
+            np.concatenate([known.matrix[kept], read.matrix])[order],
+            np.concatenate([known.cjk[kept], read.cjk])[order],
+        )
+
+    def cosines(self, vector: Vector) -> NDArray[np.float32]:
+        """The cosine of every chunk. Without BLAS, whose threads cost more than they save here."""
+        found: NDArray[np.float32] = np.einsum("ij,j->i", self.matrix, vector)
+        return found
+
+    def nearest(
+        self, cosines: NDArray[np.float32], k: int, allowed: Numbers | None = None
+    ) -> dict[int, float]:
+        """Number -> cosine of the nearest k in each script among the allowed, best first."""
+        permitted = np.ones(len(self.numbers), bool)
+        if allowed is not None:
+            permitted = np.isin(self.numbers, allowed, assume_unique=True)
+        best = np.concatenate(
+            [
+                _best(cosines, np.flatnonzero(permitted & (self.cjk == cjk)), k)
+                for cjk in (False, True)
+            ]
+        )
+        best = best[np.argsort(-cosines[best], kind="stable")]
+        return {int(self.numbers[at]): float(cosines[at]) for at in best}
 
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """What lies near a question: number -> cosine, best first, and how the index lies to it.
+    """The nearest chunks, number -> cosine, best first, and how cosines are distributed.
 
-    `mean` and `deviation` are of the cosines of `count` chunks in the question's script (of all
-    chunks where that has too few); `lead` is how much higher they are than those of the other
-    script, 0 where there is but one.
+    `mean` and `deviation` are those of the cosines of `count` chunks in the query's script (of all
+    chunks where it has too few); `lead` is how much higher they are than those of the other
+    script, 0 where there is only one.
     """
 
     cosines: dict[int, float]
@@ -44,16 +100,16 @@ class Nearest:
     lead: float
 
 
-class DenseLeg:
-    """Nearest chunks of one index."""
+class DenseRetriever:
+    """Nearest neighbours in one index."""
 
     def __init__(self, lookup: Lookup, vectors: Vectors) -> None:
         self._lookup = lookup
         self._vectors = vectors
         self._generation = -1
-        self._fresh = False
+        self._is_current = False
         self._stale = False
-        self._made_with = ""
+        self._embedder = ""
         self._scan: Scan | None = None
         self._part: tuple[Filters, Scan] | None = None
         self._sample: Scan | None = None
@@ -61,7 +117,7 @@ class DenseLeg:
     def nearest(
         self, vector: Vector, cjk: bool, k: int, filters: Filters, allowed: Numbers | None
     ) -> Nearest:
-        """The nearest k in each script, of the allowed; `cjk` is the question's script."""
+        """The nearest k in each script among the allowed; `cjk` is the query's script."""
         self._refresh()
         if self._lookup.count <= EXACT_CHUNKS:
             return self._scanned(self._whole(), vector, cjk, k, allowed)
@@ -82,17 +138,17 @@ class DenseLeg:
         self._vectors.close()
         self._stale = self._lookup.meta("chroma") == OUTDATED
         self._part = self._sample = None
-        made_with = self._lookup.meta("embedder")
-        if made_with != self._made_with:
-            self._scan, self._made_with = None, made_with
-        self._fresh = False
+        embedder = self._lookup.meta("embedder")
+        if embedder != self._embedder:
+            self._scan, self._embedder = None, embedder
+        self._is_current = False
         self._generation = generation
 
     def _whole(self) -> Scan:
         """All vectors; after a write, only the new ones are read."""
-        if self._scan is None or not self._fresh:
+        if self._scan is None or not self._is_current:
             self._scan = Scan.of(self._lookup, self._lookup.active_numbers(), self._scan)
-            self._fresh = True
+            self._is_current = True
         return self._scan
 
     def _allowed(self, filters: Filters, allowed: Numbers) -> Scan:
@@ -106,29 +162,29 @@ class DenseLeg:
         if not len(scan.numbers):
             return Nearest({}, 0.0, 0.0, 0, 0.0)
         cosines = scan.cosines(vector)
-        return _around(scan.nearest(cosines, k, allowed), cosines, scan.cjk == cjk)
+        return _nearest(scan.nearest(cosines, k, allowed), cosines, scan.cjk == cjk)
 
     def _proposed(
         self, vector: Vector, cjk: bool, k: int, filters: Filters, allowed: Numbers | None
     ) -> Nearest:
-        """From Chroma. Where both scripts are there, it is asked for the other one too, with the
-        question moved by what parts the two: its own script lies nearer whatever it says."""
+        """Candidates from Chroma. In an index of both scripts a second query, moved by the
+        difference between their means, finds those of the other: a script is nearer to itself."""
         if self._sample is None:
             self._sample = Scan.of(self._lookup, self._lookup.spread_numbers(_SAMPLE))
         own = self._sample.cjk == cjk
-        found = self._asked(vector, k, allowed)
+        found = self._query_chroma(vector, k, allowed)
         if allowed is not None and len(found) < min(k, len(allowed)):
             return self._scanned(self._allowed(filters, allowed), vector, cjk, k, None)
         if _RARE_SCRIPT < own.mean() < 1 - _RARE_SCRIPT:
-            apart = self._sample.matrix[~own].mean(axis=0) - self._sample.matrix[own].mean(axis=0)
-            found += self._asked(vector + apart, max(1, k // 2), allowed)
+            shift = self._sample.matrix[~own].mean(axis=0) - self._sample.matrix[own].mean(axis=0)
+            found += self._query_chroma(vector + shift, max(1, k // 2), allowed)
         vectors = self._lookup.vectors(found)
         exact = {number: float(v @ vector) for number, v in vectors.items()}
         ordered = dict(sorted(exact.items(), key=lambda pair: -pair[1]))
-        return _around(ordered, self._sample.cosines(vector), own)
+        return _nearest(ordered, self._sample.cosines(vector), own)
 
-    def _asked(self, vector: Vector, k: int, allowed: Numbers | None) -> list[int]:
-        """Chroma's nearest k that are live and allowed; more are fetched until there are k."""
+    def _query_chroma(self, vector: Vector, k: int, allowed: Numbers | None) -> list[int]:
+        """Chroma's nearest k that are active and allowed; more are fetched until there are k."""
         fetch = k
         while True:
             near = self._vectors.query(vector, min(fetch, self._lookup.count))
@@ -141,7 +197,7 @@ class DenseLeg:
             fetch *= 4
 
 
-def _around(
+def _nearest(
     nearest: dict[int, float], cosines: NDArray[np.float32], own: NDArray[np.bool_]
 ) -> Nearest:
     is_enough = own.sum() >= 20
@@ -150,3 +206,30 @@ def _around(
     if is_enough and not own.all():
         lead = float(base.mean() - cosines[~own].mean())
     return Nearest(nearest, float(base.mean()), float(base.std()), len(base), lead)
+
+
+def holds_cjk(characters: int, words: int) -> bool:
+    """Whether a text with these counts is CJK: code under a Chinese heading is, an English page
+    that contains a Chinese word is not."""
+    return characters > _LEAST_CJK * (characters + words)
+
+
+def _read(lookup: Lookup, numbers: Numbers) -> Scan:
+    vectors = lookup.vectors(numbers)
+    openings = lookup.openings(vectors)
+    there = np.array(sorted(vectors), np.int64)
+    if not len(there):
+        return Scan(there, np.empty((0, 0), np.float32), np.zeros(0, bool))
+    matrix = np.stack([vectors[int(number)] for number in there])
+    return Scan(there, matrix, np.array([_opens_in_cjk(openings[int(n)]) for n in there], bool))
+
+
+def _opens_in_cjk(text: str) -> bool:
+    return not text.isascii() and holds_cjk(len(_CJK.findall(text)), len(_WORD.findall(text)))
+
+
+def _best(cosines: NDArray[np.float32], among: NDArray[np.intp], k: int) -> NDArray[np.intp]:
+    if len(among) <= k:
+        return among
+    chosen: NDArray[np.intp] = among[np.argpartition(-cosines[among], k)[:k]]
+    return chosen

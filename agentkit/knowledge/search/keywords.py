@@ -1,8 +1,8 @@
-"""The keyword leg: BM25 over terms (CJK bigrams, stemmed words) and single CJK characters.
+"""Keyword retrieval: BM25 over terms (CJK bigrams, stemmed words) and single CJK characters.
 
-Rare terms propose the passages, for frequent ones are in half of them; every proposed passage is
-then weighed by all terms. A share is what a passage gets of what one would that held each term of
-the question many times.
+Rare terms propose the candidates, since frequent ones are in half of all chunks; every candidate is
+then scored by all terms. A share is a chunk's BM25 divided by that of one which holds each term of
+the query many times.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from agentkit.knowledge.index.scan import holds_cjk
+from agentkit.knowledge.search.dense import holds_cjk
 from agentkit.knowledge.search.lookup import Lookup, Numbers
 from agentkit.text.terms import characters, terms
 
 POSTINGS = 5_000
-"""How many places of terms are looked at to propose passages, the rarest terms' first."""
+"""How many postings of terms are read to propose candidates, those of the rarest terms first."""
 
 _CHARACTERS = 0.6
 """The weight of a single CJK character beside a bigram."""
@@ -29,13 +29,13 @@ _SAMPLE = 300
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the full text holds of a passage, two blanks between any two, so that each term can be
-    counted between its own."""
+    """The indexed words of a chunk, separated by two spaces so that each term can be counted with
+    its own on both sides."""
 
     terms: str
     characters: str
     length: int
-    """How many terms."""
+    """The number of terms."""
 
     @classmethod
     def of(cls, terms: str, characters: str) -> Words:
@@ -49,51 +49,51 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A question's terms and characters with their rarities (inverse document frequencies)."""
+class KeywordQuery:
+    """A query's terms and characters with their inverse document frequencies."""
 
     terms: dict[str, float]
     characters: dict[str, float]
 
     @property
     def ceiling(self) -> float:
-        """What a passage would get that held each of them many times."""
+        """The BM25 of a chunk that holds each of them many times."""
         total = sum(self.terms.values()) + _CHARACTERS * sum(self.characters.values())
         return (1 + _SATURATION) * total
 
     def weight(self, words: Words, average: float) -> float:
-        """BM25 of a passage; `average` is the usual number of terms."""
+        """The BM25 of a chunk; `average` is the average number of terms."""
         norm = _SATURATION * (1 - _LENGTH + _LENGTH * words.length / average)
-        got = 0.0
-        for term, rarity in self.terms.items():
+        score = 0.0
+        for term, idf in self.terms.items():
             if count := words.terms.count(f" {term} "):
-                got += rarity * count / (count + norm)
-        for character, rarity in self.characters.items():
+                score += idf * count / (count + norm)
+        for character, idf in self.characters.items():
             if count := words.characters.count(character):
-                got += _CHARACTERS * rarity * count / (count + _SATURATION)
-        return (1 + _SATURATION) * got
+                score += _CHARACTERS * idf * count / (count + _SATURATION)
+        return (1 + _SATURATION) * score
 
 
-class KeywordLeg:
-    """Keywords of one index."""
+class KeywordRetriever:
+    """Keyword search in one index."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self._generation = -1
         self._length = 1.0
 
-    def wanted(self, query: str) -> Wanted:
-        """What a text asks for."""
-        return Wanted(
-            {term: self._rarity(term, "terms") for term in dict.fromkeys(terms(query))},
-            {c: self._rarity(c, "characters") for c in dict.fromkeys(characters(query))},
+    def analyze(self, query: str) -> KeywordQuery:
+        """The terms of a query with their weights."""
+        return KeywordQuery(
+            {term: self._idf(term, "terms") for term in dict.fromkeys(terms(query))},
+            {c: self._idf(c, "characters") for c in dict.fromkeys(characters(query))},
         )
 
-    def proposed(self, wanted: Wanted, k: int, allowed: Numbers | None) -> list[int]:
-        """The passages that best match by their rare terms, of the allowed. Under filters all
-        terms count, for the rare ones may stand elsewhere."""
+    def candidates(self, query: KeywordQuery, k: int, allowed: Numbers | None) -> list[int]:
+        """The chunks that best match by their rare terms, among the allowed. With filters all
+        terms count, since the rare ones may be in other documents."""
         chosen, postings = list[str](), 0
-        for frequency, term in sorted((self._lookup.frequency(t), t) for t in wanted.terms):
+        for frequency, term in sorted((self._lookup.frequency(t), t) for t in query.terms):
             postings += frequency
             if chosen and postings > POSTINGS and allowed is None:
                 break
@@ -105,14 +105,14 @@ class KeywordLeg:
         found = self._lookup.indexed_words(numbers)
         return {number: Words.of(*columns) for number, columns in found.items()}
 
-    def shares(self, wanted: Wanted, words: Mapping[int, Words]) -> dict[int, float]:
-        """Number -> share of the possible BM25, 0 where nothing is shared."""
-        if not wanted.ceiling:
+    def shares(self, query: KeywordQuery, words: Mapping[int, Words]) -> dict[int, float]:
+        """Number -> share of the highest possible BM25."""
+        if not query.ceiling:
             return dict.fromkeys(words, 0.0)
-        average, ceiling = self._average(), wanted.ceiling
-        return {n: wanted.weight(found, average) / ceiling for n, found in words.items()}
+        average, ceiling = self._average(), query.ceiling
+        return {n: query.weight(found, average) / ceiling for n, found in words.items()}
 
-    def _rarity(self, term: str, column: str) -> float:
+    def _idf(self, term: str, column: str) -> float:
         """The inverse document frequency, as FTS5 weighs it."""
         holding = self._lookup.frequency(term, column)
         return max(1e-6, math.log((self._lookup.count - holding + 0.5) / (holding + 0.5)))

@@ -1,7 +1,7 @@
-"""What a search asks of the catalog: live chunks, their vectors and their full text.
+"""Read-only queries of a search to the catalog: chunks, vectors, full text, excerpts.
 
-It reads only; what it gives is what the last published write left. Chunks go by their numbers,
-which the full text shares.
+They see the state of the last published write. Chunks are identified by their numbers, which the
+full text shares.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.documents import Chunk
+from agentkit.documents import Chunk, Document, Part
+from agentkit.knowledge.chunking.blocks import line_starts
 from agentkit.knowledge.index.catalog import CHUNK_COLUMNS, Catalog, Vector
 from agentkit.knowledge.search.filters import Filters, pattern
 
@@ -23,7 +24,7 @@ _OPENING = 300
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What stands under one path of headings; `part` is the slide, page or row it begins on."""
+    """The text under one path of headings; `part` is the slide, page or row it begins on."""
 
     heading: str
     part: str
@@ -31,8 +32,17 @@ class Section:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A slice of a document with its parts, from character `start` and line `first_line` on."""
+
+    document: Document
+    start: int
+    first_line: int
+
+
 class Lookup:
-    """The questions of a retriever to one catalog. What holds for a generation is kept for it."""
+    """Queries to one catalog. Counts, frequencies and filters are cached for a generation."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -42,7 +52,7 @@ class Lookup:
         self._allowed: tuple[Filters, Numbers] | None = None
 
     def refresh(self) -> int:
-        """The catalog's generation; what was kept of an earlier one is dropped."""
+        """The catalog's generation. Drops what was cached for an earlier one."""
         generation = self._catalog.generation
         if generation != self._generation:
             self._count = self._catalog.count()
@@ -53,14 +63,18 @@ class Lookup:
 
     @property
     def count(self) -> int:
-        """Live chunks, as of the last refresh."""
+        """The number of active chunks, as of the last refresh."""
+        return self._count
+
+    def refreshed_count(self) -> int:
+        self.refresh()
         return self._count
 
     def meta(self, key: str) -> str:
         return self._catalog.meta(key)
 
     def chunks(self, numbers: Iterable[int]) -> dict[int, Chunk]:
-        """The live chunks among these."""
+        """The active chunks among these."""
         rows = self._catalog.rows(
             f"SELECT number, {CHUNK_COLUMNS} FROM chunks WHERE number IN"
             " (SELECT value FROM json_each(?)) AND state = 'active'",
@@ -69,7 +83,7 @@ class Lookup:
         return {row[0]: Chunk(*row[1:]) for row in rows}
 
     def numbers_of(self, ids: Sequence[str]) -> dict[str, int]:
-        """Chunk id -> number, of the live ones."""
+        """Chunk id -> number, of the active ones."""
         rows = self._catalog.rows(
             "SELECT id, number FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
             " AND state = 'active'",
@@ -78,12 +92,12 @@ class Lookup:
         return dict(rows)
 
     def active_numbers(self) -> Numbers:
-        """The numbers of all live chunks, rising."""
+        """The numbers of all active chunks, ascending."""
         rows = self._catalog.rows("SELECT number FROM chunks WHERE state = 'active'")
         return np.sort(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
 
     def spread_numbers(self, count: int) -> list[int]:
-        """About so many live chunks from all over the index, the same ones each time."""
+        """About `count` active chunks from all over the index, the same ones each time."""
         last = self._catalog.rows("SELECT max(number) FROM chunks")[0][0] or 0
         wanted = np.unique(np.linspace(1, max(1, last), count).astype(np.int64))
         rows = self._catalog.rows(
@@ -102,7 +116,7 @@ class Lookup:
         return {row[0]: np.frombuffer(row[1], np.float32) for row in rows}
 
     def openings(self, numbers: Iterable[int]) -> dict[int, str]:
-        """How chunks begin, their title and headings first."""
+        """The beginnings of chunks, title and headings first."""
         rows = self._catalog.rows(
             f"SELECT number, title || ' ' || heading || ' ' || substr(text, 1, {_OPENING})"
             " FROM chunks WHERE number IN (SELECT value FROM json_each(?))",
@@ -138,10 +152,61 @@ class Lookup:
         )
         return [Section(*row) for row in rows]
 
+    def excerpt_around(self, chunk: Chunk, reach: int) -> Excerpt | None:
+        """The section of a chunk, at most the chunks that begin or end within `reach` characters
+        around it. None where the document has changed or was removed since."""
+        rows = self._catalog.rows(
+            "SELECT heading, start, end, format FROM chunks"
+            " JOIN documents ON documents.id = document_id WHERE document_id = ?"
+            " AND state = 'active' AND end > ? AND start < ? ORDER BY start",
+            (chunk.document_id, chunk.start - reach, chunk.end + reach),
+        )
+        spans = [(start, end) for _, start, end, _ in rows]
+        if (chunk.start, chunk.end) not in spans:
+            return None
+        first = last = spans.index((chunk.start, chunk.end))
+
+        def section(at: int) -> str:
+            """The path of headings; in code, the outermost definition."""
+            heading, _, _, format_ = rows[at]
+            return str(heading).split(" > ")[0] if format_ == "code" else str(heading)
+
+        while first > 0 and section(first - 1) == section(first):
+            first -= 1
+        while last < len(rows) - 1 and section(last + 1) == section(last):
+            last += 1
+        return self.excerpt(chunk.document_id, spans[first][0], spans[last][1])
+
+    def excerpt(self, document_id: str, start: int, end: int) -> Excerpt | None:
+        """`text[start:end]` of a document and the parts that it touches."""
+        rows = self._catalog.rows(
+            "SELECT source, title, format, metadata, substr(text, ? + 1, ? - ?), parts = '[]',"
+            " CASE WHEN format = 'code' THEN substr(text, 1, ?) ELSE '' END"
+            " FROM documents WHERE id = ?",
+            (start, end, start, start, document_id),
+        )
+        if not rows:
+            return None
+        source, title, format_, metadata, text, has_no_parts, before = rows[0]
+        parts: tuple[Part, ...] = ()
+        if not has_no_parts:
+            found = self._catalog.rows(
+                "SELECT part.value FROM documents, json_each(documents.parts) AS part"
+                " WHERE documents.id = ? AND json_extract(part.value, '$[2]') < ?"
+                " AND json_extract(part.value, '$[3]') > ?",
+                (document_id, end, start),
+            )
+            parts = tuple(
+                Part(kind, name, max(0, first - start), min(last, end) - start)
+                for kind, name, first, last in (json.loads(row[0]) for row in found)
+            )
+        whole = Document(source, text, title, document_id, json.loads(metadata), format_, parts)
+        return Excerpt(whole, start, len(line_starts(before)))
+
     def matching(
         self, terms: Sequence[str], limit: int, allowed: Numbers | None = None
     ) -> list[int]:
-        """The chunks that hold any of some indexed terms, best BM25 first, only allowed ones."""
+        """The chunks that hold any of some indexed terms, best BM25 first, among the allowed."""
         if not terms:
             return []
         quoted = (f'"{term.replace(chr(34), chr(34) * 2)}"' for term in terms)
@@ -156,7 +221,7 @@ class Lookup:
         return [row[0] for row in rows]
 
     def frequency(self, term: str, column: str = "terms") -> int:
-        """How many live chunks hold an indexed term, in the form that FTS5 gave it."""
+        """How many active chunks hold an indexed term, in the form that FTS5 gave it."""
         if (term, column) not in self._frequencies:
             rows = self._catalog.rows(
                 "SELECT doc FROM vocabulary WHERE term = ? AND col = ?", (term, column)
@@ -165,7 +230,7 @@ class Lookup:
         return self._frequencies[term, column]
 
     def allowed(self, filters: Filters) -> Numbers:
-        """The live chunks of the documents that pass, rising. Raises KnowledgeError."""
+        """The active chunks of the documents that pass, ascending. Raises KnowledgeError."""
         if self._allowed is None or self._allowed[0] != filters:
             rows = self._catalog.rows(
                 "SELECT number FROM chunks WHERE state = 'active' AND document_id IN"
