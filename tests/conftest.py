@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,15 +28,21 @@ os.environ["AGENTKIT_LANG"] = "en"  # Tests read English, wherever they run.
 
 
 class TermEmbedder:
-    """A small real embedder: each term of a text points in a direction that its hash fixes."""
+    """A small real embedder: each term of a text points in a direction that its hash fixes.
+
+    `before_passages` sees each batch first, and may fail.
+    """
 
     name = "test:terms"
     dimension = 64
 
     def __init__(self) -> None:
         self.embedded: list[str] = []
+        self.before_passages: Callable[[Sequence[str]], Awaitable[None]] | None = None
 
     async def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
+        if self.before_passages is not None:
+            await self.before_passages(texts)
         self.embedded += texts
         return self._vectors(texts)
 

@@ -68,7 +68,7 @@ def gguf(request: Request) -> Iterator[Candidate]:
 
 def openai_in_repo(request: Request) -> Iterator[Candidate]:
     with serving(ObedientOpenAI().app) as url:
-        at = {"provider": "test", "base_url": f"{url}/v1", "max_retries": 0}
+        at: dict[str, Any] = {"provider": "test", "base_url": f"{url}/v1", "max_retries": 0}
         yield Candidate(OpenAIModel("small", **at), OpenAIModel("nobody", **at))
 
 
@@ -82,7 +82,7 @@ def ollama_in_repo(request: Request) -> Iterator[Candidate]:
 def ollama_real(request: Request) -> Iterator[Candidate]:
     if not REAL:
         pytest.skip("AGENTKIT_TEST_OLLAMA names no server")
-    at = {"base_url": REAL, "max_context": 2048}
+    at: dict[str, Any] = {"base_url": REAL, "max_context": 2048}
     extra = {"num_thread": 1}
     yield Candidate(OllamaModel("smollm2", **at), OllamaModel("no-such-model", **at), extra=extra)
 

@@ -8,6 +8,7 @@ import pytest
 from agentkit import Agent, KnowledgeBase
 from agentkit.answering.extractive import MOST_CHARACTERS, ExtractiveModel, quotable
 from agentkit.documents import Document
+from agentkit.events import ModelPart
 from agentkit.messages import Message, ToolCall
 from agentkit.passages import Passage, write_passages
 from agentkit.text.terms import names
@@ -69,7 +70,9 @@ async def test_a_name_that_no_passage_holds_is_refused_however_near_the_rest(
     assert answer.stop_reason == "refused"
 
 
-async def _parts(messages: Sequence[Message], tools: Any = (), similarity: Any = None):
+async def _parts(
+    messages: Sequence[Message], tools: Any = (), similarity: Any = None
+) -> list[ModelPart]:  # noqa: E501, RUF100
     return [part async for part in ExtractiveModel(similarity).stream(messages, tools)]
 
 
@@ -94,7 +97,7 @@ async def test_an_answer_is_bounded_however_long_the_passages() -> None:
     passages = [Passage(str(n), "a.md", "", "量化" + "很" * 400 + "好。") for n in range(9)]
     asked = [Message("user", "量化好不好"), Message("tool", write_passages(passages))]
 
-    async def similar(question: Any, sentences: Any):
+    async def similar(question: str, sentences: Sequence[str]) -> list[float]:
         return [0.9] * len(sentences)
 
     parts = await _parts(asked, similarity=similar)

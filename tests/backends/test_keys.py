@@ -16,6 +16,7 @@ from keyrings.alt.file import PlaintextKeyring
 import agentkit.settings.keyring as vault
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
+from agentkit.knowledge.embedders.base import close_embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.messages import Message
 from agentkit.project.project import Project
@@ -82,7 +83,7 @@ async def test_an_embedders_key_is_found_like_a_models(
     work = ProviderSettings(base_url=openai_server.url, api_key_file=str(file))
     embedder = get_embedder("work:small", {"work": work})
     await embedder.embed_queries(["hi"])
-    await embedder.close()
+    await close_embedder(embedder)
     assert openai_server.keys == ["Bearer k-file"]
 
 
@@ -196,7 +197,8 @@ def test_a_keyring_that_does_not_encrypt_must_be_chosen(
 
 
 @pytest.mark.parametrize(
-    ("backend", "said"), [(null.Keyring(), "keeps nothing"), (fail.Keyring(), "took no key")]
+    ("backend", "said"),
+    [(null.Keyring(), "keeps nothing"), (fail.Keyring(), "took no key")],  # type: ignore[no-untyped-call]
 )
 def test_a_keyring_that_keeps_nothing_is_said(
     backend: KeyringBackend, said: str, chosen: KeyringBackend

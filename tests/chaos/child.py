@@ -59,7 +59,7 @@ class WatchedVectors(Vectors):
         self._step = step
 
     def count(self) -> int:
-        return self._watched("Chroma being counted", super().count)
+        return int(self._watched("Chroma being counted", super().count))
 
     def upsert(self, ids: Sequence[str], vectors: np.ndarray) -> None:
         self._watched("vectors going into Chroma", super().upsert, ids, vectors)

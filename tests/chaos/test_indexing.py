@@ -15,6 +15,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agentkit.errors import KnowledgeError
@@ -48,7 +49,8 @@ def _told() -> Iterator[None]:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_killed_run_loses_and_doubles_nothing(seed: Any, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    before, now = {}, _fresh_notes(chance)
+    before: Notes = {}
+    now = _fresh_notes(chance)
     for _ in range(2):
         _write(tmp_path / "notes", now)
         for _ in range(chance.randint(1, 2)):  # the second dies while it mends
@@ -61,7 +63,8 @@ async def test_a_killed_run_loses_and_doubles_nothing(seed: Any, tmp_path: Path)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_failing_calls_lose_and_double_nothing(seed: Any, tmp_path: Path) -> None:
     chance = random.Random(seed)
-    before, now = {}, _fresh_notes(chance)
+    before: Notes = {}
+    now = _fresh_notes(chance)
     faults = Faults(chance.randint(1, 9), most=4)
     embedder = FailingEmbedder(faults)
     for _ in range(2):
@@ -122,7 +125,7 @@ class MemoryVectors(Vectors):
 
     def __init__(self) -> None:
         super().__init__(Path())
-        self._ids = set()
+        self._ids: set[str] = set()
 
     def count(self) -> int:
         return len(self._ids)
@@ -144,7 +147,7 @@ class FailingEmbedder(TermEmbedder):
         super().__init__()
         self._faults = faults
 
-    async def embed_passages(self, texts: Sequence[str]):
+    async def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
         self._faults.check("an embedding call")
         return await super().embed_passages(texts)
 
@@ -208,6 +211,7 @@ def _started(
 def _code(child: ForkServerProcess) -> int:
     child.join(60)
     code = child.exitcode
+    assert code is not None
     child.close()
     return code
 
@@ -254,14 +258,14 @@ def _check_chunks(kb: KnowledgeBase) -> None:
     )
     spans = [(source, start, end) for source, _, _, start, end in rows]
     assert len(spans) == len(set(spans))
-    covered = Counter()
+    covered: Counter[str] = Counter()
     for source, text, chunk, start, end in rows:
         assert text[start:end] == chunk
         covered[source] += len("".join(chunk.split()))
     assert all(covered[source] == len("".join(text.split())) for source, text, *_ in rows)
 
 
-def _rows(kb: KnowledgeBase) -> list[tuple]:
+def _rows(kb: KnowledgeBase) -> list[tuple[Any, ...]]:
     return kb._catalog.rows(
         "SELECT chunks.id, chunks.source, chunks.title, heading, chunks.text, start, end, hash,"
         " content, vector, terms FROM chunks JOIN documents ON document_id = documents.id"
@@ -275,11 +279,11 @@ def _live(kb: KnowledgeBase) -> set[str]:
 
 
 def _in_chroma(kb: KnowledgeBase) -> list[str]:
-    return kb._vectors._opened().get(include=[])["ids"]
+    return list(kb._vectors._opened().get(include=[])["ids"])
 
 
 def _open(
-    path: Path, embedder: FailingEmbedder | TermEmbedder, vectors: MemoryVectors | None = None
+    path: Path, embedder: FailingEmbedder | TermEmbedder, vectors: Vectors | None = None
 ) -> KnowledgeBase:
     return KnowledgeBase.open(path, embedder, chunk_tokens=CHUNK_TOKENS, vectors=vectors)
 

@@ -107,6 +107,7 @@ async def test_when_we_are_killed_servers_and_all_that_they_started_end(tmp_path
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(SERVERS.parents[1])},
     )
+    assert child.stdout is not None
     assert await child.stdout.readline() == b"bred\n"
     assert len((tmp_path / "pids").read_text().split()) == 3
     child.kill()
@@ -123,5 +124,4 @@ async def test_servers_may_be_closed_in_any_order_and_from_any_task(tmp_path: Pa
         sets.append(servers)
     for servers in sets:
         await asyncio.create_task(servers.__aexit__(None, None, None))
-    for number in range(3):
-        assert await soon(lambda folder=tmp_path / str(number): not any_running(folder))
+    assert await soon(lambda: not any(any_running(tmp_path / str(n)) for n in range(3)))

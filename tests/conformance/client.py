@@ -44,9 +44,9 @@ async def main(url: str) -> None:
     scenario = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
     oauth = OAuth(
-        client_id=context.get("client_id", ""),
-        client_secret=context.get("client_secret", ""),
-        client_metadata_url=METADATA_URL,
+        clientId=context.get("client_id", ""),
+        clientSecret=context.get("client_secret", ""),
+        clientMetadataUrl=METADATA_URL,
     )
     config = ServerConfig("peer", "http", url=url, oauth=oauth, timeout=25, approval="never")
     auths = {"peer": auth_for(config, browse)} if scenario.startswith("auth/") else {}

@@ -59,7 +59,7 @@ def done(*content: Any) -> sdk.CallToolResult:
 
 
 IMAGE = sdk.ImageContent(data=PNG, mime_type="image/png")
-CONTENT = {
+CONTENT: dict[str, list[sdk.ContentBlock]] = {
     "test_simple_text": [text("This is a simple text response for testing.")],
     "test_image_content": [IMAGE],
     "test_audio_content": [sdk.AudioContent(data=WAV, mime_type="audio/wav")],

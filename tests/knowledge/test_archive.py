@@ -176,7 +176,7 @@ def _repacked(
     return target
 
 
-HOSTILE = {
+HOSTILE: dict[str, dict[str, Any]] = {
     "a trigger": {"sql": "CREATE TRIGGER t AFTER INSERT ON meta BEGIN DELETE FROM chunks; END"},
     "a view": {"sql": "CREATE VIEW v AS SELECT 1"},
     "a table more": {"sql": "CREATE TABLE extra (x)"},
@@ -201,7 +201,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("how", HOSTILE)
 async def test_a_hostile_or_damaged_archive_changes_nothing(
-    there: Collections, archive: Path, tmp_path: Path, how: Any
+    there: Collections, archive: Path, tmp_path: Path, how: str
 ) -> None:
     bad = _repacked(archive, tmp_path / "bad.zip", **HOSTILE[how])
     with pytest.raises(KnowledgeError) as raised:

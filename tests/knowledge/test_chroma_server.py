@@ -34,7 +34,7 @@ class ChromaServer:
             chosen.bind(("127.0.0.1", 0))
             self._port = chosen.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, data: str = "data") -> None:
         program = Path(sys.executable).with_name("chroma")

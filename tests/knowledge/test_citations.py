@@ -1,5 +1,6 @@
 """Markers become passages, and quotes are proven or are none."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ async def test_code_formulas_links_and_unknown_numbers_are_no_citations(
 
 
 async def test_across_languages_the_embedders_similarity_decides(sources: Sources) -> None:
-    async def similar(claim: Any, parts: Any):
+    async def similar(claim: str, parts: Sequence[str]) -> list[float]:
         return [0.9 if "教师" in part else 0.7 for part in parts]
 
     (citation,) = await cite(
@@ -92,7 +93,9 @@ async def test_brackets_that_a_quoted_source_has_itself_are_no_markers(sources: 
     assert (citation.marker, citation.quote) == ("3", text)
 
 
-async def _judged(text: str, sources: Sources, **options: Any):
+async def _judged(
+    text: str, sources: Sources, **options: Any
+) -> list[tuple[str, bool, tuple[str, ...]]]:  # noqa: E501, RUF100
     proof = await prove(text, sources, **options)
     assert all(text[one.start : one.end] == one.text for one in proof.sentences)
     return [(one.text, one.supported, one.markers) for one in proof.sentences]
@@ -176,6 +179,7 @@ async def test_a_quote_in_a_wider_passage_has_its_exact_range(sources: Sources) 
     assert sources.mark(again) == "1"
     (citation,) = await cite("INT8 是 8 位量化。[1]", sources)
     assert (citation.start, citation.chunk.text) == (100, wide)
+    assert citation.quote is not None
     assert wide[citation.start - citation.chunk.start :].startswith(citation.quote)
 
 
@@ -184,6 +188,7 @@ async def test_a_quote_that_stands_twice_is_cited_where_it_was_found(sources: So
     sources.mark(Chunk("c3", "d", "c.md", "t", "", text, 50, 50 + len(text)))
     (citation,) = await cite("Water boils [3].", sources)
     assert citation.start == 50
+    assert citation.quote is not None
     assert citation.end - citation.start == len(citation.quote)
 
 

@@ -101,4 +101,4 @@ async def test_a_damaged_collection_does_not_hide_the_others(collections: Collec
     (collections.path_of("bad") / "catalog.sqlite").write_bytes(b"no database at all" * 99)
     found = {info.documents: info for info in collections.list()}
     assert found[1].name == "good"
-    assert "not a database" in found[0].message
+    assert "not a database" in found[0].problem

@@ -72,7 +72,7 @@ def _write(index: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
-def _parts(findings: list[Finding]):
+def _parts(findings: list[Finding]) -> list[str]:
     return [finding.part for finding in findings]
 
 
@@ -151,6 +151,7 @@ async def test_a_child_that_dies_or_hangs_is_reported_and_harms_nobody(
     code: str, said: str
 ) -> None:
     finding = await answered([sys.executable, "-c", code], 1)
+    assert isinstance(finding, Finding)
     assert said in finding.message
     assert finding.repairable
 
@@ -220,6 +221,7 @@ def test_a_document_that_only_its_file_can_restore_is_named(
 ) -> None:
     _write(whole, damage)
     (finding,) = check(whole / "catalog.sqlite")
+    assert isinstance(finding, Finding)
     assert said in finding.message
     assert "attention.md" in finding.message
     assert "--repair, then index" in finding.next_step
@@ -296,6 +298,7 @@ async def test_a_process_that_writes_is_reported_and_not_disturbed(index: Path) 
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     try:
+        assert child.stdout is not None
         assert await child.stdout.readline() == b"held\n"
         assert _parts(await diagnose(index)) == ["lock"]
         with pytest.raises(KnowledgeError, match="Another process"):

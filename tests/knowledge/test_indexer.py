@@ -1,7 +1,7 @@
 """Re-indexing: nothing read, embedded or removed that need not be, and nothing paid twice."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache
+from agentkit.knowledge.index.indexer import Progress
 from agentkit.knowledge.index.watch import watch
 from tests.conftest import TermEmbedder
 
@@ -32,14 +33,14 @@ def notes(tmp_path: Path) -> Path:
     return _write(tmp_path / "notes", NOTES)
 
 
-def _write(folder: Path, texts: Sequence[str]) -> Path:
+def _write(folder: Path, texts: Mapping[str, str]) -> Path:
     folder.mkdir(exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 
-async def _sources(kb: KnowledgeBase):
+async def _sources(kb: KnowledgeBase) -> list[str]:
     return [d.source for d in await kb.documents()]
 
 
@@ -184,13 +185,11 @@ async def test_passages_of_many_documents_are_embedded_together(
     kb: KnowledgeBase, embedder: TermEmbedder
 ) -> None:
     calls = []
-    embed = embedder.embed_passages
 
-    async def counted(texts: Sequence[str]):
+    async def count(texts: Sequence[str]) -> None:
         calls.append(len(texts))
-        return await embed(texts)
 
-    embedder.embed_passages = counted
+    embedder.before_passages = count
     await kb.add([Document(source=f"{at}.md", text=f"Text {at}.") for at in range(130)])
     assert calls == [64, 64, 2]
 
@@ -199,17 +198,14 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(
     kb: KnowledgeBase, embedder: TermEmbedder
 ) -> None:
     documents = [Document(source=f"{at:03}.md", text=f"Text {at}.") for at in range(100)]
-    embed = embedder.embed_passages
+    calls = []
 
-    async def once(texts: Sequence[str]):
-        embedder.embed_passages = failing
-        return await embed(texts)
+    async def fail_in_the_second_call(texts: Sequence[str]) -> None:
+        calls.append(len(texts))
+        if len(calls) == 2:
+            raise ConnectionError("the embedder is down")
 
-    async def failing(texts: Sequence[str]) -> None:
-        embedder.embed_passages = embed
-        raise ConnectionError("the embedder is down")
-
-    embedder.embed_passages = once
+    embedder.before_passages = fail_in_the_second_call
     with pytest.raises(ConnectionError):
         await kb.add(documents)
     assert kb.chunk_count == 64
@@ -219,7 +215,7 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(
 
 
 async def test_progress_tells_rate_and_time_left(kb: KnowledgeBase) -> None:
-    told = []
+    told: list[Progress] = []
     documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(130)]
     await kb.add(documents, on_progress=told.append)
     assert (told[-1].done, told[-1].total, told[-1].chunks) == (130, 130, 130)
@@ -263,18 +259,16 @@ async def test_a_rebuild_cut_short_pays_for_the_rest_only(
     await kb.add([Document(source=f"{at}.md", text=f"Text {at}.") for at in range(100)])
     other = TermEmbedder()
     other.name = "test:other"
-    embed = other.embed_passages
 
-    async def once(texts: Sequence[str]):
+    async def fail_after_the_first_call(texts: Sequence[str]) -> None:
         if other.embedded:
             raise ConnectionError("down")
-        return await embed(texts)
 
-    other.embed_passages = once
+    other.before_passages = fail_after_the_first_call
     with pytest.raises(ConnectionError):
         await KnowledgeBase.rebuild(tmp_path / "index", other)
     assert len(await kb.search("Text 7")) == 5
-    other.embed_passages = embed
+    other.before_passages = None
     rebuilt = await KnowledgeBase.rebuild(tmp_path / "index", other)
     assert len(other.embedded) == len(set(other.embedded)) == 100
     rebuilt.close()
@@ -297,13 +291,11 @@ async def test_a_cancelled_write_ends_before_its_lock_is_let_go(
 ) -> None:
     documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(300)]
     embedding = asyncio.Event()
-    embed = embedder.embed_passages
 
-    async def told(texts: Sequence[str]):
+    async def signal(texts: Sequence[str]) -> None:
         embedding.set()
-        return await embed(texts)
 
-    embedder.embed_passages = told
+    embedder.before_passages = signal
     writing = asyncio.create_task(kb.add(documents))
     await embedding.wait()
     writing.cancel()

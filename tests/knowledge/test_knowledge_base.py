@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def kb(tmp_path: Path, embedder: TermEmbedder) -> Iterator[KnowledgeBase]:
     opened.close()
 
 
-def _documents(notes: Any = NOTES):
+def _documents(notes: Mapping[str, str] = NOTES) -> list[Document]:
     return [Document(source=source, text=text) for source, text in notes.items()]
 
 
@@ -136,22 +136,24 @@ async def test_a_failing_embedding_keeps_the_old_version_of_the_document(
     async def fail(texts: Sequence[str]) -> None:
         raise ConnectionError("the embedder is down")
 
-    embedder.embed_passages = fail
+    embedder.before_passages = fail
     with pytest.raises(ConnectionError):
         await kb.add([Document(source="memory.md", text="# 显存\n\n全新的内容。")])
     assert "4.2 GB" in (await kb.search("4.2 GB"))[0].chunk.text
 
 
 async def test_vectors_that_are_not_finite_are_refused(
-    kb: KnowledgeBase, embedder: TermEmbedder
+    tmp_path: Path,
 ) -> None:
-    async def broken(texts: Sequence[str]):
-        return np.full((len(texts), 64), np.nan, np.float32)
+    class Broken(TermEmbedder):
+        async def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
+            return np.full((len(texts), 64), np.nan, np.float32)
 
-    embedder.embed_passages = broken
+    kb = KnowledgeBase.open(tmp_path / "index", Broken())
     with pytest.raises(KnowledgeError, match="not finite"):
         await kb.add(_documents())
     assert kb.chunk_count == 0
+    kb.close()
 
 
 async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(

@@ -11,7 +11,7 @@ from agentkit.knowledge.citations.markers import Marker, MarkerStream, markers, 
 KNOWN = {"1", "2", "3"}
 
 
-def _found(text: str, sources: tuple[str, ...] = ()):
+def _found(text: str, sources: tuple[str, ...] = ()) -> list[str]:
     return [match.group() for match in markers(text, sources)]
 
 
@@ -70,7 +70,7 @@ def test_text_comes_at_once_and_only_a_bracket_waits() -> None:
 
 def test_unknown_numbers_stay_text() -> None:
     *text, marker = _streamed(["see [9]", " and [2]"])
-    assert ("".join(text), marker) == ("see [9] and ", Marker("[2]", ("2",)))
+    assert ("".join(map(str, text)), marker) == ("see [9] and ", Marker("[2]", ("2",)))
 
 
 @settings(deadline=None)

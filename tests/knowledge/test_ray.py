@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.embedders.base import Embedder, Vectors
 from agentkit.knowledge.embedders.ray import RayEmbedder
 from tests.conftest import TermEmbedder
 
@@ -38,7 +38,7 @@ class MortalEmbedder(TermEmbedder):
         self._is_worker = os.getpid() != here
         self._killed = killed
 
-    async def embed_passages(self, texts: Sequence[str]):
+    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if self._is_worker and any("The number 60 " in text for text in texts):
             try:
                 self._killed.touch(exist_ok=False)
@@ -56,7 +56,7 @@ class DeadlyEmbedder(TermEmbedder):
         super().__init__()
         self._here = here
 
-    async def embed_passages(self, texts: Sequence[str]):
+    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if os.getpid() != self._here:
             os.kill(os.getpid(), signal.SIGKILL)
         return await super().embed_passages(texts)
@@ -71,14 +71,14 @@ class BrokenEmbedder(TermEmbedder):
         if self._is_broken and when == "made":
             raise OSError("the model's file is not there")
 
-    async def embed_passages(self, texts: Sequence[str]):
+    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
         if self._is_broken:
             raise KnowledgeError("the model does not fit")
         return await super().embed_passages(texts)
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster() -> Iterator[str]:
     """The address of a cluster with room for two workers."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
@@ -100,7 +100,7 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def joined(cluster: Any):
+def joined(cluster: str) -> str:
     """The same, this process connected to it for good."""
     import ray
 

@@ -18,7 +18,7 @@ HITS = [
 ]
 
 
-def _ids(hits: list[Hit]):
+def _ids(hits: list[Hit]) -> list[str]:
     return [hit.chunk.id for hit in hits]
 
 

@@ -1,5 +1,6 @@
 """The tools over documents: filters, counts, outlines, pages, and what did not fit."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.tools import knowledge_tools
 from agentkit.passages import Passage, read_passages, write_passages
 from agentkit.tools.context import NoContext
-from tests.conftest import TermEmbedder
+from agentkit.tools.tool import Tool
+from tests.conftest import TermEmbedder, text_of
 
 GUIDE = (
     "# Guide\n\nHow to keep cats.\n\n## Food\n\nCats eat fish. A cat eats twice."
@@ -44,7 +46,7 @@ class Session(NoContext):
 
 
 @pytest.fixture
-async def tools(tmp_path: Path, embedder: TermEmbedder):
+async def tools(tmp_path: Path, embedder: TermEmbedder) -> AsyncIterator[dict[str, Tool]]:
     kb = KnowledgeBase.open(tmp_path / "index", embedder)
     await kb.add(DOCUMENTS)
     yield {tool.name: tool for tool in knowledge_tools(kb)}
@@ -95,6 +97,7 @@ async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number
     (passage,) = read_passages(first)
     assert "Cats eat fish. A cat eats twice." in passage.text
     chunk = session.sources.find(passage.marker)
+    assert chunk is not None
     assert GUIDE[chunk.start : chunk.end] == chunk.text == passage.text
     again = await tools["search_knowledge"].run({"query": "a cat eats twice", "k": 1}, session)
     assert read_passages(again)[0].marker == passage.marker
@@ -139,9 +142,9 @@ async def test_documents_are_listed_by_page_and_by_name(
     kb = KnowledgeBase.open(tmp_path / "many", embedder)
     await kb.add([Document(f"{n:03}.md", "") for n in range(130)])
     listed = {tool.name: tool for tool in knowledge_tools(kb)}["list_documents"]
-    assert (await listed.run({})).endswith("(30 more: ask for page=2, or use containing.)")
-    assert len((await listed.run({"page": 2})).splitlines()) == 30
-    assert (await listed.run({"containing": "007"})).startswith("007.md")
+    assert text_of(await listed.run({})).endswith("(30 more: ask for page=2, or use containing.)")
+    assert len(text_of(await listed.run({"page": 2})).splitlines()) == 30
+    assert text_of(await listed.run({"containing": "007"})).startswith("007.md")
     assert await listed.run({"page": 9}) == "There are no such documents."
     kb.close()
 

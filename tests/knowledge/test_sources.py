@@ -40,7 +40,9 @@ def test_of_two_windows_that_do_not_meet_the_longer_stays() -> None:
     sources = Sources()
     for start, text in ((10, "345"), (90, "far away")):
         sources.mark(_chunk("a", text, start))
-    assert sources.find("1").text == "far away"
+    found = sources.find("1")
+    assert found is not None
+    assert found.text == "far away"
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_same_text_at_the_same_place_has_the_same_id() -> None:
 def test_texts_counted_many_at_once_give_the_same_chunks() -> None:
     calls = []
 
-    def count_many(texts: Sequence[str]):
+    def count_many(texts: Sequence[str]) -> list[int]:
         calls.append(len(texts))
         return [letters(text) for text in texts]
 
@@ -195,11 +195,11 @@ def test_a_part_is_found_without_looking_at_the_others() -> None:
     seen = []
 
     class Watched(int):
-        def __lt__(self, other: Any):
+        def __lt__(self, other: int) -> bool:
             seen.append(self)
             return int(self) < other
 
-        def __gt__(self, other: Any):
+        def __gt__(self, other: int) -> bool:
             seen.append(self)
             return int(self) > other
 

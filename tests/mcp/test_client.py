@@ -122,7 +122,8 @@ async def test_concurrent_callers_of_a_lost_server_share_one_restart(state: Path
             return_exceptions=True,
         )
     assert isinstance(results[0], ToolError)
-    assert [inside(result) for result in results[1:]] == ["{}"] * 8
+    answers = [result for result in results[1:] if not isinstance(result, BaseException)]
+    assert [inside(answer) for answer in answers] == ["{}"] * 8
     assert len((state / "pids").read_text().split()) == 2
 
 

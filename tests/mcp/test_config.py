@@ -167,7 +167,7 @@ def test_our_own_keys_limit_the_tools_and_what_needs_approval(tmp_path: Path) ->
 def test_oauth_is_read_as_written_or_discovered(tmp_path: Path) -> None:
     oauth = {"clientId": "me", "scope": "read", "redirectPort": 8765}
     server = only_server(tmp_path, {"url": "https://example.org", "oauth": oauth})
-    assert server.oauth == OAuth(client_id="me", scope="read", redirect_port=8765)
+    assert server.oauth == OAuth(clientId="me", scope="read", redirectPort=8765)
 
 
 def test_malformed_json_is_an_error_that_names_file_line_and_column(tmp_path: Path) -> None:

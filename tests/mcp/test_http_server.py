@@ -53,7 +53,8 @@ async def served(app: Starlette, **options: Any) -> AsyncIterator[str]:
     serving = asyncio.create_task(
         serve_http(app, "127.0.0.1", 0, on_ready=ready.set_result, **options)
     )
-    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+    waiting: set[asyncio.Future[Any]] = {serving, ready}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     try:
         yield await ready
     finally:

@@ -73,13 +73,13 @@ def test_an_authorization_header_replaces_oauth() -> None:
     config = ServerConfig("r", "http", url="https://x", headers={"authorization": "Bearer k"})
     assert not uses_oauth(config)
     assert uses_oauth(ServerConfig("r", "http", url="https://x"))
-    assert uses_oauth(ServerConfig("r", "http", url="https://x", oauth=OAuth(client_id="me")))
+    assert uses_oauth(ServerConfig("r", "http", url="https://x", oauth=OAuth(clientId="me")))
     assert not uses_oauth(ServerConfig("r", command="x"))
 
 
 def test_a_corrected_client_secret_replaces_the_stored_one() -> None:
     for secret in ("wrong", "right"):
-        oauth = OAuth(client_id="me", client_secret=secret)
+        oauth = OAuth(clientId="me", clientSecret=secret)
         auth_for(ServerConfig("r", "http", url="https://x", oauth=oauth))
     kept = json.loads(
         token_path(ServerConfig("r", "http", url="https://x", oauth=oauth)).read_text()

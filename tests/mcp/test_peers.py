@@ -64,7 +64,8 @@ def over_http(
 
 async def peer(release: str, *target: str) -> dict[str, Any]:
     child = await asyncio.create_subprocess_exec(
-        *(FOLDER.node, Path(__file__).with_name("peer.mjs"), FOLDER.modules, release, *target),
+        *(FOLDER.node, str(Path(__file__).with_name("peer.mjs"))),
+        *(str(FOLDER.modules), release, *target),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp_types import Tool, ToolAnnotations
@@ -18,7 +19,7 @@ from agentkit.settings.sources import user_folder
 CONFIG = ServerConfig("demo", command="demo", args=("serve",))
 
 
-def served(name: str, description: str = "Reads.", **more: object) -> Tool:
+def served(name: str, description: str = "Reads.", **more: Any) -> Tool:
     return Tool(name=name, description=description, input_schema={"type": "object"}, **more)
 
 

@@ -134,7 +134,9 @@ async def test_eight_chats_at_once_write_what_each_writes_alone(
 
 async def test_a_second_turn_reads_only_what_is_new(smollm2_folder: Path) -> None:
     kept, bare = [HuggingFaceModel(str(smollm2_folder), kept_tokens=n) for n in (4096, 0)]
-    talk, options, said, read = [*HI], replace(GREEDY, max_tokens=8), [], []
+    talk, options = [*HI], replace(GREEDY, max_tokens=8)
+    said: list[list[Any]] = []
+    read: list[int] = []
     for model in (kept, bare):
         first = texts(await collected(model.stream(talk, (), options)))
         before = model.prefilled_tokens

@@ -11,5 +11,5 @@ def assert_in_order(document: Document) -> None:
     assert ends[-1] <= len(document.text)
 
 
-def texts(document: Document):
+def texts(document: Document) -> list[str]:
     return [document.text[part.start : part.end] for part in document.parts]

@@ -10,7 +10,7 @@ from agentkit.knowledge.loaders.mail import load_mail, load_mailbox
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 
-def _message(subject: str = "会议纪要", body: str = "周三下午三点开会。\n"):
+def _message(subject: str = "会议纪要", body: str = "周三下午三点开会。\n") -> EmailMessage:
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = "李雷 <lilei@example.org>"

@@ -14,11 +14,11 @@ def _load(*cells: Any, **metadata: Any) -> Loaded:
     return load_notebook(json.dumps({"cells": cells, "metadata": metadata}).encode(), "实验.ipynb")
 
 
-def _code(source: str, *outputs: Any):
+def _code(source: str, *outputs: Any) -> dict[str, Any]:
     return {"cell_type": "code", "source": source, "outputs": list(outputs)}
 
 
-def _markdown(source: Any):
+def _markdown(source: Any) -> dict[str, Any]:
     return {"cell_type": "markdown", "source": source}
 
 

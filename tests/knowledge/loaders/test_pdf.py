@@ -64,7 +64,7 @@ def _drawn(draw: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _texts(document: Document):
+def _texts(document: Document) -> list[str]:
     return [document.text[part.start : part.end] for part in document.parts]
 
 

@@ -67,7 +67,7 @@ def letters(text: str) -> int:
     return len("".join(text.split()))
 
 
-def _places(text: str, language: str, limit: int = 60):
+def _places(text: str, language: str, limit: int = 60) -> list[tuple[str, str]]:
     document = Document("f", text, id="d", format="code", metadata={"language": language})
     return [(chunk.heading, chunk.part) for chunk in split(document, letters, limit)]
 

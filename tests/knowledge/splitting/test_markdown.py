@@ -14,7 +14,7 @@ def _chunks(text: str, limit: int = 100) -> list[Chunk]:
     return split(Document("note.md", text, id="d"), letters, limit)
 
 
-def _headings(text: str):
+def _headings(text: str) -> list[str]:
     return [chunk.heading for chunk in _chunks(text)]
 
 
