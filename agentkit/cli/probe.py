@@ -13,8 +13,10 @@ from rich.text import Text
 
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
-from agentkit.backends.probe.kit import Subject, keep_capabilities
-from agentkit.backends.probe.runner import CHECKS, Outcome, capabilities_of, conform
+from agentkit.backends.probe.cache import save_capabilities
+from agentkit.backends.probe.checks import CHECKS
+from agentkit.backends.probe.runner import CheckResult, capabilities_from, run_checks
+from agentkit.backends.probe.subject import Subject
 from agentkit.backends.registry import get_model
 from agentkit.cli.language import translated
 from agentkit.cli.output import as_json
@@ -29,30 +31,30 @@ async def probe(name: str, base_url: str | None, json: bool) -> int:
     """Make all checks and keep what they show. 1 where a check failed."""
     out, log = consoles()
     model = get_model(name, base_url=base_url, extractive=ExtractiveModel)
-    outcomes: list[Outcome] = []
+    results: list[CheckResult] = []
     try:
         count = translated(f"{len(CHECKS)} checks")
         log.print(Text(f"{await described(model)}: {count}", "dim"))
         claims = await model.capabilities()
         subject = Subject(model, claims, _unknown(name, base_url))
-        async with aclosing(conform(subject)) as made:
-            async for outcome in made:
-                outcomes.append(outcome)
-                if outcome.status == "failed" and len(outcomes) == 1:
-                    raise ModelError(outcome.reason, model.name)
+        async with aclosing(run_checks(subject)) as run:
+            async for result in run:
+                results.append(result)
+                if result.status == "failed" and len(results) == 1:
+                    raise ModelError(result.reason, model.name)
                 if not json:
-                    _show(outcome, out)
+                    _show(result, out)
     finally:
         await model.close()
     server = str(getattr(model, "server", ""))
-    found = capabilities_of(outcomes, claims)
-    checks = [asdict(outcome) for outcome in outcomes]
-    keep_capabilities(model.name, server, found, checks)
+    found = capabilities_from(results, claims)
+    checks = [asdict(result) for result in results]
+    save_capabilities(model.name, server, found, checks)
     if json:
         print(as_json({"model": model.name, "capabilities": asdict(found), "checks": checks}))
     else:
-        out.print(Text(_summary(outcomes)))
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+        out.print(Text(_summary(results)))
+    return int(any(result.status == "failed" for result in results))
 
 
 def about(check: str) -> str:
@@ -71,17 +73,17 @@ def _unknown(name: str, base_url: str | None) -> Model | None:
         return None
 
 
-def _show(outcome: Outcome, out: Console) -> None:
-    reason = translated(outcome.reason)[:200]
-    line = Text(set_cell_size(translated(outcome.status), 12), _STYLES[outcome.status])
-    line.append(f"{outcome.check:18} {outcome.seconds:6.1f} s  ", "default")
-    line.append(reason or translated(about(outcome.check)), "default" if reason else "dim")
+def _show(result: CheckResult, out: Console) -> None:
+    reason = translated(result.reason)[:200]
+    line = Text(set_cell_size(translated(result.status), 12), _STYLES[result.status])
+    line.append(f"{result.check:18} {result.seconds:6.1f} s  ", "default")
+    line.append(reason or translated(about(result.check)), "default" if reason else "dim")
     out.print(line)
 
 
-def _summary(outcomes: Sequence[Outcome]) -> str:
+def _summary(results: Sequence[CheckResult]) -> str:
     counts: dict[str, Any] = dict.fromkeys(_STYLES, 0)
-    for outcome in outcomes:
-        counts[outcome.status] += 1
+    for result in results:
+        counts[result.status] += 1
     passed, failed, unsupported = counts.values()
     return translated(f"{passed} passed, {failed} failed, {unsupported} unsupported.")

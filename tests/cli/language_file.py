@@ -13,7 +13,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from agentkit.backends.probe.runner import CHECKS, Status
+from agentkit.backends.probe.checks import CHECKS
+from agentkit.backends.probe.runner import Status
 from agentkit.cli.app import command_line
 from agentkit.cli.helping import OWN_WORDS, commands, paragraphs
 from agentkit.cli.language import NOTHING

@@ -12,8 +12,8 @@ import pytest
 
 from agentkit.backends.base import Capabilities
 from agentkit.backends.openai.model import OpenAIModel
-from agentkit.backends.probe.kit import cached_capabilities, keep_capabilities
-from agentkit.backends.probe.runner import CHECKS
+from agentkit.backends.probe.cache import cached_capabilities, save_capabilities
+from agentkit.backends.probe.checks import CHECKS
 from agentkit.cli.app import command_line
 from tests.servers.obedient import ObedientOllama, ObedientOpenAI
 from tests.servers.running import refused_url, serving
@@ -69,7 +69,7 @@ async def test_a_backend_that_cannot_know_believes_the_probe() -> None:
     model = OpenAIModel("small", provider="box", base_url="http://127.0.0.1:9/v1")
     assert await model.capabilities() == Capabilities()
     found = Capabilities(forced_tools=True, json_schema=True)
-    keep_capabilities("box:small", "http://127.0.0.1:9/v1", found)
+    save_capabilities("box:small", "http://127.0.0.1:9/v1", found)
     assert await model.capabilities() == found
 
 
@@ -79,7 +79,7 @@ def test_a_probe_of_nothing_ends_with_the_servers_own_line() -> None:
 
 
 def test_a_damaged_probe_is_as_good_as_none(tmp_path: Path) -> None:
-    keep_capabilities("a:b", "", Capabilities())
+    save_capabilities("a:b", "", Capabilities())
     [file] = (tmp_path / "cache" / "agentkit" / "probes").iterdir()
     file.write_text("{", encoding="utf-8")
     assert cached_capabilities("a:b") is None

@@ -1,1 +1,1 @@
-"""Live checks of what a model and its server can do."""
+"""Live checks of what a model and its server can do: `agentkit probe`."""

@@ -1,10 +1,10 @@
-"""One suite for every backend: what passes, and what each need not do, is in `unsupported.py`."""
+"""The checks of `agentkit probe`, run against every backend."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
-from agentkit.backends.probe.kit import Subject
-from agentkit.backends.probe.runner import CHECKS, Outcome, capabilities_of, outcome_of
+from agentkit.backends.probe.checks import CHECKS
+from agentkit.backends.probe.runner import CheckResult, capabilities_from, run_check
+from agentkit.backends.probe.subject import Subject
 from agentkit.backends.scripted import ScriptedModel
-from tests.backends.unsupported import NOT_ASKED, UNSUPPORTED
 from tests.servers.obedient import WORDS, ObedientOllama, ObedientOpenAI
 from tests.servers.running import serving
 
@@ -28,6 +28,42 @@ LONGEST = 128
 
 SEEDED = {"seed": 3}
 REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
+
+
+_NO_IMAGES = "SmolLM2 reads text alone"
+
+UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
+    "openai, llama.cpp server": {
+        "forced_tool": "the server does not enforce tool_choice, and does not claim to",
+        "named_tool": "the server does not enforce tool_choice, and does not claim to",
+        "image": _NO_IMAGES,
+        "unknown_model": "the server serves its one model under any name",
+    },
+    "hugging face": {"image": _NO_IMAGES},
+    "gguf": {"image": _NO_IMAGES},
+    "openai, in-repo server": {},
+    "ollama, in-repo server": {},
+    "ollama, real server": {},
+    "scripted": {
+        "unicode_written": "a script is held by no schema",
+        "json_schema": "a script is held by no schema",
+        "forced_tool": "a script cannot be forced to call",
+        "named_tool": "a script cannot be forced to call",
+        "usage": "a script has no tokenizer: tokens are estimated",
+        "window_known": "a script has no window",
+        "long_prompt": "a script has no window",
+        "too_long_a_prompt": "a script has no window",
+        "unknown_model": "there is one script only",
+    },
+}
+
+NOT_ASKED: Mapping[str, Mapping[str, str]] = {
+    "scripted": {
+        "stop_string": "a script reads no options",
+        "max_tokens": "a script reads no options",
+    }
+}
+"""Checks that make no sense for a backend."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +164,7 @@ async def test_a_backend_does_what_all_do(backend: tuple[str, Candidate], check:
         pytest.skip(why)
     claims = await tested.model.capabilities()
     subject = Subject(tested.model, claims, tested.unknown, LONGEST, tested.extra)
-    outcome = await outcome_of(check, subject)
+    outcome = await run_check(check, subject)
     if tested.light:
         await tested.model.close()
     known = UNSUPPORTED[name].get(check)
@@ -147,9 +183,9 @@ def test_every_check_says_what_it_shows() -> None:
     assert all(check.__doc__ for check in CHECKS.values())
 
 
-async def _outcome(check: str, script: Any, **claims: bool) -> Outcome:
+async def _outcome(check: str, script: Any, **claims: bool) -> CheckResult:
     subject = Subject(ScriptedModel(script), Capabilities(**claims))
-    return await outcome_of(check, subject, seconds=1.0)
+    return await run_check(check, subject, seconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +214,8 @@ async def test_what_is_claimed_must_hold_and_what_is_not_may_be_missing() -> Non
 
 def test_capabilities_are_what_was_shown() -> None:
     passed = ["tool_offered", "tool_result", "forced_tool", "json_schema"]
-    outcomes = [Outcome(check, "passed") for check in passed]
-    found = capabilities_of(
-        [*outcomes, Outcome("named_tool", "failed")], Capabilities(reasoning=True)
+    outcomes = [CheckResult(check, "passed") for check in passed]
+    found = capabilities_from(
+        [*outcomes, CheckResult("named_tool", "failed")], Capabilities(reasoning=True)
     )
     assert found == Capabilities(True, False, True, False, True)
