@@ -71,7 +71,7 @@ def test_an_old_ollama_is_told_to_be_upgraded(
     with serving(server.app) as url:
         monkeypatch.setenv("OLLAMA_HOST", url)
         done = _doctor("-C", folder)
-    assert "ollama 0.5.4 is known to be bad" in done.stdout
+    assert "ollama 0.5.4 has a known vulnerability" in done.stdout
     assert "Upgrade it to 0.17.1 or newer." in done.stdout
     assert done.returncode == 0
 

@@ -21,7 +21,6 @@ from typing import Any
 from agentkit._sync import in_worker
 from agentkit.addresses import ollama_url
 from agentkit.backends import checks as models
-from agentkit.backends import checks as servers
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.findings import Finding, from_error, ok
 from agentkit.knowledge.embedders.registry import get_embedder
@@ -140,10 +139,10 @@ def _of_models(settings: Settings) -> list[Check]:
     host = os.environ.get("OLLAMA_HOST", "")
     providers = settings.providers
     return [
-        *(Check("model", models.model(name, providers, os.environ)) for name in names),
-        Check("keys", in_worker(partial(models.keys, providers))),
-        Check("ollama", servers.ollama(ollama_url(host), host)),
-        Check("servers", servers.others()),
+        *(Check("model", models.check_model(name, providers, os.environ)) for name in names),
+        Check("keys", in_worker(partial(models.check_keys, providers))),
+        Check("ollama", models.check_ollama(ollama_url(host), host)),
+        Check("servers", models.check_local_servers()),
     ]
 
 

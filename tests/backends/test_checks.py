@@ -1,4 +1,4 @@
-"""The doctor on model servers: real servers that speak each kind's own words."""
+"""Checks of models and model servers, against servers that answer like each kind."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,15 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from agentkit.addresses import ollama_url
-from agentkit.backends.checks import asked, flaws_of, keys, model, ollama, openai_model, others
+from agentkit.backends.checks import (
+    check_keys,
+    check_local_servers,
+    check_model,
+    check_ollama,
+    check_openai_model,
+    known_flaws,
+    request_json,
+)
 from agentkit.findings import Finding
 from agentkit.settings.schema import ProviderSettings
 from tests.servers.ollama_server import OllamaServer
@@ -42,7 +50,7 @@ def _levels(findings: list[Finding]) -> list[str]:
 
 
 async def _model(name: str, environ: Any = None, **providers: Any) -> Finding:
-    (finding,) = await model(name, providers, environ or {})
+    (finding,) = await check_model(name, providers, environ or {})
     return finding
 
 
@@ -50,7 +58,7 @@ async def test_an_ollama_is_told_with_its_version_models_and_windows(
     ollama_server: OllamaServer,
 ) -> None:
     ollama_server.models = [{"name": name} for name in ("small", "b", "c", "d")]
-    (finding,) = await ollama(ollama_server.url)
+    (finding,) = await check_ollama(ollama_server.url)
     assert finding.level == "ok"
     assert finding.message == (
         f"0.31.0 at {ollama_server.url}: small (131072 tokens), b (131072 tokens), "
@@ -63,7 +71,7 @@ async def test_an_ollama_before_0_17_1_is_known_to_be_bad(
     ollama_server: OllamaServer, version: str
 ) -> None:
     ollama_server.version = version
-    _, finding = await ollama(ollama_server.url)
+    _, finding = await check_ollama(ollama_server.url)
     assert finding.level == "warning"
     assert "CVE-2026-7482" in finding.message
     assert finding.next_step == "Upgrade it to 0.17.1 or newer."
@@ -84,21 +92,21 @@ async def test_an_ollama_before_0_17_1_is_known_to_be_bad(
     ],
 )
 def test_a_version_is_judged_by_its_numbers(program: str, version: str, number: int) -> None:
-    assert len(flaws_of(program, version)) == number
+    assert len(known_flaws(program, version)) == number
 
 
 async def test_an_ollama_without_chat_models_says_what_to_pull(ollama_server: OllamaServer) -> None:
     ollama_server.models = []
-    (finding,) = await ollama(ollama_server.url)
+    (finding,) = await check_ollama(ollama_server.url)
     assert (finding.level, finding.next_step) == ("note", "ollama pull qwen3:4b")
 
 
 async def test_an_ollama_that_is_not_there_is_no_fault() -> None:
-    assert _levels(await ollama(refused_url())) == ["ok"]
+    assert _levels(await check_ollama(refused_url())) == ["ok"]
 
 
 async def test_an_ollama_on_another_machine_is_not_asked() -> None:
-    (finding,) = await ollama("http://ollama.example.com:11434")
+    (finding,) = await check_ollama("http://ollama.example.com:11434")
     assert finding.level == "note"
     assert "not asked" in finding.message
 
@@ -107,7 +115,7 @@ async def test_an_ollama_on_another_machine_is_not_asked() -> None:
 async def test_an_address_that_lets_the_network_in_is_a_warning(
     ollama_server: OllamaServer, host: str
 ) -> None:
-    findings = await ollama(ollama_server.url, host)
+    findings = await check_ollama(ollama_server.url, host)
     assert _levels(findings) == ["ok", "warning"]
     assert "whole network" in findings[1].message
 
@@ -116,9 +124,9 @@ async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(
     openai_server: OpenAIServer,
 ) -> None:
     openai_server.pages["/props"] = {"default_generation_settings": {"n_ctx": 4096}}
-    (finding,) = await others({"llamacpp": openai_server.url})
+    (finding,) = await check_local_servers({"llamacpp": openai_server.url})
     assert finding.level == "warning"
-    assert "reads 4096 tokens" in finding.message
+    assert "window of 4096 tokens" in finding.message
     assert "-c 16384" in finding.next_step
 
 
@@ -126,21 +134,21 @@ async def test_lm_studio_tells_the_window_that_is_loaded(openai_server: OpenAISe
     openai_server.pages["/api/v0/models"] = {
         "data": [{"id": "small", "loaded_context_length": 16384, "max_context_length": 131072}]
     }
-    (finding,) = await others({"lmstudio": openai_server.url})
+    (finding,) = await check_local_servers({"lmstudio": openai_server.url})
     assert finding.level == "ok"
-    assert finding.message == f"small, large at {openai_server.url}, reads 16384 tokens"
+    assert finding.message == f"small, large at {openai_server.url}, window 16384 tokens"
 
 
 async def test_a_vllm_tells_window_and_version(openai_server: OpenAIServer) -> None:
     openai_server.models = [{"id": "big", "max_model_len": 32768}]
     openai_server.pages["/version"] = {"version": "0.13.0"}
-    found, flawed = await others({"vllm": openai_server.url})
-    assert found.message.endswith("reads 32768 tokens")
+    found, flawed = await check_local_servers({"vllm": openai_server.url})
+    assert found.message.endswith("window 32768 tokens")
     assert "CVE-2026-22778" in flawed.message
 
 
 async def test_a_machine_without_servers_is_in_order() -> None:
-    (finding,) = await others({"vllm": f"{refused_url()}/v1"})
+    (finding,) = await check_local_servers({"vllm": f"{refused_url()}/v1"})
     assert (finding.level, finding.message) == ("ok", "no vllm on this machine")
 
 
@@ -159,7 +167,7 @@ async def test_an_ollama_model_in_use_is_told_with_what_agentkit_uses_of_it(
 ) -> None:
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
     assert finding.level == "ok"
-    assert finding.message.endswith("reads 131072 tokens, of which agentkit uses up to 32768")
+    assert finding.message.endswith("window 131072 tokens, of which agentkit uses up to 32768")
 
 
 async def test_an_ollama_model_with_a_small_window_is_a_warning(
@@ -168,7 +176,7 @@ async def test_an_ollama_model_with_a_small_window_is_a_warning(
     ollama_server.context_length = 2048
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
     assert finding.level == "warning"
-    assert "reads 2048 tokens" in finding.message
+    assert "window of 2048 tokens" in finding.message
 
 
 async def test_a_model_that_is_not_pulled_says_the_command(ollama_server: OllamaServer) -> None:
@@ -188,7 +196,7 @@ async def test_the_openai_routes_of_ollama_are_a_trap(
     openai_server.pages["/api/tags"] = {"models": [{"name": "small"}]}
     finding = await _model("work:small", work=ProviderSettings(base_url=openai_server.url))
     assert finding.level == "warning"
-    assert "cuts long prompts without a word" in finding.message
+    assert "silently cuts long prompts" in finding.message
     assert '"ollama:small"' in finding.next_step
 
 
@@ -231,7 +239,7 @@ async def test_a_service_is_not_asked_for_what_the_settings_only_name(
 
 async def test_a_preset_on_another_machine_is_asked_only_by_an_address_of_the_users() -> None:
     away = ProviderSettings(base_url="https://llm.example.org/v1")
-    (finding,) = await openai_model("work:x", away, is_given=False)
+    (finding,) = await check_openai_model("work:x", away, is_configured=False)
     assert "was not asked" in finding.message
 
 
@@ -247,7 +255,7 @@ def test_keys_are_told_by_place_and_never_by_value(
 ) -> None:
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
     work = ProviderSettings(api_key_file=str(tmp_path / "key"))
-    (finding,) = keys({"work": work})
+    (finding,) = check_keys({"work": work})
     assert "deepseek (env DEEPSEEK_API_KEY)" in finding.message
     assert f"work (file {tmp_path / 'key'})" in finding.message
     assert "k-secret" not in finding.message
@@ -260,23 +268,23 @@ async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(
         return RedirectResponse(f"{openai_server.url}/models")
 
     with serving(Starlette(routes=[Route("/models", away)])) as url:
-        reply = await asked(url, "/models", key="k-secret")
-    assert (reply.status, reply.body) == (307, None)
+        reply = await request_json(url, "/models", key="k-secret")
+    assert (reply.status, reply.body) == (307, {})
 
 
 async def test_what_a_server_answers_is_bounded(openai_server: OpenAIServer) -> None:
     openai_server.pages["/huge"] = {"text": "x" * 3_000_000}
-    assert (await asked(openai_server.url.removesuffix("/v1"), "/huge")).body is None
+    assert (await request_json(openai_server.url.removesuffix("/v1"), "/huge")).body == {}
 
 
 @pytest.mark.parametrize("url", ["", "no url", "http://[", "http://127.0.0.1:0"])
 async def test_an_address_that_is_none_is_no_answer(url: str) -> None:
-    assert (await asked(url, "/x")).status == 0
+    assert (await request_json(url, "/x")).status == 0
 
 
 @pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
 async def test_a_real_ollama_of_old_is_shown_as_known_bad() -> None:
-    found, flawed = await ollama(ollama_url(REAL))
+    found, flawed = await check_ollama(ollama_url(REAL))
     assert "smollm2:latest (8192 tokens)" in found.message
     assert "CVE-2026-7482" in flawed.message
     assert (await _model("ollama:smollm2", {"OLLAMA_HOST": REAL})).level == "ok"
