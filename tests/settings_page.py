@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agentkit.settings.schema import Settings, schema_text, settings_schema, written
+from agentkit.settings.schema import Settings, format_key, schema_text, settings_schema
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, SCHEMA = DOCS / "settings.md", DOCS / "agentkit.schema.json"
 MARK = "<!-- Below this line: python -m tests.settings_page -->\n"
-FREE = {"providers": "NAME", "prices": "MODEL"}
+_USER_NAMES = {"providers": "NAME", "prices": "MODEL"}
 
 
 def page() -> str:
@@ -32,7 +32,7 @@ def _sections() -> Iterator[str]:
     for name, section in sections.items():
         if section:
             about = " ".join(section["description"].split())
-            title = written((name, FREE[name])) if name in FREE else name
+            title = format_key((name, _USER_NAMES[name])) if name in _USER_NAMES else name
             yield f"### [{title}]\n\n{about}\n\n" + _table(
                 section["properties"], section.get("required", ())
             )

@@ -17,27 +17,27 @@ from agentkit.project.project import Project
 from agentkit.settings.schema import (
     Section,
     Settings,
-    known,
-    parsed,
+    format_key,
+    known_keys,
+    parse_key,
+    parse_value,
     schema_text,
     settings_schema,
-    typed,
-    written,
 )
-from agentkit.settings.sources import Layered, is_reserved, read_settings, user_file
+from agentkit.settings.sources import ResolvedSettings, is_reserved, read_settings, user_file
 from tests.conftest import unprivileged
 from tests.settings_page import PAGE, SCHEMA, page
 
 ROOT = Path(__file__).parents[1]
 
-Read = Callable[..., Layered]
+Read = Callable[..., ResolvedSettings]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """Write the files, and read what holds."""
 
-    def reading(toml: str = "", user: str = "", **more: Any) -> Layered:
+    def reading(toml: str = "", user: str = "", **more: Any) -> ResolvedSettings:
         (tmp_path / "agentkit.toml").write_text(toml, encoding="utf-8")
         user_file().parent.mkdir(parents=True, exist_ok=True)
         user_file().write_text(user, encoding="utf-8")
@@ -95,12 +95,15 @@ def test_an_override_of_none_is_none_and_a_model_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ({"knowledge.result": 8}, "'knowledge.result' is no setting. Did you mean 'knowledge.resu"),
-        ({"knowlege.results": 8}, "'knowlege' is no setting. Did you mean 'knowledge'"),
-        ({"results": 8}, "'results' is no setting. Did you mean 'knowledge.results'"),
-        ({"model.x": 8}, "'model.x' is no setting"),
-        ({"prices.openai:x.input": 1}, "in quotes, as in prices."),
-        ({"": 1}, "is no key of a setting"),
+        (
+            {"knowledge.result": 8},
+            "Unknown setting 'knowledge.result'. Did you mean 'knowledge.",
+        ),
+        ({"knowlege.results": 8}, "Unknown setting 'knowlege'. Did you mean 'knowledge'"),
+        ({"results": 8}, "Unknown setting 'results'. Did you mean 'knowledge.results'"),
+        ({"model.x": 8}, "Unknown setting 'model.x'"),
+        ({"prices.openai:x.input": 1}, "characters, as in prices."),
+        ({"": 1}, "Invalid key ''"),
         ({"knowledge.results": 80}, "knowledge.results: Input should be less than or equal to 50"),
         ({"knowledge.results": "many"}, "knowledge.results: Input should be a valid integer"),
         ({"knowledge.retrieve": "often"}, "knowledge.retrieve: Input should be 'always', 'auto'"),
@@ -117,13 +120,16 @@ def test_a_wrong_option_is_an_error_that_names_the_nearest(
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
-        ("[knowledge]\nresult = 1", "agentkit.toml: 'knowledge.result' is no setting. Did you me"),
+        (
+            "[knowledge]\nresult = 1",
+            "agentkit.toml: Unknown setting 'knowledge.result'. Did you",
+        ),
         ("[knowledge]\nresults = 0", "agentkit.toml: knowledge.results: Input should be"),
         ("knowledge = 3", "agentkit.toml: knowledge: Input should be a valid dictionary"),
         ('[prices."a.b"]\ninput = 1', 'agentkit.toml: prices."a.b".output: Field required'),
-        ("model = ", "agentkit.toml is no TOML"),
-        ("x = " + "[" * 20_000, "agentkit.toml is no TOML"),
-        ("#" * 1_000_001, "1 MB is the most"),
+        ("model = ", "agentkit.toml: invalid TOML"),
+        ("x = " + "[" * 20_000, "agentkit.toml: invalid TOML"),
+        ("#" * 1_000_001, "larger than 1 MB"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_key(read: Read, toml: str, said: str) -> None:
@@ -177,10 +183,10 @@ def test_a_variable_sets_a_value_of_its_type(
     monkeypatch.setenv(variable, value)
     found = read()
     place: Any = found.settings.model_dump()
-    for part in parsed(key):
+    for part in parse_key(key):
         place = place[part]
     assert place == (held or value.strip('"'))
-    assert found.origin(parsed(key)) == variable
+    assert found.origin(parse_key(key)) == variable
 
 
 def test_a_variable_reaches_a_name_that_only_a_file_can_spell(
@@ -205,9 +211,13 @@ def test_an_empty_variable_counts_as_not_set(read: Read, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("AGENTKIT_KNOWLEDGE__RESULT", "8", "'knowledge.result' is no setting. Did you mean 'kno"),
+        (
+            "AGENTKIT_KNOWLEDGE__RESULT",
+            "8",
+            "Unknown setting 'knowledge.result'. Did you mean",
+        ),
         ("AGENTKIT_KNOWLEDGE__RESULTS", "lots", "knowledge.results: Input should be a valid int"),
-        ("AGENTKIT_PROVIDERS__W__API_KEY", "k-secret", "a key does not belong among settings"),
+        ("AGENTKIT_PROVIDERS__W__API_KEY", "k-secret", "API keys are not allowed in settings"),
     ],
 )
 def test_a_wrong_variable_of_a_table_is_an_error(
@@ -227,9 +237,9 @@ def test_another_variable_of_our_name_is_a_notice_with_the_nearest(
     monkeypatch.setenv("AGENTKIT_ZZZ", "8")
     monkeypatch.setenv("AGENTKIT_TEST_ANYTHING", "8")
     assert Project.open(tmp_path).notices == [
-        "AGENTKIT_KNOWLEDGE_RESULTS sets nothing: it is no setting. "
+        "AGENTKIT_KNOWLEDGE_RESULTS is ignored: unknown setting. "
         "Did you mean AGENTKIT_KNOWLEDGE__RESULTS?",
-        "AGENTKIT_ZZZ sets nothing: it is no setting.",
+        "AGENTKIT_ZZZ is ignored: unknown setting.",
     ]
 
 
@@ -287,20 +297,20 @@ def test_a_key_in_a_file_is_refused_and_not_repeated(read: Read, line: str) -> N
 
 @pytest.mark.parametrize("key", ["knowledge.results", 'prices."openai:gpt-5.1".input', '"a b"."é"'])
 def test_a_key_is_written_as_it_is_read(key: str) -> None:
-    assert written(parsed(key)) == key
+    assert format_key(parse_key(key)) == key
 
 
 @pytest.mark.parametrize("text", ["a = 1\nb", "a.b = 0 #", "[a]\nb", "a", "é"])
 def test_what_is_no_single_key_is_never_taken_for_two(text: str) -> None:
     try:
-        assert len(parsed(text)) <= 2
+        assert len(parse_key(text)) <= 2
     except ConfigError:
         assert text not in ("a",)
 
 
 def test_text_and_numbers_are_told_apart_by_what_the_setting_takes() -> None:
-    assert (typed("8", str), typed("8", int), typed('"8"', str)) == ("8", 8, "8")
-    assert typed("[1]", str) == "[1]"
+    assert (parse_value("8", str), parse_value("8", int), parse_value('"8"', str)) == ("8", 8, "8")
+    assert parse_value("[1]", str) == "[1]"
 
 
 def test_every_setting_says_what_it_does() -> None:
@@ -323,7 +333,7 @@ def test_the_page_and_the_schema_are_those_of_the_settings() -> None:
 
 def test_every_key_stands_on_the_page() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    names = {key[-1] for key in known()} - {"NAME", "MODEL", *Settings.model_fields}
+    names = {key[-1] for key in known_keys()} - {"NAME", "MODEL", *Settings.model_fields}
     assert [name for name in sorted(names) if f"| `{name}` |" not in text] == []
 
 

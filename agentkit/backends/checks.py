@@ -28,7 +28,7 @@ from agentkit.backends.openai.model import OPENAI_URL
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.findings import Finding, from_error, join_names, ok
-from agentkit.settings.keys import key_for, known_providers, place, server_url
+from agentkit.settings.keys import key_for, key_origin, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
 
 Providers = Mapping[str, ProviderSettings]
@@ -166,7 +166,9 @@ def _ollama_behind_openai_routes(name: str, model: str, url: str) -> Finding:
 def check_keys(providers: Providers) -> list[Finding]:
     """List where keys are, by provider; never what they are."""
     providers = known_providers(providers)
-    places = {name: place(name, each, server_url(name, each)) for name, each in providers.items()}
+    places = {
+        name: key_origin(name, each, server_url(name, each)) for name, each in providers.items()
+    }
     found = ", ".join(f"{name} ({at})" for name, at in places.items() if at)
     return [ok("keys", found or "none, and none is needed for models on this machine")]
 

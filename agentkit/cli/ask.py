@@ -122,8 +122,8 @@ async def _opened(folder: Path, options: AskOptions, allowing: Allowing, log: Co
             approve=allowing.approve,
             on_progress=tell,
         )
-        project.spares_servers = True
-        project.spares_documents = not options.retrieve or not is_project(folder)
+        project.skip_unused_servers = True
+        project.skip_index = not options.retrieve or not is_project(folder)
         return await project.__aenter__()
 
 

@@ -79,9 +79,9 @@ def _servers(folder: Path) -> Iterable[str]:
 
 
 def _settings(folder: Path) -> Iterable[str]:
-    from agentkit.settings.schema import FREE, known, written
+    from agentkit.settings.schema import PLACEHOLDERS, format_key, known_keys
 
-    return [written(key) for key in known() if not FREE & set(key)]
+    return [format_key(key) for key in known_keys() if not PLACEHOLDERS & set(key)]
 
 
 models, sessions, sources = _safe(_models), _safe(_sessions), _safe(_sources)

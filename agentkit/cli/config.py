@@ -16,20 +16,19 @@ from typing import Any
 from agentkit.addresses import shown
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError
-from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
-from agentkit.settings.keys import find_key, known_providers, place, server_url
+from agentkit.settings.keys import find_key, key_origin, known_providers, server_url
 from agentkit.settings.schema import (
     FILE_NAME,
     Key,
     ProviderSettings,
+    format_key,
     is_secret,
-    kind_of,
-    parsed,
+    parse_key,
     schema_text,
-    written,
+    type_of,
 )
-from agentkit.settings.sources import Layered, read_settings, user_file
+from agentkit.settings.sources import ResolvedSettings, read_settings, user_file
 
 HIDDEN = "(not shown)"
 _NOT_SET = "not set"
@@ -37,9 +36,9 @@ _NOT_SET = "not set"
 
 def show(folder: Path, name: str, origin: bool, as_object: bool) -> int:
     """Print what holds below a key, "" for all."""
-    key = parsed(name) if name else ()
+    key = parse_key(name) if name else ()
     if key:
-        kind_of(key)
+        type_of(key)
     layered = settings_of(folder)
     found = [(k, v) for k, v in _values(layered, key) if k[: len(key)] == key]
     keys = dict(_keys(layered, key))
@@ -49,14 +48,14 @@ def show(folder: Path, name: str, origin: bool, as_object: bool) -> int:
     for at, value in found:
         print(_line(at, value, layered.origin(at) if origin else ""))
     for provider, state in keys.items():
-        print(f"# {written(('providers', provider, 'api_key'))}: {translated(state)}")
+        print(f"# {format_key(('providers', provider, 'api_key'))}: {translated(state)}")
     return 0
 
 
 def path(folder: Path) -> int:
     """Print the files, the one that comes before the other last."""
     own = checked_folder(folder) / FILE_NAME
-    trusted = is_trusted(folder, demo_path())
+    trusted = is_trusted(folder)
     for file, used in ((user_file(), True), (own, trusted)):
         state = "" if file.exists() else translated("not there")
         if not used:
@@ -70,9 +69,9 @@ def schema() -> int:
     return 0
 
 
-def settings_of(folder: Path) -> Layered:
+def settings_of(folder: Path) -> ResolvedSettings:
     """The settings that hold for a folder; what is left out is told on standard error."""
-    trusted = is_trusted(checked_folder(folder), demo_path())
+    trusted = is_trusted(checked_folder(folder))
     layered = read_settings(folder, trusted=trusted)
     own = folder / FILE_NAME
     unused = [] if trusted or not own.exists() else [f"{own} is not used: agentkit trust {folder}"]
@@ -83,11 +82,11 @@ def settings_of(folder: Path) -> Layered:
 
 def checked_folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
+        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
     return folder
 
 
-def _values(layered: Layered, below: Key) -> Iterator[tuple[Key, Any]]:
+def _values(layered: ResolvedSettings, below: Key) -> Iterator[tuple[Key, Any]]:
     """Every setting with its value; of a provider, unless it is asked for, those that are given."""
     for key, value in _leaves((), layered.settings.model_dump()):
         if key[0] != "providers" or below[:2] == key[:2] or key in layered.origins:
@@ -108,7 +107,7 @@ def masked(key: Key, value: Any) -> Any:
     return shown(value) if isinstance(value, str) and "://" in value else value
 
 
-def _keys(layered: Layered, below: Key) -> Iterator[tuple[str, str]]:
+def _keys(layered: ResolvedSettings, below: Key) -> Iterator[tuple[str, str]]:
     """Which providers have a key, and from where; those of the settings that have none too."""
     for name, settings in known_providers(layered.settings.providers).items():
         if settings.kind != "openai" or below[:2] not in ((), ("providers",), ("providers", name)):
@@ -120,7 +119,7 @@ def _keys(layered: Layered, below: Key) -> Iterator[tuple[str, str]]:
 
 def _state(provider: str, settings: ProviderSettings) -> str:
     url = server_url(provider, settings)
-    if not (origin := place(provider, settings, url)):
+    if not (origin := key_origin(provider, settings, url)):
         return _NOT_SET
     try:
         if origin != "keyring":
@@ -131,11 +130,11 @@ def _state(provider: str, settings: ProviderSettings) -> str:
 
 
 def _object(
-    found: list[tuple[Key, Any]], keys: Mapping[str, str], layered: Layered
+    found: list[tuple[Key, Any]], keys: Mapping[str, str], layered: ResolvedSettings
 ) -> dict[str, Any]:
     return {
         "settings": [
-            {"key": written(key), "value": value, "origin": layered.origin(key)}
+            {"key": format_key(key), "value": value, "origin": layered.origin(key)}
             for key, value in found
         ],
         "keys": [{"provider": provider, "state": state} for provider, state in keys.items()],
@@ -145,8 +144,8 @@ def _object(
 def _line(key: Key, value: Any, origin: str) -> str:
     told = f"  # {translated(origin)}" if origin else ""
     if value is None:
-        return f"# {translated(f'{written(key)} is not set')}"
-    return f"{written(key)} = {as_toml(value)}{told}"
+        return f"# {translated(f'{format_key(key)} is not set')}"
+    return f"{format_key(key)} = {as_toml(value)}{told}"
 
 
 def as_toml(value: Any) -> str:
@@ -154,6 +153,6 @@ def as_toml(value: Any) -> str:
     if isinstance(value, float):
         return str(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{written((k,))} = {as_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{format_key((k,))} = {as_toml(v)}" for k, v in value.items()) + "}"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -7,30 +7,31 @@ from pathlib import Path
 
 from agentkit.cli.config import as_toml, checked_folder, masked, settings_of
 from agentkit.cli.language import spoken, translated
-from agentkit.project.settings_file import SettingsFile
-from agentkit.settings.schema import Key, parsed, written
+from agentkit.project.trust import settings_file
+from agentkit.settings.edit import SettingsFile
+from agentkit.settings.schema import Key, format_key, parse_key
 from agentkit.settings.sources import DEFAULT
 
 
 def set_value(folder: Path, name: str, text: str, user: bool) -> int:
     """Write a setting and say what holds now, where another layer comes before it."""
-    key, file = parsed(name), _file(folder, user)
+    key, file = parse_key(name), _file(folder, user)
     value = file.set(key, text)
-    print(f"{file.path}: {written(key)} = {as_toml(masked(key, value))}")
+    print(f"{file.path}: {format_key(key)} = {as_toml(masked(key, value))}")
     _tell_of_another(folder, key, file)
     return 0
 
 
 def unset(folder: Path, name: str, user: bool) -> int:
-    key, file = parsed(name), _file(folder, user)
+    key, file = parse_key(name), _file(folder, user)
     file.unset(key)
-    print(f"{file.path}: {translated(f'{written(key)} is not set any more.')}")
+    print(f"{file.path}: {translated(f'{format_key(key)} is not set any more.')}")
     _tell_of_another(folder, key, file)
     return 0
 
 
 def _file(folder: Path, user: bool) -> SettingsFile:
-    return SettingsFile(None if user else checked_folder(folder))
+    return settings_file(None if user else checked_folder(folder))
 
 
 def _tell_of_another(folder: Path, key: Key, file: SettingsFile) -> None:

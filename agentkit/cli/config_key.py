@@ -10,11 +10,18 @@ from difflib import get_close_matches
 from getpass import getpass
 from pathlib import Path
 
-import agentkit.settings.keyring as vault
 from agentkit.cli.config import settings_of
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError
-from agentkit.settings.keys import fit, known_providers, place, server_url
+from agentkit.settings.keys import (
+    check_key,
+    key_origin,
+    keyring_account,
+    known_providers,
+    server_url,
+    store_key,
+)
+from agentkit.settings.keys import remove_key as delete_key
 from agentkit.settings.schema import ProviderSettings
 
 _LONGEST = 8192
@@ -24,22 +31,22 @@ def set_key(folder: Path, provider: str) -> int:
     """Store the key for the address that the provider has now."""
     settings = _provider(folder, provider)
     url = server_url(provider, settings)
-    name = vault.account(provider, url)
-    keyring = vault.store(name, fit(_asked(provider), "the input"))
+    name = keyring_account(provider, url)
+    keyring = store_key(name, check_key(_read_key(provider), "the input"))
     print(translated(f"The key of {name} is in the keyring: {keyring}"))
-    if (origin := place(provider, settings, url)) != "keyring":
+    if (origin := key_origin(provider, settings, url)) != "keyring":
         print(spoken("note:", f"the one from {origin} comes before it"), file=sys.stderr)
     return 0
 
 
 def remove_key(folder: Path, provider: str) -> int:
-    name = vault.account(provider, server_url(provider, _provider(folder, provider)))
-    vault.remove(name)
+    name = keyring_account(provider, server_url(provider, _provider(folder, provider)))
+    delete_key(name)
     print(translated(f"The key of {name} is not in the keyring any more."))
     return 0
 
 
-def _asked(provider: str) -> str:
+def _read_key(provider: str) -> str:
     if sys.stdin.isatty():
         return getpass(f"{translated(f'Key of {provider}:')} ")
     return sys.stdin.readline(_LONGEST)
@@ -55,7 +62,7 @@ def _provider(folder: Path, name: str) -> ProviderSettings:
         near = get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"{name!r} is no provider that takes a key.{hint} Known: {', '.join(known)}; others as "
-            "[providers.NAME] in agentkit.toml."
+            f"Unknown provider {name!r}.{hint} Those with keys: {', '.join(known)}; add others "
+            "as [providers.NAME] to agentkit.toml."
         )
     return known[name]

@@ -27,7 +27,7 @@ _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"
 async def doctor(folder: Path, start: bool, json: bool) -> int:
     """Print the findings as they come. 0 where none is a problem, 3 else."""
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
+        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
     out, _ = consoles()
     found: list[Finding] = []
     async with aclosing(examine(folder, _terminal(out), start)) as findings:

@@ -15,7 +15,7 @@ from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.cli.rows import print_row
 from agentkit.project.demo import copy_demo
-from agentkit.project.scaffold import Made, loose_documents, make_project
+from agentkit.project.scaffold import NewProject, loose_documents, make_project
 
 SAMPLE_QUESTION = "How do I add my documents?"
 _DEMO_QUESTION = "KV Cache 为什么能加快推理？"
@@ -38,7 +38,7 @@ async def init(folder: Path, from_demo: bool) -> int:
     return 0
 
 
-def set_up(folder: Path, log: Console) -> Made:
+def set_up(folder: Path, log: Console) -> NewProject:
     """Make what a folder lacks, and take in the documents that lie there if the user wants so."""
     loose = loose_documents(folder) if folder.is_dir() else []
     wanted = _wanted(folder, loose)
@@ -60,7 +60,7 @@ def _wanted(folder: Path, loose: Sequence[Path]) -> Sequence[Path]:
     return loose if agreed(question, False) else ()
 
 
-def _show_made(made: Made, log: Console) -> None:
+def _show_made(made: NewProject, log: Console) -> None:
     """A line for each new file, then what needs a word."""
     where = "this folder" if made.folder == Path() else str(made.folder)
     told = f"Made in {where}:" if made.new else f"Nothing to make: {where} has it all."

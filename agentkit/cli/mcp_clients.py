@@ -22,7 +22,6 @@ from agentkit.mcp.config import ServerConfig, read_config
 from agentkit.mcp.results import plain_text, strip_delimiters, visible
 from agentkit.mcp.stdio import log_path, read_log
 from agentkit.mcp.tools import may_belong_to
-from agentkit.project.demo import demo_path
 from agentkit.project.trust import is_trusted
 from agentkit.tools.tool import Tool
 
@@ -154,7 +153,7 @@ async def may_start(folder: Path, servers: Iterable[ServerConfig]) -> None:
     """Ask for trust in the folder where a person is there. Raises TrustError that says what would
     be started, where the folder is not trusted."""
     await offer_trust(folder)
-    if is_trusted(folder, demo_path()):
+    if is_trusted(folder):
         return
     lines = "; ".join(f"{server.name}: {server.summary}" for server in servers)
     raise TrustError(

@@ -13,10 +13,9 @@ from agentkit.cli.language import labelled, translated
 from agentkit.cli.render import consoles
 from agentkit.errors import ConfigError, McpError
 from agentkit.mcp.config import ServerConfig, read_config
-from agentkit.project.demo import demo_path
 from agentkit.project.trust import guarded_files, is_trusted, trust
 from agentkit.settings.schema import FILE_NAME
-from agentkit.settings.sources import combined, file_layer
+from agentkit.settings.sources import file_layer, merge_layers
 
 
 async def trust_folder(folder: Path) -> int:
@@ -31,7 +30,7 @@ async def trust_folder(folder: Path) -> int:
     if not files:
         none = translated("(it holds no agentkit.toml, tools/ or mcp_servers/)")
         out.print(f"  {none}", markup=False)
-    combined([file_layer(folder / FILE_NAME)])
+    merge_layers([file_layer(folder / FILE_NAME)])
     _show_servers(folder, out)
     if files and not agreed(f"Trust {folder.resolve()} as it is now?", not sys.stdin.isatty()):
         return REFUSED
@@ -42,7 +41,7 @@ async def trust_folder(folder: Path) -> int:
 
 async def offer_trust(folder: Path) -> None:
     """Where a person is there, show what a folder that is not trusted would run, and ask."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or is_trusted(folder, demo_path()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or is_trusted(folder):
         return
     out, _ = consoles()
     told = f"{folder.resolve()} is not trusted yet. Trusted, it uses:"

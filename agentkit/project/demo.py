@@ -1,4 +1,4 @@
-"""The demo that is shipped: lecture notes, tools, servers and questions."""
+"""The bundled demo project: lecture notes, tools, servers and questions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _PARTS = ("agentkit.toml", "knowledge", "tools", "mcp_servers", "questions.jsonl
 
 
 def demo_path() -> Path:
-    """Where the demo lies: in the package of a wheel, at the repository's root otherwise. Treat
-    it as read-only; `copy_demo` makes a folder to work in."""
+    """Return the demo's folder: inside an installed package, else the repository's root. Treat it
+    as read-only; `copy_demo` creates a folder to work in."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "demo"
     return inside if inside.is_dir() else package.parent
 
 
 def copy_demo(folder: Path) -> Path:
-    """Copy the demo to a folder, unless it is there already. Raises ConfigError when the folder
-    holds something else."""
+    """Copy the demo to a folder, unless it is there already. Raises ConfigError if the folder
+    has other contents."""
     source = demo_path()
     if folder.exists() and any(folder.iterdir()):
         if not (folder / "knowledge" / "lecture_notes").is_dir():
-            raise ConfigError(f"{folder} holds something else. Name another folder for the demo.")
+            raise ConfigError(f"{folder} has other contents. Name another folder for the demo.")
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,12 @@
-"""A folder as an agent: its settings, documents, tools and servers put together."""
+"""A project folder as an agent: its settings, index, tools and MCP servers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,6 @@ from agentkit.knowledge.index.collections import DEFAULT, Collections
 from agentkit.knowledge.index.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.rerank import get_reranker
-from agentkit.project.builtin import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
 from agentkit.settings.schema import Settings
@@ -45,30 +45,30 @@ OnProgress = Callable[[Progress], None]
 
 
 class Project:
-    """One folder, opened. Use it as an async context manager: inside, `agent` answers.
+    """An open project folder. As an async context manager it starts `agent` and its servers.
 
-    `notices` says, a line each, what was left out and why: files, tools, servers, trust.
-    Set before that, `spares_documents` leaves the index alone, and `spares_servers` starts no MCP
-    server for a model that cannot call tools.
+    `notices` lists what is skipped and why: files, tools, servers, trust. Set before entering,
+    `skip_index` leaves the index alone, and `skip_unused_servers` starts no MCP server for a model
+    that cannot call tools.
     """
 
     def __init__(self, path: Path, settings: Settings, trusted: bool) -> None:
         self.path = path
         self.settings = settings
         self.trusted = trusted
-        self.notices: list[str] = [] if trusted else [_untrusted(path)]
+        self.notices: list[str] = [] if trusted else [_not_trusted(path)]
         self.base_url: str | None = None
         self.approve: Approve = deny
-        self.on_progress: OnProgress = _silent
+        self.on_progress: OnProgress = _ignore_progress
         self.wait = 5.0
         self.ray = ""
         self._stack = AsyncExitStack()
         self._knowledge: KnowledgeBase | None = None
         self._agent: Agent | None = None
-        self._lent: tuple[Tool, ...] = ()
+        self._remote_tools: tuple[Tool, ...] = ()
         self.servers: McpServers | None = None
         self.elicit: Elicit | None = None
-        self.spares_documents = self.spares_servers = False
+        self.skip_index = self.skip_unused_servers = False
         self._sessions: SessionStore | None = None
 
     @classmethod
@@ -85,35 +85,35 @@ class Project:
         wait: float = 5.0,
         ray: str = "",
     ) -> Project:
-        """Open a folder. `trust` uses its agentkit.toml, tools/ and mcp_servers/ whether or not
-        the user has trusted them; `model`, `base_url` and `overrides`, such as
-        {"knowledge.results": 8}, come before all settings; `on_progress` hears how far indexing
-        is. `wait` is how many seconds a write waits for another process, `ray` the address of a
-        Ray cluster that embeds. Raises ConfigError and TrustError."""
+        """Open a folder. `trust` uses its agentkit.toml, tools/ and mcp_servers/ even if the user
+        has not trusted them; `model`, `base_url` and `overrides`, such as
+        {"knowledge.results": 8}, take precedence over all settings; `on_progress` receives the
+        progress of indexing. `wait` is how many seconds a write waits for another process, `ray`
+        the address of a Ray cluster for embedding. Raises ConfigError and TrustError."""
         folder = Path(path).expanduser()
         if not folder.is_dir():
-            raise ConfigError(f"{folder} is no folder. Name the folder of a project.")
-        trusted = trust or is_trusted(folder, demo_path())
-        given = {"model": model or None} | dict(overrides or {})
-        layered = read_settings(folder, trusted=trusted, overrides=given)
-        project = cls(folder, layered.settings, trusted)
-        project.notices += layered.notices
+            raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+        trusted = trust or is_trusted(folder)
+        options = {"model": model or None} | dict(overrides or {})
+        resolved = read_settings(folder, trusted=trusted, overrides=options)
+        project = cls(folder, resolved.settings, trusted)
+        project.notices += resolved.notices
         project.base_url = base_url
         project.approve = approve
-        project.on_progress = on_progress or _silent
+        project.on_progress = on_progress or _ignore_progress
         project.wait, project.ray = wait, ray
         return project
 
     @property
     def agent(self) -> Agent:
-        """The folder's agent, inside `async with`."""
+        """The agent, inside `async with`. Raises ConfigError outside."""
         if self._agent is None:
-            raise ConfigError("The project is not entered: use `async with Project.open(...)`.")
+            raise ConfigError("The project is not started. Use `async with Project.open(...)`.")
         return self._agent
 
     @property
     def knowledge(self) -> KnowledgeBase:
-        """The folder's index, opened at first use. Raises KnowledgeError."""
+        """The index, opened at first use. Raises KnowledgeError."""
         if self._knowledge is None:
             self._knowledge = KnowledgeBase.open(
                 self.index_path,
@@ -131,7 +131,7 @@ class Project:
 
     @property
     def collections(self) -> Collections:
-        """The folder's indexes by name: "knowledge" is its own, others stand beside it."""
+        """The named collections; "knowledge" is the index of knowledge/."""
         known = self.settings.knowledge
         return Collections(
             self.path / ".agentkit",
@@ -142,7 +142,7 @@ class Project:
 
     @property
     def sessions(self) -> SessionStore:
-        """The folder's conversations, opened at first use and closed with the project."""
+        """The stored sessions, opened at first use and closed with the project."""
         if self._sessions is None:
             self._make_own_folder()
             self._sessions = SessionStore(sessions_path(self.path))
@@ -151,7 +151,7 @@ class Project:
 
     @property
     def embedder_name(self) -> str:
-        """What the settings' embedder calls itself, "" where it cannot be made here."""
+        """The name of the configured embedder, "" if it is not available."""
         try:
             return self._embedder().name
         except ConfigError:
@@ -166,14 +166,13 @@ class Project:
         return get_embedder(name, providers)
 
     async def __aenter__(self) -> Self:
-        """Bring the index up to date, start the servers and make the agent."""
+        """Update the index, start the MCP servers and create the agent."""
         try:
             knowledge = await self.ready_knowledge()
             model = self._model(knowledge)
             self._stack.push_async_callback(model.close)
-            own = self._own_tools().tools
-            tools = [*self._builtin_tools(own), *own, *await self._lent_tools(model)]
-            self._agent = self._made_agent(model, tools, knowledge)
+            tools = [*self._local_tools(), *await self._start_servers(model)]
+            self._agent = self._create_agent(model, tools, knowledge)
         except BaseException:
             await self.close()
             raise
@@ -188,7 +187,7 @@ class Project:
         await self.close()
 
     async def close(self) -> None:
-        """Stop the servers and let go of model and index."""
+        """Stop the servers and close the model and the index."""
         self._agent = None
         await self._stack.aclose()
         if self._knowledge is not None:
@@ -197,7 +196,7 @@ class Project:
             self._knowledge = None
 
     async def index(self) -> IndexReport:
-        """Make the index hold what knowledge/ holds. Raises KnowledgeError."""
+        """Index the documents in knowledge/. Raises KnowledgeError."""
         folder = self.path / "knowledge"
         if not await asyncio.to_thread(folder.is_dir):
             raise KnowledgeError(_no_knowledge(self.path))
@@ -208,20 +207,20 @@ class Project:
         )
 
     async def collection(self, name: str = "", *, create: bool = True) -> KnowledgeBase:
-        """An index by its name, "" for the folder's own; closed with the project. Raises
-        KnowledgeError."""
+        """Open a collection by name, "" for the index of knowledge/; closed with the project.
+        Raises KnowledgeError."""
         await asyncio.to_thread(self._make_own_folder)
         if not name or name == DEFAULT:
             return self.knowledge
-        is_there = self.collections.path_of(name).is_dir()
-        make = self.collections.create if create and not is_there else self.collections.open
-        opened = await asyncio.to_thread(make, name)
-        self._stack.callback(opened.close)
-        return opened
+        exists = self.collections.path_of(name).is_dir()
+        open_ = self.collections.create if create and not exists else self.collections.open
+        knowledge = await asyncio.to_thread(open_, name)
+        self._stack.callback(knowledge.close)
+        return knowledge
 
     async def rebuild(self, name: str = "") -> None:
-        """Embed an index anew from what it holds, with the settings' embedder. Those who search
-        it meanwhile see the old vectors until all new ones are there. Raises KnowledgeError."""
+        """Embed a collection again with the configured embedder, from the texts that it holds.
+        Searches use the old vectors until all new ones are stored. Raises KnowledgeError."""
         await asyncio.to_thread(self._make_own_folder)
         path = self.collections.path_of(name) if name else self.index_path
         rebuilt = await KnowledgeBase.rebuild(
@@ -236,9 +235,9 @@ class Project:
         await close_embedder(rebuilt.embedder)
 
     async def ready_knowledge(self) -> KnowledgeBase | None:
-        """The index, brought up to date, or as it is where it cannot be written. None where the
-        folder has no knowledge/; `notices` says so."""
-        if self.spares_documents:
+        """Update and return the index, or return it as it is where it cannot be written. None,
+        with a notice, where the folder has no knowledge/."""
+        if self.skip_index:
             return None
         if not await asyncio.to_thread((self.path / "knowledge").is_dir):
             self.notices.append(_no_knowledge(self.path))
@@ -248,7 +247,7 @@ class Project:
         except KnowledgeError as error:
             if self._knowledge is None or not self._knowledge.chunk_count:
                 raise
-            self.notices.append(f"The index is used as it is: {error}")
+            self.notices.append(f"The index is used without an update: {error}")
         if not self.knowledge.chunk_count:
             self.notices.append(f"{self.path / 'knowledge'} holds no documents yet.")
         return self.knowledge
@@ -267,12 +266,12 @@ class Project:
                 ) from error
 
     def _rerank_model(self) -> Model | None:
-        """The folder's model, where it shall order passages too."""
+        """The chat model, if it is the reranker too."""
         return self._model(None) if self.settings.knowledge.rerank == "model" else None
 
     def _model(self, knowledge: KnowledgeBase | None) -> Model:
         if self.base_url and self.settings.model in ("auto", "extractive"):
-            raise ConfigError("A base URL needs a model there: --model openai:NAME.")
+            raise ConfigError("A base URL needs a model name, such as --model openai:NAME.")
         return get_model(
             self.settings.model,
             self.settings.providers,
@@ -280,58 +279,67 @@ class Project:
             extractive=partial(ExtractiveModel, knowledge.similarity if knowledge else None),
         )
 
-    def _builtin_tools(self, own: Sequence[Tool]) -> list[Tool]:
-        """The tools that agentkit brings; one of the folder's own of the same name comes before."""
-        chosen = self.settings.tools
-        roots = [self.path / root for root in chosen.roots]
-        private = self.settings.knowledge.allow_private_addresses
-        taken = {tool.name for tool in own}
-        found = builtin_tools(chosen.builtin, roots=roots, allow_private=private)
-        return [tool for tool in found if tool.name not in taken]
-
-    def _own_tools(self) -> LoadedTools:
+    def _local_tools(self) -> list[Tool]:
+        """Load the built-in tools and those in tools/, which replace built-in ones by name."""
         loaded = load_tools(self.path / "tools") if self.trusted else LoadedTools()
         self.notices += loaded.problems
-        return loaded
+        settings = self.settings.tools
+        builtin = builtin_tools(
+            settings.builtin,
+            roots=[self.path / root for root in settings.roots],
+            allow_private=self.settings.knowledge.allow_private_addresses,
+        )
+        own = {tool.name for tool in loaded.tools}
+        return [*(tool for tool in builtin if tool.name not in own), *loaded.tools]
 
-    async def _lent_tools(self, model: Model) -> tuple[Tool, ...]:
-        """The tools of the servers in mcp_servers/mcp.json, started now."""
+    async def _start_servers(self, model: Model) -> tuple[Tool, ...]:
+        """Start the servers of mcp_servers/mcp.json and return their tools. Raises ConfigError."""
         if not self.trusted:
             return ()
-        if self.spares_servers and not (await model.capabilities()).instructions:
+        if self.skip_unused_servers and not (await model.capabilities()).instructions:
             return ()
         if not await asyncio.to_thread((self.path / "mcp_servers").is_dir):
             return ()
-        from agentkit.project.lending import start_servers
+        # Loading what speaks MCP takes some 50 ms, so only a folder with servers does.
+        from agentkit.mcp.client import folder_servers
+        from agentkit.mcp.client_features import sampler
+        from agentkit.mcp.config import read_config
 
-        lent = await start_servers(
-            self._stack,
+        config = read_config(self.path)
+        self.notices += config.warnings
+        if all(server.disabled for server in config.servers):
+            return ()
+        policy = self._policy()
+        servers = folder_servers(
             self.path,
-            policy=self._policy(),
+            config.servers,
+            policy=policy,
             elicit=self.elicit,
-            approve=self.approve,
-            model=lambda: self._agent.model if self._agent else model,
-            on_change=self._relend,
+            sample=sampler(
+                lambda: self._agent.model if self._agent else model, self.approve, policy
+            ),
+            on_change=self._update_remote_tools,
         )
-        self.notices += lent.notices
-        self.servers = lent.servers
-        self._lent = lent.servers.tools if lent.servers else ()
-        return self._lent
+        self.servers = await self._stack.enter_async_context(servers)
+        self.notices += servers.problems.values()
+        self._remote_tools = servers.tools
+        return self._remote_tools
 
-    def _relend(self) -> None:
-        """A server offers other tools than before: so does the agent, from its next request."""
+    def _update_remote_tools(self) -> None:
+        """Replace the tools of the servers, from the next request on."""
         if self._agent is None or self.servers is None:
             return
-        kept = [tool for tool in self._agent.tools if tool not in self._lent]
+        kept = [tool for tool in self._agent.tools if tool not in self._remote_tools]
         names = {tool.name for tool in kept}
-        self._lent = self.servers.tools
-        self._agent.tools = (*kept, *(tool for tool in self._lent if tool.name not in names))
+        self._remote_tools = self.servers.tools
+        new = (tool for tool in self._remote_tools if tool.name not in names)
+        self._agent.tools = (*kept, *new)
 
     def _policy(self) -> Policy:
-        chosen = self.settings.approval
-        return Policy(tuple(chosen.allow), tuple(chosen.ask), tuple(chosen.deny))
+        approval = self.settings.approval
+        return Policy(tuple(approval.allow), tuple(approval.ask), tuple(approval.deny))
 
-    def _made_agent(
+    def _create_agent(
         self, model: Model, tools: list[Tool], knowledge: KnowledgeBase | None
     ) -> Agent:
         settings = self.settings
@@ -353,7 +361,7 @@ class Project:
         )
 
     def _tracing(self) -> Tracing | None:
-        """Runs are written down where there is a folder of our own to write to."""
+        """Trace runs where .agentkit/ can be written."""
         keep = self.settings.traces.keep
         own = self.path / ".agentkit"
         if not keep or not os.access(own, os.W_OK):
@@ -362,26 +370,82 @@ class Project:
 
 
 def sessions_path(folder: Path) -> Path:
-    """The file of a folder's conversations."""
+    """Return the file of a project's sessions."""
     return folder / ".agentkit" / "sessions.sqlite"
 
 
 def traces_path(folder: Path) -> Path:
-    """The folder of a folder's traces."""
+    """Return the directory of a project's traces."""
     return folder / ".agentkit" / "traces"
 
 
 def _no_knowledge(path: Path) -> str:
-    return f"{path} has no folder knowledge/. Make one and put documents there."
+    return f"{path} has no folder knowledge/. Create it and put documents there."
 
 
-def _silent(progress: Progress) -> None:
+def _ignore_progress(progress: Progress) -> None:
     return None
 
 
-def _untrusted(path: Path) -> str:
-    found = ", ".join(name for name in GUARDED if (path / name).exists())
+def _not_trusted(path: Path) -> str:
+    names = ", ".join(name for name in GUARDED if (path / name).exists())
     return (
-        f"{found} of {path} are not used, for this folder is not trusted. "
-        f"Look at them, then run: agentkit trust {path}"
+        f"{names} of {path} are not used: the folder is not trusted. "
+        f"Review them, then run: agentkit trust {path}"
+    )
+
+
+BUILTIN_TOOLS = ("calculator", "date", "files", "fetch", "python")
+
+
+def builtin_tools(
+    names: Iterable[str] = ("calculator", "date"),
+    *,
+    roots: Sequence[Path] = (),
+    allow_private: bool = False,
+) -> list[Tool]:
+    """Return the built-in tools of some groups. `roots` are the folders of `files`;
+    `allow_private` lets `fetch` reach private addresses. Raises ConfigError for unknown names."""
+    tools: list[Tool] = []
+    for name in dict.fromkeys(names):
+        match name:
+            case "calculator":
+                from agentkit.tools.builtin.calculator import calculator
+
+                tools.append(calculator)
+            case "date":
+                from agentkit.tools.builtin.clock import date_tools
+
+                tools += date_tools()
+            case "files":
+                tools += _file_tools(roots)
+            case "fetch":
+                from agentkit.knowledge.tools import fetch_tool
+
+                tools.append(fetch_tool(allow_private))
+            case "python":
+                from agentkit.tools.builtin.python import python_tool
+
+                tools.append(python_tool())
+            case _:
+                near = get_close_matches(name, BUILTIN_TOOLS, 1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ConfigError(
+                    f"Unknown built-in tool {name!r} in tools.builtin.{hint} "
+                    f"Available: {', '.join(BUILTIN_TOOLS)}."
+                )
+    return tools
+
+
+def _file_tools(roots: Sequence[Path]) -> tuple[Tool, ...]:
+    from agentkit.knowledge.loaders.files import load
+    from agentkit.knowledge.loaders.text import decoded
+    from agentkit.tools.builtin.files import file_tools
+
+    if not roots:
+        raise ConfigError("The built-in tool 'files' needs a folder. Name it in tools.roots.")
+    return file_tools(
+        roots,
+        text_of=lambda content, name: load(content, name).document.text,
+        plain_text=lambda content, name: decoded(content),
     )

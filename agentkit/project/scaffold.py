@@ -1,15 +1,14 @@
-"""Make a folder a project: settings, a place for documents, a sample tool, an example of a server.
-The settings' schema lies beside them, for editors.
+"""Create a project in a folder: settings with their schema, documents, sample tool and server.
 
-Nothing that is there is written over. What this makes is trusted at once, unless the folder holds
-code or settings of another origin that the user has not trusted yet.
+Existing files are never overwritten. The result is trusted, unless the folder already had code or
+settings that the user has not trusted.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +26,9 @@ _DOCUMENTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A file of a new project: where it goes, its template, and what it is for. A `sample` is left
-    out where its folder holds something already."""
+class ProjectFile:
+    """A file of a new project: its path, its template and its purpose. A `sample` is omitted if
+    its folder already has files."""
 
     path: str
     template: str
@@ -37,73 +36,81 @@ class Part:
     sample: bool = False
 
 
-PARTS = (
-    Part(FILE_NAME, "agentkit.toml", "every setting, explained"),
-    Part("knowledge/welcome.md", "welcome.md", "a sample note: your documents go there", True),
-    Part("tools/split_bill.py", "split_bill.py.txt", "a sample tool", True),
-    Part("mcp_servers/mcp.json", "mcp.json", "an example of an MCP server, disabled", True),
-    Part(".gitignore", "gitignore", "leaves the index and keys out of git"),
+FILES = (
+    ProjectFile(FILE_NAME, "agentkit.toml", "every setting, explained"),
+    ProjectFile(
+        "knowledge/welcome.md", "welcome.md", "a sample note: your documents go there", True
+    ),
+    ProjectFile("tools/split_bill.py", "split_bill.py.txt", "a sample tool", True),
+    ProjectFile("mcp_servers/mcp.json", "mcp.json", "an example of an MCP server, disabled", True),
+    ProjectFile(".gitignore", "gitignore", "leaves the index and keys out of git"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What became of a folder: the parts that are new, those that were there or not needed, and
+class NewProject:
+    """The result of `make_project`: files created, files that existed or were not needed, and
     whether the folder is trusted now."""
 
     folder: Path
-    new: tuple[Part, ...]
-    kept: tuple[Part, ...]
+    new: tuple[ProjectFile, ...]
+    kept: tuple[ProjectFile, ...]
     trusted: bool
 
 
 def is_project(folder: Path) -> bool:
-    """Whether a folder has anything of a project: documents, settings, or an index."""
+    """Whether a folder has knowledge/, settings, or an index."""
     places = (folder / _KNOWLEDGE, folder / ".agentkit" / "index")
     return any(map(os.path.isdir, places)) or os.path.isfile(folder / FILE_NAME)
 
 
-def make_project(folder: Path, take_in: Sequence[Path] = ()) -> Made:
-    """Write the parts that a folder lacks, and move the documents `take_in` into its knowledge/.
-    Raises ConfigError where that cannot be done."""
+def make_project(folder: Path, documents: Sequence[Path] = ()) -> NewProject:
+    """Write the files that a project lacks, and move documents into its knowledge/. Raises
+    ConfigError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _KNOWLEDGE).mkdir(exist_ok=True)
-        for document in take_in:
+        for document in documents:
             _move(document, folder / _KNOWLEDGE / document.name)
-        ours = _is_ours(folder)
-        missing = [part for part in PARTS if _is_missing(folder, part)]
-        new = tuple(part for part in missing if _written(folder, part))
+        was_trusted = _is_trusted(folder)
+        missing = [file for file in FILES if _is_missing(folder, file)]
+        new = tuple(file for file in missing if _write(folder, file))
         write_schema(folder)
     except OSError as error:
         raise ConfigError(
-            f"{error.filename or folder} cannot be made: {error.strerror}. Name another folder."
+            f"{error.filename or folder} cannot be created: {error.strerror}. Name another folder."
         ) from error
-    kept = tuple(part for part in PARTS if part not in new)
-    return Made(folder, new, kept, ours and _trusted(folder))
+    kept = tuple(file for file in FILES if file not in new)
+    return NewProject(folder, new, kept, was_trusted and _trust(folder))
 
 
 def loose_documents(folder: Path) -> list[Path]:
-    """The documents that lie directly in a folder, where no search sees them; sorted."""
-    return sorted(path for path in _files(folder) if path.suffix.lower() in _DOCUMENTS)
+    """Return the documents directly in a folder, which are not searched there; sorted."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _DOCUMENTS
+        and path.is_file()
+        and not path.is_symlink()
+        and not path.name.startswith(".")
+    )
 
 
 def _move(document: Path, target: Path) -> None:
     if target.exists() or target.is_symlink():
-        raise ConfigError(f"{target} is there already. Rename {document}, then try again.")
+        raise ConfigError(f"{target} already exists. Rename {document}, then try again.")
     shutil.move(document, target)
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether nothing there needs trust that it does not have."""
+def _is_trusted(folder: Path) -> bool:
     try:
         return is_trusted(folder)
     except TrustError:
         return False
 
 
-def _trusted(folder: Path) -> bool:
-    """Trust what was just made; False where that cannot be remembered."""
+def _trust(folder: Path) -> bool:
+    """Trust a new project; False if that cannot be stored or nothing needs it."""
     try:
         trust(folder)
     except TrustError:
@@ -111,26 +118,20 @@ def _trusted(folder: Path) -> bool:
     return any(guarded_files(folder))
 
 
-def _is_missing(folder: Path, part: Part) -> bool:
-    path = folder / part.path
-    if part.sample and path.parent.is_dir() and any(path.parent.iterdir()):
+def _is_missing(folder: Path, file: ProjectFile) -> bool:
+    path = folder / file.path
+    if file.sample and path.parent.is_dir() and any(path.parent.iterdir()):
         return False
     return not (path.exists() or path.is_symlink())
 
 
-def _written(folder: Path, part: Part) -> bool:
-    """Write a part; False where another program was quicker."""
-    path = folder / part.path
+def _write(folder: Path, file: ProjectFile) -> bool:
+    """Write a file; False if another program created it meanwhile."""
+    path = folder / file.path
     path.parent.mkdir(exist_ok=True)
     try:
-        with path.open("xb") as file:
-            file.write((TEMPLATES / part.template).read_bytes())
+        with path.open("xb") as target:
+            target.write((TEMPLATES / file.template).read_bytes())
     except FileExistsError:
         return False
     return True
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
-            yield path

@@ -1,16 +1,13 @@
-"""Settings in layers: defaults < user file < agentkit.toml < environment < options.
+"""Layers of settings: defaults < user file < agentkit.toml < environment < options.
 
-Tables are merged key by key; any other value, a list too, replaces the one below it. Every value
-remembers where it comes from, and what is wrong is said of the place it stands in. A layer that
-moves a provider to another address takes nothing of the key from the layers below it, for a key
-must not reach another server.
+Tables are merged key by key; any other value, lists included, replaces the one below it. Each
+value keeps its origin, which errors name. A layer that changes a provider's base_url drops the
+api_key_env and api_key_file of the layers below it: a key must not reach another server.
 
-Settings out of the environment: AGENTKIT_MODEL, AGENTKIT_KNOWLEDGE__RESULTS.
-
-Two underscores lead into a table. A name that is free (a provider's, a model's) is the one a table
-below has, else the variable's in small letters; what a variable's name cannot spell goes into the
-table's own variable, written in TOML: AGENTKIT_PRICES='{"openai:gpt-5-mini" = {...}}'. A variable
-that is empty counts as not set.
+In the environment two underscores lead into a table: AGENTKIT_KNOWLEDGE__RESULTS. Names that the
+user chooses (of providers, models) are those in the files, else lower case. A name that a variable
+cannot spell goes into the variable of its table, in TOML:
+AGENTKIT_PRICES='{"openai:gpt-5-mini" = {...}}'. Empty variables are ignored.
 """
 
 from __future__ import annotations
@@ -31,14 +28,15 @@ from agentkit.settings.schema import (
     FILE_NAME,
     Key,
     Settings,
-    kind_of,
-    known,
-    parsed,
-    typed,
-    unknown,
-    written,
+    format_key,
+    known_keys,
+    parse_key,
+    parse_value,
+    type_of,
+    unknown_key_error,
 )
 
+DEFAULT, OPTION = "default", "option"
 PREFIX = "AGENTKIT_"
 RESERVED = frozenset(
     PREFIX + name
@@ -47,95 +45,39 @@ RESERVED = frozenset(
         "WRITE_SCREENS",
     )
 )  # fmt: skip
-RESERVED_BEGINNINGS = (PREFIX + "TEST_", PREFIX + "INPUT_")
+"""Variables of agentkit that are not settings."""
 
-
-def from_variables(
-    environ: Mapping[str, str], names: Iterable[str] = ()
-) -> tuple[list[tuple[str, Key, Any]], list[str]]:
-    """(variable, key, value) of each setting, and what to tell the user of names that are none.
-    `names` are the free names that are known.
-
-    A wrong name inside one of our tables raises ConfigError, as in a file; another one may belong
-    to another program or a newer agentkit, and is only said."""
-    spelled = {_spelled(name): name for name in names}
-    found: list[tuple[str, Key, Any]] = []
-    notices: list[str] = []
-    for name in sorted(environ):
-        if not name.startswith(PREFIX) or not environ[name] or is_reserved(name):
-            continue
-        key = _key_of(name, spelled)
-        if key[0] not in Settings.model_fields:
-            notices.append(_unknown(name))
-            continue
-        try:
-            kind = kind_of(key)
-        except ConfigError as error:
-            raise ConfigError(f"{name}: {error}") from None
-        found.append((name, key, typed(environ[name], kind)))
-    return found, notices
-
-
-def _key_of(name: str, spelled: Mapping[str, str]) -> Key:
-    first, *rest = name.removeprefix(PREFIX).lower().split("__")
-    return (first, *(spelled.get(part, part) if n == 0 else part for n, part in enumerate(rest)))
-
-
-def _spelled(name: str) -> str:
-    """A free name as a variable can spell it."""
-    return re.sub(r"\W", "_", name.lower(), flags=re.ASCII)
-
-
-def name_of(key: Key) -> str:
-    """The variable that sets a key."""
-    return PREFIX + "__".join(key).upper()
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a variable is ours and no setting."""
-    return name in RESERVED or name.startswith(RESERVED_BEGINNINGS)
-
-
-def _unknown(name: str) -> str:
-    names = {name_of(key) for key in known()} | RESERVED
-    plain = sorted(each.removeprefix(PREFIX) for each in names)
-    near = get_close_matches(name.removeprefix(PREFIX), plain, n=1)
-    hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
-    return f"{name} sets nothing: it is no setting.{hint}"
-
-
-DEFAULT, OPTION = "default", "option"
-_MOST_BYTES = 1_000_000
-_KEY_PLACES = ("api_key_env", "api_key_file")
+_RESERVED_PREFIXES = (PREFIX + "TEST_", PREFIX + "INPUT_")
+_MAX_BYTES = 1_000_000
+_KEY_SOURCES = ("api_key_env", "api_key_file")
 
 
 @dataclass(frozen=True)
-class Given:
-    """One value, and who says so: a file's path, a variable's name, or an option."""
+class Setting:
+    """One value and its origin: the path of a file, the name of a variable, or OPTION."""
 
     key: Key
     value: Any
     origin: str
 
 
+Layer = Sequence[Setting]
+
+
 @dataclass(frozen=True)
-class Layered:
-    """The settings that hold, and for each key that is not at its default, who gave it."""
+class ResolvedSettings:
+    """Merged settings, the origin of each value that is not a default, and notices to show."""
 
     settings: Settings
     origins: Mapping[Key, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
     def origin(self, key: Key) -> str:
-        """Who gave the value of a key."""
         return self.origins.get(key, DEFAULT)
 
 
-Layer = Sequence[Given]
-
-
 def user_folder() -> Path:
-    """Where a user's own configuration lies."""
+    """Return the folder of the user's own configuration."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agentkit"
 
 
@@ -143,140 +85,170 @@ def user_file() -> Path:
     return user_folder() / "config.toml"
 
 
+def replace_private_file(path: Path, text: str) -> None:
+    """Write a file that only the user can read, atomically. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(f".{os.getpid()}.tmp")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o600)
+    new.replace(path)
+
+
 def read_settings(
     folder: Path, *, trusted: bool = True, overrides: Mapping[str, Any] | None = None
-) -> Layered:
-    """The settings of a folder. Of one that is not trusted, agentkit.toml is not read. An override
-    of None counts as not given. Raises ConfigError."""
+) -> ResolvedSettings:
+    """Read the settings of a folder; agentkit.toml only if it is trusted. Overrides of None are
+    ignored. Raises ConfigError."""
     files = (file_layer(user_file()), file_layer(folder / FILE_NAME) if trusted else ())
-    environment, notices = environment_layer(files)
-    return combined((*files, environment, options_layer(overrides or {})), notices)
+    names = {setting.key[1] for layer in files for setting in layer if len(setting.key) > 1}
+    environment, notices = _environment_layer(os.environ, names)
+    return merge_layers((*files, environment, _options_layer(overrides or {})), notices)
 
 
-def combined(layers: Iterable[Layer], notices: Sequence[str] = ()) -> Layered:
-    """Layers as one, the later before the earlier. Raises ConfigError."""
-    values: dict[str, Any] = {}
-    origins: dict[Key, str] = {}
+def merge_layers(layers: Iterable[Layer], notices: Sequence[str] = ()) -> ResolvedSettings:
+    """Merge and validate layers; later ones take precedence. Raises ConfigError."""
+    merged: dict[Key, Setting] = {}
     for layer in layers:
-        for key in _keys_left_behind(layer, values):
-            _drop(values, origins, key)
-        for given in layer:
-            _put(values, origins, given)
+        for setting in layer:
+            if _moves_provider(setting, merged):
+                for source in _KEY_SOURCES:
+                    merged.pop((*setting.key[:2], source), None)
+        for setting in layer:
+            _merge(setting, merged)
+    origins = {key: setting.origin for key, setting in merged.items()}
     try:
-        settings = Settings.model_validate(values)
+        settings = Settings.model_validate(_nested(merged.values()))
     except ValidationError as error:
-        raise ConfigError(_explained(error, origins)) from None
-    return Layered(settings, origins, tuple(notices))
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        messages = dict.fromkeys(_describe_fault(fault, origins) for fault in faults)
+        raise ConfigError("; ".join(messages)) from None
+    return ResolvedSettings(settings, origins, tuple(notices))
 
 
 def file_layer(path: Path) -> Layer:
-    """What a file says; one that is not there says nothing. Raises ConfigError."""
+    """Read the settings of a file, none if it does not exist. Raises ConfigError."""
     if not os.path.exists(path):
         return ()
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"{path} is too large for settings: 1 MB is the most.")
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path} is larger than 1 MB, the limit of a settings file.")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    return layer_of(text, str(path))
+    return text_layer(text, str(path))
 
 
-def layer_of(text: str, origin: str) -> Layer:
-    """What a TOML text says. Raises ConfigError."""
+def text_layer(text: str, origin: str) -> Layer:
+    """Parse the settings of a TOML text. Raises ConfigError."""
     try:
         found = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{origin} is no TOML: {error}") from None
-    return _spread(Given((name,), value, origin) for name, value in found.items())
+        raise ConfigError(f"{origin}: invalid TOML: {error}") from None
+    return list(_leaves((), found, origin)) if found else ()
 
 
-def environment_layer(below: Iterable[Layer]) -> tuple[Layer, list[str]]:
-    """What the environment says, and notices of variables that say nothing. Raises ConfigError."""
-    names = {given.key[1] for layer in below for given in layer if len(given.key) > 1}
-    found, notices = from_variables(os.environ, names)
-    return _spread(Given(key, value, name) for name, key, value in found), notices
+def _environment_layer(environ: Mapping[str, str], names: Iterable[str]) -> tuple[Layer, list[str]]:
+    """Read the settings of the environment, and notices of unknown variables. `names` are the
+    user's names of providers and models.
+
+    An unknown key inside a known table raises ConfigError, as in a file; any other variable may
+    belong to another program or a newer agentkit, and yields a notice."""
+    spellings = {re.sub(r"\W", "_", name.lower(), flags=re.ASCII): name for name in names}
+    settings: list[Setting] = []
+    notices: list[str] = []
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or not environ[variable] or is_reserved(variable):
+            continue
+        key = tuple(variable.removeprefix(PREFIX).lower().split("__"))
+        key = (*key[:1], *(spellings.get(name, name) for name in key[1:2]), *key[2:])
+        if key[0] not in Settings.model_fields:
+            notices.append(_unknown_variable(variable))
+            continue
+        try:
+            kind = type_of(key)
+        except ConfigError as error:
+            raise ConfigError(f"{variable}: {error}") from None
+        settings += _leaves(key, parse_value(environ[variable], kind), variable)
+    return settings, notices
 
 
-def options_layer(overrides: Mapping[str, Any]) -> Layer:
-    """What options say, by dotted keys."""
-    given = [(parsed(name), value) for name, value in overrides.items() if value is not None]
-    for key, _ in given:
-        kind_of(key)
-    return _spread(Given(key, value, OPTION) for key, value in given)
+def is_reserved(variable: str) -> bool:
+    """Whether a variable belongs to agentkit but is not a setting."""
+    return variable in RESERVED or variable.startswith(_RESERVED_PREFIXES)
 
 
-def _spread(layer: Iterable[Given]) -> Layer:
-    """Tables down to their values; an empty table stays."""
-    return [leaf for given in layer for leaf in _leaves(given)]
+def _unknown_variable(variable: str) -> str:
+    names = {"__".join(key).upper() for key in known_keys()}
+    names |= {name.removeprefix(PREFIX) for name in RESERVED}
+    near = get_close_matches(variable.removeprefix(PREFIX), sorted(names), n=1)
+    hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
+    return f"{variable} is ignored: unknown setting.{hint}"
 
 
-def _leaves(given: Given) -> Iterator[Given]:
-    if not isinstance(given.value, Mapping) or not given.value:
-        yield given
+def _options_layer(overrides: Mapping[str, Any]) -> Layer:
+    """Read overrides, by dotted keys. Raises ConfigError."""
+    settings: list[Setting] = []
+    for name, value in overrides.items():
+        if value is not None:
+            key = parse_key(name)
+            type_of(key)
+            settings += _leaves(key, value, OPTION)
+    return settings
+
+
+def _leaves(key: Key, value: Any, origin: str) -> Iterator[Setting]:
+    """Yield the values of nested tables; an empty table is a value."""
+    if isinstance(value, Mapping) and value:
+        for name, below in value.items():
+            yield from _leaves((*key, name), below, origin)
+    else:
+        yield Setting(key, value, origin)
+
+
+def _moves_provider(setting: Setting, merged: Mapping[Key, Setting]) -> bool:
+    """Whether a layer gives a provider another address than the layers below it."""
+    if setting.key[0] != "providers" or setting.key[2:] != ("base_url",):
+        return False
+    below = merged.get(setting.key)
+    return below is None or below.value != setting.value
+
+
+def _merge(setting: Setting, merged: dict[Key, Setting]) -> None:
+    """Put a setting in place of its key, and of tables or values that it replaces."""
+    key = setting.key
+    below = [known for known in merged if known[: len(key)] == key]
+    if setting.value == {} and any(len(known) > len(key) for known in below):
         return
-    for name, value in given.value.items():
-        yield from _leaves(Given((*given.key, name), value, given.origin))
+    above = [key[:length] for length in range(1, len(key))]
+    for known in (*below, *above):
+        merged.pop(known, None)
+    merged[key] = setting
 
 
-def _keys_left_behind(layer: Layer, values: Mapping[str, Any]) -> list[Key]:
-    """Where the layers below keep keys of providers that this layer moves."""
-    moved = [
-        given.key[:2]
-        for given in layer
-        if given.key[0] == "providers"
-        and given.key[2:] == ("base_url",)
-        and _at(values, given.key) != given.value
-    ]
-    return [(*provider, place) for provider in moved for place in _KEY_PLACES]
-
-
-def _at(values: Any, key: Key) -> Any:
-    for part in key:
-        values = values.get(part) if isinstance(values, dict) else None
+def _nested(settings: Iterable[Setting]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for setting in settings:
+        table = values
+        for part in setting.key[:-1]:
+            table = table.setdefault(part, {})
+        table[setting.key[-1]] = setting.value
     return values
 
 
-def _drop(values: dict[str, Any], origins: dict[Key, str], key: Key) -> None:
-    table = _at(values, key[:-1])
-    if isinstance(table, dict):
-        table.pop(key[-1], None)
-    origins.pop(key, None)
-
-
-def _put(values: dict[str, Any], origins: dict[Key, str], given: Given) -> None:
-    table = values
-    for part in given.key[:-1]:
-        if not isinstance(table.get(part), dict):
-            table[part] = {}
-        table = table[part]
-    is_empty_table = given.value == {} and isinstance(table.get(given.key[-1]), dict)
-    if is_empty_table:
-        return
-    for key in [key for key in origins if key[: len(given.key)] == given.key]:
-        del origins[key]
-    table[given.key[-1]] = dict(given.value) if isinstance(given.value, Mapping) else given.value
-    origins[given.key] = given.origin
-
-
-def _explained(error: ValidationError, origins: Mapping[Key, str]) -> str:
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(dict.fromkeys(_fault(fault, origins) for fault in faults))
-
-
-def _fault(fault: Mapping[str, Any], origins: Mapping[Key, str]) -> str:
-    """One fault, with the place where it stands and never with the value."""
+def _describe_fault(fault: Mapping[str, Any], origins: Mapping[Key, str]) -> str:
+    """Describe a validation error with its origin and key, never with the value."""
     place = tuple(map(str, fault["loc"]))
     key = next((k for k in origins if place[: len(k)] == k), place)
-    origin = origins.get(key) or _beside(place, origins)
-    is_unknown = fault["type"] == "extra_forbidden"
-    why = fault["msg"].removeprefix("Value error, ")
-    said = str(unknown(place)) if is_unknown else f"{written(key)}: {why}"
-    return said if origin in ("", OPTION) else f"{origin}: {said}"
+    origin = origins.get(key) or _origin_near(place, origins)
+    if fault["type"] == "extra_forbidden":
+        message = str(unknown_key_error(place))
+    else:
+        message = f"{format_key(key)}: {fault['msg'].removeprefix('Value error, ')}"
+    return message if origin in ("", OPTION) else f"{origin}: {message}"
 
 
-def _beside(place: Key, origins: Mapping[Key, str]) -> str:
-    """Who gave what stands below a place, or beside it in its table."""
+def _origin_near(place: Key, origins: Mapping[Key, str]) -> str:
+    """Return the origin of a value below a key, else in the same table, else ""."""
     for table in (place, place[:-1]):
         for key, origin in origins.items():
             if table and key[: len(table)] == table:

@@ -13,14 +13,20 @@ from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 from keyrings.alt.file import PlaintextKeyring
 
-import agentkit.settings.keyring as vault
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.knowledge.embedders.base import close_embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.messages import Message
 from agentkit.project.project import Project
-from agentkit.settings.keys import find_key, place
+from agentkit.settings.keys import (
+    find_key,
+    is_stored,
+    key_origin,
+    keyring_account,
+    remove_key,
+    store_key,
+)
 from agentkit.settings.schema import ProviderSettings
 from agentkit.settings.sources import user_folder
 from tests.backends.conftest import collected
@@ -59,7 +65,7 @@ async def test_the_variable_comes_first_then_the_file_then_the_keyring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = openai_server.url
-    vault.store(vault.account("work", url), "k-ring")
+    store_key(keyring_account("work", url), "k-ring")
     by_file = ProviderSettings(base_url=url, api_key_env="WORK_KEY", api_key_file=str(file))
     by_variable = ProviderSettings(base_url=url, api_key_env="WORK_KEY")
     monkeypatch.setenv("WORK_KEY", "k-env")
@@ -97,13 +103,13 @@ def test_a_file_that_others_may_read_is_refused_with_the_command(file: Path, mod
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is no key"),
-        (b"k-secret one\n", "is no key"),
-        (b"k-secret\nand more\n", "is no key"),
-        (b"k-secret\x1b[2J", "is no key"),
-        (b"\xff\xfe", "is no text"),
-        ("k-secret密钥".encode(), "is no key"),
-        (b"k-secret" * 1000, "is no key"),
+        (b"", "Invalid key"),
+        (b"k-secret one\n", "Invalid key"),
+        (b"k-secret\nand more\n", "Invalid key"),
+        (b"k-secret\x1b[2J", "Invalid key"),
+        (b"\xff\xfe", "not UTF-8 text"),
+        ("k-secret密钥".encode(), "Invalid key"),
+        (b"k-secret" * 1000, "Invalid key"),
     ],
 )
 def test_what_is_no_key_is_named_by_its_place_and_not_repeated(
@@ -131,7 +137,7 @@ def test_a_key_that_would_break_the_request_is_refused_before_it_is_sent(
     if "\x00" in key:
         key = key.replace("\x00", "\x7f")
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(ConfigError, match="the variable OPENAI_API_KEY holds is no key") as raised:
+    with pytest.raises(ConfigError, match="Invalid key in the variable OPENAI_API_KEY") as raised:
         get_model("openai:small")
     assert "secret" not in str(raised.value)
 
@@ -153,16 +159,16 @@ def test_a_key_does_not_show_in_its_own_repr(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_key_of_the_keyring_goes_to_the_address_it_was_stored_for_alone(
     chosen: KeyringBackend,
 ) -> None:
-    vault.store(vault.account("work", URL), "k-ring")
+    store_key(keyring_account("work", URL), "k-ring")
     settings = ProviderSettings()
-    assert place("work", settings, "https://llm.example.org/v2") == "keyring"
+    assert key_origin("work", settings, "https://llm.example.org/v2") == "keyring"
     for other in ("https://other.example.org/v1", "http://llm.example.org/v1", None):
-        assert place("work", settings, other) == ""
-    assert place("home", settings, URL) == ""
+        assert key_origin("work", settings, other) == ""
+    assert key_origin("home", settings, URL) == ""
 
 
 def test_the_list_of_accounts_holds_no_key(chosen: KeyringBackend) -> None:
-    vault.store(vault.account("work", "https://me:pw@llm.example.org/v1"), "k-secret")
+    store_key(keyring_account("work", "https://me:pw@llm.example.org/v1"), "k-secret")
     text = (user_folder() / "keys.json").read_text(encoding="utf-8")
     assert "work@https://llm.example.org" in text
     assert "secret" not in text
@@ -170,19 +176,19 @@ def test_the_list_of_accounts_holds_no_key(chosen: KeyringBackend) -> None:
 
 
 def test_a_removed_key_is_gone_and_removing_none_is_an_error(chosen: KeyringBackend) -> None:
-    vault.store("work", "k-ring")
-    vault.remove("work")
-    assert not vault.holds("work")
+    store_key("work", "k-ring")
+    remove_key("work")
+    assert not is_stored("work")
     assert chosen.get_password("agentkit", "work") is None
     with pytest.raises(ConfigError, match="holds no key of work"):
-        vault.remove("work")
+        remove_key("work")
 
 
 def test_a_key_that_went_from_the_keyring_says_how_to_store_it_again(
     chosen: KeyringBackend,
 ) -> None:
-    vault.store(vault.account("work", URL), "k-ring")
-    chosen.delete_password("agentkit", vault.account("work", URL))
+    store_key(keyring_account("work", URL), "k-ring")
+    chosen.delete_password("agentkit", keyring_account("work", URL))
     with pytest.raises(ConfigError, match="agentkit config key set work"):
         find_key("work", ProviderSettings(), URL)
 
@@ -192,21 +198,21 @@ def test_a_keyring_that_does_not_encrypt_must_be_chosen(
 ) -> None:
     monkeypatch.delenv("PYTHON_KEYRING_BACKEND")
     with pytest.raises(ConfigError, match="no keyring that encrypts"):
-        vault.store("work", "k-secret")
+        store_key("work", "k-secret")
     assert chosen.get_password("agentkit", "work") is None
 
 
 @pytest.mark.parametrize(
-    ("backend", "said"),
-    [(null.Keyring(), "keeps nothing"), (fail.Keyring(), "took no key")],  # type: ignore[no-untyped-call]
+    ("backend", "message"),
+    [(null.Keyring(), "does not store keys"), (fail.Keyring(), "refused the key")],  # type: ignore[no-untyped-call]
 )
 def test_a_keyring_that_keeps_nothing_is_said(
-    backend: KeyringBackend, said: str, chosen: KeyringBackend
+    backend: KeyringBackend, message: str, chosen: KeyringBackend
 ) -> None:
     keyring.set_keyring(backend)
-    with pytest.raises(ConfigError, match=said):
-        vault.store("work", "k-secret")
-    assert not vault.holds("work")
+    with pytest.raises(ConfigError, match=message):
+        store_key("work", "k-secret")
+    assert not is_stored("work")
 
 
 async def test_a_key_reaches_no_error_and_no_file_of_the_project(

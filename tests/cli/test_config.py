@@ -176,9 +176,9 @@ def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder: Path) 
     ("provider", "given", "said"),
     [
         ("wrk", KEY, "Did you mean 'work'"),
-        ("ollama", KEY, "no provider that takes a key"),
-        ("work", "", "is no key"),
-        ("work", KEY + " and more", "is no key"),
+        ("ollama", KEY, "Unknown provider"),
+        ("work", "", "Invalid key"),
+        ("work", KEY + " and more", "Invalid key"),
     ],
 )
 def test_what_cannot_be_a_key_or_take_one_is_refused(

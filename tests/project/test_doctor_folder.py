@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.findings import Finding
-from agentkit.project.checks import folder as at
+from agentkit.project.checks import folder as folders
 from agentkit.project.checks import machine
 from agentkit.project.checks.machine import Terminal
 from agentkit.project.scaffold import make_project
@@ -69,7 +69,7 @@ def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(
 def test_every_extra_says_what_it_gives() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     offered = tomllib.loads(text)["project"]["optional-dependencies"]
-    assert set(offered) - {"all", "dev"} == set(machine.EXTRAS)
+    assert set(offered) - {"all", "dev", "test"} == set(machine.EXTRAS)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_every_extra_says_what_it_gives() -> None:
         (Terminal(True, "utf-8", "", 50), "ok", "no colours"),
         (Terminal(False, "utf-8", "", 80), "ok", "a pipe"),
         (Terminal(True, "utf-8", "", 80, is_dumb=True), "note", "dumb"),
-        (Terminal(True, "ascii", "", 80), "warning", "written as ascii"),
-        (Terminal(False, "latin-1", "", 80), "warning", "written as latin-1"),
+        (Terminal(True, "ascii", "", 80), "warning", "encoding is ascii"),
+        (Terminal(False, "latin-1", "", 80), "warning", "encoding is latin-1"),
     ],
 )
 def test_the_terminal_is_judged_by_what_it_can_show(where: Terminal, level: str, said: str) -> None:
@@ -90,7 +90,7 @@ def test_the_terminal_is_judged_by_what_it_can_show(where: Terminal, level: str,
 
 
 def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
-    finding = _only(at.project(tmp_path))
+    finding = _only(folders.project(tmp_path))
     assert finding.level == "note"
     assert "agentkit init" in finding.next_step
     assert "agentkit demo" in finding.next_step
@@ -98,9 +98,9 @@ def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
 
 def test_documents_are_counted(tmp_path: Path) -> None:
     folder = make_project(tmp_path).folder
-    assert _only(at.project(folder)).message.endswith(", 1 document")
+    assert _only(folders.project(folder)).message.endswith(", 1 document")
     (folder / "knowledge" / "welcome.md").unlink()
-    assert _only(at.project(folder)).message == "knowledge/ is empty"
+    assert _only(folders.project(folder)).message == "knowledge/ is empty"
 
 
 def test_documents_that_cannot_be_read_are_named(shared_folder: Path) -> None:
@@ -109,7 +109,7 @@ def test_documents_that_cannot_be_read_are_named(shared_folder: Path) -> None:
     (knowledge / "closed.md").write_text("x", encoding="utf-8")
     (knowledge / "closed.md").chmod(0)
     with unprivileged():
-        finding = _only(at.project(shared_folder))
+        finding = _only(folders.project(shared_folder))
     assert finding.level == "warning"
     assert "closed.md" in finding.message
 
@@ -119,29 +119,29 @@ def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder: Path
     closed.mkdir(parents=True)
     closed.chmod(0)
     with unprivileged():
-        finding = _only(at.project(shared_folder))
+        finding = _only(folders.project(shared_folder))
     assert (finding.level, finding.next_step) == ("problem", "Change its permissions.")
     assert "closed: Permission denied" in finding.message
 
 
 def test_trust_is_told_and_what_gives_it(tmp_path: Path) -> None:
-    assert _only(at.trust(tmp_path)).message.startswith("nothing here needs it")
+    assert _only(folders.trust(tmp_path)).message.startswith("not needed")
     (tmp_path / "agentkit.toml").write_text("", encoding="utf-8")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "x.py").write_text("x = 1", encoding="utf-8")
-    finding = _only(at.trust(tmp_path))
+    finding = _only(folders.trust(tmp_path))
     assert finding.level == "warning"
     assert "tools/x.py" in finding.message
     assert "agentkit trust" in finding.next_step
     trust(tmp_path)
-    assert _only(at.trust(tmp_path)).level == "ok"
+    assert _only(folders.trust(tmp_path)).level == "ok"
 
 
 def test_settings_that_cannot_be_read_are_a_problem_of_trust(shared_folder: Path) -> None:
     (shared_folder / "agentkit.toml").write_text("", encoding="utf-8")
     (shared_folder / "agentkit.toml").chmod(0)
     with unprivileged():
-        assert _only(at.trust(shared_folder)).level == "problem"
+        assert _only(folders.trust(shared_folder)).level == "problem"
 
 
 def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(
@@ -150,27 +150,27 @@ def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(
     for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, tempfile.gettempdir())
     with unprivileged():
-        assert _only(at.writable(shared_folder)).level == "ok"
+        assert _only(folders.writable(shared_folder)).level == "ok"
     shared_folder.chmod(0o500)
     with unprivileged():
-        finding = _only(at.writable(shared_folder))
+        finding = _only(folders.writable(shared_folder))
     assert finding.level == "problem"
     assert finding.next_step == f"chmod u+rwx {shared_folder}"
     shared_folder.chmod(0o700)
     (shared_folder / ".agentkit" / "index").mkdir(parents=True)
     (shared_folder / ".agentkit").chmod(0o555)
     with unprivileged():
-        assert _only(at.writable(shared_folder)).level == "warning"
+        assert _only(folders.writable(shared_folder)).level == "warning"
     (shared_folder / ".agentkit").chmod(0)
     with unprivileged():
-        assert _only(at.writable(shared_folder)).level == "problem"
+        assert _only(folders.writable(shared_folder)).level == "problem"
 
 
 def test_a_disk_with_room_is_in_order_and_a_full_one_is_not(tmp_path: Path) -> None:
-    assert _only(at.disk(tmp_path)).level in ("ok", "warning")
-    assert _only(at.room(999e6)).level == "warning"
-    assert _only(at.room(1e6)).level == "problem"
-    assert _only(at.room(5e9)).message == "5 GB free"
+    assert _only(folders.disk(tmp_path)).level in ("ok", "warning")
+    assert _only(folders.free_space(999e6)).level == "warning"
+    assert _only(folders.free_space(1e6)).level == "problem"
+    assert _only(folders.free_space(5e9)).message == "5 GB free"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
@@ -189,7 +189,7 @@ def test_files_with_keys_that_others_may_read_are_named(
     )
     work = ProviderSettings(api_key_file=str(tmp_path / "work.key"))
     settings = Settings(providers={"work": work})
-    findings = at.secrets(tmp_path, settings)
+    findings = folders.secrets(tmp_path, settings)
     assert sorted(f.next_step.removeprefix("chmod 600 ") for f in findings) == sorted(
         str(tmp_path / name)
         for name in (".env", "server.env", "work.key", "config/agentkit/oauth.json")
@@ -197,7 +197,7 @@ def test_files_with_keys_that_others_may_read_are_named(
     assert "k-secret" not in repr(findings)
     for finding in findings:
         os.chmod(finding.next_step.removeprefix("chmod 600 "), 0o600)
-    assert _only(at.secrets(tmp_path, settings)).level == "ok"
+    assert _only(folders.secrets(tmp_path, settings)).level == "ok"
 
 
 def test_what_cannot_be_kept_for_the_user_is_said(
@@ -207,6 +207,6 @@ def test_what_cannot_be_kept_for_the_user_is_said(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(shared_folder / "config"))
     shared_folder.chmod(0o500)
     with unprivileged():
-        findings = at.writable(Path(tempfile.gettempdir()))
+        findings = folders.writable(Path(tempfile.gettempdir()))
     assert [finding.level for finding in findings] == ["warning"]
-    assert "trust is not remembered" in findings[0].message
+    assert "trust is not stored" in findings[0].message

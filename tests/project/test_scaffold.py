@@ -1,4 +1,4 @@
-"""The folder that init makes: whole, explained, trusted where it is ours, nothing written over."""
+"""New projects: complete, explained, trusted unless other code is there, nothing overwritten."""
 
 import ast
 import json
@@ -17,7 +17,7 @@ from agentkit import Project
 from agentkit.errors import ConfigError
 from agentkit.mcp.config import read_config
 from agentkit.project.scaffold import (
-    PARTS,
+    FILES,
     TEMPLATES,
     is_project,
     loose_documents,
@@ -25,7 +25,7 @@ from agentkit.project.scaffold import (
 )
 from agentkit.project.trust import is_trusted, trust
 from agentkit.settings.schema import Settings
-from agentkit.settings.sources import combined, layer_of
+from agentkit.settings.sources import merge_layers, text_layer
 from agentkit.tools.loading import load_tools
 from tests.conftest import unprivileged
 
@@ -55,20 +55,20 @@ def _is_table(kind: Any) -> bool:
 
 def test_a_new_project_has_every_part_and_is_trusted(tmp_path: Path) -> None:
     made = make_project(tmp_path / "deep" / "app")
-    assert made.new == PARTS
+    assert made.new == FILES
     assert made.kept == ()
     assert made.trusted
     assert is_trusted(made.folder)
     assert is_project(made.folder)
-    assert all((made.folder / part.path).read_bytes() for part in PARTS)
+    assert all((made.folder / part.path).read_bytes() for part in FILES)
 
 
 def test_every_template_belongs_to_a_part() -> None:
-    assert {path.name for path in TEMPLATES.iterdir()} == {part.template for part in PARTS}
+    assert {path.name for path in TEMPLATES.iterdir()} == {part.template for part in FILES}
 
 
 def test_the_settings_as_they_are_written_are_the_defaults() -> None:
-    assert combined([layer_of(TOML, "template")]).settings == Settings()
+    assert merge_layers([text_layer(TOML, "template")]).settings == Settings()
 
 
 def test_every_setting_is_there_and_shows_its_default_where_it_has_one() -> None:
@@ -84,7 +84,7 @@ def test_every_setting_is_there_and_shows_its_default_where_it_has_one() -> None
 
 
 def test_every_setting_that_is_uncommented_is_one() -> None:
-    combined([layer_of(UNCOMMENTED, "template")])
+    merge_layers([text_layer(UNCOMMENTED, "template")])
 
 
 def test_the_sample_tool_can_be_called_and_says_what_is_wrong(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_sample_tool_can_be_called_and_says_what_is_wrong(tmp_path: Path) ->
         tool.function(total=1, people=0)
 
 
-def test_the_sample_tool_reads_as_python_of_ours() -> None:
+def test_the_sample_tool_is_valid_python() -> None:
     ast.parse((TEMPLATES / "split_bill.py.txt").read_text(encoding="utf-8"))
 
 
@@ -194,7 +194,7 @@ def test_a_document_of_the_same_name_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "a.md").write_text("inside", encoding="utf-8")
     (tmp_path / "a.md").write_text("outside", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"a\.md is there already. Rename"):
+    with pytest.raises(ConfigError, match=r"a\.md already exists. Rename"):
         make_project(tmp_path, loose_documents(tmp_path))
     assert (tmp_path / "knowledge" / "a.md").read_text(encoding="utf-8") == "inside"
     assert (tmp_path / "a.md").read_text(encoding="utf-8") == "outside"
@@ -202,13 +202,13 @@ def test_a_document_of_the_same_name_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(shared_folder: Path) -> None:
     shared_folder.chmod(0o500)
-    with unprivileged(), pytest.raises(ConfigError, match="cannot be made: Permission denied"):
+    with unprivileged(), pytest.raises(ConfigError, match="cannot be created: Permission denied"):
         make_project(shared_folder / "app")
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("", encoding="utf-8")
-    with pytest.raises(ConfigError, match="app cannot be made: File exists"):
+    with pytest.raises(ConfigError, match="app cannot be created: File exists"):
         make_project(tmp_path / "app")
 
 

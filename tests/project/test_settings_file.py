@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from agentkit.errors import ConfigError
-from agentkit.project.settings_file import SettingsFile
-from agentkit.project.trust import fingerprint, is_trusted, trust
-from agentkit.settings.schema import SCHEMA_FILE, SCHEMA_LINE, parsed
+from agentkit.project.trust import fingerprint, is_trusted, settings_file, trust
+from agentkit.settings.edit import SettingsFile
+from agentkit.settings.schema import SCHEMA_FILE, SCHEMA_LINE, parse_key
 from agentkit.settings.sources import read_settings, user_file
 from tests.conftest import unprivileged
 
@@ -37,11 +37,11 @@ turns = 4
 def file(tmp_path: Path) -> SettingsFile:
     (tmp_path / "agentkit.toml").write_text(FILE, encoding="utf-8", newline="")
     trust(tmp_path)
-    return SettingsFile(tmp_path)
+    return settings_file(tmp_path)
 
 
 def _set(file: SettingsFile, key: str, text: str) -> str:
-    file.set(parsed(key), text)
+    file.set(parse_key(key), text)
     return file.path.read_bytes().decode()
 
 
@@ -74,7 +74,7 @@ def test_a_set_value_holds_and_all_other_lines_stay(
     kept = [each for each in FILE.splitlines() if not each.startswith((changed, "extra_body"))]
     assert [each for each in kept if each not in after.splitlines()] == []
     found = read_settings(file.path.parent)
-    assert any(k[: len(parsed(key))] == parsed(key) for k in found.origins)
+    assert any(k[: len(parse_key(key))] == parse_key(key) for k in found.origins)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_trust_covers_the_change_and_nothing_that_slips_in_beside_it(
 
 
 def test_a_new_file_is_trusted_and_names_the_schema_that_lies_there(tmp_path: Path) -> None:
-    after = _set(SettingsFile(tmp_path), "knowledge.results", "8")
+    after = _set(settings_file(tmp_path), "knowledge.results", "8")
     assert after.startswith(SCHEMA_LINE)
     assert is_trusted(tmp_path)
     assert (tmp_path / SCHEMA_FILE).is_file()
@@ -158,7 +158,7 @@ def test_a_new_file_is_trusted_and_names_the_schema_that_lies_there(tmp_path: Pa
 
 
 def test_the_users_file_holds_for_every_folder(tmp_path: Path) -> None:
-    SettingsFile(None).set(("knowledge", "results"), "8")
+    settings_file(None).set(("knowledge", "results"), "8")
     assert user_file().read_text(encoding="utf-8") == "[knowledge]\nresults = 8\n"
     assert read_settings(tmp_path).origin(("knowledge", "results")) == str(user_file())
 
@@ -169,7 +169,7 @@ def test_an_unset_key_falls_back_and_one_that_is_not_there_is_an_error(
     file.unset(("knowledge", "results"))
     assert file.path.read_text(encoding="utf-8") == FILE.replace("results = 3   # few\n", "")
     assert read_settings(tmp_path).settings.knowledge.results == 5
-    with pytest.raises(ConfigError, match=r"knowledge\.results does not stand in .*agentkit\.toml"):
+    with pytest.raises(ConfigError, match=r"knowledge\.results is not in .*agentkit\.toml"):
         file.unset(("knowledge", "results"))
     file.unset(("providers", "work"))
     assert read_settings(tmp_path).settings.providers == {}
@@ -187,7 +187,7 @@ def test_a_link_stays_a_link_and_the_mode_stays(tmp_path: Path) -> None:
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "agentkit.toml").symlink_to(real)
-    _set(SettingsFile(folder), "limits.turns", "5")
+    _set(settings_file(folder), "limits.turns", "5")
     assert (folder / "agentkit.toml").is_symlink()
     assert "turns = 5" in real.read_text(encoding="utf-8")
     assert real.stat().st_mode & 0o777 == 0o640
@@ -198,5 +198,5 @@ def test_a_file_that_cannot_be_written_is_as_it_was(shared_folder: Path) -> None
     path.write_text(FILE, encoding="utf-8")
     shared_folder.chmod(0o555)
     with unprivileged(), pytest.raises(ConfigError, match=r"agentkit\.toml cannot be written"):
-        SettingsFile(shared_folder).set(("limits", "turns"), "5")
+        settings_file(shared_folder).set(("limits", "turns"), "5")
     assert path.read_text(encoding="utf-8") == FILE

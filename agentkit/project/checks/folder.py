@@ -1,4 +1,4 @@
-"""The project's folder: trusted, readable, writable, with room on the disk, its secrets kept."""
+"""Checks of the project folder: documents, trust, permissions, disk space, secrets."""
 
 from __future__ import annotations
 
@@ -9,117 +9,117 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agentkit.errors import KnowledgeError, McpError, TrustError
-from agentkit.findings import Finding, counted, from_error, join_names, ok
+from agentkit.findings import Finding, Level, counted, from_error, join_names, ok
 from agentkit.knowledge.embedders.e5.embedder import default_cache
 from agentkit.knowledge.loaders.files import discover
 from agentkit.mcp.config import MCP_JSON, read_entries, read_json
-from agentkit.project.demo import demo_path
 from agentkit.project.scaffold import is_project
 from agentkit.project.trust import guarded_files, is_trusted
 from agentkit.settings.schema import Settings
 from agentkit.settings.sources import user_file, user_folder
 
-_LITTLE, _TOO_LITTLE = 1e9, 100e6
-_MOST_FILES = 200
+_LOW_SPACE, _MIN_SPACE = 1e9, 100e6
+_MAX_FILES = 200
 _WRITE = os.W_OK | os.X_OK
 
 
 def project(folder: Path) -> list[Finding]:
-    """Whether it is a project at all, with documents that can be read."""
+    """Check that the folder is a project with readable documents."""
     if not is_project(folder):
-        step = "Make it one: agentkit init. Or look at the demo: agentkit demo"
-        return [Finding("note", "project", f"{folder.resolve()} is no project yet", step)]
+        step = "Create one: agentkit init. Or try the demo: agentkit demo"
+        return [Finding("note", "project", f"{folder.resolve()} is not a project yet", step)]
     if not os.path.isdir(folder / "knowledge"):
-        return [Finding("note", "project", "there is no knowledge/", "mkdir knowledge")]
+        return [Finding("note", "project", "no folder knowledge/", "mkdir knowledge")]
     try:
         documents = list(discover(folder / "knowledge"))
     except KnowledgeError as error:
         return [from_error("project", error)]
-    closed = [str(p.relative_to(folder)) for p in documents if not _may(p, os.R_OK)]
-    if closed:
-        told = f"{len(closed)} documents cannot be read: {join_names(closed)}"
-        return [Finding("warning", "project", told, "chmod -R u+r knowledge")]
+    unreadable = [str(p.relative_to(folder)) for p in documents if not _has_access(p, os.R_OK)]
+    if unreadable:
+        message = f"{len(unreadable)} documents cannot be read: {join_names(unreadable)}"
+        return [Finding("warning", "project", message, "chmod -R u+r knowledge")]
     if not documents:
-        return [Finding("note", "project", "knowledge/ is empty", "Put documents into it.")]
+        return [Finding("note", "project", "knowledge/ is empty", "Add documents to it.")]
     return [ok("project", f"{folder.resolve()}, {counted(len(documents), 'document')}")]
 
 
 def trust(folder: Path) -> list[Finding]:
-    """Whether its settings, tools and servers are used."""
+    """Check that the settings, tools and servers are trusted."""
     try:
         files = list(guarded_files(folder))
-        trusted = is_trusted(folder, demo_path())
+        trusted = is_trusted(folder)
     except TrustError as error:
         return [from_error("trust", error, "Change its permissions, then try again.")]
     if not files:
-        return [ok("trust", "nothing here needs it: no settings, tools or servers")]
+        return [ok("trust", "not needed: no settings, tools or servers")]
     if trusted:
-        return [ok("trust", f"trusted as it is now ({len(files)} files)")]
+        return [ok("trust", f"trusted ({len(files)} files)")]
     names = join_names([path.relative_to(folder).as_posix() for path in files])
-    told = f"not trusted, so not used: {names}"
-    return [Finding("warning", "trust", told, "Look at them, then: agentkit trust")]
+    message = f"not trusted, so not used: {names}"
+    return [Finding("warning", "trust", message, "Review them, then: agentkit trust")]
 
 
 def writable(folder: Path) -> list[Finding]:
-    """Whether the index, and what is kept for the user, can be written."""
+    """Check that the index, the user's files and the embedder's cache can be written."""
     own = folder / ".agentkit"
     place = own if os.path.exists(own) else folder
     found = []
-    if not _may(place, _WRITE):
-        found.append(_closed(place, has_index=os.path.isdir(own / "index")))
-    for kept, what in ((user_folder(), "trust"), (default_cache(), "the embedder's graph")):
-        if not _may(_nearest(kept), _WRITE):
-            told = f"{kept} cannot be written: {what} is not remembered"
-            found.append(Finding("warning", "folder", told, f"chmod u+rwx {_nearest(kept)}"))
+    if not _has_access(place, _WRITE):
+        found.append(_not_writable(place, has_index=os.path.isdir(own / "index")))
+    for path, content in ((user_folder(), "trust"), (default_cache(), "the embedder's graph")):
+        if not _has_access(_existing_parent(path), _WRITE):
+            message = f"{path} cannot be written: {content} is not stored"
+            step = f"chmod u+rwx {_existing_parent(path)}"
+            found.append(Finding("warning", "folder", message, step))
     return found or [ok("folder", f"{place} can be written")]
 
 
 def disk(folder: Path) -> list[Finding]:
-    """Whether there is room for an index."""
-    return room(shutil.disk_usage(_nearest(folder)).free)
+    """Check the free disk space."""
+    return free_space(shutil.disk_usage(_existing_parent(folder)).free)
 
 
-def room(free: float) -> list[Finding]:
-    """What so many free bytes mean."""
-    if free < _TOO_LITTLE:
-        return [Finding("problem", "disk", f"{free / 1e6:.0f} MB are left", "Make room.")]
-    if free < _LITTLE:
-        return [Finding("warning", "disk", f"{free / 1e6:.0f} MB are left", "Make room soon.")]
-    return [ok("disk", f"{free / 1e9:.0f} GB free")]
+def free_space(free: float) -> list[Finding]:
+    """Judge a number of free bytes."""
+    if free >= _LOW_SPACE:
+        return [ok("disk", f"{free / 1e9:.0f} GB free")]
+    level: Level = "problem" if free < _MIN_SPACE else "warning"
+    return [Finding(level, "disk", f"only {free / 1e6:.0f} MB free", "Free some disk space.")]
 
 
 def secrets(folder: Path, settings: Settings) -> list[Finding]:
-    """Files with keys that other users of this machine may read."""
+    """Check that other users cannot read files with keys."""
     if os.name != "posix":
         return []
-    held = sorted(set(_secret_files(folder, settings)))
-    seen = [path for path in held if _seen_by_others(path)]
-    if not seen:
-        return [
-            ok("secrets", f"others can read none of the files that may hold keys ({len(held)})")
-        ]
+    paths = sorted(set(_secret_files(folder, settings)))
+    exposed = [path for path in paths if _is_readable_by_others(path)]
+    if not exposed:
+        return [ok("secrets", f"no file with keys is readable by other users ({len(paths)} files)")]
     return [
-        Finding("warning", "secrets", f"{path}: other users may read it", f"chmod 600 {path}")
-        for path in seen
+        Finding("warning", "secrets", f"{path} is readable by other users", f"chmod 600 {path}")
+        for path in exposed
     ]
 
 
-def _closed(place: Path, has_index: bool) -> Finding:
+def _not_writable(place: Path, has_index: bool) -> Finding:
     step = f"chmod u+rwx {place}"
     if has_index:
-        return Finding("warning", "folder", f"{place} cannot be written: the index stays", step)
-    return Finding("problem", "folder", f"{place} cannot be written: no index can be made", step)
+        return Finding(
+            "warning", "folder", f"{place} cannot be written: the index is read-only", step
+        )
+    return Finding("problem", "folder", f"{place} cannot be written: no index can be created", step)
 
 
 def _secret_files(folder: Path, settings: Settings) -> Iterator[Path]:
-    """Where keys usually are: .env files, those that settings and servers name, the user's own."""
+    """Yield files that may hold keys: .env files, key files of settings and MCP servers, and the
+    user's own files."""
     yield from folder.glob(".env*")
     for provider in settings.providers.values():
         if provider.api_key_file:
             yield Path(provider.api_key_file)
     yield from (folder / name for name in _environment_files(folder))
     own = [path for path in sorted(user_folder().rglob("*")) if path != user_file()]
-    yield from own[:_MOST_FILES]
+    yield from own[:_MAX_FILES]
 
 
 def _environment_files(folder: Path) -> Iterable[str]:
@@ -132,7 +132,7 @@ def _environment_files(folder: Path) -> Iterable[str]:
     return [name for name in named if isinstance(name, str) and "$" not in name]
 
 
-def _seen_by_others(path: Path) -> bool:
+def _is_readable_by_others(path: Path) -> bool:
     try:
         found = path.stat()
         open_to_others = found.st_mode & (stat.S_IRGRP | stat.S_IROTH)
@@ -141,11 +141,11 @@ def _seen_by_others(path: Path) -> bool:
         return False
 
 
-def _may(path: Path, mode: int) -> bool:
+def _has_access(path: Path, mode: int) -> bool:
     effective = os.access in os.supports_effective_ids
     return os.access(path, mode, effective_ids=effective)
 
 
-def _nearest(path: Path) -> Path:
-    """The path, or the folder above it that is there."""
+def _existing_parent(path: Path) -> Path:
+    """Return the path, or its closest parent that exists."""
     return next((place for place in (path, *path.parents) if os.path.exists(place)), path)
