@@ -86,7 +86,13 @@ class ProviderSettings(Section):
     quantization: str = Field(
         default="none", description="hf: none, 8bit or 4bit (CUDA, by bitsandbytes)."
     )
+<<<<<<< HEAD
     max_batch: int = Field(default=8, ge=1, description="hf: chats in one batch.")
+=======
+    max_batch: int = Field(
+        default=8, ge=1, description="hf, on a CUDA device: chats that share a pass."
+    )
+>>>>>>> ebef8b4 (Add benchmarks/gpu.py and split an answer from its generation)
     kept_tokens: int = Field(
         default=8192, ge=0, description="hf: tokens cached for the next turn of a chat."
     )

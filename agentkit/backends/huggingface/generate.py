@@ -5,21 +5,19 @@ On a CUDA device plain requests share passes instead, by transformers' continuou
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.grammar import Constraint
-from agentkit.backends.huggingface.load import Loaded, is_out_of_memory, quiet
+from agentkit.backends.huggingface.answer import Answer
+from agentkit.backends.huggingface.load import Loaded, quiet
 from agentkit.backends.huggingface.prompt import TEMPLATE_OPTIONS
-from agentkit.backends.text_tool_calls import MARKERS, split_partial_marker
-from agentkit.errors import ModelError
 
 _SAMPLING = ("top_k", "top_p", "min_p")
 _PENALTIES = ("repetition_penalty", "no_repeat_ngram_size")
@@ -29,77 +27,6 @@ _PREFILL_TOKENS = 512
 """Tokens of the prompt that are read between two checks for cancellation."""
 
 _KEY_VALUE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an answer ended, and its length in tokens."""
-
-    tokens: int
-    reason: Literal["stop", "length"]
-
-
-class Answer:
-    """One answer: what is asked of the model, and its tokens as text.
-
-    `emit` gets each piece of text, and last an Outcome or a ModelError; it is called in a thread of
-    the generator. Setting `cancelled` ends the answer at its next token, without an Outcome.
-    """
-
-    def __init__(
-        self,
-        loaded: Loaded,
-        ids: Sequence[int],
-        limit: int,
-        options: Options,
-        emit: Callable[[str | Outcome | ModelError], None],
-        constraint: Constraint | None = None,
-    ) -> None:
-        self.ids = list(ids)
-        self.limit = limit
-        self.options = options
-        self.constraint = constraint
-        self.cancelled = threading.Event()
-        self.tokens = 0
-        self._loaded = loaded
-        self._emit = emit
-        self._text = _TokenText(loaded, options.stop)
-        self._outcome: Outcome | None = None
-
-    def take(self, token: int) -> bool:
-        """Add a token and emit its text. Returns whether the answer has ended."""
-        if self._outcome is not None or self.cancelled.is_set():
-            return True
-        self.tokens += 1
-        complete = self.constraint is not None and self.constraint.accept(token)
-        text = self._text.feed(token)
-        stopped = complete or self._text.stopped or token in self._loaded.end_tokens
-        if stopped or self.tokens >= self.limit:
-            self._outcome = Outcome(self.tokens, "stop" if stopped else "length")
-            text += self._text.end()
-        if text:
-            self._emit(text)
-        return self._outcome is not None
-
-    def finish(self) -> None:
-        """Emit the outcome, unless the answer was cancelled before it had one."""
-        if self._outcome is not None:
-            self._emit(self._outcome)
-
-    def fail(self, error: Exception) -> None:
-        """Emit an error in place of the outcome."""
-        source = self._loaded.source
-        if isinstance(error, ModelError):
-            self._emit(error)
-        elif is_out_of_memory(error):
-            text = (
-                f"Memory ran out while {source.name} was generating. Shorten the prompt, choose a "
-                "smaller model, or set quantization = 4bit (CUDA) or a smaller max_batch."
-            )
-            self._emit(source.error(text))
-        else:
-            text = f"{source.name} failed to generate ({type(error).__name__}: {error})."
-            self._emit(source.error(text))
 
 
 class Generator:
@@ -152,8 +79,11 @@ class Generator:
         model = self._loaded.model
         ids = torch.tensor([answer.ids], device=model.device)
         if self._croppable:
-            settings |= {"past_key_values": self._take_cache(answer.ids)}
-            settings |= {"prefill_chunk_size": _PREFILL_TOKENS}
+            settings |= {
+                "past_key_values": self._take_cache(answer.ids),
+                "prefill_chunk_size": _PREFILL_TOKENS,
+                "cache_implementation": None,
+            }
         processors = list(answer.options.extra.get("logits_processor") or ())
         if answer.constraint is not None:
             processors.append(answer.constraint)
@@ -162,7 +92,8 @@ class Generator:
             if self._batching is not None:
                 stack.enter_context(self._batching.paused())
             if answer.options.seed is not None:
-                stack.enter_context(torch.random.fork_rng())
+                gpus = [model.device] if model.device.type == "cuda" else []
+                stack.enter_context(torch.random.fork_rng(gpus))
                 torch.manual_seed(answer.options.seed % 2**63)
             hook = model.register_forward_pre_hook(_cancellation_check(answer))
             stack.callback(hook.remove)
@@ -172,6 +103,7 @@ class Generator:
                 max_new_tokens=answer.limit,
                 eos_token_id=sorted(self._loaded.end_tokens) or None,
                 pad_token_id=0,
+                num_beams=1,
                 logits_processor=processors,
                 stopping_criteria=[_token_reader(answer)],
                 return_dict_in_generate=True,
@@ -221,16 +153,20 @@ class _Batching:
         self._answers[name] = answer
         # Every request samples there: with one candidate it takes the best token.
         sampled = settings["do_sample"]
-        self._manager.add_request(
+        vocabulary = self._loaded.model.config.get_text_config().vocab_size
+        added = self._manager.add_request(
             answer.ids,
             request_id=name,
             max_new_tokens=answer.limit,
             streaming=True,
             eos_token_id=sorted(self._loaded.end_tokens) or -1,
             temperature=settings["temperature"] if sampled else 1.0,
-            top_k=(settings["top_k"] or len(self._loaded.tokenizer)) if sampled else 1,
+            top_k=min(settings["top_k"] or vocabulary, vocabulary) if sampled else 1,
             top_p=float(settings["top_p"] or 1.0) if sampled else 1.0,
         )
+        if added is None:
+            del self._answers[name]
+            raise RuntimeError("continuous batching has stopped")
 
     def paused(self) -> AbstractContextManager[None]:
         """Return a context in which the model is free for others."""
@@ -260,27 +196,30 @@ class _Batching:
             max_memory_percent=0.5 if self._loaded.model.device.type == "cuda" else 0.02,
             auto_switch_to_flash=find_spec("flash_attn") is not None,
         )
+        # Its errors come with the results.
+        logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)
         with quiet():
             self._manager = self._loaded.model.init_continuous_batching(defaults, config)
+        self._answers = {}
         # Its thread inherits this: the interpreter must not wait for it at exit.
         starter = threading.Thread(target=self._manager.start, daemon=True)
         starter.start()
         starter.join()
-        threading.Thread(target=self._deliver, args=(self._manager,), daemon=True).start()
+        arguments = (self._manager, self._answers)
+        threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
 
-    def _deliver(self, manager: Any) -> None:
+    def _deliver(self, manager: Any, answers: dict[str, Answer]) -> None:
         """Pass on results until the manager stops."""
-        with quiet():
-            for result in manager:
-                self._pass_on(manager, result)
-            while (result := manager.get_result(timeout=0.0)) is not None:
-                self._pass_on(manager, result)
-        while self._answers:
-            _, answer = self._answers.popitem()
+        for result in manager:
+            self._pass_on(manager, answers, result)
+        while (result := manager.get_result(timeout=0.0)) is not None:
+            self._pass_on(manager, answers, result)
+        while answers:
+            _, answer = answers.popitem()
             answer.fail(RuntimeError("continuous batching stopped"))
 
-    def _pass_on(self, manager: Any, result: Any) -> None:
-        answer = self._answers.get(result.request_id)
+    def _pass_on(self, manager: Any, answers: dict[str, Answer], result: Any) -> None:
+        answer = answers.get(result.request_id)
         if answer is None:
             return
         finished = result.is_finished()
@@ -294,7 +233,7 @@ class _Batching:
             answer.fail(error)
             ended = True
         if ended or finished:
-            self._answers.pop(result.request_id, None)
+            answers.pop(result.request_id, None)
         if ended and not finished:
             manager.cancel_request(result.request_id)
 
@@ -333,6 +272,16 @@ def _is_plain(answer: Answer, settings: Mapping[str, Any]) -> bool:
     return not (penalized or processed or settings["min_p"] or answer.options.seed is not None)
 
 
+def can_batch(loaded: Loaded) -> bool:
+    """Whether continuous batching pays (a CUDA device) and leaves the model as `generate` needs it:
+    on one device, and with an attention that both can use."""
+    model = loaded.model
+    devices = set(getattr(model, "hf_device_map", {}).values())
+    attention = str(model.config._attn_implementation)
+    shared = attention == "sdpa" or attention.startswith("flash")
+    return model.device.type == "cuda" and len(devices) <= 1 and shared
+
+
 def _is_croppable(model: Any) -> bool:
     """Whether the model's cache holds keys and values only. A state (Mamba, Qwen3-Next) cannot be
     cut back to an earlier token."""
@@ -364,64 +313,3 @@ def _token_reader(answer: Answer) -> Any:
             return torch.full((1,), ended, device=input_ids.device, dtype=torch.bool)
 
     return TokenReader()
-
-
-class _TokenText:
-    """Turn tokens into whole characters, up to a stop string. Tokens that end a turn are left out;
-    special tokens that mark a tool call are kept."""
-
-    def __init__(self, loaded: Loaded, stops: Sequence[str]) -> None:
-        self._tokenizer = loaded.tokenizer
-        self._stops = tuple(stops)
-        special = loaded.tokenizer.added_tokens_decoder.items()
-        self._hidden = {number for number, token in special if _is_hidden(token)}
-        self._hidden |= loaded.end_tokens
-        self._ids: list[int] = []
-        self._decoded_ids = 0
-        self._context = ""
-        self._pending = ""
-        self.stopped = False
-
-    def feed(self, token: int) -> str:
-        """Return the text that the token completes."""
-        if token in self._hidden:
-            return ""
-        self._ids.append(token)
-        text = self._decode(self._ids)
-        if text.endswith("\ufffd"):
-            return ""
-        return self._before_stop(self._advance(text), self._stops)
-
-    def end(self) -> str:
-        """Return the rest."""
-        return self._before_stop(self._advance(self._decode(self._ids)), ())
-
-    def _advance(self, text: str) -> str:
-        """Return what the last tokens add to the text. They are decoded with the ones before them,
-        since a tokenizer may spell a token by its neighbours."""
-        added = text[len(self._context) :]
-        self._ids = self._ids[self._decoded_ids :]
-        self._decoded_ids = len(self._ids)
-        self._context = self._decode(self._ids)
-        return added
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(
-            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    def _before_stop(self, text: str, held_back: Sequence[str]) -> str:
-        if self.stopped:
-            return ""
-        text = self._pending + text
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
-            self.stopped, self._pending = True, ""
-            return text[: min(found)]
-        text, self._pending = split_partial_marker(text, held_back)
-        return text
-
-
-def _is_hidden(token: Any) -> bool:
-    return token.special and str(token) not in MARKERS

@@ -84,14 +84,19 @@ def load(
         weights["quantization_config"] = transformers.GgufConfig(dequantize=True)
     else:
         weights["use_safetensors"] = True
-    with _explained(source), quiet():
-        shared["local_files_only"] = source.is_directory or _is_downloaded(source)
-        if not shared["local_files_only"]:
-            check_hub(source)
-        weights["config"] = transformers.AutoConfig.from_pretrained(source.place, **shared)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source.place, **shared)
-        models = transformers.AutoModelForCausalLM
-        model = models.from_pretrained(source.place, **shared, **weights).eval()
+    try:
+        with quiet():
+            shared["local_files_only"] = source.is_directory or _is_downloaded(source)
+            if not shared["local_files_only"]:
+                check_hub(source)
+            weights["config"] = transformers.AutoConfig.from_pretrained(source.place, **shared)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.place, **shared)
+            models = transformers.AutoModelForCausalLM
+            model = models.from_pretrained(source.place, **shared, **weights).eval()
+    except ModelError:
+        raise
+    except Exception as error:
+        raise source.error(_load_error(source, error)) from error
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return Loaded(source, tokenizer, model, window if isinstance(window, int) else None)
 
@@ -296,17 +301,6 @@ def _quantized(source: Source, quantization: str, device: str) -> Any:
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
     )
-
-
-@contextmanager
-def _explained(source: Source) -> Iterator[None]:
-    """Turn whatever goes wrong in the block into a ModelError of one line."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except Exception as error:
-        raise source.error(_load_error(source, error)) from error
 
 
 def _load_error(source: Source, error: Exception) -> str:

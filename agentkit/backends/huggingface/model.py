@@ -19,7 +19,8 @@ from agentkit.backends.base import (
     offered_tools,
 )
 from agentkit.backends.forced_calls import calls_schema, is_forced
-from agentkit.backends.huggingface.generate import Answer, Generator, Outcome, check_options
+from agentkit.backends.huggingface.answer import Answer, Outcome
+from agentkit.backends.huggingface.generate import Generator, can_batch, check_options
 from agentkit.backends.huggingface.grammar import Constraint, Grammars
 from agentkit.backends.huggingface.load import Loaded, Placement, load, resolve_source
 from agentkit.backends.huggingface.prompt import Prompt, call_format, render_prompt
@@ -160,10 +161,7 @@ class HuggingFaceModel(Model):
             loaded = load(source, self._placement, self._trust_remote_code)
             windows = [size for size in (loaded.window, self._max_context) if size is not None]
             loaded = replace(loaded, window=min(windows, default=None))
-            batching = self._batching
-            if batching is None:
-                devices = getattr(loaded.model, "hf_device_map", {})
-                batching = loaded.model.device.type == "cuda" and len(set(devices.values())) <= 1
+            batching = can_batch(loaded) if self._batching is None else self._batching
             generator = Generator(loaded, self._max_batch, self._kept_tokens, batching)
             self._running = _Running(loaded, generator, Grammars(loaded), self._max_new_tokens)
         return self._running

@@ -288,10 +288,6 @@ def _request_messages(messages: Sequence[Message]) -> Iterator[Body]:
         yield body
 
 
-def _request_call(call: ToolCall) -> Body:
-    return {"id": call.id, "function": {"name": call.name, "arguments": arguments_object(call)}}
-
-
 async def _json_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[Body]:
     """Yield the objects of a stream. Raises ValueError where a line is not an object.
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.generate import Answer, Generator, Outcome
+from agentkit.backends.huggingface.answer import Answer, Outcome
+from agentkit.backends.huggingface.generate import Generator
 from agentkit.backends.huggingface.load import Loaded, Source
 from agentkit.errors import ModelError
 
@@ -234,62 +235,3 @@ def test_a_closed_generator_refuses_answers(loaded: Loaded) -> None:
     generator.close()
     with pytest.raises(ModelError, match="was closed"):
         asking(generator, loaded)(PROMPTS[0], 1)
-
-
-def pieces_of(tokenizer: Any, text: str, *stops: str) -> tuple[list[str], str]:
-    """The pieces of an answer made of the text's tokens, and why it ended."""
-    loaded = Loaded(Source("hf:x", "x"), tokenizer, _Configured(tokenizer.eos_token_id), None)
-    request = Request(loaded, [1], 10_000, stop=stops)
-    for token in [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]:
-        if request.answer.take(token):
-            break
-    request.answer.finish()
-    *pieces, outcome = list(request.pieces.queue)
-    assert isinstance(outcome, Outcome)
-    assert outcome.reason == "stop"
-    return [str(piece) for piece in pieces], f"{outcome.tokens}"
-
-
-class _Configured:
-    """A model of which only the tokens that end a turn are asked."""
-
-    def __init__(self, end: int) -> None:
-        self.generation_config = transformers.GenerationConfig(eos_token_id=end)
-
-
-@pytest.mark.parametrize(
-    "text", ["🌍🚀👩‍👩‍👧‍👦!", "蓝色和龘靐", "naïve – “yes”", "a 한국어 b", "\n\n  x  \n"]
-)
-def test_no_character_is_split(tokenizer: Any, text: str) -> None:
-    pieces, _ = pieces_of(tokenizer, text)
-    assert "".join(pieces) == text
-    assert not any("\ufffd" in piece for piece in pieces)
-
-
-def test_bytes_that_never_become_a_character_come_at_the_end(loaded: Loaded) -> None:
-    [first, *_] = loaded.tokenizer.encode("龘", add_special_tokens=False)
-    request = Request(loaded, [1], 1)
-    assert request.answer.take(first)
-    request.answer.finish()
-    assert request.result() == ("\ufffd", Outcome(1, "length"))
-
-
-@pytest.mark.parametrize(
-    ("stop", "left"),
-    [("ND OF", "It is the E"), ("the END", "It is "), (" of", "It is the END OF"), ("it", "")],
-)
-def test_a_stop_string_over_several_tokens_is_found(tokenizer: Any, stop: str, left: str) -> None:
-    text = "It is the END OF of it" if stop != "it" else "it is"
-    pieces, tokens = pieces_of(tokenizer, text, "never", stop)
-    assert "".join(pieces) == left
-    assert int(tokens) < len(tokenizer.encode(text)) + 1
-
-
-def test_the_beginning_of_a_stop_string_that_does_not_go_on_is_text(tokenizer: Any) -> None:
-    pieces, _ = pieces_of(tokenizer, "almost STO", "STOP")
-    assert "".join(pieces) == "almost STO"
-
-
-def test_tokens_that_mark_a_turn_are_left_out(tokenizer: Any) -> None:
-    pieces, _ = pieces_of(tokenizer, "one<|im_start|> two")
-    assert "".join(pieces) == "one two"
