@@ -87,10 +87,9 @@ class ProviderSettings(Section):
         default="none", description="hf: none, 8bit or 4bit (CUDA, by bitsandbytes)."
     )
 <<<<<<< HEAD
-    max_batch: int = Field(default=8, ge=1, description="hf: chats in one batch.")
 =======
     max_batch: int = Field(
-        default=8, ge=1, description="hf, on a CUDA device: chats that share a pass."
+        default=8, ge=1, description="hf on a CUDA device: chats in one batch."
     )
 >>>>>>> ebef8b4 (Add benchmarks/gpu.py and split an answer from its generation)
     kept_tokens: int = Field(
