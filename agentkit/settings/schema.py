@@ -86,12 +86,7 @@ class ProviderSettings(Section):
     quantization: str = Field(
         default="none", description="hf: none, 8bit or 4bit (CUDA, by bitsandbytes)."
     )
-<<<<<<< HEAD
-=======
-    max_batch: int = Field(
-        default=8, ge=1, description="hf on a CUDA device: chats in one batch."
-    )
->>>>>>> ebef8b4 (Add benchmarks/gpu.py and split an answer from its generation)
+    max_batch: int = Field(default=8, ge=1, description="hf on a CUDA device: chats in one batch.")
     kept_tokens: int = Field(
         default=8192, ge=0, description="hf: tokens cached for the next turn of a chat."
     )
