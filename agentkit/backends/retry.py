@@ -1,5 +1,4 @@
-"""Send a request again while nothing of its answer was seen. After the first part it never
-repeats."""
+"""Retry a request that failed before the first part of its answer; never later."""
 
 from __future__ import annotations
 
@@ -13,31 +12,32 @@ from email.utils import parsedate_to_datetime
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import ModelPart, Retried
 
-LONGEST_WAIT = 60.0
-"""Seconds. A server that asks for more is believed, and the request fails at once."""
+MAX_DELAY = 60.0
+"""Seconds. Where a server asks for more, the request fails at once."""
 
 
-class PassingError(ModelError):
-    """A failure that may pass: a busy server, a lost connection. `wait` is the server's own word
-    on how many seconds to wait."""
+class TransientError(ModelError):
+    """A failure that may pass: a busy server, a lost connection. `retry_after` is the delay in
+    seconds that the server asks for."""
 
     def __init__(
         self,
         message: str,
         model: str = "",
-        wait: float | None = None,
+        retry_after: float | None = None,
         kind: FaultKind = "down",
     ) -> None:
         super().__init__(message, model, kind)
-        self.wait = wait
+        self.retry_after = retry_after
 
 
 async def with_retries(
     attempt: Callable[[], AsyncGenerator[ModelPart, None]], retries: int, first_delay: float = 0.5
 ) -> AsyncGenerator[ModelPart, None]:
-    """The parts of an attempt, made again up to `retries` times if it fails with PassingError
-    before its first part. Waits as the server asks, else `first_delay` seconds, doubling."""
-    for tried in range(retries + 1):
+    """Yield the parts of an attempt, repeated up to `retries` times while it fails with
+    TransientError before its first part. Waits as long as the server asks, else `first_delay`
+    seconds, doubled each time."""
+    for number in range(retries + 1):
         started = False
         try:
             async with aclosing(attempt()) as parts:
@@ -45,21 +45,19 @@ async def with_retries(
                     started = True
                     yield part
             return
-        except PassingError as error:
-            delay = _delay(error.wait, first_delay * 2**tried)
-            if started or tried == retries or delay > LONGEST_WAIT:
+        except TransientError as error:
+            delay = error.retry_after
+            if delay is None:
+                delay = first_delay * 2**number * random.uniform(0.8, 1.2)
+            if started or number == retries or delay > MAX_DELAY:
                 raise
             reason = str(error)
         yield Retried(reason, delay)
         await asyncio.sleep(delay)
 
 
-def _delay(asked: float | None, backoff: float) -> float:
-    return asked if asked is not None else backoff * random.uniform(0.8, 1.2)
-
-
-def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """The seconds that Retry-After asks for, given as a number or as a date."""
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a Retry-After header, given as a number or as a date."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from agentkit.backends.retry import PassingError, asked_wait, with_retries
+from agentkit.backends.retry import TransientError, retry_after, with_retries
 from agentkit.errors import ModelError
 from agentkit.events import ModelPart, Retried, TextDelta
 from tests.backends.conftest import collected
@@ -36,20 +36,22 @@ async def test_an_attempt_that_succeeds_is_passed_on() -> None:
 
 
 async def test_a_passing_failure_is_tried_again_and_told() -> None:
-    parts = await collected(with_retries(attempts([PassingError("busy", wait=0.0)], ["a"]), 1))
+    parts = await collected(
+        with_retries(attempts([TransientError("busy", retry_after=0.0)], ["a"]), 1)
+    )
     assert parts == [Retried("busy", 0.0), TextDelta("a")]
 
 
 async def test_the_pause_doubles_where_the_server_names_none() -> None:
-    busy: Turn = [PassingError("busy")]
+    busy: Turn = [TransientError("busy")]
     parts = await collected(with_retries(attempts(busy, busy, ["a"]), 2, first_delay=0.001))
     first, second = [part.delay for part in parts if isinstance(part, Retried)]
     assert 0.0008 <= first <= 0.0012 < 0.0016 <= second <= 0.0024
 
 
 async def test_after_the_first_part_nothing_is_tried_again() -> None:
-    with pytest.raises(PassingError, match="lost"):
-        await collected(with_retries(attempts(["a", PassingError("lost")], ["b"]), 5))
+    with pytest.raises(TransientError, match="lost"):
+        await collected(with_retries(attempts(["a", TransientError("lost")], ["b"]), 5))
 
 
 async def test_a_failure_that_lasts_is_not_tried_again() -> None:
@@ -58,8 +60,8 @@ async def test_a_failure_that_lasts_is_not_tried_again() -> None:
 
 
 async def test_a_server_that_asks_for_too_long_a_wait_ends_it() -> None:
-    busy = PassingError("busy", wait=3600)
-    with pytest.raises(PassingError, match="busy"):
+    busy = TransientError("busy", retry_after=3600)
+    with pytest.raises(TransientError, match="busy"):
         await collected(with_retries(attempts([busy], ["a"]), 5))
 
 
@@ -83,4 +85,4 @@ async def test_closing_it_closes_the_attempt() -> None:
     [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), ("", None), (formatdate(0), 0.0)],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, wait: float | None) -> None:
-    assert asked_wait({"retry-after": value}) == wait
+    assert retry_after({"retry-after": value}) == wait

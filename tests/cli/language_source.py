@@ -29,7 +29,7 @@ from tests.cli.language_syntax import (
 
 PACKAGE = Path(errors.__file__).parent
 ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type)}
-FAULTS = {"Unfit", "Passed", "Failed", "Unsupported", "_Dropped", "Retried", "PassingError"}
+FAULTS = {"Unfit", "Passed", "Failed", "Unsupported", "_Dropped", "Retried", "TransientError"}
 OURS = {
     *("translated", "titled", "spoken", "labelled", "marked", "say", "Command"),
     *("Finding", "ok", "from_error", "_repairable"),

@@ -37,7 +37,7 @@ from agentkit.backends.base import (
 )
 from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.ollama.server import OllamaError, context_length, http_error, show_model
-from agentkit.backends.retry import PassingError, with_retries
+from agentkit.backends.retry import TransientError, with_retries
 from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
@@ -225,10 +225,10 @@ class OllamaModel(Model):
         if error.kind == "refused" and temporary:
             text = _line(f"{self.name} is not ready: {error.text}. Ask again.")
             kind: FaultKind = "rate_limited" if error.status == 429 else "down"
-            return PassingError(text, self.name, kind=kind)
+            return TransientError(text, self.name, kind=kind)
         text = error.message(self._url, self._model, self.name, self._read_timeout)
         if error.kind == "interrupted":
-            return PassingError(_line(text), self.name)
+            return TransientError(_line(text), self.name)
         default: FaultKind = "bad_request" if 400 <= error.status < 500 else "down"
         return self._error(text, _KINDS.get(error.kind) or _KINDS.get(error.status) or default)
 

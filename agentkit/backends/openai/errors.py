@@ -1,4 +1,4 @@
-"""What goes wrong with an OpenAI-compatible server, as one clear line with the next step."""
+"""Turn errors of an OpenAI-compatible server into a ModelError of one line with the next step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentkit.addresses import is_loopback, shown
-from agentkit.backends.retry import PassingError, asked_wait
+from agentkit.backends.retry import TransientError, retry_after
 from agentkit.errors import FaultKind, ModelError
 
 if TYPE_CHECKING:
     import openai
 
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524, 529})
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524, 529})
 """Statuses after which the same request may succeed."""
 
-_PASSING_KINDS: dict[int, FaultKind] = {
+_TRANSIENT_KINDS: dict[int, FaultKind] = {
     429: "rate_limited",
     408: "timed_out",
     504: "timed_out",
@@ -38,7 +38,7 @@ _START = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A model and its server, as messages name them. The key is here to be kept out of them."""
+    """A model and its server, as error messages name them. The key is replaced in messages."""
 
     name: str
     model: str
@@ -46,80 +46,82 @@ class Endpoint:
     key_env: str = ""
     key: str = field(default="", repr=False)
 
-    def fault(self, text: str, kind: FaultKind = "other") -> ModelError:
-        return ModelError(self.line(text), self.name, kind)
+    def error(self, text: str, kind: FaultKind = "other") -> ModelError:
+        return ModelError(self._one_line(text), self.name, kind)
 
-    def passing(
-        self, text: str, wait: float | None = None, kind: FaultKind = "down"
-    ) -> PassingError:
-        return PassingError(self.line(text), self.name, wait, kind)
+    def transient_error(
+        self, text: str, kind: FaultKind = "down", retry_after: float | None = None
+    ) -> TransientError:
+        return TransientError(self._one_line(text), self.name, retry_after, kind)
 
-    def line(self, text: str) -> str:
-        """One line of at most 600 characters that never holds the key."""
+    def _one_line(self, text: str) -> str:
+        """Return at most 600 characters without the key."""
         if self.key:
             text = text.replace(self.key, "***")
         return " ".join(text.split())[:600]
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
+        """The URL without user name and password."""
         return shown(self.url)
 
 
-def explained(error: Exception, at: Endpoint) -> ModelError:
-    """The error of a request or of its stream, for people. A PassingError may be tried again."""
+def to_model_error(error: Exception, at: Endpoint) -> ModelError:
+    """Convert an error of a request or its stream; a TransientError may be retried."""
     import openai
 
     match error:
         case openai.APIConnectionError():
-            return _unreached(error, at)
+            return _connection_error(error, at)
         case openai.APIStatusError():
-            return _refused(error, at)
+            return _status_error(error, at)
         case openai.APIError():
-            return _in_stream(error, at)
+            return _stream_error(error, at)
         case UnicodeEncodeError():
-            return at.fault(
-                "The messages hold half a character (a lone surrogate): remove it.", "bad_request"
+            return at.error(
+                "A message contains half of a surrogate pair: remove it.", "bad_request"
             )
         case ValueError():
-            return at.fault(
-                f"{at.place} sent a stream that cannot be read ({error}): the server is faulty "
-                f"or something between changes its answers. Try again, or ask its logs.",
+            return at.error(
+                f"{at.address} sent a stream that cannot be read ({error}): the server or a "
+                "proxy is faulty. Try again, or read its log.",
                 "down",
             )
-    return at.fault(f"{at.name} at {at.place} failed: {type(error).__name__}: {error}")
+    return at.error(f"{at.name} at {at.address} failed: {type(error).__name__}: {error}")
 
 
-def missing_model(at: Endpoint, known: Sequence[str]) -> ModelError:
-    """A 404, given the models that the server says it has."""
+def missing_model_error(at: Endpoint, known: Sequence[str]) -> ModelError:
+    """Explain a 404; `known` are the models that the server lists."""
     if not known or at.model in known:
-        return at.fault(
-            f"{at.place} answered 404 for {at.model!r}. "
+        return at.error(
+            f"{at.address} answered 404 for {at.model!r}. "
             "Check the model's name and base_url (does it end in /v1?).",
             "bad_request",
         )
     some = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
-    return at.fault(
-        f"{at.model!r} is not on {at.place}. It has: {some}. Choose one of them.", "bad_request"
+    return at.error(
+        f"{at.model!r} is not on {at.address}. It has: {some}. Choose one of them.", "bad_request"
     )
 
 
-def not_a_stream(at: Endpoint, kind: str, text: str) -> ModelError:
-    """A 200 whose body is no event stream: a web page, or an error as JSON."""
-    said = f": {text[:200]}" if "json" in kind and text else ""
-    return at.fault(
-        f"{at.place} answered with {kind or 'nothing'} in place of a stream{said}. "
+def not_a_stream_error(at: Endpoint, kind: str, text: str) -> ModelError:
+    """Explain a 200 whose body is not an event stream: a web page, or an error as JSON."""
+    detail = f": {text[:200]}" if "json" in kind and text else ""
+    return at.error(
+        f"{at.address} answered with {kind or 'nothing'} instead of a stream{detail}. "
         "Check base_url (does it end in /v1?).",
         "bad_request",
     )
 
 
-def cut_off(at: Endpoint, seen: bool) -> ModelError:
-    """A stream that ended before the server said that the answer was done."""
-    if not seen:
-        return at.fault(
-            f"{at.place} sent a stream without choices: check base_url and its logs.", "down"
+def cut_off_error(at: Endpoint, has_choices: bool) -> ModelError:
+    """Explain a stream that ended without a finish reason."""
+    if not has_choices:
+        return at.error(
+            f"{at.address} sent a stream without choices: check base_url and the server's log.",
+            "down",
         )
-    return at.fault(f"The answer of {at.name} was cut off by {at.place}: ask again.", "down")
+    return at.error(f"The answer of {at.name} was cut off by {at.address}: try again.", "down")
 
 
 def is_missing_model(error: Exception) -> bool:
@@ -127,68 +129,75 @@ def is_missing_model(error: Exception) -> bool:
     return status == 404 or (status == 400 and code == "model_not_found")
 
 
-def _unreached(error: openai.APIConnectionError, at: Endpoint) -> ModelError:
+def _connection_error(error: openai.APIConnectionError, at: Endpoint) -> ModelError:
     import httpx2
 
     match error.__cause__:
         case httpx2.ConnectTimeout():
-            return at.passing(
-                f"{at.place} does not take the connection of {at.name} in time.", kind="timed_out"
+            return at.transient_error(
+                f"{at.address} did not accept the connection of {at.name} in time.",
+                kind="timed_out",
             )
         case httpx2.TimeoutException():
-            return at.fault(
-                f"{at.place} was silent for too long while answering for {at.name}. Ask again, "
+            return at.error(
+                f"{at.address} sent nothing for too long while answering for {at.name}. Try again, "
                 "or raise read_timeout for this provider.",
                 "timed_out",
             )
         case httpx2.ConnectError() as cause:
             step = _START if is_loopback(at.url) else "Check the network and base_url"
-            return at.fault(
-                f"No server answers at {at.place} for {at.name} ({cause}). {step}.", "down"
+            return at.error(
+                f"No server answers at {at.address} for {at.name} ({cause}). {step}.", "down"
             )
-    return at.passing(f"The connection of {at.name} to {at.place} broke off. Ask again.")
+    return at.transient_error(
+        f"The connection of {at.name} to {at.address} was interrupted. Try again."
+    )
 
 
-def _refused(error: openai.APIStatusError, at: Endpoint) -> ModelError:
-    status, said = error.status_code, _said(error.body)
+def _status_error(error: openai.APIStatusError, at: Endpoint) -> ModelError:
+    status, message = error.status_code, _server_message(error.body)
     if status in (401, 403):
-        return at.fault(
-            f"{at.place} refuses the key for {at.name} ({status}). {_key_step(at)}", "refused_key"
+        return at.error(
+            f"{at.address} refuses the key for {at.name} ({status}). {_key_step(at)}", "refused_key"
         )
-    if _is_too_long(error, said):
-        return at.fault(
-            f"The conversation is too long for {at.name}: {said}. Shorten it, or choose a model "
+    if _is_too_long(error, message):
+        return at.error(
+            f"The conversation is too long for {at.name}: {message}. Shorten it, or choose a model "
             "with a larger context window.",
             "too_long",
         )
     if error.code == "insufficient_quota":
-        return at.fault(
-            f"The account of {at.name} has no quota left ({said}). Check its billing.",
+        return at.error(
+            f"The account of {at.name} has no quota left ({message}). Check its billing.",
             "rate_limited",
         )
-    text = f"{at.place} answered {status} for {at.name}" + (f": {said}" if said else "")
-    if status in PASSING:
-        step = "Too many requests: wait a little." if status == 429 else "Try again later."
-        kind = _PASSING_KINDS.get(status, "down")
-        return at.passing(f"{text}. {step}", asked_wait(error.response.headers), kind)
-    kind = "bad_request" if status < 500 else "down"
-    return at.fault(f"{text}. Check the model's name, the options and base_url.", kind)
-
-
-def _in_stream(error: openai.APIError, at: Endpoint) -> ModelError:
-    said = _said(error.body) or error.message
-    text = f"{at.place} broke off the answer of {at.name}: {said}. Ask again."
-    if _is_too_long(error, said):
-        return at.fault(
-            f"The conversation is too long for {at.name}: {said}. Shorten it.", "too_long"
+    text = f"{at.address} answered {status} for {at.name}" + (f": {message}" if message else "")
+    if status in TRANSIENT_STATUSES:
+        step = (
+            "Too many requests: wait before you try again." if status == 429 else "Try again later."
         )
-    passing = str(error.code) in map(str, PASSING)
-    return at.passing(text) if passing else at.fault(text, "down")
+        kind = _TRANSIENT_KINDS.get(status, "down")
+        return at.transient_error(f"{text}. {step}", kind, retry_after(error.response.headers))
+    kind = "bad_request" if status < 500 else "down"
+    return at.error(f"{text}. Check the model's name, the options and base_url.", kind)
 
 
-def _is_too_long(error: openai.APIError, said: str) -> bool:
+def _stream_error(error: openai.APIError, at: Endpoint) -> ModelError:
+    message = _server_message(error.body) or error.message
+    text = f"{at.address} interrupted the answer of {at.name}: {message}. Try again."
+    if _is_too_long(error, message):
+        return at.error(
+            f"The conversation is too long for {at.name}: {message}. Shorten it.", "too_long"
+        )
+    is_transient = str(error.code) in map(str, TRANSIENT_STATUSES)
+    return at.transient_error(text) if is_transient else at.error(text, "down")
+
+
+def _is_too_long(error: openai.APIError, message: str) -> bool:
     status = getattr(error, "status_code", 400)
-    return status in (400, 413, 422) and bool(_TOO_LONG.search(f"{error.code} {error.type} {said}"))
+    return status in (400, 413, 422) and bool(
+        _TOO_LONG.search(f"{error.code} {error.type} {message}")
+    )
 
 
 def _key_step(at: Endpoint) -> str:
@@ -197,8 +206,8 @@ def _key_step(at: Endpoint) -> str:
     return "Name the environment variable that holds its key as api_key_env of the provider."
 
 
-def _said(body: Any) -> str:
-    """The server's own words, if they are words."""
+def _server_message(body: Any) -> str:
+    """Return the server's own error message, unless it is a web page."""
     while isinstance(body, dict):
         body = next((body[key] for key in ("message", "error", "detail") if key in body), "")
     text = body if isinstance(body, str) else ""

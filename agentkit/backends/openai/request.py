@@ -1,4 +1,4 @@
-"""Messages, tools and options as the body of a chat completion request."""
+"""Build the body of a chat completion request from messages, tools and options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def request_body(
     options: Options,
     limit_key: str,
 ) -> Body:
-    """The body of a streamed request. `limit_key` is the server's name for max_tokens."""
+    """Return the body of a streamed request. `limit_key` is the server's name for max_tokens."""
     body: Body = {
         "model": model,
         "messages": [_message(message) for message in messages],
@@ -40,13 +40,13 @@ def request_body(
 
 
 def _message(message: Message) -> Body:
-    sent: Body = {"role": message.role, "content": _content(message)}
+    body: Body = {"role": message.role, "content": _content(message)}
     if message.tool_calls:
-        sent["content"] = sent["content"] or None
-        sent["tool_calls"] = [_call(call) for call in message.tool_calls]
+        body["content"] = body["content"] or None
+        body["tool_calls"] = [_call(call) for call in message.tool_calls]
     if message.role == "tool":
-        sent["tool_call_id"] = message.tool_call_id
-    return sent
+        body["tool_call_id"] = message.tool_call_id
+    return body
 
 
 def _content(message: Message) -> Any:
@@ -77,9 +77,9 @@ def _tool_choice(choice: str) -> Any:
 
 
 def _response_format(schema: Mapping[str, Any] | None) -> Body | None:
-    """Strict only where the schema is closed: OpenAI refuses an open one as strict."""
+    """Strict only where the schema is closed, since OpenAI refuses an open one as strict."""
     if schema is None:
         return None
     strict = schema.get("additionalProperties") is False
-    named = {"name": "answer", "schema": dict(schema), "strict": strict}
-    return {"type": "json_schema", "json_schema": named}
+    json_schema = {"name": "answer", "schema": dict(schema), "strict": strict}
+    return {"type": "json_schema", "json_schema": json_schema}

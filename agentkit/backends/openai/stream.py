@@ -1,4 +1,4 @@
-"""Put a streamed chat completion together: text at once, tool calls when they are whole.
+"""Assemble a streamed chat completion: text at once, tool calls when they are complete.
 
 Servers leave out the index or the id of a call, repeat its name, or send it whole: all are read.
 """
@@ -24,15 +24,15 @@ _STOP_REASONS: dict[str, StopReason] = {
 
 
 @dataclass(slots=True)
-class _Call:
-    """A tool call on its way, or a piece of one."""
+class _PartialCall:
+    """A tool call being received, or one piece of it."""
 
     index: int | None
     id: str
     name: str
     arguments: str
 
-    def ends_before(self, piece: _Call) -> bool:
+    def ends_before(self, piece: _PartialCall) -> bool:
         """Whether a piece with the same index, or with none, begins another call."""
         if not piece.name:
             return False
@@ -40,94 +40,92 @@ class _Call:
             return True
         if piece.index is None and self.id and piece.id and self.id != piece.id:
             return True
-        return self._is_whole() and bool(piece.arguments.strip())
+        return self._is_complete() and bool(piece.arguments.strip())
 
-    def _is_whole(self) -> bool:
+    def _is_complete(self) -> bool:
         return bool(self.arguments) and not isinstance(parse_arguments(self.arguments), str)
 
 
-class Reply:
-    """Takes a stream's chunks. After the last, `calls`, `usage` and `stop_reason` hold the rest;
-    `finished` and `seen` say whether the server said that it was done, or anything at all."""
+class CompletionStream:
+    """Takes the chunks of one completion. After the last, `calls`, `usage` and `stop_reason` hold
+    what was not yielded; `is_finished` tells whether the server sent a finish reason, and
+    `has_choices` whether it sent any choice."""
 
     def __init__(self) -> None:
-        self._slots: list[_Call] = []
-        self._finish = ""
-        self._refused = False
+        self._calls: list[_PartialCall] = []
+        self._finish_reason = ""
+        self._is_refused = False
         self.usage: Usage | None = None
-        self.seen = False
+        self.has_choices = False
 
     @property
-    def finished(self) -> bool:
-        return bool(self._finish)
+    def is_finished(self) -> bool:
+        return bool(self._finish_reason)
 
     @property
     def calls(self) -> list[ToolCall]:
         return [
-            ToolCall(slot.id or new_call_id(), slot.name, parse_arguments(slot.arguments))
-            for slot in self._slots
+            ToolCall(call.id or new_call_id(), call.name, parse_arguments(call.arguments))
+            for call in self._calls
         ]
 
     @property
     def stop_reason(self) -> StopReason:
-        """Some servers say "stop" where they call a tool."""
-        if self._refused:
+        """Some servers send "stop" together with tool calls."""
+        if self._is_refused:
             return "refused"
-        ended = _STOP_REASONS.get(self._finish, "stop")
-        return "tool_calls" if self._slots and ended == "stop" else ended
+        reason = _STOP_REASONS.get(self._finish_reason, "stop")
+        return "tool_calls" if self._calls and reason == "stop" else reason
 
     def feed(self, chunk: Any) -> Iterator[ModelPart]:
-        """The text and the thinking in a chunk."""
-        self._count(getattr(chunk, "usage", None))
-        choices = getattr(chunk, "choices", None)
-        if isinstance(choices, list) and choices:
-            self.seen = True
-            self._finish = getattr(choices[0], "finish_reason", None) or self._finish
-            yield from self._delta(getattr(choices[0], "delta", None))
-
-    def _count(self, usage: Any) -> None:
-        if usage is not None:
+        """Yield the text and the thinking in a chunk."""
+        if (usage := getattr(chunk, "usage", None)) is not None:
             read = getattr(usage, "prompt_tokens", None) or 0
             self.usage = Usage(read, getattr(usage, "completion_tokens", None) or 0)
+        choices = getattr(chunk, "choices", None)
+        if isinstance(choices, list) and choices:
+            self.has_choices = True
+            self._finish_reason = getattr(choices[0], "finish_reason", None) or self._finish_reason
+            yield from self._feed_delta(getattr(choices[0], "delta", None))
 
-    def _delta(self, delta: Any) -> Iterator[ModelPart]:
+    def _feed_delta(self, delta: Any) -> Iterator[ModelPart]:
         extra = getattr(delta, "model_extra", None) or {}
-        thought = extra.get("reasoning_content") or extra.get("reasoning")
-        if thought and isinstance(thought, str):
-            yield ReasoningDelta(thought)
+        reasoning = extra.get("reasoning_content") or extra.get("reasoning")
+        if reasoning and isinstance(reasoning, str):
+            yield ReasoningDelta(reasoning)
         for field in ("content", "refusal"):
             text = getattr(delta, field, None)
             if text and isinstance(text, str):
-                self._refused = self._refused or field == "refusal"
+                self._is_refused = self._is_refused or field == "refusal"
                 yield TextDelta(text)
         for call in getattr(delta, "tool_calls", None) or []:
-            self._call(call)
+            self._feed_call(_read_piece(call))
 
-    def _call(self, call: Any) -> None:
-        piece = _piece(call)
-        slot = self._slot_of(piece)
-        if slot is None or slot.ends_before(piece):
-            self._slots.append(piece)
+    def _feed_call(self, piece: _PartialCall) -> None:
+        call = self._find_call(piece)
+        if call is None or call.ends_before(piece):
+            self._calls.append(piece)
             return
-        slot.id = slot.id or piece.id
-        slot.name = slot.name or piece.name
-        slot.arguments += piece.arguments
+        call.id = call.id or piece.id
+        call.name = call.name or piece.name
+        call.arguments += piece.arguments
 
-    def _slot_of(self, piece: _Call) -> _Call | None:
-        """The call that a piece may belong to: by index, else by id, else the last one."""
-        for slot in reversed(self._slots):
+    def _find_call(self, piece: _PartialCall) -> _PartialCall | None:
+        """Find the call that a piece may belong to: by index, else by id, else the last one."""
+        for call in reversed(self._calls):
             if piece.index is not None:
-                if slot.index == piece.index:
-                    return slot
-            elif piece.id and slot.id == piece.id:
-                return slot
-        return self._slots[-1] if self._slots and piece.index is None else None
+                if call.index == piece.index:
+                    return call
+            elif piece.id and call.id == piece.id:
+                return call
+        return self._calls[-1] if self._calls and piece.index is None else None
 
 
-def _piece(call: Any) -> _Call:
+def _read_piece(call: Any) -> _PartialCall:
     function = getattr(call, "function", None)
     arguments = getattr(function, "arguments", None) or ""
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments)
     name = getattr(function, "name", None) or ""
-    return _Call(getattr(call, "index", None), getattr(call, "id", None) or "", name, arguments)
+    call_id = getattr(call, "id", None) or ""
+    return _PartialCall(getattr(call, "index", None), call_id, name, arguments)

@@ -14,7 +14,12 @@ import numpy as np
 from agentkit._sync import PerLoop
 from agentkit.addresses import checked, is_loopback
 from agentkit.backends.base import estimated_tokens
-from agentkit.backends.openai.errors import Endpoint, explained, is_missing_model, missing_model
+from agentkit.backends.openai.errors import (
+    Endpoint,
+    is_missing_model,
+    missing_model_error,
+    to_model_error,
+)
 from agentkit.backends.openai.model import NO_KEY, OPENAI_URL
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import Vectors, prefixes_for
@@ -184,8 +189,8 @@ class OpenAIEmbedder(RemoteEmbedder):
 
     def _explained(self, error: Exception) -> AgentkitError:
         """In the words of the models behind such servers; what the user must mend, as settings."""
-        fault = missing_model(self._at, []) if is_missing_model(error) else None
-        fault = fault or explained(error, self._at)
+        fault = missing_model_error(self._at, []) if is_missing_model(error) else None
+        fault = fault or to_model_error(error, self._at)
         if fault.kind == "too_long":
             return KnowledgeError(
                 f"A text is longer than {self.name} reads. Lower chunk_tokens under [knowledge] "
