@@ -23,33 +23,41 @@ from agentkit.events import ModelPart
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 
-PROBE_SECONDS = 0.5
-_LONGEST_ANSWER = 2_000_000
+TIMEOUT = 0.5
+_MAX_BYTES = 2_000_000
+_NOT_CHAT = ("embed", "bge-", "rerank", "whisper")
+
+LOCAL_SERVERS = {
+    "lmstudio": "http://127.0.0.1:1234/v1",
+    "llamacpp": "http://127.0.0.1:8080/v1",
+    "vllm": "http://127.0.0.1:8000/v1",
+}
+"""Usual addresses of OpenAI-compatible servers on a desktop, in order of preference."""
 
 
 async def ollama_models(url: str) -> list[str] | None:
-    """The chat models that an Ollama server holds itself, the last one changed first; None where
-    no Ollama answers. Models that it would pass on to ollama.com are left out."""
-    answer = await _answer(url, "/api/tags")
-    if not isinstance(answer, Mapping) or not isinstance(answer.get("models"), list):
+    """List an Ollama server's own chat models, the most recently changed first; None where no
+    Ollama answers. Models that it would forward to ollama.com are left out."""
+    tags = await _get_json(url, "/api/tags")
+    if not isinstance(tags, Mapping) or not isinstance(tags.get("models"), list):
         return None
-    return [model["name"] for model in answer["models"] if _is_local_chat(model)]
+    return [model["name"] for model in tags["models"] if _is_local_chat(model)]
 
 
 async def openai_models(url: str) -> list[str] | None:
-    """The chat models that an OpenAI-compatible server lists; None where none answers. Our own
+    """List the chat models of an OpenAI-compatible server; None where none answers. agentkit's own
     server is left out: it would ask itself."""
-    answer = await _answer(url, "/models")
-    if not isinstance(answer, Mapping) or not isinstance(answer.get("data"), list):
+    listing = await _get_json(url, "/models")
+    if not isinstance(listing, Mapping) or not isinstance(listing.get("data"), list):
         return None
-    models = [model for model in answer["data"] if isinstance(model, Mapping)]
+    models = [model for model in listing["data"] if isinstance(model, Mapping)]
     if any(model.get("owned_by") == "agentkit" for model in models):
         return None
     names = [str(model.get("id") or "") for model in models]
-    return [name for name in names if name and not _embeds(name)]
+    return [name for name in names if name and _is_chat_name(name)]
 
 
-async def _answer(url: str, path: str) -> Any:
+async def _get_json(url: str, path: str) -> Any:
     if not is_loopback(url):
         return None
     return await asyncio.to_thread(_get, url, path)
@@ -57,11 +65,11 @@ async def _answer(url: str, path: str) -> Any:
 
 def _get(url: str, path: str) -> Any:
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
         connection.request("GET", parts.path.rstrip("/") + path)
         response = connection.getresponse()
-        return json.loads(response.read(_LONGEST_ANSWER)) if response.status == 200 else None
+        return json.loads(response.read(_MAX_BYTES)) if response.status == 200 else None
     except (OSError, HTTPException, ValueError):
         return None
     finally:
@@ -75,35 +83,28 @@ def _is_local_chat(model: Any) -> bool:
         return False
     details = model.get("details")
     family = str(details.get("family", "")) if isinstance(details, Mapping) else ""
-    return "bert" not in family and not _embeds(model["name"])
+    return "bert" not in family and _is_chat_name(model["name"])
 
 
-def _embeds(name: str) -> bool:
-    return any(word in name.lower() for word in ("embed", "bge-", "rerank", "whisper"))
-
-
-LOCAL_SERVERS = {
-    "lmstudio": "http://127.0.0.1:1234/v1",
-    "llamacpp": "http://127.0.0.1:8080/v1",
-    "vllm": "http://127.0.0.1:8000/v1",
-}
-"""Where the OpenAI-compatible servers of a desktop listen, in the order they are taken."""
+def _is_chat_name(name: str) -> bool:
+    return not any(word in name.lower() for word in _NOT_CHAT)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A model server that was looked for: its chat models, None where none answers. One that is
-    `away`, on another machine, was not asked."""
+class LocalServer:
+    """A model server that was looked for: its chat models, None where it does not answer. One that
+    `is_remote`, on another machine, was not asked."""
 
     name: str
     url: str
     models: tuple[str, ...] | None = None
-    away: bool = False
+    is_remote: bool = False
 
 
 class AutoModel(Model):
-    """Chooses once, at first use; `reason` then says in a few words why, and `looked` where models
-    were looked for."""
+    """Chooses a model once, at first use. Then `reason` tells in a few words why, and `searched`
+    lists the servers that were looked for. `extractive` builds the model that answers where no
+    server has one; without it a request raises ModelError."""
 
     def __init__(
         self,
@@ -116,26 +117,26 @@ class AutoModel(Model):
         self._ollama = ollama_url(ollama or os.environ.get("OLLAMA_HOST", ""))
         self._servers = dict(servers)
         self._chosen: Model | None = None
-        self.reason = "nothing is chosen yet"
-        self.looked: tuple[Place, ...] = ()
+        self.reason = "not chosen yet"
+        self.searched: tuple[LocalServer, ...] = ()
 
     @property
     def name(self) -> str:
         return self._chosen.name if self._chosen else "auto"
 
-    async def choose(self) -> Model:
-        """The model that all requests go to."""
-        if self._chosen is None:
-            looked = await self._look()
-            if self._chosen is None:
-                self.looked = looked
-                self._chosen, self.reason = self._choice(looked)
-        return self._chosen
-
     @property
-    def only_quotes(self) -> bool:
-        """Whether no model was found, so that the reader that quotes answers."""
-        return bool(self.looked) and not any(place.models for place in self.looked)
+    def found_no_model(self) -> bool:
+        """Whether no server has a model, so that the extractive model answers."""
+        return bool(self.searched) and not any(server.models for server in self.searched)
+
+    async def choose(self) -> Model:
+        """Return the model that all requests go to. Raises ModelError."""
+        if self._chosen is None:
+            searched = await self._search()
+            if self._chosen is None:
+                self.searched = searched
+                self._chosen, self.reason = self._choose_from(searched)
+        return self._chosen
 
     async def stream(
         self,
@@ -143,8 +144,7 @@ class AutoModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        answer = (await self.choose()).stream(messages, tools, options)
-        async with aclosing(answer) as parts:
+        async with aclosing((await self.choose()).stream(messages, tools, options)) as parts:
             async for part in parts:
                 yield part
 
@@ -161,52 +161,44 @@ class AutoModel(Model):
         if self._chosen:
             await self._chosen.close()
 
-    async def _look(self) -> tuple[Place, ...]:
-        """Every place, in the order in which it is taken."""
-        ollama, *others = await asyncio.gather(
+    async def _search(self) -> tuple[LocalServer, ...]:
+        """Ask every server for its models, in order of preference."""
+        lists = await asyncio.gather(
             ollama_models(self._ollama), *map(openai_models, self._servers.values())
         )
-        servers = zip(self._servers.items(), others, strict=True)
-        return (
-            _place("ollama", self._ollama, ollama),
-            *(_place(name, url, models) for (name, url), models in servers),
+        urls = {"ollama": self._ollama, **self._servers}
+        return tuple(
+            LocalServer(
+                name, shown(url), None if models is None else tuple(models), not is_loopback(url)
+            )
+            for (name, url), models in zip(urls.items(), lists, strict=True)
         )
 
-    def _choice(self, looked: Sequence[Place]) -> tuple[Model, str]:
-        for place in looked:
-            if place.models and place.name == "ollama":
-                return self._at_ollama(place.models[0]), f"the last one changed on {place.url}"
-            if place.models:
-                chosen = self._at_server(place.name, self._servers[place.name], place.models[0])
-                return chosen, f"the first one on {place.url}"
+    def _choose_from(self, searched: Sequence[LocalServer]) -> tuple[Model, str]:
+        for server in searched:
+            if server.models and server.name == "ollama":
+                from agentkit.backends.ollama import OllamaModel
+
+                model: Model = OllamaModel(server.models[0], base_url=self._ollama)
+                return model, f"the last one changed on {server.url}"
+            if server.models:
+                from agentkit.backends.openai.model import OpenAIModel
+
+                url = self._servers[server.name]
+                model = OpenAIModel(server.models[0], provider=server.name, base_url=url)
+                return model, f"the first one on {server.url}"
         if self._extractive is None:
             raise ModelError("No model server answers on this machine. Start it: ollama serve")
         return self._extractive(), "the reader that quotes: no model was found"
 
-    def _at_ollama(self, model: str) -> Model:
-        from agentkit.backends.ollama import OllamaModel
-
-        return OllamaModel(model, base_url=self._ollama)
-
-    def _at_server(self, provider: str, url: str, model: str) -> Model:
-        from agentkit.backends.openai.model import OpenAIModel
-
-        return OpenAIModel(model, provider=provider, base_url=url)
-
-
-def _place(name: str, url: str, models: list[str] | None) -> Place:
-    found = None if models is None else tuple(models)
-    return Place(name, shown(url), found, not is_loopback(url))
-
 
 async def local_models() -> list[str]:
-    """What answers here and now. Another machine is never asked, though OLLAMA_HOST names one."""
-    url = ollama_url(os.environ.get("OLLAMA_HOST", ""))
-    at_ollama = ollama_models(url) if is_loopback(url) else _none()
-    found = await asyncio.gather(at_ollama, *map(openai_models, LOCAL_SERVERS.values()))
-    names = ["ollama", *LOCAL_SERVERS]
-    return [f"{n}:{m}" for n, some in zip(names, found, strict=True) for m in some or ()]
-
-
-async def _none() -> None:
-    return None
+    """List the models of the servers on this machine, as names for `get_model`."""
+    urls = {"ollama": ollama_url(os.environ.get("OLLAMA_HOST", "")), **LOCAL_SERVERS}
+    lists = await asyncio.gather(
+        *(
+            openai_models(url) if name != "ollama" else ollama_models(url)
+            for name, url in urls.items()
+        )
+    )
+    return [f"{n}:{model}" for n, models in zip(urls, lists, strict=True) for model in models or ()]

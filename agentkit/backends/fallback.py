@@ -1,5 +1,4 @@
-"""Several models in order: where one is down, the next answers. A text that has begun is never
-begun again by another model."""
+"""Fall back to the next model where one fails. An answer that has begun is never begun again."""
 
 from __future__ import annotations
 
@@ -13,18 +12,18 @@ from agentkit.events import ModelPart, Retried
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 
-MOVES_ON: frozenset[FaultKind] = frozenset({"down", "rate_limited", "timed_out", "too_long"})
-"""Faults that another model may not have. A refused key or a bad request is the user's to mend,
-and is raised at once."""
+FALLBACK_KINDS: frozenset[FaultKind] = frozenset({"down", "rate_limited", "timed_out", "too_long"})
+"""Errors that another model may not have. A refused key or a bad request is raised at once, since
+the user must fix it."""
 
 
 class FallbackModel(Model):
-    """Asks the first model, at every request anew; the next one where it fails before its first
-    part. A Retried says why it moved on, `Done.model` which model answered."""
+    """Asks the first model in each request, and the next one where it fails before its first part.
+    A Retried tells why, and `Done.model` which model answered."""
 
     def __init__(self, models: Sequence[Model]) -> None:
         if not models:
-            raise ConfigError("The list of models is empty: name one, such as ollama:qwen3:4b.")
+            raise ConfigError("The list of models is empty: give one, such as ollama:qwen3:4b.")
         self._models = tuple(models)
 
     @property
@@ -38,7 +37,7 @@ class FallbackModel(Model):
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
         failed: list[ModelError] = []
-        for model, follower in zip(self._models, [*self._models[1:], None], strict=True):
+        for model, following in zip(self._models, [*self._models[1:], None], strict=True):
             started = False
             try:
                 async with aclosing(model.stream(messages, tools, options)) as parts:
@@ -47,29 +46,29 @@ class FallbackModel(Model):
                         yield part
                 return
             except ModelError as error:
-                if started or error.kind not in MOVES_ON:
+                if started or error.kind not in FALLBACK_KINDS:
                     raise
                 failed.append(error)
-            if follower:
-                yield Retried(f"{failed[-1]} Now asking {follower.name}.", 0.0)
-        raise _all_failed(failed, self.name)
+            if following:
+                yield Retried(f"{failed[-1]} Now asking {following.name}.", 0.0)
+        raise _combined_error(failed, self.name)
 
     async def context_window(self) -> int | None:
-        """The greatest of those that can be asked: what is too long for one goes to the next."""
+        """The largest of the available models: what is too long for one goes to the next."""
         windows = [await _window(model) for model in self._models]
         return max((window for window in windows if window), default=None)
 
     def count_tokens(self, text: str) -> int:
-        """The greatest count, so that what is said to fit does."""
+        """The largest count, so that a prompt fits every model."""
         return max(model.count_tokens(text) for model in self._models)
 
     async def capabilities(self) -> Capabilities:
-        """What all of those can do that can be asked, since any may answer."""
-        known = [able for model in self._models if (able := await _abilities(model))]
+        """What all available models can do, since any may answer."""
+        known = [each for model in self._models if (each := await _capabilities(model))]
         if not known:
             return Capabilities()
         names = [field.name for field in fields(Capabilities)]
-        return Capabilities(**{name: all(getattr(able, name) for able in known) for name in names})
+        return Capabilities(**{name: all(getattr(each, name) for each in known) for name in names})
 
     async def close(self) -> None:
         for model in self._models:
@@ -83,15 +82,17 @@ async def _window(model: Model) -> int | None:
         return None
 
 
-async def _abilities(model: Model) -> Capabilities | None:
+async def _capabilities(model: Model) -> Capabilities | None:
     try:
         return await model.capabilities()
     except ModelError:
         return None
 
 
-def _all_failed(failed: Sequence[ModelError], name: str) -> ModelError:
+def _combined_error(failed: Sequence[ModelError], name: str) -> ModelError:
     if len(failed) == 1:
         return failed[0]
     reasons = " ".join(f"({number}) {error}" for number, error in enumerate(failed, start=1))
-    return ModelError(f"None of the {len(failed)} models answers. {reasons}", name, failed[-1].kind)
+    return ModelError(
+        f"None of the {len(failed)} models answered. {reasons}", name, failed[-1].kind
+    )

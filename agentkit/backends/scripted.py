@@ -1,4 +1,4 @@
-"""A model that says what it was told to say: a small real one, for tests and demonstrations."""
+"""A model that plays a script of answers, for tests and demonstrations."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ Script = Iterable[Turn] | Callable[[Sequence[Message]], Turn]
 
 
 class ScriptedModel(Model):
-    """Plays a list of turns one after another, or asks a function of the messages for each.
+    """Plays a list of turns one after another, or calls a function of the messages for each.
 
-    `requests` keeps the messages of every request, `tools_offered` the names of its tools, for a
-    test to look at.
+    `requests` keeps the messages of every request, and `tools_offered` the names of its tools.
     """
 
     def __init__(self, script: Script, name: str = "scripted") -> None:
@@ -60,7 +59,7 @@ class ScriptedModel(Model):
         assert self._turns is not None
         for turn in self._turns:
             return turn
-        raise ModelError(f"The script of {self._name} has ended: give it another turn.", self._name)
+        raise ModelError(f"The script of {self._name} has ended: add another turn.", self._name)
 
     def _parts(self, turn: Turn, messages: Sequence[Message]) -> Iterable[ModelPart]:
         if isinstance(turn, str):
@@ -71,8 +70,8 @@ class ScriptedModel(Model):
             parts = [turn] if isinstance(turn, ToolCall) else list(turn)
         if not any(isinstance(part, Usage) for part in parts):
             read = sum(self.count_tokens(message.text) for message in messages)
-            said = sum(self.count_tokens(p.text) for p in parts if isinstance(p, TextDelta))
-            parts.append(Usage(read, said, estimated=True))
+            written = sum(self.count_tokens(p.text) for p in parts if isinstance(p, TextDelta))
+            parts.append(Usage(read, written, estimated=True))
         if not any(isinstance(part, Done) for part in parts):
             called = any(isinstance(part, ToolCall) for part in parts)
             parts.append(Done("tool_calls" if called else "stop", self._name))

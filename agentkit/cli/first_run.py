@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.backends.auto import AutoModel, Place
+from agentkit.backends.auto import AutoModel, LocalServer
 from agentkit.backends.base import Model
 from agentkit.backends.llamacpp.source import PACKAGES, packaged_file
 from agentkit.cli.init import set_up
@@ -67,11 +67,11 @@ async def show_advice(model: Model, folder: Path, log: Console) -> bool:
     if not isinstance(model, AutoModel):
         return False
     await model.choose()
-    if not (model.only_quotes and _is_first(folder)):
+    if not (model.found_no_model and _is_first(folder)):
         return False
     log.print(Text(translated(_NO_MODEL)))
-    log.print(Text(translated(_places(model.looked))))
-    for label, way in _ways(model.looked[0]).items():
+    log.print(Text(translated(_places(model.searched))))
+    for label, way in _ways(model.searched[0]).items():
         print_row(Text(f"  {translated(label)}"), 16, Text(translated(way)), log)
     return True
 
@@ -122,30 +122,30 @@ def _is_first(folder: Path) -> bool:
     return True
 
 
-def _ways(ollama: Place) -> dict[str, str]:
+def _ways(ollama: LocalServer) -> dict[str, str]:
     """What brings a model that writes."""
     return {"With Ollama": _ollama(ollama), "Online": _online(), "A small model": _small()}
 
 
-def _places(looked: Sequence[Place]) -> str:
+def _places(looked: Sequence[LocalServer]) -> str:
     """The servers by name and port, and what kept them from answering."""
-    if all(place.models is None and not place.away for place in looked):
+    if all(place.models is None and not place.is_remote for place in looked):
         return f"No answer from {', '.join(map(_place, looked))}."
     said = ", ".join(f"{_place(place)} ({translated(_said(place))})" for place in looked)
     return f"Looked for {said}."
 
 
-def _place(place: Place) -> str:
+def _place(place: LocalServer) -> str:
     return f"{_NAMES.get(place.name, place.name)} :{urlsplit(place.url).port}"
 
 
-def _said(place: Place) -> str:
-    if place.away:
+def _said(place: LocalServer) -> str:
+    if place.is_remote:
         return "OLLAMA_HOST is another machine: name its model"
     return "no answer" if place.models is None else "no chat model"
 
 
-def _ollama(place: Place) -> str:
+def _ollama(place: LocalServer) -> str:
     """What brings a model to Ollama, as far as it is not here yet."""
     pull = "ollama pull qwen3:4b"
     if place.models is not None:

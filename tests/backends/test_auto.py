@@ -32,8 +32,8 @@ async def test_ollama_comes_first(ollama_server: OllamaServer, openai_server: Op
     assert parts[-1] == Done("stop", "ollama:small")
     assert model.name == "ollama:small"
     assert model.reason == f"the last one changed on {ollama_server.url}"
-    assert [place.name for place in model.looked] == ["ollama", "lmstudio"]
-    assert not model.only_quotes
+    assert [place.name for place in model.searched] == ["ollama", "lmstudio"]
+    assert not model.found_no_model
     await model.close()
 
 
@@ -48,9 +48,9 @@ async def test_a_server_on_this_machine_comes_second(openai_server: OpenAIServer
 async def test_the_reader_that_quotes_comes_last() -> None:
     model = auto(servers={"vllm": f"{refused_url()}/v1"})
     assert (await model.choose()).name == "extractive"
-    assert model.only_quotes
+    assert model.found_no_model
     assert model.reason == "the reader that quotes: no model was found"
-    assert [(place.name, place.models) for place in model.looked] == [
+    assert [(place.name, place.models) for place in model.searched] == [
         ("ollama", None),
         ("vllm", None),
     ]
@@ -60,7 +60,7 @@ async def test_without_an_extractive_model_the_error_says_how_to_start_a_server(
     model = AutoModel(ollama=refused_url(), servers={})
     with pytest.raises(ModelError, match="ollama serve"):
         await collected(model.stream(HI))
-    assert model.only_quotes
+    assert model.found_no_model
 
 
 async def test_an_ollama_without_chat_models_is_passed_over(ollama_server: OllamaServer) -> None:
@@ -70,7 +70,7 @@ async def test_an_ollama_without_chat_models_is_passed_over(ollama_server: Ollam
     ]
     model = auto(ollama_server.url)
     assert (await model.choose()).name == "extractive"
-    assert model.looked[0].models == ()
+    assert model.searched[0].models == ()
 
 
 async def test_a_model_that_ollama_passes_on_to_its_cloud_is_not_taken(
@@ -89,7 +89,7 @@ async def test_another_machine_is_never_asked(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("OLLAMA_HOST", "ollama.example.com")
     model = AutoModel(ExtractiveModel, servers={"box": "http://example.com/v1"})
     assert (await model.choose()).name == "extractive"
-    assert [place.away for place in model.looked] == [True, True]
+    assert [place.is_remote for place in model.searched] == [True, True]
 
 
 async def test_it_does_not_choose_our_own_server(openai_server: OpenAIServer) -> None:
