@@ -74,12 +74,23 @@ class Chunk:
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A chunk that a search found. `score` is a relevance from 0 to 1, comparable across queries;
-    the ranks are its places (from 1) in the two legs, None where a leg did not find it."""
+    the ranks are its places (from 1) in the results of the two retrievers, None where one did not
+    find it."""
 
     chunk: Chunk
     score: float
     dense_rank: int | None = None
     keyword_rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that a model was shown, with the marker by which an answer cites it. `relevance` is
+    from 0 to 1, None where no search ranked it, such as for an attached file."""
+
+    marker: str
+    chunk: Chunk
+    relevance: float | None = None
 
 
 def part_of(parts: Iterable[Part], start: int, end: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentkit.answers import Answer
-from agentkit.messages import ToolCall, Usage
+from agentkit.messages import ToolCall, ToolResult, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class ToolProgress:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """A tool gave its result, or failed (`failed`, with the error's text as `result`)."""
+    """A tool gave its result, or failed: then its content is the error's text."""
 
     call: ToolCall
-    result: str
+    result: ToolResult
     seconds: float
     failed: bool = False
 

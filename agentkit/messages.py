@@ -1,19 +1,17 @@
-"""What a model reads and writes: messages, tool calls, token counts. Values only.
+"""Messages, tool calls, tool results and token usage: what a model reads and writes.
 
-Messages and passages as plain JSON and back: what sessions and traces are made of.
-
-Reading takes what any earlier version wrote: a key that is missing has its default, one that is
-unknown is left out.
+`message_record` and its relatives turn them into plain JSON and back, for sessions and traces.
 """
 
 from __future__ import annotations
 
+import html
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from agentkit.documents import Chunk
+from agentkit.documents import Chunk, Passage
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -43,11 +41,63 @@ def text_of(content: Content) -> str:
     return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
-def question_of(content: Content) -> str:
-    """What is asked: a text, or the first text of several parts. The others go with it."""
-    if isinstance(content, str):
+def render_passages(passages: Iterable[Passage]) -> str:
+    """Passages as a model reads them, each in a `<passage>` tag that names its marker, place and
+    relevance. What a passage says cannot end its tag."""
+    return "\n".join(map(_render_passage, passages))
+
+
+def _render_passage(passage: Passage) -> str:
+    chunk = passage.chunk
+    attributes = {"id": passage.marker, "source": chunk.source, "heading": chunk.heading}
+    if chunk.page is not None and not chunk.part:
+        attributes["page"] = str(chunk.page)
+    attributes["part"] = chunk.part
+    if passage.relevance is not None:
+        attributes["relevance"] = f"{passage.relevance:.2f}"
+    written = " ".join(
+        f'{name}="{html.escape(value.replace(_NEWLINE, " "))}"'
+        for name, value in attributes.items()
+        if value or name in ("id", "source")
+    )
+    return f"<passage {written}>\n{chunk.text.replace(_END, _ESCAPED_END)}\n</passage>"
+
+
+_NEWLINE = "\n"
+_END, _ESCAPED_END = "</passage", "<\\/passage"
+
+
+def _with_passages(content: Content, passages: Sequence[Passage]) -> Content:
+    """A content followed by passages as text."""
+    if not passages:
         return content
-    return next((part.text for part in content if isinstance(part, TextPart)), "")
+    rendered = render_passages(passages)
+    if isinstance(content, str):
+        return f"{content}\n{rendered}" if content else rendered
+    return (*content, TextPart(f"\n{rendered}"))
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gives: its content, and passages that an answer can cite."""
+
+    content: Content = ""
+    passages: tuple[Passage, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text of the content, without images and passages."""
+        return text_of(self.content)
+
+    @property
+    def prompt_content(self) -> Content:
+        """The content as a model reads it: followed by the passages."""
+        return _with_passages(self.content, self.passages)
+
+    @property
+    def prompt_text(self) -> str:
+        """The text of `prompt_content`."""
+        return text_of(self.prompt_content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +112,29 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. A tool's message carries the id of the call it answers."""
+    """One message of a conversation. A tool's message has the id of the call that it answers.
+    `passages` are what an answer can cite: those a tool found, or a user attached."""
 
     role: Role
     content: Content = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    passages: tuple[Passage, ...] = ()
 
     @property
     def text(self) -> str:
-        """The text of the message, its images left out."""
+        """The text of the content, without images and passages."""
         return text_of(self.content)
 
     @property
-    def question(self) -> str:
-        """What a user's message asks, without what goes with it."""
-        return question_of(self.content)
+    def prompt_content(self) -> Content:
+        """The content as a model reads it: followed by the passages."""
+        return _with_passages(self.content, self.passages)
+
+    @property
+    def prompt_text(self) -> str:
+        """The text of `prompt_content`."""
+        return text_of(self.prompt_content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +167,8 @@ def message_record(message: Message) -> Record:
         record["tool_calls"] = [call_record(call) for call in message.tool_calls]
     if message.tool_call_id:
         record["tool_call_id"] = message.tool_call_id
+    if message.passages:
+        record["passages"] = [asdict(passage) for passage in message.passages]
     return record
 
 
@@ -120,7 +179,12 @@ def read_message(record: Mapping[str, Any]) -> Message:
         read_content(record.get("content") or ""),
         tuple(read_call(call) for call in record.get("tool_calls", ())),
         record.get("tool_call_id", ""),
+        tuple(_read_passage(passage) for passage in record.get("passages", ())),
     )
+
+
+def _read_passage(record: Mapping[str, Any]) -> Passage:
+    return Passage(record["marker"], read_chunk(record["chunk"]), record.get("relevance"))
 
 
 def call_record(call: ToolCall) -> Record:

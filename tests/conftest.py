@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from agentkit.messages import Content
+from agentkit.messages import Content, ToolResult
 from agentkit.settings.sources import PREFIX, is_reserved
 from agentkit.text.terms import terms
 from tests.perturbed.embedder_noise import with_noise
@@ -68,8 +68,9 @@ def _direction(term: str) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(64)
 
 
-def text_of(content: Content) -> str:
-    """What a tool gave, where it is text."""
+def text_of(result: ToolResult | Content) -> str:
+    """The text of a tool's result that holds no images."""
+    content = result.content if isinstance(result, ToolResult) else result
     assert isinstance(content, str)
     return content
 

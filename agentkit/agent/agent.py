@@ -1,20 +1,19 @@
-"""A model, its tools and its documents, as one thing that answers.
-
-How an agent uses its documents.
-"""
+"""The agent: answers prompts with a model, tools and a knowledge base."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from agentkit._sync import run_sync
 from agentkit.agent.approval import Approve, Policy, Verdict, deny
+from agentkit.agent.channel import Emitter, NoReader, stream_events
 from agentkit.agent.finalize import Ending
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Bill, Limits
@@ -30,10 +29,10 @@ from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
-from agentkit.events import Compacted, Event, Finished, TextDelta
+from agentkit.events import Event, Finished, TextDelta
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.tools import SEARCH, knowledge_tools
-from agentkit.messages import Content, Message, ToolCall, question_of, text_of
+from agentkit.messages import Content, Message, ToolCall
 from agentkit.tools.repair import sound
 from agentkit.tools.tool import Tool, as_tool
 from agentkit.tracing.trace import Trace, TracedModel, Tracing
@@ -100,51 +99,27 @@ class Agent:
         self.tracing = tracing
         self.folder = folder
 
-    async def stream(
-        self, prompt: Content, session: Session | None = None
+    def stream(
+        self, prompt: Content | Message, session: Session | None = None
     ) -> AsyncGenerator[Event, None]:
-        """Answer a prompt, event by event; the last one is Finished. Raises ModelError.
+        """Answer a prompt, event by event; the last one is Finished. A user's Message may bring
+        passages to cite. Raises ModelError.
 
-        The session holds each turn as soon as it is whole. However the run ends, it keeps the
-        turns that were made and the text that was being written.
+        The session gets each turn as soon as it is complete. However the run ends, it keeps the
+        complete turns and the text that was being written.
         """
-        session = session or Session()
-        prompt = sound(prompt) if isinstance(prompt, str) else prompt
-        if session.pending:
-            raise ConfigError("A call of this session waits for a decision: use Agent.resume.")
-        if self.hooks.guard_input and (said := await self.hooks.guard_input(text_of(prompt))):
-            yield TextDelta(said)
-            yield Finished(Answer(said, stop_reason="refused", model=self.model.name))
-            return
-        with self._traced(text_of(prompt), session) as (trace, model):
-            bill = Bill(self.limits)
-            loop = self._loop(session, model, bill)
-            queries = Queries(model, bill)
-            opening = await self._opening(question_of(prompt), session, queries, loop.start())
-            session.add([Message("user", prompt)])
-            events = loop.run(self._messages(session), opening)
-            async with aclosing(self._followed(events, loop, session, trace)) as events:
-                async for event in events:
-                    yield event
+        return stream_events(partial(self._respond, prompt, session or Session()))
 
-    async def resume(
+    def resume(
         self, session: Session, verdicts: Mapping[str, Verdict]
     ) -> AsyncGenerator[Event, None]:
-        """Go on with a run that was paused, with the user's word on its open calls by their ids.
-        A call without a verdict is asked for again. Raises ConfigError where none waits."""
-        pending = session.pending
-        if pending is None:
-            raise ConfigError("No call of this session waits for a decision.")
-        with self._traced("", session) as (trace, model):
-            loop = self._loop(session, model, Bill(self.limits))
-            events = loop.run(self._messages(session), resumed=(pending, verdicts))
-            async with aclosing(self._followed(events, loop, session, trace)) as events:
-                async for event in events:
-                    yield event
+        """Continue a paused run, with the user's decisions on its open calls by their ids. A call
+        without a decision is asked for again. Raises ConfigError where no call waits."""
+        return stream_events(partial(self._continue, session, verdicts))
 
     async def run(
         self,
-        prompt: Content,
+        prompt: Content | Message,
         session: Session | None = None,
         *,
         output: Output | None = None,
@@ -153,10 +128,11 @@ class Agent:
         fit. Raises ModelError, and ConfigError for a schema that is none."""
         session = session or Session()
         if output is None:
-            return await self._run(prompt, session)
+            return await self._respond(prompt, session, NoReader())
 
         async def ask(attempt: Attempt) -> Answer:
-            return await self._changed(attempt)._run(attempt.prompt, session)
+            changed = self._changed(attempt)
+            return await changed._respond(attempt.prompt, session, NoReader())
 
         shape, able = shape_of(output), await self.model.capabilities()
         if not able.instructions:
@@ -176,7 +152,7 @@ class Agent:
 
     def run_sync(
         self,
-        prompt: Content,
+        prompt: Content | Message,
         session: Session | None = None,
         *,
         output: Output | None = None,
@@ -189,45 +165,34 @@ class Agent:
         are nested in the other's, and its tokens count towards the other's."""
         return agent_tool(self, name, description)
 
-    async def _run(self, prompt: Content, session: Session) -> Answer:
-        async with aclosing(self.stream(prompt, session)) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    return event.answer
-        raise AssertionError("every run ends with Finished")
+    async def _respond(
+        self, prompt: Content | Message, session: Session, emitter: Emitter
+    ) -> Answer:
+        message = prompt if isinstance(prompt, Message) else Message("user", _repaired(prompt))
+        if session.pending:
+            raise ConfigError("A call of this session waits for a decision: use Agent.resume.")
+        if self.hooks.guard_input and (refusal := await self.hooks.guard_input(message.text)):
+            answer = Answer(refusal, stop_reason="refused", model=self.model.name)
+            emitter.emit(TextDelta(refusal))
+            emitter.emit(Finished(answer))
+            return answer
+        with self._traced(message.text, session) as (trace, model):
+            run = _Run(self, session, trace, model, emitter)
+            deadline = run.loop.start()
+            opening = await self._opening(message.text, session, Queries(model, run.bill), deadline)
+            session.add([message])
+            return await run.finish(run.loop.run(self._messages(session), opening))
 
-    async def _followed(
-        self,
-        events: AsyncGenerator[Event, None],
-        loop: Loop,
-        session: Session,
-        trace: Trace,
-    ) -> AsyncGenerator[Event, None]:
-        """Pass a loop's events on, and write down in the session what they bring."""
-        kept = 0
-        ending = Ending(session.sources, self.knowledge, self.hooks, self.retrieval.strict)
-        try:
-            async with aclosing(events):
-                async for event in events:
-                    if isinstance(event, Finished):
-                        answer = await ending.finished(event.answer, _asked(session))
-                        _written_down(answer.messages[kept:], session)
-                        kept = len(loop.transcript)
-                        session.wait(loop.pending)
-                        if ending.holds_text or answer.text != event.answer.text:
-                            yield TextDelta(answer.text)
-                        event = Finished(answer)
-                    kept += _written_down(loop.transcript[kept:], session)
-                    if isinstance(event, Compacted):
-                        session.compact(loop.view)
-                    held = ending.holds_text and isinstance(event, TextDelta)
-                    if isinstance(event, TextDelta) and not held:
-                        session.draft(event.text)
-                    trace.event(event)
-                    if not held:
-                        yield event
-        finally:
-            _written_down([*loop.transcript[kept:], *loop.partial()], session)
+    async def _continue(
+        self, session: Session, verdicts: Mapping[str, Verdict], emitter: Emitter
+    ) -> Answer:
+        pending = session.pending
+        if pending is None:
+            raise ConfigError("No call of this session waits for a decision.")
+        with self._traced("", session) as (trace, model):
+            run = _Run(self, session, trace, model, emitter)
+            resumed = (pending, verdicts)
+            return await run.finish(run.loop.run(self._messages(session), resumed=resumed))
 
     async def _opening(
         self, prompt: str, session: Session, queries: Queries, deadline: float | None
@@ -272,20 +237,6 @@ class Agent:
         finally:
             trace.close()
 
-    def _loop(self, session: Session, model: Model, bill: Bill) -> Loop:
-        around = Surroundings(
-            session.sources,
-            self.approve,
-            self.policy,
-            self.hooks,
-            self.limits.parallel_calls,
-            session.id,
-            self.folder,
-            bill,
-        )
-        caller = Caller(self.tools, around)
-        return Loop(model, caller, self.limits, self.options, self.hooks)
-
     def _changed(self, attempt: Attempt) -> Agent:
         """A copy of this agent for one attempt at an object."""
         agent = copy(self)
@@ -296,17 +247,81 @@ class Agent:
         return agent
 
 
-def _written_down(new: Sequence[Message], session: Session) -> int:
-    """What a run said into its session; then a turn that waited waits no longer."""
-    if new and session.pending:
-        session.wait(None)
-    session.add(new)
-    return len(new)
+class _Run:
+    """One run of an agent: the recorder that its loop writes to, and the end of the run."""
+
+    def __init__(
+        self, agent: Agent, session: Session, trace: Trace, model: Model, emitter: Emitter
+    ) -> None:
+        self.bill = Bill(agent.limits)
+        self._session = session
+        self._trace = trace
+        self._emitter = emitter
+        strict = agent.retrieval.strict
+        self._ending = Ending(session.sources, agent.knowledge, agent.hooks, strict)
+        self._added = 0
+        around = Surroundings(
+            session.sources,
+            agent.approve,
+            agent.policy,
+            agent.hooks,
+            agent.limits.parallel_calls,
+            session.id,
+            agent.folder,
+            self.bill,
+        )
+        caller = Caller(agent.tools, around)
+        self.loop = Loop(model, caller, self, agent.limits, agent.options, agent.hooks)
+
+    def emit(self, event: Event) -> None:
+        self._trace.event(event)
+        self._emitter.emit(event)
+
+    async def send(self, event: Event) -> None:
+        if isinstance(event, TextDelta):
+            if self._ending.holds_text:
+                return
+            self._session.draft(event.text)
+        self._trace.event(event)
+        await self._emitter.send(event)
+
+    def add(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        if self._session.pending:
+            self._session.wait(None)
+        self._session.add(messages)
+        self._added += len(messages)
+
+    def compact(self, view: Sequence[Message]) -> None:
+        self._session.compact(view)
+
+    async def finish(self, running: Awaitable[Answer]) -> Answer:
+        """Check and emit the loop's answer. What was written is kept however the run ends."""
+        try:
+            drafted = await running
+            answer = await self._ending.finished(drafted, _last_question(self._session))
+        except BaseException:
+            self.add(self.loop.messages()[self._added :])
+            raise
+        self.add(answer.messages[self._added :])
+        self._session.wait(self.loop.pending)
+        if self._ending.holds_text or answer.text != drafted.text:
+            await self._emitter.send(TextDelta(answer.text))
+        finished = Finished(answer)
+        self._trace.event(finished)
+        self._emitter.emit(finished)
+        return answer
 
 
-def _asked(session: Session) -> str:
+def _repaired(content: Content) -> Content:
+    """Content without lone surrogates where it is plain text."""
+    return sound(content) if isinstance(content, str) else content
+
+
+def _last_question(session: Session) -> str:
     """The question that is being answered."""
-    return next((m.question for m in reversed(session.messages) if m.role == "user"), "")
+    return next((m.text for m in reversed(session.messages) if m.role == "user"), "")
 
 
 def _distinct(tools: Sequence[Tool]) -> tuple[Tool, ...]:

@@ -24,10 +24,10 @@ from dataclasses import replace
 from agentkit.agent.limits import Bill
 from agentkit.agent.prompts import SUMMARISE, SUMMARY_HEADING
 from agentkit.backends.base import Model, Options
+from agentkit.documents import Passage
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
-from agentkit.passages import read_passages, write_passages
 from agentkit.text.terms import sentences
 from agentkit.tools.tool import Tool
 
@@ -95,7 +95,7 @@ def tokens_of(message: Message, count: CountTokens) -> int:
     """Tokens of one message, its images and calls included."""
     images = 0 if isinstance(message.content, str) else len(message.content)
     calls = sum(count(written_call(call)) for call in message.tool_calls)
-    return count(message.text) + calls + images * _IMAGE + _AROUND
+    return count(message.prompt_text) + calls + images * _IMAGE + _AROUND
 
 
 def tokens_of_all(messages: Sequence[Message], count: CountTokens) -> int:
@@ -111,12 +111,13 @@ def written_call(call: ToolCall) -> str:
 def _bytes_of(message: Message) -> int:
     images = 0 if isinstance(message.content, str) else len(message.content)
     calls = sum(4 * len(written_call(call)) for call in message.tool_calls)
-    return 4 * len(message.text) + calls + images * _IMAGE + _AROUND
+    return 4 * len(message.prompt_text) + calls + images * _IMAGE + _AROUND
 
 
 _KEPT_OF_OLD = 200
 """Characters kept of an old result, or of each passage in it."""
 _KEPT_OF_NEW = 1200
+_ELLIPSIS = " …"
 _LEFT_OUT = "\n[… {count} characters left out to fit the model's window; call again to see them]"
 
 Summarise = Callable[[Sequence[Message]], Awaitable[str]]
@@ -163,15 +164,18 @@ async def compacted(
 def shortened(message: Message, kept: int) -> Message:
     """A tool's result without most of its text, its passages with their ids still named; any
     other message as it is."""
-    text = message.text
-    if message.role != "tool" or len(text) <= kept:
+    if message.role != "tool" or len(message.prompt_text) <= kept:
         return message
-    passages = read_passages(text)
-    if passages:
-        short = write_passages(replace(p, text=_beginning(p.text, kept)) for p in passages)
-    else:
-        short = _beginning(text, kept)
-    return replace(message, content=short) if len(short) < len(text) else message
+    passages = tuple(_shortened(passage, kept) for passage in message.passages)
+    short = replace(message, content=_beginning(message.text, kept), passages=passages)
+    return short if len(short.prompt_text) < len(message.prompt_text) else message
+
+
+def _shortened(passage: Passage, kept: int) -> Passage:
+    """The beginning of a passage, still an exact range of its document."""
+    chunk = passage.chunk
+    text = _beginning(chunk.text, kept).removesuffix(_ELLIPSIS)
+    return replace(passage, chunk=replace(chunk, text=text, end=chunk.start + len(text)))
 
 
 def cut_to(text: str, room: int, count: CountTokens) -> str:
@@ -212,7 +216,7 @@ def _beginning(text: str, kept: int) -> str:
     if len(text) <= kept:
         return text
     ends = [end for _, end in sentences(text[: kept + 1]) if end <= kept]
-    return text[: ends[-1] if ends and ends[-1] > kept // 3 else kept].rstrip() + " …"
+    return text[: ends[-1] if ends and ends[-1] > kept // 3 else kept].rstrip() + _ELLIPSIS
 
 
 _ANSWER = 0.25

@@ -13,13 +13,11 @@ from dataclasses import replace
 from agentkit.agent.hooks import Hooks
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
-from agentkit.events import Done, TextDelta
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.verify import located, prove, statements
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message
-from agentkit.passages import read_passages
 from agentkit.text.terms import Similarity, is_cjk
 
 _REFUSALS = {
@@ -50,7 +48,7 @@ def strictly(answer: Answer, question: str) -> Answer:
     return replace(answer, text=f"{kept}\n\n{note}")
 
 
-_SHOWN = 2000
+_MOST_CHARACTERS = 2000
 
 
 class Ending:
@@ -85,8 +83,7 @@ class Ending:
         return answer if answer.text == said else _told(answer, said)
 
     async def _proven(self, answer: Answer) -> Answer:
-        told = [m.text for m in answer.messages if m.role == "tool"]
-        results = [text for text in told if not read_passages(text)]
+        results = [m.text for m in answer.messages if m.role == "tool" and m.text]
         proof = await prove(answer.text, self._sources, self._similarity, results)
         citations = proof.citations
         if self._knowledge is not None:
@@ -95,17 +92,14 @@ class Ending:
 
     async def _best(self, answer: Answer) -> str:
         """What the tools gave: passages quoted, anything else as it is."""
-        passages, others = _results(answer)
-        said = "\n".join(others)[-_SHOWN:]
-        question = _searched_for(answer)
+        results = [m for m in answer.messages if m.role == "tool"]
+        others = "\n".join(m.text for m in results if not m.passages)[-_MOST_CHARACTERS:]
+        question = _first_query(answer)
         if not question:
-            return said
-        told = [Message("user", question), Message("tool", "\n".join(passages))]
-        parts = [part async for part in ExtractiveModel(self._similarity).stream(told)]
-        quoted = "".join(part.text for part in parts if isinstance(part, TextDelta))
-        if said and Done("refused", "extractive") in parts:
-            return said
-        return f"{quoted}\n\n{said}".strip()
+            return others
+        passages = [passage for message in results for passage in message.passages]
+        quoted, is_refusal = await ExtractiveModel(self._similarity).quote(question, passages)
+        return others if others and is_refusal else f"{quoted}\n\n{others}".strip()
 
 
 def _told(answer: Answer, said: str) -> Answer:
@@ -116,18 +110,7 @@ def _told(answer: Answer, said: str) -> Answer:
     return replace(answer, messages=(*messages, Message("assistant", answer.text)))
 
 
-def _results(answer: Answer) -> tuple[list[str], list[str]]:
-    """What searches of the documents gave, and what other tools gave."""
-    found: tuple[list[str], list[str]] = ([], [])
-    searches: dict[str, bool] = {}
-    for message in answer.messages:
-        searches |= {call.id: call.name == SEARCH for call in message.tool_calls}
-        if message.role == "tool":
-            found[0 if searches.get(message.tool_call_id) else 1].append(message.text)
-    return found
-
-
-def _searched_for(answer: Answer) -> str:
+def _first_query(answer: Answer) -> str:
     """What the run first searched the documents for, "" where it did not."""
     for message in answer.messages:
         for call in message.tool_calls:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agentkit.answers import Answer
-from agentkit.messages import Content, Message, ToolCall
+from agentkit.messages import Message, ToolCall, ToolResult
 
 BeforeModel = Callable[[Sequence[Message]], Awaitable[None]]
 """Sees every request."""
@@ -22,7 +22,7 @@ AfterModel = Callable[[Message], Awaitable[None]]
 BeforeTool = Callable[[ToolCall], Awaitable[str]]
 """Sees a call before it runs; a text forbids it, and is told to the model."""
 
-AfterTool = Callable[[ToolCall, Content], Awaitable[Content]]
+AfterTool = Callable[[ToolCall, ToolResult], Awaitable[ToolResult]]
 """Sees a result before the model does, and gives the one that the model shall see."""
 
 GuardInput = Callable[[str], Awaitable[str]]
@@ -47,6 +47,6 @@ class Hooks:
         """Why a call is forbidden, "" where it is not."""
         return await self.before_tool(call) if self.before_tool else ""
 
-    async def after(self, call: ToolCall, result: Content) -> Content:
+    async def after(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """The result that the model shall see."""
         return await self.after_tool(call, result) if self.after_tool else result

@@ -1,49 +1,61 @@
-"""The loop: ask the model, run the tools it calls, ask again, until it answers.
+"""The agent loop: ask the model, run the tools it calls, ask again, until it answers.
 
-It takes a model, tools and limits, never an Agent; it yields what happens and draws nothing.
+It takes a model, tools and limits, never an Agent. What happens goes to a recorder as it happens.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from agentkit.agent.approval import Verdict
+from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import Prompt, Window, cut_to
 from agentkit.agent.explain import Exchange, explained
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.tool_runner import INTERRUPTED, Caller, Outcome
-from agentkit.agent.turn import TOLD, Repeats, Turn
+from agentkit.agent.turn import REPEATED, Repeats, Turn
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import (
     Compacted,
     Done,
-    Event,
-    Finished,
     ModelPart,
     ReasoningDelta,
     Retried,
     TextDelta,
     ToolFinished,
 )
-from agentkit.messages import Message, ToolCall, Usage
+from agentkit.messages import Message, ToolCall, ToolResult, Usage, render_passages
 
 OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
 CUT_OFF = (
-    "Error: not run, for the call was cut off where the limit of output tokens was reached. "
+    "Error: not run, because the call was cut off where the limit of output tokens was reached. "
     "Call again with shorter arguments."
 )
 
 
+class Recorder(Emitter, Protocol):
+    """Takes what a run produces, as it is produced."""
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Keep the messages of a complete turn."""
+        ...
+
+    def compact(self, view: Sequence[Message]) -> None:
+        """Keep what a compaction made of the conversation."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A turn of which some calls wait for the user's word: None stands for their results."""
+    """A turn of which some calls wait for approval: None stands for their results."""
 
     message: Message
     outcomes: tuple[Outcome, ...]
@@ -68,12 +80,14 @@ class Loop:
         self,
         model: Model,
         caller: Caller,
+        recorder: Recorder,
         limits: Limits = Limits(),
         options: Options = Options(),
         hooks: Hooks = Hooks(),
     ) -> None:
         self._model = model
         self._caller = caller
+        self._recorder = recorder
         self._limits = limits
         self._options = options
         self._calling = replace(options, schema=None)
@@ -106,24 +120,18 @@ class Loop:
         messages: Sequence[Message],
         opening: Sequence[ToolCall] = (),
         resumed: tuple[Pending, Mapping[str, Verdict]] | None = None,
-    ) -> AsyncGenerator[Event, None]:
+    ) -> Answer:
         """Answer the messages. `opening` calls are run before the model is asked, as if it had
-        made them; `resumed` is a turn that waited, with the user's word on its calls. The last
-        event is Finished. Raises ModelError."""
+        made them; `resumed` is a turn that waited, with the user's decisions on its calls. Raises
+        ModelError."""
         self.start()
         self._prompt = self._window.prompt(messages, self._caller.tools)
         if resumed:
-            async with aclosing(self._resume(*resumed)) as events:
-                async for event in events:
-                    yield event
+            await self._resume(*resumed)
         elif opening:
             self.unfinished = Turn(calls=list(opening), done=Done("tool_calls", ""))
-            async with aclosing(self._run_calls(self.unfinished)) as events:
-                async for event in events:
-                    yield event
-        async with aclosing(self._turns()) as events:
-            async for event in events:
-                yield event
+            await self._run_calls(self.unfinished)
+        return await self._take_turns()
 
     @property
     def report(self) -> str:
@@ -141,12 +149,13 @@ class Loop:
             window=self._window.size,
         )
 
-    def partial(self) -> list[Message]:
-        """The text of a turn that was stopped half-way, as a message of its own."""
+    def messages(self) -> list[Message]:
+        """The messages of the run so far; the text of an unfinished turn is its last one."""
         text = self.unfinished.message.text
-        return [Message("assistant", text)] if text and not self._ended else []
+        partial = [Message("assistant", text)] if text and not self._ended else []
+        return [*self.transcript, *partial]
 
-    async def _turns(self) -> AsyncGenerator[Event, None]:
+    async def _take_turns(self) -> Answer:
         turn, is_last = self.unfinished, False
         for number in range(1, self._limits.turns + 1):
             if self.pending or self._is_spent():
@@ -154,53 +163,44 @@ class Loop:
             is_last = (
                 number == self._limits.turns or self._calls_left <= 0 or self._repeats.is_stuck
             )
-            async with aclosing(self._turn(is_last)) as events:
-                async for event in events:
-                    yield event
+            await self._take_turn(is_last)
             turn = self.unfinished
             if turn.done is None or not turn.calls or is_last:
                 break
-            async with aclosing(self._run_calls(turn)) as events:
-                async for event in events:
-                    yield event
-        yield Finished(self._answer(turn, is_last))
+            await self._run_calls(turn)
+        return self._answer(turn, is_last)
 
-    async def _turn(self, is_last: bool) -> AsyncGenerator[Event, None]:
+    async def _take_turn(self, is_last: bool) -> None:
         """One request. A last one offers no tools, and says so if tools were used before. A
         prompt that the server calls too long is compacted and sent again, once."""
         self.unfinished = Turn()
         try:
-            if compacted := await self._in_time(self._window.fit(self._prompt)):
-                yield compacted
-            if self._is_late():
-                return
-            async with aclosing(self._request(is_last)) as events:
-                async for event in events:
-                    yield event
+            await self._compact(self._window.fit(self._prompt))
+            if not self._is_late():
+                await self._request(is_last)
             return
         except ModelError as error:
             if error.kind != "too_long" or self.unfinished.text:
                 raise
         self.unfinished = Turn()
-        if compacted := await self._in_time(self._window.too_long(self._prompt)):
-            yield compacted
-            async with aclosing(self._request(is_last)) as events:
-                async for event in events:
-                    yield event
+        if await self._compact(self._window.too_long(self._prompt)):
+            await self._request(is_last)
 
-    async def _in_time(self, work: Awaitable[Compacted | None]) -> Compacted | None:
-        """What a compaction did; nothing where the run's time ended first."""
-        if self._deadline is None:
-            return await work
+    async def _compact(self, work: Awaitable[Compacted | None]) -> bool:
+        """Whether a compaction was made; not where the run's time ended first."""
+        compacted = None
         try:
             async with asyncio.timeout_at(self._deadline):
-                return await work
+                compacted = await work
         except TimeoutError:
             if not self._is_late():
                 raise
-        return None
+        if compacted:
+            self._recorder.compact(self.view)
+            self._recorder.emit(compacted)
+        return compacted is not None
 
-    async def _request(self, is_last: bool) -> AsyncGenerator[Event, None]:
+    async def _request(self, is_last: bool) -> None:
         turn = self.unfinished
         tools = () if is_last else self._caller.tools
         options = self._calling if tools else self._options
@@ -210,16 +210,19 @@ class Loop:
         if self._hooks.before_model:
             await self._hooks.before_model(messages)
         names = [tool.name for tool in tools]
-        answer = self._model.stream(messages, tools, options)
-        if self._deadline is not None:
-            answer = self._bounded(answer)
         self._asked = _Asked(messages, len(messages), names, options)
         try:
-            async with aclosing(answer) as parts:
+            async with (
+                asyncio.timeout_at(self._deadline),
+                aclosing(self._model.stream(messages, tools, options)) as parts,
+            ):
                 async for part in parts:
                     self._note(turn, part)
                     if isinstance(part, TextDelta | ReasoningDelta | Retried):
-                        yield part
+                        await self._recorder.send(part)
+        except TimeoutError:
+            if not self._is_late():
+                raise
         except ModelError as error:
             error.report = explained(self._exchange(), error)
             raise
@@ -241,47 +244,41 @@ class Loop:
                 turn.done = part
                 self._bill.charge(turn.usage, self._model.name, part.model)
 
-    async def _run_calls(self, turn: Turn) -> AsyncGenerator[Event, None]:
+    async def _run_calls(self, turn: Turn) -> None:
         """Run a turn's calls, one that was cut off and those above the limit left out."""
         whole = turn.calls[:-1] if turn.is_cut else turn.calls
-        allowed = [self._caller.meant(call) for call in whole[: self._calls_left]]
+        allowed = [self._caller.resolve(call) for call in whole[: self._calls_left]]
         refused = dict.fromkeys(range(len(allowed), len(whole)), OVER_THE_LIMIT)
         refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
-        turn.calls[: len(allowed)] = allowed
+        turn.calls[: len(allowed)] = [resolved.call for resolved in allowed]
         self._calls_left -= len(allowed)
         outcomes: list[Outcome] = []
         room = await self._window.free(self._prompt)
-        events = self._caller.run(allowed, outcomes, deadline=self._deadline, room=room)
+        emit = self._recorder.emit
         is_whole = False
         try:
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+            await self._caller.run(allowed, outcomes, emit, deadline=self._deadline, room=room)
             for at, why in refused.items():
-                yield ToolFinished(turn.calls[at], why, 0.0, failed=True)
+                emit(ToolFinished(turn.calls[at], ToolResult(why), 0.0, failed=True))
             is_whole = True
         finally:
             for at, why in refused.items():
                 outcomes.append(Message("tool", why, tool_call_id=turn.calls[at].id))
             self._write_down(turn.message, outcomes, room, is_whole)
 
-    async def _resume(
-        self, pending: Pending, verdicts: Mapping[str, Verdict]
-    ) -> AsyncGenerator[Event, None]:
+    async def _resume(self, pending: Pending, verdicts: Mapping[str, Verdict]) -> None:
         """Run the calls that waited, and put their results where they belong."""
         outcomes = list(pending.outcomes)
         waiting = [at for at, outcome in enumerate(outcomes) if outcome is None]
-        calls = [pending.message.tool_calls[at] for at in waiting]
+        calls = [self._caller.resolve(pending.message.tool_calls[at]) for at in waiting]
         found: list[Outcome] = []
         room = await self._window.free(self._prompt)
-        events = self._caller.run(
-            calls, found, deadline=self._deadline, room=room, verdicts=verdicts
-        )
+        emit, deadline = self._recorder.emit, self._deadline
         is_whole = False
         try:
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+            await self._caller.run(
+                calls, found, emit, deadline=deadline, room=room, verdicts=verdicts
+            )
             is_whole = True
         finally:
             for at, outcome in zip(waiting, found, strict=True):
@@ -304,36 +301,27 @@ class Loop:
             results = [self._cut(result, room) for result in results]
         repeated = self._repeats.note(message.tool_calls, results)
         results = [
-            replace(result, content=result.content + TOLD)
+            replace(result, content=result.content + REPEATED)
             if again and isinstance(result.content, str)
             else result
             for result, again in zip(results, repeated, strict=True)
         ]
         self.transcript += [message, *results]
         self._prompt.add([message, *results])
+        self._recorder.add([message, *results])
 
     def _cut(self, result: Message, room: int) -> Message:
-        if not isinstance(result.content, str):
+        """A result of at most about `room` tokens; images are left as they are."""
+        count = self._model.count_tokens
+        if not isinstance(result.content, str) or len(result.prompt_text) * 4 <= room:
             return result
-        return replace(result, content=cut_to(result.content, room, self._model.count_tokens))
-
-    async def _bounded(
-        self, parts: AsyncGenerator[ModelPart, None]
-    ) -> AsyncGenerator[ModelPart, None]:
-        """The parts of an answer, until the run's time is over."""
-        try:
-            async with aclosing(parts):
-                while (part := await self._next(parts)) is not None:
-                    yield part
-        except TimeoutError:
-            if not self._is_late():
-                raise
-
-    async def _next(self, parts: AsyncGenerator[ModelPart, None]) -> ModelPart | None:
-        if self._deadline is None:
-            return await anext(parts, None)
-        async with asyncio.timeout_at(self._deadline):
-            return await anext(parts, None)
+        content = cut_to(result.content, room, count)
+        fitting, left = list(result.passages), room - count(content)
+        while fitting and count(render_passages(fitting)) > left:
+            fitting.pop()
+        if omitted := len(result.passages) - len(fitting):
+            content = f"{content}\n({omitted} more passages did not fit: ask for fewer.)".strip()
+        return replace(result, content=content, passages=tuple(fitting))
 
     def _is_late(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from agentkit.agent.limits import Limits
 from agentkit.answers import Answer
 from agentkit.errors import ConfigError, ModelError
-from agentkit.messages import Content, Usage
+from agentkit.messages import Content, Message, Usage
 
 Output = type[BaseModel] | Mapping[str, Any]
 
@@ -111,7 +111,7 @@ _SHOWN = 200
 class Attempt:
     """One run on the way to an object, as it differs from the agent's others."""
 
-    prompt: Content
+    prompt: Content | Message
     instructions: str
     schema: Mapping[str, Any] | None
     limits: Limits
@@ -122,7 +122,13 @@ Ask = Callable[[Attempt], Awaitable[Answer]]
 
 
 async def structured(
-    ask: Ask, prompt: Content, shape: Shape, limits: Limits, *, native: bool, has_tools: bool
+    ask: Ask,
+    prompt: Content | Message,
+    shape: Shape,
+    limits: Limits,
+    *,
+    native: bool,
+    has_tools: bool,
 ) -> Answer:
     """Answer with `output` filled; `native` where the model can be held to a schema. The limits
     hold for all attempts together. Raises ModelError with what the model said instead."""

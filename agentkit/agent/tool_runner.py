@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from threading import get_ident
-from typing import Any, Protocol
+from typing import Any
 
 from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
 from agentkit.agent.hooks import Hooks
@@ -33,7 +32,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.knowledge.citations.passages import Sources
-from agentkit.messages import Content, Message, ToolCall, Usage, text_of
+from agentkit.messages import Message, ToolCall, ToolResult, Usage
 from agentkit.tools.repair import fitted, repaired_arguments, sound_value
 from agentkit.tools.tool import Tool
 
@@ -45,6 +44,7 @@ BROKEN_OFF = "Error: the call was broken off from within; nothing is known of it
 CHANGED = "(The user changed the arguments to {arguments}.)\n"
 _SCHEMA_SHOWN = 4000
 
+Emit = Callable[[Event], None]
 Outcome = Message | None
 """A call's result, or None while it waits for the user's word."""
 
@@ -63,17 +63,13 @@ class Surroundings:
     bill: Bill = field(default_factory=Bill)
 
 
-class _Put(Protocol):
-    def __call__(self, event: Event) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class CallContext:
     """The ToolContext of one call."""
 
     call: ToolCall
     sources: Sources
-    put: _Put
+    put: Emit
     bill: Bill
     room: int | None = None
     session_id: str = ""
@@ -92,47 +88,46 @@ class CallContext:
         self.bill.add(usage, cost)
 
 
-class _Inbox:
-    """The events of a turn's calls, from whatever thread they come."""
+class _Events:
+    """The events of one turn's calls: emitted on the event loop's thread, whatever thread they come
+    from, until the turn is over."""
 
-    def __init__(self) -> None:
-        self.events: deque[Event] = deque()
-        self._loop, self._home = asyncio.get_running_loop(), get_ident()
-        self._changed: asyncio.Future[None] | None = None
+    def __init__(self, emit: Emit) -> None:
+        self._emit: Emit | None = emit
+        self._loop, self._thread = asyncio.get_running_loop(), get_ident()
 
     def put(self, event: Event) -> None:
-        if get_ident() == self._home:
-            self.events.append(event)
-            self.wake()
-        else:
+        if get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self.put, event)
+        elif self._emit is not None:
+            self._emit(event)
 
-    def wake(self, _: object = None) -> None:
-        """Let the one who waits look again."""
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+    def close(self) -> None:
+        """Drop what a thread that cannot be stopped still reports."""
+        self._emit = None
 
-    async def change(self) -> None:
-        """Wait until an event comes or a call ends."""
-        self._changed = self._loop.create_future()
-        await self._changed
+
+@dataclass(frozen=True, slots=True)
+class ResolvedCall:
+    """A call with its arguments repaired, the tool that it names, and why it cannot be run, ""
+    where it can."""
+
+    call: ToolCall
+    tool: Tool | None
+    problem: str = ""
 
 
 @dataclass
 class _Turn:
     """The calls of one turn: where their events go, and why they were stopped."""
 
-    put: _Put
+    put: Emit
     room: int | None
-    tasks: list[asyncio.Task[Content | None]] = field(default_factory=list)
+    tasks: list[asyncio.Task[ToolResult | None]] = field(default_factory=list)
     why: str = ""
 
-    def is_over(self) -> bool:
-        """Whether every call has ended."""
-        return all(task.done() for task in self.tasks)
-
     def stop(self, why: str) -> None:
-        """End what still runs."""
+        """Cancel the calls that still run."""
         self.why = self.why or why
         for task in self.tasks:
             task.cancel()
@@ -149,73 +144,93 @@ class Caller:
         self._slots = asyncio.Semaphore(max(1, around.parallel))
         self._asking = asyncio.Lock()
 
-    def meant(self, call: ToolCall) -> ToolCall:
-        """The call with the tool's own name and mended arguments; as it is where nothing fits."""
-        try:
-            return self._resolved(call)[1]
-        except ToolError:
-            return call
+    def resolve(self, call: ToolCall) -> ResolvedCall:
+        """Find the tool that a call names, and repair the call's arguments to fit its schema."""
+        tool = self._by_name.get(call.name) or self._by_name.get(self._cased(call.name))
+        if tool is None:
+            near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
+            known = ", ".join(near or sorted(self._by_name)[:20]) or "none at all"
+            problem = f"Error: there is no tool {call.name!r}. There is: {known}."
+            return ResolvedCall(call, None, problem)
+        given = call.arguments
+        read = repaired_arguments(given) if isinstance(given, str) else given
+        if read is None:
+            schema = json.dumps(tool.parameters, ensure_ascii=False)[:_SCHEMA_SHOWN]
+            problem = (
+                f"Error: the arguments of {tool.name} are not a JSON object: "
+                f"{str(given)[:200]!r}. Its schema: {schema}"
+            )
+            return ResolvedCall(call, tool, problem)
+        fit = fitted(sound_value(read), tool.parameters)
+        return ResolvedCall(ToolCall(call.id, tool.name, fit), tool)
 
     async def run(
         self,
-        calls: Sequence[ToolCall],
+        calls: Sequence[ResolvedCall],
         outcomes: list[Outcome],
+        emit: Emit,
         *,
         deadline: float | None = None,
         room: int | None = None,
         verdicts: Mapping[str, Verdict] | None = None,
-    ) -> AsyncGenerator[Event, None]:
-        """Yield what happens; `outcomes` then holds one for each call, in order. Closing the
-        iterator, or the deadline (on the loop's clock), stops the calls that still run. `room` is
-        how many tokens a result may have, `verdicts` the user's word on calls, by id."""
-        loop, given, inbox = asyncio.get_running_loop(), verdicts or {}, _Inbox()
-        turn = _Turn(inbox.put, room)
-        for call in calls:
-            task = asyncio.create_task(self._one(call, turn, given.get(call.id)))
-            task.add_done_callback(inbox.wake)
-            turn.tasks.append(task)
+    ) -> None:
+        """Run calls side by side and emit what happens; `outcomes` then has one for each call, in
+        order, however this ends. Cancellation, or the deadline (on the loop's clock), stops the
+        calls that still run. `room` is how many tokens a result may have, `verdicts` the user's
+        decisions on calls, by call id."""
+        if not calls:
+            return
+        events, given = _Events(emit), verdicts or {}
+        turn = _Turn(events.put, room)
+        for resolved in calls:
+            work = self._one(resolved, turn, given.get(resolved.call.id))
+            turn.tasks.append(asyncio.create_task(work))
+        loop = asyncio.get_running_loop()
         timer = None if deadline is None else loop.call_at(deadline, turn.stop, OUT_OF_TIME)
         try:
-            while inbox.events or not turn.is_over():
-                while inbox.events:
-                    yield inbox.events.popleft()
-                if not turn.is_over():
-                    await inbox.change()
+            await asyncio.wait(turn.tasks)
         finally:
             if timer:
                 timer.cancel()
             turn.stop(INTERRUPTED)
             try:
-                if not turn.is_over():
-                    await asyncio.gather(*turn.tasks, return_exceptions=True)
+                await asyncio.gather(*turn.tasks, return_exceptions=True)
             finally:  # A second cancellation must not lose what has ended.
+                events.close()
                 outcomes += [
-                    _outcome(c, t, turn.why) for c, t in zip(calls, turn.tasks, strict=True)
+                    _outcome(resolved.call, task, turn.why)
+                    for resolved, task in zip(calls, turn.tasks, strict=True)
                 ]
 
-    async def _one(self, call: ToolCall, turn: _Turn, verdict: Verdict | None) -> Content | None:
+    async def _one(
+        self, resolved: ResolvedCall, turn: _Turn, verdict: Verdict | None
+    ) -> ToolResult | None:
         """The result of one call; None where it waits for the user's word."""
+        call, tool = resolved.call, resolved.tool
         try:
-            tool, call = self._resolved(call)
+            if tool is None or resolved.problem:
+                raise ToolError(resolved.problem)
             verdict = verdict or await self._verdict(tool, call, turn.put)
         except ToolError as error:
-            turn.put(ToolFinished(call, str(error), 0.0, failed=True))
-            return str(error)
+            refused = ToolResult(str(error))
+            turn.put(ToolFinished(call, refused, 0.0, failed=True))
+            return refused
         if verdict.later:
             return None
         if not verdict.allowed:
             turn.put(ToolDenied(call, verdict.reason or NOT_ALLOWED))
-            return verdict.reason or NOT_ALLOWED
+            return ToolResult(verdict.reason or NOT_ALLOWED)
         is_changed = verdict.arguments is not None and verdict.arguments != call.arguments
         if verdict.arguments is not None:
             call = replace(call, arguments=verdict.arguments)
         async with self._slots:
             result = await self._called(tool, call, turn)
-        if is_changed and isinstance(result, str):
-            return CHANGED.format(arguments=_written(call.arguments)) + result
+        if is_changed and isinstance(result.content, str):
+            changed = CHANGED.format(arguments=_written(call.arguments))
+            return replace(result, content=changed + result.content)
         return result
 
-    async def _called(self, tool: Tool, call: ToolCall, turn: _Turn) -> Content:
+    async def _called(self, tool: Tool, call: ToolCall, turn: _Turn) -> ToolResult:
         around = self._around
         context = CallContext(
             call, around.sources, turn.put, self.bill, turn.room, around.session_id, around.folder
@@ -223,32 +238,35 @@ class Caller:
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
         began = time.perf_counter()
-        result: Content = ""
+        result = ToolResult()
         failed = True
         try:
             result = await tool.run(call.arguments, context)
             failed = False
         except ToolError as error:
-            result = f"Error: {error}"
+            result = ToolResult(f"Error: {error}")
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            result = turn.why or BROKEN_OFF
+            result = ToolResult(turn.why or BROKEN_OFF)
             if task is None or task.cancelling():
                 turn.put(ToolFinished(call, result, time.perf_counter() - began, failed=True))
                 raise
         result, failed = await self._hooked(call, result, failed)
-        turn.put(ToolFinished(call, text_of(result), time.perf_counter() - began, failed))
+        turn.put(ToolFinished(call, result, time.perf_counter() - began, failed))
         return result
 
-    async def _hooked(self, call: ToolCall, result: Content, failed: bool) -> tuple[Content, bool]:
+    async def _hooked(
+        self, call: ToolCall, result: ToolResult, failed: bool
+    ) -> tuple[ToolResult, bool]:
         """The result that the model shall see; none where the hook fails, for it may be there to
         keep something back."""
         try:
             return await self._around.hooks.after(call, result), failed
         except Exception as error:
-            return f"Error: the result is withheld, for a hook failed on it: {error}", True
+            said = f"Error: the result is withheld, because a hook failed on it: {error}"
+            return ToolResult(said), True
 
-    async def _verdict(self, tool: Tool, call: ToolCall, put: _Put) -> Verdict:
+    async def _verdict(self, tool: Tool, call: ToolCall, put: Emit) -> Verdict:
         """The hooks' word, then the policy's, then the user's. Raises ToolError."""
         try:
             if refused := await self._around.hooks.before(call):
@@ -264,24 +282,6 @@ class Caller:
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
             raise ToolError(f"Error: not run, for nobody could decide on it ({said}).") from error
-
-    def _resolved(self, call: ToolCall) -> tuple[Tool, ToolCall]:
-        """The tool that a call means, and the call as it fits it. Raises ToolError."""
-        tool = self._by_name.get(call.name) or self._by_name.get(self._cased(call.name))
-        if tool is None:
-            near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
-            known = ", ".join(near or sorted(self._by_name)[:20]) or "none at all"
-            raise ToolError(f"Error: there is no tool {call.name!r}. There is: {known}.")
-        given = call.arguments
-        read = repaired_arguments(given) if isinstance(given, str) else given
-        if read is None:
-            schema = json.dumps(tool.parameters, ensure_ascii=False)[:_SCHEMA_SHOWN]
-            raise ToolError(
-                f"Error: the arguments of {tool.name} are no JSON object: {str(given)[:200]!r}. "
-                f"Its schema: {schema}"
-            )
-        fit = fitted(sound_value(read), tool.parameters)
-        return tool, ToolCall(call.id, tool.name, fit)
 
     def _cased(self, name: str) -> str:
         """The one tool whose name differs in case, "-", "." or "_" only."""
@@ -299,10 +299,12 @@ def _written(arguments: Mapping[str, Any] | str) -> str:
     return json.dumps(dict(arguments), ensure_ascii=False, default=str)
 
 
-def _outcome(call: ToolCall, task: asyncio.Task[Content | None], why: str) -> Outcome:
+def _outcome(call: ToolCall, task: asyncio.Task[ToolResult | None], why: str) -> Outcome:
     if not task.done() or task.cancelled():
         return Message("tool", why, tool_call_id=call.id)
     if error := task.exception():
         return Message("tool", f"Error: {error}", tool_call_id=call.id)
     result = task.result()
-    return None if result is None else Message("tool", result, tool_call_id=call.id)
+    if result is None:
+        return None
+    return Message("tool", result.content, (), call.id, result.passages)

@@ -1,7 +1,4 @@
-"""What one request to the model gives, gathered part by part.
-
-Notice a model that makes the same call again and again and learns nothing from it.
-"""
+"""One turn of a model: its reply as it is gathered, and whether it repeats earlier calls."""
 
 from __future__ import annotations
 
@@ -57,7 +54,9 @@ class Turn:
         )
 
 
-TOLD = "\n(The same call gave the same result before. Do not repeat it: answer, or try another.)"
+REPEATED = (
+    "\n(The same call gave the same result before. Do not repeat it: answer, or try another.)"
+)
 _ENCODER = json.JSONEncoder(sort_keys=True, default=str)
 _MOST = 3
 """Turns of nothing but repeated calls, after which no more tools are offered."""
@@ -79,7 +78,7 @@ class Repeats:
         """Write down a turn; for each call whether it gave the same before."""
         repeated = []
         for call, result in zip(calls, results, strict=True):
-            key = (_written(call), result.text)
+            key = (_written(call), result.prompt_text)
             repeated.append(self._seen[key] > 0)
             self._seen[key] += 1
         self._idle_turns = self._idle_turns + 1 if repeated and all(repeated) else 0

@@ -14,13 +14,13 @@ that they do not: so the names in the question must stand together in one passag
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit.backends.base import Capabilities, Model, Options
+from agentkit.documents import Passage
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
-from agentkit.passages import Passage, read_passages
 from agentkit.text.terms import Similarity, fold, is_cjk, names, sentences, terms
 from agentkit.tools.tool import Tool
 
@@ -58,24 +58,25 @@ class Quote:
     @property
     def in_context(self) -> str:
         """The piece under its heading: what is compared with a question."""
-        return f"{self.passage.heading.split(' > ')[-1]}\n{self.text}"
+        return f"{self.passage.chunk.heading.split(' > ')[-1]}\n{self.text}"
 
 
 def quotable(passage: Passage) -> Iterator[Quote]:
     """The sentences of a passage, without list marks, headings and front matter, and each table as
     a whole."""
-    front = _FRONT_MATTER.match(passage.text)
+    whole = passage.chunk.text
+    front = _FRONT_MATTER.match(whole)
     begin = front.end() if front else 0
     table: list[tuple[int, int]] = []
-    for start, end in [*sentences(passage.text), (len(passage.text), len(passage.text))]:
-        text = passage.text[start:end]
+    for start, end in [*sentences(whole), (len(whole), len(whole))]:
+        text = whole[start:end]
         if start < begin:
             continue
         if text.startswith("|"):
             table.append((start, end))
             continue
         if table:
-            yield Quote(passage, passage.text[table[0][0] : table[-1][1]], table[0][0])
+            yield Quote(passage, whole[table[0][0] : table[-1][1]], table[0][0])
             table = []
         mark = _MARKS.match(text)
         bare = text[mark.end() :] if mark else text
@@ -89,7 +90,7 @@ def is_evidence(
     """Whether the passages found, and the likeliest pieces of them, speak of what is asked."""
     if not quotes:
         return False
-    across = is_cjk(question) != is_cjk("".join(passage.text for passage in passages))
+    across = is_cjk(question) != is_cjk("".join(passage.chunk.text for passage in passages))
     wanted = {_squeezed(name) for name in names(question, across)}
     if not _stand_together(wanted, passages):
         return False
@@ -98,7 +99,7 @@ def is_evidence(
     asked = is_cjk(question)
     return any(
         quote.cosine + SHARED_WORDS * quote.share
-        >= LEAST_NEARNESS[asked, is_cjk(quote.passage.text)]
+        >= LEAST_NEARNESS[asked, is_cjk(quote.passage.chunk.text)]
         for quote in quotes
     )
 
@@ -106,7 +107,7 @@ def is_evidence(
 def _stand_together(wanted: set[str], passages: Sequence[Passage]) -> bool:
     if not wanted:
         return True
-    texts = [_squeezed(f"{p.source} {p.heading} {p.text}") for p in passages]
+    texts = [_squeezed(f"{p.chunk.source} {p.chunk.heading} {p.chunk.text}") for p in passages]
     return any(all(name in text for name in wanted) for text in texts)
 
 
@@ -156,23 +157,28 @@ class ExtractiveModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        asked = next((m for m in reversed(messages) if m.role == "user"), Message("user"))
-        question, attached = asked.question, read_passages(asked.text)
-        is_asked = messages[-1].role == "user"
-        if is_asked and any(tool.name == SEARCH for tool in tools):
+        last = next((at for at in range(len(messages) - 1, -1, -1) if _is_prompt(messages[at])), 0)
+        question = messages[last].text if messages else ""
+        is_prompt = last == len(messages) - 1
+        if is_prompt and any(tool.name == SEARCH for tool in tools):
             yield ToolCall(f"search-{len(messages)}", SEARCH, {"query": question})
             yield Done("tool_calls", self.name)
             return
-        intro, refusal, no_documents = _SAYS[is_cjk(question)]
-        passages = attached if is_asked else [*attached, *read_passages(messages[-1].text)]
-        quotes = await self._quotes(question, passages)
-        nowhere = is_asked and not attached
-        answer = _written(intro, quotes) if quotes else no_documents if nowhere else refusal
+        passages = _distinct(p for message in messages[last:] for p in message.passages)
+        answer, is_refusal = await self.quote(question, passages)
+        if is_prompt and not passages:
+            answer = _SAYS[is_cjk(question)][2]
         for piece in re.findall(r"[\s\S]{1,24}", answer):
             yield TextDelta(piece)
-        read = sum(self.count_tokens(message.text) for message in messages)
+        read = sum(self.count_tokens(message.prompt_text) for message in messages)
         yield Usage(read, self.count_tokens(answer), estimated=True)
-        yield Done("stop" if quotes else "refused", self.name)
+        yield Done("refused" if is_refusal else "stop", self.name)
+
+    async def quote(self, question: str, passages: Sequence[Passage]) -> tuple[str, bool]:
+        """The answer that quotes the passages, and whether it is a refusal."""
+        intro, refusal, _ = _SAYS[is_cjk(question)]
+        quotes = await self._quotes(question, passages)
+        return (_written(intro, quotes), False) if quotes else (refusal, True)
 
     async def capabilities(self) -> Capabilities:
         return Capabilities(tools=True, instructions=False)
@@ -203,6 +209,15 @@ class ExtractiveModel(Model):
             replace(unit, cosine=cosine, score=cosine + unit.prior)
             for unit, cosine in zip(units, cosines, strict=True)
         ]
+
+
+def _is_prompt(message: Message) -> bool:
+    return message.role == "user"
+
+
+def _distinct(passages: Iterable[Passage]) -> list[Passage]:
+    """The passages, each marker once."""
+    return list({passage.marker: passage for passage in passages}.values())
 
 
 def _likeliest(question: str, units: Sequence[Quote]) -> list[Quote]:

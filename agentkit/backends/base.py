@@ -104,7 +104,7 @@ def _message_tokens(message: Message) -> int:
         for call in message.tool_calls
     )
     pictures = IMAGE_TOKENS * len(images(message))
-    return TURN_TOKENS + estimated_tokens(message.text) + calls + pictures
+    return TURN_TOKENS + estimated_tokens(message.prompt_text) + calls + pictures
 
 
 def tool_definition(tool: Tool) -> dict[str, Any]:

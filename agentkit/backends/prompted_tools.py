@@ -43,7 +43,7 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
 
 def _as_text(message: Message) -> Message:
     if message.role == "tool":
-        return Message("user", f"<tool_response>\n{message.text}\n</tool_response>")
+        return Message("user", f"<tool_response>\n{message.prompt_text}\n</tool_response>")
     if message.tool_calls:
         text = "\n".join([message.text, *map(_call_text, message.tool_calls)]).strip()
         return Message(message.role, text)
@@ -61,7 +61,7 @@ def _merge_neighbours(messages: Iterable[Message]) -> list[Message]:
     merged: list[Message] = []
     for message in messages:
         if merged and _can_merge(merged[-1], message):
-            merged[-1] = Message(message.role, f"{merged[-1].text}\n\n{message.text}")
+            merged[-1] = Message(message.role, f"{merged[-1].prompt_text}\n\n{message.prompt_text}")
         else:
             merged.append(message)
     return merged

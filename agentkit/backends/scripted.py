@@ -69,7 +69,7 @@ class ScriptedModel(Model):
             assert not isinstance(turn, Exception)
             parts = [turn] if isinstance(turn, ToolCall) else list(turn)
         if not any(isinstance(part, Usage) for part in parts):
-            read = sum(self.count_tokens(message.text) for message in messages)
+            read = sum(self.count_tokens(message.prompt_text) for message in messages)
             written = sum(self.count_tokens(p.text) for p in parts if isinstance(p, TextDelta))
             parts.append(Usage(read, written, estimated=True))
         if not any(isinstance(part, Done) for part in parts):

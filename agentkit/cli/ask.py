@@ -25,9 +25,9 @@ from agentkit.cli.schema_file import read_schema
 from agentkit.documents import Document
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.events import Event, ToolDenied
-from agentkit.knowledge.citations.passages import attached
+from agentkit.knowledge.citations.passages import attach
 from agentkit.knowledge.search.filters import Filters
-from agentkit.messages import Content, TextPart
+from agentkit.messages import Message
 from agentkit.project.project import Project
 from agentkit.project.scaffold import is_project
 
@@ -152,11 +152,10 @@ def _session(project: Project, options: AskOptions) -> Iterator[Session]:
         session.close()
 
 
-def _prompt(question: str, given: Document | None, session: Session) -> Content:
+def _prompt(question: str, given: Document | None, session: Session) -> Message:
     """The question, with what was piped in as passages to cite."""
-    if given is None:
-        return question
-    return TextPart(question), TextPart(f"\n\n{attached(given, session.sources)}")
+    passages = attach(given, session.sources) if given else ()
+    return Message("user", question, passages=passages)
 
 
 async def _watched(

@@ -69,7 +69,9 @@ def _call_record(event: CallEvent) -> Record:
         case ToolProgress(call, message, fraction):
             return _about("tool_progress", call, message=message, fraction=fraction)
         case ToolFinished(call, result, seconds, failed):
-            return _about("tool_finished", call, result=result, seconds=seconds, failed=failed)
+            return _about(
+                "tool_finished", call, result=result.prompt_text, seconds=seconds, failed=failed
+            )
         case ToolDenied(call, reason):
             return _about("tool_denied", call, reason=reason)
         case ApprovalRequested(call):

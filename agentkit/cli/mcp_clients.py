@@ -67,8 +67,8 @@ async def call(folder: Path, name: str, arguments: str, json: bool) -> int:
         if name not in tools:
             known = ", ".join(tools) or "none"
             raise McpError(f"There is no tool {name!r}. There is: {known}.")
-        content = await tools[name].run(given)
-    result = strip_delimiters(plain_text(content))
+        called = await tools[name].run(given)
+    result = strip_delimiters(plain_text(called.content))
     if json:
         print(as_json({"tool": name, "result": result}))
     else:

@@ -38,8 +38,7 @@ from agentkit.findings import counted
 from agentkit.knowledge.citations.markers import said
 from agentkit.knowledge.index.indexer import Progress as IndexProgress
 from agentkit.mcp.results import strip_delimiters
-from agentkit.messages import ToolCall
-from agentkit.passages import read_passages
+from agentkit.messages import ToolCall, ToolResult
 
 _QUOTE_LENGTH = 80
 _INDENT = 4
@@ -226,19 +225,19 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def call_result(result: str) -> str:
+def call_result(result: ToolResult) -> str:
     """A tool's result as one short line: of passages, how many and from where."""
-    passages = read_passages(result)
+    passages = result.passages
     if not passages:
-        return _short(strip_delimiters(result))
-    places = ", ".join(dict.fromkeys(passage.source for passage in passages))
+        return _short(strip_delimiters(result.text))
+    places = ", ".join(dict.fromkeys(passage.chunk.source for passage in passages))
     of = f"{len(passages)} passages of" if len(passages) > 1 else "1 passage of"
     return labelled(of, _short(places))
 
 
-def call_failure(call: ToolCall, result: str) -> str:
+def call_failure(call: ToolCall, result: ToolResult) -> str:
     """What went wrong in a call, without the words that say that it did."""
-    said = result.removeprefix("Error: ").removeprefix(f"{call.name} failed: ")
+    said = result.text.removeprefix("Error: ").removeprefix(f"{call.name} failed: ")
     return _short(said)
 
 

@@ -18,7 +18,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agentkit.backends.base import estimated_tokens
-from agentkit.documents import Chunk, Document, Hit
+from agentkit.documents import Chunk, Document, Hit, Passage
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.loaders.web import load_url
@@ -26,7 +26,7 @@ from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Section
 from agentkit.knowledge.search.occurrences import Occurrences, range_of
-from agentkit.passages import Passage, write_passages
+from agentkit.messages import ToolResult
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
 
@@ -65,7 +65,7 @@ def knowledge_tools(
         tags: Annotated[list[str] | None, Field(max_length=20)] = None,
         after: date | None = None,
         before: date | None = None,
-    ) -> str:
+    ) -> ToolResult:
         """Search the documents. Gives the passages that best match, each with an id to cite.
 
         It gives a few passages, never all: to count or to list every case use find_all.
@@ -83,7 +83,7 @@ def knowledge_tools(
         )
         hits = await knowledge.search(query, k, filters=replace(asked, within=within.within))
         if not hits:
-            return _NOTHING_ALLOWED if asked else _NOTHING
+            return ToolResult(_NOTHING_ALLOWED if asked else _NOTHING)
         return await _found(knowledge, hits, context)
 
     @tool(idempotent=True)
@@ -92,7 +92,7 @@ def knowledge_tools(
         context: ToolContext,
         source: Glob = "",
         page: Annotated[int, Field(ge=1)] = 1,
-    ) -> str:
+    ) -> ToolResult:
         """Find every place where a word or phrase stands, word for word, with how often it stands
         in which document. For questions such as "how many" and "list all".
 
@@ -105,7 +105,7 @@ def knowledge_tools(
         return _listed(text, await knowledge.find_all(text, filters=filters), page, context)
 
     @tool(idempotent=True)
-    async def outline_document(source: str, context: ToolContext) -> str:
+    async def outline_document(source: str, context: ToolContext) -> ToolResult:
         """See what a document is about: its headings, where each begins, and how it opens. To
         summarise it, read on from there with read_document.
 
@@ -121,7 +121,7 @@ def knowledge_tools(
         context: ToolContext,
         start: Annotated[int, Field(ge=0)] = 0,
         end: Annotated[int | None, Field(ge=1)] = None,
-    ) -> str:
+    ) -> ToolResult:
         """Read a document, or a range of it, as it stands.
 
         Args:
@@ -173,13 +173,13 @@ async def _document(knowledge: KnowledgeBase, source: str, within: Filters) -> D
     return await knowledge.document(source)
 
 
-async def _found(knowledge: KnowledgeBase, hits: Sequence[Hit], context: ToolContext) -> str:
+async def _found(knowledge: KnowledgeBase, hits: Sequence[Hit], context: ToolContext) -> ToolResult:
     """Hits as passages, each with the section around it where it is small."""
     chunks = await knowledge.widen([hit.chunk for hit in hits], PARENT_TOKENS)
     scores = {hit.chunk.id: hit.score for hit in hits}
     fitting = packed(_apart(chunks), context.room, estimated_tokens)
-    passages = [_passage(chunk, context, scores[chunk.id]) for chunk in fitting.chunks]
-    return "\n".join(part for part in (write_passages(passages), fitting.note) if part)
+    passages = (_passage(chunk, context, scores[chunk.id]) for chunk in fitting.chunks)
+    return ToolResult(fitting.note, tuple(passages))
 
 
 def _apart(chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -197,12 +197,14 @@ def _apart(chunks: Sequence[Chunk]) -> list[Chunk]:
     return kept
 
 
-def _listed(text: str, occurrences: Occurrences, page: int, context: ToolContext) -> str:
+def _listed(text: str, occurrences: Occurrences, page: int, context: ToolContext) -> ToolResult:
     """How often and where a text stands, and a page of the places."""
     if not occurrences.found:
-        return f"{text!r} stands nowhere word for word. search_knowledge finds what is meant."
+        return ToolResult(
+            f"{text!r} does not occur word for word. search_knowledge finds what is meant."
+        )
     counts = occurrences.by_source()
-    lines = [f"{text!r} stands {occurrences.times} times in {len(counts)} documents:"]
+    lines = [f"{text!r} occurs {occurrences.times} times in {len(counts)} documents:"]
     most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     lines += [f"{source}: {count}" for source, count in most[:_PAGE]]
     if len(most) > _PAGE:
@@ -212,14 +214,14 @@ def _listed(text: str, occurrences: Occurrences, page: int, context: ToolContext
             f"({len(occurrences.unread)} documents were not looked through: narrow by source.)"
         )
     places = occurrences.found[(page - 1) * _SHOWN : page * _SHOWN]
-    lines.append(write_passages(_passage(place.chunk, context, None) for place in places))
     left = len(occurrences.found) - page * _SHOWN
     if left > 0:
         lines.append(f"({left} more places: ask for page={page + 1}.)")
-    return "\n".join(lines)
+    passages = (_passage(place.chunk, context, None) for place in places)
+    return ToolResult("\n".join(lines), tuple(passages))
 
 
-def _outline(document: Document, sections: Sequence[Section], context: ToolContext) -> str:
+def _outline(document: Document, sections: Sequence[Section], context: ToolContext) -> ToolResult:
     """A document's size and headings, and its beginning as a passage."""
     size = len(document.text)
     lines = [f"{document.source}: {document.title} ({size} characters)"]
@@ -229,10 +231,9 @@ def _outline(document: Document, sections: Sequence[Section], context: ToolConte
             f"({len(sections) - _PAGE} more sections, from start={sections[_PAGE].start}.)"
         )
     opening = given_range(document, 0, min(size, OPENING) or None)
-    lines.append(write_passages([_passage(opening, context, None)]))
     if size > opening.end:
         lines.append(f"({size - opening.end} more characters: read on with start={opening.end}.)")
-    return "\n".join(lines)
+    return ToolResult("\n".join(lines), (_passage(opening, context, None),))
 
 
 def _headings(sections: Sequence[Section]) -> Iterator[str]:
@@ -251,19 +252,17 @@ def _paged(lines: Sequence[str], page: int, size: int) -> str:
     return "\n".join(shown)
 
 
-def _read(document: Document, start: int, end: int | None, context: ToolContext) -> str:
+def _read(document: Document, start: int, end: int | None, context: ToolContext) -> ToolResult:
     chunk = given_range(document, start, end)
     fitting = packed([chunk], context.room, estimated_tokens)
     chunk = fitting.chunks[0] if fitting.chunks else chunk
-    text = write_passages([_passage(chunk, context, None)])
     left = len(document.text) - chunk.end
-    return f"{text}\n({left} more characters: read on with start={chunk.end}.)" if left else text
+    more = f"({left} more characters: read on with start={chunk.end}.)" if left else ""
+    return ToolResult(more, (_passage(chunk, context, None),))
 
 
 def _passage(chunk: Chunk, context: ToolContext, relevance: float | None) -> Passage:
-    marker = context.cite(chunk)
-    page = None if chunk.part else chunk.page
-    return Passage(marker, chunk.source, chunk.heading, chunk.text, page, relevance, chunk.part)
+    return Passage(context.cite(chunk), chunk, relevance)
 
 
 FETCH_LIMIT = 8000

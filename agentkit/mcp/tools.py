@@ -220,8 +220,7 @@ def search_and_call(current: Callable[[], Sequence[Tool]], policy: Policy) -> tu
             )
         if not isinstance(arguments, dict | None):  # models write other values now and then
             raise ToolError('`arguments` must be an object, such as {"a": 1}. Call again with one.')
-        content = await tools[name].run(arguments or {}, agentkit_context)
-        return content if isinstance(content, str) else list(content)
+        return await tools[name].run(arguments or {}, agentkit_context)
 
     search_tool = Tool(
         name=SEARCH_TOOLS,

@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 
 from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, ToolError
-from agentkit.messages import Content, ImagePart, TextPart
+from agentkit.messages import Content, ImagePart, TextPart, ToolResult
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.repair import sound
 from agentkit.tools.schema import (
@@ -56,8 +56,8 @@ class Tool:
 
     async def run(
         self, arguments: Mapping[str, Any], context: ToolContext | None = None
-    ) -> Content:
-        """Check the arguments, call the function and return its result as a model reads it.
+    ) -> ToolResult:
+        """Check the arguments, call the function and return its result.
 
         Raises ToolError, whose message is written for the model: what was wrong and what to do.
         """
@@ -70,7 +70,7 @@ class Tool:
             if name := context_parameter(self.function):
                 given[name] = context
             async with asyncio.timeout(self.timeout) as limit:
-                return as_content(await self._called(given))
+                return as_result(await self._called(given))
         except TimeoutError as error:
             if self.timeout is None or (limit is not None and not limit.expired()):
                 raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
@@ -88,10 +88,10 @@ class Tool:
 
     async def _isolated(
         self, order: Mapping[str, Any], arguments: Mapping[str, Any], context: ToolContext
-    ) -> Content:
+    ) -> ToolResult:
         from agentkit.tools.isolated import run_isolated
 
-        return await run_isolated(order, arguments, self.timeout, context)
+        return ToolResult(await run_isolated(order, arguments, self.timeout, context))
 
     async def _called(self, given: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self.function):
@@ -180,8 +180,13 @@ def as_tool(value: Tool | Callable[..., Any]) -> Tool:
     return value if isinstance(value, Tool) else tool(value)
 
 
+def as_result(value: Any) -> ToolResult:
+    """What a tool's function returned, as a ToolResult."""
+    return value if isinstance(value, ToolResult) else ToolResult(as_content(value))
+
+
 def as_content(result: Any) -> Content:
-    """A tool's result as a model reads it: texts and images as they are, else as text."""
+    """What a tool's function returned as content: texts and images as they are, else as text."""
     parts = result if isinstance(result, (list, tuple)) else [result]
     if not any(isinstance(part, ImagePart) for part in parts):
         return as_text(result)

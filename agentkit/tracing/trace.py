@@ -94,7 +94,11 @@ class Trace:
             return
         match event:
             case ToolFinished(call, result, seconds, failed):
-                told = {"result": result, "seconds": round(seconds, 6), "failed": failed}
+                told = {
+                    "result": result.prompt_text,
+                    "seconds": round(seconds, 6),
+                    "failed": failed,
+                }
                 self.write("tool", **call_record(call), **told)
             case ToolDenied(call, reason):
                 self.write("denied", **call_record(call), reason=reason)

@@ -179,4 +179,4 @@ def _assert_told(events: Any, session: Session) -> None:
         kept += [o.text for o in session.pending.outcomes if o is not None]
     for event in events:
         if isinstance(event, ToolFinished):
-            assert any(event.result in text for text in kept), event
+            assert any(event.result.text in text for text in kept), event

@@ -9,10 +9,10 @@ from agentkit import Agent, Limits, Session, tool
 from agentkit.agent.compaction import compacted, cut_to, tokens_of_all
 from agentkit.agent.prompts import SUMMARISE, SUMMARY_HEADING
 from agentkit.backends.scripted import ScriptedModel, Turn
+from agentkit.documents import Chunk, Passage
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, Done, ModelPart
 from agentkit.messages import Message, ToolCall, Usage
-from agentkit.passages import Passage, write_passages
 from tests.agent.scripts import answer_of
 
 
@@ -106,11 +106,12 @@ async def test_a_summary_goes_into_the_next_summary() -> None:
 
 
 async def test_tool_results_are_shortened_before_anything_is_summarised() -> None:
-    passages = write_passages([Passage("7", "a.md", "H", "First sentence. " + "more " * 300)])
+    long = "First sentence. " + "more " * 300
+    passage = Passage("7", Chunk("c", "d", "a.md", "", "H", long, 40, 40 + len(long)))
     told = [
         *(Message("system", "Rules."), Message("user", "old?")),
         Message("assistant", "", (ToolCall("1", "search_knowledge", {}),)),
-        Message("tool", passages, tool_call_id="1"),
+        Message("tool", tool_call_id="1", passages=(passage,)),
         *(Message("assistant", "yes [7]"), Message("user", "now?")),
     ]
 
@@ -118,8 +119,11 @@ async def test_tool_results_are_shortened_before_anything_is_summarised() -> Non
         raise AssertionError("nothing needs a summary")
 
     short = await compacted(told, 700, _count, never)
-    assert '<passage id="7" source="a.md" heading="H">' in short[3].text
-    assert "First sentence." in short[3].text
+    (kept,) = short[3].passages
+    assert kept.marker == "7"
+    assert kept.chunk.text.startswith("First sentence. more")
+    assert len(kept.chunk.text) < 300
+    assert (kept.chunk.start, kept.chunk.end) == (40, 40 + len(kept.chunk.text))
     assert len(short[3].text) < 400
 
 

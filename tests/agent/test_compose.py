@@ -1,6 +1,7 @@
 """Agents inside agents, hooks and guards, objects as answers beside tools."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Finished, Nested, TextDelta, ToolFinished, ToolStarted
-from agentkit.messages import Content, Message, ToolCall, Usage
+from agentkit.messages import Message, ToolCall, ToolResult, Usage
 from tests.agent.scripts import answer_of, assert_valid, call, events_of, other_tasks, results
 from tests.conftest import TermEmbedder
 
@@ -125,7 +126,7 @@ async def test_hooks_see_requests_answers_calls_and_results_in_order() -> None:
         seen.append("call")
         return ""
 
-    async def keep(call: ToolCall, result: Content) -> Content:
+    async def keep(call: ToolCall, result: ToolResult) -> ToolResult:
         seen.append("result")
         return result
 
@@ -150,18 +151,17 @@ async def test_a_hook_may_forbid_a_call_and_its_reason_is_told() -> None:
 
 
 async def test_a_hook_may_change_a_result_before_the_model_sees_it() -> None:
-    async def redact(made: ToolCall, result: Content) -> Content:
-        assert isinstance(result, str)
-        return result.replace("3", "*")
+    async def redact(made: ToolCall, result: ToolResult) -> ToolResult:
+        return replace(result, content=result.text.replace("3", "*"))
 
     model = _outer(call("add", a=1, b=2))
     events = await events_of(Agent(model, [add], hooks=Hooks(after_tool=redact)))
     assert results(model) == ["*"]
-    assert [e.result for e in events if isinstance(e, ToolFinished)] == ["*"]
+    assert [e.result.text for e in events if isinstance(e, ToolFinished)] == ["*"]
 
 
 async def test_a_result_whose_hook_fails_is_withheld() -> None:
-    async def broken(made: ToolCall, result: Content) -> Content:
+    async def broken(made: ToolCall, result: ToolResult) -> ToolResult:
         raise RuntimeError("no redaction today")
 
     model = _outer([call("add", "1", a=1, b=2)])

@@ -4,8 +4,6 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.agent.explain import Exchange, explained, likely_cause
-from agentkit.agent.loop import Loop
-from agentkit.agent.tool_runner import Caller
 from agentkit.backends.base import Options
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
@@ -161,8 +159,6 @@ def test_an_error_outside_a_run_has_no_report() -> None:
 async def test_a_run_that_ended_without_a_usable_answer_has_a_report(
     said: str, reported: str
 ) -> None:
-    loop = Loop(ScriptedModel([said]), Caller([lookup]))
-    async for _ in loop.run([Message("user", "weather?")]):
-        pass
-    assert reported in loop.report
-    assert bool(reported) == bool(loop.report)
+    answer = await Agent(ScriptedModel([said]), [lookup]).run("weather?")
+    assert reported in answer.report
+    assert bool(reported) == bool(answer.report)

@@ -32,7 +32,7 @@ async def test_every_tool_of_every_file_is_loaded(tmp_path: Path) -> None:
     _write(tmp_path, "b.py", ADD.format(name="two", doc="Two.", n=2))
     loaded = load_tools(tmp_path)
     assert (_names(loaded), loaded.problems) == (["one", "two"], ())
-    assert await loaded.tools[1].run({"a": 1}) == "3"
+    assert (await loaded.tools[1].run({"a": 1})).content == "3"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) 
     _write(first, "same.py", ADD.format(name="one", doc="One.", n=1))
     _write(second, "same.py", ADD.format(name="one", doc="One.", n=100))
     tools = [load_tools(folder).tools[0] for folder in (first, second)]
-    assert [await tool.run({"a": 0}) for tool in tools] == ["1", "100"]
+    assert [(await tool.run({"a": 0})).content for tool in tools] == ["1", "100"]
 
 
 def test_a_file_named_like_a_library_hides_none(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_a_changed_file_is_loaded_anew_even_within_one_second(tmp_path: Pa
         _write(tmp_path, "a.py", ADD.format(name="one", doc="One.", n=n))
         os.utime(tmp_path / "a.py", (1_000_000_000, 1_000_000_000))
         [tool] = load_tools(tmp_path).tools
-        assert await tool.run({"a": 0}) == str(n)
+        assert (await tool.run({"a": 0})).content == str(n)
     assert not (tmp_path / "__pycache__").exists()
 
 

@@ -137,7 +137,7 @@ async def test_wrong_arguments_are_answered_with_the_fault_and_the_schema() -> N
 async def test_arguments_that_are_no_json_are_shown_to_the_model() -> None:
     model = ScriptedModel([ToolCall("1", "add", "one and two"), "done"])
     await Agent(model, [add]).run("?")
-    assert "no JSON object" in _tool_messages(model)[0].text
+    assert "not a JSON object" in _tool_messages(model)[0].text
 
 
 async def test_an_unknown_tool_is_answered_with_the_nearest_names() -> None:

@@ -122,7 +122,7 @@ async def test_a_call_that_the_server_left_in_the_text_is_made(
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("lookup", "Rome, please", "no JSON object"),
+        ("lookup", "Rome, please", "not a JSON object"),
         ("lookup", "{}", "city: Field required"),
         ("lookop", ROME, "There is: lookup"),
         ("weather", ROME, "There is: lookup"),

@@ -7,7 +7,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.agent.limits import Limits
-from agentkit.agent.turn import TOLD
+from agentkit.agent.turn import REPEATED
 from agentkit.backends.scripted import ScriptedModel
 from tests.agent.scripts import call, results
 
@@ -29,7 +29,7 @@ def _endless(*calls: Any) -> ScriptedModel:
 async def test_the_same_call_with_the_same_result_is_told() -> None:
     model = ScriptedModel([call("look"), call("look", "2"), "done"])
     await Agent(model, [look]).run("?")
-    assert results(model) == ["nothing here", f"nothing here{TOLD}"]
+    assert results(model) == ["nothing here", f"nothing here{REPEATED}"]
 
 
 async def test_after_three_turns_of_repeating_no_tools_are_offered() -> None:
@@ -55,13 +55,13 @@ async def test_the_order_of_arguments_makes_no_other_call() -> None:
         ]
     )
     await Agent(model, [look]).run("?")
-    assert results(model)[1].endswith(TOLD)
+    assert results(model)[1].endswith(REPEATED)
 
 
 async def test_a_call_that_differs_only_in_how_it_is_written_is_the_same() -> None:
     model = ScriptedModel([call("look", where="a"), call("Look", "2", WHERE="a"), "done"])
     await Agent(model, [look]).run("?")
-    assert results(model)[1].endswith(TOLD)
+    assert results(model)[1].endswith(REPEATED)
 
 
 async def test_a_result_that_changes_is_progress() -> None:
@@ -75,7 +75,7 @@ async def test_a_result_that_changes_is_progress() -> None:
     model = ScriptedModel([*[call("poll", str(n)) for n in range(8)], "done"])
     answer = await Agent(model, [poll]).run("?")
     assert (answer.text, answer.stop_reason) == ("done", "stop")
-    assert not any(TOLD in text for text in results(model))
+    assert not any(REPEATED in text for text in results(model))
 
 
 async def test_one_new_call_in_a_turn_is_progress() -> None:

@@ -46,7 +46,7 @@ async def test_the_documents_are_searched_before_the_model_is_asked(
     agent = Agent(model, knowledge=knowledge)
     events = [e async for e in agent.stream("Why is the sky blue?")]
     assert [type(e) for e in events[:2]] == [ToolStarted, ToolFinished]
-    assert "Rayleigh" in model.requests[0][-1].text
+    assert "Rayleigh" in model.requests[0][-1].prompt_text
     assert answer_of(events).citations[0].chunk.source == "sky.md"
 
 

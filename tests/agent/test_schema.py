@@ -151,7 +151,7 @@ def grow(tree: Tree, size: Size = Size.SMALL, parts: list[Part] | None = None) -
 
 async def test_a_model_that_holds_itself_is_read() -> None:
     given = {"tree": {"name": "a", "children": [{"name": "b", "children": []}]}, "size": "large"}
-    assert await grow.run(given) == "a ['b'] Size.LARGE None"
+    assert (await grow.run(given)).content == "a ['b'] Size.LARGE None"
 
 
 async def test_a_function_gets_its_own_types() -> None:
@@ -196,8 +196,8 @@ async def test_an_argument_may_be_called_what_pydantic_keeps_for_itself(name: st
     exec(f'def odd({name}: str = "d"):\n    """Odd."""\n    return {name}', scope)
     made = tool(scope["odd"])
     assert list(made.parameters["properties"]) == [name]
-    assert await made.run({name: "x"}) == "x"
-    assert await made.run({}) == "d"
+    assert (await made.run({name: "x"})).content == "x"
+    assert (await made.run({})).content == "d"
     with pytest.raises(ToolError, match=name):
         await made.run({name: 3})
 
@@ -215,8 +215,8 @@ async def test_the_context_is_given_and_never_told() -> None:
 
     assert list(needs.parameters["properties"]) == ["a"]
     assert may.parameters["properties"] == {}
-    assert await needs.run({"a": 1}) == "1 ''"
-    assert await may.run({}) == "True"
+    assert (await needs.run({"a": 1})).content == "1 ''"
+    assert (await may.run({})).content == "True"
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ async def test_a_result_is_read_by_the_model(value: Any, read: Any) -> None:
         return value
 
     wanted = read or (TextPart("see"), ImagePart(b"x"), TextPart('{"a": 1}'))
-    assert await give.run({}) == wanted
+    assert (await give.run({})).content == wanted
 
 
 async def test_a_result_that_is_no_json_is_a_failure_of_the_tool() -> None:

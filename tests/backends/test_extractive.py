@@ -7,10 +7,9 @@ import pytest
 
 from agentkit import Agent, KnowledgeBase
 from agentkit.answering.extractive import MOST_CHARACTERS, ExtractiveModel, quotable
-from agentkit.documents import Document
+from agentkit.documents import Chunk, Document, Passage
 from agentkit.events import ModelPart
 from agentkit.messages import Message, ToolCall
-from agentkit.passages import Passage, write_passages
 from agentkit.text.terms import names
 from agentkit.tools.tool import tool
 
@@ -70,6 +69,10 @@ async def test_a_name_that_no_passage_holds_is_refused_however_near_the_rest(
     assert answer.stop_reason == "refused"
 
 
+def _passage(text: str, heading: str = "", source: str = "a.md", marker: str = "1") -> Passage:
+    return Passage(marker, Chunk("c", "d", source, "", heading, text, 0, len(text)))
+
+
 async def _parts(
     messages: Sequence[Message], tools: Any = (), similarity: Any = None
 ) -> list[ModelPart]:  # noqa: E501, RUF100
@@ -94,8 +97,9 @@ async def test_it_searches_for_the_last_question_of_a_conversation() -> None:
 
 
 async def test_an_answer_is_bounded_however_long_the_passages() -> None:
-    passages = [Passage(str(n), "a.md", "", "量化" + "很" * 400 + "好。") for n in range(9)]
-    asked = [Message("user", "量化好不好"), Message("tool", write_passages(passages))]
+    text = "量化" + "很" * 400 + "好。"
+    passages = tuple(_passage(text, marker=str(n)) for n in range(9))
+    asked = [Message("user", "量化好不好"), Message("tool", passages=passages)]
 
     async def similar(question: str, sentences: Sequence[str]) -> list[float]:
         return [0.9] * len(sentences)
@@ -106,7 +110,7 @@ async def test_an_answer_is_bounded_however_long_the_passages() -> None:
 
 def test_a_table_is_quoted_whole_and_list_marks_and_headings_are_not_quoted() -> None:
     text = "## H\n\n1. 第一步。\n- 点\n\n| a |\n|---|\n| 1 |\n\n后文。"
-    quotes = list(quotable(Passage("1", "a.md", "H", text)))
+    quotes = list(quotable(_passage(text, "H")))
     assert [q.text for q in quotes] == ["第一步。", "点", "| a |\n|---|\n| 1 |", "后文。"]
     assert all(text[q.start : q.start + len(q.text)] == q.text for q in quotes)
 
@@ -131,5 +135,5 @@ def test_across_languages_only_names_that_nobody_translates_count() -> None:
 
 async def test_front_matter_and_bare_rules_are_never_quoted() -> None:
     text = "---\ntags: apple, pie\n---\n\nThe harbour opens at six.\n\n***"
-    quotes = [quote.text for quote in quotable(Passage("1", "a.md", "", text))]
+    quotes = [quote.text for quote in quotable(_passage(text))]
     assert quotes == ["The harbour opens at six."]

@@ -22,7 +22,7 @@ from agentkit.errors import ConfigError
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
-from agentkit.messages import ImagePart
+from agentkit.messages import ImagePart, TextPart
 from agentkit.project.project import Project
 
 
@@ -66,9 +66,11 @@ async def test_a_text_and_an_image_go_with_the_message(project: Project, tmp_pat
     (tmp_path / "a b.txt").write_text("what it says", encoding="utf-8")
     (tmp_path / "dot.png").write_bytes(b"png")
     attached = await attach('look at @"a b.txt" and @dot.png, please', project, Sources())
-    text, told, image = attached.content
-    assert text.text == 'look at @"a b.txt" and @dot.png, please'
-    assert '<passage id="1" source="a b.txt">\nwhat it says\n</passage>' in told.text
+    text, image = attached.content
+    assert text == TextPart('look at @"a b.txt" and @dot.png, please')
+    (passage,) = attached.passages
+    assert (passage.marker, passage.chunk.source) == ("1", "a b.txt")
+    assert passage.chunk.text == "what it says"
     assert image == ImagePart(b"png", "image/png")
 
 
@@ -186,7 +188,7 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(
         await run(COMMANDS, chat, "/shelf:review file='a b.py'")
         assert chat.prefill == "Review a b.py, please."
         attached = await attach("Read @shelf:shelf://book", project, Sources(), servers)
-        assert "It was a dark night." in attached.content[1].text
+        assert "It was a dark night." in attached.passages[0].chunk.text
         found = ChatCompleter(chat, COMMANDS)
         await found.gather()
         assert "shelf:shelf://book" in found.sources

@@ -34,7 +34,7 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.messages import ToolCall, Usage
+from agentkit.messages import ToolCall, ToolResult, Usage
 from agentkit.project.project import Project
 from agentkit.project.trust import trust
 from tests.cli.screens import check, console, in_every_look, is_writing, kept, seen, shown, steady
@@ -259,12 +259,12 @@ UNDER_WAY = {
     "a tool that runs": [ToolStarted(SLOW), ToolProgress(SLOW, "reading the page", 0.4)],
     "agents inside": [
         ToolStarted(ASKED), Nested(ASKED, ToolStarted(INNER)),
-        Nested(ASKED, ToolFinished(INNER, "two\npassages", 0.2)),
+        Nested(ASKED, ToolFinished(INNER, ToolResult("two\npassages"), 0.2)),
         Nested(ASKED, ToolStarted(SLOW)), Nested(ASKED, ToolDenied(SLOW, "not today")),
     ],
     "thoughts": [ReasoningDelta("First this, 然后那个。")],
     "trouble": [Retried("the server is busy", 2.0), Compacted(9000, 3000), ToolStarted(SLOW),
-                ToolFinished(SLOW, "Error: the page\nis gone", 1.5, failed=True)],
+                ToolFinished(SLOW, ToolResult("Error: the page\nis gone"), 1.5, failed=True)],
     "half an answer": [TextDelta(MARKDOWN[: MARKDOWN.index("K2")])],
 }  # fmt: skip
 

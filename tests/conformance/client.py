@@ -63,7 +63,7 @@ async def main(url: str) -> None:
             if name not in tools:
                 continue
             try:
-                print(await tools[name].run(arguments), file=sys.stderr)
+                print((await tools[name].run(arguments)).content, file=sys.stderr)
             except AgentkitError as error:
                 print(error, file=sys.stderr)
 

@@ -17,7 +17,7 @@ TOOLS = {tool.name: tool for tool in LOADED.tools}
 
 async def result(name: str, **arguments: Any) -> Any:
     """What a tool of the demo says, read from its JSON."""
-    return json.loads(text_of(await TOOLS[name].run(arguments)))
+    return json.loads(text_of((await TOOLS[name].run(arguments)).content))
 
 
 def headings(file: str) -> list[str]:

@@ -74,7 +74,7 @@ async def test_their_tool_runs_in_our_agent() -> None:
 
     ours = from_langchain_tool(double)
     assert ours.parameters["properties"]["x"]["type"] == "integer"
-    assert await ours.run({"x": 21}) == "42"
+    assert (await ours.run({"x": 21})).content == "42"
     with pytest.raises(ToolError, match="Only what is positive"):
         await ours.run({"x": -1})
     model = ScriptedModel([ToolCall("1", "double", {"x": 21}), "42"])
@@ -86,7 +86,7 @@ async def test_a_tool_comes_back_as_it_went() -> None:
     back = from_langchain_tool(as_langchain_tool(add))
     assert (back.name, back.description) == (add.name, add.description)
     assert back.parameters["properties"] == add.parameters["properties"]
-    assert await back.run({"a": 1, "b": 2}) == "3"
+    assert (await back.run({"a": 1, "b": 2})).content == "3"
     with pytest.raises(ToolError, match="Only what is positive"):
         await back.run({"a": -1})
 

@@ -12,7 +12,6 @@ from agentkit.errors import ToolError
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.tools import knowledge_tools
-from agentkit.passages import Passage, read_passages, write_passages
 from agentkit.tools.context import NoContext
 from agentkit.tools.tool import Tool
 from tests.conftest import TermEmbedder, text_of
@@ -55,12 +54,11 @@ async def tools(tmp_path: Path, embedder: TermEmbedder) -> AsyncIterator[dict[st
 
 async def test_a_search_gives_passages_with_place_and_relevance(tools: Any) -> None:
     session = Session()
-    found = read_passages(await tools["search_knowledge"].run({"query": "cats purr"}, session))
+    found = (await tools["search_knowledge"].run({"query": "cats purr"}, session)).passages
     assert [passage.marker for passage in found] == [str(n + 1) for n in range(len(found))]
-    purr = next(passage for passage in found if "purr" in passage.text)
-    assert purr.source == "slides.pptx"
-    assert purr.part.startswith("slide")
-    assert purr.page is None
+    purr = next(passage for passage in found if "purr" in passage.chunk.text)
+    assert purr.chunk.source == "slides.pptx"
+    assert purr.chunk.part.startswith("slide")
     assert purr.relevance is not None
 
 
@@ -76,13 +74,15 @@ async def test_a_search_gives_passages_with_place_and_relevance(tools: Any) -> N
 async def test_a_search_keeps_to_source_tags_and_dates(
     tools: Any, arguments: dict[str, str] | dict[str, list[str]], sources: set[str]
 ) -> None:
-    said = await tools["search_knowledge"].run({"query": "cats", **arguments}, Session())
-    assert {passage.source for passage in read_passages(said)} == sources
+    found = await tools["search_knowledge"].run({"query": "cats", **arguments}, Session())
+    assert {passage.chunk.source for passage in found.passages} == sources
 
 
 async def test_what_filters_leave_empty_is_said_with_the_way_out(tools: Any) -> None:
     search = tools["search_knowledge"]
-    assert "without them" in await search.run({"query": "cats", "tags": ["none"]}, Session())
+    assert (
+        "without them" in (await search.run({"query": "cats", "tags": ["none"]}, Session())).content
+    )
     with pytest.raises(ToolError, match="relative"):
         await search.run({"query": "cats", "source": "/etc/*"}, Session())
     with pytest.raises(ToolError, match="after"):
@@ -93,45 +93,45 @@ async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number
     tools: Any,
 ) -> None:
     session = Session()
-    first = await tools["search_knowledge"].run({"query": "a cat eats twice", "k": 1}, session)
-    (passage,) = read_passages(first)
-    assert "Cats eat fish. A cat eats twice." in passage.text
+    search = tools["search_knowledge"]
+    (passage,) = (await search.run({"query": "a cat eats twice", "k": 1}, session)).passages
+    assert "Cats eat fish. A cat eats twice." in passage.chunk.text
     chunk = session.sources.find(passage.marker)
     assert chunk is not None
-    assert GUIDE[chunk.start : chunk.end] == chunk.text == passage.text
-    again = await tools["search_knowledge"].run({"query": "a cat eats twice", "k": 1}, session)
-    assert read_passages(again)[0].marker == passage.marker
+    assert GUIDE[chunk.start : chunk.end] == chunk.text == passage.chunk.text
+    (again,) = (await search.run({"query": "a cat eats twice", "k": 1}, session)).passages
+    assert again.marker == passage.marker
 
 
 async def test_what_the_model_has_no_room_for_is_left_out_and_said(tools: Any) -> None:
-    said = await tools["search_knowledge"].run({"query": "cats", "k": 5}, Session(room=75))
-    assert len(read_passages(said)) == 1
-    assert "did not fit" in said
+    found = await tools["search_knowledge"].run({"query": "cats", "k": 5}, Session(room=75))
+    assert len(found.passages) == 1
+    assert "did not fit" in found.text
 
 
 async def test_find_all_counts_every_place_word_for_word(tools: Any) -> None:
-    said = await tools["find_all"].run({"text": "CATS"}, Session())
-    assert said.startswith("'CATS' stands 4 times in 2 documents:\nguide.md: 3\nslides.pptx: 1")
-    found = read_passages(said)
-    assert [passage.text for passage in found][:2] == ["How to keep cats.", "Cats eat fish."]
-    assert "slide 1" in [passage.part for passage in found]
-    assert "nowhere" in await tools["find_all"].run({"text": "zebra"}, Session())
+    found = await tools["find_all"].run({"text": "CATS"}, Session())
+    assert found.text == "'CATS' occurs 4 times in 2 documents:\nguide.md: 3\nslides.pptx: 1"
+    chunks = [passage.chunk for passage in found.passages]
+    assert [chunk.text for chunk in chunks][:2] == ["How to keep cats.", "Cats eat fish."]
+    assert "slide 1" in [chunk.part for chunk in chunks]
+    assert "does not occur" in (await tools["find_all"].run({"text": "zebra"}, Session())).content
     with pytest.raises(ToolError, match="no word"):
         await tools["find_all"].run({"text": "?!"}, Session())
 
 
 async def test_an_outline_names_headings_with_the_place_to_read_on_from(tools: Any) -> None:
-    said = await tools["outline_document"].run({"source": "guide.md"}, Session())
-    assert f"- Sleep (start={GUIDE.index('## Sleep')})" in said
-    assert read_passages(said)[0].text == GUIDE
+    outline = await tools["outline_document"].run({"source": "guide.md"}, Session())
+    assert f"- Sleep (start={GUIDE.index('## Sleep')})" in outline.text
+    assert [passage.chunk.text for passage in outline.passages] == [GUIDE]
 
 
 async def test_reading_goes_on_where_it_stopped(tools: Any) -> None:
     read = tools["read_document"]
-    said = await read.run({"source": "guide.md", "end": 10}, Session())
-    assert f"({len(GUIDE) - 10} more characters: read on with start=10.)" in said
+    first = await read.run({"source": "guide.md", "end": 10}, Session())
+    assert f"({len(GUIDE) - 10} more characters: read on with start=10.)" in first.text
     rest = await read.run({"source": "guide.md", "start": 10}, Session())
-    assert read_passages(said)[0].text + read_passages(rest)[0].text == GUIDE
+    assert first.passages[0].chunk.text + rest.passages[0].chunk.text == GUIDE
     with pytest.raises(ToolError, match="nothing from 999"):
         await read.run({"source": "guide.md", "start": 999}, Session())
 
@@ -145,7 +145,7 @@ async def test_documents_are_listed_by_page_and_by_name(
     assert text_of(await listed.run({})).endswith("(30 more: ask for page=2, or use containing.)")
     assert len(text_of(await listed.run({"page": 2})).splitlines()) == 30
     assert text_of(await listed.run({"containing": "007"})).startswith("007.md")
-    assert await listed.run({"page": 9}) == "There are no such documents."
+    assert text_of(await listed.run({"page": 9})) == "There are no such documents."
     kb.close()
 
 
@@ -161,8 +161,3 @@ def test_packing_keeps_passages_whole_and_shortens_the_last_at_a_sentence() -> N
     assert fitting.left_out == 2
     assert f"start={last.end}" in fitting.note
     assert packed(chunks, None, len).chunks == tuple(chunks)
-
-
-def test_a_part_survives_the_way_to_a_model_and_back() -> None:
-    passages = [Passage("1", "a.xlsx", "Prices", "text", None, 0.5, 'Prices, "rows" 2-9')]
-    assert read_passages(write_passages(passages)) == passages

@@ -58,25 +58,28 @@ async def test_arguments_arrive_as_they_are(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         arguments = {"self": 1, "name": "x", "深": [{"a": None}]}
         assert (
-            json.loads(inside(await by_name(servers, "faulty__echo").run(arguments))) == arguments
+            json.loads(inside((await by_name(servers, "faulty__echo").run(arguments)).content))
+            == arguments
         )
 
 
 async def test_structured_content_becomes_json_where_there_is_no_text(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        assert inside(await by_name(servers, "faulty__structured").run({})) == '{"sum": 3}'
+        assert (
+            inside((await by_name(servers, "faulty__structured").run({})).content) == '{"sum": 3}'
+        )
 
 
 async def test_images_are_passed_on_and_resources_described(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        content = await by_name(servers, "faulty__picture").run({})
+        content = (await by_name(servers, "faulty__picture").run({})).content
     assert inside(content) == "[resource: map, file:///map]"
     assert content[1] == ImagePart(b"\0\0\0", "image/png")
 
 
 async def test_a_long_result_is_truncated_with_a_note(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        text = inside(await by_name(servers, "faulty__flood").run({}))
+        text = inside((await by_name(servers, "faulty__flood").run({})).content)
     assert text.startswith("x" * 50_000 + "\n[cut: ")
     assert len(text) < 50_100
 
@@ -97,18 +100,23 @@ async def test_a_call_that_fails_is_a_tool_error_and_the_server_is_used_again(
     async with McpServers([faulty(state)]) as servers:
         with pytest.raises(ToolError, match=words):
             await by_name(servers, f"faulty__{tool}").run({})
-        assert inside(await by_name(servers, "faulty__echo").run({"again": 1})) == '{"again": 1}'
+        assert (
+            inside((await by_name(servers, "faulty__echo").run({"again": 1})).content)
+            == '{"again": 1}'
+        )
 
 
 async def test_a_read_only_call_is_repeated_after_a_crash(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
-        assert inside(await by_name(servers, "faulty__crash_once").run({})) == "called"
+        assert inside((await by_name(servers, "faulty__crash_once").run({})).content) == "called"
 
 
 async def test_a_server_that_died_between_calls_is_started_again(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         for _ in range(3):
-            assert inside(await by_name(servers, "faulty__crash_after").run({})) == "called"
+            assert (
+                inside((await by_name(servers, "faulty__crash_after").run({})).content) == "called"
+            )
             assert await asyncio.to_thread(eventually, lambda: not any_running(state))
             await asyncio.sleep(0.3)
     assert len((state / "pids").read_text().split()) == 3
@@ -123,7 +131,7 @@ async def test_concurrent_callers_of_a_lost_server_share_one_restart(state: Path
         )
     assert isinstance(results[0], ToolError)
     answers = [result for result in results[1:] if not isinstance(result, BaseException)]
-    assert [inside(answer) for answer in answers] == ["{}"] * 8
+    assert [inside(answer.content) for answer in answers] == ["{}"] * 8
     assert len((state / "pids").read_text().split()) == 2
 
 
@@ -131,7 +139,7 @@ async def test_a_call_that_hangs_ends_in_time_and_is_cancelled_at_the_server(sta
     async with McpServers([faulty(state, timeout=0.5)]) as servers:
         with pytest.raises(ToolError, match=r"did not answer hang within 0\.5 s"):
             await by_name(servers, "faulty__hang").run({})
-        assert inside(await by_name(servers, "faulty__echo").run({})) == "{}"
+        assert inside((await by_name(servers, "faulty__echo").run({})).content) == "{}"
         assert (state / "cancelled").exists()
 
 
@@ -142,7 +150,7 @@ async def test_a_caller_that_is_cancelled_cancels_its_call_alone(state: Path) ->
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
-        assert inside(await by_name(servers, "faulty__echo").run({})) == "{}"
+        assert inside((await by_name(servers, "faulty__echo").run({})).content) == "{}"
 
 
 async def test_a_call_in_flight_when_the_servers_end_is_a_tool_error(state: Path) -> None:
@@ -157,7 +165,7 @@ async def test_a_call_in_flight_when_the_servers_end_is_a_tool_error(state: Path
 
 async def test_noise_on_stdout_is_ignored(state: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async with McpServers([faulty(state, "junk")]) as servers:
-        assert inside(await by_name(servers, "faulty__noise").run({})) == "called"
+        assert inside((await by_name(servers, "faulty__noise").run({})).content) == "called"
     assert capfd.readouterr() == ("", "")
 
 
@@ -195,7 +203,7 @@ async def test_a_child_gets_its_own_variables_and_not_the_parents(
     args = (str(FAULTY), "good", str(state))
     config = ServerConfig(name="s", command=sys.executable, args=args, env={"OWN": "1"})
     async with McpServers([config]) as servers:
-        environment = json.loads(inside(await by_name(servers, "s__environment").run({})))
+        environment = json.loads(inside((await by_name(servers, "s__environment").run({})).content))
     assert environment["OWN"] == "1"
     assert "DEMO_API_KEY" not in environment
 
@@ -242,9 +250,11 @@ async def test_a_published_time_server_answers() -> None:
     config = ServerConfig(name="time", command=sys.executable, args=("-m", "mcp_server_time"))
     async with McpServers([config]) as servers:
         assert servers.problems == {}
-        converted = await by_name(servers, "time__convert_time").run(
-            {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Shanghai"}
-        )
+        converted = (
+            await by_name(servers, "time__convert_time").run(
+                {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Shanghai"}
+            )
+        ).content
         assert "20:00" in converted
         with pytest.raises(ToolError, match="Mars"):
             await by_name(servers, "time__get_current_time").run({"timezone": "Mars/Olympus"})
@@ -259,7 +269,9 @@ async def test_a_published_server_reads_a_repository(tmp_path: Path) -> None:
     async with McpServers([config]) as servers:
         assert servers.problems == {}
         (tmp_path / "new.txt").write_text("new")
-        status = await by_name(servers, "git__git_status").run({"repo_path": str(tmp_path)})
+        status = (
+            await by_name(servers, "git__git_status").run({"repo_path": str(tmp_path)})
+        ).content
     assert "new.txt" in inside(status)
 
 
@@ -267,7 +279,9 @@ async def test_an_agent_below_three_others_starts_no_servers(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with McpServers([faulty(state)]) as servers:
-        environment = json.loads(inside(await by_name(servers, "faulty__environment").run({})))
+        environment = json.loads(
+            inside((await by_name(servers, "faulty__environment").run({})).content)
+        )
     assert environment[DEPTH_VARIABLE] == "1"
     monkeypatch.setenv(DEPTH_VARIABLE, "3")
     async with McpServers([faulty(state)]) as servers:

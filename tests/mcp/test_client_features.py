@@ -68,11 +68,13 @@ async def test_resources_are_listed_and_read(state: Path) -> None:
 async def test_a_tool_reads_resources(state: Path) -> None:
     async with McpServers([lending(state)]) as servers:
         read = by_name(servers, "read_resource")
-        listed = await read.run({})
+        listed = (await read.run({})).content
         assert isinstance(listed, str)
         assert "notes://{name} (template): any" in listed
-        assert inside(await read.run({"uri": "notes://a"})) == "All about a."
-        assert inside(await read.run({"uri": "notes://b"})) == "[resource: bytes, 3 bytes]"
+        assert inside((await read.run({"uri": "notes://a"})).content) == "All about a."
+        assert (
+            inside((await read.run({"uri": "notes://b"})).content) == "[resource: bytes, 3 bytes]"
+        )
 
 
 async def test_prompts_are_listed_and_filled(state: Path) -> None:
@@ -109,12 +111,12 @@ async def test_an_elicitation_is_answered_by_the_user(state: Path) -> None:
         return None
 
     async with McpServers([lending(state)], features=ClientFeatures(elicit=answer)) as servers:
-        told = json.loads(inside(await by_name(servers, "ask").run({})))
+        told = json.loads(inside((await by_name(servers, "ask").run({})).content))
     assert told == {"action": "accept", "content": {"name": "Ada"}}
     async with McpServers([lending(state)], features=ClientFeatures(elicit=decline)) as servers:
-        assert '"decline"' in inside(await by_name(servers, "ask").run({}))
+        assert '"decline"' in inside((await by_name(servers, "ask").run({})).content)
     async with McpServers([lending(state)]) as servers:
-        assert "not supported" in inside(await by_name(servers, "ask").run({}))
+        assert "not supported" in inside((await by_name(servers, "ask").run({})).content)
 
 
 async def test_a_call_does_not_time_out_while_the_user_is_asked(state: Path) -> None:
@@ -127,7 +129,7 @@ async def test_a_call_does_not_time_out_while_the_user_is_asked(state: Path) -> 
         call = asyncio.create_task(by_name(servers, "ask").run({}))
         await asyncio.sleep(1)
         (state / "thought").touch()
-        assert "Ada" in inside(await call)
+        assert "Ada" in inside((await call).content)
 
 
 async def test_a_server_samples_the_model_only_where_the_user_allows_it(state: Path) -> None:
@@ -142,7 +144,7 @@ async def test_a_server_samples_the_model_only_where_the_user_allows_it(state: P
     config = replace(lending(state), sampling="ask")
     features = ClientFeatures(sample=sampler(lambda: model, allow))
     async with McpServers([config], features=features) as servers:
-        told = json.loads(inside(await by_name(servers, "write").run({})))
+        told = json.loads(inside((await by_name(servers, "write").run({})).content))
     assert told["content"]["text"] == "A line."
     assert asked[0].arguments == {
         "system": "Be short.",
@@ -152,9 +154,9 @@ async def test_a_server_samples_the_model_only_where_the_user_allows_it(state: P
     assert [m.role for m in model.requests[0]] == ["system", "user"]
     refusing = ClientFeatures(sample=sampler(lambda: ScriptedModel([]), deny))
     async with McpServers([config], features=refusing) as servers:
-        assert "did not allow" in inside(await by_name(servers, "write").run({}))
+        assert "did not allow" in inside((await by_name(servers, "write").run({})).content)
     async with McpServers([lending(state)], features=features) as servers:
-        assert "not supported" in inside(await by_name(servers, "write").run({}))
+        assert "not supported" in inside((await by_name(servers, "write").run({})).content)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ async def test_the_policy_decides_on_sampling_before_the_user_is_asked(
     features = ClientFeatures(sample=sampler(lambda: ScriptedModel(["A line."]), deny, policy))
     config = replace(lending(state), sampling="ask")
     async with McpServers([config], features=features) as servers:
-        assert said in inside(await by_name(servers, "write").run({}))
+        assert said in inside((await by_name(servers, "write").run({})).content)
 
 
 async def test_the_user_may_edit_a_sampling_request(state: Path) -> None:
@@ -189,7 +191,7 @@ async def test_details_of_a_failed_sampling_are_not_sent_to_the_server(state: Pa
     config = replace(lending(state), sampling="ask")
     features = ClientFeatures(sample=sampler(lambda: ScriptedModel([]), allow))
     async with McpServers([config], features=features) as servers:
-        told = inside(await by_name(servers, "write").run({}))
+        told = inside((await by_name(servers, "write").run({})).content)
     assert "The model cannot answer." in told
     assert "script" not in told
 
@@ -207,14 +209,14 @@ async def test_servers_of_a_project_may_sample_where_their_entry_says_so(state: 
 
     async with Project.open(folder, trust=True, model="extractive", approve=allow) as project:
         write = next(tool for tool in project.agent.tools if tool.name == "lender__write")
-        told = json.loads(inside(await write.run({})))
+        told = json.loads(inside((await write.run({})).content))
     assert told["model"] == "extractive"
     assert asked == ["lender__sampling"]
 
 
 async def test_a_local_server_gets_the_projects_folder_as_root(state: Path, tmp_path: Path) -> None:
     async with McpServers([lending(state)], features=ClientFeatures(folder=tmp_path)) as servers:
-        (root,) = json.loads(inside(await by_name(servers, "roots").run({})))["roots"]
+        (root,) = json.loads(inside((await by_name(servers, "roots").run({})).content))["roots"]
     assert root["uri"] == tmp_path.resolve().as_uri()
 
 
@@ -238,11 +240,11 @@ async def test_too_many_tools_are_replaced_by_search_tools_and_call_tool(state: 
     policy = Policy(deny=("*__babble",), allow=("*",))
     async with McpServers([lending(state)], policy=policy, max_tools=5) as servers:
         find, call = servers.tools
-        found = json.loads(str(await find.run({"query": "greet somebody"})))
+        found = json.loads(str((await find.run({"query": "greet somebody"})).content))
         assert found[0]["name"] == "lender__greet"
-        assert "babble" not in str(await find.run({"query": "babble"}))
+        assert "babble" not in str((await find.run({"query": "babble"})).content)
         arguments = {"name": "lender__greet", "arguments": {"who": "Ada"}}
-        assert inside(await call.run(arguments)) == "hello Ada"
+        assert inside((await call.run(arguments)).content) == "hello Ada"
         with pytest.raises(ToolError, match="no tool 'lender__babble'"):
             await call.run({"name": "lender__babble"})
         assert not call.needs_approval
@@ -279,9 +281,9 @@ async def test_a_changed_tool_list_is_read_again_in_the_stateless_protocol_too()
     script = LENDING.with_name("growing.py")
     async with McpServers([ServerConfig("g", command=sys.executable, args=(str(script),))]) as all_:
         assert all_.clients["g"].protocol_version == "2026-07-28"
-        assert inside(await all_.tools[0].run({})) == "grown"
+        assert inside((await all_.tools[0].run({})).content) == "grown"
         assert await soon(lambda: [t.name for t in all_.tools] == ["g__grow", "g__double"])
-        assert inside(await all_.tools[1].run({"number": 4})) == "8"
+        assert inside((await all_.tools[1].run({"number": 4})).content) == "8"
 
 
 async def test_a_tool_that_changes_is_withheld_until_it_is_approved(
@@ -302,7 +304,7 @@ async def test_a_tool_that_changes_is_withheld_until_it_is_approved(
         assert "approve lender" in servers.problems["lender"]
         pins.approve(lending(state), servers.server_tools("lender"))
     async with McpServers([lending(state)], pins=pins) as servers:
-        assert inside(await by_name(servers, "greet").run({"who": "Ada"})) == "hello Ada"
+        assert inside((await by_name(servers, "greet").run({"who": "Ada"})).content) == "hello Ada"
 
 
 async def test_tools_that_change_at_a_restart_are_withheld(state: Path, tmp_path: Path) -> None:
@@ -320,7 +322,7 @@ async def test_hidden_characters_of_descriptions_are_escaped(state: Path) -> Non
     (state / "description").write_text("Greet.\u200b\U000e0041\u202e")
     async with McpServers([lending(state)]) as servers:
         assert by_name(servers, "greet").description == "Greet.<U+200B><U+E0041><U+202E>"
-        assert inside(await by_name(servers, "whisper").run({})) == "a<U+202E>b<U+E0041>c"
+        assert inside((await by_name(servers, "whisper").run({})).content) == "a<U+202E>b<U+E0041>c"
 
 
 async def test_an_answer_that_is_too_large_is_an_error_and_the_server_stays_usable(
@@ -329,7 +331,7 @@ async def test_an_answer_that_is_too_large_is_an_error_and_the_server_stays_usab
     async with McpServers([lending(state)]) as servers:
         with pytest.raises(ToolError, match="the answer of 50 MB is too large"):
             await by_name(servers, "huge").run({})
-        assert inside(await by_name(servers, "greet").run({"who": "Ada"})) == "hello Ada"
+        assert inside((await by_name(servers, "greet").run({"who": "Ada"})).content) == "hello Ada"
     assert len((state / "pids").read_text().split()) == 1
 
 
@@ -337,7 +339,7 @@ async def test_a_server_that_writes_only_noise_is_ended(state: Path) -> None:
     async with McpServers([lending(state)]) as servers:
         with pytest.raises(ToolError, match="was lost during the call of babble"):
             await by_name(servers, "babble").run({})
-        assert inside(await by_name(servers, "greet").run({"who": "Ada"})) == "hello Ada"
+        assert inside((await by_name(servers, "greet").run({"who": "Ada"})).content) == "hello Ada"
 
 
 async def test_grandchildren_end_with_their_server(state: Path) -> None:

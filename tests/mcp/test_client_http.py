@@ -22,7 +22,7 @@ async def test_tools_are_called_with_the_configured_headers() -> None:
         async with McpServers([remote(server)]) as servers:
             assert servers.problems == {}
             greet, _ = servers.tools
-            assert inside(await greet.run({})) == "greet"
+            assert inside((await greet.run({})).content) == "greet"
     assert all(headers["X-Key"] == "1" for headers in server.headers_seen)
 
 
@@ -33,7 +33,7 @@ async def test_a_lost_session_is_reopened_and_a_read_only_call_repeated(code: in
         async with McpServers([remote(server)]) as servers:
             greet, _ = servers.tools
             server.sessions.clear()
-            assert inside(await greet.run({})) == "greet"
+            assert inside((await greet.run({})).content) == "greet"
 
 
 async def test_a_lost_session_fails_another_call_once() -> None:
@@ -43,7 +43,7 @@ async def test_a_lost_session_fails_another_call_once() -> None:
             server.sessions.clear()
             with pytest.raises(ToolError, match="'remote' was lost during the call of count"):
                 await count.run({})
-            assert inside(await count.run({})) == "count"
+            assert inside((await count.run({})).content) == "count"
 
 
 async def test_an_invalid_call_does_not_count_as_a_lost_session() -> None:
@@ -67,7 +67,7 @@ async def test_a_refused_connection_is_a_tool_error_until_the_server_is_back() -
         with pytest.raises(ToolError, match="'remote' cannot be used at "):
             await greet.run({})
         with serving(port):
-            assert inside(await greet.run({})) == "greet"
+            assert inside((await greet.run({})).content) == "greet"
     finally:
         await servers.__aexit__(None, None, None)
 
@@ -80,7 +80,7 @@ async def test_an_answer_that_is_too_large_breaks_off() -> None:
             with pytest.raises(ToolError, match="'remote'"):
                 await count.run({})
             server.padding = 0
-            assert inside(await greet.run({})) == "greet"
+            assert inside((await greet.run({})).content) == "greet"
 
 
 async def test_a_compressed_answer_is_refused() -> None:
@@ -91,7 +91,7 @@ async def test_a_compressed_answer_is_refused() -> None:
             with pytest.raises(ToolError, match="'remote'"):
                 await count.run({})
             server.padding, server.compresses = 0, False
-            assert inside(await greet.run({})) == "greet"
+            assert inside((await greet.run({})).content) == "greet"
         assert all(seen["Accept-Encoding"] == "identity" for seen in server.headers_seen)
 
 

@@ -33,10 +33,12 @@ async def test_everything_server_has_tools_resources_prompts_and_elicitation() -
 
     features = ClientFeatures(folder=Path(), elicit=answer)
     async with McpServers([published("everything", "stdio")], features=features) as servers:
-        assert "Ada" in inside(await by_name(servers, "everything__echo").run({"message": "Ada"}))
-        total = await by_name(servers, "everything__get-sum").run({"a": 2, "b": 3})
+        assert "Ada" in inside(
+            (await by_name(servers, "everything__echo").run({"message": "Ada"})).content
+        )
+        total = (await by_name(servers, "everything__get-sum").run({"a": 2, "b": 3})).content
         assert "5" in inside(total)
-        image = await by_name(servers, "everything__get-tiny-image").run({})
+        image = (await by_name(servers, "everything__get-tiny-image").run({})).content
         assert isinstance(image[1], ImagePart)
         resources = await servers.resources()
         plain = next(each for each in resources if not each.is_template)
@@ -50,7 +52,7 @@ async def test_filesystem_reads_within_its_folder_and_nowhere_else(tmp_path: Pat
     (tmp_path / "note.txt").write_text("the note", encoding="utf-8")
     async with McpServers([published("filesystem", str(tmp_path))]) as servers:
         read = by_name(servers, "filesystem__read_text_file")
-        assert "the note" in inside(await read.run({"path": str(tmp_path / "note.txt")}))
+        assert "the note" in inside((await read.run({"path": str(tmp_path / "note.txt")})).content)
         with pytest.raises(Exception, match=r"[Aa]ccess denied"):
             await read.run({"path": "/etc/passwd"})
 
@@ -60,5 +62,5 @@ async def test_memory_keeps_what_it_is_told(tmp_path: Path) -> None:
     entity = {"name": "Ada", "entityType": "person", "observations": ["likes engines"]}
     async with McpServers([published("memory", env=env)]) as servers:
         await by_name(servers, "memory__create_entities").run({"entities": [entity]})
-        found = await by_name(servers, "memory__search_nodes").run({"query": "engines"})
+        found = (await by_name(servers, "memory__search_nodes").run({"query": "engines"})).content
     assert "Ada" in inside(found)

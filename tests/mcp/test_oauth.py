@@ -35,7 +35,7 @@ async def greeted(config: ServerConfig, browse: Browse | None = None) -> str:
     async with McpServers([config], auths={"remote": auth_for(config, browse)}) as servers:
         if servers.problems:
             return servers.problems["remote"]
-        return inside(await servers.tools[0].run({}))
+        return inside((await servers.tools[0].run({})).content)
 
 
 async def test_tokens_are_stored_after_signing_in(server: SignInServer) -> None:

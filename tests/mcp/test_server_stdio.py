@@ -82,7 +82,10 @@ async def test_nothing_but_the_protocol_reaches_stdout() -> None:
 async def test_the_calculator_server_of_the_demo_works_with_our_client() -> None:
     async with McpServers([script("llm_math.py", ROOT)]) as servers:
         count = by_name(servers, "demo__count_parameters")
-        assert json.loads(inside(await count.run({"layers": [100, 500, 10]})))["total"] == 55510
+        assert (
+            json.loads(inside((await count.run({"layers": [100, 500, 10]})).content))["total"]
+            == 55510
+        )
 
 
 async def test_the_notes_server_of_the_demo_works_with_our_client(
@@ -94,9 +97,11 @@ async def test_the_notes_server_of_the_demo_works_with_our_client(
     shutil.copy(ROOT / "mcp_servers" / "lecture_notes.py", tmp_path / "mcp_servers")
     async with McpServers([script("lecture_notes.py", tmp_path)]) as servers:
         search = by_name(servers, "demo__search_knowledge")
-        found = first_json(await search.run({"query": "cats"}))
+        found = first_json((await search.run({"query": "cats"})).content)
         assert found["hits"][0]["source"] == "pets.md"
-        read = inside(await by_name(servers, "demo__read_document").run({"source": "pets.md"}))
+        read = inside(
+            (await by_name(servers, "demo__read_document").run({"source": "pets.md"})).content
+        )
         assert json.loads(read)["text"] == "# Cats\n\nCats purr.\n"
     assert (tmp_path / ".agentkit" / "index").is_dir()
 

@@ -211,4 +211,4 @@ async def test_the_demos_agent_answers_through_its_own_mcp_server_alone(tmp_path
         assert project.notices == []
         lent = [tool for tool in project.agent.tools if tool.name.startswith("lecture_notes__")]
         search = next(tool for tool in lent if "search" in tool.name)
-        assert "教师模型" in await search.run({"query": "什么是知识蒸馏？"})
+        assert "教师模型" in (await search.run({"query": "什么是知识蒸馏？"})).content

@@ -13,7 +13,7 @@ from tests.conftest import text_of
 
 async def value(expression: str) -> str:
     """What stands behind the expression in the answer, its sign included."""
-    answer = text_of(await calculator.run({"expression": expression}))
+    answer = text_of((await calculator.run({"expression": expression})).content)
     return answer[max(answer.rfind("= "), answer.rfind("≈ ")) :]
 
 
@@ -149,7 +149,7 @@ async def test_errors_say_what_to_write_instead(expression: str, advice: str) ->
 
 
 async def test_the_answer_repeats_the_sum_as_it_was_understood() -> None:
-    assert await calculator.run({"expression": "２×３"}) == "2*3 = 6"
+    assert (await calculator.run({"expression": "２×３"})).content == "2*3 = 6"
 
 
 PIECES = (
@@ -162,7 +162,7 @@ PIECES = (
 @settings(max_examples=150, derandomize=True, deadline=None)
 async def test_whatever_is_written_gives_one_line_of_sense(expression: Any) -> None:
     try:
-        said = await calculator.run({"expression": expression})
+        said = (await calculator.run({"expression": expression})).content
     except ToolError as error:
         said = str(error)
     assert "\n" not in said

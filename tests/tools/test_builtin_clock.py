@@ -12,14 +12,14 @@ NOW, BETWEEN, SHIFT = date_tools(lambda: datetime(2024, 12, 31, 23, 30, tzinfo=U
 
 
 async def test_the_time_is_told_with_weekday_and_zone() -> None:
-    assert await NOW.run({}) == "2024-12-31 (Tuesday), 23:30:00 UTC (UTC+00:00)"
-    assert await NOW.run({"time_zone": "Asia/Shanghai"}) == (
+    assert (await NOW.run({})).content == "2024-12-31 (Tuesday), 23:30:00 UTC (UTC+00:00)"
+    assert (await NOW.run({"time_zone": "Asia/Shanghai"})).content == (
         "2025-01-01 (Wednesday), 07:30:00 Asia/Shanghai (UTC+08:00)"
     )
 
 
 async def test_this_machines_clock_is_used_where_none_is_given() -> None:
-    answer = text_of(await date_tools()[0].run({}))
+    answer = text_of((await date_tools()[0].run({})).content)
     assert abs(datetime.fromisoformat(answer[:10]) - datetime.now()).days <= 1
 
 
@@ -40,7 +40,7 @@ async def test_an_unknown_zone_is_named(name: str) -> None:
 )
 async def test_days_are_counted_between_dates(start: str, end: str | None, answer: str) -> None:
     arguments = {"start": start} if end is None else {"start": start, "end": end}
-    assert text_of(await BETWEEN.run(arguments)).endswith(answer)
+    assert text_of((await BETWEEN.run(arguments)).content).endswith(answer)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_days_are_counted_between_dates(start: str, end: str | None, answe
 async def test_dates_are_shifted_by_calendar_months_then_days(
     shift: dict[str, int] | dict[str, object], answer: str
 ) -> None:
-    assert await SHIFT.run(shift) == answer
+    assert (await SHIFT.run(shift)).content == answer
 
 
 @pytest.mark.parametrize("shift", [{"years": 9000}, {"years": -3000}, {"days": 4_000_000}])

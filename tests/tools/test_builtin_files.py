@@ -33,27 +33,30 @@ def tools(folder: Path) -> dict[str, Tool]:
 
 
 async def test_files_are_listed_without_the_hidden_and_what_leads_out(tools: Any) -> None:
-    listed = await tools["list_files"].run({})
+    listed = (await tools["list_files"].run({})).content
     assert [line.split()[0] for line in listed.splitlines()] == [
         "image.bin",
         "one.md",
         "deep/two.txt",
     ]
-    assert (await tools["list_files"].run({"pattern": "*.txt"})).startswith("deep/two.txt")
-    assert (await tools["list_files"].run({"path": "deep"})).startswith("deep/two.txt")
+    assert ((await tools["list_files"].run({"pattern": "*.txt"})).content).startswith(
+        "deep/two.txt"
+    )
+    assert ((await tools["list_files"].run({"path": "deep"})).content).startswith("deep/two.txt")
 
 
 async def test_a_file_is_read_in_whatever_encoding_it_has(tools: Any) -> None:
-    assert await tools["read_file"].run({"path": "deep/two.txt"}) == "第二个文件 ALPHA"
+    assert (await tools["read_file"].run({"path": "deep/two.txt"})).content == "第二个文件 ALPHA"
 
 
 async def test_a_long_file_comes_in_pieces(tools: Any, folder: Path) -> None:
     (folder / "long.txt").write_text("a" * 8000 + "b" * 10, encoding="utf-8")
-    first = await tools["read_file"].run({"path": "long.txt"})
+    first = (await tools["read_file"].run({"path": "long.txt"})).content
     assert first.endswith("a\n[10 more characters: start=8000]")
-    assert await tools["read_file"].run({"path": "long.txt", "start": 8000}) == "b" * 10
-    assert "it has 8010 characters" in await tools["read_file"].run(
-        {"path": "long.txt", "start": 9000}
+    assert (await tools["read_file"].run({"path": "long.txt", "start": 8000})).content == "b" * 10
+    assert (
+        "it has 8010 characters"
+        in (await tools["read_file"].run({"path": "long.txt", "start": 9000})).content
     )
 
 
@@ -91,19 +94,21 @@ async def test_what_is_no_text_is_named(tools: Any) -> None:
 
 
 async def test_words_are_found_in_text_files_whatever_their_case(tools: Any) -> None:
-    assert (await tools["search_files"].run({"text": "alpha"})).splitlines() == [
+    assert ((await tools["search_files"].run({"text": "alpha"})).content).splitlines() == [
         "one.md:3: Alpha beta.",
         "deep/two.txt:1: 第二个文件 ALPHA",
     ]
-    assert await tools["search_files"].run({"text": "gamma"}) == "No line holds that."
-    assert await tools["search_files"].run({"text": "alpha", "pattern": "*.py"}) == (
+    assert (await tools["search_files"].run({"text": "gamma"})).content == "No line holds that."
+    assert (await tools["search_files"].run({"text": "alpha", "pattern": "*.py"})).content == (
         "No line holds that."
     )
 
 
 async def test_many_matches_are_cut_and_that_is_said(tools: Any, folder: Path) -> None:
     (folder / "many.txt").write_text("alpha\n" * 60, encoding="utf-8")
-    found = (await tools["search_files"].run({"text": "alpha", "path": "many.txt"})).splitlines()
+    found = (
+        (await tools["search_files"].run({"text": "alpha", "path": "many.txt"})).content
+    ).splitlines()
     assert len(found) == 51
     assert found[-1] == "... and more. Narrow it by path or pattern."
 
@@ -112,7 +117,7 @@ async def test_writing_asks_and_replaces_only_when_told(tools: Any, folder: Path
     write = tools["write_file"]
     assert write.needs_approval
     assert not any(tool.needs_approval for tool in tools.values() if tool is not write)
-    assert "is written" in await write.run({"path": "deep/new.txt", "text": "新"})
+    assert "is written" in (await write.run({"path": "deep/new.txt", "text": "新"})).content
     with pytest.raises(ToolError, match="set overwrite to true"):
         await write.run({"path": "deep/new.txt", "text": "other"})
     assert (folder / "deep" / "new.txt").read_text(encoding="utf-8") == "新"
@@ -132,8 +137,8 @@ async def test_two_folders_are_told_apart_by_name(tmp_path: Path) -> None:
         (tmp_path / name / "same.txt").write_text(name, encoding="utf-8")
     roots = [tmp_path / "a", tmp_path / "b"]
     tools = {tool.name: tool for tool in builtin_tools(["files"], roots=roots)}
-    assert await tools["read_file"].run({"path": "b/same.txt"}) == "b"
-    assert "a/same.txt" in await tools["list_files"].run({})
+    assert (await tools["read_file"].run({"path": "b/same.txt"})).content == "b"
+    assert "a/same.txt" in (await tools["list_files"].run({})).content
     with pytest.raises(ToolError, match="none of the folders: a, b"):
         await tools["read_file"].run({"path": "same.txt"})
 

@@ -17,7 +17,7 @@ PYTHON = python_tool()
 
 
 async def ran(code: str, context: ToolContext | None = None) -> str:
-    return text_of(await PYTHON.run({"code": code}, context))
+    return text_of((await PYTHON.run({"code": code}, context)).content)
 
 
 async def test_what_it_prints_and_its_last_value_come_back() -> None:
@@ -41,7 +41,7 @@ async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_pa
         "open('false.png', 'wb').write(b'text')\n"
         f"os.symlink({str(tmp_path / 'secret.png')!r}, 'link.png')"
     )
-    said = await PYTHON.run({"code": code})
+    said = (await PYTHON.run({"code": code})).content
     assert said == (TextPart("[nothing was printed]"), ImagePart(b"\x89PNG\r\n\x1a\n1"))
 
 

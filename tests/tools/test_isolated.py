@@ -28,12 +28,15 @@ def _running(mark: str) -> list[int]:
 
 
 async def test_arguments_and_results_cross_with_their_types() -> None:
-    assert await wild.describe.run({"size": {"amount": "3.5"}, "times": 2}) == (
+    assert (await wild.describe.run({"size": {"amount": "3.5"}, "times": 2})).content == (
         '{"amount":14.0,"unit":"GB"}'
     )
-    assert await wild.picture.run({}) == (TextPart("a dot"), ImagePart(b"\x89PNG", "image/png"))
-    assert await wild.waits.run({}) == "awaited"
-    assert int(text_of(await wild.own_process.run({}))) != os.getpid()
+    assert (await wild.picture.run({})).content == (
+        TextPart("a dot"),
+        ImagePart(b"\x89PNG", "image/png"),
+    )
+    assert (await wild.waits.run({})).content == "awaited"
+    assert int(text_of((await wild.own_process.run({})).content)) != os.getpid()
 
 
 async def test_progress_comes_through_while_it_works() -> None:
@@ -75,7 +78,7 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
 
 
 async def test_what_a_tool_leaves_running_is_ended_with_it() -> None:
-    pid = int(text_of(await wild.leaves_a_child.run({"mark": "left-behind"})))
+    pid = int(text_of((await wild.leaves_a_child.run({"mark": "left-behind"})).content))
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
 

@@ -110,7 +110,7 @@ def _apply_template(
 
 
 def _template_message(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
-    rendered: dict[str, Any] = {"role": message.role, "content": message.text}
+    rendered: dict[str, Any] = {"role": message.role, "content": message.prompt_text}
     if message.tool_calls:
         rendered["tool_calls"] = [
             {

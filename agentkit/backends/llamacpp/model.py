@@ -153,7 +153,7 @@ def request_body(
         response_format = {"type": "json_schema", "json_schema": json_schema}
     conversation = in_text(messages, tools)
     body = {
-        "messages": [{"role": each.role, "content": each.text} for each in conversation],
+        "messages": [{"role": each.role, "content": each.prompt_text} for each in conversation],
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,

@@ -271,7 +271,7 @@ def _request_messages(messages: Sequence[Message]) -> Iterator[Body]:
     names: dict[str, str] = {}
     for message in messages:
         names |= {call.id: call.name for call in message.tool_calls}
-        body: Body = {"role": message.role, "content": message.text}
+        body: Body = {"role": message.role, "content": message.prompt_text}
         if pictures := images(message):
             body["images"] = [base64.b64encode(image.data).decode() for image in pictures]
         if message.tool_calls:

@@ -50,9 +50,10 @@ def _message(message: Message) -> Body:
 
 
 def _content(message: Message) -> Any:
-    if isinstance(message.content, str) or message.role != "user":
-        return message.text
-    return [_part(part) for part in message.content]
+    content = message.prompt_content
+    if isinstance(content, str) or message.role != "user":
+        return message.prompt_text
+    return [_part(part) for part in content]
 
 
 def _part(part: TextPart | ImagePart) -> Body:

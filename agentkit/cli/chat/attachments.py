@@ -11,10 +11,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentkit.documents import Document
+from agentkit.documents import Document, Passage
 from agentkit.errors import AgentkitError, KnowledgeError
 from agentkit.knowledge.chunking.splitter import first_heading
-from agentkit.knowledge.citations.passages import Sources, attached
+from agentkit.knowledge.citations.passages import Sources
+from agentkit.knowledge.citations.passages import attach as attach_document
 from agentkit.knowledge.loaders.files import load, read_bytes
 from agentkit.mcp.client import McpServers
 from agentkit.messages import Content, ImagePart, TextPart
@@ -41,6 +42,7 @@ class Attached:
     """A message with what goes with it, and a line about each thing."""
 
     content: Content
+    passages: list[Passage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -58,7 +60,10 @@ async def attach(
         except AgentkitError as error:
             whole.notes.append(f"@{name} is not attached: {error}")
             continue
-        parts += [_cited(name, part, sources) for part in found]
+        parts += [part for part in found if isinstance(part, ImagePart)]
+        for part in found:
+            if isinstance(part, TextPart):
+                whole.passages += _cited(name, part.text, sources)
         said = ", ".join(_said(part) for part in found)
         whole.notes.append(f"@{name} is attached: {said}")
     if len(parts) > 1:
@@ -88,18 +93,14 @@ def _from_file(name: str, folder: Path) -> Part:
     return TextPart(load(read_bytes(found, 4 * _MOST_CHARACTERS), name).document.text)
 
 
-def _cited(name: str, part: Part, sources: Sources) -> Part:
-    """A text as passages with numbers, and how much of it was left out; an image as it is."""
-    if not isinstance(part, TextPart):
-        return part
-    text = part.text[:_MOST_CHARACTERS]
-    left = len(part.text) - len(text)
-    note = f"\n[… {left} characters of {name} left out]" if left else ""
-    passages = attached(Document(name, text, first_heading(text) or name), sources)
-    return TextPart(f"\n\n{passages}{note}")
+def _cited(name: str, text: str, sources: Sources) -> tuple[Passage, ...]:
+    """The beginning of a text as passages with numbers."""
+    text = text[:_MOST_CHARACTERS]
+    return attach_document(Document(name, text, first_heading(text) or name), sources)
 
 
 def _said(part: Part) -> str:
     if isinstance(part, TextPart):
-        return f"{len(part.text)} characters"
+        left = len(part.text) - _MOST_CHARACTERS
+        return f"{len(part.text)} characters" + (f", {left} left out" if left > 0 else "")
     return f"an image of {len(part.data) / 1000:.0f} KB"

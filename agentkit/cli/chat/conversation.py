@@ -28,7 +28,7 @@ from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError
 from agentkit.events import Event
 from agentkit.mcp.client import McpServers
-from agentkit.messages import Content
+from agentkit.messages import Content, Message
 from agentkit.project.project import Project
 
 QUOTES = '"""'
@@ -134,7 +134,7 @@ class Chat:
                 except (EOFError, Leave):
                     return
 
-    async def answer(self, prompt: Content) -> None:
+    async def answer(self, prompt: Content | Message) -> None:
         """Answer one prompt; Ctrl-C stops it and keeps what was said, an error ends only it."""
         if self.session.pending:
             await self.resume_calls()
@@ -204,11 +204,11 @@ class Chat:
             line += "\n" + (await self.keyboard.line()).rstrip("\n")
         return line.removeprefix(QUOTES).removesuffix(QUOTES).strip()
 
-    async def _attached(self, line: str) -> Content:
+    async def _attached(self, line: str) -> Message:
         attached: Attached = await attach(line, self.project, self.session.sources, self.servers)
         for note in attached.notes:
             self.say(note)
-        return attached.content
+        return Message("user", attached.content, passages=tuple(attached.passages))
 
     async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
         self.record = Record()

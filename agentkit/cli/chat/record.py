@@ -72,7 +72,7 @@ class Record:
         match event:
             case ToolFinished(call, result, seconds, failed):
                 outcome = "failed" if failed else "gave"
-                self.calls.append(Called(call, outcome, result, seconds, depth))
+                self.calls.append(Called(call, outcome, result.prompt_text, seconds, depth))
             case ToolDenied(call, reason):
                 self.calls.append(Called(call, "denied", reason, 0.0, depth))
             case Nested(_, inner):

@@ -149,10 +149,11 @@ def _theirs(message: Message) -> BaseMessage:
         case "assistant":
             return _theirs_with_calls(message.text, message.tool_calls)
         case "tool":
-            return ToolMessage(message.text, tool_call_id=message.tool_call_id)
-    if isinstance(message.content, str):
-        return HumanMessage(message.content)
-    return HumanMessage([_block(part) for part in message.content])
+            return ToolMessage(message.prompt_text, tool_call_id=message.tool_call_id)
+    content = message.prompt_content
+    if isinstance(content, str):
+        return HumanMessage(content)
+    return HumanMessage([_block(part) for part in content])
 
 
 def _theirs_with_calls(text: str, calls: Sequence[ToolCall]) -> AIMessage:

@@ -28,7 +28,7 @@ from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import ConfigError, FaultKind, ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.integrations.langchain.messages import streamed_calls, thought_of, to_theirs
-from agentkit.messages import Message, Usage, text_of
+from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
 _ENDINGS = ("finish_reason", "stop_reason", "done_reason")
@@ -206,7 +206,7 @@ def as_langchain_tool(tool: Tool, *, approved: bool = False) -> BaseTool:
 
     async def acall(**arguments: Any) -> str:
         try:
-            return text_of(await tool.run(arguments))
+            return (await tool.run(arguments)).prompt_text
         except ToolError as error:
             raise ToolException(str(error)) from error
 

@@ -13,10 +13,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from agentkit.backends.base import estimated_tokens
-from agentkit.documents import Chunk, Document
+from agentkit.documents import Chunk, Document, Passage
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.chunking.splitter import split
-from agentkit.passages import Passage, write_passages
 
 
 class Sources:
@@ -90,12 +89,10 @@ def _joined(known: Chunk, again: Chunk) -> Chunk:
 PASSAGE_TOKENS = 320
 
 
-def attached(document: Document, sources: Sources) -> str:
-    """The passages of a document, each with its number in the session; "" for one without text."""
+def attach(document: Document, sources: Sources) -> tuple[Passage, ...]:
+    """Cut a document that a user attached into passages, each with its marker in the session;
+    none for a document without text. Nothing of it is stored in an index."""
     content = f"{document.source}\0{document.text}".encode("utf-8", "surrogatepass")
     named = replace(document, id=hashlib.sha256(content).hexdigest())
     chunks = split(named, estimated_tokens, PASSAGE_TOKENS)
-    return write_passages(
-        Passage(sources.mark(chunk), chunk.source, chunk.heading, chunk.text, part=chunk.part)
-        for chunk in chunks
-    )
+    return tuple(Passage(sources.mark(chunk), chunk) for chunk in chunks)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import mcp_types as sdk
 from mcp.shared.exceptions import MCPError
 
+from agentkit.documents import Passage
 from agentkit.errors import AgentkitError
 from agentkit.mcp.server.resources import TEMPLATE, Address, Resources, completion, paginate, read
-from agentkit.passages import Passage, write_passages
+from agentkit.messages import render_passages
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -102,11 +103,8 @@ class Prompts:
 
     async def _question(self, question: str) -> sdk.PromptMessage:
         hits = await self._knowledge.search(question, 5)
-        passages = [
-            Passage(hit.chunk.id, hit.chunk.source, hit.chunk.heading, hit.chunk.text)
-            for hit in hits
-        ]
-        return _text(_QUESTION.format(question=question, passages=write_passages(passages)))
+        passages = [Passage(hit.chunk.id, hit.chunk) for hit in hits]
+        return _text(_QUESTION.format(question=question, passages=render_passages(passages)))
 
     async def _about_document(
         self, prompt: sdk.Prompt, arguments: Mapping[str, str]

@@ -43,7 +43,7 @@ from agentkit.mcp.server.results import (
     Place,
     Places,
 )
-from agentkit.messages import Content, ImagePart, text_of
+from agentkit.messages import Content, ImagePart
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.tool import Tool, tool
 
@@ -342,13 +342,13 @@ class ToolHandlers:
         finally:
             await context.finish()
         if self._definitions[published.tool.name].output_schema is None:
-            return sdk.CallToolResult(content=_content_blocks(result))
-        structured = json.loads(text_of(result))
+            return sdk.CallToolResult(content=_content_blocks(result.prompt_content))
+        structured = json.loads(result.text)
         links: list[Any] = []
         if published.has_passages:
             links += resource_links([*structured.get("hits", ()), *structured.get("citations", ())])
         return sdk.CallToolResult(
-            content=[*_content_blocks(result), *links], structured_content=structured
+            content=[*_content_blocks(result.content), *links], structured_content=structured
         )
 
 
