@@ -154,12 +154,15 @@ def test_what_transformers_says_is_for_its_user_to_choose_before_and_after() -> 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("batching", [False, True])
 @pytest.mark.parametrize("quantization", ["none", "8bit", "4bit"])
-async def test_on_a_gpu_a_model_answers(smollm2_folder: Path, quantization: str) -> None:
+async def test_on_a_gpu_a_model_answers(
+    smollm2_folder: Path, quantization: str, batching: bool
+) -> None:
     if quantization != "none":
         pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
     placement = Placement("cuda", "bfloat16", quantization=quantization)
-    model = HuggingFaceModel(str(smollm2_folder), placement=placement)
+    model = HuggingFaceModel(str(smollm2_folder), placement=placement, batching=batching)
     options = Options(temperature=0.0, max_tokens=8)
     parts = await collected(model.stream([Message("user", "Name three colours.")], (), options))
     assert parts[-2] == Usage(34, 8)
