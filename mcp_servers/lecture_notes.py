@@ -44,7 +44,7 @@ class IndexedFirst:
         return await self._knowledge.documents()
 
     async def close(self) -> None:
-        """Stop indexing and let go of the files."""
+        """Stop indexing and close the knowledge base."""
         self._indexing.cancel()
         await asyncio.wait({self._indexing})
         self._knowledge.close()
