@@ -1,45 +1,106 @@
-"""What README.md and docs/ show runs as it stands."""
+"""Examples, commands, settings and links of README.md and docs/ are current."""
 
+from __future__ import annotations
+
+import json
 import re
-import subprocess
-import sys
+import runpy
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentkit.settings.sources import read_settings
+
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{number}")
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    for number, block in enumerate(
-        re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE), 1
-    )
-]
+README = ROOT / "README.md"
+PAGES = (
+    README,
+    ROOT / "AGENTS.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
+STARTS_PROCESSES = {"mcp.md"}
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_python_example_of_the_pages_runs(block: Any, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", block]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    assert done.stderr == ""
+def _blocks(page: Path, language: str) -> list[str]:
+    fence = rf"^```{language}\n(.*?)^```"
+    return re.findall(fence, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def test_every_command_that_the_readme_names_is_there() -> None:
-    named = set(re.findall(r"(?:`|^)agentkit ([a-z]+)", README, re.MULTILINE))
-    helped = subprocess.run(
-        [sys.executable, "-m", "agentkit", "--help"], capture_output=True, text=True, check=True
-    ).stdout
+def _examples() -> Iterator[Any]:
+    for page in PAGES:
+        marks = [pytest.mark.slow] if page.name in STARTS_PROCESSES else []
+        for number, block in enumerate(_blocks(page, "python"), 1):
+            yield pytest.param(block, id=f"{page.name}-{number}", marks=marks)
+
+
+@pytest.mark.parametrize("block", list(_examples()))
+def test_python_example_runs_and_prints(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script), run_name="__main__")
+    output = capsys.readouterr()
+    assert output.out.strip()
+    assert output.err == ""
+
+
+def test_commands_of_the_readme_exist() -> None:
+    reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:`|^)agentkit ([a-z]+)", README.read_text("utf-8"), re.MULTILINE))
     assert len(named) >= 8
-    assert named <= set(re.findall(r"^  ([a-z]+)", helped, re.MULTILINE))
+    assert named <= set(re.findall(r"^#+ agentkit ([a-z]+)", reference, re.MULTILINE))
 
 
-def test_the_settings_example_is_valid(tmp_path: Path) -> None:
-    from agentkit.settings.sources import read_settings
-
-    (example,) = re.findall(r"^```toml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def test_settings_example_of_the_readme_is_valid(tmp_path: Path) -> None:
+    (example,) = _blocks(README, "toml")
     (tmp_path / "agentkit.toml").write_text(example, encoding="utf-8")
     assert read_settings(tmp_path).settings.providers["work"].api_key_env == "WORK_KEY"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_json_and_toml_examples_parse(page: Path) -> None:
+    for block in _blocks(page, "json"):
+        json.loads(block)
+    for block in _blocks(page, "jsonl"):
+        for line in block.splitlines():
+            json.loads(line)
+    for block in _blocks(page, "toml"):
+        tomllib.loads(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_and_names_lead_somewhere(page: Path) -> None:
+    """Relative links, repository paths, dotted names and `python -m` arguments resolve."""
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    paths = re.findall(r"`((?:agentkit|tests|docs|benchmarks|examples)/[\w/.-]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    names = re.findall(r"`(agentkit(?!\.toml)(?:\.[A-Za-z_]\w*)+)`", text)
+    assert [name for name in names if not _resolves(name)] == []
+    modules = re.findall(r"python -m ((?:agentkit|tests)[\w.]*)", text)
+    assert [module for module in modules if find_spec(module) is None] == []
+
+
+def _resolves(dotted: str) -> bool:
+    parts = dotted.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: object = import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[end:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
