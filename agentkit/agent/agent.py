@@ -33,7 +33,7 @@ from agentkit.events import Event, Finished, TextDelta
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.tools import SEARCH, knowledge_tools
 from agentkit.messages import Content, Message, ToolCall
-from agentkit.tools.repair import sound
+from agentkit.tools.repair import join_surrogates
 from agentkit.tools.tool import Tool, as_tool
 from agentkit.tracing.trace import Trace, TracedModel, Tracing
 
@@ -316,7 +316,7 @@ class _Run:
 
 def _repaired(content: Content) -> Content:
     """Content without lone surrogates where it is plain text."""
-    return sound(content) if isinstance(content, str) else content
+    return join_surrogates(content) if isinstance(content, str) else content
 
 
 def _last_question(session: Session) -> str:

@@ -33,7 +33,7 @@ from agentkit.events import (
 )
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import Message, ToolCall, ToolResult, Usage
-from agentkit.tools.repair import fitted, repaired_arguments, sound_value
+from agentkit.tools.repair import fit_arguments, parse_arguments, without_surrogates
 from agentkit.tools.tool import Tool
 
 NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without, or ask the user."
@@ -153,7 +153,7 @@ class Caller:
             problem = f"Error: there is no tool {call.name!r}. There is: {known}."
             return ResolvedCall(call, None, problem)
         given = call.arguments
-        read = repaired_arguments(given) if isinstance(given, str) else given
+        read = parse_arguments(given) if isinstance(given, str) else given
         if read is None:
             schema = json.dumps(tool.parameters, ensure_ascii=False)[:_SCHEMA_SHOWN]
             problem = (
@@ -161,7 +161,7 @@ class Caller:
                 f"{str(given)[:200]!r}. Its schema: {schema}"
             )
             return ResolvedCall(call, tool, problem)
-        fit = fitted(sound_value(read), tool.parameters)
+        fit = fit_arguments(without_surrogates(read), tool.parameters)
         return ResolvedCall(ToolCall(call.id, tool.name, fit), tool)
 
     async def run(

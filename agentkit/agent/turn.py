@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from agentkit.agent.explain import Exchange
 from agentkit.events import Done
 from agentkit.messages import Message, ToolCall, Usage
-from agentkit.tools.repair import sound
+from agentkit.tools.repair import join_surrogates
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Turn:
 
     @property
     def message(self) -> Message:
-        return Message("assistant", sound("".join(self.text)), tuple(self.calls))
+        return Message("assistant", join_surrogates("".join(self.text)), tuple(self.calls))
 
     def call(self, call: ToolCall) -> None:
         """One more call, its id its own: verdicts and results are given by id."""

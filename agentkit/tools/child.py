@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from agentkit.messages import content_record
 from agentkit.tools.context import NoContext
-from agentkit.tools.schema import arguments_model, context_parameter, validated
+from agentkit.tools.schema import arguments_model, context_parameter, validate
 from agentkit.tools.tool import Tool, as_content
 
 _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
@@ -57,7 +57,7 @@ def main() -> None:
 
 def _called(order: dict[str, Any], out: IO[str]) -> Any:
     function = _function(order)
-    given = validated(arguments_model(function), order["arguments"])
+    given = validate(arguments_model(function), order["arguments"])
     if name := context_parameter(function):
         given[name] = Reporting(out)
     result = function(**given)

@@ -20,13 +20,13 @@ from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, ToolError
 from agentkit.messages import Content, ImagePart, TextPart, ToolResult
 from agentkit.tools.context import NoContext, ToolContext
-from agentkit.tools.repair import sound
+from agentkit.tools.repair import join_surrogates
 from agentkit.tools.schema import (
     arguments_model,
     context_parameter,
     json_schema,
     summary,
-    validated,
+    validate,
 )
 
 
@@ -103,7 +103,7 @@ class Tool:
         if self.model is None:
             return dict(arguments)
         try:
-            return validated(self.model, arguments)
+            return validate(self.model, arguments)
         except ValidationError as error:
             faults = "; ".join(
                 f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}"
@@ -196,10 +196,10 @@ def as_content(result: Any) -> Content:
 def as_text(result: Any) -> str:
     """A tool's result as a model reads it: text as it is, anything else as JSON."""
     if isinstance(result, str):
-        return sound(result)
+        return join_surrogates(result)
     if isinstance(result, BaseModel):
-        return sound(result.model_dump_json())
-    return sound(_ENCODER.encode(result))
+        return join_surrogates(result.model_dump_json())
+    return join_surrogates(_ENCODER.encode(result))
 
 
 def _plain(value: Any) -> Any:

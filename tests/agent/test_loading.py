@@ -86,7 +86,7 @@ def test_a_second_tool_of_one_name_is_told(tmp_path: Path) -> None:
     _write(tmp_path, "b.py", ADD.format(name="one", doc="Other.", n=2))
     loaded = load_tools(tmp_path)
     assert [tool.description for tool in loaded.tools] == ["One."]
-    assert "'one' is already there" in loaded.problems[0]
+    assert "duplicate tool 'one'" in loaded.problems[0]
 
 
 def test_one_tool_under_two_names_of_a_file_is_one_tool(tmp_path: Path) -> None:

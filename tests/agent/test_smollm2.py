@@ -14,7 +14,7 @@ from agentkit import tool
 from agentkit.backends.base import Options
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.messages import Message, ToolCall
-from agentkit.tools.repair import fitted
+from agentkit.tools.repair import fit_arguments
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
 
@@ -84,7 +84,7 @@ async def test_every_forced_call_parses_and_validates(smollm2_gguf: Path) -> Non
             [made] = [part for part in parts if isinstance(part, ToolCall)]
             own = next(one for one in TOOLS if one.name == made.name)
             assert not isinstance(made.arguments, str), question
-            await own.run(fitted(made.arguments, own.parameters))
+            await own.run(fit_arguments(made.arguments, own.parameters))
             called += 1
     finally:
         await model.close()

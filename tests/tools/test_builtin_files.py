@@ -55,7 +55,7 @@ async def test_a_long_file_comes_in_pieces(tools: Any, folder: Path) -> None:
     assert first.endswith("a\n[10 more characters: start=8000]")
     assert (await tools["read_file"].run({"path": "long.txt", "start": 8000})).content == "b" * 10
     assert (
-        "it has 8010 characters"
+        "the file has 8010 characters"
         in (await tools["read_file"].run({"path": "long.txt", "start": 9000})).content
     )
 
@@ -98,9 +98,9 @@ async def test_words_are_found_in_text_files_whatever_their_case(tools: Any) -> 
         "one.md:3: Alpha beta.",
         "deep/two.txt:1: 第二个文件 ALPHA",
     ]
-    assert (await tools["search_files"].run({"text": "gamma"})).content == "No line holds that."
+    assert (await tools["search_files"].run({"text": "gamma"})).content == "No matches."
     assert (await tools["search_files"].run({"text": "alpha", "pattern": "*.py"})).content == (
-        "No line holds that."
+        "No matches."
     )
 
 
@@ -110,14 +110,14 @@ async def test_many_matches_are_cut_and_that_is_said(tools: Any, folder: Path) -
         (await tools["search_files"].run({"text": "alpha", "path": "many.txt"})).content
     ).splitlines()
     assert len(found) == 51
-    assert found[-1] == "... and more. Narrow it by path or pattern."
+    assert found[-1] == "... and more. Narrow by path or pattern."
 
 
 async def test_writing_asks_and_replaces_only_when_told(tools: Any, folder: Path) -> None:
     write = tools["write_file"]
     assert write.needs_approval
     assert not any(tool.needs_approval for tool in tools.values() if tool is not write)
-    assert "is written" in (await write.run({"path": "deep/new.txt", "text": "新"})).content
+    assert "Wrote deep" in (await write.run({"path": "deep/new.txt", "text": "新"})).content
     with pytest.raises(ToolError, match="set overwrite to true"):
         await write.run({"path": "deep/new.txt", "text": "other"})
     assert (folder / "deep" / "new.txt").read_text(encoding="utf-8") == "新"
@@ -127,7 +127,7 @@ async def test_writing_asks_and_replaces_only_when_told(tools: Any, folder: Path
 
 
 async def test_a_file_needs_a_folder_that_is_there(tools: Any) -> None:
-    with pytest.raises(ToolError, match="its folder is not there"):
+    with pytest.raises(ToolError, match="its folder does not exist"):
         await tools["write_file"].run({"path": "nowhere/new.txt", "text": "x"})
 
 
@@ -139,14 +139,14 @@ async def test_two_folders_are_told_apart_by_name(tmp_path: Path) -> None:
     tools = {tool.name: tool for tool in builtin_tools(["files"], roots=roots)}
     assert (await tools["read_file"].run({"path": "b/same.txt"})).content == "b"
     assert "a/same.txt" in (await tools["list_files"].run({})).content
-    with pytest.raises(ToolError, match="none of the folders: a, b"):
+    with pytest.raises(ToolError, match="one of the folders: a, b"):
         await tools["read_file"].run({"path": "same.txt"})
 
 
 def test_folders_that_cannot_be_are_refused_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="needs a folder"):
         builtin_tools(["files"])
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a directory"):
         builtin_tools(["files"], roots=[tmp_path / "missing"])
-    with pytest.raises(ConfigError, match="one name"):
+    with pytest.raises(ConfigError, match="same name"):
         builtin_tools(["files"], roots=[tmp_path, tmp_path])

@@ -1,8 +1,7 @@
-"""Arithmetic that stays exact while numbers are small, and never takes long.
+"""Bounded arithmetic and functions of the calculator.
 
-Fractions of up to a thousand bits are exact; what grows beyond goes on as a float, to about 1e308.
-
-The functions that the calculator knows. Angles are in radians, or in a unit: sin(30 degrees).
+Fractions of up to 1000 bits are exact; larger ones become floats, up to about 1e308. Angles are in
+radians, or in a unit: sin(30 degrees).
 """
 
 from __future__ import annotations
@@ -14,18 +13,15 @@ from typing import Any
 
 from agentkit.errors import ToolError
 from agentkit.tools.builtin import units
-from agentkit.tools.builtin.units import Number, is_quantity
-
-Value = Any
-"""A Number or a quantity of pint."""
+from agentkit.tools.builtin.units import Number, Value, is_quantity
 
 _EXACT_BITS = 1000
-_LARGEST_UNIT_POWER = 12
-_LARGEST_FACTORIAL = 170
+_MAX_UNIT_POWER = 12
+_MAX_FACTORIAL = 170
 
 
 def bounded(value: Value) -> Value:
-    """The value, as a float where its fraction has become long. Raises OverflowError."""
+    """Return the value, as a float if its fraction is too long. Raises OverflowError."""
     if is_quantity(value):
         return type(value)(bounded(_number(value.magnitude)), value.units)
     if isinstance(value, Fraction):
@@ -35,16 +31,16 @@ def bounded(value: Value) -> Value:
     return value
 
 
-def multiplied(left: Value, right: Value) -> Value:
-    """A product; a number times a unit is so many of it."""
+def multiply(left: Value, right: Value) -> Value:
+    """Multiply; a number times a unit is a quantity, also for temperatures."""
     if is_quantity(right) and not is_quantity(left):
-        return bounded(units.times(left, right))
+        return bounded(units.quantity(left, right))
     if is_quantity(left) and not is_quantity(right):
-        return bounded(units.times(right, left))
+        return bounded(units.quantity(right, left))
     return bounded(left * right)
 
 
-def divided(left: Value, right: Value) -> Value:
+def divide(left: Value, right: Value) -> Value:
     return bounded(left / right)
 
 
@@ -52,12 +48,12 @@ def remainder(left: Value, right: Value) -> Value:
     return bounded(left % right)
 
 
-def floor_divided(left: Value, right: Value) -> Value:
+def floor_divide(left: Value, right: Value) -> Value:
     return Fraction(math.floor(plain(left / right)))
 
 
 def power(base: Value, exponent: Value) -> Value:
-    """A power, exact where it is a small whole one. Raises ToolError and OverflowError."""
+    """Raise to a power, exactly for small whole ones. Raises ToolError and OverflowError."""
     exponent = plain(exponent)
     if is_quantity(base):
         return _unit_power(base, exponent)
@@ -69,7 +65,7 @@ def power(base: Value, exponent: Value) -> Value:
 
 
 def root(value: Value) -> Value:
-    """A square root, exact where it is a fraction."""
+    """Return the square root, exact if it is a fraction."""
     if is_quantity(value):
         return type(value)(root(_number(value.magnitude)), value.units**0.5)
     if value < 0:
@@ -82,25 +78,25 @@ def root(value: Value) -> Value:
 
 
 def factorial(value: Value) -> Value:
-    if is_quantity(value) or value != int(value) or not 0 <= value <= _LARGEST_FACTORIAL:
-        raise ToolError(f"! stands after a whole number from 0 to {_LARGEST_FACTORIAL}")
+    if is_quantity(value) or value != int(value) or not 0 <= value <= _MAX_FACTORIAL:
+        raise ToolError(f"! needs a whole number from 0 to {_MAX_FACTORIAL}")
     return bounded(Fraction(math.factorial(int(value))))
 
 
 def plain(value: Value) -> Number:
-    """A number where one is wanted. Raises ToolError for what has a unit."""
+    """Return a number without a unit. Raises ToolError for a quantity."""
     if not is_quantity(value):
         return value  # type: ignore[no-any-return]
     if not value.dimensionless:
-        raise ToolError(f"a number without a unit is wanted, not {units.unit_text(value)}")
+        raise ToolError(f"expected a number without a unit, not {units.format_unit(value)}")
     return _number(value.to_base_units().magnitude)
 
 
 def _unit_power(base: Value, exponent: Value) -> Value:
     if exponent == Fraction(1, 2):
         return root(base)
-    if exponent != int(exponent) or abs(exponent) > _LARGEST_UNIT_POWER:
-        raise ToolError(f"units take whole powers up to {_LARGEST_UNIT_POWER}, and sqrt")
+    if exponent != int(exponent) or abs(exponent) > _MAX_UNIT_POWER:
+        raise ToolError(f"units take whole powers up to {_MAX_UNIT_POWER}, and sqrt")
     magnitude = power(_number(base.magnitude), exponent)
     return type(base)(magnitude, base.units ** int(exponent))
 
@@ -115,15 +111,13 @@ def _bits(value: Number) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
-"""A Number or a quantity of pint."""
-
-
-def called(name: str, values: Sequence[Value]) -> Value:
-    """A function's value. Raises ToolError for a wrong number of arguments or one out of range."""
+def call(name: str, values: Sequence[Value]) -> Value:
+    """Call a function by name. Raises ToolError for a wrong number of arguments or a value out of
+    its domain."""
     fewest, most, function = FUNCTIONS[name]
     if not fewest <= len(values) <= most:
-        wanted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        raise ToolError(f"{name} takes {wanted} arguments, not {len(values)}")
+        expected = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        raise ToolError(f"{name} takes {expected} arguments, not {len(values)}")
     try:
         return bounded(function(*values))
     except ValueError as error:
@@ -139,7 +133,7 @@ def _whole(function: Callable[[Any], int]) -> Callable[[Value], Fraction]:
 
 
 def _round(value: Value, digits: Value = Fraction(0)) -> Value:
-    """A half goes up, as people are taught, and not to the even neighbour."""
+    """Round half up, not to even."""
     places = int(plain(digits))
     if abs(places) > 30:
         raise ToolError("round takes at most 30 places")
@@ -157,10 +151,10 @@ def _total(*values: Value) -> Value:
 
 
 def _mean(*values: Value) -> Value:
-    return divided(_total(*values), Fraction(len(values)))
+    return divide(_total(*values), Fraction(len(values)))
 
 
-_MANY = 100
+_MAX_ARGUMENTS = 100
 FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Value]]] = {
     "sqrt": (1, 1, root),
     "abs": (1, 1, abs),
@@ -177,9 +171,9 @@ FUNCTIONS: Mapping[str, tuple[int, int, Callable[..., Value]]] = {
     "asin": (1, 1, _real(math.asin)),
     "acos": (1, 1, _real(math.acos)),
     "atan": (1, 1, _real(math.atan)),
-    "min": (1, _MANY, min),
-    "max": (1, _MANY, max),
-    "sum": (1, _MANY, _total),
-    "mean": (1, _MANY, _mean),
+    "min": (1, _MAX_ARGUMENTS, min),
+    "max": (1, _MAX_ARGUMENTS, max),
+    "sum": (1, _MAX_ARGUMENTS, _total),
+    "mean": (1, _MAX_ARGUMENTS, _mean),
 }
-"""Name -> fewest arguments, most arguments, function."""
+"""Minimum and maximum number of arguments, and the function, by name."""

@@ -1,7 +1,7 @@
-"""Units of measurement by pint, with exact fractions; the one file that imports it.
+"""Units of measurement with exact fractions, by pint.
 
-Bytes and tokens are dimensions here, so that a size is never added to a bare number. Loading takes
-about half a second, at the first unit.
+Bytes and tokens are dimensions, so that a size cannot be added to a plain number. pint loads at
+the first unit, in about half a second.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from agentkit.errors import ToolError
 
 Number = Fraction | float
 Quantity = Any
-"""A pint quantity; pint's own types are generic beyond use."""
+"""A pint quantity, whose own types are too generic to be of use."""
+Value = Any
+"""A Number or a Quantity."""
 
 _LOADING = Lock()
-"""Two calls at once must get one registry: pint mixes no two."""
+"""Concurrent calls must share one registry: pint does not mix quantities of two."""
 
-_DEFINED = (
+_DEFINITIONS = (
     "bit = [information]",
     "token = [token]",
     "parameter = [parameter] = param",
@@ -30,37 +32,37 @@ _DEFINED = (
     "jin = 0.5 * kilogram",
     "yuan = [currency] = CNY",
 )
-_SPELLED = """
+_ALIAS_PAIRS = """
 KB=kB kb=kB mb=MB gb=GB tb=TB Kb=kbit Mb=Mbit Gb=Gbit C=degC F=degF °C=degC °F=degF 度=degree
 字节=byte 比特=bit 公里=km 千米=km 米=m 厘米=cm 毫米=mm 吨=metric_ton 公斤=kg 千克=kg 克=g 斤=jin
 毫秒=ms 秒=s 分钟=min 分=min 小时=h 天=day 周=week 年=year 升=L 毫升=mL 元=yuan
 """
-_SPELLINGS = dict(pair.split("=") for pair in _SPELLED.split())
+_ALIASES = dict(pair.split("=") for pair in _ALIAS_PAIRS.split())
 
 
 def unit(name: str) -> Quantity:
-    """One of a unit, such as "GB" or "公里". Raises ToolError where there is none of that name."""
-    found = _unit(_SPELLINGS.get(name, name))
+    """Return one of a unit, such as "GB" or "公里". Raises ToolError for an unknown name."""
+    found = _unit(_ALIASES.get(name, name))
     if found is None:
-        raise ToolError(f"there is no unit or function {name!r}. Write units as in 3 km, 80 GB")
+        raise ToolError(f"unknown unit or function {name!r}. Write units as in 3 km, 80 GB")
     return _registry().Quantity(Fraction(1), found)
 
 
-def times(value: Number, one: Quantity) -> Quantity:
-    """So many of a quantity; 25 degrees Celsius are a temperature, not a product."""
+def quantity(value: Number, one: Quantity) -> Quantity:
+    """Multiply a unit by a number, without the conversion that pint makes for temperatures."""
     return _registry().Quantity(value * one.magnitude, one.units)
 
 
-def converted(value: Quantity, target: Quantity) -> Quantity:
-    """A value in another unit. Raises ToolError where the two measure different things."""
+def convert(value: Value, target: Quantity) -> Quantity:
+    """Convert a value to another unit. Raises ToolError if the target is not a unit."""
     if not is_quantity(target) or target.magnitude != 1:
-        raise ToolError("after `to` stands a unit, such as GB or km/h")
+        raise ToolError("a unit must follow `to`, such as GB or km/h")
     source = value if is_quantity(value) else _registry().Quantity(value)
     return source.to(target.units)
 
 
-def settled(value: Quantity) -> Quantity:
-    """m * cm as cm^2, GB / MB as a number; any other unit as it was written."""
+def simplify(value: Quantity) -> Value:
+    """Reduce m * cm to cm^2 and GB / MB to a number; leave any other unit as it was written."""
     if value.dimensionless and len(value.unit_items()) != 1:
         return value.to_base_units().magnitude
     dimensions = [str(_registry().get_dimensionality(name)) for name, _ in value.unit_items()]
@@ -71,31 +73,31 @@ def is_quantity(value: object) -> bool:
     return not isinstance(value, (Fraction, float))
 
 
-def unit_text(value: Quantity) -> str:
-    """A unit as people write it: km/h, m^2, kg*m/s^2."""
+def format_unit(value: Quantity) -> str:
+    """Write a unit, such as km/h, m^2, kg*m/s^2."""
     powers = [(_registry().get_symbol(name), power) for name, power in value.unit_items()]
-    above = "*".join(_power(symbol, power) for symbol, power in powers if power > 0)
-    below = "*".join(_power(symbol, -power) for symbol, power in powers if power < 0)
+    above = "*".join(_format_power(symbol, power) for symbol, power in powers if power > 0)
+    below = "*".join(_format_power(symbol, -power) for symbol, power in powers if power < 0)
     below = f"({below})" if "*" in below else below
     return f"{above or '1'}/{below}" if below else above
 
 
-def explained(error: Exception) -> str:
-    """What pint found wrong, with the next step."""
+def explain(error: Exception) -> str:
+    """Describe an error of pint, with the next step."""
     import pint
 
     if isinstance(error, pint.OffsetUnitCalculusError):
         return "temperatures in °C or °F cannot be added or multiplied: convert to kelvin first"
     if isinstance(error, pint.DimensionalityError):
-        return f"{_shown(error.units1)} and {_shown(error.units2)} measure different things"
+        first, second = (
+            format_unit(_registry().Quantity(1, found)) or "a number without a unit"
+            for found in (error.units1, error.units2)
+        )
+        return f"{first} and {second} measure different things"
     return str(error)
 
 
-def _shown(of: Any) -> str:
-    return unit_text(_registry().Quantity(1, of)) or "a bare number"
-
-
-def _power(symbol: str, power: Number) -> str:
+def _format_power(symbol: str, power: Number) -> str:
     return symbol if power == 1 else f"{symbol}^{float(power):g}"
 
 
@@ -109,14 +111,14 @@ def _unit(name: str) -> Any:
 
 def _registry() -> Any:
     with _LOADING:
-        return _loaded()
+        return _load_registry()
 
 
 @cache
-def _loaded() -> Any:
+def _load_registry() -> Any:
     import pint
 
     registry: Any = pint.UnitRegistry(None, non_int_type=Fraction, on_redefinition="ignore")
     registry.load_definitions(Path(pint.__file__).with_name("default_en.txt"))
-    registry.load_definitions(_DEFINED)
+    registry.load_definitions(_DEFINITIONS)
     return registry
