@@ -1,4 +1,4 @@
-"""What stays on this machine, and how OLLAMA_HOST is read."""
+"""Loopback addresses, and OLLAMA_HOST as a URL."""
 
 from __future__ import annotations
 

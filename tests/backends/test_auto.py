@@ -1,4 +1,4 @@
-"""What `auto` finds, and what it never uses."""
+"""The automatic model choice: order of preference, and servers never used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_server_on_this_machine_comes_second(openai_server: OpenAIServer
     await model.close()
 
 
-async def test_the_reader_that_quotes_comes_last() -> None:
+async def test_the_extractive_model_comes_last() -> None:
     model = auto(servers={"vllm": f"{refused_url()}/v1"})
     assert (await model.choose()).name == "extractive"
     assert model.found_no_model
@@ -56,14 +56,14 @@ async def test_the_reader_that_quotes_comes_last() -> None:
     ]
 
 
-async def test_without_an_extractive_model_the_error_says_how_to_start_a_server() -> None:
+async def test_without_an_extractive_model_the_error_tells_how_to_start_a_server() -> None:
     model = AutoModel(ollama=refused_url(), servers={})
     with pytest.raises(ModelError, match="ollama serve"):
         await collected(model.stream(HI))
     assert model.found_no_model
 
 
-async def test_an_ollama_without_chat_models_is_passed_over(ollama_server: OllamaServer) -> None:
+async def test_an_ollama_server_without_chat_models_is_skipped(ollama_server: OllamaServer) -> None:
     ollama_server.models = [
         {"name": "nomic-embed-text"},
         {"name": "minilm", "details": {"family": "bert"}},
@@ -73,7 +73,7 @@ async def test_an_ollama_without_chat_models_is_passed_over(ollama_server: Ollam
     assert model.searched[0].models == ()
 
 
-async def test_a_model_that_ollama_passes_on_to_its_cloud_is_not_taken(
+async def test_an_ollama_cloud_model_is_not_listed(
     ollama_server: OllamaServer,
 ) -> None:
     ollama_server.models = [
@@ -84,7 +84,7 @@ async def test_a_model_that_ollama_passes_on_to_its_cloud_is_not_taken(
     assert await ollama_models(ollama_server.url) == ["small"]
 
 
-async def test_another_machine_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_on_another_machine_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
     monkeypatch.setenv("OLLAMA_HOST", "ollama.example.com")
     model = AutoModel(ExtractiveModel, servers={"box": "http://example.com/v1"})
@@ -92,12 +92,12 @@ async def test_another_machine_is_never_asked(monkeypatch: pytest.MonkeyPatch) -
     assert [place.is_remote for place in model.searched] == [True, True]
 
 
-async def test_it_does_not_choose_our_own_server(openai_server: OpenAIServer) -> None:
+async def test_agentkits_own_server_is_not_chosen(openai_server: OpenAIServer) -> None:
     openai_server.models = [{"id": "small", "owned_by": "agentkit"}]
     assert await openai_models(openai_server.url) is None
 
 
-async def test_embedders_are_no_chat_models(openai_server: OpenAIServer) -> None:
+async def test_embedding_models_are_not_chat_models(openai_server: OpenAIServer) -> None:
     openai_server.models = [{"id": "text-embedding-nomic"}, {"id": "small"}]
     assert await openai_models(openai_server.url) == ["small"]
 
@@ -111,13 +111,15 @@ async def test_a_proxy_in_the_environment_is_not_used(
     await model.close()
 
 
-async def test_first_uses_at_the_same_time_choose_once(ollama_server: OllamaServer) -> None:
+async def test_concurrent_first_requests_choose_once(ollama_server: OllamaServer) -> None:
     model = auto(ollama_server.url)
     one, two = await asyncio.gather(model.choose(), model.choose())
     assert one is two
 
 
-async def test_it_answers_for_the_model_it_chose(ollama_server: OllamaServer) -> None:
+async def test_window_and_capabilities_are_those_of_the_chosen_model(
+    ollama_server: OllamaServer,
+) -> None:
     model = auto(ollama_server.url)
     assert model.count_tokens("abcdef") == 2
     assert await model.context_window() == 32768
@@ -126,7 +128,7 @@ async def test_it_answers_for_the_model_it_chose(ollama_server: OllamaServer) ->
     await model.close()
 
 
-async def test_closing_it_closes_the_answer(openai_server: OpenAIServer) -> None:
+async def test_closing_the_stream_closes_the_request(openai_server: OpenAIServer) -> None:
     openai_server.replies(Reply(finish=None, usage=None, stalls=True))
     model = auto(servers={"vllm": openai_server.url})
     parts = model.stream(HI)

@@ -54,7 +54,7 @@ async def _model(name: str, environ: Any = None, **providers: Any) -> Finding:
     return finding
 
 
-async def test_an_ollama_is_told_with_its_version_models_and_windows(
+async def test_an_ollama_server_is_listed_with_version_models_and_windows(
     ollama_server: OllamaServer,
 ) -> None:
     ollama_server.models = [{"name": name} for name in ("small", "b", "c", "d")]
@@ -67,7 +67,7 @@ async def test_an_ollama_is_told_with_its_version_models_and_windows(
 
 
 @pytest.mark.parametrize("version", ["0.5.4", "0.17.0", "0.5.4-ipexllm-20250407", "0.17"])
-async def test_an_ollama_before_0_17_1_is_known_to_be_bad(
+async def test_an_ollama_server_before_0_17_1_has_a_known_vulnerability(
     ollama_server: OllamaServer, version: str
 ) -> None:
     ollama_server.version = version
@@ -91,28 +91,30 @@ async def test_an_ollama_before_0_17_1_is_known_to_be_bad(
         ("other", "0.1", 0),
     ],
 )
-def test_a_version_is_judged_by_its_numbers(program: str, version: str, number: int) -> None:
+def test_only_the_numbers_of_a_version_count(program: str, version: str, number: int) -> None:
     assert len(known_flaws(program, version)) == number
 
 
-async def test_an_ollama_without_chat_models_says_what_to_pull(ollama_server: OllamaServer) -> None:
+async def test_an_ollama_server_without_chat_models_suggests_a_model_to_pull(
+    ollama_server: OllamaServer,
+) -> None:
     ollama_server.models = []
     (finding,) = await check_ollama(ollama_server.url)
     assert (finding.level, finding.next_step) == ("note", "ollama pull qwen3:4b")
 
 
-async def test_an_ollama_that_is_not_there_is_no_fault() -> None:
+async def test_a_missing_ollama_server_is_not_a_problem() -> None:
     assert _levels(await check_ollama(refused_url())) == ["ok"]
 
 
-async def test_an_ollama_on_another_machine_is_not_asked() -> None:
+async def test_an_ollama_server_on_another_machine_is_not_asked() -> None:
     (finding,) = await check_ollama("http://ollama.example.com:11434")
     assert finding.level == "note"
     assert "not asked" in finding.message
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "http://0.0.0.0:11434", "[::]:11434"])
-async def test_an_address_that_lets_the_network_in_is_a_warning(
+async def test_an_ollama_server_open_to_the_network_is_a_warning(
     ollama_server: OllamaServer, host: str
 ) -> None:
     findings = await check_ollama(ollama_server.url, host)
@@ -120,7 +122,7 @@ async def test_an_address_that_lets_the_network_in_is_a_warning(
     assert "whole network" in findings[1].message
 
 
-async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(
+async def test_a_small_window_of_llama_cpp_is_a_warning_with_the_option_to_enlarge_it(
     openai_server: OpenAIServer,
 ) -> None:
     openai_server.pages["/props"] = {"default_generation_settings": {"n_ctx": 4096}}
@@ -130,7 +132,7 @@ async def test_a_llama_cpp_with_a_small_window_says_how_to_widen_it(
     assert "-c 16384" in finding.next_step
 
 
-async def test_lm_studio_tells_the_window_that_is_loaded(openai_server: OpenAIServer) -> None:
+async def test_the_window_of_lm_studio_is_the_loaded_one(openai_server: OpenAIServer) -> None:
     openai_server.pages["/api/v0/models"] = {
         "data": [{"id": "small", "loaded_context_length": 16384, "max_context_length": 131072}]
     }
@@ -139,7 +141,7 @@ async def test_lm_studio_tells_the_window_that_is_loaded(openai_server: OpenAISe
     assert finding.message == f"small, large at {openai_server.url}, window 16384 tokens"
 
 
-async def test_a_vllm_tells_window_and_version(openai_server: OpenAIServer) -> None:
+async def test_window_and_version_of_vllm_are_read(openai_server: OpenAIServer) -> None:
     openai_server.models = [{"id": "big", "max_model_len": 32768}]
     openai_server.pages["/version"] = {"version": "0.13.0"}
     found, flawed = await check_local_servers({"vllm": openai_server.url})
@@ -147,22 +149,22 @@ async def test_a_vllm_tells_window_and_version(openai_server: OpenAIServer) -> N
     assert "CVE-2026-22778" in flawed.message
 
 
-async def test_a_machine_without_servers_is_in_order() -> None:
+async def test_no_local_server_is_not_a_problem() -> None:
     (finding,) = await check_local_servers({"vllm": f"{refused_url()}/v1"})
     assert (finding.level, finding.message) == ("ok", "no vllm on this machine")
 
 
-async def test_the_reader_that_quotes_needs_nothing() -> None:
+async def test_the_extractive_model_is_always_ok() -> None:
     assert (await _model("extractive")).level == "ok"
 
 
-async def test_a_name_that_is_no_model_is_a_problem_with_a_next_step() -> None:
+async def test_an_unknown_model_name_is_a_problem_with_a_suggestion() -> None:
     finding = await _model("olama:x")
     assert finding.level == "problem"
     assert "Did you mean 'ollama'?" in f"{finding.message} {finding.next_step}"
 
 
-async def test_an_ollama_model_in_use_is_told_with_what_agentkit_uses_of_it(
+async def test_the_used_part_of_an_ollama_models_window_is_shown(
     ollama_server: OllamaServer,
 ) -> None:
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
@@ -179,17 +181,17 @@ async def test_an_ollama_model_with_a_small_window_is_a_warning(
     assert "window of 2048 tokens" in finding.message
 
 
-async def test_a_model_that_is_not_pulled_says_the_command(ollama_server: OllamaServer) -> None:
+async def test_a_missing_ollama_model_names_the_pull_command(ollama_server: OllamaServer) -> None:
     finding = await _model("ollama:qwen3:8b", {"OLLAMA_HOST": ollama_server.url})
     assert (finding.level, finding.next_step) == ("problem", "ollama pull qwen3:8b")
 
 
-async def test_an_ollama_that_is_down_says_how_to_start_it() -> None:
+async def test_an_ollama_server_that_is_down_names_the_start_command() -> None:
     finding = await _model("ollama:small", {"OLLAMA_HOST": refused_url()})
     assert (finding.level, finding.next_step) == ("problem", "Start it: ollama serve")
 
 
-async def test_the_openai_routes_of_ollama_are_a_trap(
+async def test_ollama_behind_openai_routes_is_a_warning(
     ollama_server: OllamaServer, openai_server: OpenAIServer
 ) -> None:
     openai_server.models = [{"id": "small"}]
@@ -200,7 +202,7 @@ async def test_the_openai_routes_of_ollama_are_a_trap(
     assert '"ollama:small"' in finding.next_step
 
 
-async def test_a_key_that_is_refused_is_a_problem_and_not_shown(
+async def test_a_refused_key_is_a_problem_and_is_not_shown(
     openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openai_server.wants = "k-right"
@@ -214,7 +216,7 @@ async def test_a_key_that_is_refused_is_a_problem_and_not_shown(
     assert (await _model("work:small", work=work)).level == "ok"
 
 
-async def test_a_model_that_a_server_does_not_have_gets_the_nearest(
+async def test_a_model_missing_on_a_server_suggests_the_nearest(
     openai_server: OpenAIServer,
 ) -> None:
     finding = await _model("work:smal", work=ProviderSettings(base_url=openai_server.url))
@@ -228,7 +230,7 @@ async def test_a_server_that_is_down_is_a_problem() -> None:
     assert "no server answers" in finding.message
 
 
-async def test_a_service_is_not_asked_for_what_the_settings_only_name(
+async def test_a_remote_service_without_base_url_is_not_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
@@ -237,7 +239,7 @@ async def test_a_service_is_not_asked_for_what_the_settings_only_name(
     assert "was not asked" in finding.message
 
 
-async def test_a_preset_on_another_machine_is_asked_only_by_an_address_of_the_users() -> None:
+async def test_a_remote_preset_is_not_asked() -> None:
     away = ProviderSettings(base_url="https://llm.example.org/v1")
     (finding,) = await check_openai_model("work:x", away, is_configured=False)
     assert "was not asked" in finding.message
@@ -250,7 +252,7 @@ async def test_a_missing_gguf_file_is_a_problem() -> None:
     assert finding.next_step.startswith("Give the path")
 
 
-def test_keys_are_told_by_place_and_never_by_value(
+def test_keys_are_listed_by_place_and_never_by_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
@@ -261,7 +263,7 @@ def test_keys_are_told_by_place_and_never_by_value(
     assert "k-secret" not in finding.message
 
 
-async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(
+async def test_a_redirect_is_not_followed(
     openai_server: OpenAIServer,
 ) -> None:
     async def away(request: Any) -> RedirectResponse:
@@ -272,18 +274,18 @@ async def test_a_redirect_is_not_followed_for_a_key_must_not_go_elsewhere(
     assert (reply.status, reply.body) == (307, {})
 
 
-async def test_what_a_server_answers_is_bounded(openai_server: OpenAIServer) -> None:
+async def test_a_response_that_is_too_large_is_dropped(openai_server: OpenAIServer) -> None:
     openai_server.pages["/huge"] = {"text": "x" * 3_000_000}
     assert (await request_json(openai_server.url.removesuffix("/v1"), "/huge")).body == {}
 
 
 @pytest.mark.parametrize("url", ["", "no url", "http://[", "http://127.0.0.1:0"])
-async def test_an_address_that_is_none_is_no_answer(url: str) -> None:
+async def test_an_invalid_url_gives_no_reply(url: str) -> None:
     assert (await request_json(url, "/x")).status == 0
 
 
 @pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-async def test_a_real_ollama_of_old_is_shown_as_known_bad() -> None:
+async def test_a_real_old_ollama_server_has_a_known_vulnerability() -> None:
     found, flawed = await check_ollama(ollama_url(REAL))
     assert "smollm2:latest (8192 tokens)" in found.message
     assert "CVE-2026-7482" in flawed.message
@@ -291,6 +293,6 @@ async def test_a_real_ollama_of_old_is_shown_as_known_bad() -> None:
 
 
 @pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-async def test_the_openai_routes_of_a_real_ollama_are_recognised() -> None:
+async def test_the_openai_routes_of_a_real_ollama_server_are_recognised() -> None:
     work = ProviderSettings(base_url=f"{ollama_url(REAL)}/v1")
     assert "is Ollama" in (await _model("work:smollm2", work=work)).message

@@ -54,14 +54,14 @@ async def test_an_answer_quotes_the_passage_with_a_proven_citation(
 
 
 @pytest.mark.parametrize("question", ["红烧肉要炖多久？", "Who won the World Cup in 2018?"])
-async def test_what_the_documents_do_not_hold_is_refused(
+async def test_a_question_that_the_documents_do_not_answer_is_refused(
     knowledge: KnowledgeBase, question: str
 ) -> None:
     answer = await Agent("extractive", knowledge=knowledge).run(question)
     assert (answer.stop_reason, answer.citations) == ("refused", ())
 
 
-async def test_a_name_that_no_passage_holds_is_refused_however_near_the_rest(
+async def test_a_name_missing_from_every_passage_is_refused(
     knowledge: KnowledgeBase,
 ) -> None:
     question = "Qwen9X 模型以 4 位加载要多少显存？"

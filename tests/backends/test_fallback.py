@@ -1,4 +1,4 @@
-"""Several models in order: which faults move on, and what is never said twice."""
+"""Fallback to the next model: which errors fall back, and no repeated text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def failing(kind: FaultKind, name: str = "first") -> ScriptedModel:
 
 
 @pytest.mark.parametrize("kind", ["down", "rate_limited", "timed_out", "too_long"])
-async def test_a_fault_that_another_model_may_not_have_moves_on(kind: FaultKind) -> None:
+async def test_an_error_that_another_model_may_not_have_falls_back(kind: FaultKind) -> None:
     model = FallbackModel([failing(kind), ScriptedModel(["yes"], "second")])
     parts = await collected(model.stream(HI))
     assert parts[0] == Retried(f"first is {kind}. Now asking second.", 0.0)
@@ -43,7 +43,7 @@ async def test_a_fault_that_another_model_may_not_have_moves_on(kind: FaultKind)
 
 
 @pytest.mark.parametrize("kind", ["refused_key", "bad_request", "other"])
-async def test_a_fault_that_the_user_must_mend_is_raised_at_once(kind: FaultKind) -> None:
+async def test_an_error_that_the_user_must_fix_is_raised_at_once(kind: FaultKind) -> None:
     second = ScriptedModel(["yes"], "second")
     with pytest.raises(ModelError, match=f"first is {kind}"):
         await collected(FallbackModel([failing(kind), second]).stream(HI))
@@ -58,7 +58,7 @@ class BreaksOff(ScriptedModel):
         raise ModelError("It broke off.", self.name, "down")
 
 
-async def test_a_text_that_has_begun_is_never_begun_again() -> None:
+async def test_an_answer_that_has_begun_does_not_fall_back() -> None:
     second = ScriptedModel(["Once upon a time"], "second")
     answer = FallbackModel([BreaksOff([]), second]).stream(HI)
     assert await anext(answer) == TextDelta("Once upon")
@@ -67,7 +67,7 @@ async def test_a_text_that_has_begun_is_never_begun_again() -> None:
     assert second.requests == []
 
 
-async def test_where_all_fail_every_reason_is_told() -> None:
+async def test_where_all_models_fail_the_error_has_every_reason() -> None:
     model = FallbackModel([failing("down"), failing("too_long", "second")])
     with pytest.raises(
         ModelError, match=r"None of the 2 models.*first is down.*second is too"
@@ -93,7 +93,7 @@ class Told(ScriptedModel):
         return self._able
 
 
-async def test_the_window_is_the_greatest_and_the_abilities_are_those_of_all() -> None:
+async def test_the_window_is_the_largest_and_capabilities_are_common_to_all() -> None:
     small = Told(4096, Capabilities(json_schema=True, images=True))
     large = Told(32768, Capabilities(json_schema=True))
     model = FallbackModel([small, large, Told(None, None)])
@@ -109,7 +109,7 @@ async def test_an_answer_names_the_model_that_gave_it() -> None:
     assert (answer.text, answer.model) == ("yes", "second")
 
 
-async def test_a_server_that_is_not_up_gives_way_to_one_that_is(
+async def test_an_unreachable_server_falls_back_to_a_running_one(
     openai_server: OpenAIServer, ollama_server: OllamaServer
 ) -> None:
     models = [
@@ -142,7 +142,7 @@ TOO_LONG = error("maximum context length is 10", code="context_length_exceeded")
         (Reply(raw=error("nothing here"), status=404), "bad_request"),
     ],
 )
-async def test_what_an_openai_server_answers_has_its_kind(
+async def test_errors_of_an_openai_server_have_a_kind(
     openai_server: OpenAIServer, openai_model: OpenAIModel, reply: Reply, kind: FaultKind
 ) -> None:
     openai_server.replies(reply)
@@ -151,7 +151,7 @@ async def test_what_an_openai_server_answers_has_its_kind(
     assert caught.value.kind == kind
 
 
-async def test_a_silent_server_has_timed_out(openai_server: OpenAIServer) -> None:
+async def test_a_silent_server_times_out(openai_server: OpenAIServer) -> None:
     openai_server.replies(Reply(deltas=[], stalls=True))
     slow = OpenAIModel("small", base_url=openai_server.url, read_timeout=0.2)
     second = ScriptedModel(["yes"], "second")
@@ -161,7 +161,7 @@ async def test_a_silent_server_has_timed_out(openai_server: OpenAIServer) -> Non
     await asyncio.to_thread(openai_server.left.wait, 5)
 
 
-async def test_what_an_ollama_server_answers_has_its_kind(ollama_server: OllamaServer) -> None:
+async def test_errors_of_an_ollama_server_have_a_kind(ollama_server: OllamaServer) -> None:
     missing = OllamaModel("none", base_url=ollama_server.url)
     with pytest.raises(ModelError) as caught:
         await collected(missing.stream(HI))
@@ -174,23 +174,23 @@ async def test_what_an_ollama_server_answers_has_its_kind(ollama_server: OllamaS
     await long.close()
 
 
-def test_a_list_of_names_is_such_a_model() -> None:
+def test_a_list_of_names_gives_a_fallback_model() -> None:
     assert get_model(["ollama:a", "lmstudio:b"]).name == "ollama:a, lmstudio:b"
     assert get_model(["ollama:a"]).name == "ollama:a"
     assert Agent(["ollama:a", "extractive"]).model.name == "ollama:a, extractive"
 
 
-def test_an_empty_list_names_no_model() -> None:
+def test_an_empty_list_is_an_error() -> None:
     with pytest.raises(ConfigError, match="list of models is empty"):
         get_model([])
 
 
-def test_one_address_cannot_serve_several_models() -> None:
+def test_a_base_url_for_several_models_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"providers\.NAME"):
         get_model(["ollama:a", "lmstudio:b"], base_url="http://127.0.0.1:1")
 
 
-async def test_a_folder_may_name_several_models(tmp_path: Path) -> None:
+async def test_the_settings_may_list_several_models(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").write_text('model = ["ollama:a", "extractive"]\n')
     assert read_settings(tmp_path).settings.model == ["ollama:a", "extractive"]
     async with Project.open(tmp_path, trust=True) as project:

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible backend against a small server with every known quirk."""
+"""The OpenAI-compatible backend against a small server with every known deviation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_text_comes_in_pieces_then_usage_then_done(openai_model: OpenAIMod
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
-async def test_thinking_is_no_text(
+async def test_thinking_is_not_text(
     openai_server: OpenAIServer, openai_model: OpenAIModel, field: str
 ) -> None:
     openai_server.replies(Reply([{field: "hm"}, *text("Yes")]))
@@ -42,12 +42,24 @@ async def test_thinking_is_no_text(
     assert parts[:2] == [ReasoningDelta("hm"), TextDelta("Yes")]
 
 
-async def test_thinking_sent_in_both_fields_is_told_once(
+async def test_thinking_sent_in_both_fields_is_yielded_once(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply([{"reasoning": "hm", "reasoning_content": "hm"}]))
     parts = await collected(openai_model.stream(HI))
     assert parts.count(ReasoningDelta("hm")) == 1
+
+
+async def test_thinking_and_a_call_that_the_server_left_in_the_text_are_found(
+    openai_server: OpenAIServer, openai_model: OpenAIModel, lookup: Tool
+) -> None:
+    written = f'<think>hm</think><tool_call>{{"name": "lookup", "arguments": {WHOLE}}}</tool_call>'
+    openai_server.replies(Reply(text(*written)))
+    parts = await collected(openai_model.stream(HI, [lookup]))
+    assert "".join(p.text for p in parts if isinstance(p, ReasoningDelta)) == "hm"
+    assert not any(isinstance(part, TextDelta) for part in parts)
+    assert [(p.name, p.arguments) for p in parts if isinstance(p, ToolCall)] == [("lookup", PARIS)]
+    assert parts[-1] == Done("tool_calls", "test:small")
 
 
 ONE_CALL = {
@@ -82,7 +94,7 @@ TWO_CALLS = {
 
 
 @pytest.mark.parametrize("deltas", ONE_CALL.values(), ids=ONE_CALL)
-async def test_a_call_is_put_together(
+async def test_a_call_is_assembled_from_pieces(
     openai_server: OpenAIServer, openai_model: OpenAIModel, deltas: list[dict[str, Any]]
 ) -> None:
     openai_server.replies(Reply(deltas, finish="tool_calls"))
@@ -114,7 +126,7 @@ async def test_two_tools_without_arguments_are_two_calls(
 
 
 @pytest.mark.parametrize("written", ["{oops", '["a"]', "Paris"])
-async def test_arguments_that_are_no_object_stay_as_written(
+async def test_arguments_that_are_not_an_object_stay_unchanged(
     openai_server: OpenAIServer, openai_model: OpenAIModel, written: str
 ) -> None:
     openai_server.replies(Reply(calls(call(written, "lookup", 0, "a"))))
@@ -126,7 +138,7 @@ async def test_arguments_that_are_no_object_stay_as_written(
     ("finish", "reason"),
     [("stop", "stop"), ("length", "length"), ("content_filter", "refused"), ("eos", "stop")],
 )
-async def test_a_servers_reason_to_stop_is_one_of_ours(
+async def test_finish_reasons_map_to_stop_reasons(
     openai_server: OpenAIServer, openai_model: OpenAIModel, finish: str, reason: str
 ) -> None:
     openai_server.replies(Reply(finish=finish))
@@ -135,14 +147,14 @@ async def test_a_servers_reason_to_stop_is_one_of_ours(
     assert done.stop_reason == reason
 
 
-async def test_a_server_that_says_stop_after_a_call_meant_the_call(
+async def test_finish_reason_stop_after_a_call_is_tool_calls(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply(calls(call("{}", "lookup", 0, "a")), finish="stop"))
     assert (await collected(openai_model.stream(HI)))[-1] == Done("tool_calls", "test:small")
 
 
-async def test_a_refusal_is_text_and_named_as_such(
+async def test_a_refusal_is_text_and_stops_as_refused(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply([{"refusal": "I will not."}]))
@@ -151,7 +163,7 @@ async def test_a_refusal_is_text_and_named_as_such(
     assert parts[-1] == Done("refused", "test:small")
 
 
-async def test_usage_that_the_server_keeps_to_itself_is_estimated(
+async def test_missing_usage_is_estimated(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply(usage=None))
@@ -197,7 +209,7 @@ async def test_every_kind_of_message_is_sent(
     assert answer == {"role": "tool", "content": "sunny", "tool_call_id": "c1"}
 
 
-async def test_a_malformed_call_of_before_is_sent_as_an_object(
+async def test_a_malformed_call_in_the_history_is_sent_as_an_object(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     made = (ToolCall("c1", "lookup", "{oops"),)
@@ -224,14 +236,14 @@ async def test_options_reach_the_server(
     assert sent["tools"][0]["function"]["name"] == "lookup"
 
 
-async def test_what_is_not_asked_for_is_not_sent(
+async def test_options_that_are_not_set_are_not_sent(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     await collected(openai_model.stream(HI))
     assert set(openai_server.requests[0]) == {"model", "messages", "stream", "stream_options"}
 
 
-async def test_a_tool_is_asked_for_by_its_name(
+async def test_a_named_tool_choice_is_sent_as_a_function(
     openai_server: OpenAIServer, openai_model: OpenAIModel, lookup: Tool
 ) -> None:
     await collected(openai_model.stream(HI, [lookup], Options(tool_choice="lookup")))
@@ -255,7 +267,7 @@ async def test_the_key_goes_into_the_header(
     assert openai_server.keys == ["Bearer k-secret"]
 
 
-async def test_closing_the_iterator_hangs_up(
+async def test_closing_the_iterator_closes_the_connection(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply(finish=None, usage=None, stalls=True))
@@ -265,7 +277,7 @@ async def test_closing_the_iterator_hangs_up(
     assert await asyncio.to_thread(openai_server.left.wait, 10)
 
 
-async def test_cancelling_the_reader_hangs_up(
+async def test_cancelling_the_reader_closes_the_connection(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply(finish=None, usage=None, stalls=True))
@@ -294,7 +306,7 @@ def test_one_model_serves_one_event_loop_after_another(openai_server: OpenAIServ
     assert asyncio.run(ask()) == asyncio.run(ask()) == 4
 
 
-async def test_a_closed_model_opens_again(openai_model: OpenAIModel) -> None:
+async def test_a_closed_model_can_be_used_again(openai_model: OpenAIModel) -> None:
     await collected(openai_model.stream(HI))
     await openai_model.close()
     assert await collected(openai_model.stream(HI))
@@ -315,5 +327,5 @@ async def test_a_server_of_one_model_gives_its_window_under_any_name(
     assert await openai_model.context_window() == 2048
 
 
-async def test_a_window_that_nobody_tells_is_unknown(openai_model: OpenAIModel) -> None:
+async def test_a_window_that_the_server_does_not_list_is_unknown(openai_model: OpenAIModel) -> None:
     assert await openai_model.context_window() is None

@@ -1,4 +1,4 @@
-"""What the OpenAI-compatible backend says when things go wrong, and when it asks again."""
+"""Errors and retries of the OpenAI-compatible backend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model_at(server: OpenAIServer, **more: Any) -> OpenAIModel:
     return OpenAIModel("small", provider="test", base_url=server.url, **more)
 
 
-async def test_a_busy_server_is_asked_again_after_the_time_it_names(
+async def test_a_busy_server_is_retried_after_the_delay_it_asks_for(
     openai_server: OpenAIServer,
 ) -> None:
     busy = Reply(raw=error("slow down"), status=429, headers={"retry-after": "0"})
@@ -41,7 +41,7 @@ async def test_a_busy_server_is_asked_again_after_the_time_it_names(
     assert len(openai_server.requests) == 3
 
 
-async def test_a_connection_lost_before_the_first_part_is_made_again(
+async def test_a_connection_lost_before_the_first_part_is_retried(
     openai_server: OpenAIServer,
 ) -> None:
     openai_server.replies(cut_off(deltas=[], reset=True), Reply())
@@ -51,7 +51,7 @@ async def test_a_connection_lost_before_the_first_part_is_made_again(
     assert parts[1:3] == [TextDelta("Hel"), TextDelta("lo")]
 
 
-async def test_nothing_is_repeated_after_the_first_part(openai_server: OpenAIServer) -> None:
+async def test_nothing_is_retried_after_the_first_part(openai_server: OpenAIServer) -> None:
     openai_server.replies(cut_off(reset=True), Reply())
     model = model_at(openai_server, max_retries=3)
     with pytest.raises(ModelError, match="interrupted"):
@@ -100,7 +100,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("reply", "line"), FAULTS.values(), ids=FAULTS)
-async def test_a_fault_is_one_clear_line(
+async def test_an_error_is_one_line_with_its_reason(
     openai_server: OpenAIServer, reply: Reply, line: str
 ) -> None:
     openai_server.replies(reply)
@@ -124,7 +124,7 @@ async def test_a_refused_key_names_the_variable_and_never_the_key(
     assert "k-secret" not in str(raised.value)
 
 
-async def test_the_key_is_kept_out_of_what_a_server_says(
+async def test_the_key_is_removed_from_server_messages(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply(raw=error("I saw k-secret"), status=400))
@@ -132,7 +132,7 @@ async def test_the_key_is_kept_out_of_what_a_server_says(
         await collected(openai_model.stream(HI))
 
 
-async def test_a_server_that_is_not_there_is_named_with_its_address() -> None:
+async def test_an_unreachable_server_is_named_with_its_address() -> None:
     url = refused_url()
     model = OpenAIModel("small", provider="lmstudio", base_url=url)
     with pytest.raises(ModelError, match=f"No server answers at {url}.*LM Studio.*base_url"):
@@ -140,7 +140,7 @@ async def test_a_server_that_is_not_there_is_named_with_its_address() -> None:
     await model.close()
 
 
-async def test_a_silent_server_is_given_up(openai_server: OpenAIServer) -> None:
+async def test_a_silent_server_times_out(openai_server: OpenAIServer) -> None:
     openai_server.replies(cut_off(stalls=True))
     model = model_at(openai_server, read_timeout=0.2)
     with pytest.raises(ModelError, match=r"sent nothing for too long.*read_timeout"):
@@ -149,6 +149,6 @@ async def test_a_silent_server_is_given_up(openai_server: OpenAIServer) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://x/v1", "http://[bad", "http://host:99999"])
-def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+def test_an_invalid_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ConfigError, match="is no URL of a server"):
         OpenAIModel("small", base_url=url)

@@ -46,18 +46,18 @@ async def test_a_limit_ends_the_answer(model: OpenAIModel) -> None:
     assert parts[-1] == Done("length", "llamacpp:smollm2")
 
 
-async def test_a_schema_holds_the_answer(model: OpenAIModel) -> None:
+async def test_a_schema_constrains_the_answer(model: OpenAIModel) -> None:
     parts = await collected(model.stream(HI, (), Options(schema=SCHEMA, max_tokens=40)))
     assert json.loads(texts(parts))["colour"] in ("red", "blue")
 
 
-async def test_the_same_seed_writes_the_same(model: OpenAIModel) -> None:
+async def test_the_same_seed_gives_the_same_text(model: OpenAIModel) -> None:
     options = Options(seed=5, temperature=1.0, max_tokens=8)
     first, second = [texts(await collected(model.stream(HI, (), options))) for _ in range(2)]
     assert first == second
 
 
-async def test_a_whole_conversation_with_tools_is_taken(model: OpenAIModel, lookup: Tool) -> None:
+async def test_a_conversation_with_tools_is_accepted(model: OpenAIModel, lookup: Tool) -> None:
     talk = [
         Message("system", "Be brief."),
         Message("user", "Where is it sunny?"),
@@ -74,7 +74,7 @@ async def test_requests_at_the_same_time_are_all_answered(model: OpenAIModel) ->
     assert all(isinstance(parts[-1], Done) for parts in answers)
 
 
-async def test_an_answer_may_be_left(model: OpenAIModel) -> None:
+async def test_an_answer_can_be_abandoned(model: OpenAIModel) -> None:
     parts = model.stream(HI, (), Options(max_tokens=1500))
     await anext(parts)
     await parts.aclose()
@@ -82,7 +82,7 @@ async def test_an_answer_may_be_left(model: OpenAIModel) -> None:
     assert isinstance(after[-1], Done)
 
 
-async def test_a_prompt_beyond_the_window_is_told(model: OpenAIModel) -> None:
+async def test_a_prompt_beyond_the_window_is_an_error(model: OpenAIModel) -> None:
     with pytest.raises(ModelError, match=r"too long for llamacpp:smollm2.*2048"):
         await collected(model.stream([Message("user", "hi " * 3000)]))
 

@@ -158,7 +158,9 @@ def _no_probe_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in BACKENDS],
     indirect=True,
 )
-async def test_a_backend_does_what_all_do(backend: tuple[str, Candidate], check: str) -> None:
+async def test_a_backend_passes_every_check_it_supports(
+    backend: tuple[str, Candidate], check: str
+) -> None:
     name, tested = backend
     if why := NOT_ASKED.get(name, {}).get(check):
         pytest.skip(why)
@@ -172,7 +174,7 @@ async def test_a_backend_does_what_all_do(backend: tuple[str, Candidate], check:
     assert outcome.status == expected, outcome.reason or f"the table says: {known}"
 
 
-def test_the_table_names_only_what_there_is() -> None:
+def test_the_tables_name_existing_backends_and_checks() -> None:
     assert UNSUPPORTED.keys() == BACKENDS.keys()
     assert {check for checks in UNSUPPORTED.values() for check in checks} <= CHECKS.keys()
     assert all(why for checks in UNSUPPORTED.values() for why in checks.values())
@@ -198,21 +200,19 @@ async def _outcome(check: str, script: Any, **claims: bool) -> CheckResult:
         ("stop_string", lambda messages: "one two three", "went on past"),
     ],
 )
-async def test_what_a_model_must_do_fails_where_it_does_not(
-    check: str, script: Any, reason: str
-) -> None:
+async def test_a_check_of_required_behaviour_fails(check: str, script: Any, reason: str) -> None:
     outcome = await _outcome(check, script)
     assert outcome.status == "failed"
     assert reason in outcome.reason
 
 
-async def test_what_is_claimed_must_hold_and_what_is_not_may_be_missing() -> None:
+async def test_a_claimed_capability_fails_and_an_unclaimed_one_is_unsupported() -> None:
     claimed = await _outcome("json_schema", lambda messages: "blue", json_schema=True)
     assert (claimed.status, claimed.reason) == ("failed", "it wrote 'blue'")
     assert (await _outcome("json_schema", lambda messages: "blue")).status == "unsupported"
 
 
-def test_capabilities_are_what_was_shown() -> None:
+def test_capabilities_follow_from_the_results() -> None:
     passed = ["tool_offered", "tool_result", "forced_tool", "json_schema"]
     outcomes = [CheckResult(check, "passed") for check in passed]
     found = capabilities_from(

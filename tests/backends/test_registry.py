@@ -1,4 +1,4 @@
-"""Models out of their names."""
+"""Models by name."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_remote_preset_without_key_names_its_own(
         get_model(f"{prefix}:some")
 
 
-async def test_an_address_stands_in_for_a_key(openai_server: OpenAIServer) -> None:
+async def test_with_a_base_url_no_key_is_needed(openai_server: OpenAIServer) -> None:
     await ask(get_model("openai:small", base_url=openai_server.url))
     assert openai_server.keys == ["Bearer none"]
 
@@ -98,7 +98,7 @@ async def test_a_provider_of_the_settings_is_a_prefix(
     assert openai_server.requests[0]["top_k"] == 3
 
 
-async def test_settings_of_a_known_provider_need_not_repeat_what_is_known(
+async def test_settings_of_a_preset_are_completed_by_the_preset(
     ollama_server: OllamaServer,
 ) -> None:
     settings = ProviderSettings(base_url=ollama_server.url, max_context=4096)
@@ -108,7 +108,7 @@ async def test_settings_of_a_known_provider_need_not_repeat_what_is_known(
     await model.close()
 
 
-async def test_a_known_providers_key_goes_to_no_other_server(
+async def test_a_presets_key_is_not_sent_to_another_server(
     openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
@@ -120,17 +120,17 @@ async def test_a_known_providers_key_goes_to_no_other_server(
 @pytest.mark.parametrize(
     ("name", "near"), [("olama:x", "ollama"), ("opena:x", "openai"), ("extractiv", "extractive")]
 )
-def test_an_unknown_prefix_names_the_nearest_and_all(name: str, near: str) -> None:
+def test_an_unknown_provider_suggests_the_nearest(name: str, near: str) -> None:
     with pytest.raises(ConfigError, match=f"Did you mean '{near}'.*Known: auto, dashscope"):
         get_model(name)
 
 
-def test_a_name_without_prefix_is_told_the_form() -> None:
+def test_a_name_without_provider_is_an_error() -> None:
     with pytest.raises(ConfigError, match="write PREFIX:MODEL"):
         get_model("gpt-5-mini")
 
 
-def test_a_prefix_without_model_is_told_the_form() -> None:
+def test_a_provider_without_model_is_an_error() -> None:
     with pytest.raises(ConfigError, match="ollama:MODEL"):
         get_model("ollama:")
 
@@ -142,7 +142,7 @@ def test_the_extractive_model_is_built_by_the_caller() -> None:
         get_model("extractive")
 
 
-def test_the_presets_are_those_of_the_documents() -> None:
+def test_the_presets_are_those_of_the_documentation() -> None:
     assert set(PRESETS) == {
         *("openai", "ollama", "hf", "gguf"),
         *("deepseek", "moonshot", "dashscope", "lmstudio", "vllm", "llamacpp"),

@@ -1,4 +1,4 @@
-"""Sending a request again, and never repeating a part."""
+"""Retries of a request."""
 
 from __future__ import annotations
 
@@ -28,44 +28,44 @@ def attempts(*turns: Turn) -> Callable[[], AsyncGenerator[ModelPart, None]]:
     return attempt
 
 
-async def test_an_attempt_that_succeeds_is_passed_on() -> None:
+async def test_the_parts_of_a_successful_attempt_are_yielded() -> None:
     assert await collected(with_retries(attempts(["a", "b"]), 0)) == [
         TextDelta("a"),
         TextDelta("b"),
     ]
 
 
-async def test_a_passing_failure_is_tried_again_and_told() -> None:
+async def test_a_transient_error_is_retried_and_reported() -> None:
     parts = await collected(
         with_retries(attempts([TransientError("busy", retry_after=0.0)], ["a"]), 1)
     )
     assert parts == [Retried("busy", 0.0), TextDelta("a")]
 
 
-async def test_the_pause_doubles_where_the_server_names_none() -> None:
+async def test_the_delay_doubles_where_the_server_asks_for_none() -> None:
     busy: Turn = [TransientError("busy")]
     parts = await collected(with_retries(attempts(busy, busy, ["a"]), 2, first_delay=0.001))
     first, second = [part.delay for part in parts if isinstance(part, Retried)]
     assert 0.0008 <= first <= 0.0012 < 0.0016 <= second <= 0.0024
 
 
-async def test_after_the_first_part_nothing_is_tried_again() -> None:
+async def test_after_the_first_part_nothing_is_retried() -> None:
     with pytest.raises(TransientError, match="lost"):
         await collected(with_retries(attempts(["a", TransientError("lost")], ["b"]), 5))
 
 
-async def test_a_failure_that_lasts_is_not_tried_again() -> None:
+async def test_other_errors_are_not_retried() -> None:
     with pytest.raises(ModelError, match="bad key"):
         await collected(with_retries(attempts([ModelError("bad key")], ["a"]), 5))
 
 
-async def test_a_server_that_asks_for_too_long_a_wait_ends_it() -> None:
+async def test_a_delay_that_is_too_long_raises_the_error() -> None:
     busy = TransientError("busy", retry_after=3600)
     with pytest.raises(TransientError, match="busy"):
         await collected(with_retries(attempts([busy], ["a"]), 5))
 
 
-async def test_closing_it_closes_the_attempt() -> None:
+async def test_closing_the_stream_closes_the_attempt() -> None:
     closed = []
 
     async def attempt() -> AsyncGenerator[ModelPart, None]:

@@ -1,4 +1,4 @@
-"""Tool calls written as text, in the families' formats, cut anywhere."""
+"""Tool calls and thinking in text, in every format, split anywhere."""
 
 from __future__ import annotations
 
@@ -177,14 +177,14 @@ def summed(parts: Iterable[ModelPart]) -> Said:
 
 
 @pytest.mark.parametrize(("written", "text", "thought", "calls"), CASES)
-def test_an_answer_is_told_apart(
+def test_text_thinking_and_calls_are_separated(
     written: str, text: str, thought: str, calls: list[tuple[str, object]]
 ) -> None:
     assert read([written]) == (text, thought, calls)
 
 
 @pytest.mark.parametrize("written", [case[0] for case in CASES])
-def test_character_by_character_the_same_comes_out(written: str) -> None:
+def test_character_by_character_gives_the_same(written: str) -> None:
     assert read(written) == read([written])
 
 
@@ -203,7 +203,7 @@ def test_any_split_gives_the_same(data: st.DataObject) -> None:
 
 @given(st.text(alphabet="<tool_cal>/[]{}\"':,(=) \n`TOOLCALSjsn12｜▁", max_size=60))
 @settings(max_examples=300, deadline=None)
-def test_noise_raises_nothing_and_is_cut_alike(noise: str) -> None:
+def test_noise_raises_nothing_and_is_split_alike(noise: str) -> None:
     assert read(noise) == read([noise])
 
 
@@ -212,13 +212,13 @@ def test_without_tools_nothing_is_a_call(written: str) -> None:
     assert read([written], names=())[2] == []
 
 
-def test_plain_text_is_passed_on_at_once() -> None:
+def test_plain_text_is_yielded_at_once() -> None:
     parser = TextCallParser(NAMES)
     assert parser.feed("Hello") == [TextDelta("Hello")]
     assert parser.feed(", you") == [TextDelta(", you")]
 
 
-def test_a_prompt_that_opened_the_thought_needs_no_tag() -> None:
+def test_a_marker_opened_by_the_prompt_begins_the_thinking() -> None:
     assert read(["hm", "</think>", "\nYes"], thinking=True) == ("Yes", "hm", [])
 
 
@@ -235,7 +235,7 @@ def test_an_id_that_the_model_gives_is_kept() -> None:
     assert parser.end() == [ToolCall("abc123xyz", "add", {})]
 
 
-def test_deep_nesting_is_given_back_as_text() -> None:
+def test_deep_nesting_stays_text() -> None:
     deep = '<tool_call>{"name":"add","arguments":' + "[" * 100_000 + "</tool_call>"
     assert read([deep])[0] == deep
 
