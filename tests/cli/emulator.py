@@ -6,11 +6,10 @@ does not cuts it off, as xterm does. Rows that were broken stay so when the scre
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 import pyte
-from pyte.screens import Char
+from pyte.screens import Char, StaticDefaultDict
 
 Row = Mapping[int, Char]
 
@@ -54,7 +53,7 @@ class Emulator(pyte.HistoryScreen):
         above = ["".join(row[x].data for x in sorted(row)).rstrip() for row in self.history.top]
         return "\n".join([*above, self.text])
 
-    def _parts(self, row: Row, columns: int) -> Iterator[defaultdict[int, Char]]:
+    def _parts(self, row: Row, columns: int) -> Iterator[StaticDefaultDict[int, Char]]:
         """A row as rows of the new width."""
         end = max((x + 1 for x, cell in row.items() if cell.data.strip()), default=0)
         if not self.reflows:
@@ -69,7 +68,7 @@ class Emulator(pyte.HistoryScreen):
             yield self._line(cells)
             start = stop
 
-    def _line(self, cells: Row) -> defaultdict[int, Char]:
-        line = pyte.screens.StaticDefaultDict(self.default_char)
+    def _line(self, cells: Row) -> StaticDefaultDict[int, Char]:
+        line: StaticDefaultDict[int, Char] = StaticDefaultDict(self.default_char)
         line.update(cells)
         return line

@@ -50,7 +50,7 @@ def updated() -> Catalog:
 def translations() -> dict[str, str]:
     """What the file holds: each message and its translation, "" where it has none."""
     with PO.open("rb") as file:
-        return {each.id: str(each.string) for each in read_po(file, locale="zh") if each.id}
+        return {str(each.id): str(each.string) for each in read_po(file, locale="zh") if each.id}
 
 
 @cache

@@ -51,7 +51,7 @@ def texts(node: ast.expr) -> Iterator[str]:
         case ast.JoinedStr():
             yield template(node)
         case ast.Call(ast.Name("counted"), [_, ast.Constant(noun)]):
-            yield from (f"{{0}} {noun}", f"{{0}} {noun}s")
+            yield from (f"{{0}} {noun!s}", f"{{0}} {noun!s}s")
 
 
 def template(joined: ast.JoinedStr) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pyte
 import pytest
 from pyte.screens import Char
 from rich.console import Console
 
+Test = TypeVar("Test", bound=Callable[..., object])
 SCREENS = Path(__file__).parent / "screens"
 WIDTHS = (80, 50)
 LOOKS = ("plain", "colour")
@@ -33,10 +34,11 @@ _CHANGING = (
 """What differs from run to run, and what stands there instead."""
 
 
-def in_every_look(test: Any):
+def in_every_look(test: Test) -> Test:
     """Run a test with `columns` and `look`, at each width, plain and coloured."""
-    test = pytest.mark.parametrize("look", LOOKS)(test)
-    return pytest.mark.parametrize("columns", WIDTHS)(test)
+    for name, values in (("look", LOOKS), ("columns", WIDTHS)):
+        test = pytest.mark.parametrize(name, values)(test)
+    return test
 
 
 def console(columns: int, look: str = "colour") -> Console:
@@ -50,8 +52,14 @@ def console(columns: int, look: str = "colour") -> Console:
 def seen(console: Console, look: str) -> str:
     """What a terminal shows after all that was written."""
     screen = pyte.Screen(console.width, _ROWS)
-    pyte.Stream(screen).feed(console.file.getvalue().replace("\n", "\r\n"))
+    pyte.Stream(screen).feed(written_to(console).replace("\n", "\r\n"))
     return shown(screen, look)
+
+
+def written_to(console: Console) -> str:
+    """What was written to a console that keeps it."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 def shown(screen: pyte.Screen, look: str) -> str:

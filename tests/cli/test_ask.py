@@ -52,15 +52,18 @@ def server() -> Iterator[OpenAIServer]:
 
 
 def _ask(
-    folder: Path, *arguments: str | int, stdin: str | bytes | None = None, server: None = None
-) -> CompletedProcess[str]:
+    folder: Path,
+    *arguments: str | int | Path,
+    stdin: str | bytes | None = None,
+    server: OpenAIServer | None = None,
+) -> CompletedProcess[bytes]:
     model = ("-m", "openai:small", "--base-url", server.url) if server else ("-m", "extractive")
-    given = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
     return subprocess.run(
         [*AGENTKIT, "ask", *map(str, arguments), *model, "-C", str(folder)],
         capture_output=True, timeout=100, check=False,
-        **{key: value.encode() if isinstance(value, str) else value
-           for key, value in given.items()},
+        **source,
     )  # fmt: skip
 
 
@@ -199,10 +202,12 @@ def test_too_much_or_no_text_on_standard_input_is_told_and_not_cut(folder: Path)
 
 
 def test_who_stops_reading_early_is_no_failure(folder: Path) -> None:
-    ask = [*AGENTKIT, "ask", "How do cats sound?", "-m", "extractive", "--jsonl", "-C", folder]
+    ask = [*AGENTKIT, "ask", "How do cats sound?", "-m", "extractive", "--jsonl", "-C", str(folder)]
     with subprocess.Popen(
         ask, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
         child.stdout.close()
         assert child.stderr.read().decode().count("rror") == 0
         assert child.wait(timeout=60) == 0
@@ -216,6 +221,8 @@ def test_ctrl_c_keeps_in_the_session_what_was_said(folder: Path, server: OpenAIS
         ask, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as child:  # fmt: skip
+        assert child.stdout is not None
+        assert child.stderr is not None
         while "purr" not in child.stdout.readline():
             assert child.poll() is None
         child.send_signal(signal.SIGINT)

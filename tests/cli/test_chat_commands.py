@@ -16,6 +16,7 @@ from agentkit.cli.chat.dials import DIALS
 from agentkit.errors import ConfigError
 from agentkit.project.project import Project
 from tests.cli.chat_page import PAGE, page
+from tests.cli.screens import written_to
 
 
 @pytest.fixture
@@ -29,8 +30,8 @@ async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
         yield Chat(project, out, out)
 
 
-def _said(chat: Chat):
-    return chat.out.file.getvalue()
+def _said(chat: Chat) -> str:
+    return written_to(chat.out)
 
 
 def test_the_page_of_the_chat_has_its_commands_and_settings() -> None:
@@ -80,7 +81,7 @@ async def test_a_setting_can_be_left_to_the_model_again(chat: Chat) -> None:
 async def test_a_chat_that_never_searches_gives_the_model_no_tools_for_documents(
     chat: Chat,
 ) -> None:
-    def names():
+    def names() -> set[str]:
         return {tool.name for tool in chat.project.agent.tools}
 
     before = names()

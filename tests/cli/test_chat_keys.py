@@ -1,6 +1,7 @@
 """Keys in a real terminal, the ways to leave, and terminals that must not be painted on."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def chat(folder: Path):
+def chat(folder: Path) -> Iterator[Callable[..., Terminal]]:
     """Starts a chat, and ends it after the test."""
     started = []
 
@@ -51,8 +52,8 @@ def test_there_are_many_words_for_leaving(chat: Any, said: str) -> None:
     assert talk.close() == 0
 
 
-def _heard(chat: Any, *options: Any, prompt: str, **environment: Any):
-    talk = chat(*options, **environment)
+def _heard(chat: Any, *options: Any, prompt: str, **environment: Any) -> Terminal:
+    talk: Terminal = chat(*options, **environment)
     talk.until(lambda: talk.line == prompt, "the prompt")
     talk.child.send("How high is K2?\r")
     talk.expect("characters 0-23")

@@ -12,6 +12,7 @@ from rich.console import Console
 from agentkit.cli.chat.prose import Prose
 from agentkit.cli.chat.region import Region, reflowing
 from tests.cli.emulator import Emulator
+from tests.cli.screens import written_to
 
 SAID = """一段很长的中文文字，用来检查换行的位置是否正确，以及宽字符是否会被分成两半。
 
@@ -43,7 +44,7 @@ class Drawn:
         self.console.file.write("".join(f"{line}\n" for line in lines))
         self.feed()
 
-    def draw(self, lines: Any):
+    def draw(self, lines: Any) -> str:
         self.region.draw(lines)
         return self.feed()
 
@@ -57,9 +58,9 @@ class Drawn:
         self.screen.resize(rows, columns)
         self.console.width, self.console.height = columns, rows
 
-    def feed(self):
+    def feed(self) -> str:
         """Let the terminal have what was written, and return it."""
-        written = self.console.file.getvalue()
+        written = written_to(self.console)
         self.stream.feed(written.replace("\n", "\r\n"))
         self.console.file.seek(0)
         self.console.file.truncate()

@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def address():
+def address() -> Iterator[Any]:
     """A loopback address that stays ours when no server listens there."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +94,7 @@ def _says(*pieces: str) -> Reply:
     return Reply(text(*pieces))
 
 
-def _sent(server: Any):
+def _sent(server: Any) -> Any:
     """The last result that the model was given."""
     return [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool"][-1]
 
@@ -151,7 +151,7 @@ def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(
             talk.kill()
 
 
-def _marked(talk: Any):
+def _marked(talk: Any) -> list[bool]:
     """Whether the quote's first and last characters stand out, and one behind it."""
     quote = talk.row("Mount Everest is 8849 metres high. K2 is 8611")
     return [quote[x].reverse for x in (0, 33, 36)]

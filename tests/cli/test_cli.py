@@ -17,7 +17,9 @@ from agentkit.project.demo import copy_demo
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 
 
-def _run(*arguments: str | Path, stdin: str = "", cwd: Path | None = None, **more: Any):
+def _run(
+    *arguments: str | Path | int, stdin: str = "", cwd: Path | None = None, **more: Any
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*AGENTKIT, *map(str, arguments)],
         input=stdin,

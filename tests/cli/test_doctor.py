@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return make_project(tmp_path / "app").folder
 
 
-def _doctor(*arguments: str | Path, **more: Any):
+def _doctor(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "agentkit", "doctor", *map(str, arguments)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",

@@ -128,7 +128,10 @@ class _Writer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         said = '{"question": "How heavy do the largest animals get?", "facts": ["150 tonnes"]}'
-        parts = [{"delta": {"content": said}}, {"delta": {}, "finish_reason": "stop"}]
+        parts: list[dict[str, Any]] = [
+            {"delta": {"content": said}},
+            {"delta": {}, "finish_reason": "stop"},
+        ]
         chunks = [{"id": "1", "model": "m", "choices": [{"index": 0, **part}]} for part in parts]
         body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
         self.send_response(200)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def ollama() -> Iterator[OllamaServer]:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path):
+def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     """Opens the program in a terminal, in a home of its own; ended at the end."""
     opened = []
 

@@ -12,7 +12,7 @@ from agentkit.project.trust import is_trusted
 from tests.cli.terminals import Terminal
 
 
-def _init(*arguments: str, cwd: Path | None = None) -> CompletedProcess[str]:
+def _init(*arguments: str | Path, cwd: Path | None = None) -> CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "agentkit", "init", *map(str, arguments)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",

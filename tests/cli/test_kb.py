@@ -25,11 +25,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _kb(folder: Path, command: str, *arguments: str) -> CompletedProcess[str]:
+def _kb(folder: Path, command: str, *arguments: str | Path) -> CompletedProcess[str]:
     return _agentkit(folder, "kb", command, *arguments)
 
 
-def _agentkit(folder: Path, command: str, *arguments: str) -> CompletedProcess[str]:
+def _agentkit(folder: Path, command: str, *arguments: str | Path) -> CompletedProcess[str]:
     return subprocess.run(
         [*AGENTKIT, command, *map(str, arguments), "-C", str(folder)],
         input="",

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from string import Formatter
 from subprocess import CompletedProcess
@@ -29,7 +30,7 @@ CHINESE = r"[\u4e00-\u9fff]"
 REFRESH = "python -m tests.cli.language_file brings the file up to date"
 
 
-def _environment(**said: Any):
+def _environment(**said: Any) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return {**kept, "PYTHONUTF8": "1", **said}
 
@@ -48,7 +49,7 @@ def _agentkit(*arguments: str | Path, stdin: str = "", **said: Any) -> Completed
 
 
 @pytest.fixture
-def speak(monkeypatch: pytest.MonkeyPatch):
+def speak(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def speak(**said: Any) -> None:
         for name in VARIABLES:
             monkeypatch.delenv(name, raising=False)
@@ -68,11 +69,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _places(template: str):
+def _places(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
 
-def _endings(template: str):
+def _endings(template: str) -> set[str]:
     """Places that stand at the end of a word: the s of a plural, which Chinese has not."""
     return set(re.findall(r"(?<=[a-z])\{(\d+)\}", template))
 
@@ -280,7 +281,9 @@ def test_a_path_of_the_user_is_not_translated(
 
 
 @pytest.fixture(params=["80", "50"])
-def helps(request: pytest.FixtureRequest, speak: Any, monkeypatch: pytest.MonkeyPatch):
+def helps(
+    request: pytest.FixtureRequest, speak: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, str], int]:
     """The help of every command, without its examples, and the columns it has."""
     speak(AGENTKIT_LANG="zh")
     monkeypatch.setenv("COLUMNS", request.param)

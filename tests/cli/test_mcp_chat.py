@@ -44,7 +44,7 @@ async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path: Path) -> N
             await prompt_text("/lender:goodbye", servers)
 
 
-async def answered(question: ElicitationRequest, *lines: str):
+async def answered(question: ElicitationRequest, *lines: str) -> tuple[Any, str]:
     left, out = list(lines), io.StringIO()
 
     async def read(asked: Any) -> str:

@@ -34,8 +34,9 @@ async def _tags(request: Request) -> JSONResponse:
 
 async def _pull(request: Request) -> StreamingResponse:
     name = (await request.json())["model"]
-    broken = [{"error": "pull model manifest: file does not exist"}]
-    lines = {"broken": LINES[:2], "nothing": broken}.get(name, LINES)
+    broken: list[dict[str, Any]] = [{"error": "pull model manifest: file does not exist"}]
+    answers: dict[str, list[dict[str, Any]]] = {"broken": LINES[:2], "nothing": broken}
+    lines = answers.get(name, LINES)
     body = "".join(json.dumps(line) + "\n" for line in lines)
     return StreamingResponse(iter([body]), media_type="application/x-ndjson")
 

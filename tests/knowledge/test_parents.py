@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit import KnowledgeBase
-from agentkit.documents import Document, Part
+from agentkit.documents import Chunk, Document, Part
 from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.search.context import widened
 from tests.conftest import TermEmbedder
@@ -22,7 +22,7 @@ def letters(text: str) -> int:
     return len("".join(text.split()))
 
 
-def _hit(text: str, words: str, **fields: Any):
+def _hit(text: str, words: str, **fields: Any) -> tuple[Document, Chunk]:
     document = Document("d.md", text, "T", "d", **fields)
     chunks = split(document, letters, 30)
     return document, next(chunk for chunk in chunks if words in chunk.text)
