@@ -66,6 +66,7 @@ async def test_a_text_and_an_image_go_with_the_message(project: Project, tmp_pat
     (tmp_path / "a b.txt").write_text("what it says", encoding="utf-8")
     (tmp_path / "dot.png").write_bytes(b"png")
     attached = await attach('look at @"a b.txt" and @dot.png, please', project, Sources())
+    assert isinstance(attached.content, tuple)
     text, image = attached.content
     assert text == TextPart('look at @"a b.txt" and @dot.png, please')
     (passage,) = attached.passages
@@ -80,7 +81,7 @@ async def test_a_name_that_is_nothing_stays_as_it_was_written(project: Project) 
     assert attached.notes == ["@nobody is not attached: no document and no file is called so."]
 
 
-def _offered(chat: Chat, text: str):
+def _offered(chat: Chat, text: str) -> list[str]:
     found = ChatCompleter(chat, COMMANDS)
     found.sources = ["notes/heights.md"]
     return [c.text for c in found.get_completions(Typed(text), CompleteEvent())]
@@ -118,6 +119,7 @@ async def test_a_document_that_was_added_is_completed(tmp_path: Path) -> None:
         completer = ChatCompleter(chat, COMMANDS)
         await run(COMMANDS, chat, f"/add {tmp_path / 'new.md'}")
         list(completer.get_completions(Typed("@n"), CompleteEvent()))
+        assert completer.gathering is not None
         await completer.gathering
         assert completer.sources == ["new.md"]
 

@@ -2,7 +2,7 @@
 listens to it."""
 
 import asyncio
-from asyncio.locks import Event
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from agentkit.backends.scripted import ScriptedModel
+from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.cli.chat.allowed import Allowed
 from agentkit.cli.chat.approvals import Approvals
 from agentkit.cli.chat.command import run
@@ -25,6 +25,8 @@ from agentkit.errors import ModelError
 from agentkit.events import (
     Compacted,
     Done,
+    Event,
+    ModelPart,
     Nested,
     ReasoningDelta,
     Retried,
@@ -34,7 +36,7 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.messages import ToolCall, ToolResult, Usage
+from agentkit.messages import Message, ToolCall, ToolResult, Usage
 from agentkit.project.project import Project
 from agentkit.project.trust import trust
 from tests.cli.screens import check, console, in_every_look, is_writing, kept, seen, shown, steady
@@ -109,11 +111,11 @@ class Typed:
         return line
 
 
-def _said(*pieces: str):
+def _said(*pieces: str) -> list[ModelPart]:
     return [*map(TextDelta, pieces), Usage(900, 50), Done("stop", "small")]
 
 
-def _answers(script: Any):
+def _answers(script: Any) -> Callable[[Sequence[Message]], Turn]:
     """The turns one after another; a question that shall be rewritten is left as it is."""
     turns = iter(script)
     return lambda messages: "" if messages[0].text.startswith("Rewrite") else next(turns)
@@ -224,7 +226,9 @@ async def test_who_listens_to_the_screen_hears_each_line_once(
 
 
 @asynccontextmanager
-async def _opened(home: Path, monkeypatch: pytest.MonkeyPatch):
+async def _opened(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Project, Approvals]]:
     """The project, with no conversations, and who approves."""
     monkeypatch.chdir(home.parent)
     folder = Path(home.name)
@@ -277,7 +281,9 @@ async def test_a_run_that_is_under_way_looks_as_it_did(columns: Any, look: Any) 
         view = View(out)
         until = asyncio.Event()
 
-        async def run_to_here(events: object = events, view: View = view, until: Event = until):
+        async def run_to_here(
+            events: Any = events, view: View = view, until: asyncio.Event = until
+        ) -> AsyncGenerator[Event, None]:
             for event in events:
                 yield event
             view.draw()
@@ -302,7 +308,7 @@ def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(
     trust(folder)
     for kept_file in ("sessions.sqlite", "history"):
         (folder / ".agentkit" / kept_file).unlink(missing_ok=True)
-    more = {"NO_COLOR": "1"} if look == "plain" else {}
+    more: dict[str, Any] = {"NO_COLOR": "1"} if look == "plain" else {}
     talk = Terminal("chat", "-C", folder, "-m", "extractive", columns=columns, **more)
     name, found = f"terminal-{columns}-{look}", {}
     before = {} if is_writing() else kept(name)

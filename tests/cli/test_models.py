@@ -20,7 +20,7 @@ from agentkit.errors import ModelError
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import serving
 
-LINES = [
+LINES: list[dict[str, Any]] = [
     {"status": "pulling manifest"},
     {"status": "pulling 6a0746a1ec1a", "total": 200, "completed": 50},
     {"status": "pulling 6a0746a1ec1a", "total": 200, "completed": 200},

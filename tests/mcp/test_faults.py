@@ -53,7 +53,7 @@ def agent(tools: Sequence[Tool], *calls: tuple[str, dict[str, str]]) -> tuple[Ag
 async def run(servers: McpServers, *calls: tuple[str, dict[str, str]]) -> list[str]:
     """What the model is told of each call, once the agent has answered."""
     asked, model = agent(servers.all_tools, *calls)
-    answer = (await asked.run("Do it.")).content
+    answer = await asked.run("Do it.")
     assert (answer.text, answer.stop_reason) == ("It goes on.", "stop")
     return [message.text for message in model.requests[-1] if message.role == "tool"]
 
@@ -109,7 +109,7 @@ async def test_agent_continues_after_all_servers_have_ended(state: Path) -> None
     async with McpServers([faulty(state)]) as servers:
         tools = servers.all_tools
     asked, model = agent(tools, ("s__echo", {}))
-    answer = (await asked.run("Do it.")).content
+    answer = await asked.run("Do it.")
     assert answer.text == "It goes on."
     (told,) = [message.text for message in model.requests[-1] if message.role == "tool"]
     assert "'s' is closed" in told
