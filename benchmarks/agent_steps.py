@@ -24,7 +24,7 @@ from peers.silence import silence
 
 _NAMES = {
     "agentkit_off": "agentkit",
-    "agentkit_on": "agentkit, session and trace kept",
+    "agentkit_on": "agentkit, with session and trace",
     "pydantic_ai_agent": "pydantic-ai",
     "openai_agents": "openai-agents",
     "smolagents_agent": "smolagents",
@@ -107,8 +107,8 @@ def _said(child: subprocess.Popen[str]) -> str:
 
 
 def _table(spent: dict[tuple[str, int], float], steps: list[int]) -> Iterator[str]:
-    last = f"{steps[-1]} steps by {steps[-2]}" if len(steps) > 1 else "growth"
-    yield f"| framework, ms a step | {' | '.join(f'{n} steps' for n in steps)} | {last} |"
+    last = f"{steps[-1]} steps / {steps[-2]} steps" if len(steps) > 1 else "growth"
+    yield f"| framework, ms per step | {' | '.join(f'{n} steps' for n in steps)} | {last} |"
     yield f"|{'---|' * (len(steps) + 2)}"
     for module in dict.fromkeys(module for module, _ in spent):
         cells = [f"{1000 * spent[module, n] / n:.3f}" for n in steps]

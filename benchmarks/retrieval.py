@@ -177,14 +177,14 @@ def _mean(figure: Shown, found: Ranks) -> float:
 
 def _judged(name: str, ours: dict[str, Halves]) -> Iterator[str]:
     """The figures asked for, met or missed: what is asked of a set by its name, else what the
-    better leg finds and a third of what it misses."""
+    better retriever finds and a third of what it misses."""
     yield ""
     for part in ("odd", "all"):
         for at, figure in enumerate(_FIGURES[:2]):
             found = {one: _mean(figure, getattr(ours[one], part)) for one in _OURS}
             leg = max(found["dense"], found["keyword"])
             third = leg + (1 - leg) / 3
-            what = "asked" if name in _ASKED else "better leg and a third of its misses"
+            what = "aim" if name in _ASKED else "better retriever and a third of its misses"
             least = _ASKED[name][at] if name in _ASKED else third
             word = "met" if found["agentkit"] >= least - 1e-9 else "MISSED"
             yield f"{part} {figure.name} {found['agentkit']:.4f}, {what} {least:.4f}: {word}"

@@ -1,0 +1,69 @@
+"""Implement a model and an embedder of your own.
+
+A `Model` has a name and one method that yields the parts of a response. An embedder turns texts
+into unit vectors. Both are accepted wherever a model or embedder string is.
+"""
+
+import asyncio
+import tempfile
+import zlib
+from collections.abc import AsyncGenerator, Sequence
+
+import numpy as np
+
+from agentkit import Agent, Document, KnowledgeBase, Message, Tool
+from agentkit.backends.base import Model, Options
+from agentkit.events import Done, ModelPart, TextDelta
+from agentkit.knowledge.embedders.base import Vectors
+
+
+class Counter(Model):
+    """A model that answers with the length of the last message."""
+
+    @property
+    def name(self) -> str:
+        return "counter-1"
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        yield TextDelta(f"Your message has {len(messages[-1].text.split())} words.")
+        yield Done("stop", self.name)
+
+
+class HashedWords:
+    """An embedder without weights: it counts words in 256 buckets."""
+
+    name = "hashed-words-1"  # with the revision: an index accepts only one
+    dimension = 256
+
+    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        vectors: Vectors = np.full((len(texts), self.dimension), 1e-6, np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                vectors[row, zlib.crc32(word.encode()) % self.dimension] += 1
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return await self.embed_passages(texts)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+
+async def main() -> None:
+    print((await Agent(Counter()).run("How long is this message?")).text)
+    with tempfile.TemporaryDirectory() as folder:
+        knowledge = KnowledgeBase.open(folder, HashedWords())
+        await knowledge.add([Document("tea.md", "# Tea\n\nGreen tea brews at 75 degrees.")])
+        (hit,) = await knowledge.search("green tea")
+        print(hit.chunk.place, hit.chunk.start, hit.chunk.end)
+        knowledge.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
