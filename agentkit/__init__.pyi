@@ -70,4 +70,5 @@ from .tools.context import ToolContext as ToolContext
 from .tools.tool import Tool as Tool
 from .tools.tool import tool as tool
 
+__all__: list[str]
 __version__: str
