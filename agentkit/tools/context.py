@@ -1,4 +1,4 @@
-"""What a tool may ask of the run that calls it. The model never sees any of it."""
+"""ToolContext: what a tool can use of the run that calls it. The model does not see it."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from agentkit.messages import Usage
 
 
 class ToolContext(Protocol):
-    """Given to a tool's function in the parameter that is annotated with this class."""
+    """Passed to a tool's function in the parameter annotated with this class."""
 
     @property
     def session_id(self) -> str:
-        """The stored session that the run belongs to, "" where it is kept in memory."""
+        """The id of the stored session, "" for a session in memory."""
         ...
 
     @property
     def folder(self) -> Path | None:
-        """The project's folder, None outside one."""
+        """The folder of the project, None without one."""
         ...
 
     @property
     def room(self) -> int | None:
-        """How many tokens of a result the model can still read; None where nobody knows."""
+        """How many tokens of a result fit into the model's context; None if unknown."""
         ...
 
     def cite(self, chunk: Chunk) -> str:
-        """The marker that stands for this passage in answers: a number of the session's, given at
-        the chunk's first appearance and never reused, or the chunk's id where there is none."""
+        """Return the marker by which answers cite a passage: its number in the session, or the
+        chunk's id outside a session."""
         ...
 
     def report(self, message: str, fraction: float | None = None) -> None:
-        """Tell the user how far the tool is; `fraction` from 0 to 1 where it knows."""
+        """Show progress to the user; `fraction` is between 0 and 1."""
         ...
 
     def nest(self, event: Event) -> None:
-        """Show what happens in a run inside this call, such as another agent's."""
+        """Forward an event of a run inside this call, such as that of a subagent."""
         ...
 
     def spend(self, usage: Usage, cost: float | None = None) -> None:
-        """Count tokens that the tool used, and what they cost, towards the run's."""
+        """Add tokens and cost that the tool used to those of the run."""
         ...
 
 
 class NoContext:
-    """A run outside any session, such as a stateless MCP call: chunk ids are the markers."""
+    """The context of a call outside any run, such as a stateless MCP call; does nothing."""
 
     session_id = ""
     folder: Path | None = None

@@ -1,13 +1,16 @@
-"""Run a tool in a process of its own, which is really ended at its deadline, with all that it has
-started.
+"""Run an isolated tool in a child process, which is killed at its deadline with all it has started.
 
-The process is started anew, loads the function by its file, and gets the arguments as JSON. A call
-costs about a third of a second.
+The child loads the function from its file. Protocol: one line of JSON on its standard input with
+the call; lines of JSON on its standard output with progress, then one result or error. What the
+tool prints goes to standard error. A call takes about a third of a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -18,23 +21,26 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 from agentkit.errors import ConfigError, ToolError
-from agentkit.messages import Content, read_content
-from agentkit.tools.context import ToolContext
+from agentkit.messages import Content, content_record, read_content
+from agentkit.tools.context import NoContext, ToolContext
+from agentkit.tools.schema import arguments_model, context_parameter, validate
+from agentkit.tools.tool import Tool, as_result, describe_error
 
-_LONGEST_LINE = 32_000_000
-_KEPT_OF_STDERR = 2000
-_KILLING = 0.8
-"""Seconds within which everything that a tool has started must be gone."""
+_MAX_LINE_BYTES = 32_000_000
+_MAX_STDERR = 2000
+_KILL_SECONDS = 0.8
+"""Within this time all processes that a tool has started must be gone."""
+_SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
 
 
-def order(function: Callable[..., Any], memory_mb: int) -> dict[str, Any]:
-    """What a child must know of a function. Raises ConfigError where it cannot be found by a file:
-    a lambda, a function inside another, or one typed at a prompt."""
+def locate(function: Callable[..., Any], memory_mb: int) -> dict[str, Any]:
+    """Describe where a child finds a function. Raises ConfigError if it is not at the top level of
+    a file: a lambda, a nested function, or one typed at a prompt."""
     path = inspect.getsourcefile(inspect.unwrap(function)) or ""
     if "<" in function.__qualname__ or not Path(path).is_file():
         raise ConfigError(
@@ -50,49 +56,52 @@ def order(function: Callable[..., Any], memory_mb: int) -> dict[str, Any]:
 
 
 async def run_isolated(
-    told: Mapping[str, Any],
+    location: Mapping[str, Any],
     arguments: Mapping[str, Any],
     seconds: float | None,
     context: ToolContext,
 ) -> Content:
-    """The result of a call. Raises ToolError, with what the process said last, and TimeoutError.
-    However it ends, nothing of it is left running."""
+    """Call a function in a child and return its result. Raises TimeoutError, and ToolError with
+    the last line of the child's output. No process is left running in any case."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agentkit.tools.child"),
+        *(sys.executable, "-m", __name__),
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
-        limit=_LONGEST_LINE,
+        limit=_MAX_LINE_BYTES,
         start_new_session=True,
     )
     assert process.stderr is not None
-    said = asyncio.create_task(_tail(process.stderr))
+    stderr = asyncio.create_task(_read_tail(process.stderr))
     try:
         async with asyncio.timeout(seconds):
-            result = await _result(process, {**told, "arguments": dict(arguments)}, context)
+            call = {**location, "arguments": dict(arguments)}
+            result = await _exchange(process, call, context)
             if result is None:
                 await process.wait()
     finally:
-        await asyncio.shield(asyncio.to_thread(end, process.pid))
+        await asyncio.shield(asyncio.to_thread(kill_tree, process.pid))
         await process.wait()
-        last = await _last(said)
+        last = ""
+        with suppress(TimeoutError):
+            last = await asyncio.wait_for(stderr, 0.2)
     if result is None:
-        raise ToolError(_ended(process.returncode, last))
+        raise ToolError(_describe_exit(process.returncode, last))
     if "error" in result:
         raise ToolError(result["error"])
     return read_content(result["result"])
 
 
-async def _result(
-    process: Process, told: Mapping[str, Any], context: ToolContext
+async def _exchange(
+    process: Process, call: Mapping[str, Any], context: ToolContext
 ) -> dict[str, Any] | None:
-    """The child's last word, its progress passed on; None where it ended without one."""
+    """Send a call, pass progress on and return the final record, None if the child ended early."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError, ConnectionResetError):
-        process.stdin.write(json.dumps(told, default=str).encode() + b"\n")
+        process.stdin.write(json.dumps(call, default=str).encode() + b"\n")
         await process.stdin.drain()
-    while line := await _line(process.stdout):
+    while line := await _read_line(process.stdout):
         try:
             record = json.loads(line)
         except ValueError:
@@ -103,46 +112,38 @@ async def _result(
     return None
 
 
-async def _line(stream: asyncio.StreamReader) -> bytes:
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
     try:
         return await stream.readline()
     except ValueError as error:
-        raise ToolError(f"its result is larger than {_LONGEST_LINE // 1_000_000} MB") from error
+        limit = _MAX_LINE_BYTES // 1_000_000
+        raise ToolError(f"its result is larger than {limit} MB") from error
 
 
-async def _tail(stream: asyncio.StreamReader) -> str:
-    """The end of what the child wrote to standard error."""
-    kept = b""
+async def _read_tail(stream: asyncio.StreamReader) -> str:
+    tail = b""
     while piece := await stream.read(65536):
-        kept = (kept + piece)[-_KEPT_OF_STDERR:]
-    return kept.decode("utf-8", "replace").strip()
+        tail = (tail + piece)[-_MAX_STDERR:]
+    return tail.decode("utf-8", "replace").strip()
 
 
-async def _last(said: asyncio.Task[str]) -> str:
-    try:
-        async with asyncio.timeout(0.2):
-            return await said
-    except TimeoutError:
-        return ""
-
-
-def _ended(code: int | None, last: str) -> str:
-    why = f"with code {code}"
+def _describe_exit(code: int | None, stderr: str) -> str:
+    reason = f"with code {code}"
     if code is not None and code < 0:
         with suppress(ValueError):
-            why = f"by signal {signal.Signals(-code).name}"
-    line = last.splitlines()[-1] if last else ""
-    return f"its process ended {why}" + (f": {line}" if line else "")
+            reason = f"by signal {signal.Signals(-code).name}"
+    line = stderr.splitlines()[-1] if stderr else ""
+    return f"its process ended {reason}" + (f": {line}" if line else "")
 
 
-def end(pid: int) -> None:
-    """Kill a process and all that it has started. Orphans belong to it (it takes them in, where
-    the system allows), so it is stopped first and killed last."""
-    until = time.monotonic() + _KILLING
+def kill_tree(pid: int) -> None:
+    """Kill a process and all that it has started. It is suspended first and killed last, since it
+    adopts orphans where the system allows."""
+    deadline = time.monotonic() + _KILL_SECONDS
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
         _signal(root, "suspend")
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             children = _children(root)
             if not children:
                 break
@@ -165,6 +166,92 @@ def _children(root: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _signal(process: psutil.Process, what: str) -> None:
+def _signal(process: psutil.Process, method: str) -> None:
     with suppress(psutil.Error, ProcessLookupError):
-        getattr(process, what)()
+        getattr(process, method)()
+
+
+class _ChildContext(NoContext):
+    """The ToolContext in the child: it reports progress, and chunk ids are the markers."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def report(self, message: str, fraction: float | None = None) -> None:
+        _send(self._out, {"progress": message, "fraction": fraction})
+
+
+def child_main() -> None:
+    """Execute the call on standard input; the entry point of the child."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    call = json.loads(sys.stdin.readline())
+    _limit_process(call["memory_mb"])
+    try:
+        result = as_result(_execute(call, out))
+        _send(out, {"result": content_record(result.content)})
+    except MemoryError:
+        _send(out, {"error": f"it needed more than {call['memory_mb']} MB of memory"})
+    except BaseException as error:
+        _send(out, {"error": describe_error(error)})
+    sys.stdin.read()  # Processes that the tool started need a living parent until they are killed.
+
+
+def _execute(call: dict[str, Any], out: IO[str]) -> Any:
+    function = _load_function(call)
+    arguments = validate(arguments_model(function), call["arguments"])
+    if name := context_parameter(function):
+        arguments[name] = _ChildContext(out)
+    result = function(**arguments)
+    return asyncio.run(_await(result)) if inspect.isawaitable(result) else result
+
+
+async def _await(result: Any) -> Any:
+    return await result
+
+
+def _load_function(call: dict[str, Any]) -> Any:
+    found: Any = _load_module(call["module"], Path(call["path"]))
+    for name in call["function"].split("."):
+        found = getattr(found, name)
+    return found.function if isinstance(found, Tool) else found
+
+
+def _load_module(name: str, path: Path) -> Any:
+    """Import a module by name if that leads to its file, else from the file."""
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin and name != "__main__" and Path(spec.origin) == path:
+            return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location("agentkit_isolated", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["agentkit_isolated"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _limit_process(memory_mb: int) -> None:
+    """Limit memory, disable core files, adopt orphans and die with the parent, as far as the
+    system supports it."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        limit = memory_mb * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
+def _send(out: IO[str], record: dict[str, Any]) -> None:
+    out.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    child_main()

@@ -1,7 +1,7 @@
-"""A function that a model may call: `@tool` above a function makes one.
+"""Tools: functions that a model can call. `@tool` turns a function into one.
 
-A synchronous function runs in a thread, which cannot be killed: only an async tool, or one that
-is isolated in a process of its own, may have a timeout.
+A synchronous function runs in a thread, which cannot be killed: only async tools, and those
+isolated in a process of their own, can have a timeout.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from agentkit.tools.schema import (
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What a model is told of a function, and the function.
+    """A function with its description for the model.
 
-    `parameters` is a JSON Schema of an object. `model` checks the arguments where there is one;
-    without it (an MCP server's tool) the function gets them as they came. `timeout` in seconds.
-    `order` tells another process where an isolated tool's function is. An `idempotent` tool may
-    be called again with the same arguments without harm.
+    `parameters` is the JSON Schema of the arguments object. `model` validates arguments; without
+    it (a remote tool) the function gets them unchanged. `timeout` is in seconds. `location` tells
+    the child process of an isolated tool where its function is. An `idempotent` tool can safely be
+    called again with the same arguments.
     """
 
     name: str
@@ -47,59 +47,55 @@ class Tool:
     needs_approval: bool = False
     timeout: float | None = None
     model: type[BaseModel] | None = None
-    order: Mapping[str, Any] | None = None
+    location: Mapping[str, Any] | None = None
     idempotent: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The plain function, for those who call it from Python."""
+        """Call the function itself, from Python."""
         return self.function(*args, **kwargs)
 
     async def run(
         self, arguments: Mapping[str, Any], context: ToolContext | None = None
     ) -> ToolResult:
-        """Check the arguments, call the function and return its result.
-
-        Raises ToolError, whose message is written for the model: what was wrong and what to do.
-        """
-        given = self._checked(arguments)
+        """Validate the arguments, call the function and return its result. Raises ToolError with
+        a message for the model: what was wrong and what to do."""
+        checked = self._validate(arguments)
         context = context or NoContext()
         limit: asyncio.Timeout | None = None
         try:
-            if self.order is not None:
-                return await self._isolated(self.order, arguments, context)
+            if self.location is not None:
+                from agentkit.tools.isolated import run_isolated
+
+                content = await run_isolated(self.location, arguments, self.timeout, context)
+                return ToolResult(content)
             if name := context_parameter(self.function):
-                given[name] = context
+                checked[name] = context
             async with asyncio.timeout(self.timeout) as limit:
-                return as_result(await self._called(given))
+                return as_result(await self._call(checked))
         except TimeoutError as error:
             if self.timeout is None or (limit is not None and not limit.expired()):
-                raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
+                raise ToolError(
+                    f"{self.name} failed: {describe_error(error)}", self.name
+                ) from error
             raise ToolError(
                 f"{self.name} did not end within {self.timeout:g} s and was stopped.", self.name
             ) from error
         except ToolError as error:
-            if self.order is not None:
+            if self.location is not None:
                 raise ToolError(f"{self.name} failed: {error}", self.name) from error
             raise
         except AgentkitError as error:
             raise ToolError(str(error), self.name) from error
         except (Exception, SystemExit) as error:  # a tool that exits must not end the program
-            raise ToolError(f"{self.name} failed: {_said(error)}", self.name) from error
+            raise ToolError(f"{self.name} failed: {describe_error(error)}", self.name) from error
 
-    async def _isolated(
-        self, order: Mapping[str, Any], arguments: Mapping[str, Any], context: ToolContext
-    ) -> ToolResult:
-        from agentkit.tools.isolated import run_isolated
-
-        return ToolResult(await run_isolated(order, arguments, self.timeout, context))
-
-    async def _called(self, given: dict[str, Any]) -> Any:
+    async def _call(self, arguments: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self.function):
-            return await self.function(**given)
-        result = await in_worker(self.function, **given)
+            return await self.function(**arguments)
+        result = await in_worker(self.function, **arguments)
         return await result if inspect.isawaitable(result) else result
 
-    def _checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if self.model is None:
             return dict(arguments)
         try:
@@ -111,7 +107,7 @@ class Tool:
             )
             schema = json.dumps(self.parameters, ensure_ascii=False)
             raise ToolError(
-                f"The arguments do not fit {self.name}: {faults}. Its schema: {schema}", self.name
+                f"Invalid arguments for {self.name}: {faults}. Its schema: {schema}", self.name
             ) from error
 
 
@@ -142,14 +138,14 @@ def tool(
     memory_mb: int = 4096,
     idempotent: bool = False,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
-    """Make a Tool of a function: name, description and schema come from its signature and
-    docstring. `timeout` in seconds, for async functions and `isolated` ones, which run in a
+    """Turn a function into a Tool, with name, description and schema from its signature and
+    docstring. `timeout`, in seconds, is for async functions and `isolated` ones, which run in a
     process of their own with at most `memory_mb` of memory. Raises ConfigError."""
 
-    def made(function: Callable[..., Any]) -> Tool:
+    def create(function: Callable[..., Any]) -> Tool:
         model = arguments_model(function)
-        stoppable = isolated or inspect.iscoroutinefunction(function)
-        if timeout is not None and not stoppable:
+        can_stop = isolated or inspect.iscoroutinefunction(function)
+        if timeout is not None and not can_stop:
             raise ConfigError(
                 f"The tool {function.__name__!r} is synchronous and has a timeout, but a thread "
                 "cannot be stopped. Make it `isolated=True` or `async def`, or drop the timeout."
@@ -162,31 +158,31 @@ def tool(
             needs_approval=needs_approval,
             timeout=timeout,
             model=model,
-            order=_order(function, memory_mb) if isolated else None,
+            location=_locate(function, memory_mb) if isolated else None,
             idempotent=idempotent,
         )
 
-    return made(function) if function is not None else made
+    return create(function) if function is not None else create
 
 
-def _order(function: Callable[..., Any], memory_mb: int) -> Mapping[str, Any]:
-    from agentkit.tools.isolated import order
+def _locate(function: Callable[..., Any], memory_mb: int) -> Mapping[str, Any]:
+    from agentkit.tools.isolated import locate
 
-    return order(function, memory_mb)
+    return locate(function, memory_mb)
 
 
 def as_tool(value: Tool | Callable[..., Any]) -> Tool:
-    """A Tool as it is, a plain function as a Tool."""
+    """Return a Tool unchanged, a function as a Tool."""
     return value if isinstance(value, Tool) else tool(value)
 
 
 def as_result(value: Any) -> ToolResult:
-    """What a tool's function returned, as a ToolResult."""
+    """Convert the return value of a function to a ToolResult."""
     return value if isinstance(value, ToolResult) else ToolResult(as_content(value))
 
 
 def as_content(result: Any) -> Content:
-    """What a tool's function returned as content: texts and images as they are, else as text."""
+    """Convert a return value to content; JSON for what is neither text nor an image."""
     parts = result if isinstance(result, (list, tuple)) else [result]
     if not any(isinstance(part, ImagePart) for part in parts):
         return as_text(result)
@@ -194,7 +190,7 @@ def as_content(result: Any) -> Content:
 
 
 def as_text(result: Any) -> str:
-    """A tool's result as a model reads it: text as it is, anything else as JSON."""
+    """Convert a value to text: JSON, unless it is text already."""
     if isinstance(result, str):
         return join_surrogates(result)
     if isinstance(result, BaseModel):
@@ -202,13 +198,13 @@ def as_text(result: Any) -> str:
     return join_surrogates(_ENCODER.encode(result))
 
 
-def _plain(value: Any) -> Any:
-    """Models, dataclasses, times and the like inside a result, as JSON has them."""
+def _to_json(value: Any) -> Any:
+    """Convert pydantic models, dataclasses, dates and the like to JSON values."""
     return to_jsonable_python(value, fallback=str, bytes_mode="base64")
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_to_json)
 
 
-def _said(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -152,8 +152,8 @@ async def test_search_is_limited_to_the_given_sources(notes: KnowledgeBase, era:
         ("read_document", {"source": "pets.md", "start": 10_000}, "start before them"),
         ("read_document", {"source": "../../etc/passwd"}, "No document"),
         ("search_knowledge", {"query": " "}, "The query is empty"),
-        ("search_knowledge", {"query": "cats", "k": 0}, "do not fit search_knowledge: k"),
-        ("search_knowledge", {"question": "cats"}, "do not fit search_knowledge: query"),
+        ("search_knowledge", {"query": "cats", "k": 0}, "Invalid arguments for search_knowledge: k"),
+        ("search_knowledge", {"question": "cats"}, "Invalid arguments for search_knowledge: query"),
         ("ask", {"question": "cats"}, "Run: ollama pull it"),
     ],
 )
@@ -217,7 +217,7 @@ async def test_tools_of_a_folder_are_served_with_their_schema_and_errors(era: st
         result = await client.call_tool("halve", {"number": 8})
         assert result.content[0].text == "4"  # type: ignore[union-attr]
         assert "give an even number" in await refused(client, "halve", number=7)
-        assert "do not fit" in await refused(client, "halve", number="x")
+        assert "Invalid arguments" in await refused(client, "halve", number="x")
 
 
 async def test_objects_of_own_tools_are_structured_and_get_no_links(

@@ -73,7 +73,7 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
     assert time.monotonic() - began < wild_tool.timeout + 1
     assert answer.text == "went on"
     assert said in answer.messages[1].text
-    assert _running("agentkit.tools.child") == []
+    assert _running("agentkit.tools.isolated") == []
     assert _running("bomb-1") == []
 
 
@@ -85,12 +85,12 @@ async def test_what_a_tool_leaves_running_is_ended_with_it() -> None:
 async def test_stopping_the_run_ends_the_process() -> None:
     model = ScriptedModel([ToolCall("1", "sleeps", {}), "never"])
     run = asyncio.ensure_future(Agent(model, [wild.sleeps]).run("go"))
-    while not _running("agentkit.tools.child"):  # noqa: ASYNC110
+    while not _running("agentkit.tools.isolated"):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert _running("agentkit.tools.child") == []
+    assert _running("agentkit.tools.isolated") == []
 
 
 def test_a_synchronous_tool_with_a_timeout_must_be_isolated() -> None:

@@ -26,7 +26,7 @@ from agentkit.knowledge.index.consistency import check, unfinished
 from agentkit.knowledge.index.repair import diagnose
 from agentkit.knowledge.index.schema import CATALOG
 from agentkit.knowledge.index.stores import open_store, server_of
-from agentkit.tools.isolated import end
+from agentkit.tools.isolated import kill_tree
 
 _WHOLE = "agentkit kb doctor takes the time it needs."
 _MOST_SAID = 300
@@ -68,7 +68,7 @@ async def _examined(
         told = f"{info.name}: not examined to its end within {seconds:.0f} s"
         return [Finding("warning", "index", told, _WHOLE)]
     finally:
-        end(child.pid)
+        kill_tree(child.pid)
         await child.wait()
     if child.returncode:
         return [_broken(info, child.returncode, said.decode(errors="replace"))]

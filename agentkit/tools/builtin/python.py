@@ -25,7 +25,7 @@ from pydantic import Field
 from agentkit.errors import ToolError
 from agentkit.messages import ImagePart, TextPart
 from agentkit.tools.context import ToolContext
-from agentkit.tools.isolated import order, run_isolated
+from agentkit.tools.isolated import locate, run_isolated
 from agentkit.tools.tool import Tool, tool
 
 _TIMEOUT = 30.0
@@ -66,11 +66,11 @@ def python_tool(seconds: float = _TIMEOUT, memory_mb: int = _MEMORY_MB) -> Tool:
         Args:
             code: A complete program.
         """
-        call = order(execute, memory_mb)
+        location = locate(execute, memory_mb)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             arguments = {"code": code, "folder": folder}
             try:
-                content = await run_isolated(call, arguments, seconds, context)
+                content = await run_isolated(location, arguments, seconds, context)
             except TimeoutError as error:
                 raise ToolError(
                     f"The code did not end within {seconds:g} s and was stopped.", "run_python"
