@@ -50,6 +50,7 @@ lint: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python .lint/wording.py
 
 bench: $(DEV) $(PEERS)/.ready
