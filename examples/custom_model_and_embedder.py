@@ -17,12 +17,12 @@ from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.knowledge.embedders.base import Vectors
 
 
-class Counter(Model):
-    """A model that answers with the length of the last message."""
+class LastLine(Model):
+    """A model that repeats the last line of the best passage and cites it."""
 
     @property
     def name(self) -> str:
-        return "counter-1"
+        return "last-line-1"
 
     async def stream(
         self,
@@ -30,7 +30,9 @@ class Counter(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        yield TextDelta(f"Your message has {len(messages[-1].text.split())} words.")
+        best = next((passage for message in messages for passage in message.passages), None)
+        if best is not None:
+            yield TextDelta(f"{best.chunk.text.splitlines()[-1]} [{best.marker}]")
         yield Done("stop", self.name)
 
 
@@ -56,12 +58,11 @@ class HashedWords:
 
 
 async def main() -> None:
-    print((await Agent(Counter()).run("How long is this message?")).text)
     with tempfile.TemporaryDirectory() as folder:
         knowledge = KnowledgeBase.open(folder, HashedWords())
         await knowledge.add([Document("tea.md", "# Tea\n\nGreen tea brews at 75 degrees.")])
-        (hit,) = await knowledge.search("green tea")
-        print(hit.chunk.place, hit.chunk.start, hit.chunk.end)
+        answer = await Agent(LastLine(), knowledge=knowledge).run("How hot is green tea brewed?")
+        print(answer.text, answer.citations[0].chunk.place)
         knowledge.close()
 
 

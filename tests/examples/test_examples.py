@@ -15,7 +15,7 @@ from agentkit.backends.scripted import ScriptedModel
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OUTPUT = {
     "approval_and_resume": ["paused call-1", "59.00 EUR sent to ada", "have been refunded"],
-    "custom_model_and_embedder": ["Your message has 5 words.", "tea.md > Tea 0 37"],
+    "custom_model_and_embedder": ["Green tea brews at 75 degrees. [1] tea.md > Tea"],
     "langchain_interop": ["Hello from LangChain.", "word_count", "The fans start at 60 degrees."],
     "mcp_client": ["units__convert", "68 degrees."],
     "own_documents": ["Descale the machine every 200 cups.", "[1] coffee.md > Coffee machine"],
