@@ -19,8 +19,8 @@ from typing import Any
 
 from agentkit.backends.base import Options, new_call_id, offered_tools, parse_arguments
 from agentkit.errors import ModelError
-from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import ToolCall, Usage
+from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
+from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
 
 Calls = list[ToolCall] | None
@@ -55,55 +55,18 @@ async def parse_text_calls(
     """
     is_shaped = options.schema is not None and options.tool_choice in ("auto", "none")
     callable_tools = [] if is_shaped else offered_tools(tools, options.tool_choice)
-    reader = _AnswerReader([tool.name for tool in callable_tools])
+    parser = TextCallParser([tool.name for tool in callable_tools])
     async with aclosing(parts):
         try:
             async for part in parts:
-                for found in reader.feed(part):
+                for found in parser.feed(part):
                     yield found
         except ModelError:
-            for found in reader.flush():
+            for found in parser.flush():
                 yield found
             raise
-    for found in reader.flush():
+    for found in parser.flush():
         yield found
-
-
-class _AnswerReader:
-    """Feeds the text among an answer's parts to a parser, and holds the calls found in it."""
-
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = names
-        self._parser: TextCallParser | None = None
-        self._calls: list[ToolCall] = []
-        self._has_native_calls = False
-
-    def feed(self, part: ModelPart) -> Sequence[ModelPart]:
-        match part:
-            case TextDelta(text):
-                self._parser = self._parser or TextCallParser(self._names)
-                return self._without_calls(self._parser.feed(text))
-            case ToolCall():
-                self._has_native_calls = True
-                return [*self.flush(), part]
-            case Usage():
-                return [*self.flush(), part]
-            case Done(reason):
-                rest = self.flush()
-                calls = [] if self._has_native_calls else self._calls
-                if calls and reason == "stop":
-                    part = replace(part, stop_reason="tool_calls")
-                return [*rest, *calls, part]
-        return [part]
-
-    def flush(self) -> list[ModelPart]:
-        """Return what the parser still holds back."""
-        parser, self._parser = self._parser, None
-        return self._without_calls(parser.end()) if parser else []
-
-    def _without_calls(self, parts: Sequence[ModelPart]) -> list[ModelPart]:
-        self._calls += [part for part in parts if isinstance(part, ToolCall)]
-        return [part for part in parts if not isinstance(part, ToolCall)]
 
 
 def _strip_end_tokens(text: str) -> str:
@@ -298,8 +261,8 @@ _NAMELESS = ('"arguments":', '"parameters":', '"id":"call')
 
 
 class TextCallParser:
-    """Incremental parser of a model's text: `feed` it pieces, then `end` it. `names` are the tools
-    that may be called."""
+    """Takes an answer's parts one by one, and returns what is certain. `names` are the tools that
+    the text may call."""
 
     def __init__(self, names: Collection[str] = ()) -> None:
         self._names = frozenset(names)
@@ -309,20 +272,33 @@ class TextCallParser:
         self._held = ""
         self._thought = _Trimmer(trims_start=True)
         self._answer = _Trimmer(trims_start=False)
-        self._found_calls = False
+        self._calls: list[ToolCall] = []
+        self._has_native_calls = False
         self._state: Callable[[bool], list[ModelPart]] = self._at_start
 
-    def feed(self, piece: str) -> list[ModelPart]:
-        """Return the parts that are certain now."""
-        self._held += piece
-        return self._run(ended=False)
+    def feed(self, part: ModelPart) -> list[ModelPart]:
+        match part:
+            case TextDelta(text):
+                self._held += text
+                return self._run(ended=False)
+            case ReasoningDelta() | Retried():
+                return [part]
+            case ToolCall():
+                self._has_native_calls = True
+        parts = self.flush()
+        if isinstance(part, Done) and self._calls and not self._has_native_calls:
+            parts += self._calls
+            if part.stop_reason == "stop":
+                part = replace(part, stop_reason="tool_calls")
+        return [*parts, part]
 
-    def end(self) -> list[ModelPart]:
-        """Return the rest."""
+    def flush(self) -> list[ModelPart]:
+        """Return the text that was held back."""
         parts = self._run(ended=True)
-        if self._answer.space and not self._found_calls:
+        if self._answer.space and not self._calls:
             parts.append(TextDelta(self._answer.space))
-        return _merge_deltas(parts)
+        self._answer.space, self._state = "", self._at_start
+        return parts
 
     def _run(self, ended: bool) -> list[ModelPart]:
         """Let each state take what it can, until one waits for more text."""
@@ -331,7 +307,7 @@ class TextCallParser:
             before = (self._state, len(self._held))
             parts += self._state(ended)
             if before == (self._state, len(self._held)):
-                return _merge_deltas(parts)
+                return parts
 
     def _at_start(self, ended: bool) -> list[ModelPart]:
         start = self._held.lstrip()
@@ -364,7 +340,8 @@ class TextCallParser:
         calls = _parse_bare_calls(self._held, self._names) if may_be_calls else None
         if calls:
             self._held = ""
-        return self._emit_calls(calls or [])
+            self._add_calls(calls)
+        return []
 
     def _in_text(self, ended: bool) -> list[ModelPart]:
         begins = tuple(block.begin for block in self._blocks)
@@ -389,12 +366,14 @@ class TextCallParser:
         self._held = self._held[len(whole) :]
         self._state = self._in_text
         calls = block.parse(whole.removeprefix(block.begin).removesuffix(block.end))
-        return self._emit_calls(calls) if calls else self._emit_text(whole)
+        if not calls:
+            return self._emit_text(whole)
+        self._add_calls(calls)
+        return []
 
-    def _emit_calls(self, calls: Sequence[ToolCall]) -> list[ModelPart]:
-        if calls:
-            self._found_calls = self._answer.trims_start = True
-        return [*calls]
+    def _add_calls(self, calls: Sequence[ToolCall]) -> None:
+        self._calls += calls
+        self._answer.trims_start = True
 
     def _emit_text(self, text: str) -> list[ModelPart]:
         trimmed = self._answer.feed(text)
@@ -435,17 +414,3 @@ def _bare_openings(names: Collection[str]) -> tuple[str, ...]:
     objects = ["{" + key for key in (*known, *_NAMELESS)] if names else []
     bare = [*objects, *("[" + one for one in objects), *(f"[{name}(" for name in names)]
     return tuple(fence + one for fence in ("", "```", "```json", "```tool_call") for one in bare)
-
-
-def _merge_deltas(parts: Sequence[ModelPart]) -> list[ModelPart]:
-    """Join neighbouring deltas of one kind."""
-    merged: list[ModelPart] = []
-    for part in parts:
-        match (merged[-1] if merged else None, part):
-            case (TextDelta(before), TextDelta(text)):
-                merged[-1] = TextDelta(before + text)
-            case (ReasoningDelta(before), ReasoningDelta(text)):
-                merged[-1] = ReasoningDelta(before + text)
-            case _:
-                merged.append(part)
-    return merged

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +14,7 @@ from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.probe.cache import save_capabilities
 from agentkit.backends.probe.checks import CHECKS
-from agentkit.backends.probe.runner import CheckResult, capabilities_from, run_checks
+from agentkit.backends.probe.runner import CheckResult, capabilities_from, run_check
 from agentkit.backends.probe.subject import Subject
 from agentkit.backends.registry import get_model
 from agentkit.cli.language import translated
@@ -37,13 +36,13 @@ async def probe(name: str, base_url: str | None, json: bool) -> int:
         log.print(Text(f"{await described(model)}: {count}", "dim"))
         claims = await model.capabilities()
         subject = Subject(model, claims, _unknown(name, base_url))
-        async with aclosing(run_checks(subject)) as run:
-            async for result in run:
-                results.append(result)
-                if result.status == "failed" and len(results) == 1:
-                    raise ModelError(result.reason, model.name)
-                if not json:
-                    _show(result, out)
+        for check in CHECKS:
+            result = await run_check(check, subject)
+            results.append(result)
+            if result.status == "failed" and len(results) == 1:
+                raise ModelError(result.reason, model.name)
+            if not json:
+                _show(result, out)
     finally:
         await model.close()
     server = str(getattr(model, "server", ""))

@@ -157,9 +157,13 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
 def read(pieces: Iterable[str], names: Iterable[str] = NAMES, thinking: bool = False) -> Said:
     """Text, thoughts and calls of what the parser makes of the pieces."""
     parser = TextCallParser(tuple(names))
-    parts = parser.feed(THINK) if thinking else []
-    parts += [part for piece in pieces for part in parser.feed(piece)] + parser.end()
-    return summed(parts)
+    return summed(fed(parser, *([THINK] if thinking else []), *pieces))
+
+
+def fed(parser: TextCallParser, *pieces: str) -> list[ModelPart]:
+    """All parts of an answer with this text."""
+    parts = [*map(TextDelta, pieces), Done("stop", "m")]
+    return [found for part in parts for found in parser.feed(part)]
 
 
 def summed(parts: Iterable[ModelPart]) -> Said:
@@ -214,8 +218,8 @@ def test_without_tools_nothing_is_a_call(written: str) -> None:
 
 def test_plain_text_is_yielded_at_once() -> None:
     parser = TextCallParser(NAMES)
-    assert parser.feed("Hello") == [TextDelta("Hello")]
-    assert parser.feed(", you") == [TextDelta(", you")]
+    assert parser.feed(TextDelta("Hello")) == [TextDelta("Hello")]
+    assert parser.feed(TextDelta(", you")) == [TextDelta(", you")]
 
 
 def test_a_marker_opened_by_the_prompt_begins_the_thinking() -> None:
@@ -224,15 +228,13 @@ def test_a_marker_opened_by_the_prompt_begins_the_thinking() -> None:
 
 def test_each_call_gets_an_id_of_its_own() -> None:
     call = '<tool_call>{"name":"add","arguments":{}}</tool_call>'
-    parser = TextCallParser(NAMES)
-    calls = parser.feed(call + call)
-    assert len({part.id for part in calls if isinstance(part, ToolCall)}) == 2
+    parts = fed(TextCallParser(NAMES), call + call)
+    assert len({part.id for part in parts if isinstance(part, ToolCall)}) == 2
 
 
 def test_an_id_that_the_model_gives_is_kept() -> None:
-    parser = TextCallParser(NAMES)
-    parser.feed('[TOOL_CALLS][{"name":"add","arguments":{},"id":"abc123xyz"}]')
-    assert parser.end() == [ToolCall("abc123xyz", "add", {})]
+    written = '[TOOL_CALLS][{"name":"add","arguments":{},"id":"abc123xyz"}]'
+    assert fed(TextCallParser(NAMES), written)[0] == ToolCall("abc123xyz", "add", {})
 
 
 def test_deep_nesting_stays_text() -> None:
@@ -273,8 +275,16 @@ async def test_the_options_decide_whether_text_can_be_a_call(
     assert parts[-1] == Done("tool_calls" if calls else "stop", "m")
 
 
-async def test_a_call_the_server_reports_replaces_the_same_call_in_the_text() -> None:
+BARE = '{"name":"add","arguments":{"a":1}}'
+
+
+@pytest.mark.parametrize("written", [WRITTEN, BARE])
+@pytest.mark.parametrize("native_first", [True, False])
+async def test_a_call_the_server_reports_replaces_the_same_call_in_the_text(
+    written: str, native_first: bool
+) -> None:
     native = ToolCall("native", "add", {"a": 1})
-    parts = await parsed(TextDelta(WRITTEN), native)
+    order = [native, TextDelta(written)] if native_first else [TextDelta(written), native]
+    parts = await parsed(*order)
     assert [part for part in parts if isinstance(part, ToolCall)] == [native]
     assert summed(parts)[0] == ""

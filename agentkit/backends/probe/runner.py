@@ -1,10 +1,10 @@
-"""Run the checks of a probe, and derive a model's capabilities from their results."""
+"""Run the checks of a probe and derive a model's capabilities from their results."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,16 +26,8 @@ class CheckResult:
     seconds: float = 0.0
 
 
-async def run_checks(
-    subject: Subject, checks: Collection[str] = CHECKS.keys(), seconds: float = 90.0
-) -> AsyncGenerator[CheckResult, None]:
-    """Run the checks one after another; each may take `seconds`."""
-    for name in checks:
-        yield await run_check(name, subject, seconds)
-
-
 async def run_check(name: str, subject: Subject, seconds: float = 90.0) -> CheckResult:
-    """Run one check."""
+    """Run one check, for at most `seconds`."""
     begun = time.perf_counter()
     status, reason = await _run(CHECKS[name], subject, seconds)
     return CheckResult(name, status, " ".join(reason.split()), time.perf_counter() - begun)
