@@ -76,14 +76,14 @@ async def _timed_ours(ours: OpenAIModel, bare: openai.AsyncOpenAI) -> float:
 
 
 async def _timed_bare(ours: OpenAIModel, bare: openai.AsyncOpenAI) -> float:
-    async def asked() -> None:
+    async def request() -> None:
         messages: Any = [{"role": "user", "content": "Hi"}]
         stream: Any = await bare.chat.completions.create(
             model="small", messages=messages, stream=True
         )
         await _drained(stream)
 
-    return await _spent(asked())
+    return await _spent(request())
 
 
 async def _memory() -> None:
@@ -119,9 +119,9 @@ async def _alone(model: HuggingFaceModel, path: str, rounds: int) -> None:
     """One chat, over a bare `generate` with the same weights."""
     loaded = load(resolve_source(path), Placement("cpu"))
     bare, tokenizer = loaded.model, loaded.tokenizer
-    told = [{"role": "user", "content": _STORY.format(1)}]
+    conversation = [{"role": "user", "content": _STORY.format(1)}]
     ids = tokenizer.apply_chat_template(
-        told, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        conversation, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     options = {"max_new_tokens": _TOKENS, "min_new_tokens": _TOKENS, "do_sample": False}
     ratios, speeds = [], []

@@ -52,7 +52,7 @@ async def test_text_comes_in_pieces_then_usage_then_done(model: OllamaModel) -> 
     [[{"content": "", "thinking": "hm"}, *text("Yes")], text("<think>h", "m</think>\n", "Yes")],
     ids=["in a field", "in the text, as old servers do"],
 )
-async def test_thinking_is_no_text(
+async def test_thinking_is_not_text(
     ollama_server: OllamaServer, model: OllamaModel, messages: list[dict[str, Any]]
 ) -> None:
     ollama_server.replies(Reply(messages))
@@ -141,13 +141,13 @@ async def test_forbidden_tools_are_not_offered(
 
 
 @pytest.mark.parametrize("choice", ["required", "lookup"])
-async def test_a_required_call_is_held_by_a_schema(
+async def test_a_required_call_is_forced_by_a_schema(
     ollama_server: OllamaServer, model: OllamaModel, lookup: Tool, choice: str
 ) -> None:
     await collected(model.stream(HI, [lookup], Options(tool_choice=choice)))
-    held = ollama_server.requests[0]["format"]["properties"]
-    assert held["name"] == {"const": "lookup"}
-    assert held["arguments"]["required"] == ["city"]
+    schema = ollama_server.requests[0]["format"]["properties"]
+    assert schema["name"] == {"const": "lookup"}
+    assert schema["arguments"]["required"] == ["city"]
 
 
 async def test_one_of_several_tools_may_be_required(
@@ -172,9 +172,7 @@ async def test_the_window_is_the_smallest_step_that_holds_the_prompt(
     assert ollama_server.requests[0]["options"]["num_ctx"] == window
 
 
-async def test_the_window_never_shrinks_since_each_change_loads_the_model_anew(
-    ollama_server: OllamaServer, model: OllamaModel
-) -> None:
+async def test_the_window_never_shrinks(ollama_server: OllamaServer, model: OllamaModel) -> None:
     for prompt in ("x" * 30_000, "x"):
         await collected(model.stream([Message("user", prompt)]))
     assert [sent["options"]["num_ctx"] for sent in ollama_server.requests] == [16384, 16384]
@@ -197,20 +195,20 @@ async def test_a_prompt_beyond_the_greatest_window_is_refused(
     assert ollama_server.requests == []
 
 
-async def test_the_model_is_looked_at_once(ollama_server: OllamaServer, model: OllamaModel) -> None:
+async def test_the_model_is_shown_once(ollama_server: OllamaServer, model: OllamaModel) -> None:
     for _ in range(3):
         await collected(model.stream(HI))
     assert ollama_server.shown == 1
 
 
-async def test_capabilities_are_the_servers_word(
+async def test_capabilities_come_from_the_server(
     ollama_server: OllamaServer, model: OllamaModel
 ) -> None:
     ollama_server.capabilities = ["completion", "vision", "thinking"]
     assert await model.capabilities() == Capabilities(False, False, True, True, True)
 
 
-async def test_an_old_server_tells_tools_by_its_template(
+async def test_an_old_server_shows_tools_by_its_template(
     ollama_server: OllamaServer, model: OllamaModel
 ) -> None:
     ollama_server.capabilities = None
@@ -303,7 +301,7 @@ async def test_a_server_that_is_not_up_names_how_to_start_it() -> None:
     await model.close()
 
 
-async def test_a_silent_server_is_given_up(ollama_server: OllamaServer) -> None:
+async def test_a_silent_server_times_out(ollama_server: OllamaServer) -> None:
     ollama_server.replies(Reply(stalls=True))
     model = OllamaModel("small", base_url=ollama_server.url, read_timeout=0.2)
     with pytest.raises(ModelError, match=r"sent nothing for 0\.2 s.*read_timeout"):
@@ -351,7 +349,7 @@ async def test_a_real_server_answers_in_pieces_and_counts(real_model: OllamaMode
 
 
 @real
-async def test_a_real_server_holds_an_answer_to_a_schema(real_model: OllamaModel) -> None:
+async def test_a_real_server_follows_a_schema(real_model: OllamaModel) -> None:
     schema = {
         "type": "object",
         "properties": {"colour": {"enum": ["red", "blue"]}},
@@ -364,7 +362,7 @@ async def test_a_real_server_holds_an_answer_to_a_schema(real_model: OllamaModel
 
 
 @real
-async def test_a_real_server_is_held_to_a_call(real_model: OllamaModel) -> None:
+async def test_a_real_server_makes_a_forced_call(real_model: OllamaModel) -> None:
     @tool
     def lookup(city: Literal["Paris", "Rome"]) -> str:
         """Look a city up."""
@@ -402,7 +400,7 @@ async def test_a_real_server_follows_the_references_of_a_forced_call(
 
 
 @real
-async def test_a_real_server_is_left_and_asked_again(real_model: OllamaModel) -> None:
+async def test_a_real_server_answers_after_a_cancelled_chat(real_model: OllamaModel) -> None:
     parts = real_model.stream(HI, (), replace(REAL_OPTIONS, max_tokens=30))
     await anext(parts)
     await parts.aclose()

@@ -37,7 +37,7 @@ class Reply:
 
     `raw` replaces the lines; `error` is a line sent after the messages; `finished` False leaves
     the last line out; `counted` False its counts; `reset` breaks the connection; `stalls` waits
-    for ever after the messages.
+    without end after the messages.
     """
 
     messages: list[Json] = field(default_factory=lambda: text("Hel", "lo"))

@@ -14,6 +14,8 @@ from agentkit.errors import ModelError
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tokenizer(smollm2_folder: Path) -> Any:

@@ -98,9 +98,9 @@ async def test_every_answer_fits_its_schema_even_where_tokens_run_out(
 ) -> None:
     schema = Weather.model_json_schema()
     answers = await each_seed(model, Options(temperature=1.0, max_tokens=32, schema=schema))
-    said = [text(parts) for parts in answers]
-    assert all(Weather.model_validate_json(one) for one in said)
-    assert len(set(said)) > 1
+    written = [text(parts) for parts in answers]
+    assert all(Weather.model_validate_json(one) for one in written)
+    assert len(set(written)) > 1
     assert all(parts[-1] == Done("stop", model.name) for parts in answers)
 
 

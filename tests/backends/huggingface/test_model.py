@@ -47,7 +47,7 @@ def texts(parts: list[ModelPart]) -> str:
     return "".join(part.text for part in parts if isinstance(part, TextDelta))
 
 
-def saying(tokenizer: Any, text: str) -> dict[str, Any]:
+def writing(tokenizer: Any, text: str) -> dict[str, Any]:
     """What makes a model write this text, token for token, and end its turn."""
     import transformers
 
@@ -72,10 +72,10 @@ async def test_text_comes_token_by_token_with_true_counts(shared: HuggingFaceMod
     assert parts[-1] == Done("length", shared.name)
 
 
-async def test_an_answer_that_the_model_ends_has_stopped(
+async def test_an_answer_ended_by_the_model_has_the_reason_stop(
     shared: HuggingFaceModel, tokenizer: Any
 ) -> None:
-    extra = saying(tokenizer, "Red, 蓝色 and 🌍.")
+    extra = writing(tokenizer, "Red, 蓝色 and 🌍.")
     parts = await collected(shared.stream(HI, (), replace(GREEDY, max_tokens=50, extra=extra)))
     assert texts(parts) == "Red, 蓝色 and 🌍."
     assert parts[-1] == Done("stop", shared.name)
@@ -84,10 +84,10 @@ async def test_an_answer_that_the_model_ends_has_stopped(
 async def test_a_call_in_the_text_is_a_call(
     shared: HuggingFaceModel, tokenizer: Any, lookup: Tool
 ) -> None:
-    said = (
+    written = (
         '<think>hm</think><tool_call>{"name": "lookup", "arguments": {"city": "Rome"}}</tool_call>'
     )
-    options = replace(GREEDY, extra=saying(tokenizer, said))
+    options = replace(GREEDY, extra=writing(tokenizer, written))
     parts = await collected(shared.stream(HI, [lookup], options))
     assert [part.text for part in parts if isinstance(part, ReasoningDelta)] == ["hm"]
     assert [p.arguments for p in parts if isinstance(p, ToolCall)] == [{"city": "Rome"}]
@@ -98,7 +98,7 @@ async def test_a_call_in_the_text_is_a_call(
 async def test_a_stop_string_ends_the_answer_and_is_left_out(
     shared: HuggingFaceModel, tokenizer: Any
 ) -> None:
-    options = replace(GREEDY, stop=("ND OF", "!"), extra=saying(tokenizer, "It is the END OF it"))
+    options = replace(GREEDY, stop=("ND OF", "!"), extra=writing(tokenizer, "It is the END OF it"))
     parts = await collected(shared.stream(HI, (), options))
     assert texts(parts) == "It is the E"
     assert parts[-1] == Done("stop", shared.name)
@@ -135,27 +135,27 @@ async def test_eight_chats_at_once_write_what_each_writes_alone(
 async def test_a_second_turn_reads_only_what_is_new(smollm2_folder: Path) -> None:
     kept, bare = [HuggingFaceModel(str(smollm2_folder), kept_tokens=n) for n in (4096, 0)]
     talk, options = [*HI], replace(GREEDY, max_tokens=8)
-    said: list[list[Any]] = []
+    outputs: list[list[Any]] = []
     read: list[int] = []
     for model in (kept, bare):
         first = texts(await collected(model.stream(talk, (), options)))
         before = model.prefilled_tokens
         turns = [*talk, Message("assistant", first), Message("user", "Which is the best?")]
         parts = await collected(model.stream(turns, (), options))
-        said.append([first, texts(parts), *(p for p in parts if isinstance(p, Usage))])
+        outputs.append([first, texts(parts), *(p for p in parts if isinstance(p, Usage))])
         read.append(model.prefilled_tokens - before)
         await model.close()
-    assert said[0] == said[1]
-    assert read[1] == said[1][2].input_tokens > 45
+    assert outputs[0] == outputs[1]
+    assert read[1] == outputs[1][2].input_tokens > 45
     assert read[0] <= read[1] - 34
 
 
-async def test_an_option_that_nobody_knows_is_named(shared: HuggingFaceModel) -> None:
+async def test_an_unknown_option_is_named(shared: HuggingFaceModel) -> None:
     with pytest.raises(ModelError, match=r"does not support the option num_beams: use .*top_p"):
         await collected(shared.stream(HI, (), Options(extra={"num_beams": 4})))
 
 
-async def test_a_bound_context_is_smaller_than_the_models_own(smollm2_folder: Path) -> None:
+async def test_max_context_lowers_the_window(smollm2_folder: Path) -> None:
     model = HuggingFaceModel(str(smollm2_folder), max_context=36)
     assert await model.context_window() == 36
     parts = await collected(model.stream(HI, (), replace(GREEDY, max_tokens=9)))

@@ -57,7 +57,9 @@ def test_a_template_with_tools_gets_them_as_they_are(tokenizer: Any, lookup: Too
     assert made == "[lookup]<system>Be brief.<user>Where?<assistant>(Rome)<tool>sunny"
 
 
-def test_a_template_without_tools_is_told_them_in_words(tokenizer: Any, lookup: Tool) -> None:
+def test_a_template_without_tools_gets_them_in_the_system_message(
+    tokenizer: Any, lookup: Tool
+) -> None:
     made = prompt(tokenizer, PLAIN, TALK, lookup)
     assert made.startswith("<system>You may call these tools:")
     assert '"name": "lookup"' in made
@@ -65,16 +67,16 @@ def test_a_template_without_tools_is_told_them_in_words(tokenizer: Any, lookup: 
     assert made.endswith("<user><tool_response>\nsunny\n</tool_response>")
 
 
-def test_a_template_without_system_gets_it_with_the_users_words(tokenizer: Any) -> None:
+def test_a_template_without_system_gets_it_in_the_user_message(tokenizer: Any) -> None:
     assert prompt(tokenizer, NO_SYSTEM, TALK[:2]) == "<user>Be brief.\n\nWhere?"
 
 
-def test_what_a_template_refuses_is_told(tokenizer: Any) -> None:
+def test_a_refusal_by_the_template_is_reported(tokenizer: Any) -> None:
     with pytest.raises(ModelError, match="refuses this conversation: roles must take turns"):
         prompt(tokenizer, "{{ raise_exception('roles must take turns') }}", TALK)
 
 
-def test_a_model_without_template_is_no_chat_model(tokenizer: Any) -> None:
+def test_a_model_without_chat_template_is_refused(tokenizer: Any) -> None:
     with pytest.raises(ModelError, match="no chat template"):
         prompt(tokenizer, "", TALK)
 
@@ -90,7 +92,7 @@ def test_a_prompt_that_opens_a_thought_is_known(tokenizer: Any) -> None:
     assert render_prompt(loaded, TALK[:2], (), Options()).thinking
 
 
-def test_a_held_answer_is_not_thought_about_and_a_forced_call_is_opened(
+def test_a_constrained_answer_has_no_thought_and_a_forced_call_is_opened(
     tokenizer: Any, lookup: Tool
 ) -> None:
     tokenizer.chat_template = PLAIN + "<assistant><think>\n"

@@ -80,10 +80,10 @@ async def test_a_prompt_beyond_the_window_is_refused(shared: LlamaCppModel) -> N
 
 
 async def test_leaving_while_the_prompt_is_read_stops_the_model(shared: LlamaCppModel) -> None:
-    async def asked() -> None:
+    async def request() -> None:
         await collected(shared.stream([Message("user", "hi " * 400)], (), Options(max_tokens=400)))
 
-    task = asyncio.create_task(asked())
+    task = asyncio.create_task(request())
     await asyncio.sleep(0.2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -100,7 +100,7 @@ async def test_a_schema_that_llama_cpp_does_not_know_is_one_clear_line(
     assert "\n" not in str(raised.value)
 
 
-async def test_the_models_own_window_bounds_the_asked_one(small: LlamaCppModel) -> None:
+async def test_the_models_own_window_bounds_max_context(small: LlamaCppModel) -> None:
     assert await small.context_window() == WINDOW
     assert await small.capabilities() == Capabilities(forced_tools=True, json_schema=True)
 
@@ -124,18 +124,18 @@ def test_no_port_is_opened_and_the_socket_is_the_users_alone(tiny: Path) -> None
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_loading_leaves_the_signal_handlers_as_they_were(tiny: Path) -> None:
-    heard: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     try:
         engine = Engine("gguf:tiny", tiny, 64, 1)
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert heard == [signal.SIGTERM]
+    assert received == [signal.SIGTERM]
     del engine
 
 
-async def test_what_is_no_gguf_file_is_told() -> None:
+async def test_a_file_of_another_format_is_named() -> None:
     model = LlamaCppModel(__file__)
     with pytest.raises(ModelError, match="is not a GGUF file"):
         await collected(model.stream(HI))
