@@ -162,7 +162,7 @@ def read(pieces: Iterable[str], names: Iterable[str] = NAMES, thinking: bool = F
 
 def fed(parser: TextCallParser, *pieces: str) -> list[ModelPart]:
     """All parts of an answer with this text."""
-    parts = [*map(TextDelta, pieces), Done("stop", "m")]
+    parts: list[ModelPart] = [*map(TextDelta, pieces), Done("stop", "m")]
     return [found for part in parts for found in parser.feed(part)]
 
 
@@ -284,7 +284,9 @@ async def test_a_call_the_server_reports_replaces_the_same_call_in_the_text(
     written: str, native_first: bool
 ) -> None:
     native = ToolCall("native", "add", {"a": 1})
-    order = [native, TextDelta(written)] if native_first else [TextDelta(written), native]
+    order: list[ModelPart] = (
+        [native, TextDelta(written)] if native_first else [TextDelta(written), native]
+    )
     parts = await parsed(*order)
     assert [part for part in parts if isinstance(part, ToolCall)] == [native]
     assert summed(parts)[0] == ""

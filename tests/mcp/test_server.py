@@ -152,7 +152,11 @@ async def test_search_is_limited_to_the_given_sources(notes: KnowledgeBase, era:
         ("read_document", {"source": "pets.md", "start": 10_000}, "start before them"),
         ("read_document", {"source": "../../etc/passwd"}, "No document"),
         ("search_knowledge", {"query": " "}, "The query is empty"),
-        ("search_knowledge", {"query": "cats", "k": 0}, "Invalid arguments for search_knowledge: k"),
+        (
+            "search_knowledge",
+            {"query": "cats", "k": 0},
+            "Invalid arguments for search_knowledge: k",
+        ),
         ("search_knowledge", {"question": "cats"}, "Invalid arguments for search_knowledge: query"),
         ("ask", {"question": "cats"}, "Run: ollama pull it"),
     ],

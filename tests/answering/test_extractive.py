@@ -1,4 +1,4 @@
-"""The reader that quotes: it searches, quotes word for word, and refuses what was not found."""
+"""The extractive model: it searches, quotes verbatim, and refuses what was not found."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, KnowledgeBase
-from agentkit.answering.extractive import MOST_CHARACTERS, ExtractiveModel, quotable
+from agentkit.answering.extractive import MAX_CHARACTERS, ExtractiveModel, split_quotes
 from agentkit.documents import Chunk, Document, Passage
 from agentkit.events import ModelPart
 from agentkit.messages import Message, ToolCall
@@ -105,12 +105,12 @@ async def test_an_answer_is_bounded_however_long_the_passages() -> None:
         return [0.9] * len(sentences)
 
     parts = await _parts(asked, similarity=similar)
-    assert len("".join(getattr(p, "text", "") for p in parts)) < MOST_CHARACTERS + 200
+    assert len("".join(getattr(p, "text", "") for p in parts)) < MAX_CHARACTERS + 200
 
 
 def test_a_table_is_quoted_whole_and_list_marks_and_headings_are_not_quoted() -> None:
     text = "## H\n\n1. 第一步。\n- 点\n\n| a |\n|---|\n| 1 |\n\n后文。"
-    quotes = list(quotable(_passage(text, "H")))
+    quotes = list(split_quotes(_passage(text, "H")))
     assert [q.text for q in quotes] == ["第一步。", "点", "| a |\n|---|\n| 1 |", "后文。"]
     assert all(text[q.start : q.start + len(q.text)] == q.text for q in quotes)
 
@@ -135,5 +135,5 @@ def test_across_languages_only_names_that_nobody_translates_count() -> None:
 
 async def test_front_matter_and_bare_rules_are_never_quoted() -> None:
     text = "---\ntags: apple, pie\n---\n\nThe harbour opens at six.\n\n***"
-    quotes = [quote.text for quote in quotable(_passage(text))]
+    quotes = [quote.text for quote in split_quotes(_passage(text))]
     assert quotes == ["The harbour opens at six."]
