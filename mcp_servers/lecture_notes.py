@@ -13,7 +13,7 @@ from agentkit.errors import AgentkitError
 from agentkit.knowledge.index.catalog import DocumentInfo
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
-from agentkit.knowledge.search.occurrences import Occurrences
+from agentkit.knowledge.search.lookup import Occurrences
 from agentkit.mcp.server import build_server, claim_stdout, serve_stdio
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -119,7 +119,7 @@ async def _watched(
     project: Project, knowledge: KnowledgeBase, options: IndexOptions, out: Console, log: Console
 ) -> None:
     """Index again after each change, until Ctrl-C."""
-    from agentkit.knowledge.index.watch import watch
+    from agentkit.knowledge.index.folder import watch
 
     sources = options.sources or [""]
     if len(sources) > 1 or sources[0].startswith(_WEB):

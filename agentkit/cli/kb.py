@@ -24,7 +24,7 @@ from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.findings import Finding
 from agentkit.knowledge.index.archive import export_archive, import_archive
 from agentkit.knowledge.index.collections import CollectionInfo, Collections, Stats, stats_of
-from agentkit.knowledge.index.repair import diagnose, repair
+from agentkit.knowledge.index.doctor import diagnose, repair
 from agentkit.knowledge.index.schema import CATALOG, open_read_only
 from agentkit.knowledge.index.stores import open_store
 from agentkit.project.project import Project

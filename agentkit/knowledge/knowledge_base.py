@@ -19,7 +19,7 @@ from agentkit.documents import Chunk, Document, Hit
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.index.catalog import Catalog, DocumentInfo
+from agentkit.knowledge.index.catalog import Catalog, DocumentInfo, writing
 from agentkit.knowledge.index.folder import Folder, parsers
 from agentkit.knowledge.index.indexer import (
     Entry,
@@ -29,13 +29,11 @@ from agentkit.knowledge.index.indexer import (
     OnProgress,
     ignore_progress,
 )
-from agentkit.knowledge.index.lock import writing
 from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.search.context import widen
 from agentkit.knowledge.search.filters import Filters
-from agentkit.knowledge.search.lookup import Excerpt, Lookup, Section
-from agentkit.knowledge.search.occurrences import Finder, Occurrences
+from agentkit.knowledge.search.lookup import Excerpt, Finder, Lookup, Occurrences, Section
 from agentkit.knowledge.search.rerank import Reranker
 from agentkit.knowledge.search.retriever import Retriever
 from agentkit.text.terms import clean, terms

@@ -24,8 +24,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.loaders.web import load_url
 from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.search.filters import Filters
-from agentkit.knowledge.search.lookup import Section
-from agentkit.knowledge.search.occurrences import Occurrences, range_of
+from agentkit.knowledge.search.lookup import Occurrences, Section, range_of
 from agentkit.messages import ToolResult
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.index.repair import diagnose
+from agentkit.knowledge.index.doctor import diagnose
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from tests.chaos.child import CHUNK_TOKENS, index

@@ -14,7 +14,7 @@ from agentkit.documents import Hit
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.archive import export_archive, import_archive
 from agentkit.knowledge.index.collections import Collections
-from agentkit.knowledge.index.repair import diagnose
+from agentkit.knowledge.index.doctor import diagnose
 from tests.conftest import TermEmbedder
 
 NOTES = {

@@ -18,7 +18,7 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.index.repair import diagnose, repair
+from agentkit.knowledge.index.doctor import diagnose, repair
 from agentkit.knowledge.index.stores import open_store, server_of
 from tests.conftest import TermEmbedder
 

@@ -22,8 +22,7 @@ from agentkit.knowledge.embedders.e5.embedder import (
     read_cached,
 )
 from agentkit.knowledge.embedders.e5.graph import float_graph
-from agentkit.knowledge.embedders.e5.tokenizer import E5Tokenizer
-from agentkit.knowledge.embedders.e5.weights import E5Weights, read_weights
+from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, read_weights
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 

@@ -10,8 +10,8 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache
+from agentkit.knowledge.index.folder import watch
 from agentkit.knowledge.index.indexer import Progress
-from agentkit.knowledge.index.watch import watch
 from tests.conftest import TermEmbedder
 
 NOTES = {

@@ -13,9 +13,8 @@ from starlette.responses import JSONResponse, Response
 from agentkit.cli.index import IndexOptions, index
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import prefixes_for
-from agentkit.knowledge.embedders.ollama import OllamaEmbedder
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.embedders.remote import OpenAIEmbedder, RemoteEmbedder
+from agentkit.knowledge.embedders.remote import OllamaEmbedder, OpenAIEmbedder, RemoteEmbedder
 from agentkit.knowledge.embedders.sentence_transformers import batches_by_length
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.trust import trust

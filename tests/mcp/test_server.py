@@ -18,7 +18,7 @@ from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Event, Finished, TextDelta, ToolProgress, ToolStarted
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
-from agentkit.knowledge.search.occurrences import Occurrences
+from agentkit.knowledge.search.lookup import Occurrences
 from agentkit.mcp.server import build_server
 from agentkit.mcp.server.tools import marked_by_id
 from agentkit.messages import ToolCall

@@ -13,9 +13,9 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError
 from agentkit.findings import Finding, from_error, join_names
+from agentkit.knowledge.index.catalog import writing
 from agentkit.knowledge.index.collections import CollectionInfo
-from agentkit.knowledge.index.doctor import indexes, store
-from agentkit.knowledge.index.lock import writing
+from agentkit.knowledge.index.doctor import check_indexes, warn_of_store
 from agentkit.mcp import checks as mcp
 from agentkit.project.checks.doctor import Check, check_embedder, examine, run_check
 from agentkit.project.checks.machine import Terminal
@@ -42,7 +42,7 @@ async def project(tmp_path: Path, embedder: TermEmbedder) -> Path:
 async def _index(
     folder: Path, name: str = "test:terms", kept: str = "", seconds: float = 60.0
 ) -> list[Finding]:
-    return await indexes(Project.open(folder).collections.list(), name, kept, seconds)
+    return await check_indexes(Project.open(folder).collections.list(), name, kept, seconds)
 
 
 async def _examined(folder: Path, start: bool = False) -> list[Finding]:
@@ -88,7 +88,7 @@ async def test_a_damaged_catalog_is_a_problem(project: Path) -> None:
 
 
 async def test_an_index_that_cannot_be_examined_says_why(tmp_path: Path) -> None:
-    finding = _only(await indexes([CollectionInfo("gone", tmp_path / "gone")], "", "", 60))
+    finding = _only(await check_indexes([CollectionInfo("gone", tmp_path / "gone")], "", "", 60))
     assert finding.level == "problem"
     assert "gone holds no index" in finding.message
 
@@ -125,8 +125,8 @@ async def test_vectors_on_another_machine_are_not_asked_for(project: Path) -> No
 
 
 def test_a_chroma_server_is_told_with_what_is_known_against_it() -> None:
-    assert store("") == []
-    assert "CVE-2026-45829" in _only(store("http://127.0.0.1:8000")).message
+    assert warn_of_store("") == []
+    assert "CVE-2026-45829" in _only(warn_of_store("http://127.0.0.1:8000")).message
 
 
 @pytest.mark.parametrize(

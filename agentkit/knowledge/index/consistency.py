@@ -1,12 +1,9 @@
-"""Check a catalog against itself: the file, its passages, their vectors and their full text.
+"""Check a catalog against itself, and Chroma against the catalog. Nothing is changed.
 
-SQLite keeps no checksums: a byte changed inside a text is found where passage and document
-disagree, a byte changed in a vector where its length is no longer one.
-
-Compare Chroma with the catalog in a process of its own: a damaged HNSW file can end the process
-that reads it, or keep it busy for ever.
-
-Nothing is mended here. Every vector is compared, not a sample.
+SQLite keeps no checksums: a byte changed inside a text is found where chunk and document disagree,
+a byte changed in a vector where its length is no longer one. Chroma is read in a child process: a
+damaged HNSW file can end the process that reads it, or keep it busy for ever. Every vector is
+compared, not a sample.
 """
 
 from __future__ import annotations
@@ -17,10 +14,9 @@ import signal
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +31,7 @@ from agentkit.knowledge.index.schema import (
     read_value,
 )
 from agentkit.knowledge.index.vectors import Vectors
+from agentkit.tools.isolated import kill_tree
 
 REPAIR = "Run: agentkit kb doctor --repair"
 RESTORE = (
@@ -42,43 +39,48 @@ RESTORE = (
     "agentkit kb import --replace."
 )
 _LENGTH_ERROR = 0.01
+_TOLERANCE = 1e-3
+_MOST_SHOWN = 300
 _BARE = "a text but no passages"
 _REPAIR_THEN_INDEX = f"{REPAIR}, then index its file again."
-_LIVE_AND_FULL = ("number FROM chunks WHERE state = 'active'", "rowid FROM full_text")
-_LIVE = "FROM chunks LEFT JOIN embeddings USING (content) WHERE state = 'active'"
-_LIVE_VECTORS = f"SELECT id, source, vector {_LIVE} ORDER BY number"
+_ACTIVE_AND_INDEXED = ("number FROM chunks WHERE state = 'active'", "rowid FROM full_text")
+_ACTIVE = "FROM chunks LEFT JOIN embeddings USING (content) WHERE state = 'active'"
+_ACTIVE_VECTORS = f"SELECT id, source, vector {_ACTIVE} ORDER BY number"
 
 
 def check(file: Path) -> list[Finding]:
-    """What is wrong inside a catalog; after damage to the file itself nothing else is looked at."""
+    """Check a catalog; after damage to the file itself nothing else is checked."""
     try:
         with open_read_only(file) as connection:
-            return _whole(connection) or [
-                *_documents(connection),
-                *_vectors(connection),
-                *_full_text(connection),
+            return _check_file(connection) or [
+                *_check_documents(connection),
+                *_check_vectors(connection),
+                *_check_full_text(connection),
             ]
     except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
         return [_damaged(f"it cannot be read ({error})")]
 
 
 def unfinished(file: Path) -> list[Finding]:
-    """What a writer that was killed left behind. Ask while nobody writes."""
+    """What a killed writer left behind. To be called while nobody writes."""
     with open_read_only(file) as connection:
         number = read_value(connection, "SELECT count(*) FROM chunks WHERE state != 'active'")
-        stale = read_meta(connection, "chroma") == OUTDATED
-    left = f"{counted(number, 'passage')} left by a write that was cut short"
-    found = [_repairable("catalog", left, "warning")] if number else []
-    cut = _repairable("chroma", "a rebuild of it was cut short", "warning")
-    return [*found, cut] if stale else found
+        is_outdated = read_meta(connection, "chroma") == OUTDATED
+    found = []
+    if number:
+        message = f"{counted(number, 'passage')} left by an interrupted write"
+        found.append(_repairable("catalog", message, "warning"))
+    if is_outdated:
+        found.append(_repairable("chroma", "a rebuild of it was interrupted", "warning"))
+    return found
 
 
 def sound_vectors(connection: sqlite3.Connection) -> tuple[list[str], NDArray[np.float32]]:
-    """Ids and vectors of the live passages whose vector can be used, shape (ids, dimension)."""
+    """Ids and vectors of the active chunks whose vector can be used, shape (ids, dimension)."""
     length = _usual_length(connection)
     ids: list[str] = []
     found: list[NDArray[np.float32]] = []
-    for id_, _, blob in connection.execute(_LIVE_VECTORS):
+    for id_, _, blob in connection.execute(_ACTIVE_VECTORS):
         if length and _fault(blob, length) is None:
             ids.append(id_)
             found.append(np.frombuffer(blob, np.float32))
@@ -86,34 +88,34 @@ def sound_vectors(connection: sqlite3.Connection) -> tuple[list[str], NDArray[np
 
 
 def unsound_contents(connection: sqlite3.Connection) -> list[str]:
-    """The names of the live passages' vectors that cannot be used."""
+    """The keys of active chunks' vectors that cannot be used."""
     length = _usual_length(connection)
-    rows = connection.execute(f"SELECT content, vector {_LIVE}")
+    rows = connection.execute(f"SELECT content, vector {_ACTIVE}")
     return [content for content, blob in rows if _fault(blob, length)]
 
 
 def unsound_documents(connection: sqlite3.Connection) -> list[str]:
     """The ids of the documents that have to be indexed again."""
     length = _usual_length(connection)
-    rows = connection.execute(f"SELECT document_id, vector {_LIVE}")
+    rows = connection.execute(f"SELECT document_id, vector {_ACTIVE}")
     without = {id_ for id_, blob in rows if _fault(blob, length)}
-    return sorted(without | {id_ for _, id_, _ in _torn(connection)})
+    return sorted(without | {id_ for _, id_, _ in _inconsistent(connection)})
 
 
-def _whole(connection: sqlite3.Connection) -> list[Finding]:
-    """Whether SQLite finds its own structures in order, and the tables are ours."""
+def _check_file(connection: sqlite3.Connection) -> list[Finding]:
+    """SQLite's own structures and the schema version."""
     answers = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
     if answers != ["ok"]:
         return [_damaged(f"SQLite says: {'; '.join(map(str, answers))}")]
     version = read_meta(connection, "schema")
     if version == SCHEMA_VERSION:
         return []
-    problem = f"it has format {version or 'unknown'}, this agentkit reads {SCHEMA_VERSION}"
+    problem = f"it has schema version {version or 'unknown'}, this agentkit reads {SCHEMA_VERSION}"
     return [Finding("problem", "catalog", problem, "Delete the index's folder and index again.")]
 
 
-def _documents(connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Passages belong to a document and are slices of its text; every text has passages."""
+def _check_documents(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Chunks belong to a document and are slices of its text; every text has chunks."""
     orphans = read_value(
         connection,
         "SELECT count(*) FROM chunks WHERE state = 'active'"
@@ -122,14 +124,14 @@ def _documents(connection: sqlite3.Connection) -> Iterator[Finding]:
     if orphans:
         yield _repairable("documents", f"{counted(orphans, 'passage')} of no document")
     faults: dict[str, list[str]] = {}
-    for fault, _, source in _torn(connection):
+    for fault, _, source in _inconsistent(connection):
         faults.setdefault(fault, []).append(source)
     for fault, sources in faults.items():
-        yield _again("documents", fault, sources)
+        yield _documents_with("documents", fault, sources)
 
 
-def _torn(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
-    """(what is wrong, id, source) of documents and passages that do not fit each other."""
+def _inconsistent(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
+    """(fault, id, source) of documents and chunks that do not fit each other."""
     for id_, source, text in connection.execute("SELECT id, source, text FROM documents"):
         chunks = connection.execute(
             "SELECT text, start, end FROM chunks WHERE document_id = ? AND state = 'active'", (id_,)
@@ -140,23 +142,23 @@ def _torn(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
             yield _BARE, id_, source
 
 
-def _vectors(connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Every live passage has a vector of length one, of the same dimension as the others."""
+def _check_vectors(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Every active chunk has a vector of length one, of the same dimension as the others."""
     length = _usual_length(connection)
     faults: dict[str, Counter[str]] = {}
-    for _, source, blob in connection.execute(_LIVE_VECTORS):
+    for _, source, blob in connection.execute(_ACTIVE_VECTORS):
         if fault := _fault(blob, length):
             faults.setdefault(fault, Counter())[source] += 1
     for fault, sources in faults.items():
-        yield _again("vectors", fault, list(sources))
+        yield _documents_with("vectors", fault, list(sources))
 
 
 def _usual_length(connection: sqlite3.Connection) -> int:
-    """The bytes of most live vectors, 0 where there is none."""
+    """The bytes of most active vectors, 0 where there is none."""
     return int(
         read_value(
             connection,
-            f"SELECT length(vector) {_LIVE} AND vector IS NOT NULL"
+            f"SELECT length(vector) {_ACTIVE} AND vector IS NOT NULL"
             " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
         )
         or 0
@@ -176,12 +178,12 @@ def _fault(blob: object, length: int) -> str | None:
     return None
 
 
-def _full_text(connection: sqlite3.Connection) -> list[Finding]:
-    """The full text holds the live passages and no others."""
+def _check_full_text(connection: sqlite3.Connection) -> list[Finding]:
+    """The full text holds the active chunks and no others."""
     try:
         lacking, extra = (
             read_value(connection, f"SELECT count(*) FROM (SELECT {a} EXCEPT SELECT {b})")
-            for a, b in (_LIVE_AND_FULL, reversed(_LIVE_AND_FULL))
+            for a, b in (_ACTIVE_AND_INDEXED, reversed(_ACTIVE_AND_INDEXED))
         )
         connection.execute("SELECT rowid FROM full_text WHERE full_text MATCH 'a'").fetchone()
     except sqlite3.DatabaseError as error:
@@ -200,128 +202,102 @@ def _damaged(problem: str) -> Finding:
     return Finding("problem", "catalog", f"the file is damaged: {problem}", RESTORE)
 
 
-def _again(part: str, what: str, sources: list[str]) -> Finding:
+def _documents_with(part: str, what: str, sources: list[str]) -> Finding:
     problem = f"{counted(len(sources), 'document')} with {what}: {join_names(sources)}"
     next_step = "Index its file again, or add it again." if what == _BARE else _REPAIR_THEN_INDEX
     return Finding("problem", part, problem, next_step)
 
 
-_PAGE = 2000
-_TOLERANCE = 1e-3
-_LONGEST_WORD = 300
+class ChildFailed(Exception):
+    """Why a child process gave no result, in a few words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How many of the catalog's live vectors Chroma lacks or holds changed, and how many others
-    it holds."""
-
-    missing: int
-    extra: int
-    different: int
-
-
-async def examined(index: Path, seconds: float) -> list[Finding]:
-    """What is wrong with the Chroma in an index's folder, asked of a child process."""
+async def check_chroma(index: Path, seconds: float) -> list[Finding]:
+    """Compare the Chroma in an index's folder with the catalog, in a child process."""
     if not (index / "chroma").is_dir():
         with open_read_only(index / CATALOG) as connection:
             ids, _ = sound_vectors(connection)
-        return [_repairable("chroma", "its folder is not there")] if ids else []
+        return [_repairable("chroma", "its folder does not exist")] if ids else []
     command = [sys.executable, "-P", "-m", __name__, str(index)]
-    answer = await answered(command, seconds)
-    if isinstance(answer, Finding):
-        return [answer]
-    return _told(Comparison(**answer))
-
-
-def asked(index: Path, vectors: Vectors) -> list[Finding]:
-    """What is wrong with vectors kept elsewhere: a server cannot end this process."""
     try:
-        return _told(compared(index, vectors))
+        return _differences(await read_child(command, seconds))
+    except TimeoutError:
+        message = f"reading it took more than {seconds:.0f} s and was stopped"
+        return [_repairable("chroma", message)]
+    except ChildFailed as error:
+        return [_repairable("chroma", str(error))]
+    except OSError as error:
+        message = f"it was not checked: no process can be started ({error.strerror})"
+        return [Finding("warning", "chroma", message, "Check it where processes can be started.")]
+
+
+def check_store(index: Path, vectors: Vectors) -> list[Finding]:
+    """Compare vectors kept elsewhere with the catalog: a server cannot end this process."""
+    try:
+        return _differences(compare(index, vectors))
     except Exception as error:
         return [_repairable("chroma", f"it cannot be read ({error})")]
 
 
-async def answered(command: Sequence[str], seconds: float) -> dict[str, int] | Finding:
-    """The JSON that a child prints last, or what became of the child."""
+async def read_child(command: Sequence[str], seconds: float) -> Any:
+    """The JSON on the last line that a child process prints. It and its own children are ended
+    afterwards. Raises ChildFailed, TimeoutError, OSError."""
     pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
+    )
     try:
-        child = await asyncio.create_subprocess_exec(
-            *command, stdin=nothing, stdout=pipe, stderr=pipe
-        )
-    except OSError as error:
-        problem = f"it was not looked at: no process can be started ({error.strerror})"
-        return Finding("warning", "chroma", problem, "Look again where processes can be started.")
-    try:
-        out, said = await asyncio.wait_for(child.communicate(), seconds)
-    except TimeoutError:
-        return _repairable("chroma", f"reading it took more than {seconds:.0f} s and was ended")
+        out, errors = await asyncio.wait_for(child.communicate(), seconds)
     finally:
-        with suppress(ProcessLookupError):
-            child.kill()
+        kill_tree(child.pid)
         await child.wait()
+    if child.returncode and child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise ChildFailed(f"the process that read it was ended by {name}")
     if child.returncode:
-        return _repairable("chroma", _ending(child.returncode, said.decode(errors="replace")))
-    answer: dict[str, int] = json.loads(out.splitlines()[-1])
-    return answer
+        lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
+        raise ChildFailed(f"it cannot be read ({''.join(lines[-1:])[:_MOST_SHOWN].strip()})")
+    return json.loads(out.splitlines()[-1])
 
 
-def compared(index: Path, vectors: Vectors) -> Comparison:
-    """Read all of Chroma, which may end this process."""
+def compare(index: Path, vectors: Vectors) -> dict[str, int]:
+    """How many of the catalog's vectors Chroma lacks (`missing`) or holds changed (`different`),
+    and how many others it holds (`extra`). Reads all of Chroma, which may end this process."""
     with open_read_only(index / CATALOG) as connection:
-        ids, truth = sound_vectors(connection)
+        ids, expected = sound_vectors(connection)
     place = {id_: at for at, id_ in enumerate(ids)}
     held = vectors.count()
     found = different = 0
-    for page, stored in _pages(vectors, held):
+    for page, stored in vectors.pages():
         known = [at for at, id_ in enumerate(page) if id_ in place]
         found += len(known)
-        different += _different(stored[known], truth[[place[page[at]] for at in known]])
+        different += _count_different(stored[known], expected[[place[page[at]] for at in known]])
     if len(ids):
-        vectors.query(truth[0], min(len(ids), 5))
-    return Comparison(len(ids) - found, held - found, different)
+        vectors.query(expected[0], min(len(ids), 5))
+    return {"missing": len(ids) - found, "extra": held - found, "different": different}
 
 
-def _pages(vectors: Vectors, count: int) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    collection = vectors._opened()
-    for at in range(0, count, _PAGE):
-        got = collection.get(limit=_PAGE, offset=at, include=["embeddings"])
-        yield got["ids"], np.asarray(got["embeddings"], np.float32)
-
-
-def _different(stored: NDArray[np.float32], truth: NDArray[np.float32]) -> int:
-    """How many rows point elsewhere."""
-    if stored.shape != truth.shape:
-        return len(truth)
+def _count_different(stored: NDArray[np.float32], expected: NDArray[np.float32]) -> int:
+    """The number of rows that point in another direction."""
+    if stored.shape != expected.shape:
+        return len(expected)
     lengths = np.maximum(np.linalg.norm(stored, axis=1, keepdims=True), 1e-12)
-    return int((np.abs(stored / lengths - truth).max(axis=1, initial=0) > _TOLERANCE).sum())
+    return int((np.abs(stored / lengths - expected).max(axis=1, initial=0) > _TOLERANCE).sum())
 
 
-def _told(comparison: Comparison) -> list[Finding]:
-    c = comparison
-    faults: list[tuple[int, str, Level]] = [
-        (c.missing, f"it lacks {counted(c.missing, 'passage')} of the catalog", "problem"),
-        (
-            c.different,
-            f"it holds {counted(c.different, 'vector')} other than the catalog's",
-            "problem",
-        ),
-        (
-            c.extra,
-            f"it holds {counted(c.extra, 'vector')} that the catalog does not know",
-            "warning",
-        ),
+def _differences(counts: Mapping[str, int]) -> list[Finding]:
+    messages: dict[str, tuple[str, str, Level]] = {
+        "missing": ("passage", "it lacks {} of the catalog", "problem"),
+        "different": ("vector", "it holds {} other than the catalog's", "problem"),
+        "extra": ("vector", "it holds {} that the catalog does not know", "warning"),
+    }
+    return [
+        _repairable("chroma", message.format(counted(counts[name], noun)), level)
+        for name, (noun, message, level) in messages.items()
+        if counts[name]
     ]
-    return [_repairable("chroma", problem, how) for number, problem, how in faults if number]
-
-
-def _ending(code: int, said: str) -> str:
-    if code < 0:
-        return f"the process that read it was ended by {signal.Signals(-code).name}"
-    last = [line for line in said.splitlines() if line.strip()][-1:]
-    return f"it cannot be read ({''.join(last)[:_LONGEST_WORD].strip()})"
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    print(json.dumps(asdict(compared(folder, Vectors(folder / "chroma")))))
+    print(json.dumps(compare(folder, Vectors(folder / "chroma"))))

@@ -1,8 +1,11 @@
-"""The indexes of a folder, examined in a process of their own: damage in one can end the process
-that reads it, and a thread that reads for long cannot be stopped.
+"""Check whether an index is sound, and repair what the catalog can restore.
 
-What is checked is `agentkit kb doctor`'s; here it is bounded in time, and vectors that another
-machine keeps are not asked for.
+The catalog is the source of truth: Chroma and the full text are rebuilt from it without embedding
+again. A damaged catalog cannot be repaired: the documents or an archive restore the index. A lock
+file that nobody holds does no harm and is no finding.
+
+`agentkit doctor` checks each index in a child process, since damage can end the process that reads
+it and a thread that reads for long cannot be stopped.
 """
 
 from __future__ import annotations
@@ -10,107 +13,229 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from contextlib import AsyncExitStack, closing, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
+from filelock import Timeout
 
 from agentkit.addresses import is_loopback
-from agentkit.errors import AgentkitError
+from agentkit.errors import AgentkitError, KnowledgeError
 from agentkit.findings import Finding, counted, ok
-from agentkit.knowledge.index.collections import CollectionInfo
-from agentkit.knowledge.index.consistency import check, unfinished
-from agentkit.knowledge.index.repair import diagnose
-from agentkit.knowledge.index.schema import CATALOG
+from agentkit.knowledge.index.catalog import OUTDATED, Catalog, writing
+from agentkit.knowledge.index.collections import CollectionInfo, size_of
+from agentkit.knowledge.index.consistency import (
+    RESTORE,
+    ChildFailed,
+    check,
+    check_chroma,
+    check_store,
+    read_child,
+    sound_vectors,
+    unfinished,
+    unsound_contents,
+    unsound_documents,
+)
+from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, rebuild_full_text
 from agentkit.knowledge.index.stores import open_store, server_of
-from agentkit.tools.isolated import kill_tree
+from agentkit.knowledge.index.vectors import Vectors
 
-_WHOLE = "agentkit kb doctor takes the time it needs."
-_MOST_SAID = 300
+_SPARE_BYTES = 50_000_000
+_FORGET_DOCUMENT = (
+    "DELETE FROM chunks WHERE document_id = ?",
+    "DELETE FROM files WHERE source = (SELECT source FROM documents WHERE id = ?)",
+    "UPDATE documents SET hash = '' WHERE id = ?",
+)
+_REPAIRED = {"catalog", "documents", "full text", "vectors", "chroma"}
 
 
-async def indexes(
+async def diagnose(
+    path: Path, *, embedder: str = "", vectors: Vectors | None = None, seconds: float = 600.0
+) -> list[Finding]:
+    """The findings of checking the index in a folder, none for a sound one. Writers wait meanwhile.
+    `embedder` is the name of the one that a search would use, `vectors` the store if not in the
+    folder, `seconds` bounds reading Chroma. Raises KnowledgeError where there is no index."""
+    _check_exists(path)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(writing(path, 0))
+        except KnowledgeError as error:
+            if isinstance(error.__cause__, Timeout):
+                busy = Finding("warning", "lock", "another process writes to it", "Check it later.")
+                return [busy, *await asyncio.to_thread(check, path / CATALOG)]
+        return await _check_index(path, embedder, vectors, seconds)
+
+
+async def repair(
+    path: Path, *, embedder: str = "", vectors: Vectors | None = None, seconds: float = 600.0
+) -> list[Finding]:
+    """Repair an index and return the findings that are left. Other processes may have it open,
+    this one must have closed it. Raises KnowledgeError where there is none, another process writes
+    to it, or the disk fails."""
+    _check_exists(path)
+    async with writing(path, 5):
+        found = await _check_index(path, embedder, vectors, seconds)
+        is_lost = any(f.part == "catalog" and not f.repairable for f in found)
+        parts = {f.part for f in found} & _REPAIRED
+        if parts and not is_lost:
+            try:
+                await asyncio.to_thread(_repair_parts, path, parts, vectors)
+            except Exception as error:
+                raise KnowledgeError(
+                    f"{path} could not be repaired ({error}). Check its disk and permissions."
+                ) from error
+            found = await _check_index(path, embedder, vectors, seconds)
+    return found
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_dir():
+        raise KnowledgeError(f"{path} holds no index. Create one with: agentkit index")
+
+
+async def _check_index(
+    path: Path, embedder: str, vectors: Vectors | None, seconds: float
+) -> list[Finding]:
+    file = path / CATALOG
+    found = await asyncio.to_thread(_check_folder, path)
+    if not file.is_file():
+        return [*found, Finding("problem", "catalog", "the file does not exist", RESTORE)]
+    inside = await asyncio.to_thread(check, file)
+    found += inside
+    if any(finding.part == "catalog" for finding in inside):
+        return found
+    found += await asyncio.to_thread(unfinished, file)
+    found += await asyncio.to_thread(_check_embedder, file, embedder)
+    if vectors is not None:
+        return [*found, *await asyncio.to_thread(check_store, path, vectors)]
+    return [*found, *await check_chroma(path, seconds)]
+
+
+def _check_folder(path: Path) -> list[Finding]:
+    """Permissions, and room for what a rebuild writes."""
+    found = []
+    effective = os.access in os.supports_effective_ids
+    for file in (path, *path.rglob("*")):
+        if not os.access(file, os.R_OK | os.W_OK, effective_ids=effective):
+            message = f"{file} cannot be read and written by this user"
+            found.append(Finding("warning", "folder", message, "Change its permissions."))
+            break
+    free = shutil.disk_usage(path).free
+    if free < size_of(path) + _SPARE_BYTES:
+        message = f"the disk has {free / 1e6:.0f} MB left, less than a rebuild takes"
+        found.append(Finding("warning", "folder", message, "Free some space."))
+    return found
+
+
+def _check_embedder(file: Path, embedder: str) -> list[Finding]:
+    with open_read_only(file) as connection:
+        stored = read_meta(connection, "embedder")
+    if not embedder or not stored or stored == embedder:
+        return []
+    message = f"its vectors are of {stored}, the settings name {embedder}"
+    next_step = "Set [knowledge] embedder to the former, or run: agentkit index --rebuild"
+    return [Finding("problem", "embedder", message, next_step)]
+
+
+def _repair_parts(path: Path, parts: set[str], vectors: Vectors | None) -> None:
+    """Delete what belongs to nothing or cannot be used, and rebuild full text and Chroma. A
+    document that this affects loses its hash, so the next indexing splits and embeds it again."""
+    with closing(Catalog(path / CATALOG)) as catalog, catalog.writing() as connection:
+        connection.execute(
+            "DELETE FROM chunks WHERE state != 'active'"
+            " OR document_id NOT IN (SELECT id FROM documents)"
+        )
+        affected = [(id_,) for id_ in unsound_documents(connection)]
+        unsound = [(content,) for content in unsound_contents(connection)]
+        connection.executemany("DELETE FROM embeddings WHERE content = ?", unsound)
+        for statement in _FORGET_DOCUMENT:
+            connection.executemany(statement, affected)
+        if parts & {"full text", "documents", "vectors"}:
+            rebuild_full_text(connection)
+    if parts != {"full text"}:
+        rebuild_chroma(path, vectors)
+
+
+def rebuild_chroma(path: Path, vectors: Vectors | None = None) -> None:
+    """Rebuild Chroma from the catalog beside it. Readers scan the catalog meanwhile."""
+    with open_read_only(path / CATALOG) as connection:
+        ids, matrix = sound_vectors(connection)
+    chroma = vectors or Vectors(path / "chroma")
+    with closing(Catalog(path / CATALOG)) as catalog:
+        catalog.mark_chroma(OUTDATED)
+        chroma.clear()
+        if ids:
+            chroma.upsert(ids, matrix)
+        if vectors is None:
+            chroma.close()
+        catalog.mark_chroma("")
+
+
+async def check_indexes(
     found: Sequence[CollectionInfo], embedder: str, store: str, seconds: float
 ) -> list[Finding]:
-    """What is wrong with the indexes; each may take so many seconds."""
+    """Check each index in a child process, for at most so many seconds."""
     if not found:
-        return [ok("index", "none yet: the first question makes it")]
-    examined = await asyncio.gather(*(_examined(info, embedder, store, seconds) for info in found))
-    return [finding for findings in examined for finding in findings]
+        return [ok("index", "none yet: the first question creates it")]
+    checks = [_check_in_child(info, embedder, store, seconds) for info in found]
+    return [finding for findings in await asyncio.gather(*checks) for finding in findings]
 
 
-def store(setting: str) -> list[Finding]:
-    """What is to be known of a Chroma server that keeps the vectors."""
+def warn_of_store(setting: str) -> list[Finding]:
+    """A note on the security of a Chroma server that keeps the vectors."""
     if not setting.startswith("http"):
         return []
-    told = (
+    message = (
         "a Chroma server that runs in Python, 1.0.0 to 1.5.9, lets whoever reaches it run code "
         "(CVE-2026-45829); the one that `chroma run` starts is another"
     )
-    step = "Start it with chroma run, and let nobody but this machine or a proxy with keys in."
-    return [Finding("note", "store", told, step)]
+    step = "Start it with chroma run, and let only this machine or a proxy with keys reach it."
+    return [Finding("note", "store", message, step)]
 
 
-async def _examined(
+async def _check_in_child(
     info: CollectionInfo, embedder: str, store: str, seconds: float
 ) -> list[Finding]:
     command = [sys.executable, "-P", "-m", __name__, str(info.path), embedder, store, str(seconds)]
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    child = await asyncio.create_subprocess_exec(
-        *command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
-    )
     try:
-        out, said = await asyncio.wait_for(child.communicate(), seconds)
+        found = [Finding(**finding) for finding in await read_child(command, seconds)]
     except TimeoutError:
-        told = f"{info.name}: not examined to its end within {seconds:.0f} s"
-        return [Finding("warning", "index", told, _WHOLE)]
-    finally:
-        kill_tree(child.pid)
-        await child.wait()
-    if child.returncode:
-        return [_broken(info, child.returncode, said.decode(errors="replace"))]
-    faults = [Finding(**fault) for fault in json.loads(out.splitlines()[-1])]
-    return [_told(info, fault) for fault in faults] or [_sound(info)]
+        message = f"{info.name}: not checked completely within {seconds:.0f} s"
+        return [Finding("warning", "index", message, "Run: agentkit kb doctor")]
+    except ChildFailed as error:
+        step = "Run: agentkit kb doctor. Or delete the index's folder and index again."
+        return [Finding("problem", "index", f"{info.name}: cannot be checked: {error}", step)]
+    if not found:
+        counts = f"{counted(info.documents, 'document')}, {counted(info.chunks, 'passage')}"
+        made_with = info.embedder or "no embedder yet"
+        return [ok("index", f"{info.name}: sound, {counts}, by {made_with}")]
+    return [_named(info, finding) for finding in found]
 
 
-def _told(info: CollectionInfo, fault: Finding) -> Finding:
-    """A fault as the doctor says it; a lock with the process that holds it."""
-    told = f"{info.name}: {fault.message}"
-    match fault.part:
-        case "lock":
-            return Finding("note", "lock", f"{told}{holder(info.path)}", fault.next_step)
-        case "embedder":
-            return Finding(fault.level, "embedder", told, fault.next_step)
-    return Finding(
-        fault.level, "index", f"{info.name}: {fault.part}: {fault.message}", fault.next_step
-    )
-
-
-def _sound(info: CollectionInfo) -> Finding:
-    counts = f"{counted(info.documents, 'document')}, {counted(info.chunks, 'passage')}"
-    return ok("index", f"{info.name}: sound, {counts}, by {info.embedder or 'no embedder yet'}")
-
-
-def _broken(info: CollectionInfo, code: int, said: str) -> Finding:
-    last = [line for line in said.splitlines() if line.strip()][-1:]
-    why = "".join(last)[:_MOST_SAID] or f"its process ended with {code}"
-    step = "See what agentkit kb doctor says, or delete the index's folder and index again."
-    return Finding("problem", "index", f"{info.name}: cannot be examined: {why}", step)
+def _named(info: CollectionInfo, finding: Finding) -> Finding:
+    """A finding with the name of its index; a lock with the process that holds it."""
+    message = f"{info.name}: {finding.message}"
+    if finding.part == "lock":
+        return Finding("note", "lock", f"{message}{holder(info.path)}", finding.next_step)
+    if finding.part == "embedder":
+        return replace(finding, message=message)
+    return replace(finding, part="index", message=f"{info.name}: {finding.part}: {finding.message}")
 
 
 def holder(index: Path) -> str:
-    """Which process holds the lock of an index, where it could say so."""
+    """The process that holds the lock of an index, "" where it is unknown."""
     with suppress(OSError, ValueError, psutil.Error):
         number = int((index / "writer").read_text(encoding="ascii")[:20])
         return f" (process {number}, {psutil.Process(number).name()})"
     return ""
 
 
-async def faults_of(index: Path, embedder: str, store: str, seconds: float) -> list[Finding]:
-    """What is wrong with an index, as far as this machine can tell. Raises KnowledgeError."""
+async def _check_local(index: Path, embedder: str, store: str, seconds: float) -> list[Finding]:
+    """Check an index without asking other machines. Raises KnowledgeError."""
     if not store:
         return await diagnose(index, embedder=embedder, seconds=seconds)
     if is_loopback(server_of(store).url):
@@ -120,12 +245,12 @@ async def faults_of(index: Path, embedder: str, store: str, seconds: float) -> l
 
 
 def main(path: str, embedder: str, store: str, seconds: str) -> None:
-    """The child: the faults as JSON on the last line."""
+    """The child: print the findings as JSON on the last line."""
     try:
-        found = asyncio.run(faults_of(Path(path), embedder, store, float(seconds)))
+        found = asyncio.run(_check_local(Path(path), embedder, store, float(seconds)))
     except AgentkitError as error:
         sys.exit(str(error))
-    print(json.dumps([asdict(fault) for fault in found]), flush=True)
+    print(json.dumps([asdict(finding) for finding in found]), flush=True)
     os._exit(0)
 
 

@@ -2,24 +2,39 @@
 
 Every file's bytes are hashed, since times and sizes can be wrong. Files are parsed in processes of
 their own where more than one job is allowed, so a parser may even crash.
+
+Keep an index fresh while files change.
+
+The system says when something changed; what changed is found by hashing, as `add_path` does. Where
+the system says nothing (some network drives), set WATCHFILES_FORCE_POLLING=1.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentkit.errors import AgentkitError, KnowledgeError
-from agentkit.knowledge.index.indexer import Entry, Incoming
-from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.files import discover, load, read_bytes
+from agentkit.knowledge.index.indexer import (
+    Entry,
+    Incoming,
+    IndexReport,
+    OnProgress,
+    ignore_progress,
+)
+from agentkit.knowledge.loaders.files import Loaded, discover, load, read_bytes
 from agentkit.text.terms import clean
+
+if TYPE_CHECKING:
+    from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 _LOADER_VERSION = "2"
 """Raise it when a loader or the splitter gives another text or other chunks for the same file."""
@@ -101,3 +116,74 @@ def _relative(root: Path, index: Path) -> str:
         return Path(os.path.relpath(root.resolve(), index.resolve())).as_posix()
     except ValueError:  # another drive
         return root.resolve().as_posix()
+
+
+_AGAIN_MS = 5000
+"""How soon what failed is tried again."""
+
+
+async def watch(
+    knowledge: KnowledgeBase,
+    path: str | Path,
+    *,
+    prefix: str = "",
+    max_file_mb: float = 20.0,
+    jobs: int = 1,
+    quiet_ms: int = 300,
+    stop: asyncio.Event | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> AsyncGenerator[IndexReport, None]:
+    """Index a folder or file now and after every change, until `stop` is set: the first report,
+    then one for each change that had an effect. Changes less than `quiet_ms` apart are taken
+    together, up to ten times as long. A run that fails is told by a warning and tried again."""
+    from watchfiles import awatch
+
+    root = Path(path).resolve()
+
+    async def synced() -> tuple[IndexReport, bool]:
+        try:
+            report = await knowledge.add_path(
+                root, prefix=prefix, max_file_mb=max_file_mb, jobs=jobs, on_progress=on_progress
+            )
+        except KnowledgeError as error:
+            return IndexReport(warnings=(str(error),)), True
+        return report, False
+
+    if not await asyncio.to_thread(root.exists):
+        raise KnowledgeError(f"{root} does not exist. Name a folder or file that does.")
+    changes = awatch(
+        root,
+        watch_filter=_shown(root, knowledge.path.resolve()),
+        debounce=10 * quiet_ms,
+        step=quiet_ms,
+        rust_timeout=_AGAIN_MS,
+        yield_on_timeout=True,
+        stop_event=stop,
+    )
+    coming = asyncio.ensure_future(anext(changes, None))  # what changes from now on is heard
+    await asyncio.sleep(0)
+    try:
+        report, failed = await synced()
+        yield report
+        while (batch := await coming) is not None:
+            coming = asyncio.ensure_future(anext(changes, None))
+            before = report
+            if batch or failed:
+                report, failed = await synced()
+                if report.has_news or report.warnings != before.warnings:
+                    yield report
+    finally:
+        coming.cancel()
+        await asyncio.wait([coming])
+        await changes.aclose()
+
+
+def _shown(root: Path, index: Path) -> Callable[[object, str], bool]:
+    """Hidden files and folders do not count, nor does the index, which would wake itself."""
+
+    def shown(_: object, changed: str) -> bool:
+        path = Path(changed)
+        inside = path.relative_to(root).parts if path.is_relative_to(root) else path.parts[-1:]
+        return not (path.is_relative_to(index) or any(part.startswith(".") for part in inside))
+
+    return shown

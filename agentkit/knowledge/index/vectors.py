@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 _COLLECTION = "chunks"
 _BATCH = 5000
+_PAGE = 2000
 CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 200, "ef_construction": 200}}
 
 
@@ -58,6 +59,13 @@ class Vectors:
             )
         pairs = zip(found["ids"][0], found["distances"][0], strict=True)
         return [(id_, 1.0 - float(distance)) for id_, distance in pairs]
+
+    def pages(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Ids and vectors of everything stored, some thousand at a time."""
+        with self._lock:
+            for at in range(0, self.count(), _PAGE):
+                found = self._opened().get(limit=_PAGE, offset=at, include=["embeddings"])
+                yield found["ids"], np.asarray(found["embeddings"], np.float32)
 
     def works(self) -> bool:
         """Whether Chroma can be opened at all; a damaged one cannot. Raises KnowledgeError for

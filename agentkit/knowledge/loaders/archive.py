@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.base import Loaded
+from agentkit.knowledge.loaders.files import Loaded
 from agentkit.text.terms import clean
 
 _MOST_ENTRIES = 10_000

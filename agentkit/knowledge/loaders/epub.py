@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.archive import checked
-from agentkit.knowledge.loaders.base import Loaded
+from agentkit.knowledge.loaders.files import Loaded
 from agentkit.knowledge.loaders.html import markdown_of
 from agentkit.knowledge.loaders.text import decoded
 from agentkit.text.terms import clean

@@ -25,7 +25,7 @@ from typing import Any
 
 from agentkit.documents import Document
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.base import Loaded
+from agentkit.knowledge.loaders.files import Loaded
 from agentkit.knowledge.loaders.text import decoded
 from agentkit.text.terms import clean
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.base import Loaded, escaped, named_ranges
+from agentkit.knowledge.loaders.files import Loaded, escaped, named_ranges
 from agentkit.knowledge.loaders.reflow import (
     Line,
     Usual,

@@ -13,7 +13,7 @@ from typing import Any
 
 from agentkit.documents import Document, Part
 from agentkit.knowledge.loaders.archive import checked, core_metadata, reading
-from agentkit.knowledge.loaders.base import Loaded, escaped, markdown_table, named_ranges
+from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table, named_ranges
 from agentkit.text.terms import clean
 
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"

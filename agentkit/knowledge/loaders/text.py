@@ -14,7 +14,7 @@ import codecs
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,7 +23,7 @@ import yaml
 from agentkit.documents import Document
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.chunking.splitter import first_heading, front_matter
-from agentkit.knowledge.loaders.base import Loaded
+from agentkit.knowledge.loaders.files import LANGUAGES, Loaded
 from agentkit.text.terms import clean
 
 _BYTE_ORDER_MARKS = (
@@ -203,34 +203,6 @@ def _metadata(text: str) -> dict[str, Any]:
         return {}
     plain: dict[str, Any] = json.loads(json.dumps(found, default=str, ensure_ascii=False))
     return plain
-
-
-LANGUAGES: Mapping[str, str] = {
-    ".py": "python",
-    ".js": "javascript",
-    ".jsx": "javascript",
-    ".ts": "typescript",
-    ".tsx": "tsx",
-    ".java": "java",
-    ".go": "go",
-    ".rs": "rust",
-    ".c": "c",
-    ".h": "c",
-    ".cpp": "cpp",
-    ".hpp": "cpp",
-    ".cs": "csharp",
-    ".rb": "ruby",
-    ".php": "php",
-    ".swift": "swift",
-    ".kt": "kotlin",
-    ".scala": "scala",
-    ".sh": "bash",
-    ".sql": "sql",
-    ".lua": "lua",
-    ".r": "r",
-    ".jl": "julia",
-}
-CONFIGURATION = (".toml", ".yaml", ".yml", ".ini", ".cfg")
 
 
 def load_code(content: bytes, source: str) -> Loaded:

@@ -13,8 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from agentkit._fetch import Page, fetch
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.files import SUFFIXES, load
+from agentkit.knowledge.loaders.files import SUFFIXES, Loaded, load
 from agentkit.knowledge.loaders.text import decoded
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."

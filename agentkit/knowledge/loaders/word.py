@@ -18,7 +18,7 @@ from typing import Any
 
 from agentkit.documents import Document
 from agentkit.knowledge.loaders.archive import checked, core_metadata, reading
-from agentkit.knowledge.loaders.base import Loaded, escaped, markdown_table
+from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table
 from agentkit.text.terms import clean
 
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"

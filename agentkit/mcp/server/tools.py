@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from agentkit.knowledge.index.catalog import DocumentInfo
     from agentkit.knowledge.knowledge_base import KnowledgeBase
-    from agentkit.knowledge.search.occurrences import Occurrences
+    from agentkit.knowledge.search.lookup import Occurrences
 
 MOST_CHARACTERS = 20_000
 PAGE = 100

@@ -22,7 +22,7 @@ from agentkit.backends import checks as models
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.findings import Finding, from_error, ok
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.index.doctor import indexes, store
+from agentkit.knowledge.index.doctor import check_indexes, warn_of_store
 from agentkit.mcp import checks as mcp
 from agentkit.project.checks import folder as folders
 from agentkit.project.checks import machine
@@ -115,7 +115,7 @@ def _folder_checks(project: Project) -> list[Check]:
         Check("secrets", in_worker(partial(folders.secrets, folder, settings))),
         Check("embedder", in_worker(embedder)),
         Check("index", _check_indexes(project), 2 * _LONG_TIMEOUT),
-        Check("store", in_worker(partial(store, knowledge.store))),
+        Check("store", in_worker(partial(warn_of_store, knowledge.store))),
     ]
 
 
@@ -145,7 +145,7 @@ def _mcp_checks(project: Project, start: bool) -> list[Check]:
 async def _check_indexes(project: Project) -> list[Finding]:
     found = await in_worker(project.collections.list)
     name = await in_worker(lambda: project.embedder_name)
-    return await indexes(found, name, project.settings.knowledge.store, _LONG_TIMEOUT)
+    return await check_indexes(found, name, project.settings.knowledge.store, _LONG_TIMEOUT)
 
 
 def check_embedder(name: str, providers: Mapping[str, ProviderSettings]) -> list[Finding]:

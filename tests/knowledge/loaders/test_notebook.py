@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agentkit.knowledge.loaders.base import Loaded
-from agentkit.knowledge.loaders.notebook import load_notebook
+from agentkit.knowledge.loaders.files import Loaded
+from agentkit.knowledge.loaders.json_text import load_notebook
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.base import Loaded
+from agentkit.knowledge.loaders.files import Loaded
 from agentkit.knowledge.loaders.web import load_url
 from tests.servers.web_server import WebServer, moved, page, web_server
 

@@ -35,8 +35,7 @@ import numpy as np
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
-from agentkit.knowledge.embedders.e5.tokenizer import E5Tokenizer
-from agentkit.knowledge.embedders.e5.weights import E5Weights, Floats, read_weights
+from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
 
 _SEAL = struct.Struct("<4sQI")
 _MAGIC = b"AKE5"

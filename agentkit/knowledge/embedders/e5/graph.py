@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.knowledge.embedders.e5.weights import BLOCK, E5Weights, Floats
+from agentkit.knowledge.embedders.e5.model_file import BLOCK, E5Weights, Floats
 
 if TYPE_CHECKING:
     import onnx
