@@ -1,4 +1,4 @@
-"""Extractive answerer: a model that quotes documents, without a server, a key or weights.
+"""Extractive answerer: a model that answers with quotes alone, without a server or weights.
 
 On a user's turn it calls `search_knowledge`; then it answers with the sentences that best match the
 question, verbatim, each with its marker. It refuses where the passages found do not answer the

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import fields
+from typing import TypeVar
 
 from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.errors import ConfigError, FaultKind, ModelError
 from agentkit.events import ModelPart, Retried
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
+
+_T = TypeVar("_T")
 
 FALLBACK_KINDS: frozenset[FaultKind] = frozenset({"down", "rate_limited", "timed_out", "too_long"})
 """Errors that another model may not have. A refused key or a bad request is raised at once, since
@@ -55,7 +58,7 @@ class FallbackModel(Model):
 
     async def context_window(self) -> int | None:
         """The largest of the available models: what is too long for one goes to the next."""
-        windows = [await _window(model) for model in self._models]
+        windows = [await _or_none(model.context_window()) for model in self._models]
         return max((window for window in windows if window), default=None)
 
     def count_tokens(self, text: str) -> int:
@@ -64,27 +67,21 @@ class FallbackModel(Model):
 
     async def capabilities(self) -> Capabilities:
         """What all available models can do, since any may answer."""
-        known = [each for model in self._models if (each := await _capabilities(model))]
+        each = [await _or_none(model.capabilities()) for model in self._models]
+        known = [capabilities for capabilities in each if capabilities]
         if not known:
             return Capabilities()
         names = [field.name for field in fields(Capabilities)]
-        return Capabilities(**{name: all(getattr(each, name) for each in known) for name in names})
+        return Capabilities(**{name: all(getattr(one, name) for one in known) for name in names})
 
     async def close(self) -> None:
         for model in self._models:
             await model.close()
 
 
-async def _window(model: Model) -> int | None:
+async def _or_none(value: Awaitable[_T]) -> _T | None:
     try:
-        return await model.context_window()
-    except ModelError:
-        return None
-
-
-async def _capabilities(model: Model) -> Capabilities | None:
-    try:
-        return await model.capabilities()
+        return await value
     except ModelError:
         return None
 

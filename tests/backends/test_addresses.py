@@ -55,7 +55,7 @@ def test_an_ollama_host_that_is_none_is_refused(host: str) -> None:
         ollama_url(host)
 
 
-def test_a_password_in_a_url_is_not_shown() -> None:
+def test_a_password_in_a_url_is_hidden() -> None:
     assert shown("http://me:secret@box:1/v1") == "http://box:1/v1"
 
 

@@ -84,7 +84,9 @@ async def test_an_ollama_cloud_model_is_not_listed(
     assert await ollama_models(ollama_server.url) == ["small"]
 
 
-async def test_a_server_on_another_machine_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_on_another_machine_is_never_queried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k-secret")
     monkeypatch.setenv("OLLAMA_HOST", "ollama.example.com")
     model = AutoModel(ExtractiveModel, servers={"box": "http://example.com/v1"})

@@ -107,7 +107,7 @@ async def test_a_missing_ollama_server_is_not_a_problem() -> None:
     assert _levels(await check_ollama(refused_url())) == ["ok"]
 
 
-async def test_an_ollama_server_on_another_machine_is_not_asked() -> None:
+async def test_an_ollama_server_on_another_machine_is_not_queried() -> None:
     (finding,) = await check_ollama("http://ollama.example.com:11434")
     assert finding.level == "note"
     assert "not asked" in finding.message
@@ -164,7 +164,7 @@ async def test_an_unknown_model_name_is_a_problem_with_a_suggestion() -> None:
     assert "Did you mean 'ollama'?" in f"{finding.message} {finding.next_step}"
 
 
-async def test_the_used_part_of_an_ollama_models_window_is_shown(
+async def test_the_used_part_of_an_ollama_models_window_appears(
     ollama_server: OllamaServer,
 ) -> None:
     finding = await _model("ollama:small", {"OLLAMA_HOST": ollama_server.url})
@@ -202,7 +202,7 @@ async def test_ollama_behind_openai_routes_is_a_warning(
     assert '"ollama:small"' in finding.next_step
 
 
-async def test_a_refused_key_is_a_problem_and_is_not_shown(
+async def test_a_refused_key_is_a_problem_and_stays_hidden(
     openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     openai_server.wants = "k-right"
@@ -230,7 +230,7 @@ async def test_a_server_that_is_down_is_a_problem() -> None:
     assert "no server answers" in finding.message
 
 
-async def test_a_remote_service_without_base_url_is_not_asked(
+async def test_a_remote_service_without_base_url_is_not_queried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DEEPSEEK_API_KEY", "k-secret")
@@ -239,7 +239,7 @@ async def test_a_remote_service_without_base_url_is_not_asked(
     assert "was not asked" in finding.message
 
 
-async def test_a_remote_preset_is_not_asked() -> None:
+async def test_a_remote_preset_is_not_queried() -> None:
     away = ProviderSettings(base_url="https://llm.example.org/v1")
     (finding,) = await check_openai_model("work:x", away, is_configured=False)
     assert "was not asked" in finding.message

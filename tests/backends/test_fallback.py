@@ -50,19 +50,19 @@ async def test_an_error_that_the_user_must_fix_is_raised_at_once(kind: FaultKind
     assert second.requests == []
 
 
-class BreaksOff(ScriptedModel):
+class Interrupted(ScriptedModel):
     async def stream(
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
     ) -> AsyncGenerator[ModelPart, None]:
-        yield TextDelta("Once upon")
-        raise ModelError("It broke off.", self.name, "down")
+        yield TextDelta("One two")
+        raise ModelError("interrupted", self.name, "down")
 
 
 async def test_an_answer_that_has_begun_does_not_fall_back() -> None:
-    second = ScriptedModel(["Once upon a time"], "second")
-    answer = FallbackModel([BreaksOff([]), second]).stream(HI)
-    assert await anext(answer) == TextDelta("Once upon")
-    with pytest.raises(ModelError, match="broke off"):
+    second = ScriptedModel(["One two three"], "second")
+    answer = FallbackModel([Interrupted([]), second]).stream(HI)
+    assert await anext(answer) == TextDelta("One two")
+    with pytest.raises(ModelError, match="interrupted"):
         await anext(answer)
     assert second.requests == []
 
@@ -76,30 +76,30 @@ async def test_where_all_models_fail_the_error_has_every_reason() -> None:
     assert caught.value.model == "first, second"
 
 
-class Told(ScriptedModel):
-    """Says what it can do, or fails to."""
+class WithCapabilities(ScriptedModel):
+    """Reports these capabilities, or fails to."""
 
-    def __init__(self, window: int | None, able: Capabilities | None) -> None:
+    def __init__(self, window: int | None, capabilities: Capabilities | None) -> None:
         super().__init__([])
         self._window = window
-        self._able = able
+        self._capabilities = capabilities
 
     async def context_window(self) -> int | None:
         return self._window
 
     async def capabilities(self) -> Capabilities:
-        if self._able is None:
+        if self._capabilities is None:
             raise ModelError("It is down.", self.name, "down")
-        return self._able
+        return self._capabilities
 
 
 async def test_the_window_is_the_largest_and_capabilities_are_common_to_all() -> None:
-    small = Told(4096, Capabilities(json_schema=True, images=True))
-    large = Told(32768, Capabilities(json_schema=True))
-    model = FallbackModel([small, large, Told(None, None)])
+    small = WithCapabilities(4096, Capabilities(json_schema=True, images=True))
+    large = WithCapabilities(32768, Capabilities(json_schema=True))
+    model = FallbackModel([small, large, WithCapabilities(None, None)])
     assert await model.context_window() == 32768
     assert await model.capabilities() == Capabilities(json_schema=True)
-    assert await FallbackModel([Told(None, None)]).capabilities() == Capabilities()
+    assert await FallbackModel([WithCapabilities(None, None)]).capabilities() == Capabilities()
 
 
 async def test_an_answer_names_the_model_that_gave_it() -> None:

@@ -101,7 +101,7 @@ def test_a_file_that_others_may_read_is_refused_with_the_command(file: Path, mod
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "Invalid key"),
         (b"k-secret one\n", "Invalid key"),
@@ -112,11 +112,11 @@ def test_a_file_that_others_may_read_is_refused_with_the_command(file: Path, mod
         (b"k-secret" * 1000, "Invalid key"),
     ],
 )
-def test_what_is_no_key_is_named_by_its_place_and_not_repeated(
-    content: bytes, said: str, file: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_invalid_key_is_named_by_its_place_and_not_repeated(
+    content: bytes, message: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write_bytes(content)
-    with pytest.raises(ConfigError, match=said) as raised:
+    with pytest.raises(ConfigError, match=message) as raised:
         find_key("work", ProviderSettings(api_key_file=str(file)), URL)
     assert str(file) in str(raised.value)
     assert "k-secret" not in str(raised.value)
@@ -206,7 +206,7 @@ def test_a_keyring_that_does_not_encrypt_must_be_chosen(
     ("backend", "message"),
     [(null.Keyring(), "does not store keys"), (fail.Keyring(), "refused the key")],  # type: ignore[no-untyped-call]
 )
-def test_a_keyring_that_keeps_nothing_is_said(
+def test_a_keyring_that_stores_nothing_is_an_error(
     backend: KeyringBackend, message: str, chosen: KeyringBackend
 ) -> None:
     keyring.set_keyring(backend)
@@ -218,8 +218,8 @@ def test_a_keyring_that_keeps_nothing_is_said(
 async def test_a_key_reaches_no_error_and_no_file_of_the_project(
     openai_server: OpenAIServer, file: Path, tmp_path: Path
 ) -> None:
-    told = json.dumps({"error": {"message": "I saw k-file"}})
-    openai_server.replies(Reply(raw=told, status=401), Reply())
+    body = json.dumps({"error": {"message": "I saw k-file"}})
+    openai_server.replies(Reply(raw=body, status=401), Reply())
     app = tmp_path / "app"
     (app / "knowledge").mkdir(parents=True)
     (app / "knowledge" / "note.md").write_text("# Note\n\nA fact.", encoding="utf-8")

@@ -72,7 +72,7 @@ async def test_calls_without_ids_get_some(
     assert parts[-1] == Done("tool_calls", "ollama:small")
 
 
-async def test_a_call_that_the_server_left_in_the_text_is_found(
+async def test_a_call_that_the_server_left_in_the_text_is_recognised(
     ollama_server: OllamaServer, model: OllamaModel, lookup: Tool
 ) -> None:
     ollama_server.replies(Reply(text('{"name": "lookup", ', '"arguments": {"city": "Paris"}}')))

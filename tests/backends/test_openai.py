@@ -50,7 +50,7 @@ async def test_thinking_sent_in_both_fields_is_yielded_once(
     assert parts.count(ReasoningDelta("hm")) == 1
 
 
-async def test_thinking_and_a_call_that_the_server_left_in_the_text_are_found(
+async def test_thinking_and_a_call_that_the_server_left_in_the_text_are_recognised(
     openai_server: OpenAIServer, openai_model: OpenAIModel, lookup: Tool
 ) -> None:
     written = f'<think>hm</think><tool_call>{{"name": "lookup", "arguments": {WHOLE}}}</tool_call>'

@@ -16,7 +16,7 @@ from agentkit.messages import ToolCall, Usage
 from agentkit.tools.tool import Tool
 
 NAMES = ("lookup", "add", "web.search")
-Said = tuple[str, str, list[tuple[str, object]]]
+Split = tuple[str, str, list[tuple[str, object]]]
 
 PARIS = ("lookup", {"city": "Paris"})
 SUM = ("add", {"a": 1, "b": 2})
@@ -154,7 +154,7 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
 ]  # fmt: skip
 
 
-def read(pieces: Iterable[str], names: Iterable[str] = NAMES, thinking: bool = False) -> Said:
+def read(pieces: Iterable[str], names: Iterable[str] = NAMES, thinking: bool = False) -> Split:
     """Text, thoughts and calls of what the parser makes of the pieces."""
     parser = TextCallParser(tuple(names))
     return summed(fed(parser, *([THINK] if thinking else []), *pieces))
@@ -166,7 +166,7 @@ def fed(parser: TextCallParser, *pieces: str) -> list[ModelPart]:
     return [found for part in parts for found in parser.feed(part)]
 
 
-def summed(parts: Iterable[ModelPart]) -> Said:
+def summed(parts: Iterable[ModelPart]) -> Split:
     text, thought = "", ""
     calls: list[tuple[str, object]] = []
     for part in parts:
@@ -232,7 +232,7 @@ def test_each_call_gets_an_id_of_its_own() -> None:
     assert len({part.id for part in parts if isinstance(part, ToolCall)}) == 2
 
 
-def test_an_id_that_the_model_gives_is_kept() -> None:
+def test_an_id_that_the_model_gives_is_preserved() -> None:
     written = '[TOOL_CALLS][{"name":"add","arguments":{},"id":"abc123xyz"}]'
     assert fed(TextCallParser(NAMES), written)[0] == ToolCall("abc123xyz", "add", {})
 

@@ -73,10 +73,8 @@ def to_model_error(error: Exception, at: Endpoint) -> ModelError:
     match error:
         case openai.APIConnectionError():
             return _connection_error(error, at)
-        case openai.APIStatusError():
-            return _status_error(error, at)
         case openai.APIError():
-            return _stream_error(error, at)
+            return _api_error(error, at)
         case UnicodeEncodeError():
             return at.error(
                 "A message contains half of a surrogate pair: remove it.", "bad_request"
@@ -154,13 +152,18 @@ def _connection_error(error: openai.APIConnectionError, at: Endpoint) -> ModelEr
     )
 
 
-def _status_error(error: openai.APIStatusError, at: Endpoint) -> ModelError:
-    status, message = error.status_code, _server_message(error.body)
+def _api_error(error: openai.APIError, at: Endpoint) -> ModelError:
+    """Explain an error response, or an error event within a stream, which has no status."""
+    import openai
+
+    response = error.response if isinstance(error, openai.APIStatusError) else None
+    status = response.status_code if response is not None else 0
+    message = _server_message(error.body) or ("" if status else error.message)
     if status in (401, 403):
-        return at.error(
-            f"{at.address} refuses the key for {at.name} ({status}). {_key_step(at)}", "refused_key"
-        )
-    if _is_too_long(error, message):
+        text = f"{at.address} refuses the key for {at.name} ({status}). {_key_step(at)}"
+        return at.error(text, "refused_key")
+    details = f"{error.code} {error.type} {message}"
+    if status in (0, 400, 413, 422) and _TOO_LONG.search(details):
         return at.error(
             f"The conversation is too long for {at.name}: {message}. Shorten it, or choose a model "
             "with a larger context window.",
@@ -171,33 +174,17 @@ def _status_error(error: openai.APIStatusError, at: Endpoint) -> ModelError:
             f"The account of {at.name} has no quota left ({message}). Check its billing.",
             "rate_limited",
         )
+    if response is None:
+        text = f"{at.address} interrupted the answer of {at.name}: {message}. Try again."
+        is_transient = str(error.code) in map(str, TRANSIENT_STATUSES)
+        return at.transient_error(text) if is_transient else at.error(text, "down")
     text = f"{at.address} answered {status} for {at.name}" + (f": {message}" if message else "")
     if status in TRANSIENT_STATUSES:
-        step = (
-            "Too many requests: wait before you try again." if status == 429 else "Try again later."
-        )
+        step = "Too many requests: wait and try again." if status == 429 else "Try again later."
         kind = _TRANSIENT_KINDS.get(status, "down")
-        return at.transient_error(f"{text}. {step}", kind, retry_after(error.response.headers))
+        return at.transient_error(f"{text}. {step}", kind, retry_after(response.headers))
     kind = "bad_request" if status < 500 else "down"
     return at.error(f"{text}. Check the model's name, the options and base_url.", kind)
-
-
-def _stream_error(error: openai.APIError, at: Endpoint) -> ModelError:
-    message = _server_message(error.body) or error.message
-    text = f"{at.address} interrupted the answer of {at.name}: {message}. Try again."
-    if _is_too_long(error, message):
-        return at.error(
-            f"The conversation is too long for {at.name}: {message}. Shorten it.", "too_long"
-        )
-    is_transient = str(error.code) in map(str, TRANSIENT_STATUSES)
-    return at.transient_error(text) if is_transient else at.error(text, "down")
-
-
-def _is_too_long(error: openai.APIError, message: str) -> bool:
-    status = getattr(error, "status_code", 400)
-    return status in (400, 413, 422) and bool(
-        _TOO_LONG.search(f"{error.code} {error.type} {message}")
-    )
 
 
 def _key_step(at: Endpoint) -> str:

@@ -287,7 +287,7 @@ def _require_consistent_calls(response: Response) -> None:
 
 
 LARGEST_WINDOW = 65536
-"""Tokens. A prompt beyond a larger window is not tried: it might be accepted, and paid for."""
+"""Tokens. A prompt beyond a larger window is not tried: it might be accepted, and billed."""
 
 _FREE_SECONDS = 15.0
 
