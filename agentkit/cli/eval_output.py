@@ -11,7 +11,9 @@ from agentkit.evaluation.runner import Outcome
 
 def report_as_json(report: Report) -> dict[str, Any]:
     """The whole result."""
-    legs = {leg: [_figure_as_json(figure) for figure in own] for leg, own in report.legs.items()}
+    legs = {
+        leg: [_figure_as_json(figure) for figure in own] for leg, own in report.retrievers.items()
+    }
     return {
         "format": 1,
         "settings": report.settings,
@@ -26,7 +28,7 @@ def _figure_as_json(figure: Figure) -> dict[str, Any]:
     return {
         "name": figure.key,
         "label": figure.label,
-        "reached": round(figure.reached, 6),
+        "reached": round(figure.total, 6),
         "count": figure.count,
         "share": round(figure.share, 6),
         "low": round(low, 6),

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.language import titled, translated
-from agentkit.evaluation.report import Change, Figure, Report, faults_of
+from agentkit.evaluation.report import Figure, Report, ScoreChange, describe_faults
 
 _WIDTH_OF_A_PIPE = 140
 _NARROW, _WIDE = 72, 110
@@ -36,14 +36,14 @@ def show_figures(report: Report, out: Console) -> None:
 
 def show_legs(report: Report, out: Console) -> None:
     """The retrieval figures of the legs beside each other."""
-    table = _table(translated("legs side by side"), *report.legs)
-    for own in zip(*report.legs.values(), strict=True):
+    table = _table(translated("legs side by side"), *report.retrievers)
+    for own in zip(*report.retrievers.values(), strict=True):
         shown = [f"{figure.share:.1%} ({_range(figure.interval)})" for figure in own]
         table.add_row(own[0].key, *shown)
     _draw(table, out)
 
 
-def show_changes(changes: Sequence[Change], out: Console) -> None:
+def show_changes(changes: Sequence[ScoreChange], out: Console) -> None:
     """What changed since the earlier run, and which questions moved."""
     columns = (translated("earlier"), translated("now"), translated("difference"))
     title = translated("beside the earlier run")
@@ -72,20 +72,20 @@ def _show_moved(name: str, label: str, ids: Sequence[str], out: Console) -> None
 def show_misses(report: Report, out: Console) -> None:
     """The questions that failed, a line each."""
     for outcome in report.outcomes:
-        question, faults = outcome.question, faults_of(outcome, report.depth)
+        question, faults = outcome.question, describe_faults(outcome, report.depth)
         if faults:
             why = ", ".join(faults)
             out.print(Text(f"{question.id} ({question.kind}): {titled(why)}{question.question}"))
 
 
 def _figure_row(figure: Figure) -> list[str | Text]:
-    asked = Text(figure.asked)
+    asked = Text(figure.requirement)
     if figure.met is not None:
         met, missed = translated("met"), translated("missed")
         asked.append(*((f", {met}", "green") if figure.met else (f", {missed}", "red")))
     return [
         Text(figure.key),
-        translated(f"{figure.reached:.4g} of {figure.count}"),
+        translated(f"{figure.total:.4g} of {figure.count}"),
         f"{figure.share:.1%}",
         _range(figure.interval),
         asked,

@@ -27,13 +27,13 @@ from agentkit.evaluation.report import (
     DEMO_BOUNDS,
     Report,
     check_bounds,
-    compared,
+    compare,
     figures,
-    leg_figures,
     load_earlier,
-    read_bounds,
+    parse_bounds,
+    retriever_figures,
 )
-from agentkit.evaluation.runner import Ask, Outcome, evaluate, leg_ranks
+from agentkit.evaluation.runner import Ask, Outcome, evaluate, retriever_ranks
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.project import Project, demo_path
 
@@ -62,7 +62,7 @@ async def run_eval(wanted: Wanted) -> int:
     """Ask the questions. Returns MISSED where a figure is below what --fail-under asks for."""
     out, log = consoles()
     golden = _chosen(wanted)
-    given = read_bounds(wanted.fail_under)
+    given = parse_bounds(wanted.fail_under)
     check_bounds(given, golden, wanted.model is not None, wanted.depth)
     _check_targets(wanted)
     earlier = load_earlier(wanted.compare) if wanted.compare else None
@@ -73,9 +73,9 @@ async def run_eval(wanted: Wanted) -> int:
         depth=wanted.depth,
         outcomes=outcomes,
         figures=figures(outcomes, wanted.depth, {**own, **given}),
-        leg_ranks=rankings,
-        legs=leg_figures(golden, rankings, wanted.depth),
-        changes=compared(earlier, outcomes, wanted.depth) if earlier else (),
+        rankings=rankings,
+        retrievers=retriever_figures(golden, rankings, wanted.depth),
+        changes=compare(earlier, outcomes, wanted.depth) if earlier else (),
     )
     _write(report, wanted)
     if wanted.json != "-":
@@ -157,11 +157,11 @@ async def _legs(
     searched = [outcome.ranks for outcome in outcomes]
     tell = _counter(translated("legs"), len(golden), log)
     if not project.settings.knowledge.rerank:
-        found = await leg_ranks(golden, project.knowledge.search, wanted.depth, tell)
+        found = await retriever_ranks(golden, project.knowledge.search, wanted.depth, tell)
         return {**found, "hybrid": searched}
     bare = KnowledgeBase.open(project.index_path, project.knowledge.embedder)
     try:
-        found = await leg_ranks(golden, bare.search, wanted.depth, tell)
+        found = await retriever_ranks(golden, bare.search, wanted.depth, tell)
         hybrid = await evaluate(golden, bare.search, depth=wanted.depth)
     finally:
         bare.close()
@@ -209,7 +209,7 @@ def _write_text(path: Path, text: str) -> None:
 
 def _draw(report: Report, wanted: Wanted, out: Console) -> None:
     show_figures(report, out)
-    if report.legs:
+    if report.retrievers:
         show_legs(report, out)
     if report.changes:
         show_changes(report.changes, out)
@@ -220,7 +220,7 @@ def _draw(report: Report, wanted: Wanted, out: Console) -> None:
 def _verdict(report: Report, given: Mapping[str, float], log: Console) -> int:
     missed = [figure for figure in report.missed if figure.key in given]
     for figure in missed:
-        line = f"missed: {figure.key} is {figure.share:.1%}, asked for is {figure.asked}"
+        line = f"missed: {figure.key} is {figure.share:.1%}, asked for is {figure.requirement}"
         log.print(f"[red]{translated(line)}[/red]")
     unmeasured = [key for key in given if key not in {figure.key for figure in report.figures}]
     for key in unmeasured:

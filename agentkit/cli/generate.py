@@ -13,7 +13,7 @@ from agentkit.cli.language import translated
 from agentkit.cli.render import consoles, described, index_progress, warn
 from agentkit.documents import Chunk
 from agentkit.errors import ConfigError, KnowledgeError, ModelError
-from agentkit.evaluation.generate import Generated, generate, sampled
+from agentkit.evaluation.generate import GeneratedQuestions, generate, sample_passages
 from agentkit.evaluation.questions import Question
 from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.knowledge_base import KnowledgeBase
@@ -38,7 +38,7 @@ async def run_generate(
             raise KnowledgeError(project.notices.pop())
         warn(project.notices, log)
         name = await described(project.agent.model)
-        passages = sampled(
+        passages = sample_passages(
             await _passages(knowledge, project.settings.knowledge.chunk_tokens), seed
         )
         if not passages:
@@ -78,8 +78,8 @@ def _write(path: Path, questions: Sequence[Question]) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}. Name another.") from error
 
 
-def _show(made: Generated, path: Path, count: int, out: Console) -> None:
-    number, shown = len(made.questions), made.shown
+def _show(made: GeneratedQuestions, path: Path, count: int, out: Console) -> None:
+    number, shown = len(made.questions), made.tried
     told = f"{path}: {number} questions from {shown} passages."
     if made.dropped:
         dropped = _reasons(made, translated)
@@ -92,7 +92,7 @@ def _show(made: Generated, path: Path, count: int, out: Console) -> None:
     out.print(Text(translated(f"Read them through, then run: agentkit eval {path}")))
 
 
-def _reasons(made: Generated, say: Callable[[str], str] = str) -> str:
+def _reasons(made: GeneratedQuestions, say: Callable[[str], str] = str) -> str:
     told = [f"{count} {say(reason)}" for reason, count in made.dropped.most_common()]
     return ", ".join(told) or "none"
 

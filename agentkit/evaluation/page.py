@@ -1,7 +1,6 @@
-"""A report as one HTML page that needs nothing beside it: no script, no request, no font. All that
-comes from questions, documents and models is escaped.
+"""HTML page of a report, self-contained: no scripts, requests or fonts, plots as inline SVG.
 
-Small plots as inline SVG: curves and bars with their intervals. Their colours are the page's.
+Everything that comes from questions, documents and models is escaped.
 """
 
 from __future__ import annotations
@@ -12,16 +11,188 @@ from html import escape
 
 from agentkit.documents import Hit
 from agentkit.evaluation.metrics import Interval
-from agentkit.evaluation.report import LABELS, Change, Figure, Report, faults_of
+from agentkit.evaluation.report import LABELS, Figure, Report, ScoreChange, describe_faults
 from agentkit.evaluation.runner import Outcome
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 44, 12, 420, 220
 _ROW, _NAMES, _BAR = 26, 190, 300
+_MAX_LINE_LENGTH = 600
+_PLOTTED = ("recall@5", "mrr", "facts", "citation_precision")
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c2126;--dim:#5d6670;--paper:#fff;--line:#d9dee3;
+--track:#eef1f4;--c0:#0b62c4;--c1:#b3470b;--c2:#1b7a3d;--c3:#7a3db8;--good:#1b7a3d;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--ink:#e4e8ec;--dim:#9aa5b0;--paper:#14181c;
+--line:#2f363d;--track:#232a31;--c0:#6fb1ff;--c1:#ff9d66;--c2:#6fd08f;--c3:#c79bff;
+--good:#6fd08f;--bad:#ff8a80}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
+max-width:62rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}h3{font-size:1rem;margin:1rem 0 .3rem}
+.scroll{overflow-x:auto}table{border-collapse:collapse}
+th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.ids{white-space:normal}.dim{color:var(--dim)}.good{color:var(--good)}.bad{color:var(--bad)}
+details{border-bottom:1px solid var(--line);padding:.35rem 0}summary{cursor:pointer}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--track);padding:.6rem;
+margin:.4rem 0}
+.plots{display:flex;flex-wrap:wrap;gap:1rem 2rem}svg{max-width:100%;height:auto}
+svg text{font:12px system-ui,sans-serif;fill:var(--ink)}
+.grid{stroke:var(--line)}.track{fill:var(--track)}.bar{fill:var(--c0)}
+.whisker{stroke:var(--ink);stroke-width:2}.curve{fill:none;stroke-width:2}
+.curve.c0{stroke:var(--c0)}.curve.c1{stroke:var(--c1)}.curve.c2{stroke:var(--c2)}
+.curve.c3{stroke:var(--c3)}.dot.c0{fill:var(--c0)}.dot.c1{fill:var(--c1)}.dot.c2{fill:var(--c2)}
+.dot.c3{fill:var(--c3)}svg .label.c0{fill:var(--c0)}svg .label.c1{fill:var(--c1)}
+svg .label.c2{fill:var(--c2)}svg .label.c3{fill:var(--c3)}
+"""
+_HEAD = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    f"<title>agentkit eval</title><style>{_STYLE}</style></head><body>"
+)
+
+
+def page(report: Report) -> str:
+    """Render a report as an HTML page."""
+    parts = [_HEAD, "<h1>Evaluation</h1>", _settings(report), _figures(report)]
+    if report.retrievers:
+        parts.append(_retrievers(report))
+    parts += [_plots(report), _changes(report.changes), _questions(report), "</body></html>"]
+    return "\n".join(part for part in parts if part)
+
+
+def _settings(report: Report) -> str:
+    shown = [f"{name}: {value}" for name, value in report.settings.items() if value != ""]
+    return f'<p class="dim">{escape(" · ".join(shown))}</p>'
+
+
+def _figures(report: Report) -> str:
+    """Tables of figures: over all questions, and folded, by group."""
+    heads = ("figure", "", "total", "of", "share", "95 % interval", "bound")
+    whole = [_figure_row(figure) for figure in report.figures if not figure.group]
+    groups = [_figure_row(figure) for figure in report.figures if figure.group]
+    folded = f"<details><summary>By language, kind and wording</summary>{_table(heads, groups, 2)}"
+    return f"<h2>Figures</h2>{_table(heads, whole, 2)}{folded}</details>"
+
+
+def _figure_row(figure: Figure) -> list[str]:
+    low, high = figure.interval
+    bound = escape(figure.requirement)
+    if figure.met is not None:
+        mark = ("good", "met") if figure.met else ("bad", "missed")
+        bound += f' <span class="{mark[0]}">{mark[1]}</span>'
+    return [
+        escape(figure.key),
+        f'<span class="dim">{escape(figure.label)}</span>' if figure.name in LABELS else "",
+        f"{figure.total:.4g}",
+        str(figure.count),
+        f"{figure.share:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        bound,
+    ]
+
+
+def _retrievers(report: Report) -> str:
+    names = list(report.retrievers)
+    rows = [
+        [escape(figures[0].key), *(_retriever_cell(figure) for figure in figures)]
+        for figures in zip(*report.retrievers.values(), strict=True)
+    ]
+    return "<h2>Retrievers</h2>" + _table(("figure", *names), rows, 1)
+
+
+def _retriever_cell(figure: Figure) -> str:
+    low, high = figure.interval
+    return f'{figure.share:.1%} <span class="dim">{low:.1%} to {high:.1%}</span>'
+
+
+def _plots(report: Report) -> str:
+    drawn = [f"<div><h3>recall@k</h3>{curves(report.curves())}</div>"]
+    for name in _PLOTTED:
+        own = [figure for figure in report.figures if figure.name == name]
+        rows = [Bar(f.group or "all", f.share, f.interval, f.count) for f in own]
+        if rows:
+            drawn.append(f"<div><h3>{escape(own[0].label)}</h3>{bars(rows)}</div>")
+    return f'<h2>Plots</h2><div class="plots">{"".join(drawn)}</div>'
+
+
+def _changes(changes: Sequence[ScoreChange]) -> str:
+    if not changes:
+        return ""
+    heads = ("figure", "earlier", "now", "difference", "95 % interval", "better", "worse")
+    rows = [
+        [
+            escape(change.name),
+            f"{change.earlier:.1%}",
+            f"{change.now:.1%}",
+            f"{change.difference:+.1%}",
+            f"{change.interval[0]:+.1%} to {change.interval[1]:+.1%}",
+            _ids(change.better),
+            _ids(change.worse),
+        ]
+        for change in changes
+    ]
+    return "<h2>Changes since the earlier run</h2>" + _table(heads, rows, 1)
+
+
+def _ids(ids: Sequence[str]) -> str:
+    return f'<span class="ids">{escape(", ".join(ids))}</span>'
+
+
+def _questions(report: Report) -> str:
+    shown = "".join(_question(outcome, report.depth) for outcome in report.outcomes)
+    return f"<h2>Questions</h2>{shown}"
+
+
+def _question(outcome: Outcome, depth: int) -> str:
+    question, faults = outcome.question, describe_faults(outcome, depth)
+    mark = f'<span class="bad">{escape(", ".join(faults))}</span>' if faults else ""
+    about = escape(f"{question.id} ({question.language}, {question.kind})")
+    body = "".join(_details(outcome))
+    text = escape(question.question)
+    summary = f'{text} <span class="dim">{about}</span> {mark}'
+    return f"<details><summary>{summary}</summary>{body}</details>"
+
+
+def _details(outcome: Outcome) -> Iterator[str]:
+    question = outcome.question
+    places = [
+        " or ".join(" > ".join(filter(None, (p.source, p.heading))) for p in alternatives)
+        for alternatives in question.expected
+    ]
+    yield from _list("Expected", places)
+    yield from _list("Key facts", (" or ".join(forms) for forms in question.facts))
+    yield from _list("Found", (_hit(hit) for hit in outcome.hits))
+    if outcome.answer is not None:
+        yield f"<h3>Answer</h3><pre>{escape(outcome.answer.text) or '(none)'}</pre>"
+        cited = (f"[{c.marker}] {c.place}: {c.quote}" for c in outcome.answer.citations)
+        yield from _list("Cited", cited)
+
+
+def _hit(hit: Hit) -> str:
+    return f"{hit.score:.2f} {hit.chunk.place}"
+
+
+def _list(title: str, lines: Iterable[str]) -> Iterator[str]:
+    shown = [f"<li>{escape(line[:_MAX_LINE_LENGTH])}</li>" for line in lines]
+    if shown:
+        yield f"<h3>{title}</h3><ol>{''.join(shown)}</ol>"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
+    """Render a table with `words` columns of text, then numbers. Cells are HTML, heads are not."""
+    classes = [""] * words + [' class="n"'] * (len(heads) - words)
+    head = "".join(f"<th{c}>{escape(name)}</th>" for c, name in zip(classes, heads, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{c}>{cell}</td>' for c, cell in zip(classes, row, strict=True))}</tr>"
+        for row in rows
+    )
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A share with its interval; `count` is of how many."""
+    """A share of `count`, with its interval."""
 
     name: str
     share: float
@@ -30,11 +201,11 @@ class Bar:
 
 
 def curves(lines: Mapping[str, Sequence[float]]) -> str:
-    """One line a name, its values at k = 1, 2, 3 and so on, from 0 to 1."""
+    """Plot one line per name, with values from 0 to 1 at k = 1, 2, 3, ..."""
     longest = max((len(values) for values in lines.values()), default=0)
     width, height = _LEFT + _WIDTH + 110, _TOP + _HEIGHT + 40
     body = [_grid(), _ticks(longest)]
-    ends = _apart([values[-1] for values in lines.values() if values])
+    ends = _spread([values[-1] for values in lines.values() if values])
     named = [(name, values) for name, values in lines.items() if values]
     for at, ((name, values), end) in enumerate(zip(named, ends, strict=True)):
         body.append(_line(at, name, values, longest, end))
@@ -42,17 +213,17 @@ def curves(lines: Mapping[str, Sequence[float]]) -> str:
 
 
 def bars(rows: Sequence[Bar]) -> str:
-    """A bar a row, the interval as a thin line over it."""
+    """Plot one bar per row, with its interval as a line."""
     height = _ROW * len(rows) + 8
     drawn = "".join(_bar(row, at * _ROW + 4) for at, row in enumerate(rows))
-    said = ", ".join(f"{row.name} {row.share:.1%}" for row in rows)
-    return _svg(_NAMES + _BAR + 120, height, said, drawn)
+    label = ", ".join(f"{row.name} {row.share:.1%}" for row in rows)
+    return _svg(_NAMES + _BAR + 120, height, label, drawn)
 
 
-def _svg(width: int, height: int, said: str, body: str) -> str:
+def _svg(width: int, height: int, label: str, body: str) -> str:
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(said)}">{body}</svg>'
+        f'aria-label="{escape(label)}">{body}</svg>'
     )
 
 
@@ -107,12 +278,12 @@ def _bar(row: Bar, y: int) -> str:
     )
 
 
-def _apart(ends: Sequence[float], least: float = 0.07) -> list[float]:
-    """Where the names of lines go: beside their ends, but not over each other."""
+def _spread(ends: Sequence[float], distance: float = 0.07) -> list[float]:
+    """Place the names of lines at their ends, without overlap."""
     found = list(ends)
     last = 2.0
     for at in sorted(range(len(ends)), key=lambda at: -ends[at]):
-        last = found[at] = min(ends[at], last - least)
+        last = found[at] = min(ends[at], last - distance)
     return found
 
 
@@ -122,177 +293,3 @@ def _x(k: int, longest: int) -> float:
 
 def _y(share: float) -> float:
     return _TOP + _HEIGHT * (1 - share)
-
-
-_SHOWN = 600
-_PLOTTED = ("recall@5", "mrr", "facts", "citation_precision")
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1c2126;--dim:#5d6670;--paper:#fff;--line:#d9dee3;
---track:#eef1f4;--c0:#0b62c4;--c1:#b3470b;--c2:#1b7a3d;--c3:#7a3db8;--good:#1b7a3d;--bad:#b3261e}
-@media(prefers-color-scheme:dark){:root{--ink:#e4e8ec;--dim:#9aa5b0;--paper:#14181c;
---line:#2f363d;--track:#232a31;--c0:#6fb1ff;--c1:#ff9d66;--c2:#6fd08f;--c3:#c79bff;
---good:#6fd08f;--bad:#ff8a80}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
-max-width:62rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}h3{font-size:1rem;margin:1rem 0 .3rem}
-.scroll{overflow-x:auto}table{border-collapse:collapse}
-th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.ids{white-space:normal}.dim{color:var(--dim)}.good{color:var(--good)}.bad{color:var(--bad)}
-details{border-bottom:1px solid var(--line);padding:.35rem 0}summary{cursor:pointer}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--track);padding:.6rem;
-margin:.4rem 0}
-.plots{display:flex;flex-wrap:wrap;gap:1rem 2rem}svg{max-width:100%;height:auto}
-svg text{font:12px system-ui,sans-serif;fill:var(--ink)}
-.grid{stroke:var(--line)}.track{fill:var(--track)}.bar{fill:var(--c0)}
-.whisker{stroke:var(--ink);stroke-width:2}.curve{fill:none;stroke-width:2}
-.curve.c0{stroke:var(--c0)}.curve.c1{stroke:var(--c1)}.curve.c2{stroke:var(--c2)}
-.curve.c3{stroke:var(--c3)}.dot.c0{fill:var(--c0)}.dot.c1{fill:var(--c1)}.dot.c2{fill:var(--c2)}
-.dot.c3{fill:var(--c3)}svg .label.c0{fill:var(--c0)}svg .label.c1{fill:var(--c1)}
-svg .label.c2{fill:var(--c2)}svg .label.c3{fill:var(--c3)}
-"""
-_HEAD = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    f"<title>agentkit eval</title><style>{_STYLE}</style></head><body>"
-)
-
-
-def page(report: Report) -> str:
-    """The whole page."""
-    parts = [_HEAD, "<h1>Evaluation</h1>", _settings(report), _figures(report)]
-    if report.legs:
-        parts.append(_legs(report))
-    parts += [_plots(report), _changes(report.changes), _questions(report), "</body></html>"]
-    return "\n".join(part for part in parts if part)
-
-
-def _settings(report: Report) -> str:
-    shown = [f"{name}: {value}" for name, value in report.settings.items() if value != ""]
-    return f'<p class="dim">{escape(" · ".join(shown))}</p>'
-
-
-def _figures(report: Report) -> str:
-    """All questions together; the groups folded away."""
-    heads = ("figure", "", "reached", "of", "share", "95 % interval", "asked for")
-    whole = [_figure_row(figure) for figure in report.figures if not figure.group]
-    groups = [_figure_row(figure) for figure in report.figures if figure.group]
-    folded = f"<details><summary>By language, kind and wording</summary>{_table(heads, groups, 2)}"
-    return f"<h2>Figures</h2>{_table(heads, whole, 2)}{folded}</details>"
-
-
-def _figure_row(figure: Figure) -> list[str]:
-    low, high = figure.interval
-    asked = escape(figure.asked)
-    if figure.met is not None:
-        mark = ("good", "met") if figure.met else ("bad", "missed")
-        asked += f' <span class="{mark[0]}">{mark[1]}</span>'
-    return [
-        escape(figure.key),
-        f'<span class="dim">{escape(figure.label)}</span>' if figure.name in LABELS else "",
-        f"{figure.reached:.4g}",
-        str(figure.count),
-        f"{figure.share:.1%}",
-        f"{low:.1%} to {high:.1%}",
-        asked,
-    ]
-
-
-def _legs(report: Report) -> str:
-    names = list(report.legs)
-    rows = [
-        [escape(figures[0].key), *(_leg_cell(figure) for figure in figures)]
-        for figures in zip(*report.legs.values(), strict=True)
-    ]
-    return "<h2>Legs side by side</h2>" + _table(("figure", *names), rows, 1)
-
-
-def _leg_cell(figure: Figure) -> str:
-    low, high = figure.interval
-    return f'{figure.share:.1%} <span class="dim">{low:.1%} to {high:.1%}</span>'
-
-
-def _plots(report: Report) -> str:
-    drawn = [f"<div><h3>recall@k</h3>{curves(report.curves())}</div>"]
-    for name in _PLOTTED:
-        own = [figure for figure in report.figures if figure.name == name]
-        rows = [Bar(f.group or "all", f.share, f.interval, f.count) for f in own]
-        if rows:
-            drawn.append(f"<div><h3>{escape(own[0].label)}</h3>{bars(rows)}</div>")
-    return f'<h2>Plots</h2><div class="plots">{"".join(drawn)}</div>'
-
-
-def _changes(changes: Sequence[Change]) -> str:
-    if not changes:
-        return ""
-    heads = ("figure", "earlier", "now", "difference", "95 % interval", "better", "worse")
-    rows = [
-        [
-            escape(change.name),
-            f"{change.earlier:.1%}",
-            f"{change.now:.1%}",
-            f"{change.difference:+.1%}",
-            f"{change.interval[0]:+.1%} to {change.interval[1]:+.1%}",
-            _ids(change.better),
-            _ids(change.worse),
-        ]
-        for change in changes
-    ]
-    return "<h2>Beside the earlier run</h2>" + _table(heads, rows, 1)
-
-
-def _ids(ids: Sequence[str]) -> str:
-    return f'<span class="ids">{escape(", ".join(ids))}</span>'
-
-
-def _questions(report: Report) -> str:
-    shown = "".join(_question(outcome, report.depth) for outcome in report.outcomes)
-    return f"<h2>Questions</h2>{shown}"
-
-
-def _question(outcome: Outcome, depth: int) -> str:
-    question, faults = outcome.question, faults_of(outcome, depth)
-    mark = f'<span class="bad">{escape(", ".join(faults))}</span>' if faults else ""
-    about = escape(f"{question.id} ({question.language}, {question.kind})")
-    body = "".join(_details(outcome))
-    said = escape(question.question)
-    summary = f'{said} <span class="dim">{about}</span> {mark}'
-    return f"<details><summary>{summary}</summary>{body}</details>"
-
-
-def _details(outcome: Outcome) -> Iterator[str]:
-    question = outcome.question
-    places = [
-        " or ".join(" > ".join(filter(None, (p.source, p.heading))) for p in alternatives)
-        for alternatives in question.expected
-    ]
-    yield from _listed("Expected", places)
-    yield from _listed("Key facts", (" or ".join(forms) for forms in question.facts))
-    yield from _listed("Found", (_hit(hit) for hit in outcome.hits))
-    if outcome.answer is not None:
-        yield f"<h3>Answer</h3><pre>{escape(outcome.answer.text) or '(none)'}</pre>"
-        cited = (f"[{c.marker}] {c.place}: {c.quote}" for c in outcome.answer.citations)
-        yield from _listed("Cited", cited)
-
-
-def _hit(hit: Hit) -> str:
-    return f"{hit.score:.2f} {hit.chunk.place}"
-
-
-def _listed(title: str, lines: Iterable[str]) -> Iterator[str]:
-    shown = [f"<li>{escape(line[:_SHOWN])}</li>" for line in lines]
-    if shown:
-        yield f"<h3>{title}</h3><ol>{''.join(shown)}</ol>"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:
-    """`words` columns of words, the others of numbers. Cells are HTML, heads are not."""
-    classes = [""] * words + [' class="n"'] * (len(heads) - words)
-    head = "".join(f"<th{c}>{escape(name)}</th>" for c, name in zip(classes, heads, strict=True))
-    body = "".join(
-        f"<tr>{''.join(f'<td{c}>{cell}</td>' for c, cell in zip(classes, row, strict=True))}</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'

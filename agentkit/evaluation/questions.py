@@ -1,14 +1,13 @@
-"""Golden questions: what an agent must find and say. One JSON object a line.
+"""Golden questions, with the places and key facts expected of an answer; one JSON object a line.
 
-A line is in the full form (`Question`), or in the plain one for a quick start (`Plain`): one place
-and one key fact at the most.
+A line has the full form (`Question`) or the short one (`ShortQuestion`), with at most one place and
+one key fact.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +19,12 @@ from agentkit.text.terms import is_cjk
 
 Kind = Literal["fact", "list", "formula", "comparison", "sum", "unanswerable"]
 
-_FULL = frozenset(("kind", "expected", "facts"))
+_FULL_FORM_KEYS = frozenset(("kind", "expected", "facts"))
 _EXAMPLE = '{"question": "...", "answer": "...", "source": "notes.md"}'
 
 
 class Place(BaseModel):
-    """A document, or what stands under a heading or on a page of it."""
+    """A document, or a section or page of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,8 +32,8 @@ class Place(BaseModel):
     heading: str = ""
     page: int | None = None
 
-    def holds(self, chunk: Chunk) -> bool:
-        """Whether a passage stands here: under the heading or one below it, and on the page."""
+    def contains(self, chunk: Chunk) -> bool:
+        """Whether a passage is under the heading (or one below it) and on the page."""
         return (
             chunk.source == self.source
             and (not self.heading or self.heading in chunk.heading.split(" > "))
@@ -43,10 +42,10 @@ class Place(BaseModel):
 
 
 class Question(BaseModel):
-    """A question, where its answer stands and what the answer must hold.
+    """A question with the places and key facts expected of its answer.
 
-    `expected` lists every place needed, each with the places that serve equally; `facts` lists
-    every key fact, each with the spellings that count. Both are empty where there is no answer.
+    `expected` lists the places needed, each as a group of alternatives; `facts` lists the key
+    facts, each as a group of spellings. Both are empty for an unanswerable question.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,9 +64,9 @@ class Question(BaseModel):
         return self.kind != "unanswerable"
 
 
-class Plain(BaseModel):
-    """The short form. `answer` is the key fact (or its spellings), null says that there is none;
-    `source`, with `heading` or `page`, is where it stands."""
+class ShortQuestion(BaseModel):
+    """The short form of a question. `answer` is the key fact or its spellings, null if the question
+    is unanswerable; `source`, with `heading` or `page`, is the expected place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,14 +78,14 @@ class Plain(BaseModel):
     heading: str = ""
     page: int | None = None
 
-    def full(self, number: int) -> Question:
-        """The question in the full form, named by its line's number where it has no name."""
+    def expand(self, line: int) -> Question:
+        """Convert to the full form; the line number replaces a missing id."""
         spellings = (self.answer,) if isinstance(self.answer, str) else self.answer or ()
         places: tuple[tuple[Place, ...], ...] = ()
         if self.source and self.answer is not None:
             places = ((Place(source=self.source, heading=self.heading, page=self.page),),)
         return Question(
-            id=self.id or f"line-{number}",
+            id=self.id or f"line-{line}",
             language=self.language or language_of(self.question),
             kind="unanswerable" if self.answer is None else "fact",
             question=self.question,
@@ -96,12 +95,12 @@ class Plain(BaseModel):
 
 
 def language_of(text: str) -> str:
-    """What a question is filed under where nobody says: its script, as "zh" or "latin"."""
+    """Return the script of a text, "zh" or "latin", as a default for its language."""
     return "zh" if is_cjk(text) else "latin"
 
 
 def load_questions(path: Path) -> list[Question]:
-    """Read a file of questions. Raises ConfigError, which names the file and the line."""
+    """Read a file of questions. Raises ConfigError, with the file and the line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
@@ -109,44 +108,42 @@ def load_questions(path: Path) -> list[Question]:
             f"{path} cannot be read: {error.strerror}. Name a .jsonl file."
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not in UTF-8. Save it so.") from error
-    found = [(n, _read(path, n, line)) for n, line in enumerate(lines, start=1) if line.strip()]
-    if not found:
-        raise ConfigError(f"{path} holds no question. Write one a line: {_EXAMPLE}")
-    _refuse_twins(path, found)
-    return [question for _, question in found]
+        raise ConfigError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
+    questions: dict[str, tuple[int, Question]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        question = _parse(path, number, line)
+        first, _ = questions.setdefault(question.id, (number, question))
+        if first != number:
+            raise ConfigError(
+                f"{path}:{number}: the id {question.id!r} is already used in line {first}. "
+                "Use a unique id for each question."
+            )
+    if not questions:
+        raise ConfigError(f"{path} has no questions. Write one per line: {_EXAMPLE}")
+    return [question for _, question in questions.values()]
 
 
-def _read(path: Path, number: int, line: str) -> Question:
+def _parse(path: Path, number: int, line: str) -> Question:
     try:
         data = json.loads(line)
-        if isinstance(data, dict) and not _FULL & data.keys():
-            return Plain.model_validate(data).full(number)
+        if isinstance(data, dict) and not _FULL_FORM_KEYS & data.keys():
+            return ShortQuestion.model_validate(data).expand(number)
         return Question.model_validate(data)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        said = f"{where}: {fault['msg']}" if where else fault["msg"]
-        raise ConfigError(f"{path}:{number}: {said}") from error
+        message = f"{where}: {fault['msg']}" if where else fault["msg"]
+        raise ConfigError(f"{path}:{number}: {message}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}:{number}: no JSON: {error}") from error
-
-
-def _refuse_twins(path: Path, found: Sequence[tuple[int, Question]]) -> None:
-    seen: dict[str, int] = {}
-    for number, question in found:
-        first = seen.setdefault(question.id, number)
-        if first != number:
-            raise ConfigError(
-                f"{path}:{number}: the id {question.id!r} stands in line {first} already. "
-                "Give each question its own."
-            )
+        raise ConfigError(f"{path}:{number}: invalid JSON: {error}") from error
 
 
 def _pages(chunk: Chunk) -> range:
-    """The pages or slides that a passage stands on."""
-    named = re.fullmatch(r"(?:page|slide)s? (\d+)(?:-(\d+))?", chunk.part)
-    if named:
-        first, last = int(named[1]), int(named[2] or named[1])
+    """Return the pages or slides that a passage covers."""
+    match = re.fullmatch(r"(?:page|slide)s? (\d+)(?:-(\d+))?", chunk.part)
+    if match:
+        first, last = int(match[1]), int(match[2] or match[1])
         return range(first, last + 1)
     return range(chunk.page, chunk.page + 1) if chunk.page is not None else range(0)

@@ -1,12 +1,7 @@
-"""What an evaluation found, whole: settings, figures, legs, changes, and every question.
+"""Report of an evaluation: figures with intervals, comparison with an earlier run, and questions.
 
-The figures of a run: the mean of each score, over all questions and over groups of them.
-
-A figure is named as in `recall@5`, and within a group as in `recall@5:en` or `facts:fact`. What is
-asked of it is a bound from below, of those that tell of faults one from above.
-
-Two runs side by side, question by question: what got better, what got worse, and whether that
-is more than chance.
+A figure is the mean of one score over all questions, named as in `recall@5`, or over a group of
+them, as in `recall@5:en` or `facts:fact`. Its bound is a minimum, for error rates a maximum.
 """
 
 from __future__ import annotations
@@ -28,22 +23,22 @@ from agentkit.evaluation.questions import Question
 from agentkit.evaluation.runner import Outcome, retrieval_scores
 
 LABELS = {
-    "all@5": "place among the first 5",
-    "first": "place first",
+    "all@5": "all expected places in the top 5",
+    "first": "expected place ranked first",
     "mrr": "mean reciprocal rank",
-    "facts": "key facts all in the answer",
-    "fact_recall": "key facts, one by one",
-    "citation_precision": "citations that prove it from an expected place",
+    "facts": "answers with all key facts",
+    "fact_recall": "key facts in the answers",
+    "citation_precision": "supported citations of expected places",
     "citation_recall": "expected places that are cited",
-    "refusal_recall": "unanswerable and refused",
-    "refusal_precision": "refused and unanswerable",
-    "over_refused": "answerable but refused",
-    "quotes": "answers whose quotes all stand in the source",
+    "refusal_recall": "unanswerable questions refused",
+    "refusal_precision": "refusals that are correct",
+    "over_refused": "answerable questions refused",
+    "quotes": "answers with only exact quotes",
 }
 
 _ORDER = ("all", "first", "recall", "mrr", "ndcg", *LABELS)
 
-FAULTS = frozenset(("over_refused",))
+ERROR_RATES = frozenset(("over_refused",))
 """Figures that should be low."""
 
 DEMO_BOUNDS = {
@@ -54,15 +49,16 @@ DEMO_BOUNDS = {
     "refusal_recall": 0.80,
     "over_refused": 0.10,
 }
-"""What is asked for on the demo's own questions."""
+"""Bounds for the questions of the demo."""
 
 Bounds = Mapping[str, float]
 NO_BOUNDS: Bounds = MappingProxyType({})
+_ROUNDING_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The mean of one score over some questions, and what is asked for, if anything is."""
+    """The mean of one score over some questions, with its bound, if any."""
 
     key: str
     values: tuple[float, ...]
@@ -81,7 +77,7 @@ class Figure:
         return LABELS.get(self.name, self.name)
 
     @property
-    def reached(self) -> float:
+    def total(self) -> float:
         return sum(self.values)
 
     @property
@@ -90,29 +86,29 @@ class Figure:
 
     @property
     def share(self) -> float:
-        return self.reached / self.count if self.count else 0.0
+        return self.total / self.count if self.count else 0.0
 
     @cached_property
     def interval(self) -> Interval:
-        """Where the mean of all such questions is likely to lie, at 95 %."""
+        """95 % confidence interval of the mean."""
         return interval(self.values)
 
     @property
     def met(self) -> bool | None:
-        """Whether what is asked for is reached; None where nothing is."""
+        """Whether the bound is met; None without one."""
         if self.bound is None:
             return None
-        return self.share <= self.bound if self.name in FAULTS else self.share >= self.bound
+        return self.share <= self.bound if self.name in ERROR_RATES else self.share >= self.bound
 
     @property
-    def asked(self) -> str:
+    def requirement(self) -> str:
         if self.bound is None:
             return ""
-        return f"{'<=' if self.name in FAULTS else '>='} {self.bound:.1%}".replace(".0%", "%")
+        return f"{'<=' if self.name in ERROR_RATES else '>='} {self.bound:.1%}".replace(".0%", "%")
 
 
 def figures(outcomes: Sequence[Outcome], depth: int, bounds: Bounds = NO_BOUNDS) -> list[Figure]:
-    """Every figure of a run: over all questions, then by language, kind and wording."""
+    """Compute the figures of a run, over all questions, then by language, kind and wording."""
     scores = [outcome.scores(depth) for outcome in outcomes]
     found = _means("", scores, bounds)
     for group, members in _groups([outcome.question for outcome in outcomes]):
@@ -120,67 +116,64 @@ def figures(outcomes: Sequence[Outcome], depth: int, bounds: Bounds = NO_BOUNDS)
     return found
 
 
-def leg_figures(
-    questions: Sequence[Question], legs: Mapping[str, Sequence[Ranks]], depth: int
+def retriever_figures(
+    questions: Sequence[Question], rankings: Mapping[str, Sequence[Ranks]], depth: int
 ) -> dict[str, list[Figure]]:
-    """For each leg its figures of retrieval."""
+    """Compute the retrieval figures of each retriever."""
     return {
-        leg: _means(
+        name: _means(
             "", [retrieval_scores(q, r, depth) for q, r in zip(questions, ranks, strict=True)], {}
         )
-        for leg, ranks in legs.items()
+        for name, ranks in rankings.items()
     }
 
 
-def place_of(name: str) -> tuple[int, int]:
-    """Where a figure stands in a table: retrieval first, by k."""
+def order_of(name: str) -> tuple[int, int]:
+    """Sort key of a figure: retrieval first, then by k."""
     kind, _, k = name.partition("@")
     return _ORDER.index(kind), int(k or 0)
 
 
-def read_bounds(given: Sequence[str]) -> dict[str, float]:
-    """What --fail-under asks for: "recall@5=0.9". Raises ConfigError."""
-    found: dict[str, float] = {}
-    for item in given:
+def parse_bounds(items: Sequence[str]) -> dict[str, float]:
+    """Parse the values of --fail-under, such as "recall@5=0.9". Raises ConfigError."""
+    bounds: dict[str, float] = {}
+    for item in items:
         name, _, number = item.partition("=")
         try:
             value = float(number)
         except ValueError:
             value = -1.0
         if not 0 <= value <= 1:
-            raise ConfigError(f"{item!r} is no bound. Write a name and 0 to 1, as in recall@5=0.9.")
-        found[name.strip()] = value
-    return found
+            raise ConfigError(
+                f"Invalid bound {item!r}. Write a name and 0 to 1, as in recall@5=0.9."
+            )
+        bounds[name.strip()] = value
+    return bounds
 
 
-def check_bounds(bounds: Bounds, questions: Sequence[Question], asked: bool, depth: int) -> None:
-    """Raise ConfigError, before anything is asked, for a figure that such a run does not have."""
-    known = sorted(_possible(questions, asked, depth))
+def check_bounds(bounds: Bounds, questions: Sequence[Question], answers: bool, depth: int) -> None:
+    """Raise ConfigError for a figure that a run, with answers or without, does not measure."""
+    known = sorted(_possible_keys(questions, answers, depth))
     for name in bounds:
         if name not in known:
             near = get_close_matches(name, known, n=3) or [k for k in known if ":" not in k]
-            raise ConfigError(f"This run measures no {name!r}. Near to it: {', '.join(near)}.")
+            raise ConfigError(
+                f"This run does not measure {name!r}. Did you mean: {', '.join(near)}?"
+            )
 
 
-def _possible(questions: Sequence[Question], asked: bool, depth: int) -> set[str]:
-    """The figures that a run may have."""
-    ends = (Answer(""), Answer("", stop_reason="refused")) if asked else (None,)
-    nowhere = [(None,) * len(question.expected) for question in questions]
-    found = {
-        figure.key
-        for end in ends
-        for figure in figures(
-            [Outcome(q, (), r, end) for q, r in zip(questions, nowhere, strict=True)], depth
-        )
-    }
-    if any(key.startswith("citation_recall") for key in found):
-        recalls = [key for key in found if key.startswith("citation_recall")]
-        found |= {key.replace("recall", "precision") for key in recalls}
-    return found
+def _possible_keys(questions: Sequence[Question], answers: bool, depth: int) -> set[str]:
+    """Return the keys of all figures that a run may have, from outcomes that find nothing."""
+    keys: set[str] = set()
+    for answer in (Answer(""), Answer("", stop_reason="refused")) if answers else (None,):
+        outcomes = [Outcome(q, (), (None,) * len(q.expected), answer) for q in questions]
+        keys |= {figure.key for figure in figures(outcomes, depth)}
+    recalls = [key for key in keys if key.startswith("citation_recall")]
+    return keys | {key.replace("recall", "precision") for key in recalls}
 
 
 def _means(group: str, scores: Sequence[Mapping[str, float]], bounds: Bounds) -> list[Figure]:
-    names = sorted({name for found in scores for name in found}, key=place_of)
+    names = sorted({name for found in scores for name in found}, key=order_of)
     keys = {name: f"{name}:{group}" if group else name for name in names}
     return [
         Figure(key, tuple(found[name] for found in scores if name in found), bounds.get(key))
@@ -189,7 +182,7 @@ def _means(group: str, scores: Sequence[Mapping[str, float]], bounds: Bounds) ->
 
 
 def _groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
-    """The name and members of each group that is not the whole."""
+    """Yield name and member indexes of each group."""
     wording = {True: "paraphrased", False: "own-words"}
     for named in (
         [question.language for question in questions],
@@ -201,9 +194,6 @@ def _groups(questions: Sequence[Question]) -> Iterator[tuple[str, list[int]]]:
             yield name, [at for at, own in enumerate(named) if own == name]
 
 
-_ROUNDED = 1e-9
-
-
 class _EarlierQuestion(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -211,8 +201,8 @@ class _EarlierQuestion(BaseModel):
     scores: dict[str, float]
 
 
-class Earlier(BaseModel):
-    """What is read of a run that `agentkit eval --json` wrote."""
+class EarlierRun(BaseModel):
+    """The part that is compared of a file written by `agentkit eval --json`."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -221,9 +211,9 @@ class Earlier(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One score in both runs, over the questions that have it in both. `interval` is of the
-    difference, paired; `better` and `worse` name the questions that moved."""
+class ScoreChange:
+    """One score in two runs, over the questions that have it in both. `interval` is that of the
+    paired difference; `better` and `worse` are the ids of questions that changed."""
 
     name: str
     earlier: float
@@ -239,24 +229,24 @@ class Change:
 
     @property
     def is_certain(self) -> bool:
-        """Whether the interval leaves no difference out."""
+        """Whether the interval excludes 0."""
         return self.interval[0] > 0 or self.interval[1] < 0
 
 
-def load_earlier(path: Path) -> Earlier:
+def load_earlier(path: Path) -> EarlierRun:
     """Read an earlier run. Raises ConfigError."""
     try:
-        return Earlier.model_validate_json(path.read_bytes())
+        return EarlierRun.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
         raise ConfigError(
-            f"{path} is no earlier run. Write one with: agentkit eval --json {path.name}"
+            f"{path} is not a report. Write one with: agentkit eval --json {path.name}"
         ) from error
 
 
-def compared(earlier: Earlier, outcomes: Sequence[Outcome], depth: int) -> list[Change]:
-    """The changes of every score that both runs have on a question."""
+def compare(earlier: EarlierRun, outcomes: Sequence[Outcome], depth: int) -> list[ScoreChange]:
+    """Compare every score that both runs have for a question. Raises ConfigError without any."""
     before = {question.id: question.scores for question in earlier.questions}
     pairs: dict[str, dict[str, tuple[float, float]]] = {}
     for outcome in outcomes:
@@ -266,52 +256,51 @@ def compared(earlier: Earlier, outcomes: Sequence[Outcome], depth: int) -> list[
                 pairs.setdefault(name, {})[id_] = before[id_][name], value
     if not pairs:
         raise ConfigError("The earlier run has no question in common with this one.")
-    return [_change(name, pairs[name]) for name in sorted(pairs, key=place_of)]
+    return [_change(name, pairs[name]) for name in sorted(pairs, key=order_of)]
 
 
-def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
+def _change(name: str, pairs: dict[str, tuple[float, float]]) -> ScoreChange:
     moves = {id_: now - before for id_, (before, now) in pairs.items()}
-    risen = tuple(id_ for id_, move in moves.items() if move > _ROUNDED)
-    fallen = tuple(id_ for id_, move in moves.items() if move < -_ROUNDED)
-    better, worse = (fallen, risen) if name in FAULTS else (risen, fallen)
+    risen = tuple(id_ for id_, move in moves.items() if move > _ROUNDING_ERROR)
+    fallen = tuple(id_ for id_, move in moves.items() if move < -_ROUNDING_ERROR)
+    better, worse = (fallen, risen) if name in ERROR_RATES else (risen, fallen)
     befores, nows = zip(*pairs.values(), strict=True)
     count = len(pairs)
     means = sum(befores) / count, sum(nows) / count
-    return Change(name, *means, count, interval([*moves.values()]), better, worse)
+    return ScoreChange(name, *means, count, interval([*moves.values()]), better, worse)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run. `leg_ranks` and `legs` are empty where the legs were not asked for, `changes` where
-    it was not compared."""
+    """One run. The rankings and figures of single retrievers, and the changes, are optional."""
 
     settings: Mapping[str, Any]
     depth: int
     outcomes: Sequence[Outcome]
     figures: Sequence[Figure]
-    leg_ranks: Mapping[str, Sequence[Ranks]] = field(default_factory=dict)
-    legs: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
-    changes: Sequence[Change] = ()
+    rankings: Mapping[str, Sequence[Ranks]] = field(default_factory=dict)
+    retrievers: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
+    changes: Sequence[ScoreChange] = ()
 
     @property
     def missed(self) -> list[Figure]:
-        """The figures that are not what is asked for."""
+        """The figures that miss their bound."""
         return [figure for figure in self.figures if figure.met is False]
 
     def curves(self) -> dict[str, list[float]]:
-        """Recall at each k up to the depth: of every leg, or of the search alone."""
-        rankings = self.leg_ranks or {"search": [outcome.ranks for outcome in self.outcomes]}
+        """Return recall at each k up to the depth, of each retriever or of the search."""
+        rankings = self.rankings or {"search": [outcome.ranks for outcome in self.outcomes]}
         return {name: _curve(ranks, self.depth) for name, ranks in rankings.items()}
 
 
-def faults_of(outcome: Outcome, depth: int) -> list[str]:
-    """What went wrong with a question, in words."""
+def describe_faults(outcome: Outcome, depth: int) -> list[str]:
+    """Describe what went wrong with a question."""
     scores = outcome.scores(depth)
     faults = [
-        word
-        for name, word in (
-            ("first", "not first"),
-            ("all@5", "not among 5"),
+        message
+        for name, message in (
+            ("first", "not ranked first"),
+            ("all@5", "not in the top 5"),
             ("facts", "facts missing"),
             ("refusal_recall", "not refused"),
         )
@@ -323,9 +312,7 @@ def faults_of(outcome: Outcome, depth: int) -> list[str]:
 
 
 def _curve(ranks: Sequence[Ranks], depth: int) -> list[float]:
-    placed = [found for found in ranks if found]
-    return [
-        sum(recall(found, k) for found in placed) / len(placed)
-        for k in range(1, depth + 1)
-        if placed
-    ]
+    scored = [found for found in ranks if found]
+    if not scored:
+        return []
+    return [sum(recall(r, k) for r in scored) / len(scored) for k in range(1, depth + 1)]

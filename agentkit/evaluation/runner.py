@@ -1,8 +1,7 @@
-"""Ask the golden questions, and keep what was found and said.
+"""Run golden questions: search to a depth, optionally answer, and score each outcome.
 
-Searches are made to a depth, answers are asked for one after another or a few at once; the
-outcomes stand in the order of the questions. A model that fails on one question does not end the
-run, unless that is the first.
+Outcomes are in the order of the questions. A model that fails on one question does not end the
+run, unless it is the first.
 """
 
 from __future__ import annotations
@@ -18,36 +17,36 @@ from agentkit.evaluation.metrics import (
     Ranks,
     citation_precision,
     citation_recall,
-    facts_held,
+    fact_recall,
+    found_all,
+    has_exact_quotes,
     ndcg,
-    proven,
     ranks_of,
     recall,
     reciprocal_rank,
-    refused,
-    whole,
 )
 from agentkit.evaluation.questions import Question
 
 DEPTH = 10
-"""How many hits are looked at, unless asked otherwise."""
+"""Default number of hits per question."""
 
-WIDE = 100
-"""How many hits a search gives for the legs to be read out of."""
+RETRIEVER_HITS = 100
+"""Number of hits from which the rankings of the single retrievers are read."""
 
 Search = Callable[[str, int], Awaitable[Sequence[Hit]]]
 Ask = Callable[[str], Awaitable[Answer]]
-Tell = Callable[[int], None]
+OnProgress = Callable[[int], None]
+"""Receives the number of questions done."""
 
 
-def _silent(done: int) -> None:
+def _ignore_progress(done: int) -> None:
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one question. `answer` is None where none was asked for; `error` is what the
-    model failed with, its answer then empty."""
+    """The result of one question. `answer` is None without a model; `error` is the model's error,
+    with an empty answer."""
 
     question: Question
     hits: tuple[Hit, ...]
@@ -56,18 +55,18 @@ class Outcome:
     error: str = ""
 
     def scores(self, depth: int) -> dict[str, float]:
-        """Name -> value from 0 to 1, of what can be said of this question."""
+        """Return the scores that apply to this question, each from 0 to 1."""
         found = retrieval_scores(self.question, self.ranks, depth)
         return found if self.answer is None else found | _answer_scores(self.question, self.answer)
 
 
 def retrieval_scores(question: Question, ranks: Ranks, depth: int) -> dict[str, float]:
-    """What a ranking is worth; nothing for a question that names no place."""
+    """Score a ranking; no scores without expected places."""
     if not ranks:
         return {}
     last = min(depth, DEPTH)
     return {
-        **({"all@5": whole(ranks, 5)} if depth >= 5 else {}),
+        **({"all@5": found_all(ranks, 5)} if depth >= 5 else {}),
         "first": float(1 in ranks),
         **{f"recall@{k}": recall(ranks, k) for k in cutoffs(depth)},
         "mrr": reciprocal_rank(ranks),
@@ -76,27 +75,27 @@ def retrieval_scores(question: Question, ranks: Ranks, depth: int) -> dict[str, 
 
 
 def cutoffs(depth: int) -> list[int]:
-    """The k of recall@k."""
+    """Return the values of k for recall@k."""
     return sorted({k for k in (1, 5, DEPTH) if k <= depth} | {depth})
 
 
 def _answer_scores(question: Question, answer: Answer) -> dict[str, float]:
-    found: dict[str, float] = {}
-    said_no = refused(answer)
+    scores: dict[str, float] = {}
+    is_refused = answer.stop_reason == "refused"
     if question.answerable:
         if question.facts:
-            held = facts_held(question, answer.text)
-            found |= {"facts": float(held == 1), "fact_recall": held}
+            facts = fact_recall(question, answer.text)
+            scores |= {"facts": float(facts == 1), "fact_recall": facts}
         if question.expected:
             if answer.citations:
-                found["citation_precision"] = citation_precision(question, answer.citations)
-            found["citation_recall"] = citation_recall(question, answer.citations)
-        found["over_refused"] = float(said_no)
+                scores["citation_precision"] = citation_precision(question, answer.citations)
+            scores["citation_recall"] = citation_recall(question, answer.citations)
+        scores["over_refused"] = float(is_refused)
     else:
-        found["refusal_recall"] = float(said_no)
-    if said_no:
-        return found | {"refusal_precision": float(not question.answerable)}
-    return found | {"quotes": float(proven(answer))}
+        scores["refusal_recall"] = float(is_refused)
+    if is_refused:
+        return scores | {"refusal_precision": float(not question.answerable)}
+    return scores | {"quotes": float(has_exact_quotes(answer))}
 
 
 async def evaluate(
@@ -106,9 +105,9 @@ async def evaluate(
     *,
     depth: int = DEPTH,
     jobs: int = 1,
-    on_progress: Tell = _silent,
+    on_progress: OnProgress = _ignore_progress,
 ) -> list[Outcome]:
-    """Search and, with `ask`, answer every question, `jobs` at once. Raises ModelError where the
+    """Search and, with `ask`, answer every question, `jobs` concurrently. Raises ModelError if the
     model fails on the first one."""
     outcomes = []
     for question in questions:
@@ -116,47 +115,52 @@ async def evaluate(
         outcomes.append(Outcome(question, hits, ranks_of(question, enumerate(hits, start=1))))
         if ask is None:
             on_progress(len(outcomes))
-    return await _answered(outcomes, ask, jobs, on_progress) if ask else outcomes
+    return await _answer_all(outcomes, ask, jobs, on_progress) if ask else outcomes
 
 
-async def _answered(outcomes: Sequence[Outcome], ask: Ask, jobs: int, tell: Tell) -> list[Outcome]:
-    """The outcomes with their answers. The first is waited for, so that a model which is not
-    there is said at once."""
-    gate, done = asyncio.Semaphore(jobs), 0
+async def _answer_all(
+    outcomes: Sequence[Outcome], ask: Ask, jobs: int, on_progress: OnProgress
+) -> list[Outcome]:
+    """Add answers to the outcomes. The first one is awaited alone, so that a missing model is
+    reported at once."""
+    semaphore, done = asyncio.Semaphore(jobs), 0
 
-    async def answered(outcome: Outcome) -> Outcome:
+    async def add_answer(outcome: Outcome) -> Outcome:
         nonlocal done
-        async with gate:
+        async with semaphore:
             try:
-                found = replace(outcome, answer=await ask(outcome.question.question))
+                answered = replace(outcome, answer=await ask(outcome.question.question))
             except ModelError as error:
                 if done == 0:
                     raise
-                found = replace(outcome, answer=Answer(""), error=str(error))
+                answered = replace(outcome, answer=Answer(""), error=str(error))
         done += 1
-        tell(done)
-        return found
+        on_progress(done)
+        return answered
 
-    first = [await answered(outcome) for outcome in outcomes[:1]]
-    return first + list(await asyncio.gather(*map(answered, outcomes[1:])))
+    first = [await add_answer(outcome) for outcome in outcomes[:1]]
+    return first + list(await asyncio.gather(*map(add_answer, outcomes[1:])))
 
 
-async def leg_ranks(
-    questions: Sequence[Question], search: Search, depth: int = DEPTH, on_progress: Tell = _silent
+async def retriever_ranks(
+    questions: Sequence[Question],
+    search: Search,
+    depth: int = DEPTH,
+    on_progress: OnProgress = _ignore_progress,
 ) -> dict[str, list[Ranks]]:
-    """What each leg alone ranks, read out of one wide search a question. A copy that the search
-    shows once keeps its place in the legs."""
-    legs: dict[str, list[Ranks]] = {"dense": [], "keyword": []}
+    """Find the ranks of the dense and the keyword retriever alone, from one search per question. A
+    duplicate that the search merges keeps its rank here."""
+    rankings: dict[str, list[Ranks]] = {"dense": [], "keyword": []}
     for number, question in enumerate(questions, start=1):
-        hits = await search(question.question, WIDE)
+        hits = await search(question.question, RETRIEVER_HITS)
         dense = [(hit.dense_rank, hit) for hit in hits]
         keyword = [(hit.keyword_rank, hit) for hit in hits]
-        legs["dense"].append(ranks_of(question, _ranked(dense, depth)))
-        legs["keyword"].append(ranks_of(question, _ranked(keyword, depth)))
+        rankings["dense"].append(ranks_of(question, _by_rank(dense, depth)))
+        rankings["keyword"].append(ranks_of(question, _by_rank(keyword, depth)))
         on_progress(number)
-    return legs
+    return rankings
 
 
-def _ranked(hits: Iterable[tuple[int | None, Hit]], depth: int) -> list[tuple[int, Hit]]:
+def _by_rank(hits: Iterable[tuple[int | None, Hit]], depth: int) -> list[tuple[int, Hit]]:
     found = [(rank, hit) for rank, hit in hits if rank is not None and rank <= depth]
     return sorted(found, key=lambda pair: pair[0])

@@ -55,7 +55,7 @@ def test_a_run_prints_a_table_and_writes_result_and_page(folder: Path, tmp_path:
     result, shown = tmp_path / "result.json", tmp_path / "page.html"
     done = _run("-C", folder, "--legs", "--json", result, "--html", shown)
     assert done.returncode == 0, done.stderr
-    assert "place among the first 5" in done.stdout
+    assert "all expected places in the top 5" in done.stdout
     assert "legs side by side" in done.stdout
     written = json.loads(result.read_text(encoding="utf-8"))
     totals = {row["name"]: row for row in written["totals"]}
@@ -91,13 +91,13 @@ def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None
     done = _run(wrong, "-C", folder, "--only-retrieval", "--fail-under", "first=0.5", "--misses")
     assert done.returncode == MISSED
     assert "missed: first is 0.0%, asked for is >= 50%" in done.stderr
-    assert "line-1 (fact): not first" in done.stdout
+    assert "line-1 (fact): not ranked first" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--fail-under", "firts=1"), "no 'firts'"),
+        (("--fail-under", "firts=1"), "not measure 'firts'"),
         (("--kind", "riddle"), "is no kind"),
         (("--kind", "sum"), "no question of kind sum"),
         (("--compare", "nowhere.json"), "cannot be read"),
@@ -115,10 +115,10 @@ def test_a_mistake_is_one_line_before_anything_is_asked(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_only_quotes_writes_no_questions(folder: Path, tmp_path: Path) -> None:
+def test_an_extractive_model_writes_no_questions(folder: Path, tmp_path: Path) -> None:
     done = _run("generate", "-C", folder, "-m", "extractive", "--out", tmp_path / "new.jsonl")
     assert done.returncode == 3
-    assert "only quotes" in done.stderr
+    assert "cannot write questions" in done.stderr
     assert not (tmp_path / "new.jsonl").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ModelError
-from agentkit.evaluation.generate import Generated, generate, sampled
+from agentkit.evaluation.generate import GeneratedQuestions, generate, sample_passages
 from tests.evaluation.made import chunk
 
 TEXT = "The harbour of Port Elin was dug in 1843 by Mara Voss, and holds forty ships at low tide."
@@ -20,7 +20,9 @@ def _said(**more: Any) -> str:
     return json.dumps({**GOOD, **more}, ensure_ascii=False)
 
 
-async def _made(*turns: str | ModelError, count: int = 1, passages: None = None) -> Generated:
+async def _made(
+    *turns: str | ModelError, count: int = 1, passages: None = None
+) -> GeneratedQuestions:
     return await generate(ScriptedModel(turns), passages or [PASSAGE] * len(turns), count)
 
 
@@ -30,26 +32,26 @@ async def test_a_good_question_is_kept_with_its_place_and_facts() -> None:
     assert found.generated
     assert found.facts == (("Mara Voss",),)
     assert found.language == "en"
-    assert found.expected[0][0].holds(PASSAGE)
+    assert found.expected[0][0].contains(PASSAGE)
     assert made.dropped == {}
 
 
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("Certainly! What a fine harbour.", "no JSON"),
-        ('{"question": ["x"]}', "no JSON"),
-        ("[" * 5000, "no JSON"),
+        ("Certainly! What a fine harbour.", "invalid JSON"),
+        ('{"question": ["x"]}', "invalid JSON"),
+        ("[" * 5000, "invalid JSON"),
         (_said(question="Who?"), "too short"),
         (_said(question="x" * 400), "too long"),
         (_said(question="Who dug it, according to the passage?"), "this passage"),
         (_said(question="这段文字里说的港口是谁挖的？"), "this passage"),
-        (_said(question="埃林港是谁主持开挖的？"), "another language"),
+        (_said(question="埃林港是谁主持开挖的？"), "not in the language"),
         (_said(question="the harbour of Port Elin was dug in 1843?"), "copied"),
         (_said(facts=["Mara Foss", "1844"]), "no key fact"),
         (_said(question="What did Mara Voss do for the haven?"), "no key fact"),
         (_said(facts=[]), "no key fact"),
-        ("", "no JSON"),
+        ("", "invalid JSON"),
     ],
 )
 async def test_rubbish_is_dropped_and_counted_by_its_reason(said: str, reason: str) -> None:
@@ -59,18 +61,18 @@ async def test_rubbish_is_dropped_and_counted_by_its_reason(said: str, reason: s
     assert reason in counted
 
 
-async def test_a_question_asked_before_is_dropped_and_another_passage_is_tried() -> None:
+async def test_a_similar_question_is_dropped_and_another_passage_is_tried() -> None:
     other = _said(question="When did they excavate it?", facts=["1843", "absent"])
     made = await _made(_said(), _said(question="Who built the haven there then?"), other, count=2)
     assert [q.facts for q in made.questions] == [(("Mara Voss",),), (("1843",),)]
-    assert made.dropped == {"asked before": 1}
-    assert made.shown == 3
+    assert made.dropped == {"similar to another question": 1}
+    assert made.tried == 3
 
 
 async def test_no_more_passages_are_shown_than_three_for_each_question() -> None:
     model = ScriptedModel(lambda messages: "no")
     made = await generate(model, [PASSAGE] * 50, 2)
-    assert made.shown == len(model.requests) == 6
+    assert made.tried == len(model.requests) == 6
 
 
 async def test_a_model_that_fails_at_once_is_an_error_and_later_a_dropped_passage() -> None:
@@ -81,15 +83,15 @@ async def test_a_model_that_fails_at_once_is_an_error_and_later_a_dropped_passag
     assert made.dropped == {"the model failed": 3}
 
 
-async def test_a_reader_that_only_quotes_is_refused_with_the_next_step() -> None:
-    with pytest.raises(ConfigError, match=r"only quotes.*--model"):
+async def test_an_extractive_model_is_refused_with_the_next_step() -> None:
+    with pytest.raises(ConfigError, match=r"cannot write questions.*--model"):
         await generate(ExtractiveModel(), [PASSAGE], 1)
 
 
 def test_passages_are_taken_evenly_from_the_documents_and_the_same_for_a_seed() -> None:
     documents = [[chunk(f"{d}.md", text=f"{d}{n} " * 40) for n in range(d + 2)] for d in range(3)]
     documents.append([chunk("short.md", text="short")])
-    taken = sampled(documents, seed=1)
+    taken = sample_passages(documents, seed=1)
     assert {c.source for c in taken[:3]} == {"0.md", "1.md", "2.md"}
     assert len(taken) == 9
-    assert taken == sampled(documents, seed=1) != sampled(documents, seed=2)
+    assert taken == sample_passages(documents, seed=1) != sample_passages(documents, seed=2)

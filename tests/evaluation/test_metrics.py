@@ -11,14 +11,13 @@ from agentkit.answers import Citation
 from agentkit.evaluation.metrics import (
     citation_precision,
     citation_recall,
-    facts_held,
+    fact_recall,
+    found_all,
+    has_exact_quotes,
     ndcg,
-    proven,
     ranks_of,
     recall,
     reciprocal_rank,
-    refused,
-    whole,
 )
 from tests.evaluation.made import chunk, hit, question
 
@@ -54,7 +53,7 @@ def test_a_comparison_needs_every_place_and_any_of_its_alternatives() -> None:
     asked = question([("a.md", "A"), ("b.md", "B")], [("c.md", "C")])
     ranks = ranks_of(asked, [(1, hit("b.md", "B")), (4, hit("c.md", "C"))])
     assert ranks == (1, 4)
-    assert (whole(ranks, 3), whole(ranks, 4), recall(ranks, 3)) == (0, 1, 0.5)
+    assert (found_all(ranks, 3), found_all(ranks, 4), recall(ranks, 3)) == (0, 1, 0.5)
 
 
 def test_one_passage_that_meets_two_places_is_not_better_than_best() -> None:
@@ -64,17 +63,15 @@ def test_one_passage_that_meets_two_places_is_not_better_than_best() -> None:
 
 def test_facts_count_in_any_spelling_and_case() -> None:
     asked = question(facts=(("16.8", "16.8 GB"), ("Teacher", "教师")))
-    assert facts_held(asked, "16.8 and a teacher") == 1
-    assert facts_held(asked, "16.8") == 0.5
+    assert fact_recall(asked, "16.8 and a teacher") == 1
+    assert fact_recall(asked, "16.8") == 0.5
 
 
-def test_only_a_marked_refusal_is_a_refusal_and_only_true_quotes_prove() -> None:
+def test_an_answer_has_exact_quotes_only_if_all_are_in_their_passages() -> None:
     passage = chunk(text="quoted text")
-    assert refused(Answer("no", stop_reason="refused"))
-    assert not refused(Answer("I do not know"))
-    assert proven(Answer("x", (Citation("1", passage, "quoted", True),)))
-    assert not proven(Answer("x", (Citation("1", passage, "other", True),)))
-    assert not proven(Answer("x"))
+    assert has_exact_quotes(Answer("x", (Citation("1", passage, "quoted", True),)))
+    assert not has_exact_quotes(Answer("x", (Citation("1", passage, "other", True),)))
+    assert not has_exact_quotes(Answer("x"))
 
 
 def test_a_citation_is_good_when_its_quote_supports_and_its_place_is_expected() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from agentkit import Answer
 from agentkit.answers import Citation
 from agentkit.evaluation.page import page
-from agentkit.evaluation.report import Report, figures, leg_figures
+from agentkit.evaluation.report import Report, figures, retriever_figures
 from agentkit.evaluation.runner import Outcome
 from tests.evaluation.made import chunk, hit, question
 
@@ -51,8 +51,8 @@ def _report() -> Report:
         depth=10,
         outcomes=outcomes,
         figures=figures(outcomes, 10),
-        leg_ranks=ranks,
-        legs=leg_figures(asked, ranks, 10),
+        rankings=ranks,
+        retrievers=retriever_figures(asked, ranks, 10),
     )
 
 

@@ -43,10 +43,10 @@ def test_an_answer_of_null_says_that_there_is_none_and_a_missing_one_nothing(
         ('{"id": "1", "language": "zh", "kind": "riddle", "question": "?"}', "kind"),
         ('{"question": "?", "sauce": "a.md"}', "sauce"),
         ('{"question": " "}', "question"),
-        ("{", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("{", "invalid JSON"),
+        ("[" * 100_000, "invalid JSON"),
         ("7", "valid"),
-        ({"id": "one", "question": "again?"}, "'one' stands in line 1"),
+        ({"id": "one", "question": "again?"}, "'one' is already used in line 1"),
     ],
 )
 def test_a_fault_is_named_by_file_and_line(
@@ -58,7 +58,7 @@ def test_a_fault_is_named_by_file_and_line(
 
 
 def test_an_empty_file_says_what_to_write(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no question"):
+    with pytest.raises(ConfigError, match="has no questions"):
         load_questions(_file(tmp_path, "\ufeff", ""))
 
 
@@ -70,14 +70,14 @@ def test_a_line_separator_inside_a_question_does_not_cut_it(tmp_path: Path) -> N
 
 def test_a_place_holds_what_stands_under_its_heading_and_below() -> None:
     place = Place(source="a.md", heading="B")
-    assert place.holds(chunk("a.md", "A > B > C"))
-    assert not place.holds(chunk("a.md", "A > BB"))
-    assert not place.holds(chunk("x.md", "B"))
+    assert place.contains(chunk("a.md", "A > B > C"))
+    assert not place.contains(chunk("a.md", "A > BB"))
+    assert not place.contains(chunk("x.md", "B"))
 
 
 def test_a_place_on_a_page_holds_passages_that_run_over_it() -> None:
     place = Place(source="a.pdf", page=3)
-    assert place.holds(chunk("a.pdf", page=2, part="pages 2-4"))
-    assert place.holds(chunk("a.pdf", page=3))
-    assert not place.holds(chunk("a.pdf", page=2, part="page 2"))
-    assert not place.holds(chunk("a.pdf"))
+    assert place.contains(chunk("a.pdf", page=2, part="pages 2-4"))
+    assert place.contains(chunk("a.pdf", page=3))
+    assert not place.contains(chunk("a.pdf", page=2, part="page 2"))
+    assert not place.contains(chunk("a.pdf"))

@@ -9,7 +9,7 @@ import pytest
 from agentkit import Answer, Document, Hit, KnowledgeBase
 from agentkit.errors import ModelError
 from agentkit.evaluation.report import figures
-from agentkit.evaluation.runner import Outcome, evaluate, leg_ranks
+from agentkit.evaluation.runner import Outcome, evaluate, retriever_ranks
 from tests.conftest import TermEmbedder
 from tests.evaluation.made import hit, question
 
@@ -24,7 +24,7 @@ async def _search(query: str, k: int) -> list[Hit]:
 
 
 def _totals(outcomes: list[Outcome]) -> dict[str, tuple[float, int]]:
-    return {f.key: (f.reached, f.count) for f in figures(outcomes, 10)}
+    return {f.key: (f.total, f.count) for f in figures(outcomes, 10)}
 
 
 async def test_the_figures_count_what_was_reached_of_what() -> None:
@@ -101,7 +101,7 @@ async def test_the_legs_are_ranked_each_for_itself(tmp_path: Path, embedder: Ter
     texts = {"sea.md": "# Sea\n\nwhales swim far", "sky.md": "# Sky\n\nswallows fly far"}
     await knowledge.add([Document(source, text) for source, text in texts.items()])
     asked = [question([("sky.md", "Sky")]).model_copy(update={"question": "what do swallows do"})]
-    legs = await leg_ranks(asked, knowledge.search)
+    legs = await retriever_ranks(asked, knowledge.search)
     knowledge.close()
     assert legs == {"dense": [(1,)], "keyword": [(1,)]}
 
@@ -110,4 +110,4 @@ async def test_a_leg_that_did_not_find_a_place_has_no_rank_for_it() -> None:
     async def search(query: str, k: int) -> list[Hit]:
         return [hit("x.md", keyword_rank=1), hit("a.md", "A", dense_rank=3)]
 
-    assert await leg_ranks(QUESTIONS[:1], search) == {"dense": [(3,)], "keyword": [(None,)]}
+    assert await retriever_ranks(QUESTIONS[:1], search) == {"dense": [(3,)], "keyword": [(None,)]}
