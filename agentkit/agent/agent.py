@@ -14,16 +14,16 @@ from typing import Any, Literal
 from agentkit._sync import run_sync
 from agentkit.agent.approval import Approve, Policy, Verdict, deny
 from agentkit.agent.channel import Emitter, NoReader, stream_events
-from agentkit.agent.finalize import Ending
+from agentkit.agent.finalize import Finalizer
 from agentkit.agent.hooks import Hooks
-from agentkit.agent.limits import Bill, Limits
+from agentkit.agent.limits import Limits, UsageMeter
 from agentkit.agent.loop import Loop
 from agentkit.agent.prompts import SUMMARY_HEADING, system_prompt
-from agentkit.agent.query_rewriting import Expansion, Queries
+from agentkit.agent.query_rewriting import Expansion, QueryRewriter
 from agentkit.agent.session import Session
-from agentkit.agent.structured import Attempt, Output, shape_of, structured
+from agentkit.agent.structured import Attempt, Output, output_schema, run_structured
 from agentkit.agent.subagent import agent_tool
-from agentkit.agent.tool_runner import Caller, Surroundings
+from agentkit.agent.tool_runner import RunContext, ToolRunner
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
@@ -40,10 +40,12 @@ from agentkit.tracing.trace import Trace, TracedModel, Tracing
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """`mode` "always" searches before the model is asked, "auto" leaves it to the model, "never"
-    keeps the documents out of the run. `results` is how many passages a search gives, `expand`
-    how a question is searched for. `strict` leaves out what no passage or tool supports, and
-    refuses where nothing remains. `sources` are sources or globs that the run keeps to."""
+    """How an agent uses its knowledge base.
+
+    `mode` "always" searches before the model is asked, "auto" leaves searching to the model,
+    "never" offers no documents. `results` is the number of passages of a search, `expand` the
+    query expansion. `strict` removes sentences that no passage or tool result supports and refuses
+    when none is left. `sources` restricts searches to these sources or globs."""
 
     mode: Literal["always", "auto", "never"] = "always"
     results: int = 5
@@ -53,12 +55,13 @@ class Retrieval:
 
 
 class Agent:
-    """Answers questions with a model, tools and a knowledge base.
+    """Answers prompts with a model, tools and a knowledge base.
 
     `model` is a Model or a string such as "ollama:qwen3:8b", "openai:gpt-5-mini" or "auto"; of
-    several strings each stands in for those before it. `tools` are Tools or plain functions.
-    `approve` is asked before a tool runs that `policy` or its own mark says to ask for; without
-    it such a call is denied. `hooks` see and change what passes. Raises ConfigError.
+    several strings each is the fallback of those before it. `tools` are Tools or plain functions.
+    `approve` decides on calls for which `policy` or the tool itself requires approval; by default
+    they are denied. `hooks` are called before and after requests and tool calls. Raises
+    ConfigError.
     """
 
     def __init__(
@@ -131,20 +134,20 @@ class Agent:
             return await self._respond(prompt, session, NoReader())
 
         async def ask(attempt: Attempt) -> Answer:
-            changed = self._changed(attempt)
+            changed = self._copy_for(attempt)
             return await changed._respond(attempt.prompt, session, NoReader())
 
-        shape, able = shape_of(output), await self.model.capabilities()
+        schema, able = output_schema(output), await self.model.capabilities()
         if not able.instructions:
             raise ModelError(
-                f"{self.model.name} only quotes and cannot fill a {shape.name}. "
+                f"{self.model.name} is extractive and cannot fill a {schema.name}. "
                 "Choose another model, such as ollama:qwen3:8b.",
                 self.model.name,
             )
-        return await structured(
+        return await run_structured(
             ask,
             prompt,
-            shape,
+            schema,
             self.limits,
             native=able.json_schema,
             has_tools=bool(self.tools),
@@ -179,7 +182,9 @@ class Agent:
         with self._traced(message.text, session) as (trace, model):
             run = _Run(self, session, trace, model, emitter)
             deadline = run.loop.start()
-            opening = await self._opening(message.text, session, Queries(model, run.bill), deadline)
+            opening = await self._opening_searches(
+                message.text, session, QueryRewriter(model, run.meter), deadline
+            )
             session.add([message])
             return await run.finish(run.loop.run(self._messages(session), opening))
 
@@ -194,40 +199,41 @@ class Agent:
             resumed = (pending, verdicts)
             return await run.finish(run.loop.run(self._messages(session), resumed=resumed))
 
-    async def _opening(
-        self, prompt: str, session: Session, queries: Queries, deadline: float | None
+    async def _opening_searches(
+        self, prompt: str, session: Session, rewriter: QueryRewriter, deadline: float | None
     ) -> list[ToolCall]:
-        """The searches that are made before the model is asked."""
+        """The searches to run before the model is asked."""
         knowledge, mode = self.knowledge, self.retrieval.mode
         offered = any(tool.name == SEARCH for tool in self.tools)
         if mode != "always" or not offered or not prompt.strip():
             return []
         if knowledge is None or not knowledge.chunk_count:
             return []
-        wanted = [prompt]
+        queries = [prompt]
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
-                query = await queries.standing_alone(prompt, session.messages)
-                wanted = await queries.expanded(query, self.retrieval.expand)
+                query = await rewriter.standalone(prompt, session.messages)
+                queries = await rewriter.expand(query, self.retrieval.expand)
         number = len(session.messages)
         return [
             ToolCall(f"search-{number}-{at}", SEARCH, {"query": text[:2000]})
-            for at, text in enumerate(wanted)
+            for at, text in enumerate(queries)
         ]
 
     def _messages(self, session: Session) -> list[Message]:
-        """What a run begins with: the system message, with the summary of any earlier turns."""
+        """The messages that a run starts with: the system message, including the summary of
+        earlier turns, and the session's view."""
         searches = any(tool.name == SEARCH for tool in self.tools)
-        said = system_prompt(self.instructions, searches)
+        system = system_prompt(self.instructions, searches)
         view = session.view
         if view and view[0].role == "system":
             _, heading, summary = view[0].text.partition(SUMMARY_HEADING)
-            said, view = f"{said}\n\n{heading}{summary}".strip(), view[1:]
-        return [Message("system", said), *view]
+            system, view = f"{system}\n\n{heading}{summary}".strip(), view[1:]
+        return [Message("system", system), *view]
 
     @contextmanager
     def _traced(self, prompt: str, session: Session) -> Iterator[tuple[Trace, Model]]:
-        """The run's trace, which goes nowhere where none is kept, and the model it watches."""
+        """The run's trace, an empty one where tracing is off, and the model that writes to it."""
         if self.tracing is None:
             yield Trace(()), self.model
             return
@@ -237,8 +243,8 @@ class Agent:
         finally:
             trace.close()
 
-    def _changed(self, attempt: Attempt) -> Agent:
-        """A copy of this agent for one attempt at an object."""
+    def _copy_for(self, attempt: Attempt) -> Agent:
+        """A copy of this agent for one attempt at structured output."""
         agent = copy(self)
         agent.instructions = f"{self.instructions}\n\n{attempt.instructions}".strip()
         agent.options = replace(self.options, schema=attempt.schema or self.options.schema)
@@ -253,14 +259,14 @@ class _Run:
     def __init__(
         self, agent: Agent, session: Session, trace: Trace, model: Model, emitter: Emitter
     ) -> None:
-        self.bill = Bill(agent.limits)
+        self.meter = UsageMeter(agent.limits)
         self._session = session
         self._trace = trace
         self._emitter = emitter
         strict = agent.retrieval.strict
-        self._ending = Ending(session.sources, agent.knowledge, agent.hooks, strict)
+        self._finalizer = Finalizer(session.sources, agent.knowledge, agent.hooks, strict)
         self._added = 0
-        around = Surroundings(
+        context = RunContext(
             session.sources,
             agent.approve,
             agent.policy,
@@ -268,10 +274,10 @@ class _Run:
             agent.limits.parallel_calls,
             session.id,
             agent.folder,
-            self.bill,
+            self.meter,
         )
-        caller = Caller(agent.tools, around)
-        self.loop = Loop(model, caller, self, agent.limits, agent.options, agent.hooks)
+        runner = ToolRunner(agent.tools, context)
+        self.loop = Loop(model, runner, self, agent.limits, agent.options, agent.hooks)
 
     def emit(self, event: Event) -> None:
         self._trace.event(event)
@@ -279,7 +285,7 @@ class _Run:
 
     async def send(self, event: Event) -> None:
         if isinstance(event, TextDelta):
-            if self._ending.holds_text:
+            if self._finalizer.withholds_text:
                 return
             self._session.draft(event.text)
         self._trace.event(event)
@@ -300,13 +306,13 @@ class _Run:
         """Check and emit the loop's answer. What was written is kept however the run ends."""
         try:
             drafted = await running
-            answer = await self._ending.finished(drafted, _last_question(self._session))
+            answer = await self._finalizer.finalize(drafted, _last_question(self._session))
         except BaseException:
             self.add(self.loop.messages()[self._added :])
             raise
         self.add(answer.messages[self._added :])
         self._session.wait(self.loop.pending)
-        if self._ending.holds_text or answer.text != drafted.text:
+        if self._finalizer.withholds_text or answer.text != drafted.text:
             await self._emitter.send(TextDelta(answer.text))
         finished = Finished(answer)
         self._trace.event(finished)

@@ -1,6 +1,6 @@
-"""Who may run what: a policy by tool names, and the user's word where the policy says ask.
+"""Approval of tool calls: a policy by tool name, and a decision by the user where it says "ask".
 
-Nobody to ask means no. A call is judged with the very arguments it will run with.
+Without a way to ask, a call is denied. A decision is made on the arguments that the call runs with.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ Decision = Literal["allow", "ask", "deny"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The word on one call. `arguments` replace the model's where the user changed them; `reason`
-    is told to the model with a no; `later` leaves the call open and pauses the run."""
+    """The decision on one call. `arguments` replace the model's where the user edited them;
+    `reason` tells the model why a call was denied; `later` leaves the call open and pauses the
+    run."""
 
     allowed: bool
     arguments: Mapping[str, Any] | None = None
@@ -32,30 +33,30 @@ DENIED = Verdict(False)
 LATER = Verdict(False, later=True)
 
 Approve = Callable[[Tool, ToolCall], Awaitable[Verdict]]
-"""Asked before a call that needs approval runs, with its exact arguments."""
+"""Decides on a call that needs approval, before it runs, with its exact arguments."""
 
 
 async def deny(tool: Tool, call: ToolCall) -> Verdict:
-    """The default: nobody is there to ask."""
+    """Deny every call that needs approval: the default."""
     return DENIED
 
 
 async def allow(tool: Tool, call: ToolCall) -> Verdict:
-    """For programs whose author has decided beforehand."""
+    """Allow every call that needs approval."""
     return ALLOWED
 
 
 async def pause(tool: Tool, call: ToolCall) -> Verdict:
-    """Leave every such call open: the run ends with the stop reason "paused", and
-    `Agent.resume` takes the decisions, in another process if need be."""
+    """Leave every call that needs approval open: the run ends with the stop reason "paused", and
+    `Agent.resume` takes the decisions, in another process if necessary."""
     return LATER
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Decisions by tool name, in shell patterns: "server__*" is every tool of a server.
+    """Decisions by tool name, as globs: "server__*" is every tool of a server.
 
-    The strictest that matches decides: deny, then ask, then allow; where none does, a tool marked
+    The strictest match decides: deny, then ask, then allow. Without a match, a tool with
     `needs_approval` asks and any other runs.
     """
 
@@ -64,7 +65,7 @@ class Policy:
     deny: tuple[str, ...] = ()
 
     def decide(self, tool: Tool) -> Decision:
-        """What to do with a call of this tool."""
+        """The decision for calls of this tool."""
         patterns: tuple[tuple[Decision, tuple[str, ...]], ...] = (
             ("deny", self.deny),
             ("ask", self.ask),

@@ -1,18 +1,12 @@
-"""Make a conversation fit a model's window before it is full: old tool results are shortened
-first, then old turns become a summary that keeps its citations, then long results are cut.
+"""Keep the prompt of a run within the model's context window.
 
-The question being answered is never touched, and what is left out is said in its place.
+Before the window is full, old tool results are shortened, then old turns are replaced by a summary
+that keeps its citations, then recent results are shortened. The question being answered is never
+changed, and a note stands where something was left out. Where the window is unknown, nothing is
+compacted until a server rejects a prompt as too long; its size is then taken as the window.
 
-Keep a run's prompt within its model's window, compacting before it is full.
-
-The window is the backend's own word; where nobody knows it, nothing is cut until a server says
-that a prompt was too long, and then its size is taken as the window.
-
-The messages of the next request, with their size in tokens, growing at the end only.
-
-Sizes are the server's own where it reports them; what was added since is counted. While nothing
-is compacted each request is the one before it and something more, so that a server's prefix cache
-holds.
+Sizes are the server's where it reports them, plus a count of later messages. Until a compaction
+each request extends the previous one, so that a server's prefix cache applies.
 """
 
 from __future__ import annotations
@@ -21,8 +15,8 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
-from agentkit.agent.limits import Bill
-from agentkit.agent.prompts import SUMMARISE, SUMMARY_HEADING
+from agentkit.agent.limits import UsageMeter
+from agentkit.agent.prompts import SUMMARIZE, SUMMARY_HEADING
 from agentkit.backends.base import Model, Options
 from agentkit.documents import Passage
 from agentkit.errors import ModelError
@@ -34,13 +28,14 @@ from agentkit.tools.tool import Tool
 CountTokens = Callable[[str], int]
 
 _IMAGE = 1000
-"""Tokens of an image, roughly what most models take for one."""
+"""Tokens of an image, about what most models use."""
 _AROUND = 8
 """Tokens of role and template around a message."""
 
 
 class Prompt:
-    """A conversation as it is sent. `count` is the model's tokenizer, or a guess."""
+    """The messages of the next request and their size. `count` is the model's tokenizer or an
+    estimate, `overhead` the tokens of the tools' descriptions."""
 
     def __init__(self, messages: Iterable[Message], count: CountTokens, overhead: int = 0) -> None:
         self.messages = list(messages)
@@ -51,14 +46,14 @@ class Prompt:
 
     @property
     def tokens(self) -> int:
-        """Tokens of all messages and of what goes with them, the tools' descriptions."""
+        """Tokens of all messages and the overhead."""
         new = self.messages[self._counted :]
         self._settle(self._known + sum(tokens_of(message, self._count) for message in new))
         return self._known + self._overhead
 
     @property
     def at_most(self) -> int:
-        """A bound that costs nothing to know: no token is shorter than a byte."""
+        """An upper bound without tokenizing: no token is shorter than a byte."""
         new = self.messages[self._bounded :]
         self._bound += sum(_bytes_of(message) for message in new)
         self._bounded = len(self.messages)
@@ -66,26 +61,26 @@ class Prompt:
 
     @property
     def counted_messages(self) -> int:
-        """Tokens of the messages alone, by the model's tokenizer or its guess."""
+        """Tokens of the messages alone, by `count`."""
         return tokens_of_all(self.messages, self._count)
 
     def add(self, messages: Iterable[Message]) -> None:
-        """What was said since goes to the end."""
+        """Append messages."""
         self.messages += messages
 
     def learn(self, usage: Usage) -> None:
-        """The server's own count of the messages as they stand: it comes before ours."""
+        """Take the server's count of the current messages, which replaces the estimate."""
         if usage.input_tokens and not usage.estimated:
             self._settle(max(0, usage.input_tokens - self._overhead))
 
     def replace(self, messages: Iterable[Message]) -> None:
-        """Begin anew, after a compaction."""
+        """Start over with other messages, after a compaction."""
         self.messages = list(messages)
         self._known = self._counted = 0
         self._bound = self._bounded = 0
 
     def _settle(self, known: int) -> None:
-        """The size of all messages so far is known."""
+        """Set the known size of all current messages."""
         self._known = known
         self._counted = self._bounded = len(self.messages)
         self._bound = 0
@@ -94,7 +89,7 @@ class Prompt:
 def tokens_of(message: Message, count: CountTokens) -> int:
     """Tokens of one message, its images and calls included."""
     images = 0 if isinstance(message.content, str) else len(message.content)
-    calls = sum(count(written_call(call)) for call in message.tool_calls)
+    calls = sum(count(call_text(call)) for call in message.tool_calls)
     return count(message.prompt_text) + calls + images * _IMAGE + _AROUND
 
 
@@ -103,14 +98,14 @@ def tokens_of_all(messages: Sequence[Message], count: CountTokens) -> int:
     return sum(tokens_of(message, count) for message in messages)
 
 
-def written_call(call: ToolCall) -> str:
-    """A call as text, to be measured or compared."""
+def call_text(call: ToolCall) -> str:
+    """A call as text, to measure its size."""
     return f"{call.name} {call.arguments}"
 
 
 def _bytes_of(message: Message) -> int:
     images = 0 if isinstance(message.content, str) else len(message.content)
-    calls = sum(4 * len(written_call(call)) for call in message.tool_calls)
+    calls = sum(4 * len(call_text(call)) for call in message.tool_calls)
     return 4 * len(message.prompt_text) + calls + images * _IMAGE + _AROUND
 
 
@@ -121,10 +116,10 @@ _ELLIPSIS = " …"
 _LEFT_OUT = "\n[… {count} characters left out to fit the model's window; call again to see them]"
 
 Summarise = Callable[[Sequence[Message]], Awaitable[str]]
-"""A few sentences in the place of old turns, their citations kept."""
+"""Summarises old turns in a few sentences that keep their citations."""
 
 
-async def compacted(
+async def compact_messages(
     messages: Sequence[Message],
     target: int,
     count: CountTokens,
@@ -133,22 +128,22 @@ async def compacted(
 ) -> list[Message]:
     """The messages, shortened to at most `target` tokens. Raises ModelError (too_long) where even
     the question and its newest results do not fit."""
-    system, old, new = _parted(messages)
+    system, old, new = _split(messages)
 
     def fits() -> bool:
         return tokens_of_all([*system, *old, *new], count) <= target
 
-    old = [shortened(message, _KEPT_OF_OLD) for message in old]
+    old = [shorten(message, _KEPT_OF_OLD) for message in old]
     if not fits() and old:
         system, old = [_with_summary(system, await summarise(old))], []
     for at in range(len(new)):
         if fits():
             break
-        new[at] = shortened(new[at], _KEPT_OF_NEW)
+        new[at] = shorten(new[at], _KEPT_OF_NEW)
     for at in range(len(new) - 1):
         if fits():
             break
-        new[at] = shortened(new[at], _KEPT_OF_OLD)
+        new[at] = shorten(new[at], _KEPT_OF_OLD)
     if not fits():
         size = tokens_of_all([*system, *old, *new], count)
         raise ModelError(
@@ -161,26 +156,25 @@ async def compacted(
     return [*system, *old, *new]
 
 
-def shortened(message: Message, kept: int) -> Message:
-    """A tool's result without most of its text, its passages with their ids still named; any
-    other message as it is."""
+def shorten(message: Message, kept: int) -> Message:
+    """A tool result with the beginning of its text and of each passage; any other message
+    unchanged."""
     if message.role != "tool" or len(message.prompt_text) <= kept:
         return message
-    passages = tuple(_shortened(passage, kept) for passage in message.passages)
+    passages = tuple(_shorten_passage(passage, kept) for passage in message.passages)
     short = replace(message, content=_beginning(message.text, kept), passages=passages)
     return short if len(short.prompt_text) < len(message.prompt_text) else message
 
 
-def _shortened(passage: Passage, kept: int) -> Passage:
+def _shorten_passage(passage: Passage, kept: int) -> Passage:
     """The beginning of a passage, still an exact range of its document."""
     chunk = passage.chunk
     text = _beginning(chunk.text, kept).removesuffix(_ELLIPSIS)
     return replace(passage, chunk=replace(chunk, text=text, end=chunk.start + len(text)))
 
 
-def cut_to(text: str, room: int, count: CountTokens) -> str:
-    """The beginning of a result that has at most about `room` tokens, and a line that says how
-    much is left out."""
+def truncate(text: str, room: int, count: CountTokens) -> str:
+    """The beginning of a text, about `room` tokens, and a note of how much was left out."""
     if 4 * len(text) <= room or count(text) <= room:
         return text
     kept = max(200, int(len(text) * room / count(text)) - 100)
@@ -188,31 +182,31 @@ def cut_to(text: str, room: int, count: CountTokens) -> str:
 
 
 def plain_summary(messages: Sequence[Message]) -> str:
-    """Each old turn's first sentence: what stands in where no model can summarise."""
-    said = [(m.role, m.text.strip()) for m in messages if m.role in ("user", "assistant")]
-    return "\n".join(f"{role}: {_beginning(text, _KEPT_OF_OLD)}" for role, text in said if text)
+    """The first sentence of each old turn, where no model can summarise."""
+    turns = [(m.role, m.text.strip()) for m in messages if m.role in ("user", "assistant")]
+    return "\n".join(f"{role}: {_beginning(text, _KEPT_OF_OLD)}" for role, text in turns if text)
 
 
-def _parted(
+def _split(
     messages: Sequence[Message],
 ) -> tuple[list[Message], list[Message], list[Message]]:
-    """The system messages, the old turns, and the newest question with all after it."""
+    """The system messages, the old turns, and the last prompt with all after it."""
     start = next((at for at, m in enumerate(messages) if m.role != "system"), len(messages))
-    asked = [at for at, m in enumerate(messages) if m.role == "user"]
-    last = asked[-1] if asked else start
+    prompts = [at for at, m in enumerate(messages) if m.role == "user"]
+    last = prompts[-1] if prompts else start
     return list(messages[:start]), list(messages[start:last]), list(messages[last:])
 
 
 def _with_summary(system: Sequence[Message], summary: str) -> Message:
-    """One system message: the instructions, then the summary in the place of any earlier one."""
-    said = "\n\n".join(message.text for message in system)
-    instructions, _, before = said.partition(SUMMARY_HEADING)
+    """One system message: the instructions, then the summaries of earlier turns."""
+    text = "\n\n".join(message.text for message in system)
+    instructions, _, before = text.partition(SUMMARY_HEADING)
     parts = [instructions.strip(), f"{SUMMARY_HEADING}\n{before.strip()}\n{summary}".strip()]
     return Message("system", "\n\n".join(parts))
 
 
 def _beginning(text: str, kept: int) -> str:
-    """Whole sentences up to a length; the bare beginning where the first is longer."""
+    """Complete sentences up to a length, or the start of the first sentence if that is longer."""
     if len(text) <= kept:
         return text
     ends = [end for _, end in sentences(text[: kept + 1]) if end <= kept]
@@ -220,35 +214,35 @@ def _beginning(text: str, kept: int) -> str:
 
 
 _ANSWER = 0.25
-"""The share of the window that is left free for the answer, at most MOST_FOR_ANSWER tokens."""
-MOST_FOR_ANSWER = 4096
+"""The share of the window reserved for the answer, at most MAX_FOR_ANSWER tokens."""
+MAX_FOR_ANSWER = 4096
 _AFTER = 0.6
-"""How full the window is after a compaction, so that the next one is some turns away."""
+"""The share of the window used after a compaction, so that the next one is some turns away."""
 _RESULT = 0.5
-"""The share of what is free that one tool result may take."""
-_LEARNED = 0.8
+"""The share of the free tokens that one tool result may take."""
+_REJECTED_SHARE = 0.8
 _SUMMARY_TOKENS = 600
 
 
 class Window:
-    """The room of one run. Summaries are on its bill."""
+    """The context window of a run's model. Tokens of summaries count towards the run."""
 
     def __init__(
-        self, model: Model, options: Options = Options(), bill: Bill | None = None
+        self, model: Model, options: Options = Options(), meter: UsageMeter | None = None
     ) -> None:
         self._model = model
         self._options = options
         self._size: int | None = None
-        self._asked = False
-        self._bill = bill or Bill()
+        self._is_size_requested = False
+        self._meter = meter or UsageMeter()
 
     @property
     def size(self) -> int | None:
-        """The whole window, as far as is known by now."""
+        """The window in tokens, None while it is unknown."""
         return self._size
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Prompt:
-        """A prompt that is measured by the model's tokenizer."""
+        """A prompt measured by the model's tokenizer."""
         described = sum(
             len(tool.description) + len(json.dumps(dict(tool.parameters), default=str))
             for tool in tools
@@ -256,7 +250,7 @@ class Window:
         return Prompt(messages, self._model.count_tokens, overhead=described // 3)
 
     async def fit(self, prompt: Prompt) -> Compacted | None:
-        """Compact the prompt where the answer would not fit beside it. Raises ModelError."""
+        """Compact the prompt if it leaves no room for the answer. Raises ModelError."""
         room = await self._room()
         if room is None or prompt.at_most <= room:
             return None
@@ -266,7 +260,7 @@ class Window:
         return await self._compact(prompt, before, room)
 
     async def free(self, prompt: Prompt) -> int | None:
-        """How many tokens one tool result may have; None where nobody knows the window."""
+        """How many tokens one tool result may have; None where the window is unknown."""
         room = await self._room()
         if room is None:
             return None
@@ -274,54 +268,54 @@ class Window:
         return max(200, int(_RESULT * (room - taken)))
 
     async def too_long(self, prompt: Prompt) -> Compacted:
-        """A server has refused the prompt: the window is smaller than was known."""
+        """Compact a prompt that the server rejected: the window is smaller than was known."""
         before = prompt.tokens
-        self._size = int(_LEARNED * before)
+        self._size = int(_REJECTED_SHARE * before)
         return await self._compact(prompt, before, self._size)
 
     async def _compact(self, prompt: Prompt, before: int, room: int) -> Compacted:
-        """Sizes are ours here; where the server counts more, the room shrinks in proportion."""
+        """Compact by our own counts, scaled to the server's where it counts more."""
         own = max(1, prompt.counted_messages)
         scale = own / max(own, before)
         count, name = self._model.count_tokens, self._model.name
         try:
             target = int(_AFTER * room * scale)
-            messages = await compacted(prompt.messages, target, count, self._summary, name)
+            messages = await compact_messages(prompt.messages, target, count, self._summary, name)
         except ModelError:
-            messages = await compacted(
+            messages = await compact_messages(
                 prompt.messages, int(room * scale), count, self._summary, name
             )
         prompt.replace(messages)
         return Compacted(before, prompt.tokens)
 
     async def _room(self) -> int | None:
-        """Tokens that a prompt may have."""
-        if not self._asked:
-            self._size, self._asked = await self._model.context_window(), True
+        """How many tokens a prompt may have; None where the window is unknown."""
+        if not self._is_size_requested:
+            self._size, self._is_size_requested = await self._model.context_window(), True
         if self._size is None:
             return None
-        answer = self._options.max_tokens or MOST_FOR_ANSWER
+        answer = self._options.max_tokens or MAX_FOR_ANSWER
         return self._size - min(answer, int(_ANSWER * self._size))
 
     async def _summary(self, old: Sequence[Message]) -> str:
-        """The model's own summary; the turns' first sentences where it gives none."""
+        """The model's summary, or the turns' first sentences where it gives none."""
         if not (await self._model.capabilities()).instructions:
             return plain_summary(old)
-        told = "\n\n".join(f"{m.role}: {m.text}" for m in old if m.text)
+        conversation = "\n\n".join(f"{m.role}: {m.text}" for m in old if m.text)
         most = 2 * (self._size or 8192)
-        asked = [Message("system", SUMMARISE), Message("user", told[-most:])]
+        request = [Message("system", SUMMARIZE), Message("user", conversation[-most:])]
         try:
-            said = await self._said(asked)
+            summary = await self._complete(request)
         except ModelError:
-            said = ""
-        return said.strip() or plain_summary(old)
+            summary = ""
+        return summary.strip() or plain_summary(old)
 
-    async def _said(self, messages: Sequence[Message]) -> str:
+    async def _complete(self, messages: Sequence[Message]) -> str:
         pieces: list[str] = []
         options = Options(max_tokens=_SUMMARY_TOKENS, temperature=0.0, extra=self._options.extra)
         async for part in self._model.stream(messages, (), options):
             if isinstance(part, TextDelta):
                 pieces.append(part.text)
             elif isinstance(part, Usage):
-                self._bill.charge(part, self._model.name)
+                self._meter.charge(part, self._model.name)
         return "".join(pieces)

@@ -1,8 +1,7 @@
-"""Why a model's last answer could not be used: what was asked, what came back, the likely cause
-and the setting to change.
+"""Report why a model's last reply could not be used: the request, the reply, the likely cause and
+the setting to change.
 
-For people, and made only when a run has failed. A cause is a guess from what can be seen here;
-nothing is sent anywhere.
+Made for people, only when a run has failed. The cause is inferred from the reply; nothing is sent.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall, Usage
 
-_SHOWN = 600
+_MAX_CHARACTERS = 600
 _MESSAGES = 6
 _FULL, _CUT = 0.9, 0.6
 """How full a window is that cuts; what share of our count a server that cut the prompt reports."""
-_FEW = 200
+_MIN_TOKENS = 200
 """Tokens below which our count is too rough to say that anything was cut."""
 _NO_TOOLS = ("tool", "function", "template", "jinja")
 
@@ -42,7 +41,7 @@ _TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and what came of it. `window` where it is known."""
+    """One request and its reply; `window` in tokens where it is known."""
 
     model: str
     messages: Sequence[Message] = ()
@@ -57,19 +56,19 @@ class Exchange:
 
     @property
     def counted(self) -> int:
-        """Tokens of the messages by our own guess, which the server's word is held against."""
+        """An estimate of the messages' tokens, to compare with the server's count."""
         return tokens_of_all(self.messages, estimated_tokens)
 
     @property
     def is_usable(self) -> bool:
-        """Whether there is an answer: a text that is no call, or calls that can be read."""
+        """Whether there is an answer: text without a call in it, or calls that can be parsed."""
         if self.calls:
             return not any(isinstance(call.arguments, str) for call in self.calls)
         return bool(self.text.strip()) and not _markers(self.text)
 
 
-def explained(exchange: Exchange, error: ModelError | None = None) -> str:
-    """A report of some lines."""
+def explain(exchange: Exchange, error: ModelError | None = None) -> str:
+    """The report, a few lines."""
     parts = [
         ("request", _request(exchange)),
         ("answer", _answer(exchange)),
@@ -80,17 +79,17 @@ def explained(exchange: Exchange, error: ModelError | None = None) -> str:
 
 
 def likely_cause(exchange: Exchange, error: ModelError | None = None) -> str:
-    """The first cause that the facts speak for, with the next step."""
+    """The first cause that fits the exchange, with the next step."""
     if error:
         return _cause_of_error(exchange, error)
-    return next((said for cause in _CAUSES if (said := cause(exchange))), "")
+    return next((text for cause in _CAUSES if (text := cause(exchange))), "")
 
 
 def _cause_of_error(exchange: Exchange, error: ModelError) -> str:
-    said = str(error).lower()
+    message = str(error).lower()
     if error.kind == "too_long":
         return f"The context is too small for this conversation. {_RAISE_CONTEXT}."
-    if error.kind == "bad_request" and exchange.tools and any(w in said for w in _NO_TOOLS):
+    if error.kind == "bad_request" and exchange.tools and any(w in message for w in _NO_TOOLS):
         return f"The server or the model's template takes no tools. {_TEMPLATE}."
     if error.kind == "timed_out":
         return (
@@ -104,10 +103,10 @@ def _context_cut(exchange: Exchange) -> str:
     usage, counted = exchange.usage, exchange.counted
     if usage.estimated or not usage.input_tokens:
         return ""
-    if counted > _FEW and usage.input_tokens < _CUT * counted:
+    if counted > _MIN_TOKENS and usage.input_tokens < _CUT * counted:
         return (
             f"The server read {usage.input_tokens} tokens of about {counted}: it cuts the "
-            f"beginning of the prompt, and says nothing. {_RAISE_CONTEXT}."
+            f"beginning of the prompt without an error. {_RAISE_CONTEXT}."
         )
     window = exchange.window
     if window and usage.total_tokens >= _FULL * window:
@@ -122,8 +121,8 @@ def _wrong_parser(exchange: Exchange) -> str:
     if not (found := _markers(exchange.text)):
         return ""
     return (
-        f"A call stands in the text ({found[0]}): the server's parser does not fit this model, or "
-        f"the model wrote a call that cannot be read. {_TEMPLATE}."
+        f"The text contains a tool call ({found[0]}): the server's parser does not fit this model, "
+        f"or the model wrote a call that cannot be parsed. {_TEMPLATE}."
     )
 
 
@@ -148,7 +147,7 @@ def _bad_arguments(exchange: Exchange) -> str:
     if not any(isinstance(call.arguments, str) for call in exchange.calls):
         return ""
     return (
-        "The model wrote arguments that are no JSON, or the server's parser cut them wrongly. "
+        "The model wrote arguments that are not JSON, or the server's parser cut them off. "
         f"{_TEMPLATE}."
     )
 
@@ -194,13 +193,15 @@ def _options(options: Options) -> str:
 
 def _message(message: Message) -> str:
     calls = ", ".join(f"{call.name}({_short(call.arguments)})" for call in message.tool_calls)
-    return f"  {message.role}: {_short(message.text)}{' -> ' if calls else ''}{calls}"
+    return f"  {message.role}: {_short(message.prompt_text)}{' -> ' if calls else ''}{calls}"
 
 
 def _answer(exchange: Exchange) -> str:
-    calls = "; ".join(f"{call.name} {call.arguments!r}"[:_SHOWN] for call in exchange.calls)
+    calls = "; ".join(
+        f"{call.name} {call.arguments!r}"[:_MAX_CHARACTERS] for call in exchange.calls
+    )
     thought = f"(thought: {_short(exchange.reasoning)}) " if exchange.reasoning else ""
-    text = repr(exchange.text[:_SHOWN]) if exchange.text or not calls else ""
+    text = repr(exchange.text[:_MAX_CHARACTERS]) if exchange.text or not calls else ""
     usage, reason = exchange.usage, exchange.stop_reason
     ended = f" [stop reason: {reason or 'none'}, read {usage.input_tokens}, " + (
         f"wrote {usage.output_tokens} tokens{', counted here' if usage.estimated else ''}]"
@@ -233,4 +234,4 @@ def _markers(text: str) -> list[str]:
 
 def _short(value: object) -> str:
     text = " ".join(str(value).split())
-    return text if len(text) <= _SHOWN // 3 else f"{text[: _SHOWN // 3]}…"
+    return text if len(text) <= _MAX_CHARACTERS // 3 else f"{text[: _MAX_CHARACTERS // 3]}…"

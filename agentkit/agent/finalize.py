@@ -1,9 +1,5 @@
-"""The end of a run: citations checked, unsupported sentences marked or left out, guards asked, and
-the best answer made of what there is where a limit left none.
-
-Strict answers: what no passage and no tool supports is left out, and where nothing remains the
-question is refused.
-"""
+"""Finish a run's answer: verify citations, drop unsupported sentences in strict mode, apply the
+output guard, and answer from the results so far where a limit was reached before an answer."""
 
 from __future__ import annotations
 
@@ -30,9 +26,9 @@ _LEFT_OUT = {
 }
 
 
-def strictly(answer: Answer, question: str) -> Answer:
-    """The answer without its unsupported sentences, which it says; a refusal where none of its
-    claims is supported."""
+def drop_unsupported(answer: Answer, question: str) -> Answer:
+    """The answer without its unsupported sentences and with a note of their number; a refusal where
+    no claim is supported."""
     supported = [sentence for sentence in answer.sentences if sentence.supported]
     claims = answer.sentences or statements(answer.text, [], [])
     if not claims or len(supported) == len(answer.sentences) > 0:
@@ -43,16 +39,16 @@ def strictly(answer: Answer, question: str) -> Answer:
     kept = "".join(text for text, unsupported in answer.runs() if not unsupported)
     kept = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]{2,}", " ", kept)).strip()
     count = len(answer.unsupported)
-    said = f"{count} sentence{'s' if count > 1 else ''}"
-    note = _LEFT_OUT[is_cjk(kept)].format(count=count if is_cjk(kept) else said)
+    counted = f"{count} sentence{'s' if count > 1 else ''}"
+    note = _LEFT_OUT[is_cjk(kept)].format(count=count if is_cjk(kept) else counted)
     return replace(answer, text=f"{kept}\n\n{note}")
 
 
 _MOST_CHARACTERS = 2000
 
 
-class Ending:
-    """Finishes one run's answer."""
+class Finalizer:
+    """Finishes the answer of one run."""
 
     def __init__(
         self, sources: Sources, knowledge: KnowledgeBase | None, hooks: Hooks, strict: bool
@@ -64,25 +60,25 @@ class Ending:
         self._strict = strict
 
     @property
-    def holds_text(self) -> bool:
-        """Whether text is kept until it has been checked: a guard or strict mode may change it."""
+    def withholds_text(self) -> bool:
+        """Whether text is withheld until it is checked: a guard or strict mode may change it."""
         return bool(self._guard or self._strict)
 
-    async def finished(self, answer: Answer, question: str) -> Answer:
-        """The whole answer; its last message says what its text says."""
-        said = answer.text
-        if answer.stop_reason == "limit" and not said:
-            answer = replace(answer, text=await self._best(answer))
-        answer = await self._proven(answer)
-        if self._strict and (changed := strictly(answer, question)) is not answer:
-            answer = await self._proven(changed) if changed.sentences else changed
+    async def finalize(self, answer: Answer, question: str) -> Answer:
+        """The final answer; its last message has the same text."""
+        drafted = answer.text
+        if answer.stop_reason == "limit" and not drafted:
+            answer = replace(answer, text=await self._answer_from_results(answer))
+        answer = await self._verify(answer)
+        if self._strict and (changed := drop_unsupported(answer, question)) is not answer:
+            answer = await self._verify(changed) if changed.sentences else changed
         if self._guard and (instead := await self._guard(answer)):
             answer = replace(
                 answer, text=instead, citations=(), sentences=(), stop_reason="refused"
             )
-        return answer if answer.text == said else _told(answer, said)
+        return answer if answer.text == drafted else _with_final_message(answer, drafted)
 
-    async def _proven(self, answer: Answer) -> Answer:
+    async def _verify(self, answer: Answer) -> Answer:
         results = [m.text for m in answer.messages if m.role == "tool" and m.text]
         proof = await prove(answer.text, self._sources, self._similarity, results)
         citations = proof.citations
@@ -90,8 +86,8 @@ class Ending:
             citations = await located(citations, self._knowledge)
         return replace(answer, citations=citations, sentences=proof.sentences)
 
-    async def _best(self, answer: Answer) -> str:
-        """What the tools gave: passages quoted, anything else as it is."""
+    async def _answer_from_results(self, answer: Answer) -> str:
+        """Quotes of the passages that tools found, then their other results."""
         results = [m for m in answer.messages if m.role == "tool"]
         others = "\n".join(m.text for m in results if not m.passages)[-_MOST_CHARACTERS:]
         question = _first_query(answer)
@@ -102,16 +98,16 @@ class Ending:
         return others if others and is_refusal else f"{quoted}\n\n{others}".strip()
 
 
-def _told(answer: Answer, said: str) -> Answer:
-    """The answer's text in the place of what the model said last."""
+def _with_final_message(answer: Answer, drafted: str) -> Answer:
+    """The answer with its text in place of the model's last message."""
     messages = list(answer.messages)
-    if said and messages and messages[-1].role == "assistant":
+    if drafted and messages and messages[-1].role == "assistant":
         del messages[-1]
     return replace(answer, messages=(*messages, Message("assistant", answer.text)))
 
 
 def _first_query(answer: Answer) -> str:
-    """What the run first searched the documents for, "" where it did not."""
+    """The query of the run's first search of the documents, "" where there was none."""
     for message in answer.messages:
         for call in message.tool_calls:
             if call.name == SEARCH and not isinstance(call.arguments, str):

@@ -1,8 +1,8 @@
-"""An application's own say in a run: before and after the model, before and after a tool, and
-guards at both ends.
+"""Hooks of an application: before and after the model, before and after a tool, and guards of the
+prompt and the answer.
 
-Hooks may wait. An exception in one around a tool fails that call, which does not run or whose
-result is withheld; an exception in any other ends the run.
+Hooks are coroutines. An exception in a tool hook fails that call: it does not run, or its result is
+withheld. An exception in any other hook ends the run.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from agentkit.answers import Answer
 from agentkit.messages import Message, ToolCall, ToolResult
 
 BeforeModel = Callable[[Sequence[Message]], Awaitable[None]]
-"""Sees every request."""
+"""Called with the messages of every request."""
 
 AfterModel = Callable[[Message], Awaitable[None]]
-"""Sees every answer of the model, calls included."""
+"""Called with every reply of the model, tool calls included."""
 
 BeforeTool = Callable[[ToolCall], Awaitable[str]]
-"""Sees a call before it runs; a text forbids it, and is told to the model."""
+"""Called before a tool call runs. A non-empty string forbids it and is the reason for the model."""
 
 AfterTool = Callable[[ToolCall, ToolResult], Awaitable[ToolResult]]
-"""Sees a result before the model does, and gives the one that the model shall see."""
+"""Called with a tool's result; returns the result that the model gets."""
 
 GuardInput = Callable[[str], Awaitable[str]]
-"""Sees a prompt before anything else does; a text refuses it, and is the answer."""
+"""Called with a prompt first. A non-empty string refuses it and is the answer."""
 
 GuardOutput = Callable[[Answer], Awaitable[str]]
-"""Sees an answer before anybody else does; a text stands in its place."""
+"""Called with an answer before it is shown. A non-empty string replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The hooks of an agent; what is left out does nothing."""
+    """The hooks of an agent, each optional."""
 
     before_model: BeforeModel | None = None
     after_model: AfterModel | None = None
@@ -44,9 +44,9 @@ class Hooks:
     guard_output: GuardOutput | None = None
 
     async def before(self, call: ToolCall) -> str:
-        """Why a call is forbidden, "" where it is not."""
+        """The reason why a call is forbidden, "" if it is allowed."""
         return await self.before_tool(call) if self.before_tool else ""
 
     async def after(self, call: ToolCall, result: ToolResult) -> ToolResult:
-        """The result that the model shall see."""
+        """The result for the model."""
         return await self.after_tool(call, result) if self.after_tool else result

@@ -1,7 +1,4 @@
-"""What one run may use, and what it costs.
-
-What one run has used: tokens, and their cost where a price is known.
-"""
+"""Limits of a run, prices, and the tokens and cost that a run has used."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from agentkit.messages import Usage
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model asks for a million tokens read and written, in any one currency."""
+    """The price of a million input and output tokens, in any one currency."""
 
     input: float
     output: float
@@ -26,11 +23,11 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one run; None is no bound. When one is reached the agent answers from what it
+    """Limits of one run; None is no limit. When one is reached the agent answers from what it
     has, and the answer's stop_reason is "limit".
 
-    `turns` counts requests to the model, `seconds` the whole run, `tokens` read and written,
-    `cost` what `prices` (model name or pattern -> price) make of them.
+    `turns` counts requests to the model, `seconds` the whole run, `tokens` input and output
+    together, `cost` the tokens at `prices` (model name or glob -> price).
     """
 
     turns: int = 12
@@ -42,14 +39,14 @@ class Limits:
     prices: Mapping[str, Price] = field(default_factory=dict)
 
     def price(self, model: str) -> Price | None:
-        """The price of a model: its own, else that of the first pattern that fits."""
+        """The price of a model: its own, else that of the first glob that matches."""
         if model in self.prices:
             return self.prices[model]
         return next((p for name, p in self.prices.items() if fnmatchcase(model, name)), None)
 
 
-class Bill:
-    """Adds up one run: its own requests, those for queries and summaries, and other agents'."""
+class UsageMeter:
+    """Adds up the tokens and cost of a run, with query rewriting, summaries and sub-agents."""
 
     def __init__(self, limits: Limits = Limits()) -> None:
         self._limits = limits
@@ -57,20 +54,20 @@ class Bill:
         self.cost: float | None = None
 
     @property
-    def is_spent(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether the limit of tokens or of cost is reached."""
         tokens, cost = self._limits.tokens, self._limits.cost
         over_tokens = tokens is not None and self.usage.total_tokens >= tokens
         return over_tokens or (cost is not None and (self.cost or 0.0) >= cost)
 
     def charge(self, usage: Usage, *models: str) -> None:
-        """One request; its price is that of the first of these names which has one."""
+        """Add one request, at the price of the first of these models that has one."""
         prices = (self._limits.price(model) for model in models)
         price = next((price for price in prices if price), None)
         self.add(usage, price.of(usage) if price else None)
 
     def add(self, usage: Usage, cost: float | None) -> None:
-        """What something else has used, its cost known already."""
+        """Add usage whose cost is already known."""
         self.usage += usage
         if cost is not None:
             self.cost = (self.cost or 0.0) + cost

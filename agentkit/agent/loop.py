@@ -13,13 +13,13 @@ from typing import Protocol
 
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
-from agentkit.agent.compaction import Prompt, Window, cut_to
-from agentkit.agent.explain import Exchange, explained
+from agentkit.agent.compaction import Prompt, Window, truncate
+from agentkit.agent.explain import Exchange, explain
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
 from agentkit.agent.prompts import LAST_TURN
-from agentkit.agent.tool_runner import INTERRUPTED, Caller, Outcome
-from agentkit.agent.turn import REPEATED, Repeats, Turn
+from agentkit.agent.tool_runner import INTERRUPTED, Outcome, ToolRunner
+from agentkit.agent.turn import REPEATED, RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
@@ -62,8 +62,8 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """The last request: the first `count` of the messages, which grow."""
+class _SentRequest:
+    """The last request: the first `count` of the messages, to which more are appended."""
 
     messages: Sequence[Message] = ()
     count: int = 0
@@ -72,33 +72,33 @@ class _Asked:
 
 
 class Loop:
-    """One run. `transcript` grows by whole turns (an answer, or calls with all their results), so
-    that it is a valid conversation whenever the run is stopped. A schema of `options` holds the
-    turns that offer no tools: under a schema many servers call none."""
+    """The loop of one run. `transcript` grows by complete turns (an answer, or calls with all their
+    results), so that it is a valid conversation whenever the run is stopped. A schema of `options`
+    applies to turns without tools: many servers make no calls under a schema."""
 
     def __init__(
         self,
         model: Model,
-        caller: Caller,
+        runner: ToolRunner,
         recorder: Recorder,
         limits: Limits = Limits(),
         options: Options = Options(),
         hooks: Hooks = Hooks(),
     ) -> None:
         self._model = model
-        self._caller = caller
+        self._tools = runner
         self._recorder = recorder
         self._limits = limits
         self._options = options
-        self._calling = replace(options, schema=None)
+        self._tool_options = replace(options, schema=None)
         self._hooks = hooks
-        self._bill = caller.bill
-        self._window = Window(model, options, self._bill)
-        self._repeats = Repeats()
+        self._meter = runner.meter
+        self._window = Window(model, options, self._meter)
+        self._repeats = RepeatDetector()
         self._calls_left = limits.tool_calls
         self._deadline: float | None = None
         self._prompt = Prompt((), model.count_tokens)
-        self._asked = _Asked()
+        self._request_sent = _SentRequest()
         self._ended = False
         self.transcript: list[Message] = []
         self.unfinished = Turn()
@@ -106,11 +106,11 @@ class Loop:
 
     @property
     def view(self) -> list[Message]:
-        """The conversation as the model last saw it, which a compaction has made shorter."""
+        """The conversation as the model last saw it, after any compaction."""
         return self._prompt.messages
 
     def start(self) -> float | None:
-        """The run's time begins to count. Gives its end, on the event loop's clock."""
+        """Start the run's time limit; returns its deadline on the event loop's clock."""
         if self._limits.seconds is not None and self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._limits.seconds
         return self._deadline
@@ -125,22 +125,22 @@ class Loop:
         made them; `resumed` is a turn that waited, with the user's decisions on its calls. Raises
         ModelError."""
         self.start()
-        self._prompt = self._window.prompt(messages, self._caller.tools)
+        self._prompt = self._window.prompt(messages, self._tools.tools)
         if resumed:
             await self._resume(*resumed)
         elif opening:
             self.unfinished = Turn(calls=list(opening), done=Done("tool_calls", ""))
             await self._run_calls(self.unfinished)
-        return await self._take_turns()
+        return await self._run_turns()
 
     @property
     def report(self) -> str:
-        """Why the last answer cannot be used, for people; "" where it can."""
+        """Why the last answer cannot be used, for people; "" if it can."""
         exchange = self._exchange()
-        return "" if self.pending or exchange.is_usable else explained(exchange)
+        return "" if self.pending or exchange.is_usable else explain(exchange)
 
     def _exchange(self) -> Exchange:
-        asked = self._asked
+        asked = self._request_sent
         return replace(
             self.unfinished.exchange(self._model.name),
             messages=tuple(asked.messages[: asked.count]),
@@ -155,24 +155,24 @@ class Loop:
         partial = [Message("assistant", text)] if text and not self._ended else []
         return [*self.transcript, *partial]
 
-    async def _take_turns(self) -> Answer:
+    async def _run_turns(self) -> Answer:
         turn, is_last = self.unfinished, False
         for number in range(1, self._limits.turns + 1):
-            if self.pending or self._is_spent():
+            if self.pending or self._is_exhausted():
                 break
             is_last = (
                 number == self._limits.turns or self._calls_left <= 0 or self._repeats.is_stuck
             )
-            await self._take_turn(is_last)
+            await self._run_turn(is_last)
             turn = self.unfinished
             if turn.done is None or not turn.calls or is_last:
                 break
             await self._run_calls(turn)
         return self._answer(turn, is_last)
 
-    async def _take_turn(self, is_last: bool) -> None:
-        """One request. A last one offers no tools, and says so if tools were used before. A
-        prompt that the server calls too long is compacted and sent again, once."""
+    async def _run_turn(self, is_last: bool) -> None:
+        """Make one request. The last one offers no tools, and says so if tools were used before. A
+        prompt that the server rejects as too long is compacted and sent again, once."""
         self.unfinished = Turn()
         try:
             await self._compact(self._window.fit(self._prompt))
@@ -187,7 +187,7 @@ class Loop:
             await self._request(is_last)
 
     async def _compact(self, work: Awaitable[Compacted | None]) -> bool:
-        """Whether a compaction was made; not where the run's time ended first."""
+        """Whether a compaction was made before the deadline."""
         compacted = None
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -202,35 +202,35 @@ class Loop:
 
     async def _request(self, is_last: bool) -> None:
         turn = self.unfinished
-        tools = () if is_last else self._caller.tools
-        options = self._calling if tools else self._options
+        tools = () if is_last else self._tools.tools
+        options = self._tool_options if tools else self._options
         messages = self._prompt.messages
-        if is_last and self.transcript:  # Of this request alone: no question, and not to be kept.
+        if is_last and self.transcript:  # not part of the conversation
             messages = [*messages, Message("user", LAST_TURN)]
         if self._hooks.before_model:
             await self._hooks.before_model(messages)
         names = [tool.name for tool in tools]
-        self._asked = _Asked(messages, len(messages), names, options)
+        self._request_sent = _SentRequest(messages, len(messages), names, options)
         try:
             async with (
                 asyncio.timeout_at(self._deadline),
                 aclosing(self._model.stream(messages, tools, options)) as parts,
             ):
                 async for part in parts:
-                    self._note(turn, part)
+                    self._apply(turn, part)
                     if isinstance(part, TextDelta | ReasoningDelta | Retried):
                         await self._recorder.send(part)
         except TimeoutError:
             if not self._is_late():
                 raise
         except ModelError as error:
-            error.report = explained(self._exchange(), error)
+            error.report = explain(self._exchange(), error)
             raise
         self._prompt.learn(turn.usage)
         if self._hooks.after_model:
             await self._hooks.after_model(turn.message)
 
-    def _note(self, turn: Turn, part: ModelPart) -> None:
+    def _apply(self, turn: Turn, part: ModelPart) -> None:
         match part:
             case TextDelta(text):
                 turn.text.append(text)
@@ -242,12 +242,12 @@ class Loop:
                 turn.usage = part
             case Done():
                 turn.done = part
-                self._bill.charge(turn.usage, self._model.name, part.model)
+                self._meter.charge(turn.usage, self._model.name, part.model)
 
     async def _run_calls(self, turn: Turn) -> None:
-        """Run a turn's calls, one that was cut off and those above the limit left out."""
+        """Run a turn's calls, except one that was cut off and those above the limit."""
         whole = turn.calls[:-1] if turn.is_cut else turn.calls
-        allowed = [self._caller.resolve(call) for call in whole[: self._calls_left]]
+        allowed = [self._tools.resolve(call) for call in whole[: self._calls_left]]
         refused = dict.fromkeys(range(len(allowed), len(whole)), OVER_THE_LIMIT)
         refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
         turn.calls[: len(allowed)] = [resolved.call for resolved in allowed]
@@ -255,51 +255,53 @@ class Loop:
         outcomes: list[Outcome] = []
         room = await self._window.free(self._prompt)
         emit = self._recorder.emit
-        is_whole = False
+        is_complete = False
         try:
-            await self._caller.run(allowed, outcomes, emit, deadline=self._deadline, room=room)
-            for at, why in refused.items():
-                emit(ToolFinished(turn.calls[at], ToolResult(why), 0.0, failed=True))
-            is_whole = True
+            await self._tools.run(allowed, outcomes, emit, deadline=self._deadline, room=room)
+            for at, reason in refused.items():
+                emit(ToolFinished(turn.calls[at], ToolResult(reason), 0.0, failed=True))
+            is_complete = True
         finally:
-            for at, why in refused.items():
-                outcomes.append(Message("tool", why, tool_call_id=turn.calls[at].id))
-            self._write_down(turn.message, outcomes, room, is_whole)
+            for at, reason in refused.items():
+                outcomes.append(Message("tool", reason, tool_call_id=turn.calls[at].id))
+            self._record_turn(turn.message, outcomes, room, is_complete)
 
     async def _resume(self, pending: Pending, verdicts: Mapping[str, Verdict]) -> None:
-        """Run the calls that waited, and put their results where they belong."""
+        """Run the calls that waited for approval, and complete their turn."""
         outcomes = list(pending.outcomes)
         waiting = [at for at, outcome in enumerate(outcomes) if outcome is None]
-        calls = [self._caller.resolve(pending.message.tool_calls[at]) for at in waiting]
+        calls = [self._tools.resolve(pending.message.tool_calls[at]) for at in waiting]
         found: list[Outcome] = []
         room = await self._window.free(self._prompt)
         emit, deadline = self._recorder.emit, self._deadline
-        is_whole = False
+        is_complete = False
         try:
-            await self._caller.run(
+            await self._tools.run(
                 calls, found, emit, deadline=deadline, room=room, verdicts=verdicts
             )
-            is_whole = True
+            is_complete = True
         finally:
             for at, outcome in zip(waiting, found, strict=True):
                 outcomes[at] = outcome
-            self._write_down(pending.message, outcomes, room, is_whole)
+            self._record_turn(pending.message, outcomes, room, is_complete)
 
-    def _write_down(
-        self, message: Message, outcomes: Sequence[Outcome], room: int | None, is_whole: bool
+    def _record_turn(
+        self, message: Message, outcomes: Sequence[Outcome], room: int | None, is_complete: bool
     ) -> None:
-        """The turn into transcript and prompt; one with open calls is put aside instead. Of a run
-        that was stopped, what had ended is kept."""
+        """Add a turn to transcript and prompt; one with open calls becomes `pending` instead. Of a
+        run that was stopped, the finished calls are kept."""
         self.unfinished = Turn()
-        if not is_whole:
-            outcomes = [_stopped(o, c) for o, c in zip(outcomes, message.tool_calls, strict=True)]
+        if not is_complete:
+            outcomes = [
+                _interrupted(o, c) for o, c in zip(outcomes, message.tool_calls, strict=True)
+            ]
         results = [outcome for outcome in outcomes if outcome is not None]
         if len(results) < len(outcomes):
             self.pending = Pending(message, tuple(outcomes))
             return
         if room is not None:
             results = [self._cut(result, room) for result in results]
-        repeated = self._repeats.note(message.tool_calls, results)
+        repeated = self._repeats.record(message.tool_calls, results)
         results = [
             replace(result, content=result.content + REPEATED)
             if again and isinstance(result.content, str)
@@ -315,7 +317,7 @@ class Loop:
         count = self._model.count_tokens
         if not isinstance(result.content, str) or len(result.prompt_text) * 4 <= room:
             return result
-        content = cut_to(result.content, room, count)
+        content = truncate(result.content, room, count)
         fitting, left = list(result.passages), room - count(content)
         while fitting and count(render_passages(fitting)) > left:
             fitting.pop()
@@ -327,9 +329,9 @@ class Loop:
         now = asyncio.get_running_loop().time()
         return self._deadline is not None and now >= self._deadline
 
-    def _is_spent(self) -> bool:
-        """Whether no further request is allowed at all."""
-        return self._bill.is_spent or self._is_late()
+    def _is_exhausted(self) -> bool:
+        """Whether a limit allows no further request."""
+        return self._meter.is_exhausted or self._is_late()
 
     def _answer(self, turn: Turn, was_last: bool) -> Answer:
         self._ended = True
@@ -341,10 +343,10 @@ class Loop:
         return Answer(
             text=text,
             messages=tuple(self.transcript),
-            usage=self._bill.usage,
+            usage=self._meter.usage,
             stop_reason=self._reason(turn, cut),
             model=turn.done.model if turn.done else self._model.name,
-            cost=self._bill.cost,
+            cost=self._meter.cost,
             report=self.report,
         )
 
@@ -358,6 +360,6 @@ class Loop:
         return "stop" if reason == "tool_calls" else reason
 
 
-def _stopped(outcome: Outcome, call: ToolCall) -> Message:
-    """A call's result in a run that the user has stopped."""
+def _interrupted(outcome: Outcome, call: ToolCall) -> Message:
+    """A call's result in a run that was stopped."""
     return outcome or Message("tool", INTERRUPTED, tool_call_id=call.id)

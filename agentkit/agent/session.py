@@ -1,7 +1,4 @@
-"""A conversation: what was said, how the model last saw it, and the passages it has seen.
-
-This one is kept in memory; `sessions` keeps them in a file.
-"""
+"""A conversation kept in memory. `session_store` keeps conversations in a file."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ from agentkit.messages import Message
 
 
 class Session:
-    """Give the same one to several runs, and each goes on from the last.
+    """A conversation that several runs continue.
 
-    `messages` is all that was said. `view` is what the next request begins with: the same, or
-    what a compaction made of it. `pending` is a turn of which calls wait for the user's word.
+    `messages` is the full history. `view` is what the next request starts with: the history, or
+    its compacted form. `pending` is a turn with calls that wait for approval.
     """
 
     def __init__(self, id: str = "") -> None:  # noqa: A002
@@ -27,18 +24,18 @@ class Session:
         self.pending: Pending | None = None
 
     def add(self, messages: Sequence[Message]) -> None:
-        """What was said goes to the end of both."""
+        """Append messages to the history and the view."""
         self.messages += messages
         self.view += messages
 
     def compact(self, view: Sequence[Message]) -> None:
-        """The next request begins with this."""
+        """Start the next request with this view."""
         self.view = list(view)
 
     def wait(self, pending: Pending | None) -> None:
-        """Calls wait for the user's word, or no longer do."""
+        """Set the turn that waits for approval, None for none."""
         self.pending = pending
 
     def draft(self, text: str) -> None:
-        """A piece of an answer that is being written; kept where a crash must not lose it."""
+        """Keep a piece of an answer that is being written, where a crash must not lose it."""
         return None

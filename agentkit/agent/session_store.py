@@ -1,7 +1,7 @@
 """Conversations in one SQLite file: kept message by message, resumed, forked, found again.
 
 Every step of a run is written as it happens, a piece of text too, so that a crash loses nothing
-that was seen. Writes take some tens of microseconds and are made on the caller's own thread. One
+that was seen. Writes take some tens of microseconds and are made on the runner's own thread. One
 process at a time has a session open; others are told so.
 
 The file of sessions: its tables, and the way from each earlier format to this one.
@@ -58,7 +58,7 @@ MIGRATIONS: Sequence[str] = ()
 """Statements that lead from format n + 1 to n + 2; formats are numbered from 1."""
 
 
-def connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     """The file, made where it is missing and brought to this format where it is older. Raises
     ConfigError for one that is newer, damaged or cannot be written."""
     try:
@@ -74,7 +74,7 @@ def connected(path: Path) -> sqlite3.Connection:
     return db
 
 
-def index_text(db: sqlite3.Connection, session: str, number: int, message: Message) -> None:
+def _index_message(db: sqlite3.Connection, session: str, number: int, message: Message) -> None:
     """Let a search find what was said; what tools gave is left out."""
     if message.role in ("user", "assistant") and message.text:
         found = " ".join(terms(message.text))
@@ -122,7 +122,7 @@ class SessionStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = connected(path)
+        self._db = _connect(path)
 
     def create(self, name: str = "") -> StoredSession:
         """A new session, open here."""
@@ -298,7 +298,7 @@ class StoredSession(Session):
             for number, message in enumerate(messages, first):
                 body = json.dumps(message_record(message), ensure_ascii=False, default=str)
                 db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", (self.id, number, body, now))
-                index_text(db, self.id, number, message)
+                _index_message(db, self.id, number, message)
             for marker, chunk in enumerate(self._new_sources(), self._sources_kept + 1):
                 body = json.dumps(chunk_record(chunk), ensure_ascii=False)
                 db.execute("INSERT INTO sources VALUES (?, ?, ?)", (self.id, marker, body))

@@ -1,10 +1,8 @@
-"""An answer as an object or a value of a schema, from any language model.
+"""Structured output: an answer as an instance of a pydantic model or a value of a JSON Schema.
 
-The schema holds the answer where the model's server can do that; else it stands in the
-instructions. Either way the answer is read and checked, and a faulty one goes back twice.
-
-What an answer shall be when it is no text: an object of a pydantic model, or a value that a
-JSON Schema describes. References to other files are not followed.
+The server constrains the reply to the schema where it can; otherwise the schema is part of the
+instructions. The reply is validated either way, and an invalid one goes back to the model twice.
+References to other files are not resolved.
 """
 
 from __future__ import annotations
@@ -25,12 +23,12 @@ from agentkit.messages import Content, Message, Usage
 
 Output = type[BaseModel] | Mapping[str, Any]
 
-_MOST_FAULTS = 8
+_MAX_FAULTS = 8
 
 
-class Misfit(ValueError):
-    """A text that is not what was asked for, in words for the model. `is_json` tells a value that
-    does not fit from a text that is no value at all."""
+class InvalidOutput(ValueError):
+    """A reply that does not fit the schema, described for the model. `is_json` tells a value that
+    does not fit from text that is not JSON."""
 
     def __init__(self, message: str, is_json: bool) -> None:
         super().__init__(message)
@@ -38,19 +36,21 @@ class Misfit(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A schema, what people call it, and how a text is read by it: `read` raises Misfit."""
+class OutputSchema:
+    """A schema, its name, and its parser, which raises InvalidOutput."""
 
     name: str
     schema: Mapping[str, Any]
-    read: Callable[[str], Any]
+    parse: Callable[[str], Any]
 
 
-def shape_of(output: Output) -> Shape:
-    """The shape of a model or schema. Raises ConfigError for a schema that is none."""
+def output_schema(output: Output) -> OutputSchema:
+    """The schema of a pydantic model, or a JSON Schema. Raises ConfigError if it is invalid."""
     if isinstance(output, Mapping):
         return _of_schema(output)
-    return Shape(output.__name__, output.model_json_schema(), lambda text: _object(text, output))
+    return OutputSchema(
+        output.__name__, output.model_json_schema(), lambda text: _object(text, output)
+    )
 
 
 def _object(text: str, model: type[BaseModel]) -> BaseModel:
@@ -58,11 +58,11 @@ def _object(text: str, model: type[BaseModel]) -> BaseModel:
         return model.model_validate_json(text)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        said = [(f["loc"], f["msg"]) for f in faults]
-        raise Misfit(_listed(said), faults[0]["type"] != "json_invalid") from error
+        places = [(f["loc"], f["msg"]) for f in faults]
+        raise InvalidOutput(_describe(places), faults[0]["type"] != "json_invalid") from error
 
 
-def _of_schema(schema: Mapping[str, Any]) -> Shape:
+def _of_schema(schema: Mapping[str, Any]) -> OutputSchema:
     from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
     from referencing import Registry
@@ -71,24 +71,25 @@ def _of_schema(schema: Mapping[str, Any]) -> Shape:
     try:
         kind.check_schema(schema)
     except SchemaError as error:
-        raise ConfigError(f"This is no JSON Schema: {error.message}.") from error
+        raise ConfigError(f"Invalid JSON Schema: {error.message}.") from error
     validator = kind(schema, registry=Registry())
 
-    def read(text: str) -> Any:
+    def parse(text: str) -> Any:
         try:
             value = json.loads(text)
         except ValueError as error:
-            raise Misfit(f"no JSON: {error}", is_json=False) from error
-        if said := [(e.absolute_path, e.message) for e in validator.iter_errors(value)]:
-            raise Misfit(_listed(said), is_json=True)
+            raise InvalidOutput(f"invalid JSON: {error}", is_json=False) from error
+        if faults := [(e.absolute_path, e.message) for e in validator.iter_errors(value)]:
+            raise InvalidOutput(_describe(faults), is_json=True)
         return value
 
-    return Shape(str(schema.get("title") or "answer of this schema"), schema, read)
+    return OutputSchema(str(schema.get("title") or "answer of this schema"), schema, parse)
 
 
-def _listed(faults: list[tuple[Any, str]]) -> str:
+def _describe(faults: list[tuple[Any, str]]) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, place)) or 'answer'}: {said}" for place, said in faults[:_MOST_FAULTS]
+        f"{'.'.join(map(str, place)) or 'answer'}: {message}"
+        for place, message in faults[:_MAX_FAULTS]
     )
 
 
@@ -104,12 +105,12 @@ Your answer does not fit: {faults}.
 Give the whole answer again as JSON, corrected, and nothing beside it."""
 
 _FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
-_SHOWN = 200
+_MAX_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run on the way to an object, as it differs from the agent's others."""
+    """One run towards structured output: what differs from the agent's usual runs."""
 
     prompt: Content | Message
     instructions: str
@@ -121,53 +122,53 @@ class Attempt:
 Ask = Callable[[Attempt], Awaitable[Answer]]
 
 
-async def structured(
+async def run_structured(
     ask: Ask,
     prompt: Content | Message,
-    shape: Shape,
+    schema: OutputSchema,
     limits: Limits,
     *,
     native: bool,
     has_tools: bool,
 ) -> Answer:
-    """Answer with `output` filled; `native` where the model can be held to a schema. The limits
-    hold for all attempts together. Raises ModelError with what the model said instead."""
-    told = not native or has_tools
+    """Answer with `output` set; `native` where the server can constrain replies to a schema. The
+    limits apply to all attempts together. Raises ModelError with the model's last reply."""
+    in_prompt = not native or has_tools
     first = Attempt(
         prompt=prompt,
-        instructions=_INSTRUCTION.format(schema=_written(shape.schema)) if told else "",
-        schema=shape.schema if native else None,
+        instructions=_INSTRUCTION.format(schema=_as_json(schema.schema)) if in_prompt else "",
+        schema=schema.schema if native else None,
         limits=limits,
         offers_tools=has_tools,
     )
-    return await _repaired(ask, first, shape)
+    return await _ask_until_valid(ask, first, schema)
 
 
-async def _repaired(ask: Ask, attempt: Attempt, shape: Shape) -> Answer:
-    """The first answer that fits. Repairs offer no tools, so that a schema holds them."""
+async def _ask_until_valid(ask: Ask, attempt: Attempt, schema: OutputSchema) -> Answer:
+    """The first valid answer. Repairs offer no tools, so that the schema applies."""
     began, answers = time.monotonic(), list[Answer]()
     while True:
         answers.append(await ask(attempt))
         try:
-            return replace(_whole(answers), output=parsed(answers[-1].text, shape))
-        except Misfit as error:
+            return replace(_combine(answers), output=parse_output(answers[-1].text, schema))
+        except InvalidOutput as error:
             faults = str(error)
-        left = _left(attempt.limits, answers[-1].usage, time.monotonic() - began)
+        left = _remaining(attempt.limits, answers[-1].usage, time.monotonic() - began)
         if answers[-1].stop_reason == "refused" or len(answers) > REPAIRS or left is None:
-            raise _failure(answers, shape.name, faults)
+            raise _failure(answers, schema.name, faults)
         began = time.monotonic()
         prompt = _REPAIR.format(faults=faults)
         attempt = replace(attempt, prompt=prompt, limits=left, offers_tools=False)
 
 
-def parsed(text: str, shape: Shape) -> Any:
-    """The value in an answer: the whole of it, in a fenced block, or among words. Raises Misfit,
-    of the best candidate."""
-    faults: list[Misfit] = []
+def parse_output(text: str, schema: OutputSchema) -> Any:
+    """The value in a reply: the whole text, a fenced block, or JSON within prose. Raises
+    InvalidOutput for the best candidate."""
+    faults: list[InvalidOutput] = []
     for candidate in _candidates(text):
         try:
-            return shape.read(candidate)
-        except Misfit as error:
+            return schema.parse(candidate)
+        except InvalidOutput as error:
             faults.append(error)
     raise next((fault for fault in faults if fault.is_json), faults[0])
 
@@ -181,15 +182,15 @@ def _candidates(text: str) -> Iterator[str]:
             yield text[start : stop + 1]
 
 
-def _whole(answers: Sequence[Answer]) -> Answer:
-    """The last answer, with what all of them cost and said."""
+def _combine(answers: Sequence[Answer]) -> Answer:
+    """The last answer, with the usage and messages of all."""
     usage = sum((answer.usage for answer in answers), Usage())
     messages = tuple(message for answer in answers for message in answer.messages)
     return replace(answers[-1], usage=usage, messages=messages)
 
 
-def _left(limits: Limits, used: Usage, seconds: float) -> Limits | None:
-    """What a repair may use; None where nothing is left."""
+def _remaining(limits: Limits, used: Usage, seconds: float) -> Limits | None:
+    """The limits of a repair; None where a limit is reached."""
     tokens = None if limits.tokens is None else limits.tokens - used.total_tokens
     time_left = None if limits.seconds is None else limits.seconds - seconds
     if (tokens is not None and tokens <= 0) or (time_left is not None and time_left <= 0):
@@ -198,15 +199,15 @@ def _left(limits: Limits, used: Usage, seconds: float) -> Limits | None:
 
 
 def _failure(answers: Sequence[Answer], wanted: str, faults: str) -> ModelError:
-    said = " ".join(answers[-1].text.split())
-    said = f"{said[:_SHOWN]}..." if len(said) > _SHOWN else said
+    reply = " ".join(answers[-1].text.split())
+    reply = f"{reply[:_MAX_CHARACTERS]}..." if len(reply) > _MAX_CHARACTERS else reply
     model, times = answers[-1].model, "once" if len(answers) == 1 else f"{len(answers)} times"
     return ModelError(
-        f"{model} was asked {times} and gave no {wanted} ({faults[:_SHOWN]}). It said: "
-        f"{said!r}. Choose a larger model, or a simpler {wanted}.",
+        f"{model} was asked {times} and gave no {wanted} ({faults[:_MAX_CHARACTERS]}). It replied: "
+        f"{reply!r}. Choose a larger model, or a simpler {wanted}.",
         model,
     )
 
 
-def _written(schema: Mapping[str, Any]) -> str:
+def _as_json(schema: Mapping[str, Any]) -> str:
     return json.dumps(dict(schema), ensure_ascii=False)

@@ -14,20 +14,20 @@ from agentkit.knowledge.citations.markers import markers, numbers_in
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
 
-_SHORT = {
+_INCOMPLETE = {
     "limit": "\n(A limit of this agent was reached: its answer may be incomplete.)",
     "length": "\n(This answer was cut off at its greatest length.)",
 }
 
 
-class Answering(Protocol):
-    """What of an Agent is needed."""
+class _StreamingAgent(Protocol):
+    """The part of an Agent that a sub-agent tool uses."""
 
     def stream(self, prompt: str) -> AsyncGenerator[Event, None]: ...
 
 
-def agent_tool(agent: Answering, name: str, description: str) -> Tool:
-    """A tool that asks the agent. Passages it cites get numbers of the asking run."""
+def agent_tool(agent: _StreamingAgent, name: str, description: str) -> Tool:
+    """A tool that asks the agent. Passages that it cites get markers of the calling run."""
 
     @tool(name=name)
     async def ask(question: str, context: ToolContext) -> str:
@@ -47,14 +47,14 @@ def agent_tool(agent: Answering, name: str, description: str) -> Tool:
             raise ToolError("The agent gave no answer.", name)
         context.spend(answer.usage, answer.cost)
         if answer.stop_reason == "paused":
-            raise ToolError(f"{name} needs the user's word, for which it cannot wait here.", name)
-        return _renumbered(answer, context) + _SHORT.get(answer.stop_reason, "")
+            raise ToolError(f"{name} needs approval, which a sub-agent cannot wait for.", name)
+        return _with_markers_of(answer, context) + _INCOMPLETE.get(answer.stop_reason, "")
 
     return replace(ask, description=description)
 
 
-def _renumbered(answer: Answer, context: ToolContext) -> str:
-    """The text with the numbers of the asking run; a number that no passage has is left out."""
+def _with_markers_of(answer: Answer, context: ToolContext) -> str:
+    """The text with the markers of the calling run; markers without a passage are removed."""
     numbers = {c.marker: context.cite(c.chunk) for c in answer.citations}
     pieces, reached = [], 0
     for group in markers(answer.text, [c.chunk.text for c in answer.citations]):

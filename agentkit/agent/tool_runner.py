@@ -1,8 +1,8 @@
-"""Run the tool calls of one turn side by side: results in order, no failure losing another.
+"""Run the tool calls of one turn concurrently, with results in the order of the calls.
 
-What is wrong with a call (its name, its arguments, the tool itself) becomes its result, for the
-model to read. A call that waits for the user's word stays open, the others run. The user is asked
-one question at a time, and a call that cannot be decided on does not run.
+An unknown tool, invalid arguments and a failure of the tool become the call's result, for the model
+to read. A call that waits for approval stays open while the others run. Approval is requested for
+one call at a time; when it cannot be decided, the call does not run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
 from agentkit.agent.hooks import Hooks
-from agentkit.agent.limits import Bill
+from agentkit.agent.limits import UsageMeter
 from agentkit.documents import Chunk
 from agentkit.errors import ToolError
 from agentkit.events import (
@@ -40,18 +40,18 @@ NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without
 FORBIDDEN = "The settings forbid this tool here. Do not call it again; go on without."
 OUT_OF_TIME = "Stopped: the run's time is over."
 INTERRUPTED = "Stopped: the user ended the run."
-BROKEN_OFF = "Error: the call was broken off from within; nothing is known of its result."
+CALL_CANCELLED = "Error: the tool cancelled its own call; its result is unknown."
 CHANGED = "(The user changed the arguments to {arguments}.)\n"
-_SCHEMA_SHOWN = 4000
+_MAX_SCHEMA = 4000
 
 Emit = Callable[[Event], None]
 Outcome = Message | None
-"""A call's result, or None while it waits for the user's word."""
+"""A call's result, or None while it waits for approval."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the calls of one run share: the passages seen, whom to ask, and where they run."""
+class RunContext:
+    """What the calls of one run share: passages, approval, hooks, usage and folder."""
 
     sources: Sources = field(default_factory=Sources)
     approve: Approve = deny
@@ -60,7 +60,7 @@ class Surroundings:
     parallel: int = 8
     session_id: str = ""
     folder: Path | None = None
-    bill: Bill = field(default_factory=Bill)
+    meter: UsageMeter = field(default_factory=UsageMeter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class CallContext:
     call: ToolCall
     sources: Sources
     put: Emit
-    bill: Bill
+    meter: UsageMeter
     room: int | None = None
     session_id: str = ""
     folder: Path | None = None
@@ -85,12 +85,12 @@ class CallContext:
         self.put(Nested(self.call, event))
 
     def spend(self, usage: Usage, cost: float | None = None) -> None:
-        self.bill.add(usage, cost)
+        self.meter.add(usage, cost)
 
 
 class _Events:
-    """The events of one turn's calls: emitted on the event loop's thread, whatever thread they come
-    from, until the turn is over."""
+    """Emits the events of one turn's calls on the event loop's thread, from any thread, until the
+    turn is over."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit: Emit | None = emit
@@ -103,14 +103,14 @@ class _Events:
             self._emit(event)
 
     def close(self) -> None:
-        """Drop what a thread that cannot be stopped still reports."""
+        """Drop later events of threads, which cannot be stopped."""
         self._emit = None
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCall:
-    """A call with its arguments repaired, the tool that it names, and why it cannot be run, ""
-    where it can."""
+    """A call with its arguments repaired, its tool, and the reason why it cannot run, "" if it
+    can."""
 
     call: ToolCall
     tool: Tool | None
@@ -118,35 +118,35 @@ class ResolvedCall:
 
 
 @dataclass
-class _Turn:
-    """The calls of one turn: where their events go, and why they were stopped."""
+class _RunningCalls:
+    """The running calls of one turn, and the reason why they were stopped."""
 
     put: Emit
     room: int | None
     tasks: list[asyncio.Task[ToolResult | None]] = field(default_factory=list)
-    why: str = ""
+    reason: str = ""
 
-    def stop(self, why: str) -> None:
-        """Cancel the calls that still run."""
-        self.why = self.why or why
+    def stop(self, reason: str) -> None:
+        """Cancel the calls that are still running."""
+        self.reason = self.reason or reason
         for task in self.tasks:
             task.cancel()
 
 
-class Caller:
-    """Runs calls of the given tools. `bill` is what the run has used."""
+class ToolRunner:
+    """Runs calls of the given tools for one run."""
 
-    def __init__(self, tools: Sequence[Tool], around: Surroundings = Surroundings()) -> None:
+    def __init__(self, tools: Sequence[Tool], context: RunContext = RunContext()) -> None:
         self.tools = tuple(tools)
-        self.bill = around.bill
+        self.meter = context.meter
         self._by_name = {tool.name: tool for tool in tools}
-        self._around = around
-        self._slots = asyncio.Semaphore(max(1, around.parallel))
-        self._asking = asyncio.Lock()
+        self._context = context
+        self._slots = asyncio.Semaphore(max(1, context.parallel))
+        self._approval_lock = asyncio.Lock()
 
     def resolve(self, call: ToolCall) -> ResolvedCall:
         """Find the tool that a call names, and repair the call's arguments to fit its schema."""
-        tool = self._by_name.get(call.name) or self._by_name.get(self._cased(call.name))
+        tool = self._by_name.get(call.name) or self._by_name.get(self._similar_name(call.name))
         if tool is None:
             near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
             known = ", ".join(near or sorted(self._by_name)[:20]) or "none at all"
@@ -155,7 +155,7 @@ class Caller:
         given = call.arguments
         read = parse_arguments(given) if isinstance(given, str) else given
         if read is None:
-            schema = json.dumps(tool.parameters, ensure_ascii=False)[:_SCHEMA_SHOWN]
+            schema = json.dumps(tool.parameters, ensure_ascii=False)[:_MAX_SCHEMA]
             problem = (
                 f"Error: the arguments of {tool.name} are not a JSON object: "
                 f"{str(given)[:200]!r}. Its schema: {schema}"
@@ -181,9 +181,9 @@ class Caller:
         if not calls:
             return
         events, given = _Events(emit), verdicts or {}
-        turn = _Turn(events.put, room)
+        turn = _RunningCalls(events.put, room)
         for resolved in calls:
-            work = self._one(resolved, turn, given.get(resolved.call.id))
+            work = self._run_one(resolved, turn, given.get(resolved.call.id))
             turn.tasks.append(asyncio.create_task(work))
         loop = asyncio.get_running_loop()
         timer = None if deadline is None else loop.call_at(deadline, turn.stop, OUT_OF_TIME)
@@ -198,19 +198,19 @@ class Caller:
             finally:  # A second cancellation must not lose what has ended.
                 events.close()
                 outcomes += [
-                    _outcome(resolved.call, task, turn.why)
+                    _outcome(resolved.call, task, turn.reason)
                     for resolved, task in zip(calls, turn.tasks, strict=True)
                 ]
 
-    async def _one(
-        self, resolved: ResolvedCall, turn: _Turn, verdict: Verdict | None
+    async def _run_one(
+        self, resolved: ResolvedCall, turn: _RunningCalls, verdict: Verdict | None
     ) -> ToolResult | None:
-        """The result of one call; None where it waits for the user's word."""
+        """The result of one call; None while it waits for approval."""
         call, tool = resolved.call, resolved.tool
         try:
             if tool is None or resolved.problem:
                 raise ToolError(resolved.problem)
-            verdict = verdict or await self._verdict(tool, call, turn.put)
+            verdict = verdict or await self._decide(tool, call, turn.put)
         except ToolError as error:
             refused = ToolResult(str(error))
             turn.put(ToolFinished(call, refused, 0.0, failed=True))
@@ -224,16 +224,22 @@ class Caller:
         if verdict.arguments is not None:
             call = replace(call, arguments=verdict.arguments)
         async with self._slots:
-            result = await self._called(tool, call, turn)
+            result = await self._execute(tool, call, turn)
         if is_changed and isinstance(result.content, str):
-            changed = CHANGED.format(arguments=_written(call.arguments))
+            changed = CHANGED.format(arguments=_arguments_text(call.arguments))
             return replace(result, content=changed + result.content)
         return result
 
-    async def _called(self, tool: Tool, call: ToolCall, turn: _Turn) -> ToolResult:
-        around = self._around
+    async def _execute(self, tool: Tool, call: ToolCall, turn: _RunningCalls) -> ToolResult:
+        run = self._context
         context = CallContext(
-            call, around.sources, turn.put, self.bill, turn.room, around.session_id, around.folder
+            call,
+            run.sources,
+            turn.put,
+            self.meter,
+            turn.room,
+            run.session_id,
+            run.folder,
         )
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
@@ -247,61 +253,61 @@ class Caller:
             result = ToolResult(f"Error: {error}")
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            result = ToolResult(turn.why or BROKEN_OFF)
+            result = ToolResult(turn.reason or CALL_CANCELLED)
             if task is None or task.cancelling():
                 turn.put(ToolFinished(call, result, time.perf_counter() - began, failed=True))
                 raise
-        result, failed = await self._hooked(call, result, failed)
+        result, failed = await self._apply_after_hook(call, result, failed)
         turn.put(ToolFinished(call, result, time.perf_counter() - began, failed))
         return result
 
-    async def _hooked(
+    async def _apply_after_hook(
         self, call: ToolCall, result: ToolResult, failed: bool
     ) -> tuple[ToolResult, bool]:
-        """The result that the model shall see; none where the hook fails, for it may be there to
-        keep something back."""
+        """The result after the hook; an error instead where the hook fails, since the hook may be
+        there to withhold something."""
         try:
-            return await self._around.hooks.after(call, result), failed
+            return await self._context.hooks.after(call, result), failed
         except Exception as error:
-            said = f"Error: the result is withheld, because a hook failed on it: {error}"
-            return ToolResult(said), True
+            problem = f"Error: the result is withheld, because a hook failed on it: {error}"
+            return ToolResult(problem), True
 
-    async def _verdict(self, tool: Tool, call: ToolCall, put: Emit) -> Verdict:
-        """The hooks' word, then the policy's, then the user's. Raises ToolError."""
+    async def _decide(self, tool: Tool, call: ToolCall, put: Emit) -> Verdict:
+        """Decide on a call: by the hook, then the policy, then the user. Raises ToolError."""
         try:
-            if refused := await self._around.hooks.before(call):
+            if refused := await self._context.hooks.before(call):
                 return Verdict(False, reason=refused)
-            decision = self._around.policy.decide(tool)
+            decision = self._context.policy.decide(tool)
             if decision == "deny":
                 return Verdict(False, reason=FORBIDDEN)
             if decision == "allow":
                 return ALLOWED
-            async with self._asking:
+            async with self._approval_lock:
                 put(ApprovalRequested(call))
-                return await self._around.approve(tool, call)
+                return await self._context.approve(tool, call)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            raise ToolError(f"Error: not run, for nobody could decide on it ({said}).") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise ToolError(f"Error: not run, because approval failed ({reason}).") from error
 
-    def _cased(self, name: str) -> str:
-        """The one tool whose name differs in case, "-", "." or "_" only."""
-        same = [known for known in self._by_name if _folded(known) == _folded(name)]
+    def _similar_name(self, name: str) -> str:
+        """The only tool whose name differs just in case, "-", "." or "_"."""
+        same = [known for known in self._by_name if _fold_name(known) == _fold_name(name)]
         return same[0] if len(same) == 1 else ""
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     return name.replace("-", "_").replace(".", "_").strip("_ ").casefold()
 
 
-def _written(arguments: Mapping[str, Any] | str) -> str:
+def _arguments_text(arguments: Mapping[str, Any] | str) -> str:
     if isinstance(arguments, str):
         return arguments
     return json.dumps(dict(arguments), ensure_ascii=False, default=str)
 
 
-def _outcome(call: ToolCall, task: asyncio.Task[ToolResult | None], why: str) -> Outcome:
+def _outcome(call: ToolCall, task: asyncio.Task[ToolResult | None], reason: str) -> Outcome:
     if not task.done() or task.cancelled():
-        return Message("tool", why, tool_call_id=call.id)
+        return Message("tool", reason, tool_call_id=call.id)
     if error := task.exception():
         return Message("tool", f"Error: {error}", tool_call_id=call.id)
     result = task.result()

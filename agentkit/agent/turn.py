@@ -15,7 +15,7 @@ from agentkit.tools.repair import join_surrogates
 
 @dataclass
 class Turn:
-    """What one request to the model gave."""
+    """The reply to one request."""
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Turn:
         return Message("assistant", join_surrogates("".join(self.text)), tuple(self.calls))
 
     def call(self, call: ToolCall) -> None:
-        """One more call, its id its own: verdicts and results are given by id."""
+        """Add a call with a unique id, since decisions and results refer to calls by id."""
         taken = {earlier.id for earlier in self.calls}
         number, id_ = len(self.calls) + 1, call.id
         while not id_ or id_ in taken:
@@ -37,13 +37,13 @@ class Turn:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the last call's arguments end where the model's tokens did."""
+        """Whether the last call's arguments were cut by the token limit."""
         if not self.calls or not self.done or self.done.stop_reason != "length":
             return False
         return isinstance(self.calls[-1].arguments, str)
 
     def exchange(self, model: str) -> Exchange:
-        """What came of the request, to be explained."""
+        """The reply as part of an Exchange, to be explain."""
         return Exchange(
             model=self.done.model if self.done else model,
             text="".join(self.text),
@@ -58,12 +58,12 @@ REPEATED = (
     "\n(The same call gave the same result before. Do not repeat it: answer, or try another.)"
 )
 _ENCODER = json.JSONEncoder(sort_keys=True, default=str)
-_MOST = 3
-"""Turns of nothing but repeated calls, after which no more tools are offered."""
+_MAX_REPEATED_TURNS = 3
+"""After so many turns of only repeated calls, no more tools are offered."""
 
 
-class Repeats:
-    """The calls of one run and what they gave."""
+class RepeatDetector:
+    """Detects a model that repeats the same calls with the same results."""
 
     def __init__(self) -> None:
         self._seen: Counter[tuple[str, str]] = Counter()
@@ -71,21 +71,21 @@ class Repeats:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the run turns in circles."""
-        return self._idle_turns >= _MOST
+        """Whether several turns in a row only repeated earlier calls."""
+        return self._idle_turns >= _MAX_REPEATED_TURNS
 
-    def note(self, calls: Sequence[ToolCall], results: Sequence[Message]) -> list[bool]:
-        """Write down a turn; for each call whether it gave the same before."""
+    def record(self, calls: Sequence[ToolCall], results: Sequence[Message]) -> list[bool]:
+        """Record a turn; returns for each call whether it gave the same result before."""
         repeated = []
         for call, result in zip(calls, results, strict=True):
-            key = (_written(call), result.prompt_text)
+            key = (_call_text(call), result.prompt_text)
             repeated.append(self._seen[key] > 0)
             self._seen[key] += 1
         self._idle_turns = self._idle_turns + 1 if repeated and all(repeated) else 0
         return repeated
 
 
-def _written(call: ToolCall) -> str:
+def _call_text(call: ToolCall) -> str:
     if isinstance(call.arguments, str):
         return f"{call.name} {call.arguments}"
     return f"{call.name} {_ENCODER.encode(dict(call.arguments))}"

@@ -17,7 +17,7 @@ from itertools import zip_longest
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentkit.agent.structured import parsed, shape_of
+from agentkit.agent.structured import output_schema, parse_output
 from agentkit.backends.base import Model, Options
 from agentkit.documents import Chunk
 from agentkit.errors import ConfigError, ModelError
@@ -170,7 +170,7 @@ def _is_complete(reply: str) -> bool:
 
 def _parse(reply: str) -> _Draft:
     try:
-        draft = parsed(_THINKING.sub("", reply), shape_of(_Draft))
+        draft = parse_output(_THINKING.sub("", reply), output_schema(_Draft))
     except ValueError as error:
         raise _Dropped("invalid JSON") from error
     assert isinstance(draft, _Draft)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from agentkit import Agent, Session, ToolContext, tool
 from agentkit.agent.limits import Limits
 from agentkit.agent.loop import CUT_OFF
-from agentkit.agent.tool_runner import BROKEN_OFF
+from agentkit.agent.tool_runner import CALL_CANCELLED
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ToolError
 from agentkit.events import (
@@ -292,7 +292,7 @@ async def test_a_tool_that_is_cancelled_from_within_does_not_end_the_run() -> No
     calls = [call("hurt", "1"), call("lookup", "2", city="Rome")]
     model = ScriptedModel([calls, "done"])
     events = await events_of(Agent(model, [hurt, lookup]))
-    assert results(model) == [BROKEN_OFF, "Rome 1"]
+    assert results(model) == [CALL_CANCELLED, "Rome 1"]
     assert sum(isinstance(e, ToolFinished) for e in events) == 2
 
 

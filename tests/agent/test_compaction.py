@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, Limits, Session, tool
-from agentkit.agent.compaction import compacted, cut_to, tokens_of_all
-from agentkit.agent.prompts import SUMMARISE, SUMMARY_HEADING
+from agentkit.agent.compaction import compact_messages, tokens_of_all, truncate
+from agentkit.agent.prompts import SUMMARIZE, SUMMARY_HEADING
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Chunk, Passage
 from agentkit.errors import ModelError
@@ -36,7 +36,7 @@ class Narrow(ScriptedModel):
         super().__init__(self._turn)
 
     def _turn(self, messages: Sequence[Message]) -> Turn:
-        if messages[0].text == SUMMARISE:
+        if messages[0].text == SUMMARIZE:
             self.summaries += 1
             return self._summary
         return next(self._script)
@@ -49,7 +49,7 @@ class Narrow(ScriptedModel):
 
     @property
     def asked(self) -> list[tuple[Message, ...]]:
-        return [r for r in self.requests if r[0].text != SUMMARISE]
+        return [r for r in self.requests if r[0].text != SUMMARIZE]
 
 
 @tool
@@ -100,7 +100,7 @@ async def test_a_summary_goes_into_the_next_summary() -> None:
     async def summarise(old: Any) -> str:
         return "second"
 
-    short = await compacted(told, 400, _count, summarise)
+    short = await compact_messages(told, 400, _count, summarise)
     assert short[0].text == f"Rules.\n\n{SUMMARY_HEADING}\nfirst\nsecond"
     assert short[1:] == [Message("user", "now?")]
 
@@ -118,7 +118,7 @@ async def test_tool_results_are_shortened_before_anything_is_summarised() -> Non
     async def never(old: Sequence[Message]) -> str:
         raise AssertionError("nothing needs a summary")
 
-    short = await compacted(told, 700, _count, never)
+    short = await compact_messages(told, 700, _count, never)
     (kept,) = short[3].passages
     assert kept.marker == "7"
     assert kept.chunk.text.startswith("First sentence. more")
@@ -134,7 +134,7 @@ async def test_what_cannot_fit_says_so_and_names_the_next_step() -> None:
     with pytest.raises(
         ModelError, match=r"take \d+ tokens.*room for 100.*larger context"
     ) as caught:
-        await compacted([Message("user", "x" * 500)], 100, _count, summarise, "tiny")
+        await compact_messages([Message("user", "x" * 500)], 100, _count, summarise, "tiny")
     assert caught.value.kind == "too_long"
 
 
@@ -147,7 +147,7 @@ async def test_one_result_never_takes_the_whole_window() -> None:
 
 
 def test_a_result_that_fits_is_left_alone() -> None:
-    assert cut_to("short", 100, _count) == "short"
+    assert truncate("short", 100, _count) == "short"
 
 
 async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_less() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from agentkit import Agent, tool
-from agentkit.agent.explain import Exchange, explained, likely_cause
+from agentkit.agent.explain import Exchange, explain, likely_cause
 from agentkit.backends.base import Options
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
@@ -32,12 +32,12 @@ TOOLS = ("lookup",)
         ),
         (
             Exchange("m", ASKED, TOOLS, text='<tool_call>{"name": "look'),
-            "A call stands in the text (<tool_call>)",
+            "The text contains a tool call (<tool_call>)",
             "--tool-call-parser",
         ),
         (
             Exchange("m", ASKED, TOOLS, text="[TOOL_CALLS]lookup{"),
-            "A call stands in the text ([TOOL_CALLS])",
+            "The text contains a tool call ([TOOL_CALLS])",
             "probe",
         ),
         (Exchange("m", ASKED, reasoning="hm", stop_reason="length"), "still thinking", "max_tok"),
@@ -45,7 +45,7 @@ TOOLS = ("lookup",)
         (Exchange("m", ASKED, stop_reason="length"), "cut off", "max_tokens"),
         (
             Exchange("m", ASKED, TOOLS, calls=(ToolCall("1", "lookup", "{oops"),)),
-            "no JSON",
+            "not JSON",
             "parser",
         ),
     ],
@@ -104,13 +104,13 @@ def test_a_report_shows_request_answer_and_parse_error() -> None:
         stop_reason="stop",
         window=32768,
     )
-    report = explained(exchange)
+    report = explain(exchange)
     assert "small, 20 messages" in report
     assert "tools: lookup, max_tokens: 50, schema: given" in report
     assert "(14 earlier messages)" in report
     assert """answer: '<tool_call>{"name": "lookup", "arg'""" in report
     assert "error: the call after <tool_call>: " in report
-    assert "likely cause: A call stands in the text" in report
+    assert "likely cause: The text contains a tool call" in report
     assert len(report) < 5000
 
 
@@ -154,7 +154,7 @@ def test_an_error_outside_a_run_has_no_report() -> None:
 
 @pytest.mark.parametrize(
     ("said", "reported"),
-    [("", "no tool template"), ("<tool_call>{oops", "A call stands in the text"), ("blue", "")],
+    [("", "no tool template"), ("<tool_call>{oops", "The text contains a tool call"), ("blue", "")],
 )
 async def test_a_run_that_ended_without_a_usable_answer_has_a_report(
     said: str, reported: str
