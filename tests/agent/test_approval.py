@@ -219,7 +219,7 @@ async def test_where_asking_fails_the_call_does_not_run() -> None:
     model = ScriptedModel([[call("erase", "1", path="a"), call("read", "2")], "done"])
     events = await events_of(Agent(model, TOOLS, approve=broken))
     assert RAN == ["x"]
-    assert "not run, for nobody could decide on it (OSError: no terminal)" in results(model)[0]
+    assert "not run, because approval failed (OSError: no terminal)" in results(model)[0]
     assert results(model)[1] == "read x"
     assert isinstance(events[-1], Finished)
 

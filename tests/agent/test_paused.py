@@ -198,5 +198,5 @@ async def test_an_agent_inside_another_cannot_wait_and_says_so() -> None:
     inner = Agent(ScriptedModel([call("erase", path="a")]), TOOLS, approve=pause)
     model = ScriptedModel([call("ask", question="?"), "done"])
     await Agent(model, [inner.as_tool("ask", "Ask.")]).run("?")
-    assert "needs the user's word" in results(model)[0]
+    assert "needs approval" in results(model)[0]
     assert RAN == []
