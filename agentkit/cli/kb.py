@@ -26,7 +26,7 @@ from agentkit.knowledge.index.archive import export_archive, import_archive
 from agentkit.knowledge.index.collections import CollectionInfo, Collections, Stats, stats_of
 from agentkit.knowledge.index.doctor import diagnose, repair
 from agentkit.knowledge.index.schema import CATALOG, open_read_only
-from agentkit.knowledge.index.stores import open_store
+from agentkit.knowledge.index.vectors import open_store
 from agentkit.project.project import Project
 
 _NAME, _WIDTH_OF_A_PIPE = 9, 2000

@@ -29,8 +29,7 @@ from agentkit.knowledge.index.indexer import (
     OnProgress,
     ignore_progress,
 )
-from agentkit.knowledge.index.stores import open_store
-from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.index.vectors import Vectors, open_store
 from agentkit.knowledge.search.context import widen
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Excerpt, Finder, Lookup, Occurrences, Section

@@ -279,7 +279,7 @@ def _live(kb: KnowledgeBase) -> set[str]:
 
 
 def _in_chroma(kb: KnowledgeBase) -> list[str]:
-    return list(kb._vectors._opened().get(include=[])["ids"])
+    return [id_ for ids, _ in kb._vectors.pages() for id_ in ids]
 
 
 def _open(

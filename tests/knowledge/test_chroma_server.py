@@ -19,7 +19,7 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.index.doctor import diagnose, repair
-from agentkit.knowledge.index.stores import open_store, server_of
+from agentkit.knowledge.index.vectors import open_store, parse_server
 from tests.conftest import TermEmbedder
 
 pytestmark = pytest.mark.slow
@@ -233,7 +233,7 @@ async def test_the_doctor_finds_and_mends_what_a_server_lost(
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         await knowledge.add(_documents("apple"))
     vectors = open_store(tmp_path / "index", server.url)
-    vectors.delete([next(iter(vectors._opened().get(limit=1)["ids"]))])
+    vectors.delete(next(vectors.pages())[0][:1])
     found = await diagnose(tmp_path / "index", vectors=vectors)
     assert [finding.part for finding in found] == ["chroma"]
     assert await repair(tmp_path / "index", vectors=vectors) == []
@@ -244,7 +244,7 @@ async def test_the_doctor_finds_and_mends_what_a_server_lost(
 async def test_more_vectors_than_one_request_carries_are_all_stored(
     server: ChromaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.index.stores._ROWS", 100)
+    monkeypatch.setattr("agentkit.knowledge.index.vectors._SERVER_BATCH", 100)
     with closing(_open(tmp_path / "index", server.url)) as knowledge:
         vectors = knowledge._vectors
         vectors.upsert([str(n) for n in range(250)], np.eye(250, 8, dtype=np.float32) + 0.1)
@@ -256,7 +256,7 @@ async def test_more_vectors_than_one_request_carries_are_all_stored(
 def test_a_server_that_never_answers_is_waited_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.index.stores._ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("agentkit.knowledge.index.vectors._ANSWER_SECONDS", 0.2)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         store = f"http://127.0.0.1:{silent.getsockname()[1]}"
         KnowledgeBase.open(tmp_path, TermEmbedder()).close()
@@ -306,7 +306,7 @@ def test_a_key_is_sent_from_its_variable_and_never_shown(
     monkeypatch.setenv("MY_CHROMA_KEY", "very-secret")
     KnowledgeBase.open(tmp_path, TermEmbedder()).close()
     vectors = open_store(tmp_path, f"http://$MY_CHROMA_KEY@{refusing}")
-    with pytest.raises(KnowledgeError, match=r"refuses the key.*MY_CHROMA_KEY") as refused:
+    with pytest.raises(KnowledgeError, match=r"rejects the key.*MY_CHROMA_KEY") as refused:
         vectors.upsert(["a"], np.ones((1, 3), np.float32))
     vectors.close()
     assert _Refusing.shown == ["very-secret"]
@@ -319,17 +319,17 @@ def test_a_place_in_the_cloud_has_a_tenant_a_database_and_a_key(
 ) -> None:
     monkeypatch.setenv("CHROMA_API_KEY", "one")
     monkeypatch.setenv("OTHER", "two")
-    found = server_of("cloud:acme/notes")
+    found = parse_server("cloud:acme/notes")
     assert (found.url, found.tenant, found.database, found.key) == (
         "https://api.trychroma.com",
         "acme",
         "notes",
         "one",
     )
-    assert server_of("cloud:$OTHER@acme/notes").key == "two"
+    assert parse_server("cloud:$OTHER@acme/notes").key == "two"
     monkeypatch.delenv("CHROMA_API_KEY")
     with pytest.raises(ConfigError, match="CHROMA_API_KEY"):
-        server_of("cloud:acme/notes")
+        parse_server("cloud:acme/notes")
 
 
 @pytest.mark.parametrize(
@@ -337,12 +337,12 @@ def test_a_place_in_the_cloud_has_a_tenant_a_database_and_a_key(
 )
 def test_what_is_no_store_is_refused_with_the_forms_there_are(store: str) -> None:
     with pytest.raises(ConfigError, match="Use http://HOST:PORT"):
-        server_of(store)
+        parse_server(store)
 
 
 def test_a_password_in_the_settings_is_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigError, match="environment variable") as refused:
-        server_of("https://me:hunter2@chroma.example:8000")
+        parse_server("https://me:hunter2@chroma.example:8000")
     assert "hunter2" not in str(refused.value)
 
 
@@ -350,9 +350,9 @@ def test_plain_http_to_another_machine_warns_and_carries_no_key(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MY_CHROMA_KEY", "very-secret")
-    assert server_of("http://127.0.0.1:8000").url == "http://127.0.0.1:8000"
+    assert parse_server("http://127.0.0.1:8000").url == "http://127.0.0.1:8000"
     assert caplog.text == ""
-    server_of("http://chroma.example:8000")
+    parse_server("http://chroma.example:8000")
     assert "not encrypted" in caplog.text
     with pytest.raises(ConfigError, match="https://"):
-        server_of("http://$MY_CHROMA_KEY@chroma.example:8000")
+        parse_server("http://$MY_CHROMA_KEY@chroma.example:8000")

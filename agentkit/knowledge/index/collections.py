@@ -27,7 +27,7 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.catalog import Catalog, writing
 from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
-from agentkit.knowledge.index.stores import open_store
+from agentkit.knowledge.index.vectors import open_store
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 DEFAULT = "knowledge"

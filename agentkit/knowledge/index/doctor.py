@@ -41,8 +41,7 @@ from agentkit.knowledge.index.consistency import (
     unsound_documents,
 )
 from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, rebuild_full_text
-from agentkit.knowledge.index.stores import open_store, server_of
-from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.index.vectors import Vectors, open_store, parse_server
 
 _SPARE_BYTES = 50_000_000
 _FORGET_DOCUMENT = (
@@ -238,7 +237,7 @@ async def _check_local(index: Path, embedder: str, store: str, seconds: float) -
     """Check an index without asking other machines. Raises KnowledgeError."""
     if not store:
         return await diagnose(index, embedder=embedder, seconds=seconds)
-    if is_loopback(server_of(store).url):
+    if is_loopback(parse_server(store).url):
         return await diagnose(index, embedder=embedder, vectors=open_store(index, store))
     file = index / CATALOG
     return [*check(file), *unfinished(file)]
