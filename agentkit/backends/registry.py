@@ -35,7 +35,7 @@ def get_model(
         return AutoModel(extractive)
     if name == "extractive":
         if extractive is None:
-            raise ConfigError("'extractive' needs get_model(..., extractive=ExtractiveModel).")
+            raise ConfigError("Call get_model('extractive', extractive=ExtractiveModel).")
         return extractive()
     prefix, colon, model = name.partition(":")
     known = known_providers(providers)
