@@ -79,10 +79,12 @@ def _with_passages(content: Content, passages: Sequence[Passage]) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool gives: its content, and passages that an answer can cite."""
+    """What a tool returns: content and passages for the model, which an answer can cite, and
+    `structured`, the same for programs: a pydantic model, or the JSON object of an MCP server."""
 
     content: Content = ""
     passages: tuple[Passage, ...] = ()
+    structured: Any = None
 
     @property
     def text(self) -> str:

@@ -1,6 +1,6 @@
-"""The sums of the lecture notes as an MCP server: `python mcp_servers/llm_math.py`.
+"""The calculations of the lecture notes as an MCP server: `python mcp_servers/llm_math.py`.
 
-It offers the tools of ../tools over stdin and stdout.
+It serves the tools of ../tools over stdin and stdout.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    wire = claim_stdout()
+    protocol = claim_stdout()
     loaded = load_tools(PROJECT / "tools")
     for problem in loaded.problems:
         print(problem, file=sys.stderr)
-    asyncio.run(serve_stdio(build_server("llm-math", tools=loaded.tools), wire))
+    asyncio.run(serve_stdio(build_server("llm-math", tools=loaded.tools), protocol))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,10 @@ async def call(folder: Path, name: str, arguments: str, json: bool) -> int:
             known = ", ".join(tools) or "none"
             raise McpError(f"There is no tool {name!r}. There is: {known}.")
         called = await tools[name].run(given)
-    result = strip_delimiters(plain_text(called.content))
+    if called.passages:  # these are part of the structured content
+        result = json_format.dumps(called.structured, ensure_ascii=False)
+    else:
+        result = strip_delimiters(plain_text(called.content))
     if json:
         print(as_json({"tool": name, "result": result}))
     else:

@@ -1,21 +1,17 @@
-"""What an agent may ask of a knowledge base: search it, find every place of a word, see what a
-document is about, read it, list the documents.
+"""The tools over a knowledge base, for agents and for MCP clients, and the tool that fetches URLs.
 
-Results are compact, and no longer than the model has room for; what is left out is said.
-
-A tool that reads a web page or a file behind a URL, by the rules of `agentkit._fetch`.
-
-It asks first: an address can carry out what the model has read.
+Results are as long as the model has room for; what is left out is stated. Each has a form for the
+model (text and passages) and a structured one for programs, whose schema MCP clients read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from agentkit.backends.base import estimated_tokens
 from agentkit.documents import Chunk, Document, Hit, Passage
@@ -31,31 +27,130 @@ from agentkit.tools.tool import Tool, tool
 
 SEARCH = "search_knowledge"
 READ_LIMIT = 8000
-"""Most characters that one `read_document` gives."""
+"""Most characters that one `read_document` returns to a model."""
 
-OPENING = 1200
-"""Most characters of a document's beginning that `outline_document` gives."""
+FETCH_LIMIT = 8000
+"""Most characters that one `fetch_url` returns."""
+
+OPENING_LIMIT = 1200
+"""Most characters of a document's beginning that `outline_document` returns."""
 
 PARENT_TOKENS = 320
-"""A smaller hit is given with the section around it, up to so many of the embedder's tokens."""
+"""A smaller hit is returned with the section around it, up to so many of the embedder's tokens."""
 
-_PAGE = 100
-_SHOWN = 10
+PAGE_SIZE = 100
+PLACES_PER_PAGE = 10
 _NOTHING = "No passage was found. The documents do not seem to hold this."
 _NOTHING_ALLOWED = "No passage was found within source, tags and dates. Search without them."
 
 Query = Annotated[str, Field(min_length=1, max_length=2000)]
 Glob = Annotated[str, Field(max_length=500)]
+Page = Annotated[int, Field(ge=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PassageRecord(_Record):
+    """Characters `start` to `end` of the document `source`, and their text."""
+
+    id: str = Field(description="Cite the passage by this id, in square brackets.")
+    source: str
+    title: str
+    heading: str = Field(description="The path of headings above the passage.")
+    page: int | None
+    part: str = Field(default="", description="The slides, rows or the like, such as rows 2-9.")
+    start: int
+    end: int
+    text: str
+
+
+class SearchHit(PassageRecord):
+    """A passage that a search found."""
+
+    score: float = Field(description="Relevance from 0 to 1.")
+
+
+class SearchResult(_Record):
+    """The passages that a search found, best first."""
+
+    hits: list[SearchHit]
+
+
+class SourceCount(_Record):
+    """How often a text occurs in a document."""
+
+    source: str
+    times: int
+
+
+class FindResult(_Record):
+    """Where a text occurs word for word: `times` in all, and one page of the sentences."""
+
+    times: int
+    documents: list[SourceCount] = Field(description="The documents, most occurrences first.")
+    places: list[PassageRecord]
+    unread: int = Field(description="Documents that were not searched: there were too many.")
+    next_page: int | None = Field(description="Null where this is the last page.")
+
+
+class HeadingRecord(_Record):
+    """A heading of a document and the character at which its section starts."""
+
+    heading: str
+    start: int
+
+
+class Outline(_Record):
+    """A document's size in characters, its headings, and its beginning."""
+
+    source: str
+    title: str
+    characters: int
+    headings: list[HeadingRecord]
+    opening: PassageRecord
+
+
+class DocumentText(_Record):
+    """Characters `start` to `end` of a document that has `characters` of them."""
+
+    source: str
+    title: str
+    start: int
+    end: int
+    characters: int
+    text: str
+
+
+class DocumentRecord(_Record):
+    """A document of the knowledge base, and its size."""
+
+    source: str
+    title: str
+    characters: int
+    chunks: int
+
+
+class DocumentList(_Record):
+    """A page of the documents by source; `total` is how many match."""
+
+    documents: list[DocumentRecord]
+    total: int
+    next_page: int | None = Field(description="Null where this is the last page.")
 
 
 def knowledge_tools(
-    knowledge: KnowledgeBase, results: int = 5, sources: Sequence[str] = ()
+    knowledge: KnowledgeBase,
+    results: int = 5,
+    sources: Sequence[str] = (),
+    read_limit: int = READ_LIMIT,
 ) -> tuple[Tool, ...]:
-    """The tools over a knowledge base; `results` is how many passages a search gives, `sources`
-    the sources or globs that they keep to, all where it is empty."""
+    """The tools over a knowledge base. `results` is the default number of passages of a search,
+    `sources` limits all tools to these sources or globs, `read_limit` is in characters."""
     within = Filters(within=tuple(sources))
 
-    @tool(name=SEARCH, idempotent=True)
+    @tool(name=SEARCH, idempotent=True, output=SearchResult)
     async def search(
         query: Query,
         context: ToolContext,
@@ -82,15 +177,16 @@ def knowledge_tools(
         )
         hits = await knowledge.search(query, k, filters=replace(asked, within=within.within))
         if not hits:
-            return ToolResult(_NOTHING_ALLOWED if asked else _NOTHING)
-        return await _found(knowledge, hits, context)
+            message = _NOTHING_ALLOWED if asked else _NOTHING
+            return ToolResult(message, structured=SearchResult(hits=[]))
+        return await _search_result(knowledge, hits, context)
 
-    @tool(idempotent=True)
+    @tool(idempotent=True, output=FindResult)
     async def find_all(
         text: Annotated[str, Field(min_length=1, max_length=200)],
         context: ToolContext,
         source: Glob = "",
-        page: Annotated[int, Field(ge=1)] = 1,
+        page: Page = 1,
     ) -> ToolResult:
         """Find every place where a word or phrase stands, word for word, with how often it stands
         in which document. For questions such as "how many" and "list all".
@@ -101,9 +197,9 @@ def knowledge_tools(
             page: Which page of the places to give; each has 10.
         """
         filters = replace(within, sources=(source,) if source else ())
-        return _listed(text, await knowledge.find_all(text, filters=filters), page, context)
+        return _find_result(text, await knowledge.find_all(text, filters=filters), page, context)
 
-    @tool(idempotent=True)
+    @tool(idempotent=True, output=Outline)
     async def outline_document(source: str, context: ToolContext) -> ToolResult:
         """See what a document is about: its headings, where each begins, and how it opens. To
         summarise it, read on from there with read_document.
@@ -112,29 +208,30 @@ def knowledge_tools(
             source: The document's source, as a search or list_documents names it.
         """
         document = await _document(knowledge, source, within)
-        return _outline(document, await knowledge.outline(source), context)
+        return _outline_result(document, await knowledge.outline(source), context)
 
-    @tool(idempotent=True)
+    @tool(idempotent=True, output=DocumentText)
     async def read_document(
         source: str,
         context: ToolContext,
         start: Annotated[int, Field(ge=0)] = 0,
         end: Annotated[int | None, Field(ge=1)] = None,
     ) -> ToolResult:
-        """Read a document, or a range of it, as it stands.
+        """Read a document, or a range of it, as it stands. A long one comes in parts: read on
+        from where the last part ends.
 
         Args:
             source: The document's source, as a search or list_documents names it.
             start: The first character to read.
-            end: The character to stop before. At most 8000 characters are given at once.
+            end: The character to stop before.
         """
-        return _read(await _document(knowledge, source, within), start, end, context)
+        document = await _document(knowledge, source, within)
+        return _read_result(document, start, end, read_limit, context)
 
-    @tool(idempotent=True)
+    @tool(idempotent=True, output=DocumentList)
     async def list_documents(
-        containing: Annotated[str, Field(max_length=500)] = "",
-        page: Annotated[int, Field(ge=1)] = 1,
-    ) -> str:
+        containing: Annotated[str, Field(max_length=500)] = "", page: Page = 1
+    ) -> ToolResult:
         """List the documents: source, title and length in characters, 100 a page.
 
         Args:
@@ -143,20 +240,20 @@ def knowledge_tools(
         """
         wanted = containing.casefold()
         found = [
-            f"{d.source}: {d.title} ({d.characters} characters)"
+            DocumentRecord(source=d.source, title=d.title, characters=d.characters, chunks=d.chunks)
             for d in await knowledge.documents()
             if within.accept(d.source, "", {}) and wanted in f"{d.source}\n{d.title}".casefold()
         ]
-        return _paged(found, page, _PAGE) or "There are no such documents."
+        return _list_result(found, page)
 
     return search, find_all, outline_document, read_document, list_documents
 
 
-def given_range(document: Document, start: int, end: int | None) -> Chunk:
-    """A range of a document as a chunk, at most READ_LIMIT long. Raises KnowledgeError for a
-    range that is empty."""
+def document_range(document: Document, start: int, end: int | None, limit: int) -> Chunk:
+    """A range of a document as a chunk, at most `limit` characters long. Raises KnowledgeError for
+    an empty range."""
     size = len(document.text)
-    stop = min(size, end if end is not None else size, start + READ_LIMIT)
+    stop = min(size, end if end is not None else size, start + limit)
     if start >= stop and size:
         raise KnowledgeError(
             f"{document.source} has {size} characters: there is nothing from {start} to "
@@ -172,104 +269,142 @@ async def _document(knowledge: KnowledgeBase, source: str, within: Filters) -> D
     return await knowledge.document(source)
 
 
-async def _found(knowledge: KnowledgeBase, hits: Sequence[Hit], context: ToolContext) -> ToolResult:
+async def _search_result(
+    knowledge: KnowledgeBase, hits: Sequence[Hit], context: ToolContext
+) -> ToolResult:
     """Hits as passages, each with the section around it where it is small."""
     chunks = await knowledge.widen([hit.chunk for hit in hits], PARENT_TOKENS)
     scores = {hit.chunk.id: hit.score for hit in hits}
-    fitting = packed(_apart(chunks), context.room, estimated_tokens)
-    passages = (_passage(chunk, context, scores[chunk.id]) for chunk in fitting.chunks)
-    return ToolResult(fitting.note, tuple(passages))
+    fitting = packed(_without_contained(chunks), context.room, estimated_tokens)
+    passages = tuple(_passage(chunk, context, scores[chunk.id]) for chunk in fitting.chunks)
+    records = [SearchHit(**_fields(each), score=each.relevance or 0.0) for each in passages]
+    return ToolResult(fitting.note, passages, SearchResult(hits=records))
 
 
-def _apart(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """The chunks without those that stand within a better one."""
+def _without_contained(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """The chunks without those that are part of a better one."""
     kept: list[Chunk] = []
     for chunk in chunks:
-        within = any(
+        is_contained = any(
             other.document_id == chunk.document_id
             and other.start <= chunk.start
             and chunk.end <= other.end
             for other in kept
         )
-        if not within:
+        if not is_contained:
             kept.append(chunk)
     return kept
 
 
-def _listed(text: str, occurrences: Occurrences, page: int, context: ToolContext) -> ToolResult:
-    """How often and where a text stands, and a page of the places."""
-    if not occurrences.found:
-        return ToolResult(
-            f"{text!r} does not occur word for word. search_knowledge finds what is meant."
-        )
-    counts = occurrences.by_source()
+def _find_result(
+    text: str, occurrences: Occurrences, page: int, context: ToolContext
+) -> ToolResult:
+    """How often and where a text occurs, and a page of the places."""
+    found = occurrences.found
+    counts = sorted(occurrences.by_source().items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = found[(page - 1) * PLACES_PER_PAGE : page * PLACES_PER_PAGE]
+    passages = tuple(_passage(place.chunk, context, None) for place in shown)
+    structured = FindResult(
+        times=occurrences.times,
+        documents=[SourceCount(source=s, times=times) for s, times in counts[:PAGE_SIZE]],
+        places=[PassageRecord(**_fields(passage)) for passage in passages],
+        unread=len(occurrences.unread),
+        next_page=_next_page(page, PLACES_PER_PAGE, len(found)),
+    )
+    if not found:
+        message = f"{text!r} does not occur word for word. search_knowledge finds what is meant."
+        return ToolResult(message, structured=structured)
     lines = [f"{text!r} occurs {occurrences.times} times in {len(counts)} documents:"]
-    most = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    lines += [f"{source}: {count}" for source, count in most[:_PAGE]]
-    if len(most) > _PAGE:
-        lines.append(f"({len(most) - _PAGE} more documents: narrow by source.)")
+    lines += [f"{source}: {count}" for source, count in counts[:PAGE_SIZE]]
+    if len(counts) > PAGE_SIZE:
+        lines.append(f"({len(counts) - PAGE_SIZE} more documents: narrow by source.)")
     if occurrences.unread:
-        lines.append(
-            f"({len(occurrences.unread)} documents were not looked through: narrow by source.)"
-        )
-    places = occurrences.found[(page - 1) * _SHOWN : page * _SHOWN]
-    left = len(occurrences.found) - page * _SHOWN
-    if left > 0:
-        lines.append(f"({left} more places: ask for page={page + 1}.)")
-    passages = (_passage(place.chunk, context, None) for place in places)
-    return ToolResult("\n".join(lines), tuple(passages))
+        lines.append(f"({structured.unread} documents were not searched: narrow by source.)")
+    if structured.next_page:
+        left = len(found) - page * PLACES_PER_PAGE
+        lines.append(f"({left} more places: ask for page={structured.next_page}.)")
+    return ToolResult("\n".join(lines), passages, structured)
 
 
-def _outline(document: Document, sections: Sequence[Section], context: ToolContext) -> ToolResult:
+def _outline_result(
+    document: Document, sections: Sequence[Section], context: ToolContext
+) -> ToolResult:
     """A document's size and headings, and its beginning as a passage."""
     size = len(document.text)
+    headings = [
+        HeadingRecord(heading=section.heading or section.part, start=section.start)
+        for section in sections[:PAGE_SIZE]
+        if section.heading or section.part
+    ]
     lines = [f"{document.source}: {document.title} ({size} characters)"]
-    lines += _headings(sections[:_PAGE])
-    if len(sections) > _PAGE:
-        lines.append(
-            f"({len(sections) - _PAGE} more sections, from start={sections[_PAGE].start}.)"
-        )
-    opening = given_range(document, 0, min(size, OPENING) or None)
+    for each in headings:
+        depth, name = each.heading.count(" > "), each.heading.rpartition(" > ")[2]
+        lines.append(f"{'  ' * depth}- {name} (start={each.start})")
+    if len(sections) > PAGE_SIZE:
+        more = len(sections) - PAGE_SIZE
+        lines.append(f"({more} more sections, from start={sections[PAGE_SIZE].start}.)")
+    opening = document_range(document, 0, None, OPENING_LIMIT)
     if size > opening.end:
         lines.append(f"({size - opening.end} more characters: read on with start={opening.end}.)")
-    return ToolResult("\n".join(lines), (_passage(opening, context, None),))
+    passage = _passage(opening, context, None)
+    structured = Outline(
+        source=document.source,
+        title=document.title,
+        characters=size,
+        headings=headings,
+        opening=PassageRecord(**_fields(passage)),
+    )
+    return ToolResult("\n".join(lines), (passage,), structured)
 
 
-def _headings(sections: Sequence[Section]) -> Iterator[str]:
-    for section in sections:
-        depth = section.heading.count(" > ")
-        name = section.heading.rpartition(" > ")[2] or section.part
-        if name:
-            yield f"{'  ' * depth}- {name} (start={section.start})"
-
-
-def _paged(lines: Sequence[str], page: int, size: int) -> str:
-    shown = list(lines[(page - 1) * size : page * size])
-    left = len(lines) - page * size
-    if shown and left > 0:
-        shown.append(f"({left} more: ask for page={page + 1}, or use containing.)")
-    return "\n".join(shown)
-
-
-def _read(document: Document, start: int, end: int | None, context: ToolContext) -> ToolResult:
-    chunk = given_range(document, start, end)
+def _read_result(
+    document: Document, start: int, end: int | None, limit: int, context: ToolContext
+) -> ToolResult:
+    chunk = document_range(document, start, end, limit)
     fitting = packed([chunk], context.room, estimated_tokens)
     chunk = fitting.chunks[0] if fitting.chunks else chunk
     left = len(document.text) - chunk.end
     more = f"({left} more characters: read on with start={chunk.end}.)" if left else ""
-    return ToolResult(more, (_passage(chunk, context, None),))
+    structured = DocumentText(
+        source=document.source,
+        title=document.title,
+        start=chunk.start,
+        end=chunk.end,
+        characters=len(document.text),
+        text=chunk.text,
+    )
+    return ToolResult(more, (_passage(chunk, context, None),), structured)
+
+
+def _list_result(found: Sequence[DocumentRecord], page: int) -> ToolResult:
+    shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    following = _next_page(page, PAGE_SIZE, len(found))
+    lines = [f"{each.source}: {each.title} ({each.characters} characters)" for each in shown]
+    if following:
+        left = len(found) - page * PAGE_SIZE
+        lines.append(f"({left} more: ask for page={following}, or use containing.)")
+    structured = DocumentList(documents=list(shown), total=len(found), next_page=following)
+    return ToolResult("\n".join(lines) or "There are no such documents.", structured=structured)
+
+
+def _next_page(page: int, size: int, count: int) -> int | None:
+    return page + 1 if page * size < count else None
 
 
 def _passage(chunk: Chunk, context: ToolContext, relevance: float | None) -> Passage:
     return Passage(context.cite(chunk), chunk, relevance)
 
 
-FETCH_LIMIT = 8000
-"""Most characters that one call gives."""
+def _fields(passage: Passage) -> dict[str, Any]:
+    chunk = passage.chunk
+    names = ("source", "title", "heading", "page", "part", "start", "end", "text")
+    return {"id": passage.marker, **{name: getattr(chunk, name) for name in names}}
 
 
 def fetch_tool(allow_private: bool = False) -> Tool:
-    """The tool; `allow_private` lets it reach the intranet and this machine."""
+    """The tool that reads a web page or a file at a URL, by the rules of `agentkit._fetch`.
+    `allow_private` permits the local network and this machine. It needs approval: a URL can carry
+    away what the model has read."""
 
     @tool(needs_approval=True, timeout=60)
     async def fetch_url(

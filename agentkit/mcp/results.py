@@ -1,5 +1,8 @@
 """Convert what an MCP server returns for the model: bounded, and marked as external data.
 
+Structured content that has passages (objects with a source, a range and its text, as our own
+server declares them) becomes passages that an answer can cite.
+
 Hidden characters (controls, zero width, directions, tags, private use) are escaped as `<U+200B>`:
 a model reads them and a user does not see them. Images are passed on where they are small and of a
 type that models read; audio and other binary data are replaced by a line that names them.
@@ -11,11 +14,15 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentkit.messages import Content, ImagePart
+from agentkit.documents import Chunk, Passage
+from agentkit.messages import Content, ImagePart, ToolResult
+from agentkit.tools.tool import as_content
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ReadResourceResult
@@ -24,6 +31,9 @@ MAX_IMAGES = 8
 MAX_IMAGE_BYTES = 5_000_000
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 MAX_ERROR_LENGTH = 4000
+MAX_PASSAGES = 100
+MAX_LABEL = 500
+"""Most characters of a passage's source, title, heading or part."""
 
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 _WHITE_SPACE = "\n\t"
@@ -34,15 +44,32 @@ _JOINERS = "\u200c\u200d\r\ufeff\u00ad"
 """Emoji and some scripts need these."""
 
 
-def result_content(
-    result: CallToolResult, origin: str, max_characters: int
-) -> str | list[str | ImagePart]:
-    """The parts of a result: one delimited text, then the images."""
-    parts = [content_part(block) for block in result.content]
-    structured = result.structured_content
-    if structured is not None and not _repeats(parts, structured):
+def convert_result(
+    result: CallToolResult, server: str, max_characters: int, cite: Callable[[Chunk], str]
+) -> ToolResult:
+    """Convert a result: its texts delimited, images, and passages with markers from `cite`."""
+    origin, structured = f"the MCP server {server!r}", result.structured_content
+    records, rest = _split_passages(structured or {}, server)
+    records, dropped = _limit(records, max_characters)
+    passages = tuple(Passage(cite(r.chunk), r.chunk, r.relevance) for r in records)
+    sources = {record.chunk.source for record in records}
+    parts = [
+        content_part(block)
+        for block in result.content
+        if block.type != "resource_link" or f"{server}:{block.name}" not in sources
+    ]
+    if structured is not None and passages:
+        parts = [part for part in parts if not _repeats([part], structured)]
+        if rest:
+            markers = {r.id: p.marker for r, p in zip(records, passages, strict=True) if r.id}
+            parts.insert(0, _replace_markers(json.dumps(rest, ensure_ascii=False), markers))
+        if dropped:
+            parts.append(f"({dropped} more passages did not fit.)")
+    elif structured is not None and not _repeats(parts, structured):
         parts.append(json.dumps(structured, ensure_ascii=False))
-    return delimit(parts, origin, max_characters)
+    if passages and not parts:
+        return ToolResult("", passages, structured)
+    return ToolResult(as_content(delimit(parts, origin, max_characters)), passages, structured)
 
 
 def resource_content(
@@ -140,6 +167,93 @@ def _escape(character: str, kept: str) -> str:
     if character in _BLANKS or category in _HIDDEN_CATEGORIES or is_selector:
         return f"<U+{ord(character):04X}>"
     return character
+
+
+@dataclass(frozen=True, slots=True)
+class _PassageRecord:
+    """A passage of structured content: the server's id, and the chunk that an answer cites."""
+
+    id: str
+    chunk: Chunk
+    relevance: float | None
+
+
+def _split_passages(
+    structured: Mapping[str, Any], server: str
+) -> tuple[list[_PassageRecord], dict[str, Any]]:
+    """Return the passages of structured content, and the content without them. A passage is the
+    content itself, one of its values, or an item of a list among those."""
+    if record := _read_passage(structured, server):
+        return [record], {k: v for k, v in structured.items() if k not in ("text", "quote")}
+    found: list[_PassageRecord] = []
+    rest: dict[str, Any] = {}
+    for key, value in structured.items():
+        items = value if isinstance(value, list) else [value]
+        records = [_read_passage(item, server) for item in items]
+        found += filter(None, records)
+        others = [item for item, each in zip(items, records, strict=True) if each is None]
+        if len(others) == len(items):
+            rest[key] = value
+        elif others:
+            rest[key] = others
+    return found, rest
+
+
+def _read_passage(value: Any, server: str) -> _PassageRecord | None:
+    """Read an object with `source`, `start`, `end` and their `text` (or `quote`, in a citation).
+    Its range must fit, and no character may be hidden, since the text is not escaped."""
+    match value:
+        case {"source": str(source), "start": int(start), "end": int(end)}:
+            text = value.get("text") or value.get("quote")
+        case _:
+            return None
+    if not isinstance(text, str) or start < 0 or len(text) != end - start:
+        return None
+    if visible(text, keep_joiners=True) != text.replace("\r\n", "\n"):
+        return None
+    labels = {name: str(value.get(name) or "") for name in ("title", "heading", "part")}
+    labels = {name: visible(label)[:MAX_LABEL] for name, label in labels.items()}
+    record_id = str(value.get("id") or value.get("marker") or "")[:MAX_LABEL]
+    chunk_id = record_id if record_id and value.get("text") else f"{record_id}:{start}-{end}"
+    name = f"{server}:{visible(source)[:MAX_LABEL]}"
+    page, score = value.get("page"), value.get("score")
+    chunk = Chunk(
+        id=f"{name}:{chunk_id}",
+        document_id=name,
+        source=name,
+        text=text,
+        start=start,
+        end=end,
+        page=page if isinstance(page, int) else None,
+        **labels,
+    )
+    is_score = isinstance(score, int | float) and 0 <= score <= 1
+    return _PassageRecord(record_id, chunk, float(score) if is_score else None)
+
+
+def _limit(
+    records: Sequence[_PassageRecord], max_characters: int
+) -> tuple[list[_PassageRecord], int]:
+    """The first records within the limits, and the number of the others."""
+    kept: list[_PassageRecord] = []
+    for record in records[:MAX_PASSAGES]:
+        max_characters -= len(record.chunk.text)
+        if max_characters < 0:
+            break
+        kept.append(record)
+    return kept, len(records) - len(kept)
+
+
+def _replace_markers(text: str, markers: Mapping[str, str]) -> str:
+    """Replace the server's ids in square brackets by our markers."""
+    if not markers:
+        return text
+    ids = re.compile("|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in markers))
+
+    def replace_group(group: re.Match[str]) -> str:
+        return ids.sub(lambda found: markers[found[0]], group[0])
+
+    return re.sub(r"\[[^\[\]]{1,500}\]", replace_group, text)
 
 
 def _resource_part(contents: Any) -> str | ImagePart:

@@ -20,14 +20,14 @@ from agentkit.errors import ToolError
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.remote_server import RemoteServer
 from agentkit.mcp.results import (
+    convert_result,
     error_text,
     resource_content,
-    result_content,
     visible,
     visible_value,
 )
 from agentkit.mcp.session import ProgressCallback, all_pages
-from agentkit.messages import ImagePart
+from agentkit.messages import ImagePart, ToolResult
 from agentkit.text.terms import terms
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
@@ -91,14 +91,14 @@ def remote_tool(name: str, server: RemoteServer, remote: ServerTool, max_charact
     repeatable = bool(hints and (hints.read_only_hint or hints.idempotent_hint))
     origin = f"the MCP server {server.config.name!r}"
 
-    async def call(agentkit_context: ToolContext, **arguments: Any) -> Result:
+    async def call(agentkit_context: ToolContext, **arguments: Any) -> ToolResult:
         result = await server.call(
             remote.name, arguments, repeatable=repeatable, on_progress=_reporter(agentkit_context)
         )
         if result.is_error:
             reason = error_text(result) or "no error message"
             raise ToolError(f"{origin}: {remote.name} failed: {reason}", name)
-        return result_content(result, origin, max_characters)
+        return convert_result(result, server.config.name, max_characters, agentkit_context.cite)
 
     return Tool(
         name=name,

@@ -75,6 +75,12 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
+def result_model(function: Callable[..., Any]) -> type[BaseModel] | None:
+    """The pydantic model that a function returns, None where it returns something else."""
+    result = _type_hints(function).get("return")
+    return result if isinstance(result, type) and issubclass(result, BaseModel) else None
+
+
 @lru_cache(maxsize=1024)
 def context_parameter(function: Callable[..., Any]) -> str | None:
     """Return the name of the ToolContext parameter, if any."""

@@ -25,6 +25,7 @@ from agentkit.tools.schema import (
     arguments_model,
     context_parameter,
     json_schema,
+    result_model,
     summary,
     validate,
 )
@@ -35,9 +36,10 @@ class Tool:
     """A function with its description for the model.
 
     `parameters` is the JSON Schema of the arguments object. `model` validates arguments; without
-    it (a remote tool) the function gets them unchanged. `timeout` is in seconds. `location` tells
-    the child process of an isolated tool where its function is. An `idempotent` tool can safely be
-    called again with the same arguments.
+    it (a remote tool) the function gets them unchanged. `timeout` is in seconds. `output` is the
+    model of a result's `structured`, where it has one. `location` tells the child process of an
+    isolated tool where its function is. An `idempotent` tool can safely be called again with the
+    same arguments.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Tool:
     needs_approval: bool = False
     timeout: float | None = None
     model: type[BaseModel] | None = None
+    output: type[BaseModel] | None = None
     location: Mapping[str, Any] | None = None
     idempotent: bool = False
 
@@ -124,6 +127,7 @@ def tool(
     isolated: bool = False,
     memory_mb: int = 4096,
     idempotent: bool = False,
+    output: type[BaseModel] | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 
 
@@ -137,10 +141,12 @@ def tool(
     isolated: bool = False,
     memory_mb: int = 4096,
     idempotent: bool = False,
+    output: type[BaseModel] | None = None,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Turn a function into a Tool, with name, description and schema from its signature and
     docstring. `timeout`, in seconds, is for async functions and `isolated` ones, which run in a
-    process of their own with at most `memory_mb` of memory. Raises ConfigError."""
+    process of their own with at most `memory_mb` of memory. `output` is the model of a result's
+    `structured`; the default is a pydantic model that the function returns. Raises ConfigError."""
 
     def create(function: Callable[..., Any]) -> Tool:
         model = arguments_model(function)
@@ -158,6 +164,7 @@ def tool(
             needs_approval=needs_approval,
             timeout=timeout,
             model=model,
+            output=output or result_model(function),
             location=_locate(function, memory_mb) if isolated else None,
             idempotent=idempotent,
         )
@@ -178,7 +185,9 @@ def as_tool(value: Tool | Callable[..., Any]) -> Tool:
 
 def as_result(value: Any) -> ToolResult:
     """Convert the return value of a function to a ToolResult."""
-    return value if isinstance(value, ToolResult) else ToolResult(as_content(value))
+    if isinstance(value, ToolResult):
+        return value
+    return ToolResult(as_content(value), structured=value if isinstance(value, BaseModel) else None)
 
 
 def as_content(result: Any) -> Content:

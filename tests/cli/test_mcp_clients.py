@@ -96,6 +96,20 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder: P
     assert "ok      tools have valid schemas: 10 valid" in tried.stdout
 
 
+def test_a_call_prints_the_structured_content_that_has_passages(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes" / "knowledge").mkdir(parents=True)
+    (tmp_path / "notes" / "knowledge" / "pets.md").write_text("# Cats\n\nCats purr.\n", "utf-8")
+    args = ["-m", "agentkit", "mcp", "serve", "-C", str(tmp_path / "notes"), "-m", "extractive"]
+    file = folder / "mcp_servers" / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": {"b": {"command": sys.executable, "args": args}}}))
+    _agentkit("trust", folder)
+    called = _mcp(folder, "call", "b__find_all", '{"text": "purr"}')
+    found = json.loads(called.stdout)
+    assert (found["times"], found["places"][0]["source"]) == (1, "pets.md")
+
+
 @pytest.mark.parametrize("name", ["my__lender", "l.ender", "lender" * 20])
 def test_a_tool_is_called_by_the_name_it_is_listed_by(folder: Path, name: str) -> None:
     file = folder / "mcp_servers" / "mcp.json"

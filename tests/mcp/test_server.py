@@ -20,7 +20,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Occurrences
 from agentkit.mcp.server import build_server
-from agentkit.mcp.server.tools import marked_by_id
+from agentkit.mcp.server.tools import use_chunk_ids
 from agentkit.messages import ToolCall
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import tool
@@ -75,7 +75,7 @@ async def refused(client: Client, name: str, **arguments: Any) -> str:
 async def test_search_returns_passages_with_exact_ranges(notes: KnowledgeBase, era: str) -> None:
     async with Client(build_server("demo", knowledge=notes), mode=era) as client:
         hits = (await called(client, "search_knowledge", query="Why do cats purr?"))["hits"]
-    fields = {"id", "source", "title", "heading", "page", "start", "end", "score", "text"}
+    fields = {"id", "source", "title", "heading", "page", "part", "start", "end", "score", "text"}
     assert set(hits[0]) == fields
     assert (hits[0]["source"], hits[0]["heading"]) == ("pets.md", "Cats")
     assert all(NOTES[hit["start"] : hit["end"]] == hit["text"] for hit in hits)
@@ -120,7 +120,13 @@ async def test_knowledge_tools_have_schemas_and_are_read_only(
     server = build_server("demo", knowledge=notes, agent=Clerk(None))
     async with Client(server, mode=era) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    read = {"search_knowledge", "find_all", "read_document", "list_documents"}
+    read = {
+        "search_knowledge",
+        "find_all",
+        "outline_document",
+        "read_document",
+        "list_documents",
+    }
     assert set(tools) == {*read, "ask"}
     assert all(t.output_schema and t.description and t.title for t in tools.values())
     assert tools["search_knowledge"].input_schema["required"] == ["query"]
@@ -149,7 +155,7 @@ async def test_search_is_limited_to_the_given_sources(notes: KnowledgeBase, era:
     ("name", "arguments", "words"),
     [
         ("read_document", {"source": "pet.md"}, "Did you mean 'pets.md'?"),
-        ("read_document", {"source": "pets.md", "start": 10_000}, "start before them"),
+        ("read_document", {"source": "pets.md", "start": 10_000}, "nothing from 10000"),
         ("read_document", {"source": "../../etc/passwd"}, "No document"),
         ("search_knowledge", {"query": " "}, "The query is empty"),
         (
@@ -261,7 +267,7 @@ def test_markers_in_code_and_formulas_and_unknown_ones_stay(era: str) -> None:
     ]
     text = "A [1][2]. ```\nx[1]\n``` `y[1]` $$z[1]$$ $v[1]$ [1](url) B [1, 3] 共 [3、2]."
     marked = "A [c][2]. ```\nx[1]\n``` `y[1]` $$z[1]$$ $v[1]$ [1](url) B [c, d1] 共 [d1、2]."
-    assert marked_by_id(text, citations) == marked
+    assert use_chunk_ids(text, citations) == marked
 
 
 async def test_ask_runs_a_real_agent_over_the_served_knowledge(

@@ -15,7 +15,7 @@ from agentkit.agent.approval import Policy
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
-from agentkit.messages import Content, Message, ToolCall
+from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 from tests.mcp.reading import inside
 
@@ -42,12 +42,6 @@ def script(name: str, folder: Path) -> ServerConfig:
 def by_name(servers: McpServers, name: str) -> Tool:
     assert servers.problems == {}
     return next(tool for tool in servers.tools if tool.name == name)
-
-
-def first_json(result: Content) -> dict[str, Any]:
-    """The structured part of a result, which links to its places follow."""
-    found, _ = json.JSONDecoder().raw_decode(inside(result))
-    return dict(found)
 
 
 async def test_nothing_but_the_protocol_reaches_stdout() -> None:
@@ -97,12 +91,10 @@ async def test_the_notes_server_of_the_demo_works_with_our_client(
     shutil.copy(ROOT / "mcp_servers" / "lecture_notes.py", tmp_path / "mcp_servers")
     async with McpServers([script("lecture_notes.py", tmp_path)]) as servers:
         search = by_name(servers, "demo__search_knowledge")
-        found = first_json((await search.run({"query": "cats"})).content)
-        assert found["hits"][0]["source"] == "pets.md"
-        read = inside(
-            (await by_name(servers, "demo__read_document").run({"source": "pets.md"})).content
-        )
-        assert json.loads(read)["text"] == "# Cats\n\nCats purr.\n"
+        found = await search.run({"query": "cats"})
+        assert found.passages[0].chunk.source == "demo:pets.md"
+        read = await by_name(servers, "demo__read_document").run({"source": "pets.md"})
+        assert read.passages[0].chunk.text == "# Cats\n\nCats purr.\n"
     assert (tmp_path / ".agentkit" / "index").is_dir()
 
 
@@ -119,8 +111,8 @@ async def test_an_agent_answers_through_the_notes_server_alone(tmp_path: Path) -
         """Search first, then quote the best passage."""
         if messages[-1].role == "user":
             return ToolCall("1", "demo__search_knowledge", {"query": messages[-1].text})
-        best = first_json(messages[-1].text)["hits"][0]
-        return f"{best['source']}: {best['text']}"
+        best = messages[-1].passages[0]
+        return f"{best.chunk.text} [{best.marker}]"
 
     async with McpServers([script("lecture_notes.py", tmp_path)]) as servers:
         assert servers.problems == {}
@@ -130,3 +122,5 @@ async def test_an_agent_answers_through_the_notes_server_alone(tmp_path: Path) -
         answer = await agent.run("什么是知识蒸馏？")
     assert answer.tool_calls == ("demo__search_knowledge",)
     assert "教师模型" in answer.text
+    assert answer.citations[0].supported
+    assert answer.citations[0].chunk.source.startswith("demo:")

@@ -209,6 +209,9 @@ async def test_the_demos_agent_answers_through_its_own_mcp_server_alone(tmp_path
     config.write_text(json.dumps(servers), encoding="utf-8")
     async with Project.open(demo, trust=True, model="extractive") as project:
         assert project.notices == []
-        lent = [tool for tool in project.agent.tools if tool.name.startswith("lecture_notes__")]
-        search = next(tool for tool in lent if "search" in tool.name)
-        assert "教师模型" in (await search.run({"query": "什么是知识蒸馏？"})).content
+        search = next(
+            tool
+            for tool in project.agent.tools
+            if tool.name.startswith("lecture_notes__search_knowledge")
+        )
+        assert "教师模型" in (await search.run({"query": "什么是知识蒸馏？"})).prompt_text

@@ -12,7 +12,7 @@ import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,7 +27,7 @@ from mcp.server.subscriptions import (
 )
 from mcp.shared.exceptions import MCPError
 
-from agentkit.documents import Document
+from agentkit.documents import Document, Passage
 from agentkit.errors import AgentkitError
 
 if TYPE_CHECKING:
@@ -277,15 +277,15 @@ def read(document: Document, address: Address, uri: str) -> sdk.TextResourceCont
     )
 
 
-def resource_links(passages: Sequence[Mapping[str, Any]]) -> list[sdk.ResourceLink]:
-    """Links to the places of passages, each place once."""
+def resource_links(passages: Sequence[Passage]) -> list[sdk.ResourceLink]:
+    """Links to the ranges of passages, each range once."""
     found: dict[str, sdk.ResourceLink] = {}
-    for passage in passages:
-        address = Address(passage["source"], passage["start"], passage["end"])
+    for chunk in (passage.chunk for passage in passages):
+        address = Address(chunk.source, chunk.start, chunk.end)
         found[str(address)] = sdk.ResourceLink(
             uri=str(address),
             name=address.source,
-            title=passage["heading"] or None,
+            title=chunk.heading or None,
             mime_type=_mime_type(address.source),
         )
     return list(found.values())[:MAX_LINKS]
