@@ -76,7 +76,14 @@ def load(
     source: Source, placement: Placement = Placement(), trust_remote_code: bool = False
 ) -> Loaded:
     """Load the model into memory. Takes seconds to minutes. Raises ModelError and ConfigError."""
-    transformers = _import_transformers()
+    try:
+        import torch  # noqa: F401
+        import transformers
+    except ImportError as error:
+        raise ConfigError(
+            "Models in this process need PyTorch and transformers, which are not installed. "
+            "Run: pip install 'agentkit-rag[hf]'"
+        ) from error
     shared: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     weights = weight_arguments(source, placement)
     if source.gguf_file:
@@ -203,18 +210,6 @@ def _empty_bar(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     from transformers.utils.logging import EmptyTqdm
 
     return EmptyTqdm(*args, **kwargs)
-
-
-def _import_transformers() -> Any:
-    try:
-        import torch  # noqa: F401
-        import transformers
-    except ImportError as error:
-        raise ConfigError(
-            "Models in this process need PyTorch and transformers, which are not installed. "
-            "Run: pip install 'agentkit-rag[hf]'"
-        ) from error
-    return transformers
 
 
 def _is_downloaded(source: Source) -> bool:

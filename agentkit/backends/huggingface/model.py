@@ -21,9 +21,9 @@ from agentkit.backends.base import (
 from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.huggingface.answer import Answer, Outcome
 from agentkit.backends.huggingface.generate import Generator, can_batch, check_options
-from agentkit.backends.huggingface.grammar import Constraint, Grammars
+from agentkit.backends.huggingface.grammar import Grammars
 from agentkit.backends.huggingface.load import Loaded, Placement, load, resolve_source
-from agentkit.backends.huggingface.prompt import Prompt, call_format, render_prompt
+from agentkit.backends.huggingface.prompt import call_format, render_prompt
 from agentkit.backends.text_tool_calls import CALL, END_CALL, THINK, parse_text_calls
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
@@ -94,30 +94,25 @@ class HuggingFaceModel(Model):
             text = f"{self.name} reads no images: choose another model."
             raise ModelError(text, self.name, "bad_request")
         running = await self._ready()
-        request = await self._in_worker(running.prepare, messages, tools, options)
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | Outcome | ModelError]()
 
         def emit(piece: str | Outcome | ModelError) -> None:
             with suppress(RuntimeError):  # The loop may be closed.
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        answer = Answer(
-            running.loaded, request.prompt.ids, request.limit, options, emit, request.constraint
-        )
+        answer, opening = await self._in_worker(running.prepare, messages, tools, options, emit)
         running.generator.submit(answer)
         try:
-            # What the prompt has opened is parsed as if the model had written its marker.
-            if request.prompt.thinking:
-                yield TextDelta(THINK)
-            if request.forced:
-                yield TextDelta(CALL)
+            if opening:
+                # Parsed as if the model had written it.
+                yield TextDelta(opening)
             while isinstance(piece := await pieces.get(), str):
                 yield TextDelta(piece)
         finally:
             answer.cancelled.set()
         if isinstance(piece, ModelError):
             raise piece
-        if request.forced:
+        if opening == CALL:
             yield TextDelta(END_CALL)
         yield Usage(len(answer.ids), piece.tokens)
         yield Done(piece.reason, self.name)
@@ -171,16 +166,6 @@ class HuggingFaceModel(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """What one chat asks of the model."""
-
-    prompt: Prompt
-    limit: int
-    forced: bool
-    constraint: Constraint | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Running:
     """A model in memory, and what serves it."""
 
@@ -190,10 +175,15 @@ class _Running:
     max_new_tokens: int
 
     def prepare(
-        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
-    ) -> _Request:
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        options: Options,
+        emit: Callable[[str | Outcome | ModelError], None],
+    ) -> tuple[Answer, str]:
         """Render the prompt and compile the grammar. Takes milliseconds, with a schema for the
-        first time a second. Raises ModelError."""
+        first time a second. Returns an answer to generate, and the marker that its prompt has
+        opened. Raises ModelError."""
         check_options(self.loaded, options)
         choice = options.tool_choice
         if tools and choice not in ("auto", "none", "required", *(tool.name for tool in tools)):
@@ -201,22 +191,21 @@ class _Running:
             raise self.loaded.source.error(f"Tool {choice!r} is not offered. Choose from: {names}.")
         left = offered_tools(tools, choice)
         prompt = render_prompt(self.loaded, messages, left, options)
-        limit = self._limit(prompt, options.max_tokens)
-        forced = is_forced(left, options)
+        limit = self._limit(len(prompt.ids), options.max_tokens)
         constraint = None
-        if forced:
+        if is_forced(left, options):
             form = call_format(str(self.loaded.tokenizer.chat_template))
             schema = calls_schema(left, form.arguments, form.is_list)
             constraint = self.grammars.constraint(schema, limit, lenient=True)
         elif options.schema is not None:
             constraint = self.grammars.constraint(options.schema, limit)
-        return _Request(prompt, limit, forced, constraint)
+        return Answer(self.loaded, prompt.ids, limit, options, emit, constraint), prompt.opening
 
-    def _limit(self, prompt: Prompt, asked: int | None) -> int:
-        limit, window = asked or self.max_new_tokens, self.loaded.window
+    def _limit(self, read: int, requested: int | None) -> int:
+        """Return the greatest length of the answer after a prompt of `read` tokens."""
+        limit, window = requested or self.max_new_tokens, self.loaded.window
         if window is None:
             return limit
-        read = len(prompt.ids)
         if read >= window:
             name = self.loaded.source.name
             raise self.loaded.source.error(

@@ -14,7 +14,7 @@ from agentkit.backends.base import Options, arguments_object, tool_definition
 from agentkit.backends.forced_calls import is_forced
 from agentkit.backends.huggingface.load import Loaded
 from agentkit.backends.prompted_tools import in_text, without_system
-from agentkit.backends.text_tool_calls import END_THINK, THINK
+from agentkit.backends.text_tool_calls import CALL, END_THINK, THINK
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 
@@ -34,10 +34,11 @@ class CallFormat:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation in tokens; `thinking` where it ends inside a thought."""
+    """A conversation in tokens. `opening` is the marker of the thought (THINK) or call (CALL) in
+    which it ends."""
 
     ids: Sequence[int]
-    thinking: bool
+    opening: str
 
 
 def call_format(template: str) -> CallFormat:
@@ -70,15 +71,14 @@ def render_prompt(
         [tool_definition(tool) for tool in tools] if known and tools else None,
         options.extra.get(TEMPLATE_OPTIONS) or {},
     )
-    thinking = text.rstrip().endswith(THINK)
+    opening = THINK if text.rstrip().endswith(THINK) else ""
     forced = is_forced(tools, options)
-    if thinking and (forced or options.schema is not None):
-        text, thinking = f"{text.rstrip()}\n{END_THINK}\n\n", False
+    if opening and (forced or options.schema is not None):
+        text, opening = f"{text.rstrip()}\n{END_THINK}\n\n", ""
     if forced:
-        text += call_format(template).before
-    return Prompt(
-        loaded.tokenizer(text, add_special_tokens=False, verbose=False).input_ids, thinking
-    )
+        text, opening = text + call_format(template).before, CALL
+    ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    return Prompt(ids, opening)
 
 
 def _apply_template(

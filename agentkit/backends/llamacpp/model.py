@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -67,7 +67,7 @@ class LlamaCppModel(Model):
         left = offered_tools(tools, options.tool_choice)
         engine = await self._ready()
         body = request_body(messages, left, options)
-        reply = _Reply()
+        usage, reason = Usage(estimated=True), ""
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Piece]()
         cancelled = threading.Event()
 
@@ -81,14 +81,18 @@ class LlamaCppModel(Model):
             while isinstance(piece := await pieces.get(), Mapping):
                 if error := piece.get("error"):
                     raise self._engine_error(error)
-                for part in reply.feed(piece):
+                if counts := piece.get("usage"):
+                    usage = Usage(counts["prompt_tokens"], counts["completion_tokens"])
+                for choice in piece.get("choices") or ():
+                    reason = choice.get("finish_reason") or reason
+                for part in _delta_parts(piece):
                     yield part
         finally:
             cancelled.set()
         if piece is not None:
             raise self._engine_error({"message": str(piece)}) from piece
-        for part in reply.end(self.name):
-            yield part
+        yield usage
+        yield Done("length" if reason == "length" else "stop", self.name)
 
     async def context_window(self) -> int:
         """The model's own window, or `max_context` below it; loads the model."""
@@ -167,30 +171,13 @@ def request_body(
     return {key: value for key, value in body.items() if value is not None} | dict(options.extra)
 
 
-class _Reply:
-    """Read the chunks of one answer."""
-
-    def __init__(self) -> None:
-        self._finish = ""
-        self._usage = Usage(estimated=True)
-
-    def feed(self, chunk: Chunk) -> list[ModelPart]:
-        """Return the parts that a chunk completes."""
-        if usage := chunk.get("usage"):
-            self._usage = Usage(usage["prompt_tokens"], usage["completion_tokens"])
-        parts: list[ModelPart] = []
-        for choice in chunk.get("choices") or ():
-            self._finish = choice.get("finish_reason") or self._finish
-            delta = choice.get("delta") or {}
-            if thought := delta.get("reasoning_content"):
-                parts.append(ReasoningDelta(thought))
-            if text := delta.get("content"):
-                parts.append(TextDelta(text))
-        return parts
-
-    def end(self, name: str) -> list[ModelPart]:
-        """Return the usage and the end."""
-        return [self._usage, Done("length" if self._finish == "length" else "stop", name)]
+def _delta_parts(chunk: Chunk) -> Iterator[ModelPart]:
+    for choice in chunk.get("choices") or ():
+        delta = choice.get("delta") or {}
+        if thought := delta.get("reasoning_content"):
+            yield ReasoningDelta(thought)
+        if text := delta.get("content"):
+            yield TextDelta(text)
 
 
 def _new_worker() -> ThreadPoolExecutor:

@@ -10,6 +10,7 @@ import pytest
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface.load import Loaded, Source
 from agentkit.backends.huggingface.prompt import call_format, render_prompt
+from agentkit.backends.text_tool_calls import CALL, THINK
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
@@ -89,7 +90,7 @@ def test_options_of_the_template_reach_it(tokenizer: Any) -> None:
 def test_a_prompt_that_opens_a_thought_is_known(tokenizer: Any) -> None:
     tokenizer.chat_template = PLAIN + "<assistant><think>\n"
     loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
-    assert render_prompt(loaded, TALK[:2], (), Options()).thinking
+    assert render_prompt(loaded, TALK[:2], (), Options()).opening == THINK
 
 
 def test_a_constrained_answer_has_no_thought_and_a_forced_call_is_opened(
@@ -99,9 +100,10 @@ def test_a_constrained_answer_has_no_thought_and_a_forced_call_is_opened(
     loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
     held = render_prompt(loaded, TALK[1:2], (), Options(schema={}))
     assert tokenizer.decode(held.ids).endswith("<assistant><think>\n</think>\n\n")
-    assert not held.thinking
+    assert held.opening == ""
     forced = render_prompt(loaded, TALK[1:2], [lookup], Options(tool_choice="lookup"))
     assert tokenizer.decode(forced.ids).endswith("</think>\n\n<tool_call>\n")
+    assert forced.opening == CALL
 
 
 @pytest.mark.parametrize(
