@@ -23,7 +23,7 @@ from agentkit.addresses import is_loopback, ollama_url, shown
 from agentkit.backends.auto import LOCAL_SERVERS, AutoModel, ollama_models, openai_models
 from agentkit.backends.llamacpp.source import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
-from agentkit.backends.ollama.server import context_length
+from agentkit.backends.ollama.server import OllamaError, context_length, show_model
 from agentkit.backends.openai.model import OPENAI_URL
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
@@ -100,15 +100,10 @@ async def _check_ollama_model(
     name: str, model: str, settings: ProviderSettings, environ: Mapping[str, str]
 ) -> list[Finding]:
     url = ollama_url(settings.base_url or environ.get("OLLAMA_HOST", ""))
-    tags = await request_json(url, "/api/tags")
-    if tags.status != 200:
-        message = f"{name}: no Ollama server answers at {shown(url)}"
-        return [Finding("problem", "model", message, "Start it: ollama serve")]
-    names = _names(tags, "models", "name")
-    if model not in (*names, *(each.removesuffix(":latest") for each in names)):
-        message = f"{model} is not on the Ollama server at {shown(url)}"
-        return [Finding("problem", "model", message, f"ollama pull {model}")]
-    window = await _ollama_window(url, model)
+    try:
+        window = await _ollama_window(url, model)
+    except OllamaError as error:
+        return [from_error("model", ModelError(error.message(url, model, name, _TIMEOUT)))]
     if window and window < SMALLEST_WINDOW:
         return [_small_window("model", name, window, "Choose a model with a larger window.")]
     limit = settings.max_context or 32768
@@ -129,7 +124,9 @@ async def check_openai_model(
     listing = await request_json(url.rstrip("/"), "/models", key=key)
     if listing.status != 200:
         return [_no_listing(name, shown(url), listing.status)]
-    names = _names(listing, "data", "id")
+    entries = listing.body.get("data")
+    listed = entries if isinstance(entries, list) else []
+    names = [str(entry.get("id")) for entry in listed if isinstance(entry, Mapping)]
     if len(names) > 1 and model not in names:
         near = get_close_matches(model, names, 1, cutoff=0.3) or names[:1]
         message = f"{model} is not among the {len(names)} models at {shown(url)}"
@@ -182,7 +179,9 @@ async def check_ollama(url: str, host: str = "") -> list[Finding]:
     models = await ollama_models(url)
     if models is None:
         return [ok("ollama", f"no server at {url}")]
-    windows = await asyncio.gather(*(_ollama_window(url, model) for model in models[:3]))
+    windows = await asyncio.gather(
+        *(_ollama_window(url, model) for model in models[:3]), return_exceptions=True
+    )
     findings = [_ollama_summary(url, version, models, windows), *_check_version("ollama", version)]
     if host.rpartition("//")[2].startswith(_ANY_INTERFACE):
         message = f"OLLAMA_HOST={host}: the server accepts the whole network, without a key"
@@ -192,13 +191,13 @@ async def check_ollama(url: str, host: str = "") -> list[Finding]:
 
 
 def _ollama_summary(
-    url: str, version: str, models: list[str], windows: Sequence[int | None]
+    url: str, version: str, models: list[str], windows: Sequence[int | BaseException | None]
 ) -> Finding:
     at = f"{version} at {url}"
     if not models:
         return Finding("note", "ollama", f"{at} has no chat model", "ollama pull qwen3:4b")
     described = [
-        model + (f" ({window} tokens)" if window else "")
+        model + (f" ({window} tokens)" if isinstance(window, int) else "")
         for model, window in zip(models[:3], windows, strict=True)
     ]
     return ok("ollama", f"{at}: {join_names([*described, *models[3:]])}")
@@ -289,8 +288,8 @@ def _check_version(program: str, version: str) -> list[Finding]:
 
 
 async def _ollama_window(url: str, model: str) -> int | None:
-    shown_model = await request_json(url, "/api/show", body={"model": model})
-    return context_length(shown_model.body.get("model_info"))
+    """Raises OllamaError."""
+    return context_length((await show_model(model, url, _TIMEOUT, _TIMEOUT)).modelinfo)
 
 
 async def _server_window(url: str, model: str) -> int | None:
@@ -329,8 +328,8 @@ class JsonReply:
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
-async def request_json(url: str, path: str, *, key: str = "", body: Any = None) -> JsonReply:
-    """GET a JSON object, or POST where there is a body.
+async def request_json(url: str, path: str, key: str = "") -> JsonReply:
+    """Get a JSON object.
 
     Servers on this machine are asked without a proxy. Redirects are not followed, since a key must
     not reach another server. A response of more than 2 MB is dropped.
@@ -338,11 +337,10 @@ async def request_json(url: str, path: str, *, key: str = "", body: Any = None) 
     import httpx2
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    method = "GET" if body is None else "POST"
     try:
         async with (
             httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=not is_loopback(url)) as client,
-            client.stream(method, url + path, headers=headers, json=body) as response,
+            client.stream("GET", url + path, headers=headers) as response,
         ):
             content = b""
             async for piece in response.aiter_bytes():
@@ -360,13 +358,6 @@ def _json_object(content: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _names(reply: JsonReply, key: str, name: str) -> list[str]:
-    """Return the names in a list of objects."""
-    entries = reply.body.get(key)
-    listed = entries if isinstance(entries, list) else []
-    return [str(entry.get(name)) for entry in listed if isinstance(entry, Mapping)]
 
 
 def _root(url: str) -> str:

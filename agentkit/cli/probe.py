@@ -12,9 +12,13 @@ from rich.text import Text
 
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
-from agentkit.backends.probe.cache import save_capabilities
 from agentkit.backends.probe.checks import CHECKS
-from agentkit.backends.probe.runner import CheckResult, capabilities_from, run_check
+from agentkit.backends.probe.runner import (
+    CheckResult,
+    capabilities_from,
+    run_check,
+    save_capabilities,
+)
 from agentkit.backends.probe.subject import Subject
 from agentkit.backends.registry import get_model
 from agentkit.cli.language import translated

@@ -183,7 +183,7 @@ async def test_an_ollama_model_with_a_small_window_is_a_warning(
 
 async def test_a_missing_ollama_model_names_the_pull_command(ollama_server: OllamaServer) -> None:
     finding = await _model("ollama:qwen3:8b", {"OLLAMA_HOST": ollama_server.url})
-    assert (finding.level, finding.next_step) == ("problem", "ollama pull qwen3:8b")
+    assert (finding.level, finding.next_step) == ("problem", "Run: ollama pull qwen3:8b")
 
 
 async def test_an_ollama_server_that_is_down_names_the_start_command() -> None:

@@ -22,7 +22,7 @@ from agentkit.backends.openai.errors import (
 )
 from agentkit.backends.openai.request import request_body
 from agentkit.backends.openai.stream import CompletionStream
-from agentkit.backends.probe.cache import cached_capabilities
+from agentkit.backends.probe.runner import cached_capabilities
 from agentkit.backends.retry import with_retries
 from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
 from agentkit.backends.base import Options
 from agentkit.backends.probe.subject import (
@@ -17,7 +18,6 @@ from agentkit.backends.probe.subject import (
     Subject,
     Unsupported,
     is_about_length,
-    refusal_allowed,
     require,
     require_if_claimed,
     require_one_line,
@@ -88,21 +88,20 @@ async def unicode_written(subject: Subject) -> None:
     """Characters that span several tokens arrive whole."""
     schema = _object_schema("word", [_WORD])
     claimed = subject.claims.json_schema
-    with refusal_allowed(claimed):
-        response = await subject.ask(user("Which word?"), schema=schema, max_tokens=96)
-        is_whole = _only_value(response.text, "word") == _WORD
-        require_if_claimed(is_whole, claimed, f"it wrote {response.text[:80]!r}")
+    response = await subject.ask(user("Which word?"), schema=schema, max_tokens=96, claimed=claimed)
+    is_whole = _only_value(response.text, "word") == _WORD
+    require_if_claimed(is_whole, claimed, f"it wrote {response.text[:80]!r}")
 
 
 async def stop_string(subject: Subject) -> None:
     """A stop string ends the answer and is left out."""
-    with refusal_allowed():
-        whole = await subject.ask(_COUNT, max_tokens=12, temperature=0.0)
-        middle = whole.text[len(whole.text) // 2 :].split()
-        if not middle:
-            raise Unsupported("the answer is too short to be stopped")
-        stop = middle[0][:3]
-        response = await subject.ask(_COUNT, max_tokens=12, temperature=0.0, stop=(stop,))
+    options: dict[str, Any] = {"max_tokens": 12, "temperature": 0.0, "claimed": False}
+    whole = await subject.ask(_COUNT, **options)
+    middle = whole.text[len(whole.text) // 2 :].split()
+    if not middle:
+        raise Unsupported("the answer is too short to be stopped")
+    stop = middle[0][:3]
+    response = await subject.ask(_COUNT, stop=(stop,), **options)
     require(stop not in response.text, f"the answer went on past {stop!r}")
     if whole.text.startswith(response.text) and len(response.text) < len(whole.text):
         reason = response.done.stop_reason
@@ -122,18 +121,19 @@ async def max_tokens(subject: Subject) -> None:
 
 async def seed(subject: Subject) -> None:
     """The same seed gives the same text, once the server has the prompt in its cache."""
-    with refusal_allowed():
-        texts = [(await subject.ask(_COUNT, seed=7, temperature=1.0)).text for _ in range(3)]
+    options: dict[str, Any] = {"seed": 7, "temperature": 1.0, "claimed": False}
+    texts = [(await subject.ask(_COUNT, **options)).text for _ in range(3)]
     require_if_claimed(texts[1] == texts[2], False, "two answers with one seed differ")
 
 
 async def json_schema(subject: Subject) -> None:
     """A JSON Schema constrains the answer."""
     schema, claimed = _object_schema("colour", ["red", "blue"]), subject.claims.json_schema
-    with refusal_allowed(claimed):
-        response = await subject.ask(user("Which colour is the sky?"), schema=schema, max_tokens=60)
-        fits = _only_value(response.text, "colour") in ("red", "blue")
-        require_if_claimed(fits, claimed, f"it wrote {response.text[:80]!r}")
+    response = await subject.ask(
+        user("Which colour is the sky?"), schema=schema, max_tokens=60, claimed=claimed
+    )
+    fits = _only_value(response.text, "colour") in ("red", "blue")
+    require_if_claimed(fits, claimed, f"it wrote {response.text[:80]!r}")
 
 
 async def usage(subject: Subject) -> None:
@@ -154,8 +154,7 @@ async def empty_input(subject: Subject) -> None:
 async def image(subject: Subject) -> None:
     """A message may contain an image."""
     message = Message("user", (TextPart("What is it?"), ImagePart(_RED_PIXEL_PNG)))
-    with refusal_allowed(subject.claims.images):
-        await subject.ask(message)
+    await subject.ask(message, claimed=subject.claims.images)
 
 
 def _object_schema(key: str, values: list[str]) -> dict[str, object]:
@@ -200,8 +199,9 @@ _CALL_ROME = ToolCall("call_2", "get_weather", {"city": "Rome"})
 
 async def tool_offered(subject: Subject) -> None:
     """A tool may be offered; the model calls it or answers."""
-    with refusal_allowed(subject.claims.tools):
-        response = await subject.ask(_QUESTION, tools=[_WEATHER], max_tokens=OFFERED_TOKENS)
+    response = await subject.ask(
+        _QUESTION, tools=[_WEATHER], max_tokens=OFFERED_TOKENS, claimed=subject.claims.tools
+    )
     _require_consistent_calls(response)
     require(bool(response.calls or response.deltas), "it neither called nor answered")
 
@@ -241,8 +241,9 @@ async def named_tool(subject: Subject) -> None:
 
 async def forbidden_tools(subject: Subject) -> None:
     """Where calls are forbidden, none is made."""
-    with refusal_allowed(subject.claims.tools):
-        response = await subject.ask(_QUESTION, tools=[_WEATHER], tool_choice="none")
+    response = await subject.ask(
+        _QUESTION, tools=[_WEATHER], tool_choice="none", claimed=subject.claims.tools
+    )
     require(not response.calls, "it called a tool that was forbidden")
 
 
@@ -254,8 +255,8 @@ async def _ask_with_results(
         for call, result in zip(calls, results, strict=True)
     ]
     turn = Message("assistant", "", tuple(calls))
-    with refusal_allowed(subject.claims.tools):
-        response = await subject.ask(_QUESTION, turn, *tool_messages, tools=[_WEATHER])
+    conversation = (_QUESTION, turn, *tool_messages)
+    response = await subject.ask(*conversation, tools=[_WEATHER], claimed=subject.claims.tools)
     _require_consistent_calls(response)
     return response
 
@@ -263,15 +264,18 @@ async def _ask_with_results(
 async def _forced_calls(subject: Subject, choice: str) -> set[str]:
     """Return the names of the tools called, after checking their arguments."""
     claimed = subject.claims.forced_tools
-    with refusal_allowed(claimed):
-        response = await subject.ask(
-            _QUESTION, tools=[_WEATHER, _TIME], tool_choice=choice, max_tokens=FORCED_CALL_TOKENS
-        )
-        _require_consistent_calls(response)
-        for call in response.calls:
-            key, values = _VALUES.get(call.name, ("", []))
-            fits = call.arguments in [{key: value} for value in values]
-            require_if_claimed(fits, claimed, f"its arguments do not fit: {call}")
+    response = await subject.ask(
+        _QUESTION,
+        tools=[_WEATHER, _TIME],
+        tool_choice=choice,
+        max_tokens=FORCED_CALL_TOKENS,
+        claimed=claimed,
+    )
+    _require_consistent_calls(response)
+    for call in response.calls:
+        key, values = _VALUES.get(call.name, ("", []))
+        fits = call.arguments in [{key: value} for value in values]
+        require_if_claimed(fits, claimed, f"its arguments do not fit: {call}")
     return {call.name for call in response.calls}
 
 

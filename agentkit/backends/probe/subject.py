@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,11 +77,19 @@ class Subject:
         *messages: Message,
         tools: Sequence[Tool] = (),
         max_tokens: int = DEFAULT_MAX_TOKENS,
+        claimed: bool | None = None,
         **options: Any,
     ) -> Response:
-        """Return one whole answer, after checking the order of its parts. Raises Failed."""
+        """Return one whole answer, after checking the order of its parts. Raises Failed, and
+        ModelError; with `claimed`, a refusal in one line raises Failed or Unsupported instead."""
         request = Options(max_tokens=max_tokens, extra=self.extra, **options)
-        parts = [part async for part in self.model.stream(messages, tools, request)]
+        try:
+            parts = [part async for part in self.model.stream(messages, tools, request)]
+        except ModelError as error:
+            if claimed is None:
+                raise
+            require_one_line(error)
+            raise (Failed if claimed else Unsupported)(str(error)) from error
         begun = next((at for at, p in enumerate(parts) if not isinstance(p, Retried)), 0)
         require(not any(isinstance(p, Retried) for p in parts[begun:]), "Retried after other parts")
         response = Response(tuple(parts))
@@ -105,16 +112,6 @@ def require_if_claimed(condition: bool, claimed: bool, reason: str) -> None:
     Unsupported."""
     if not condition:
         raise Failed(reason) if claimed else Unsupported(reason)
-
-
-@contextmanager
-def refusal_allowed(claimed: bool = False) -> Iterator[None]:
-    """Take a refusal in the block as Unsupported, where the model does not claim to do it."""
-    try:
-        yield
-    except ModelError as error:
-        require_one_line(error)
-        require_if_claimed(False, claimed, str(error))
 
 
 def require_one_line(error: ModelError) -> None:
