@@ -1,16 +1,10 @@
-"""The one way from synchronous code into the asynchronous core.
+"""Bridges between synchronous code, threads and event loops.
 
-All sync doors share one background loop that lives with the process, so that connection pools and
-MCP sessions outlive a call and notebooks, which own a running loop, work too.
-
-Run a synchronous function in a thread, at half the cost of `asyncio.to_thread`.
-
-Threads are kept for the next call. None can be stopped: one whose function hangs is left behind,
-and does not keep the program from ending.
-
-Blocking work beside the loop: to its end even when cancelled, and side by side in order.
-
-One client for each event loop, since connections belong to the loop that opened them.
+`run_sync` and `iterate_sync` lead from synchronous code into the asynchronous core. They share one
+background loop that lives as long as the process, so that connection pools and MCP sessions outlive
+a call, and notebooks, which have a running loop, work too. `in_worker`, `in_thread` and
+`map_ordered` run blocking work beside the loop. `PerLoop` keeps one client per loop, since
+connections belong to the loop that opened them.
 """
 
 from __future__ import annotations
@@ -18,30 +12,33 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import aclosing, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Generic, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
 
 _lock = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
+_END = object()
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end and return its result.
 
-    Raises RuntimeError when called from the background loop itself, which would wait for ever.
-    A KeyboardInterrupt cancels the coroutine and waits until it has cleaned up.
+    A KeyboardInterrupt cancels the coroutine and waits for its cleanup. Raises RuntimeError when
+    called from the background loop itself, which would deadlock.
     """
     loop = _background_loop()
     if _is_running_here(loop):
         coroutine.close()
-        raise RuntimeError("A sync door was called from async code: await the async method.")
+        raise RuntimeError("A synchronous wrapper was called from async code. Await the method.")
     ended = threading.Event()
 
     async def watched() -> T:
@@ -59,6 +56,36 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """Iterate over an asynchronous generator, which runs ahead of its reader. Closing the iterator
+    stops it, and its errors are raised."""
+    queue: SimpleQueue[Any] = SimpleQueue()
+
+    async def pump() -> None:
+        try:
+            async with aclosing(items):
+                async for item in items:
+                    queue.put(item)
+        finally:
+            queue.put(_END)
+
+    async def start() -> asyncio.Task[None]:
+        return asyncio.create_task(pump())
+
+    async def stop(task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+    task = run_sync(start())
+    try:
+        while (item := queue.get()) is not _END:
+            yield item
+    finally:
+        run_sync(stop(task))
+
+
 def _background_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if not _loops:
@@ -74,23 +101,24 @@ def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-_Told = tuple[Any, BaseException | None]
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[_Told]", Context, Callable[[], Any]]
+_Result = tuple[Any, BaseException | None]
+_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[_Result]", Context, Callable[[], Any]]
 
 
-async def in_worker(function: Callable[..., Any], **given: Any) -> Any:
-    """What the function gives, or raises; it sees the caller's context variables."""
+async def in_worker(function: Callable[..., Any], **arguments: Any) -> Any:
+    """Call a function in a daemon thread, with the caller's context variables, at half the cost of
+    `asyncio.to_thread`. A function that hangs does not keep the program from exiting."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[_Told] = loop.create_future()
+    future: asyncio.Future[_Result] = loop.create_future()
     try:
         worker = _idle.pop()
     except IndexError:
         worker = _Worker()
-    worker.jobs.put((loop, future, copy_context(), partial(function, **given)))
-    found, error = await future
+    worker.jobs.put((loop, future, copy_context(), partial(function, **arguments)))
+    value, error = await future
     if error is not None:
         raise error
-    return found
+    return value
 
 
 class _Worker(Thread):
@@ -106,33 +134,30 @@ class _Worker(Thread):
     def _work(
         self,
         loop: asyncio.AbstractEventLoop,
-        future: asyncio.Future[_Told],
+        future: asyncio.Future[_Result],
         context: Context,
-        work: Callable[[], Any],
+        function: Callable[[], Any],
     ) -> None:
         try:
-            told: _Told = (context.run(work), None)
+            result: _Result = (context.run(function), None)
         except BaseException as error:
-            told = (None, error)
+            result = (None, error)
         _idle.append(self)
         with suppress(RuntimeError):  # The loop may be closed by now.
-            loop.call_soon_threadsafe(_tell, future, told)
+            loop.call_soon_threadsafe(_set_result, future, result)
 
 
-def _tell(future: asyncio.Future[_Told], told: _Told) -> None:
+def _set_result(future: asyncio.Future[_Result], result: _Result) -> None:
     if not future.done():
-        future.set_result(told)
+        future.set_result(result)
 
 
 _idle: deque[_Worker] = deque()
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Like asyncio.to_thread, but a cancelled caller waits for the thread, so that a lock held
-    around it is not let go while it still writes."""
+    around it is not released while it still writes."""
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
         return await asyncio.shield(task)
@@ -141,9 +166,9 @@ async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
         raise
 
 
-async def ahead(items: Iterable[T], work: Callable[[T], R], jobs: int) -> AsyncIterator[R]:
-    """The result of each item's work, in the items' order; at most `jobs` are worked on or wait
-    to be taken."""
+async def map_ordered(items: Iterable[T], work: Callable[[T], R], jobs: int) -> AsyncIterator[R]:
+    """Apply blocking work to items in threads and yield the results in order; at most `jobs` run
+    or wait to be yielded."""
     running: deque[asyncio.Future[R]] = deque()
     try:
         for item in items:
@@ -159,14 +184,13 @@ async def ahead(items: Iterable[T], work: Callable[[T], R], jobs: int) -> AsyncI
 
 
 class PerLoop(Generic[T]):
-    """Makes a client when a loop first asks. Those of closed loops are forgotten."""
+    """Creates a client per event loop at first use, and drops those of closed loops."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._clients: dict[asyncio.AbstractEventLoop, T] = {}
 
     def get(self) -> T:
-        """The running loop's client."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             self._clients = {k: v for k, v in self._clients.items() if not k.is_closed()}
@@ -174,5 +198,5 @@ class PerLoop(Generic[T]):
         return self._clients[loop]
 
     def pop(self) -> T | None:
-        """The running loop's client, if it has one; the next `get` makes another."""
+        """Remove and return the client of the running loop, if any."""
         return self._clients.pop(asyncio.get_running_loop(), None)

@@ -33,7 +33,7 @@ from agentkit.events import (
 )
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import Message, ToolCall, ToolResult, Usage
-from agentkit.tools.repair import fit_arguments, parse_arguments, without_surrogates
+from agentkit.tools.repair import fit_arguments, repair_arguments, without_surrogates
 from agentkit.tools.tool import Tool
 
 NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without, or ask the user."
@@ -153,7 +153,7 @@ class ToolRunner:
             problem = f"Error: there is no tool {call.name!r}. There is: {known}."
             return ResolvedCall(call, None, problem)
         given = call.arguments
-        read = parse_arguments(given) if isinstance(given, str) else given
+        read = repair_arguments(given) if isinstance(given, str) else given
         if read is None:
             schema = json.dumps(tool.parameters, ensure_ascii=False)[:_MAX_SCHEMA]
             problem = (

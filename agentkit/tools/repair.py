@@ -18,7 +18,7 @@ _VARIANT_KEYS = {"enum", "const", "anyOf", "oneOf", "$ref"}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
-def parse_arguments(text: str) -> dict[str, Any] | None:
+def repair_arguments(text: str) -> dict[str, Any] | None:
     """Parse a JSON object, despite trailing commas, single quotes, missing ends and code fences.
     None if the text contains no object."""
     if text.strip() in _EMPTY:
@@ -28,7 +28,7 @@ def parse_arguments(text: str) -> dict[str, Any] | None:
     for parse in (_parse_json, _parse_literal, _parse_broken):
         found = parse(text)
         if isinstance(found, str) and found != text:  # A JSON string that holds the object.
-            return parse_arguments(found)
+            return repair_arguments(found)
         if isinstance(found, dict):
             return found
     return None
@@ -137,7 +137,7 @@ def _parse_value(text: str, types: set[str]) -> Any:
 
 def _parse_compound(text: str) -> Any:
     if text[:1] == "{":
-        return parse_arguments(text)
+        return repair_arguments(text)
     found = _parse_json(text)
     return _parse_literal(text) if found is None and text[:1] == "[" else found
 

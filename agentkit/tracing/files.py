@@ -1,4 +1,4 @@
-"""Traces as files of JSON Lines in one folder, the newest kept, readable by their owner alone."""
+"""Trace files: one JSON Lines file per run in a folder, readable only by the user."""
 
 from __future__ import annotations
 
@@ -12,39 +12,38 @@ from agentkit.errors import ConfigError
 from agentkit.messages import Message, Record, read_message
 
 _SUFFIX = ".jsonl"
-_SECOND = len("20261231-235959")
+_TIMESTAMP_LENGTH = len("20261231-235959")
 
 
 class TraceFiles:
-    """Opens a file for each run. `keep` is how many stay."""
+    """Opens a file for each run and deletes all but the newest `keep`."""
 
     def __init__(self, folder: Path, keep: int = 100) -> None:
         self.folder = folder
         self._keep = keep
 
     def __call__(self, run_id: str) -> TraceFile:
-        """The sink of a run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in self.paths()[: -self._keep + 1 or None]:
             old.unlink(missing_ok=True)
         return TraceFile(self.folder / f"{run_id}{_SUFFIX}")
 
     def paths(self) -> list[Path]:
-        """The files, the oldest first."""
+        """Return the files, oldest first."""
         return sorted(self.folder.glob(f"*{_SUFFIX}"), key=_age)
 
     def find(self, which: str) -> Path:
-        """A trace by its id, the beginning of it, or "last". Raises ConfigError."""
+        """Find a trace by its id, a prefix of it, or "last". Raises ConfigError."""
         paths = self.paths()
         found = paths[-1:] if which == "last" else [p for p in paths if p.stem.startswith(which)]
         if len(found) == 1:
             return found[0]
-        said = f"{len(found)} traces begin with" if found else "There is no trace"
-        raise ConfigError(f"{said} {which!r}. See them: agentkit trace list.")
+        problem = f"{len(found)} traces begin with {which!r}" if found else f"No trace {which!r}"
+        raise ConfigError(f"{problem}. List them with: agentkit trace list")
 
 
 class TraceFile:
-    """The sink of one run; each record is on disk when `write` returns."""
+    """The file of one run; each record is on disk when `write` returns."""
 
     def __init__(self, path: Path) -> None:
         self._file: IO[str] = os.fdopen(
@@ -62,39 +61,38 @@ class TraceFile:
 
 @dataclass(frozen=True, slots=True)
 class ReadTrace:
-    """A trace as it was written; a last line that a crash cut short is left out."""
+    """The records of a trace, without a last line that a crash truncated."""
 
     records: tuple[Record, ...]
 
     def of(self, kind: str) -> list[Record]:
-        """The records of one kind, in order."""
         return [record for record in self.records if record.get("kind") == kind]
 
     @property
     def run(self) -> Record:
-        """What the run began with."""
+        """The first record: prompt, model, tools and session."""
         return self.of("run")[0]
 
     def requests(self) -> list[tuple[Message, ...]]:
-        """The messages of each request, put together again."""
-        found: list[tuple[Message, ...]] = []
+        """Reassemble the messages of each request."""
+        requests: list[tuple[Message, ...]] = []
         sent: tuple[Message, ...] = ()
         for record in self.of("request"):
             sent = (*sent[: record["kept"]], *map(read_message, record["messages"]))
-            found.append(sent)
-        return found
+            requests.append(sent)
+        return requests
 
 
 def _age(path: Path) -> tuple[str, int]:
-    """When a run began, to the second, and in it when its file was written last."""
+    """Sort key: the start of a run in seconds, then the time of the last write."""
     try:
-        return path.stem[:_SECOND], path.stat().st_mtime_ns
+        return path.stem[:_TIMESTAMP_LENGTH], path.stat().st_mtime_ns
     except OSError:
-        return path.stem[:_SECOND], 0
+        return path.stem[:_TIMESTAMP_LENGTH], 0
 
 
 def read_trace(path: Path) -> ReadTrace:
-    """The records of a file. Raises ConfigError for one that is no trace."""
+    """Read a trace file. Raises ConfigError if it is not one."""
     records: list[Record] = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -103,7 +101,7 @@ def read_trace(path: Path) -> ReadTrace:
             except ValueError:
                 break
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     if not records or records[0].get("kind") != "run":
-        raise ConfigError(f"{path} is no trace of a run.")
+        raise ConfigError(f"{path} is not a trace. List traces with: agentkit trace list")
     return ReadTrace(tuple(records))

@@ -1,7 +1,7 @@
-"""What happened in a run, as records: each request to the model, its reply, each tool, the end.
+"""Trace a run as records: each request to the model, its reply, each tool call, and the end.
 
-A request's record holds only the messages that the one before it had not, so that a long run's
-trace grows with its length. Nothing leaves the machine: a sink decides where records go.
+The record of a request holds only the messages that the previous one did not have, so that a trace
+grows linearly with its run. Sinks decide where records go; nothing leaves the machine by default.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from agentkit.tools.tool import Tool
 
 
 class Sink(Protocol):
-    """Where the records of one run go, in order; `close` comes last, however the run ends."""
+    """Destination of the records of one run, in order; closed however the run ends."""
 
     def write(self, record: Record) -> None: ...
 
@@ -50,17 +50,16 @@ class Sink(Protocol):
 
 
 OpenSink = Callable[[str], Sink]
-"""A run's id in, its sink out."""
+"""Opens a sink for the id of a run."""
 
 
 class Tracing:
-    """Begins traces. Give it to an Agent."""
+    """Starts a trace for each run of an Agent."""
 
     def __init__(self, *sinks: OpenSink) -> None:
         self._sinks = sinks
 
     def begin(self, prompt: str, session: str, model: Model, tools: Sequence[Tool]) -> Trace:
-        """The trace of a run that begins now."""
         run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         trace = Trace([open_sink(run_id) for open_sink in self._sinks])
         trace.write(
@@ -83,23 +82,24 @@ class Trace:
         self._requests = 0
 
     def write(self, kind: str, **values: object) -> None:
-        """One record, with the time."""
+        """Write one record with the current time."""
         record: Record = {"kind": kind, "at": datetime.now(UTC).isoformat(), **values}
         for sink in self._sinks:
             sink.write(record)
 
     def event(self, event: Event) -> None:
-        """What an event says that requests and replies do not."""
+        """Write a record of an event that requests and replies do not cover."""
         if not self._sinks:
             return
         match event:
             case ToolFinished(call, result, seconds, failed):
-                told = {
-                    "result": result.prompt_text,
-                    "seconds": round(seconds, 6),
-                    "failed": failed,
-                }
-                self.write("tool", **call_record(call), **told)
+                self.write(
+                    "tool",
+                    **call_record(call),
+                    result=result.prompt_text,
+                    seconds=round(seconds, 6),
+                    failed=failed,
+                )
             case ToolDenied(call, reason):
                 self.write("denied", **call_record(call), reason=reason)
             case Retried(reason, delay):
@@ -112,9 +112,9 @@ class Trace:
                 self._end(answer)
 
     def request(self, messages: Sequence[Message], tools: Sequence[Tool], options: Options) -> int:
-        """A request to the model goes out. Gives its number."""
+        """Write a request to the model and return its number."""
         self._requests += 1
-        kept = _shared(self._sent, messages)
+        kept = _shared_prefix(self._sent, messages)
         self._sent = tuple(messages)
         self.write(
             "request",
@@ -127,7 +127,6 @@ class Trace:
         return self._requests
 
     def close(self) -> None:
-        """The run is over."""
         for sink in self._sinks:
             sink.close()
 
@@ -146,8 +145,8 @@ class Trace:
 
 
 @dataclass
-class Reply:
-    """What a model answers, gathered."""
+class _RecordedReply:
+    """The parts of a reply, collected for its record."""
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -157,8 +156,7 @@ class Reply:
     model: str = ""
     first: float | None = None
 
-    def note(self, part: ModelPart, seconds: float) -> None:
-        """One more part."""
+    def add(self, part: ModelPart, seconds: float) -> None:
         if self.first is None:
             self.first = round(seconds, 6)
         match part:
@@ -174,13 +172,12 @@ class Reply:
                 self.stop_reason, self.model = stop_reason, model
 
     def record(self) -> Record:
-        """Whole, as plain values."""
-        whole = {"text": "".join(self.text), "reasoning": "".join(self.reasoning)}
-        return {**asdict(self), **whole}
+        joined = {"text": "".join(self.text), "reasoning": "".join(self.reasoning)}
+        return {**asdict(self), **joined}
 
 
 class TracedModel(Model):
-    """A model whose requests and replies are written to a trace; else it is the model."""
+    """Wraps a model and writes its requests and replies to a trace."""
 
     def __init__(self, model: Model, trace: Trace) -> None:
         self._model = model
@@ -197,17 +194,17 @@ class TracedModel(Model):
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
         number = self._trace.request(messages, tools, options)
-        reply, began, error = Reply(), time.perf_counter(), ""
+        reply, start, error = _RecordedReply(), time.perf_counter(), ""
         try:
             async with aclosing(self._model.stream(messages, tools, options)) as parts:
                 async for part in parts:
-                    reply.note(part, time.perf_counter() - began)
+                    reply.add(part, time.perf_counter() - start)
                     yield part
         except Exception as fault:
             error = f"{type(fault).__name__}: {fault}"
             raise
         finally:
-            seconds = round(time.perf_counter() - began, 6)
+            seconds = round(time.perf_counter() - start, 6)
             self._trace.write(
                 "reply", number=number, seconds=seconds, error=error, **reply.record()
             )
@@ -225,8 +222,8 @@ class TracedModel(Model):
         await self._model.close()
 
 
-def _shared(before: Sequence[Message], now: Sequence[Message]) -> int:
-    """How many messages both begin with. They are mostly the very same objects."""
+def _shared_prefix(before: Sequence[Message], now: Sequence[Message]) -> int:
+    """Count the messages that both begin with; most are the same objects."""
     at = 0
     for one, other in zip(before, now, strict=False):
         if one is not other and one != other:

@@ -14,15 +14,17 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
+    BaseMessage,
     ChatMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
 )
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel
 
 from agentkit import Agent, tool
+from agentkit._sync import iterate_sync
 from agentkit.agent.session import Session
 from agentkit.backends.base import Model, Options
 from agentkit.backends.fallback import FallbackModel
@@ -33,8 +35,8 @@ from agentkit.integrations.langchain import (
     AgentkitChatModel,
     LangChainModel,
 )
-from agentkit.integrations.langchain.chat_model import in_step, request_of
-from agentkit.integrations.langchain.messages import to_ours, to_theirs
+from agentkit.integrations.langchain.chat_model import parse_request
+from agentkit.integrations.langchain.messages import from_langchain_messages, to_langchain_messages
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
 from agentkit.tools.tool import Tool
 
@@ -68,12 +70,12 @@ async def collected(model: Model, messages: Any = HI, **more: Any) -> list[Any]:
 
 
 def test_messages_come_back_as_they_went() -> None:
-    assert to_ours(to_theirs(CONVERSATION)) == CONVERSATION
+    assert from_langchain_messages(to_langchain_messages(CONVERSATION)) == CONVERSATION
 
 
 def test_what_langchain_writes_in_its_own_ways_is_read() -> None:
     data = "data:image/jpeg;base64,AQI="
-    found = to_ours(
+    found = from_langchain_messages(
         [
             HumanMessage([{"type": "image_url", "image_url": {"url": data}}]),
             HumanMessage(["one", {"type": "text", "text": " two"}]),
@@ -100,8 +102,8 @@ def test_what_langchain_writes_in_its_own_ways_is_read() -> None:
     ],
 )
 def test_what_cannot_be_sent_is_refused_by_name(block: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match=r"cannot send .*(image|audio|file)") as caught:
-        to_ours([HumanMessage([block])])
+    with pytest.raises(ModelError, match=r"cannot convert .*(image|audio|file)") as caught:
+        from_langchain_messages([HumanMessage([block])])
     assert caught.value.kind == "bad_request"
 
 
@@ -141,7 +143,7 @@ def test_the_settings_of_a_chat_model_reach_ours() -> None:
     ],
 )
 def test_every_way_to_choose_a_tool_is_known(choice: Any, ours: str) -> None:
-    assert request_of({"tool_choice": choice}, ()).options.tool_choice == ours
+    assert parse_request({"tool_choice": choice}, ()).options.tool_choice == ours
 
 
 class Joke(BaseModel):
@@ -212,7 +214,7 @@ def test_a_stream_read_in_step_is_whole_and_in_order() -> None:
         for number in range(1000):
             yield number
 
-    assert list(in_step(numbers())) == list(range(1000))
+    assert list(iterate_sync(numbers())) == list(range(1000))
 
 
 async def test_a_langchain_model_is_one_of_ours() -> None:
@@ -224,10 +226,32 @@ async def test_a_langchain_model_is_one_of_ours() -> None:
     assert parts[-2].estimated
     assert parts[-1] == Done("stop", "langchain:GenericFakeChatModel")
     assert (await model.capabilities()).tools is False
-    with pytest.raises(ModelError, match="calls no tools"):
+    with pytest.raises(ModelError, match="does not support tools"):
         await collected(model, tools=[add])
     with pytest.raises(ModelError, match="json_schema=True"):
         await collected(model, options=Options(schema={"type": "object"}))
+
+
+class NotStreaming(BaseChatModel):
+    """A chat model that answers in one message."""
+
+    answer: AIMessage
+
+    @property
+    def _llm_type(self) -> str:
+        return "not-streaming"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.answer)])
+
+
+async def test_a_chat_model_that_does_not_stream_answers_in_one_part() -> None:
+    calls = [{"id": "1", "name": "add", "args": {"a": 2}, "type": "tool_call"}]
+    text, call, _, done = await collected(
+        LangChainModel(NotStreaming(answer=AIMessage("Adding.", tool_calls=calls)))
+    )
+    assert (text, call) == (TextDelta("Adding."), ToolCall("1", "add", {"a": 2}))
+    assert done == Done("tool_calls", "langchain:NotStreaming")
 
 
 async def test_an_agent_runs_on_a_model_that_went_there_and_back() -> None:
@@ -268,7 +292,7 @@ async def test_an_error_of_a_langchain_model_has_its_kind(status: int, kind: str
     assert error.value.kind == kind
 
 
-async def test_a_langchain_model_that_fails_gives_way_to_ours() -> None:
+async def test_a_langchain_model_that_fails_gives_way_from_langchain_messages() -> None:
     broken = LangChainModel(Refusing(messages=iter([]), status_code=503))
     parts = await collected(FallbackModel([broken, ScriptedModel(["yes"])]))
     assert parts[-1] == Done("stop", "scripted")

@@ -144,7 +144,7 @@ def test_a_document_without_a_source_gets_a_stable_one() -> None:
 
 async def test_their_embeddings_make_an_index_that_says_whose_they_are(tmp_path: Path) -> None:
     embedder = LangChainEmbedder(DeterministicFakeEmbedding(size=16), "fake-16")
-    with pytest.raises(KnowledgeError, match="embed a text first"):
+    with pytest.raises(KnowledgeError, match="Embed a text first"):
         _ = embedder.dimension
     opened = KnowledgeBase.open(tmp_path / "index", embedder)
     await opened.add([Document("bread.md", "Bread is made of flour.")])

@@ -62,7 +62,7 @@ def _addressed(_own_user_folders: None, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(autouse=True)
 async def _closed() -> AsyncIterator[None]:
-    """Connections are closed in both loops that may hold some: the test's and the sync doors'."""
+    """Close the connections of both loops: the test's and that of synchronous calls."""
     yield
     for chat in OPEN:
         await chat.close()

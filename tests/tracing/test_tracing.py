@@ -133,7 +133,7 @@ async def test_a_replay_that_asks_for_more_than_was_answered_says_so(files: Trac
 
 def test_a_file_that_is_no_trace_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(json.dumps({"kind": "other"}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="no trace"):
+    with pytest.raises(ConfigError, match="not a trace"):
         read_trace(tmp_path / "x.jsonl")
 
 

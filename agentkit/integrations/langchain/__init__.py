@@ -1,6 +1,6 @@
-"""LangChain, both ways: its models, tools, embeddings and documents as ours, and ours as its.
+"""LangChain integration: convert models, tools, embedders, retrievers and documents both ways.
 
-Only this package imports langchain_core, and nothing imports this package.
+Only this package imports langchain_core, and nothing in agentkit imports this package.
 """
 
 from __future__ import annotations

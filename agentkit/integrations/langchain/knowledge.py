@@ -1,4 +1,4 @@
-"""Knowledge bases, embedders and documents, in LangChain's types and in ours."""
+"""Convert knowledge bases, embedders and documents between agentkit and LangChain."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 
 class KnowledgeRetriever(BaseRetriever):
-    """Searches a knowledge base. Each document's metadata says where the passage stands: source,
-    title, heading, page, start, end (characters of the source), and its score."""
+    """A LangChain retriever over a knowledge base. The metadata of each document has the place of
+    the passage (source, title, heading, page, start and end in characters) and its score."""
 
     knowledge: SkipValidation[KnowledgeBase]
     k: int = 5
@@ -39,7 +39,7 @@ class KnowledgeRetriever(BaseRetriever):
         run_manager: CallbackManagerForRetrieverRun,
         k: int | None = None,
     ) -> list[LangChainDocument]:
-        return [_found(hit) for hit in self.knowledge.search_sync(query, k or self.k)]
+        return [_as_document(hit) for hit in self.knowledge.search_sync(query, k or self.k)]
 
     async def _aget_relevant_documents(
         self,
@@ -48,11 +48,11 @@ class KnowledgeRetriever(BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,
         k: int | None = None,
     ) -> list[LangChainDocument]:
-        return [_found(hit) for hit in await self.knowledge.search(query, k or self.k)]
+        return [_as_document(hit) for hit in await self.knowledge.search(query, k or self.k)]
 
 
 class LangChainEmbeddings(Embeddings):
-    """Our embedder for LangChain."""
+    """LangChain embeddings over an agentkit embedder."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -64,15 +64,15 @@ class LangChainEmbeddings(Embeddings):
         return run_sync(self.aembed_query(text))
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
-        return _numbers(await self._embedder.embed_passages(texts))
+        return _as_lists(await self._embedder.embed_passages(texts))
 
     async def aembed_query(self, text: str) -> list[float]:
-        return _numbers(await self._embedder.embed_queries([text]))[0]
+        return _as_lists(await self._embedder.embed_queries([text]))[0]
 
 
 class LangChainEmbedder:
-    """LangChain's embeddings as our embedder. `name` must state their model: an index made under
-    one name refuses another."""
+    """An agentkit embedder over LangChain embeddings. `name` must identify their model: an index
+    built under one name refuses another."""
 
     def __init__(self, embeddings: Embeddings, name: str) -> None:
         self._embeddings = embeddings
@@ -85,9 +85,9 @@ class LangChainEmbedder:
 
     @property
     def dimension(self) -> int:
-        """Known from the first answer on. Raises KnowledgeError before."""
+        """The dimension, known after the first embedding. Raises KnowledgeError before."""
         if self._dimension is None:
-            raise KnowledgeError(f"The dimension of {self.name} is not known: embed a text first.")
+            raise KnowledgeError(f"The dimension of {self.name} is unknown. Embed a text first.")
         return self._dimension
 
     async def embed_passages(self, texts: Sequence[str]) -> Vectors:
@@ -99,30 +99,30 @@ class LangChainEmbedder:
     def count_tokens(self, text: str) -> int:
         return estimated_tokens(text)
 
-    def _unit(self, found: Sequence[Sequence[float]]) -> Vectors:
-        if not found:
+    def _unit(self, raw: Sequence[Sequence[float]]) -> Vectors:
+        if not raw:
             return np.empty((0, self._dimension or 0), np.float32)
-        vectors = unit(np.asarray(found, np.float32))
+        vectors = unit(np.asarray(raw, np.float32))
         self._dimension = vectors.shape[1]
         return vectors
 
 
 def as_langchain_document(document: Document) -> LangChainDocument:
-    """Our document for LangChain; source and title stand in its metadata."""
+    """Convert a document to LangChain's, with source and title in the metadata."""
     named = {"source": document.source, "title": document.title}
     metadata = {**document.metadata, **{key: value for key, value in named.items() if value}}
     return LangChainDocument(page_content=document.text, metadata=metadata, id=document.id or None)
 
 
 def from_langchain_document(document: LangChainDocument) -> Document:
-    """LangChain's document as ours. One without a source is named by its id, else its text."""
+    """Convert a document of LangChain. Without a source, its id or a hash of its text names it."""
     metadata = dict(document.metadata)
-    source = str(metadata.pop("source", "") or document.id or _named(document.page_content))
+    source = str(metadata.pop("source", "") or document.id or _name_by_hash(document.page_content))
     title = str(metadata.pop("title", "") or "")
     return Document(source, document.page_content, title, document.id or "", metadata)
 
 
-def _found(hit: Hit) -> LangChainDocument:
+def _as_document(hit: Hit) -> LangChainDocument:
     chunk = hit.chunk
     metadata: dict[str, Any] = {
         "source": chunk.source,
@@ -137,10 +137,10 @@ def _found(hit: Hit) -> LangChainDocument:
     return LangChainDocument(page_content=chunk.text, metadata=metadata, id=chunk.id)
 
 
-def _numbers(vectors: Vectors) -> list[list[float]]:
+def _as_lists(vectors: Vectors) -> list[list[float]]:
     numbers: list[list[float]] = vectors.tolist()
     return numbers
 
 
-def _named(text: str) -> str:
+def _name_by_hash(text: str) -> str:
     return f"langchain-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"

@@ -1,6 +1,6 @@
-"""Messages and what a model streams, in LangChain's types and in ours.
+"""Convert messages and streamed parts between agentkit and LangChain.
 
-Text, images as bytes and tool calls go both ways; audio, files and images by URL are refused.
+Text, images as bytes, and tool calls are converted; audio, files and images by URL are refused.
 """
 
 from __future__ import annotations
@@ -37,61 +37,60 @@ _ROLES: Mapping[str, Role] = {
 }
 
 
-def to_ours(messages: Iterable[BaseMessage]) -> list[Message]:
-    """LangChain's messages as ours. Raises ModelError for what we cannot send."""
-    return [_ours(message) for message in messages]
+def from_langchain_messages(messages: Iterable[BaseMessage]) -> list[Message]:
+    """Convert messages of LangChain. Raises ModelError for unsupported content."""
+    return [_from_langchain(message) for message in messages]
 
 
-def to_theirs(messages: Iterable[Message]) -> list[BaseMessage]:
-    """Our messages as LangChain's."""
-    return [_theirs(message) for message in messages]
+def to_langchain_messages(messages: Iterable[Message]) -> list[BaseMessage]:
+    """Convert messages to those of LangChain."""
+    return [_to_langchain(message) for message in messages]
 
 
 def as_chunk(part: ModelPart, index: int) -> AIMessageChunk | None:
-    """A part of a stream as a chunk; `index` is the place of a tool call among its like. Nothing
-    of it stands for a retry."""
+    """Convert a streamed part; `index` counts tool calls. None for parts without a counterpart."""
     match part:
         case TextDelta(text):
             return AIMessageChunk(content=text)
         case ReasoningDelta(text):
             return AIMessageChunk(content="", additional_kwargs={"reasoning_content": text})
         case ToolCall(id_, name, arguments):
-            piece = tool_call_chunk(name=name, args=_written(arguments), id=id_, index=index)
+            piece = tool_call_chunk(name=name, args=_as_json(arguments), id=id_, index=index)
             return AIMessageChunk(content="", tool_call_chunks=[piece])
         case Usage():
-            return AIMessageChunk(content="", usage_metadata=_counted(part))
+            return AIMessageChunk(content="", usage_metadata=_usage_metadata(part))
         case Done(reason, model):
-            said = {"model_name": model, "finish_reason": reason}
-            return AIMessageChunk(content="", response_metadata=said, chunk_position="last")
+            metadata = {"model_name": model, "finish_reason": reason}
+            return AIMessageChunk(content="", response_metadata=metadata, chunk_position="last")
     return None
 
 
 def _calls_of(message: AIMessage) -> tuple[ToolCall, ...]:
-    """The calls in a message; one whose arguments are no JSON keeps them as text."""
-    good = [ToolCall(c["id"] or new_call_id(), c["name"], c["args"]) for c in message.tool_calls]
-    bad = [
+    """Return the calls of a message; invalid arguments stay text."""
+    valid = [ToolCall(c["id"] or new_call_id(), c["name"], c["args"]) for c in message.tool_calls]
+    invalid = [
         ToolCall(c["id"] or new_call_id(), c["name"] or "", c["args"] or "")
         for c in message.invalid_tool_calls
     ]
-    return (*good, *bad)
+    return (*valid, *invalid)
 
 
-def streamed_calls(whole: AIMessageChunk) -> tuple[ToolCall, ...]:
-    """The calls in all chunks of an answer together. LangChain would mend arguments that were
-    cut off; here they stay the text that they are."""
+def streamed_calls(merged: AIMessageChunk) -> tuple[ToolCall, ...]:
+    """Return the calls of all chunks of an answer. Truncated arguments stay text, which LangChain
+    would complete."""
     return tuple(
         ToolCall(c["id"] or new_call_id(), c["name"] or "", parse_arguments(c["args"] or ""))
-        for c in whole.tool_call_chunks
+        for c in merged.tool_call_chunks
     )
 
 
-def thought_of(message: AIMessage) -> str:
-    """What a message holds of the model's thinking."""
+def reasoning_of(message: AIMessage) -> str:
+    """Return the reasoning in a message."""
     blocks = [block for block in message.content_blocks if block["type"] == "reasoning"]
     return "".join(str(block.get("reasoning") or "") for block in blocks)
 
 
-def _ours(message: BaseMessage) -> Message:
+def _from_langchain(message: BaseMessage) -> Message:
     match message:
         case SystemMessage():
             return Message("system", str(message.text))
@@ -103,12 +102,12 @@ def _ours(message: BaseMessage) -> Message:
             return Message("user", _content(message))
         case ChatMessage() if message.role in _ROLES:
             return Message(_ROLES[message.role], str(message.text))
-    raise _refused(f"a message of the type {message.type!r}")
+    raise _unsupported(f"a message of the type {message.type!r}")
 
 
 def _result(message: ToolMessage) -> str:
     if any(block["type"] != "text" for block in message.content_blocks):
-        raise _refused("a tool's result that is no text")
+        raise _unsupported("a tool result other than text")
     text = str(message.text)
     failed = message.status == "error" and not text.startswith("Error")
     return f"Error: {text}" if failed else text
@@ -132,22 +131,22 @@ def _part(block: Mapping[str, Any]) -> TextPart | ImagePart:
     if block["type"] == "image" and url.startswith("data:"):
         head, _, data = url.partition(",")
         return ImagePart(base64.b64decode(data), head[5:].partition(";")[0] or "image/png")
-    what = "an image by its URL (give its bytes)" if url else f"a part of type {block['type']!r}"
-    raise _refused(what)
+    part = "an image by its URL (pass its bytes)" if url else f"a part of type {block['type']!r}"
+    raise _unsupported(part)
 
 
-def _refused(what: str) -> ModelError:
+def _unsupported(content: str) -> ModelError:
     return ModelError(
-        f"agentkit cannot send {what} from LangChain: leave it out.", "", "bad_request"
+        f"agentkit cannot convert {content} from LangChain. Remove it.", "", "bad_request"
     )
 
 
-def _theirs(message: Message) -> BaseMessage:
+def _to_langchain(message: Message) -> BaseMessage:
     match message.role:
         case "system":
             return SystemMessage(message.text)
         case "assistant":
-            return _theirs_with_calls(message.text, message.tool_calls)
+            return _assistant_message(message.text, message.tool_calls)
         case "tool":
             return ToolMessage(message.prompt_text, tool_call_id=message.tool_call_id)
     content = message.prompt_content
@@ -156,17 +155,17 @@ def _theirs(message: Message) -> BaseMessage:
     return HumanMessage([_block(part) for part in content])
 
 
-def _theirs_with_calls(text: str, calls: Sequence[ToolCall]) -> AIMessage:
-    good, bad = [], []
+def _assistant_message(text: str, calls: Sequence[ToolCall]) -> AIMessage:
+    valid, invalid = [], []
     for call in calls:
         if isinstance(call.arguments, str):
-            fault = "The arguments are no JSON object."
-            bad.append(
+            fault = "The arguments are not a JSON object."
+            invalid.append(
                 invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=fault)
             )
         else:
-            good.append(tool_call(name=call.name, args=dict(call.arguments), id=call.id))
-    return AIMessage(text, tool_calls=good, invalid_tool_calls=bad)
+            valid.append(tool_call(name=call.name, args=dict(call.arguments), id=call.id))
+    return AIMessage(text, tool_calls=valid, invalid_tool_calls=invalid)
 
 
 def _block(part: TextPart | ImagePart) -> dict[str, Any]:
@@ -176,13 +175,13 @@ def _block(part: TextPart | ImagePart) -> dict[str, Any]:
     return {"type": "image", "base64": data, "mime_type": part.media_type}
 
 
-def _written(arguments: Mapping[str, Any] | str) -> str:
+def _as_json(arguments: Mapping[str, Any] | str) -> str:
     if isinstance(arguments, str):
         return arguments
     return json.dumps(dict(arguments), ensure_ascii=False)
 
 
-def _counted(usage: Usage) -> UsageMetadata:
+def _usage_metadata(usage: Usage) -> UsageMetadata:
     return UsageMetadata(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,

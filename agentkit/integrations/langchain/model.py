@@ -1,6 +1,6 @@
-"""Any LangChain chat model as one of ours.
+"""Use a LangChain chat model as an agentkit model, and convert tools both ways.
 
-Tools, both ways. The approval that a tool of ours may need is unknown to LangChain.
+LangChain does not ask for approval: a tool that needs it is converted only on explicit request.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -27,13 +27,17 @@ from agentkit.backends.base import (
 from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import ConfigError, FaultKind, ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.integrations.langchain.messages import streamed_calls, thought_of, to_theirs
+from agentkit.integrations.langchain.messages import (
+    reasoning_of,
+    streamed_calls,
+    to_langchain_messages,
+)
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
-_ENDINGS = ("finish_reason", "stop_reason", "done_reason")
-_CUT = frozenset({"length", "max_tokens"})
-_REFUSED = frozenset({"content_filter", "refusal", "refused", "safety"})
+_REASON_KEYS = ("finish_reason", "stop_reason", "done_reason")
+_LENGTH_REASONS = frozenset({"length", "max_tokens"})
+_REFUSAL_REASONS = frozenset({"content_filter", "refusal", "refused", "safety"})
 _STATUSES: dict[int, FaultKind] = {
     401: "refused_key",
     403: "refused_key",
@@ -44,12 +48,13 @@ _STATUSES: dict[int, FaultKind] = {
 
 
 class LangChainModel(Model):
-    """`json_schema` says that the chat model understands OpenAI's `response_format`; without it
-    a schema is refused. Retries and timeouts are the chat model's own."""
+    """An agentkit model over a LangChain chat model, which handles retries and timeouts.
+    `json_schema` declares that it supports OpenAI's `response_format`; otherwise schemas are
+    refused."""
 
     def __init__(self, chat: BaseChatModel, *, name: str = "", json_schema: bool = False) -> None:
         self._chat = chat
-        self._name = name or _named(chat)
+        self._name = name or _model_name(chat)
         self._json_schema = json_schema
 
     @property
@@ -67,30 +72,30 @@ class LangChainModel(Model):
     async def _request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
-        chat = self._prepared(tools, options)
-        rest, written = AIMessageChunk(content=""), 0
-        chunks = chat.astream(to_theirs(messages), stop=list(options.stop) or None)
+        chat = self._bind(tools, options)
+        merged, written = AIMessageChunk(content=""), 0
+        chunks = chat.astream(to_langchain_messages(messages), stop=list(options.stop) or None)
         try:
             async for chunk in _chunks(chunks):
                 for piece in _parts(chunk):
                     written += len(piece.text.encode("utf-8", "replace"))
                     yield piece
-                rest += chunk.model_copy(update={"content": ""})
+                merged += chunk.model_copy(update={"content": ""})
         except ModelError:
             raise
         except Exception as error:
-            raise self._explained(error) from error
+            raise self._model_error(error) from error
         finally:
             await _close(chunks)
-        counted = Usage(prompt_tokens(messages, tools), (written + 2) // 3, estimated=True)
-        for part in self._end(rest, counted):
+        estimate = Usage(prompt_tokens(messages, tools), (written + 2) // 3, estimated=True)
+        for part in self._closing_parts(merged, estimate):
             yield part
 
     async def context_window(self) -> int | None:
         return (self._chat.profile or {}).get("max_input_tokens")
 
     async def capabilities(self) -> Capabilities:
-        """What the chat model's profile says, where it has one."""
+        """Read the profile of the chat model, if it has one."""
         profile = self._chat.profile or {}
         tools = type(self._chat).bind_tools is not BaseChatModel.bind_tools
         return Capabilities(
@@ -101,33 +106,35 @@ class LangChainModel(Model):
             reasoning=bool(profile.get("reasoning_output")),
         )
 
-    def _prepared(self, tools: Sequence[Tool], options: Options) -> Runnable[Any, Any]:
-        asked: dict[str, Any] = {
+    def _bind(self, tools: Sequence[Tool], options: Options) -> Runnable[Any, Any]:
+        parameters: dict[str, Any] = {
             "temperature": options.temperature,
             "max_tokens": options.max_tokens,
             "seed": options.seed,
             "response_format": self._format(options),
             **options.extra,
         }
-        given = {key: value for key, value in asked.items() if value is not None}
-        left = offered_tools(tools, options.tool_choice)
-        if not left:
-            return self._chat.bind(**given) if given else self._chat
+        parameters = {key: value for key, value in parameters.items() if value is not None}
+        offered = offered_tools(tools, options.tool_choice)
+        if not offered:
+            return self._chat.bind(**parameters) if parameters else self._chat
         choice = {"auto": None, "required": "any"}.get(options.tool_choice, options.tool_choice)
         try:
             bound = self._chat.bind_tools(
-                [tool_definition(tool) for tool in left], tool_choice=choice
+                [tool_definition(tool) for tool in offered], tool_choice=choice
             )
         except NotImplementedError as error:
-            raise ModelError(f"{self.name} calls no tools.", self.name, "bad_request") from error
-        return bound.bind(**given) if given else bound
+            raise ModelError(
+                f"{self.name} does not support tools.", self.name, "bad_request"
+            ) from error
+        return bound.bind(**parameters) if parameters else bound
 
     def _format(self, options: Options) -> dict[str, Any] | None:
         if options.schema is None:
             return None
         if not self._json_schema:
             raise ModelError(
-                f"{self.name} is not known to hold to a JSON Schema. If it understands OpenAI's "
+                f"{self.name} does not declare support for JSON Schema. If it understands OpenAI's "
                 "response_format, pass json_schema=True.",
                 self.name,
                 "bad_request",
@@ -135,30 +142,32 @@ class LangChainModel(Model):
         named = {"name": "answer", "schema": dict(options.schema)}
         return {"type": "json_schema", "json_schema": named}
 
-    def _end(self, rest: AIMessageChunk, counted: Usage) -> list[ModelPart]:
-        """Calls, usage and end, of what all chunks together say beside the text."""
-        calls = streamed_calls(rest)
-        if said := rest.usage_metadata:
-            counted = Usage(said["input_tokens"], said["output_tokens"])
-        return [*calls, counted, Done(_reason(rest, bool(calls)), self.name)]
+    def _closing_parts(self, merged: AIMessageChunk, usage: Usage) -> list[ModelPart]:
+        """Return tool calls, usage (as reported, else as estimated) and the end."""
+        calls = streamed_calls(merged)
+        if reported := merged.usage_metadata:
+            usage = Usage(reported["input_tokens"], reported["output_tokens"])
+        return [*calls, usage, Done(_stop_reason(merged, bool(calls)), self.name)]
 
-    def _explained(self, error: Exception) -> ModelError:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        text = f"{self.name} failed ({said}). Look at the settings of that chat model."
-        return ModelError(text, self.name, _kind(error))
+    def _model_error(self, error: Exception) -> ModelError:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        text = f"{self.name} failed ({reason}). Check the settings of that chat model."
+        return ModelError(text, self.name, _fault_kind(error))
 
 
 def _parts(chunk: AIMessageChunk) -> list[TextDelta | ReasoningDelta]:
-    thought, text = thought_of(chunk), str(chunk.text)
-    parts: list[TextDelta | ReasoningDelta] = [ReasoningDelta(thought)] if thought else []
+    reasoning, text = reasoning_of(chunk), str(chunk.text)
+    parts: list[TextDelta | ReasoningDelta] = [ReasoningDelta(reasoning)] if reasoning else []
     return [*parts, TextDelta(text)] if text else parts
 
 
 async def _chunks(chunks: AsyncIterator[Any]) -> AsyncIterator[AIMessageChunk]:
-    """A model that does not stream gives a whole message in place of chunks."""
+    """Convert the complete message that a model without streaming yields to a chunk."""
     async for chunk in chunks:
         if isinstance(chunk, AIMessageChunk):
             yield chunk
+        elif isinstance(chunk, AIMessage):
+            yield AIMessageChunk(**chunk.model_dump(exclude={"type"}))
 
 
 async def _close(chunks: AsyncIterator[Any]) -> None:
@@ -166,24 +175,24 @@ async def _close(chunks: AsyncIterator[Any]) -> None:
         await chunks.aclose()
 
 
-def _named(chat: BaseChatModel) -> str:
+def _model_name(chat: BaseChatModel) -> str:
     names = (getattr(chat, field, None) for field in ("model_name", "model", "model_id"))
     return next((name for name in names if isinstance(name, str) and name), type(chat).__name__)
 
 
-def _reason(
-    rest: AIMessageChunk, called: bool
+def _stop_reason(
+    merged: AIMessageChunk, called: bool
 ) -> Literal["stop", "length", "tool_calls", "refused"]:
-    said = {str(rest.response_metadata.get(key) or "").lower() for key in _ENDINGS}
-    if said & _CUT:
+    reasons = {str(merged.response_metadata.get(key) or "").lower() for key in _REASON_KEYS}
+    if reasons & _LENGTH_REASONS:
         return "length"
-    if said & _REFUSED:
+    if reasons & _REFUSAL_REASONS:
         return "refused"
     return "tool_calls" if called else "stop"
 
 
-def _kind(error: Exception) -> FaultKind:
-    """By the status or the class of whatever client the chat model uses."""
+def _fault_kind(error: Exception) -> FaultKind:
+    """Classify by the status or class of the error of the underlying client."""
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _STATUSES.get(status, "down" if status >= 500 else "bad_request")
@@ -196,8 +205,8 @@ def _kind(error: Exception) -> FaultKind:
 
 
 def as_langchain_tool(tool: Tool, *, approved: bool = False) -> BaseTool:
-    """Our tool for LangChain; its errors are told to the model. `approved` says that a tool which
-    needs approval may run without asking. Raises ConfigError where it needs one and has none."""
+    """Convert a tool for LangChain; its errors go to the model. A tool that needs approval raises
+    ConfigError unless `approved` allows it to run without asking."""
     if tool.needs_approval and not approved:
         raise ConfigError(
             f"The tool {tool.name!r} needs approval, which LangChain does not ask for. Pass "
@@ -224,12 +233,12 @@ def as_langchain_tool(tool: Tool, *, approved: bool = False) -> BaseTool:
 
 
 def from_langchain_tool(tool: BaseTool, *, needs_approval: bool = False) -> Tool:
-    """LangChain's tool for our agents. It checks its arguments itself."""
-    described = convert_to_openai_tool(tool)["function"]
+    """Convert a LangChain tool, which validates its arguments itself."""
+    definition = convert_to_openai_tool(tool)["function"]
 
     async def call(**arguments: Any) -> str:
-        asked = {"type": "tool_call", "id": new_call_id(), "name": tool.name, "args": arguments}
-        result = await tool.ainvoke(asked)
+        request = {"type": "tool_call", "id": new_call_id(), "name": tool.name, "args": arguments}
+        result = await tool.ainvoke(request)
         if not isinstance(result, ToolMessage):
             return str(result)
         if result.status == "error":
@@ -237,9 +246,9 @@ def from_langchain_tool(tool: BaseTool, *, needs_approval: bool = False) -> Tool
         return str(result.text)
 
     return Tool(
-        name=described["name"],
-        description=described.get("description") or "",
-        parameters=described.get("parameters") or {"type": "object", "properties": {}},
+        name=definition["name"],
+        description=definition.get("description") or "",
+        parameters=definition.get("parameters") or {"type": "object", "properties": {}},
         function=call,
         needs_approval=needs_approval,
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from agentkit._sync import ahead, in_thread
+from agentkit._sync import in_thread, map_ordered
 from agentkit.documents import Chunk, Document
 from agentkit.errors import AgentkitError, KnowledgeError
 from agentkit.knowledge.chunking.splitter import split
@@ -200,7 +200,7 @@ class Indexer:
         )
         await self._finish_interrupted(run)
         try:
-            async for loaded in ahead(entries, self._load, jobs):
+            async for loaded in map_ordered(entries, self._load, jobs):
                 await self._take(loaded, run)
             while run.waiting:
                 await self._embed(run)
