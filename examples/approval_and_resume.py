@@ -7,12 +7,17 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from agentkit import Agent, tool
-from agentkit.agent.approval import Verdict, pause
-from agentkit.agent.session_store import SessionStore
-from agentkit.backends.scripted import ScriptedModel
-from agentkit.events import Finished, ToolFinished
-from agentkit.messages import ToolCall
+from agentkit import (
+    Agent,
+    Finished,
+    ScriptedModel,
+    SessionStore,
+    ToolCall,
+    ToolFinished,
+    Verdict,
+    pause,
+    tool,
+)
 
 
 @tool(needs_approval=True)

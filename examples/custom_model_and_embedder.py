@@ -10,11 +10,20 @@ import zlib
 from collections.abc import AsyncGenerator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agentkit import Agent, Document, KnowledgeBase, Message, Tool
-from agentkit.backends.base import Model, Options
-from agentkit.events import Done, ModelPart, TextDelta
-from agentkit.knowledge.embedders.base import Vectors
+from agentkit import (
+    Agent,
+    Document,
+    Done,
+    KnowledgeBase,
+    Message,
+    Model,
+    ModelPart,
+    Options,
+    TextDelta,
+    Tool,
+)
 
 
 class LastLine(Model):
@@ -42,15 +51,15 @@ class HashedWords:
     name = "hashed-words-1"  # with the revision: an index accepts only one
     dimension = 256
 
-    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        vectors: Vectors = np.full((len(texts), self.dimension), 1e-6, np.float32)
+    async def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = np.full((len(texts), self.dimension), 1e-6, np.float32)
         for row, text in enumerate(texts):
             for word in text.lower().split():
                 vectors[row, zlib.crc32(word.encode()) % self.dimension] += 1
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
-    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+    async def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return await self.embed_passages(texts)
 
     def count_tokens(self, text: str) -> int:

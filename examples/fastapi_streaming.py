@@ -11,9 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from agentkit import Agent
-from agentkit.backends.scripted import ScriptedModel
-from agentkit.events import Finished, TextDelta, ToolStarted
+from agentkit import Agent, Finished, ScriptedModel, TextDelta, ToolStarted
 
 
 class Question(BaseModel):

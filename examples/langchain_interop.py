@@ -6,14 +6,8 @@ import tempfile
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.tools import tool as langchain_tool
 
-from agentkit import Agent, Document, KnowledgeBase
-from agentkit.backends.scripted import ScriptedModel
-from agentkit.integrations.langchain import (
-    KnowledgeRetriever,
-    LangChainModel,
-    from_langchain_tool,
-)
-from agentkit.messages import ToolCall
+from agentkit import Agent, Document, KnowledgeBase, ScriptedModel, ToolCall
+from agentkit.integrations.langchain import KnowledgeRetriever, LangChainModel, from_langchain_tool
 
 
 @langchain_tool

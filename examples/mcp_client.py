@@ -7,13 +7,8 @@ one over HTTP.
 import asyncio
 import sys
 
-from agentkit import Agent, tool
-from agentkit.agent.approval import Policy
-from agentkit.backends.scripted import ScriptedModel
-from agentkit.mcp.client import McpServers
-from agentkit.mcp.config import ServerConfig
+from agentkit import Agent, McpServers, Policy, ScriptedModel, ServerConfig, ToolCall, tool
 from agentkit.mcp.server import build_server, serve_stdio
-from agentkit.messages import ToolCall
 
 
 @tool

@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from agentkit import Agent
-from agentkit.backends.scripted import ScriptedModel
+from agentkit import Agent, ScriptedModel
 
 
 class Ticket(BaseModel):

@@ -7,9 +7,7 @@ gives access to the run: progress, the session, the token budget.
 import asyncio
 import sqlite3
 
-from agentkit import Agent, Tool, ToolContext, tool
-from agentkit.backends.scripted import ScriptedModel
-from agentkit.messages import ToolCall
+from agentkit import Agent, ScriptedModel, Tool, ToolCall, ToolContext, tool
 
 
 def order_tools(database: sqlite3.Connection, customer: int) -> list[Tool]:

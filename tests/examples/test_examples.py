@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from agentkit import Agent
-from agentkit.backends.scripted import ScriptedModel
+from agentkit import Agent, ScriptedModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OUTPUT = {
