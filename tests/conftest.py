@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +80,29 @@ def text_of(result: ToolResult | Content) -> str:
 @pytest.fixture
 def embedder() -> TermEmbedder:
     return TermEmbedder()
+
+
+_STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty"}
+_is_fast = False
+
+
+def _refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
+    if _is_fast and event in _STARTS and "uname" not in str(arguments[:2]):
+        raise AssertionError("This test starts a process: mark it with @pytest.mark.slow.")
+
+
+sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuse to start processes in the tests that are not marked slow."""
+    global _is_fast
+    _is_fast = item.get_closest_marker("slow") is None
+    try:
+        return (yield)
+    finally:
+        _is_fast = False
 
 
 @pytest.fixture(autouse=True)

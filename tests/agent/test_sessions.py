@@ -85,6 +85,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_what_was_being_said_when_the_process_was_killed_is_still_there(
     store: SessionStore,
 ) -> None:

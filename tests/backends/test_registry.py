@@ -149,6 +149,7 @@ def test_the_presets_are_those_of_the_documentation() -> None:
     }
 
 
+@pytest.mark.slow
 def test_naming_a_model_loads_no_heavy_library() -> None:
     code = (
         "import sys; from agentkit.backends.registry import get_model;"

@@ -10,6 +10,8 @@ import pytest
 from agentkit.cli.chat.interrupts import Interrupts
 from tests.cli.terminals import Terminal
 
+pytestmark = pytest.mark.slow
+
 PAINTED = re.compile(rb"\x1b\[\d*[ABFHJ]|\x1b\[\d+;\d+[Hf]")
 """The cursor goes up or elsewhere, or what stands there is wiped away."""
 

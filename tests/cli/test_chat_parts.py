@@ -178,6 +178,7 @@ server.run("stdio")
 '''
 
 
+@pytest.mark.slow
 async def test_prompts_and_resources_of_a_server_go_into_a_message(
     project: Project, tmp_path: Path
 ) -> None:
@@ -197,6 +198,7 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(
         assert found.prompts == ["shelf:review"]
 
 
+@pytest.mark.slow
 def test_a_conversation_may_come_from_a_file_or_from_nothing(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").touch()
     command = [sys.executable, "-m", "agentkit", "chat", "-m", "extractive", "-C", str(tmp_path)]

@@ -187,6 +187,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @in_every_look
 async def test_every_screen_looks_as_it_did_when_it_was_last_looked_at(
     home: Path, columns: Any, look: Any, monkeypatch: pytest.MonkeyPatch
@@ -210,6 +211,7 @@ async def test_a_terminal_of_twenty_columns_shows_it_all(
             assert max(map(cell_len, seen(out, "plain").splitlines())) <= 20
 
 
+@pytest.mark.slow
 async def test_who_listens_to_the_screen_hears_each_line_once(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -298,6 +300,7 @@ async def test_a_run_that_is_under_way_looks_as_it_did(columns: Any, look: Any) 
     check(f"under-way-{columns}-{look}", found)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @in_every_look
 def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(

@@ -19,6 +19,8 @@ from agentkit.project.trust import trust
 from tests.cli.terminals import Terminal
 from tests.servers.openai_server import OpenAIServer, Reply, call, calls, text
 
+pytestmark = pytest.mark.slow
+
 NOTES = """# Heights
 
 ## Mountains

@@ -14,6 +14,8 @@ import pytest
 
 from agentkit.project.demo import copy_demo
 
+pytestmark = pytest.mark.slow
+
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 
 

@@ -12,6 +12,8 @@ import pytest
 from agentkit.agent.session_store import SessionStore
 from agentkit.messages import Message
 
+pytestmark = pytest.mark.slow
+
 BASH = """
 source <(agentkit completion bash)
 COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))

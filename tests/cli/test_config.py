@@ -15,6 +15,8 @@ import pytest
 
 from agentkit.project.trust import is_trusted, trust
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-this-is-secret"
 FILE = """\
 model = "work:small"  # ours

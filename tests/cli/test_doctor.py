@@ -15,6 +15,8 @@ from tests.cli.terminals import Terminal
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.running import serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

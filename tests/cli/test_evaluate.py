@@ -14,6 +14,8 @@ import pytest
 from agentkit.cli.errors import MISSED
 from agentkit.evaluation.questions import load_questions
 
+pytestmark = pytest.mark.slow
+
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 NOTES = {
     "sea.md": "# Sea\n\n## Whales\n\nBlue whales weigh 150 tonnes and eat krill all summer long, "

@@ -19,7 +19,10 @@ from tests.cli.terminals import Terminal
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.running import refused_url, serving
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture

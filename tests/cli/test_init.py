@@ -11,6 +11,8 @@ import pytest
 from agentkit.project.trust import is_trusted
 from tests.cli.terminals import Terminal
 
+pytestmark = pytest.mark.slow
+
 
 def _init(*arguments: str | Path, cwd: Path | None = None) -> CompletedProcess[str]:
     return subprocess.run(

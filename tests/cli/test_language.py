@@ -142,6 +142,7 @@ def test_the_first_variable_that_is_set_decides(speak: Any, said: Any, expected:
     assert language() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
@@ -158,6 +159,7 @@ def test_an_error_is_said_in_the_users_language(
     assert (done.returncode, done.stderr.strip()) == (3, expected)
 
 
+@pytest.mark.slow
 def test_english_opens_no_catalog() -> None:
     hook = (
         "import sys, atexit; opened = []\n"
@@ -218,6 +220,7 @@ def test_a_text_behind_a_label_stays_as_it_is(speak: Any) -> None:
     assert labelled("Taken back:", "Nothing was removed.") == "已撤回：Nothing was removed."
 
 
+@pytest.mark.slow
 def test_a_document_that_says_what_we_say_is_printed_as_it_is(folder: Path) -> None:
     done = _agentkit("search", "found", "-C", folder, AGENTKIT_LANG="zh")
     assert "nothing was found\n" in done.stdout
@@ -225,6 +228,7 @@ def test_a_document_that_says_what_we_say_is_printed_as_it_is(folder: Path) -> N
     assert "(字符 0-" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_answer_is_the_same_in_both_languages(folder: Path) -> None:
     asked = ("ask", "What was found?", "-m", "extractive", "-C", folder, "--plain")
     english, chinese = (_agentkit(*asked, AGENTKIT_LANG=said).stdout for said in ("en", "zh"))
@@ -233,6 +237,7 @@ def test_an_answer_is_the_same_in_both_languages(folder: Path) -> None:
     assert chinese.partition("\n\n[1]")[0] == answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -255,12 +260,14 @@ def test_programs_read_the_same_bytes_in_both_languages(
         json.loads(chinese.stdout)
 
 
+@pytest.mark.slow
 def test_events_and_errors_for_programs_are_english(folder: Path) -> None:
     done = _agentkit("ask", " ", "--jsonl", "-C", folder, AGENTKIT_LANG="zh")
     assert json.loads(done.stdout)["message"].startswith("The question is empty.")
     assert done.stderr.startswith("错误：问题为空。")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder", ["my notes", "two warnings", "{}/my notes", "{}/a and b more", "{}/2 documents"]
 )
@@ -314,6 +321,7 @@ def test_all_help_is_chinese(helps: Any) -> None:
     assert all(re.search(CHINESE, each) for each in found.values())
 
 
+@pytest.mark.slow
 def test_what_is_not_understood_is_told_in_chinese() -> None:
     done = _agentkit("asx", AGENTKIT_LANG="zh")
     assert done.returncode == 2
@@ -325,6 +333,7 @@ def test_what_is_not_understood_is_told_in_chinese() -> None:
 # Screens
 
 
+@pytest.mark.slow
 def test_the_doctor_speaks_chinese(folder: Path) -> None:
     done = _agentkit("doctor", "-C", folder, AGENTKIT_LANG="zh")
     lines = done.stdout.splitlines()
@@ -337,6 +346,7 @@ def test_the_doctor_speaks_chinese(folder: Path) -> None:
     assert [words for words in english if words.split()[0] not in ("ollama", "agentkit")] == []
 
 
+@pytest.mark.slow
 def test_an_error_that_the_doctor_parts_is_chinese_on_both_sides(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").write_text('model = "gguf:/no.gguf"\n', encoding="utf-8")
     made = _agentkit("trust", tmp_path, AGENTKIT_LANG="zh")
@@ -345,6 +355,7 @@ def test_an_error_that_the_doctor_parts_is_chinese_on_both_sides(tmp_path: Path)
     assert "问题     模型：没有文件 '/no.gguf'。\n         请给出 .gguf 文件的路径" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_chat_welcomes_helps_and_errs_in_chinese(folder: Path) -> None:
     lines = "/help\n/quti\n/open 9\n/help open\n"
     done = _agentkit(

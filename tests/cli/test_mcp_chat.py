@@ -32,6 +32,7 @@ def lender(tmp_path: Path) -> McpServers:
     return McpServers([ServerConfig("lender", command=sys.executable, args=args)])
 
 
+@pytest.mark.slow
 async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path: Path) -> None:
     async with lender(tmp_path) as servers:
         assert await prompt_text("/lender:welcome who='Ada L.'", servers) == "Welcome Ada L.!"

@@ -11,6 +11,8 @@ from subprocess import CompletedProcess
 import pexpect
 import pytest
 
+pytestmark = pytest.mark.slow
+
 AGENTKIT = [sys.executable, "-m", "agentkit"]
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 

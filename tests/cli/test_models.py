@@ -20,6 +20,8 @@ from agentkit.errors import ModelError
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import serving
 
+pytestmark = pytest.mark.slow
+
 LINES: list[dict[str, Any]] = [
     {"status": "pulling manifest"},
     {"status": "pulling 6a0746a1ec1a", "total": 200, "completed": 50},

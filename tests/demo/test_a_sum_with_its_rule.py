@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from agentkit import Agent, KnowledgeBase, demo_path
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.loading import load_tools
 from tests.conftest import TermEmbedder
+
+pytestmark = pytest.mark.slow
 
 RULE = "按照大模型资源占用计算公式，7B 模型以 4 位加载需要 4.2 GB [{marker}]。"
 FIGURE = "计入 8k 上下文的 KV Cache，estimate_memory 算出共 4.6698 GB。"

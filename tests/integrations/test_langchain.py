@@ -298,6 +298,7 @@ async def test_a_langchain_model_that_fails_gives_way_from_langchain_messages() 
     assert parts[-1] == Done("stop", "scripted")
 
 
+@pytest.mark.slow
 def test_only_this_package_loads_langchain() -> None:
     code = (
         "import sys, agentkit.project.project, agentkit.cli.app;"
@@ -307,6 +308,7 @@ def test_only_this_package_loads_langchain() -> None:
     assert ran.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_without_langchain_the_extra_is_named() -> None:
     code = (
         "import sys; sys.modules['langchain_core'] = None\n"

@@ -54,6 +54,7 @@ async def _answers(collections: Collections, name: str) -> list[list[Hit]]:
     return found
 
 
+@pytest.mark.slow
 async def test_an_archive_answers_elsewhere_as_it_did_here(
     here: Collections, there: Collections, archive: Path
 ) -> None:

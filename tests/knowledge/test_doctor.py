@@ -87,6 +87,7 @@ async def _is_mended(index: Path, embedder: TermEmbedder) -> None:
     kb.close()
 
 
+@pytest.mark.slow
 async def test_a_sound_index_has_no_findings_and_is_left_as_it_is(index: Path) -> None:
     before = (index / "catalog.sqlite").read_bytes()
     assert await diagnose(index, embedder="test:terms") == []
@@ -98,12 +99,14 @@ async def test_an_empty_index_is_sound(tmp_path: Path, embedder: TermEmbedder) -
     assert await diagnose(tmp_path / "new") == []
 
 
+@pytest.mark.slow
 async def test_a_lost_chroma_is_rebuilt(index: Path, embedder: TermEmbedder) -> None:
     shutil.rmtree(index / "chroma")
     assert [f.message for f in await diagnose(index)] == ["its folder does not exist"]
     await _is_mended(index, embedder)
 
 
+@pytest.mark.slow
 async def test_a_damaged_chroma_database_is_rebuilt(index: Path, embedder: TermEmbedder) -> None:
     (index / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 900)
     (finding,) = await diagnose(index)
@@ -112,6 +115,7 @@ async def test_a_damaged_chroma_database_is_rebuilt(index: Path, embedder: TermE
     await _is_mended(index, embedder)
 
 
+@pytest.mark.slow
 async def test_damaged_hnsw_files_are_found_and_rebuilt_whatever_they_do(large: Path) -> None:
     for file in (large / "chroma").rglob("data_level0.bin"):
         file.write_bytes(b"\xff" * file.stat().st_size)
@@ -119,6 +123,7 @@ async def test_damaged_hnsw_files_are_found_and_rebuilt_whatever_they_do(large: 
     assert await repair(large) == []
 
 
+@pytest.mark.slow
 async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(
     index: Path, embedder: TermEmbedder
 ) -> None:
@@ -137,6 +142,7 @@ async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(
     await _is_mended(index, embedder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -154,6 +160,7 @@ async def test_a_child_that_dies_or_hangs_is_reported_and_harms_nobody(
         await read_child([sys.executable, "-c", code], 1)
 
 
+@pytest.mark.slow
 async def test_leftovers_orphans_and_torn_full_text_are_mended_together(
     index: Path, embedder: TermEmbedder
 ) -> None:
@@ -225,6 +232,7 @@ def test_a_document_that_only_its_file_can_restore_is_named(
     assert "--repair, then index" in finding.next_step
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(
     tmp_path: Path, embedder: TermEmbedder
 ) -> None:
@@ -287,6 +295,7 @@ async def test_a_catalog_of_another_format_and_another_embedder_are_named(index:
     assert ["schema version 99" in f.message for f in await diagnose(index)] == [True]
 
 
+@pytest.mark.slow
 async def test_a_process_that_writes_is_reported_and_not_disturbed(index: Path) -> None:
     code = (
         "import sys, filelock\n"
@@ -306,6 +315,7 @@ async def test_a_process_that_writes_is_reported_and_not_disturbed(index: Path) 
         await child.communicate()
 
 
+@pytest.mark.slow
 async def test_an_index_that_cannot_be_written_is_still_examined(
     shared_folder: Path, embedder: TermEmbedder
 ) -> None:

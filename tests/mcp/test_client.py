@@ -23,6 +23,8 @@ from agentkit.tools.tool import Tool
 from tests.mcp.processes import any_running, eventually, soon
 from tests.mcp.reading import inside
 
+pytestmark = pytest.mark.slow
+
 FAULTY = Path(__file__).parents[1] / "servers" / "faulty.py"
 
 

@@ -29,6 +29,8 @@ from agentkit.tools.tool import Tool
 from tests.mcp.processes import any_running, eventually, is_running, soon
 from tests.mcp.reading import inside
 
+pytestmark = pytest.mark.slow
+
 LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
 
 

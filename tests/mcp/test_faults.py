@@ -22,6 +22,8 @@ from agentkit.tools.tool import Tool
 from tests.mcp.processes import any_running, eventually
 from tests.servers.running import refused_url
 
+pytestmark = pytest.mark.slow
+
 SERVERS = Path(__file__).parents[1] / "servers"
 LIMITS = Limits(seconds=60)
 """A run that reaches these answers with the stop reason "limit"."""

@@ -20,6 +20,8 @@ from mcp import Client, StdioServerParameters
 
 from tests.node import FOLDER, with_node
 
+pytestmark = pytest.mark.slow
+
 AGENTKIT = (sys.executable, "-m", "agentkit")
 KEY = "a key that is long enough"
 NOTES = "# Cats\n\nCats purr.\n"

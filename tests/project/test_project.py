@@ -52,6 +52,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 async def test_a_trusted_folder_gives_documents_tools_and_servers(folder: Path) -> None:
     async with Project.open(folder, trust=True) as project:
         names = [tool.name for tool in project.agent.tools]
@@ -73,6 +74,7 @@ async def test_a_trusted_folder_gives_documents_tools_and_servers(folder: Path) 
         assert project.notices == []
 
 
+@pytest.mark.slow
 async def test_a_question_about_the_folders_notes_is_answered_with_a_citation(folder: Path) -> None:
     async with Project.open(folder, trust=True) as project:
         answer = await project.agent.run("残差连接有什么用？")
@@ -147,6 +149,7 @@ def test_the_demo_is_not_copied_over_something_else(tmp_path: Path) -> None:
         copy_demo(tmp_path)
 
 
+@pytest.mark.slow
 async def test_a_broken_tool_file_is_a_notice_and_the_rest_works(folder: Path) -> None:
     (folder / "tools" / "broken.py").write_text("import nothing_like_this", encoding="utf-8")
     async with Project.open(folder, trust=True) as project:
@@ -154,6 +157,7 @@ async def test_a_broken_tool_file_is_a_notice_and_the_rest_works(folder: Path) -
         assert "shout" in [tool.name for tool in project.agent.tools]
 
 
+@pytest.mark.slow
 async def test_a_server_that_does_not_start_is_a_notice_and_the_rest_works(folder: Path) -> None:
     (folder / "mcp_servers" / "echo.py").write_text("raise SystemExit(3)", encoding="utf-8")
     async with Project.open(folder, trust=True) as project:
@@ -161,6 +165,7 @@ async def test_a_server_that_does_not_start_is_a_notice_and_the_rest_works(folde
         assert "shout" in [tool.name for tool in project.agent.tools]
 
 
+@pytest.mark.slow
 async def test_a_folder_without_documents_still_has_its_tools(folder: Path) -> None:
     shutil.rmtree(folder / "knowledge")
     async with Project.open(folder, trust=True) as project:
@@ -201,6 +206,7 @@ async def test_the_agent_outside_its_context_is_a_clear_error(folder: Path) -> N
         _ = Project.open(folder).agent
 
 
+@pytest.mark.slow
 async def test_the_demos_agent_answers_through_its_own_mcp_server_alone(tmp_path: Path) -> None:
     demo = copy_demo(tmp_path / "demo")
     config = demo / "mcp_servers" / "mcp.json"

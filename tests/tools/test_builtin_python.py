@@ -13,6 +13,8 @@ from agentkit.tools.builtin.python import python_tool
 from agentkit.tools.context import NoContext, ToolContext
 from tests.conftest import text_of
 
+pytestmark = pytest.mark.slow
+
 PYTHON = python_tool()
 
 

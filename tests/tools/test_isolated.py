@@ -17,6 +17,8 @@ from agentkit.tools.tool import Tool
 from tests.conftest import text_of
 from tests.tools import wild_tools as wild
 
+pytestmark = pytest.mark.slow
+
 
 def _running(mark: str) -> list[int]:
     found = []
