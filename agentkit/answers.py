@@ -1,4 +1,4 @@
-"""What an agent gives back: an answer, and the citations that prove it. Values only."""
+"""The answer of a run, its citations and its verified sentences."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from agentkit.documents import Chunk
 from agentkit.messages import Message, Usage
 
 StopReason = Literal["stop", "length", "limit", "refused", "paused", "cancelled"]
-"""Why an answer ended: finished, cut by the model's length, a limit of the run, no source that
-supports an answer, a call that waits for the user's word, or the user."""
+"""Why an answer ended: complete, cut at the model's output limit, a limit of the run, no source
+that supports an answer, a call that waits for approval, or the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A marker of an answer, resolved. `quote` is a substring of the chunk, or None where no
-    sentence of it supports what is said; `supported` says whether one does; `offset` is where
-    the quote starts in the chunk, for one that stands there more than once. `page` and `part` are
-    the quote's own, None and "" where they are not known apart from the chunk's."""
+    """A resolved marker of an answer.
+
+    `quote` is a substring of the chunk that supports the claim, None where none does (then
+    `supported` is False). `offset` is the quote's start in the chunk, for one that occurs more than
+    once. `page` and `part` are the quote's own, None and "" where only the chunk's are known."""
 
     marker: str
     chunk: Chunk
@@ -31,16 +32,16 @@ class Citation:
 
     @property
     def place(self) -> str:
-        """Where the quote (else the chunk) stands, for people."""
+        """The place of the quote (else the chunk), for people."""
         return (
             replace(self.chunk, page=self.page, part=self.part).place
             if self.part
-            else (self.chunk.place)
+            else self.chunk.place
         )
 
     @property
     def start(self) -> int:
-        """Where the quote (else the chunk) starts in the document, in characters."""
+        """Start of the quote (else the chunk) in the document, in characters."""
         if not self.quote:
             return self.chunk.start
         at = self.chunk.text.index(self.quote) if self.offset is None else self.offset
@@ -48,17 +49,16 @@ class Citation:
 
     @property
     def end(self) -> int:
-        """Where the quote (else the chunk) ends in the document, exclusive."""
+        """End of the quote (else the chunk) in the document, exclusive."""
         return self.start + len(self.quote if self.quote else self.chunk.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Supported:
-    """A sentence of an answer that claims something: `answer.text[start:end] == text`.
+    """A verified claim of an answer: `answer.text[start:end] == text`.
 
-    `markers` are the numbers it was judged by, its own or those that close its paragraph.
-    `score` is from 0 to 1; `reason` says what is wrong, or where a sentence without a marker has
-    its support.
+    `markers` are its own or those at the end of its paragraph. `score` is from 0 to 1; `reason`
+    says why it is unsupported, or which passage supports a sentence without a marker.
     """
 
     text: str
@@ -72,9 +72,11 @@ class Supported:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of a run. `messages` are the ones that the run added to its session; `sentences`
-    the claims of the text, judged, where there were passages to judge them by; `output` is the
-    object that was asked for, if one was; `report` says why an answer cannot be used."""
+    """The result of a run.
+
+    `messages` are those that the run added to its session, `sentences` the verified claims of the
+    text (none without passages), `output` the structured output if one was requested, `report` why
+    an answer cannot be used."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -89,11 +91,11 @@ class Answer:
 
     @property
     def unsupported(self) -> tuple[Supported, ...]:
-        """The sentences that nothing supports."""
+        """The unsupported claims."""
         return tuple(sentence for sentence in self.sentences if not sentence.supported)
 
     def runs(self) -> Iterator[tuple[str, bool]]:
-        """The text in pieces, each with whether nothing supports it; joined they are the text."""
+        """The text in pieces, each with whether it is unsupported."""
         reached = 0
         for sentence in self.unsupported:
             if reached < sentence.start:

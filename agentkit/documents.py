@@ -1,4 +1,4 @@
-"""Documents, the chunks they are cut into, and the hits a search finds. Values only."""
+"""Documents, their chunks, the hits of a search, and passages that an answer can cite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Format = Literal["markdown", "text", "code", "rows"]
-"""How a text is cut: along headings, along paragraphs, at functions, or between its rows."""
+"""How a document is chunked: at headings, at paragraphs, at functions, or between rows."""
 
 PartKind = Literal["page", "slide", "row", "cell", "line", "record", "message", "chapter"]
 
@@ -16,7 +16,7 @@ PartKind = Literal["page", "slide", "row", "cell", "line", "record", "message", 
 class Part:
     """A page, slide, row or the like: `text[start:end]` of a document, and its name there.
 
-    `name` is what a person looks for: "12", or with the sheet before it, "Prices, 12".
+    `name` is "12", or with its sheet, "Prices, 12".
     """
 
     kind: PartKind
@@ -29,9 +29,9 @@ class Part:
 class Document:
     """A text and where it comes from.
 
-    `text` is the decoded file as it stands, or what was read out of a file that is no text;
-    offsets are offsets into it. `parts` names its pages, slides or rows, in order, where it has
-    such. `id` is empty until a knowledge base gives it one; `source` names the document there.
+    `text` is the decoded file, or the text extracted from a binary file; offsets refer to it.
+    `parts` are its pages, slides or rows in order, if it has any. `id` is empty until a knowledge
+    base assigns one; `source` names the document there.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Chunk:
     """A passage of a document: `document.text[start:end] == chunk.text`, always.
 
     `heading` is the path of headings above it, outermost first, joined by " > "; `part` the pages,
-    slides, rows or lines that it stands on, as people say it: "slides 3-4", "Prices, rows 2-9".
+    slides, rows or lines that it covers, for people: "slides 3-4", "Prices, rows 2-9".
     """
 
     id: str
@@ -64,7 +64,7 @@ class Chunk:
 
     @property
     def place(self) -> str:
-        """Where it stands, for people: file, page and the headings below the title."""
+        """Its place, for people: file, page and the headings below the title."""
         part = self.part or (f"page {self.page}" if self.page is not None else "")
         path = self.heading.split(" > ")
         below = path[1:] if path[0].startswith(self.title) else path
@@ -94,23 +94,23 @@ class Passage:
 
 
 def part_of(parts: Iterable[Part], start: int, end: int) -> str:
-    """The parts that `text[start:end]` touches, as people say it: "page 3", "slides 3-4",
-    "Prices, rows 2-9"; "" where there are none."""
+    """The parts that `text[start:end]` overlaps, for people: "page 3", "slides 3-4",
+    "Prices, rows 2-9"; "" if there are none."""
     met = [part for part in parts if part.start < end and start < part.end]
     if not met:
         return ""
     first, last = met[0], met[-1]
     if first == last:
-        return _said(first.kind, first.name)
+        return _part_name(first.kind, first.name)
     before, _, name = first.name.rpartition(", ")
     before_last, _, last_name = last.name.rpartition(", ")
     if first.kind != last.kind or before != before_last:
-        return f"{_said(first.kind, first.name)} to {_said(last.kind, last.name)}"
+        return f"{_part_name(first.kind, first.name)} to {_part_name(last.kind, last.name)}"
     return f"{before + ', ' if before else ''}{first.kind}s {name}-{last_name}"
 
 
 def page_of(parts: Iterable[Part], start: int, end: int) -> int | None:
-    """The first page or slide that `text[start:end]` touches, None where there is none."""
+    """The first page or slide that `text[start:end]` overlaps, None if there is none."""
     return next(
         (
             int(part.name)
@@ -121,6 +121,6 @@ def page_of(parts: Iterable[Part], start: int, end: int) -> int | None:
     )
 
 
-def _said(kind: PartKind, name: str) -> str:
+def _part_name(kind: PartKind, name: str) -> str:
     before, _, last = name.rpartition(", ")
     return f"{before + ', ' if before else ''}{kind} {last}"

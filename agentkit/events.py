@@ -1,4 +1,4 @@
-"""What happens in a run, as facts. Rendering, sessions, traces and pages all read this stream."""
+"""The events of a run, and the parts of a model's reply."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of what a model thinks before it answers; never part of the answer."""
+    """A piece of the model's reasoning, which is not part of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of one model request: why it stopped, and which model gave it."""
+    """The end of a model's reply: the stop reason and the model's name."""
 
     stop_reason: Literal["stop", "length", "tool_calls", "refused"]
     model: str
@@ -33,14 +33,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A request failed and is sent again after `delay` seconds."""
+    """A request failed and is retried after `delay` seconds."""
 
     reason: str
     delay: float
 
 
 ModelPart = TextDelta | ReasoningDelta | ToolCall | Usage | Retried | Done
-"""What a backend's stream yields: any Retried first, at most one Usage, exactly one Done, last."""
+"""What a backend's stream yields: any Retried first, at most one Usage, and one Done at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolProgress:
-    """A running tool says how far it is; `fraction` from 0 to 1 where it knows."""
+    """Progress of a running tool; `fraction` from 0 to 1 where it is known."""
 
     call: ToolCall
     message: str
@@ -71,14 +71,14 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequested:
-    """A tool that needs approval waits for the user's word."""
+    """A tool call waits for approval."""
 
     call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
 class ToolDenied:
-    """The user said no; the model is told."""
+    """A tool call was denied; the model is told the reason."""
 
     call: ToolCall
     reason: str
@@ -86,7 +86,7 @@ class ToolDenied:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """Old turns were shortened to fit the model's window."""
+    """Old turns were shortened to fit the model's context window."""
 
     tokens_before: int
     tokens_after: int
@@ -94,7 +94,7 @@ class Compacted:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """What happens in another agent's run, inside a call."""
+    """An event of a sub-agent's run, inside a call."""
 
     call: ToolCall
     event: Event

@@ -35,7 +35,7 @@ Content = str | tuple[TextPart | ImagePart, ...]
 
 
 def text_of(content: Content) -> str:
-    """The text of a content, its images left out."""
+    """The text of a content, without images."""
     if isinstance(content, str):
         return content
     return "".join(part.text for part in content if isinstance(part, TextPart))
@@ -104,8 +104,8 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that a model asks for. `arguments` is a mapping, or the model's own text where that
-    text is no JSON object."""
+    """A tool call of a model. `arguments` is a mapping, or the model's text if that is not a JSON
+    object."""
 
     id: str
     name: str
@@ -141,7 +141,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read and written; `estimated` where the model did not say and we counted."""
+    """Input and output tokens; `estimated` where the server did not report them."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -163,7 +163,7 @@ Record = dict[str, Any]
 
 
 def message_record(message: Message) -> Record:
-    """A message, images as base64; what is empty is left out."""
+    """A message as JSON, images as base64; empty fields are omitted."""
     record: Record = {"role": message.role, "content": content_record(message.content)}
     if message.tool_calls:
         record["tool_calls"] = [call_record(call) for call in message.tool_calls]
@@ -175,7 +175,7 @@ def message_record(message: Message) -> Record:
 
 
 def read_message(record: Mapping[str, Any]) -> Message:
-    """The message of a record. Raises KeyError or TypeError where it is none."""
+    """Read a message. Raises KeyError or TypeError for an invalid record."""
     return Message(
         record["role"],
         read_content(record.get("content") or ""),
@@ -190,7 +190,7 @@ def _read_passage(record: Mapping[str, Any]) -> Passage:
 
 
 def call_record(call: ToolCall) -> Record:
-    """A tool call; arguments that are no object stay the text they are."""
+    """A tool call as JSON; arguments that are not an object stay text."""
     given = call.arguments
     return {
         "id": call.id,
@@ -200,28 +200,28 @@ def call_record(call: ToolCall) -> Record:
 
 
 def read_call(record: Mapping[str, Any]) -> ToolCall:
-    """The tool call of a record."""
+    """Read a tool call."""
     return ToolCall(record.get("id", ""), record["name"], record.get("arguments") or {})
 
 
 def chunk_record(chunk: Chunk) -> Record:
-    """A passage with its place."""
+    """A chunk as JSON."""
     return asdict(chunk)
 
 
 def read_chunk(record: Mapping[str, Any]) -> Chunk:
-    """The passage of a record."""
+    """Read a chunk; unknown fields are ignored."""
     known = {field.name for field in fields(Chunk)}
     return Chunk(**{name: value for name, value in record.items() if name in known})
 
 
 def usage_record(usage: Usage) -> Record:
-    """Tokens read and written."""
+    """Usage as JSON."""
     return asdict(usage)
 
 
 def content_record(content: Content) -> Any:
-    """A text as it is; parts as a list, images as base64."""
+    """Content as JSON: text, or a list of parts with images as base64."""
     if isinstance(content, str):
         return content
     return [
@@ -233,7 +233,7 @@ def content_record(content: Content) -> Any:
 
 
 def read_content(content: Any) -> Content:
-    """The content of a record."""
+    """Read content."""
     if isinstance(content, str):
         return content
     return tuple(

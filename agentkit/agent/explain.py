@@ -185,10 +185,10 @@ def _request(exchange: Exchange) -> str:
 def _options(options: Options) -> str:
     given = {f.name: getattr(options, f.name) for f in fields(options)}
     usual = Options()
-    said = {k: v for k, v in given.items() if v != getattr(usual, k)}
-    if "schema" in said:
-        said["schema"] = "given"
-    return "".join(f", {name}: {value}" for name, value in said.items())
+    changed = {k: v for k, v in given.items() if v != getattr(usual, k)}
+    if "schema" in changed:
+        changed["schema"] = "given"
+    return "".join(f", {name}: {value}" for name, value in changed.items())
 
 
 def _message(message: Message) -> str:

@@ -1,7 +1,7 @@
-"""Run an agent again on the answers that a model once gave, and say where the run differs.
+"""Replay a trace: run an agent on the model replies of an earlier run and report the differences.
 
-The model is not asked; tools are run anew. What differs is what has changed since: prompts, tools,
-their results, the documents.
+The model is not called; tools run again. Differences come from changed prompts, tools, tool results
+or documents.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from agentkit.messages import Message, Record, Usage, read_call
 from agentkit.tools.tool import Tool
 from agentkit.tracing.files import ReadTrace
 
-_SHOWN = 300
+_MAX_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A place where the run was not the same: what it was then, and what it is now."""
+    """A difference between the traced run and the replay."""
 
     place: str
     then: str
@@ -33,7 +33,7 @@ class Difference:
 
 
 class ReplayModel(Model):
-    """Gives the replies of a trace one after another, and keeps the requests."""
+    """Gives the replies of a trace in order, and records the requests."""
 
     def __init__(self, trace: ReadTrace) -> None:
         self._name = str(trace.run["model"])
@@ -53,7 +53,7 @@ class ReplayModel(Model):
         self.requests.append(tuple(messages))
         reply = next(self._replies, None)
         if reply is None:
-            raise ModelError("The trace holds no further answer: this run asks for more.")
+            raise ModelError("The trace has no further reply: this run makes more requests.")
         if reply["error"]:
             raise ModelError(str(reply["error"]))
         for part in _parts(reply):
@@ -61,14 +61,14 @@ class ReplayModel(Model):
 
 
 async def replay(agent: Agent, trace: ReadTrace) -> tuple[Answer | None, list[Difference]]:
-    """The answer of the run made again (None where it failed) and all differences, in order."""
+    """Replay a trace: the answer, None if the run failed, and the differences in order."""
     model = ReplayModel(trace)
     again = copy(agent)
     again.model = model
     requests = trace.requests()
     session = Session()
     if requests:
-        session.add(_before(requests[0], str(trace.run["prompt"])))
+        session.add(_messages_before(requests[0], str(trace.run["prompt"])))
     answer, failure = None, ""
     try:
         answer = await again.run(str(trace.run["prompt"]), session)
@@ -77,7 +77,7 @@ async def replay(agent: Agent, trace: ReadTrace) -> tuple[Answer | None, list[Di
     found = [
         difference
         for number, (then, now) in enumerate(zip(requests, model.requests, strict=False), 1)
-        for difference in _compared(number, then, now)
+        for difference in _first_difference(number, then, now)
     ]
     if len(requests) != len(model.requests):
         counts = (str(len(requests)), str(len(model.requests)))
@@ -85,7 +85,7 @@ async def replay(agent: Agent, trace: ReadTrace) -> tuple[Answer | None, list[Di
     then_text = str(next((r["text"] for r in trace.of("end")), ""))
     now_text = answer.text if answer else failure
     if then_text != now_text:
-        found.append(Difference("answer", then_text[:_SHOWN], now_text[:_SHOWN]))
+        found.append(Difference("answer", then_text[:_MAX_CHARACTERS], now_text[:_MAX_CHARACTERS]))
     return answer, found
 
 
@@ -102,30 +102,32 @@ def _parts(reply: Record) -> list[ModelPart]:
     return parts
 
 
-def _before(request: Sequence[Message], prompt: str) -> list[Message]:
-    """What had been said before the prompt."""
-    asked = [at for at, m in enumerate(request) if m.role == "user" and m.text == prompt]
-    return [m for m in request[: asked[-1] if asked else 0] if m.role != "system"]
+def _messages_before(request: Sequence[Message], prompt: str) -> list[Message]:
+    """The messages before the prompt."""
+    prompts = [at for at, m in enumerate(request) if m.role == "user" and m.text == prompt]
+    return [m for m in request[: prompts[-1] if prompts else 0] if m.role != "system"]
 
 
-def _compared(number: int, then: Sequence[Message], now: Sequence[Message]) -> list[Difference]:
-    """The first message that differs; those after it differ for its sake."""
+def _first_difference(
+    number: int, then: Sequence[Message], now: Sequence[Message]
+) -> list[Difference]:
+    """The first message that differs; later ones differ as a consequence."""
     for at in range(max(len(then), len(now))):
         one = then[at] if at < len(then) else None
         other = now[at] if at < len(now) else None
         if one != other:
             role = (one or other).role  # type: ignore[union-attr]
             place = f"request {number}, message {at + 1} ({role})"
-            return [Difference(place, _shown(one, other), _shown(other, one))]
+            return [Difference(place, _excerpt(one, other), _excerpt(other, one))]
     return []
 
 
-def _shown(message: Message | None, beside: Message | None) -> str:
-    """A message from where it differs from the one beside it."""
+def _excerpt(message: Message | None, other_message: Message | None) -> str:
+    """A message from the place where it differs from the other one."""
     if message is None:
         return "(none)"
-    text = message.text or str([c.name for c in message.tool_calls])
-    other = beside.text if beside else ""
+    text = message.prompt_text or str([c.name for c in message.tool_calls])
+    other = other_message.prompt_text if other_message else ""
     at = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), 0)
     start = max(0, at - 40)
-    return ("…" if start else "") + text[start : start + _SHOWN]
+    return ("…" if start else "") + text[start : start + _MAX_CHARACTERS]

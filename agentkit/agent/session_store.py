@@ -1,10 +1,8 @@
-"""Conversations in one SQLite file: kept message by message, resumed, forked, found again.
+"""Conversations in one SQLite file: stored message by message, resumed, forked and searched.
 
-Every step of a run is written as it happens, a piece of text too, so that a crash loses nothing
-that was seen. Writes take some tens of microseconds and are made on the runner's own thread. One
-process at a time has a session open; others are told so.
-
-The file of sessions: its tables, and the way from each earlier format to this one.
+Every step of a run is written as it happens, pieces of text included, so that a crash loses nothing
+that was shown. Writes take some tens of microseconds, on the caller's thread. A session can be open
+in one process at a time.
 """
 
 from __future__ import annotations
@@ -54,51 +52,44 @@ CREATE VIRTUAL TABLE full_text USING fts5 (
   terms, session UNINDEXED, number UNINDEXED, tokenize = "unicode61 tokenchars '.'")
 """
 
-MIGRATIONS: Sequence[str] = ()
-"""Statements that lead from format n + 1 to n + 2; formats are numbered from 1."""
-
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """The file, made where it is missing and brought to this format where it is older. Raises
-    ConfigError for one that is newer, damaged or cannot be written."""
+    """Open the file, creating it if it is missing. Raises ConfigError for one that has another
+    format, is damaged or cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
-        _upgrade(db, path)
+        _create_tables(db, path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(
-            f"The sessions in {path} cannot be used: {error}. Move the file away to begin anew."
+            f"The sessions in {path} cannot be used: {error}. Move the file away to start over."
         ) from error
     return db
 
 
 def _index_message(db: sqlite3.Connection, session: str, number: int, message: Message) -> None:
-    """Let a search find what was said; what tools gave is left out."""
+    """Index a message for search, except tool results."""
     if message.role in ("user", "assistant") and message.text:
         found = " ".join(terms(message.text))
         db.execute("INSERT INTO full_text VALUES (?, ?, ?)", (found, session, number))
 
 
-def _upgrade(db: sqlite3.Connection, path: Path) -> None:
+def _create_tables(db: sqlite3.Connection, path: Path) -> None:
     db.execute("BEGIN IMMEDIATE")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
+    if version not in (0, VERSION):
         db.execute("ROLLBACK")
-        raise ConfigError(f"{path} was written by a newer agentkit. Update agentkit to open it.")
+        raise ConfigError(
+            f"{path} has format {version}, this agentkit reads {VERSION}. Update agentkit, or move "
+            "the file away to start over."
+        )
     if version == 0:
-        _run(db, _SCHEMA)
-    for statements in MIGRATIONS[version - 1 :] if version else ():
-        _run(db, statements)
-    db.execute(f"PRAGMA user_version = {VERSION}")
-    db.execute("COMMIT")
-
-
-def _run(db: sqlite3.Connection, statements: str) -> None:
-    for statement in statements.split(";\n"):
-        if statement.strip():
+        for statement in _SCHEMA.split(";\n"):
             db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute("COMMIT")
 
 
 LAST = "last"
@@ -107,7 +98,7 @@ _LONGEST_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A session without its messages. `name` is what the user called it, else how it begins."""
+    """A session without its messages. `name` is the user's, else its beginning."""
 
     id: str
     name: str
@@ -118,33 +109,33 @@ class SessionInfo:
 
 
 class SessionStore:
-    """The sessions of one folder. Raises ConfigError where its file cannot be used."""
+    """The sessions of one folder. Raises ConfigError if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = _connect(path)
 
     def create(self, name: str = "") -> StoredSession:
-        """A new session, open here."""
+        """Create a session and open it."""
         session_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         now = _now()
         self._db.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?, '')", (session_id, _named(name), now, now)
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, '')", (session_id, _one_line(name), now, now)
         )
         return StoredSession(self._db, session_id, self._lock(session_id))
 
     def open(self, which: str = LAST) -> StoredSession:
-        """A session by id, by name or the beginning of either, or the last one used. Raises
-        ConfigError where there is none, more than one, or another process has it open."""
+        """Open a session by id, by name, by the beginning of either, or the last one used. Raises
+        ConfigError where none or several match, or another process has it open."""
         info = self.find(which)
         return StoredSession(self._db, info.id, self._lock(info.id))
 
     def read(self, which: str = LAST) -> Session:
-        """A session as it stands, to be looked at: another process may have it open."""
+        """Read a session without opening it: another process may have it open."""
         return StoredSession(self._db, self.find(which).id, None)
 
     def find(self, which: str = LAST) -> SessionInfo:
-        """What is known of a session. Raises ConfigError like `open`."""
+        """Find a session. Raises ConfigError like `open`."""
         known = self.recent()
         if not known:
             raise ConfigError("There are no sessions yet. Start one: agentkit chat.")
@@ -154,11 +145,11 @@ class SessionStore:
         found = exact or [s for s in known if s.id.startswith(which) or s.name.startswith(which)]
         if len(found) == 1:
             return found[0]
-        said = "No session is" if not found else f"{len(found)} sessions are"
-        raise ConfigError(f"{said} called {which!r}. See them: agentkit sessions list.")
+        matches = "No session is" if not found else f"{len(found)} sessions are"
+        raise ConfigError(f"{matches} called {which!r}. See them: agentkit sessions list.")
 
     def recent(self, limit: int = 1000) -> list[SessionInfo]:
-        """The sessions, the last used first."""
+        """The sessions, the most recently used first."""
         rows = self._db.execute(
             "SELECT id, name, created, updated, (SELECT count(*) FROM messages WHERE session = id),"
             " parent, (SELECT body FROM messages WHERE session = id ORDER BY number LIMIT 1)"
@@ -170,12 +161,12 @@ class SessionStore:
         ]
 
     def rename(self, which: str, name: str) -> None:
-        """Call a session something else."""
+        """Rename a session."""
         session_id = self.find(which).id
-        self._db.execute("UPDATE sessions SET name = ? WHERE id = ?", (_named(name), session_id))
+        self._db.execute("UPDATE sessions SET name = ? WHERE id = ?", (_one_line(name), session_id))
 
     def delete(self, which: str) -> None:
-        """Forget a session. Raises ConfigError where another process has it open."""
+        """Delete a session. Raises ConfigError if another process has it open."""
         info = self.find(which)
         with self._lock(info.id), _transaction(self._db) as db:
             for table in ("messages", "views", "sources", "drafts", "pending"):
@@ -185,8 +176,7 @@ class SessionStore:
         self._lock_path(info.id).unlink(missing_ok=True)
 
     def fork(self, which: str, name: str = "", messages: int | None = None) -> StoredSession:
-        """A new session that begins as another did, up to a number of messages. The other may be
-        open elsewhere."""
+        """Create a session with the first messages of another one, which may be open elsewhere."""
         source = self.find(which)
         new = self.create(name or f"{source.name} (fork)")
         most = source.messages if messages is None else messages
@@ -215,7 +205,7 @@ class SessionStore:
         return new
 
     def search(self, query: str, limit: int = 20) -> list[tuple[SessionInfo, str]]:
-        """The sessions in which all words of a query were said, and where, the best first."""
+        """Sessions with a message that contains all words, and that message; the best first."""
         wanted = [f'"{term}"' for term in dict.fromkeys(terms(query))]
         if not wanted:
             return []
@@ -231,7 +221,7 @@ class SessionStore:
         return list(found.values())[:limit]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
     def _text(self, session_id: str, number: int) -> str:
@@ -258,7 +248,7 @@ class SessionStore:
 
 
 class StoredSession(Session):
-    """A session that is written down as it goes on. Close it, so that others may open it."""
+    """A session that is stored as it continues. Close it so that others can open it."""
 
     def __init__(self, db: sqlite3.Connection, session_id: str, lock: FileLock | None) -> None:
         super().__init__(session_id)
@@ -268,8 +258,8 @@ class StoredSession(Session):
         self.reload()
 
     def reload(self) -> None:
-        """Read what the file holds; the text of an answer that a crash cut short is its last
-        message."""
+        """Read the session from the file. The text of an answer that a crash interrupted becomes
+        its last message."""
         rows = self._db.execute(
             "SELECT body FROM messages WHERE session = ? ORDER BY number", (self.id,)
         )
@@ -328,7 +318,7 @@ class StoredSession(Session):
         self._db.execute("INSERT INTO drafts VALUES (?, ?)", (self.id, text))
 
     def close(self) -> None:
-        """Let others open it. A session in which nothing was said is forgotten."""
+        """Release the session. An empty one is deleted."""
         if self._lock is None:
             return
         if not self.messages:
@@ -358,7 +348,7 @@ class StoredSession(Session):
 
 
 class _transaction:  # noqa: N801
-    """All of the statements or none."""
+    """A transaction."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -371,13 +361,13 @@ class _transaction:  # noqa: N801
         self._db.execute("ROLLBACK" if kind else "COMMIT")
 
 
-def _named(name: str) -> str:
+def _one_line(name: str) -> str:
     return " ".join(name.split())[:_LONGEST_NAME]
 
 
 def _beginning(body: str | None) -> str:
-    """How a session begins, as its name where it has none."""
-    return _named(read_message(json.loads(body)).text) if body else ""
+    """The beginning of a session, as its name if it has none."""
+    return _one_line(read_message(json.loads(body)).text) if body else ""
 
 
 def _now() -> str:
