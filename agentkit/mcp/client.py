@@ -7,9 +7,9 @@ tool whose description has changed since it was approved is withheld.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentkit.agent.approval import Policy
 from agentkit.errors import McpError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import httpx2
     from mcp_types import Tool as ServerTool
 
+T = TypeVar("T")
 CONNECT_TIMEOUT = 30.0
 MAX_CHARACTERS = 50_000
 MAX_TOOLS = 40
@@ -141,10 +142,7 @@ class McpServers:
 
     async def resources(self) -> tuple[RemoteResource, ...]:
         """The resources of all servers, without those of servers that fail."""
-        found = await asyncio.gather(
-            *map(list_resources, self._servers.values()), return_exceptions=True
-        )
-        return tuple(r for each in found if not isinstance(each, BaseException) for r in each)
+        return await self._collect(list_resources)
 
     async def read(self, server: str, uri: str) -> Content:
         """Read a resource, delimited for the model. Raises McpError, ToolError."""
@@ -154,10 +152,7 @@ class McpServers:
 
     async def prompts(self) -> tuple[RemotePrompt, ...]:
         """The prompts of all servers, without those of servers that fail."""
-        found = await asyncio.gather(
-            *map(list_prompts, self._servers.values()), return_exceptions=True
-        )
-        return tuple(p for each in found if not isinstance(each, BaseException) for p in each)
+        return await self._collect(list_prompts)
 
     async def prompt(
         self, server: str, name: str, arguments: Mapping[str, str] | None = None
@@ -189,20 +184,21 @@ class McpServers:
             if tool.name not in server.withheld
         ]
         readable = [server for server in self._servers.values() if server.has_resources]
-        names = unique_names(
-            [
-                *((server.config.name, tool.name) for server, tool in remote),
-                *((server.config.name, READ_RESOURCE) for server in readable),
-            ]
+        names = iter(
+            unique_names(
+                [
+                    *((server.config.name, tool.name) for server, tool in remote),
+                    *((server.config.name, READ_RESOURCE) for server in readable),
+                ]
+            )
         )
-        maximum = self._max_characters
-        return (
-            *(remote_tool(n, s, t, maximum) for n, (s, t) in zip(names, remote, strict=False)),
-            *(
-                resource_tool(n, s, maximum)
-                for n, s in zip(names[len(remote) :], readable, strict=True)
-            ),
-        )
+        limit = self._max_characters
+        tools = [remote_tool(next(names), server, tool, limit) for server, tool in remote]
+        return (*tools, *(resource_tool(next(names), server, limit) for server in readable))
+
+    async def _collect(self, fetch: Callable[[RemoteServer], Awaitable[list[T]]]) -> tuple[T, ...]:
+        found = await asyncio.gather(*map(fetch, self._servers.values()), return_exceptions=True)
+        return tuple(one for each in found if not isinstance(each, BaseException) for one in each)
 
     def _server(self, name: str) -> RemoteServer:
         if name not in self._servers:

@@ -16,11 +16,12 @@ from agentkit.errors import McpError, ToolError
 from agentkit.mcp.client_features import ClientFeatures
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.results import visible
-from agentkit.mcp.session import McpSession, ProgressCallback, SessionLost
+from agentkit.mcp.session import McpSession, SessionLost
 
 if TYPE_CHECKING:
     import httpx2
     from mcp import Client
+    from mcp.shared.dispatcher import ProgressFnT
     from mcp_types import CallToolResult
     from mcp_types import Tool as ServerTool
 
@@ -87,7 +88,7 @@ class RemoteServer:
         arguments: Mapping[str, Any],
         *,
         repeatable: bool,
-        on_progress: ProgressCallback | None = None,
+        on_progress: ProgressFnT | None = None,
     ) -> CallToolResult:
         """Call a tool, and once more where the session was lost and the call is repeatable.
 
@@ -98,7 +99,11 @@ class RemoteServer:
             session = await self._current_session()
             if tool in self.withheld:
                 raise ToolError(self.withheld[tool])
-            return await session.call(tool, arguments, on_progress)
+            return await session.request(
+                lambda client: client.call_tool(
+                    tool, dict(arguments), progress_callback=on_progress
+                )
+            )
 
         async with self._as_tool_error(tool):
             try:

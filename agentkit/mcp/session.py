@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkit.errors import McpError
 from agentkit.mcp.client_features import ClientFeatures, PausableClock
@@ -23,7 +23,6 @@ from agentkit.mcp.transport import transport
 if TYPE_CHECKING:
     import httpx2
     from mcp import Client
-    from mcp_types import CallToolResult
     from mcp_types import Tool as ServerTool
 
 T = TypeVar("T")
@@ -43,12 +42,6 @@ Both have other meanings too, whose messages do not contain "session"."""
 # Without a handler, Python would print every log message of the SDK on the terminal.
 for _name in ("mcp", "client"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
-
-
-class ProgressCallback(Protocol):
-    """Receives the progress of a call."""
-
-    async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
 
 
 class SessionLost(Exception):
@@ -102,14 +95,6 @@ class McpSession:
         if not self._opened.done():
             message = _startup_error(self._config, self._log, self._error())
             raise McpError(message, self._config.name)
-
-    async def call(
-        self, tool: str, arguments: Mapping[str, Any], on_progress: ProgressCallback | None = None
-    ) -> CallToolResult:
-        """Call a tool. Raises SessionLost, TimeoutError, or what the SDK raises."""
-        return await self.request(
-            lambda client: client.call_tool(tool, dict(arguments), progress_callback=on_progress)
-        )
 
     async def request(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
         """Make a request. Raises SessionLost, TimeoutError, or what the SDK raises."""

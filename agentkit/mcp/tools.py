@@ -26,7 +26,7 @@ from agentkit.mcp.results import (
     visible,
     visible_value,
 )
-from agentkit.mcp.session import ProgressCallback, all_pages
+from agentkit.mcp.session import all_pages
 from agentkit.messages import ImagePart, ToolResult
 from agentkit.text.terms import terms
 from agentkit.tools.context import ToolContext
@@ -34,6 +34,7 @@ from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
     from mcp import Client
+    from mcp.shared.dispatcher import ProgressFnT
     from mcp_types import Tool as ServerTool
 
 MAX_DESCRIPTION = 8000
@@ -292,7 +293,7 @@ def _prompt(server: str, each: Any) -> RemotePrompt:
     return RemotePrompt(server, each.name, visible(each.description or each.title or ""), arguments)
 
 
-def _reporter(context: ToolContext) -> ProgressCallback:
+def _reporter(context: ToolContext) -> ProgressFnT:
     async def report(progress: float, total: float | None, message: str | None) -> None:
         fraction = min(1.0, max(0.0, progress / total)) if total else None
         context.report(visible(message or f"{progress:g}")[:500], fraction)

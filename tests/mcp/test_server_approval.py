@@ -56,7 +56,7 @@ async def test_a_call_runs_once_the_user_has_approved_its_arguments(
         assert "only after the user has approved" in (listed.description or "")
         result = await client.call_tool("erase", {"what": "the disk\u202e"})
     assert result.content[0].text == "erased the disk\u202e"  # type: ignore[union-attr]
-    assert user.asked == ['Run erase with {"what": "the disk\\u202e"}?']
+    assert user.asked == ['Run erase with {"what": "the disk<U+202E>"}?']
     assert erased == ["the disk\u202e"]
 
 

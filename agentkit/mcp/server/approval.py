@@ -27,6 +27,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from agentkit.errors import ToolError
+from agentkit.mcp.results import visible
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -101,7 +102,7 @@ def _cannot_ask(name: str, is_modern: bool) -> Exception:
 
 
 def _question(name: str, arguments: Mapping[str, Any]) -> ElicitRequestFormParams:
-    text = _escape(json.dumps(arguments, ensure_ascii=False))
+    text = visible(json.dumps(arguments, ensure_ascii=False))
     if len(text) > MAX_SHOWN:
         raise ToolError(
             f"The arguments of {name} are too long to show to the user, who must approve them: "
@@ -109,9 +110,5 @@ def _question(name: str, arguments: Mapping[str, Any]) -> ElicitRequestFormParam
             name,
         )
     return ElicitRequestFormParams(
-        message=f"Run {_escape(name)} with {text}?", requested_schema=_FORM
+        message=f"Run {visible(name)} with {text}?", requested_schema=_FORM
     )
-
-
-def _escape(text: str) -> str:
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
