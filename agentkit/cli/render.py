@@ -35,7 +35,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.findings import counted
-from agentkit.knowledge.citations.markers import said
+from agentkit.knowledge.citations.markers import plain_sentence
 from agentkit.knowledge.index.indexer import Progress as IndexProgress
 from agentkit.mcp.results import strip_delimiters
 from agentkit.messages import ToolCall, ToolResult
@@ -139,7 +139,9 @@ def _show_unsupported(answer: Answer, log: Console) -> None:
     for sentence in answer.unsupported[:_MOST_DOUBTS]:
         why = f" ({translated(sentence.reason)})" if sentence.reason else ""
         room = _QUOTE_LENGTH if log.soft_wrap else log.width - _INDENT - cell_len(why)
-        text = Text(" " * _INDENT).append(_fitting(said(sentence.text), room), "underline")
+        text = Text(" " * _INDENT).append(
+            _fitting(plain_sentence(sentence.text), room), "underline"
+        )
         print_line(text.append(why, "dim"), log)
     if (left := len(answer.unsupported) - _MOST_DOUBTS) > 0:
         more = translated(f"… and {counted(left, 'sentence')} more")

@@ -115,7 +115,7 @@ async def test_every_sentence_that_claims_something_is_judged(sources: Sources) 
 async def test_the_reason_names_the_marker_and_what_is_wrong(sources: Sources) -> None:
     proof = await prove("7B 模型以 4 位加载约占 8.2 GB 显存 [1]。", sources)
     assert [one.reason for one in proof.sentences] == [
-        "[1]: the number 8.2 GB does not stand there"
+        "[1]: the number 8.2 GB is not in the passage"
     ]
 
 
@@ -128,7 +128,7 @@ async def test_an_uncited_truth_is_supported_and_said_to_be_uncited(sources: Sou
     text = "Attention weighs every token [2].\n\nINT8 是 8 位量化。"
     proof = await prove(text, sources)
     last = proof.sentences[-1]
-    assert (last.supported, last.markers, last.reason) == (True, (), "uncited: it stands in [1]")
+    assert (last.supported, last.markers, last.reason) == (True, (), "uncited: it is in [1]")
 
 
 async def test_an_uncited_untruth_is_marked(sources: Sources) -> None:

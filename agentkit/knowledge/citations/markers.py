@@ -1,14 +1,11 @@
-"""The citation markers in an answer: which brackets are some, also while the text still comes.
+"""Citation markers in an answer, also while it is streamed, and which sentences claim something.
 
 `[1]`, `[1][2]`, `[1, 2]`, `[1-3]` and their full-width forms are markers. Brackets in code and
 formulas, `[3](link)`, `[^1]`, an index such as `arr[1]`, and brackets that a quoted source has
-itself are none. Numbers that no passage has are left to the caller to drop.
+itself are not. The caller drops numbers that no passage has.
 
-What an answer claims: its prose without code and formulas, and which sentences state something.
-
-A heading, a question, a greeting, a refusal, an introduction that ends with a colon, a table's
-head and a line of nothing but symbols claim nothing. Whether a sentence is a greeting or a
-refusal is told by its first words.
+A heading, a question, a greeting, a refusal, an introduction that ends with a colon, a table's head
+and a line of symbols claim nothing. A greeting or a refusal is recognised by its first words.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ _BOLD = re.compile(r"\*\*[^*\n]{1,60}\*\*[:：]?$")
 _HEADING = re.compile(r"#{1,6}\s|(?:[-*_]\s*){3,}$|\|?[\s:|-]+$")
 _MARKS = re.compile(r"(?:(?:\d+[.)、]|[-*+>•])[ \t]+)+")
 _EMPHASIS = re.compile(r"\*\*|__(?=\w)|(?<=\w)__")
-_SAYS_NOTHING = re.compile(
+_NO_CLAIM = re.compile(
     r"(?:hi|hello|hey|sure|certainly|of course|thanks|thank you|you.re welcome|great question"
     r"|sorry|i apologi[sz]e|unfortunately|i hope|hope this|let me know|feel free"
     r"|if you (?:have|need|want|would)|please (?:let|see|note|refer)|sources?:|references?:"
@@ -48,27 +45,27 @@ _LEAST_WORDS = 2
 
 
 def masked(text: str) -> str:
-    """The text with code and formulas blanked out, at the same length."""
+    """The text with code and formulas replaced by NULs of the same length."""
     return _NOT_PROSE.sub(lambda match: "\0" * len(match.group()), text)
 
 
-def said(sentence: str) -> str:
-    """A sentence without the marks of a list and of emphasis."""
+def plain_sentence(sentence: str) -> str:
+    """A sentence without list marks and emphasis."""
     return _EMPHASIS.sub("", _MARKS.sub("", sentence.strip(), count=1)).strip()
 
 
 def claims_something(sentence: str) -> bool:
-    """Whether a sentence, its markers taken out, states what a source could support."""
-    bare = said(masked(sentence).replace("\0", " "))
+    """Whether a sentence without its markers makes a claim that a source could support."""
+    bare = plain_sentence(masked(sentence).replace("\0", " "))
     if not bare or _HEADING.match(bare) or _BOLD.match(sentence.strip()):
         return False
-    if bare.rstrip('”"')[-1:] in set(":：?？") or _SAYS_NOTHING.match(bare):
+    if bare.rstrip('”"')[-1:] in set(":：?？") or _NO_CLAIM.match(bare):
         return False
     return len(content(bare)) >= _LEAST_WORDS or bool(quantities(bare))
 
 
 def is_table_head(text: str, end: int) -> bool:
-    """Whether the row that ends here stands above a table's rule."""
+    """Whether the row that ends here is the head of a Markdown table."""
     return bool(re.match(r"[ \t]*\n[ \t]*\|?[ \t]*:?-{2,}[\s:|-]*(?:\n|\Z)", text[end:]))
 
 
@@ -89,7 +86,7 @@ _CONTEXT = 10
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A group of markers as it stands in a text, and the numbers in it that are known."""
+    """A group of markers in a text, and the numbers in it that are known."""
 
     text: str
     numbers: tuple[str, ...]
@@ -104,7 +101,7 @@ def markers(text: str, sources: Collection[str]) -> Iterator[re.Match[str]]:
 
 
 def numbers_in(group: str) -> tuple[str, ...]:
-    """The numbers of a group of markers, in order, a range written out."""
+    """The numbers of a group of markers, in order, ranges expanded."""
     found: list[str] = []
     for first, last, single in _RANGE.findall(group):
         low, high = int(single or first), int(single or last)
@@ -113,8 +110,8 @@ def numbers_in(group: str) -> tuple[str, ...]:
 
 
 class MarkerStream:
-    """Text that comes in pieces, cut into text and markers: nothing is given out before it is
-    certain what it is, and the pieces joined are the text."""
+    """Split streamed text into text and markers: nothing is returned before it is certain what it
+    is, and the pieces joined are the text."""
 
     def __init__(
         self, is_known: Callable[[str], bool], sources: Callable[[], Collection[str]] = tuple
@@ -122,7 +119,7 @@ class MarkerStream:
         self._is_known = is_known
         self._sources = sources
         self._text = ""
-        self._given = 0
+        self._emitted = 0
 
     def feed(self, delta: str) -> list[str | Marker]:
         """What is certain after the next piece of text."""
@@ -136,24 +133,24 @@ class MarkerStream:
     def _cut(self, certain: int) -> list[str | Marker]:
         found: list[str | Marker] = []
         for match in self._markers(certain):
-            self._give(found, match.start())
+            self._emit(found, match.start())
             numbers = tuple(n for n in numbers_in(match.group()) if self._is_known(n))
             if numbers:
                 found.append(Marker(match.group(), numbers))
-                self._given = match.end()
-        self._give(found, certain)
+                self._emitted = match.end()
+        self._emit(found, certain)
         return found
 
     def _markers(self, certain: int) -> list[re.Match[str]]:
-        if not any(bracket in self._text[self._given : certain] for bracket in "[【［"):
+        if not any(bracket in self._text[self._emitted : certain] for bracket in "[【［"):
             return []
         found = markers(self._text, self._sources())
-        return [m for m in found if self._given <= m.start() and m.end() <= certain]
+        return [m for m in found if self._emitted <= m.start() and m.end() <= certain]
 
-    def _give(self, found: list[str | Marker], end: int) -> None:
-        if self._given < end:
-            found.append(self._text[self._given : end])
-            self._given = end
+    def _emit(self, found: list[str | Marker], end: int) -> None:
+        if self._emitted < end:
+            found.append(self._text[self._emitted : end])
+            self._emitted = end
 
 
 def _certain(text: str) -> int:

@@ -1,8 +1,8 @@
-"""The numbers of a session's passages: given at first appearance, never reused, and stored.
+"""The numbers of a session's passages, and attached texts as passages.
 
-A text that goes with a question, as passages to cite: standard input, an attached file.
-
-It is cut like a document of the index and shown whole, in order; nothing of it is stored.
+A number is assigned at a passage's first appearance, never reused, and stored. An attached text
+(standard input, a file) is split like a document of the index and shown whole; none of it is
+stored in the index.
 """
 
 from __future__ import annotations

@@ -1,14 +1,11 @@
-"""Whether a claim says the opposite of a passage: a negation or an antonym more on one side.
+"""Whether a claim contradicts a passage: one of them has one more negation or antonym.
 
-Clause by clause: a claim's clause is laid beside the clause of the passage that shares most of
-its words, and the negations and antonyms between the two are counted; an odd number is an
-opposition. It counts words and parses nothing: irony, "hardly ever" far from its verb, and
-opposites that are not in the list pass.
+A claim's clause is aligned with the clause of the passage that shares most of its words, and the
+negations and antonyms between the two are counted; an odd number is a contradiction. There is no
+parser: irony, "hardly ever" far from its verb, and antonyms that are not in the list are missed.
 
-Pairs of opposites in English and Chinese, as patterns over folded text.
-
-A list, and as such never complete: opposites that are not here pass. A pattern is the beginning of
-its words (`increas`), or whole words where that would catch others.
+The list of English and Chinese antonyms holds patterns over folded text: the beginning of a word
+(`increas`), or whole words where that would match others.
 """
 
 from __future__ import annotations

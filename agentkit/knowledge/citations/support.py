@@ -1,9 +1,8 @@
 """Whether a passage supports a claim: its words, numbers, names and polarity, in that order.
 
-Pure functions on text: no model, a millisecond or so a sentence. Cosines of an embedder, where
-the caller has them, stand in for words across scripts and where a paraphrase shares few. It sees
-what is written, not what is meant: a claim may recombine the true words of a passage into an
-untruth and pass.
+Pure functions on text: no model, about a millisecond per sentence. Cosines of an embedder, where
+given, replace words across scripts and for a paraphrase that shares few. The meaning is not
+checked: a claim that recombines the true words of a passage into an untruth is accepted.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from agentkit.text.numbers import Quantity, is_stated, quantities
 from agentkit.text.terms import fold, is_cjk, numbers, sentences, terms
 
 _ENOUGH_WORDS = 0.3
-_ENOUGH_NEARNESS = {
+_ENOUGH_SIMILARITY = {
     (True, True): 0.905,
     (False, False): 0.84,
     (True, False): 0.855,
     (False, True): 0.83,
 }
-"""Least cosine of a claim and what supports it, by whether claim and passage are CJK: between the
-claims of the development sentences on their own passage and on another one."""
+"""The least cosine that supports, by whether claim and passage are CJK. It separates the claims of
+the development set on their own passage from those on another one."""
 _FAULTY = 0.25
 _ANCHOR = 0.015
 _MOST_ANCHORS = 3
-"""Numbers and names are proven apart; each that both hold makes a smaller cosine enough."""
+"""Numbers and names are checked apart; each one in both lowers the cosine that is needed."""
 _NAME = re.compile(r"\d?[A-Za-z\u00c0-\u024f][A-Za-z0-9\u00c0-\u024f]*(?:[-_.&][A-Za-z0-9]+)*")
 _ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*+])[ \t]+\S", re.MULTILINE)
 _ROW = re.compile(r"^[ \t]*\|(?![\s:|-]+$).*\|[ \t]*$", re.MULTILINE)
@@ -61,8 +60,8 @@ _SAME_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a passage says to a claim. `score` is from 0 to 1; `span` is the range of the passage's
-    best sentence, None where it has none; `reason` says what is wrong."""
+    """The verdict of a passage on a claim. `score` is from 0 to 1; `span` is the range of the
+    passage's best sentence, None where it has none; `reason` says what is wrong."""
 
     supported: bool
     score: float
@@ -71,7 +70,7 @@ class Verdict:
 
 
 def pieces(claim: str, passage: str) -> list[str]:
-    """What of a passage an embedder should lay beside a claim: its sentences and, across
+    """The parts of a passage that an embedder compares with a claim: its sentences and, across
     languages, their clauses."""
     parts = _parts_of(passage)
     if is_cjk(claim) == is_cjk(passage):
@@ -83,7 +82,7 @@ def judge(
     claim: str, passage: str, context: str = "", cosines: Sequence[float] | None = None
 ) -> Verdict:
     """Whether a passage supports a claim. `context` is the title and headings above it; `cosines`
-    are the nearness of the claim to each of `pieces(claim, passage)`."""
+    are the similarities of the claim to each of `pieces(claim, passage)`."""
     parts = _parts_of(passage)
     if not parts or not claim.strip():
         return Verdict(False, 0.0, "there is nothing to compare")
@@ -97,7 +96,7 @@ def judge(
     fault = (
         _missing_number(claim, passage, context)
         or _missing_name(claim, passage, context)
-        or _nothing_near(score, across and cosines is None)
+        or _too_different(score, across and cosines is None)
         or _opposition(claim, passage, nearest, across)
     )
     span = sentences(passage)[best]
@@ -107,19 +106,19 @@ def judge(
 
 
 def is_computed(claim: str, result: str) -> bool:
-    """Whether every telling number of a claim (a decimal, or three digits and more) stands in what
-    a tool gave, rounded as the claim has it. A result has fields, no sentences to compare."""
-    telling = [number for number in numbers(claim) if "." in number or len(number) >= 3]
+    """Whether every significant number of a claim (a decimal, or three digits and more) is in a
+    tool's result, rounded as in the claim. A result has fields, no sentences to compare."""
+    significant = [number for number in numbers(claim) if "." in number or len(number) >= 3]
     given = [float(number) for number in numbers(result) if number.count(".") < 2]
-    return bool(telling) and all(
+    return bool(significant) and all(
         number.count(".") < 2
         and any(round(value, len(number.partition(".")[2])) == float(number) for value in given)
-        for number in telling
+        for number in significant
     )
 
 
-def needs_nearness(claim: str, passage: str, context: str = "") -> bool:
-    """Whether words alone do not tell, so that an embedder should be asked."""
+def needs_similarity(claim: str, passage: str, context: str = "") -> bool:
+    """Whether words alone are not enough, so that an embedder should compare."""
     if _missing_number(claim, passage, context) or _missing_name(claim, passage, context):
         return False
     return is_cjk(claim) != is_cjk(passage) or _share(claim, passage, context) < _ENOUGH_WORDS
@@ -138,14 +137,14 @@ def _clauses_of(part: str) -> list[str]:
 def _scores(
     claim: str, parts: Sequence[str], context: str, cosines: Sequence[float] | None, across: bool
 ) -> list[float]:
-    """How near each sentence is: shared words, or a cosine stretched to the same scale."""
+    """The score of each sentence: shared words, or a cosine on the same scale."""
     words = [_share(claim, part, context) for part in parts]
     if cosines is None:
         return words
-    least = _ENOUGH_NEARNESS[is_cjk(claim), is_cjk("".join(parts))]
+    least = _ENOUGH_SIMILARITY[is_cjk(claim), is_cjk("".join(parts))]
     if across:
         least -= _ANCHOR * min(_MOST_ANCHORS, len(quantities(claim)) + len(names_in(claim, across)))
-    near = [_stretched(cosine, least) for cosine in cosines]
+    near = [_rescaled(cosine, least) for cosine in cosines]
     if not across:
         return [max(word, cosine) for word, cosine in zip(words, near, strict=True)]
     rest = iter(near[len(parts) :])
@@ -156,7 +155,7 @@ def _scores(
 
 
 def _nearest_clause(claim: str, passage: str, cosines: Sequence[float] | None) -> str:
-    """The smallest piece that an embedder finds nearest, "" without an embedder."""
+    """The smallest piece with the highest cosine, "" without an embedder."""
     texts = pieces(claim, passage)
     if cosines is None or len(cosines) != len(texts):
         return ""
@@ -166,21 +165,21 @@ def _nearest_clause(claim: str, passage: str, cosines: Sequence[float] | None) -
     return max((pair for pair in small if pair[1] not in whole), default=(0.0, ""))[1]
 
 
-def _stretched(cosine: float, least: float) -> float:
+def _rescaled(cosine: float, least: float) -> float:
     """A cosine on the scale of shared words: the least that supports becomes _ENOUGH_WORDS."""
     return max(0.0, _ENOUGH_WORDS + (1 - _ENOUGH_WORDS) * (cosine - least) / (1 - least))
 
 
 def _share(claim: str, passage: str, context: str) -> float:
-    """The share of the claim's words that the passage or the headings above it hold."""
+    """The share of the claim's words that are in the passage or the headings above it."""
     wanted = content(claim)
     if not wanted:
         return 0.0
     return len(wanted & (content(passage) | content(context))) / len(wanted)
 
 
-def _nothing_near(score: float, is_blind: bool) -> str | None:
-    if is_blind:
+def _too_different(score: float, has_no_embedder: bool) -> str | None:
+    if has_no_embedder:
         return None if score else "it is in another language, and nothing compares the two"
     return "no sentence there says this" if score < _ENOUGH_WORDS else None
 
@@ -189,12 +188,12 @@ def _missing_number(claim: str, passage: str, context: str) -> str | None:
     stated = _stated(f"{context}\n{passage}")
     for claimed in quantities(claim):
         if not is_stated(claimed, stated) and not _is_counted(claimed, passage):
-            return f"the number {claimed.text} does not stand there"
+            return f"the number {claimed.text} is not in the passage"
     return None
 
 
 def _is_counted(claimed: Quantity, passage: str) -> bool:
-    """Whether a small number is how many items or rows a passage lists."""
+    """Whether a small number is the number of items or rows that a passage lists."""
     rows = len(_ROW.findall(passage))
     return not claimed.kind and claimed.value in {len(_ITEM.findall(passage)), rows - 1} - {0, 1}
 
@@ -208,7 +207,7 @@ def _missing_name(claim: str, passage: str, context: str) -> str | None:
     known = _tokens(f"{context}\n{passage}")
     for name in names_in(claim, across=is_cjk(claim) != is_cjk(passage)):
         if not _is_known(name, known):
-            return f"the name {name} does not stand there"
+            return f"the name {name} is not in the passage"
     return None
 
 
@@ -239,7 +238,7 @@ def _is_coined(word: str) -> bool:
 
 @lru_cache(maxsize=1_000)
 def _tokens(text: str) -> frozenset[str]:
-    """The Latin tokens of a text, whole, squeezed, stemmed and in parts, and the known names."""
+    """The Latin tokens of a text, whole, without punctuation, stemmed and in parts, and names."""
     folded = fold(text)
     found = set()
     for match in _NAME.finditer(folded):

@@ -1,20 +1,9 @@
-"""From the markers of an answer to the passages that prove it.
+"""Verify an answer: from its markers to the passages that support its claims.
 
-A quote is a substring of its passage, or it is no quote. Every sentence that claims something is
-judged by the passages it cites (`knowledge/support.py`); one without a marker by those that close
-its paragraph, then by all that the session has seen: an uncited truth is supported, and said to be
+A quote is a substring of its passage. A marker belongs to the sentence that it is in or follows; a
+sentence without one is judged by the next marker of its paragraph, since that is how people close a
+thought, then by all passages of the session: an uncited truth is supported, and reported as
 uncited.
-
-The sentences of an answer with the markers that each is to be judged by.
-
-A marker belongs to the sentence that it stands in or follows. A sentence without one belongs to
-the next marker of its paragraph, for that is how people close a thought; after the last marker of
-a paragraph it stands alone.
-
-The page, slide or rows that a quote itself stands on: a passage may reach over several.
-
-It is read from the document in the index. Where that has changed since the passage was found, a
-citation keeps its passage's place.
 """
 
 from __future__ import annotations
@@ -32,21 +21,27 @@ from agentkit.knowledge.citations.markers import (
     is_table_head,
     markers,
     numbers_in,
-    said,
+    plain_sentence,
 )
 from agentkit.knowledge.citations.passages import Sources
-from agentkit.knowledge.citations.support import Verdict, is_computed, judge, needs_nearness, pieces
+from agentkit.knowledge.citations.support import (
+    Verdict,
+    is_computed,
+    judge,
+    needs_similarity,
+    pieces,
+)
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.text.terms import Similarity, is_cjk, sentences
 
 _BLANK = "\u2005"
-"""A space that people do not write: it ends sentences as spaces do, and is told from them."""
+"""A space that people do not write. It ends sentences as other spaces do, and can be told apart."""
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a sentence and the markers that close it."""
+    """A part of a sentence and the markers after it."""
 
     text: str
     markers: tuple[str, ...]
@@ -54,9 +49,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A sentence: `written` as the answer has it from `start` to `end`, `text` without its markers.
-    `pieces` are the parts that its own markers close; `markers` are its own, or those that close
-    its paragraph."""
+    """A sentence: `written` is `answer[start:end]`, `text` the same without markers. `pieces` are
+    the parts that its own markers close; `markers` are its own, or the next of its paragraph."""
 
     text: str
     written: str
@@ -73,7 +67,7 @@ class Statement:
 
 
 def statements(text: str, sources: Collection[str], known: Collection[str]) -> list[Statement]:
-    """The sentences of an answer, in order; `known` are the numbers that passages have."""
+    """The sentences of an answer, in order; `known` are the numbers of the passages."""
     groups = [
         (match.start(), match.end(), numbers)
         for match in markers(text, sources)
@@ -85,14 +79,14 @@ def statements(text: str, sources: Collection[str], known: Collection[str]) -> l
     spans = sentences(blank)
     own: list[list[tuple[int, int, tuple[str, ...]]]] = [[] for _ in spans]
     for group in groups:
-        if (at := _owner(blank, spans, group[0])) is not None:
+        if (at := _sentence_of(blank, spans, group[0])) is not None:
             own[at].append(group)
     found = [_statement(text, blank, span, mine) for span, mine in zip(spans, own, strict=True)]
-    return _closed(blank, found)
+    return _with_following_markers(blank, found)
 
 
-def _owner(blank: str, spans: Sequence[tuple[int, int]], at: int) -> int | None:
-    """The sentence that a marker stands in or follows; one that opens a line belongs to it."""
+def _sentence_of(blank: str, spans: Sequence[tuple[int, int]], at: int) -> int | None:
+    """The sentence that a marker is in or follows; one at the start of a line precedes its own."""
     after = bisect_left(spans, (at, at))
     if after and spans[after - 1][1] > at:
         return after - 1
@@ -107,7 +101,7 @@ def _statement(
     text: str, blank: str, span: tuple[int, int], own: Sequence[tuple[int, int, tuple[str, ...]]]
 ) -> Statement:
     start, end = span
-    said = blank[start:end].replace(_BLANK, "")
+    plain = blank[start:end].replace(_BLANK, "")
     pieces: list[Piece] = []
     reached = start
     for opens, closes, numbers in own:
@@ -121,22 +115,22 @@ def _statement(
     if pieces and claims_something(rest):
         pieces[-1] = Piece(f"{pieces[-1].text} {rest}".strip(), pieces[-1].markers)
     numbers = tuple(dict.fromkeys(n for piece in pieces for n in piece.markers))
-    claims = claims_something(said) and not is_table_head(blank, end)
-    return Statement(said, text[start:end], start, end, tuple(pieces), numbers, claims)
+    claims = claims_something(plain) and not is_table_head(blank, end)
+    return Statement(plain, text[start:end], start, end, tuple(pieces), numbers, claims)
 
 
-def _closed(blank: str, found: Sequence[Statement]) -> list[Statement]:
-    """Sentences without a marker get those of the next in their paragraph."""
-    closed: list[Statement] = []
+def _with_following_markers(blank: str, found: Sequence[Statement]) -> list[Statement]:
+    """Give sentences without a marker those of the next one in their paragraph."""
+    found_back: list[Statement] = []
     following: tuple[str, ...] = ()
     reached = len(blank)
     for one in reversed(found):
         if _PARAGRAPH.search(blank, one.end, max(one.end, reached)):
             following = ()
         following = one.markers or following
-        closed.append(replace(one, markers=following))
+        found_back.append(replace(one, markers=following))
         reached = one.start
-    return closed[::-1]
+    return found_back[::-1]
 
 
 async def located(citations: Sequence[Citation], knowledge: KnowledgeBase) -> tuple[Citation, ...]:
@@ -156,15 +150,15 @@ async def located(citations: Sequence[Citation], knowledge: KnowledgeBase) -> tu
 
 
 _AROUND = " \t\n>“”\"'"
-_MOST_SEEN = 50
-"""How many passages a sentence without a marker is compared with, the latest first."""
-_MOST_ASKED = 5
-"""Of how many of them, in another language, an embedder is asked."""
+_MOST_UNCITED = 50
+"""With how many passages, the latest first, an uncited sentence is compared."""
+_MOST_ACROSS = 5
+"""With how many of those in another language the embedder compares it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What became of an answer: its citations, and the verdict on each of its claims."""
+    """The citations of an answer and the verdict on each of its claims."""
 
     citations: tuple[Citation, ...] = ()
     sentences: tuple[Supported, ...] = ()
@@ -177,7 +171,7 @@ async def prove(
     results: Sequence[str] = (),
 ) -> Proof:
     """The citations of an answer, in its order, one for each passage and quote, and its judged
-    sentences. `results` are what tools said in the run: they support what has no marker."""
+    sentences. `results` are the texts of other tool results, which support uncited claims."""
     if not len(sources):
         return Proof()
     prover = _Prover(sources, similarity, results)
@@ -207,8 +201,8 @@ async def cite(
 
 
 def _verbatim(text: str, found: Sequence[Statement], sources: Sources) -> Mapping[int, Citation]:
-    """The sentences that stand in their passage word for word, alone or with those before them
-    since the last marker, and the citation that the whole quotation makes."""
+    """The sentences that are in their passage word for word, alone or with those before them since
+    the last marker, each with the citation of the whole quotation."""
     quoted: dict[int, Citation] = {}
     first = 0
     for last, statement in enumerate(found):
@@ -216,8 +210,8 @@ def _verbatim(text: str, found: Sequence[Statement], sources: Sources) -> Mappin
             continue
         for marker in statement.pieces[0].markers:
             for start in range(first, last + 1):
-                said = text[found[start].start : statement.start] + statement.text
-                citation = _quotation(said.strip(_AROUND), marker, sources)
+                quoted_text = text[found[start].start : statement.start] + statement.text
+                citation = _quotation(quoted_text.strip(_AROUND), marker, sources)
                 if citation and len(statement.pieces) == 1 and len(statement.markers) == 1:
                     quoted |= dict.fromkeys(range(start, last + 1), citation)
                     break
@@ -225,16 +219,16 @@ def _verbatim(text: str, found: Sequence[Statement], sources: Sources) -> Mappin
     return quoted
 
 
-def _quotation(said: str, marker: str, sources: Sources) -> Citation | None:
+def _quotation(quote: str, marker: str, sources: Sources) -> Citation | None:
     chunk = sources.find(marker)
-    bare = said.rstrip()
-    if chunk is None or not bare or bare not in chunk.text:
+    quote = quote.rstrip()
+    if chunk is None or not quote or quote not in chunk.text:
         return None
-    return Citation(marker, chunk, bare, True, chunk.text.index(bare))
+    return Citation(marker, chunk, quote, True, chunk.text.index(quote))
 
 
 class _Prover:
-    """Judges one statement after another by the passages of a session."""
+    """Judges statements by the passages of a session."""
 
     def __init__(
         self, sources: Sources, similarity: Similarity | None, results: Sequence[str]
@@ -244,15 +238,15 @@ class _Prover:
         self._results = results
 
     async def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
-        """The verdict on a statement, and the citations it makes."""
+        """The verdict on a statement, and its citations."""
         if not statement.is_marked:
             return await self._unmarked(statement)
         made, verdicts = [], []
         for piece in statement.pieces:
-            claim = said(piece.text or statement.text)
+            claim = plain_sentence(piece.text or statement.text)
             best = Verdict(False, -1.0)
             for marker in piece.markers:
-                verdict, citation = await self._by(claim, marker)
+                verdict, citation = await self._judge_by(claim, marker)
                 made.append(citation)
                 best = _better(best, replace(verdict, reason=f"[{marker}]: {verdict.reason}"))
             if not best.supported and len(piece.markers) > 1:
@@ -264,36 +258,38 @@ class _Prover:
         return _supported(statement, False, fault.score, fault.reason), made
 
     async def _unmarked(self, statement: Statement) -> tuple[Supported, list[Citation]]:
-        """By the markers that close the paragraph, then by all that the session has seen."""
+        """Judge by the next markers of the paragraph, then by all passages of the session."""
         if not statement.claims:
             return _supported(statement, True, 1.0), []
-        claim, fault = said(statement.text), "no source cited"
+        claim, fault = plain_sentence(statement.text), "no source cited"
         for marker in statement.markers:
-            verdict, citation = await self._by(claim, marker)
+            verdict, citation = await self._judge_by(claim, marker)
             if verdict.supported:
                 return _supported(statement, True, verdict.score), [citation]
             fault = f"[{marker}]: {verdict.reason}"
-        if found := await self._elsewhere(claim):
+        if found := await self._search_session(claim):
             verdict, marker = found
-            reason = f"uncited: it stands in [{marker}]"
+            reason = f"uncited: it is in [{marker}]"
             return _supported(statement, True, verdict.score, reason), []
         for result in self._results:
             verdict = judge(claim, result)
             if verdict.supported or is_computed(claim, result):
-                return _supported(statement, True, verdict.score, "uncited: a tool gave it"), []
+                return _supported(
+                    statement, True, verdict.score, "uncited: it is in a tool result"
+                ), []
         return _supported(statement, False, 0.0, fault), []
 
-    async def _elsewhere(self, claim: str) -> tuple[Verdict, str] | None:
-        """A passage that supports a claim without a marker: by words, and in another language by
-        the embedder, which is asked about few."""
-        asked = 0
-        for marker in self._sources.numbers()[: -_MOST_SEEN - 1 : -1]:
+    async def _search_session(self, claim: str) -> tuple[Verdict, str] | None:
+        """A passage that supports an uncited claim: by words, and in another language by the
+        embedder, for a few passages."""
+        compared = 0
+        for marker in self._sources.numbers()[: -_MOST_UNCITED - 1 : -1]:
             chunk = self._sources.find(marker)
             assert chunk is not None
             if is_cjk(claim) == is_cjk(chunk.text):
                 verdict = judge(claim, chunk.text, _context(chunk))
-            elif asked < _MOST_ASKED:
-                asked += 1
+            elif compared < _MOST_ACROSS:
+                compared += 1
                 verdict = await self._judged(claim, chunk.text, _context(chunk))
             else:
                 continue
@@ -302,12 +298,12 @@ class _Prover:
         return None
 
     async def _jointly(self, claim: str, cited: Sequence[str]) -> Verdict:
-        """By passages that each hold a part of it."""
+        """Judge by several passages together."""
         chunks = [chunk for marker in cited if (chunk := self._sources.find(marker))]
         context = "\n".join(_context(chunk) for chunk in chunks)
         return await self._judged(claim, "\n".join(chunk.text for chunk in chunks), context)
 
-    async def _by(self, claim: str, marker: str) -> tuple[Verdict, Citation]:
+    async def _judge_by(self, claim: str, marker: str) -> tuple[Verdict, Citation]:
         chunk = self._sources.find(marker)
         assert chunk is not None
         verdict = await self._judged(claim, chunk.text, _context(chunk))
@@ -318,7 +314,7 @@ class _Prover:
 
     async def _judged(self, claim: str, passage: str, context: str) -> Verdict:
         cosines = None
-        if self._similarity is not None and needs_nearness(claim, passage, context):
+        if self._similarity is not None and needs_similarity(claim, passage, context):
             cosines = await self._similarity(claim, pieces(claim, passage))
         return judge(claim, passage, context, cosines)
 
