@@ -16,7 +16,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from agentkit.addresses import is_loopback, ollama_url, shown
+from agentkit.addresses import is_loopback, ollama_url, without_credentials
 from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import ModelPart
@@ -169,7 +169,10 @@ class AutoModel(Model):
         urls = {"ollama": self._ollama, **self._servers}
         return tuple(
             LocalServer(
-                name, shown(url), None if models is None else tuple(models), not is_loopback(url)
+                name,
+                without_credentials(url),
+                None if models is None else tuple(models),
+                not is_loopback(url),
             )
             for (name, url), models in zip(urls.items(), lists, strict=True)
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agentkit.addresses import shown
+from agentkit.addresses import without_credentials
 from agentkit.cli.language import spoken, translated
 from agentkit.errors import ConfigError
 from agentkit.project.trust import is_trusted
@@ -104,7 +104,7 @@ def _leaves(above: Key, value: Any) -> Iterator[tuple[Key, Any]]:
 def masked(key: Key, value: Any) -> Any:
     if is_secret(key[-1]):
         return HIDDEN
-    return shown(value) if isinstance(value, str) and "://" in value else value
+    return without_credentials(value) if isinstance(value, str) and "://" in value else value
 
 
 def _keys(layered: ResolvedSettings, below: Key) -> Iterator[tuple[str, str]]:

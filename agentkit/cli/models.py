@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from agentkit.addresses import is_loopback, ollama_url, shown
+from agentkit.addresses import is_loopback, ollama_url, without_credentials
 from agentkit.backends.auto import LOCAL_SERVERS, ollama_models, openai_models
 from agentkit.backends.llamacpp.source import PACKAGES, packaged_file
 from agentkit.backends.ollama.server import PullProgress, pull_model
@@ -86,7 +86,7 @@ def _ollama(url: str, found: list[str] | None) -> Offer:
 def _server(name: str, url: str, found: list[str] | None, down: str) -> Offer:
     models = tuple(f"{name}:{model}" for model in found or ())
     missing = "" if models else down if found is None else "it has no chat model"
-    return Offer(name, shown(url), models, missing)
+    return Offer(name, without_credentials(url), models, missing)
 
 
 def _package(name: str) -> Offer:

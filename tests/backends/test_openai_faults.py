@@ -150,5 +150,5 @@ async def test_a_silent_server_times_out(openai_server: OpenAIServer) -> None:
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://x/v1", "http://[bad", "http://host:99999"])
 def test_an_invalid_url_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no URL of a server"):
+    with pytest.raises(ConfigError, match="Invalid server URL"):
         OpenAIModel("small", base_url=url)

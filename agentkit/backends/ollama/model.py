@@ -23,7 +23,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import is_loopback, ollama_url, shown
+from agentkit.addresses import is_loopback, ollama_url, without_credentials
 from agentkit.backends.base import (
     Capabilities,
     Model,
@@ -179,9 +179,8 @@ class OllamaModel(Model):
                     for part in _end(chunk, called, read, self.name):
                         yield part
                     return
-        raise self._error(
-            f"The answer of {self.name} was cut off by {shown(self._url)}: ask again.", "down"
-        )
+        place = without_credentials(self._url)
+        raise self._error(f"The answer of {self.name} was cut off by {place}: try again.", "down")
 
     def _client(self) -> httpx2.AsyncClient:
         import httpx2

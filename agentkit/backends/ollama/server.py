@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentkit.addresses import is_loopback, shown
+from agentkit.addresses import is_loopback, without_credentials
 from agentkit.errors import ModelError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class OllamaError(Exception):
 
     def message(self, url: str, model: str, name: str, read_timeout: float) -> str:
         """Return what failed and the next step. `model` is the server's name for `name`."""
-        place = shown(url)
+        place = without_credentials(url)
         if self.kind == "unreachable":
             return f"No Ollama server answers at {place}. Start it: ollama serve"
         if self.kind == "timeout":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agentkit.addresses import is_loopback, shown
+from agentkit.addresses import is_loopback, without_credentials
 from agentkit.backends.retry import TransientError, retry_after
 from agentkit.errors import FaultKind, ModelError
 
@@ -63,7 +63,7 @@ class Endpoint:
     @property
     def address(self) -> str:
         """The URL without user name and password."""
-        return shown(self.url)
+        return without_credentials(self.url)
 
 
 def to_model_error(error: Exception, at: Endpoint) -> ModelError:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import checked, is_loopback
+from agentkit.addresses import is_loopback, normalize_url
 from agentkit.backends.base import Capabilities, Model, Options, prompt_tokens
 from agentkit.backends.openai.errors import (
     Endpoint,
@@ -62,7 +62,7 @@ class OpenAIModel(Model):
         self._endpoint = Endpoint(
             name=f"{provider}:{model}",
             model=model,
-            url=checked(base_url or OPENAI_URL),
+            url=normalize_url(base_url or OPENAI_URL),
             key_env=api_key_env or ("OPENAI_API_KEY" if provider == "openai" else ""),
             key=api_key or "",
         )

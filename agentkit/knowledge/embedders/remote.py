@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import checked, is_loopback, ollama_url
+from agentkit.addresses import is_loopback, normalize_url, ollama_url
 from agentkit.backends.base import estimated_tokens
 from agentkit.backends.ollama.server import OllamaError, new_client, translated_errors
 from agentkit.backends.openai.errors import (
@@ -164,7 +164,7 @@ class OpenAIEmbedder(RemoteEmbedder):
         self._at = Endpoint(
             name=f"{provider}:{model}",
             model=model,
-            url=checked(base_url or OPENAI_URL),
+            url=normalize_url(base_url or OPENAI_URL),
             key_env=api_key_env or ("OPENAI_API_KEY" if provider == "openai" else ""),
             key=api_key or "",
         )

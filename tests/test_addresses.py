@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.addresses import checked, is_loopback, ollama_url, shown
+from agentkit.addresses import is_loopback, normalize_url, ollama_url, without_credentials
 from agentkit.errors import ConfigError
 
 
@@ -51,13 +51,13 @@ def test_ollama_host_becomes_a_url_to_call(host: str, url: str) -> None:
 
 @pytest.mark.parametrize("host", ["box:port", "ftp://box", "http://[bad"])
 def test_an_ollama_host_that_is_none_is_refused(host: str) -> None:
-    with pytest.raises(ConfigError, match="is no URL of a server"):
+    with pytest.raises(ConfigError, match="Invalid server URL"):
         ollama_url(host)
 
 
 def test_a_password_in_a_url_is_hidden() -> None:
-    assert shown("http://me:secret@box:1/v1") == "http://box:1/v1"
+    assert without_credentials("http://me:secret@box:1/v1") == "http://box:1/v1"
 
 
 def test_a_sound_url_loses_only_its_last_slash() -> None:
-    assert checked("http://box/v1/") == "http://box/v1"
+    assert normalize_url("http://box/v1/") == "http://box/v1"
