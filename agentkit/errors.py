@@ -1,4 +1,4 @@
-"""The one tree of errors. Each message names the thing and the next step."""
+"""Exceptions of agentkit. Each message names the thing, the reason and the next step."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import Literal
 FaultKind = Literal[
     "down", "rate_limited", "timed_out", "too_long", "refused_key", "bad_request", "other"
 ]
-"""Why a model failed: the first four may pass, or spare another model; the rest want a person."""
+"""Why a model failed. The first four may be temporary or differ for another model; the rest need
+a person."""
 
 
 class AgentkitError(Exception):
-    """Anything that goes wrong here on purpose; `str(error)` is one line for people."""
+    """Base class of all errors of agentkit; `str(error)` is one line for people."""
 
 
 class ConfigError(AgentkitError):
-    """A setting, an option or a missing extra."""
+    """An invalid setting or option, or a missing extra."""
 
 
 class ModelError(AgentkitError):
-    """A model that cannot be reached, found or used. `report` holds what was asked and what came
-    back, in some lines for people, where a run has failed of it."""
+    """A model that cannot be reached, found or used. If it ended a run, `report` describes the
+    request and the response, in some lines for people."""
 
     def __init__(self, message: str, model: str = "", kind: FaultKind = "other") -> None:
         super().__init__(message)
@@ -30,7 +31,7 @@ class ModelError(AgentkitError):
 
 
 class ToolError(AgentkitError):
-    """A tool that failed; its message is given to the model."""
+    """A tool call that failed; the message is for the model."""
 
     def __init__(self, message: str, tool: str = "") -> None:
         super().__init__(message)
@@ -38,11 +39,11 @@ class ToolError(AgentkitError):
 
 
 class KnowledgeError(AgentkitError):
-    """An index or a document."""
+    """An index or document that cannot be read or written."""
 
 
 class McpError(AgentkitError):
-    """An MCP server that cannot be started, reached or understood."""
+    """An MCP server that cannot be started or reached, or that violates the protocol."""
 
     def __init__(self, message: str, server: str = "") -> None:
         super().__init__(message)
@@ -50,8 +51,8 @@ class McpError(AgentkitError):
 
 
 class LimitReached(AgentkitError):
-    """A run that used up one of its limits."""
+    """A run that reached one of its limits."""
 
 
 class TrustError(AgentkitError):
-    """A folder whose code or settings the user has not trusted."""
+    """A folder whose trust is missing or cannot be checked."""

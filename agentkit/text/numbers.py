@@ -1,8 +1,8 @@
-"""The quantities in a text, comparable across spellings: 7B, 70 亿 and 7 billion are one number.
+"""Find quantities in a text, comparable across spellings: 7B, 70 亿 and 7 billion are equal.
 
-Digits, Chinese numerals and English number words; scales, percentages, fractions, units of time,
-size, length, mass and power, clock times, decades and months. A digit inside a name (GPT-3, INT8)
-is no quantity, and neither is a lone "one" or 一. Versions are read as numbers: 3.10 equals 3.1.
+Reads digits, Chinese numerals and English number words; scales, percentages, fractions, units of
+time, size, length, mass and power, clock times, decades and months. A digit inside a name (GPT-3,
+INT8), a lone "one" and 一 are ignored. Versions are read as numbers: 3.10 equals 3.1.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _UNITS: dict[str, tuple[str, float]] = {
 } | {"per cent": ("share", 1e-2)}
 
 _CHINESE = "零〇一二两三四五六七八九十百千万亿"
-_COUNTED = (
+_COUNTERS = (
     "个种年天周倍位项类步张层条次元米克人艘块家台部章节点岁度本篇列行组份成段秒名万亿字小分星"
 )
 _NUMBER_WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
@@ -99,7 +99,7 @@ _QUANTITY = re.compile(
          (?:\s*(?:\\times|×|x)\s*10\^?\{{?(?P<power>\d{{1,2}})\}}?|[eE](?P<exponent>\d{{1,2}}))?
        | \b(?P<word>(?:{_NUMBER_WORD})(?:-(?:{_NUMBER_WORD}))?)\b
        | (?P<chinese>[{_CHINESE}]{{2,}}(?:点[{_CHINESE}]+)?
-            |第?[二两三四五六七八九十](?:点[{_CHINESE}]+)?(?=[{_COUNTED}])(?<!十(?=分(?!钟)))|第[一二三四五六七八九十]))
+            |第?[二两三四五六七八九十](?:点[{_CHINESE}]+)?(?=[{_COUNTERS}])(?<!十(?=分(?!钟)))|第[一二三四五六七八九十]))
       (?:\s*(?P<scale>{_SCALE})(?![A-Za-z])|(?P<letter>[TBMKk]){_AFTER})?
       (?:st|nd|rd|th)?
       (?:[\s-]*(?P<unit>{_UNIT}){_AFTER})?
@@ -108,19 +108,19 @@ _QUANTITY = re.compile(
     re.VERBOSE,
 )
 _RANGE = re.compile(r"\s*(?:-|–|—|~|～|到|至|to|and)\s*")
-_ABOUT = re.compile(
+_APPROXIMATE_BEFORE = re.compile(
     r"(?:约|大概|近|将近|差不多|接近|about|around|roughly|some|nearly|almost|approximately|~|≈|～)"
     r"\D{0,4}$"
 )
-_NEARLY = re.compile(r"\s*\S{0,3}(?:左右|上下|or so)")
+_APPROXIMATE_AFTER = re.compile(r"\s*\S{0,3}(?:左右|上下|or so)")
 _IDIOMS = ("千万", "万一", "十分", "百分", "万万", "一一", "千千万万", "一二")
 _ROUNDING = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number of a text: `value` in the base unit of its `kind` ("" where it has none), `bare`
-    without the unit; `step` is the size of its last written digit, 0 unless it says "about"."""
+    """A number in a text. `value` is in the base unit of its `kind` ("" without a unit), `bare` is
+    without the unit; `step` is the size of the last digit of an approximate number, else 0."""
 
     text: str
     value: float
@@ -132,15 +132,15 @@ class Quantity:
 
 
 def quantities(text: str) -> list[Quantity]:
-    """The quantities of a text, in order."""
+    """Find the quantities of a text, in order."""
     text = unicodedata.normalize("NFKC", text)
-    found = [q for match in _QUANTITY.finditer(text) if (q := _quantity(match, text))]
-    return [_as_in_range(q, later, text) for q, later in zip_longest(found, found[1:])]
+    found = [q for match in _QUANTITY.finditer(text) if (q := _parse_match(match, text))]
+    return [_with_range_unit(q, later, text) for q, later in zip_longest(found, found[1:])]
 
 
 def is_stated(claimed: Quantity, stated: Sequence[Quantity]) -> bool:
-    """Whether one of the stated quantities is the claimed one, or rounds to it where the claim
-    says that it is about so much."""
+    """Whether one of the stated quantities equals the claimed one, or rounds to it if the claim is
+    approximate."""
     return any(_is_same(claimed, other) for other in stated)
 
 
@@ -160,8 +160,8 @@ def _is_near(mine: float, yours: float, claimed: Quantity) -> bool:
     return gap <= step / 2 and gap <= _ROUNDING * abs(yours)
 
 
-def _as_in_range(first: Quantity, last: Quantity | None, text: str) -> Quantity:
-    """The first of "3.7 到 4.5 GB" is one of GB, too."""
+def _with_range_unit(first: Quantity, last: Quantity | None, text: str) -> Quantity:
+    """Give the first number of "3.7 到 4.5 GB" the unit of the second."""
     if last is None or first.kind or not _RANGE.fullmatch(text[first.end : last.start]):
         return first
     if not last.kind or not last.bare:
@@ -169,34 +169,34 @@ def _as_in_range(first: Quantity, last: Quantity | None, text: str) -> Quantity:
     return replace(first, kind=last.kind, value=first.bare * last.value / last.bare)
 
 
-def _quantity(match: re.Match[str], text: str) -> Quantity | None:
+def _parse_match(match: re.Match[str], text: str) -> Quantity | None:
     start, end = match.span()
-    written = match.group().strip()
+    matched = match.group().strip()
 
-    def of(value: float, kind: str = "") -> Quantity:
-        return Quantity(written, value, value, kind, 0.0, start, end)
+    def quantity(value: float, kind: str = "") -> Quantity:
+        return Quantity(matched, value, value, kind, 0.0, start, end)
 
     if match["clock"]:
         hours, minutes = match["clock"].split(":")
-        return of(60 * int(hours) + int(minutes), "clock")
+        return quantity(60 * int(hours) + int(minutes), "clock")
     if match["century"]:
-        return of(100 * (int(match["century"]) - 1) + int(match["decade"]), "decade")
+        return quantity(100 * (int(match["century"]) - 1) + int(match["decade"]), "decade")
     if match["years"]:
-        return of(int(match["years"]), "decade")
+        return quantity(int(match["years"]), "decade")
     if match["month"] or match["named"]:
-        return of(_MONTHS[match["named"]] if match["named"] else int(match["month"]), "month")
+        return quantity(_MONTHS[match["named"]] if match["named"] else int(match["month"]), "month")
     if match["hour"]:
-        return of(1800 if match["hour"] == "half" else 900, "time")
-    if (share := _fraction(match)) is not None:
-        return of(share, "share")
-    return _plain(match, text, written)
+        return quantity(1800 if match["hour"] == "half" else 900, "time")
+    if (share := _parse_fraction(match)) is not None:
+        return quantity(share, "share")
+    return _parse_number(match, text)
 
 
-def _fraction(match: re.Match[str]) -> float | None:
+def _parse_fraction(match: re.Match[str]) -> float | None:
     if match["share"]:
-        return _read(match["share"]) / 100
+        return _parse_numeral(match["share"]) / 100
     if match["below"]:
-        return _read(match["above"]) / max(1.0, _read(match["below"]))
+        return _parse_numeral(match["above"]) / max(1.0, _parse_numeral(match["below"]))
     if match["upper"]:
         return int(match["upper"]) / max(1, int(match["lower"]))
     if match["over"]:
@@ -206,32 +206,34 @@ def _fraction(match: re.Match[str]) -> float | None:
     return None
 
 
-def _plain(match: re.Match[str], text: str, written: str) -> Quantity | None:
+def _parse_number(match: re.Match[str], text: str) -> Quantity | None:
     if match["tail"] or match["chinese"] in _IDIOMS:
         return None
-    number = _value(match)
+    number = _number_before_scale(match)
     if number is None:
         return None
     scale = _SCALES.get(match["scale"] or match["letter"] or "", 1.0)
     scale *= 10.0 ** int(match["power"] or match["exponent"] or 0)
     bare = number * scale * (-1 if match["sign"] else 1)
     kind, size = _UNITS.get(match["unit"] or "", ("", 1.0))
-    is_about = _ABOUT.search(text[: match.start()]) or _NEARLY.match(text, match.end())
-    step = _step(match["digits"] or str(int(number))) * scale if is_about else 0.0
-    return Quantity(written, bare * size, bare, kind, step, *match.span())
+    is_approximate = _APPROXIMATE_BEFORE.search(text[: match.start()]) or _APPROXIMATE_AFTER.match(
+        text, match.end()
+    )
+    step = _step(match["digits"] or str(int(number))) * scale if is_approximate else 0.0
+    return Quantity(match.group().strip(), bare * size, bare, kind, step, *match.span())
 
 
-def _value(match: re.Match[str]) -> float | None:
+def _number_before_scale(match: re.Match[str]) -> float | None:
     if match["digits"]:
         return float(match["digits"].replace(",", ""))
     if match["word"]:
         number = float(sum(_WORDS[part] for part in match["word"].split("-")))
         return None if number == 1 and not match["scale"] else number
-    return _read(match["chinese"].removeprefix("第"))
+    return _parse_numeral(match["chinese"].removeprefix("第"))
 
 
 def _step(digits: str) -> float:
-    """The size of the last digit that is written and no trailing zero."""
+    """Return the size of the last digit that is not a trailing zero."""
     _, _, decimals = digits.partition(".")
     if decimals:
         return 10.0 ** -len(decimals)
@@ -239,20 +241,20 @@ def _step(digits: str) -> float:
     return 10.0 ** (len(digits) - len(digits.rstrip("0")))
 
 
-def _read(numeral: str) -> float:
-    """The value of a Chinese numeral (三十二, 一千二百, 三点五) or of digits."""
+def _parse_numeral(numeral: str) -> float:
+    """Parse a Chinese numeral (三十二, 一千二百, 三点五) or digits."""
     if numeral[0].isdigit() and numeral.isascii():
         return float(numeral)
     whole, _, decimals = numeral.partition("点")
     if len(whole) > 1 and all(c in _DIGITS for c in whole):
         value = float("".join(str(_DIGITS[c]) for c in whole))
     else:
-        value = _grouped(whole)
+        value = _parse_grouped(whole)
     digits = "".join(str(_DIGITS.get(c, 0)) for c in decimals)
     return value + (float(f"0.{digits}") if digits else 0.0)
 
 
-def _grouped(numeral: str) -> float:
+def _parse_grouped(numeral: str) -> float:
     total, group, digit = 0.0, 0.0, 0.0
     for c in numeral:
         if c in _DIGITS:

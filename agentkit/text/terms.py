@@ -1,8 +1,8 @@
-"""Text as search sees it: sentences, terms and folding, for Chinese and Latin scripts alike.
+"""Split text into sentences and search terms, for Chinese and Latin scripts.
 
-Chinese has no spaces: a run of CJK characters gives its bigrams, everything else its words. Full
-width and half width, upper and lower case, traditional and simplified characters are folded into
-one. Offsets are those of the text as given; terms are for matching only.
+A run of CJK characters yields its bigrams, everything else its words. Full and half width, upper
+and lower case, traditional and simplified characters are folded. Offsets are those of the original
+text; terms are for matching only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 Similarity = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
-"""A question or claim and some sentences in, the cosine of each out."""
+"""Computes the cosine similarity of a text with each of some sentences."""
 
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
 _CJK_RUN = re.compile(f"[{_CJK}]+")
@@ -28,18 +28,33 @@ _WRAP = (
     r"(?<=[^\n]{40})(?<![:：\\|])(?<![ ]{2})\n"
     r"(?![ \t]*(?:$|[-*+>]\s|\d+[.)]\s|[#|]|```|~~~|\$\$|={3,}$|-{3,}$))"
 )
-"""The end of a line within a sentence: forty characters stand before it, and no heading, list,
-table, formula or code begins behind it."""
-_SHORT = ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "cf", "Fig", "Eq", "Vol", "al", "e.g", "i.e")
-_NO_END = "".join(rf"(?<!\b{re.escape(word)})" for word in _SHORT)
-"""Behind these words a full stop ends no sentence."""
-_STOP = rf"[。！？；!?;]+[{_CLOSING}]*|{_NO_END}\.[{_CLOSING}]*(?=\s|$)|\Z"
+"""A line break inside a sentence: after at least 40 characters, and not before a heading, list,
+table, formula or code."""
+_ABBREVIATIONS = (
+    "Mr",
+    "Mrs",
+    "Ms",
+    "Dr",
+    "Prof",
+    "St",
+    "vs",
+    "cf",
+    "Fig",
+    "Eq",
+    "Vol",
+    "al",
+    "e.g",
+    "i.e",
+)
+_NOT_ABBREVIATED = "".join(rf"(?<!\b{re.escape(word)})" for word in _ABBREVIATIONS)
+"""A full stop after an abbreviation does not end a sentence."""
+_STOP = rf"[。！？；!?;]+[{_CLOSING}]*|{_NOT_ABBREVIATED}\.[{_CLOSING}]*(?=\s|$)|\Z"
 _UNIT = re.compile(
     rf"""
       ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit
     | ^[ \t]*\$\$[\s\S]*?\$\$[^\n]*\n?                              # and so is a formula
     | ^[ \t]*[#|][^\n]*?(?:{_STOP}|(?=\n))                      # a heading, a row
-    | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # "1. " ends no sentence
+    | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # "1. " does not end it 
       (?:[^\n]|{_WRAP})+?(?:{_STOP}|(?=\n)(?!{_WRAP}))
     """,
     re.VERBOSE | re.MULTILINE,
@@ -47,9 +62,8 @@ _UNIT = re.compile(
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    """The (start, end) of each sentence, white space left out. A line ends a sentence, unless it is
-    long and prose goes on below it: a writer wrapped it there. A fenced code block and a `$$`
-    formula are one each."""
+    """Return (start, end) of each sentence, without white space around it. A line break ends a
+    sentence unless it wraps prose. A fenced code block and a `$$` formula are one sentence each."""
     found = []
     for match in _UNIT.finditer(text):
         inside = match.group()
@@ -61,27 +75,27 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def fold(text: str) -> str:
-    """Lower case, half width, simplified characters: equal for texts that mean the same."""
+    """Convert to lower case, half width and simplified characters."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return str(_simplifier().convert(folded)) if _CJK_RUN.search(folded) else folded
 
 
 def terms(text: str) -> list[str]:
-    """The terms a text is found by: CJK bigrams (a lone character stands for itself), words and
-    decimal numbers, folded and English ones stemmed, in the order of the text; then hyphened
-    names as one, so that GPT-3 and GPT3 meet."""
+    """Return the search terms of a text in order: CJK bigrams (or a single character), words and
+    decimal numbers, folded, English words stemmed; then hyphenated names as one term, so that GPT-3
+    matches GPT3."""
     folded = fold(text)
-    found = [term for run in _TERM.findall(folded) for term in _of_run(run)]
+    found = [term for run in _TERM.findall(folded) for term in _run_terms(run)]
     return found + [name.replace("-", "") for name in _COMPOUND.findall(folded)]
 
 
 def characters(text: str) -> list[str]:
-    """The single CJK characters of a text, folded."""
+    """Return the single CJK characters of a text, folded."""
     return [character for run in _CJK_RUN.findall(fold(text)) for character in run]
 
 
 def numbers(text: str) -> set[str]:
-    """The numbers written in a text, without thousands separators: what a claim stands on."""
+    """Return the numbers in a text as digits, without thousands separators."""
     return {n.replace(",", "") for n in _NUMBER.findall(unicodedata.normalize("NFKC", text))}
 
 
@@ -93,8 +107,8 @@ def is_cjk(text: str) -> bool:
 
 
 def names(question: str, across: bool = False) -> list[str]:
-    """The names in a question: Latin words in a Chinese one; in an English one the capitalised
-    words and those with digits, and `across` languages only those that nobody translates."""
+    """Return the names in a question: Latin words in a Chinese one; capitalised words and those
+    with digits in an English one. `across` languages only names that are not translated."""
     found = [word for word in _LATIN.findall(question) if len(word) > 1]
     if not is_cjk(question):
         starts = set(_SENTENCE_START.findall(question))
@@ -107,14 +121,13 @@ def names(question: str, across: bool = False) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """A text that every store takes: lone surrogates and NULs become the replacement mark.
-    The length does not change, so offsets hold."""
+    """Replace lone surrogates and NULs, which stores refuse, keeping the length and offsets."""
     return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)
 
 
-def _of_run(run: str) -> Iterator[str]:
+def _run_terms(run: str) -> Iterator[str]:
     if not _CJK_RUN.match(run):
-        yield _stemmed(run)
+        yield _stem(run)
     elif len(run) == 1:
         yield run
     else:
@@ -122,19 +135,19 @@ def _of_run(run: str) -> Iterator[str]:
 
 
 def _is_coined(word: str) -> bool:
-    """Written with inner capitals or digits: GPT-4o, FlashAttention, NVIDIA."""
+    """Whether a word has capitals or digits inside: GPT-4o, FlashAttention, NVIDIA."""
     return any(c.isupper() or c.isdigit() for c in word[1:])
 
 
 def _singular(word: str) -> str:
-    """Without a lower-case second half (GPT-like) and a plural's s (GPUs)."""
+    """Remove a lower-case second half (GPT-like) and the s of a plural (GPUs)."""
     head, _, tail = word.partition("-")
     base = head if tail.isalpha() and tail.islower() else word
     return base[:-1] if base.endswith("s") and base[:-1].isupper() else base
 
 
 @lru_cache(maxsize=50_000)
-def _stemmed(word: str) -> str:
+def _stem(word: str) -> str:
     return str(_stemmer().stemWord(word)) if word.isascii() and word.isalpha() else word
 
 
