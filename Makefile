@@ -15,7 +15,7 @@ DATA ?=
 MODEL ?= extractive
 BASE_URL ?=
 
-.PHONY: demo test test-all test-slow test-perturbed coverage chaos lint bench \
+.PHONY: demo test test-all test-slow test-perturbed coverage chaos lint messages bench \
 	bench-retrieval eval conformance clean
 
 demo: $(CORE)
@@ -75,6 +75,16 @@ eval: $(CORE)
 
 conformance: $(DEV)
 	@$(BIN)/python -m tests.conformance.run
+
+# Extract the messages of the command line, update their Chinese translations and compile them.
+messages: $(DEV)
+	@mkdir -p build
+	@$(BIN)/pybabel extract --keywords counted:1,2 --no-location --sort-output \
+		--output build/agentkit.pot agentkit/cli
+	@$(BIN)/pybabel update --domain agentkit --input-file build/agentkit.pot \
+		--output-dir agentkit/locale --locale zh --no-fuzzy-matching --ignore-obsolete \
+		--ignore-pot-creation-date --width 100
+	@$(BIN)/pybabel compile --domain agentkit --directory agentkit/locale
 
 clean:
 	rm -rf $(VENV) build dist .agentkit .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -1,3 +1,3 @@
-from agentkit.cli.app import main
+from agentkit.cli.main import main
 
 main()

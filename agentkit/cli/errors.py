@@ -1,4 +1,4 @@
-"""From an error to one line on standard error and an exit code of its own."""
+"""Report an error in one line on standard error, and map it to an exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shutil import get_terminal_size
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-from agentkit.cli.language import spoken, translated
+from agentkit.cli.i18n import _
 from agentkit.errors import (
     AgentkitError,
     ConfigError,
@@ -37,49 +37,43 @@ EXIT_CODES: dict[type[AgentkitError], int] = {
 
 
 def report(error: BaseException) -> int:
-    """Say what went wrong and the next step, in one line. Returns the exit code."""
+    """Print an error and its next step in one line. Returns the exit code."""
     if isinstance(error, ClickException):
-        return _misused(error)
+        return _report_usage(error)
     if isinstance(error, typer.Abort):
         return INTERRUPTED
     if isinstance(error, AgentkitError):
-        _say(str(error))
+        _print_error(str(error))
         if isinstance(error, ModelError) and error.report:
-            print("\n".join(map(_reported, error.report.splitlines())), file=sys.stderr)
-        return code_of(error)
+            print(error.report, file=sys.stderr)
+        return exit_code_of(error)
     if os.environ.get("AGENTKIT_DEBUG"):
         raise error
-    _say(f"{type(error).__name__}: {error} (unexpected: AGENTKIT_DEBUG=1 shows where)")
+    hint = _("unexpected: AGENTKIT_DEBUG=1 shows the traceback")
+    _print_error(f"{type(error).__name__}: {error} ({hint})")
     return UNEXPECTED
 
 
-def _misused(error: ClickException) -> int:
-    """A command line that cannot be understood; one without a command is answered with help."""
-    said = error.format_message()
+def _report_usage(error: ClickException) -> int:
+    """Report a command line that cannot be parsed; print the help where no command is given."""
+    message = error.format_message()
     if isinstance(error, NoArgsIsHelpError):
-        print(said, file=sys.stderr)
+        print(message, file=sys.stderr)
         return USAGE
     context = error.ctx if isinstance(error, UsageError) else None
     command = context.command_path if context else "agentkit"
-    _say(translated(f"{said} (see: {command} --help)"))
+    _print_error(_("{message} (see: {command} --help)").format(message=message, command=command))
     return USAGE
 
 
-def code_of(error: AgentkitError) -> int:
-    """The exit code of an error."""
+def exit_code_of(error: AgentkitError) -> int:
     return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), UNEXPECTED)
 
 
-def _reported(line: str) -> str:
-    """A line of a model's report: the cause is ours, the rest is what was sent and came back."""
-    return translated(line) if line.startswith("likely cause: ") else line
+def _print_error(message: str) -> None:
+    from agentkit.cli.console import strip_controls, wrap
 
-
-def _say(text: str) -> None:
-    """One line; in a terminal it is folded between words."""
-    line = spoken("error:", " ".join(text.split()))
+    line = _("error: {message}").format(message=strip_controls(" ".join(message.split())))
     if sys.stderr.isatty():
-        from agentkit.cli.folding import wrap
-
         line = "\n".join(wrap(line, get_terminal_size().columns))
     print(line, file=sys.stderr)

@@ -1,32 +1,25 @@
-"""Events and answers for people: text as it comes, tools as dim lines, citations below."""
+"""Print runs and answers for people: streamed text, a line for each call, citations below."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from typing import TextIO
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from agentkit.answers import Answer, Citation
-from agentkit.backends.auto import AutoModel
-from agentkit.backends.base import Model
-from agentkit.cli.language import labelled, spoken, titled, translated
+from agentkit.cli.console import INDENT, SHORT, fit, print_indented, print_line, shorten
+from agentkit.cli.i18n import _, counted
 from agentkit.events import (
     Compacted,
     Event,
     Finished,
     Nested,
+    ReasoningDelta,
     Retried,
     TextDelta,
     ToolDenied,
@@ -34,56 +27,96 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.findings import counted
 from agentkit.knowledge.citations.markers import plain_sentence
-from agentkit.knowledge.index.indexer import Progress as IndexProgress
+from agentkit.knowledge.citations.passages import Sources
 from agentkit.mcp.results import strip_delimiters
 from agentkit.messages import ToolCall, ToolResult
 
-_QUOTE_LENGTH = 80
-_INDENT = 4
-_LEAST = 8
-_MOST_DOUBTS = 8
-"""Sentences without support that are listed; the text underlines them all."""
-_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_MOST_UNSUPPORTED = 8
+"""Unsupported sentences that are listed; the text underlines them all."""
+_SENTENCES = re.compile(r".*(?:\n|[.!?…]\s|[。！？])", re.DOTALL)
 
 
-def consoles(plain: bool = False) -> tuple[Console, Console]:
-    """Standard output for answers, standard error for everything else. Plain ones have no colours
-    and paint nothing twice, as those need who listen to the screen (AGENTKIT_SCREEN_READER=1)."""
-    plain = plain or os.environ.get("AGENTKIT_SCREEN_READER", "0") not in ("", "0")
-    return _console(sys.stdout, plain), _console(sys.stderr, plain)
+class LinearView:
+    """Prints a run line by line and redraws nothing. Text comes a sentence or a row at a time,
+    since a screen reader speaks what it is given."""
+
+    def __init__(self, out: Console, log: Console, *, shows_reasoning: bool = False) -> None:
+        self._out = out
+        self._log = log
+        self._shows_reasoning = shows_reasoning
+        self._rest = ""
+        self._is_reasoning = False
+        self._is_line_open = False
+        """Whether a line was begun and not ended."""
+
+    async def show(
+        self, events: AsyncGenerator[Event, None], sources: Sources | None = None
+    ) -> Answer | None:
+        """Print a run to its end; text that was begun is printed however it ends."""
+        try:
+            async with aclosing(events) as stream:
+                async for event in stream:
+                    self._add(event)
+                    if isinstance(event, Finished):
+                        return event.answer
+        finally:
+            self._end_line()
+        return None
+
+    def pause(self) -> None:
+        """End the line: something else writes."""
+        self._end_line()
+
+    def resume(self) -> None:
+        """Nothing to do: the next line starts by itself."""
+
+    def _add(self, event: Event) -> None:
+        match event:
+            case TextDelta(text):
+                self._write(text, is_reasoning=False)
+            case ReasoningDelta(text):
+                if self._shows_reasoning:
+                    self._write(text, is_reasoning=True)
+            case ToolStarted(call):
+                self._print(_("calling {call}").format(call=format_call(call)))
+            case ToolFinished(call, result, seconds, failed=False):
+                line = _("  {tool} returned after {seconds:.1f} s: {result}")
+                short = format_result(result)
+                self._print(line.format(tool=call.name, seconds=seconds, result=short))
+            case _other:
+                self._print(format_event(event))
+
+    def _write(self, text: str, *, is_reasoning: bool) -> None:
+        if is_reasoning != self._is_reasoning:
+            self._end_line()
+            self._is_reasoning = is_reasoning
+        self._rest += text
+        if sentences := _SENTENCES.match(self._rest):
+            self._flush(sentences.group())
+            self._rest = self._rest[sentences.end() :]
+
+    def _print(self, line: str) -> None:
+        if line:
+            self._end_line()
+            self._log.print(Text(line, "dim"))
+
+    def _end_line(self) -> None:
+        if self._rest.strip():
+            self._flush(f"{self._rest.rstrip()}\n")
+        elif self._is_line_open:
+            self._flush("\n")
+        self._rest = ""
+
+    def _flush(self, text: str) -> None:
+        console = self._log if self._is_reasoning else self._out
+        console.print(Text(text, "dim" if self._is_reasoning else ""), end="", soft_wrap=True)
+        console.file.flush()
+        self._is_line_open = not text.endswith("\n")
 
 
-def _console(file: TextIO, plain: bool) -> Console:
-    """A terminal breaks its lines between words; elsewhere they stay whole."""
-    is_whole = plain or not file.isatty()
-    if plain:
-        return Console(file=file, highlight=False, soft_wrap=is_whole, emoji=False,
-                       color_system=None, force_terminal=False)  # fmt: skip
-    return Console(file=file, highlight=False, soft_wrap=is_whole, emoji=False)
-
-
-async def show(events: AsyncGenerator[Event, None], out: Console, log: Console) -> Answer:
-    """Draw a run as it happens, and return its answer."""
-    async with aclosing(events) as stream:
-        async for event in stream:
-            match event:
-                case TextDelta(text):
-                    out.print(Text(harmless(text)), end="", soft_wrap=True)
-                    out.file.flush()
-                case Finished(answer):
-                    out.print()
-                    show_ending(answer, out, log)
-                    return answer
-                case _:
-                    if line := event_line(event):
-                        log.print(f"[dim]{escape(line)}[/dim]")
-    raise AssertionError("every run ends with Finished")
-
-
-async def finished(events: AsyncGenerator[Event, None]) -> Answer:
-    """The answer of a run that nobody watches."""
+async def collect_answer(events: AsyncGenerator[Event, None]) -> Answer:
+    """The answer of a run whose events are not printed."""
     async with aclosing(events) as stream:
         async for event in stream:
             if isinstance(event, Finished):
@@ -91,226 +124,99 @@ async def finished(events: AsyncGenerator[Event, None]) -> Answer:
     raise AssertionError("every run ends with Finished")
 
 
-def show_citations(answer: Answer, out: Console) -> None:
-    """The list below an answer: for each marker its place, then its quotes with their ranges."""
+def print_ending(answer: Answer, out: Console, log: Console) -> None:
+    """Print what belongs below an answer: citations, unsupported sentences, why it was cut."""
+    if answer.citations:
+        out.print()
+        print_citations(answer, out)
+    _print_unsupported(answer, log)
+    if answer.stop_reason == "limit":
+        log.print(Text(_("A limit of the run was reached: this is the best so far."), "yellow"))
+    if answer.stop_reason == "length":
+        reason = _("The model's output limit was reached: the answer is cut off.")
+        log.print(Text(reason, "yellow"))
+
+
+def print_citations(answer: Answer, out: Console) -> None:
+    """Print for each marker its place, then its quotes with their ranges."""
     for marker, place in dict.fromkeys((c.marker, c.place) for c in answer.citations):
         out.print(Text(f"[{marker}] {place}", style="bold"))
         cited = [c for c in answer.citations if (c.marker, c.place) == (marker, place)]
         quoted = [c for c in cited if c.supported and c.quote]
-        for line in dict.fromkeys(map(_quote_line, quoted or cited)):
+        for line in dict.fromkeys(map(_format_quote, quoted or cited)):
             print_indented(Text(line), out)
 
 
-@contextmanager
-def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
-    """A progress bar that appears when there is something to embed; a line where nothing shall be
-    painted twice; silent when piped."""
-    if log.file.isatty() and not log.is_terminal:
-        yield _told_once(log)
-        return
-    columns = (
-        TextColumn(translated("indexing")),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[at]}"),
-    )
-    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
-        task = bar.add_task("", total=None, visible=False, at="")
-
-        def tell(progress: IndexProgress) -> None:
-            bar.update(
-                task,
-                total=progress.total,
-                completed=progress.done,
-                visible=bool(progress.source),
-                at=_how_far(progress),
-            )
-
-        yield tell
+def _format_quote(citation: Citation) -> str:
+    where = _("characters {start}-{end}").format(start=citation.start, end=citation.end)
+    if not citation.supported:
+        return where + _(": no sentence there supports this")
+    return f"{where}: “{shorten(citation.quote or '')}”"
 
 
-def _show_unsupported(answer: Answer, log: Console) -> None:
-    """The sentences that nothing supports, each with why."""
+def _print_unsupported(answer: Answer, log: Console) -> None:
+    """Print the sentences without support, each with the reason."""
     if not answer.unsupported:
         return
     if not (answer.citations or log.soft_wrap):
         log.print()
-    log.print(Text(translated("Nothing supports:"), "yellow"))
-    for sentence in answer.unsupported[:_MOST_DOUBTS]:
-        why = f" ({translated(sentence.reason)})" if sentence.reason else ""
-        room = _QUOTE_LENGTH if log.soft_wrap else log.width - _INDENT - cell_len(why)
-        text = Text(" " * _INDENT).append(
-            _fitting(plain_sentence(sentence.text), room), "underline"
-        )
-        print_line(text.append(why, "dim"), log)
-    if (left := len(answer.unsupported) - _MOST_DOUBTS) > 0:
-        more = translated(f"… and {counted(left, 'sentence')} more")
-        log.print(Text(f"{' ' * _INDENT}{more}", "dim"))
+    log.print(Text(_("Unsupported claims:"), "yellow"))
+    for sentence in answer.unsupported[:_MOST_UNSUPPORTED]:
+        reason = f" ({sentence.reason})" if sentence.reason else ""
+        room = SHORT if log.soft_wrap else log.width - INDENT - cell_len(reason)
+        text = Text(" " * INDENT).append(fit(plain_sentence(sentence.text), room), "underline")
+        print_line(text.append(reason, "dim"), log)
+    if (left := len(answer.unsupported) - _MOST_UNSUPPORTED) > 0:
+        more = counted("… and {count} more sentence", "… and {count} more sentences", left)
+        log.print(Text(f"{' ' * INDENT}{more}", "dim"))
 
 
-def _told_once(log: Console) -> Callable[[IndexProgress], None]:
-    told: list[str] = []
-
-    def tell(progress: IndexProgress) -> None:
-        if progress.source and not told:
-            told.append(progress.source)
-            log.print(translated("Indexing; this may take a while."))
-
-    return tell
-
-
-def _how_far(progress: IndexProgress) -> str:
-    """Passages, how many a second, about how long it still takes, and the file."""
-    said = [translated(f"{progress.chunks} passages")]
-    if progress.chunks:
-        said.append(f"{progress.rate:.1f}/s")
-    if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        said.append(translated(f"about {minutes}:{seconds:02} left"))
-    return ", ".join([*said, _short(progress.source)])
-
-
-def show_ending(answer: Answer, out: Console, log: Console) -> None:
-    """What belongs below an answer: its citations, what nothing supports, and why it ended."""
-    if answer.citations:
-        out.print()
-        show_citations(answer, out)
-    _show_unsupported(answer, log)
-    if answer.stop_reason == "limit":
-        told = translated("A limit of the run was reached: this is the best so far.")
-        log.print(Text(told, "yellow"))
-    if answer.stop_reason == "length":
-        told = translated("The model's greatest length was reached: the answer is cut.")
-        log.print(Text(told, "yellow"))
-
-
-def _quote_line(citation: Citation) -> str:
-    quote = _short(citation.quote or "")
-    none = translated("no sentence there supports this")
-    where = titled(f"characters {citation.start}-{citation.end}")
-    return f"{where}{f'“{quote}”' if citation.supported else none}"
-
-
-def event_line(event: Event) -> str:
-    """What happened, in one line; "" for what is not told."""
+def format_event(event: Event) -> str:
+    """What happened, in one line; "" for what is not shown."""
     match event:
-        case Nested(_, inner):
-            line = event_line(inner)
+        case Nested(_call, inner):
+            line = format_event(inner)
             return f"  {line}" if line else ""
         case ToolStarted(call):
-            return f"→ {shown_call(call)}"
+            return f"→ {format_call(call)}"
         case ToolProgress(call, message):
-            return f"  {call.name}: {harmless(message)}"
+            return f"  {call.name}: {message}"
         case ToolFinished(call, result, seconds, failed=True):
-            failed = f"  {call.name} failed after {seconds:.1f} s:"
-            return labelled(failed, call_failure(call, result))
+            reason = format_failure(call, result)
+            text = _("  {tool} failed after {seconds:.1f} s: {reason}")
+            return text.format(tool=call.name, seconds=seconds, reason=reason)
         case ToolDenied(call):
-            return translated(f"  {call.name} needs approval, and was not allowed")
+            return _("  {tool} needs approval and was not allowed").format(tool=call.name)
         case Retried(reason, delay):
-            return translated(f"  retrying in {delay:.1f} s: {reason}")
+            return _("  retrying in {delay:.1f} s: {reason}").format(delay=delay, reason=reason)
         case Compacted(before, after):
-            return translated(f"  older turns shortened: {before} to {after} tokens")
+            text = _("  older turns compacted: {before} to {after} tokens")
+            return text.format(before=before, after=after)
     return ""
 
 
-def shown_call(call: ToolCall, most: int = _QUOTE_LENGTH) -> str:
-    """A call as one short line: its name, and its arguments in at most so many columns."""
-    given = call.arguments
-    if isinstance(given, str):
-        text = given
+def format_call(call: ToolCall, columns: int = SHORT) -> str:
+    """A call on one line: its name, and its arguments in at most so many columns."""
+    if isinstance(call.arguments, str):
+        text = call.arguments
     else:
-        text = ", ".join(f"{name}={_as_json(value)}" for name, value in given.items())
-    return f"{call.name}({_fitting(text, most)})"
+        text = ", ".join(
+            f"{name}={json.dumps(value, ensure_ascii=False, default=str)}"
+            for name, value in call.arguments.items()
+        )
+    return f"{call.name}({fit(text, columns)})"
 
 
-def _as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+def format_result(result: ToolResult) -> str:
+    """A tool's result on one line: of passages, how many and from which documents."""
+    if not result.passages:
+        return shorten(strip_delimiters(result.text))
+    sources = dict.fromkeys(passage.chunk.source for passage in result.passages)
+    names = shorten(", ".join(sources))
+    count = counted("{count} passage of", "{count} passages of", len(result.passages))
+    return f"{count} {names}"
 
 
-def call_result(result: ToolResult) -> str:
-    """A tool's result as one short line: of passages, how many and from where."""
-    passages = result.passages
-    if not passages:
-        return _short(strip_delimiters(result.text))
-    places = ", ".join(dict.fromkeys(passage.chunk.source for passage in passages))
-    of = f"{len(passages)} passages of" if len(passages) > 1 else "1 passage of"
-    return labelled(of, _short(places))
-
-
-def call_failure(call: ToolCall, result: ToolResult) -> str:
-    """What went wrong in a call, without the words that say that it did."""
-    said = result.text.removeprefix("Error: ").removeprefix(f"{call.name} failed: ")
-    return _short(said)
-
-
-def print_line(line: Text, console: Console) -> None:
-    """One row of a terminal, cut where it is too long; whole in a pipe."""
-    if console.soft_wrap:
-        console.print(line)
-    else:
-        console.print(line, no_wrap=True, overflow="ellipsis")
-
-
-def harmless(text: str, instead: str = "") -> str:
-    """A text without the characters that command a terminal, or turn the order of others round."""
-    return _COMMANDS.sub(instead, text)
-
-
-def print_rows(
-    rows: Sequence[Sequence[Text]], console: Console, *, width: int = 0, cut: bool = False
-) -> None:
-    """Rows of columns, the last one wrapped or `cut` where it is too long, the first one at least
-    so wide; in a pipe a line each, whole."""
-    if console.soft_wrap:
-        for row in rows:
-            console.print(Text("  ").join(row))
-        return
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(min_width=width, no_wrap=True, overflow="ellipsis")
-    for _ in rows[0][1:-1] if rows else ():
-        table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(no_wrap=cut, overflow="ellipsis" if cut else "fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
-def print_indented(text: Text, console: Console) -> None:
-    """A text below what it belongs to, each of its rows indented; one line in a pipe."""
-    if console.soft_wrap:
-        console.print(Text(" " * _INDENT).append_text(text))
-    else:
-        console.print(Padding(text, (0, 0, 0, min(_INDENT, console.width // 4)), expand=False))
-
-
-def _short(text: str, most: int = _QUOTE_LENGTH) -> str:
-    line = " ".join(harmless(text).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def _fitting(text: str, columns: int) -> str:
-    """A text on one row of so many columns, of which a wide character takes two."""
-    line = " ".join(harmless(text).split())
-    columns = max(columns, _LEAST)
-    return line if cell_len(line) <= columns else set_cell_size(line, columns - 1).rstrip() + "…"
-
-
-async def described(model: Model) -> str:
-    """A model's name; for "auto" what was chosen and why."""
-    if not isinstance(model, AutoModel):
-        return model.name
-    await model.choose()
-    return f"{model.name} ({translated(model.reason)})"
-
-
-def marked(label: str, style: str, message: str) -> Text:
-    """A message of ours behind a coloured label."""
-    told = Text(spoken(label, message))
-    told.stylize(style, 0, len(translated(label)))
-    return told
-
-
-def warn(lines: list[str], log: Console) -> None:
-    """Notices, a line each."""
-    for line in lines:
-        log.print(marked("note:", "yellow", " ".join(line.split())))
+def format_failure(call: ToolCall, result: ToolResult) -> str:
+    """Why a call failed, on one line."""
+    return shorten(result.text.removeprefix("Error: ").removeprefix(f"{call.name} failed: "))

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from agentkit.cli.chat.commands import COMMANDS
-from agentkit.cli.chat.dials import DIALS
+from agentkit.cli.chat.commands.agent import SETTINGS
+from agentkit.cli.chat.commands.table import COMMANDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "chat.md"
 MARK = "<!-- Below this line: python -m tests.cli.chat_page -->\n"
@@ -19,7 +19,7 @@ MARK = "<!-- Below this line: python -m tests.cli.chat_page -->\n"
 def page() -> str:
     """The whole page: its head as it stands, and the tables anew."""
     head = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
-    return head + MARK + "\n".join(["", *_commands(), "", *_dials(), ""])
+    return head + MARK + "\n".join(["", *_commands(), "", *_settings(), ""])
 
 
 def _commands() -> Iterator[str]:
@@ -27,15 +27,18 @@ def _commands() -> Iterator[str]:
     for group, members in groupby(COMMANDS.values(), lambda command: command.group):
         yield f"\n### {group}\n\n| command | does |\n|---|---|"
         for command in members:
-            also = f" Also {', '.join(f'`/{name}`' for name in command.also)}." * bool(command.also)
+            also = f" Also {', '.join(f'`/{name}`' for name in command.aliases)}." * bool(
+                command.aliases
+            )
             about = ". ".join(filter(None, (command.about, command.more))).rstrip(".")
-            yield f"| `{_cell(command.title)}` | {_cell(about)}.{also} |"
+            yield f"| `{_cell(command.usage)}` | {_cell(about)}.{also} |"
 
 
-def _dials() -> Iterator[str]:
+def _settings() -> Iterator[str]:
     yield "## What `/set` changes\n\n| name | is | such as |\n|---|---|---|"
-    for dial in DIALS.values():
-        yield f"| `{dial.name}` | {_cell(dial.about)} | `/set {dial.name} {dial.example}` |"
+    for setting in SETTINGS.values():
+        example = f"`/set {setting.name} {setting.example}`"
+        yield f"| `{setting.name}` | {_cell(setting.about)} | {example} |"
 
 
 def _cell(text: str) -> str:

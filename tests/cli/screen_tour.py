@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from agentkit.cli.app import main as agentkit
+from agentkit.cli.main import main as agentkit
 from agentkit.project.trust import trust
 
 CATS = "# Cats\n\n## Sounds\n\nCats purr at 25 hertz. 猫会打呼噜。\n\n## Food\n\nCats eat fish.\n"

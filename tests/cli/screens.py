@@ -18,6 +18,8 @@ import pytest
 from pyte.screens import Char
 from rich.console import Console
 
+from agentkit.cli.console import SafeConsole
+
 Test = TypeVar("Test", bound=Callable[..., object])
 SCREENS = Path(__file__).parent / "screens"
 WIDTHS = (80, 50)
@@ -43,7 +45,7 @@ def in_every_look(test: Test) -> Test:
 
 def console(columns: int, look: str = "colour") -> Console:
     """A terminal that keeps what is written to it, for `seen`."""
-    return Console(
+    return SafeConsole(
         file=io.StringIO(), force_terminal=True, width=columns, height=_ROWS, highlight=False,
         emoji=False, color_system="standard", no_color=look == "plain", legacy_windows=False,
     )  # fmt: skip

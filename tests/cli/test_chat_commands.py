@@ -3,16 +3,15 @@
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.cli.chat.command import run
-from agentkit.cli.chat.commands import COMMANDS
-from agentkit.cli.chat.conversation import Chat, Leave
-from agentkit.cli.chat.dials import DIALS
+from agentkit.cli.chat.approval import AllowedTools
+from agentkit.cli.chat.commands.agent import SETTINGS, ChatSetting
+from agentkit.cli.chat.commands.table import COMMANDS, run_command
+from agentkit.cli.chat.conversation import Chat, QuitChat
 from agentkit.errors import ConfigError
 from agentkit.project.project import Project
 from tests.cli.chat_page import PAGE, page
@@ -27,7 +26,7 @@ async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
     async with Project.open(tmp_path, model="extractive") as project:
         project.agent.model = ScriptedModel(["Yes."] * 9)
         out = Console(file=io.StringIO(), width=100)
-        yield Chat(project, out, out)
+        yield Chat(project, out, out, AllowedTools(tmp_path / "approvals.json"))
 
 
 def _said(chat: Chat) -> str:
@@ -39,8 +38,8 @@ def test_the_page_of_the_chat_has_its_commands_and_settings() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-async def test_every_command_explains_itself(chat: Chat, name: Any) -> None:
-    await run(COMMANDS, chat, f"/help {name}")
+async def test_every_command_explains_itself(chat: Chat, name: str) -> None:
+    await run_command(COMMANDS, chat, f"/help {name}")
     assert f"/{name}" in _said(chat)
     assert COMMANDS[name].about in _said(chat)
 
@@ -48,19 +47,21 @@ async def test_every_command_explains_itself(chat: Chat, name: Any) -> None:
 @pytest.mark.parametrize(("wrong", "near"), [("rety", "retry"), ("sorces", "sources")])
 async def test_an_unknown_command_names_the_nearest(chat: Chat, wrong: str, near: str) -> None:
     with pytest.raises(ConfigError, match=f"Did you mean /{near}"):
-        await run(COMMANDS, chat, f"/{wrong}")
+        await run_command(COMMANDS, chat, f"/{wrong}")
 
 
 @pytest.mark.parametrize("line", ["/quit", "/exit", "/bye", "/q"])
 async def test_words_of_other_chats_leave_too(chat: Chat, line: str) -> None:
-    with pytest.raises(Leave):
-        await run(COMMANDS, chat, line)
+    with pytest.raises(QuitChat):
+        await run_command(COMMANDS, chat, line)
 
 
-@pytest.mark.parametrize("dial", DIALS.values(), ids=DIALS)
-async def test_every_setting_takes_its_own_example_and_shows_it(chat: Chat, dial: Any) -> None:
-    await run(COMMANDS, chat, f"/set {dial.name} {dial.example}")
-    assert f"{dial.name} is {dial.example}" in _said(chat).replace(".0 for", " for")
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+async def test_every_setting_takes_its_own_example_and_shows_it(
+    chat: Chat, setting: ChatSetting
+) -> None:
+    await run_command(COMMANDS, chat, f"/set {setting.name} {setting.example}")
+    assert f"{setting.name} is {setting.example}" in _said(chat).replace(".0 for", " for")
 
 
 @pytest.mark.parametrize("line", ["k 0", "k 51", "k many", "turns none", "temperature 3",
@@ -68,13 +69,13 @@ async def test_every_setting_takes_its_own_example_and_shows_it(chat: Chat, dial
 async def test_a_value_that_does_not_fit_is_refused_with_one_that_would(
     chat: Chat, line: str
 ) -> None:
-    with pytest.raises(ConfigError, match=r"does not fit .* Such as: /set"):
-        await run(COMMANDS, chat, f"/set {line}")
+    with pytest.raises(ConfigError, match=r"Invalid value .* Example: /set"):
+        await run_command(COMMANDS, chat, f"/set {line}")
 
 
 async def test_a_setting_can_be_left_to_the_model_again(chat: Chat) -> None:
-    await run(COMMANDS, chat, "/set temperature 0.5")
-    await run(COMMANDS, chat, "/set temperature none")
+    await run_command(COMMANDS, chat, "/set temperature 0.5")
+    await run_command(COMMANDS, chat, "/set temperature none")
     assert chat.project.agent.options.temperature is None
 
 
@@ -85,16 +86,16 @@ async def test_a_chat_that_never_searches_gives_the_model_no_tools_for_documents
         return {tool.name for tool in chat.project.agent.tools}
 
     before = names()
-    await run(COMMANDS, chat, "/set retrieve never")
+    await run_command(COMMANDS, chat, "/set retrieve never")
     assert "search_knowledge" not in names()
-    await run(COMMANDS, chat, "/set retrieve auto")
+    await run_command(COMMANDS, chat, "/set retrieve auto")
     assert names() == before
 
 
 async def test_the_number_of_passages_holds_for_the_first_search_and_for_the_models_own(
     chat: Chat,
 ) -> None:
-    await run(COMMANDS, chat, "/set k 3")
+    await run_command(COMMANDS, chat, "/set k 3")
     search = next(t for t in chat.project.agent.tools if t.name == "search_knowledge")
     assert chat.project.agent.retrieval.results == 3
     assert search.parameters["properties"]["k"]["default"] == 3
@@ -102,11 +103,11 @@ async def test_the_number_of_passages_holds_for_the_first_search_and_for_the_mod
 
 async def test_the_figures_of_the_bar_can_be_asked_for(chat: Chat) -> None:
     await chat.answer("How high is K2?")
-    await run(COMMANDS, chat, "/status")
+    await run_command(COMMANDS, chat, "/status")
     assert "scripted" in _said(chat)
     assert "tokens" in _said(chat)
 
 
 async def test_two_settings_that_are_near_are_told_apart(chat: Chat) -> None:
     with pytest.raises(ConfigError, match="Did you mean temperature"):
-        await run(COMMANDS, chat, "/set temprature 1")
+        await run_command(COMMANDS, chat, "/set temprature 1")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.cli.chat.interrupts import Interrupts
+from agentkit.cli.chat.conversation import Interrupts
 from tests.cli.terminals import Terminal
 
 pytestmark = pytest.mark.slow
@@ -106,7 +106,7 @@ def test_a_terminal_of_twenty_columns_and_six_rows_is_enough(chat: Any) -> None:
 def test_ctrl_c_leaves_only_when_it_comes_twice_in_a_row() -> None:
     interrupts = Interrupts()
     assert not interrupts.press()
-    interrupts.calm()
+    interrupts.reset()
     assert not interrupts.press()
     assert interrupts.press()
 

@@ -12,12 +12,11 @@ from prompt_toolkit.document import Document as Typed
 from rich.console import Console
 
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.cli.chat.allowed import Allowed
+from agentkit.cli.chat.approval import AllowedTools
 from agentkit.cli.chat.attachments import attach
-from agentkit.cli.chat.command import run
-from agentkit.cli.chat.commands import COMMANDS
-from agentkit.cli.chat.completion import ChatCompleter
+from agentkit.cli.chat.commands.table import COMMANDS, run_command
 from agentkit.cli.chat.conversation import Chat
+from agentkit.cli.chat.terminal import ChatCompleter
 from agentkit.errors import ConfigError
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.mcp.client import McpServers
@@ -36,39 +35,41 @@ async def project(tmp_path: Path) -> AsyncIterator[Project]:
 
 @pytest.fixture
 def chat(project: Project) -> Chat:
-    return Chat(project, Console(record=True, quiet=True), Console(quiet=True))
+    allowed = AllowedTools(project.path / "approvals.json")
+    return Chat(project, Console(record=True, quiet=True), Console(quiet=True), allowed)
 
 
 def test_what_is_always_allowed_is_allowed_in_the_next_session(tmp_path: Path) -> None:
     file = tmp_path / ".agentkit" / "approvals.json"
-    Allowed(file).keep(["send"])
-    assert Allowed(file).holds("send")
-    assert not Allowed(file).holds("delete")
+    AllowedTools(file).store(["send"])
+    assert AllowedTools(file).has("send")
+    assert not AllowedTools(file).has("delete")
 
 
 def test_approvals_that_came_with_a_copied_folder_allow_nothing(tmp_path: Path) -> None:
     file = tmp_path / "mine" / "approvals.json"
-    Allowed(file).keep(["send"])
+    AllowedTools(file).store(["send"])
     copy = tmp_path / "copy" / "approvals.json"
     copy.parent.mkdir()
     copy.write_bytes(file.read_bytes())
-    assert not Allowed(copy).holds("send")
+    assert not AllowedTools(copy).has("send")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"place": 1, "allow": "send"}', "\0"])
 def test_damaged_approvals_allow_nothing(tmp_path: Path, content: str) -> None:
     file = tmp_path / "approvals.json"
     file.write_text(content, encoding="utf-8")
-    assert Allowed(file).always() == []
+    assert AllowedTools(file).always() == []
 
 
 async def test_a_text_and_an_image_go_with_the_message(project: Project, tmp_path: Path) -> None:
     (tmp_path / "a b.txt").write_text("what it says", encoding="utf-8")
     (tmp_path / "dot.png").write_bytes(b"png")
-    attached = await attach('look at @"a b.txt" and @dot.png, please', project, Sources())
+    line = 'look at @"a b.txt" and @dot.png, please'
+    attached, _ = await attach(line, project, Sources())
     assert isinstance(attached.content, tuple)
     text, image = attached.content
-    assert text == TextPart('look at @"a b.txt" and @dot.png, please')
+    assert text == TextPart(line)
     (passage,) = attached.passages
     assert (passage.marker, passage.chunk.source) == ("1", "a b.txt")
     assert passage.chunk.text == "what it says"
@@ -76,9 +77,9 @@ async def test_a_text_and_an_image_go_with_the_message(project: Project, tmp_pat
 
 
 async def test_a_name_that_is_nothing_stays_as_it_was_written(project: Project) -> None:
-    attached = await attach("write to me@home.org and @nobody", project, Sources())
+    attached, notes = await attach("write to me@home.org and @nobody", project, Sources())
     assert attached.content == "write to me@home.org and @nobody"
-    assert attached.notes == ["@nobody is not attached: no document and no file is called so."]
+    assert notes == ["@nobody is not attached: there is no document and no file of this name."]
 
 
 def _offered(chat: Chat, text: str) -> list[str]:
@@ -115,44 +116,45 @@ async def test_a_document_that_was_added_is_completed(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "new.md").write_text("# New", encoding="utf-8")
     async with Project.open(tmp_path, model="extractive") as project:
-        chat = Chat(project, Console(quiet=True), Console(quiet=True))
+        out = Console(quiet=True)
+        chat = Chat(project, out, out, AllowedTools(tmp_path / "approvals.json"))
         completer = ChatCompleter(chat, COMMANDS)
-        await run(COMMANDS, chat, f"/add {tmp_path / 'new.md'}")
+        await run_command(COMMANDS, chat, f"/add {tmp_path / 'new.md'}")
         list(completer.get_completions(Typed("@n"), CompleteEvent()))
-        assert completer.gathering is not None
-        await completer.gathering
+        assert completer.loading is not None
+        await completer.loading
         assert completer.sources == ["new.md"]
 
 
 async def test_taking_back_works_without_a_file_for_sessions(chat: Chat) -> None:
     await chat.answer("First?")
     await chat.answer("Second?")
-    await run(COMMANDS, chat, "/undo")
+    await run_command(COMMANDS, chat, "/undo")
     assert [m.text for m in chat.session.messages] == ["First?", "Yes."]
-    await run(COMMANDS, chat, "/edit")
+    await run_command(COMMANDS, chat, "/edit")
     assert (chat.prefill, chat.session.messages) == ("First?", [])
 
 
 async def test_an_export_overwrites_nothing(chat: Chat, tmp_path: Path) -> None:
     (tmp_path / "talk.json").write_text("mine", encoding="utf-8")
     await chat.answer("First?")
-    with pytest.raises(ConfigError, match="is there already"):
-        await run(COMMANDS, chat, f"/export {tmp_path / 'talk.json'}")
-    await run(COMMANDS, chat, f"/export {tmp_path / 'other.json'}")
+    with pytest.raises(ConfigError, match="exists: name another"):
+        await run_command(COMMANDS, chat, f"/export {tmp_path / 'talk.json'}")
+    await run_command(COMMANDS, chat, f"/export {tmp_path / 'other.json'}")
     written = json.loads(Path(tmp_path / "other.json").read_text(encoding="utf-8"))
     assert written["messages"][0]["content"] == "First?"
 
 
 async def test_one_turn_alone_is_left_as_it_is(chat: Chat) -> None:
     await chat.answer("First?")
-    await run(COMMANDS, chat, "/compact")
+    await run_command(COMMANDS, chat, "/compact")
     assert [m.text for m in chat.session.view] == ["First?", "Yes."]
 
 
 async def test_compacting_keeps_what_was_said_and_shortens_what_the_model_sees(chat: Chat) -> None:
     for number in range(4):
         await chat.answer(f"Question {number}? " + "many words " * 300)
-    await run(COMMANDS, chat, "/compact")
+    await run_command(COMMANDS, chat, "/compact")
     assert len(chat.session.messages) == 8
     assert sum(len(m.text) for m in chat.session.view) < 8000
 
@@ -185,15 +187,16 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(
     (tmp_path / "shelf.py").write_text(SERVER, encoding="utf-8")
     shelf = ServerConfig(name="shelf", command=sys.executable, args=(str(tmp_path / "shelf.py"),))
     async with McpServers([shelf]) as servers:
-        chat = Chat(project, Console(quiet=True), Console(quiet=True), servers=servers, live=True)
+        out, allowed = Console(quiet=True), AllowedTools(tmp_path / "approvals.json")
+        chat = Chat(project, out, out, allowed, servers=servers, is_live=True)
         with pytest.raises(ConfigError, match="needs file"):
-            await run(COMMANDS, chat, "/prompts shelf:review")
-        await run(COMMANDS, chat, "/shelf:review file='a b.py'")
+            await run_command(COMMANDS, chat, "/prompts shelf:review")
+        await run_command(COMMANDS, chat, "/shelf:review file='a b.py'")
         assert chat.prefill == "Review a b.py, please."
-        attached = await attach("Read @shelf:shelf://book", project, Sources(), servers)
+        attached, _ = await attach("Read @shelf:shelf://book", project, Sources(), servers)
         assert "It was a dark night." in attached.passages[0].chunk.text
         found = ChatCompleter(chat, COMMANDS)
-        await found.gather()
+        await found.load()
         assert "shelf:shelf://book" in found.sources
         assert found.prompts == ["shelf:review"]
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agentkit.cli.chat.prose import Prose
-from agentkit.cli.chat.region import Region, reflowing
+from agentkit.cli.chat.markdown import MarkdownStream
+from agentkit.cli.chat.region import Region, reflows
 from tests.cli.emulator import Emulator
 from tests.cli.screens import written_to
 
@@ -38,7 +38,7 @@ class Drawn:
         self.stream = pyte.Stream(self.screen)
         self.now = 0.0
         self.region = Region(self.console, reflows=reflows, clock=lambda: self.now)
-        self.prose = Prose(self.console)
+        self.prose = MarkdownStream(self.console)
 
     def write(self, lines: Any) -> None:
         self.console.file.write("".join(f"{line}\n" for line in lines))
@@ -186,4 +186,4 @@ def test_the_terminal_is_changing_until_its_size_has_stood_for_a_while() -> None
 def test_terminals_that_cut_rows_off_are_known_by_their_environment(
     environment: dict[str, str], expected: bool
 ) -> None:
-    assert reflowing(environment) is expected
+    assert reflows(environment) is expected

@@ -13,14 +13,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from agentkit.backends.scripted import ScriptedModel, Turn
-from agentkit.cli.chat.allowed import Allowed
-from agentkit.cli.chat.approvals import Approvals
-from agentkit.cli.chat.command import run
-from agentkit.cli.chat.commands import COMMANDS
-from agentkit.cli.chat.conversation import Chat
-from agentkit.cli.chat.prose import NOTHING
+from agentkit.cli.chat.approval import AllowedTools, ChatApproval
+from agentkit.cli.chat.commands.table import COMMANDS, run_command
+from agentkit.cli.chat.conversation import Chat, Keyboard
 from agentkit.cli.chat.view import View
-from agentkit.cli.render import consoles
+from agentkit.cli.console import open_consoles
 from agentkit.errors import ModelError
 from agentkit.events import (
     Compacted,
@@ -90,14 +87,14 @@ print("x[1]")  # 中文
 """
 
 
-class Typed:
+class Typed(Keyboard):
     """A Keyboard whose lines are given, and seen on the screen."""
 
     def __init__(self, console: Console, lines: list[str]) -> None:
         self._console = console
         self._lines = iter(lines)
 
-    async def line(self, default: str = "") -> str:
+    async def read_line(self, default: str = "") -> str:
         return self._next(f"› {default}")
 
     async def ask(self, question: Any, default: str = "") -> str:
@@ -220,7 +217,7 @@ async def test_who_listens_to_the_screen_hears_each_line_once(
     async with _opened(home, monkeypatch) as (project, approvals):
         for name in ("markdown", "reasoning", "tools", "approval", "passages", "errors"):
             lines, script = SCENES[name]
-            out, _ = consoles()
+            out, _ = open_consoles()
             await _talk(project, approvals, out, lines, script, live=False)
             found[name] = capsys.readouterr().out.rstrip()
     assert not [said for said in found.values() if "\x1b" in said or "─" in said]
@@ -230,13 +227,13 @@ async def test_who_listens_to_the_screen_hears_each_line_once(
 @asynccontextmanager
 async def _opened(
     home: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Project, Approvals]]:
+) -> AsyncIterator[tuple[Project, ChatApproval]]:
     """The project, with no conversations, and who approves."""
     monkeypatch.chdir(home.parent)
     folder = Path(home.name)
     trust(folder)
     (folder / ".agentkit" / "sessions.sqlite").unlink(missing_ok=True)
-    approvals = Approvals(Allowed(folder / ".agentkit" / "approvals.json"))
+    approvals = ChatApproval(AllowedTools(folder / ".agentkit" / "approvals.json"))
     async with Project.open(folder, model="extractive", approve=approvals.approve) as project:
         yield project, approvals
 
@@ -248,12 +245,12 @@ async def _talk(
     agent = project.agent
     agent.model = ScriptedModel(_answers(script), name="small")
     chat = Chat(
-        project, out, out, store=project.sessions, session=project.sessions.create(),
-        allowed=approvals.allowed, live=live,
+        project, out, out, approvals.allowed,
+        store=project.sessions, session=project.sessions.create(), is_live=live,
     )  # fmt: skip
     before = agent.options, agent.limits, agent.retrieval, agent.instructions, agent.tools
     approvals.chat = chat
-    await chat.run(Typed(out, lines), partial(run, COMMANDS))
+    await chat.run(Typed(out, lines), partial(run_command, COMMANDS))
     chat.close_session()
     agent.options, agent.limits, agent.retrieval, agent.instructions, agent.tools = before
 
@@ -292,7 +289,7 @@ async def test_a_run_that_is_under_way_looks_as_it_did(columns: Any, look: Any) 
             until.set()
             await asyncio.Event().wait()
 
-        shown_run = asyncio.create_task(view.show(run_to_here(), NOTHING))
+        shown_run = asyncio.create_task(view.show(run_to_here()))
         await until.wait()
         found[name] = seen(out, look)
         shown_run.cancel()

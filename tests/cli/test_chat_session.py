@@ -124,7 +124,7 @@ def test_a_long_conversation_in_a_real_terminal(folder: Path, address: Any, tmp_
             _find_it_again(talk, server)
             talk.press("ctrl-d")
             assert talk.close() == 0
-            assert "To go on: agentkit chat -C" in talk.text
+            assert "To continue: agentkit chat -C" in talk.text
             talk = Terminal(*options, "--continue")
             _resume(talk, server)
     finally:
@@ -148,7 +148,7 @@ def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(
             talk.expect("Ctrl-C once more leaves")
             talk.press("ctrl-c")
             assert talk.close() == 0
-            assert "Kept as 'Tell me more'" in talk.text
+            assert "Stored as 'Tell me more'" in talk.text
         finally:
             talk.kill()
 
@@ -170,7 +170,7 @@ def _ask_and_look(talk: Any, server: Any) -> None:
     doubtful = talk.row("The moon is made of green cheese")
     at = talk.column("The moon is made of green cheese")
     assert (doubtful[at].underscore, doubtful[at - 3].underscore) == (True, False)
-    assert "Nothing supports:" in talk.text
+    assert "Unsupported claims:" in talk.text
     talk.expect("openai:small · How high is Everest? · ")
     talk.tell("/open 1")
     talk.until(lambda: _marked(talk) == [True, True, False], "the quote in reverse video")
@@ -209,7 +209,7 @@ def _approve_and_deny(talk: Any, server: Any) -> None:
     talk.tell("And to Eve")
     assert "sent to Eve: again" in _sent(server)
     talk.tell("/last")
-    assert "send gave after" in talk.text
+    assert "send returned after" in talk.text
 
 
 def _interrupt(talk: Any, server: Any) -> None:
@@ -286,7 +286,7 @@ def _take_back(talk: Any, server: Any) -> None:
     talk.tell("/edit What is K2?")
     assert _asked(server) == "What is K2?"
     talk.tell("/undo")
-    assert "Taken back: What is K2?" in talk.text
+    assert "Removed: What is K2?" in talk.text
 
 
 def _make_small(talk: Any, server: Any) -> None:
@@ -312,9 +312,9 @@ def _make_small(talk: Any, server: Any) -> None:
 def _go_elsewhere(talk: Terminal, server: ChatServer, tmp_path: Path) -> None:
     """Rename, fork, come back, export."""
     talk.tell("/rename heights")
-    assert "is called heights" in talk.text
+    assert "is now named heights" in talk.text
     talk.tell("/fork branch")
-    assert "You are in a copy" in talk.text
+    assert "This is a copy" in talk.text
     talk.tell("/resume heights")
     assert "heights: " in talk.text
     talk.tell("/sessions")
@@ -341,7 +341,7 @@ def _find_it_again(talk: Terminal, server: ChatServer) -> None:
 def _resume(talk: Terminal, server: ChatServer) -> None:
     """Another process goes on where this one left off, its citations too."""
     talk.ready()
-    assert "Going on with 'heights'" in talk.text
+    assert "Continuing 'heights'" in talk.text
     talk.tell("/open 1")
     assert "K2 is 8611 metres high." in talk.text
     server.replies(_says("I remember."))

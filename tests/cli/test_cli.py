@@ -121,14 +121,14 @@ def test_a_conversation_may_come_from_a_file(demo: Path, tmp_path: Path) -> None
 def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path: Path) -> None:
     done = _run("demo", "--folder", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("quotes checked against the files") == 5
+    assert done.stderr.count("checked against the files") == 5
     assert "Ask your own" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("ask", "x", "-C", "nowhere"), 3, "no folder"),
+        (("ask", "x", "-C", "nowhere"), 3, "not a directory"),
         (("ask", "x", "-m", "opnai:gpt"), 3, "openai"),
         (("ask", "x", "-m", "openai:gpt"), 3, "OPENAI_API_KEY"),
         (("ask", "x", "-m", "openai:gpt", "--base-url", "http://127.0.0.1:9/v1"), 4, "127.0.0.1:9"),
@@ -242,8 +242,8 @@ def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path: Path) -> None:
 def test_starting_the_command_line_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['agentkit', '--help']\n"
-        "from agentkit.cli import app\n"
-        "try: app.main()\n"
+        "from agentkit.cli import main\n"
+        "try: main.main()\n"
         "except SystemExit: pass\n"
         "heavy = ('torch', 'chromadb', 'mcp', 'openai', 'ollama', 'numpy', 'pydantic')\n"
         "print([m for m in heavy if m in sys.modules])"

@@ -120,13 +120,13 @@ def test_set_says_what_it_wrote_and_unset_takes_it_back(folder: Path) -> None:
     assert file.read_text(encoding="utf-8") == FILE + "\n[knowledge]\nresults = 8\n"
     assert is_trusted(folder)
     assert _config(folder, "show", "knowledge.results").stdout == "knowledge.results = 8\n"
-    assert "not set any more" in _config(folder, "unset", "knowledge.results").stdout
+    assert "is removed" in _config(folder, "unset", "knowledge.results").stdout
     assert _config(folder, "unset", "knowledge.results").returncode == 3
 
 
 def test_set_says_when_another_layer_comes_before_it(folder: Path) -> None:
     done = _config(folder, "set", "limits.turns", "4", AGENTKIT_LIMITS__TURNS="9")
-    assert "given by AGENTKIT_LIMITS__TURNS" in done.stderr
+    assert "comes from AGENTKIT_LIMITS__TURNS" in done.stderr
     assert _config(folder, "set", "limits.turns", "4").stderr == ""
     assert "agentkit.toml" in _config(folder, "set", "--user", "limits.turns", "5").stderr
 
@@ -151,7 +151,7 @@ def test_a_folder_that_is_not_trusted_shows_and_uses_no_file(folder: Path) -> No
 
 def test_path_names_both_files(folder: Path) -> None:
     lines = _config(folder, "path").stdout.splitlines()
-    assert lines[0].endswith("config.toml (not there)")
+    assert lines[0].endswith("config.toml (does not exist)")
     assert lines[1] == str(folder / "agentkit.toml")
 
 
@@ -168,7 +168,7 @@ def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder: Path) 
     assert "The key of work@https://llm.example.org is in the keyring" in done.stdout
     assert "# providers.work.api_key: set (from keyring)" in _config(folder, "show").stdout
     variable = _config(folder, "key", "set", "work", given=KEY, WORK_KEY="k")
-    assert "env WORK_KEY comes before it" in variable.stderr
+    assert "env WORK_KEY takes precedence" in variable.stderr
     assert _config(folder, "key", "remove", "work").returncode == 0
     assert "# providers.work.api_key: not set" in _config(folder, "show").stdout
     assert _config(folder, "key", "remove", "work").returncode == 3
@@ -233,9 +233,9 @@ def test_who_stops_reading_early_is_no_failure(folder: Path) -> None:
 
 
 def test_show_loads_no_heavy_library(folder: Path) -> None:
-    heavy = ("torch", "chromadb", "mcp", "openai", "numpy", "rich", "keyring", "tomlkit", "asyncio")
+    heavy = ("torch", "chromadb", "mcp", "openai", "numpy", "keyring", "tomlkit", "asyncio")
     code = (
-        "import sys\nfrom agentkit.cli.app import command_line\n"
+        "import sys\nfrom agentkit.cli.main import command_line\n"
         f"command_line()(['config', 'show', '-C', {str(folder)!r}], standalone_mode=False)\n"
         f"print([m for m in {heavy!r} if m in sys.modules])"
     )

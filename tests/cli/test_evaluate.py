@@ -58,7 +58,7 @@ def test_a_run_prints_a_table_and_writes_result_and_page(folder: Path, tmp_path:
     done = _run("-C", folder, "--legs", "--json", result, "--html", shown)
     assert done.returncode == 0, done.stderr
     assert "all expected places in the top 5" in done.stdout
-    assert "legs side by side" in done.stdout
+    assert "retrievers side by side" in done.stdout
     written = json.loads(result.read_text(encoding="utf-8"))
     totals = {row["name"]: row for row in written["totals"]}
     assert (totals["first"]["reached"], totals["first"]["count"]) == (2, 2)
@@ -76,7 +76,7 @@ def test_an_earlier_run_is_compared_and_a_bound_that_is_met_ends_well(
     assert _run("-C", folder, "--only-retrieval", "--json", earlier).returncode == 0
     done = _run("-C", folder, "--only-retrieval", "--compare", earlier, "--fail-under", "first=1")
     assert done.returncode == 0, done.stderr
-    assert "beside the earlier run" in done.stdout
+    assert "compared with the earlier run" in done.stdout
 
 
 def test_a_pipe_gets_json_alone_of_as_many_questions_and_hits_as_asked_for(folder: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None
     wrong.write_text('{"question": "How heavy are whales?", "source": "sky.md"}', encoding="utf-8")
     done = _run(wrong, "-C", folder, "--only-retrieval", "--fail-under", "first=0.5", "--misses")
     assert done.returncode == MISSED
-    assert "missed: first is 0.0%, asked for is >= 50%" in done.stderr
+    assert "missed: first is 0.0%, required is >= 50%" in done.stderr
     assert "line-1 (fact): not ranked first" in done.stdout
 
 
@@ -100,12 +100,12 @@ def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None
     ("arguments", "said"),
     [
         (("--fail-under", "firts=1"), "not measure 'firts'"),
-        (("--kind", "riddle"), "is no kind"),
+        (("--kind", "riddle"), "is not a kind"),
         (("--kind", "sum"), "no question of kind sum"),
         (("--compare", "nowhere.json"), "cannot be read"),
-        (("--json", "other.jsonl"), "not written over"),
-        (("--html", "nowhere/page.html"), "no folder"),
-        (("generate",), "is there already"),
+        (("--json", "other.jsonl"), "is not overwritten"),
+        (("--html", "nowhere/page.html"), "not a directory"),
+        (("generate",), "exists. Name another"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_asked(

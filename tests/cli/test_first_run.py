@@ -13,7 +13,8 @@ from rich.console import Console
 
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.auto import AutoModel
-from agentkit.cli.first_run import project_folder, show_advice, show_model
+from agentkit.cli.commands.init import project_folder
+from agentkit.cli.project import show_model, show_model_advice
 from agentkit.errors import ConfigError
 from tests.cli.terminals import Terminal
 from tests.servers.ollama_server import OllamaServer
@@ -76,7 +77,7 @@ async def test_the_first_run_without_a_model_says_in_five_lines_what_can_be_done
         monkeypatch.delenv(name, raising=False)
     lines = await _advice(_alone(), folder)
     assert len(lines) == 5
-    assert lines[0].startswith("No model was found: the reader that quotes answers")
+    assert lines[0].startswith("No language model was found: the extractive model answers")
     assert lines[1].startswith("No answer from Ollama :")
     assert "vLLM :" in lines[1]
     assert lines[2].endswith("ollama pull qwen3:4b")
@@ -125,7 +126,7 @@ async def test_an_ollama_without_a_model_needs_only_the_pull(
     lines = await _advice(_alone(ollama.url), folder)
     assert "Ollama :" in lines[1]
     assert "(no chat model)" in lines[1]
-    assert lines[2] == "  With Ollama    ollama pull qwen3:4b"
+    assert lines[2].rstrip() == "  With Ollama    ollama pull qwen3:4b"
 
 
 async def test_a_key_that_is_set_is_named_and_not_used(
@@ -149,7 +150,7 @@ async def test_a_model_that_was_found_is_told_in_one_line(
 
 async def test_of_a_model_that_the_user_named_nothing_is_said(folder: Path) -> None:
     assert await _advice(ExtractiveModel(), folder) == []
-    assert not await show_advice(ExtractiveModel(), folder, Console(file=StringIO()))
+    assert not await show_model_advice(ExtractiveModel(), folder, Console(file=StringIO()))
 
 
 def test_a_project_is_taken_as_it_is(folder: Path) -> None:
@@ -157,7 +158,7 @@ def test_a_project_is_taken_as_it_is(folder: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named_with_what_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no folder.*agentkit init .*gone"):
+    with pytest.raises(ConfigError, match=r"not a directory.*agentkit init .*gone"):
         project_folder(tmp_path / "gone", Console(file=StringIO()))
 
 
@@ -186,9 +187,9 @@ def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(
     notes.mkdir()
     (notes / "plan.md").write_text("# Plan\n\nThe index is kept in SQLite.\n", encoding="utf-8")
     screen = terminal("ask", "Where is the index kept?", "-C", notes, "-m", "extractive")
-    screen.expect("1  make it one (1 document here)")
+    screen.expect("1  make it a project (1 document here)")
     screen.child.send("1\r")
-    screen.expect("Move what lies here into it: plan.md? [y/N]")
+    screen.expect("Move these documents into it: plan.md? [y/N]")
     screen.child.send("y\r")
     assert screen.close() == 0
     assert "Moved into knowledge/: plan.md." in screen.whole
@@ -202,7 +203,7 @@ def test_a_new_project_without_documents_says_what_comes_next(
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("chat", "-C", empty)
-    screen.expect("Enter to leave all as it is:")
+    screen.expect("Enter to change nothing:")
     screen.child.send("1\r")
     assert screen.close() == 0
     assert "Next: put your documents into knowledge/, and ask again." in screen.whole
@@ -212,7 +213,7 @@ def test_a_new_project_without_documents_says_what_comes_next(
 def test_in_the_home_folder_a_new_folder_is_made(tmp_path: Path, terminal: Any) -> None:
     home = tmp_path / "home"
     screen = terminal("chat", "-C", home)
-    screen.expect("1  make one in my-app/")
+    screen.expect("1  make a project in my-app/")
     (home / "private.md").write_text("mine", encoding="utf-8")
     screen.child.send("1\r")
     assert screen.close() == 0
@@ -224,7 +225,7 @@ def test_enter_leaves_all_as_it_is(tmp_path: Path, terminal: Any) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("ask", "why?", "-C", empty)
-    screen.expect("Enter to leave all as it is:")
+    screen.expect("Enter to change nothing:")
     screen.press("enter")
     assert screen.close() == 3
     assert list(empty.iterdir()) == []
@@ -234,7 +235,7 @@ def test_the_demo_can_be_looked_at_first(tmp_path: Path, terminal: Any) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     screen = terminal("ask", "x", "-C", empty, "-m", "nonsense")
-    screen.expect("Enter to leave all as it is:")
+    screen.expect("Enter to change nothing:")
     screen.child.send("2\r")
     screen.expect("is no model's name")
     assert screen.close() == 3

@@ -1,30 +1,32 @@
 """`--help` and its page: every command has examples, and every example is a call that works."""
 
 import shlex
-from typing import Any
 
 import pytest
 
-from agentkit.cli.app import command_line
-from agentkit.cli.examples import EXAMPLES
-from agentkit.cli.helping import commands
-from tests.cli.reference_page import MARK, PAGE, made
+from agentkit.cli.command import walk
+from agentkit.cli.main import command_line
+from tests.cli.reference_page import MARK, PAGE, reference
 
 ROOT = command_line()
-COMMANDS = dict(commands(ROOT))
-LINES = [(words, line) for words, lines in EXAMPLES.items() for line in lines]
+COMMANDS = dict(walk(ROOT))
+EXAMPLES = [
+    (words, line.strip())
+    for words, command in COMMANDS.items()
+    for line in (command.epilog or "").splitlines()[2:]
+]
 
 
 def test_every_command_has_examples_and_says_what_it_is() -> None:
     alone = {words for words, command in COMMANDS.items() if not hasattr(command, "commands")}
-    assert alone <= EXAMPLES.keys() <= COMMANDS.keys()
-    assert all(command.help for words, command in COMMANDS.items() if words)
+    assert alone <= {words for words, _ in EXAMPLES}
+    assert all(command.help for command in COMMANDS.values())
 
 
-@pytest.mark.parametrize(("words", "line"), LINES)
-def test_an_example_is_understood_by_the_command_it_stands_for(words: Any, line: Any) -> None:
-    said = line.replace("source <(", "").rstrip(")").rpartition(" | ")[2].partition(" > ")[0]
-    _, *arguments = shlex.split(said)
+@pytest.mark.parametrize(("words", "line"), EXAMPLES)
+def test_an_example_is_understood_by_the_command_it_stands_for(words: str, line: str) -> None:
+    call = line.replace("source <(", "").rstrip(")").rpartition(" | ")[2].partition(" > ")[0]
+    _, *arguments = shlex.split(call)
     command, path = ROOT, []
     while arguments and arguments[0] in getattr(command, "commands", {}):
         path.append(arguments.pop(0))
@@ -36,6 +38,6 @@ def test_an_example_is_understood_by_the_command_it_stands_for(words: Any, line:
 
 
 def test_the_page_says_what_help_says() -> None:
-    assert PAGE.read_text(encoding="utf-8").partition(MARK)[2] == made(), (
+    assert PAGE.read_text(encoding="utf-8").partition(MARK)[2] == reference(), (
         "python -m tests.cli.reference_page writes the page anew"
     )

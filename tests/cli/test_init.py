@@ -57,7 +57,7 @@ def test_a_second_time_it_changes_nothing(tmp_path: Path) -> None:
     _init(cwd=tmp_path)
     (tmp_path / "agentkit.toml").write_text('model = "extractive"\n', encoding="utf-8")
     done = _init(cwd=tmp_path)
-    assert done.stdout.startswith("Nothing to make: this folder has it all.")
+    assert done.stdout.startswith("Nothing to make: this folder is complete.")
     assert "agentkit trust" in done.stdout
     text = (tmp_path / "agentkit.toml").read_text(encoding="utf-8")
     assert text == 'model = "extractive"\n'
@@ -83,7 +83,7 @@ def test_code_of_a_stranger_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "theirs.py").write_text("print('boo')", encoding="utf-8")
     done = _init(cwd=tmp_path)
-    assert "are not used before you say: agentkit trust" in done.stdout
+    assert "are not used until you run: agentkit trust" in done.stdout
     assert not is_trusted(tmp_path)
 
 

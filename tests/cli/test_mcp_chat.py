@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agentkit.cli.mcp_chat import asking, prompt_text
+from agentkit.cli.chat.commands.mcp import ask_fields, prompt_text
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.client_features import ElicitationRequest
@@ -41,7 +41,7 @@ async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path: Path) -> N
         assert await prompt_text("lender:welcome", servers) is None
         with pytest.raises(ConfigError, match="needs who"):
             await prompt_text("/lender:welcome", servers)
-        with pytest.raises(ConfigError, match=r"It has: /lender:welcome\."):
+        with pytest.raises(ConfigError, match=r"Available: /lender:welcome\."):
             await prompt_text("/lender:goodbye", servers)
 
 
@@ -54,7 +54,7 @@ async def answered(question: ElicitationRequest, *lines: str) -> tuple[Any, str]
             raise EOFError
         return left.pop(0)
 
-    answers = await asking(read, Console(file=out, width=200))(question)
+    answers = await ask_fields(question, read, Console(file=out, width=200))
     return answers, out.getvalue()
 
 

@@ -14,7 +14,7 @@ from agentkit.backends.base import Capabilities
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.probe.checks import CHECKS
 from agentkit.backends.probe.runner import cached_capabilities, save_capabilities
-from agentkit.cli.app import command_line
+from agentkit.cli.main import command_line
 from tests.servers.obedient import ObedientOllama, ObedientOpenAI
 from tests.servers.running import refused_url, serving
 

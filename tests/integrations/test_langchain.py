@@ -301,7 +301,7 @@ async def test_a_langchain_model_that_fails_gives_way_from_langchain_messages() 
 @pytest.mark.slow
 def test_only_this_package_loads_langchain() -> None:
     code = (
-        "import sys, agentkit.project.project, agentkit.cli.app;"
+        "import sys, agentkit.project.project, agentkit.cli.main;"
         "print([m for m in sys.modules if m.startswith('langchain')])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

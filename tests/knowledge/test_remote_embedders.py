@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from agentkit.cli.index import IndexOptions, index
+from agentkit.cli.commands.index import index
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import prefixes_for
 from agentkit.knowledge.embedders.registry import get_embedder
@@ -259,9 +259,9 @@ async def test_another_embedders_index_is_refused_until_it_is_rebuilt(
     (folder / "agentkit.toml").write_text('[knowledge]\nembedder = "ollama:nomic-embed-text"\n')
     trust(folder)
     with pytest.raises(KnowledgeError, match=r"test:terms, not ollama.*`agentkit index --rebuild`"):
-        await index(folder, IndexOptions())
-    assert await index(folder, IndexOptions(rebuild=True)) == 0
-    assert await index(folder, IndexOptions()) == 0
+        await index(folder=folder)
+    await index(folder=folder, rebuild=True)
+    await index(folder=folder)
     assert ollama_server.requests[0]["input"][0].startswith("search_document: Bread")
 
 

@@ -56,7 +56,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
+class Loaded:
     """A model ready to generate. `window` in tokens."""
 
     source: Source
@@ -72,9 +72,9 @@ class LoadedModel:
         return frozenset({*ends, self.tokenizer.eos_token_id} - {None})
 
 
-def load_model(
+def load(
     source: Source, placement: Placement = Placement(), trust_remote_code: bool = False
-) -> LoadedModel:
+) -> Loaded:
     """Load the model into memory. Takes seconds to minutes. Raises ModelError and ConfigError."""
     try:
         import torch  # noqa: F401
@@ -105,7 +105,7 @@ def load_model(
     except Exception as error:
         raise source.error(_load_error(source, error)) from error
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return LoadedModel(source, tokenizer, model, window if isinstance(window, int) else None)
+    return Loaded(source, tokenizer, model, window if isinstance(window, int) else None)
 
 
 def resolve_source(model: str, gguf_file: str | None = None) -> Source:

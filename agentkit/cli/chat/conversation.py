@@ -1,243 +1,381 @@
-"""A conversation with a project's agent: lines in, commands run, answers shown and kept."""
+"""A conversation with a project's agent: read lines, run commands, show and record answers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import suppress
-from typing import Any, Protocol
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.agent.agent import Agent
+from agentkit.agent.compaction import Window
 from agentkit.agent.session import Session
 from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.answers import Answer
 from agentkit.backends.base import Model
-from agentkit.cli.chat.allowed import Allowed
-from agentkit.cli.chat.attachments import Attached, attach
-from agentkit.cli.chat.interrupts import Interrupts
-from agentkit.cli.chat.linear import Linear
-from agentkit.cli.chat.meter import Meter
-from agentkit.cli.chat.prose import Known
-from agentkit.cli.chat.record import Record, noted
+from agentkit.cli.chat.approval import AllowedTools
+from agentkit.cli.chat.attachments import attach
 from agentkit.cli.chat.view import View
-from agentkit.cli.language import labelled, translated
-from agentkit.cli.render import harmless, marked, show_ending
+from agentkit.cli.console import print_labelled
+from agentkit.cli.i18n import _
+from agentkit.cli.render import LinearView, print_ending
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError
-from agentkit.events import Event
+from agentkit.events import (
+    Event,
+    Finished,
+    Nested,
+    ReasoningDelta,
+    TextDelta,
+    ToolDenied,
+    ToolFinished,
+)
 from agentkit.mcp.client import McpServers
-from agentkit.messages import Content, Message
+from agentkit.messages import Content, Message, ToolCall
 from agentkit.project.project import Project
 
 QUOTES = '"""'
-_LEAVING = ("exit", "quit")
+"""Opens and closes a message of several lines."""
+_QUIT_WORDS = ("exit", "quit")
+_LEAST_SECONDS = 0.05
+"""Seconds of writing below which no speed is shown."""
 
 RunCommand = Callable[["Chat", str], Coroutine[Any, Any, None]]
 """Runs a line that begins with "/"."""
 
 
-class Keyboard(Protocol):
-    """Where lines come from: a terminal or a pipe. Both raise EOFError at the end."""
+class Keyboard:
+    """The source of lines: a terminal or a pipe. Raises EOFError at the end, and so does this one
+    at once."""
 
-    async def line(self, default: str = "") -> str:
-        """What the user says next."""
-        ...
-
-    async def ask(self, question: str, default: str = "") -> str:
-        """The answer to a question of ours."""
-        ...
-
-
-class Nobody:
-    """A Keyboard with nobody at it."""
-
-    async def line(self, default: str = "") -> str:
+    async def read_line(self, default: str = "") -> str:
+        """The user's next line."""
         raise EOFError
 
     async def ask(self, question: str, default: str = "") -> str:
+        """The answer to a question."""
         raise EOFError
 
 
-class Leave(Exception):
-    """The user wants to go."""
+class QuitChat(Exception):
+    """The user wants to leave."""
 
 
-class Chat:
-    """What the commands see and change. `live` says that answers are drawn in place, as
-    in a terminal; `reflows` that it breaks rows again that became too long for it."""
+class Interrupts:
+    """Ctrl-C: once cancels what runs, twice in a row leaves, during an answer or at the prompt."""
 
-    def __init__(
-        self,
-        project: Project,
-        out: Console,
-        log: Console,
-        *,
-        store: SessionStore | None = None,
-        session: Session | None = None,
-        allowed: Allowed | None = None,
-        servers: McpServers | None = None,
-        live: bool = False,
-        reflows: bool = True,
-    ) -> None:
-        self.project = project
-        self.keyboard: Keyboard = Nobody()
-        self.out = out
-        self.log = log
-        self.store = store
-        self.servers = servers
-        self.live = live
-        self.reflows = reflows
-        self.session = session or Session()
-        self.allowed = allowed or Allowed(project.path / ".agentkit" / "approvals.json")
-        self.record = Record()
-        self.meter = Meter()
-        self.interrupts = Interrupts()
-        self.thinks = False
-        self.prefill = ""
-        self.has_changed = False
-        """Whether documents were added that nobody has looked at yet."""
-        self.found: dict[str, Chunk] = {}
-        self.view: View | Linear | None = None
-        self.models: list[Model] = []
-        self._task: asyncio.Future[Answer | None] | None = None
+    def __init__(self) -> None:
+        self.is_armed = False
+        """Whether the next Ctrl-C leaves."""
+        self.must_quit = False
+
+    def press(self) -> bool:
+        """Note a Ctrl-C. Returns whether the user wants to leave."""
+        self.must_quit = self.must_quit or self.is_armed
+        self.is_armed = True
+        return self.must_quit
+
+    def reset(self) -> None:
+        """Note that something else was typed."""
+        self.is_armed = False
+
+    @contextmanager
+    def cancelling(
+        self, task: asyncio.Future[Any], first: Callable[[], object] | None = None
+    ) -> Iterator[None]:
+        """Let Ctrl-C cancel a task for as long as it runs. The first one calls `first` instead,
+        where that is given."""
+        loop = asyncio.get_running_loop()
+
+        def on_press() -> None:
+            if self.press() or first is None:
+                task.cancel()
+            else:
+                first()
+
+        before = signal.signal(signal.SIGINT, lambda *_args: loop.call_soon_threadsafe(on_press))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A call that has ended."""
+
+    call: ToolCall
+    outcome: str
+    """ "returned", "failed" or "denied"."""
+    result: str
+    seconds: float = 0.0
+    depth: int = 0
+
+
+@dataclass
+class RunRecord:
+    """What one run did, for the commands that show it again."""
+
+    calls: list[CallRecord] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    deltas: list[str] = field(default_factory=list)
+    writing_seconds: float = 0.0
+    """Seconds in which the model wrote, between one delta and the next."""
+    answer: Answer | None = None
+    _last_delta: float = 0.0
+
+    def add(self, event: Event) -> None:
+        match event:
+            case TextDelta(text) | ReasoningDelta(text):
+                self._add_delta(text)
+                if isinstance(event, ReasoningDelta):
+                    self.reasoning.append(text)
+                return
+            case Finished(answer):
+                self.answer = answer
+            case _:
+                self._add_call(event, 0)
+        self._last_delta = 0.0
+
+    def _add_delta(self, text: str) -> None:
+        now = time.perf_counter()
+        if self._last_delta:
+            self.writing_seconds += now - self._last_delta
+        self._last_delta = now
+        self.deltas.append(text)
+
+    def _add_call(self, event: Event, depth: int) -> None:
+        match event:
+            case ToolFinished(call, result, seconds, failed):
+                outcome = "failed" if failed else "returned"
+                self.calls.append(CallRecord(call, outcome, result.prompt_text, seconds, depth))
+            case ToolDenied(call, reason):
+                self.calls.append(CallRecord(call, "denied", reason, 0.0, depth))
+            case Nested(_call, inner):
+                self._add_call(inner, depth + 1)
+
+
+@dataclass
+class Meter:
+    """Tokens, speed and cost after the last answer; 0 and None where they are unknown."""
+
+    tokens: int = 0
+    window: int | None = None
+    speed: float = 0.0
+    cost: float | None = None
+    _model: Model | None = None
+
+    async def update(self, record: RunRecord, agent: Agent, session: Session) -> None:
+        """Measure again, after a run."""
+        count = agent.model.count_tokens
+        self.tokens = Window(agent.model).prompt(session.view, agent.tools).tokens
+        if record.writing_seconds > _LEAST_SECONDS:
+            self.speed = count("".join(record.deltas)) / record.writing_seconds
+        if record.answer and record.answer.cost is not None:
+            self.cost = (self.cost or 0.0) + record.answer.cost
+        if self._model is not agent.model:
+            self.window, self._model = await _context_window(agent.model), agent.model
+
+    def reset(self) -> None:
+        """Start another conversation; the cost goes on."""
+        self.tokens, self.speed = 0, 0.0
 
     @property
-    def last(self) -> Answer | None:
-        """The last answer, whole."""
+    def parts(self) -> list[str]:
+        """What is known, for the status bar."""
+        parts = []
+        if self.tokens and self.window:
+            tokens, window = _format_count(self.tokens), _format_count(self.window)
+            parts.append(_("{tokens} of {window} tokens").format(tokens=tokens, window=window))
+        elif self.tokens:
+            parts.append(f"{_format_count(self.tokens)} tokens")
+        if self.speed:
+            parts.append(f"{self.speed:.0f} tokens/s")
+        if self.cost is not None:
+            parts.append(_("cost {cost:.4f}").format(cost=self.cost))
+        return parts
+
+
+@dataclass
+class Chat:
+    """What the commands of a chat see and change."""
+
+    project: Project
+    out: Console
+    log: Console
+    allowed: AllowedTools
+    store: SessionStore | None = None
+    session: Session = field(default_factory=Session)
+    servers: McpServers | None = None
+    is_live: bool = False
+    """Whether answers are redrawn in place, as in a terminal."""
+    reflows: bool = True
+    """Whether the terminal wraps rows again that became too long for it."""
+    keyboard: Keyboard = field(default_factory=Keyboard)
+    record: RunRecord = field(default_factory=RunRecord)
+    meter: Meter = field(default_factory=Meter)
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    shows_reasoning: bool = False
+    prefill: str = ""
+    """Text that stands at the next prompt."""
+    documents_changed: bool = False
+    """Whether documents were added since completion last read their names."""
+    search_hits: dict[str, Chunk] = field(default_factory=dict)
+    view: View | LinearView | None = None
+    opened_models: list[Model] = field(default_factory=list)
+    _task: asyncio.Future[Answer | None] | None = None
+
+    @property
+    def last_answer(self) -> Answer | None:
         return self.record.answer
 
     @property
     def session_name(self) -> str:
-        """What the session is called, "" where nothing is said yet."""
+        """The session's name, "" where it has no messages yet."""
         if self.store is None or not self.session.messages:
             return ""
         return self.store.find(self.session.id).name
 
     @property
-    def figures(self) -> list[str]:
-        """How things stand: model, session, then what the meter says."""
-        model = self.project.agent.model.name
-        name = self.session_name or translated("new conversation")
-        return [model, name, *self.meter.parts]
+    def status(self) -> list[str]:
+        """Model, session, then what the meter knows."""
+        name = self.session_name or _("new conversation")
+        return [self.project.agent.model.name, name, *self.meter.parts]
 
     async def run(self, keyboard: Keyboard, command: RunCommand) -> None:
         """Read and answer until the user leaves; `command` runs a line that begins with "/"."""
         self.keyboard = keyboard
         if self.session.pending:
             await self.resume_calls()
-        while not self.interrupts.has_left:
+        while not self.interrupts.must_quit:
             with suppress(KeyboardInterrupt):
                 try:
-                    await self._one(command)
-                except (EOFError, Leave):
+                    await self._process_line(command)
+                except (EOFError, QuitChat):
                     return
 
     async def answer(self, prompt: Content | Message) -> None:
-        """Answer one prompt; Ctrl-C stops it and keeps what was said, an error ends only it."""
+        """Answer one prompt; Ctrl-C stops it and keeps the text so far, an error ends only it."""
         if self.session.pending:
             await self.resume_calls()
-        await self._follow(self.project.agent.stream(prompt, self.session))
+        await self._run_agent(self.project.agent.stream(prompt, self.session))
 
     async def resume_calls(self) -> None:
-        """A run was paused for the user's word: ask for it, and go on."""
-        self.say("A call of this conversation waits for your word.")
-        await self._follow(self.project.agent.resume(self.session, {}))
+        """Ask for the approval for which a run was paused, and resume it."""
+        self.note(_("A call in this conversation waits for your approval."))
+        await self._run_agent(self.project.agent.resume(self.session, {}))
 
-    def stop(self) -> None:
-        """End the run that goes on."""
+    def cancel_run(self) -> None:
         if self._task:
             self._task.cancel()
 
-    def adopt(self, session: Session) -> None:
-        """Go on in another session; the one before is kept."""
+    def switch_session(self, session: Session) -> None:
+        """Continue in another session; the one before stays stored."""
         self.close_session()
-        self.session, self.record, self.found = session, Record(), {}
-        self.meter.forget()
+        self.session, self.record, self.search_hits = session, RunRecord(), {}
+        self.meter.reset()
 
     def close_session(self) -> None:
-        """Let others open it."""
+        """Let other processes open the session."""
         if isinstance(self.session, StoredSession):
             self.session.close()
 
-    def say(self, message: str, text: str = "") -> None:
-        """A quiet word beside the conversation; a text behind it is not ours and stays so."""
-        said = labelled(message, text) if text else translated(message)
-        self.log.print(Text(harmless(said), "dim"))
+    def note(self, message: str) -> None:
+        """Print a dim line beside the conversation."""
+        self.log.print(Text(message, "dim"))
 
-    def warn(self, text: str) -> None:
-        """A word that must not be missed."""
-        self.log.print(marked("error:", "red", harmless(text)))
+    def error(self, message: str) -> None:
+        print_labelled(_("error:"), "red", message, self.log)
 
-    async def _one(self, command: RunCommand) -> None:
+    async def _process_line(self, command: RunCommand) -> None:
         default, self.prefill = self.prefill, ""
-        line = await self._whole(await self.keyboard.line(default))
-        if line.lower() in _LEAVING:
-            raise Leave
+        line = await self._read_message(default)
+        if line.lower() in _QUIT_WORDS:
+            raise QuitChat
         if line.startswith("/"):
-            await self._stoppable(command(self, line))
+            await self._run_command(command(self, line))
         elif line:
-            await self.answer(await self._attached(line))
-        if line and self.live:
+            message, notes = await attach(line, self.project, self.session.sources, self.servers)
+            for note in notes:
+                self.note(note)
+            await self.answer(message)
+        if line and self.is_live:
             self.out.print()
 
-    async def _stoppable(self, work: Coroutine[Any, Any, None]) -> None:
-        """A command, which Ctrl-C ends."""
+    async def _read_message(self, default: str) -> str:
+        """A line, or the lines between three quotes."""
+        line = (await self.keyboard.read_line(default)).strip()
+        if not line.startswith(QUOTES):
+            return line
+        while not (len(line) >= 2 * len(QUOTES) and line.endswith(QUOTES)):
+            line += "\n" + (await self.keyboard.read_line()).rstrip("\n")
+        return line.removeprefix(QUOTES).removesuffix(QUOTES).strip()
+
+    async def _run_command(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a command, which Ctrl-C cancels."""
         task = asyncio.ensure_future(work)
         with self.interrupts.cancelling(task):
             try:
                 await task
             except AgentkitError as error:
-                self.warn(str(error))
+                self.error(str(error))
             except asyncio.CancelledError:
                 if not task.cancelled():
                     raise
-                self.log.print(Text(translated("Stopped."), "yellow"))
+                self.log.print(Text(_("Stopped."), "yellow"))
 
-    async def _whole(self, line: str) -> str:
-        """A message between three quotes may have many lines."""
-        line = line.strip()
-        if not line.startswith(QUOTES):
-            return line
-        while not (len(line) >= 2 * len(QUOTES) and line.endswith(QUOTES)):
-            line += "\n" + (await self.keyboard.line()).rstrip("\n")
-        return line.removeprefix(QUOTES).removesuffix(QUOTES).strip()
-
-    async def _attached(self, line: str) -> Message:
-        attached: Attached = await attach(line, self.project, self.session.sources, self.servers)
-        for note in attached.notes:
-            self.say(note)
-        return Message("user", attached.content, passages=tuple(attached.passages))
-
-    async def _follow(self, events: AsyncGenerator[Event, None]) -> None:
-        self.record = Record()
-        self._task = asyncio.ensure_future(self._shown(noted(events, self.record)))
+    async def _run_agent(self, events: AsyncGenerator[Event, None]) -> None:
+        self.record = RunRecord()
+        self._task = asyncio.ensure_future(self._draw(_recorded(events, self.record)))
         with self.interrupts.cancelling(self._task):
             try:
                 answer = await self._task
                 if answer is not None:
-                    show_ending(answer, self.out, self.log)
+                    print_ending(answer, self.out, self.log)
             except asyncio.CancelledError:
                 if not self._task.cancelled():
                     raise
-                self.log.print(Text(translated("Stopped; what was said is kept."), "yellow"))
+                self.log.print(Text(_("Stopped; the text so far is kept."), "yellow"))
             except AgentkitError as error:
-                said = str(error)
-                ended = said if said.endswith((".", "?", "!", "。")) else f"{said}."
-                self.warn(f"{ended} /retry asks again.")
+                self.error(str(error))
+                self.note(_("/retry asks again."))
             finally:
                 self._task = None
-        await self.meter.note(self.record, self.project.agent, self.session)
+        await self.meter.update(self.record, self.project.agent, self.session)
 
-    async def _shown(self, events: AsyncGenerator[Event, None]) -> Answer | None:
+    async def _draw(self, events: AsyncGenerator[Event, None]) -> Answer | None:
+        if self.is_live:
+            self.view = View(self.out, shows_reasoning=self.shows_reasoning, reflows=self.reflows)
+        else:
+            self.view = LinearView(self.out, self.log, shows_reasoning=self.shows_reasoning)
         try:
-            if not self.live:
-                self.view = Linear(self.out, self.log, thinks=self.thinks)
-                return await self.view.show(events)
-            self.view = View(self.out, thinks=self.thinks, reflows=self.reflows)
-            sources = self.session.sources
-            known = Known(lambda number: sources.find(number) is not None, sources.texts)
-            return await self.view.show(events, known)
+            return await self.view.show(events, self.session.sources)
         finally:
             self.view = None
+
+
+async def _recorded(
+    events: AsyncGenerator[Event, None], record: RunRecord
+) -> AsyncGenerator[Event, None]:
+    """The events unchanged, each also added to the record."""
+    async with aclosing(events):
+        async for event in events:
+            record.add(event)
+            yield event
+
+
+async def _context_window(model: Model) -> int | None:
+    try:
+        return await model.context_window()
+    except AgentkitError:
+        return None
+
+
+def _format_count(number: int) -> str:
+    return str(number) if number < 10_000 else f"{number / 1000:.0f}k"

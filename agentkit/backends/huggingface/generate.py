@@ -1,0 +1,315 @@
+"""Generate answers by transformers' own `generate`, one at a time, in a thread.
+
+On a CUDA device plain requests share passes instead, by transformers' continuous batching.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from importlib.util import find_spec
+from typing import Any
+
+from agentkit.backends.base import Options
+from agentkit.backends.huggingface.answer import Answer
+from agentkit.backends.huggingface.load import Loaded, quiet
+from agentkit.backends.huggingface.prompt import TEMPLATE_OPTIONS
+
+_SAMPLING = ("top_k", "top_p", "min_p")
+_PENALTIES = ("repetition_penalty", "no_repeat_ngram_size")
+_OPTIONS = (*_PENALTIES, *_SAMPLING, "logits_processor", TEMPLATE_OPTIONS)
+
+_PREFILL_TOKENS = 512
+"""Tokens of the prompt that are read between two checks for cancellation."""
+
+_KEY_VALUE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+
+
+class Generator:
+    """Generate answers with one model, in the order in which they are submitted.
+
+    `kept_tokens` bounds the sequence whose cache is kept for a chat's next turn; 0 keeps none. With
+    `batching`, at most `max_batch` plain answers share a pass of continuous batching.
+    """
+
+    def __init__(self, loaded: Loaded, max_batch: int, kept_tokens: int, batching: bool) -> None:
+        self._loaded = loaded
+        self._croppable = _is_croppable(loaded.model)
+        self._kept_tokens = kept_tokens if self._croppable else 0
+        self._kept: tuple[list[int], Any] = ([], None)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="huggingface")
+        self._batching = _Batching(loaded, max_batch) if batching and self._croppable else None
+        self.prefilled_tokens = 0
+
+    def submit(self, answer: Answer) -> None:
+        """Queue an answer. Raises ModelError once the generator is closed."""
+        try:
+            self._thread.submit(self._run, answer)
+        except RuntimeError as error:
+            source = self._loaded.source
+            raise source.error(f"{source.name} was closed: ask again.") from error
+
+    def close(self) -> None:
+        """Accept no more answers; those queued are still generated."""
+        if self._batching is not None:
+            self._thread.submit(self._batching.stop)
+        self._thread.shutdown(wait=False)
+
+    def _run(self, answer: Answer) -> None:
+        if answer.cancelled.is_set():
+            return
+        try:
+            settings = _generation_settings(self._loaded, answer.options)
+            if self._batching is not None and _is_plain(answer, settings):
+                self._batching.add(answer, settings)
+            else:
+                self._generate(answer, settings)
+        except _Cancelled:
+            pass
+        except Exception as error:
+            answer.fail(error)
+
+    def _generate(self, answer: Answer, settings: dict[str, Any]) -> None:
+        import torch
+
+        model = self._loaded.model
+        ids = torch.tensor([answer.ids], device=model.device)
+        if self._croppable:
+            settings |= {
+                "past_key_values": self._take_cache(answer.ids),
+                "prefill_chunk_size": _PREFILL_TOKENS,
+                "cache_implementation": None,
+            }
+        processors = list(answer.options.extra.get("logits_processor") or ())
+        if answer.constraint is not None:
+            processors.append(answer.constraint)
+        with ExitStack() as stack:
+            stack.enter_context(quiet())
+            if self._batching is not None:
+                stack.enter_context(self._batching.paused())
+            if answer.options.seed is not None:
+                gpus = [model.device] if model.device.type == "cuda" else []
+                stack.enter_context(torch.random.fork_rng(gpus))
+                torch.manual_seed(answer.options.seed % 2**63)
+            hook = model.register_forward_pre_hook(_cancellation_check(answer))
+            stack.callback(hook.remove)
+            output = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=answer.limit,
+                eos_token_id=sorted(self._loaded.end_tokens) or None,
+                pad_token_id=0,
+                num_beams=1,
+                logits_processor=processors,
+                stopping_criteria=[_token_reader(answer)],
+                return_dict_in_generate=True,
+                **settings,
+            )
+        sequence = output.sequences[0, :-1].tolist()
+        if len(sequence) <= self._kept_tokens:
+            self._kept = (sequence, output.past_key_values)
+        answer.finish()
+
+    def _take_cache(self, ids: Sequence[int]) -> Any:
+        """Return a cache that holds the longest common beginning of `ids` and the kept sequence. At
+        least one token is left to be read."""
+        import transformers
+
+        (kept, cache), self._kept = self._kept, ([], None)
+        pairs = enumerate(zip(kept, ids[:-1], strict=False))
+        same = next((at for at, (a, b) in pairs if a != b), min(len(kept), len(ids) - 1))
+        self.prefilled_tokens += len(ids) - same
+        if same == 0:
+            # Without the model's configuration every layer keeps all tokens, and can be cropped.
+            return transformers.DynamicCache()
+        cache.crop(same - len(kept))
+        return cache
+
+
+class _Batching:
+    """Continuous batching of transformers, started at the first answer.
+
+    It polls one queue of results: its handlers per request all run in the event loop of one of
+    them.
+    """
+
+    def __init__(self, loaded: Loaded, max_batch: int) -> None:
+        self._loaded = loaded
+        self._max_batch = max_batch
+        self._manager: Any = None
+        self._answers: dict[str, Answer] = {}
+        self._number = 0
+
+    def add(self, answer: Answer, settings: Mapping[str, Any]) -> None:
+        """Generate the answer beside those in progress."""
+        if self._manager is None or not self._manager.is_running():
+            self._start()
+        self._number += 1
+        name = str(self._number)
+        self._answers[name] = answer
+        # Every request samples there: with one candidate it takes the best token.
+        sampled = settings["do_sample"]
+        vocabulary = self._loaded.model.config.get_text_config().vocab_size
+        added = self._manager.add_request(
+            answer.ids,
+            request_id=name,
+            max_new_tokens=answer.limit,
+            streaming=True,
+            eos_token_id=sorted(self._loaded.end_tokens) or -1,
+            temperature=settings["temperature"] if sampled else 1.0,
+            top_k=min(settings["top_k"] or vocabulary, vocabulary) if sampled else 1,
+            top_p=float(settings["top_p"] or 1.0) if sampled else 1.0,
+        )
+        if added is None:
+            del self._answers[name]
+            raise RuntimeError("continuous batching has stopped")
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Return a context in which the model is free for others."""
+        running = self._manager is not None and self._manager.is_running()
+        context: AbstractContextManager[None] = self._manager.pause() if running else nullcontext()
+        return context
+
+    def stop(self) -> None:
+        """Finish the answers in progress and free the cache."""
+        if self._manager is not None and self._manager.is_running():
+            self._manager.stop()
+
+    def _start(self) -> None:
+        import transformers
+
+        # Only what has a value here can be set for each request.
+        defaults = transformers.GenerationConfig(
+            do_sample=True, temperature=0.5, top_k=1, top_p=0.5, max_new_tokens=1, eos_token_id=-1
+        )
+        # A pass without CUDA graphs can be paused for `generate`. Flash attention is taken only
+        # where it is installed: otherwise transformers would download a kernel.
+        config = transformers.ContinuousBatchingConfig(
+            max_requests_per_batch=self._max_batch,
+            per_request_processors=True,
+            use_cuda_graph=False,
+            use_async_batching=False,
+            max_memory_percent=0.5 if self._loaded.model.device.type == "cuda" else 0.02,
+            auto_switch_to_flash=find_spec("flash_attn") is not None,
+        )
+        # Its errors come with the results.
+        logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)
+        with quiet():
+            self._manager = self._loaded.model.init_continuous_batching(defaults, config)
+        self._answers = {}
+        # Its thread inherits this: the interpreter must not wait for it at exit.
+        starter = threading.Thread(target=self._manager.start, daemon=True)
+        starter.start()
+        starter.join()
+        arguments = (self._manager, self._answers)
+        threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
+
+    def _deliver(self, manager: Any, answers: dict[str, Answer]) -> None:
+        """Pass on results until the manager stops."""
+        for result in manager:
+            self._pass_on(manager, answers, result)
+        while (result := manager.get_result(timeout=0.0)) is not None:
+            self._pass_on(manager, answers, result)
+        while answers:
+            _, answer = answers.popitem()
+            answer.fail(RuntimeError("continuous batching stopped"))
+
+    def _pass_on(self, manager: Any, answers: dict[str, Answer], result: Any) -> None:
+        answer = answers.get(result.request_id)
+        if answer is None:
+            return
+        finished = result.is_finished()
+        try:
+            ended = any(answer.take(token) for token in result.generated_tokens[answer.tokens :])
+            if ended:
+                answer.finish()
+            elif finished:
+                answer.fail(RuntimeError(result.error or "the answer is incomplete"))
+        except Exception as error:
+            answer.fail(error)
+            ended = True
+        if ended or finished:
+            answers.pop(result.request_id, None)
+        if ended and not finished:
+            manager.cancel_request(result.request_id)
+
+
+def check_options(loaded: Loaded, options: Options) -> None:
+    """Raise ModelError where `extra` has an option that is not supported."""
+    if unknown := sorted(set(options.extra) - set(_OPTIONS)):
+        raise loaded.source.error(
+            f"{loaded.source.name} does not support the option {', '.join(unknown)}: "
+            f"use {', '.join(_OPTIONS)}."
+        )
+
+
+def _generation_settings(loaded: Loaded, options: Options) -> dict[str, Any]:
+    """Return the sampling arguments of `generate`: what is asked, else what the model came with."""
+    own = loaded.model.generation_config
+    settings = {name: getattr(own, name, None) for name in (*_PENALTIES, *_SAMPLING)}
+    settings |= {name: options.extra[name] for name in settings.keys() & options.extra.keys()}
+    temperature = options.temperature
+    if temperature is None:
+        temperature = float(own.temperature or 1.0) if own.do_sample else 0.0
+    sampled = temperature > 0 and math.isfinite(temperature)
+    settings |= {"do_sample": sampled, "top_k": settings["top_k"] or 0}
+    if sampled:
+        return settings | {"temperature": float(temperature)}
+    return settings | dict.fromkeys(("temperature", *_SAMPLING))
+
+
+def _is_plain(answer: Answer, settings: Mapping[str, Any]) -> bool:
+    """Whether continuous batching can generate it: there a request has no penalties, grammar,
+    min_p or seed of its own."""
+    penalized = (
+        settings["repetition_penalty"] not in (None, 1.0) or settings["no_repeat_ngram_size"]
+    )
+    processed = answer.constraint or answer.options.extra.get("logits_processor")
+    return not (penalized or processed or settings["min_p"] or answer.options.seed is not None)
+
+
+def can_batch(loaded: Loaded) -> bool:
+    """Whether continuous batching pays (a CUDA device) and leaves the model as `generate` needs it:
+    on one device, and with an attention that both can use."""
+    model = loaded.model
+    devices = set(getattr(model, "hf_device_map", {}).values())
+    attention = str(model.config._attn_implementation)
+    shared = attention == "sdpa" or attention.startswith("flash")
+    return model.device.type == "cuda" and len(devices) <= 1 and shared
+
+
+def _is_croppable(model: Any) -> bool:
+    """Whether the model's cache holds keys and values only. A state (Mamba, Qwen3-Next) cannot be
+    cut back to an earlier token."""
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    return not getattr(model, "_is_stateful", False) and kinds <= _KEY_VALUE_LAYERS
+
+
+class _Cancelled(Exception):
+    """The answer was cancelled while its prompt was read."""
+
+
+def _cancellation_check(answer: Answer) -> Callable[..., None]:
+    def check(*_: Any) -> None:
+        if answer.cancelled.is_set():
+            raise _Cancelled
+
+    return check
+
+
+def _token_reader(answer: Answer) -> Any:
+    """Return a stopping criterion that hands each token to the answer. A streamer would get a token
+    only after the criteria were asked."""
+    import torch
+    import transformers
+
+    class TokenReader(transformers.StoppingCriteria):  # type: ignore[misc]
+        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+            ended = answer.take(int(input_ids[0, -1]))
+            return torch.full((1,), ended, device=input_ids.device, dtype=torch.bool)
+
+    return TokenReader()

@@ -1,0 +1,447 @@
+"""`agentkit mcp`: serve a folder over MCP, and list, call, inspect and test other servers."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from textwrap import indent
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.cells import set_cell_size
+from rich.console import Console
+from rich.text import Text
+from typer import Argument, Option
+
+from agentkit.cli.command import BaseUrl, Folder, Json, Model, command, complete_servers, group
+from agentkit.cli.console import open_consoles, print_json, print_notes
+from agentkit.cli.errors import INTERRUPTED
+from agentkit.cli.i18n import _
+from agentkit.errors import ConfigError, McpError, TrustError
+
+if TYPE_CHECKING:
+    from mcp.server import Server as McpServer
+
+    from agentkit.agent.agent import Agent
+    from agentkit.mcp.client import McpServers
+    from agentkit.mcp.config import ServerConfig
+    from agentkit.tools.tool import Tool
+
+FAILED = 10
+"""The exit code where a check failed, as of any McpError."""
+_MOST_NESTED = 1
+"""An agent may use another as a server, but not one that uses a third: that may be itself."""
+
+app = group("mcp", _("Serve a folder to other programs over MCP, and use MCP servers in it."))
+
+Server = Annotated[
+    str, Argument(help=_("A server of mcp_servers/mcp.json."), autocompletion=complete_servers)
+]
+
+
+@command(
+    app,
+    "list",
+    _("List the servers of mcp_servers/mcp.json and what each runs, without starting any."),
+    "agentkit mcp list",
+)
+async def list_servers(folder: Folder = Path(), json: Json = False) -> None:
+    from agentkit.mcp.config import read_config
+
+    out, log = open_consoles()
+    config = read_config(folder)
+    print_notes(config.warnings, log)
+    if json:
+        print_json([_server_record(server) for server in config.servers])
+        return
+    for server in config.servers:
+        state = " (disabled)" if server.disabled else ""
+        out.print(Text(f"{server.name}{state}: {server.summary}"))
+    if not config.servers:
+        log.print("No servers here. Add them to mcp_servers/mcp.json.")
+
+
+@command(app, "tools", _("List the tools of the servers."), "agentkit mcp tools time")
+async def list_tools(
+    server: Annotated[
+        str, Argument(help=_("One server; default: all."), autocompletion=complete_servers)
+    ] = "",
+    folder: Folder = Path(),
+    json: Json = False,
+) -> None:
+    out, log = open_consoles()
+    async with start_servers(folder, log, server) as servers:
+        tools = servers.all_tools
+    if json:
+        print_json([_tool_record(tool) for tool in tools])
+        return
+    for tool in tools:
+        first, _newline, rest = tool.description.strip().partition("\n")
+        approval = "" if tool.needs_approval else " (runs without approval)"
+        out.print(Text(f"{tool.name}{approval}: {first}{' …' if rest else ''}"))
+
+
+@command(
+    app,
+    "call",
+    _("Call one tool and print its result."),
+    """agentkit mcp call time__get_current_time '{"timezone": "Asia/Shanghai"}'""",
+)
+async def call(
+    tool: Annotated[str, Argument(help=_("Such as time__convert_time."))],
+    arguments: Annotated[str, Argument(help=_('A JSON object, such as {"a": 1}.'))] = "{}",
+    folder: Folder = Path(),
+    json: Json = False,
+) -> None:
+    from agentkit.mcp.results import plain_text, strip_delimiters
+
+    out, log = open_consoles()
+    values = _read_arguments(arguments)
+    async with start_servers(folder, log, *_servers_of_tool(folder, tool)) as servers:
+        tools = {each.name: each for each in servers.all_tools}
+        if tool not in tools:
+            raise McpError(f"There is no tool {tool!r}. Available: {', '.join(tools) or 'none'}.")
+        returned = await tools[tool].run(values)
+    if returned.passages:  # they are part of the structured content
+        result = json_module.dumps(returned.structured, ensure_ascii=False)
+    else:
+        result = strip_delimiters(plain_text(returned.content))
+    if json:
+        print_json({"tool": tool, "result": result})
+    else:
+        out.print(Text(result))
+
+
+@command(
+    app,
+    "inspect",
+    _("Print what a server reports: version, tools, resources, prompts."),
+    "agentkit mcp inspect time",
+)
+async def inspect(server: Server, folder: Folder = Path(), json: Json = False) -> None:
+    out, log = open_consoles()
+    async with start_servers(folder, log, server) as servers:
+        require_running(servers, server)
+        client = servers.clients[server]
+        report: dict[str, Any] = {
+            "server": _model_record(client.server_info),
+            "protocol": client.protocol_version,
+            "capabilities": _model_record(client.server_capabilities),
+            "instructions": client.instructions,
+            "tools": [_model_record(tool) for tool in servers.server_tools(server)],
+            "withheld": [asdict(change) for change in servers.changes.get(server, ())],
+            "resources": [asdict(each) for each in await servers.resources()],
+            "prompts": [asdict(each) for each in await servers.prompts()],
+        }
+    if json:
+        print_json(report)
+    else:
+        _print_report(report, out)
+
+
+@command(
+    app,
+    "logs",
+    _("Print the end of what a server wrote to standard error."),
+    "agentkit mcp logs time -n 20",
+)
+async def logs(
+    server: Server,
+    folder: Folder = Path(),
+    lines: Annotated[int, Option("--lines", "-n", min=1, help=_("How many."))] = 50,
+    json: Json = False,
+) -> None:
+    from agentkit.mcp.client import logs_folder
+    from agentkit.mcp.config import read_config
+    from agentkit.mcp.stdio import log_path, read_log
+
+    out, log = open_consoles()
+    path = log_path(logs_folder(folder), _log_name(folder, server))
+    if not path.exists():  # one that mcp.json no longer names may have left a log
+        select_servers(read_config(folder).servers, [server])
+    found = read_log(path, lines)
+    if json:
+        print_json(found)
+        return
+    for line in found:
+        out.print(Text(line))
+    if not found:
+        log.print(Text(f"{server} wrote nothing to standard error."))
+
+
+@command(
+    app,
+    "test",
+    _("Check that a server behaves as any MCP server should."),
+    "agentkit mcp test time",
+)
+async def check(server: Server, folder: Folder = Path(), json: Json = False) -> int:
+    from agentkit.mcp.checks import run_checks
+
+    out, log = open_consoles()
+    async with start_servers(folder, log, server) as servers:
+        require_running(servers, server)
+        results = await run_checks(servers.clients[server])
+    failed, skipped = (sum(r.outcome == kind for r in results) for kind in ("failed", "skipped"))
+    if json:
+        print_json([asdict(result) for result in results])
+        return FAILED if failed else 0
+    for result in results:
+        detail = f": {result.said}" if result.said else ""
+        out.print(Text(f"{set_cell_size(result.outcome, 8)}{result.name}{detail}"))
+    log.print(Text(f"{len(results)} checks, {failed} failed, {skipped} skipped"))
+    return FAILED if failed else 0
+
+
+@command(
+    app,
+    "serve",
+    _(
+        "Serve the documents, the agent and the folder's tools over standard input and output, or "
+        "over HTTP."
+    ),
+    "agentkit mcp serve --folder my-app",
+    "agentkit mcp serve --http 8765",
+)
+async def serve(
+    folder: Folder = Path(),
+    model: Model = None,
+    base_url: BaseUrl = None,
+    http: Annotated[
+        str, Option("--http", help=_("Serve at [HOST:]PORT, path /mcp, instead of stdio."))
+    ] = "",
+    key_env: Annotated[
+        str, Option("--key-env", help=_("The variable with the key that callers must send."))
+    ] = "",
+    host: Annotated[
+        list[str] | None,
+        Option("--allow-host", help=_("Another host name to accept, such as a proxy's.")),
+    ] = None,
+) -> None:
+    if not http and (key_env or host):
+        raise typer.BadParameter("--key-env and --allow-host go with --http.")
+    if http:
+        await _serve_http(folder, model, base_url, http, key_env, host or [])
+    else:
+        await _serve_stdio(folder, model, base_url)
+
+
+async def _serve_stdio(folder: Path, model: str | None, base_url: str | None) -> None:
+    """Serve until the client leaves. Whatever a tool prints goes to standard error."""
+    import asyncio
+    import signal
+
+    from agentkit.mcp.server import claim_stdout, serve_stdio
+
+    wire = claim_stdout()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: os._exit(INTERRUPTED))
+    async with _project_server(folder, model, base_url) as server:
+        if sys.stdin.isatty():
+            _log(f"serving {server.name} to an MCP client over stdio; Ctrl-C stops")
+        await serve_stdio(server, wire)
+
+
+async def _serve_http(
+    folder: Path,
+    model: str | None,
+    base_url: str | None,
+    address: str,
+    key_env: str,
+    hosts: Iterable[str],
+) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    from agentkit.mcp.server.http import (
+        Access,
+        KeyVerifier,
+        check_address,
+        host_and_port,
+        mcp_app,
+        serve_http,
+    )
+
+    host, port = host_and_port(address)
+    verifier = KeyVerifier(_read_key(key_env)) if key_env else None
+    check_address(host, verifier is not None)
+    access = Access(hosts=(*hosts, host), verifier=verifier)
+    async with _project_server(folder, model, base_url) as server:
+        await serve_http(
+            mcp_app(server, access),
+            host,
+            port,
+            has_verifier=verifier is not None,
+            on_ready=lambda url: _log(f"serving {server.name} at {url}; Ctrl-C stops"),
+        )
+
+
+@asynccontextmanager
+async def _project_server(
+    folder: Path, model: str | None, base_url: str | None
+) -> AsyncIterator[McpServer[Any]]:
+    from agentkit.mcp.server import build_server
+    from agentkit.mcp.stdio import depth
+    from agentkit.project.project import Project
+
+    if depth() > _MOST_NESTED:
+        raise McpError(
+            f"{folder} is not served: agents have started each other as MCP servers {depth()} "
+            "times. Take `agentkit mcp serve` out of mcp_servers/mcp.json."
+        )
+    async with Project.open(folder, model=model, base_url=base_url) as project:
+        agent = project.agent
+        for notice in project.notices:
+            _log(f"note: {notice}")
+        yield build_server(
+            project.path.resolve().name,
+            knowledge=agent.knowledge,
+            agent=agent,
+            tools=own_tools(agent),
+            policy=agent.policy,
+        )
+
+
+def own_tools(agent: Agent) -> list[Tool]:
+    """An agent's tools without the knowledge tools, which the server offers itself, and without
+    remote tools, which have no model of their arguments."""
+    from agentkit.knowledge.tools import knowledge_tools
+
+    known = {tool.name for tool in knowledge_tools(agent.knowledge)} if agent.knowledge else set()
+    return [tool for tool in agent.tools if tool.name not in known and tool.model is not None]
+
+
+def _read_key(variable: str) -> str:
+    key = os.environ.get(variable, "")
+    if not key:
+        raise ConfigError(f"The variable {variable} has no key. Set it, or drop --key-env.")
+    return key
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@asynccontextmanager
+async def start_servers(folder: Path, log: Console, *names: str) -> AsyncIterator[McpServers]:
+    """The named servers, or all that are not disabled, running; failures are printed. Raises
+    TrustError for a folder that may not start any."""
+    from agentkit.mcp.client import folder_servers
+    from agentkit.mcp.config import read_config
+
+    configs = select_servers(read_config(folder).servers, [name for name in names if name])
+    await require_trust(folder, configs)
+    async with folder_servers(folder, configs) as servers:
+        print_notes(servers.problems.values(), log)
+        yield servers
+
+
+def select_servers(servers: Iterable[ServerConfig], names: list[str]) -> list[ServerConfig]:
+    """The servers of these names, disabled or not; without names those that are not disabled.
+    Raises McpError for an unknown name."""
+    known = {server.name: server for server in servers}
+    for name in names:
+        if name not in known:
+            available = ", ".join(known) or "none"
+            raise McpError(f"mcp.json has no server {name!r}. Available: {available}.", name)
+    if not names:
+        return [server for server in known.values() if not server.disabled]
+    return [replace(known[name], disabled=False) for name in names]
+
+
+async def require_trust(folder: Path, servers: Iterable[ServerConfig]) -> None:
+    """Ask for trust in the folder on a terminal. Raises TrustError, which says what would be
+    started, where the folder is not trusted."""
+    from agentkit.cli.commands.setup import is_folder_trusted, offer_trust
+
+    offer_trust(folder)
+    if is_folder_trusted(folder):
+        return
+    lines = "; ".join(f"{server.name}: {server.summary}" for server in servers)
+    raise TrustError(
+        f"{folder.resolve()} is not trusted, and this would start {lines or 'nothing'}. "
+        f"Look at it, then run: agentkit trust {folder}"
+    )
+
+
+def require_running(servers: McpServers, server: str) -> None:
+    """Raise McpError that says why a server does not run."""
+    if server not in servers.clients:
+        raise McpError(servers.problems.get(server, f"{server!r} is not running."), server)
+
+
+def _servers_of_tool(folder: Path, tool: str) -> list[str]:
+    """The servers that may have a tool of this name: all of them, since names that clash are
+    changed only where several servers run. A disabled one counts only where no other does."""
+    from agentkit.mcp.config import read_config
+    from agentkit.mcp.tools import may_belong_to
+
+    able = [each for each in read_config(folder).servers if may_belong_to(each.name, tool)]
+    active = [each.name for each in able if not each.disabled]
+    return active or [each.name for each in able] or [tool.partition("__")[0]]
+
+
+def _log_name(folder: Path, server: str) -> str:
+    """The server whose cleaned name this is, or the name itself."""
+    from agentkit.mcp.config import read_config
+    from agentkit.mcp.stdio import log_path
+
+    names = [each.name for each in read_config(folder).servers]
+    same = [name for name in names if log_path(folder, name) == log_path(folder, server)]
+    return server if server in names or len(same) != 1 else same[0]
+
+
+def _read_arguments(text: str) -> Mapping[str, Any]:
+    try:
+        arguments = json_module.loads(text or "{}")
+    except ValueError as error:
+        raise ConfigError(
+            f"The arguments are not valid JSON: {error}. Write '{{\"a\": 1}}'."
+        ) from error
+    if not isinstance(arguments, dict):
+        raise ConfigError("The arguments must be a JSON object, such as '{\"a\": 1}'.")
+    return arguments
+
+
+def _print_report(report: Mapping[str, Any], out: Console) -> None:
+    from agentkit.mcp.results import visible
+
+    for key, value in report.items():
+        if isinstance(value, list):
+            out.print(Text(f"{key}: {len(value)}"))
+            for each in value:
+                name = each.get("uri") or each.get("name") or each.get("tool")
+                about = visible(str(each.get("description") or each.get("now") or "")).strip()
+                out.print(Text(indent(f"{name}: {about}", "      ")[4:]))
+        elif value:
+            text = value if isinstance(value, str) else json_module.dumps(value)
+            out.print(Text(f"{key}: {text}"))
+
+
+def _server_record(server: ServerConfig) -> dict[str, Any]:
+    return {
+        "name": server.name,
+        "transport": server.transport,
+        "starts": server.summary,
+        "disabled": server.disabled,
+        "timeout": server.timeout,
+        "approval": server.approval,
+        "sampling": server.sampling,
+        "allow": list(server.allow),
+        "deny": list(server.deny),
+    }
+
+
+def _tool_record(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "needs_approval": tool.needs_approval,
+    }
+
+
+def _model_record(value: Any) -> Any:
+    return None if value is None else value.model_dump(mode="json", exclude_none=True)

@@ -1,0 +1,228 @@
+"""`agentkit mcp approve, import, install, login and logout`: each shows its change, then asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer import Argument, Option
+
+from agentkit.cli.command import Folder, Json, command
+from agentkit.cli.commands.mcp import (
+    Server,
+    require_running,
+    require_trust,
+    select_servers,
+    start_servers,
+)
+from agentkit.cli.console import confirm, open_consoles, print_json
+from agentkit.cli.errors import REFUSED
+from agentkit.cli.i18n import _
+from agentkit.errors import ConfigError, McpError
+
+if TYPE_CHECKING:
+    from agentkit.mcp.config import ServerConfig
+    from agentkit.mcp.external_configs import Program
+    from agentkit.mcp.pins import ToolChange
+
+app = typer.Typer()
+
+ProgramName = Annotated[str, Argument(help="claude, cursor or vscode.")]
+Yes = Annotated[
+    bool, Option("--yes", "-y", help=_("Do not ask. With --json nothing is done without it."))
+]
+
+
+@command(
+    app,
+    "approve",
+    _("Show what changed in a server's tools, and approve it."),
+    "agentkit mcp approve time",
+)
+async def approve(
+    server: Server, folder: Folder = Path(), yes: Yes = False, json: Json = False
+) -> int:
+    from agentkit.mcp.pins import Pins
+
+    out, log = open_consoles()
+    async with start_servers(folder, log, server) as servers:
+        require_running(servers, server)
+        served, changes = servers.server_tools(server), servers.changes.get(server, ())
+    if not json:
+        _print_changes(changes, out)
+        if not changes:
+            log.print(Text(f"Nothing has changed: {len(served)} tools are as approved."))
+            return 0
+    is_done = bool(changes) and _may(f"Approve these {len(changes)} tools?", yes, json)
+    if is_done:
+        Pins(folder).approve(_config(folder, server), served)
+    if json:
+        print_json({"changes": [asdict(change) for change in changes], "agreed": is_done})
+    elif is_done:
+        log.print("Approved.")
+    return 0 if is_done or json else REFUSED
+
+
+@command(
+    app,
+    "import",
+    _("Copy another program's servers into mcp_servers/mcp.json."),
+    "agentkit mcp import claude",
+    "agentkit mcp import cursor filesystem",
+)
+async def import_servers(
+    program: ProgramName,
+    names: Annotated[
+        list[str] | None, Argument(help=_("Some of its servers; default: all."))
+    ] = None,
+    folder: Folder = Path(),
+    yes: Yes = False,
+    json: Json = False,
+) -> int:
+    from agentkit.mcp.config import MCP_JSON
+    from agentkit.mcp.external_configs import add_to_project, find_servers, hide_secrets
+
+    out, log = open_consoles()
+    entries = _select(find_servers(_known_program(program), folder), program, names or [])
+    masked = {name: hide_secrets(entry) for name, entry in entries.items()}
+    if not json:
+        if not entries:
+            log.print(Text(f"{program} has no servers on this machine."))
+            return 0
+        _print_entries(masked, out)
+    is_done = bool(entries) and _may(f"Add these to {folder / MCP_JSON}?", yes, json)
+    added = add_to_project(folder, entries) if is_done else []
+    if json:
+        print_json({"found": masked, "added": added})
+    elif is_done:
+        kept = [name for name in entries if name not in added]
+        log.print(Text(f"Added: {', '.join(added) or 'none'}."))
+        if kept:
+            log.print(Text(f"Already there, unchanged: {', '.join(kept)}."))
+        if added:
+            log.print(Text(f"They may start after you run: agentkit trust {folder}"))
+    return 0 if is_done or json else REFUSED
+
+
+@command(
+    app,
+    "install",
+    _("Add this folder as a server to another program."),
+    "agentkit mcp install claude --folder my-app",
+)
+async def install(
+    program: ProgramName,
+    folder: Folder = Path(),
+    name: Annotated[str, Option(help=_("Its name there."))] = "",
+    yes: Yes = False,
+    json: Json = False,
+) -> int:
+    from agentkit.mcp.external_configs import config_paths, own_entry
+    from agentkit.mcp.external_configs import install as write_entry
+
+    out, log = open_consoles()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+    known = _known_program(program)
+    path, server = config_paths(known, folder)[0], name or folder.resolve().name
+    entry = {server: own_entry(known, folder)}
+    if not json:
+        _print_entries(entry, out)
+    is_done = _may(f"Add this to {path}?", yes, json)
+    if is_done:
+        write_entry(known, folder, server)
+    if json:
+        print_json({"file": str(path), "entry": entry, "written": is_done})
+    elif is_done:
+        log.print(Text(f"Written to {path}. Restart {program}."))
+    return 0 if is_done or json else REFUSED
+
+
+@command(app, "login", _("Sign in at a server over HTTP that asks for it."),
+         "agentkit mcp login linear")  # fmt: skip
+async def login(server: Server, folder: Folder = Path(), json: Json = False) -> None:
+    from agentkit.mcp.client import McpServers
+    from agentkit.mcp.oauth import SIGN_IN_SECONDS, auth_for
+    from agentkit.mcp.results import visible
+
+    out, log = open_consoles()
+    config = _config(folder, server)
+    if not config.url:
+        raise McpError(f"{server!r} is a command, which has no sign-in.", server)
+    await require_trust(folder, [config])
+
+    async def browse(url: str) -> None:
+        import webbrowser
+
+        (log if json else out).print(Text(f"Sign in here: {visible(url)}"))
+        webbrowser.open(url)
+
+    auths = {server: auth_for(config, browse)}
+    async with McpServers([config], auths=auths, connect_timeout=SIGN_IN_SECONDS) as servers:
+        if server in servers.problems:
+            raise McpError(servers.problems[server], server)
+    if json:
+        print_json({"server": server, "usable": True})
+    else:
+        log.print(Text(f"{server} is ready."))
+
+
+@command(app, "logout", _("Delete the tokens of a server."), "agentkit mcp logout linear")
+async def logout(server: Server, folder: Folder = Path(), json: Json = False) -> None:
+    from agentkit.mcp.oauth import delete_tokens
+
+    _out, log = open_consoles()
+    forgotten = delete_tokens(_config(folder, server))
+    if json:
+        print_json({"server": server, "forgotten": forgotten})
+    else:
+        log.print("Signed out." if forgotten else "There were no tokens.")
+
+
+def _config(folder: Path, server: str) -> ServerConfig:
+    from agentkit.mcp.config import read_config
+
+    return select_servers(read_config(folder).servers, [server])[0]
+
+
+def _known_program(name: str) -> Program:
+    """A program whose configuration we can read. Raises ConfigError."""
+    from agentkit.mcp.external_configs import PROGRAMS
+
+    for program in PROGRAMS:
+        if program == name:
+            return program
+    raise ConfigError(f"Unknown program {name!r}. Known: {', '.join(PROGRAMS)}.")
+
+
+def _may(question: str, yes: bool, json: bool) -> bool:
+    """Whether to go on. A program that reads JSON is not asked: it passes --yes, or only looks."""
+    return yes or (not json and confirm(question))
+
+
+def _select(found: Mapping[str, Any], program: str, names: list[str]) -> dict[str, Any]:
+    """The servers of these names, or all. Raises McpError for an unknown name."""
+    for name in names:
+        if name not in found:
+            available = ", ".join(found) or "none"
+            raise McpError(f"{program} has no server {name!r}. Available: {available}.", name)
+    return {name: entry for name, entry in found.items() if not names or name in names}
+
+
+def _print_entries(entries: Mapping[str, Any], out: Console) -> None:
+    import json
+
+    out.print(Text(json.dumps(entries, ensure_ascii=False, indent=2)))
+
+
+def _print_changes(changes: Iterable[ToolChange], out: Console) -> None:
+    for change in changes:
+        out.print(Text(f"{change.tool} ({'new' if change.before is None else 'changed'})"))
+        for label, text in (("before:", change.before), ("now:   ", change.now)):
+            if text is not None:
+                out.print(Text(f"  {label} {text}"))

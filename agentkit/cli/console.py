@@ -1,0 +1,274 @@
+"""Print to the terminal: consoles, rows, progress, JSON and questions.
+
+Control characters of anything from outside (documents, models, servers) are removed on the way to
+the screen, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from agentkit.cli.i18n import _, counted
+from agentkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentkit.knowledge.index.indexer import Progress as IndexProgress
+
+INDENT = 4
+SHORT = 80
+"""Characters of a quote, a call or a result on one line."""
+PIPE_WIDTH = 2000
+"""Columns of a table that is not printed to a terminal."""
+_LEAST_COLUMNS = 8
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_WIDE = r"\u2e80-\u9fff\uff00-\uffef"
+_OPENING, _CLOSING = r"（「《“(\[", r"，。；：、！？）」》”…)\]"
+_PIECE = re.compile(
+    rf"[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]*"
+    rf"|[{_OPENING}{_CLOSING}]+|\s+"
+)
+"""A word or a wide character, with the marks that belong to it; or blanks."""
+
+
+class SafeConsole(Console):
+    """A console whose output cannot drive the terminal: only its own styles and controls reach it.
+    `soft_wrap` is set where lines stay whole: in pipes and for screen readers."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or not _CONTROLS.search(segment.text):
+                yield segment
+            else:
+                yield Segment(strip_controls(segment.text), segment.style)
+
+
+def open_consoles(plain: bool = False) -> tuple[Console, Console]:
+    """Standard output for answers, standard error for everything else. Plain ones have no colours
+    and redraw nothing, as screen readers need (AGENTKIT_SCREEN_READER=1)."""
+    plain = plain or os.environ.get("AGENTKIT_SCREEN_READER", "0") not in ("", "0")
+    return _open_console(sys.stdout, plain), _open_console(sys.stderr, plain)
+
+
+def _open_console(file: TextIO, plain: bool) -> Console:
+    if plain:
+        return plain_console(file)
+    return SafeConsole(file=file, highlight=False, soft_wrap=not file.isatty(), emoji=False)
+
+
+def plain_console(file: Any) -> Console:
+    """A console without colours, whose lines stay whole."""
+    return SafeConsole(
+        file=file,
+        color_system=None,
+        force_terminal=False,
+        highlight=False,
+        soft_wrap=True,
+        emoji=False,
+    )
+
+
+def strip_controls(text: str, replacement: str = "") -> str:
+    """Remove characters that control a terminal or reverse the direction of text."""
+    return _CONTROLS.sub(replacement, text)
+
+
+def format_arguments(arguments: Any) -> str:
+    """The exact arguments of a call as JSON; what a terminal would hide or obey is escaped."""
+    if isinstance(arguments, str):
+        text = arguments
+    else:
+        text = json.dumps(dict(arguments), ensure_ascii=False, indent=2, default=str)
+    return "".join(
+        c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else "\ufffd"
+        for c in text
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON to standard output."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_notes(lines: Iterable[str], log: Console) -> None:
+    """Print notices, a line each."""
+    for line in lines:
+        print_labelled(_("note:"), "yellow", line, log)
+
+
+def print_labelled(label: str, style: str, message: str, log: Console) -> None:
+    """Print a message on one line behind a coloured label."""
+    gap = "" if label.endswith("：") else " "
+    log.print(Text(label, style).append(gap + " ".join(message.split()), "none"))
+
+
+def print_line(line: Text, console: Console) -> None:
+    """Print one row, cut at the width of a terminal; whole in a pipe."""
+    if console.soft_wrap:
+        console.print(line)
+    else:
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def print_indented(text: Text, console: Console) -> None:
+    """Print a text with all of its rows indented; on one line in a pipe."""
+    if console.soft_wrap:
+        console.print(Text(" " * INDENT).append_text(text))
+    else:
+        console.print(Padding(text, (0, 0, 0, min(INDENT, console.width // 4)), expand=False))
+
+
+def print_rows(
+    rows: Sequence[Sequence[Text]], console: Console, *, width: int = 0, cut: bool = False
+) -> None:
+    """Print rows of columns, the first at least `width` wide, the last wrapped beside the others
+    or `cut`; in a pipe each row is one line."""
+    if console.soft_wrap:
+        for first, *rest in rows:
+            first.pad_right(max(0, width - first.cell_len))
+            line = Text("  ").join([first, *rest])
+            indent = f"\n{' ' * (width + 2)}"
+            console.print(Text(indent).join(line.split("\n")) if "\n" in line.plain else line)
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    if cut:
+        widest = max((row[0].cell_len for row in rows), default=0)
+        width = max(width, min(widest, console.width // 2))
+    table.add_column(min_width=width, no_wrap=True, overflow="ellipsis")
+    for _column in rows[0][1:-1] if rows else ():
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=cut, overflow="ellipsis" if cut else "fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def print_table(table: Table, console: Console, pipe_width: int = PIPE_WIDTH) -> None:
+    """Print a table fitted to a terminal, or with whole lines to a pipe."""
+    console.print(table, width=None if console.is_terminal else pipe_width, soft_wrap=False)
+
+
+def shorten(text: object, length: int = SHORT) -> str:
+    """A text on one line of at most so many characters."""
+    line = " ".join(strip_controls(str(text)).split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def fit(text: str, columns: int) -> str:
+    """A text on one line of so many columns, of which a wide character takes two."""
+    line = " ".join(strip_controls(text).split())
+    columns = max(columns, _LEAST_COLUMNS)
+    return line if cell_len(line) <= columns else set_cell_size(line, columns - 1).rstrip() + "…"
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break a text into lines of at most `width` columns, between words and between wide
+    characters; no line begins with a closing mark."""
+    lines = [""]
+    for match in _PIECE.finditer(text):
+        piece = match[0]
+        if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
+            lines.append("")
+        if lines[-1] or piece.strip():
+            lines[-1] += piece
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def format_size(number: int) -> str:
+    """A number of bytes for people, such as "1.2 MB"."""
+    size = float(number)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def confirm(question: str, *, yes: bool = False) -> bool:
+    """Ask on standard error; without a terminal only --yes agrees. Raises ConfigError."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question} Standard input is not a terminal: pass --yes.")
+    print(strip_controls(question), end=" [y/N] ", file=sys.stderr, flush=True)
+    return is_yes(sys.stdin.readline())
+
+
+def is_yes(answer: str) -> bool:
+    return answer.strip().casefold() in ("y", "yes")
+
+
+def counter(log: Console, label: Callable[[int], str], count: int) -> Callable[[int], None]:
+    """A running count on a terminal; silent in a pipe."""
+
+    def show(done: int) -> None:
+        if log.is_terminal:
+            log.print(Text(label(done), "dim"), end="\n" if done == count else "\r")
+
+    return show
+
+
+@contextmanager
+def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
+    """A progress bar that appears when there is something to embed; one line where nothing may be
+    redrawn; silent in a pipe."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    if log.file.isatty() and not log.is_terminal:
+        yield _announce_once(log)
+        return
+    columns = (
+        TextColumn(_("indexing")),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[details]}", markup=False),
+    )
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+        task = bar.add_task("", total=None, visible=False, details="")
+
+        def show(progress: IndexProgress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.done,
+                visible=bool(progress.source),
+                details=_format_progress(progress),
+            )
+
+        yield show
+
+
+def _announce_once(log: Console) -> Callable[[IndexProgress], None]:
+    announced: list[str] = []
+
+    def show(progress: IndexProgress) -> None:
+        if progress.source and not announced:
+            announced.append(progress.source)
+            log.print(_("Indexing; this may take a while."))
+
+    return show
+
+
+def _format_progress(progress: IndexProgress) -> str:
+    """Passages, passages a second, the time left and the current file."""
+    parts = [counted("{count} passage", "{count} passages", progress.chunks)]
+    if progress.chunks:
+        parts.append(f"{progress.rate:.1f}/s")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(_("about {time} left").format(time=f"{minutes}:{seconds:02}"))
+    return ", ".join([*parts, shorten(progress.source)])
