@@ -95,7 +95,7 @@ async def _own(web: WebServer, path: str = "/", **options: object) -> Page:
 
 
 @pytest.mark.parametrize("address", REFUSED)
-async def test_an_address_that_is_not_public_is_never_asked(address: Any) -> None:
+async def test_an_address_that_is_not_public_is_never_connected_to(address: Any) -> None:
     internet = Internet({})
     with pytest.raises(KnowledgeError, match=r"http://inner\.example/: its host is at .*: not fet"):
         await fetch(
@@ -109,18 +109,18 @@ async def test_an_address_that_is_not_public_is_never_asked(address: Any) -> Non
 @pytest.mark.parametrize(
     "address", ["8.8.8.8", "1.1.1.1", PUBLIC, PUBLIC_6, "::ffff:8.8.8.8", "64:ff9b::808:808"]
 )
-def test_a_public_address_may_be_asked_also_inside_another(address: str) -> None:
+def test_a_public_address_is_allowed_also_embedded_in_another(address: str) -> None:
     assert blocked_reason(address) == ""
 
 
 @pytest.mark.parametrize("address", OWN)
-def test_the_own_network_is_open_only_to_those_who_ask_for_it(address: Any) -> None:
+def test_private_networks_need_allow_private(address: Any) -> None:
     assert blocked_reason(address) != ""
     assert blocked_reason(address, allow_private=True) == ""
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_metadata_link_local_and_multicast_stay_shut_on_the_own_network_too(address: Any) -> None:
+def test_metadata_link_local_and_multicast_stay_blocked_with_allow_private(address: Any) -> None:
     assert blocked_reason(address, allow_private=True) != ""
 
 
@@ -132,7 +132,7 @@ async def test_one_private_address_among_public_ones_refuses_the_host(web: WebSe
     assert internet.dialled == []
 
 
-async def test_a_name_that_changes_its_answer_is_asked_once_and_the_first_answer_connected(
+async def test_dns_rebinding_has_no_effect(
     web: WebServer,
 ) -> None:
     names = Names(rebinding_example=[[PUBLIC], ["127.0.0.1"]])
@@ -143,7 +143,7 @@ async def test_a_name_that_changes_its_answer_is_asked_once_and_the_first_answer
     assert internet.dialled == [(PUBLIC, "rebinding.example", "rebinding.example")]
 
 
-async def test_the_socket_goes_to_the_judged_address_and_the_host_header_names_the_host(
+async def test_the_connection_goes_to_the_checked_address_with_the_host_header(
     web: WebServer,
 ) -> None:
     names = Names(wiki_example=[["127.0.0.1"], ["127.0.0.9"]])
@@ -158,9 +158,7 @@ async def test_the_socket_goes_to_the_judged_address_and_the_host_header_names_t
     ["127.0.0.1", "2130706433", "0x7f.0.0.1", "0177.0.0.1", "127.1", "0", "[::1]",
      "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "localhost"],
 )  # fmt: skip
-async def test_this_machine_is_refused_however_its_address_is_written(
-    web: WebServer, host: str
-) -> None:
+async def test_this_machine_is_refused_in_every_notation(web: WebServer, host: str) -> None:
     with pytest.raises(KnowledgeError, match=r"not fetched|invalid URL"):
         await fetch(f"http://{host}:{web.port}/")
     assert web.heads == []
@@ -188,7 +186,7 @@ async def test_a_redirect_to_a_private_address_is_not_followed(web: WebServer, t
     assert len(web.heads) == 1
 
 
-async def test_a_redirect_is_followed_with_its_host_judged_anew_and_no_cookie(
+async def test_a_redirect_is_followed_with_its_host_checked_and_without_cookies(
     web: WebServer,
 ) -> None:
     web.answers |= {
@@ -223,7 +221,7 @@ async def test_an_invalid_redirect_is_refused(web: WebServer, to: str, reason: s
     assert "secret" not in str(caught.value)
 
 
-async def test_redirects_are_counted(web: WebServer) -> None:
+async def test_redirects_are_limited(web: WebServer) -> None:
     web.answers |= {f"/{n}": moved(f"/{n + 1}") for n in range(5)} | {"/5": page(b"end")}
     assert (await _own(web, "/0", redirects=5)).content == b"end"
     with pytest.raises(KnowledgeError, match="more than 4 times"):
@@ -236,7 +234,7 @@ async def test_redirects_are_counted(web: WebServer) -> None:
      "javascript:alert(1)", "http://u:secret@h.example/", "http://u:secret@h.example\n/",
      "http://h.example:0/", "http://h.example:70000/", "http://h.example:-1/", ""],
 )  # fmt: skip
-async def test_what_is_no_plain_web_address_is_refused_before_anything_is_asked(url: str) -> None:
+async def test_an_invalid_url_is_refused_before_any_request(url: str) -> None:
     names = Names()
     with pytest.raises(KnowledgeError) as caught:
         await fetch(url, resolve=names)
@@ -245,7 +243,7 @@ async def test_what_is_no_plain_web_address_is_refused_before_anything_is_asked(
     assert "\n" not in str(caught.value)
 
 
-async def test_a_page_comes_with_what_the_server_says_of_it(web: WebServer) -> None:
+async def test_a_page_has_type_charset_and_validators(web: WebServer) -> None:
     web.answers["/"] = page(
         b"{}", "Application/JSON; charset=GB18030", ETag='"v1"', Last_Modified="yesterday"
     )
@@ -256,7 +254,7 @@ async def test_a_page_comes_with_what_the_server_says_of_it(web: WebServer) -> N
     assert "User-Agent: agentkit-rag/" in web.heads[0]
 
 
-async def test_only_the_types_asked_for_are_taken(web: WebServer) -> None:
+async def test_other_content_types_are_refused(web: WebServer) -> None:
     web.answers["/"] = page(b"\x89PNG", "image/png")
     assert (await _own(web)).content_type == "image/png"
     with pytest.raises(KnowledgeError, match="served as image/png"):
@@ -283,13 +281,13 @@ async def test_a_status_without_a_document_is_explained(
         await _own(web)
 
 
-async def test_a_length_beyond_the_bound_is_refused_before_the_body(web: WebServer) -> None:
+async def test_a_declared_length_above_the_limit_is_refused_before_the_body(web: WebServer) -> None:
     web.answers["/"] = page(b"x", Content_Length="99999999999999999999")
     with pytest.raises(KnowledgeError, match=r"larger than 0\.001 MB.*max_file_mb"):
         await _own(web, max_bytes=1000)
 
 
-async def test_a_body_without_end_is_cut_at_the_bound(web: WebServer) -> None:
+async def test_an_endless_body_stops_at_the_limit(web: WebServer) -> None:
     async def endless(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
@@ -302,7 +300,7 @@ async def test_a_body_without_end_is_cut_at_the_bound(web: WebServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate"])
-async def test_a_bomb_is_stopped_at_the_bound(web: WebServer, name: str) -> None:
+async def test_a_decompression_bomb_stops_at_the_limit(web: WebServer, name: str) -> None:
     pack = gzip.compress if name == "gzip" else zlib.compress
     web.answers["/"] = page(pack(bytes(10_000_000)), Content_Encoding=name)
     tracemalloc.start()
@@ -328,7 +326,7 @@ def _bare_deflate(data: bytes) -> bytes:
         ("identity", bytes),
     ],
 )
-async def test_a_packed_page_is_unpacked_up_to_exactly_the_bound(
+async def test_a_compressed_page_is_decompressed_up_to_the_limit(
     web: WebServer, name: str, pack: Callable[[bytes], bytes]
 ) -> None:
     text = b"deep learning " * 20
@@ -373,7 +371,7 @@ async def _drip(writer: asyncio.StreamWriter, start: bytes, drop: bytes) -> None
         (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
     ],
 )
-async def test_a_server_that_drips_is_left_at_the_deadline(
+async def test_a_slow_server_is_left_at_the_deadline(
     web: WebServer, start: bytes, drop: bytes
 ) -> None:
     web.answers["/"] = lambda writer: _drip(writer, start, drop)
@@ -381,7 +379,7 @@ async def test_a_server_that_drips_is_left_at_the_deadline(
         await _own(web, seconds=0.3)
 
 
-async def test_a_resolver_that_hangs_is_left_at_the_deadline() -> None:
+async def test_a_hanging_resolver_is_left_at_the_deadline() -> None:
     async def hangs(host: str, port: int) -> Sequence[str]:
         await asyncio.sleep(60)
         return []
@@ -390,7 +388,7 @@ async def test_a_resolver_that_hangs_is_left_at_the_deadline() -> None:
         await fetch("http://h.example/", seconds=0.1, resolve=hangs)
 
 
-async def test_headers_without_end_are_cut(web: WebServer) -> None:
+async def test_endless_headers_are_refused(web: WebServer) -> None:
     async def flood(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n")
         while True:
@@ -402,13 +400,13 @@ async def test_headers_without_end_are_cut(web: WebServer) -> None:
         await _own(web)
 
 
-async def test_a_body_that_ends_too_early_is_no_document(web: WebServer) -> None:
+async def test_a_truncated_body_is_an_error(web: WebServer) -> None:
     web.answers["/"] = page(b"half", Content_Length="8")
     with pytest.raises(KnowledgeError, match="its response is invalid"):
         await _own(web)
 
 
-async def test_a_connection_that_is_reset_is_said(web: WebServer) -> None:
+async def test_a_reset_connection_is_an_error(web: WebServer) -> None:
     async def reset(writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -419,7 +417,9 @@ async def test_a_connection_that_is_reset_is_said(web: WebServer) -> None:
         await _own(web)
 
 
-async def test_no_host_no_address_and_no_server_are_told_apart(web: WebServer) -> None:
+async def test_errors_distinguish_unknown_host_missing_address_and_missing_server(
+    web: WebServer,
+) -> None:
     with pytest.raises(KnowledgeError, match=r"no host of the name 'gone\.example'"):
         await fetch("http://gone.example/", resolve=Names())
     with pytest.raises(KnowledgeError, match="no host of the name"):
@@ -432,7 +432,7 @@ async def test_no_host_no_address_and_no_server_are_told_apart(web: WebServer) -
         )
 
 
-async def test_when_one_address_is_silent_the_next_judged_one_serves(web: WebServer) -> None:
+async def test_when_one_address_is_silent_the_next_one_is_tried(web: WebServer) -> None:
     internet = Internet({PUBLIC: web.port})
     names = Names(two_example=[[PUBLIC_6, PUBLIC]])
     found = await fetch("http://two.example/", resolve=names, transport=internet)
@@ -466,7 +466,7 @@ def _trusting(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def test_the_certificate_is_checked_against_the_name_though_an_address_is_dialled(
+async def test_the_certificate_is_verified_against_the_host_name(
     authority: trustme.CA,
 ) -> None:
     seen: list[str] = []
@@ -493,7 +493,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(authority: trust
         assert web.heads == []
 
 
-async def test_an_encrypted_page_does_not_redirect_to_an_open_one(authority: trustme.CA) -> None:
+async def test_a_redirect_from_https_to_http_is_refused(authority: trustme.CA) -> None:
     tls = _server_tls(authority, "shop.example", [])
     async with web_server({"/": moved("http://shop.example/")}, tls) as web:
         internet = Internet({PUBLIC: web.port}, _trusting(authority))
