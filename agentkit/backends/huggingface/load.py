@@ -56,7 +56,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model ready to generate. `window` in tokens."""
 
     source: Source
@@ -72,9 +72,9 @@ class Loaded:
         return frozenset({*ends, self.tokenizer.eos_token_id} - {None})
 
 
-def load(
+def load_model(
     source: Source, placement: Placement = Placement(), trust_remote_code: bool = False
-) -> Loaded:
+) -> LoadedModel:
     """Load the model into memory. Takes seconds to minutes. Raises ModelError and ConfigError."""
     try:
         import torch  # noqa: F401
@@ -105,7 +105,7 @@ def load(
     except Exception as error:
         raise source.error(_load_error(source, error)) from error
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return Loaded(source, tokenizer, model, window if isinstance(window, int) else None)
+    return LoadedModel(source, tokenizer, model, window if isinstance(window, int) else None)
 
 
 def resolve_source(model: str, gguf_file: str | None = None) -> Source:

@@ -19,10 +19,10 @@ from agentkit.backends.base import (
     offered_tools,
 )
 from agentkit.backends.forced_calls import calls_schema, is_forced
-from agentkit.backends.huggingface.answer import Answer, Outcome
-from agentkit.backends.huggingface.generate import Generator, can_batch, check_options
+from agentkit.backends.huggingface.generation import Generation, GenerationEnd
+from agentkit.backends.huggingface.generator import Generator, can_batch, check_options
 from agentkit.backends.huggingface.grammar import Grammars
-from agentkit.backends.huggingface.load import Loaded, Placement, load, resolve_source
+from agentkit.backends.huggingface.load import LoadedModel, Placement, load_model, resolve_source
 from agentkit.backends.huggingface.prompt import call_format, render_prompt
 from agentkit.backends.text_tool_calls import CALL, END_CALL, THINK, parse_text_calls
 from agentkit.errors import ModelError
@@ -94,14 +94,14 @@ class HuggingFaceModel(Model):
             text = f"{self.name} reads no images: choose another model."
             raise ModelError(text, self.name, "bad_request")
         running = await self._ready()
-        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | Outcome | ModelError]()
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | GenerationEnd | ModelError]()
 
-        def emit(piece: str | Outcome | ModelError) -> None:
+        def emit(piece: str | GenerationEnd | ModelError) -> None:
             with suppress(RuntimeError):  # The loop may be closed.
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        answer, opening = await self._in_worker(running.prepare, messages, tools, options, emit)
-        running.generator.submit(answer)
+        generation, opening = await self._in_worker(running.prepare, messages, tools, options, emit)
+        running.generator.submit(generation)
         try:
             if opening:
                 # Parsed as if the model had written it.
@@ -109,12 +109,12 @@ class HuggingFaceModel(Model):
             while isinstance(piece := await pieces.get(), str):
                 yield TextDelta(piece)
         finally:
-            answer.cancelled.set()
+            generation.cancelled.set()
         if isinstance(piece, ModelError):
             raise piece
         if opening == CALL:
             yield TextDelta(END_CALL)
-        yield Usage(len(answer.ids), piece.tokens)
+        yield Usage(len(generation.ids), piece.tokens)
         yield Done(piece.reason, self.name)
 
     async def context_window(self) -> int | None:
@@ -153,7 +153,7 @@ class HuggingFaceModel(Model):
         """Runs in the worker, so that two first requests load one model."""
         if self._running is None:
             source = resolve_source(self._model, self._gguf_file)
-            loaded = load(source, self._placement, self._trust_remote_code)
+            loaded = load_model(source, self._placement, self._trust_remote_code)
             windows = [size for size in (loaded.window, self._max_context) if size is not None]
             loaded = replace(loaded, window=min(windows, default=None))
             batching = can_batch(loaded) if self._batching is None else self._batching
@@ -169,7 +169,7 @@ class HuggingFaceModel(Model):
 class _Running:
     """A model in memory, and what serves it."""
 
-    loaded: Loaded
+    loaded: LoadedModel
     generator: Generator
     grammars: Grammars
     max_new_tokens: int
@@ -179,8 +179,8 @@ class _Running:
         messages: Sequence[Message],
         tools: Sequence[Tool],
         options: Options,
-        emit: Callable[[str | Outcome | ModelError], None],
-    ) -> tuple[Answer, str]:
+        emit: Callable[[str | GenerationEnd | ModelError], None],
+    ) -> tuple[Generation, str]:
         """Render the prompt and compile the grammar. Takes milliseconds, with a schema for the
         first time a second. Returns an answer to generate, and the marker that its prompt has
         opened. Raises ModelError."""
@@ -199,7 +199,7 @@ class _Running:
             constraint = self.grammars.constraint(schema, limit, lenient=True)
         elif options.schema is not None:
             constraint = self.grammars.constraint(options.schema, limit)
-        return Answer(self.loaded, prompt.ids, limit, options, emit, constraint), prompt.opening
+        return Generation(self.loaded, prompt.ids, limit, options, emit, constraint), prompt.opening
 
     def _limit(self, read: int, requested: int | None) -> int:
         """Return the greatest length of the answer after a prompt of `read` tokens."""

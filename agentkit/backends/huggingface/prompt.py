@@ -12,7 +12,7 @@ from typing import Any
 
 from agentkit.backends.base import Options, arguments_object, tool_definition
 from agentkit.backends.forced_calls import is_forced
-from agentkit.backends.huggingface.load import Loaded
+from agentkit.backends.huggingface.load import LoadedModel
 from agentkit.backends.prompted_tools import in_text, without_system
 from agentkit.backends.text_tool_calls import CALL, END_THINK, THINK
 from agentkit.messages import Message
@@ -33,7 +33,7 @@ class CallFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class RenderedPrompt:
     """A conversation in tokens. `opening` is the marker of the thought (THINK) or call (CALL) in
     which it ends."""
 
@@ -53,8 +53,8 @@ def call_format(template: str) -> CallFormat:
 
 
 def render_prompt(
-    loaded: Loaded, messages: Sequence[Message], tools: Sequence[Tool], options: Options
-) -> Prompt:
+    loaded: LoadedModel, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+) -> RenderedPrompt:
     """Return the conversation as the model reads it. Raises ModelError where the model has no chat
     template, or it refuses the conversation."""
     template = str(loaded.tokenizer.chat_template or "")
@@ -78,11 +78,11 @@ def render_prompt(
     if forced:
         text, opening = text + call_format(template).before, CALL
     ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-    return Prompt(ids, opening)
+    return RenderedPrompt(ids, opening)
 
 
 def _apply_template(
-    loaded: Loaded,
+    loaded: LoadedModel,
     messages: Sequence[Message],
     tools: Sequence[Mapping[str, Any]] | None,
     extra: Mapping[str, Any],

@@ -16,7 +16,7 @@ from agentkit.backends.huggingface.load import (
     Placement,
     Source,
     is_out_of_memory,
-    load,
+    load_model,
     quiet,
     resolve_source,
     weight_arguments,
@@ -70,7 +70,7 @@ def test_the_settings_reach_the_weights(tmp_path: Path) -> None:
     model = get_model(f"small:{path}", {"small": settings})
     assert isinstance(model, HuggingFaceModel)
     with pytest.raises(ConfigError, match="quantization = '8bit' needs a CUDA device"):
-        load(resolve_source(str(path)), Placement("cpu", quantization=settings.quantization))
+        load_model(resolve_source(str(path)), Placement("cpu", quantization=settings.quantization))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_model_too_big_for_the_memory_says_what_to_do(
 
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", too_big)
     with pytest.raises(ModelError, match=r"does not fit into memory.*quantization = 4bit"):
-        load(resolve_source(str(smollm2_folder)), Placement("cpu"))
+        load_model(resolve_source(str(smollm2_folder)), Placement("cpu"))
 
 
 def test_code_of_a_model_is_refused_by_default(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_code_of_a_model_is_refused_by_default(tmp_path: Path) -> None:
     tmp_path.joinpath("own.py").write_text("raise SystemExit('ran')", "utf-8")
     tmp_path.joinpath("model.safetensors").touch()
     with pytest.raises(ModelError, match=r"brings its own code.*trust_remote_code = true"):
-        load(resolve_source(str(tmp_path)), Placement("cpu"))
+        load_model(resolve_source(str(tmp_path)), Placement("cpu"))
 
 
 def test_transformers_writes_nothing_to_the_terminal(smollm2_folder: Path, tmp_path: Path) -> None:
@@ -163,23 +163,23 @@ async def test_on_a_gpu_a_model_answers(
 
 def test_a_missing_device_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no device 'npu'.*cpu"):
-        load(Source("hf:x", str(tmp_path)), Placement("npu"))
+        load_model(Source("hf:x", str(tmp_path)), Placement("npu"))
 
 
 def test_an_unknown_dtype_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Invalid dtype 'int3'.*bfloat16"):
-        load(Source("hf:x", str(tmp_path)), Placement("cpu", "int3"))
+        load_model(Source("hf:x", str(tmp_path)), Placement("cpu", "int3"))
 
 
 def test_damaged_weights_are_named(smollm2_folder: Path, tmp_path: Path) -> None:
     for file in smollm2_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[:1_000_000])
     with pytest.raises(ModelError, match="cannot be loaded"):
-        load(resolve_source(str(tmp_path)), Placement("cpu"))
+        load_model(resolve_source(str(tmp_path)), Placement("cpu"))
 
 
 def test_a_gguf_file_cut_in_half_is_named(smollm2_gguf: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.gguf"
     half.write_bytes(smollm2_gguf.read_bytes()[:1_000_000])
     with pytest.raises(ModelError, match=r"cannot be loaded.*Download it again"):
-        load(resolve_source(str(half)), Placement("cpu"))
+        load_model(resolve_source(str(half)), Placement("cpu"))

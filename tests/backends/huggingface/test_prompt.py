@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.load import Loaded, Source
+from agentkit.backends.huggingface.load import LoadedModel, Source
 from agentkit.backends.huggingface.prompt import call_format, render_prompt
 from agentkit.backends.text_tool_calls import CALL, THINK
 from agentkit.errors import ModelError
@@ -47,7 +47,7 @@ def prompt(
 ) -> str:
     """The prompt as text, by that template."""
     tokenizer.chat_template = template
-    loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
+    loaded = LoadedModel(Source("hf:x", "x"), tokenizer, None, None)
     made = render_prompt(loaded, messages, tools, Options(extra={"chat_template_kwargs": extra}))
     text: str = tokenizer.decode(made.ids)
     return text
@@ -89,7 +89,7 @@ def test_options_of_the_template_reach_it(tokenizer: Any) -> None:
 
 def test_a_prompt_that_opens_a_thought_is_known(tokenizer: Any) -> None:
     tokenizer.chat_template = PLAIN + "<assistant><think>\n"
-    loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
+    loaded = LoadedModel(Source("hf:x", "x"), tokenizer, None, None)
     assert render_prompt(loaded, TALK[:2], (), Options()).opening == THINK
 
 
@@ -97,7 +97,7 @@ def test_a_constrained_answer_has_no_thought_and_a_forced_call_is_opened(
     tokenizer: Any, lookup: Tool
 ) -> None:
     tokenizer.chat_template = PLAIN + "<assistant><think>\n"
-    loaded = Loaded(Source("hf:x", "x"), tokenizer, None, None)
+    loaded = LoadedModel(Source("hf:x", "x"), tokenizer, None, None)
     held = render_prompt(loaded, TALK[1:2], (), Options(schema={}))
     assert tokenizer.decode(held.ids).endswith("<assistant><think>\n</think>\n\n")
     assert held.opening == ""

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.answer import Answer
-from agentkit.backends.huggingface.load import Loaded, quiet
+from agentkit.backends.huggingface.generation import Generation
+from agentkit.backends.huggingface.load import LoadedModel, quiet
 from agentkit.backends.huggingface.prompt import TEMPLATE_OPTIONS
 
 _SAMPLING = ("top_k", "top_p", "min_p")
@@ -36,7 +36,9 @@ class Generator:
     `batching`, at most `max_batch` plain answers share a pass of continuous batching.
     """
 
-    def __init__(self, loaded: Loaded, max_batch: int, kept_tokens: int, batching: bool) -> None:
+    def __init__(
+        self, loaded: LoadedModel, max_batch: int, kept_tokens: int, batching: bool
+    ) -> None:
         self._loaded = loaded
         self._croppable = _is_croppable(loaded.model)
         self._kept_tokens = kept_tokens if self._croppable else 0
@@ -45,10 +47,10 @@ class Generator:
         self._batching = _Batching(loaded, max_batch) if batching and self._croppable else None
         self.prefilled_tokens = 0
 
-    def submit(self, answer: Answer) -> None:
+    def submit(self, generation: Generation) -> None:
         """Queue an answer. Raises ModelError once the generator is closed."""
         try:
-            self._thread.submit(self._run, answer)
+            self._thread.submit(self._run, generation)
         except RuntimeError as error:
             source = self._loaded.source
             raise source.error(f"{source.name} was closed: ask again.") from error
@@ -59,60 +61,60 @@ class Generator:
             self._thread.submit(self._batching.stop)
         self._thread.shutdown(wait=False)
 
-    def _run(self, answer: Answer) -> None:
-        if answer.cancelled.is_set():
+    def _run(self, generation: Generation) -> None:
+        if generation.cancelled.is_set():
             return
         try:
-            settings = _generation_settings(self._loaded, answer.options)
-            if self._batching is not None and _is_plain(answer, settings):
-                self._batching.add(answer, settings)
+            settings = _generation_settings(self._loaded, generation.options)
+            if self._batching is not None and _is_plain(generation, settings):
+                self._batching.add(generation, settings)
             else:
-                self._generate(answer, settings)
+                self._generate(generation, settings)
         except _Cancelled:
             pass
         except Exception as error:
-            answer.fail(error)
+            generation.fail(error)
 
-    def _generate(self, answer: Answer, settings: dict[str, Any]) -> None:
+    def _generate(self, generation: Generation, settings: dict[str, Any]) -> None:
         import torch
 
         model = self._loaded.model
-        ids = torch.tensor([answer.ids], device=model.device)
+        ids = torch.tensor([generation.ids], device=model.device)
         if self._croppable:
             settings |= {
-                "past_key_values": self._take_cache(answer.ids),
+                "past_key_values": self._take_cache(generation.ids),
                 "prefill_chunk_size": _PREFILL_TOKENS,
                 "cache_implementation": None,
             }
-        processors = list(answer.options.extra.get("logits_processor") or ())
-        if answer.constraint is not None:
-            processors.append(answer.constraint)
+        processors = list(generation.options.extra.get("logits_processor") or ())
+        if generation.constraint is not None:
+            processors.append(generation.constraint)
         with ExitStack() as stack:
             stack.enter_context(quiet())
             if self._batching is not None:
                 stack.enter_context(self._batching.paused())
-            if answer.options.seed is not None:
+            if generation.options.seed is not None:
                 gpus = [model.device] if model.device.type == "cuda" else []
                 stack.enter_context(torch.random.fork_rng(gpus))
-                torch.manual_seed(answer.options.seed % 2**63)
-            hook = model.register_forward_pre_hook(_cancellation_check(answer))
+                torch.manual_seed(generation.options.seed % 2**63)
+            hook = model.register_forward_pre_hook(_cancellation_check(generation))
             stack.callback(hook.remove)
             output = model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
-                max_new_tokens=answer.limit,
+                max_new_tokens=generation.limit,
                 eos_token_id=sorted(self._loaded.end_tokens) or None,
                 pad_token_id=0,
                 num_beams=1,
                 logits_processor=processors,
-                stopping_criteria=[_token_reader(answer)],
+                stopping_criteria=[_token_reader(generation)],
                 return_dict_in_generate=True,
                 **settings,
             )
         sequence = output.sequences[0, :-1].tolist()
         if len(sequence) <= self._kept_tokens:
             self._kept = (sequence, output.past_key_values)
-        answer.finish()
+        generation.finish()
 
     def _take_cache(self, ids: Sequence[int]) -> Any:
         """Return a cache that holds the longest common beginning of `ids` and the kept sequence. At
@@ -137,27 +139,27 @@ class _Batching:
     them.
     """
 
-    def __init__(self, loaded: Loaded, max_batch: int) -> None:
+    def __init__(self, loaded: LoadedModel, max_batch: int) -> None:
         self._loaded = loaded
         self._max_batch = max_batch
         self._manager: Any = None
-        self._answers: dict[str, Answer] = {}
+        self._generations: dict[str, Generation] = {}
         self._number = 0
 
-    def add(self, answer: Answer, settings: Mapping[str, Any]) -> None:
+    def add(self, generation: Generation, settings: Mapping[str, Any]) -> None:
         """Generate the answer beside those in progress."""
         if self._manager is None or not self._manager.is_running():
             self._start()
         self._number += 1
         name = str(self._number)
-        self._answers[name] = answer
+        self._generations[name] = generation
         # Every request samples there: with one candidate it takes the best token.
         sampled = settings["do_sample"]
         vocabulary = self._loaded.model.config.get_text_config().vocab_size
         added = self._manager.add_request(
-            answer.ids,
+            generation.ids,
             request_id=name,
-            max_new_tokens=answer.limit,
+            max_new_tokens=generation.limit,
             streaming=True,
             eos_token_id=sorted(self._loaded.end_tokens) or -1,
             temperature=settings["temperature"] if sampled else 1.0,
@@ -165,7 +167,7 @@ class _Batching:
             top_p=float(settings["top_p"] or 1.0) if sampled else 1.0,
         )
         if added is None:
-            del self._answers[name]
+            del self._generations[name]
             raise RuntimeError("continuous batching has stopped")
 
     def paused(self) -> AbstractContextManager[None]:
@@ -200,45 +202,47 @@ class _Batching:
         logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)
         with quiet():
             self._manager = self._loaded.model.init_continuous_batching(defaults, config)
-        self._answers = {}
+        self._generations = {}
         # Its thread inherits this: the interpreter must not wait for it at exit.
         starter = threading.Thread(target=self._manager.start, daemon=True)
         starter.start()
         starter.join()
-        arguments = (self._manager, self._answers)
+        arguments = (self._manager, self._generations)
         threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
 
-    def _deliver(self, manager: Any, answers: dict[str, Answer]) -> None:
+    def _deliver(self, manager: Any, generations: dict[str, Generation]) -> None:
         """Pass on results until the manager stops."""
         for result in manager:
-            self._pass_on(manager, answers, result)
+            self._pass_on(manager, generations, result)
         while (result := manager.get_result(timeout=0.0)) is not None:
-            self._pass_on(manager, answers, result)
-        while answers:
-            _, answer = answers.popitem()
-            answer.fail(RuntimeError("continuous batching stopped"))
+            self._pass_on(manager, generations, result)
+        while generations:
+            _, generation = generations.popitem()
+            generation.fail(RuntimeError("continuous batching stopped"))
 
-    def _pass_on(self, manager: Any, answers: dict[str, Answer], result: Any) -> None:
-        answer = answers.get(result.request_id)
-        if answer is None:
+    def _pass_on(self, manager: Any, generations: dict[str, Generation], result: Any) -> None:
+        generation = generations.get(result.request_id)
+        if generation is None:
             return
         finished = result.is_finished()
         try:
-            ended = any(answer.take(token) for token in result.generated_tokens[answer.tokens :])
+            ended = any(
+                generation.take(token) for token in result.generated_tokens[generation.tokens :]
+            )
             if ended:
-                answer.finish()
+                generation.finish()
             elif finished:
-                answer.fail(RuntimeError(result.error or "the answer is incomplete"))
+                generation.fail(RuntimeError(result.error or "the answer is incomplete"))
         except Exception as error:
-            answer.fail(error)
+            generation.fail(error)
             ended = True
         if ended or finished:
-            answers.pop(result.request_id, None)
+            generations.pop(result.request_id, None)
         if ended and not finished:
             manager.cancel_request(result.request_id)
 
 
-def check_options(loaded: Loaded, options: Options) -> None:
+def check_options(loaded: LoadedModel, options: Options) -> None:
     """Raise ModelError where `extra` has an option that is not supported."""
     if unknown := sorted(set(options.extra) - set(_OPTIONS)):
         raise loaded.source.error(
@@ -247,7 +251,7 @@ def check_options(loaded: Loaded, options: Options) -> None:
         )
 
 
-def _generation_settings(loaded: Loaded, options: Options) -> dict[str, Any]:
+def _generation_settings(loaded: LoadedModel, options: Options) -> dict[str, Any]:
     """Return the sampling arguments of `generate`: what is asked, else what the model came with."""
     own = loaded.model.generation_config
     settings = {name: getattr(own, name, None) for name in (*_PENALTIES, *_SAMPLING)}
@@ -262,17 +266,17 @@ def _generation_settings(loaded: Loaded, options: Options) -> dict[str, Any]:
     return settings | dict.fromkeys(("temperature", *_SAMPLING))
 
 
-def _is_plain(answer: Answer, settings: Mapping[str, Any]) -> bool:
+def _is_plain(generation: Generation, settings: Mapping[str, Any]) -> bool:
     """Whether continuous batching can generate it: there a request has no penalties, grammar,
     min_p or seed of its own."""
     penalized = (
         settings["repetition_penalty"] not in (None, 1.0) or settings["no_repeat_ngram_size"]
     )
-    processed = answer.constraint or answer.options.extra.get("logits_processor")
-    return not (penalized or processed or settings["min_p"] or answer.options.seed is not None)
+    processed = generation.constraint or generation.options.extra.get("logits_processor")
+    return not (penalized or processed or settings["min_p"] or generation.options.seed is not None)
 
 
-def can_batch(loaded: Loaded) -> bool:
+def can_batch(loaded: LoadedModel) -> bool:
     """Whether continuous batching pays (a CUDA device) and leaves the model as `generate` needs it:
     on one device, and with an attention that both can use."""
     model = loaded.model
@@ -293,15 +297,15 @@ class _Cancelled(Exception):
     """The answer was cancelled while its prompt was read."""
 
 
-def _cancellation_check(answer: Answer) -> Callable[..., None]:
+def _cancellation_check(generation: Generation) -> Callable[..., None]:
     def check(*_: Any) -> None:
-        if answer.cancelled.is_set():
+        if generation.cancelled.is_set():
             raise _Cancelled
 
     return check
 
 
-def _token_reader(answer: Answer) -> Any:
+def _token_reader(generation: Generation) -> Any:
     """Return a stopping criterion that hands each token to the answer. A streamer would get a token
     only after the criteria were asked."""
     import torch
@@ -309,7 +313,7 @@ def _token_reader(answer: Answer) -> Any:
 
     class TokenReader(transformers.StoppingCriteria):  # type: ignore[misc]
         def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-            ended = answer.take(int(input_ids[0, -1]))
+            ended = generation.take(int(input_ids[0, -1]))
             return torch.full((1,), ended, device=input_ids.device, dtype=torch.bool)
 
     return TokenReader()

@@ -9,33 +9,33 @@ from typing import Any, Literal
 
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface.grammar import Constraint
-from agentkit.backends.huggingface.load import Loaded, is_out_of_memory
+from agentkit.backends.huggingface.load import LoadedModel, is_out_of_memory
 from agentkit.backends.text_tool_calls import MARKERS, split_partial_marker
 from agentkit.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class GenerationEnd:
     """How an answer ended, and its length in tokens."""
 
     tokens: int
     reason: Literal["stop", "length"]
 
 
-class Answer:
+class Generation:
     """One answer: what is asked of the model, and its tokens as text.
 
-    `emit` gets each piece of text, and last an Outcome or a ModelError; it is called in a thread of
-    the generator. Setting `cancelled` ends the answer at its next token, without an Outcome.
+    `emit` gets each piece of text, and last a GenerationEnd or a ModelError; it is called in a
+    thread of the generator. Setting `cancelled` ends it at its next token, without a last piece.
     """
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: LoadedModel,
         ids: Sequence[int],
         limit: int,
         options: Options,
-        emit: Callable[[str | Outcome | ModelError], None],
+        emit: Callable[[str | GenerationEnd | ModelError], None],
         constraint: Constraint | None = None,
     ) -> None:
         self.ids = list(ids)
@@ -47,30 +47,30 @@ class Answer:
         self._loaded = loaded
         self._emit = emit
         self._text = _TokenText(loaded, options.stop)
-        self._outcome: Outcome | None = None
+        self._end: GenerationEnd | None = None
 
     def take(self, token: int) -> bool:
         """Add a token and emit its text. Returns whether the answer has ended."""
-        if self._outcome is not None or self.cancelled.is_set():
+        if self._end is not None or self.cancelled.is_set():
             return True
         self.tokens += 1
         complete = self.constraint is not None and self.constraint.accept(token)
         text = self._text.feed(token)
         stopped = complete or self._text.stopped or token in self._loaded.end_tokens
         if stopped or self.tokens >= self.limit:
-            self._outcome = Outcome(self.tokens, "stop" if stopped else "length")
+            self._end = GenerationEnd(self.tokens, "stop" if stopped else "length")
             text += self._text.end()
         if text:
             self._emit(text)
-        return self._outcome is not None
+        return self._end is not None
 
     def finish(self) -> None:
-        """Emit the outcome, unless the answer was cancelled before it had one."""
-        if self._outcome is not None:
-            self._emit(self._outcome)
+        """Emit the end, unless the answer was cancelled before it had one."""
+        if self._end is not None:
+            self._emit(self._end)
 
     def fail(self, error: Exception) -> None:
-        """Emit an error in place of the outcome."""
+        """Emit an error in place of the end."""
         source = self._loaded.source
         if isinstance(error, ModelError):
             self._emit(error)
@@ -89,7 +89,7 @@ class _TokenText:
     """Turn tokens into whole characters, up to a stop string. Tokens that end a turn are left out;
     special tokens that mark a tool call are kept."""
 
-    def __init__(self, loaded: Loaded, stops: Sequence[str]) -> None:
+    def __init__(self, loaded: LoadedModel, stops: Sequence[str]) -> None:
         self._tokenizer = loaded.tokenizer
         self._stops = tuple(stops)
         special = loaded.tokenizer.added_tokens_decoder.items()

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.answer import Answer, Outcome
-from agentkit.backends.huggingface.generate import Generator
-from agentkit.backends.huggingface.load import Loaded, Source
+from agentkit.backends.huggingface.generation import Generation, GenerationEnd
+from agentkit.backends.huggingface.generator import Generator
+from agentkit.backends.huggingface.load import LoadedModel, Source
 from agentkit.errors import ModelError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -47,12 +47,12 @@ PROMPTS = [[5, 6, 7], [9] * 20, [11, 12], [13, 14, 15, 16], [9] * 19 + [8]]
 class Request:
     """An answer asked of a generator, and what it emits."""
 
-    def __init__(self, loaded: Loaded, ids: list[int], limit: int, **options: Any) -> None:
-        self.pieces: queue.Queue[str | Outcome | ModelError] = queue.Queue()
+    def __init__(self, loaded: LoadedModel, ids: list[int], limit: int, **options: Any) -> None:
+        self.pieces: queue.Queue[str | GenerationEnd | ModelError] = queue.Queue()
         options = {"temperature": 0.0, **options}
-        self.answer = Answer(loaded, ids, limit, Options(**options), self.pieces.put)
+        self.generation = Generation(loaded, ids, limit, Options(**options), self.pieces.put)
 
-    def result(self) -> tuple[str, Outcome | ModelError]:
+    def result(self) -> tuple[str, GenerationEnd | ModelError]:
         """The whole text, and how it ended."""
         text = ""
         while isinstance(piece := self.pieces.get(timeout=60), str):
@@ -63,10 +63,10 @@ class Request:
 Ask = Callable[..., Request]
 
 
-def asking(generator: Generator, loaded: Loaded) -> Ask:
+def asking(generator: Generator, loaded: LoadedModel) -> Ask:
     def ask(ids: list[int], limit: int, **options: Any) -> Request:
         request = Request(loaded, ids, limit, **options)
-        generator.submit(request.answer)
+        generator.submit(request.generation)
         return request
 
     return ask
@@ -78,32 +78,32 @@ def tokenizer(smollm2_folder: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(smollm2_folder)
 
 
-def tiny(tokenizer: Any, kind: str) -> Loaded:
+def tiny(tokenizer: Any, kind: str) -> LoadedModel:
     """A model of that kind with random weights, the same ones each time."""
     torch.manual_seed(1)
     model = transformers.AutoModelForCausalLM.from_config(KINDS[kind]()).float().eval()
     model.generation_config.eos_token_id = 2
-    return Loaded(Source("hf:tiny", "tiny"), tokenizer, model, None)
+    return LoadedModel(Source("hf:tiny", "tiny"), tokenizer, model, None)
 
 
-def generator_of(loaded: Loaded, kept_tokens: int = 8192, batching: bool = False) -> Generator:
+def generator_of(loaded: LoadedModel, kept_tokens: int = 8192, batching: bool = False) -> Generator:
     return Generator(loaded, max_batch=3, kept_tokens=kept_tokens, batching=batching)
 
 
 @pytest.fixture(scope="module")
-def loaded(tokenizer: Any) -> Loaded:
+def loaded(tokenizer: Any) -> LoadedModel:
     return tiny(tokenizer, "rotary positions")
 
 
 @pytest.fixture(params=[False, True], ids=["in turn", "batching"])
-def ask(loaded: Loaded, request: pytest.FixtureRequest) -> Iterator[Ask]:
+def ask(loaded: LoadedModel, request: pytest.FixtureRequest) -> Iterator[Ask]:
     """Ask a generator that answers in turn, and one with continuous batching."""
     generator = generator_of(loaded, batching=request.param)
     yield asking(generator, loaded)
     generator.close()
 
 
-def generated(loaded: Loaded, ids: list[int], limit: int) -> str:
+def generated(loaded: LoadedModel, ids: list[int], limit: int) -> str:
     """What transformers' own generate writes."""
     prompt = torch.tensor([ids])
     ones = torch.ones_like(prompt)
@@ -125,27 +125,27 @@ def test_an_answer_is_what_generate_writes(tokenizer: Any, kind: str) -> None:
     generator.close()
 
 
-def test_answers_at_the_same_time_are_what_each_is_alone(loaded: Loaded, ask: Ask) -> None:
+def test_answers_at_the_same_time_are_what_each_is_alone(loaded: LoadedModel, ask: Ask) -> None:
     limits = (2, 15, 6, 9, 4)
     expected = [generated(loaded, i, n) for i, n in zip(PROMPTS, limits, strict=True)]
     asked = [ask(i, n) for i, n in zip(PROMPTS, limits, strict=True)]
     results = [request.result() for request in asked]
     assert [text for text, _ in results] == expected
-    assert [end.tokens for _, end in results if isinstance(end, Outcome)] == [*limits]
+    assert [end.tokens for _, end in results if isinstance(end, GenerationEnd)] == [*limits]
 
 
 def test_a_cancelled_answer_says_no_more_and_the_next_one_is_generated(ask: Ask) -> None:
     long = ask(PROMPTS[0], 4000)
     assert isinstance(long.pieces.get(timeout=60), str)
-    long.answer.cancelled.set()
-    assert ask(PROMPTS[3], 2).result()[1] == Outcome(2, "length")
+    long.generation.cancelled.set()
+    assert ask(PROMPTS[3], 2).result()[1] == GenerationEnd(2, "length")
     emitted = long.pieces.qsize()
-    assert ask(PROMPTS[0], 5).result()[1] == Outcome(5, "length")
+    assert ask(PROMPTS[0], 5).result()[1] == GenerationEnd(5, "length")
     assert long.pieces.qsize() == emitted
-    assert not any(isinstance(piece, Outcome) for piece in list(long.pieces.queue))
+    assert not any(isinstance(piece, GenerationEnd) for piece in list(long.pieces.queue))
 
 
-def test_an_answer_is_cancelled_while_its_prompt_is_read(loaded: Loaded) -> None:
+def test_an_answer_is_cancelled_while_its_prompt_is_read(loaded: LoadedModel) -> None:
     generator = generator_of(loaded)
     reading = threading.Event()
     lengths: list[int] = []
@@ -153,14 +153,14 @@ def test_an_answer_is_cancelled_while_its_prompt_is_read(loaded: Loaded) -> None
     def hook(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         lengths.append(kwargs["input_ids"].shape[1])
         reading.set()
-        long.answer.cancelled.wait(60)
+        long.generation.cancelled.wait(60)
 
     handle = loaded.model.register_forward_pre_hook(hook, with_kwargs=True)
     long = Request(loaded, [20 + n % 50 for n in range(3000)], 5)
-    generator.submit(long.answer)
+    generator.submit(long.generation)
     assert reading.wait(60)
-    long.answer.cancelled.set()
-    assert asking(generator, loaded)(PROMPTS[0], 1).result()[1] == Outcome(1, "length")
+    long.generation.cancelled.set()
+    assert asking(generator, loaded)(PROMPTS[0], 1).result()[1] == GenerationEnd(1, "length")
     handle.remove()
     assert sum(lengths) < 3000
     assert long.pieces.empty()
@@ -176,10 +176,10 @@ def test_an_answer_that_fails_fails_alone(ask: Ask) -> None:
     error = bad.result()[1]
     assert isinstance(error, ModelError)
     assert "Memory ran out" in str(error)
-    assert good.result()[1] == Outcome(5, "length")
+    assert good.result()[1] == GenerationEnd(5, "length")
 
 
-def test_after_a_failed_pass_the_next_answer_is_generated(loaded: Loaded, ask: Ask) -> None:
+def test_after_a_failed_pass_the_next_answer_is_generated(loaded: LoadedModel, ask: Ask) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory")
 
@@ -187,7 +187,7 @@ def test_after_a_failed_pass_the_next_answer_is_generated(loaded: Loaded, ask: A
     error = ask(PROMPTS[0], 9).result()[1]
     hook.remove()
     assert "Memory ran out" in str(error)
-    assert ask(PROMPTS[0], 4).result()[1] == Outcome(4, "length")
+    assert ask(PROMPTS[0], 4).result()[1] == GenerationEnd(4, "length")
 
 
 @pytest.mark.parametrize("seed", [0, 7])
@@ -198,7 +198,7 @@ def test_a_seed_writes_the_same_alone_and_beside_others(ask: Ask, seed: int) -> 
     assert [request.result() for request in beside][1] == alone
 
 
-def test_a_seed_leaves_the_random_numbers_of_the_process_alone(loaded: Loaded) -> None:
+def test_a_seed_leaves_the_random_numbers_of_the_process_alone(loaded: LoadedModel) -> None:
     generator = generator_of(loaded)
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -222,7 +222,7 @@ def test_the_beginning_of_a_chat_is_read_once(tokenizer: Any, kind: str) -> None
         generator.close()
 
 
-def test_a_sequence_over_the_limit_is_not_kept(loaded: Loaded) -> None:
+def test_a_sequence_over_the_limit_is_not_kept(loaded: LoadedModel) -> None:
     generator = generator_of(loaded, kept_tokens=10)
     for _ in range(2):
         asking(generator, loaded)(PROMPTS[1], 2).result()
@@ -230,7 +230,7 @@ def test_a_sequence_over_the_limit_is_not_kept(loaded: Loaded) -> None:
     generator.close()
 
 
-def test_a_closed_generator_refuses_answers(loaded: Loaded) -> None:
+def test_a_closed_generator_refuses_answers(loaded: LoadedModel) -> None:
     generator = generator_of(loaded)
     generator.close()
     with pytest.raises(ModelError, match="was closed"):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.answer import Answer, Outcome
-from agentkit.backends.huggingface.load import Loaded, Source
+from agentkit.backends.huggingface.generation import Generation, GenerationEnd
+from agentkit.backends.huggingface.load import LoadedModel, Source
 from agentkit.errors import ModelError
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -24,15 +24,15 @@ def tokenizer(smollm2_folder: Path) -> Any:
 
 def pieces_of(tokenizer: Any, text: str, *stops: str) -> tuple[list[str], int]:
     """The pieces of an answer made of the text's tokens, and its length in tokens."""
-    loaded = Loaded(Source("hf:x", "x"), tokenizer, _Configured(tokenizer.eos_token_id), None)
-    emitted: list[str | Outcome | ModelError] = []
-    answer = Answer(loaded, [1], 10_000, Options(stop=stops), emitted.append)
+    loaded = LoadedModel(Source("hf:x", "x"), tokenizer, _Configured(tokenizer.eos_token_id), None)
+    emitted: list[str | GenerationEnd | ModelError] = []
+    answer = Generation(loaded, [1], 10_000, Options(stop=stops), emitted.append)
     for token in [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]:
         if answer.take(token):
             break
     answer.finish()
     *pieces, outcome = emitted
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, GenerationEnd)
     assert outcome.reason == "stop"
     return [str(piece) for piece in pieces], outcome.tokens
 
@@ -55,12 +55,12 @@ def test_no_character_is_split(tokenizer: Any, text: str) -> None:
 
 def test_bytes_that_never_become_a_character_come_at_the_end(tokenizer: Any) -> None:
     [first, *_] = tokenizer.encode("龘", add_special_tokens=False)
-    loaded = Loaded(Source("hf:x", "x"), tokenizer, _Configured(tokenizer.eos_token_id), None)
-    emitted: list[str | Outcome | ModelError] = []
-    answer = Answer(loaded, [1], 1, Options(), emitted.append)
+    loaded = LoadedModel(Source("hf:x", "x"), tokenizer, _Configured(tokenizer.eos_token_id), None)
+    emitted: list[str | GenerationEnd | ModelError] = []
+    answer = Generation(loaded, [1], 1, Options(), emitted.append)
     assert answer.take(first)
     answer.finish()
-    assert emitted == ["\ufffd", Outcome(1, "length")]
+    assert emitted == ["\ufffd", GenerationEnd(1, "length")]
 
 
 @pytest.mark.parametrize(
