@@ -1,6 +1,6 @@
-"""The values that splitting passes on: blocks of a text, and the sections that they stand in.
+"""The values of chunking: blocks of a text, the sections they are in, and their places.
 
-Which page, slides, rows or lines a stretch of a document stands on, found by bisection.
+`Places` finds by bisection which page, slides, rows or lines a span is on.
 """
 
 from __future__ import annotations

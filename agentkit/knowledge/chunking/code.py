@@ -1,16 +1,11 @@
-"""The sections of source code: one for each function or class, what stands between them its own.
+"""Split source code into sections: one for each function or class, and what is between them.
 
-Decorators and the comments directly above go with their definition. A class that is too large is
-opened into its methods. The heading is the path of names: "class Retriever > def search".
+Decorators and the comments directly above belong to their definition. A class that is too large is
+split into its methods. The heading is the path of names: "class Retriever > def search".
 
-What a source file defines, by whole lines: Python through `ast`, others through tree-sitter
-where the extra `code` is installed, and else by a rule of layout.
-
-That rule: a block begins at the margin below an empty line. Code that does not parse has the same.
-
-What source code defines, by the grammars of tree-sitter. The one file that imports it.
-
-It comes with the extra `code`; a language whose grammar is not installed is not parsed.
+Definitions are found through `ast` for Python, through tree-sitter for other languages where the
+extra `code` is installed, and otherwise by layout: a block begins at the margin below an empty
+line. Code that does not parse is split by layout too.
 """
 
 from __future__ import annotations

@@ -1,13 +1,9 @@
-"""Put the blocks of each section together into stretches that are not above a limit.
+"""Pack the blocks of each section into chunks within a token limit, and split large blocks.
 
-Sizes are counted many texts at a time and added up. A row stays whole whatever its size, and so
-does what a reader sees as one character; headings stay with what follows them.
-
-How a block that is too large is cut into finer ones, each kind in its own way.
-
-A table is cut between rows, a list between items, code between lines, prose between sentences; a
-sentence at a comma or a space near its middle, and never within what a reader sees as one
-character: a surrogate pair, a letter and its accents, an emoji sequence. A row is never cut.
+Sizes are counted for many texts at a time and added up. A table is split between rows, a list
+between items, code between lines, prose between sentences, a sentence at a comma or a space near
+its middle. A row is never split, nor is what a reader sees as one character: a surrogate pair, a
+letter and its accents, an emoji sequence. Headings stay with what follows them.
 """
 
 from __future__ import annotations

@@ -1,13 +1,9 @@
-"""Cut a document into chunks along its structure, with exact offsets.
+"""Split a document into chunks along its structure, with exact offsets.
 
-Markdown is cut along headings, blocks and sentences, text along paragraphs and sentences, code at
+Markdown is split along headings, blocks and sentences, text along paragraphs and sentences, code at
 functions, tables between rows. Every character that is not white space is in exactly one chunk.
-Sizes are in the embedder's tokens, counted block by block; a row of a table is never cut, so it
-alone may be above the limit.
-
-The sections of a table: one for each sheet, its columns as the heading, its rows as blocks.
-
-A row or record is whole, whatever its size.
+Sizes are in the embedder's tokens, counted block by block. A row of a table is never split, so it
+alone may be above the limit; a sheet is a section, its columns the heading.
 """
 
 from __future__ import annotations

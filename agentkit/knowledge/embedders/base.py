@@ -1,9 +1,7 @@
-"""The seam between an index and what turns text into vectors.
+"""The interface of embedders, and the prefixes that families of models expect.
 
-What families of embedding models want written before a question and before a passage.
-
-A model that is none of these gets nothing; wrong prefixes cost recall, missing ones more.
-Source: the models' own cards on huggingface.co.
+A model of an unknown family gets no prefix; a wrong prefix costs recall, a missing one more.
+Source: the model cards on huggingface.co.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What embedders on a server share: prefixes, batches, unit vectors. Tokens are only estimated.
+"""Embedders on a server: OpenAI-compatible (OpenAI, LM Studio, vLLM and others) and Ollama.
 
-Embedding models behind an OpenAI-compatible server: OpenAI, LM Studio, vLLM, and others.
-
-Embedding models on an Ollama server. A text too long for the model is refused, never cut.
+They share prefixes, batches and unit vectors. Token counts are estimates. A text that is too long
+for the model raises an error; it is never truncated.
 """
 
 from __future__ import annotations

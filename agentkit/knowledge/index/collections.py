@@ -1,12 +1,8 @@
-"""Several indexes beside each other, each with a name in any language.
+"""Several indexes side by side, each with a name in any language.
 
-The folder's own index is called "knowledge". The name of a collection's folder is made from its
-display name, so a name that is written otherwise (upper case, decomposed accents) finds the same
-one, and no name leads out of the root.
-
-What a collection holds and what it takes on the disk.
-
-Tokens are not counted: the catalog does not keep them, and counting reads every text.
+The project's own index is called "knowledge". The name of a collection's folder is derived from its
+display name, so that another spelling (upper case, decomposed accents) finds the same one, and no
+name leads out of the root.
 """
 
 from __future__ import annotations

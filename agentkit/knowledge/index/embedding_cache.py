@@ -1,10 +1,8 @@
-"""Vectors by the text they were made of, so that no embedder is paid twice for a text.
+"""Vectors cached by the text they were computed from, and the queue of texts to embed.
 
-A vector outlives its document, until there are too many such: the oldest of them go first.
-
-Texts of many documents, embedded together in large calls and written down call by call.
-
-A kill costs the call in flight and no more. Texts leave in the order in which they came.
+A vector outlives its document until there are too many, then the oldest are deleted. Texts of many
+documents are embedded together in large calls and stored after each call, in their order: a kill
+costs only the call in progress.
 """
 
 from __future__ import annotations

@@ -1,12 +1,9 @@
-"""Read a folder's files for the index: each is read and hashed once, and parsed if it changed.
+"""Read a folder's files for the index, and watch it for changes.
 
-Every file's bytes are hashed, since times and sizes can be wrong. Files are parsed in processes of
-their own where more than one job is allowed, so a parser may even crash.
-
-Keep an index fresh while files change.
-
-The system says when something changed; what changed is found by hashing, as `add_path` does. Where
-the system says nothing (some network drives), set WATCHFILES_FORCE_POLLING=1.
+Each file is read and hashed once, since times and sizes can be wrong, and parsed if it changed; in
+processes of their own where more than one job is allowed, so a parser may even crash. While a
+folder is watched, the system reports that something changed; what changed is found by hashing.
+Where the system reports nothing (some network drives), set WATCHFILES_FORCE_POLLING=1.
 """
 
 from __future__ import annotations

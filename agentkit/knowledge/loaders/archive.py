@@ -1,9 +1,7 @@
-"""One guard for the kinds of files that are ZIP archives: Word, PowerPoint, Excel and EPUB.
+"""Check ZIP-based files (Word, PowerPoint, Excel, EPUB) before they are parsed; Office metadata.
 
-Every entry is unpacked once and counted, so that a header that lies helps nobody. An archive inside
-an archive is not opened, XML that defines entities is refused.
-
-What Word, PowerPoint and Excel files share: errors when read, and their own properties.
+Every entry is unpacked once and counted, so a wrong header does not help an attacker. An archive
+inside an archive is not opened, XML that defines entities is rejected.
 """
 
 from __future__ import annotations
@@ -37,12 +35,12 @@ _MEDIA = (
     ".mp3", ".mp4", ".m4a", ".m4v", ".mov", ".wav", ".wmv", ".avi",
     ".ttf", ".otf", ".woff", ".woff2", ".css", ".js", ".bin", ".zip",
 )  # fmt: skip
-"""All else is taken for XML, since a part may have any name."""
+"""Everything else counts as XML, since a part may have any name."""
 
 
 def checked(content: bytes, kind: str, marks: tuple[bytes, ...] = ()) -> Mapping[bytes, bool]:
-    """Unpack an archive once, for its bounds alone; says which of the marks its XML holds. Raises
-    KnowledgeError for an encrypted or damaged file and for a bomb. `kind` is how people name it."""
+    """Unpack an archive once to check its limits; returns which of the marks its XML contains.
+    Raises KnowledgeError for an encrypted or damaged file and for a bomb. `kind` is its suffix."""
     if content.startswith(_OLE):
         raise KnowledgeError(_compound(content, kind))
     found = dict.fromkeys(marks, False)
@@ -52,12 +50,12 @@ def checked(content: bytes, kind: str, marks: tuple[bytes, ...] = ()) -> Mapping
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise KnowledgeError(f"damaged: open it in its program and save it as {kind}") from error
     except NotImplementedError as error:
-        raise KnowledgeError(f"packed in an unusual way: save it anew as {kind}") from error
+        raise KnowledgeError(f"packed in an unusual way: save it again as {kind}") from error
     return found
 
 
 def _compound(content: bytes, kind: str) -> str:
-    """Office wraps an encrypted file in the container that its old formats had."""
+    """Office wraps an encrypted file in the container of its old formats."""
     if "EncryptedPackage".encode("utf-16-le") in content:
         return "encrypted: save it without a password"
     return f"old format: save it as {kind}"
@@ -88,7 +86,7 @@ def _read(
     is_xml: bool,
     found: dict[bytes, bool],
 ) -> int:
-    """The size of an entry as far as `most`; its XML is searched across the blocks' seams."""
+    """The size of an entry, up to `most`; its XML is searched across block boundaries."""
     size, before = 0, b""
     with archive.open(entry) as file:
         while size <= most and (block := file.read(_BLOCK)):
@@ -103,14 +101,14 @@ def _search(text: bytes, is_head: bool, found: dict[bytes, bool]) -> None:
     declared = _ENCODING.match(text) if is_head else None
     odd = declared is not None and not _PLAIN.fullmatch(declared[1])
     if odd or any(mark in text for mark in _ENTITY):
-        raise KnowledgeError("an XML bomb: it defines entities or hides them. Save it anew")
+        raise KnowledgeError("an XML bomb: it defines entities or hides them. Save it again")
     for mark in found:
         found[mark] = found[mark] or mark in text
 
 
 @contextmanager
 def reading(suffix: str, program: str) -> Iterator[None]:
-    """What a library raises inside, as one KnowledgeError that says what to do."""
+    """Turn what a library raises into a KnowledgeError with the next step."""
     try:
         yield
     except KnowledgeError:
@@ -123,7 +121,7 @@ def reading(suffix: str, program: str) -> Iterator[None]:
 
 
 def core_metadata(properties: Any) -> dict[str, Any]:
-    """Title, author and the date of the last change (ISO), as far as a file says them."""
+    """Title, author and the date of the last change (ISO), without empty fields."""
     author = getattr(properties, "author", None) or getattr(properties, "creator", None)
     changed = properties.modified or properties.created
     found = {
@@ -135,6 +133,6 @@ def core_metadata(properties: Any) -> dict[str, Any]:
 
 
 def load_old(content: bytes, source: str) -> Loaded:
-    """The kinds of files that Office wrote until 2006 are not read, only told from new ones."""
+    """Reject the formats that Office wrote until 2006."""
     suffix = PurePosixPath(source).suffix.lower()
     raise KnowledgeError(f"old format: save it as {suffix}x")

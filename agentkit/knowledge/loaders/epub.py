@@ -37,7 +37,7 @@ _LONGEST_NAME = 80
 
 
 def load_epub(content: bytes, source: str) -> Loaded:
-    """Title, author, language and date come from the package file."""
+    """Title, author, language and date are from the package file."""
     from lxml import etree
 
     checked(content, ".epub")
@@ -75,7 +75,8 @@ def _package(archive: zipfile.ZipFile) -> tuple[Any, str]:
 def _chapters(
     archive: zipfile.ZipFile, package: Any, folder: str, warnings: list[str]
 ) -> Iterator[str]:
-    """The Markdown of each file of the spine, "" where it has no text; a missing one is told."""
+    """The Markdown of each file of the spine, "" where it has no text, with a warning for a missing
+    one."""
     items = {item.get("id"): item for item in package.iterfind(".//{*}manifest/{*}item")}
     names = set(archive.namelist())
     for reference in package.iterfind(".//{*}spine/{*}itemref"):
@@ -93,8 +94,8 @@ def _chapters(
 
 
 def _markdown(page: bytes) -> str:
-    """A chapter as Markdown. What would be the frame of a web page belongs to a book's text, so
-    the marks by which a page's frame is told are taken away."""
+    """A chapter as Markdown. Headers, asides and the like belong to a book's text, so the marks by
+    which they are removed from web pages are deleted."""
     from lxml import etree
 
     text = _DECLARATION.sub("", decoded(page))
@@ -160,7 +161,7 @@ def _joined(chapters: list[str]) -> tuple[str, tuple[Part, ...]]:
 
 
 def _name(chapter: str, number: int) -> str:
-    """Its first heading; without ", ", which in a part's name stands after a sheet."""
+    """The first heading, without ", ", which separates sheet and row in a part's name."""
     heading = _HEADING.search(chapter)
     name = heading[1].replace(", ", " – ").strip("*_ ") if heading else ""
     return name[:_LONGEST_NAME] or str(number)

@@ -1,11 +1,7 @@
-"""The seam between a kind of file and the documents: bytes in, a document out.
+"""Load files as documents, each with the loader of its kind: bytes in, a document out.
 
-What the loaders write alike: tables and escaped text as Markdown, and ranges of numbers.
-
-The files of a folder as documents, each read by the loader of its kind.
-
-A file that cannot be read is named with the reason, and the others load. Symbolic links that lead
-out of the folder are not followed; pipes and devices, which may never end, are left out.
+A file that cannot be read is reported with the reason, and the others load. Symbolic links that
+lead out of the folder are not followed; pipes and devices, which may never end, are left out.
 """
 
 from __future__ import annotations
@@ -64,12 +60,12 @@ _MARKUP = re.compile(r"^(?=#{1,6}(?:\s|$)|```|~~~|[=-]+\s*$)", re.MULTILINE)
 
 
 def escaped(text: str) -> str:
-    """Text of a file that is no Markdown: what would begin a heading or a code block does not."""
+    """Escape plain text for Markdown: no line of it starts a heading or a code block."""
     return _MARKUP.sub(r"\\", text)
 
 
 def markdown_table(rows: Iterable[Sequence[str]]) -> str:
-    """The first row is the head; "" where no cell holds anything."""
+    """Rows as a Markdown table whose head is the first row; "" where all cells are empty."""
     written = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     filled = [row for row in written if any(row)]
     if not filled:
@@ -80,7 +76,7 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def named_ranges(kind: str, numbers: Sequence[int]) -> str:
-    """Numbers in ascending order as people say them: "page 2", "pages 3-5, 9"."""
+    """Ascending numbers in words: "page 2", "pages 3-5, 9"."""
     spans: list[tuple[int, int]] = []
     for number in numbers:
         if spans and number == spans[-1][1] + 1:
@@ -126,7 +122,7 @@ SUFFIXES = tuple(_LOADERS)
 
 
 def discover(path: Path) -> Iterator[Path]:
-    """The readable kinds of files at or below a path, sorted; hidden ones are left out."""
+    """The files of supported kinds at or below a path, sorted, without hidden ones."""
     if path.is_file():
         yield path
         return
@@ -140,13 +136,9 @@ def discover(path: Path) -> Iterator[Path]:
         for name in sorted(files):
             found = Path(folder) / name
             hidden = name.startswith(".") or not name.lower().endswith(SUFFIXES)
-            if not hidden and found.resolve().is_relative_to(root) and not _is_special(found):
+            is_special = found.exists() and not found.is_file()  # A missing one is reported later.
+            if not hidden and found.resolve().is_relative_to(root) and not is_special:
                 yield found
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is something other than a file; one that vanished is told when it is read."""
-    return path.exists() and not path.is_file()
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
@@ -155,7 +147,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except FileNotFoundError as error:
-        raise KnowledgeError(f"{path}: it vanished while it was read") from error
+        raise KnowledgeError(f"{path}: it was deleted while it was read") from error
     except OSError as error:
         raise KnowledgeError(f"{path}: {error.strerror or error}") from error
     if len(content) > max_bytes:
@@ -167,8 +159,8 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def load(content: bytes, source: str, name: str = "") -> Loaded:
-    """A file's bytes as a document, by the suffix of its source; text where that says nothing.
-    Raises KnowledgeError, which says of `name` (else the source) why it cannot be read."""
+    """Load a file's bytes by the suffix of its source, as text for an unknown one. Raises
+    KnowledgeError, whose message starts with `name`, or else the source."""
     loader = _loader(PurePosixPath(source).suffix.lower())
     try:
         return loader(content, source)

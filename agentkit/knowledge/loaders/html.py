@@ -1,16 +1,10 @@
-"""A web page as Markdown: its main content with headings, lists, tables and code.
+"""Load a web page as Markdown: its main content with headings, lists, tables, code and metadata.
 
-Menus, banners, scripts and what a reader does not see are left out; where no main content can be
-told, the whole body is kept. What is nested more than 1,000 deep is lost, and said to be.
-
-The main content of a web page: what is left without menus, banners and what nobody sees.
-
-By the page's own marks (`main`, `article`, roles), then by the names of classes, and where a page
-has no marks by its lists of links. Nothing that holds half of the text is taken for furniture.
-
-What a web page says of itself: title, language, date, author, description and address.
-
-From its meta elements first, then from its JSON-LD. Values are cut at a thousand characters.
+The main content is found by the page's own marks (`main`, `article`, roles), then by the names of
+classes, and in a page without marks by removing lists of links; where none is found, the whole body
+is kept. Menus, banners, scripts and hidden elements are left out, but nothing that holds half of
+the text. What is nested more than 1,000 deep is lost, with a warning. Metadata comes from meta
+elements, then from JSON-LD, cut at a thousand characters.
 """
 
 from __future__ import annotations
@@ -36,13 +30,13 @@ _NEVER = frozenset((
     "script", "style", "noscript", "template", "iframe", "svg", "button", "input", "select",
     "textarea", "canvas", "dialog", "object", "embed", "audio", "video",
 ))  # fmt: skip
-_FURNITURE = ("nav", "menu")
+_BOILERPLATE = ("nav", "menu")
 _FRAME = ("header", "footer", "aside")
 _ROLES = frozenset((
     "navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alertdialog",
     "menu", "menubar",
 ))  # fmt: skip
-_FURNITURE_NAME = re.compile(
+_BOILERPLATE_NAME = re.compile(
     r"(?:^|[\s_-])(?:cookies?|consent|gdpr|nav|navbar|navigation|menu|breadcrumbs?|sidebar|toc|"
     r"pagination|pager|share|sharing|social|related|adverts?|ads?|advertisement|promo|newsletter|"
     r"popup|modal|skip-link|footer|masthead)(?:$|[\s_-])",
@@ -62,7 +56,7 @@ _MOST_ELEMENTS = 200_000
 
 
 def main_content(page: Any) -> Iterator[Any]:
-    """The elements to take the text from, the best first; the last is the whole visible body."""
+    """The elements to take text from, the best first; the last is the whole visible body."""
     body = next(page.iter("body"), page)
     if sum(1 for _ in islice(body.iter(), _MOST_ELEMENTS + 1)) > _MOST_ELEMENTS:
         yield _without(body, lambda element: element.tag in _NEVER)
@@ -72,14 +66,14 @@ def main_content(page: Any) -> Iterator[Any]:
     sizes = _sizes(root)
     whole = root.tag == body.tag
     half = sizes[root] / 2
-    root = _without(root, lambda e: sizes.get(e, 0) <= half and _is_furniture(e, whole))
+    root = _without(root, lambda e: sizes.get(e, 0) <= half and _is_boilerplate(e, whole))
     yield _without_link_lists(root) if whole else root
     yield body
 
 
 def _without(root: Any, unwanted: Callable[[Any], bool]) -> Any:
-    """A copy without those elements. Written and parsed anew, since what is left of the text lies
-    in pieces that lxml joins again at every look: minutes, for a hundred thousand scripts."""
+    """A copy without some elements. It is serialised and parsed again, since lxml joins the
+    remaining text pieces at every access: minutes for a hundred thousand scripts."""
     from lxml.etree import strip_elements, tostring
     from lxml.html import HTMLParser, document_fromstring
 
@@ -92,7 +86,7 @@ def _without(root: Any, unwanted: Callable[[Any], bool]) -> Any:
 
 
 def _sizes(root: Any) -> Sizes:
-    """Computed from the leaves up, so that a deep page costs no more than a flat one."""
+    """Characters of text below each element, computed from the leaves up in linear time."""
     sizes: Sizes = {}
     for element in reversed(list(root.iter())):
         inside = sum(sizes[child] + len((child.tail or "").strip()) for child in element)
@@ -109,7 +103,7 @@ def _is_hidden(element: Any) -> bool:
 
 
 def _marked(body: Any, sizes: Sizes) -> Any:
-    """The element that the page itself marks as its content, else the body."""
+    """The element that the page marks as its content, or the body."""
     marks: tuple[Callable[[Any], bool], ...] = (
         lambda element: element.tag == "main" or element.get("role") == "main",
         lambda element: element.tag == "article",
@@ -118,7 +112,7 @@ def _marked(body: Any, sizes: Sizes) -> Any:
     for at, mark in enumerate(marks):
         found = [element for element in body.iter() if mark(element)]
         best = max(found, key=sizes.__getitem__, default=None)
-        # One of several articles or boxes is a teaser unless it holds the better part of the text.
+        # One of several articles or boxes is a teaser unless it holds most of the text.
         share = 0.2 if at == 0 or len(found) == 1 else 0.5
         enough = at == 0 and best is not None and sizes[best] >= _ENOUGH_TEXT
         if best is not None and sizes[best] and (enough or sizes[best] >= share * sizes[body]):
@@ -126,14 +120,14 @@ def _marked(body: Any, sizes: Sizes) -> Any:
     return body
 
 
-def _is_furniture(element: Any, whole: bool) -> bool:
+def _is_boilerplate(element: Any, whole: bool) -> bool:
     if element.tag == "a" and (element.text or "").strip() in _ANCHOR_SIGNS:
         return True
-    if element.tag in _FURNITURE or element.get("role") in _ROLES:
+    if element.tag in _BOILERPLATE or element.get("role") in _ROLES:
         return True
     if element.tag in _FRAME:
         return whole
-    return bool(_FURNITURE_NAME.search(_names(element)))
+    return bool(_BOILERPLATE_NAME.search(_names(element)))
 
 
 def _names(element: Any) -> str:
@@ -141,7 +135,7 @@ def _names(element: Any) -> str:
 
 
 def _without_link_lists(root: Any) -> Any:
-    """Lists and boxes that are little but links: the menus of pages without marks."""
+    """A copy without lists and boxes of links: the menus of pages without marks."""
     sizes = _sizes(root)
     links, linked = dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0)
     for element in sizes:
@@ -177,16 +171,18 @@ _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)")
 
 
 def page_metadata(page: Any) -> dict[str, Any]:
-    """The metadata of a parsed page: only what is there, a date as YYYY-MM-DD."""
-    said = _meta(page)
+    """The metadata of a parsed page, without empty fields, dates as YYYY-MM-DD."""
+    meta = _meta(page)
     structured = _structured(page)
+    author = "" if meta["author"].startswith(("http://", "https://")) else meta["author"]
+    time = _first(page, "//time[@pubdate or @itemprop='datePublished']/@datetime")
     found = {
-        "title": said["title"] or _heading(page) or structured.get("headline", ""),
-        "language": page.get("lang") or page.get("xml:lang") or said["language"],
-        "date": _date(said["date"]) or _date(structured.get("datePublished", "")) or _time(page),
-        "author": _no_address(said["author"]) or structured.get("author", ""),
-        "description": said["description"] or structured.get("description", ""),
-        "url": _first(page, "//link[@rel='canonical']/@href") or said["url"],
+        "title": meta["title"] or _heading(page) or structured.get("headline", ""),
+        "language": page.get("lang") or page.get("xml:lang") or meta["language"],
+        "date": _date(meta["date"]) or _date(structured.get("datePublished", "")) or _date(time),
+        "author": author or structured.get("author", ""),
+        "description": meta["description"] or structured.get("description", ""),
+        "url": _first(page, "//link[@rel='canonical']/@href") or meta["url"],
     }
     plain = {key: " ".join(value[:_MOST].split()) for key, value in found.items()}
     return {key: value for key, value in plain.items() if value}
@@ -205,7 +201,7 @@ def _meta(page: Any) -> dict[str, str]:
 
 
 def _heading(page: Any) -> str:
-    """The title element, without the name of the site where a first-level heading has the rest."""
+    """The title, without the name of the site where a first-level heading has the rest."""
     title = " ".join(_first(page, "//head/title/text()")[:_MOST].split())
     texts = (h.xpath(".//text()[not(ancestor::button)]") for h in page.xpath("//body//h1"))
     headings = [" ".join("".join(text)[:_MOST].split()).rstrip("¶#§🔗 ") for text in texts]
@@ -217,21 +213,13 @@ def _first(page: Any, path: str) -> str:
     return next((str(found) for found in page.xpath(path) if str(found).strip()), "")
 
 
-def _time(page: Any) -> str:
-    return _date(_first(page, "//time[@pubdate or @itemprop='datePublished']/@datetime"))
-
-
 def _date(text: str) -> str:
     found = _DATE.search(text[:_MOST])
     return "{}-{:0>2}-{:0>2}".format(*found.groups()) if found else ""
 
 
-def _no_address(text: str) -> str:
-    return "" if text.startswith(("http://", "https://")) else text
-
-
 def _structured(page: Any) -> dict[str, str]:
-    """The first JSON-LD article's plain fields."""
+    """The plain fields of the first JSON-LD article."""
     for script in page.xpath("//script[@type='application/ld+json']"):
         for thing in _things(script.text or ""):
             if "headline" in thing or "datePublished" in thing:
@@ -262,14 +250,14 @@ _CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2
 
 
 def load_html(content: bytes, source: str, charset: str = "") -> Loaded:
-    """`charset` is what a server or a mail said; the page's own word comes next, then its bytes."""
+    """`charset` is from a server or mail; next come the page's declaration and its bytes."""
     text, metadata, warnings = markdown_of(decoded(content, charset or _declared(content)))
     title = str(metadata.get("title") or PurePosixPath(source).stem)
     return Loaded(Document(source, text, title, metadata=metadata), warnings)
 
 
 def markdown_of(html: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """A page as Markdown, its metadata, and a line for what was lost; for mail and books too."""
+    """A page as Markdown, its metadata, and warnings for what was lost."""
     from lxml import etree
     from lxml.html import HTMLParser, document_fromstring
 
@@ -287,12 +275,12 @@ def markdown_of(html: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         )
         if text:
             break
-    lost = (f"nested more than {_DEEPEST} deep: what is deeper was left out",)
+    lost = (f"nested more than {_DEEPEST} deep: deeper elements were left out",)
     return text, metadata, lost if too_deep or cut else ()
 
 
 def _markdown(html: str) -> tuple[str, bool]:
-    """The Markdown of a piece of a page, and whether it was too deep to be read whole."""
+    """The Markdown of an element, and whether it was nested too deeply to be read whole."""
     from html_to_markdown import ConversionError, ConversionOptions, PreprocessingOptions, convert
 
     options = ConversionOptions(
@@ -308,7 +296,7 @@ def _markdown(html: str) -> tuple[str, bool]:
     try:
         result = convert(html, options)
     except ConversionError as error:
-        raise KnowledgeError("no HTML that can be read: save it anew in a browser") from error
+        raise KnowledgeError("HTML that cannot be read: save it again in a browser") from error
     cut = any(str(warning.kind).endswith("depth_limit_exceeded") for warning in result.warnings)
     return clean((result.content or "").strip()), cut
 

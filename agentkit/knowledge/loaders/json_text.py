@@ -1,9 +1,8 @@
-r"""JSON and JSON Lines as they stand, with the place of every record.
+"""Load JSON, JSON Lines and Jupyter notebooks, with the place of every record or cell.
 
-Only escaped characters are written out (\u6df1 as 深), or no search would find them. JSON that
-cannot be parsed, or is nested too deep, is text with a warning.
-
-Jupyter notebooks as Markdown, a part for each cell. Images and long outputs are left out.
+JSON is kept as it is, but escaped characters are decoded, or no search would find them. JSON that
+cannot be parsed, or is nested too deeply, is loaded as text with a warning. A notebook becomes
+Markdown, a part for each cell; images and long outputs are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from agentkit.knowledge.loaders.text import decoded
 from agentkit.text.terms import clean
 
 Element = tuple[Any, int, int]
-"""A value and where it stands in the text."""
+"""A value and its range in the text."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LINE = re.compile(r"[^\r\n]+")
@@ -30,11 +29,19 @@ _TITLES = ("title", "name", "标题", "subject")
 _MOST_TITLE = 200
 _MOST_NAMED = 20
 _DECODER = json.JSONDecoder()
+_MOST_OUTPUT = 1000
+_MOST_HEADED = 10_000
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_PICTURE = re.compile(r"!\[([^\]\n]{0,200})\]\((?:data|attachment):[^()\s]*\)")
+_PICTURE_HTML = re.compile(r"<img\b[^<>]*\bsrc=[\"']?data:[^<>]*>", re.IGNORECASE)
+_HEADING = re.compile(r"^(?:#{1,6}[ \t]|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
+_FENCE = re.compile(r"`{3,}")
+_NAME = re.compile(r"[A-Za-z0-9+#_-]{1,30}")
 
 
 def load_json(content: bytes, source: str) -> Loaded:
-    """The elements of a list are records, and so are those of the one list that an object is
-    there to hold; other JSON is text."""
+    """The elements of a list are records, and so are those of the list that makes up more than a
+    third of an object; other JSON is text."""
     text = _readable(decoded(content))
     title = PurePosixPath(source).stem
     if not text.strip():
@@ -53,7 +60,7 @@ def load_json(content: bytes, source: str) -> Loaded:
 
 
 def load_json_lines(content: bytes, source: str) -> Loaded:
-    """One record a line, named by the number of its line; a broken one is kept and named."""
+    """Each line is a record, named by its number; a broken one is kept, with a warning."""
     text = _readable(decoded(content))
     parts: list[Part] = []
     broken: list[str] = []
@@ -76,7 +83,7 @@ def load_json_lines(content: bytes, source: str) -> Loaded:
 
 
 def _readable(text: str) -> str:
-    """With non-ASCII characters in place of their escapes; still the same JSON."""
+    """The same JSON with non-ASCII characters in place of their escapes."""
 
     def character(match: re.Match[str]) -> str:
         high, low = (int(half, 16) if half else 0 for half in match.groups())
@@ -158,18 +165,8 @@ def _reason(error: Exception, text: str = "") -> str:
     return f"broken JSON{where}"
 
 
-_MOST_OUTPUT = 1000
-_MOST_HEADED = 10_000
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_PICTURE = re.compile(r"!\[([^\]\n]{0,200})\]\((?:data|attachment):[^()\s]*\)")
-_PICTURE_HTML = re.compile(r"<img\b[^<>]*\bsrc=[\"']?data:[^<>]*>", re.IGNORECASE)
-_HEADING = re.compile(r"^(?:#{1,6}[ \t]|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
-_FENCE = re.compile(r"`{3,}")
-_NAME = re.compile(r"[A-Za-z0-9+#_-]{1,30}")
-
-
 def load_notebook(content: bytes, source: str) -> Loaded:
-    """A notebook that is no JSON, as after a merge that failed, is text with a warning."""
+    """A notebook that is not JSON, as after a failed merge, is text with a warning."""
     raw = decoded(content)
     stem = PurePosixPath(source).stem
     if not raw.strip():
@@ -178,21 +175,21 @@ def load_notebook(content: bytes, source: str) -> Loaded:
         notebook = json.loads(raw)
     except (ValueError, RecursionError):
         plain = Document(source, raw, stem, format="text")
-        return Loaded(plain, ("broken JSON, no notebook: read as text",))
+        return Loaded(plain, ("broken JSON, not a notebook: read as text",))
     language = _language(notebook)
     text, title, parts = "", "", []
     for number, cell in enumerate(_cells(notebook), start=1):
-        if shown := clean(_shown(cell, language)):
+        if written := clean(_cell_markdown(cell, language)):
             start = len(text)
-            parts.append(Part("cell", str(number), start, start + len(shown)))
-            text += shown + "\n\n"
-            title = title or _heading(cell, shown)
+            parts.append(Part("cell", str(number), start, start + len(written)))
+            text += written + "\n\n"
+            title = title or _heading(cell, written)
     metadata = {"language": language}
     return Loaded(Document(source, text, title or stem, metadata=metadata, parts=tuple(parts)))
 
 
 def _cells(notebook: Any) -> list[Any]:
-    """Those of version 4, or of the worksheets before it."""
+    """The cells of version 4, or of the worksheets of earlier versions."""
     cells: list[Any] = _of(notebook, "cells", list)
     if not cells:
         cells = [
@@ -208,7 +205,7 @@ def _language(notebook: Any) -> str:
     return name.lower() if _NAME.fullmatch(name) else "python"
 
 
-def _shown(cell: Any, language: str) -> str:
+def _cell_markdown(cell: Any, language: str) -> str:
     source = _joined(cell, "source") or _joined(cell, "input")
     if _of(cell, "cell_type", str) == "heading":
         return f"{'#' * min(6, max(1, _of(cell, 'level', int) or 1))} {source.strip()}"
@@ -221,13 +218,13 @@ def _shown(cell: Any, language: str) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
-def _heading(cell: Any, shown: str) -> str:
-    is_heading = _of(cell, "cell_type", str) != "code" and _HEADING.search(shown)
-    return first_heading(shown[:_MOST_HEADED]) if is_heading else ""
+def _heading(cell: Any, markdown: str) -> str:
+    is_heading = _of(cell, "cell_type", str) != "code" and _HEADING.search(markdown)
+    return first_heading(markdown[:_MOST_HEADED]) if is_heading else ""
 
 
 def _texts(output: Any) -> Iterator[str]:
-    """What an output says in words: a stream, a plain value, or the name of an error."""
+    """The text of an output: a stream, a plain value, or an error."""
     if name := _of(output, "ename", str):
         yield f"{name}: {_of(output, 'evalue', str)}"
         return
@@ -254,6 +251,6 @@ def _joined(mapping: Any, key: str) -> str:
 
 
 def _of(mapping: Any, key: str, kind: type) -> Any:
-    """The value of that kind under a key, else an empty one: nothing in the file is trusted."""
+    """The value of a type under a key, else an empty one: the file is not trusted."""
     value = mapping.get(key) if isinstance(mapping, dict) else None
     return value if isinstance(value, kind) else kind()

@@ -36,7 +36,7 @@ _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 
 
 class _Bounded(EmailPolicy):
-    """The standard parser takes minutes for a header of a megabyte."""
+    """Truncates headers: the standard parser takes minutes for one of a megabyte."""
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
         return super().header_fetch_parse(name, value[:_MOST_PARSED])
@@ -54,7 +54,7 @@ class _Mail:
 
     @property
     def text(self) -> str:
-        """As a person reads it: the headers that matter, a blank line, the body."""
+        """The main headers, a blank line, the body."""
         lines = [f"{name.capitalize()}: {value}" for name, value in self.headers.items()]
         return "\n\n".join(block for block in ("\n".join(lines), self.body) if block)
 
@@ -81,7 +81,7 @@ def load_mail(content: bytes, source: str) -> Loaded:
 
 
 def load_mailbox(content: bytes, source: str) -> Loaded:
-    """The messages of an mbox file one after the other, the subject of each in its text."""
+    """The messages of an mbox file in order, each with its subject in its text."""
     pieces: list[str] = []
     parts: list[Part] = []
     warnings: list[str] = []
@@ -99,7 +99,7 @@ def load_mailbox(content: bytes, source: str) -> Loaded:
         if mail.warning:
             warnings.append(f"message {number}: {mail.warning}")
     if warnings and not parts:
-        raise KnowledgeError(f"no mailbox: {warnings[0]}")
+        raise KnowledgeError(f"not a mailbox: {warnings[0]}")
     hidden = len(warnings) - _MOST_WARNINGS
     rest = [f"{hidden} more messages were not read whole"] if hidden > 0 else []
     if next(messages, None) is not None:
@@ -127,7 +127,7 @@ def _mail(content: bytes) -> _Mail:
         message = BytesParser(policy=_POLICY).parsebytes(content)
         leaves = [part for part in islice(message.walk(), _MOST_PARTS) if not part.is_multipart()]
     except RecursionError as error:
-        raise KnowledgeError("a mail nested too deep: forward its text anew") from error
+        raise KnowledgeError("a mail nested too deep: forward its text") from error
     attached = [part for part in leaves if _is_attachment(part)]
     texts = [part for part in leaves if not _is_attachment(part)]
     plain = _bodies(texts, "text/plain")
@@ -135,7 +135,7 @@ def _mail(content: bytes) -> _Mail:
     headers = {name: _header(message, name) for name in ("subject", "from", "to")}
     headers["date"] = _date(_header(message, "date"))
     if content.strip() and not (message.keys() or plain or html):
-        raise KnowledgeError("no mail: it has neither headers nor text")
+        raise KnowledgeError("not a mail: it has neither headers nor text")
     return _Mail(
         {name: value for name, value in headers.items() if value},
         clean(plain or html),
@@ -174,11 +174,11 @@ def _text(part: Message) -> str:
 
 
 def _header(message: Message, name: str) -> str:
-    """A header decoded; one sent as bare bytes, against the rules, by what they hold."""
+    """A decoded header; the encoding of one sent as raw bytes, against the rules, is guessed."""
     raw = next((str(value) for key, value in message.raw_items() if key.lower() == name), "")
     try:
-        bare = raw.encode("ascii", errors="surrogateescape")
-        value = str(message[name] or "") if bare.isascii() else decoded(bare)
+        plain = raw.encode("ascii", errors="surrogateescape")
+        value = str(message[name] or "") if plain.isascii() else decoded(plain)
     except Exception:  # the standard parser fails on broken headers in many ways
         value = raw
     return " ".join(clean(value[:_MOST_HEADER]).split())
@@ -193,7 +193,7 @@ def _date(value: str) -> str:
 
 
 def _quietly(ask: Any) -> Any:
-    """What the standard parser says, None where a broken header makes it fail."""
+    """The result of the standard parser, None where a broken header makes it fail."""
     try:
         return ask()
     except Exception:

@@ -76,28 +76,28 @@ def _why_not(error: Exception, content: bytes) -> str:
     code = getattr(error, "err_code", None)
     if code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
         return "encrypted: save it without a password"
-    kind = "damaged" if b"%PDF-" in content[:1024] else "no PDF, whatever its name says"
+    kind = "damaged" if b"%PDF-" in content[:1024] else "not a PDF, despite its name"
     return f"{kind}: open it in a PDF reader and print it to a new PDF"
 
 
 def _pages(pdf: Any) -> tuple[list[list[Line]], list[int]]:
-    """The lines of each page, and which pages show something: no text there may mean a scan."""
+    """The lines of each page, and the pages with objects: without text they may be scans."""
     if len(pdf) > _MOST_PAGES:
         raise KnowledgeError(f"more than {_MOST_PAGES:,} pages: split it")
-    pages, shown = list[list[Line]](), list[int]()
+    pages, filled = list[list[Line]](), list[int]()
     characters, began = 0, time.monotonic()
     for number in range(len(pdf)):
-        lines, count, is_shown = _page(pdf, number, _MOST_CHARACTERS - characters)
+        lines, count, has_objects = _page(pdf, number, _MOST_CHARACTERS - characters)
         pages.append(lines)
-        shown += [number] if is_shown else []
+        filled += [number] if has_objects else []
         characters += count
         if time.monotonic() - began > _MOST_SECONDS:
             raise KnowledgeError(f"reading it takes more than {_MOST_SECONDS} s: split it")
-    return pages, shown
+    return pages, filled
 
 
 def _page(pdf: Any, number: int, most: int) -> tuple[list[Line], int, bool]:
-    """The lines of a page, the count of its characters, and whether it shows anything."""
+    """The lines of a page, its number of characters, and whether it has any objects."""
     from pypdfium2 import PdfiumError, raw
 
     try:
@@ -116,25 +116,25 @@ def _page(pdf: Any, number: int, most: int) -> tuple[list[Line], int, bool]:
 
 
 def _headings(pdf: Any) -> Headings:
-    """The outline, as far as it names pages."""
+    """The headings of the outline that have a page."""
     found: Headings = {}
     for item in islice(pdf.get_toc(max_depth=6), _MOST_HEADINGS):
         destination = item.get_dest()
         page = destination.get_index() if destination else None
         if page is not None:
-            found.setdefault((page, _bare(item.get_title())), item.level + 1)
+            found.setdefault((page, _normalized(item.get_title())), item.level + 1)
     return found
 
 
-def _bare(title: str) -> str:
+def _normalized(title: str) -> str:
     return re.sub(r"\s+", "", clean(title)).casefold()
 
 
 def _metadata(pdf: Any) -> dict[str, Any]:
     """Title, author and date (ISO), where the file has real ones."""
-    said = {key: clean(value).strip() for key, value in pdf.get_metadata_dict().items()}
-    date = re.match(r"D:(\d{4})(\d\d)(\d\d)", said.get("CreationDate", ""))
-    title, author = said.get("Title", ""), said.get("Author", "")
+    raw = {key: clean(value).strip() for key, value in pdf.get_metadata_dict().items()}
+    date = re.match(r"D:(\d{4})(\d\d)(\d\d)", raw.get("CreationDate", ""))
+    title, author = raw.get("Title", ""), raw.get("Author", "")
     found = {
         "title": "" if _NO_TITLE.fullmatch(title) else title,
         "author": "" if _NO_TITLE.fullmatch(author) else author,
@@ -146,7 +146,7 @@ def _metadata(pdf: Any) -> dict[str, Any]:
 def _assembled(
     pages: Sequence[Sequence[Line]], headings: Headings
 ) -> tuple[str, tuple[Part, ...], Any]:
-    """The pages' text after one another, a paragraph that goes over a page's end in one piece."""
+    """The text of all pages; a paragraph across the end of a page is joined."""
     norm = usual(pages)
     texts = [list(_blocks(page, lines, norm, headings)) for page, lines in enumerate(pages)]
     is_markdown = any(level for blocks in texts for level, _ in blocks)
@@ -163,7 +163,7 @@ def _assembled(
 
 
 def _glued(text: str, parts: list[Part], after: str) -> tuple[str, list[Part]]:
-    """The text up to where the next page goes on, and its parts: a hyphen at its end may go."""
+    """The text up to where the next page continues it, and its parts: a final hyphen may go."""
     whole = joined(text[-200:], after[:1])
     kept = text[:-200] + whole[: len(whole) - 1]
     if len(kept) < len(text):
@@ -175,7 +175,7 @@ def _glued(text: str, parts: list[Part], after: str) -> tuple[str, list[Part]]:
 def _blocks(
     page: int, lines: Sequence[Line], norm: Usual, headings: Headings
 ) -> Iterator[tuple[int, str]]:
-    """(level or 0, text) of each block of a page; what the outline names is a heading."""
+    """(level or 0, text) of each block of a page; what is in the outline is a heading."""
     for block in paragraphs(lines, norm):
         plain: list[str] = []
         for text in block:
@@ -192,15 +192,15 @@ def _blocks(
 
 
 def _level(page: int, text: str, headings: Headings) -> int:
-    """The outline may leave out a heading's number."""
+    """The level of a heading, which the outline may have without its number, else 0."""
     if len(text) > _LONGEST_HEADING:
         return 0
-    bare = headings.get((page, _bare(_HEADING_NUMBER.sub("", text))), 0)
-    return headings.get((page, _bare(text)), bare)
+    without_number = headings.get((page, _normalized(_HEADING_NUMBER.sub("", text))), 0)
+    return headings.get((page, _normalized(text)), without_number)
 
 
 def _written(level: int, text: str, is_markdown: bool) -> str:
-    """A block as Markdown, where the document is that: what only looks like markup is escaped."""
+    """A block as Markdown, escaped, or as plain text where the document has no headings."""
     if level:
         return f"{'#' * level} {text}"
     return escaped(text) if is_markdown else text

@@ -1,12 +1,9 @@
-"""The lines of pages as paragraphs again: hard breaks joined, running heads and page numbers out.
+"""Rebuild paragraphs from the lines of PDF pages: join hard breaks, drop running heads.
 
-It goes by geometry: a line that ends although the next word had fitted ends on purpose. A running
-head is kept where it first stands, so that no word is lost; what only counts the pages is not.
-
-The lines of a PDF page with their places, as PDFium finds them. Lengths are in points.
-
-The order is that of the file's content, which is the reading order in most files. PDFium is not
-thread-safe: whoever calls this holds the lock of pdf.py.
+It uses geometry: a line that ends although the next word had fitted ends on purpose. A running head
+is kept at its first appearance, so that no word is lost; page numbers are dropped. Lines come in
+the order of the file's content, which is the reading order in most files; lengths are in points.
+PDFium is not thread-safe: callers hold the lock of pdf.py.
 """
 
 from __future__ import annotations
@@ -141,8 +138,8 @@ _CJK = re.compile(
 
 
 def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """The pages without what stands at the same place of pages near each other: heads after their
-    first, feet, and page numbers always."""
+    """The pages without what is at the same place of nearby pages: running heads and feet after
+    their first appearance, page numbers always."""
     found: dict[tuple[str, int], list[int]] = defaultdict(list)
     small = 1.05 * _usual_size(pages)
     for page, lines in enumerate(pages):
@@ -166,7 +163,7 @@ def _running(
     pages: int,
     seen: set[str],
 ) -> set[int]:
-    """What goes of a page's lines, read from an edge inward up to the first that does not run."""
+    """The lines of a page to drop, from an edge inward up to the first that does not repeat."""
     needed = 3 if pages > 2 else 2
     out: set[int] = set()
     for line in inward:
@@ -189,8 +186,8 @@ def _count_near(pages: Sequence[int], page: int) -> int:
 
 
 def _keys(line: Line, page: int) -> Iterator[tuple[str, int]]:
-    """What would be the same on another page: the line, or its rest beside a number that counts
-    the pages. A number inside a sentence is none, whatever it counts."""
+    """What would repeat on another page: the line, or its rest beside a page number. A number
+    inside a sentence is not a page number."""
     if _MARGIN < line.height < 1 - _MARGIN:
         return
     place = round(line.bottom)
@@ -203,33 +200,33 @@ def _keys(line: Line, page: int) -> Iterator[tuple[str, int]]:
 
 
 def _usual_size(pages: Sequence[Sequence[Line]]) -> float:
-    """The size of the body's letters: what is larger is a heading, even where it repeats."""
+    """The font size of the body: larger text is a heading, even where it repeats."""
     sizes = [line.size for lines in pages for line in lines for _ in line.text[::20]]
     return median(sizes) if sizes else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What most lines of a document have: their distance in font sizes, and a fixed pitch."""
+    """The usual line distance of a document in font sizes, and whether its pitch is fixed."""
 
     pitch: float
     fixed: bool
 
 
 def usual(pages: Sequence[Sequence[Line]]) -> Usual:
-    """Against it a wider gap is the end of a paragraph, and a fixed pitch is code."""
+    """The usual spacing: a wider gap ends a paragraph, and a fixed pitch is code."""
     drops = [
         (above.bottom - below.bottom) / above.size
         for lines in pages
         for above, below in pairwise(lines)
-        if _alike(above, below) and 0.5 < (above.bottom - below.bottom) / above.size < 2.5
+        if _are_aligned(above, below) and 0.5 < (above.bottom - below.bottom) / above.size < 2.5
     ]
     fixed = [line.fixed for lines in pages for line in lines]
     return Usual(median(drops) if drops else 1.2, sum(fixed) > len(fixed) / 2)
 
 
 def paragraphs(lines: Sequence[Line], usual: Usual) -> Iterator[list[str]]:
-    """Groups of lines for people: each a block of paragraphs without white space between."""
+    """Blocks of paragraphs: those of a block have no white space between them."""
     block: list[str] = []
     for run in _lines_in_runs(lines, usual.pitch):
         for text, ends_block in _of_run(run, usual):
@@ -242,7 +239,7 @@ def paragraphs(lines: Sequence[Line], usual: Usual) -> Iterator[list[str]]:
 
 
 def joined(before: str, after: str) -> str:
-    """Two pieces of one paragraph: no space between Chinese, none at a hyphen that broke a word."""
+    """Join two pieces of a paragraph: without a space between Chinese and at a hyphenated word."""
     if _BROKEN_WORD.search(before) and after[:1].isalpha():
         whole = (
             after[0].islower()
@@ -256,7 +253,7 @@ def joined(before: str, after: str) -> str:
 
 
 def continues(before: Line, after: Line) -> bool:
-    """Whether a paragraph goes on over the end of a page or a column."""
+    """Whether a paragraph continues across the end of a page or a column."""
     if before.text[-1:] in _END or abs(before.size - after.size) > 0.1 * before.size:
         return False
     first = after.text[:1]
@@ -265,13 +262,13 @@ def continues(before: Line, after: Line) -> bool:
 
 
 def _lines_in_runs(lines: Sequence[Line], pitch: float) -> Iterator[list[Line]]:
-    """Lines that stand under each other at the usual distance, in one size."""
+    """Runs of lines below each other at the usual distance, in one size."""
     run: list[Line] = []
     for line in lines:
         drop = (run[-1].bottom - line.bottom) / run[-1].size if run else 0.0
         rows = bool(run) and "\t" in run[-1].text + line.text
         most = 3.0 if rows else max(1.35 * pitch, pitch + 0.3)
-        if run and not (_alike(run[-1], line) and 0.5 < drop < most):
+        if run and not (_are_aligned(run[-1], line) and 0.5 < drop < most):
             yield run
             run = []
         run.append(line)
@@ -279,14 +276,14 @@ def _lines_in_runs(lines: Sequence[Line], pitch: float) -> Iterator[list[Line]]:
         yield run
 
 
-def _alike(above: Line, below: Line) -> bool:
-    """In one size and one column."""
+def _are_aligned(above: Line, below: Line) -> bool:
+    """Whether two lines have one size and one column."""
     overlap = min(above.right, below.right) - max(above.left, below.left)
     return abs(above.size - below.size) <= 0.1 * above.size and overlap > 0
 
 
 def _of_run(run: Sequence[Line], usual: Usual) -> Iterator[tuple[str, bool]]:
-    """Each paragraph of a run, and whether white space belongs after it."""
+    """(paragraph, whether white space follows it) of a run of lines."""
     right = max(line.right for line in run)
     left = min(line.left for line in run)
     indented = [line.left > left + 0.8 * line.size for line in run]

@@ -1,12 +1,9 @@
-"""Excel (.xlsx): each row a line of cells with its place, "Prices, 12". A row is never split.
+"""Load tables: Excel (.xlsx), CSV and TSV, with the place of every row. A row is never split.
 
-Values are those that Excel saved, dates in ISO form. Empty rows and cells at a row's end are left
-out; charts, comments and colours are not read. Rows and cells are bounded, and it is said where.
-
-CSV and TSV as they stand, with the place of every row. A row is never split.
-
-Rows are numbered as a spreadsheet shows them: the first is 1, a blank line counts. A quote that is
-never closed costs its own line only.
+Excel values are those that Excel saved, dates in ISO form; empty rows and cells at a row's end are
+left out, charts, comments and colours are not read, and the numbers of rows and cells are bounded.
+CSV rows are numbered as in a spreadsheet: the first is 1, a blank line counts. A quote that is
+never closed affects its own line only.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from io import BytesIO
@@ -36,14 +34,19 @@ _LAST_ROW = 1 << 20
 _MOST_COLUMNS = 200
 _MOST_NAME = 100
 _HEADER_WITHIN = 5
-"""In how many rows, from the first, the names of the columns are looked for."""
-_NUMBER = re.compile(r"[-+]?[\d.,:\- ]*\d%?")
+"""The names of the columns are searched in so many rows from the first."""
+_CELL_NUMBER = re.compile(r"[-+]?[\d.,:\- ]*\d%?")
+_NUMBER = re.compile(r"[-+]?[\d.,]*\d%?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
+_DELIMITERS = ",;\t|"
+_SAMPLE_LINES = 50
+_MOST_BROKEN = 100
 
 
 @dataclass
 class _Tally:
-    """What was read of a workbook so far."""
+    """What has been read of a workbook."""
 
     lines: list[str] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -59,7 +62,7 @@ class _Tally:
 
 
 def load_sheets(content: bytes, source: str) -> Loaded:
-    """metadata["columns"] has the names of each sheet's columns, where they can be told."""
+    """metadata["columns"] has the names of each sheet's columns, where they are found."""
     marks = checked(content, ".xlsx", marks=(b"<f>", b"<f "))
     tally = _Tally()
     with reading(".xlsx", "Excel"):
@@ -73,38 +76,33 @@ def load_sheets(content: bytes, source: str) -> Loaded:
 
 
 def _read(content: bytes, tally: _Tally, has_formulas: bool) -> dict[str, Any]:
-    """Values and formulas are two readings of one book, taken side by side."""
-    with _Book(content, values=True) as book:
+    """Read values and formulas, which are two views of one book, side by side."""
+    with _open_book(content, values=True) as book:
         if not has_formulas:
             for sheet in book.worksheets:
                 _read_sheet(sheet, None, tally)
         else:
-            with _Book(content, values=False) as written:
+            with _open_book(content, values=False) as written:
                 for sheet, formulas in zip(book.worksheets, written.worksheets, strict=True):
                     _read_sheet(sheet, formulas, tally)
         return core_metadata(book.properties)
 
 
-class _Book:
-    """A workbook open for reading row by row, without the library's remarks on styles."""
+@contextmanager
+def _open_book(content: bytes, values: bool) -> Iterator[Any]:
+    """Open a workbook for reading row by row, without the library's warnings about styles."""
+    import openpyxl
 
-    def __init__(self, content: bytes, values: bool) -> None:
-        import openpyxl
-
-        warnings.filterwarnings("ignore", module=r"openpyxl\.")
-        self._book = openpyxl.load_workbook(
-            BytesIO(content), read_only=True, data_only=values, keep_links=False
-        )
-
-    def __enter__(self) -> Any:
-        return self._book
-
-    def __exit__(self, *_: object) -> None:
-        self._book.close()
+    warnings.filterwarnings("ignore", module=r"openpyxl\.")
+    book = openpyxl.load_workbook(
+        BytesIO(content), read_only=True, data_only=values, keep_links=False
+    )
+    with closing(book):
+        yield book
 
 
 def _rows(sheet: Any) -> Iterator[tuple[Any, ...]]:
-    """The rows from the first on, empty ones too. What a sheet says of its size is not trusted."""
+    """The rows from the first on, empty ones too. A sheet's stated size is not trusted."""
     sheet.reset_dimensions()
     yield from islice(sheet.iter_rows(), _LAST_ROW)
 
@@ -115,9 +113,11 @@ def _read_sheet(sheet: Any, formulas: Any, tally: _Tally) -> None:
     unsaved: list[int] = []
     written = _rows(formulas) if formulas is not None else repeat(())
     for number, (row, as_written) in enumerate(zip(_rows(sheet), written, strict=False), 1):
-        if any(_is_unsaved(*pair) for pair in zip(row, as_written, strict=False)):
+        if any(
+            f.data_type == "f" and v.value is None for v, f in zip(row, as_written, strict=False)
+        ):
             unsaved.append(number)
-        values = [_shown(cell) for cell in row]
+        values = [_cell_text(cell) for cell in row]
         while values and not values[-1]:
             values.pop()
         if not values:
@@ -137,19 +137,14 @@ def _read_sheet(sheet: Any, formulas: Any, tally: _Tally) -> None:
         )
 
 
-def _is_unsaved(value: Any, formula: Any) -> bool:
-    """Whether a cell has a formula and no value of it."""
-    return formula.data_type == "f" and value.value is None
-
-
 def _names_columns(values: list[str]) -> bool:
-    """Two names or more, no number among them, and none missing."""
-    numbers = [v for v in values if _NUMBER.fullmatch(v) and not _YEAR.fullmatch(v)]
+    """Whether these are two or more names, without numbers and gaps."""
+    numbers = [v for v in values if _CELL_NUMBER.fullmatch(v) and not _YEAR.fullmatch(v)]
     return len(values) > 1 and all(values) and not numbers
 
 
-def _shown(cell: Any) -> str:
-    """A value about as Excel shows it: dates in ISO form, percentages as such."""
+def _cell_text(cell: Any) -> str:
+    """A value about as Excel displays it: dates in ISO form, percentages with a %."""
     value = cell.value
     if value is None:
         return ""
@@ -165,18 +160,8 @@ def _shown(cell: Any) -> str:
     return " ".join(clean(str(value)).split())
 
 
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
-_NUMBER_ROWS = re.compile(r"[-+]?[\d.,]*\d%?")
-_YEAR_ROWS = re.compile(r"(?:19|20)\d\d")
-_DELIMITERS = ",;\t|"
-_SAMPLE_LINES = 50
-_MOST_BROKEN = 100
-_MOST_COLUMNS_ROWS = 200
-_MOST_NAME_ROWS = 100
-
-
 def load_csv(content: bytes, source: str) -> Loaded:
-    """The column names are in metadata["columns"], unless the first row holds numbers."""
+    """The column names are in metadata["columns"], unless the first row has numbers."""
     text = decoded(content)
     lines = _LINE.findall(text)
     is_tsv = PurePosixPath(source).suffix.lower() == ".tsv"
@@ -210,8 +195,8 @@ def _starts(lines: Iterable[str]) -> list[int]:
 def _records(
     lines: list[str], delimiter: str, broken: list[int]
 ) -> Iterator[tuple[list[str], int, int]]:
-    """The fields of each record and the range of its lines. A line that breaks the format stands
-    for itself; after a hundred of them all do, since each costs a new start."""
+    """The fields of each record and the range of its lines. A line with broken quotes is its
+    own record; after a hundred of them every line is, since each restarts the parser."""
     begin = 0
     while begin < len(lines) and len(broken) < _MOST_BROKEN:
         reader = csv.reader(islice(lines, begin, None), delimiter=delimiter, strict=True)
@@ -229,7 +214,7 @@ def _records(
 
 
 def _delimiter(lines: list[str]) -> str:
-    """The one that cuts most rows into the same number of fields, two or more."""
+    """The delimiter that splits most rows into the same number of fields, two or more."""
 
     def agreement(delimiter: str) -> tuple[float, int]:
         sample: list[int] = [
@@ -244,10 +229,8 @@ def _delimiter(lines: list[str]) -> str:
 
 
 def _header(fields: list[str]) -> list[str]:
-    names = [" ".join(field[:_MOST_NAME_ROWS].split()) for field in fields[:_MOST_COLUMNS_ROWS]]
-    numbers = [
-        name for name in names if _NUMBER_ROWS.fullmatch(name) and not _YEAR_ROWS.fullmatch(name)
-    ]
+    names = [" ".join(field[:_MOST_NAME].split()) for field in fields[:_MOST_COLUMNS]]
+    numbers = [name for name in names if _NUMBER.fullmatch(name) and not _YEAR.fullmatch(name)]
     return [] if numbers or not any(names) else names
 
 

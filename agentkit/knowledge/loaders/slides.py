@@ -39,8 +39,10 @@ def load_slides(content: bytes, source: str) -> Loaded:
         del metadata["title"]
     heading = re.search(r"^## (.+)$", text, re.MULTILINE)
     title = metadata.get("title") or (heading and heading[1]) or PurePosixPath(source).stem
-    bare = [int(part.name) for part in parts if part.start == part.end]
-    warnings = (f"no text on {named_ranges('slide', bare)}: pictures?",) if bare else ()
+    without_text = [int(part.name) for part in parts if part.start == part.end]
+    warnings = (
+        (f"no text on {named_ranges('slide', without_text)}: pictures?",) if without_text else ()
+    )
     return Loaded(Document(source, text, title, metadata=metadata, parts=parts), warnings)
 
 
@@ -62,8 +64,8 @@ def _slide(slide: Any) -> Iterator[str]:
         if title is None or shape.shape_id != title.shape_id:
             yield from _text(shape)
     notes = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
-    if notes is not None and (said := notes.text.strip()):
-        yield f"Notes: {escaped(said)}"
+    if notes is not None and (notes_text := notes.text.strip()):
+        yield f"Notes: {escaped(notes_text)}"
 
 
 def _in_reading_order(shapes: list[Any]) -> list[Any]:
@@ -88,14 +90,14 @@ def _text(shape: Any, depth: int = 0) -> Iterator[str]:
     elif getattr(shape, "has_chart", False):
         yield from _chart(shape.chart)
     elif shape.has_text_frame:
-        if not _is_furniture(shape):
+        if not _is_footer(shape):
             yield from _paragraphs(shape.text_frame)
     else:
         yield from _diagram(shape)
 
 
-def _is_furniture(shape: Any) -> bool:
-    """Date, footer and slide number, which stand on every slide."""
+def _is_footer(shape: Any) -> bool:
+    """Whether a shape is the date, footer or slide number, which are on every slide."""
     if not shape.is_placeholder:
         return False
     from pptx.enum.shapes import PP_PLACEHOLDER as KIND
@@ -133,7 +135,7 @@ def _number(values: Sequence[float | None], at: int) -> str:
 
 
 def _diagram(shape: Any) -> Iterator[str]:
-    """The text of a SmartArt drawing, which has a file of its own."""
+    """The text of a SmartArt drawing, which is in a file of its own."""
     from pptx.oxml import parse_xml
 
     for link in shape.element.iter(_DIAGRAM):

@@ -1,11 +1,7 @@
-"""Bytes as text: Unicode first, then the legacy encodings, told apart by what they hold.
+"""Load plain text, Markdown and source code as they are, and decode bytes.
 
-UTF-16 is known without its mark too. A legacy encoding is guessed from a few places in the file, so
-that one odd character does not decide. Binary data is refused.
-
-Markdown and plain text, as they stand.
-
-Source code and configuration, as they stand. The language says where functions begin.
+Unicode is tried first, UTF-16 also without its mark, then the legacy encodings, guessed from a few
+places in the file so that one odd character does not decide. Binary data is rejected.
 """
 
 from __future__ import annotations
@@ -43,7 +39,7 @@ _WIDER = {
     "iso8859-1": ("cp1252",),
     "ascii": ("utf-8",),
 }
-"""The encodings that a name stands for in real files, the strictest first."""
+"""The encodings that a name means in real files, the strictest first."""
 _LEGACY = (
     "gb18030", "big5hkscs", "cp932", "euc_jis_2004", "cp949", "cp1250", "cp1251", "cp1252",
     "cp1253", "cp1254", "iso8859-1", "iso8859-2", "iso8859-15", "koi8-r",
@@ -54,7 +50,7 @@ _WINDOWS = 9
 _MOST_BROKEN = 0.01
 
 _LONG_ASCII = re.compile(rb"(?<=[\x00-\x7f])[\x00-\x7f]{40,}")
-"""It says nothing of the encoding, and drowns what does. Its first byte may end a character."""
+"""It does not help the detector. Its first byte may end a character."""
 _COMMON = re.compile(
     "[\t\n\r -~\u3001\u3002\uff0c\u3041-\u3096的一是不了在有人这這中大来來上国國个個到说說们們为為]"
 )
@@ -64,8 +60,8 @@ _WRITTEN = re.compile(
 
 
 def decoded(content: bytes, declared: str = "") -> str:
-    """The text of a file, its byte order mark dropped. `declared` is the encoding that the file or
-    its sender names; it is believed where it fits. Raises KnowledgeError for binary data."""
+    """Decode a file without its byte order mark. `declared` is the encoding that the file or its
+    sender names; it is used where it fits. Raises KnowledgeError for binary data."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return clean(content.decode(encoding, errors="replace"))
@@ -76,8 +72,8 @@ def decoded(content: bytes, declared: str = "") -> str:
 
 
 def _as_declared(content: bytes, declared: str) -> str | None:
-    """What does not fit is no reason to fail; and what is UTF-8 by its bytes is hardly ever else,
-    while old pages that call it otherwise are many."""
+    """Decode as declared, None where that does not fit. UTF-8 by its bytes is hardly ever anything
+    else, while many old pages declare it wrongly."""
     try:
         name = codecs.lookup(declared).name if declared else ""
     except (LookupError, ValueError):
@@ -101,7 +97,7 @@ def _strictly(content: bytes, name: str) -> str | None:
 
 
 def _utf_8(content: bytes) -> str | None:
-    """UTF-8, also with the odd broken byte, as where a log was cut."""
+    """Decode UTF-8, also with a few broken bytes, as in a truncated log."""
     if b"\0" in content:
         return None
     whole = _strictly(content, "utf-8")
@@ -114,8 +110,8 @@ def _utf_8(content: bytes) -> str | None:
 
 
 def _utf_16(content: bytes) -> str | None:
-    """UTF-16 without a mark. English has NULs in it; Chinese may have none, and is then known by
-    its most common characters, since two-byte legacy text looks like rare ones."""
+    """Decode UTF-16 without a mark. English has NULs in it; Chinese may have none, and is
+    recognised by its common characters, since two-byte legacy text looks like rare ones."""
     if len(content) % 2 or (b"\0" not in content and _strictly(content, "utf-8") is not None):
         return None
     texts = (_strictly(content, name) for name in ("utf-16-le", "utf-16-be"))
@@ -124,7 +120,7 @@ def _utf_16(content: bytes) -> str | None:
 
 
 def _familiar(text: str) -> float:
-    """The share of ASCII and of common characters, 0 where the text is not what people write."""
+    """The share of ASCII and common characters, 0 for characters that people do not write."""
     sample = text[: _WINDOW * _WINDOWS]
     if not sample or len(_WRITTEN.findall(sample)) < 0.9 * len(sample) or "\0" in sample:
         return 0.0
@@ -132,9 +128,9 @@ def _familiar(text: str) -> float:
 
 
 def _legacy(content: bytes) -> str:
-    refusal = KnowledgeError("no text: it holds binary data")
+    binary = KnowledgeError("not text: it contains binary data")
     if b"\0" in content:
-        raise refusal
+        raise binary
     votes: dict[str, float] = defaultdict(float)
     for window in _windows(content):
         for name, confidence in _guesses(window):
@@ -143,7 +139,7 @@ def _legacy(content: bytes) -> str:
         text = _strictly(content, name) or _mostly(content, name)
         if text is not None:
             return text
-    raise refusal
+    raise binary
 
 
 def _mostly(content: bytes, name: str) -> str | None:
@@ -152,8 +148,8 @@ def _mostly(content: bytes, name: str) -> str | None:
 
 
 def _windows(content: bytes) -> Iterator[bytes]:
-    """A few places that hold more than ASCII, each from where a character begins: below 0x30 no
-    encoding has the second half of one."""
+    """A few places with more than ASCII, each from the start of a character: no encoding has the
+    second byte of one below 0x30."""
     for at in range(0, len(content), max(_WINDOW, len(content) // _WINDOWS)):
         begins = re.compile(rb"[\x00-/][\x80-\xff]" if at else rb"[\x80-\xff]")
         found = begins.search(content, at)
@@ -172,7 +168,7 @@ def _guesses(window: bytes) -> Iterator[tuple[str, float]]:
 
 
 def load_markdown(content: bytes, source: str) -> Loaded:
-    """Title and metadata come from the front matter, else the title from the first heading."""
+    """Title and metadata are from the front matter, or the title from the first heading."""
     text = decoded(content)
     metadata = _metadata(text)
     title = str(metadata.get("title") or first_heading(text) or PurePosixPath(source).stem)
@@ -185,8 +181,8 @@ def load_text(content: bytes, source: str) -> Loaded:
 
 
 def _metadata(text: str) -> dict[str, Any]:
-    """The YAML front matter; one that is no mapping, no YAML, or has aliases, which a bomb is made
-    of, is text like any other."""
+    """The YAML front matter. One that is not a mapping, is invalid or has aliases, as a YAML bomb
+    does, is text."""
     span = front_matter(text)
     if span is None:
         return {}
@@ -206,7 +202,7 @@ def _metadata(text: str) -> dict[str, Any]:
 
 
 def load_code(content: bytes, source: str) -> Loaded:
-    """The title is the file's whole name: model.py and model.h are not the same."""
+    """The title is the file's whole name, which tells model.py from model.h."""
     path = PurePosixPath(source)
     language = LANGUAGES.get(path.suffix.lower(), "")
     metadata = {"language": language}

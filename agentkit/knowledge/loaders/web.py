@@ -66,14 +66,14 @@ async def load_url(
 
 
 def _file_name(page: Page) -> str:
-    """What the page would be called as a file, for loaders take kind and title from a name."""
+    """The page's name as a file, from which loaders take kind and title."""
     parts = urlsplit(page.url)
     stem = PurePosixPath(unquote(parts.path)).stem or parts.hostname or "page"
     return f"{stem[:200]}{_suffix(page)}"
 
 
 def _suffix(page: Page) -> str:
-    """The kind of a page, as a file's suffix. Raises KnowledgeError where no loader reads it."""
+    """The suffix of the page's kind. Raises KnowledgeError where no loader reads it."""
     path = PurePosixPath(unquote(urlsplit(page.url).path)).suffix.lower()
     named = _SUFFIX_OF.get(page.content_type, "")
     if not named:
@@ -81,8 +81,8 @@ def _suffix(page: Page) -> str:
         named = path if path in SUFFIXES else other or _sniffed(page.content)
     if named not in SUFFIXES:
         raise KnowledgeError(
-            f"{page.url}: served as {page.content_type[:60] or 'nothing named'}, which no loader "
-            "reads. Save it as a file of a kind that is read."
+            f"{page.url}: served as {page.content_type[:60] or 'no content type'}, which no loader "
+            "reads. Save it as a file of a supported kind."
         )
     return named
 
@@ -95,8 +95,8 @@ def _sniffed(content: bytes) -> str:
 
 
 def _content(page: Page) -> bytes:
-    """Text as UTF-8 with its mark where the server names a charset, so that a loader need not
-    guess; everything else as it came."""
+    """Text as UTF-8 with a byte order mark where the server names a charset, so that a loader need
+    not guess; everything else unchanged."""
     textual = page.content_type.startswith("text/") or page.content_type in _TEXTUAL
     if not textual or not page.charset:
         return page.content
@@ -106,8 +106,8 @@ def _content(page: Page) -> bytes:
         return page.content
 
 
-def _origin(page: Page, asked: str) -> dict[str, str]:
-    origin = {"url": asked, "fetched": page.fetched_at.isoformat(timespec="seconds")}
+def _origin(page: Page, url: str) -> dict[str, str]:
+    origin = {"url": url, "fetched": page.fetched_at.isoformat(timespec="seconds")}
     try:
         changed = parsedate_to_datetime(page.last_modified)
     except (ValueError, OverflowError):

@@ -1,9 +1,7 @@
-"""Word (.docx): headings, lists, tables and notes as Markdown, in the document's order.
+"""Load Word files (.docx) as Markdown: headings, lists, tables and notes, in order.
 
-What is deleted but tracked, hidden fields and pictures are left out. Pages are not stored in the
-file: the path of headings is the place.
-
-What the styles and numberings of a Word file say of a paragraph: heading, list item, or not.
+Tracked deletions, hidden fields and pictures are left out. The file does not store pages: the path
+of headings is the place.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ _DEEPEST_STYLE = 20
 
 
 class Styles:
-    """It counts the items of numbered lists: ask once for each paragraph, in order."""
+    """Styles and numbering. List items are counted: call once per paragraph, in order."""
 
     def __init__(self, part: Any) -> None:
         self._part = part
         self._counts: Counter[tuple[str, int]] = Counter()
 
     def heading_level(self, element: Any) -> int:
-        """1 to 6 for a heading, by the paragraph or its style's chain, 0 for none; a title is 1."""
+        """1 to 6 for a heading, from the paragraph or its chain of styles, else 0; a title is 1."""
         for properties, name in self._properties(element):
             if name.casefold() == "title":
                 return 1
@@ -46,7 +44,7 @@ class Styles:
         return 0
 
     def list_mark(self, element: Any) -> tuple[str, int]:
-        """The bullet or number of a list's item, "" for other paragraphs, and the item's depth."""
+        """The bullet or number of a list item, "" for other paragraphs, and the item's depth."""
         number, depth = self._numbering(element)
         format_ = self._formats.get((number, depth), "bullet") if number else "none"
         if format_ in ("none", "bullet"):
@@ -57,7 +55,7 @@ class Styles:
         return f"{self._counts[number, depth]}.", depth
 
     def _numbering(self, element: Any) -> tuple[str, int]:
-        """The number of its list ("" for none), and its depth there."""
+        """The number of a paragraph's list ("" for none), and its depth there."""
         depth = None
         for properties, _ in self._properties(element):
             found = properties.find(f"{WORD}numPr") if properties is not None else None
@@ -72,7 +70,7 @@ class Styles:
         return "", 0
 
     def _properties(self, element: Any) -> Iterator[tuple[Any, str]]:
-        """(properties, style's name) of a paragraph, then of its style, and of those below that."""
+        """(properties, style name) of a paragraph, its style, and the styles below that."""
         properties = element.find(f"{WORD}pPr")
         yield properties, ""
         style = properties.find(f"{WORD}pStyle") if properties is not None else None
@@ -124,7 +122,7 @@ _NOTES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 
 
 def load_word(content: bytes, source: str) -> Loaded:
-    """Title, author and date come from the file's properties, else the title from a heading."""
+    """Title, author and date are from the file's properties, or the title from a heading."""
     checked(content, ".docx")
     with reading(".docx", "Word"):
         import docx
@@ -139,7 +137,7 @@ def load_word(content: bytes, source: str) -> Loaded:
 
 
 class _Body:
-    """The blocks of one document."""
+    """The body of one document as Markdown."""
 
     def __init__(self, opened: Any) -> None:
         self._part = opened.part
@@ -149,7 +147,7 @@ class _Body:
         self.first_heading = ""
 
     def markdown(self) -> str:
-        """The items of a list stand under each other, all else apart; notes come last."""
+        """Blocks separated by blank lines, except the items of a list; notes come last."""
         written, last = "", ""
         for kind, text in self._blocks(self._root):
             written += ("\n" if kind == last == "item" else "\n\n") + text
@@ -178,7 +176,7 @@ class _Body:
             yield from self._blocks(box)
 
     def _marked(self, element: Any, text: str) -> tuple[str, str]:
-        """A paragraph with the mark of its style: a heading's #, a list's bullet or number."""
+        """A paragraph with the mark of its style: # of a heading, bullet or number of an item."""
         level = self._styles.heading_level(element)
         if level:
             heading = " ".join(text.split())
@@ -246,7 +244,7 @@ def _children(element: Any, tag: str) -> Iterator[Any]:
 
 
 def _is_outermost(box: Any, paragraph: Any) -> bool:
-    """Whether a text box stands in no other, nor in the copy of it that older programs show."""
+    """Whether a text box is in no other one, nor in the fallback copy for older programs."""
     for above in box.iterancestors():
         if above is paragraph:
             return True

@@ -1,13 +1,8 @@
-"""Read-only queries of a search to the catalog: chunks, vectors, full text, excerpts.
+"""Read-only queries of a search to the catalog: chunks, vectors, full text, excerpts, occurrences.
 
 They see the state of the last published write. Chunks are identified by their numbers, which the
-full text shares.
-
-Every place where a text stands, for questions that a few passages cannot answer: how many, which
-of them, list all.
-
-Letters' case and width and traditional characters do not count. A text is found within a sentence,
-in the documents that hold its rarest term; above MOST_READ characters the rest is left, and said.
+full text shares. Occurrences of a text ignore case, width and traditional characters; they are
+searched in the documents that hold its rarest term, up to MOST_READ characters.
 """
 
 from __future__ import annotations

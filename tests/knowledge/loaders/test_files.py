@@ -142,6 +142,6 @@ async def test_a_file_that_vanishes_while_it_is_read_keeps_what_was_known(
     monkeypatch.setattr("agentkit.knowledge.index.folder.discover", discover_then_lose)
     report = await kb.add_path(notes)
     assert report.changed == ("b.md",)
-    assert "vanished" in report.warnings[0]
+    assert "was deleted" in report.warnings[0]
     assert {d.source for d in await kb.documents()} == {"a.md", "b.md"}
     kb.close()

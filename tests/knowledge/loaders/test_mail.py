@@ -98,7 +98,7 @@ def test_an_empty_file_is_an_empty_text(load: Any) -> None:
 
 @pytest.mark.parametrize("load", [load_mail, load_mailbox])
 def test_binary_data_is_no_mail(load: Any) -> None:
-    with pytest.raises(KnowledgeError, match="no mail"):
+    with pytest.raises(KnowledgeError, match="not a mail"):
         load(bytes(range(256)), "a.eml")
 
 

@@ -221,5 +221,5 @@ def test_damaged_files_say_so() -> None:
     content = _pdf([(ENGLISH, "text")])
     with pytest.raises(KnowledgeError, match="damaged"):
         load(content[:200], "a.pdf")
-    with pytest.raises(KnowledgeError, match="no PDF"):
+    with pytest.raises(KnowledgeError, match="not a PDF"):
         load(b"<html>an error page</html>", "a.pdf")

