@@ -245,6 +245,7 @@ async def test_a_remote_preset_is_not_queried() -> None:
     assert "was not asked" in finding.message
 
 
+@pytest.mark.slow
 async def test_a_missing_gguf_file_is_a_problem() -> None:
     finding = await _model("gguf:/no/such.gguf")
     assert finding.level == "problem"
