@@ -54,7 +54,7 @@ _UNIT = re.compile(
       ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit
     | ^[ \t]*\$\$[\s\S]*?\$\$[^\n]*\n?                              # and so is a formula
     | ^[ \t]*[#|][^\n]*?(?:{_STOP}|(?=\n))                      # a heading, a row
-    | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # "1. " does not end it 
+    | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # not a sentence: "1. "
       (?:[^\n]|{_WRAP})+?(?:{_STOP}|(?=\n)(?!{_WRAP}))
     """,
     re.VERBOSE | re.MULTILINE,
