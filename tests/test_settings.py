@@ -1,4 +1,4 @@
-"""Settings in layers: which value holds, who gave it, and what is said of a wrong one."""
+"""Settings in layers: which value holds, who gave it, and and what is reported of a wrong one."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_override_of_none_is_none_and_a_model_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         (
             {"knowledge.result": 8},
@@ -111,14 +111,14 @@ def test_an_override_of_none_is_none_and_a_model_is_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_option_is_an_error_that_names_the_nearest(
-    override: dict[str, Any], said: str, tmp_path: Path
+    override: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         Project.open(tmp_path, overrides=override)
 
 
 @pytest.mark.parametrize(
-    ("toml", "said"),
+    ("toml", "message"),
     [
         (
             "[knowledge]\nresult = 1",
@@ -132,10 +132,12 @@ def test_a_wrong_option_is_an_error_that_names_the_nearest(
         ("#" * 1_000_001, "larger than 1 MB"),
     ],
 )
-def test_a_wrong_file_is_named_with_the_key(read: Read, toml: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(said)):
+def test_a_wrong_file_is_named_with_the_key(read: Read, toml: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
         read(toml)
-    with pytest.raises(ConfigError, match=re.escape(said.replace("agentkit.toml", "config.toml"))):
+    with pytest.raises(
+        ConfigError, match=re.escape(message.replace("agentkit.toml", "config.toml"))
+    ):
         read("", toml)
 
 
@@ -209,7 +211,7 @@ def test_an_empty_variable_counts_as_not_set(read: Read, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         (
             "AGENTKIT_KNOWLEDGE__RESULT",
@@ -221,12 +223,12 @@ def test_an_empty_variable_counts_as_not_set(read: Read, monkeypatch: pytest.Mon
     ],
 )
 def test_a_wrong_variable_of_a_table_is_an_error(
-    variable: str, value: str, said: str, read: Read, monkeypatch: pytest.MonkeyPatch
+    variable: str, value: str, message: str, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError, match=re.escape(f"{variable}: ")) as raised:
         read()
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "secret" not in str(raised.value)
 
 
@@ -308,7 +310,7 @@ def test_what_is_no_single_key_is_never_taken_for_two(text: str) -> None:
         assert text not in ("a",)
 
 
-def test_text_and_numbers_are_told_apart_by_what_the_setting_takes() -> None:
+def test_text_and_numbers_are_distinguished_by_what_the_setting_takes() -> None:
     assert (parse_value("8", str), parse_value("8", int), parse_value('"8"', str)) == ("8", 8, "8")
     assert parse_value("[1]", str) == "[1]"
 

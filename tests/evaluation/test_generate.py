@@ -16,18 +16,18 @@ PASSAGE = chunk("port.md", "Ports > Port Elin", TEXT)
 GOOD = {"question": "Who built the haven there?", "facts": ["Mara Voss"], "language": "en"}
 
 
-def _said(**more: Any) -> str:
+def _reply(**more: Any) -> str:
     return json.dumps({**GOOD, **more}, ensure_ascii=False)
 
 
-async def _made(
+async def _generate(
     *turns: str | ModelError, count: int = 1, passages: None = None
 ) -> GeneratedQuestions:
     return await generate(ScriptedModel(turns), passages or [PASSAGE] * len(turns), count)
 
 
 async def test_a_good_question_is_kept_with_its_place_and_facts() -> None:
-    made = await _made(f"<think>hm {{</think>Sure!\n```json\n{_said()}\n```")
+    made = await _generate(f"<think>hm {{</think>Sure!\n```json\n{_reply()}\n```")
     (found,) = made.questions
     assert found.generated
     assert found.facts == (("Mara Voss",),)
@@ -37,33 +37,35 @@ async def test_a_good_question_is_kept_with_its_place_and_facts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("reply", "reason"),
     [
         ("Certainly! What a fine harbour.", "invalid JSON"),
         ('{"question": ["x"]}', "invalid JSON"),
         ("[" * 5000, "invalid JSON"),
-        (_said(question="Who?"), "too short"),
-        (_said(question="x" * 400), "too long"),
-        (_said(question="Who dug it, according to the passage?"), "this passage"),
-        (_said(question="这段文字里说的港口是谁挖的？"), "this passage"),
-        (_said(question="埃林港是谁主持开挖的？"), "not in the language"),
-        (_said(question="the harbour of Port Elin was dug in 1843?"), "copied"),
-        (_said(facts=["Mara Foss", "1844"]), "no key fact"),
-        (_said(question="What did Mara Voss do for the haven?"), "no key fact"),
-        (_said(facts=[]), "no key fact"),
+        (_reply(question="Who?"), "too short"),
+        (_reply(question="x" * 400), "too long"),
+        (_reply(question="Who dug it, according to the passage?"), "this passage"),
+        (_reply(question="这段文字里说的港口是谁挖的？"), "this passage"),
+        (_reply(question="埃林港是谁主持开挖的？"), "not in the language"),
+        (_reply(question="the harbour of Port Elin was dug in 1843?"), "copied"),
+        (_reply(facts=["Mara Foss", "1844"]), "no key fact"),
+        (_reply(question="What did Mara Voss do for the haven?"), "no key fact"),
+        (_reply(facts=[]), "no key fact"),
         ("", "invalid JSON"),
     ],
 )
-async def test_rubbish_is_dropped_and_counted_by_its_reason(said: str, reason: str) -> None:
-    made = await _made(said)
+async def test_rubbish_is_dropped_and_counted_by_its_reason(reply: str, reason: str) -> None:
+    made = await _generate(reply)
     assert made.questions == ()
     (counted,) = made.dropped
     assert reason in counted
 
 
 async def test_a_similar_question_is_dropped_and_another_passage_is_tried() -> None:
-    other = _said(question="When did they excavate it?", facts=["1843", "absent"])
-    made = await _made(_said(), _said(question="Who built the haven there then?"), other, count=2)
+    other = _reply(question="When did they excavate it?", facts=["1843", "absent"])
+    made = await _generate(
+        _reply(), _reply(question="Who built the haven there then?"), other, count=2
+    )
     assert [q.facts for q in made.questions] == [(("Mara Voss",),), (("1843",),)]
     assert made.dropped == {"similar to another question": 1}
     assert made.tried == 3
@@ -77,8 +79,8 @@ async def test_no_more_passages_are_shown_than_three_for_each_question() -> None
 
 async def test_a_model_that_fails_at_once_is_an_error_and_later_a_dropped_passage() -> None:
     with pytest.raises(ModelError, match="down"):
-        await _made(ModelError("down"))
-    made = await _made(_said(), *[ModelError("down")] * 5, count=5)
+        await _generate(ModelError("down"))
+    made = await _generate(_reply(), *[ModelError("down")] * 5, count=5)
     assert len(made.questions) == 1
     assert made.dropped == {"the model failed": 3}
 

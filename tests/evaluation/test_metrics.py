@@ -81,7 +81,7 @@ def test_a_citation_is_good_when_its_quote_supports_and_its_place_is_expected() 
         Citation("1", right, "quoted", True),
         Citation("1", right, None, False),
         Citation("2", elsewhere, "quoted", True),
-        Citation("1", right, "never said", True),
+        Citation("1", right, "other words", True),
     ]
     assert citation_precision(asked, cited) == 0.25
     assert citation_recall(asked, cited) == 0.5

@@ -38,7 +38,7 @@ def test_an_answer_of_null_says_that_there_is_none_and_a_missing_one_nothing(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ('{"id": "1", "language": "zh", "kind": "riddle", "question": "?"}', "kind"),
         ('{"question": "?", "sauce": "a.md"}', "sauce"),
@@ -50,10 +50,10 @@ def test_an_answer_of_null_says_that_there_is_none_and_a_missing_one_nothing(
     ],
 )
 def test_a_fault_is_named_by_file_and_line(
-    line: str | dict[str, str], said: str, tmp_path: Path
+    line: str | dict[str, str], message: str, tmp_path: Path
 ) -> None:
     path = _file(tmp_path, {"id": "one", "question": "?"}, line)
-    with pytest.raises(ConfigError, match=rf"q\.jsonl:2: .*{said}"):
+    with pytest.raises(ConfigError, match=rf"q\.jsonl:2: .*{message}"):
         load_questions(path)
 
 

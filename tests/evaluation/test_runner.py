@@ -1,4 +1,4 @@
-"""Questions asked: by search alone, by legs, and of a model that may fail."""
+"""Runs of golden questions: search alone, single retrievers, and a model that may fail."""
 
 import asyncio
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ async def test_a_model_that_fails_at_once_ends_the_run() -> None:
         await evaluate(QUESTIONS, _search, ask)
 
 
-async def test_no_more_questions_are_asked_at_once_than_said_and_their_order_stays() -> None:
+async def test_at_most_jobs_questions_run_at_once_and_their_order_stays() -> None:
     running, most = 0, 0
 
     async def ask(prompt: str) -> Answer:
@@ -96,17 +96,19 @@ async def test_no_more_questions_are_asked_at_once_than_said_and_their_order_sta
     assert [outcome.question.id for outcome in outcomes] == [q.id for q in many]
 
 
-async def test_the_legs_are_ranked_each_for_itself(tmp_path: Path, embedder: TermEmbedder) -> None:
+async def test_the_retrievers_are_ranked_each_for_itself(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     texts = {"sea.md": "# Sea\n\nwhales swim far", "sky.md": "# Sky\n\nswallows fly far"}
     await knowledge.add([Document(source, text) for source, text in texts.items()])
     asked = [question([("sky.md", "Sky")]).model_copy(update={"question": "what do swallows do"})]
-    legs = await retriever_ranks(asked, knowledge.search)
+    rankings = await retriever_ranks(asked, knowledge.search)
     knowledge.close()
-    assert legs == {"dense": [(1,)], "keyword": [(1,)]}
+    assert rankings == {"dense": [(1,)], "keyword": [(1,)]}
 
 
-async def test_a_leg_that_did_not_find_a_place_has_no_rank_for_it() -> None:
+async def test_a_retriever_that_did_not_find_a_place_has_no_rank_for_it() -> None:
     async def search(query: str, k: int) -> list[Hit]:
         return [hit("x.md", keyword_rank=1), hit("a.md", "A", dense_rank=3)]
 

@@ -12,13 +12,13 @@ from tests.servers.openai_server import Json, Reply, call, calls, text
 
 def obliging(body: Json) -> Reply:
     """The reply to a chat completion request."""
-    said = _last_words(body)
+    prompt = _last_words(body)
     if response_format := body.get("response_format"):
         schema = response_format["json_schema"]["schema"]
-        return Reply(text(*_pieces(json.dumps(_example(schema, said, schema)))))
+        return Reply(text(*_pieces(json.dumps(_example(schema, prompt, schema)))))
     if chosen := _chosen(body):
         schema = chosen["parameters"]
-        arguments = json.dumps(_example(schema, said, schema), ensure_ascii=False)
+        arguments = json.dumps(_example(schema, prompt, schema), ensure_ascii=False)
         return Reply(calls(call(arguments, chosen["name"], 0, "call_1")), finish="tool_calls")
     return Reply(text("Hel", "lo, ", "you there."))
 
@@ -40,27 +40,27 @@ def _last_words(body: Json) -> str:
     return content if isinstance(content, str) else content[0]["text"]
 
 
-def _example(schema: Json, said: str, root: Json) -> Any:
-    """A value that fits, out of what was said where that is possible."""
+def _example(schema: Json, prompt: str, root: Json) -> Any:
+    """A value that fits, from the words of the prompt where possible."""
     if reference := schema.get("$ref"):
-        return _example(root["$defs"][reference.split("/")[-1]], said, root)
+        return _example(root["$defs"][reference.split("/")[-1]], prompt, root)
     if options := schema.get("anyOf"):
-        return _example(options[0], said, root)
+        return _example(options[0], prompt, root)
     match schema.get("type"):
         case "integer" | "number":
-            return int((re.findall(r"\d+", said) or ["3"])[0])
+            return int((re.findall(r"\d+", prompt) or ["3"])[0])
         case "boolean":
             return True
         case "array":
-            return [_example(schema.get("items", {}), said, root)]
+            return [_example(schema.get("items", {}), prompt, root)]
         case "object" | None:
             fields = schema.get("properties", {"setup": {}, "punchline": {}})
-            return {name: _example(of or _TEXT, said, root) for name, of in fields.items()}
-    return (re.findall(r"'(.+?)'", said) or ["some words"])[0]
+            return {name: _example(of or _TEXT, prompt, root) for name, of in fields.items()}
+    return (re.findall(r"'(.+?)'", prompt) or ["some words"])[0]
 
 
 _TEXT = {"type": "string"}
 
 
-def _pieces(said: str) -> list[str]:
-    return [said[at : at + 9] for at in range(0, len(said), 9)]
+def _pieces(prompt: str) -> list[str]:
+    return [prompt[at : at + 9] for at in range(0, len(prompt), 9)]

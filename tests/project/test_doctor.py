@@ -63,7 +63,7 @@ async def test_a_folder_without_an_index_is_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_sound_index_is_told_with_its_counts(project: Path) -> None:
+async def test_a_sound_index_is_reported_with_its_counts(project: Path) -> None:
     finding = _only(await _index(project))
     assert finding.level == "ok"
     assert finding.message == "knowledge: sound, 2 documents, 2 passages, by test:terms"
@@ -77,7 +77,7 @@ async def test_an_index_of_another_embedder_is_a_problem(project: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_damaged_chroma_is_a_problem_that_a_repair_mends(project: Path) -> None:
+async def test_a_damaged_chroma_is_a_problem_that_a_repair_fixes(project: Path) -> None:
     file = project / ".agentkit" / "index" / "chroma" / "chroma.sqlite3"
     file.write_bytes(b"damaged" * 900)
     finding = _only(await _index(project))
@@ -113,7 +113,7 @@ async def test_damage_that_ends_the_process_that_reads_it_is_survived(
 
 
 @pytest.mark.slow
-async def test_a_lock_is_told_with_the_process_that_holds_it(project: Path) -> None:
+async def test_a_lock_is_reported_with_the_process_that_holds_it(project: Path) -> None:
     async with writing(project / ".agentkit" / "index", 0):
         finding = _only(await _index(project))
     assert (finding.level, finding.part) == ("note", "lock")
@@ -121,19 +121,19 @@ async def test_a_lock_is_told_with_the_process_that_holds_it(project: Path) -> N
 
 
 @pytest.mark.slow
-async def test_an_examination_that_takes_too_long_is_ended_and_said(project: Path) -> None:
+async def test_an_examination_that_takes_too_long_is_ended_and_reported(project: Path) -> None:
     finding = _only(await _index(project, seconds=0.01))
     assert finding.level == "warning"
     assert "agentkit kb doctor" in finding.next_step
 
 
 @pytest.mark.slow
-async def test_vectors_on_another_machine_are_not_asked_for(project: Path) -> None:
+async def test_vectors_on_another_machine_are_not_requested(project: Path) -> None:
     finding = _only(await _index(project, kept="http://chroma.example.org:8000"))
     assert finding.level == "ok"
 
 
-def test_a_chroma_server_is_told_with_what_is_known_against_it() -> None:
+def test_a_chroma_server_is_reported_with_what_is_known_against_it() -> None:
     assert warn_of_store("") == []
     assert "CVE-2026-45829" in _only(warn_of_store("http://127.0.0.1:8000")).message
 
@@ -266,10 +266,10 @@ async def test_a_check_that_breaks_down_is_a_finding() -> None:
 
 
 def test_an_error_s_second_sentence_is_the_next_step() -> None:
-    finding = from_error("x", ConfigError("'a.md' is bad (see b.md). Mend it, then go on."))
+    finding = from_error("x", ConfigError("'a.md' is bad (see b.md). Fix it, then go on."))
     assert (finding.message, finding.next_step) == (
         "'a.md' is bad (see b.md).",
-        "Mend it, then go on.",
+        "Fix it, then go on.",
     )
     assert (
         from_error("x", ConfigError("One sentence: do this."), "Or that.").next_step == "Or that."

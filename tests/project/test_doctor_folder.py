@@ -36,7 +36,7 @@ def test_the_packages_that_agentkit_needs_are_there() -> None:
     assert "chromadb" in finding.message
 
 
-def test_sources_that_are_not_installed_are_said_to_be_so() -> None:
+def test_sources_that_are_not_installed_are_reported_to_be_so() -> None:
     finding = _only(machine.packages("no-such-distribution"))
     assert (finding.level, finding.next_step) == ("note", "pip install no-such-distribution")
     assert machine.extras("no-such-distribution") == []
@@ -73,7 +73,7 @@ def test_every_extra_says_what_it_gives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "level", "said"),
+    ("where", "level", "message"),
     [
         (HERE, "ok", "UTF-8, 256 colours, 80 columns"),
         (Terminal(True, "utf-8", "", 50), "ok", "no colours"),
@@ -83,10 +83,12 @@ def test_every_extra_says_what_it_gives() -> None:
         (Terminal(False, "latin-1", "", 80), "warning", "encoding is latin-1"),
     ],
 )
-def test_the_terminal_is_judged_by_what_it_can_show(where: Terminal, level: str, said: str) -> None:
+def test_the_terminal_is_judged_by_what_it_can_show(
+    where: Terminal, level: str, message: str
+) -> None:
     finding = _only(machine.terminal(where))
     assert finding.level == level
-    assert said in finding.message
+    assert message in finding.message
 
 
 def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder: Path
     assert "closed: Permission denied" in finding.message
 
 
-def test_trust_is_told_and_what_gives_it(tmp_path: Path) -> None:
+def test_trust_is_reported_and_what_gives_it(tmp_path: Path) -> None:
     assert _only(folders.trust(tmp_path)).message.startswith("not needed")
     (tmp_path / "agentkit.toml").write_text("", encoding="utf-8")
     (tmp_path / "tools").mkdir()
@@ -200,7 +202,7 @@ def test_files_with_keys_that_others_may_read_are_named(
     assert _only(folders.secrets(tmp_path, settings)).level == "ok"
 
 
-def test_what_cannot_be_kept_for_the_user_is_said(
+def test_what_cannot_be_kept_for_the_user_is_reported(
     shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", tempfile.gettempdir())

@@ -30,7 +30,7 @@ server = MCPServer("echo")
 
 @server.tool()
 def echo(text: str) -> str:
-    return "heard " + text
+    return "received " + text
 
 server.run("stdio")
 """
@@ -68,9 +68,9 @@ async def test_a_trusted_folder_gives_documents_tools_and_servers(folder: Path) 
         ]
         project.agent.model = model = ScriptedModel([calls, "done"])
         await project.agent.run("?")
-        _, shouted, heard = [m.text for m in model.requests[-1] if m.role == "tool"]
+        _, shouted, received = [m.text for m in model.requests[-1] if m.role == "tool"]
         assert shouted == "HI"
-        assert heard.split("\n")[1:-1] == ["heard hi"]
+        assert received.split("\n")[1:-1] == ["received hi"]
         assert project.notices == []
 
 

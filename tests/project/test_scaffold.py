@@ -162,7 +162,7 @@ def test_code_that_the_user_has_trusted_stays_trusted(tmp_path: Path) -> None:
     assert make_project(tmp_path).trusted
 
 
-def test_a_trust_that_cannot_be_remembered_is_said(
+def test_a_trust_that_cannot_be_remembered_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")

@@ -98,7 +98,7 @@ def test_any_layout_can_be_changed_or_is_left_as_it_is(file: SettingsFile, text:
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "said"),
+    ("key", "text", "message"),
     [
         ("knowledge.results", "80", "less than or equal to 50"),
         ("knowledge.result", "8", "Did you mean 'knowledge.results'"),
@@ -110,11 +110,11 @@ def test_any_layout_can_be_changed_or_is_left_as_it_is(file: SettingsFile, text:
     ],
 )
 def test_what_would_not_be_valid_is_not_written(
-    file: SettingsFile, key: str, text: str, said: str
+    file: SettingsFile, key: str, text: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as raised:
         _set(file, key, text)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "secret" not in str(raised.value)
     assert file.path.read_text(encoding="utf-8") == FILE
     assert sorted(path.name for path in file.path.parent.glob("*.tmp")) == []

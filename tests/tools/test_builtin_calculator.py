@@ -162,8 +162,8 @@ PIECES = (
 @settings(max_examples=150, derandomize=True, deadline=None)
 async def test_whatever_is_written_gives_one_line_of_sense(expression: Any) -> None:
     try:
-        said = (await calculator.run({"expression": expression})).content
+        output = (await calculator.run({"expression": expression})).content
     except ToolError as error:
-        said = str(error)
-    assert "\n" not in said
-    assert "calculator failed" not in said
+        output = str(error)
+    assert "\n" not in output
+    assert "calculator failed" not in output

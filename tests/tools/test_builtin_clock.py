@@ -11,7 +11,7 @@ from tests.conftest import text_of
 NOW, BETWEEN, SHIFT = date_tools(lambda: datetime(2024, 12, 31, 23, 30, tzinfo=UTC))
 
 
-async def test_the_time_is_told_with_weekday_and_zone() -> None:
+async def test_the_time_is_reported_with_weekday_and_zone() -> None:
     assert (await NOW.run({})).content == "2024-12-31 (Tuesday), 23:30:00 UTC (UTC+00:00)"
     assert (await NOW.run({"time_zone": "Asia/Shanghai"})).content == (
         "2025-01-01 (Wednesday), 07:30:00 Asia/Shanghai (UTC+08:00)"
@@ -65,6 +65,6 @@ async def test_a_date_outside_the_calendar_is_an_error(shift: dict[str, int]) ->
         await SHIFT.run(shift)
 
 
-async def test_what_is_no_date_is_said_with_the_schema() -> None:
+async def test_what_is_no_date_is_reported_with_the_schema() -> None:
     with pytest.raises(ToolError, match="valid date"):
         await BETWEEN.run({"start": "yesterday"})

@@ -104,7 +104,7 @@ async def test_words_are_found_in_text_files_whatever_their_case(tools: Any) -> 
     )
 
 
-async def test_many_matches_are_cut_and_that_is_said(tools: Any, folder: Path) -> None:
+async def test_many_matches_are_cut_and_that_is_reported(tools: Any, folder: Path) -> None:
     (folder / "many.txt").write_text("alpha\n" * 60, encoding="utf-8")
     found = (
         (await tools["search_files"].run({"text": "alpha", "path": "many.txt"})).content
@@ -113,7 +113,7 @@ async def test_many_matches_are_cut_and_that_is_said(tools: Any, folder: Path) -
     assert found[-1] == "... and more. Narrow by path or pattern."
 
 
-async def test_writing_asks_and_replaces_only_when_told(tools: Any, folder: Path) -> None:
+async def test_writing_asks_and_replaces_only_on_request(tools: Any, folder: Path) -> None:
     write = tools["write_file"]
     assert write.needs_approval
     assert not any(tool.needs_approval for tool in tools.values() if tool is not write)
@@ -131,7 +131,7 @@ async def test_a_file_needs_a_folder_that_is_there(tools: Any) -> None:
         await tools["write_file"].run({"path": "nowhere/new.txt", "text": "x"})
 
 
-async def test_two_folders_are_told_apart_by_name(tmp_path: Path) -> None:
+async def test_two_folders_are_distinguished_by_name(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "same.txt").write_text(name, encoding="utf-8")

@@ -1,6 +1,5 @@
 """Python code of a model's: it runs apart, bounded, and leaves nothing."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -18,21 +17,21 @@ pytestmark = pytest.mark.slow
 PYTHON = python_tool()
 
 
-async def ran(code: str, context: ToolContext | None = None) -> str:
+async def run_code(code: str, context: ToolContext | None = None) -> str:
     return text_of((await PYTHON.run({"code": code}, context)).content)
 
 
 async def test_what_it_prints_and_its_last_value_come_back() -> None:
     assert PYTHON.needs_approval
-    assert await ran("print('一')\nx = [1]\nx + [2]  # last") == "一\n[1, 2]"
-    assert await ran("x = 1") == "[nothing was printed]"
+    assert await run_code("print('一')\nx = [1]\nx + [2]  # last") == "一\n[1, 2]"
+    assert await run_code("x = 1") == "[nothing was printed]"
 
 
-async def test_a_fault_is_told_with_its_line() -> None:
-    said = await ran("x = 1\n1 / 0")
-    assert 'File "program.py", line 2' in said
-    assert said.endswith("ZeroDivisionError: division by zero\n[ended with code 1]")
-    assert "SyntaxError" in await ran("x = (")
+async def test_a_fault_is_reported_with_its_line() -> None:
+    output = await run_code("x = 1\n1 / 0")
+    assert 'File "program.py", line 2' in output
+    assert output.endswith("ZeroDivisionError: division by zero\n[ended with code 1]")
+    assert "SyntaxError" in await run_code("x = (")
 
 
 async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_path: Path) -> None:
@@ -43,63 +42,67 @@ async def test_a_picture_comes_back_and_what_only_looks_like_one_does_not(tmp_pa
         "open('false.png', 'wb').write(b'text')\n"
         f"os.symlink({str(tmp_path / 'secret.png')!r}, 'link.png')"
     )
-    said = (await PYTHON.run({"code": code})).content
-    assert said == (TextPart("[nothing was printed]"), ImagePart(b"\x89PNG\r\n\x1a\n1"))
+    output = (await PYTHON.run({"code": code})).content
+    assert output == (TextPart("[nothing was printed]"), ImagePart(b"\x89PNG\r\n\x1a\n1"))
 
 
 async def test_it_sees_nothing_of_the_environment_and_an_empty_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    said = await ran(
+    output = await run_code(
         "import os, sys\nprint('OPENAI_API_KEY' in os.environ, sys.flags.isolated)\n"
         "print([n for n in os.listdir() if n[0] != '.'])"
     )
-    assert said == "False 1\n[]"
+    assert output == "False 1\n[]"
 
 
 async def test_its_folder_is_gone_afterwards() -> None:
-    folder = Path(await ran("import os\nprint(os.getcwd())\nopen('left', 'w').write('x') and None"))
+    folder = Path(
+        await run_code("import os\nprint(os.getcwd())\nopen('left', 'w').write('x') and None")
+    )
     assert folder.parent == Path(tempfile.gettempdir()).resolve()
     assert not folder.exists()
 
 
 async def test_long_output_keeps_its_beginning_and_its_end() -> None:
-    said = await ran("print('start' + 'x' * 100_000 + 'end')")
-    assert said.startswith("startxxx")
-    assert said.endswith("xxxend")
-    assert "bytes omitted" in said
-    assert len(said) < 9000
+    output = await run_code("print('start' + 'x' * 100_000 + 'end')")
+    assert output.startswith("startxxx")
+    assert output.endswith("xxxend")
+    assert "bytes omitted" in output
+    assert len(output) < 9000
 
 
 async def test_memory_is_bounded() -> None:
-    assert "MemoryError" in await ran("bytearray(10 ** 10)")
+    assert "MemoryError" in await run_code("bytearray(10 ** 10)")
 
 
-async def test_a_loop_is_stopped_and_its_folder_removed() -> None:
-    before = set(os.listdir(tempfile.gettempdir()))
+async def test_a_loop_is_stopped_and_its_folder_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(ToolError, match="did not end within 2 s and was stopped"):
         await python_tool(seconds=2).run({"code": "while True: pass"})
-    assert not [n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith("tmp")]
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_what_it_starts_is_ended_with_it() -> None:
-    pid = int(await ran("import subprocess\nprint(subprocess.Popen(['sleep', '999']).pid)"))
+    pid = int(await run_code("import subprocess\nprint(subprocess.Popen(['sleep', '999']).pid)"))
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
 
 class Listening(NoContext):
     def __init__(self) -> None:
-        self.said = ""
+        self.output = ""
 
     def report(self, message: str, fraction: float | None = None) -> None:
-        self.said += message
+        self.output += message
 
 
-async def test_the_network_is_closed_or_the_user_is_told() -> None:
+async def test_the_network_is_closed_or_the_user_is_reported() -> None:
     user = Listening()
     code = "import socket\nprint([name for _, name in socket.if_nameindex()])"
-    assert await ran(code, user) == "['lo']" or "it is open" in user.said
+    assert await run_code(code, user) == "['lo']" or "it is open" in user.output
 
 
 ATTEMPTS = """
@@ -120,10 +123,10 @@ tried(open, "own", "w")
 """
 
 
-async def test_nothing_is_written_elsewhere_or_the_user_is_told(tmp_path: Path) -> None:
+async def test_nothing_is_written_elsewhere_or_the_user_is_reported(tmp_path: Path) -> None:
     user, file = Listening(), tmp_path / "kept"
     file.write_text("kept")
-    said = await ran(f"FILE = {str(file)!r}\n{ATTEMPTS}", user)
-    if "cannot keep the code from writing" not in user.said:
-        assert said.split() == [*["refused"] * 5, "done", "done"]
+    output = await run_code(f"FILE = {str(file)!r}\n{ATTEMPTS}", user)
+    if "cannot keep the code from writing" not in user.output:
+        assert output.split() == [*["refused"] * 5, "done", "done"]
         assert file.read_text() == "kept"

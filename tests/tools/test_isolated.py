@@ -49,13 +49,13 @@ async def test_progress_comes_through_while_it_works() -> None:
     ]
 
 
-async def test_an_exception_is_told_as_the_tool_said_it() -> None:
+async def test_an_exception_is_reported_as_the_tool_reported_it() -> None:
     with pytest.raises(ToolError, match="fails failed: ValueError: by design"):
         await wild.fails.run({})
 
 
 @pytest.mark.parametrize(
-    ("wild_tool", "arguments", "said"),
+    ("wild_tool", "arguments", "message"),
     [
         (wild.spins, {}, "did not end within 1.5 s"),
         (wild.sleeps, {}, "did not end within 1.5 s"),
@@ -66,7 +66,7 @@ async def test_an_exception_is_told_as_the_tool_said_it() -> None:
     ids=["spins", "sleeps", "allocates", "crashes", "forks"],
 )
 async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_on(
-    wild_tool: Tool, arguments: Any, said: str
+    wild_tool: Tool, arguments: Any, message: str
 ) -> None:
     model = ScriptedModel([ToolCall("1", wild_tool.name, arguments), "went on"])
     began = time.monotonic()
@@ -74,7 +74,7 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
     assert wild_tool.timeout is not None
     assert time.monotonic() - began < wild_tool.timeout + 1
     assert answer.text == "went on"
-    assert said in answer.messages[1].text
+    assert message in answer.messages[1].text
     assert _running("agentkit.tools.isolated") == []
     assert _running("bomb-1") == []
 

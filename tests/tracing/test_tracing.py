@@ -127,7 +127,7 @@ async def test_a_replay_that_asks_for_more_than_was_answered_says_so(files: Trac
     path.write_text("\n".join(lines[:4]), encoding="utf-8")
     answer, differences = await replay(Agent("extractive", [add]), read_trace(path))
     assert answer is None
-    assert "no further answer" in differences[-1].now
+    assert "no further reply" in differences[-1].now
     assert trace.run["prompt"] == "1 + 2?"
 
 
@@ -138,7 +138,7 @@ def test_a_file_that_is_no_trace_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [False, True])
-async def test_spans_follow_the_conventions_and_say_what_was_said_only_if_asked(
+async def test_spans_follow_the_conventions_and_hold_texts_only_on_request(
     content: bool,
 ) -> None:
     exporter = InMemorySpanExporter()
