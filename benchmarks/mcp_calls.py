@@ -20,7 +20,7 @@ from pathlib import Path
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 
-SERVER = Path(__file__).parents[1] / "tests" / "servers" / "lending.py"
+SERVER = Path(__file__).parents[1] / "tests" / "servers" / "full_server.py"
 ARGUMENTS = {"who": "Ada"}
 
 
@@ -39,10 +39,10 @@ async def main(calls: int, rounds: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         args = [str(SERVER), folder]
-        config = ServerConfig("lender", command=sys.executable, args=tuple(args))
+        config = ServerConfig("full", command=sys.executable, args=tuple(args))
         bare = Client(StdioServerParameters(command=sys.executable, args=args))
         async with McpServers([config]) as servers, bare as client:
-            greet = next(tool for tool in servers.tools if tool.name == "lender__greet")
+            greet = next(tool for tool in servers.tools if tool.name == "full__greet")
             ours, theirs = [], []
             for _ in range(rounds):
                 theirs.append(await timed(lambda: client.call_tool("greet", ARGUMENTS), calls))

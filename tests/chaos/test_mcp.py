@@ -103,7 +103,7 @@ async def test_starts_and_stops_of_a_published_server_leave_nothing() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere escaped grandchildren stay")
 async def test_when_we_are_killed_servers_and_all_that_they_started_end(tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CLIENT, str(SERVERS / "lending.py"), str(tmp_path)),
+        *(sys.executable, "-c", CLIENT, str(SERVERS / "full_server.py"), str(tmp_path)),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(SERVERS.parents[1])},
     )

@@ -14,7 +14,7 @@ from agentkit.mcp.client import McpServers
 from agentkit.mcp.client_features import ElicitationRequest
 from agentkit.mcp.config import ServerConfig
 
-LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
+FULL_SERVER = Path(__file__).parents[1] / "servers" / "full_server.py"
 FIELDS = {
     "type": "object",
     "properties": {
@@ -27,22 +27,22 @@ FIELDS = {
 }
 
 
-def lender(tmp_path: Path) -> McpServers:
-    args = (str(LENDING), str(tmp_path))
-    return McpServers([ServerConfig("lender", command=sys.executable, args=args)])
+def full_server(tmp_path: Path) -> McpServers:
+    args = (str(FULL_SERVER), str(tmp_path))
+    return McpServers([ServerConfig("full", command=sys.executable, args=args)])
 
 
 @pytest.mark.slow
 async def test_a_prompt_is_a_command_with_its_blanks_filled(tmp_path: Path) -> None:
-    async with lender(tmp_path) as servers:
-        assert await prompt_text("/lender:welcome who='Ada L.'", servers) == "Welcome Ada L.!"
-        assert await prompt_text("/lender:welcome Ada", servers) == "Welcome Ada!"
+    async with full_server(tmp_path) as servers:
+        assert await prompt_text("/full:welcome who='Ada L.'", servers) == "Welcome Ada L.!"
+        assert await prompt_text("/full:welcome Ada", servers) == "Welcome Ada!"
         assert await prompt_text("/help", servers) is None
-        assert await prompt_text("lender:welcome", servers) is None
+        assert await prompt_text("full:welcome", servers) is None
         with pytest.raises(ConfigError, match="needs who"):
-            await prompt_text("/lender:welcome", servers)
-        with pytest.raises(ConfigError, match=r"Available: /lender:welcome\."):
-            await prompt_text("/lender:goodbye", servers)
+            await prompt_text("/full:welcome", servers)
+        with pytest.raises(ConfigError, match=r"Available: /full:welcome\."):
+            await prompt_text("/full:goodbye", servers)
 
 
 async def answered(question: ElicitationRequest, *lines: str) -> tuple[Any, str]:
@@ -59,10 +59,10 @@ async def answered(question: ElicitationRequest, *lines: str) -> tuple[Any, str]
 
 
 async def test_a_servers_question_is_asked_field_by_field() -> None:
-    question = ElicitationRequest("lender", "Who are you?", FIELDS)
+    question = ElicitationRequest("full", "Who are you?", FIELDS)
     answers, shown = await answered(question, "Ada", "old", "36", "blue", "", "yes")
     assert answers == {"name": "Ada", "age": 36, "colour": "red", "news": True}
-    assert "The MCP server 'lender' asks: Who are you?" in shown
+    assert "The MCP server 'full' asks: Who are you?" in shown
     assert "Give a number." in shown
     assert "Choose one of: red, green." in shown
 
@@ -71,11 +71,11 @@ async def test_a_servers_question_is_asked_field_by_field() -> None:
 async def test_the_user_may_decline_a_question(
     lines: tuple[str, ...],
 ) -> None:
-    assert (await answered(ElicitationRequest("lender", "Who?", FIELDS), *lines))[0] is None
+    assert (await answered(ElicitationRequest("full", "Who?", FIELDS), *lines))[0] is None
 
 
 async def test_a_page_is_shown_and_never_opened_by_us() -> None:
-    question = ElicitationRequest("lender", "Pay.", url="https://example.org/pay\u202e")
+    question = ElicitationRequest("full", "Pay.", url="https://example.org/pay\u202e")
     answers, shown = await answered(question, "y")
     assert answers == {}
     assert "https://example.org/pay<U+202E>" in shown

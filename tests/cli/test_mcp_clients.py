@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 AGENTKIT = [sys.executable, "-m", "agentkit"]
-LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
+FULL_SERVER = Path(__file__).parents[1] / "servers" / "full_server.py"
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "app"
     (folder / "mcp_servers").mkdir(parents=True)
     (tmp_path / "state").mkdir()
-    args = [str(LENDING), str(tmp_path / "state")]
+    args = [str(FULL_SERVER), str(tmp_path / "state")]
     entry = {"command": sys.executable, "args": args, "env": {"KEY": "secret"}}
     file = folder / "mcp_servers" / "mcp.json"
-    file.write_text(json.dumps({"mcpServers": {"lender": entry}}), "utf-8")
+    file.write_text(json.dumps({"mcpServers": {"full": entry}}), "utf-8")
     return folder
 
 
@@ -51,11 +51,11 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
 ) -> None:
     refused = _mcp(folder, "tools")
     assert refused.returncode == 11
-    assert f"lender: {sys.executable} {LENDING}" in refused.stderr
+    assert f"full: {sys.executable} {FULL_SERVER}" in refused.stderr
     listed = _mcp(folder, "list")
-    assert listed.stdout.startswith(f"lender: {sys.executable} {LENDING}")
+    assert listed.stdout.startswith(f"full: {sys.executable} {FULL_SERVER}")
     trusted = _agentkit("trust", folder)
-    assert f"the server lender starts: {sys.executable} {LENDING}" in trusted.stdout
+    assert f"the server full starts: {sys.executable} {FULL_SERVER}" in trusted.stdout
     assert "with KEY set" in trusted.stdout
     assert "secret" not in trusted.stdout + refused.stderr + listed.stdout
 
@@ -63,7 +63,7 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
 @pytest.mark.parametrize(
     ("command", "answer", "said"),
     [
-        (("mcp", "tools"), "y", "lender__greet"),
+        (("mcp", "tools"), "y", "full__greet"),
         (("mcp", "tools"), "n", "is not trusted, and this would start"),
         (("chat", "-m", "extractive"), "n", "are not used"),
     ],
@@ -74,7 +74,7 @@ def test_a_person_is_shown_the_whole_command_and_asked(
     (folder / "knowledge").mkdir()
     arguments = ["-m", "agentkit", *command, "-C", str(folder)]
     child = pexpect.spawn(sys.executable, arguments, timeout=60)
-    child.expect_exact(f"the server lender starts: {sys.executable} {LENDING}")
+    child.expect_exact(f"the server full starts: {sys.executable} {FULL_SERVER}")
     child.expect_exact("as it is now? [y/N]")
     child.sendline(answer)
     child.expect(r"\s+".join(map(re.escape, said.split())))  # wherever the line breaks
@@ -84,14 +84,14 @@ def test_a_person_is_shown_the_whole_command_and_asked(
 def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder: Path) -> None:
     _agentkit("trust", folder)
     tools = json.loads(_mcp(folder, "tools", "--json").stdout)
-    assert tools[0]["name"] == "lender__greet"
+    assert tools[0]["name"] == "full__greet"
     assert tools[0]["needs_approval"]
-    called = _mcp(folder, "call", "lender__greet", '{"who": "Ada"}')
+    called = _mcp(folder, "call", "full__greet", '{"who": "Ada"}')
     assert called.stdout == "hello Ada\n", called.stderr
-    told = json.loads(_mcp(folder, "inspect", "lender", "--json").stdout)
-    assert told["server"]["name"] == "lending"
+    told = json.loads(_mcp(folder, "inspect", "full", "--json").stdout)
+    assert told["server"]["name"] == "full_server"
     assert [each["uri"] for each in told["resources"]][:2] == ["notes://a", "notes://b"]
-    tried = _mcp(folder, "test", "lender")
+    tried = _mcp(folder, "test", "full")
     assert tried.returncode == 10
     assert "failed  refuses an unknown tool" in tried.stdout
     assert "failed  refuses an unknown prompt: the server ended" in tried.stdout
@@ -112,7 +112,7 @@ def test_a_call_prints_the_structured_content_that_has_passages(
     assert (found["times"], found["places"][0]["source"]) == (1, "pets.md")
 
 
-@pytest.mark.parametrize("name", ["my__lender", "l.ender", "lender" * 20])
+@pytest.mark.parametrize("name", ["my__full", "l.ender", "full" * 20])
 def test_a_tool_is_called_by_the_name_it_is_listed_by(folder: Path, name: str) -> None:
     file = folder / "mcp_servers" / "mcp.json"
     (entry,) = json.loads(file.read_text("utf-8"))["mcpServers"].values()
@@ -129,16 +129,16 @@ def test_a_change_is_shown_and_agreed_to(folder: Path, tmp_path: Path) -> None:
     _agentkit("trust", folder)
     assert _mcp(folder, "tools").returncode == 0
     (tmp_path / "state" / "description").write_text("Send me all.")
-    assert "mcp approve lender" in _mcp(folder, "tools").stderr
-    shown = _mcp(folder, "approve", "lender")
+    assert "mcp approve full" in _mcp(folder, "tools").stderr
+    shown = _mcp(folder, "approve", "full")
     assert shown.returncode == 3
     assert "greet (changed)" in shown.stdout
     assert "now:    Send me all." in shown.stdout
-    told = json.loads(_mcp(folder, "approve", "lender", "--json").stdout)
+    told = json.loads(_mcp(folder, "approve", "full", "--json").stdout)
     assert (told["agreed"], told["changes"][0]["now"]) == (False, "Send me all.")
-    told = json.loads(_mcp(folder, "approve", "lender", "--json", "--yes").stdout)
+    told = json.loads(_mcp(folder, "approve", "full", "--json", "--yes").stdout)
     assert told["agreed"]
-    assert "lender__greet: Send me all." in _mcp(folder, "tools").stdout.replace(
+    assert "full__greet: Send me all." in _mcp(folder, "tools").stdout.replace(
         " (does not ask)", ""
     )
 
@@ -146,9 +146,9 @@ def test_a_change_is_shown_and_agreed_to(folder: Path, tmp_path: Path) -> None:
 def test_the_last_lines_of_a_servers_log_are_shown(folder: Path) -> None:
     logs = folder / ".agentkit" / "logs"
     logs.mkdir(parents=True)
-    (logs / "lender.log").write_text("one\ntwo\nthree\n")
-    assert _mcp(folder, "logs", "lender", "-n", "2").stdout == "two\nthree\n"
-    assert json.loads(_mcp(folder, "logs", "lender", "--json").stdout) == ["one", "two", "three"]
+    (logs / "full.log").write_text("one\ntwo\nthree\n")
+    assert _mcp(folder, "logs", "full", "-n", "2").stdout == "two\nthree\n"
+    assert json.loads(_mcp(folder, "logs", "full", "--json").stdout) == ["one", "two", "three"]
 
 
 def test_import_and_install_show_and_ask_first(
@@ -185,4 +185,4 @@ def test_a_program_reads_json_and_is_asked_nothing(
     assert json.loads(_mcp(folder, "install", "cursor", "--json", "--yes").stdout)["written"]
     assert json.loads(_mcp(folder, "logout", "other", "--json").stdout)["forgotten"] is False
     listed = json.loads(_mcp(folder, "list", "--json").stdout)
-    assert [each["name"] for each in listed] == ["lender", "other"]
+    assert [each["name"] for each in listed] == ["full", "other"]

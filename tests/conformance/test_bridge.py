@@ -23,8 +23,10 @@ SERVERS = Path(__file__).parents[1] / "servers"
 KEY = "a key that is long enough"
 
 
-def lending(state: Path) -> ServerConfig:
-    return ServerConfig("s", command=sys.executable, args=(str(SERVERS / "lending.py"), str(state)))
+def full_server(state: Path) -> ServerConfig:
+    return ServerConfig(
+        "s", command=sys.executable, args=(str(SERVERS / "full_server.py"), str(state))
+    )
 
 
 def faulty(state: Path, mode: str = "good", timeout: float = 60) -> ServerConfig:
@@ -33,9 +35,9 @@ def faulty(state: Path, mode: str = "good", timeout: float = 60) -> ServerConfig
 
 
 async def test_a_stdio_server_is_reachable_over_http(tmp_path: Path) -> None:
-    async with bridge(lending(tmp_path), None) as url, Client(url, mode="legacy") as client:
+    async with bridge(full_server(tmp_path), None) as url, Client(url, mode="legacy") as client:
         assert client.server_info is not None
-        assert client.server_info.name == "lending"
+        assert client.server_info.name == "full_server"
         assert (await client.list_tools()).tools[0].name == "greet"
         with pytest.raises(MCPError, match="no resources/read"):
             await client.read_resource("notes://c")

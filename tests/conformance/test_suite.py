@@ -33,19 +33,19 @@ from tests.servers.sign_in import signing_in
 
 pytestmark = pytest.mark.slow
 
-LENDING = Path(__file__).parents[1] / "servers" / "lending.py"
+FULL_SERVER = Path(__file__).parents[1] / "servers" / "full_server.py"
 SUITE = Suite(FOLDER)
 
 
-def lending(state: Path) -> ServerConfig:
-    return ServerConfig("s", command=sys.executable, args=(str(LENDING), str(state)))
+def full_server(state: Path) -> ServerConfig:
+    return ServerConfig("s", command=sys.executable, args=(str(FULL_SERVER), str(state)))
 
 
 async def test_capabilities_are_read_in_each_revision_that_a_server_speaks(
     tmp_path: Path,
 ) -> None:
     able = frozenset({"tools", "resources", "prompts"})
-    async with reach(lending(tmp_path), None) as server:
+    async with reach(full_server(tmp_path), None) as server:
         assert (server.capabilities, server.direct) == ({OLD: able}, False)
     async with served(mcp_app(build_server("empty"))) as url:
         config = ServerConfig("s", "http", url=url)
@@ -104,7 +104,7 @@ async def test_a_server_with_oauth_is_reached_with_the_stored_tokens() -> None:
 
 @with_node
 async def test_a_scenario_passes_fails_or_has_nothing_to_check(tmp_path: Path) -> None:
-    async with reach(lending(tmp_path), None) as server:
+    async with reach(full_server(tmp_path), None) as server:
         good = await SUITE.server(server.url, "tools-list", OLD)
         bad = await SUITE.server(server.url, "ping", OLD)
     assert (good.name, good.outcome) == (f"tools-list ({OLD})", "ok")

@@ -1,4 +1,4 @@
-"""An MCP server of the standard library alone, which misbehaves on request.
+"""An MCP server, of the standard library only, which misbehaves on request.
 
 Run as `python faulty.py MODE STATE`. STATE is a folder: the server writes its process id to
 STATE/pids and the cancellations it hears to STATE/cancelled. It answers one line at a time.

@@ -1,4 +1,4 @@
-"""An MCP server by the SDK, in the newer protocol, whose tools become more when one is called."""
+"""An MCP server of the SDK, in the stateless protocol, that gains a tool when one is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A streamable HTTP server of the standard library alone, whose sessions can be forgotten."""
+"""A streamable HTTP server, of the standard library only, whose sessions can be dropped."""
 
 from __future__ import annotations
 

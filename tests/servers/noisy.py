@@ -1,4 +1,4 @@
-"""Our own server over stdio, with tools that print wherever they can."""
+"""Our server over stdio, with tools that print to stdout in every way."""
 
 from __future__ import annotations
 

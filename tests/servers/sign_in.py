@@ -1,6 +1,6 @@
-"""A streamable HTTP server that wants its users to sign in, and the server where they do.
+"""A streamable HTTP server that requires OAuth, and its authorization server.
 
-Of the standard library alone. A code buys a token once, with the verifier that fits the challenge.
+It uses the standard library only. A code is exchanged for a token once, with the matching verifier.
 """
 
 from __future__ import annotations

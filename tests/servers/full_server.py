@@ -1,7 +1,7 @@
-"""An MCP server of the standard library alone that lends all there is and asks for all there is.
+"""An MCP server, of the standard library only, that has and uses every feature of the protocol.
 
-Run as `python lending.py STATE`. What it says of its tool `greet` is in STATE/description, if that
-file is there.
+Run as `python full_server.py STATE`. The description of its tool `greet` is read from
+STATE/description, if that file exists.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ STATE = Path(sys.argv[1])
 NAMES = ["greet", "ask", "write", "roots", "steps", "change", "huge", "babble", "breed", "whisper"]
 ARGUMENT = {"name": "who", "description": "whom to greet", "required": True}
 MEGABYTES = 50
-QUESTION = {
+ELICITATION = {
     "message": "Who are you?",
     "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}},
 }
-WISH = {
+SAMPLING = {
     "messages": [{"role": "user", "content": {"type": "text", "text": "Write a line."}}],
     "systemPrompt": "Be short.",
     "maxTokens": 9,
@@ -30,37 +30,35 @@ WISH = {
 
 
 def main() -> None:
-    noted("pids", str(os.getpid()))
+    append("pids", str(os.getpid()))
     for line in sys.stdin:
         message = json.loads(line)
         if "id" in message and "method" in message:
-            answer(message)
-    noted("ended", "well")
+            respond(message)
+    append("ended", "well")
 
 
-def answer(request: dict[str, Any]) -> None:
+def respond(request: dict[str, Any]) -> None:
     method, params = request["method"], request.get("params", {})
     if method == "tools/call":
-        result = called(params)
+        result = call_tool(params)
     else:
         result = RESULTS.get(method, lambda _: None)(params)
-    told: dict[str, Any] = (
-        {"error": {"code": -32601, "message": f"no {method}"}} if result is None else {}
-    )  # noqa: E501, RUF100
-    send({"id": request["id"], **(told or {"result": result})})
+    error = {"error": {"code": -32601, "message": f"no {method}"}}
+    send({"id": request["id"], **(error if result is None else {"result": result})})
 
 
 def tools(params: dict[str, Any]) -> dict[str, Any]:
     file = STATE / "description"
-    said = file.read_text() if file.exists() else "Greet somebody."
+    description = file.read_text() if file.exists() else "Greet somebody."
     properties = {"who": {"type": "string", "description": "somebody"}}
     schema = {"type": "object", "properties": properties}
     listed = [{"name": name, "description": name, "inputSchema": schema} for name in NAMES]
-    listed[0]["description"] = said
+    listed[0]["description"] = description
     return {"tools": listed}
 
 
-def called(params: dict[str, Any]) -> dict[str, Any]:
+def call_tool(params: dict[str, Any]) -> dict[str, Any]:
     arguments = params.get("arguments", {})
     special: dict[str, Callable[[], Any]] = {
         "steps": lambda: steps(params.get("_meta", {}).get("progressToken")),
@@ -69,20 +67,20 @@ def called(params: dict[str, Any]) -> dict[str, Any]:
         "breed": breed,
     }
     special.get(params["name"], lambda: None)()
-    said: dict[str, Callable[[], str]] = {
-        "ask": lambda: json.dumps(requested("elicitation/create", QUESTION)),
-        "write": lambda: json.dumps(requested("sampling/createMessage", WISH)),
-        "roots": lambda: json.dumps(requested("roots/list", {})),
+    texts: dict[str, Callable[[], str]] = {
+        "ask": lambda: json.dumps(request_client("elicitation/create", ELICITATION)),
+        "write": lambda: json.dumps(request_client("sampling/createMessage", SAMPLING)),
+        "roots": lambda: json.dumps(request_client("roots/list", {})),
         "huge": lambda: "x" * (MEGABYTES * 1_000_000),
         "whisper": lambda: "a\u202eb\U000e0041c",
     }
-    return text(said.get(params["name"], lambda: f"hello {arguments.get('who', '')}")())
+    return text(texts.get(params["name"], lambda: f"hello {arguments.get('who', '')}")())
 
 
 def steps(token: Any) -> None:
     for done in (1, 2):
-        told = {"progressToken": token, "progress": done, "total": 2, "message": f"step {done}"}
-        send({"method": "notifications/progress", "params": told})
+        progress = {"progressToken": token, "progress": done, "total": 2, "message": f"step {done}"}
+        send({"method": "notifications/progress", "params": progress})
 
 
 def change(description: str) -> None:
@@ -96,14 +94,14 @@ def babble() -> None:
 
 
 def breed() -> None:
-    """A child, and one that leaves the process group."""
+    """Start a child, and one that leaves the process group."""
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     for alone in (False, True):
-        noted("pids", str(subprocess.Popen(sleep, start_new_session=alone).pid))
+        append("pids", str(subprocess.Popen(sleep, start_new_session=alone).pid))
 
 
-def requested(method: str, params: dict[str, Any]) -> Any:
-    """What the client answers to a request of ours."""
+def request_client(method: str, params: dict[str, Any]) -> Any:
+    """Send a request to the client and return its result or error."""
     send({"id": "ours", "method": method, "params": params})
     while True:
         message = json.loads(sys.stdin.readline())
@@ -111,15 +109,15 @@ def requested(method: str, params: dict[str, Any]) -> Any:
             return message.get("result") or message["error"]
 
 
-def text(words: str) -> dict[str, Any]:
-    return {"content": [{"type": "text", "text": words}]}
+def text(value: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": value}]}
 
 
 def send(message: dict[str, Any]) -> None:
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 
 
-def noted(name: str, line: str) -> None:
+def append(name: str, line: str) -> None:
     with (STATE / name).open("a") as file:
         file.write(f"{line}\n")
 
@@ -134,7 +132,7 @@ RESULTS: dict[str, Any] = {
     "initialize": lambda params: {
         "protocolVersion": params["protocolVersion"],
         "capabilities": {"tools": {"listChanged": True}, "resources": {}, "prompts": {}},
-        "serverInfo": {"name": "lending", "version": "1"},
+        "serverInfo": {"name": "full_server", "version": "1"},
     },
     "tools/list": tools,
     "resources/list": lambda _: {
