@@ -183,16 +183,16 @@ class AutoModel(Model):
                 from agentkit.backends.ollama import OllamaModel
 
                 model: Model = OllamaModel(server.models[0], base_url=self._ollama)
-                return model, f"the last one changed on {server.url}"
+                return model, f"the last changed on {server.url}"
             if server.models:
                 from agentkit.backends.openai.model import OpenAIModel
 
                 url = self._servers[server.name]
                 model = OpenAIModel(server.models[0], provider=server.name, base_url=url)
-                return model, f"the first one on {server.url}"
+                return model, f"the first on {server.url}"
         if self._extractive is None:
             raise ModelError("No model server answers on this machine. Start it: ollama serve")
-        return self._extractive(), "the reader that quotes: no model was found"
+        return self._extractive(), "no model was found"
 
 
 async def local_models() -> list[str]:

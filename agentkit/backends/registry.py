@@ -42,7 +42,7 @@ def get_model(
     if not colon or prefix not in known:
         raise _unknown(name, prefix, sorted({*known, *_WITHOUT_PROVIDER}))
     if not model:
-        raise ConfigError(f"{name!r} names no model: write it as {prefix}:MODEL.")
+        raise ConfigError(f"{name!r} has no model name: write it as {prefix}:MODEL.")
     settings = known[prefix]
     if settings.kind == "ollama":
         return _ollama(model, settings, base_url)
@@ -63,8 +63,8 @@ def _fallback(
 
     if base_url and len(names) > 1:
         raise ConfigError(
-            "A base URL goes with one model, and there are several. Give each its own as "
-            "base_url of a [providers.NAME] in agentkit.toml."
+            "A base URL goes with one model, and there are several. Give each its own base_url "
+            "under [providers.NAME] in agentkit.toml."
         )
     models = [
         get_model(name, providers, base_url=base_url, extractive=extractive) for name in names
@@ -131,6 +131,6 @@ def _unknown(name: str, prefix: str, known: list[str]) -> ConfigError:
     near = get_close_matches(prefix, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ConfigError(
-        f"{name!r} is no model's name: write PREFIX:MODEL.{hint} Known: {', '.join(known)}; "
-        "others as [providers.NAME] in agentkit.toml."
+        f"Unknown model {name!r}: write PROVIDER:MODEL.{hint} Known: {', '.join(known)}; "
+        "add others as [providers.NAME] in agentkit.toml."
     )

@@ -126,7 +126,7 @@ def test_an_unknown_provider_suggests_the_nearest(name: str, near: str) -> None:
 
 
 def test_a_name_without_provider_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="write PREFIX:MODEL"):
+    with pytest.raises(ConfigError, match="write PROVIDER:MODEL"):
         get_model("gpt-5-mini")
 
 

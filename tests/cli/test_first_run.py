@@ -105,7 +105,7 @@ async def test_on_fifty_columns_each_way_folds_beside_its_label(folder: Path) ->
 async def test_a_later_run_says_it_in_one_line(folder: Path) -> None:
     await _advice(_alone(), folder)
     (line,) = await _advice(_alone(), folder)
-    assert line == "model: extractive (the reader that quotes: no model was found)"
+    assert line == "model: extractive (no model was found)"
 
 
 async def test_a_folder_that_cannot_be_written_gets_one_line_each_time(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_a_model_that_was_found_is_told_in_one_line(
 ) -> None:
     model = _alone(ollama.url)
     assert await _advice(model, folder) == [
-        f"model: ollama:small (the last one changed on {ollama.url})"
+        f"model: ollama:small (the last changed on {ollama.url})"
     ]
     await model.close()
 
@@ -237,6 +237,6 @@ def test_the_demo_can_be_looked_at_first(tmp_path: Path, terminal: Any) -> None:
     screen = terminal("ask", "x", "-C", empty, "-m", "nonsense")
     screen.expect("Enter to change nothing:")
     screen.child.send("2\r")
-    screen.expect("is no model's name")
+    screen.expect("Unknown model")
     assert screen.close() == 3
     assert (empty / "agentkit-demo" / "knowledge" / "lecture_notes").is_dir()
