@@ -15,8 +15,8 @@ import pytest
 from agentkit.errors import ConfigError
 from agentkit.project.project import Project
 from agentkit.settings.schema import (
-    Section,
     Settings,
+    SettingsTable,
     format_key,
     known_keys,
     parse_key,
@@ -318,13 +318,13 @@ def test_text_and_numbers_are_distinguished_by_what_the_setting_takes() -> None:
 def test_every_setting_says_what_it_does() -> None:
     silent = [
         f"{section.__name__}.{name}"
-        for section in Section.__subclasses__()
+        for section in SettingsTable.__subclasses__()
         for name, field in section.model_fields.items()
         if not field.description
-        and not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
+        and not (isinstance(field.annotation, type) and issubclass(field.annotation, SettingsTable))
     ]
     assert silent == []
-    assert all(section.__doc__ for section in Section.__subclasses__())
+    assert all(section.__doc__ for section in SettingsTable.__subclasses__())
 
 
 def test_the_page_and_the_schema_are_those_of_the_settings() -> None:

@@ -32,7 +32,7 @@ from agentkit.knowledge.index.indexer import (
 from agentkit.knowledge.index.vectors import Vectors, open_store
 from agentkit.knowledge.search.context import widen
 from agentkit.knowledge.search.filters import Filters
-from agentkit.knowledge.search.lookup import Excerpt, Finder, Lookup, Occurrences, Section
+from agentkit.knowledge.search.lookup import Excerpt, Finder, Lookup, Occurrences, OutlineEntry
 from agentkit.knowledge.search.rerank import Reranker
 from agentkit.knowledge.search.retriever import Retriever
 from agentkit.text.terms import clean, terms
@@ -223,7 +223,7 @@ class KnowledgeBase:
         """`text[start:end]` of a document with the parts it touches, None for an unknown one."""
         return await asyncio.to_thread(Lookup(self._catalog).excerpt, document_id, start, end)
 
-    async def outline(self, source: str) -> list[Section]:
+    async def outline(self, source: str) -> list[OutlineEntry]:
         """A document's sections in order, without their text. Raises KnowledgeError."""
         document = await self.document(source)
         return await asyncio.to_thread(Lookup(self._catalog).sections, document.id)

@@ -20,7 +20,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.loaders.web import load_url
 from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.search.filters import Filters
-from agentkit.knowledge.search.lookup import Occurrences, Section, range_of
+from agentkit.knowledge.search.lookup import Occurrences, OutlineEntry, range_of
 from agentkit.messages import ToolResult
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
@@ -327,7 +327,7 @@ def _find_result(
 
 
 def _outline_result(
-    document: Document, sections: Sequence[Section], context: ToolContext
+    document: Document, sections: Sequence[OutlineEntry], context: ToolContext
 ) -> ToolResult:
     """A document's size and headings, and its beginning as a passage."""
     size = len(document.text)

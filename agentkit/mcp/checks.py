@@ -84,7 +84,7 @@ def _find_secrets(folder: Path) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class ServerCheckResult:
     """The outcome of one check; `said` is what was found, or why it failed or was skipped."""
 
     name: str
@@ -100,7 +100,7 @@ class CheckSkipped(Exception):
     """The check does not apply to the server."""
 
 
-async def run_checks(client: Client) -> list[CheckResult]:
+async def run_checks(client: Client) -> list[ServerCheckResult]:
     """Run every check against a running server, one after another."""
     return [await _run(client, *check) for check in CHECKS]
 
@@ -108,19 +108,19 @@ async def run_checks(client: Client) -> list[CheckResult]:
 Check = Callable[["Client"], Awaitable[str]]
 
 
-async def _run(client: Client, name: str, capability: str, check: Check) -> CheckResult:
+async def _run(client: Client, name: str, capability: str, check: Check) -> ServerCheckResult:
     if capability and getattr(client.server_capabilities, capability) is None:
-        return CheckResult(name, "skipped", f"it has no {capability}")
+        return ServerCheckResult(name, "skipped", f"it has no {capability}")
     try:
         async with asyncio.timeout(SECONDS):
-            return CheckResult(name, "ok", await check(client))
+            return ServerCheckResult(name, "ok", await check(client))
     except CheckSkipped as skipped:
-        return CheckResult(name, "skipped", str(skipped))
+        return ServerCheckResult(name, "skipped", str(skipped))
     except TimeoutError:
-        return CheckResult(name, "failed", f"no answer within {SECONDS:g} s")
+        return ServerCheckResult(name, "failed", f"no answer within {SECONDS:g} s")
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        return CheckResult(name, "failed", reason or type(error).__name__)
+        return ServerCheckResult(name, "failed", reason or type(error).__name__)
 
 
 async def _identity(client: Client) -> str:

@@ -39,13 +39,13 @@ def _check_absolute(path: str) -> str:
     raise ValueError("not an absolute path. Keep the key outside the project, such as in ~/key")
 
 
-class Section(BaseModel):
+class SettingsTable(BaseModel):
     """A table of agentkit.toml. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ProviderSettings(Section):
+class ProviderSettings(SettingsTable):
     """A provider of models: `[providers.work]` defines `model = "work:NAME"`. Presets (openai,
     ollama, hf, gguf, deepseek, ...) need only the keys that differ."""
 
@@ -98,7 +98,7 @@ class ProviderSettings(Section):
     )
 
 
-class KnowledgeSettings(Section):
+class KnowledgeSettings(SettingsTable):
     """Loading, chunking, embedding and search of documents."""
 
     embedder: str = Field(
@@ -134,7 +134,7 @@ class KnowledgeSettings(Section):
     )
 
 
-class LimitSettings(Section):
+class LimitSettings(SettingsTable):
     """Limits of one run of the agent. At a limit it answers from what it has gathered."""
 
     turns: int = Field(default=12, ge=1, description="Model requests.")
@@ -147,7 +147,7 @@ class LimitSettings(Section):
     )
 
 
-class PriceSettings(Section):
+class PriceSettings(SettingsTable):
     """Prices per million tokens of a model or pattern, as in `[prices."openai:gpt-5-mini"]`, all
     in one currency."""
 
@@ -155,7 +155,7 @@ class PriceSettings(Section):
     output: float = Field(ge=0, description="Price of a million output tokens.")
 
 
-class ApprovalSettings(Section):
+class ApprovalSettings(SettingsTable):
     """Approval of tool calls by name or pattern, such as "git__*" for those of an MCP server. The
     strictest match applies; without a match, a tool marked `needs_approval` asks."""
 
@@ -164,7 +164,7 @@ class ApprovalSettings(Section):
     deny: list[str] = Field(default_factory=list, description="Never run.")
 
 
-class ToolSettings(Section):
+class ToolSettings(SettingsTable):
     """Built-in tools, in addition to those in tools/."""
 
     builtin: list[Literal["calculator", "date", "files", "fetch", "python"]] = Field(
@@ -177,13 +177,13 @@ class ToolSettings(Section):
     )
 
 
-class TraceSettings(Section):
+class TraceSettings(SettingsTable):
     """Traces of runs in .agentkit/traces."""
 
     keep: int = Field(default=100, ge=0, description="Number of traces to keep; 0 disables them.")
 
 
-class Settings(Section):
+class Settings(SettingsTable):
     """Settings of agentkit. Every key is optional."""
 
     model: str | list[str] = Field(
@@ -379,7 +379,7 @@ def _child_type(kind: Any, part: str) -> Any:
 
 
 def _fields(kind: Any) -> Mapping[str, Any]:
-    if isinstance(kind, type) and issubclass(kind, Section):
+    if isinstance(kind, type) and issubclass(kind, SettingsTable):
         return {name: field.annotation for name, field in kind.model_fields.items()}
     if get_origin(kind) is dict and get_args(kind)[1] is not Any:
         free = "MODEL" if get_args(kind)[1].__name__ == "PriceSettings" else "NAME"

@@ -10,13 +10,13 @@ import pytest
 from agentkit.findings import Finding
 from agentkit.project.checks import folder as folders
 from agentkit.project.checks import machine
-from agentkit.project.checks.machine import Terminal
+from agentkit.project.checks.machine import TerminalInfo
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
 from agentkit.settings.schema import ProviderSettings, Settings
 from tests.conftest import unprivileged
 
-HERE = Terminal(True, "utf-8", "256 colours", 80)
+HERE = TerminalInfo(True, "utf-8", "256 colours", 80)
 
 
 def _only(findings: list[Finding]) -> Finding:
@@ -76,15 +76,15 @@ def test_every_extra_says_what_it_gives() -> None:
     ("where", "level", "message"),
     [
         (HERE, "ok", "UTF-8, 256 colours, 80 columns"),
-        (Terminal(True, "utf-8", "", 50), "ok", "no colours"),
-        (Terminal(False, "utf-8", "", 80), "ok", "a pipe"),
-        (Terminal(True, "utf-8", "", 80, is_dumb=True), "note", "dumb"),
-        (Terminal(True, "ascii", "", 80), "warning", "encoding is ascii"),
-        (Terminal(False, "latin-1", "", 80), "warning", "encoding is latin-1"),
+        (TerminalInfo(True, "utf-8", "", 50), "ok", "no colours"),
+        (TerminalInfo(False, "utf-8", "", 80), "ok", "a pipe"),
+        (TerminalInfo(True, "utf-8", "", 80, is_dumb=True), "note", "dumb"),
+        (TerminalInfo(True, "ascii", "", 80), "warning", "encoding is ascii"),
+        (TerminalInfo(False, "latin-1", "", 80), "warning", "encoding is latin-1"),
     ],
 )
 def test_the_terminal_is_judged_by_what_it_can_show(
-    where: Terminal, level: str, message: str
+    where: TerminalInfo, level: str, message: str
 ) -> None:
     finding = _only(machine.terminal(where))
     assert finding.level == level

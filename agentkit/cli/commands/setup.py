@@ -65,13 +65,15 @@ async def doctor(
     json: Json = False,
 ) -> int:
     from agentkit.project.checks.doctor import examine
-    from agentkit.project.checks.machine import Terminal
+    from agentkit.project.checks.machine import TerminalInfo
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
     out, _log = open_consoles()
     colours = "" if out.no_color else _COLOUR_SYSTEMS.get(out.color_system or "", "")
-    terminal = Terminal(sys.stdout.isatty(), out.encoding, colours, out.width, out.is_dumb_terminal)
+    terminal = TerminalInfo(
+        sys.stdout.isatty(), out.encoding, colours, out.width, out.is_dumb_terminal
+    )
     found: list[Finding] = []
     async with aclosing(examine(folder, terminal, start)) as findings:
         async for finding in findings:

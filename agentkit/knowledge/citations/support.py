@@ -59,7 +59,7 @@ _SAME_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SupportVerdict:
     """The verdict of a passage on a claim. `score` is from 0 to 1; `span` is the range of the
     passage's best sentence, None where it has none; `reason` says what is wrong."""
 
@@ -80,14 +80,14 @@ def pieces(claim: str, passage: str) -> list[str]:
 
 def judge(
     claim: str, passage: str, context: str = "", cosines: Sequence[float] | None = None
-) -> Verdict:
+) -> SupportVerdict:
     """Whether a passage supports a claim. `context` is the title and headings above it; `cosines`
     are the similarities of the claim to each of `pieces(claim, passage)`."""
     parts = _parts_of(passage)
     if not parts or not claim.strip():
-        return Verdict(False, 0.0, "there is nothing to compare")
+        return SupportVerdict(False, 0.0, "there is nothing to compare")
     if (at := passage.find(claim.strip())) >= 0:
-        return Verdict(True, 1.0, "", (at, at + len(claim.strip())))
+        return SupportVerdict(True, 1.0, "", (at, at + len(claim.strip())))
     across = is_cjk(claim) != is_cjk(passage)
     scores = _scores(claim, parts, context, cosines, across)
     best = max(range(len(parts)), key=scores.__getitem__)
@@ -101,8 +101,8 @@ def judge(
     )
     span = sentences(passage)[best]
     if fault:
-        return Verdict(False, min(score, _FAULTY), fault, span)
-    return Verdict(True, min(1.0, score), "", span)
+        return SupportVerdict(False, min(score, _FAULTY), fault, span)
+    return SupportVerdict(True, min(1.0, score), "", span)
 
 
 def is_computed(claim: str, result: str) -> bool:

@@ -25,7 +25,7 @@ from agentkit.knowledge.citations.markers import (
 )
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.support import (
-    Verdict,
+    SupportVerdict,
     is_computed,
     judge,
     needs_similarity,
@@ -40,7 +40,7 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class StatementPart:
     """A part of a sentence and the markers after it."""
 
     text: str
@@ -56,7 +56,7 @@ class Statement:
     written: str
     start: int
     end: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[StatementPart, ...]
     markers: tuple[str, ...]
     claims: bool
 
@@ -102,18 +102,18 @@ def _statement(
 ) -> Statement:
     start, end = span
     plain = blank[start:end].replace(_BLANK, "")
-    pieces: list[Piece] = []
+    pieces: list[StatementPart] = []
     reached = start
     for opens, closes, numbers in own:
         part = blank[reached : max(reached, min(opens, end))].strip()
         if part or not pieces:
-            pieces.append(Piece(part, numbers))
+            pieces.append(StatementPart(part, numbers))
         else:
-            pieces[-1] = Piece(pieces[-1].text, (*pieces[-1].markers, *numbers))
+            pieces[-1] = StatementPart(pieces[-1].text, (*pieces[-1].markers, *numbers))
         reached = max(reached, min(closes, end))
     rest = blank[reached:end].strip()
     if pieces and claims_something(rest):
-        pieces[-1] = Piece(f"{pieces[-1].text} {rest}".strip(), pieces[-1].markers)
+        pieces[-1] = StatementPart(f"{pieces[-1].text} {rest}".strip(), pieces[-1].markers)
     numbers = tuple(dict.fromkeys(n for piece in pieces for n in piece.markers))
     claims = claims_something(plain) and not is_table_head(blank, end)
     return Statement(plain, text[start:end], start, end, tuple(pieces), numbers, claims)
@@ -244,7 +244,7 @@ class _Prover:
         made, verdicts = [], []
         for piece in statement.pieces:
             claim = plain_sentence(piece.text or statement.text)
-            best = Verdict(False, -1.0)
+            best = SupportVerdict(False, -1.0)
             for marker in piece.markers:
                 verdict, citation = await self._judge_by(claim, marker)
                 made.append(citation)
@@ -279,7 +279,7 @@ class _Prover:
                 ), []
         return _supported(statement, False, 0.0, fault), []
 
-    async def _search_session(self, claim: str) -> tuple[Verdict, str] | None:
+    async def _search_session(self, claim: str) -> tuple[SupportVerdict, str] | None:
         """A passage that supports an uncited claim: by words, and in another language by the
         embedder, for a few passages."""
         compared = 0
@@ -297,13 +297,13 @@ class _Prover:
                 return verdict, marker
         return None
 
-    async def _jointly(self, claim: str, cited: Sequence[str]) -> Verdict:
+    async def _jointly(self, claim: str, cited: Sequence[str]) -> SupportVerdict:
         """Judge by several passages together."""
         chunks = [chunk for marker in cited if (chunk := self._sources.find(marker))]
         context = "\n".join(_context(chunk) for chunk in chunks)
         return await self._judged(claim, "\n".join(chunk.text for chunk in chunks), context)
 
-    async def _judge_by(self, claim: str, marker: str) -> tuple[Verdict, Citation]:
+    async def _judge_by(self, claim: str, marker: str) -> tuple[SupportVerdict, Citation]:
         chunk = self._sources.find(marker)
         assert chunk is not None
         verdict = await self._judged(claim, chunk.text, _context(chunk))
@@ -312,7 +312,7 @@ class _Prover:
         start, end = verdict.span
         return verdict, Citation(marker, chunk, chunk.text[start:end], True, start)
 
-    async def _judged(self, claim: str, passage: str, context: str) -> Verdict:
+    async def _judged(self, claim: str, passage: str, context: str) -> SupportVerdict:
         cosines = None
         if self._similarity is not None and needs_similarity(claim, passage, context):
             cosines = await self._similarity(claim, pieces(claim, passage))
@@ -323,7 +323,7 @@ def _context(chunk: Chunk) -> str:
     return f"{chunk.title}\n{chunk.heading}\n{chunk.source}"
 
 
-def _better(one: Verdict, other: Verdict) -> Verdict:
+def _better(one: SupportVerdict, other: SupportVerdict) -> SupportVerdict:
     return max(one, other, key=lambda verdict: (verdict.supported, verdict.score))
 
 

@@ -108,7 +108,7 @@ class _Loaded:
 
 
 @dataclass
-class _Run:
+class _IndexingRun:
     """The state of one run: what is known, what waits for vectors, what is ready, and the counts.
     `size` and `size_done` weigh the documents, for the estimate of the time left."""
 
@@ -189,7 +189,7 @@ class Indexer:
     ) -> IndexReport:
         """Add documents or replace those of the same source. What was published before a failure
         stays. Raises KnowledgeError."""
-        run = _Run(
+        run = _IndexingRun(
             total=len(entries),
             size=sum(entry.size for entry in entries),
             on_progress=on_progress,
@@ -221,7 +221,7 @@ class Indexer:
         """Embed every passage with this embedder, and fill Chroma again. Searches use the old
         vectors until all the new ones are there. Returns how many were embedded."""
         count = self._catalog.count()
-        run = _Run(count, count, on_progress, EmbeddingQueue(self._cache, self._embedder))
+        run = _IndexingRun(count, count, on_progress, EmbeddingQueue(self._cache, self._embedder))
         contents: dict[str, str] = {}
         for block in self._catalog.active_chunks(_GROUP):
             texts = {self._content(s.chunk): embedded_text(s.chunk) for s in block}
@@ -235,7 +235,7 @@ class Indexer:
         await in_thread(self._recover)
         return run.queue.embedded
 
-    async def _finish_interrupted(self, run: _Run) -> None:
+    async def _finish_interrupted(self, run: _IndexingRun) -> None:
         """Recover from a crash, and embed again what damage took. A sound index is not touched,
         nor is its Chroma opened."""
         lost = await in_thread(self._catalog.chunks_without_vector)
@@ -255,7 +255,7 @@ class Indexer:
         incoming = replace(incoming, document=_prepared(incoming.document))
         return _Loaded(entry, incoming, self._hash(incoming.document))
 
-    async def _take(self, loaded: _Loaded, run: _Run) -> None:
+    async def _take(self, loaded: _Loaded, run: _IndexingRun) -> None:
         """Split one document, queue its texts, and embed and publish what is due."""
         source, size, incoming = loaded.entry.source, loaded.entry.size, loaded.incoming
         if incoming is None:
@@ -282,7 +282,7 @@ class Indexer:
         if run.is_due(self.group):
             await self._publish_ready(run)
 
-    def _version(self, incoming: Incoming, hash_: str, run: _Run) -> Version:
+    def _version(self, incoming: Incoming, hash_: str, run: _IndexingRun) -> Version:
         document = incoming.document
         active = self._catalog.ids_of(document.id)
         new: tuple[StoredChunk, ...] = ()
@@ -294,14 +294,14 @@ class Indexer:
             kept = frozenset(c.id for c in chunks)
         return Version(document, hash_, new, kept, run.origin, incoming.file_hash)
 
-    async def _embed(self, run: _Run) -> None:
+    async def _embed(self, run: _IndexingRun) -> None:
         await run.queue.embed()
         run.collect_ready()
         run.advance((run.waiting[0] if run.waiting else run.ready[-1])[-1].document.source)
         if run.is_due(self.group):
             await self._publish_ready(run)
 
-    async def _publish_ready(self, run: _Run) -> None:
+    async def _publish_ready(self, run: _IndexingRun) -> None:
         group, run.ready, run.published = run.ready, [], time.monotonic()
         if not group:
             return
@@ -315,7 +315,7 @@ class Indexer:
                 (run.changed if source in run.hashes else run.added).append(source)
             run.advance(source, 1, size)
 
-    def _publish(self, versions: Sequence[Version], run: _Run) -> None:
+    def _publish(self, versions: Sequence[Version], run: _IndexingRun) -> None:
         if not run.is_recovered:
             self._recover()
         run.is_recovered = True

@@ -26,7 +26,7 @@ _OPENING = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class OutlineEntry:
     """The text under one path of headings; `part` is the slide, page or row it begins on."""
 
     heading: str
@@ -146,14 +146,14 @@ class Lookup:
         )
         return [row[0] for row in rows]
 
-    def sections(self, document_id: str) -> list[Section]:
+    def sections(self, document_id: str) -> list[OutlineEntry]:
         """A document's sections, in order."""
         rows = self._catalog.rows(
             "SELECT heading, part, min(start), max(end) FROM chunks WHERE document_id = ?"
             " AND state = 'active' GROUP BY heading ORDER BY min(start)",
             (document_id,),
         )
-        return [Section(*row) for row in rows]
+        return [OutlineEntry(*row) for row in rows]
 
     def excerpt_around(self, chunk: Chunk, reach: int) -> Excerpt | None:
         """The section of a chunk, at most the chunks that begin or end within `reach` characters

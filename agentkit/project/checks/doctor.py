@@ -43,7 +43,7 @@ class Check:
 
 
 async def examine(
-    folder: Path, terminal: machine.Terminal, start: bool = False
+    folder: Path, terminal: machine.TerminalInfo, start: bool = False
 ) -> AsyncGenerator[Finding]:
     """Yield the findings in a fixed order, as soon as they are known. `start` also starts the MCP
     servers."""
@@ -94,7 +94,7 @@ async def _open_project(folder: Path) -> tuple[Project, list[Finding]]:
     return project, [ok("settings", f"{source}; model {names}")]
 
 
-def _machine_checks(terminal: machine.Terminal) -> list[Check]:
+def _machine_checks(terminal: machine.TerminalInfo) -> list[Check]:
     return [
         Check("python", in_worker(machine.python)),
         Check("packages", in_worker(machine.packages)),

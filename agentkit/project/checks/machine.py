@@ -34,7 +34,7 @@ _SHOWN = ("chromadb", "onnxruntime", "mcp", "openai")
 
 
 @dataclass(frozen=True, slots=True)
-class Terminal:
+class TerminalInfo:
     """The terminal of the command line, with its encoding; `colours` is "" without colours."""
 
     exists: bool
@@ -94,7 +94,7 @@ def extras(name: str = DISTRIBUTION) -> list[Finding]:
     return findings + ([_not_installed(name, missing)] if missing else [])
 
 
-def terminal(where: Terminal) -> list[Finding]:
+def terminal(where: TerminalInfo) -> list[Finding]:
     """Check that the terminal shows all characters and colours."""
     if where.exists and where.is_dumb:
         message = "a dumb terminal: plain lines, no colours, no live updates"
