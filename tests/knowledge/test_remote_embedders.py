@@ -230,7 +230,7 @@ def test_an_embedder_is_had_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
         get_embedder("openai:text-embedding-3-small")
     for name in ("ollama:", "nowhere:m", "hf:some/model"):
-        with pytest.raises(ConfigError, match="is no embedder"):
+        with pytest.raises(ConfigError, match="is not an embedder"):
             get_embedder(name)
 
 

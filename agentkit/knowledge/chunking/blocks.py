@@ -19,16 +19,16 @@ CountMany = Callable[[Sequence[str]], Sequence[int]]
 """Texts in, the tokens of each out."""
 
 Kind = Literal["prose", "heading", "sentence", "table", "list", "formula", "code", "lines", "row"]
-"""What a block is, and so how it is cut where it is too large; a "row" never is."""
+"""The kind of a block decides how it is split where it is too large; a "row" never is."""
 
 LONGEST_NAME = 200
-"""Characters of one name in a heading: it goes before the text of every chunk for the embedding."""
+"""The most characters of a name in a heading, which is embedded with every chunk."""
 _BREAK = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stretch of a text with no white space at its ends."""
+    """A span of a text with no white space at its ends."""
 
     start: int
     end: int
@@ -37,8 +37,8 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading's own part of a document: its path of headings and its blocks, to be put into
-    chunks of about equal size, or else each as large as may be."""
+    """The blocks under one path of headings. They are packed into chunks of about equal size if
+    `even`, else into chunks that are as large as possible."""
 
     heading: str
     blocks: tuple[Block, ...]
@@ -57,12 +57,12 @@ def filled(blocks: Iterable[Block]) -> list[Block]:
 
 
 def line_starts(text: str, start: int = 0) -> list[int]:
-    """Where each line of text[start:] begins; a line ends at a line feed, a carriage return or
+    """The start of each line of text[start:]; a line ends at a line feed, a carriage return or
     both."""
     return [start, *(match.end() for match in _BREAK.finditer(text, start))]
 
 
-def named(name: str) -> str:
+def one_line(name: str) -> str:
     """A name on one line and not too long."""
     line = " ".join(name.split())
     return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
@@ -72,7 +72,7 @@ _PAGES = ("page", "slide", "chapter", "message", "cell")
 
 
 class Places:
-    """The parts of one document, and the lines of a code."""
+    """The parts of one document, or the lines of source code."""
 
     def __init__(self, document: Document, first_line: int = 1) -> None:
         self._parts = sorted(document.parts, key=lambda part: part.start)
@@ -84,15 +84,15 @@ class Places:
 
     @property
     def seams(self) -> list[int]:
-        """Where a page or the like begins, which is a good place for a cut."""
+        """The starts of pages and the like, which are good places to split."""
         return [part.start for part in self._parts if part.kind in _PAGES]
 
     def page(self, start: int, end: int) -> int | None:
-        """The first page or slide that the stretch touches."""
+        """The first page or slide that a span touches."""
         return page_of(self._near(start, end), start, end)
 
     def part(self, start: int, end: int) -> str:
-        """The parts or lines that the stretch touches, as people say it."""
+        """The parts or lines that a span touches, in words."""
         if not self._lines:
             return part_of(self._near(start, end), start, end)
         before = self._first_line - 1

@@ -26,7 +26,7 @@ from agentkit.knowledge.chunking.blocks import (
     CountMany,
     Section,
     line_starts,
-    named,
+    one_line,
     trimmed,
 )
 from agentkit.knowledge.chunking.packing import sized
@@ -84,7 +84,7 @@ _DEEPEST = 12
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A definition as a parser finds it: its first line and the line after its last, from 0."""
+    """A definition found by a parser: its first line and the line after its last, from 0."""
 
     name: str
     first: int
@@ -93,7 +93,7 @@ class Found:
 
 
 def parsed(text: str, language: str) -> list[Found] | None:
-    """The definitions of a text whose lines end in a line feed; None where it cannot be parsed."""
+    """The definitions of a text with Unix line ends; None where it cannot be parsed."""
     parser = _parser(language)
     if parser is None:
         return None
@@ -145,14 +145,16 @@ def _name_grammars(node: Any) -> str:
     if node.type in ("lexical_declaration", "type_declaration"):
         return _declared(node)
     if node.type == "impl_item":
-        return " for ".join(_said(node, field) for field in ("trait", "type") if _said(node, field))
+        return " for ".join(
+            _text_of(node, field) for field in ("trait", "type") if _text_of(node, field)
+        )
     while (inner := node.child_by_field_name("declarator")) is not None:
         node = inner
     if node.type.endswith("identifier"):
         return _text(node)
-    receiver = _said(node, "receiver").strip("()").split()
+    receiver = _text_of(node, "receiver").strip("()").split()
     owner = receiver[-1].lstrip("*").partition("[")[0] + "." if receiver else ""
-    return owner + _said(node, "name")
+    return owner + _text_of(node, "name")
 
 
 def _declared(node: Any) -> str:
@@ -161,11 +163,11 @@ def _declared(node: Any) -> str:
         value = child.child_by_field_name("value")
         is_function = value is not None and value.type in ("arrow_function", "function_expression")
         if is_function or child.type in ("type_spec", "type_alias"):
-            return _said(child, "name")
+            return _text_of(child, "name")
     return ""
 
 
-def _said(node: Any, field: str) -> str:
+def _text_of(node: Any, field: str) -> str:
     found = node.child_by_field_name(field)
     return _text(found) if found is not None else ""
 
@@ -202,7 +204,7 @@ class Definition:
 
 
 def outline(text: str, language: str) -> list[Definition]:
-    """The outermost definitions, in order and apart from each other."""
+    """The outermost definitions, in order, without overlaps."""
     found = _parsed(text, language)
     starts = [*line_starts(text), len(text)]
     lines = [text[a:b] for a, b in pairwise(starts)]
@@ -241,7 +243,7 @@ def _of_body(body: Sequence[ast.stmt]) -> Iterator[Found]:
 def _placed(
     found: Sequence[Found], lines: Sequence[str], starts: Sequence[int], floor: int
 ) -> Iterator[Definition]:
-    """Lines as offsets; one that shares a line with the one before it is part of that one."""
+    """Convert lines to offsets; a definition on the last line of another is part of that one."""
     for one in found:
         first, stop = one.first, min(one.stop, len(lines))
         if first < floor or stop <= first:
@@ -249,7 +251,7 @@ def _placed(
         inner = tuple(_placed(one.inner, lines, starts, first + 1))
         while first > floor and _is_above(lines[first - 1]):
             first -= 1
-        yield Definition(named(one.name), starts[first], starts[stop], inner)
+        yield Definition(one_line(one.name), starts[first], starts[stop], inner)
         floor = stop
 
 
@@ -260,7 +262,7 @@ def _is_above(line: str) -> bool:
 
 
 def _by_layout(lines: Sequence[str]) -> Iterator[Found]:
-    """The blocks that define something, each up to where the next one begins."""
+    """The blocks that define something, each up to the start of the next."""
     begins = [
         at
         for at, line in enumerate(lines)
@@ -291,7 +293,7 @@ _Stretch = tuple[str, int, int]
 def code_sections(
     document: Document, count: CountMany | None = None, limit: int = 0
 ) -> list[Section]:
-    """Sections in order. With `count`, definitions above `limit` tokens are opened."""
+    """Sections in order. With `count`, definitions above `limit` tokens are split."""
     text = document.text
     definitions = outline(text, str(document.metadata.get("language", "")))
     large = _large(text, definitions, count, limit) if count else set()
@@ -303,21 +305,21 @@ def code_sections(
 def _large(
     text: str, definitions: Sequence[Definition], count: CountMany, limit: int
 ) -> set[Definition]:
-    """Those of the definitions that hold others and are above the limit, within such ones too."""
+    """The definitions with inner ones that are above the limit, at every level."""
     large: set[Definition] = set()
-    asked = [definition for definition in definitions if definition.inner]
-    while asked:
-        sizes = sized(text, [Block(d.start, d.end) for d in asked], count, limit)
-        above = [d for d, piece in zip(asked, sizes, strict=True) if piece.size > limit]
+    pending = [definition for definition in definitions if definition.inner]
+    while pending:
+        sizes = sized(text, [Block(d.start, d.end) for d in pending], count, limit)
+        above = [d for d, piece in zip(pending, sizes, strict=True) if piece.size > limit]
         large.update(above)
-        asked = [inner for d in above for inner in d.inner if inner.inner]
+        pending = [inner for d in above for inner in d.inner if inner.inner]
     return large
 
 
 def _stretches(
     path: str, start: int, end: int, definitions: Sequence[Definition], large: set[Definition]
 ) -> Iterator[_Stretch]:
-    """(heading, start, end) of each definition and of what stands between them."""
+    """(heading, start, end) of each definition and of what is between them."""
     reached = start
     for definition in definitions:
         heading = f"{path} > {definition.name}" if path else definition.name
@@ -329,7 +331,7 @@ def _stretches(
 
 
 def _merged(text: str, stretches: Sequence[_Stretch]) -> list[_Stretch]:
-    """A closing bracket is no section: what holds no word goes with what stands before it."""
+    """Join what has no word, such as a closing bracket, to the section before it."""
     found: list[_Stretch] = []
     for heading, start, end in stretches:
         if found and _CLOSING.fullmatch(text, start, end):

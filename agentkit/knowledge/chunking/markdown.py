@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from agentkit.knowledge.chunking.blocks import Block, Kind, Section, line_starts, named, trimmed
+from agentkit.knowledge.chunking.blocks import Block, Kind, Section, line_starts, one_line, trimmed
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
 _NO_FORMULA = re.compile(r" {0,3}(?:#{1,6}\s|```|~~~)")
@@ -26,7 +26,7 @@ _KINDS: Mapping[str, Kind] = {
 
 
 def front_matter(text: str) -> tuple[int, int] | None:
-    """Where the YAML front matter stands, its `---` lines included."""
+    """The span of the YAML front matter with its `---` lines."""
     match = _FRONT_MATTER.match(text)
     return match.span() if match else None
 
@@ -67,7 +67,7 @@ def _sections(text: str) -> Iterator[Section]:
 
 
 def item_starts(text: str, start: int, end: int) -> list[int]:
-    """Where the items of the outermost list that has several begin, its first item left out."""
+    """The starts of the items of the outermost list with several, without its first item."""
     starts = line_starts(text[start:end])
     items: dict[int, list[int]] = {}
     for token in _parsed(text[start:end]):
@@ -97,7 +97,7 @@ def _blocks(text: str, body: int) -> Iterator[tuple[int, str, Block]]:
         kind = _KINDS.get(token.type, "prose")
         is_heading = kind == "heading"
         level = int(token.tag[1]) if is_heading else 0
-        title = named(tokens[at + 1].content) if is_heading else ""
+        title = one_line(tokens[at + 1].content) if is_heading else ""
         yield level, title, trimmed(text, begin, stop, kind)
     if text[reached:].strip():
         yield 0, "", trimmed(text, reached, len(text))
@@ -111,8 +111,8 @@ def _parsed(text: str) -> Sequence[Any]:
 
 
 def _hide_formulas(lines: list[str]) -> None:
-    """Put a letter in the place of each line of a formula, lest its signs make headings or lists
-    and its empty lines cut it."""
+    """Replace each line of a formula by a letter, so that its signs make no headings or lists
+    and its empty lines do not end it."""
     opened = -1
     for at, line in enumerate(lines):
         if _NO_FORMULA.match(line):
@@ -126,7 +126,7 @@ def _hide_formulas(lines: list[str]) -> None:
 
 @cache
 def _parser() -> Any:
-    """Block structure only: what stands within a line cuts nothing, and takes most of the time."""
+    """A parser of block structure only: inline syntax is slow and not needed."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark").enable("table")

@@ -34,18 +34,18 @@ _STANZA_END = re.compile(r"(?:\r\n|\n|\r)(?:[ \t]*(?:\r\n|\n|\r))+")
 _JOINERS = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
 _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
 _LONGEST_RUN = 1000
-"""Characters looked at on either side of a place, lest an endless text takes endless time."""
+"""The most characters examined on either side of a place, which bounds the time."""
 
 
 def finer(text: str, block: Block) -> list[Block]:
-    """The block in smaller blocks, in order and with nothing lost; none where it cannot be cut."""
+    """The block in smaller blocks, in order and complete; none where it cannot be split."""
     cut = _CUTS.get(block.kind)
     found = _rejoined(text, filled(cut(text, block))) if cut else []
     return [] if found == [block] else found
 
 
 def separable(text: str, at: int) -> bool:
-    """Whether a reader sees text[at - 1] and text[at] as two characters."""
+    """Whether text[at - 1] and text[at] are two visible characters."""
     before, after = text[at - 1], text[at]
     if after.isascii():
         return not (before == "\u200d" or (before, after) == ("\r", "\n"))
@@ -64,7 +64,7 @@ def _flags_before(text: str, at: int) -> int:
 
 
 def _rejoined(text: str, blocks: Sequence[Block]) -> list[Block]:
-    """Put together again what was cut within one visible character."""
+    """Join what was split within one visible character."""
     found: list[Block] = []
     for block in blocks:
         if found and found[-1].end == block.start and not separable(text, block.start):
@@ -86,7 +86,7 @@ def _unit(text: str, start: int) -> Kind:
 
 
 def _by_rows(text: str, block: Block) -> Iterator[Block]:
-    """The first row keeps the head of the table."""
+    """Split between rows; the first row keeps the head of the table."""
     starts = line_starts(text[block.start : block.end])[3:]
     return _at(text, block, [block.start + at for at in starts], "row", "row")
 
@@ -107,7 +107,7 @@ def _by_lines(text: str, block: Block) -> Iterator[Block]:
 
 
 def _at(text: str, block: Block, places: Sequence[int], kind: Kind, only: Kind) -> Iterator[Block]:
-    """The block cut at some places; `only` is its kind where there are none."""
+    """The block split at some places; `only` is its kind where there are none."""
     ends = [*places, block.end]
     for start, end in zip([block.start, *places], ends, strict=True):
         yield trimmed(text, start, end, kind if places else only)
@@ -121,8 +121,8 @@ def _by_halves(text: str, block: Block) -> Iterator[Block]:
 
 
 def _middle(text: str, start: int, end: int) -> int:
-    """Where to cut text[start:end]: after a clause, else at a space of its middle half, else
-    between two characters; 0 where it is all one."""
+    """Where to split text[start:end]: after a clause or at a space in its middle half, else between
+    two characters; 0 where it is a single one."""
     half, aside = (start + end) // 2, min((end - start) // 4, _LONGEST_RUN)
     low, high = half - aside, half + aside
     for pattern in (_CLAUSE_END, _SPACE):
@@ -134,7 +134,7 @@ def _middle(text: str, start: int, end: int) -> int:
 
 
 def _outward(start: int, end: int) -> Iterator[int]:
-    """The places within, those nearest to the middle first."""
+    """The places between, those nearest to the middle first."""
     half = (start + end) // 2
     for step in range(end - start):
         for at in (half + step, half - step):
@@ -154,25 +154,25 @@ _CUTS: Mapping[Kind, Callable[[str, Block], Iterator[Block]]] = {
 }
 
 _MOST_CHARACTERS_A_TOKEN = 16
-"""Above it a text is taken to be too long without being counted, which takes its time."""
+"""A text with more is too long without being counted, which is slow."""
 _BATCH_CHARACTERS = 50_000
 _FULL_ENOUGH = 0.75
-"""How much of its due size a stretch must have to end early, where a page does."""
+"""The share of the target size from which a chunk may end early, at the end of a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A block and its tokens."""
+    """A block and its number of tokens."""
 
     block: Block
     size: int
 
 
-def packed(
+def pack(
     text: str, sections: Sequence[Section], count: CountMany, limit: int, seams: Sequence[int] = ()
 ) -> Iterator[tuple[str, Span]]:
-    """(heading, span) of each chunk. `seams` are places, sorted, where a cut is as good as can be:
-    the starts of pages."""
+    """(heading, span) of each chunk. `seams` are the sorted starts of pages, where a chunk ends
+    best."""
     whole = iter(sized(text, [b for s in sections for b in s.blocks], count, limit))
     pieces = [[next(whole) for _ in section.blocks] for section in sections]
     rooms = [room for of_section in pieces for room in _rooms(of_section, limit)]
@@ -184,7 +184,7 @@ def packed(
 
 
 def sized(text: str, blocks: Sequence[Block], count: CountMany, limit: int) -> list[Piece]:
-    """Each block with its tokens; what is far too long is `limit` and one."""
+    """Each block with its tokens, `limit` + 1 for one that is far too long."""
     sizes = [limit + 1] * len(blocks)
     batch: list[int] = []
     characters = 0
@@ -202,7 +202,7 @@ def sized(text: str, blocks: Sequence[Block], count: CountMany, limit: int) -> l
 
 
 def _rooms(section: Sequence[Piece], limit: int) -> Iterator[int]:
-    """What each block of a section may have: the first below the headings, what they leave."""
+    """The limit of each block of a section: for the first below headings, what these leave."""
     headings = 0
     for piece in section:
         is_heading = piece.block.kind == "heading"
@@ -213,7 +213,7 @@ def _rooms(section: Sequence[Piece], limit: int) -> Iterator[int]:
 def _cut_to(
     text: str, pieces: Sequence[Piece], rooms: Sequence[int], count: CountMany, limit: int
 ) -> list[list[Piece]]:
-    """For each piece the pieces that it must be cut into, counted in rounds of all at once."""
+    """For each piece the pieces that it must be split into, all counted together in each round."""
     done = [[piece] for piece in pieces]
     open_ = [at for at, piece in enumerate(pieces) if piece.size > rooms[at]]
     while open_:
@@ -236,7 +236,7 @@ def _cut_to(
 def _stretches(
     pieces: Sequence[Piece], limit: int, even: bool, seams: Sequence[int]
 ) -> Iterator[Span]:
-    """Spans made of whole pieces, of about equal size or each as large as may be."""
+    """Spans of whole pieces, of about equal size or as large as possible."""
     if not pieces:
         return
     total = sum(piece.size for piece in pieces)
@@ -256,6 +256,6 @@ def _stretches(
 
 
 def _between(seams: Sequence[int], end: int, start: int) -> bool:
-    """Whether a page starts after `end` and not after `start`."""
+    """Whether a page starts between `end` and `start`."""
     at = bisect_right(seams, end)
     return at < len(seams) and seams[at] <= start

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from agentkit.documents import Chunk, Document, Part
+from agentkit.documents import Chunk, Document
 from agentkit.knowledge.chunking.blocks import (
     Block,
     CountMany,
@@ -25,17 +25,18 @@ from agentkit.knowledge.chunking.blocks import (
 )
 from agentkit.knowledge.chunking.code import code_sections
 from agentkit.knowledge.chunking.markdown import first_heading, front_matter, markdown_sections
-from agentkit.knowledge.chunking.packing import packed
+from agentkit.knowledge.chunking.packing import pack
 
 _LONGEST_HEADING = 300
 
 
 def row_sections(document: Document) -> Iterator[Section]:
-    """What stands between rows goes with the row after it."""
+    """One section for each sheet; text between rows belongs to the row after it."""
     text, columns = document.text, document.metadata.get("columns")
     blocks: list[Block] = []
     sheet, reached = "", 0
-    for row in _rows(document.parts):
+    rows = (part for part in document.parts if part.kind in ("row", "record"))
+    for row in sorted(rows, key=lambda part: part.start):
         start, end = max(row.start, reached), min(row.end, len(text))
         row_sheet = row.name.rpartition(", ")[0]
         if row_sheet != sheet and blocks:
@@ -50,15 +51,11 @@ def row_sections(document: Document) -> Iterator[Section]:
     yield Section(_heading(sheet, columns), tuple(filled(blocks)), even=False)
 
 
-def _rows(parts: Sequence[Part]) -> list[Part]:
-    return sorted((p for p in parts if p.kind in ("row", "record")), key=lambda p: p.start)
-
-
 def _heading(sheet: str, columns: Any) -> str:
     """ "Columns: a, b", after the sheet where there are sheets."""
     names = columns.get(sheet) if isinstance(columns, Mapping) else columns
-    said = ", ".join(map(str, names)) if isinstance(names, (list, tuple)) else ""
-    parts = [sheet, f"Columns: {said}" if said else ""]
+    joined = ", ".join(map(str, names)) if isinstance(names, (list, tuple)) else ""
+    parts = [sheet, f"Columns: {joined}" if joined else ""]
     heading = " ".join(" > ".join(part for part in parts if part).split())
     return heading if len(heading) <= _LONGEST_HEADING else heading[: _LONGEST_HEADING - 1] + "…"
 
@@ -78,14 +75,14 @@ def split(
     count_many: CountMany | None = None,
 ) -> list[Chunk]:
     """The chunks of a document, in order. `limit` is the most tokens that a chunk may have.
-    `count_many` counts many texts at once, for an embedder that is faster so."""
+    `count_many` counts many texts at once, where that is faster."""
     count = count_many or (lambda texts: [count_tokens(text) for text in texts])
     places = Places(document)
     if document.format == "code":
         sections = code_sections(document, count, limit)
     else:
         sections = sections_of(document)
-    stretches = packed(document.text, sections, count, limit, places.seams)
+    stretches = pack(document.text, sections, count, limit, places.seams)
     return [_chunk(document, heading, span, places) for heading, span in stretches]
 
 
@@ -99,11 +96,9 @@ def sections_of(document: Document) -> list[Section]:
         case "code":
             return code_sections(document)
         case _:
-            return [_plain_section(document.text)]
-
-
-def _plain_section(text: str) -> Section:
-    return Section("", tuple(trimmed(text, *match.span()) for match in _PARAGRAPH.finditer(text)))
+            paragraphs = _PARAGRAPH.finditer(document.text)
+            blocks = tuple(trimmed(document.text, *match.span()) for match in paragraphs)
+            return [Section("", blocks)]
 
 
 def _chunk(document: Document, heading: str, span: Span, places: Places) -> Chunk:

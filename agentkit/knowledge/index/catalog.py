@@ -59,7 +59,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class DocumentInfo:
-    """What an index holds of a document, its text left out."""
+    """A document in a list, without its text."""
 
     source: str
     title: str
@@ -272,7 +272,7 @@ class Catalog:
 
 
 def _read_failure(path: Path, error: sqlite3.DatabaseError) -> str:
-    """Damage is only what SQLite itself calls so: a query that it cannot parse is none."""
+    """Report damage only where SQLite does: a query that it cannot parse is not damage."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return f"{path} is damaged: {error}. Run: agentkit kb doctor"
@@ -343,8 +343,8 @@ async def writing(path: Path, wait: float) -> AsyncIterator[None]:
         await asyncio.to_thread(lock.acquire)
     except Timeout as error:
         raise KnowledgeError(
-            f"Another process {_named(holder)}is writing to {path}. Wait until it has ended, wait "
-            f"longer than {wait:g} seconds, or end it: nothing it has published is lost."
+            f"Another process {_process_of(holder)}is writing to {path}. Wait until it has ended, "
+            f"wait longer than {wait:g} seconds, or end it: nothing it has published is lost."
         ) from error
     except OSError as error:
         raise KnowledgeError(
@@ -359,8 +359,8 @@ async def writing(path: Path, wait: float) -> AsyncIterator[None]:
         lock.release()
 
 
-def _named(holder: Path) -> str:
-    """The process that holds the lock, where it could say so."""
+def _process_of(holder: Path) -> str:
+    """The id of the process that holds the lock, where it is known."""
     try:
         return f"({int(holder.read_text(encoding='ascii')[:20])}) "
     except (OSError, ValueError):

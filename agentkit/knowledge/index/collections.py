@@ -36,7 +36,7 @@ _WAIT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What a list of collections says of one. `problem` is what kept it from being read."""
+    """A collection in a list. `problem` is why it could not be read."""
 
     name: str
     path: Path
@@ -48,7 +48,7 @@ class CollectionInfo:
 
 
 class Collections:
-    """The indexes under a project's own folder, `root`; `embedder` makes the one they use."""
+    """The indexes under a project's own folder, `root`; `embedder` creates the one they use."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Collections:
         self._embedder = embedder
 
     def path_of(self, name: str) -> Path:
-        """Where the collection of a name is, or would be. Raises KnowledgeError for no name."""
+        """The path of a collection, existing or not. Raises KnowledgeError for an invalid name."""
         key = _key(display_name(name))
         if key == DEFAULT:
             return self.root / "index"
@@ -91,11 +91,11 @@ class Collections:
         raise KnowledgeError(f"There is no collection {name!r}. {hint}")
 
     def open(self, name: str) -> KnowledgeBase:
-        """Open a collection that there is. Raises KnowledgeError."""
+        """Open an existing collection. Raises KnowledgeError."""
         return self._opened(self.find(name).path)
 
     def create(self, name: str) -> KnowledgeBase:
-        """Make a collection and open it. Raises KnowledgeError if there is one of that name."""
+        """Create a collection and open it. Raises KnowledgeError if the name is taken."""
         shown, path = display_name(name), self.path_of(name)
         if (path / CATALOG).exists():
             raise KnowledgeError(f"There is a collection {shown!r} already. Choose another name.")
@@ -109,7 +109,7 @@ class Collections:
         path = self.find(name).path
         async with writing(path, _WAIT):
             if self.store:
-                await asyncio.to_thread(_forget_vectors, path, self.store)
+                await asyncio.to_thread(_delete_from_server, path, self.store)
             aside = _set_aside(path)
         await asyncio.to_thread(shutil.rmtree, aside, ignore_errors=True)
 
@@ -119,15 +119,15 @@ class Collections:
         )
 
 
-def _forget_vectors(path: Path, store: str) -> None:
-    """Take an index's vectors off a server, which would keep them for ever."""
+def _delete_from_server(path: Path, store: str) -> None:
+    """Delete an index's vectors from a server, which would keep them for ever."""
     vectors = open_store(path, store)
     vectors.clear()
     vectors.close()
 
 
 def display_name(name: str) -> str:
-    """A name as it is shown: composed, single spaces. Raises KnowledgeError for what is none."""
+    """A normalized name: composed, single spaces. Raises KnowledgeError for an invalid one."""
     shown = " ".join(unicodedata.normalize("NFC", name).split(" ")).strip()
     shown = re.sub(" +", " ", shown)
     bad = [c for c in shown if unicodedata.category(c) in _FORBIDDEN and c not in _JOINERS]
@@ -147,7 +147,7 @@ def name_catalog(path: Path, name: str) -> None:
 
 
 async def put_in_place(new: Path, path: Path) -> None:
-    """Make a folder the collection at `path`, whose place the old one leaves only then."""
+    """Move a new collection to `path`; only then an old one there is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         new.rename(path)
@@ -163,7 +163,7 @@ async def put_in_place(new: Path, path: Path) -> None:
 
 
 def restore_aside(path: Path) -> None:
-    """After a crash between the two renames of a replacement: the old collection comes back."""
+    """Restore the old collection after a crash between the two renames of a replacement."""
     aside = path.with_name(_ASIDE + path.name)
     if aside.exists() and not path.exists():
         aside.rename(path)
@@ -176,7 +176,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """The bytes of a folder's files, those left out that vanish meanwhile."""
+    """The size of a folder's files, without those that vanish meanwhile."""
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:
@@ -188,7 +188,7 @@ def size_of(path: Path) -> int:
 
 
 def _key(name: str) -> str:
-    """Equal for names that a reader takes for the same."""
+    """A key that is equal for names that read the same."""
     folded = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFC", folded).translate(dict.fromkeys(map(ord, _JOINERS)))
 

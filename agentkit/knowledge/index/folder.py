@@ -115,8 +115,8 @@ def _relative(root: Path, index: Path) -> str:
         return root.resolve().as_posix()
 
 
-_AGAIN_MS = 5000
-"""How soon what failed is tried again."""
+_RETRY_MS = 5000
+"""When a failed run is tried again."""
 
 
 async def watch(
@@ -131,8 +131,8 @@ async def watch(
     on_progress: OnProgress = ignore_progress,
 ) -> AsyncGenerator[IndexReport, None]:
     """Index a folder or file now and after every change, until `stop` is set: the first report,
-    then one for each change that had an effect. Changes less than `quiet_ms` apart are taken
-    together, up to ten times as long. A run that fails is told by a warning and tried again."""
+    then one for each change that had an effect. Changes less than `quiet_ms` apart are handled
+    together, up to ten times as long. A failed run is reported by a warning and tried again."""
     from watchfiles import awatch
 
     root = Path(path).resolve()
@@ -150,37 +150,37 @@ async def watch(
         raise KnowledgeError(f"{root} does not exist. Name a folder or file that does.")
     changes = awatch(
         root,
-        watch_filter=_shown(root, knowledge.path.resolve()),
+        watch_filter=_filter(root, knowledge.path.resolve()),
         debounce=10 * quiet_ms,
         step=quiet_ms,
-        rust_timeout=_AGAIN_MS,
+        rust_timeout=_RETRY_MS,
         yield_on_timeout=True,
         stop_event=stop,
     )
-    coming = asyncio.ensure_future(anext(changes, None))  # what changes from now on is heard
+    upcoming = asyncio.ensure_future(anext(changes, None))  # Changes from now on are seen.
     await asyncio.sleep(0)
     try:
         report, failed = await synced()
         yield report
-        while (batch := await coming) is not None:
-            coming = asyncio.ensure_future(anext(changes, None))
+        while (batch := await upcoming) is not None:
+            upcoming = asyncio.ensure_future(anext(changes, None))
             before = report
             if batch or failed:
                 report, failed = await synced()
                 if report.has_news or report.warnings != before.warnings:
                     yield report
     finally:
-        coming.cancel()
-        await asyncio.wait([coming])
+        upcoming.cancel()
+        await asyncio.wait([upcoming])
         await changes.aclose()
 
 
-def _shown(root: Path, index: Path) -> Callable[[object, str], bool]:
-    """Hidden files and folders do not count, nor does the index, which would wake itself."""
+def _filter(root: Path, index: Path) -> Callable[[object, str], bool]:
+    """Leave out hidden files and folders, and the index, whose changes would cause more."""
 
-    def shown(_: object, changed: str) -> bool:
+    def is_relevant(_: object, changed: str) -> bool:
         path = Path(changed)
         inside = path.relative_to(root).parts if path.is_relative_to(root) else path.parts[-1:]
         return not (path.is_relative_to(index) or any(part.startswith(".") for part in inside))
 
-    return shown
+    return is_relevant

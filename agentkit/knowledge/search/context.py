@@ -52,7 +52,7 @@ def widened(
     number whatever the room was. Text, offsets, page and part are those of the grown passage.
     """
     has_room = count_tokens(chunk.text) < room
-    section = _around(sections_of(document), chunk) if has_room else None
+    section = _section_of(sections_of(document), chunk) if has_room else None
     if section is None:
         return chunk
     text = document.text
@@ -64,11 +64,13 @@ def widened(
         return is_near and count_tokens(text[span[0] : span[1]]) <= room
 
     span = whole if fits(whole) else _grown(text, blocks, chunk, room, count_tokens)
-    return chunk if span == (chunk.start, chunk.end) else _moved(document, chunk, span, first_line)
+    return (
+        chunk if span == (chunk.start, chunk.end) else _at_span(document, chunk, span, first_line)
+    )
 
 
-def _around(sections: Sequence[Section], chunk: Chunk) -> Section | None:
-    """The section that holds the chunk; None where another version of the text has none there."""
+def _section_of(sections: Sequence[Section], chunk: Chunk) -> Section | None:
+    """The section that holds the chunk, None where the text has changed."""
     for section in sections:
         blocks = section.blocks
         if blocks and blocks[0].start <= chunk.start and chunk.end <= blocks[-1].end:
@@ -79,8 +81,7 @@ def _around(sections: Sequence[Section], chunk: Chunk) -> Section | None:
 def _grown(
     text: str, blocks: Sequence[Block], chunk: Chunk, room: int, count_tokens: CountTokens
 ) -> Span:
-    """The span of the chunk and as much on both sides as there is room for, evenly."""
-
+    """The span of the chunk with as much on both sides as there is room for."""
     left = room - count_tokens(chunk.text)
     near = _near(blocks, chunk, _REACH * room)
     pieces = _pieces(text, near, room // _COARSE, count_tokens)
@@ -99,7 +100,7 @@ def _grown(
 def _pieces(
     text: str, blocks: Sequence[Block], most: int, count_tokens: CountTokens
 ) -> list[Piece]:
-    """The blocks, those above `most` tokens by their sentences, rows or the like."""
+    """The blocks, those above `most` tokens split into sentences, rows or the like."""
 
     def piece(block: Block) -> Piece:
         return Piece(block, count_tokens(text[block.start : block.end]))
@@ -112,14 +113,14 @@ def _pieces(
 
 
 def _near(blocks: Sequence[Block], chunk: Chunk, reach: int) -> list[Block]:
-    """The blocks that could be reached at all, so that a long section is not counted whole."""
+    """The blocks within reach, so that a long section is not counted whole."""
     low, high = chunk.start - reach, chunk.end + reach
     return [block for block in blocks if block.end > low and block.start < high]
 
 
 def _taken(before: Sequence[Piece], after: Sequence[Piece], room: int) -> list[Piece]:
-    """Pieces by turns from the side that has given less so far, until neither has one that fits,
-    in the order of taking."""
+    """Pieces taken in turns from the side with fewer tokens so far, until neither has one that
+    fits."""
     sides = [list(before), list(after)]
     sizes = [0, 0]
     taken: list[Piece] = []
@@ -134,7 +135,7 @@ def _taken(before: Sequence[Piece], after: Sequence[Piece], room: int) -> list[P
     return taken
 
 
-def _moved(document: Document, chunk: Chunk, span: Span, first_line: int) -> Chunk:
+def _at_span(document: Document, chunk: Chunk, span: Span, first_line: int) -> Chunk:
     start, end = span
     places = Places(document, first_line)
     return replace(
@@ -156,7 +157,7 @@ _LEAST = 40
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The passages that fit, whether the last was shortened, and how many did not fit."""
+    """The passages that fit, whether the last is shortened, and how many are left out."""
 
     chunks: tuple[Chunk, ...]
     is_shortened: bool = False
@@ -164,24 +165,24 @@ class Packed:
 
     @property
     def note(self) -> str:
-        """What was left out, for the model; "" where nothing was."""
-        said = []
+        """A note to the model on what was left out, "" where nothing was."""
+        notes = []
         if self.is_shortened:
             last = self.chunks[-1]
-            said.append(
+            notes.append(
                 f"the last passage is cut short: read_document gives {last.source} from "
                 f"start={last.end}"
             )
         if self.left_out:
-            said.append(
+            notes.append(
                 f"{self.left_out} more did not fit: ask for less with a narrower query, source, "
                 "tags or dates"
             )
-        return f"({'; '.join(said)}.)" if said else ""
+        return f"({'; '.join(notes)}.)" if notes else ""
 
 
 def packed(chunks: Sequence[Chunk], room: int | None, count_tokens: Callable[[str], int]) -> Packed:
-    """The first of the chunks that `room` tokens hold, one at the least; None is room for all."""
+    """The first chunks that fit into `room` tokens, at least one; None is room for all."""
     if room is None:
         return Packed(tuple(chunks))
     taken: list[Chunk] = []
@@ -200,7 +201,7 @@ def packed(chunks: Sequence[Chunk], room: int | None, count_tokens: Callable[[st
 
 
 def _shortened(chunk: Chunk, room: int, count_tokens: Callable[[str], int]) -> Chunk | None:
-    """The sentences of a chunk that fit; None where not even the first does."""
+    """The first sentences of a chunk that fit, None where not even one does."""
     reached = 0
     for _, end in sentences(chunk.text):
         if count_tokens(chunk.text[:end]) > room:

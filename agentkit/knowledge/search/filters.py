@@ -1,4 +1,4 @@
-"""Which documents a search looks through: by source, title, tags, dates and other metadata.
+"""Filters of a search: by source, title, tags, dates and other metadata.
 
 Globs are those of a shell: `*` and `?` stay within a folder, `**` goes through any number of them.
 """
@@ -21,7 +21,7 @@ _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<not>!?)(?P<set>[^\]/]+)\]|.", re.DOT
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """All that is given must hold. `sources` are sources or globs ("reports/**/*.pdf"), any of
+    """All conditions must hold. `sources` are sources or globs ("reports/**/*.pdf"), any of
     which may match; so are those of `within`, which bound what `sources` may name; `title` is a
     part of the title; `tags` must all be there; `after` and `before` bound the metadata's `date`,
     both included; `metadata` is compared as text."""
@@ -38,7 +38,7 @@ class Filters:
         return self != Filters()
 
     def accept(self, source: str, title: str, metadata: Mapping[str, Any]) -> bool:
-        """Whether a document passes. Raises KnowledgeError for a glob that is none."""
+        """Whether a document passes. Raises KnowledgeError for an invalid glob."""
         return (
             _is_among(source, self.sources)
             and _is_among(source, self.within)
@@ -71,11 +71,11 @@ def pattern(glob: str) -> re.Pattern[str]:
             "list_documents names them."
         )
     if "[" in _GLOB.sub(lambda match: "" if match["set"] else match[0], glob):
-        raise KnowledgeError(f"{glob!r} is no glob: its '[' is not closed.")
+        raise KnowledgeError(f"{glob!r} is not a valid glob: its '[' is not closed.")
     try:
         return re.compile("".join(_piece(match) for match in _GLOB.finditer(glob)), re.DOTALL)
     except re.error as error:
-        raise KnowledgeError(f"{glob!r} is no glob: {error}.") from error
+        raise KnowledgeError(f"{glob!r} is not a valid glob: {error}.") from error
 
 
 def _piece(match: re.Match[str]) -> str:
@@ -95,7 +95,7 @@ def _tags(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _day(value: object) -> date | None:
-    """A metadata date as a day; a year or a month alone is its first day."""
+    """The day of a metadata date; a year or a month alone means its first day."""
     found = re.match(r"\s*(\d{4})(?:[-/.年]?(\d{1,2}))?(?:[-/.月]?(\d{1,2}))?", str(value or ""))
     if not found:
         return None

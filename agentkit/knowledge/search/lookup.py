@@ -266,7 +266,7 @@ _MOST_CANDIDATES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """A sentence that holds the text, so many times."""
+    """A sentence that contains the text, and how often."""
 
     chunk: Chunk
     times: int
@@ -274,8 +274,8 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Occurrences:
-    """Where a text stands: in the order of the documents. `unread` are sources that were not
-    looked through, for there were too many."""
+    """The occurrences of a text, in the order of the documents. `unread` are the sources that were
+    not searched, since there were too many."""
 
     found: tuple[Occurrence, ...]
     unread: tuple[str, ...] = ()
@@ -285,7 +285,7 @@ class Occurrences:
         return sum(occurrence.times for occurrence in self.found)
 
     def by_source(self) -> dict[str, int]:
-        """Source -> how many times the text stands in it."""
+        """Source -> the number of occurrences in it."""
         counts: dict[str, int] = {}
         for occurrence in self.found:
             source = occurrence.chunk.source
@@ -294,14 +294,14 @@ class Occurrences:
 
 
 class Finder:
-    """Looks through the documents of one catalog."""
+    """Searches the documents of one catalog for a text."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._lookup = Lookup(catalog)
 
     def find(self, text: str, filters: Filters = Filters()) -> Occurrences:
-        """Every sentence that holds a text. Raises KnowledgeError for a bad filter."""
+        """Every sentence that contains a text. Raises KnowledgeError for an invalid filter."""
         self._lookup.refresh()
         wanted = _pattern(text)
         found: list[Occurrence] = []
@@ -317,7 +317,7 @@ class Finder:
         return Occurrences(tuple(found))
 
     def _sources(self, text: str, filters: Filters) -> list[str]:
-        """The documents that hold the text's rarest term, by source."""
+        """The documents with the text's rarest term, by source."""
         rarest = min(((self._lookup.frequency(t), t) for t in terms(text)), default=(0, ""))
         if not rarest[0]:
             return []
@@ -350,7 +350,7 @@ def range_of(document: Document, start: int, end: int) -> Chunk:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """A folded text, whole words where it begins or ends with a letter of a spaced script."""
+    """A pattern for a folded text: whole words, where it begins or ends with a Latin letter."""
     folded = r"\s+".join(re.escape(word) for word in fold(text).split())
     words = fold(text).strip()
     before = r"(?<![a-z0-9])" if words[:1].isascii() and words[:1].isalnum() else ""

@@ -1,5 +1,5 @@
-"""Hits read again and put in a better order: by a cross-encoder, or by any model that follows
-instructions. What fails leaves the order as it was."""
+"""Rerank hits by a cross-encoder, or by any model that follows instructions. A failure keeps the
+order."""
 
 from __future__ import annotations
 
@@ -79,16 +79,16 @@ class ModelReranker:
         if len(hits) < 2 or not (await self._model.capabilities()).instructions:
             return hits
         shown = [f"[{n}] {_read(hit)[:_MOST_CHARACTERS]}" for n, hit in enumerate(hits, start=1)]
-        asked = f"Question: {query}\n\n" + "\n\n".join(shown)
-        said = await self._said([Message("system", _ASK), Message("user", asked)])
-        order = _order(said, len(hits))
+        prompt = f"Question: {query}\n\n" + "\n\n".join(shown)
+        reply = await self._complete([Message("system", _ASK), Message("user", prompt)])
+        order = _order(reply, len(hits))
         if not order:
             return hits
         rest = [at for at in range(len(hits)) if at not in order]
         scores = sorted((hit.score for hit in hits), reverse=True)
         return _scored([hits[at] for at in [*order, *rest]], scores)
 
-    async def _said(self, messages: Sequence[Message]) -> str:
+    async def _complete(self, messages: Sequence[Message]) -> str:
         pieces: list[str] = []
         options = Options(temperature=0.0, max_tokens=400)
         try:
@@ -96,7 +96,7 @@ class ModelReranker:
                 if isinstance(part, TextDelta):
                     pieces.append(part.text)
         except ModelError as error:
-            _log.warning("The passages stay in their order, for the reranker failed: %s", error)
+            _log.warning("The reranker failed, the passages keep their order: %s", error)
         return "".join(pieces)
 
 
@@ -109,19 +109,19 @@ def get_reranker(name: str, model: Model | None = None) -> Reranker | None:
         return CrossEncoderReranker(name[3:])
     if name == "model" and model is not None:
         return ModelReranker(model)
-    raise ConfigError(f'{name!r} is no reranker. Set rerank to "st:MODEL", "model" or "".')
+    raise ConfigError(f'{name!r} is not a reranker. Set rerank to "st:MODEL", "model" or "".')
 
 
 def _read(hit: Hit) -> str:
-    """What of a hit is judged: its headings and its text."""
+    """The text of a hit that is judged: headings and text."""
     return f"{hit.chunk.heading}\n{hit.chunk.text}".strip()
 
 
-def _order(said: str, count: int) -> list[int]:
-    """The places that a reply names, each once, from 0; empty where it names none."""
-    said = re.sub(r"<think>.*?</think>", "", said[-_MOST_READ:], flags=re.DOTALL)
-    lists = re.findall(r"\[[\d\s,]+\]", said)
-    found = json.dumps(lists[-1]) if len(lists) == 1 else said
+def _order(reply: str, count: int) -> list[int]:
+    """The places in a reply, each once, from 0."""
+    reply = re.sub(r"<think>.*?</think>", "", reply[-_MOST_READ:], flags=re.DOTALL)
+    lists = re.findall(r"\[[\d\s,]+\]", reply)
+    found = json.dumps(lists[-1]) if len(lists) == 1 else reply
     numbers = [int(number) for number in re.findall(r"\d{1,4}", found)]
     return list(dict.fromkeys(number - 1 for number in numbers if 1 <= number <= count))
 
