@@ -182,9 +182,7 @@ class Agent:
         with self._traced(message.text, session) as (trace, model):
             run = _Run(self, session, trace, model, emitter)
             deadline = run.loop.start()
-            opening = await self._opening_searches(
-                message.text, session, QueryRewriter(model, run.meter), deadline
-            )
+            opening = await self._opening_searches(message.text, session, run, deadline)
             session.add([message])
             return await run.finish(run.loop.run(self._messages(session), opening))
 
@@ -200,7 +198,7 @@ class Agent:
             return await run.finish(run.loop.run(self._messages(session), resumed=resumed))
 
     async def _opening_searches(
-        self, prompt: str, session: Session, rewriter: QueryRewriter, deadline: float | None
+        self, prompt: str, session: Session, run: _Run, deadline: float | None
     ) -> list[ToolCall]:
         """The searches to run before the model is asked."""
         knowledge, mode = self.knowledge, self.retrieval.mode
@@ -209,11 +207,13 @@ class Agent:
             return []
         if knowledge is None or not knowledge.chunk_count:
             return []
-        queries = [prompt]
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
-                query = await rewriter.standalone(prompt, session.messages)
-                queries = await rewriter.expand(query, self.retrieval.expand)
+        queries, expansion = [prompt], self.retrieval.expand
+        if session.messages or expansion != "none":
+            rewriter = QueryRewriter(run.model, run.meter)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    query = await rewriter.standalone(prompt, session.messages)
+                    queries = await rewriter.expand(query, expansion)
         number = len(session.messages)
         return [
             ToolCall(f"search-{number}-{at}", SEARCH, {"query": text[:2000]})
@@ -260,6 +260,7 @@ class _Run:
         self, agent: Agent, session: Session, trace: Trace, model: Model, emitter: Emitter
     ) -> None:
         self.meter = UsageMeter(agent.limits)
+        self.model = model
         self._session = session
         self._trace = trace
         self._emitter = emitter

@@ -59,13 +59,6 @@ class Exchange:
         """An estimate of the messages' tokens, to compare with the server's count."""
         return tokens_of_all(self.messages, estimated_tokens)
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether there is an answer: text without a call in it, or calls that can be parsed."""
-        if self.calls:
-            return not any(isinstance(call.arguments, str) for call in self.calls)
-        return bool(self.text.strip()) and not _markers(self.text)
-
 
 def explain(exchange: Exchange, error: ModelError | None = None) -> str:
     """The report, a few lines."""

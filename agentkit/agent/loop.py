@@ -136,16 +136,20 @@ class Loop:
     @property
     def report(self) -> str:
         """Why the last answer cannot be used, for people; "" if it can."""
-        exchange = self._exchange()
-        return "" if self.pending or exchange.is_usable else explain(exchange)
+        return "" if self.pending or self.unfinished.is_usable else explain(self._exchange())
 
     def _exchange(self) -> Exchange:
-        asked = self._request_sent
-        return replace(
-            self.unfinished.exchange(self._model.name),
-            messages=tuple(asked.messages[: asked.count]),
-            tools=asked.tools,
-            options=asked.options,
+        sent, turn = self._request_sent, self.unfinished
+        return Exchange(
+            model=turn.done.model if turn.done else self._model.name,
+            messages=tuple(sent.messages[: sent.count]),
+            tools=sent.tools,
+            options=sent.options,
+            text="".join(turn.text),
+            reasoning="".join(turn.reasoning),
+            calls=tuple(turn.calls),
+            usage=turn.usage,
+            stop_reason=turn.done.stop_reason if turn.done else "",
             window=self._window.size,
         )
 

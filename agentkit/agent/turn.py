@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from agentkit.agent.explain import Exchange
+from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.events import Done
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.repair import join_surrogates
@@ -42,16 +42,13 @@ class Turn:
             return False
         return isinstance(self.calls[-1].arguments, str)
 
-    def exchange(self, model: str) -> Exchange:
-        """The reply as part of an Exchange, to be explain."""
-        return Exchange(
-            model=self.done.model if self.done else model,
-            text="".join(self.text),
-            reasoning="".join(self.reasoning),
-            calls=tuple(self.calls),
-            usage=self.usage,
-            stop_reason=self.done.stop_reason if self.done else "",
-        )
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is an answer: text without a call in it, or calls that can be parsed."""
+        if self.calls:
+            return not any(isinstance(call.arguments, str) for call in self.calls)
+        text = "".join(self.text)
+        return bool(text.strip()) and not any(mark in text for mark in CALL_MARKERS)
 
 
 REPEATED = (

@@ -4,6 +4,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.agent.explain import Exchange, explain, likely_cause
+from agentkit.agent.turn import Turn
 from agentkit.backends.base import Options
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
@@ -57,7 +58,6 @@ TOOLS = ("lookup",)
 def test_each_cause_is_named_with_the_setting_to_change(
     exchange: Exchange, cause: str, step: str
 ) -> None:
-    assert not exchange.is_usable
     said = likely_cause(exchange)
     assert cause in said
     assert step in said
@@ -81,15 +81,19 @@ def test_an_error_is_explained_where_more_is_known_than_it_says(
 
 
 @pytest.mark.parametrize(
-    "exchange",
+    ("turn", "is_usable"),
     [
-        Exchange("m", text="blue"),
-        Exchange("m", calls=(ToolCall("1", "lookup", {}),)),
-        Exchange("m", text="blue", stop_reason="length"),
+        (Turn(["blue"]), True),
+        (Turn(calls=[ToolCall("1", "lookup", {})]), True),
+        (Turn([" "]), False),
+        (Turn(["<tool_call>{oops"]), False),
+        (Turn(calls=[ToolCall("1", "lookup", "{oops")]), False),
     ],
 )
-def test_an_answer_that_can_be_used_needs_no_report(exchange: Exchange) -> None:
-    assert exchange.is_usable
+def test_a_reply_is_usable_where_it_has_text_or_calls_that_can_be_parsed(
+    turn: Turn, is_usable: bool
+) -> None:
+    assert turn.is_usable is is_usable
 
 
 def test_a_report_shows_request_answer_and_parse_error() -> None:
