@@ -31,6 +31,7 @@ from agentkit.knowledge.index.indexer import (
 )
 from agentkit.knowledge.index.vectors import Vectors, open_store
 from agentkit.knowledge.search.context import widen
+from agentkit.knowledge.search.dense import EXACT_CHUNKS
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Excerpt, Finder, Lookup, Occurrences, OutlineEntry
 from agentkit.knowledge.search.rerank import Reranker
@@ -50,13 +51,14 @@ class KnowledgeBase:
         vectors: Vectors | None = None,
         wait: float = 5.0,
         reranker: Reranker | None = None,
+        exact_chunks: int = EXACT_CHUNKS,
     ) -> None:
         self.path = path
         self.embedder = embedder
         self._wait = wait
         self._catalog = Catalog(path / "catalog.sqlite")
         self._vectors = vectors or Vectors(path / "chroma")
-        self._retriever = Retriever(self._catalog, self._vectors, embedder, reranker)
+        self._retriever = Retriever(self._catalog, self._vectors, embedder, reranker, exact_chunks)
         self._indexer = Indexer(self._catalog, self._vectors, embedder, chunk_tokens)
 
     @classmethod
@@ -70,11 +72,13 @@ class KnowledgeBase:
         vectors: Vectors | None = None,
         wait: float = 5.0,
         reranker: Reranker | None = None,
+        exact_chunks: int = EXACT_CHUNKS,
     ) -> KnowledgeBase:
         """Create or reopen the index in a folder. `chunk_tokens` is the most that a chunk holds,
         `store` is a Chroma server to keep vectors on if not in the folder (see `open_store`),
         `vectors` anything else that keeps them, `wait` the seconds that a write waits for another
-        process to end its own, `reranker` what orders a search's hits again.
+        process to end its own, `reranker` what orders a search's hits again,
+        `exact_chunks` the most chunks that are searched by an exact scan instead of Chroma.
 
         Raises KnowledgeError when the folder cannot be used or was made with another embedder,
         ConfigError for an unknown embedder.
@@ -87,6 +91,7 @@ class KnowledgeBase:
             vectors=vectors or open_store(Path(path), store),
             wait=wait,
             reranker=reranker,
+            exact_chunks=exact_chunks,
         )
         try:
             opened._check_embedder()

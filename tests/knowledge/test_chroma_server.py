@@ -12,6 +12,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,12 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.index.doctor import diagnose, repair
-from agentkit.knowledge.index.vectors import open_store, parse_server
+from agentkit.knowledge.index.vectors import (
+    IndexOwner,
+    ServerVectors,
+    open_store,
+    parse_server,
+)
 from tests.conftest import TermEmbedder
 
 pytestmark = pytest.mark.slow
@@ -78,11 +84,6 @@ def server(running: ChromaServer) -> Iterator[ChromaServer]:
         running.start()
 
 
-@pytest.fixture(autouse=True)
-def _asks_chroma(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentkit.knowledge.search.dense.EXACT_CHUNKS", 0)
-
-
 def _documents(word: str, count: int = 20) -> list[Document]:
     return [
         Document(source=f"{word}{n}.md", text=f"# {word} {n}\n\nnumber{n} is the {word}.")
@@ -91,7 +92,12 @@ def _documents(word: str, count: int = 20) -> list[Document]:
 
 
 def _open(index: Path, store: str) -> KnowledgeBase:
-    return KnowledgeBase.open(index, TermEmbedder(), store=store)
+    return KnowledgeBase.open(index, TermEmbedder(), store=store, exact_chunks=0)
+
+
+def _server_vectors(index: Path, store: str, **options: Any) -> ServerVectors:
+    server = parse_server(store)
+    return ServerVectors(index / "chroma", server, IndexOwner(index, store), **options)
 
 
 def _index_in_another_process(index: Path, store: str, word: str) -> None:
@@ -220,7 +226,9 @@ async def test_an_index_moves_from_its_folder_to_a_server_and_back(
 ) -> None:
     embedder = TermEmbedder()
     for store in ("", server.url, ""):
-        with closing(KnowledgeBase.open(tmp_path / "index", embedder, store=store)) as knowledge:
+        with closing(
+            KnowledgeBase.open(tmp_path / "index", embedder, store=store, exact_chunks=0)
+        ) as knowledge:
             await knowledge.add(_documents("apple"))
             assert await _sources(knowledge, "apple number7") == ["apple7.md"]
             assert knowledge._vectors.count() == 20
@@ -242,11 +250,10 @@ async def test_the_doctor_finds_and_mends_what_a_server_lost(
 
 
 async def test_more_vectors_than_one_request_carries_are_all_stored(
-    server: ChromaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ChromaServer, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.index.vectors._SERVER_BATCH", 100)
-    with closing(_open(tmp_path / "index", server.url)) as knowledge:
-        vectors = knowledge._vectors
+    _open(tmp_path / "index", server.url).close()
+    with closing(_server_vectors(tmp_path / "index", server.url, batch_size=100)) as vectors:
         vectors.upsert([str(n) for n in range(250)], np.eye(250, 8, dtype=np.float32) + 0.1)
         assert vectors.count() == 250
         vectors.delete([str(n) for n in range(120)])
@@ -254,13 +261,12 @@ async def test_more_vectors_than_one_request_carries_are_all_stored(
 
 
 def test_a_server_that_never_answers_is_waited_for_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.index.vectors._ANSWER_SECONDS", 0.2)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         store = f"http://127.0.0.1:{silent.getsockname()[1]}"
         KnowledgeBase.open(tmp_path, TermEmbedder()).close()
-        vectors = open_store(tmp_path, store)
+        vectors = _server_vectors(tmp_path, store, answer_seconds=0.2)
         with pytest.raises(KnowledgeError, match="no answer in time"):
             vectors.count()
         silent.accept()[0].close()

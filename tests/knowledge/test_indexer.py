@@ -1,6 +1,7 @@
 """Re-indexing: nothing read, embedded or removed that need not be, and nothing paid twice."""
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
+from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache
 from agentkit.knowledge.index.folder import watch
 from agentkit.knowledge.index.indexer import Progress
+from agentkit.knowledge.index.vectors import Vectors
 from tests.conftest import TermEmbedder
 
 NOTES = {
@@ -45,14 +48,27 @@ async def _sources(kb: KnowledgeBase) -> list[str]:
 
 
 async def test_unchanged_files_are_not_parsed_and_chroma_is_not_opened(
-    kb: KnowledgeBase, notes: Path, monkeypatch: pytest.MonkeyPatch
+    notes: Path, tmp_path: Path, embedder: TermEmbedder
 ) -> None:
+    class Counted(Vectors):
+        counts = 0
+
+        def count(self) -> int:
+            self.counts += 1
+            return super().count()
+
+    vectors = Counted(tmp_path / "index" / "chroma")
+    kb = KnowledgeBase.open(tmp_path / "index", embedder, vectors=vectors)
     await kb.add_path(notes)
-    kb._vectors.close()
-    monkeypatch.setattr("agentkit.knowledge.index.folder.load", None)
+    vectors.counts = 0
+    for file in notes.iterdir():  # Other bytes of the same size and time: whoever reads sees them.
+        times = file.stat()
+        file.write_bytes(b"x" * times.st_size)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     report = await kb.add_path(notes)
     assert sorted(report.unchanged) == sorted(NOTES)
-    assert kb._vectors._client is None
+    assert vectors.counts == 0
+    kb.close()
 
 
 async def test_a_file_of_other_bytes_but_the_same_text_is_read_and_left_alone(
@@ -225,15 +241,16 @@ async def test_progress_tells_rate_and_time_left(kb: KnowledgeBase) -> None:
 
 
 async def test_vectors_that_nothing_uses_are_dropped_oldest_first(
-    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+    kb: KnowledgeBase, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("agentkit.knowledge.index.embedding_cache._LEAST_KEPT", 2)
     await kb.add([Document(source="kept.md", text="Kept.")])
-    cache = EmbeddingCache(kb._catalog)
+    catalog = Catalog(tmp_path / "index" / "catalog.sqlite")
+    cache = EmbeddingCache(catalog, least_kept=2)
     cache.keep(["a", "b", "c"], np.eye(3, 64, dtype=np.float32))
     cache.trim()
     assert cache.known(["a", "b", "c"]) == {"b", "c"}
-    assert len(kb._catalog.all_vectors()[0]) == 1
+    assert len(catalog.all_vectors()[0]) == 1
+    catalog.close()
 
 
 async def test_another_embedder_takes_an_index_over_without_a_file(

@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -157,16 +156,17 @@ async def test_vectors_that_are_not_finite_are_refused(
 
 
 async def test_a_broken_chroma_is_answered_by_a_scan_of_the_catalog(
-    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, embedder: TermEmbedder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    class Broken(Vectors):
+        def query(self, vector: np.ndarray, k: int) -> list[tuple[str, float]]:
+            raise RuntimeError("Error finding id")
+
+    vectors = Broken(tmp_path / "chroma")
+    kb = KnowledgeBase.open(tmp_path, embedder, vectors=vectors, exact_chunks=0)
     await kb.add(_documents())
-
-    def broken(*_: Any) -> None:
-        raise RuntimeError("Error finding id")
-
-    monkeypatch.setattr(Vectors, "query", broken)
-    monkeypatch.setattr("agentkit.knowledge.search.dense.EXACT_CHUNKS", 0)
     assert (await kb.search("自注意力"))[0].dense_rank == 1
+    kb.close()
     assert "scanning the catalog" in caplog.text
 
 

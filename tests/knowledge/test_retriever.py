@@ -14,7 +14,6 @@ from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.vectors import Vectors
-from agentkit.knowledge.search import dense
 from agentkit.knowledge.search.dense import Nearest
 from agentkit.knowledge.search.filters import Filters, pattern
 from agentkit.knowledge.search.lookup import Lookup
@@ -68,14 +67,14 @@ async def test_a_filter_leaves_all_that_it_allows_and_nothing_else(
 
 
 async def test_a_narrow_filter_gives_the_best_of_the_allowed_however_far_they_are(
-    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, embedder: TermEmbedder
 ) -> None:
     near = [Document(f"near/{n}.md", f"cats purr softly number{n}") for n in range(120)]
     far = [Document(f"far/{n}.md", f"granite basalt {'quartz ' * n}") for n in range(3)]
-    await kb.add([*near, *far])
     for limit in (20_000, 0):
-        monkeypatch.setattr(dense, "EXACT_CHUNKS", limit)
-        hits = await kb.search("cats purr softly", 5, filters=Filters(("far/*",)))
+        with closing(KnowledgeBase.open(tmp_path, embedder, exact_chunks=limit)) as kb:
+            await kb.add([*near, *far])
+            hits = await kb.search("cats purr softly", 5, filters=Filters(("far/*",)))
         assert {hit.chunk.source for hit in hits} == {"far/0.md", "far/1.md", "far/2.md"}
 
 
@@ -92,20 +91,27 @@ async def test_a_bad_glob_is_told_to_the_searcher(kb: KnowledgeBase) -> None:
 
 
 async def test_a_small_index_is_searched_without_chroma(
-    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, embedder: TermEmbedder
 ) -> None:
-    await kb.add(ANIMALS)
-    monkeypatch.setattr(Vectors, "query", None)
-    assert (await kb.search("cats purr"))[0].chunk.source == "cats/purr.md"
+    class Unsearched(Vectors):
+        def query(self, vector: np.ndarray, k: int) -> list[tuple[str, float]]:
+            raise AssertionError
+
+    vectors = Unsearched(tmp_path / "chroma")
+    with closing(KnowledgeBase.open(tmp_path, embedder, vectors=vectors)) as kb:
+        await kb.add(ANIMALS)
+        assert (await kb.search("cats purr"))[0].chunk.source == "cats/purr.md"
 
 
 async def test_chroma_and_the_exact_scan_find_the_same(
-    kb: KnowledgeBase, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, embedder: TermEmbedder
 ) -> None:
-    await kb.add([*ANIMALS, Document("zh.md", "猫在满足的时候会打呼噜。")])
-    exact = [hit.chunk.id for hit in await kb.search("猫为什么打呼噜", 5)]
-    monkeypatch.setattr(dense, "EXACT_CHUNKS", 0)
-    assert [hit.chunk.id for hit in await kb.search("猫为什么打呼噜", 5)] == exact
+    found = []
+    for limit in (20_000, 0):
+        with closing(KnowledgeBase.open(tmp_path, embedder, exact_chunks=limit)) as kb:
+            await kb.add([*ANIMALS, Document("zh.md", "猫在满足的时候会打呼噜。")])
+            found.append([hit.chunk.id for hit in await kb.search("猫为什么打呼噜", 5)])
+    assert found[0] == found[1] != []
 
 
 async def test_what_is_written_later_is_found_and_what_is_removed_is_not(kb: KnowledgeBase) -> None:

@@ -19,15 +19,16 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.catalog import Catalog
 
-_LEAST_KEPT = 10_000
 _AT_ONCE = 500
 
 
 class EmbeddingCache:
-    """The vectors of one catalog. Writers hold the index's lock."""
+    """The vectors of one catalog. Writers hold the index's lock. `least_kept` vectors stay, whether
+    a chunk uses them or not."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, least_kept: int = 10_000) -> None:
         self._catalog = catalog
+        self._least_kept = least_kept
 
     def known(self, contents: Collection[str]) -> set[str]:
         """Those of these names that have a vector."""
@@ -51,8 +52,8 @@ class EmbeddingCache:
             )
 
     def trim(self) -> None:
-        """Drop the oldest vectors that no chunk uses, above 10,000 or as many as are live."""
-        most = max(_LEAST_KEPT, self._catalog.count())
+        """Drop the oldest vectors that no chunk uses, above `least_kept` and the active ones."""
+        most = max(self._least_kept, self._catalog.count())
         if self._catalog.rows("SELECT count(*) FROM embeddings")[0][0] <= most:
             return
         with self._catalog.writing() as connection:

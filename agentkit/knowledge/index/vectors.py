@@ -175,8 +175,18 @@ class ServerVectors(Vectors):
     then the catalog is scanned, and the next indexing fills the collection. Every call raises
     KnowledgeError where the server does not answer."""
 
-    def __init__(self, path: Path, server: Server, owner: Owner) -> None:
+    def __init__(
+        self,
+        path: Path,
+        server: Server,
+        owner: Owner,
+        *,
+        batch_size: int = 0,
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> None:
         super().__init__(path)
+        self._most = batch_size or (_CLOUD_BATCH if server.is_cloud else _SERVER_BATCH)
+        self._answer_seconds = answer_seconds
         self._server = server
         self._owner = owner
         self._is_complete = False
@@ -259,12 +269,11 @@ class ServerVectors(Vectors):
     def _batch_size(self) -> int:
         """How many vectors one request carries."""
         allowed = int(self._call(lambda: self._connect().get_max_batch_size()))
-        most = _CLOUD_BATCH if self._server.is_cloud else _SERVER_BATCH
-        return min(most, allowed) if allowed > 0 else most
+        return min(self._most, allowed) if allowed > 0 else self._most
 
     def _connect(self) -> Any:
         if self._client is None:
-            self._client = _new_client(self._server)
+            self._client = _new_client(self._server, self._answer_seconds)
         return self._client
 
     def _call(self, call: Callable[..., Any], *args: object) -> Any:
@@ -294,7 +303,7 @@ class ServerVectors(Vectors):
         raise AssertionError("unreachable")
 
 
-def _new_client(server: Server) -> Any:
+def _new_client(server: Server, answer_seconds: float) -> Any:
     """Chroma's own HTTP client with timeouts. Unlike HttpClient, its constructor sends nothing,
     and so cannot wait for ever."""
     import httpx
@@ -315,7 +324,7 @@ def _new_client(server: Server) -> Any:
     client._session.close()
     client._session = httpx.Client(
         headers=headers,
-        timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
+        timeout=httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS),
         trust_env=not is_loopback(server.url),
     )
     return client

@@ -101,11 +101,12 @@ class Nearest:
 
 
 class DenseRetriever:
-    """Nearest neighbours in one index."""
+    """Nearest neighbours in one index. Up to `exact_chunks` are scanned without Chroma."""
 
-    def __init__(self, lookup: Lookup, vectors: Vectors) -> None:
+    def __init__(self, lookup: Lookup, vectors: Vectors, exact_chunks: int = EXACT_CHUNKS) -> None:
         self._lookup = lookup
         self._vectors = vectors
+        self._exact_chunks = exact_chunks
         self._generation = -1
         self._is_current = False
         self._stale = False
@@ -119,9 +120,9 @@ class DenseRetriever:
     ) -> Nearest:
         """The nearest k in each script among the allowed; `cjk` is the query's script."""
         self._refresh()
-        if self._lookup.count <= EXACT_CHUNKS:
+        if self._lookup.count <= self._exact_chunks:
             return self._scanned(self._whole(), vector, cjk, k, allowed)
-        if allowed is not None and len(allowed) <= EXACT_CHUNKS:
+        if allowed is not None and len(allowed) <= self._exact_chunks:
             return self._scanned(self._allowed(filters, allowed), vector, cjk, k, None)
         try:
             if not self._stale:

@@ -22,7 +22,7 @@ from agentkit.documents import Hit
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.catalog import Catalog, Vector
 from agentkit.knowledge.index.vectors import Vectors
-from agentkit.knowledge.search.dense import DenseRetriever, Nearest
+from agentkit.knowledge.search.dense import EXACT_CHUNKS, DenseRetriever, Nearest
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.keywords import KeywordQuery, KeywordRetriever
 from agentkit.knowledge.search.lookup import Lookup
@@ -137,10 +137,11 @@ class Retriever:
         vectors: Vectors,
         embedder: Embedder,
         reranker: Reranker | None = None,
+        exact_chunks: int = EXACT_CHUNKS,
     ) -> None:
         self.reranker = reranker
         self._lookup = Lookup(catalog)
-        self._dense = DenseRetriever(self._lookup, vectors)
+        self._dense = DenseRetriever(self._lookup, vectors, exact_chunks)
         self._keywords = KeywordRetriever(self._lookup)
         self._embedder = embedder
         self._prior = E5 if "e5" in embedder.name.lower() else Prior()
