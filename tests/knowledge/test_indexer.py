@@ -266,7 +266,7 @@ async def test_another_embedder_takes_an_index_over_without_a_file(
     assert len(other.embedded) == 3
     assert [hit.chunk.source for hit in await rebuilt.search("自注意力")] == hits
     assert rebuilt._vectors.count() == rebuilt.chunk_count == 3
-    with pytest.raises(KnowledgeError, match="made with the embedder test:other"):
+    with pytest.raises(KnowledgeError, match="created with the embedder test:other"):
         await kb.add_path(notes)
     assert (await rebuilt.add_path(notes)).embedded == 0
     rebuilt.close()
