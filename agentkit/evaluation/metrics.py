@@ -75,7 +75,12 @@ def has_exact_quotes(answer: Answer) -> bool:
 
 def citation_precision(question: Question, citations: Sequence[Citation]) -> float:
     """Share of citations that are supported by a quote and lead to an expected place."""
-    return sum(_is_correct(question, citation) for citation in citations) / len(citations)
+    correct = [
+        _is_supported(citation)
+        and any(_is_in(citation.chunk, places) for places in question.expected)
+        for citation in citations
+    ]
+    return sum(correct) / len(citations)
 
 
 def citation_recall(question: Question, citations: Sequence[Citation]) -> float:
@@ -83,12 +88,6 @@ def citation_recall(question: Question, citations: Sequence[Citation]) -> float:
     supported = [citation.chunk for citation in citations if _is_supported(citation)]
     found = [any(_is_in(chunk, places) for chunk in supported) for places in question.expected]
     return sum(found) / len(found)
-
-
-def _is_correct(question: Question, citation: Citation) -> bool:
-    return _is_supported(citation) and any(
-        _is_in(citation.chunk, places) for places in question.expected
-    )
 
 
 def _is_supported(citation: Citation) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from agentkit.documents import Hit
 from agentkit.evaluation.metrics import Interval
 from agentkit.evaluation.report import LABELS, Figure, Report, ScoreChange, describe_faults
 from agentkit.evaluation.runner import Outcome
@@ -162,15 +161,11 @@ def _details(outcome: Outcome) -> Iterator[str]:
     ]
     yield from _list("Expected", places)
     yield from _list("Key facts", (" or ".join(forms) for forms in question.facts))
-    yield from _list("Found", (_hit(hit) for hit in outcome.hits))
+    yield from _list("Found", (f"{hit.score:.2f} {hit.chunk.place}" for hit in outcome.hits))
     if outcome.answer is not None:
         yield f"<h3>Answer</h3><pre>{escape(outcome.answer.text) or '(none)'}</pre>"
         cited = (f"[{c.marker}] {c.place}: {c.quote}" for c in outcome.answer.citations)
         yield from _list("Cited", cited)
-
-
-def _hit(hit: Hit) -> str:
-    return f"{hit.score:.2f} {hit.chunk.place}"
 
 
 def _list(title: str, lines: Iterable[str]) -> Iterator[str]:

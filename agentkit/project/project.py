@@ -115,13 +115,14 @@ class Project:
     def knowledge(self) -> KnowledgeBase:
         """The index, opened at first use. Raises KnowledgeError."""
         if self._knowledge is None:
+            rerank = self.settings.knowledge.rerank
             self._knowledge = KnowledgeBase.open(
                 self.index_path,
                 self._embedder(),
                 chunk_tokens=self.settings.knowledge.chunk_tokens,
                 store=self.settings.knowledge.store,
                 wait=self.wait,
-                reranker=get_reranker(self.settings.knowledge.rerank, self._rerank_model()),
+                reranker=get_reranker(rerank, self._model(None) if rerank == "model" else None),
             )
         return self._knowledge
 
@@ -264,10 +265,6 @@ class Project:
                 raise KnowledgeError(
                     f"{own} cannot be written ({error.strerror}). Change its permissions."
                 ) from error
-
-    def _rerank_model(self) -> Model | None:
-        """The chat model, if it is the reranker too."""
-        return self._model(None) if self.settings.knowledge.rerank == "model" else None
 
     def _model(self, knowledge: KnowledgeBase | None) -> Model:
         if self.base_url and self.settings.model in ("auto", "extractive"):

@@ -336,7 +336,8 @@ def parse_value(text: str, kind: Any) -> Any:
     """Parse a value from a variable or the command line: TOML, or plain text if the setting takes
     text."""
     value = _parse_toml(text)
-    accepted = [_unwrap(each) for each in _choices(kind)]
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    accepted = [get_args(each)[0] if get_origin(each) is Annotated else each for each in choices]
     takes_list = any(get_origin(each) is list for each in accepted)
     if str not in accepted and get_origin(kind) is not Literal:
         return value
@@ -354,14 +355,6 @@ def _parse_toml(text: str) -> Any:
     except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return found["value"] if len(found) == 1 else text
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-
-
-def _unwrap(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _names_below(key: Key) -> Sequence[str]:

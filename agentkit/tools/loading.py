@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -27,17 +26,6 @@ class LoadedTools:
 
     tools: tuple[Tool, ...] = ()
     problems: tuple[str, ...] = ()
-
-
-def stamp(folder: Path) -> Mapping[str, tuple[int, int]]:
-    """Return time and size of each Python file of a folder; a change means that the tools must be
-    loaded again."""
-    stamps: dict[str, tuple[int, int]] = {}
-    for path in sorted(folder.glob("*.py")):
-        with suppress(OSError):
-            status = path.stat()
-            stamps[path.name] = (status.st_mtime_ns, status.st_size)
-    return stamps
 
 
 def load_tools(folder: Path) -> LoadedTools:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.tools.loading import LoadedTools, load_tools, stamp
+from agentkit.tools.loading import LoadedTools, load_tools
 
 ADD = '''
 from agentkit import tool
@@ -107,18 +107,3 @@ async def test_a_changed_file_is_loaded_anew_even_within_one_second(tmp_path: Pa
         [tool] = load_tools(tmp_path).tools
         assert (await tool.run({"a": 0})).content == str(n)
     assert not (tmp_path / "__pycache__").exists()
-
-
-def test_a_stamp_differs_when_anything_has_changed(tmp_path: Path) -> None:
-    stamps = [stamp(tmp_path)]
-    _write(tmp_path, "a.py", "x = 1")
-    stamps.append(stamp(tmp_path))
-    _write(tmp_path, "a.py", "x = 10")
-    stamps.append(stamp(tmp_path))
-    _write(tmp_path, "b.py", "y = 1")
-    stamps.append(stamp(tmp_path))
-    (tmp_path / "a.py").unlink()
-    stamps.append(stamp(tmp_path))
-    assert all(stamps.count(one) == 1 for one in stamps)
-    assert stamp(tmp_path) == stamps[-1]
-    assert stamp(tmp_path / "missing") == {}
