@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from agentkit.agent.limits import UsageMeter
-from agentkit.agent.prompts import SUMMARIZE, SUMMARY_HEADING
 from agentkit.backends.base import Model, Options
 from agentkit.documents import Passage
 from agentkit.errors import ModelError
@@ -24,6 +23,13 @@ from agentkit.events import Compacted, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.text.terms import sentences
 from agentkit.tools.tool import Tool
+
+SUMMARY_HEADING = "What was said earlier in this conversation, in short:"
+
+SUMMARIZE = """\
+Summarise the conversation below in its own language, in at most ten sentences: what the user
+wants, what was found out, what is still open. Keep every number, name and unit, and keep the
+citations, the numbers in square brackets like [3], behind the statements that they support."""
 
 CountTokens = Callable[[str], int]
 

@@ -42,11 +42,3 @@ class Hooks:
     after_tool: AfterTool | None = None
     guard_input: GuardInput | None = None
     guard_output: GuardOutput | None = None
-
-    async def before(self, call: ToolCall) -> str:
-        """The reason why a call is forbidden, "" if it is allowed."""
-        return await self.before_tool(call) if self.before_tool else ""
-
-    async def after(self, call: ToolCall, result: ToolResult) -> ToolResult:
-        """The result for the model."""
-        return await self.after_tool(call, result) if self.after_tool else result

@@ -17,7 +17,6 @@ from agentkit.agent.compaction import Prompt, Window, truncate
 from agentkit.agent.explain import Exchange, explain
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.limits import Limits
-from agentkit.agent.prompts import LAST_TURN
 from agentkit.agent.tool_runner import INTERRUPTED, Outcome, ToolRunner
 from agentkit.agent.turn import REPEATED, RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
@@ -34,6 +33,7 @@ from agentkit.events import (
 )
 from agentkit.messages import Message, ToolCall, ToolResult, Usage, render_passages
 
+LAST_TURN = "No more tool calls are possible. Answer now from what you have; say what is missing."
 OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
 CUT_OFF = (
     "Error: not run, because the call was cut off where the limit of output tokens was reached. "

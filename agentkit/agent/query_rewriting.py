@@ -10,11 +10,23 @@ from collections.abc import Sequence
 from typing import Literal
 
 from agentkit.agent.limits import UsageMeter
-from agentkit.agent.prompts import HYPOTHETICAL_PASSAGE, QUERY_VARIANTS, STANDALONE_QUESTION
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import TextDelta
 from agentkit.messages import Message, Usage
+
+STANDALONE_QUESTION = """\
+Rewrite the last question of this conversation so that it can be understood alone: put in what "it",
+"that" or "and at 4 bits?" refer to. Keep its language. Give the question only, without an answer.
+A question that stands alone already is given back as it is."""
+
+QUERY_VARIANTS = """\
+Write {count} other ways to ask this question of a search engine, with other words and from other
+sides, one a line and nothing else, in the language of the question."""
+
+HYPOTHETICAL_PASSAGE = """\
+Write the short passage of a textbook that would answer this question, two or three sentences, in
+the language of the question, and nothing beside it."""
 
 Expansion = Literal["none", "multi", "hyde"]
 """Query expansion: none, several wordings (multi-query), or a hypothetical answer passage (HyDE,

@@ -267,7 +267,8 @@ class ToolRunner:
         """The result after the hook; an error instead where the hook fails, since the hook may be
         there to withhold something."""
         try:
-            return await self._context.hooks.after(call, result), failed
+            after = self._context.hooks.after_tool
+            return (await after(call, result) if after else result), failed
         except Exception as error:
             problem = f"Error: the result is withheld, because a hook failed on it: {error}"
             return ToolResult(problem), True
@@ -275,8 +276,9 @@ class ToolRunner:
     async def _decide(self, tool: Tool, call: ToolCall, put: Emit) -> Verdict:
         """Decide on a call: by the hook, then the policy, then the user. Raises ToolError."""
         try:
-            if refused := await self._context.hooks.before(call):
-                return Verdict(False, reason=refused)
+            before = self._context.hooks.before_tool
+            if before and (reason := await before(call)):
+                return Verdict(False, reason=reason)
             decision = self._context.policy.decide(tool)
             if decision == "deny":
                 return Verdict(False, reason=FORBIDDEN)

@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, Limits, Session, tool
-from agentkit.agent.compaction import compact_messages, tokens_of_all, truncate
-from agentkit.agent.prompts import SUMMARIZE, SUMMARY_HEADING
+from agentkit.agent.compaction import (
+    SUMMARIZE,
+    SUMMARY_HEADING,
+    compact_messages,
+    tokens_of_all,
+    truncate,
+)
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Chunk, Passage
 from agentkit.errors import ModelError

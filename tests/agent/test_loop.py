@@ -11,7 +11,7 @@ import pytest
 from agentkit import Agent, ToolContext, tool
 from agentkit.agent.approval import allow
 from agentkit.agent.limits import Limits
-from agentkit.agent.prompts import LAST_TURN
+from agentkit.agent.loop import LAST_TURN
 from agentkit.agent.session import Session
 from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.base import Model, Options
