@@ -204,20 +204,10 @@ def read_call(record: Mapping[str, Any]) -> ToolCall:
     return ToolCall(record.get("id", ""), record["name"], record.get("arguments") or {})
 
 
-def chunk_record(chunk: Chunk) -> Record:
-    """A chunk as JSON."""
-    return asdict(chunk)
-
-
 def read_chunk(record: Mapping[str, Any]) -> Chunk:
     """Read a chunk; unknown fields are ignored."""
     known = {field.name for field in fields(Chunk)}
     return Chunk(**{name: value for name, value in record.items() if name in known})
-
-
-def usage_record(usage: Usage) -> Record:
-    """Usage as JSON."""
-    return asdict(usage)
 
 
 def content_record(content: Content) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from agentkit.agent.session import Session
 from agentkit.knowledge.citations.passages import Sources
-from agentkit.messages import Message, ToolCall, chunk_record, message_record
+from agentkit.messages import Message, ToolCall, message_record
 
 _MAX_CHARACTERS = 2000
 _TITLES = {"user": "User", "assistant": "Assistant"}
@@ -24,7 +25,7 @@ def as_markdown(session: Session, title: str) -> str:
 def as_json(session: Session, title: str) -> str:
     """All messages and passages of the conversation."""
     sources = {
-        str(number): chunk_record(chunk)
+        str(number): asdict(chunk)
         for number in range(1, len(session.sources) + 1)
         if (chunk := session.sources.find(str(number)))
     }

@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from agentkit.documents import Chunk
 from agentkit.errors import ConfigError
 from agentkit.messages import (
     Message,
-    chunk_record,
     message_record,
     read_chunk,
     read_message,
@@ -290,7 +289,7 @@ class StoredSession(Session):
                 db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", (self.id, number, body, now))
                 _index_message(db, self.id, number, message)
             for marker, chunk in enumerate(self._new_sources(), self._sources_kept + 1):
-                body = json.dumps(chunk_record(chunk), ensure_ascii=False)
+                body = json.dumps(asdict(chunk), ensure_ascii=False)
                 db.execute("INSERT INTO sources VALUES (?, ?, ?)", (self.id, marker, body))
             db.execute("DELETE FROM drafts WHERE session = ?", (self.id,))
             db.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now, self.id))

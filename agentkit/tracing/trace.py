@@ -36,7 +36,6 @@ from agentkit.messages import (
     Usage,
     call_record,
     message_record,
-    usage_record,
 )
 from agentkit.tools.tool import Tool
 
@@ -135,7 +134,7 @@ class Trace:
             "end",
             text=answer.text,
             stop_reason=answer.stop_reason,
-            usage=usage_record(answer.usage),
+            usage=asdict(answer.usage),
             cost=answer.cost,
             citations=[
                 {"marker": c.marker, "place": c.place, "supported": c.supported}
@@ -167,7 +166,7 @@ class _RecordedReply:
             case ToolCall():
                 self.calls.append(call_record(part))
             case Usage():
-                self.usage = usage_record(part)
+                self.usage = asdict(part)
             case Done(stop_reason, model):
                 self.stop_reason, self.model = stop_reason, model
 
