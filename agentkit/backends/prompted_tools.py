@@ -1,7 +1,7 @@
-"""Rewrite conversations for chat templates without tools or without a system message.
+"""Tools for models without native tool calls: in the prompt, or a JSON Schema that forces a call.
 
-Tools go into the system message, calls and results into the text, in the format of Hermes, which
-most models know.
+In the prompt, tools go into the system message, and calls and results into the text, in the format
+of Hermes, which most models know.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from agentkit.backends.base import arguments_object, tool_definition
+from agentkit.backends.base import Options, arguments_object, tool_definition
 from agentkit.backends.text_tool_calls import CALL, END_CALL
 from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
@@ -25,7 +26,7 @@ To call one, answer with its name and arguments as JSON, between these marks:
 </tool_call>"""
 
 
-def in_text(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+def with_tools_in_text(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
     """Return the conversation in system, user and assistant messages alone."""
     plain = [_as_text(message) for message in messages]
     if tools:
@@ -70,3 +71,54 @@ def _merge_neighbours(messages: Iterable[Message]) -> list[Message]:
 def _can_merge(one: Message, other: Message) -> bool:
     calls = one.tool_calls or other.tool_calls
     return one.role == other.role and one.role != "tool" and not calls
+
+
+def is_forced(tools: Sequence[Tool], options: Options) -> bool:
+    """Whether the answer must be a tool call."""
+    return bool(tools) and options.tool_choice not in ("auto", "none")
+
+
+def calls_schema(
+    tools: Sequence[Tool], arguments: str = "arguments", as_list: bool = False
+) -> dict[str, Any]:
+    """Return a JSON Schema of one call to any of the tools, or of a list with one call.
+    `arguments` is the key that holds the call's arguments.
+
+    Parameters with references stand in `$defs`, apart for each tool, since two tools may give one
+    name to different definitions.
+    """
+    definitions: dict[str, Any] = {}
+    calls: list[dict[str, Any]] = []
+    for number, tool in enumerate(tools):
+        parameters = dict(tool.parameters)
+        place = f"tool{number}"
+        moved = _with_references_below(parameters, f"#/$defs/{place}")
+        if moved != parameters:
+            definitions[place] = moved
+            parameters = {"$ref": f"#/$defs/{place}"}
+        calls.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": tool.name}, arguments: parameters},
+                "required": ["name", arguments],
+                "additionalProperties": False,
+            }
+        )
+    schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
+    if as_list:
+        schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": 1}
+    return {**schema, "$defs": definitions} if definitions else schema
+
+
+def _with_references_below(schema: Any, place: str) -> Any:
+    """Return the schema with its local references made valid below `place`."""
+    if isinstance(schema, list):
+        return [_with_references_below(item, place) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: place + value[1:]
+        if key == "$ref" and isinstance(value, str) and value.startswith("#")
+        else _with_references_below(value, place)
+        for key, value in schema.items()
+    }

@@ -17,8 +17,7 @@ from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.probe.checks import CHECKS
-from agentkit.backends.probe.runner import CheckResult, capabilities_from, run_check
-from agentkit.backends.probe.subject import Subject
+from agentkit.backends.probe.runner import CheckResult, Subject, capabilities_from, run_check
 from agentkit.backends.scripted import ScriptedModel
 from tests.servers.obedient import WORDS, ObedientOllama, ObedientOpenAI
 from tests.servers.running import serving
@@ -166,7 +165,7 @@ async def test_a_backend_passes_every_check_it_supports(
         pytest.skip(why)
     claims = await tested.model.capabilities()
     subject = Subject(tested.model, claims, tested.unknown, LONGEST, tested.extra)
-    outcome = await run_check(check, subject)
+    outcome = await run_check(CHECKS[check], subject)
     if tested.light:
         await tested.model.close()
     known = UNSUPPORTED[name].get(check)
@@ -187,7 +186,7 @@ def test_every_check_says_what_it_shows() -> None:
 
 async def _outcome(check: str, script: Any, **claims: bool) -> CheckResult:
     subject = Subject(ScriptedModel(script), Capabilities(**claims))
-    return await run_check(check, subject, seconds=1.0)
+    return await run_check(CHECKS[check], subject, seconds=1.0)
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from agentkit.backends.base import (
     images,
     offered_tools,
 )
-from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.huggingface.generation import Generation, GenerationEnd
 from agentkit.backends.huggingface.generator import Generator, can_batch, check_options
 from agentkit.backends.huggingface.grammar import Grammars
 from agentkit.backends.huggingface.load import LoadedModel, Placement, load_model, resolve_source
 from agentkit.backends.huggingface.prompt import call_format, render_prompt
+from agentkit.backends.prompted_tools import calls_schema, is_forced
 from agentkit.backends.text_tool_calls import CALL, END_CALL, THINK, parse_text_calls
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentkit.backends.base import Options, arguments_object, tool_definition
-from agentkit.backends.forced_calls import is_forced
 from agentkit.backends.huggingface.load import LoadedModel
-from agentkit.backends.prompted_tools import in_text, without_system
+from agentkit.backends.prompted_tools import is_forced, with_tools_in_text, without_system
 from agentkit.backends.text_tool_calls import CALL, END_THINK, THINK
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
@@ -64,7 +63,7 @@ def render_prompt(
             "trained to chat (its name often ends in -Instruct or -it)."
         )
     known = "tools" in template
-    conversation = list(messages) if known else in_text(messages, tools)
+    conversation = list(messages) if known else with_tools_in_text(messages, tools)
     text = _apply_template(
         loaded,
         conversation,

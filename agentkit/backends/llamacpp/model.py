@@ -21,10 +21,9 @@ from agentkit.backends.base import (
     images,
     offered_tools,
 )
-from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.llamacpp.engine import Engine
 from agentkit.backends.llamacpp.source import find_file
-from agentkit.backends.prompted_tools import in_text
+from agentkit.backends.prompted_tools import calls_schema, is_forced, with_tools_in_text
 from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
@@ -155,7 +154,7 @@ def request_body(
     if schema is not None:
         json_schema = {"name": "answer", "schema": dict(schema)}
         response_format = {"type": "json_schema", "json_schema": json_schema}
-    conversation = in_text(messages, tools)
+    conversation = with_tools_in_text(messages, tools)
     body = {
         "messages": [{"role": each.role, "content": each.prompt_text} for each in conversation],
         "stream": True,

@@ -35,8 +35,8 @@ from agentkit.backends.base import (
     prompt_tokens,
     tool_definition,
 )
-from agentkit.backends.forced_calls import calls_schema, is_forced
 from agentkit.backends.ollama.server import OllamaError, context_length, http_error, show_model
+from agentkit.backends.prompted_tools import calls_schema, is_forced
 from agentkit.backends.retry import TransientError, with_retries
 from agentkit.backends.text_tool_calls import parse_text_calls
 from agentkit.errors import FaultKind, ModelError

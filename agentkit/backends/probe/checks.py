@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from agentkit.backends.base import Options
-from agentkit.backends.probe.subject import (
+from agentkit.backends.probe.runner import (
+    Check,
     Response,
     Subject,
     Unsupported,
@@ -27,8 +28,6 @@ from agentkit.errors import ModelError
 from agentkit.events import ModelPart
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
 from agentkit.tools.tool import Tool
-
-Check = Callable[[Subject], Awaitable[None]]
 
 _COUNT = user("Count from one to one hundred, in words.")
 _HELLO = user("Say hello.")

@@ -94,8 +94,12 @@ async def probe(
 ) -> int:
     from agentkit.answering.extractive import ExtractiveModel
     from agentkit.backends.probe.checks import CHECKS
-    from agentkit.backends.probe.runner import capabilities_from, run_check, save_capabilities
-    from agentkit.backends.probe.subject import Subject
+    from agentkit.backends.probe.runner import (
+        Subject,
+        capabilities_from,
+        run_check,
+        save_capabilities,
+    )
     from agentkit.backends.registry import get_model
     from agentkit.cli.project import describe_model
 
@@ -106,7 +110,7 @@ async def probe(
         log.print(Text(f"{await describe_model(opened)}: {len(CHECKS)} checks", "dim"))
         claims = await opened.capabilities()
         subject = Subject(opened, claims, _missing_model(model, base_url))
-        for check in CHECKS:
+        for check in CHECKS.values():
             result = await run_check(check, subject)
             results.append(result)
             if result.status == "failed" and len(results) == 1:
