@@ -86,6 +86,6 @@ async def stream_events(
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not log it
     await task
