@@ -160,13 +160,13 @@ class Clause:
 
     @cached_property
     def sides(self) -> dict[int, int]:
-        """Which of the opposites stand here: 1 the first, 2 the second, 3 both."""
+        """The pairs of antonyms here: 1 for the first word, 2 for the second, 3 for both."""
         met = [n for n, pair in enumerate(either()) if pair.search(self.text)]
         return {n: _side(self.text, opposites()[n]) for n in met}
 
     @cached_property
     def terms(self) -> frozenset[str]:
-        """What it speaks of: opposites count as one word."""
+        """Its terms; antonyms count as one term."""
         text = self.text
         for n in self.sides:
             text = either()[n].sub(" ", text)
@@ -175,7 +175,7 @@ class Clause:
 
     @cached_property
     def bare(self) -> str:
-        """The text with what only looks like a negation taken out."""
+        """The text without what only looks like a negation."""
         return _NO_NEGATION.sub(lambda match: "_" * len(match.group()), self.text)
 
     @cached_property
@@ -209,8 +209,7 @@ def clauses(text: str) -> tuple[Clause, ...]:
 
 
 def opposed(claim: str, passage: str) -> str | None:
-    """What makes a claim the opposite of a passage in one language: "negated" or "opposite", and
-    None where nothing does."""
+    """How a claim contradicts a passage in one language: "negated", "opposite" or None."""
     for mine in clauses(claim):
         near = _aligned(mine, claim, passage)
         if near and all(_is_odd(mine, other) for other in near):
@@ -235,13 +234,13 @@ def opposed_across(claim: str, passage: str, nearest: str) -> str | None:
 
 @lru_cache(maxsize=10_000)
 def _anchors(text: str) -> frozenset[object]:
-    """What languages write alike: numbers and Latin names."""
+    """What is the same in all languages: numbers and Latin names."""
     values = {q.value for q in quantities(text)}
     return frozenset(values | (set(_LATIN.findall(fold(text))) - _EMPTY_WORDS))
 
 
 def _aligned(mine: Clause, claim: str, passage: str) -> list[Clause]:
-    """The clauses that speak of the same, as far as shared words tell, with their sentence's."""
+    """The clauses of a passage about the same as a claim's, by shared words with sentence's too."""
     wanted = content(claim)
     scored = []
     for start, end in sentences(passage):
@@ -257,7 +256,7 @@ def _aligned(mine: Clause, claim: str, passage: str) -> list[Clause]:
 
 
 def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, Clause]]:
-    """The overlap with each clause, and with two neighbours where both add to it."""
+    """The overlap with each clause, and with two neighbours where both contribute."""
     found = [(_overlap(mine, other), other) for other in others]
     yield from found
     for (one_overlap, one), (two_overlap, two) in pairwise(found):
@@ -307,7 +306,7 @@ def _prefixed(mine: Clause, other: Clause) -> int:
 
 
 def _opposites(mine: Clause, other: Clause) -> int:
-    """How many opposites stand on different sides."""
+    """The number of antonyms on different sides."""
     sides = sum({side, other.sides.get(n)} == {1, 2} for n, side in mine.sides.items())
     return sides + _turned(mine.text, other.text) + _turned(other.text, mine.text)
 

@@ -19,7 +19,7 @@ BATCH_CHARACTERS = 32_000
 class SentenceTransformersEmbedder:
     """A model by hub id or folder. Its own prompts named `query` and `passage` (or `document`)
     are used where it has them, else its family's. `dimension` keeps only the first numbers of
-    each vector, for models trained so (Matryoshka)."""
+    each vector, for Matryoshka models."""
 
     def __init__(
         self, model: str, device: str | None = None, *, dimension: int | None = None
@@ -103,8 +103,8 @@ class SentenceTransformersEmbedder:
 
 
 def batches_by_length(texts: Sequence[str]) -> Iterator[list[int]]:
-    """Where texts of alike length stand, so that little of a batch is padding; longest first, so
-    that a lack of memory shows at once."""
+    """The indexes of texts in batches of similar length, which need little padding; the longest
+    first, so that too little memory shows at once."""
     batch: list[int] = []
     longest = 1
     for at in sorted(range(len(texts)), key=lambda at: -len(texts[at])):

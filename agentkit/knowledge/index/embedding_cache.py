@@ -19,7 +19,9 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.catalog import Catalog
 
-_AT_ONCE = 500
+_PASSAGES_PER_CALL = 64
+"""Embedders batch by themselves: larger calls are not faster, and a kill loses more."""
+_KEYS_PER_QUERY = 500
 
 
 class EmbeddingCache:
@@ -31,12 +33,11 @@ class EmbeddingCache:
         self._least_kept = least_kept
 
     def known(self, contents: Collection[str]) -> set[str]:
-        """Those of these names that have a vector."""
+        """The keys among these that have a vector."""
         return {row[0] for row in self._rows("content", list(contents))}
 
     def vectors(self, contents: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors of these names, in their order, shape (contents, dimension). All of them
-        must be known."""
+        """The vectors of known keys, in their order, shape (contents, dimension)."""
         found = {
             row[0]: np.frombuffer(row[1], np.float32)
             for row in self._rows("content, vector", list(set(contents)))
@@ -44,7 +45,7 @@ class EmbeddingCache:
         return np.stack([found[content] for content in contents])
 
     def keep(self, contents: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Write vectors down, at once and for good."""
+        """Store vectors in one transaction."""
         blobs = (vector.astype(np.float32).tobytes() for vector in vectors)
         with self._catalog.writing() as connection:
             connection.executemany(
@@ -52,7 +53,7 @@ class EmbeddingCache:
             )
 
     def trim(self) -> None:
-        """Drop the oldest vectors that no chunk uses, above `least_kept` and the active ones."""
+        """Delete the oldest unused vectors above `least_kept`, or the number of active chunks."""
         most = max(self._least_kept, self._catalog.count())
         if self._catalog.rows("SELECT count(*) FROM embeddings")[0][0] <= most:
             return
@@ -65,8 +66,8 @@ class EmbeddingCache:
             )
 
     def _rows(self, columns: str, contents: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        for at in range(0, len(contents), _AT_ONCE):
-            part = contents[at : at + _AT_ONCE]
+        for at in range(0, len(contents), _KEYS_PER_QUERY):
+            part = contents[at : at + _KEYS_PER_QUERY]
             marks = ",".join("?" * len(part))
             yield from self._catalog.rows(
                 f"SELECT {columns} FROM embeddings WHERE content IN ({marks})", part
@@ -78,18 +79,14 @@ def content_of(text: str, embedder: str) -> str:
     return hashlib.sha256(f"{embedder}\0{text}".encode()).hexdigest()
 
 
-_CALL = 64
-"""Passages in one call. Embedders batch by themselves, so more bring nothing and cost a kill."""
-
-
 class EmbeddingQueue:
-    """Embeds what the cache lacks. An embedder that wants larger calls says so by a number,
+    """Embeds what the cache lacks. An embedder can ask for larger calls by an attribute,
     `passages_per_call`."""
 
     def __init__(self, cache: EmbeddingCache, embedder: Embedder) -> None:
         self._cache = cache
         self._embedder = embedder
-        self._call = int(getattr(embedder, "passages_per_call", _CALL))
+        self._call = int(getattr(embedder, "passages_per_call", _PASSAGES_PER_CALL))
         self._texts: dict[str, str] = {}
         self._put = 0
         self.embedded = 0
@@ -100,8 +97,8 @@ class EmbeddingQueue:
         return len(self._texts) >= self._call
 
     def put(self, texts: Mapping[str, str]) -> int:
-        """Queue texts by content, the known ones left out. All of them are embedded when
-        `embedded` has reached the number given back."""
+        """Queue texts by key, without the known ones. All of them are embedded when `embedded`
+        reaches the returned number."""
         lacking = texts.keys() - self._cache.known(texts.keys())
         before = len(self._texts)
         self._texts.update((c, text) for c, text in texts.items() if c in lacking)
@@ -109,22 +106,19 @@ class EmbeddingQueue:
         return self._put
 
     async def embed(self) -> None:
-        """Embed and write down as many as one call takes. Raises KnowledgeError."""
+        """Embed and store the texts of one call. Raises KnowledgeError."""
         batch = dict(islice(self._texts.items(), self._call))
         if not batch:
             return
         vectors = await self._embedder.embed_passages(list(batch.values()))
-        self._check(vectors, len(batch))
+        expected = (len(batch), self._embedder.dimension)
+        if vectors.shape != expected or not np.isfinite(vectors).all():
+            raise KnowledgeError(
+                f"The embedder {self._embedder.name} returned vectors of shape {vectors.shape} for "
+                f"{len(batch)} texts, or numbers that are not finite. What was indexed before is "
+                "kept; check the embedder, then index again."
+            )
         await in_thread(self._cache.keep, list(batch), vectors)
         for content in batch:
             del self._texts[content]
         self.embedded += len(batch)
-
-    def _check(self, vectors: np.ndarray, count: int) -> None:
-        wanted = (count, self._embedder.dimension)
-        if vectors.shape != wanted or not np.isfinite(vectors).all():
-            raise KnowledgeError(
-                f"The embedder {self._embedder.name} gave vectors of shape {vectors.shape} for "
-                f"{count} texts, or numbers that are not finite. What was indexed before stays; "
-                "look at the embedder, then index again."
-            )

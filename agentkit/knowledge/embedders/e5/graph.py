@@ -28,7 +28,7 @@ _GELU_LEAST = 0.17
 
 
 class _Multiplier(Protocol):
-    """How a graph multiplies by the matrices named; the bias is added."""
+    """Adds multiplications by named matrices, and their biases, to a graph."""
 
     def spread(self, x: str, names: Sequence[str]) -> list[str]:
         """Several matrices on one layer-normalised input."""
@@ -77,7 +77,7 @@ def _layer(graph: _Graph, multiplier: _Multiplier, x: str, layer: str) -> str:
 
 @dataclass
 class _Graph:
-    """Nodes and arrays as they come; a node's output is named after its number."""
+    """The nodes and arrays so far; a node's output is named by its number."""
 
     weights: E5Weights
     nodes: list[onnx.NodeProto] = field(default_factory=list)
