@@ -75,7 +75,7 @@ class Model(ABC):
         return Capabilities()
 
     async def close(self) -> None:
-        """Free connections and memory; using the model again opens them anew."""
+        """Free connections and memory; using the model again opens them again."""
         return None
 
 

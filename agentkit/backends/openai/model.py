@@ -6,7 +6,6 @@ Uses streamed chat completions.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
@@ -25,7 +24,7 @@ from agentkit.backends.openai.stream import CompletionStream
 from agentkit.backends.probe.runner import cached_capabilities
 from agentkit.backends.retry import with_retries
 from agentkit.backends.text_tool_calls import parse_text_calls
-from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
+from agentkit.events import Done, ModelPart
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
@@ -131,31 +130,16 @@ class OpenAIModel(Model):
         )
 
     async def _attempt(self, body: Mapping[str, Any], read: int) -> AsyncGenerator[ModelPart, None]:
-        completion, written = CompletionStream(), 0
-        chunks = self._chunks(body)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                for part in completion.feed(chunk):
-                    if isinstance(part, (TextDelta, ReasoningDelta)):
-                        written += len(part.text.encode("utf-8", "replace"))
-                    yield part
-        if not completion.is_finished:
-            raise cut_off_error(self._endpoint, completion.has_choices)
-        for call in completion.calls:
-            yield call
-        yield completion.usage or Usage(read, (written + 2) // 3, estimated=True)
-        yield Done(completion.stop_reason, self.name)
-
-    async def _chunks(self, body: Mapping[str, Any]) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """Yield the chunks of one answer. Closes the connection; raises ModelError alone."""
+        """Yield the parts of one answer. Closes the connection; raises ModelError alone."""
         import httpx2
         import openai
 
-        stream = None
+        completion, stream = CompletionStream(), None
         try:
             stream = await self._open(body)
             async for chunk in stream:
-                yield chunk
+                for part in completion.feed(chunk):
+                    yield part
         except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
             if is_missing_model(error):
                 known = [model.id for model in await self._list_models()]
@@ -164,6 +148,12 @@ class OpenAIModel(Model):
         finally:
             if stream is not None:
                 await stream.close()
+        if not completion.is_finished:
+            raise cut_off_error(self._endpoint, completion.has_choices)
+        for call in completion.calls:
+            yield call
+        yield completion.usage or Usage(read, completion.estimated_tokens, estimated=True)
+        yield Done(completion.stop_reason, self.name)
 
     async def _open(self, body: Mapping[str, Any]) -> openai.AsyncStream[ChatCompletionChunk]:
         import openai

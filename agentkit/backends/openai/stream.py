@@ -55,12 +55,18 @@ class CompletionStream:
         self._calls: list[_PartialCall] = []
         self._finish_reason = ""
         self._is_refused = False
+        self._bytes = 0
         self.usage: Usage | None = None
         self.has_choices = False
 
     @property
     def is_finished(self) -> bool:
         return bool(self._finish_reason)
+
+    @property
+    def estimated_tokens(self) -> int:
+        """An estimate of the tokens of text and thinking, for servers that count none."""
+        return (self._bytes + 2) // 3
 
     @property
     def calls(self) -> list[ToolCall]:
@@ -86,9 +92,11 @@ class CompletionStream:
         if isinstance(choices, list) and choices:
             self.has_choices = True
             self._finish_reason = getattr(choices[0], "finish_reason", None) or self._finish_reason
-            yield from self._feed_delta(getattr(choices[0], "delta", None))
+            for part in self._feed_delta(getattr(choices[0], "delta", None)):
+                self._bytes += len(part.text.encode("utf-8", "replace"))
+                yield part
 
-    def _feed_delta(self, delta: Any) -> Iterator[ModelPart]:
+    def _feed_delta(self, delta: Any) -> Iterator[TextDelta | ReasoningDelta]:
         extra = getattr(delta, "model_extra", None) or {}
         reasoning = extra.get("reasoning_content") or extra.get("reasoning")
         if reasoning and isinstance(reasoning, str):
