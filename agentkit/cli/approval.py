@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from rich.console import Console
 from rich.text import Text
 
 from agentkit.agent.approval import ALLOWED, DENIED, Verdict
+from agentkit.cli.commands.ask_output import TextOutput
 from agentkit.cli.console import format_arguments, is_yes
 from agentkit.cli.i18n import _
 from agentkit.messages import ToolCall
@@ -18,15 +18,13 @@ from agentkit.tools.tool import Tool
 
 
 class CommandLineApproval:
-    """Give `approve` to the project. `before` and `after` run around each question; `denied` tells
-    whether a call was not allowed."""
+    """Give `approve` to the project. `output` is paused during a question; `denied` tells whether a
+    call was not allowed."""
 
-    def __init__(self, patterns: Sequence[str], log: Console) -> None:
+    def __init__(self, patterns: Sequence[str], output: TextOutput) -> None:
         self._patterns = patterns
-        self._log = log
+        self._output = output
         self._one_at_a_time = asyncio.Lock()
-        self.before: Callable[[], None] = lambda: None
-        self.after: Callable[[], None] = lambda: None
         self.denied = False
 
     async def approve(self, tool: Tool, call: ToolCall) -> Verdict:
@@ -36,16 +34,16 @@ class CommandLineApproval:
         allowed = False
         if sys.stdin.isatty() and sys.stderr.isatty():
             async with self._one_at_a_time:
-                self.before()
+                self._output.pause()
                 try:
                     allowed = await self._ask(call)
                 finally:
-                    self.after()
+                    self._output.resume()
         self.denied = self.denied or not allowed
         return ALLOWED if allowed else DENIED
 
     async def _ask(self, call: ToolCall) -> bool:
-        self._log.print(Text(f"{call.name} {format_arguments(call.arguments)}"))
+        self._output.log.print(Text(f"{call.name} {format_arguments(call.arguments)}"))
         print(_("allow this call? [y/N] "), end="", file=sys.stderr, flush=True)
         return is_yes(await _read_line())
 

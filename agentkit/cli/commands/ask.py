@@ -8,8 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,22 +52,6 @@ _STDIN_WAIT = 2.0
 """Seconds after which the user is told that standard input is read."""
 
 app = typer.Typer()
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How a question is asked."""
-
-    model: str | None
-    base_url: str | None
-    session: str
-    resume: bool
-    schema: dict[str, Any] | None
-    retrieve: bool
-    k: int | None
-    sources: tuple[str, ...]
-    strict: bool | None
-    allow: tuple[str, ...]
 
 
 @command(
@@ -131,34 +114,45 @@ async def ask(
     if session and resume:
         raise typer.BadParameter("choose one of --session and --continue")
 
+    from agentkit.cli.approval import CommandLineApproval
     from agentkit.cli.commands.ask_output import open_output
+    from agentkit.cli.project import open_project, show_model
+    from agentkit.project.scaffold import is_project
 
     output = open_output("".join(chosen), *open_consoles())
     try:
-        attachment = await _read_stdin(output.log)
-        if not question.strip():
-            question, attachment = attachment.text if attachment else "", None
-        if not question.strip():
-            raise ConfigError('The question is empty. Usage: agentkit ask "…"')
+        question, attachment = await _read_question(question, output.log)
         if not no_retrieve and not attachment:
             found = project_folder(folder, output.log, ask=output.is_for_people)
             if found is None:
                 return 0
             folder = found
-        options = _Options(
-            model=model,
-            base_url=base_url,
-            session=session,
-            resume=resume,
-            schema=_read_schema(schema),
-            retrieve=not no_retrieve,
-            k=k,
-            sources=tuple(source or ()),
-            strict=strict,
-            allow=tuple(allow or ()),
-        )
+        answer_schema = _read_schema(schema)
+        approval = CommandLineApproval(allow or (), output)
+        overrides = {
+            "knowledge.results": k,
+            "knowledge.strict": strict,
+            "knowledge.sources": source or None,
+        }
         with redirect_stdout(sys.stderr):
-            return await _answer(question, attachment, folder, options, output)
+            async with open_project(
+                folder,
+                output.log,
+                model=model,
+                base_url=base_url,
+                overrides=overrides,
+                approve=approval.approve,
+                needs_documents=not no_retrieve and is_project(folder),
+                needs_servers=False,
+            ) as project:
+                await _check_sources(project)
+                brief = not output.is_for_people
+                await show_model(project.agent.model, folder, output.log, brief=brief)
+                with _open_session(project, session, resume) as opened:
+                    prompt = _prompt(question, attachment, opened)
+                    answer = await _run(project, prompt, opened, answer_schema, approval, output)
+                strict = project.settings.knowledge.strict
+        return exit_code(answer, strict=strict, denied=approval.denied)
     except AgentkitError as error:
         output.print_error(error)
         raise
@@ -185,43 +179,21 @@ async def chat(
     return await start_chat(folder, model, base_url, session, resume, plain)
 
 
-async def _answer(
-    question: str, attachment: Document | None, folder: Path, options: _Options, output: TextOutput
-) -> int:
-    from agentkit.cli.approval import CommandLineApproval
-    from agentkit.cli.project import open_project, show_model
-    from agentkit.project.scaffold import is_project
-
-    approval = CommandLineApproval(options.allow, output.log)
-    overrides = {
-        "knowledge.results": options.k,
-        "knowledge.strict": options.strict,
-        "knowledge.sources": list(options.sources) or None,
-    }
-    async with open_project(
-        folder,
-        output.log,
-        model=options.model,
-        base_url=options.base_url,
-        overrides=overrides,
-        approve=approval.approve,
-        needs_documents=options.retrieve and is_project(folder),
-        needs_servers=False,
-    ) as project:
-        await _check_sources(project)
-        brief = not output.is_for_people
-        await show_model(project.agent.model, folder, output.log, brief=brief)
-        approval.before, approval.after = output.pause, output.resume
-        with _session(project, options) as session:
-            prompt = _prompt(question, attachment, session)
-            if options.schema is not None:
-                answer = await project.agent.run(prompt, session, output=options.schema)
-                output.print_object(answer)
-            else:
-                events = _note_denied(project.agent.stream(prompt, session), approval)
-                answer = await output.print_run(events, session)
-        strict = project.settings.knowledge.strict
-    return exit_code(answer, strict=strict, denied=approval.denied)
+async def _run(
+    project: Project,
+    prompt: Message,
+    session: Session,
+    schema: dict[str, Any] | None,
+    approval: CommandLineApproval,
+    output: TextOutput,
+) -> Answer:
+    """Run the agent and print its answer."""
+    if schema is None:
+        events = _note_denied(project.agent.stream(prompt, session), approval)
+        return await output.print_run(events, session)
+    answer = await project.agent.run(prompt, session, output=schema)
+    output.print_object(answer)
+    return answer
 
 
 def exit_code(answer: Answer, *, strict: bool = False, denied: bool = False) -> int:
@@ -248,19 +220,16 @@ async def _check_sources(project: Project) -> None:
 
 
 @contextmanager
-def _session(project: Project, options: _Options) -> Iterator[Session]:
+def _open_session(project: Project, name: str, resume: bool) -> Iterator[Session]:
     """The session to answer in, stored where the user asked for that."""
     from agentkit.agent.session import Session
     from agentkit.cli.project import open_session
 
-    if not (options.session or options.resume):
+    if not (name or resume):
         yield Session()
         return
-    session = open_session(project.sessions, options.session, options.resume)
-    try:
+    with closing(open_session(project.sessions, name, resume)) as session:
         yield session
-    finally:
-        session.close()
 
 
 def _prompt(question: str, attachment: Document | None, session: Session) -> Message:
@@ -285,6 +254,16 @@ async def _note_denied(
             yield event
     finally:
         await events.aclose()
+
+
+async def _read_question(question: str, log: Console) -> tuple[str, Document | None]:
+    """The question, and standard input as a document; without a question it is the question."""
+    attachment = await _read_stdin(log)
+    if not question.strip():
+        question, attachment = attachment.text if attachment else "", None
+    if not question.strip():
+        raise ConfigError('The question is empty. Usage: agentkit ask "…"')
+    return question, attachment
 
 
 async def _read_stdin(log: Console) -> Document | None:
