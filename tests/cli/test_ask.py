@@ -153,7 +153,7 @@ def test_a_schema_that_is_none_and_a_reader_that_only_quotes_are_told(
     assert (done.returncode, b"JSON Schema" in done.stderr) == (3, True)
     schema.write_text('{"type": "object"}')
     done = _ask(folder, "x", "--schema", schema)
-    assert (done.returncode, b"only quotes" in done.stderr) == (4, True)
+    assert (done.returncode, b"extractive" in done.stderr) == (4, True)
 
 
 def test_without_retrieval_no_document_is_read(folder: Path, server: OpenAIServer) -> None:
