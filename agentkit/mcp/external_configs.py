@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import MCP_JSON, parse_entry, read_entries, read_json
-from agentkit.mcp.pins import write_private
+from agentkit.settings.sources import write_private
 
 Program = Literal["claude", "cursor", "vscode"]
 PROGRAMS: tuple[Program, ...] = ("claude", "cursor", "vscode")

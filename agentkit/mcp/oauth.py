@@ -18,8 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from agentkit.errors import McpError
 from agentkit.mcp.config import OAuth, ServerConfig
-from agentkit.mcp.pins import write_private
-from agentkit.settings.sources import user_folder
+from agentkit.settings.sources import user_folder, write_private
 
 if TYPE_CHECKING:
     from mcp.client.auth import OAuthClientProvider

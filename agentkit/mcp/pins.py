@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 from agentkit.errors import McpError
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.results import visible
-from agentkit.settings.sources import user_folder
+from agentkit.settings.sources import user_folder, write_private
 
 if TYPE_CHECKING:
     from mcp_types import Tool as ServerTool
@@ -65,6 +64,7 @@ class Pins:
         path = _path()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
                 pins = _read(path)
                 entry = {"server": _identity(config), "tools": _pin(tools)}
@@ -79,15 +79,6 @@ class Pins:
             return None
         tools = entry.get("tools")
         return tools if isinstance(tools, dict) else None
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file atomically, readable by its owner only."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
 
 
 def describe_changes(server: str, changes: Sequence[ToolChange]) -> str:

@@ -28,7 +28,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.rerank import get_reranker
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
-from agentkit.settings.schema import Settings
+from agentkit.settings.schema import GENERATED, Settings, make_generated_folder
 from agentkit.settings.sources import read_settings
 from agentkit.tools.loading import LoadedTools, load_tools
 from agentkit.tools.tool import Tool
@@ -128,14 +128,14 @@ class Project:
 
     @property
     def index_path(self) -> Path:
-        return self.path / ".agentkit" / "index"
+        return self.path / GENERATED / "index"
 
     @property
     def collections(self) -> Collections:
         """The named collections; "knowledge" is the index of knowledge/."""
         known = self.settings.knowledge
         return Collections(
-            self.path / ".agentkit",
+            self.path / GENERATED,
             self._embedder,
             chunk_tokens=known.chunk_tokens,
             store=known.store,
@@ -254,16 +254,14 @@ class Project:
         return self.knowledge
 
     def _make_own_folder(self) -> None:
-        """.agentkit/, which tells git to leave it alone."""
-        own = self.path / ".agentkit"
+        """Create .agentkit/; where that fails, an existing index can still be read."""
         try:
-            own.mkdir(exist_ok=True)
-            if not (own / ".gitignore").exists():
-                (own / ".gitignore").write_text("*\n", encoding="utf-8")
+            make_generated_folder(self.path)
         except OSError as error:
             if not self.index_path.is_dir():
                 raise KnowledgeError(
-                    f"{own} cannot be written ({error.strerror}). Change its permissions."
+                    f"{self.path / GENERATED} cannot be written ({error.strerror}). "
+                    "Change its permissions."
                 ) from error
 
     def _model(self, knowledge: KnowledgeBase | None) -> Model:
@@ -360,7 +358,7 @@ class Project:
     def _tracing(self) -> Tracing | None:
         """Trace runs where .agentkit/ can be written."""
         keep = self.settings.traces.keep
-        own = self.path / ".agentkit"
+        own = self.path / GENERATED
         if not keep or not os.access(own, os.W_OK):
             return None
         return Tracing(TraceFiles(traces_path(self.path), keep))
@@ -368,12 +366,12 @@ class Project:
 
 def sessions_path(folder: Path) -> Path:
     """Return the file of a project's sessions."""
-    return folder / ".agentkit" / "sessions.sqlite"
+    return folder / GENERATED / "sessions.sqlite"
 
 
 def traces_path(folder: Path) -> Path:
     """Return the directory of a project's traces."""
-    return folder / ".agentkit" / "traces"
+    return folder / GENERATED / "traces"
 
 
 def _no_knowledge(path: Path) -> str:

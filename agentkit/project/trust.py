@@ -16,7 +16,7 @@ from agentkit.errors import TrustError
 from agentkit.project.demo import demo_path
 from agentkit.settings.edit import SettingsFile
 from agentkit.settings.schema import FILE_NAME
-from agentkit.settings.sources import replace_private_file, user_folder
+from agentkit.settings.sources import user_folder, write_private
 
 GUARDED = (FILE_NAME, "tools", "mcp_servers")
 _MAX_BYTES = 64_000_000
@@ -36,7 +36,7 @@ def trust(folder: Path, contents: str = "") -> None:
     path = _store()
     known = _trusted_folders() | {str(folder.resolve()): contents or fingerprint(folder)}
     try:
-        replace_private_file(path, json.dumps(known, indent=1))
+        write_private(path, json.dumps(known, indent=1))
     except OSError as error:
         raise TrustError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from agentkit.addresses import is_loopback
 from agentkit.errors import ConfigError
 from agentkit.settings.schema import ProviderSettings
-from agentkit.settings.sources import replace_private_file, user_folder
+from agentkit.settings.sources import user_folder, write_private
 
 PRESETS: Mapping[str, ProviderSettings] = {
     "openai": ProviderSettings(api_key_env="OPENAI_API_KEY"),
@@ -235,7 +235,7 @@ def _stored_accounts() -> set[str]:
 def _write_accounts(accounts: Iterable[str]) -> None:
     path = _accounts_file()
     try:
-        replace_private_file(path, json.dumps(sorted(accounts), indent=1))
+        write_private(path, json.dumps(sorted(accounts), indent=1))
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
 

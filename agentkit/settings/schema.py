@@ -204,7 +204,8 @@ class Settings(SettingsTable):
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-SCHEMA_FILE = ".agentkit/agentkit.schema.json"
+GENERATED = ".agentkit"
+SCHEMA_FILE = f"{GENERATED}/agentkit.schema.json"
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}\n"
 
 
@@ -218,13 +219,18 @@ def schema_text() -> str:
     return json.dumps(settings_schema(), ensure_ascii=False, indent=2) + "\n"
 
 
+def make_generated_folder(folder: Path) -> None:
+    """Create the folder for generated files of a project, ignored by git. Raises OSError."""
+    generated = folder / GENERATED
+    generated.mkdir(parents=True, exist_ok=True)
+    if not (generated / ".gitignore").exists():
+        (generated / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
 def write_schema(folder: Path) -> Path:
     """Write the schema to the place that SCHEMA_LINE names, ignored by git."""
     path = folder / SCHEMA_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ignore = path.parent / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+    make_generated_folder(folder)
     path.write_text(schema_text(), encoding="utf-8")
     return path
 

@@ -85,12 +85,13 @@ def user_file() -> Path:
     return user_folder() / "config.toml"
 
 
-def replace_private_file(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only the user can read, atomically. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}.tmp")
-    new.write_text(text, encoding="utf-8")
-    new.chmod(0o600)
+    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
     new.replace(path)
 
 
