@@ -64,7 +64,6 @@ class Pins:
         path = _path()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
                 pins = _read(path)
                 entry = {"server": _identity(config), "tools": _pin(tools)}
