@@ -119,7 +119,7 @@ def _within(node: Any, depth: int) -> Iterator[Found]:
             continue
         inside = _wrapped(child)
         word = _FUNCTIONS.get(inside.type) or _HOLDERS.get(inside.type)
-        name = _name_grammars(inside) if word else ""
+        name = _node_name(inside) if word else ""
         if name:
             inner = tuple(_inner(inside, depth)) if inside.type in _HOLDERS else ()
             stop = child.end_point[0] + (child.end_point[1] > 0)
@@ -140,7 +140,7 @@ def _inner(node: Any, depth: int) -> Iterator[Found]:
             yield from _within(child, depth + 1)
 
 
-def _name_grammars(node: Any) -> str:
+def _node_name(node: Any) -> str:
     """What a definition is called; "" for one without a name, or a plain value."""
     if node.type in ("lexical_declaration", "type_declaration"):
         return _declared(node)

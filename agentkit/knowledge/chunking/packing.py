@@ -30,6 +30,7 @@ from agentkit.text.terms import sentences
 
 _CLAUSE_END = re.compile(r"[，、；：,;:]")
 _SPACE = re.compile(r"\s")
+_FENCES = ("```", "~~~")
 _STANZA_END = re.compile(r"(?:\r\n|\n|\r)(?:[ \t]*(?:\r\n|\n|\r))+")
 _JOINERS = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
 _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
@@ -76,13 +77,8 @@ def _rejoined(text: str, blocks: Sequence[Block]) -> list[Block]:
 def _by_sentences(text: str, block: Block) -> Iterator[Block]:
     for start, end in sentences(text[block.start : block.end]):
         begin = block.start + start
-        yield Block(begin, block.start + end, _unit(text, begin))
-
-
-def _unit(text: str, start: int) -> Kind:
-    if text.startswith(("```", "~~~"), start):
-        return "code"
-    return "formula" if text.startswith("$$", start) else "sentence"
+        kind: Kind = "formula" if text.startswith("$$", begin) else "sentence"
+        yield Block(begin, block.start + end, "code" if text.startswith(_FENCES, begin) else kind)
 
 
 def _by_rows(text: str, block: Block) -> Iterator[Block]:

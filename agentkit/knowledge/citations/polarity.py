@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from agentkit.text.numbers import quantities
 from agentkit.text.terms import fold, is_cjk, sentences, terms
@@ -161,8 +161,12 @@ class Clause:
     @cached_property
     def sides(self) -> dict[int, int]:
         """The pairs of antonyms here: 1 for the first word, 2 for the second, 3 for both."""
-        met = [n for n, pair in enumerate(either()) if pair.search(self.text)]
-        return {n: _side(self.text, opposites()[n]) for n in met}
+        found = {}
+        for n, pair in enumerate(either()):
+            if pair.search(self.text):
+                one, other = opposites()[n]
+                found[n] = bool(one.search(self.text)) + 2 * bool(other.search(self.text))
+        return found
 
     @cached_property
     def terms(self) -> frozenset[str]:
@@ -188,7 +192,8 @@ class Clause:
     def heads(self) -> frozenset[str]:
         """The first words after each negation: what is denied."""
         after = [self.bare[match.end() :] for match in _NEGATION.finditer(self.bare)]
-        return frozenset(term for rest in after for term in _first(rest))
+        firsts = [[t for t in terms(rest[:40]) if t not in _EMPTY_WORDS][:_HEADS] for rest in after]
+        return frozenset(chain.from_iterable(firsts))
 
 
 @lru_cache(maxsize=10_000)
@@ -318,12 +323,3 @@ def _turned(mine: str, other: str) -> bool:
 
 def _times(pattern: re.Pattern[str], text: str) -> frozenset[str]:
     return frozenset(one or two for one, two in pattern.findall(text))
-
-
-def _side(text: str, pair: tuple[re.Pattern[str], re.Pattern[str]]) -> int:
-    return bool(pair[0].search(text)) + 2 * bool(pair[1].search(text))
-
-
-def _first(text: str) -> list[str]:
-    found = [term for term in terms(text[:40]) if term not in _EMPTY_WORDS]
-    return found[:_HEADS]

@@ -104,16 +104,10 @@ def _parsed(text: str) -> tuple[Any, list[Element]]:
     if isinstance(root, list):
         return root, _records(text, start)
     if isinstance(root, dict):
-        return root, _inner_records(text, start)
+        for value, begin, end in _members(text, start):
+            if isinstance(value, list) and end - begin > (len(text) - start) / 3:
+                return root, _records(text, begin)
     return root, []
-
-
-def _inner_records(text: str, start: int) -> list[Element]:
-    """Those of the list that holds more than a third of an object's text."""
-    for value, begin, end in _members(text, start):
-        if isinstance(value, list) and end - begin > (len(text) - start) / 3:
-            return _records(text, begin)
-    return []
 
 
 def _records(text: str, start: int) -> list[Element]:

@@ -141,7 +141,9 @@ def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """The pages without what is at the same place of nearby pages: running heads and feet after
     their first appearance, page numbers always."""
     found: dict[tuple[str, int], list[int]] = defaultdict(list)
-    small = 1.05 * _usual_size(pages)
+    # Larger text than the body's is a heading, even where it repeats.
+    sizes = [line.size for lines in pages for line in lines for _ in line.text[::20]]
+    small = 1.05 * median(sizes) if sizes else 0.0
     for page, lines in enumerate(pages):
         for key in {key for line in lines for key in _keys(line, page) if line.size <= small}:
             found[key].append(page)
@@ -168,7 +170,9 @@ def _running(
     out: set[int] = set()
     for line in inward:
         near = {
-            key: _count_near(found.get((key, place), ()), page) for key, place in _keys(line, page)
+            key: bisect_right(seen_on, page + _NEAR) - bisect_left(seen_on, page - _NEAR)
+            for key, place in _keys(line, page)
+            for seen_on in [found.get((key, place), [])]
         }
         number = line.text.strip("-–— ") if near else ""
         alone = number == "1" if pages == 1 else bool(_ROMAN.fullmatch(number))
@@ -179,10 +183,6 @@ def _running(
             out.add(id(line))
         seen.update(known)
     return out
-
-
-def _count_near(pages: Sequence[int], page: int) -> int:
-    return bisect_right(pages, page + _NEAR) - bisect_left(pages, page - _NEAR)
 
 
 def _keys(line: Line, page: int) -> Iterator[tuple[str, int]]:
@@ -197,12 +197,6 @@ def _keys(line: Line, page: int) -> Iterator[tuple[str, int]]:
         before, after = line.text[: match.start()], line.text[match.end() :]
         if only_counts or not re.search(r"\w", before) or not re.search(r"\w", after):
             yield f"{before}\0{int(match.group()) - page}\0{after}", place
-
-
-def _usual_size(pages: Sequence[Sequence[Line]]) -> float:
-    """The font size of the body: larger text is a heading, even where it repeats."""
-    sizes = [line.size for lines in pages for line in lines for _ in line.text[::20]]
-    return median(sizes) if sizes else 0.0
 
 
 @dataclass(frozen=True, slots=True)

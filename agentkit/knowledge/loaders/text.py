@@ -136,15 +136,12 @@ def _legacy(content: bytes) -> str:
         for name, confidence in _guesses(window):
             votes[name] += confidence
     for name in sorted(votes, key=votes.__getitem__, reverse=True)[:3]:
-        text = _strictly(content, name) or _mostly(content, name)
-        if text is not None:
+        text = _strictly(content, name)
+        if text is None:
+            text = content.decode(_WIDER.get(name, (name,))[-1], errors="replace")
+        if text.count("\ufffd") <= len(text) * _MOST_BROKEN:
             return text
     raise binary
-
-
-def _mostly(content: bytes, name: str) -> str | None:
-    text = content.decode(_WIDER.get(name, (name,))[-1], errors="replace")
-    return text if text.count("\ufffd") <= len(text) * _MOST_BROKEN else None
 
 
 def _windows(content: bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -205,7 +205,7 @@ def _unpacked(packed: NDArray[Any]) -> tuple[Floats, Bytes]:
 
 
 class _Cursor:
-    """A place in the file that moves as it is read."""
+    """Reads a file from front to back."""
 
     def __init__(self, raw: Bytes) -> None:
         self._raw = raw
@@ -275,13 +275,16 @@ class E5Tokenizer:
         wanted = {word for words in split for word in words}
         known = {word: ids for word in wanted if (ids := self._words.get(word)) is not None}
         known |= self._searched([word for word in wanted if word not in known])
-        self._remember(known)
+        if len(self._words) > _MOST_WORDS:
+            self._words = {}
+        self._words.update((word, ids) for word, ids in known.items() if len(word) <= _SHORT)
         return [[id_ for word in words for id_ in known[word]] for words in split]
 
     def _searched(self, words: Sequence[str]) -> dict[str, list[int]]:
         if not words:
             return {}
-        codes = _codes(_WORD_START + _WORD_START.join(words))
+        joined = _WORD_START + _WORD_START.join(words)
+        codes = np.frombuffer(joined.encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
         matches = self._matches(codes)
         order = np.argsort(matches.starts, kind="stable")
         ordered = _Matches(*(part[order] for part in matches))
@@ -294,11 +297,6 @@ class E5Tokenizer:
                 ids.append(piece)
             found[word] = ids[::-1]
         return found
-
-    def _remember(self, known: Mapping[str, list[int]]) -> None:
-        if len(self._words) > _MOST_WORDS:
-            self._words = {}
-        self._words.update((word, ids) for word, ids in known.items() if len(word) <= _SHORT)
 
     def _normalised(self, text: str) -> str:
         text = _SPACES.sub(" ", text.translate(self._normal))
@@ -358,8 +356,3 @@ def _tables(vocabulary: Vocabulary) -> list[_Table]:
         hashes[stop:] *= _BASE
         hashes[stop:] += codes[starts[stop:] + length]
     return found
-
-
-def _codes(text: str) -> _Codes:
-    found = np.frombuffer(text.encode("utf-32-le", "replace"), "<u4")
-    return found.astype(np.uint64)
