@@ -26,7 +26,7 @@ from agentkit.project.project import Project
 from agentkit.settings.keys import PRESETS
 
 _SMALL_MODEL = "smollm2"
-_ADVICE_SHOWN = "told-no-model"
+_ADVICE_SHOWN = "model-advice-shown"
 """A file in .agentkit/ which says that the advice was given in this folder."""
 _SERVER_NAMES = {
     "ollama": "Ollama",

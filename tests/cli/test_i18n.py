@@ -1,5 +1,6 @@
 """Messages in the user's language: English, or Chinese by AGENTKIT_LANG or the locale."""
 
+import ast
 import json
 import os
 import re
@@ -81,6 +82,19 @@ def test_the_catalog_has_the_messages_of_the_sources(catalog: Catalog) -> None:
     sources = {message[2] for message in extract_from_dir(root, keywords=KEYWORDS)}
     known = {each.id if isinstance(each.id, str) else tuple(each.id) for each in catalog if each.id}
     assert known == sources, UPDATE
+
+
+def test_no_message_is_inside_an_f_string_where_it_is_not_extracted() -> None:
+    sources = Path(agentkit.cli.__file__).parent.rglob("*.py")
+    hidden = [
+        f"{path.name}:{call.lineno}"
+        for path in sources
+        for text in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(text, ast.JoinedStr)
+        for call in ast.walk(text)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("_", "counted")
+    ]
+    assert hidden == []
 
 
 def test_every_message_is_translated(catalog: Catalog) -> None:

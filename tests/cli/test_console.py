@@ -1,0 +1,78 @@
+"""What is printed: nothing from outside drives the terminal, and text fits its columns."""
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from agentkit.cli.console import (
+    SafeConsole,
+    fit,
+    format_arguments,
+    plain_console,
+    print_rows,
+    wrap,
+)
+
+HOSTILE = "a\x1b[2Jb\x07\u202ec\x9b1m"
+
+
+def _terminal() -> SafeConsole:
+    return SafeConsole(file=io.StringIO(), force_terminal=True, width=40, color_system=None)
+
+
+def _table() -> Table:
+    table = Table(HOSTILE)
+    table.add_row(Text(HOSTILE))
+    return table
+
+
+@pytest.mark.parametrize("printed", [Text(HOSTILE), Text("x").append(HOSTILE), HOSTILE, _table(),
+                                     Markdown(HOSTILE)])  # fmt: skip
+def test_no_control_character_reaches_the_terminal(printed: Text | str | Table) -> None:
+    console = _terminal()
+    console.print(printed)
+    assert isinstance(console.file, io.StringIO)
+    written = console.file.getvalue()
+    assert "a[2Jbc1m" in written
+    assert not set(written) & set("\x1b\x07\u202e\x9b")
+
+
+def test_the_consoles_own_styles_reach_the_terminal() -> None:
+    file = io.StringIO()
+    SafeConsole(file=file, force_terminal=True, color_system="standard").print(Text("x", "bold"))
+    assert file.getvalue() == "\x1b[1mx\x1b[0m\n"
+
+
+def test_arguments_show_what_a_terminal_would_hide() -> None:
+    assert format_arguments({"to": "a\u202eb"}) == '{\n  "to": "a\\u202eb"\n}'
+    assert format_arguments("{\x1b") == "{\\u001b"
+
+
+def test_rows_are_aligned_in_a_terminal_and_whole_in_a_pipe() -> None:
+    rows = [(Text("ok"), Text("one two three four")), (Text("problem"), Text("five"))]
+    terminal, pipe = _terminal(), plain_console(io.StringIO())
+    terminal.width = 16
+    for console in (terminal, pipe):
+        print_rows([tuple(cell.copy() for cell in row) for row in rows], console, width=7)
+    assert isinstance(terminal.file, io.StringIO)
+    assert isinstance(pipe.file, io.StringIO)
+    lines = [line.rstrip() for line in terminal.file.getvalue().splitlines()]
+    assert lines == ["ok       one two", "         three", "         four", "problem  five"]
+    assert pipe.file.getvalue() == "ok       one two three four\nproblem  five\n"
+
+
+@pytest.mark.parametrize("width", [8, 20])
+def test_wrapped_lines_fit_and_begin_with_no_closing_mark(width: int) -> None:
+    lines = wrap("一段很长的中文，用来检查换行（以及标点）。ab cd", width)
+    assert max(map(cell_len, lines)) <= width
+    assert not [line for line in lines if line[0] in "，。）"]
+    assert "".join(lines).replace(" ", "") == "一段很长的中文，用来检查换行（以及标点）。abcd"
+
+
+def test_a_text_is_cut_at_the_column_that_is_left() -> None:
+    assert fit("甲乙丙丁戊己", 8) == "甲乙丙…"
+    assert fit("a\nb", 8) == "a b"
