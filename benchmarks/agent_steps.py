@@ -77,7 +77,7 @@ def _started(modules: Iterable[str]) -> Iterator[dict[str, subprocess.Popen[str]
                 text=True,
             )
             running[module] = child
-            if _said(child) != _READY:
+            if _read_line(child) != _READY:
                 print(f"{_NAMES[module]} is left out: it is not installed.", file=sys.stderr)
                 running.pop(module).wait()
         yield running
@@ -96,12 +96,12 @@ def _measured(
             for module, child in running.items():
                 assert child.stdin is not None
                 print(count, file=child.stdin, flush=True)
-                seconds = float(_said(child))
+                seconds = float(_read_line(child))
                 best[module, count] = min(seconds, best.get((module, count), seconds))
     return best
 
 
-def _said(child: subprocess.Popen[str]) -> str:
+def _read_line(child: subprocess.Popen[str]) -> str:
     assert child.stdout is not None
     return child.stdout.readline().strip()
 
@@ -136,10 +136,10 @@ def _spent(adapter: object, steps: int) -> float:
     run = adapter.prepare(steps)  # type: ignore[attr-defined]
     gc.collect()
     began = time.process_time()
-    said = run()
+    output = run()
     seconds = time.process_time() - began
-    if said != DONE or made != list(range(1, steps + 1)):
-        raise SystemExit(f"{len(made)} of {steps} calls were made, and the answer was {said!r}.")
+    if output != DONE or made != list(range(1, steps + 1)):
+        raise SystemExit(f"{len(made)} of {steps} calls were made, and the answer was {output!r}.")
     return seconds
 
 

@@ -28,9 +28,9 @@ def main() -> None:
         _run([*AGENTKIT, "index", "-C", str(demo)])
         bare = best([sys.executable, "-c", "pass"])
         print(f"python -c pass            {bare:.3f} s CPU, best of {RUNS}")
-        for said in (["--help"], ["config", "show", "-C", str(demo)]):
-            over = best([*AGENTKIT, *said]) - bare
-            print(f"agentkit {said[0]:16} {over:.3f} s above that (at most 0.250)")
+        for arguments in (["--help"], ["config", "show", "-C", str(demo)]):
+            over = best([*AGENTKIT, *arguments]) - bare
+            print(f"agentkit {arguments[0]:16} {over:.3f} s above that (at most 0.250)")
         if llm := shutil.which("llm", path=str(Path(sys.executable).parent)):
             print(f"llm --help               {best([llm, '--help']) - bare:.3f} s above that")
         for question in QUESTIONS:

@@ -6,7 +6,7 @@
 All share one embedder, agentkit's default; its vectors are kept in build/, so that only the first
 run takes minutes. Each pipeline is what its documentation begins with, asked for ten hits; a hit
 counts where its text comes from the right paragraph. agentkit was tuned on even paragraphs: the
-odd ones are its figure. "dense" and "keyword" are agentkit's own legs, each alone.
+odd ones are its figure. "dense" and "keyword" are agentkit's own retrievers, each alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NamedTuple
 from peers.pipeline import Search
 from peers.setting import setting
 from peers.silence import silence
-from peers.squad import Asked, Squad, ranks, read_sets
+from peers.squad import LabelledQuestion, Squad, ranks, read_sets
 from peers.vectors import KeptEmbedder
 
 from agentkit import Document, KnowledgeBase
@@ -58,7 +58,7 @@ class Halves(NamedTuple):
     all: Ranks
 
 
-class Shown(NamedTuple):
+class RankMetric(NamedTuple):
     """A figure of a ranking."""
 
     name: str
@@ -66,9 +66,9 @@ class Shown(NamedTuple):
 
 
 _FIGURES = (
-    Shown("recall@1", lambda rank: float(rank == 1)),
-    Shown("recall@5", lambda rank: float(rank is not None and rank <= 5)),
-    Shown("MRR@10", lambda rank: 1 / rank if rank else 0.0),
+    RankMetric("recall@1", lambda rank: float(rank == 1)),
+    RankMetric("recall@5", lambda rank: float(rank is not None and rank <= 5)),
+    RankMetric("MRR@10", lambda rank: 1 / rank if rank else 0.0),
 )
 
 
@@ -118,31 +118,31 @@ def _peer(module: str, squad: Squad, embedder: KeptEmbedder) -> None:
 
 
 def _ours(squad: Squad, embedder: KeptEmbedder) -> Iterator[tuple[str, Halves]]:
-    """The index as users make it, searched as users search it; the legs are read out of one wide
+    """The index as users make it, searched as users search it; the rankings come from one wide
     search for each question."""
     documents = [Document(f"{n}.txt", text) for n, text in enumerate(squad.paragraphs)]
     with tempfile.TemporaryDirectory() as folder:
         kb = KnowledgeBase.open(folder, embedder)
-        found = asyncio.run(_asked(kb, documents, squad.questions))
+        found = asyncio.run(_rank_with_agentkit(kb, documents, squad.questions))
         kb.close()
     for name, numbers in zip(_OURS, found, strict=True):
         yield name, _halves(squad.questions, numbers)
 
 
-async def _asked(
-    kb: KnowledgeBase, documents: list[Document], questions: Sequence[Asked]
+async def _rank_with_agentkit(
+    kb: KnowledgeBase, documents: list[Document], questions: Sequence[LabelledQuestion]
 ) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
     await kb.add(documents)
     wide = [await kb.search(asked.question, _WIDE) for asked in questions]
     return (
-        [_leg(hits, lambda hit: hit.dense_rank) for hits in wide],
-        [_leg(hits, lambda hit: hit.keyword_rank) for hits in wide],
+        [_ranking(hits, lambda hit: hit.dense_rank) for hits in wide],
+        [_ranking(hits, lambda hit: hit.keyword_rank) for hits in wide],
         [_numbers(await kb.search(asked.question, _DEPTH)) for asked in questions],
     )
 
 
-def _leg(hits: Sequence[Hit], rank_of: Callable[[Hit], int | None]) -> list[int]:
-    """What one leg alone finds, in its own order."""
+def _ranking(hits: Sequence[Hit], rank_of: Callable[[Hit], int | None]) -> list[int]:
+    """What one retriever alone finds, in its own order."""
     ranked = [(rank, hit) for hit in hits if (rank := rank_of(hit)) is not None]
     ranked.sort(key=lambda pair: pair[0])
     return _numbers([hit for rank, hit in ranked if rank <= _DEPTH])
@@ -152,7 +152,7 @@ def _numbers(hits: Sequence[Hit]) -> list[int]:
     return [int(hit.chunk.source.removesuffix(".txt")) for hit in hits]
 
 
-def _halves(questions: Sequence[Asked], found: Sequence[Sequence[int]]) -> Halves:
+def _halves(questions: Sequence[LabelledQuestion], found: Sequence[Sequence[int]]) -> Halves:
     found_at = ranks(questions, found)
     pairs = list(zip(questions, found_at, strict=True))
     even = [rank for asked, rank in pairs if asked.paragraph % 2 == 0]
@@ -165,13 +165,13 @@ def _line(name: str, halves: Halves) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def _cell(figure: Shown, found: Ranks) -> str:
+def _cell(figure: RankMetric, found: Ranks) -> str:
     values = [figure.of(rank) for rank in found]
     low, high = interval(values)
     return f"{_mean(figure, found):.3f} ({low:.3f} to {high:.3f})"
 
 
-def _mean(figure: Shown, found: Ranks) -> float:
+def _mean(figure: RankMetric, found: Ranks) -> float:
     return sum(map(figure.of, found)) / max(1, len(found))
 
 
@@ -182,8 +182,8 @@ def _judged(name: str, ours: dict[str, Halves]) -> Iterator[str]:
     for part in ("odd", "all"):
         for at, figure in enumerate(_FIGURES[:2]):
             found = {one: _mean(figure, getattr(ours[one], part)) for one in _OURS}
-            leg = max(found["dense"], found["keyword"])
-            third = leg + (1 - leg) / 3
+            better = max(found["dense"], found["keyword"])
+            third = better + (1 - better) / 3
             what = "aim" if name in _ASKED else "better retriever and a third of its misses"
             least = _ASKED[name][at] if name in _ASKED else third
             word = "met" if found["agentkit"] >= least - 1e-9 else "MISSED"

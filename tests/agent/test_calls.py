@@ -114,7 +114,7 @@ async def _result(made: ToolCall, tools: Any = TOOLS) -> str:
         pytest.param('{"city": "Rome", /* two */ "days": 2}', id="comment"),
     ],
 )
-async def test_broken_arguments_are_mended(written: str) -> None:
+async def test_broken_arguments_are_repaired(written: str) -> None:
     assert await _result(ToolCall("1", "lookup", written)) == "Rome 2"
 
 
@@ -125,10 +125,10 @@ async def test_nothing_at_all_means_no_arguments(written: str) -> None:
 
 @pytest.mark.parametrize("written", ["Rome", "[1, 2]", "42", "true", "{", "x" * 300_000])
 async def test_what_means_no_object_goes_back_with_the_schema(written: str) -> None:
-    told = await _result(ToolCall("1", "lookup", written))
-    assert "Error" in told
-    assert '"city"' in told
-    assert len(told) < 5000
+    reported = await _result(ToolCall("1", "lookup", written))
+    assert "Error" in reported
+    assert '"city"' in reported
+    assert len(reported) < 5000
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ async def test_an_object_given_as_its_json_text_is_read() -> None:
 
 
 async def test_two_spellings_of_one_name_go_back_to_the_model() -> None:
-    told = await _result(call("lookup", city="Rome", City="Paris"))
-    assert "City: Extra inputs are not permitted" in told
+    reported = await _result(call("lookup", city="Rome", City="Paris"))
+    assert "City: Extra inputs are not permitted" in reported
 
 
 async def test_a_missing_argument_is_named() -> None:
@@ -201,32 +201,32 @@ async def test_of_two_names_that_differ_in_case_the_exact_one_is_called() -> Non
 
 
 @pytest.mark.parametrize(("name", "near"), [("lookupp", "lookup"), ("brethe", "breathe")])
-async def test_the_nearest_names_are_told(name: str, near: str) -> None:
+async def test_the_nearest_names_are_reported(name: str, near: str) -> None:
     assert near in await _result(call(name))
 
 
-async def test_far_from_every_name_all_of_them_are_told() -> None:
-    told = await _result(call("zzz"))
-    assert all(known.name in told for known in TOOLS)
+async def test_far_from_every_name_all_of_them_are_reported() -> None:
+    reported = await _result(call("zzz"))
+    assert all(known.name in reported for known in TOOLS)
 
 
 async def test_a_call_without_a_name_is_answered() -> None:
     assert "there is no tool ''" in await _result(call(""))
 
 
-async def test_where_there_are_no_tools_a_call_is_told_so() -> None:
+async def test_where_there_are_no_tools_a_call_is_reported_so() -> None:
     model = ScriptedModel([call("lookup"), "done"])
     await Agent(model).run("?")
     assert results(model) == ["Error: there is no tool 'lookup'. There is: none at all."]
 
 
-async def test_the_mended_call_is_what_the_conversation_keeps() -> None:
+async def test_the_repaired_call_is_what_the_conversation_keeps() -> None:
     model = ScriptedModel([ToolCall("1", "Lookup", "{'CITY': 'Rome',}"), "done"])
     await Agent(model, TOOLS).run("?")
     assert model.requests[-1][-2].tool_calls == (call("lookup", city="Rome"),)
 
 
-async def test_a_call_that_cannot_be_mended_is_kept_as_the_model_wrote_it() -> None:
+async def test_a_call_that_cannot_be_repaired_is_kept_as_the_model_wrote_it() -> None:
     model = ScriptedModel([ToolCall("1", "lookup", "Rome"), "done"])
     await Agent(model, TOOLS).run("?")
     assert model.requests[-1][-2].tool_calls == (ToolCall("1", "lookup", "Rome"),)
@@ -259,15 +259,15 @@ async def test_a_call_cut_off_at_the_token_limit_is_not_guessed_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [
         ("value", "Error: fail failed: ValueError: bad"),
         ("tool", "Error: say it so"),
         ("silent", "Error: fail failed: KeyError"),
     ],
 )
-async def test_an_exception_is_told_and_the_run_goes_on(kind: str, told: str) -> None:
-    assert await _result(call("fail", kind=kind)) == told
+async def test_an_exception_is_reported_and_the_run_goes_on(kind: str, expected: str) -> None:
+    assert await _result(call("fail", kind=kind)) == expected
 
 
 async def test_every_other_call_of_a_failing_turn_keeps_its_result() -> None:
@@ -277,9 +277,9 @@ async def test_every_other_call_of_a_failing_turn_keeps_its_result() -> None:
     ]
     model, session = ScriptedModel([calls, "done"]), Session()
     await Agent(model, TOOLS).run("?", session)
-    told = results(model)
-    assert [told[0], told[4], told[5]] == ["Rome 1", "five", "waited"]
-    assert all(text.startswith("Error") for text in told[1:4])
+    reported = results(model)
+    assert [reported[0], reported[4], reported[5]] == ["Rome 1", "five", "waited"]
+    assert all(text.startswith("Error") for text in reported[1:4])
     assert_valid(session.messages)
 
 
@@ -356,8 +356,8 @@ async def test_progress_of_parallel_calls_names_its_call() -> None:
 
     calls = [call("work", str(n), name=str(n)) for n in range(3)]
     events = await events_of(Agent(ScriptedModel([calls, "done"]), [work]))
-    told = [(e.call.id, e.message) for e in events if isinstance(e, ToolProgress)]
-    assert sorted(told) == [("0", "0"), ("1", "1"), ("2", "2")]
+    reported = [(e.call.id, e.message) for e in events if isinstance(e, ToolProgress)]
+    assert sorted(reported) == [("0", "0"), ("1", "1"), ("2", "2")]
 
 
 async def test_text_beside_a_call_is_kept_with_it() -> None:
@@ -370,7 +370,7 @@ async def test_text_beside_a_call_is_kept_with_it() -> None:
     assert answer.text == "done"
 
 
-async def test_thinking_is_told_and_never_sent_back() -> None:
+async def test_thinking_is_reported_and_never_sent_back() -> None:
     turn: list[ModelPart] = [ReasoningDelta("hmm"), call("lookup", city="Rome")]
     model = ScriptedModel([turn, "done"])
     events = await events_of(Agent(model, TOOLS))

@@ -168,8 +168,8 @@ async def test_what_had_ended_when_a_run_was_closed_is_kept() -> None:
             ended += isinstance(event, ToolFinished)
             if ended == 2:
                 break
-    told = [m.text for m in session.messages if m.role == "tool"]
-    assert told == ["quick 0", INTERRUPTED, "threaded 0"]
+    reported = [m.text for m in session.messages if m.role == "tool"]
+    assert reported == ["quick 0", INTERRUPTED, "threaded 0"]
 
 
 async def test_a_second_cancellation_does_not_lose_what_the_first_one_saved() -> None:
@@ -333,7 +333,7 @@ async def test_cancelling_while_old_turns_are_summarised_keeps_them() -> None:
 
 
 async def test_closing_a_run_hangs_up_on_the_server(openai_server: OpenAIServer) -> None:
-    openai_server.replies(Reply(text("once ", "upon "), stalls=True))
+    openai_server.replies(Reply(text("once ", "more "), stalls=True))
     model = OpenAIModel("small", provider="test", base_url=openai_server.url)
     session = Session()
     async with aclosing(Agent(model).stream("tell", session)) as events:
@@ -356,7 +356,7 @@ async def test_a_paused_run_that_is_closed_early_still_waits() -> None:
     assert_valid(session.messages)
 
 
-async def test_an_error_in_a_hook_ends_the_run_and_keeps_what_was_said() -> None:
+async def test_an_error_in_a_hook_ends_the_run_and_keeps_what_was_stated() -> None:
     async def broken(message: Message) -> None:
         if not message.tool_calls:
             raise RuntimeError("hook")

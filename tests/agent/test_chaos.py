@@ -169,10 +169,10 @@ async def test_nothing_is_lost_and_nothing_stays_behind(seed: int) -> None:
             started = [e.call.id for e in events if isinstance(e, ToolStarted)]
             ended = [e.call.id for e in events if isinstance(e, ToolFinished)]
             assert all(started.count(i) <= ended.count(i) for i in started)
-        _assert_told(events, session)
+        _assert_events_match(events, session)
 
 
-def _assert_told(events: Any, session: Session) -> None:
+def _assert_events_match(events: Any, session: Session) -> None:
     """Every result that was seen stands in the conversation, or in the turn that waits."""
     kept = [m.text for m in session.messages if m.role == "tool"]
     if session.pending:

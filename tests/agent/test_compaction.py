@@ -53,7 +53,7 @@ class Narrow(ScriptedModel):
         return len(text)
 
     @property
-    def asked(self) -> list[tuple[Message, ...]]:
+    def answered_requests(self) -> list[tuple[Message, ...]]:
         return [r for r in self.requests if r[0].text != SUMMARIZE]
 
 
@@ -74,7 +74,9 @@ async def test_between_compactions_each_request_extends_the_one_before() -> None
     compactions = sum(isinstance(e, Compacted) for e in events)
     breaks = sum(
         later[: len(earlier)] != earlier
-        for earlier, later in zip(model.asked, model.asked[1:], strict=False)
+        for earlier, later in zip(
+            model.answered_requests, model.answered_requests[1:], strict=False
+        )
     )
     assert 0 < compactions == breaks < 10
 
@@ -83,7 +85,7 @@ async def test_no_request_is_ever_larger_than_the_window() -> None:
     turns = (ToolCall(str(n), "lines", {"count": 40}) for n in range(40))
     model = Narrow(turns, 6000)
     await Agent(model, [lines], limits=Limits(turns=30)).run("go on")
-    assert max(map(_size, model.asked)) < 6000
+    assert max(map(_size, model.answered_requests)) < 6000
 
 
 async def test_old_turns_become_a_summary_that_keeps_its_citations() -> None:
@@ -92,20 +94,23 @@ async def test_old_turns_become_a_summary_that_keeps_its_citations() -> None:
     for n in range(10):
         await agent.run(f"question {n}", session)
     assert model.summaries >= 1
-    system = model.asked[-1][0].text
+    system = model.answered_requests[-1][0].text
     assert system.count(SUMMARY_HEADING) == 1
     assert "They spoke of memory [1]." in system
     assert len([m for m in session.messages if m.role == "user"]) == 10
 
 
 async def test_a_summary_goes_into_the_next_summary() -> None:
-    told = [Message("system", f"Rules.\n\n{SUMMARY_HEADING}\nfirst"), Message("user", "old " * 50)]
-    told += [Message("assistant", "said " * 50), Message("user", "now?")]
+    reported = [
+        Message("system", f"Rules.\n\n{SUMMARY_HEADING}\nfirst"),
+        Message("user", "old " * 50),
+    ]
+    reported += [Message("assistant", "words " * 50), Message("user", "now?")]
 
     async def summarise(old: Any) -> str:
         return "second"
 
-    short = await compact_messages(told, 400, _count, summarise)
+    short = await compact_messages(reported, 400, _count, summarise)
     assert short[0].text == f"Rules.\n\n{SUMMARY_HEADING}\nfirst\nsecond"
     assert short[1:] == [Message("user", "now?")]
 
@@ -113,7 +118,7 @@ async def test_a_summary_goes_into_the_next_summary() -> None:
 async def test_tool_results_are_shortened_before_anything_is_summarised() -> None:
     long = "First sentence. " + "more " * 300
     passage = Passage("7", Chunk("c", "d", "a.md", "", "H", long, 40, 40 + len(long)))
-    told = [
+    reported = [
         *(Message("system", "Rules."), Message("user", "old?")),
         Message("assistant", "", (ToolCall("1", "search_knowledge", {}),)),
         Message("tool", tool_call_id="1", passages=(passage,)),
@@ -123,7 +128,7 @@ async def test_tool_results_are_shortened_before_anything_is_summarised() -> Non
     async def never(old: Sequence[Message]) -> str:
         raise AssertionError("nothing needs a summary")
 
-    short = await compact_messages(told, 700, _count, never)
+    short = await compact_messages(reported, 700, _count, never)
     (kept,) = short[3].passages
     assert kept.marker == "7"
     assert kept.chunk.text.startswith("First sentence. more")
@@ -155,7 +160,7 @@ def test_a_result_that_fits_is_left_alone() -> None:
     assert truncate("short", 100, _count) == "short"
 
 
-async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_less() -> None:
+async def test_a_server_with_a_smaller_window_than_it_stated_is_asked_again_with_less() -> None:
     refusal = ModelError("context full", "m", "too_long")
     turns: Iterator[Turn] = iter(["words " * 200, refusal, "short answer"])
     model = Narrow(turns, None)
@@ -164,7 +169,7 @@ async def test_a_server_with_a_smaller_window_than_it_said_is_asked_again_with_l
     events = [e async for e in agent.stream("and now?", session)]
     assert any(isinstance(e, Compacted) for e in events)
     assert answer_of(events).text == "short answer"
-    assert "They spoke of memory" in model.asked[-1][0].text
+    assert "They spoke of memory" in model.answered_requests[-1][0].text
 
 
 async def test_the_servers_own_count_comes_before_a_guess() -> None:

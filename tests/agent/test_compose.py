@@ -140,7 +140,7 @@ async def test_hooks_see_requests_answers_calls_and_results_in_order() -> None:
     assert seen == ["request", "answer", "call", "result", "request", "answer"]
 
 
-async def test_a_hook_may_forbid_a_call_and_its_reason_is_told() -> None:
+async def test_a_hook_may_forbid_a_call_and_its_reason_is_reported() -> None:
     async def no_big(made: ToolCall) -> str:
         assert isinstance(made.arguments, dict)
         return "Too big." if made.arguments["a"] > 9 else ""
@@ -166,9 +166,9 @@ async def test_a_result_whose_hook_fails_is_withheld() -> None:
 
     model = _outer([call("add", "1", a=1, b=2)])
     events = await events_of(Agent(model, [add], hooks=Hooks(after_tool=broken)))
-    [told] = results(model)
-    assert "withheld" in told
-    assert "3" not in told
+    [reported] = results(model)
+    assert "withheld" in reported
+    assert "3" not in reported
     assert [e.failed for e in events if isinstance(e, ToolFinished)] == [True]
 
 

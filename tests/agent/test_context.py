@@ -52,7 +52,7 @@ class Sized(Model):
         yield Done("stop", self.name)
 
 
-def _told(*lengths: int) -> list[Message]:
+def _messages(*lengths: int) -> list[Message]:
     return [Message("assistant" if n % 2 else "user", "x" * size) for n, size in enumerate(lengths)]
 
 
@@ -64,23 +64,23 @@ async def _compacts(
 
 
 async def test_a_prompt_within_the_window_is_left_alone() -> None:
-    assert await _compacts(Sized(1000), _told(200, 200, 100)) is None
+    assert await _compacts(Sized(1000), _messages(200, 200, 100)) is None
 
 
 async def test_a_prompt_beyond_the_window_is_compacted() -> None:
-    done = await _compacts(Sized(1000), _told(500, 500, 100))
+    done = await _compacts(Sized(1000), _messages(500, 500, 100))
     assert isinstance(done, Compacted)
     assert done.tokens_after < 750 < done.tokens_before
 
 
 async def test_where_nobody_knows_the_window_nothing_is_cut() -> None:
-    assert await _compacts(Sized(None), _told(10**6, 10**6)) is None
+    assert await _compacts(Sized(None), _messages(10**6, 10**6)) is None
 
 
 async def test_room_is_left_for_the_answer_that_is_asked_for() -> None:
-    told = _told(300, 300, 250)
-    assert await _compacts(Sized(1000), told) is not None
-    assert await _compacts(Sized(1000), told, options=Options(max_tokens=50)) is None
+    reported = _messages(300, 300, 250)
+    assert await _compacts(Sized(1000), reported) is not None
+    assert await _compacts(Sized(1000), reported, options=Options(max_tokens=50)) is None
 
 
 async def test_the_descriptions_of_tools_take_room() -> None:
@@ -90,14 +90,14 @@ async def test_the_descriptions_of_tools_take_room() -> None:
         return a
 
     long = replace(wordy, description="d" * 1500)
-    assert await _compacts(Sized(1000), _told(200, 200, 100), [wordy]) is None
-    assert await _compacts(Sized(1000), _told(200, 200, 100), [long]) is not None
+    assert await _compacts(Sized(1000), _messages(200, 200, 100), [wordy]) is None
+    assert await _compacts(Sized(1000), _messages(200, 200, 100), [long]) is not None
 
 
 async def test_the_window_is_asked_for_once_in_a_run() -> None:
     model = Sized(1000)
     window = Window(model)
-    prompt = window.prompt(_told(10), ())
+    prompt = window.prompt(_messages(10), ())
     for _ in range(5):
         await window.fit(prompt)
         await window.free(prompt)
@@ -110,7 +110,7 @@ async def test_a_servers_word_on_the_window_is_believed() -> None:
         model = OpenAIModel("small", provider="test", base_url=f"{url}/v1")
         assert await model.context_window() == obedient.WINDOW
         window = Window(model)
-        prompt = window.prompt(_told(3 * obedient.WINDOW, 9, 30), ())
+        prompt = window.prompt(_messages(3 * obedient.WINDOW, 9, 30), ())
         done = await window.fit(prompt)
         await model.close()
     assert done is not None
@@ -122,7 +122,7 @@ async def test_a_model_in_this_process_counts_with_its_own_tokenizer(tmp_path: P
     pytest.importorskip("gguf", reason="gguf is not installed")
     model = LlamaCppModel(str(write_tiny_gguf(tmp_path / "tiny.gguf")), threads=1)
     window = Window(model)
-    prompt = window.prompt(_told(WINDOW // 4), ())
+    prompt = window.prompt(_messages(WINDOW // 4), ())
     await window.fit(prompt)
     assert window.size == WINDOW
     assert prompt.tokens >= model.count_tokens("x" * (WINDOW // 4))
@@ -133,7 +133,7 @@ async def test_of_several_models_the_greatest_window_and_the_greatest_count_are_
     several = FallbackModel([Sized(1000, "a"), Sized(4000, "b"), ScriptedModel([], "c")])
     assert await several.context_window() == 4000
     assert several.count_tokens("abcdef") == 6
-    assert await _compacts(several, _told(900, 900, 100)) is None
+    assert await _compacts(several, _messages(900, 900, 100)) is None
 
 
 def test_a_prompt_counts_text_calls_and_images() -> None:
@@ -146,7 +146,7 @@ def test_a_prompt_counts_text_calls_and_images() -> None:
 
 
 def test_the_cheap_bound_is_never_below_the_count() -> None:
-    prompt = Prompt(_told(10, 3000, 40), lambda text: len(text.encode()), overhead=77)
+    prompt = Prompt(_messages(10, 3000, 40), lambda text: len(text.encode()), overhead=77)
     for text in ("é" * 50, "深度学习" * 20, "plain"):
         prompt.add([Message("tool", text)])
         assert prompt.at_most >= prompt.tokens
@@ -155,10 +155,10 @@ def test_the_cheap_bound_is_never_below_the_count() -> None:
 
 
 def test_the_servers_count_takes_the_place_of_ours() -> None:
-    prompt = Prompt(_told(100), len)
+    prompt = Prompt(_messages(100), len)
     prompt.learn(Usage(500, 1))
     assert prompt.tokens == 500
-    prompt.add(_told(10))
+    prompt.add(_messages(10))
     assert 510 <= prompt.tokens < 530
     prompt.learn(Usage(3, 1, estimated=True))
     assert prompt.tokens > 500

@@ -58,9 +58,9 @@ TOOLS = ("lookup",)
 def test_each_cause_is_named_with_the_setting_to_change(
     exchange: Exchange, cause: str, step: str
 ) -> None:
-    said = likely_cause(exchange)
-    assert cause in said
-    assert step in said
+    output = likely_cause(exchange)
+    assert cause in output
+    assert step in output
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_each_cause_is_named_with_the_setting_to_change(
 def test_an_error_is_explained_where_more_is_known_than_it_says(
     fault: ModelError, cause: str
 ) -> None:
-    said = likely_cause(Exchange("m", ASKED, TOOLS), fault)
-    assert cause in said
-    assert bool(cause) == bool(said)
+    output = likely_cause(Exchange("m", ASKED, TOOLS), fault)
+    assert cause in output
+    assert bool(cause) == bool(output)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_an_error_outside_a_run_has_no_report() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reported"),
+    ("expected", "reported"),
     [("", "no tool template"), ("<tool_call>{oops", "The text contains a tool call"), ("blue", "")],
 )
 async def test_a_run_that_ended_without_a_usable_answer_has_a_report(
-    said: str, reported: str
+    expected: str, reported: str
 ) -> None:
-    answer = await Agent(ScriptedModel([said]), [lookup]).run("weather?")
+    answer = await Agent(ScriptedModel([expected]), [lookup]).run("weather?")
     assert reported in answer.report
     assert bool(reported) == bool(answer.report)

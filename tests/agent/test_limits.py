@@ -49,19 +49,19 @@ def _steps(count: int = 100) -> Iterator[ToolCall]:
 
 
 class Silent(Model):
-    """Never answers; `said` comes first."""
+    """Never answers; `parts` come first."""
 
     name = "silent"
 
-    def __init__(self, *said: TextDelta | ToolCall) -> None:
-        self._said = said
+    def __init__(self, *parts: TextDelta | ToolCall) -> None:
+        self._parts_before = parts
         self.left = False
 
     async def stream(
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), options: Options = Options()
     ) -> AsyncGenerator[ModelPart, None]:
         try:
-            for part in self._said:
+            for part in self._parts_before:
                 yield part
             await asyncio.Event().wait()
         finally:
@@ -141,7 +141,7 @@ async def test_a_compaction_in_the_last_turn_keeps_the_question() -> None:
     session.add([])
     events = await events_of(agent, "the question " + "q" * 100, session)
     compactions = [e for e in events if isinstance(e, Compacted)]
-    last = model.asked[-1]
+    last = model.answered_requests[-1]
     assert any(m.role == "user" and m.text.startswith("the question") for m in last)
     assert last[-1].text == LAST_TURN
     assert all(m.text != LAST_TURN for m in session.view)

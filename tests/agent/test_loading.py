@@ -1,4 +1,4 @@
-"""The tools of a folder: loaded by path, a broken file told, a changed one loaded anew."""
+"""The tools of a folder: loaded by path, a broken file reported, a changed one loaded again."""
 
 import os
 import sys
@@ -36,7 +36,7 @@ async def test_every_tool_of_every_file_is_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "expected"),
     [
         ("def (", "SyntaxError"),
         ("import no_such_module", "ModuleNotFoundError"),
@@ -47,7 +47,9 @@ async def test_every_tool_of_every_file_is_loaded(tmp_path: Path) -> None:
         ("\x00", "null bytes"),
     ],
 )
-def test_a_broken_file_is_told_and_the_rest_loads(tmp_path: Path, source: str, said: str) -> None:
+def test_a_broken_file_is_reported_and_the_rest_loads(
+    tmp_path: Path, source: str, expected: str
+) -> None:
     _write(tmp_path, "a.py", source)
     _write(tmp_path, "b.py", ADD.format(name="one", doc="One.", n=1))
     before = set(sys.modules)
@@ -55,7 +57,7 @@ def test_a_broken_file_is_told_and_the_rest_loads(tmp_path: Path, source: str, s
     assert _names(loaded) == ["one"]
     [problem] = loaded.problems
     assert str(tmp_path / "a.py") in problem
-    assert said in problem
+    assert expected in problem
     left = [name for name in sys.modules.keys() - before if name.startswith("agentkit_tools")]
     assert [name.endswith("_b") for name in left] == [True]
 
@@ -81,7 +83,7 @@ def test_files_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> Non
     assert load_tools(tmp_path) == load_tools(tmp_path / "missing")
 
 
-def test_a_second_tool_of_one_name_is_told(tmp_path: Path) -> None:
+def test_a_second_tool_of_one_name_is_reported(tmp_path: Path) -> None:
     _write(tmp_path, "a.py", ADD.format(name="one", doc="One.", n=1))
     _write(tmp_path, "b.py", ADD.format(name="one", doc="Other.", n=2))
     loaded = load_tools(tmp_path)

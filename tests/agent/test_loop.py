@@ -174,8 +174,8 @@ async def test_a_tool_may_report_its_progress_and_the_model_never_sees_the_conte
 
     assert list(work.parameters["properties"]) == ["steps"]
     events = await _events(Agent(ScriptedModel([_call("work"), "done"]), [work]))
-    told = [(e.message, e.fraction) for e in events if isinstance(e, ToolProgress)]
-    assert told == [("step 0", 0.5), ("step 1", 1.0)]
+    reported = [(e.message, e.fraction) for e in events if isinstance(e, ToolProgress)]
+    assert reported == [("step 0", 0.5), ("step 1", 1.0)]
 
 
 async def test_an_async_tool_past_its_timeout_is_stopped() -> None:
@@ -234,7 +234,7 @@ async def test_usage_is_summed_over_the_turns() -> None:
 
 
 async def test_a_session_goes_on_where_it_was() -> None:
-    model = ScriptedModel([_call(a=1, b=1), "two", "I said two"])
+    model = ScriptedModel([_call(a=1, b=1), "two", "It is two"])
     agent, session = Agent(model, [add]), Session()
     await agent.run("1 + 1?", session)
     await agent.run("what did you say?", session)

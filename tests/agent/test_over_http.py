@@ -38,7 +38,7 @@ async def model(openai_server: OpenAIServer) -> AsyncIterator[OpenAIModel]:
     await model.close()
 
 
-async def _told(
+async def _tool_results(
     server: Any, model: OpenAIModel, first: Reply, limits: Limits = Limits()
 ) -> list[Any]:  # noqa: E501, RUF100
     """What the tools gave in a run whose first answer is this one."""
@@ -53,19 +53,21 @@ async def _told(
     return [m["content"] for m in sent if m["role"] == "tool"]
 
 
-def _made(*pieces: Any, finish: str = "tool_calls", **more: Any) -> Reply:
+def _reply_with_call(*pieces: Any, finish: str = "tool_calls", **more: Any) -> Reply:
     return Reply(calls(*pieces), finish, **more)
 
 
 ANSWERS = {
-    "a whole call": (_made(call(ROME, "lookup", 0, "a")), ["Rome 1"]),
+    "a whole call": (_reply_with_call(call(ROME, "lookup", 0, "a")), ["Rome 1"]),
     "a call in pieces": (
-        _made(call("", "lookup", 0, "a"), call('{"ci', None, 0), call('ty": "Rome"}', None, 0)),
+        _reply_with_call(
+            call("", "lookup", 0, "a"), call('{"ci', None, 0), call('ty": "Rome"}', None, 0)
+        ),
         ["Rome 1"],
     ),
-    "no id": (_made(call(ROME, "lookup", 0)), ["Rome 1"]),
-    "no index": (_made(call(ROME, "lookup", id="a")), ["Rome 1"]),
-    "no index and no id": (_made(call(ROME, "lookup")), ["Rome 1"]),
+    "no id": (_reply_with_call(call(ROME, "lookup", 0)), ["Rome 1"]),
+    "no index": (_reply_with_call(call(ROME, "lookup", id="a")), ["Rome 1"]),
+    "no index and no id": (_reply_with_call(call(ROME, "lookup")), ["Rome 1"]),
     "two calls in one delta": (
         Reply(
             [{"tool_calls": [call(ROME, "lookup", 0, "a"), call(OSLO, "lookup", 1, "b")]}],
@@ -74,29 +76,35 @@ ANSWERS = {
         ["Rome 1", "Oslo 1"],
     ),
     "two calls of one id": (
-        _made(call(ROME, "lookup", 0, "same"), call(OSLO, "lookup", 1, "same")),
+        _reply_with_call(call(ROME, "lookup", 0, "same"), call(OSLO, "lookup", 1, "same")),
         ["Rome 1", "Oslo 1"],
     ),
     "two calls of one index": (
-        _made(call(ROME, "lookup", 0, "a"), call(OSLO, "lookup", 0, "b")),
+        _reply_with_call(call(ROME, "lookup", 0, "a"), call(OSLO, "lookup", 0, "b")),
         ["Rome 1", "Oslo 1"],
     ),
     "two calls without ids": (
-        _made(call(ROME, "lookup", 0), call(OSLO, "lookup", 1)),
+        _reply_with_call(call(ROME, "lookup", 0), call(OSLO, "lookup", 1)),
         ["Rome 1", "Oslo 1"],
     ),
-    "stop with a call": (_made(call(ROME, "lookup", 0, "a"), finish="stop"), ["Rome 1"]),
-    "a trailing comma": (_made(call('{"city": "Rome",}', "lookup", 0, "a")), ["Rome 1"]),
-    "single quotes": (_made(call("{'city': 'Rome'}", "lookup", 0, "a")), ["Rome 1"]),
-    "JSON in a JSON string": (_made(call(json.dumps(ROME), "lookup", 0, "a")), ["Rome 1"]),
-    "arguments as an object": (_made(call({"city": "Rome"}, "lookup", 0, "a")), ["Rome 1"]),
+    "stop with a call": (_reply_with_call(call(ROME, "lookup", 0, "a"), finish="stop"), ["Rome 1"]),
+    "a trailing comma": (_reply_with_call(call('{"city": "Rome",}', "lookup", 0, "a")), ["Rome 1"]),
+    "single quotes": (_reply_with_call(call("{'city': 'Rome'}", "lookup", 0, "a")), ["Rome 1"]),
+    "JSON in a JSON string": (
+        _reply_with_call(call(json.dumps(ROME), "lookup", 0, "a")),
+        ["Rome 1"],
+    ),
+    "arguments as an object": (
+        _reply_with_call(call({"city": "Rome"}, "lookup", 0, "a")),
+        ["Rome 1"],
+    ),
     "a number as text": (
-        _made(call('{"city": "Rome", "days": "3"}', "lookup", 0, "a")),
+        _reply_with_call(call('{"city": "Rome", "days": "3"}', "lookup", 0, "a")),
         ["Rome 3"],
     ),
-    "a name in capitals": (_made(call(ROME, "LOOKUP", 0, "a")), ["Rome 1"]),
-    "usage left out": (_made(call(ROME, "lookup", 0, "a"), usage=None), ["Rome 1"]),
-    "no done mark": (_made(call(ROME, "lookup", 0, "a"), done=False), ["Rome 1"]),
+    "a name in capitals": (_reply_with_call(call(ROME, "LOOKUP", 0, "a")), ["Rome 1"]),
+    "usage left out": (_reply_with_call(call(ROME, "lookup", 0, "a"), usage=None), ["Rome 1"]),
+    "no done mark": (_reply_with_call(call(ROME, "lookup", 0, "a"), done=False), ["Rome 1"]),
     "thinking first": (
         Reply([{"reasoning_content": "hm"}, *calls(call(ROME, "lookup", 0, "a"))], "tool_calls"),
         ["Rome 1"],
@@ -104,11 +112,11 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(("reply", "told"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize(("reply", "expected"), ANSWERS.values(), ids=ANSWERS)
 async def test_a_call_is_made_however_the_server_writes_it(
-    openai_server: OpenAIServer, model: OpenAIModel, reply: Any, told: Any
+    openai_server: OpenAIServer, model: OpenAIModel, reply: Any, expected: Any
 ) -> None:
-    assert await _told(openai_server, model, reply) == told
+    assert await _tool_results(openai_server, model, reply) == expected
 
 
 @pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
@@ -116,11 +124,11 @@ async def test_a_call_that_the_server_left_in_the_text_is_made(
     openai_server: OpenAIServer, model: OpenAIModel, written: Any
 ) -> None:
     pieces = [written[at : at + 5] for at in range(0, len(written), 5)]
-    assert await _told(openai_server, model, Reply(text(*pieces))) == ["Rome 1"]
+    assert await _tool_results(openai_server, model, Reply(text(*pieces))) == ["Rome 1"]
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "said"),
+    ("name", "arguments", "expected"),
     [
         ("lookup", "Rome, please", "not a JSON object"),
         ("lookup", "{}", "city: Field required"),
@@ -129,19 +137,19 @@ async def test_a_call_that_the_server_left_in_the_text_is_made(
     ],
 )
 async def test_a_call_that_cannot_be_made_goes_back(
-    openai_server: OpenAIServer, model: OpenAIModel, name: str, arguments: str, said: str
+    openai_server: OpenAIServer, model: OpenAIModel, name: str, arguments: str, expected: str
 ) -> None:
-    reply = _made(call(arguments, name, 0, "a"))
-    [told] = await _told(openai_server, model, reply)
-    assert said in told
+    reply = _reply_with_call(call(arguments, name, 0, "a"))
+    [reported] = await _tool_results(openai_server, model, reply)
+    assert expected in reported
 
 
 async def test_arguments_cut_off_at_the_token_limit_go_back(
     openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
-    reply = _made(call('{"city": "Ro', "lookup", 0, "a"), finish="length")
-    [told] = await _told(openai_server, model, reply)
-    assert "cut off" in told
+    reply = _reply_with_call(call('{"city": "Ro', "lookup", 0, "a"), finish="length")
+    [reported] = await _tool_results(openai_server, model, reply)
+    assert "cut off" in reported
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
@@ -149,7 +157,7 @@ async def test_a_server_that_fails_once_is_asked_again(
     openai_server: OpenAIServer, model: OpenAIModel, status: int
 ) -> None:
     busy = Reply(status=status, raw=error("busy"), headers={"retry-after": "0"})
-    openai_server.replies(busy, _made(call(ROME, "lookup", 0, "a")), DONE)
+    openai_server.replies(busy, _reply_with_call(call(ROME, "lookup", 0, "a")), DONE)
     events = await events_of(Agent(model, [lookup]))
     assert [type(e) for e in events].count(Retried) == 1
     assert answer_of(events).text == "done"
@@ -172,7 +180,7 @@ async def test_a_failure_in_the_second_turn_keeps_the_first(
     openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
     gone = Reply(status=400, raw=error("no"))
-    openai_server.replies(_made(call(ROME, "lookup", 0, "a")), gone, DONE)
+    openai_server.replies(_reply_with_call(call(ROME, "lookup", 0, "a")), gone, DONE)
     session, agent = Session(), Agent(model, [lookup])
     with pytest.raises(ModelError):
         await agent.run("?", session)
@@ -182,7 +190,7 @@ async def test_a_failure_in_the_second_turn_keeps_the_first(
 
 
 @pytest.mark.parametrize("how", ["reset", "truncated", "done"])
-async def test_a_server_that_dies_in_the_text_leaves_what_it_said(
+async def test_a_server_that_dies_in_the_text_leaves_what_it_stated(
     openai_server: OpenAIServer, model: OpenAIModel, how: str
 ) -> None:
     broken: dict[str, dict[str, Any]] = {
@@ -257,7 +265,7 @@ async def test_thinking_alone_is_no_answer(openai_server: OpenAIServer, model: O
     assert (answer_of(events).text, answer_of(events).stop_reason) == ("", "length")
 
 
-async def test_thinking_in_tags_is_told_apart(
+async def test_thinking_in_tags_is_distinguished(
     openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
     openai_server.replies(Reply(text("<thi", "nk>hm</th", "ink>", "\n\nblue")))
@@ -267,7 +275,7 @@ async def test_thinking_in_tags_is_told_apart(
 
 
 async def test_tokens_are_the_servers_own(openai_server: OpenAIServer, model: OpenAIModel) -> None:
-    openai_server.replies(_made(call(ROME, "lookup", 0, "a")), DONE)
+    openai_server.replies(_reply_with_call(call(ROME, "lookup", 0, "a")), DONE)
     answer = await Agent(model, [lookup]).run("?")
     assert answer.usage == Usage(14, 6)
 
@@ -276,7 +284,9 @@ async def test_the_last_turn_offers_no_tools(
     openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
     limits = Limits(turns=2)
-    await _told(openai_server, model, _made(call(ROME, "lookup", 0, "a")), limits)
+    await _tool_results(
+        openai_server, model, _reply_with_call(call(ROME, "lookup", 0, "a")), limits
+    )
     assert "tools" in openai_server.requests[0]
     assert "tools" not in openai_server.requests[1]
 
@@ -288,7 +298,7 @@ async def test_between_compactions_each_request_extends_the_last_ones_bytes(
         asked = len(body["messages"])
         if asked > 14 and body["messages"][-1]["role"] == "tool":
             return DONE
-        return _made(call(json.dumps({"city": f"c{asked}"}), "lookup", 0, f"id{asked}"))
+        return _reply_with_call(call(json.dumps({"city": f"c{asked}"}), "lookup", 0, f"id{asked}"))
 
     openai_server.answer = answer
     agent, session = Agent(model, [lookup], limits=Limits(turns=40)), Session()

@@ -1,4 +1,4 @@
-"""Calls that wait for the user's word: the run pauses, and goes on with it, here or elsewhere."""
+"""Calls that wait for approval: the run pauses, and resumes with the verdict, here or elsewhere."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import Event, ModelPart, TextDelta
 from tests.agent.scripts import answer_of, assert_valid, call, results
-from tests.agent.test_approval import RAN, TOOLS, _asked, _nothing_ran, read  # noqa: F401
+from tests.agent.test_approval import RAN, TOOLS, _approve_with, _nothing_ran, read  # noqa: F401
 
 
 async def _paused(
@@ -41,7 +41,7 @@ async def test_a_paused_run_goes_on_with_the_users_yes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "expected"),
     [
         (DENIED, NOT_ALLOWED),
         (Verdict(False, reason="No."), "No."),
@@ -52,11 +52,11 @@ async def test_a_paused_run_goes_on_with_the_users_yes() -> None:
     ],
     ids=["no", "no with a reason", "changed"],
 )
-async def test_a_paused_run_goes_on_with_any_word(verdict: Verdict, told: str) -> None:
+async def test_a_paused_run_goes_on_with_any_word(verdict: Verdict, expected: str) -> None:
     model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
     agent = await _paused(model, session)
     await _resumed(agent, session, {"1": verdict})
-    assert results(model) == [told]
+    assert results(model) == [expected]
 
 
 async def test_what_had_ended_when_a_run_paused_is_not_run_again() -> None:
@@ -108,7 +108,7 @@ async def test_later_is_a_word_too() -> None:
 
 
 async def test_some_calls_may_be_decided_now_and_some_later() -> None:
-    approve, _ = _asked(ALLOWED, LATER, DENIED)
+    approve, _ = _approve_with(ALLOWED, LATER, DENIED)
     calls = [call("erase", c, path=c) for c in "abc"]
     model, session = ScriptedModel([calls, "done"]), Session()
     agent = await _paused(model, session, approve=approve)

@@ -1,4 +1,4 @@
-"""A model that repeats itself is told so, then stopped; one that makes progress is left alone."""
+"""A model that repeats itself gets a notice, then is stopped; progress is left alone."""
 
 from itertools import count
 from typing import Any
@@ -26,7 +26,7 @@ def _endless(*calls: Any) -> ScriptedModel:
     return ScriptedModel(lambda messages: next(turns) if "No more" not in messages[-1].text else "")
 
 
-async def test_the_same_call_with_the_same_result_is_told() -> None:
+async def test_the_same_call_with_the_same_result_is_reported() -> None:
     model = ScriptedModel([call("look"), call("look", "2"), "done"])
     await Agent(model, [look]).run("?")
     assert results(model) == ["nothing here", f"nothing here{REPEATED}"]

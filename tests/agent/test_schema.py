@@ -1,4 +1,4 @@
-"""What a model is told of a function, what the function gets, and what the model reads of it."""
+"""How a function is described to a model, its arguments, and what the model reads of its result."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _schema_of(annotation: Any, default: Any = ...) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "said"),
+    ("annotation", "expected"),
     [
         (str, {"type": "string"}),
         (int, {"type": "integer"}),
@@ -121,8 +121,8 @@ def _schema_of(annotation: Any, default: Any = ...) -> Any:
     ],
     ids=str,
 )
-def test_a_type_is_told_as_json_schema(annotation: Any, said: Any) -> None:
-    assert _schema_of(annotation)["properties"]["value"] == said
+def test_a_type_is_reported_as_json_schema(annotation: Any, expected: Any) -> None:
+    assert _schema_of(annotation)["properties"]["value"] == expected
 
 
 def test_what_has_a_default_is_not_required() -> None:
@@ -137,7 +137,7 @@ def test_a_nested_model_keeps_its_property_called_title_and_loses_invented_title
     assert "title" not in part
 
 
-def test_a_default_that_is_an_object_is_told_whole() -> None:
+def test_a_default_that_is_an_object_is_reported_whole() -> None:
     schema = _schema_of(dict[str, str], {"title": "kept"})
     assert schema["properties"]["value"]["default"] == {"title": "kept"}
 
@@ -202,7 +202,7 @@ async def test_an_argument_may_be_called_what_pydantic_keeps_for_itself(name: st
         await made.run({name: 3})
 
 
-async def test_the_context_is_given_and_never_told() -> None:
+async def test_the_context_is_given_and_never_reported() -> None:
     @tool
     def needs(a: int, context: ToolContext) -> str:
         """Need it."""

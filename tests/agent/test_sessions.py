@@ -86,7 +86,7 @@ time.sleep(60)
 
 
 @pytest.mark.slow
-def test_what_was_being_said_when_the_process_was_killed_is_still_there(
+def test_what_was_being_stated_when_the_process_was_killed_is_still_there(
     store: SessionStore,
 ) -> None:
     child = subprocess.Popen(
@@ -99,8 +99,8 @@ def test_what_was_being_said_when_the_process_was_killed_is_still_there(
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    said = [(m.role, m.text) for m in store.open("crash").messages]
-    assert said == [("user", "a question"), ("assistant", "half an answer")]
+    output = [(m.role, m.text) for m in store.open("crash").messages]
+    assert output == [("user", "a question"), ("assistant", "half an answer")]
 
 
 def test_a_fork_goes_its_own_way(store: SessionStore) -> None:
@@ -130,22 +130,22 @@ def test_sessions_are_listed_by_last_use_named_by_how_they_begin_renamed_and_del
     assert [s.name for s in store.recent()] == ["attention"]
 
 
-def test_a_session_in_which_nothing_was_said_leaves_nothing(store: SessionStore) -> None:
+def test_a_session_in_which_nothing_was_stated_leaves_nothing(store: SessionStore) -> None:
     store.create("empty").close()
     assert store.recent() == []
 
 
-@pytest.mark.parametrize(("name", "said"), [("x", "No session"), ("tw", "2 sessions")])
+@pytest.mark.parametrize(("name", "expected"), [("x", "No session"), ("tw", "2 sessions")])
 def test_a_name_that_is_none_or_several_is_an_error(
-    store: SessionStore, name: str, said: str
+    store: SessionStore, name: str, expected: str
 ) -> None:
     for each in ("two a", "two b"):
         store.create(each).add([Message("user", "hi")])
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=expected):
         store.find(name)
 
 
-def test_past_sessions_are_found_by_what_was_said_in_chinese_and_english(
+def test_past_sessions_are_found_by_what_was_stated_in_chinese_and_english(
     store: SessionStore,
 ) -> None:
     for text in ("梯度下降如何更新权重？", "How large is the KV cache?"):
@@ -189,7 +189,7 @@ async def test_a_paused_call_is_decided_in_another_process(store: SessionStore) 
     assert again.pending is None
 
 
-def test_an_export_holds_what_was_said_and_where_it_comes_from(store: SessionStore) -> None:
+def test_an_export_holds_what_was_stated_and_where_it_comes_from(store: SessionStore) -> None:
     session = store.create("colours")
     session.sources.mark(CHUNK)
     call = ToolCall("1", "search_knowledge", {"query": "sky"})

@@ -1,4 +1,4 @@
-"""Strict mode: what nothing supports is left out, and said to be."""
+"""Strict mode: unsupported claims are left out, and counted."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -37,33 +37,33 @@ def _agent(
 async def _run(agent: Agent, session: Session | None = None) -> tuple[Answer, str]:
     question = "How much memory does a 7B model take?"
     events = [e async for e in agent.stream(question, session)]
-    said = "".join(e.text for e in events if isinstance(e, TextDelta))
-    return answer_of(events), said
+    output = "".join(e.text for e in events if isinstance(e, TextDelta))
+    return answer_of(events), output
 
 
 async def test_a_sentence_that_no_passage_supports_is_left_out_and_counted(
     knowledge: KnowledgeBase,
 ) -> None:
-    told = "A 7B model at 16 bits takes 14 GB of memory [1]. A 70B model takes 99 GB [1]."
+    reported = "A 7B model at 16 bits takes 14 GB of memory [1]. A 70B model takes 99 GB [1]."
     session = Session()
-    answer, said = await _run(_agent(knowledge, told), session)
+    answer, output = await _run(_agent(knowledge, reported), session)
     assert answer.text.startswith("A 7B model at 16 bits takes 14 GB of memory [1].")
-    assert "99" not in said
-    assert "1 sentence without support left out" in said
-    assert session.messages[-1].text == answer.text == said
+    assert "99" not in output
+    assert "1 sentence without support left out" in output
+    assert session.messages[-1].text == answer.text == output
 
 
 async def test_an_answer_that_nothing_supports_is_a_refusal(knowledge: KnowledgeBase) -> None:
-    answer, said = await _run(_agent(knowledge, "The moon is made of green cheese [1]."))
+    answer, output = await _run(_agent(knowledge, "The moon is made of green cheese [1]."))
     assert answer.stop_reason == "refused"
-    assert said == answer.text
-    assert "nothing that supports" in said
+    assert output == answer.text
+    assert "nothing that supports" in output
 
 
 async def test_a_supported_answer_is_left_as_it_is(knowledge: KnowledgeBase) -> None:
-    told = "A 7B model at 16 bits takes 14 GB of memory [1]."
-    answer, said = await _run(_agent(knowledge, told))
-    assert (answer.text, said, answer.stop_reason) == (told, told, "stop")
+    reported = "A 7B model at 16 bits takes 14 GB of memory [1]."
+    answer, output = await _run(_agent(knowledge, reported))
+    assert (answer.text, output, answer.stop_reason) == (reported, reported, "stop")
 
 
 async def test_what_a_tool_has_computed_is_support(knowledge: KnowledgeBase) -> None:
@@ -72,10 +72,10 @@ async def test_what_a_tool_has_computed_is_support(knowledge: KnowledgeBase) -> 
         """Estimate."""
         return "The estimate is 3.5 GB."
 
-    told = "A 7B model at 16 bits takes 14 GB of memory [1]. The estimate is 3.5 GB."
-    agent = _agent(knowledge, ToolCall("1", "estimate", {}), told, tools=[estimate])
+    reported = "A 7B model at 16 bits takes 14 GB of memory [1]. The estimate is 3.5 GB."
+    agent = _agent(knowledge, ToolCall("1", "estimate", {}), reported, tools=[estimate])
     answer, _ = await _run(agent)
-    assert answer.text == told
+    assert answer.text == reported
 
 
 async def test_a_sentence_without_support_is_marked_where_strict_mode_is_off(
@@ -94,8 +94,8 @@ async def test_a_guard_sees_the_answer_first_and_its_word_stands_instead(
 
     session = Session()
     agent = _agent(knowledge, "It takes 14 GB [1].", hooks=Hooks(guard_output=guard))
-    answer, said = await _run(agent, session)
-    assert (answer.text, said, answer.citations) == ("withheld", "withheld", ())
+    answer, output = await _run(agent, session)
+    assert (answer.text, output, answer.citations) == ("withheld", "withheld", ())
     assert all("It takes" not in m.text for m in session.messages)
 
 
@@ -104,7 +104,7 @@ async def test_a_guard_at_the_door_keeps_a_prompt_from_the_model(knowledge: Know
         return "I do not answer that." if "7B" in prompt else ""
 
     agent = _agent(knowledge, hooks=Hooks(guard_input=guard))
-    answer, said = await _run(agent)
-    assert (answer.stop_reason, said) == ("refused", "I do not answer that.")
+    answer, output = await _run(agent)
+    assert (answer.stop_reason, output) == ("refused", "I do not answer that.")
     assert isinstance(agent.model, ScriptedModel)
     assert agent.model.requests == []

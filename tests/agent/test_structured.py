@@ -59,7 +59,7 @@ def count(city: str) -> int:
 COUNT = ToolCall("1", "count", {"city": "Paris"})
 
 
-async def test_a_model_without_schemas_is_told_the_schema_in_words() -> None:
+async def test_a_model_without_schemas_is_reported_the_schema_in_words() -> None:
     model = ScriptedModel([PARIS])
     answer = await Agent(model, instructions="Be kind.").run("Which city?", output=City)
     assert answer.output == OBJECT
@@ -70,7 +70,7 @@ async def test_a_model_without_schemas_is_told_the_schema_in_words() -> None:
     assert asked.text == "Which city?"
 
 
-async def test_a_model_with_schemas_is_held_to_it_and_told_nothing() -> None:
+async def test_a_model_with_schemas_is_held_to_it_and_reported_nothing() -> None:
     model = Native([PARIS])
     assert (await Agent(model).run("Which city?", output=City)).output == OBJECT
     assert model.schemas == [City.model_json_schema()]
@@ -127,7 +127,7 @@ async def test_a_faulty_answer_goes_back_with_its_fault() -> None:
     assert answer.usage.output_tokens > model.count_tokens(PARIS)
 
 
-async def test_after_two_repairs_the_error_shows_what_the_model_said() -> None:
+async def test_after_two_repairs_the_error_shows_what_the_model_stated() -> None:
     model = ScriptedModel(["word " * 200] * 3)
     with pytest.raises(ModelError, match=r"asked 3 times and gave no City .*'word word") as caught:
         await Agent(model).run("Which city?", output=City)

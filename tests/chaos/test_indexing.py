@@ -39,7 +39,7 @@ Notes = dict[str, str]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _told() -> Iterator[None]:
+def _print_counts() -> Iterator[None]:
     yield
     print(f"\n{len(SEEDS)} seeds")
     for name, count in sorted(COUNTS.items()):
@@ -53,7 +53,7 @@ async def test_a_killed_run_loses_and_doubles_nothing(seed: Any, tmp_path: Path)
     now = _fresh_notes(chance)
     for _ in range(2):
         _write(tmp_path / "notes", now)
-        for _ in range(chance.randint(1, 2)):  # the second dies while it mends
+        for _ in range(chance.randint(1, 2)):  # the second dies while it repairs
             await _killed(tmp_path, chance)
             await _check_between(tmp_path, before, now)
         await _check_whole(tmp_path, now)

@@ -90,7 +90,7 @@ def form(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def asked(message: str, **properties: Any) -> sdk.ElicitRequest:
+def elicit_request(message: str, **properties: Any) -> sdk.ElicitRequest:
     schema = form(**properties)
     return sdk.ElicitRequest(
         params=sdk.ElicitRequestFormParams(message=message, requested_schema=schema)
@@ -105,7 +105,7 @@ def sampled(prompt: str, tokens: int) -> sdk.CreateMessageRequest:
 
 
 STRING = {"type": "string"}
-NAME = asked("What is your name?", name=STRING)
+NAME = elicit_request("What is your name?", name=STRING)
 CAPITAL = sampled("What is the capital of France?", 100)
 ROOTS = sdk.ListRootsRequest()
 ROUNDS: dict[str, list[tuple[dict[str, Any], str | None]]] = {
@@ -114,10 +114,10 @@ ROUNDS: dict[str, list[tuple[dict[str, Any], str | None]]] = {
     "test_input_required_result_sampling": [({"capital_question": CAPITAL}, None)],
     "test_input_required_result_list_roots": [({"client_roots": ROOTS}, None)],
     "test_input_required_result_request_state": [
-        ({"confirm": asked("Please confirm", ok={"type": "boolean"})}, "confirming")
+        ({"confirm": elicit_request("Please confirm", ok={"type": "boolean"})}, "confirming")
     ],
     "test_input_required_result_tampered_state": [
-        ({"confirm": asked("Please confirm", ok={"type": "boolean"})}, "confirming")
+        ({"confirm": elicit_request("Please confirm", ok={"type": "boolean"})}, "confirming")
     ],
     "test_input_required_result_multiple_inputs": [
         (
@@ -130,8 +130,8 @@ ROUNDS: dict[str, list[tuple[dict[str, Any], str | None]]] = {
         )
     ],
     "test_input_required_result_multi_round": [
-        ({"step1": asked("Step 1: What is your name?", name=STRING)}, "first"),
-        ({"step2": asked("Step 2: What is your favorite color?", color=STRING)}, "second"),
+        ({"step1": elicit_request("Step 1: What is your name?", name=STRING)}, "first"),
+        ({"step2": elicit_request("Step 2: What is your favorite color?", color=STRING)}, "second"),
     ],
 }
 """What each of these tools asks for, round by round, and the state it hands out."""
@@ -152,10 +152,10 @@ def rounds(params: Params) -> sdk.CallToolResult | sdk.InputRequiredResult:
 
 
 def _summed_up(name: str, answers: dict[str, Any], state: str | None) -> str:
-    said = {key: answer.model_dump(mode="json") for key, answer in answers.items()}
-    who = (said.get("user_name", {}).get("content") or {}).get("name")
-    greeting = f"Hello, {who}! " if who and len(said) == 1 else ""
-    return f"{greeting}{'state-ok ' if state else ''}{json.dumps(said)}"
+    output = {key: answer.model_dump(mode="json") for key, answer in answers.items()}
+    who = (output.get("user_name", {}).get("content") or {}).get("name")
+    greeting = f"Hello, {who}! " if who and len(output) == 1 else ""
+    return f"{greeting}{'state-ok ' if state else ''}{json.dumps(output)}"
 
 
 async def capabilities(ctx: Context, given: Given) -> sdk.InputRequiredResult:
@@ -218,8 +218,8 @@ def elicits(schema: dict[str, Any]) -> Act:
     async def act(ctx: Context, given: Given) -> sdk.CallToolResult:
         message = given.get("message", "Fill this in.")
         answer = await ctx.session.elicit_form(message, schema, ctx.request_id)
-        said = f"action={answer.action}, content={json.dumps(answer.content)}"
-        return done(text(f"Elicitation completed: {said}"))
+        output = f"action={answer.action}, content={json.dumps(answer.content)}"
+        return done(text(f"Elicitation completed: {output}"))
 
     return act
 

@@ -27,8 +27,8 @@ from tests.conformance.fixture_tools import (
     SCHEMAS,
     STRING,
     Context,
-    asked,
     call,
+    elicit_request,
     text,
     tools,
 )
@@ -90,10 +90,10 @@ async def prompt(
     given = params.arguments or {}
     match params.name:
         case "test_simple_prompt":
-            return said(text("This is a simple prompt for testing."))
+            return prompt_result(text("This is a simple prompt for testing."))
         case "test_prompt_with_arguments":
             one, two = given["arg1"], given["arg2"]
-            return said(text(f"Prompt with arguments: arg1='{one}', arg2='{two}'"))
+            return prompt_result(text(f"Prompt with arguments: arg1='{one}', arg2='{two}'"))
         case "test_prompt_with_embedded_resource":
             resource = sdk.TextResourceContents(
                 uri=given["resourceUri"],
@@ -101,18 +101,18 @@ async def prompt(
                 text="Embedded resource content for testing.",
             )
             embedded = sdk.EmbeddedResource(resource=resource)
-            return said(embedded, text("Please process the embedded resource above."))
+            return prompt_result(embedded, text("Please process the embedded resource above."))
         case "test_prompt_with_image":
-            return said(IMAGE, text("Please analyze the image above."))
+            return prompt_result(IMAGE, text("Please analyze the image above."))
         case "test_input_required_result_prompt":
             if params.input_responses:
-                return said(text(f"In this context: {params.input_responses}"))
-            question = asked("What context should the prompt use?", context=STRING)
+                return prompt_result(text(f"In this context: {params.input_responses}"))
+            question = elicit_request("What context should the prompt use?", context=STRING)
             return sdk.InputRequiredResult(input_requests={"user_context": question})
     raise MCPError(sdk.INVALID_PARAMS, f"No prompt {params.name}.")
 
 
-def said(*content: Any) -> sdk.GetPromptResult:
+def prompt_result(*content: Any) -> sdk.GetPromptResult:
     messages = [sdk.PromptMessage(role="user", content=block) for block in content]
     return sdk.GetPromptResult(messages=messages)
 

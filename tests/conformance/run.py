@@ -60,7 +60,7 @@ async def configured_server(folder: Path, name: str) -> int:
 
 
 async def generic(label: str, command: Sequence[str]) -> bool:
-    """Run the generic scenarios against a server of ours."""
+    """Run the generic scenarios against our own server."""
     good = True
     with serving(command) as url:
         for revision in REVISIONS:

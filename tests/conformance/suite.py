@@ -41,7 +41,7 @@ _WIRE = "wire-schema"
 _HARNESS = "wire-schema-harness-error"
 _LENGTHS = ("toolCount", "resourceCount", "promptCount")
 
-Leg = Literal["server", "client"]
+Side = Literal["server", "client"]
 Outcome = Literal["ok", "failed", "skipped"]
 
 
@@ -69,23 +69,23 @@ class Suite:
         """Run one scenario against a client: the command gets the URL as its last argument."""
         return await self._run("client", ["--command", command], scenario, revision)
 
-    async def required(self, leg: Leg, revision: str) -> list[str]:
+    async def required(self, side: Side, revision: str) -> list[str]:
         """List the scenarios that a revision requires, frozen at its release."""
         output = await self._execute("list", "--requirements", revision)
-        part = output.partition(f"{leg.capitalize()} scenarios")[2].partition("\n\n")[0]
+        part = output.partition(f"{side.capitalize()} scenarios")[2].partition("\n\n")[0]
         return re.findall(r"^  - (\S+)$", part, re.MULTILINE)
 
-    async def _run(self, leg: Leg, target: Sequence[str], scenario: str, revision: str) -> Result:
+    async def _run(self, side: Side, target: Sequence[str], scenario: str, revision: str) -> Result:
         name = f"{scenario} ({revision})"
         options = ("--scenario", scenario, "--spec-version", revision, "--force")
         with tempfile.TemporaryDirectory() as folder:
             limits = ("--timeout", str(SECONDS * 1000), "--output-dir", folder)
-            output = await self._execute(leg, *target, *options, *limits)
+            output = await self._execute(side, *target, *options, *limits)
             files = list(Path(folder).rglob("checks.json"))
             if not files:
                 return Result(name, "failed", _last_line(output))
             checks = json.loads(files[0].read_text(encoding="utf-8"))
-        if leg == "client" and "OVERALL: FAILED" in output and _judge("", checks).outcome == "ok":
+        if side == "client" and "OVERALL: FAILED" in output and _judge("", checks).outcome == "ok":
             return Result(name, "failed", _last_line(output.partition("OVERALL")[0]))
         return _judge(name, checks)
 

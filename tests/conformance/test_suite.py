@@ -116,7 +116,9 @@ async def test_a_scenario_passes_fails_or_has_nothing_to_check(tmp_path: Path) -
 
 @with_node
 async def test_the_suite_lists_what_a_revision_requires() -> None:
-    counts = [len(await SUITE.required(leg, r)) for leg in ("server", "client") for r in (OLD, NEW)]
+    counts = [
+        len(await SUITE.required(side, r)) for side in ("server", "client") for r in (OLD, NEW)
+    ]
     assert counts == [30, 37, 18, 32]
 
 

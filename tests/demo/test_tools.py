@@ -79,8 +79,8 @@ async def test_an_agent_answers_that_sum_with_both_figures() -> None:
     arguments = {"parameters_billion": 7, "bits": 4, "context": 8192}
     model = ScriptedModel([ToolCall("1", "estimate_memory", arguments), "4.2 GB, or 4.67 GB"])
     answer = await Agent(model, [TOOLS["estimate_memory"]]).run("7B at 4 bits with 8k context?")
-    told = json.loads(answer.messages[1].text)
-    assert (told["formula_gb"], told["total_gb"]) == (4.2, 4.6698)
+    reported = json.loads(answer.messages[1].text)
+    assert (reported["formula_gb"], reported["total_gb"]) == (4.2, 4.6698)
 
 
 async def test_the_shape_that_is_given_counts_and_so_does_the_batch() -> None:

@@ -93,7 +93,7 @@ async def test_the_gradient_descent_of_the_notes_comes_close_to_1_and_2() -> Non
     descent = await result("gradient_descent", x=[0, 1, 2, 3], y=[1, 3, 5, 7])
     code = re.search(r"```python\n(.*?)```", section(BASICS, "梯度下降的代码示例"), re.S)
     assert code is not None
-    names: dict[str, Any] = {"print": lambda *said: None}
+    names: dict[str, Any] = {"print": lambda *values: None}
     exec(code[1], names)
     assert (descent["end"]["b"], descent["end"]["w"]) == (
         pytest.approx(names["b"], rel=1e-5),

@@ -108,7 +108,7 @@ async def test_an_export_is_whole_while_a_writer_works(
     assert (await import_archive(tmp_path / "meanwhile.zip", there)).documents == 3
 
 
-async def test_nothing_is_overwritten_without_being_told_so(
+async def test_nothing_is_overwritten_without_being_reported_so(
     here: Collections, there: Collections, archive: Path
 ) -> None:
     with pytest.raises(KnowledgeError, match="--replace"):
@@ -169,8 +169,8 @@ def _repacked(
         parts["catalog.sqlite"] = changed.read_bytes()
     catalog = parts["catalog.sqlite"]
     right = {"sha256": hashlib.sha256(catalog).hexdigest(), "bytes": len(catalog)}
-    told = json.loads(parts["manifest.json"]) | right | (manifest or {})
-    parts["manifest.json"] = json.dumps(told).encode()
+    reported = json.loads(parts["manifest.json"]) | right | (manifest or {})
+    parts["manifest.json"] = json.dumps(reported).encode()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as made:
         for name, data in (parts | (members or {})).items():
             made.writestr(name, data)
@@ -182,9 +182,9 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "a view": {"sql": "CREATE VIEW v AS SELECT 1"},
     "a table more": {"sql": "CREATE TABLE extra (x)"},
     "a wrong type": {"sql": "UPDATE documents SET text = x'00ff'"},
-    "a text that is no JSON": {"sql": "UPDATE documents SET metadata = '{'"},
+    "a text that is not JSON": {"sql": "UPDATE documents SET metadata = '{'"},
     "a passage that is not in its document": {"sql": "UPDATE chunks SET start = start + 1"},
-    "a vector that is no number": {"sql": "UPDATE embeddings SET vector = zeroblob(256)"},
+    "a vector that is not a number": {"sql": "UPDATE embeddings SET vector = zeroblob(256)"},
     "chunks that are pending": {"sql": "UPDATE chunks SET state = 'staged' WHERE number = 1"},
     "fewer documents than it says": {"manifest": {"documents": 4}},
     "another hash": {"manifest": {"sha256": "0" * 64}},
@@ -217,8 +217,10 @@ async def test_a_zip_bomb_is_refused_before_it_is_unpacked(
     there: Collections, archive: Path, tmp_path: Path
 ) -> None:
     zeros = bytes(30_000_000)
-    told = {"bytes": len(zeros), "sha256": hashlib.sha256(zeros).hexdigest()}
-    bad = _repacked(archive, tmp_path / "bad.zip", manifest=told, members={"catalog.sqlite": zeros})
+    reported = {"bytes": len(zeros), "sha256": hashlib.sha256(zeros).hexdigest()}
+    bad = _repacked(
+        archive, tmp_path / "bad.zip", manifest=reported, members={"catalog.sqlite": zeros}
+    )
     with pytest.raises(KnowledgeError, match="size of its catalog"):
         await import_archive(bad, there)
 

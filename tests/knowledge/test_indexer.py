@@ -1,4 +1,4 @@
-"""Re-indexing: nothing read, embedded or removed that need not be, and nothing paid twice."""
+"""Re-indexing: nothing read, embedded or removed that need not be, and no text embedded twice."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -153,7 +153,7 @@ async def test_two_folders_keep_their_own_documents(
     assert await _sources(kb) == ["attention.md", "memory.md", "other/memory.md"]
 
 
-async def test_folders_that_share_a_name_are_told_to_take_a_prefix(
+async def test_folders_that_share_a_name_are_reported_to_take_a_prefix(
     kb: KnowledgeBase, notes: Path, tmp_path: Path
 ) -> None:
     await kb.add_path(notes)
@@ -233,13 +233,13 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(
 
 
 async def test_progress_tells_rate_and_time_left(kb: KnowledgeBase) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(130)]
-    await kb.add(documents, on_progress=told.append)
-    assert (told[-1].done, told[-1].total, told[-1].chunks) == (130, 130, 130)
-    assert told[-1].rate > 0
-    assert told[-1].seconds_left == 0
-    assert told[0].seconds_left is None
+    await kb.add(documents, on_progress=reported.append)
+    assert (reported[-1].done, reported[-1].total, reported[-1].chunks) == (130, 130, 130)
+    assert reported[-1].rate > 0
+    assert reported[-1].seconds_left == 0
+    assert reported[0].seconds_left is None
 
 
 async def test_vectors_that_nothing_uses_are_dropped_oldest_first(
@@ -305,7 +305,7 @@ async def test_a_vector_lost_to_damage_is_embedded_anew(
     assert len(kb._catalog.all_vectors()[0]) == 3
 
 
-async def test_a_cancelled_write_ends_before_its_lock_is_let_go(
+async def test_a_cancelled_write_ends_before_its_lock_is_released(
     kb: KnowledgeBase, embedder: TermEmbedder
 ) -> None:
     documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(300)]

@@ -223,13 +223,13 @@ async def test_an_unknown_document_is_answered_with_the_nearest(kb: KnowledgeBas
         await kb.document("memroy.md")
 
 
-async def test_a_second_writer_is_told_who_writes(
+async def test_a_second_writer_is_reported_who_writes(
     kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder
 ) -> None:
     await kb.add(_documents())
     second = KnowledgeBase.open(tmp_path / "index", embedder, wait=0.1)
-    told = rf"Another process \({os.getpid()}\) is writing"
-    with FileLock(kb.path / "write.lock"), pytest.raises(KnowledgeError, match=told):
+    reported = rf"Another process \({os.getpid()}\) is writing"
+    with FileLock(kb.path / "write.lock"), pytest.raises(KnowledgeError, match=reported):
         await second.add(_documents({"new.md": "text"}))
     second.close()
 

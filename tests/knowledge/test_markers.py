@@ -11,7 +11,7 @@ from agentkit.knowledge.citations.markers import Marker, MarkerStream, markers, 
 KNOWN = {"1", "2", "3"}
 
 
-def _found(text: str, sources: tuple[str, ...] = ()) -> list[str]:
+def _marker_texts(text: str, sources: tuple[str, ...] = ()) -> list[str]:
     return [match.group() for match in markers(text, sources)]
 
 
@@ -34,7 +34,7 @@ def _streamed(deltas: Any) -> list[str | Marker]:
     ],
 )
 def test_markers_in_their_spellings(text: str, groups: list[str]) -> None:
-    assert _found(text) == groups
+    assert _marker_texts(text) == groups
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_markers_in_their_spellings(text: str, groups: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_other_brackets_are_none(text: str) -> None:
-    assert _found(text) == []
+    assert _marker_texts(text) == []
 
 
 def test_the_numbers_of_a_group() -> None:
@@ -91,4 +91,4 @@ def test_however_it_is_cut_the_stream_finds_the_same(parts: Any, width: Any) -> 
     pieces = _streamed(deltas)
     assert "".join(p if isinstance(p, str) else p.text for p in pieces) == text
     shown = [p.text for p in pieces if isinstance(p, Marker)]
-    assert shown == [g for g in _found(text) if set(numbers_in(g)) & KNOWN]
+    assert shown == [g for g in _marker_texts(text) if set(numbers_in(g)) & KNOWN]

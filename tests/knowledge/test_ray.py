@@ -183,14 +183,14 @@ class TestOnACluster:
         await embedder.close()
 
     @pytest.mark.parametrize(
-        ("when", "said"),
+        ("when", "expected"),
         [("made", "No Ray worker is left.*file is not there"), ("used", "model does not fit")],
     )
     async def test_a_worker_that_cannot_embed_says_why(
-        self, joined: Any, when: str, said: str
+        self, joined: Any, when: str, expected: str
     ) -> None:
         embedder = RayEmbedder(partial(BrokenEmbedder, os.getpid(), when), joined, workers=1)
-        with pytest.raises(KnowledgeError, match=said):
+        with pytest.raises(KnowledgeError, match=expected):
             await embedder.embed_passages(["one", "two"])
         await embedder.close()
 

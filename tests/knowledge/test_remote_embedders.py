@@ -1,4 +1,4 @@
-"""Embedders on servers: their requests, their prefixes, and what is said when they fail."""
+"""Embedders on servers: their requests, their prefixes, and the errors when they fail."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_a_server_that_cannot_shorten_is_helped(openai_server: OpenAIServe
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "kind", "step"),
+    ("status", "expected", "kind", "step"),
     [
         (404, "model not found", ConfigError, "ollama pull nomic-embed-text"),
         (400, "input length exceeds maximum context length", KnowledgeError, "chunk_tokens"),
@@ -142,15 +142,15 @@ async def test_a_server_that_cannot_shorten_is_helped(openai_server: OpenAIServe
         (500, "llama runner has died", KnowledgeError, "log"),
     ],
 )
-async def test_what_ollama_refuses_is_told_with_the_next_step(
+async def test_what_ollama_refuses_is_reported_with_the_next_step(
     ollama_server: OllamaServer,
     on_ollama: OllamaEmbedder,
     status: int,
-    said: str,
+    expected: str,
     kind: type[AgentkitError],
     step: str,
 ) -> None:
-    ollama_server.vectors = lambda body: JSONResponse({"error": said}, status)
+    ollama_server.vectors = lambda body: JSONResponse({"error": expected}, status)
     with pytest.raises(kind, match=step):
         await on_ollama.embed_passages(["a"])
 
@@ -164,7 +164,7 @@ async def test_what_ollama_refuses_is_told_with_the_next_step(
         (503, error("busy"), KnowledgeError, "Try again"),
     ],
 )
-async def test_what_an_openai_server_refuses_is_told_with_the_next_step(
+async def test_what_an_openai_server_refuses_is_reported_with_the_next_step(
     openai_server: OpenAIServer,
     on_openai: OpenAIEmbedder,
     status: int,
@@ -179,7 +179,7 @@ async def test_what_an_openai_server_refuses_is_told_with_the_next_step(
     assert openai_server.keys == ["Bearer k-secret"]
 
 
-async def test_a_server_that_is_not_up_is_told_how_to_start() -> None:
+async def test_a_server_that_is_not_up_is_reported_how_to_start() -> None:
     with pytest.raises(KnowledgeError, match="ollama serve"):
         await OllamaEmbedder("m", base_url=refused_url()).embed_queries(["a"])
     embedder = OpenAIEmbedder("m", base_url=refused_url(), max_retries=0)

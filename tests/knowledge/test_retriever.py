@@ -1,4 +1,4 @@
-"""Hybrid search: filters narrow both legs, scripts meet, copies are shown once."""
+"""Hybrid search: filters narrow both retrievers, scripts meet, copies are shown once."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -84,7 +84,7 @@ def test_a_glob_that_can_match_nothing_is_refused(glob: str) -> None:
         pattern(glob)
 
 
-async def test_a_bad_glob_is_told_to_the_searcher(kb: KnowledgeBase) -> None:
+async def test_a_bad_glob_is_reported_to_the_searcher(kb: KnowledgeBase) -> None:
     await kb.add(ANIMALS)
     with pytest.raises(KnowledgeError, match="relative"):
         await kb.search("cats", filters=Filters(("/notes/*.md",)))

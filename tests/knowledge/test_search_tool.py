@@ -78,7 +78,7 @@ async def test_a_search_keeps_to_source_tags_and_dates(
     assert {passage.chunk.source for passage in found.passages} == sources
 
 
-async def test_what_filters_leave_empty_is_said_with_the_way_out(tools: Any) -> None:
+async def test_what_filters_leave_empty_is_stated_with_the_way_out(tools: Any) -> None:
     search = tools["search_knowledge"]
     assert (
         "without them" in (await search.run({"query": "cats", "tags": ["none"]}, Session())).content
@@ -103,7 +103,7 @@ async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number
     assert again.marker == passage.marker
 
 
-async def test_what_the_model_has_no_room_for_is_left_out_and_said(tools: Any) -> None:
+async def test_what_the_model_has_no_room_for_is_left_out_and_stated(tools: Any) -> None:
     found = await tools["search_knowledge"].run({"query": "cats", "k": 5}, Session(room=75))
     assert len(found.passages) == 1
     assert "did not fit" in found.text

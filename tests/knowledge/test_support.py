@@ -105,7 +105,7 @@ async def test_with_words_alone_the_figure_holds() -> None:
     assert found.recall >= 0.82
 
 
-def test_a_computed_figure_is_known_by_its_telling_numbers_rounded_as_it_is_said() -> None:
+def test_a_computed_figure_is_known_by_its_telling_numbers_rounded_as_it_is_stated() -> None:
     result = '{"total_gb": 4.6698, "layers": 28}'
     assert is_computed("It takes 4.67 GB in all.", result)
     assert not is_computed("It takes 4.76 GB in all.", result)

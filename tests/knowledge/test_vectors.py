@@ -1,4 +1,4 @@
-"""Vectors in a folder: what is stored is found, and damage is told from absence."""
+"""Vectors in a folder: what is stored is found, and damage is distinguished from absence."""
 
 from collections.abc import Iterator
 from contextlib import closing

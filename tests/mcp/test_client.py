@@ -298,13 +298,13 @@ async def test_retries_of_a_server_that_does_not_start_have_growing_delays(
         (state / "refuse").touch()
         with pytest.raises(ToolError):
             await by_name(servers, "faulty__crash").run({})
-        said = []
+        output = []
         for _ in range(6):
             with pytest.raises(ToolError) as caught:
                 await echo.run({})
-            said.append(str(caught.value))
-        assert "ended before it was ready" in said[0]
-        assert "next attempt is in" in said[-1]
+            output.append(str(caught.value))
+        assert "ended before it was ready" in output[0]
+        assert "next attempt is in" in output[-1]
         started = len((state / "pids").read_text().split())
         (state / "refuse").unlink()
         with pytest.raises(ToolError, match="Continue without it"):

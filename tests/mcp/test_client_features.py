@@ -111,8 +111,8 @@ async def test_an_elicitation_is_answered_by_the_user(state: Path) -> None:
         return None
 
     async with McpServers([full_server(state)], features=ClientFeatures(elicit=answer)) as servers:
-        told = json.loads(inside((await by_name(servers, "ask").run({})).content))
-    assert told == {"action": "accept", "content": {"name": "Ada"}}
+        reported = json.loads(inside((await by_name(servers, "ask").run({})).content))
+    assert reported == {"action": "accept", "content": {"name": "Ada"}}
     async with McpServers([full_server(state)], features=ClientFeatures(elicit=decline)) as servers:
         assert '"decline"' in inside((await by_name(servers, "ask").run({})).content)
     async with McpServers([full_server(state)]) as servers:
@@ -144,8 +144,8 @@ async def test_a_server_samples_the_model_only_where_the_user_allows_it(state: P
     config = replace(full_server(state), sampling="ask")
     features = ClientFeatures(sample=sampler(lambda: model, allow))
     async with McpServers([config], features=features) as servers:
-        told = json.loads(inside((await by_name(servers, "write").run({})).content))
-    assert told["content"]["text"] == "A line."
+        reported = json.loads(inside((await by_name(servers, "write").run({})).content))
+    assert reported["content"]["text"] == "A line."
     assert asked[0].arguments == {
         "system": "Be short.",
         "messages": "user: Write a line.",
@@ -160,16 +160,16 @@ async def test_a_server_samples_the_model_only_where_the_user_allows_it(state: P
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"),
+    ("policy", "expected"),
     [(Policy(allow=("full__*",)), "A line."), (Policy(deny=("*__sampling",)), "did not allow")],
 )
 async def test_the_policy_decides_on_sampling_before_the_user_is_asked(
-    state: Path, policy: Policy, said: str
+    state: Path, policy: Policy, expected: str
 ) -> None:
     features = ClientFeatures(sample=sampler(lambda: ScriptedModel(["A line."]), deny, policy))
     config = replace(full_server(state), sampling="ask")
     async with McpServers([config], features=features) as servers:
-        assert said in inside((await by_name(servers, "write").run({})).content)
+        assert expected in inside((await by_name(servers, "write").run({})).content)
 
 
 async def test_the_user_may_edit_a_sampling_request(state: Path) -> None:
@@ -191,9 +191,9 @@ async def test_details_of_a_failed_sampling_are_not_sent_to_the_server(state: Pa
     config = replace(full_server(state), sampling="ask")
     features = ClientFeatures(sample=sampler(lambda: ScriptedModel([]), allow))
     async with McpServers([config], features=features) as servers:
-        told = inside((await by_name(servers, "write").run({})).content)
-    assert "The model cannot answer." in told
-    assert "script" not in told
+        reported = inside((await by_name(servers, "write").run({})).content)
+    assert "The model cannot answer." in reported
+    assert "script" not in reported
 
 
 async def test_servers_of_a_project_may_sample_where_their_entry_says_so(state: Path) -> None:
@@ -209,8 +209,8 @@ async def test_servers_of_a_project_may_sample_where_their_entry_says_so(state: 
 
     async with Project.open(folder, trust=True, model="extractive", approve=allow) as project:
         write = next(tool for tool in project.agent.tools if tool.name == "full__write")
-        told = json.loads(inside((await write.run({})).content))
-    assert told["model"] == "extractive"
+        reported = json.loads(inside((await write.run({})).content))
+    assert reported["model"] == "extractive"
     assert asked == ["full__sampling"]
 
 
@@ -225,8 +225,8 @@ async def test_a_local_server_gets_the_projects_folder_as_root(state: Path, tmp_
 async def test_tools_that_the_entry_does_not_allow_are_left_out(state: Path) -> None:
     config = replace(full_server(state), allow=("g*", "ask"), deny=("a*",), approval="never")
     async with McpServers([config]) as servers:
-        lent = {tool.name: tool.needs_approval for tool in servers.tools}
-    assert lent == {"full__greet": False, "full__read_resource": False}
+        offered = {tool.name: tool.needs_approval for tool in servers.tools}
+    assert offered == {"full__greet": False, "full__read_resource": False}
 
 
 async def test_calls_need_approval_unless_the_entry_or_the_policy_says_otherwise(
@@ -273,12 +273,12 @@ async def test_call_tool_refuses_arguments_that_are_not_an_object(state: Path) -
 
 
 async def test_a_changed_tool_list_is_read_again(state: Path) -> None:
-    heard: list[int] = []
-    servers = McpServers([full_server(state)], on_change=lambda: heard.append(1))
+    received: list[int] = []
+    servers = McpServers([full_server(state)], on_change=lambda: received.append(1))
     async with servers:
         await by_name(servers, "change").run({"who": "Greet loudly."})
         assert await soon(lambda: by_name(servers, "greet").description == "Greet loudly.")
-    assert heard == [1]
+    assert received == [1]
 
 
 async def test_a_changed_tool_list_is_read_again_in_the_stateless_protocol_too() -> None:

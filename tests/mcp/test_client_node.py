@@ -57,7 +57,7 @@ async def test_filesystem_reads_within_its_folder_and_nowhere_else(tmp_path: Pat
             await read.run({"path": "/etc/passwd"})
 
 
-async def test_memory_keeps_what_it_is_told(tmp_path: Path) -> None:
+async def test_memory_keeps_what_it_is_reported(tmp_path: Path) -> None:
     env = {"MEMORY_FILE_PATH": str(tmp_path / "memory.json")}
     entity = {"name": "Ada", "entityType": "person", "observations": ["likes engines"]}
     async with McpServers([published("memory", env=env)]) as servers:

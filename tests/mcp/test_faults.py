@@ -53,7 +53,7 @@ def agent(tools: Sequence[Tool], *calls: tuple[str, dict[str, str]]) -> tuple[Ag
 
 
 async def run(servers: McpServers, *calls: tuple[str, dict[str, str]]) -> list[str]:
-    """What the model is told of each call, once the agent has answered."""
+    """The result of each call that the model gets, once the agent has answered."""
     asked, model = agent(servers.all_tools, *calls)
     answer = await asked.run("Do it.")
     assert (answer.text, answer.stop_reason) == ("It goes on.", "stop")
@@ -61,50 +61,52 @@ async def run(servers: McpServers, *calls: tuple[str, dict[str, str]]) -> list[s
 
 
 @pytest.mark.parametrize(
-    ("tool", "said"),
+    ("tool", "expected"),
     [("crash", "was lost during the call of crash"), ("hang", "did not answer hang within 2 s")],
 )
 async def test_agent_continues_after_a_server_ends_or_hangs_in_a_call(
-    state: Path, tool: str, said: str
+    state: Path, tool: str, expected: str
 ) -> None:
     async with McpServers([faulty(state)]) as servers:
-        told = await run(servers, (f"s__{tool}", {}), ("s__echo", {"a": "1"}))
-    assert said in told[0]
-    assert '{"a": "1"}' in told[1]
+        reported = await run(servers, (f"s__{tool}", {}), ("s__echo", {"a": "1"}))
+    assert expected in reported[0]
+    assert '{"a": "1"}' in reported[1]
 
 
 async def test_agent_continues_after_a_server_is_killed_between_two_calls(state: Path) -> None:
     async with McpServers([faulty(state)]) as servers:
         await run(servers, ("s__echo", {}))
         kill(int((state / "pids").read_text().split()[-1]), signal.SIGKILL)
-        (told,) = await run(servers, ("s__echo", {"a": "1"}))
-    assert '{"a": "1"}' in told
+        (reported,) = await run(servers, ("s__echo", {"a": "1"}))
+    assert '{"a": "1"}' in reported
 
 
-@pytest.mark.parametrize(("tool", "said"), [("huge", "50 MB is too large"), ("babble", "was lost")])
+@pytest.mark.parametrize(
+    ("tool", "expected"), [("huge", "50 MB is too large"), ("babble", "was lost")]
+)
 async def test_agent_continues_after_a_server_floods_stdout(
-    state: Path, tool: str, said: str
+    state: Path, tool: str, expected: str
 ) -> None:
     async with McpServers([full_server(state)]) as servers:
-        told = await run(servers, (f"s__{tool}", {}), ("s__greet", {"who": "Ada"}))
-    assert said in told[0]
-    assert "hello Ada" in told[1]
+        reported = await run(servers, (f"s__{tool}", {}), ("s__greet", {"who": "Ada"}))
+    assert expected in reported[0]
+    assert "hello Ada" in reported[1]
 
 
 async def test_agent_continues_when_a_server_changes_its_tools(state: Path) -> None:
     async with McpServers([full_server(state)]) as servers:
-        told = await run(
+        reported = await run(
             servers, ("s__change", {"who": "Other words."}), ("s__greet", {"who": "Ada"})
         )
-    assert "hello Ada" in told[1]
+    assert "hello Ada" in reported[1]
 
 
 async def test_agent_continues_without_servers_that_refuse_connections(state: Path) -> None:
     remote = ServerConfig("r", "http", url=f"{refused_url()}/mcp")
     async with McpServers([remote, faulty(state)]) as servers:
         assert "cannot be used" in servers.problems["r"]
-        (told,) = await run(servers, ("s__echo", {"a": "1"}))
-    assert '{"a": "1"}' in told
+        (reported,) = await run(servers, ("s__echo", {"a": "1"}))
+    assert '{"a": "1"}' in reported
 
 
 async def test_agent_continues_after_all_servers_have_ended(state: Path) -> None:
@@ -113,8 +115,8 @@ async def test_agent_continues_after_all_servers_have_ended(state: Path) -> None
     asked, model = agent(tools, ("s__echo", {}))
     answer = await asked.run("Do it.")
     assert answer.text == "It goes on."
-    (told,) = [message.text for message in model.requests[-1] if message.role == "tool"]
-    assert "'s' is closed" in told
+    (reported,) = [message.text for message in model.requests[-1] if message.role == "tool"]
+    assert "'s' is closed" in reported
 
 
 async def test_a_changed_description_reaches_no_model_before_approval(state: Path) -> None:

@@ -53,13 +53,13 @@ def over_http(
         env={**os.environ, **env},
     ) as child:
         try:
-            said = ""
-            while "; Ctrl-C ends" not in said:
+            output = ""
+            while "; Ctrl-C ends" not in output:
                 assert child.stderr is not None
                 line = child.stderr.readline()
-                assert line, said
-                said += line
-            yield re.findall(r"http://\S+/mcp", said)[0], child
+                assert line, output
+                output += line
+            yield re.findall(r"http://\S+/mcp", output)[0], child
         finally:
             child.kill()
 

@@ -194,17 +194,17 @@ async def test_the_server_reports_its_name_and_version(era: str) -> None:
 async def test_a_subscriber_of_the_stateful_protocol_is_notified_of_a_change(
     notes: KnowledgeBase,
 ) -> None:
-    heard: asyncio.Queue[str] = asyncio.Queue()
+    received: asyncio.Queue[str] = asyncio.Queue()
 
     async def noted(message: Any) -> None:
         if isinstance(message, sdk.ResourceUpdatedNotification):
-            heard.put_nowait(str(message.params.uri))
+            received.put_nowait(str(message.params.uri))
 
     server = build_server("demo", knowledge=notes, watch_seconds=0.05)
     async with Client(server, mode="legacy", message_handler=noted) as client:
         await client.subscribe_resource(f"{PREFIX}pets.md")
         await notes.add([Document(source="pets.md", title="Pets", text=NOTES + "More.\n")])
-        assert await asyncio.wait_for(heard.get(), 10) == f"{PREFIX}pets.md"
+        assert await asyncio.wait_for(received.get(), 10) == f"{PREFIX}pets.md"
         await client.unsubscribe_resource(f"{PREFIX}pets.md")
         with pytest.raises(MCPError):
             await client.subscribe_resource("file:///etc/passwd")

@@ -15,7 +15,7 @@ def double(number: int) -> int:
 
 @server.tool()
 async def grow(context: Context) -> str:
-    """Lend one more tool."""
+    """Offer one more tool."""
     server.add_tool(double)
     await context.notify_tools_changed()
     return "grown"

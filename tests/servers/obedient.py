@@ -22,7 +22,7 @@ WORDS = [f"number-{number}" for number in range(1, 101)]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelRequest:
     """A request, whatever its format. A token is a word."""
 
     messages: list[Json]
@@ -47,7 +47,7 @@ class Answer:
     call: Json | None = None
 
 
-def answer(asked: Asked) -> Answer:
+def answer(asked: ModelRequest) -> Answer:
     """What an obedient model says."""
     if asked.schema is not None:
         return Answer(list(json.dumps(instance(asked.schema), ensure_ascii=False)))
@@ -91,8 +91,8 @@ class ObedientOpenAI(OpenAIServer):
             return Response(openai_server.error(f"no model {body['model']}"), 404)
         asked = _from_openai(body)
         if asked.read > WINDOW:
-            said = openai_server.error("too many tokens", code="context_length_exceeded")
-            return Response(said, 400, media_type="application/json")
+            output = openai_server.error("too many tokens", code="context_length_exceeded")
+            return Response(output, 400, media_type="application/json")
         given = answer(asked)
         deltas = openai_server.text(*given.words)
         if given.call:
@@ -140,10 +140,10 @@ class ObedientOllama(OllamaServer):
         return StreamingResponse(iter(lines), media_type="application/x-ndjson")
 
 
-def _from_openai(body: Json) -> Asked:
+def _from_openai(body: Json) -> ModelRequest:
     choice = body.get("tool_choice", "auto")
     held = body.get("response_format", {}).get("json_schema", {})
-    return Asked(
+    return ModelRequest(
         body["messages"],
         body.get("tools", []),
         choice if isinstance(choice, str) else choice["function"]["name"],
@@ -153,9 +153,9 @@ def _from_openai(body: Json) -> Asked:
     )
 
 
-def _from_ollama(body: Json) -> Asked:
+def _from_ollama(body: Json) -> ModelRequest:
     options = body["options"]
-    return Asked(
+    return ModelRequest(
         body["messages"],
         body.get("tools", []),
         "auto",

@@ -47,7 +47,7 @@ class Reply:
     """What the server shall answer to one request.
 
     `raw` replaces the events; `error` is an event sent after the deltas; `truncated` cuts the last
-    event in two; `reset` breaks the connection; `stalls` waits for ever after the deltas.
+    event in two; `reset` breaks the connection; `stalls` never ends after the deltas.
     """
 
     deltas: list[Json] = field(default_factory=lambda: text("Hel", "lo"))

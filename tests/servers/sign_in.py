@@ -89,8 +89,8 @@ class _SignIn(_Handler):
         self.server.grants.append(grant)
         token = f"token-{len(self.server.grants)}"
         self.server.granted = {token}
-        told = {"access_token": token, "token_type": "Bearer", "refresh_token": "again"}
-        self._json({**told, "expires_in": self.server.seconds})
+        reported = {"access_token": token, "token_type": "Bearer", "refresh_token": "again"}
+        self._json({**reported, "expires_in": self.server.seconds})
 
     def _json(self, value: Any, status: int = 200) -> None:
         body = json.dumps(value).encode()

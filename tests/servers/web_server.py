@@ -25,12 +25,12 @@ class WebServer:
         self._tasks.add(task)
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            said = self.answers.get(self.heads[-1].split()[1], page(b"", status=404))
-            if isinstance(said, bytes):
-                writer.write(said)
+            output = self.answers.get(self.heads[-1].split()[1], page(b"", status=404))
+            if isinstance(output, bytes):
+                writer.write(output)
                 await writer.drain()
             else:
-                await said(writer)
+                await output(writer)
         writer.close()
 
     async def stop(self) -> None:
@@ -59,7 +59,7 @@ def page(body: bytes, kind: str = "text/plain", status: int = 200, **headers: st
     named = {"Content-Type": kind, "Content-Length": str(len(body))}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value)
-    return f"HTTP/1.1 {status} Said\r\n{lines}\r\n".encode() + body
+    return f"HTTP/1.1 {status} Status\r\n{lines}\r\n".encode() + body
 
 
 def moved(to: str, status: int = 302) -> bytes:

@@ -115,7 +115,7 @@ async def test_chinese_punctuation_and_words_are_understood(expression: str, ans
         ("round(1, 1e9)", "at most 30 places"),
     ],
 )
-async def test_what_would_take_for_ever_is_refused(expression: str, advice: str) -> None:
+async def test_what_would_take_forever_is_refused(expression: str, advice: str) -> None:
     with pytest.raises(ToolError, match=advice):
         await calculator.run({"expression": expression})
 

@@ -29,8 +29,8 @@ def prepare(steps: int) -> Callable[[], str]:
         store.close()
         return answer.text
 
-    def kept() -> str:
+    def last_reply() -> str:
         with folder:
             return run_sync(run())
 
-    return kept
+    return last_reply

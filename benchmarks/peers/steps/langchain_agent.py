@@ -1,4 +1,4 @@
-"""LangChain's create_agent with a chat model of ours."""
+"""LangChain's create_agent with our chat model."""
 
 from __future__ import annotations
 

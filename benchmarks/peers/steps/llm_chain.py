@@ -1,4 +1,4 @@
-"""llm's chain of responses with a Model of ours; nothing is logged to its database."""
+"""llm's chain of responses with our Model; nothing is logged to its database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openai-agents with a Model of ours; its tracing is off."""
+"""openai-agents with our Model; its tracing is off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""smolagents' ToolCallingAgent with a Model of ours; what it prints is off."""
+"""smolagents' ToolCallingAgent with our Model; what it prints is off."""
 
 from __future__ import annotations
 

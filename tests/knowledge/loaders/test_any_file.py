@@ -30,8 +30,8 @@ def test_any_bytes_give_a_document_that_can_be_stored_or_a_reason(
     try:
         document = load(content, f"a{suffix}").document
     except KnowledgeError as error:
-        said = str(error)
-        assert (said[: len(suffix) + 3], said.count("\n")) == (f"a{suffix}: ", 0)
+        output = str(error)
+        assert (output[: len(suffix) + 3], output.count("\n")) == (f"a{suffix}: ", 0)
         return
     assert_in_order(document)
     assert "\0" not in document.text

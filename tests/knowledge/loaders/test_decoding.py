@@ -1,4 +1,4 @@
-"""Bytes as text: every encoding of the Chinese-speaking world, and what is no text."""
+"""Bytes as text: every encoding of the Chinese-speaking world, and what is binary."""
 
 import pytest
 from opencc import OpenCC
@@ -21,7 +21,7 @@ def test_unicode_is_read_and_its_mark_dropped(text: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16-le", "utf-16-be", "big5"])
-def test_single_lines_of_chinese_are_told_apart_without_a_mark(encoding: str) -> None:
+def test_single_lines_of_chinese_are_distinguished_without_a_mark(encoding: str) -> None:
     lines = TRADITIONAL.splitlines() if encoding == "big5" else LINES
     assert [decoded(line.encode(encoding)) for line in lines] == lines
 

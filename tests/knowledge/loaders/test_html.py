@@ -111,7 +111,7 @@ def test_a_page_with_nothing_in_it_is_an_empty_text(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("tag", ["div", "ul><li", "table><tr><td", "blockquote", "b"])
-def test_what_is_nested_too_deep_is_said_to_be_lost(tag: str) -> None:
+def test_what_is_nested_too_deep_is_stated_to_be_lost(tag: str) -> None:
     page = "<p>before</p>" + f"<{tag}>" * 100_000 + "deep"
     loaded = load_html(page.encode(), "a.html")
     assert "before" in loaded.document.text

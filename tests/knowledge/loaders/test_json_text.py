@@ -84,7 +84,7 @@ def test_a_broken_line_is_kept_and_named_by_its_number() -> None:
     assert loaded.warnings == ("line 3: broken JSON", "line 5: JSON nested too deep")
 
 
-def test_a_file_of_broken_lines_is_said_in_a_few() -> None:
+def test_a_file_of_broken_lines_is_stated_in_a_few() -> None:
     warnings = load_json_lines(b"{\n" * 1000, "a.jsonl").warnings
     assert len(warnings) == 21
     assert warnings[-1] == "980 more lines of broken JSON"

@@ -85,7 +85,7 @@ def test_a_mailbox_has_a_part_for_each_message() -> None:
     assert loaded.warnings == ("message 1: attachments not read: a.png",)
 
 
-def test_the_messages_past_the_limit_are_said_to_be_left_out() -> None:
+def test_the_messages_past_the_limit_are_stated_to_be_left_out() -> None:
     loaded = load_mailbox(b"From a\n\nx\n\n" * 20_001, "a.mbox")
     assert len(loaded.document.parts) == 20_000
     assert "20000" in loaded.warnings[-1]

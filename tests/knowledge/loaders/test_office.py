@@ -192,7 +192,7 @@ def _compound(*streams: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
-def test_encrypted_and_old_files_are_told_apart(suffix: str) -> None:
+def test_encrypted_and_old_files_are_distinguished(suffix: str) -> None:
     with pytest.raises(KnowledgeError, match="encrypted: save it without a password"):
         load(_compound("EncryptionInfo", "EncryptedPackage"), f"a.{suffix}")
     with pytest.raises(KnowledgeError, match=f"old format: save it as .{suffix}"):
