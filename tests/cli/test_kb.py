@@ -78,14 +78,14 @@ def test_show_and_stats_print_what_is_there(folder: Path) -> None:
     assert "full text" in _kb(folder, "stats", "knowledge").stdout
 
 
-def test_the_doctor_finds_mends_and_tells_by_its_exit_code(folder: Path) -> None:
+def test_the_doctor_finds_and_repairs_damage_and_reports_by_its_exit_code(folder: Path) -> None:
     shutil.rmtree(folder / ".agentkit" / "index" / "chroma")
     found = _kb(folder, "doctor")
     assert found.returncode == 8
-    assert "its folder is not there" in found.stdout
+    assert "its folder does not exist" in found.stdout
     assert "agentkit kb doctor --repair" in found.stdout
-    mended = _kb(folder, "doctor", "--repair", "--json")
-    assert (mended.returncode, json.loads(mended.stdout)) == (0, {"knowledge": []})
+    repaired = _kb(folder, "doctor", "--repair", "--json")
+    assert (repaired.returncode, json.loads(repaired.stdout)) == (0, {"knowledge": []})
 
 
 def test_an_unknown_name_and_an_empty_folder_are_one_line_each(
