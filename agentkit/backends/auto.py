@@ -183,7 +183,7 @@ class AutoModel(Model):
                 from agentkit.backends.ollama import OllamaModel
 
                 model: Model = OllamaModel(server.models[0], base_url=self._ollama)
-                return model, f"the last changed on {server.url}"
+                return model, f"the most recently changed on {server.url}"
             if server.models:
                 from agentkit.backends.openai.model import OpenAIModel
 

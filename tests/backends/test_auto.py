@@ -31,7 +31,7 @@ async def test_ollama_comes_first(ollama_server: OllamaServer, openai_server: Op
     parts = await collected(model.stream(HI))
     assert parts[-1] == Done("stop", "ollama:small")
     assert model.name == "ollama:small"
-    assert model.reason == f"the last changed on {ollama_server.url}"
+    assert model.reason == f"the most recently changed on {ollama_server.url}"
     assert [place.name for place in model.searched] == ["ollama", "lmstudio"]
     assert not model.found_no_model
     await model.close()

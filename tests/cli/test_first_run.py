@@ -143,7 +143,7 @@ async def test_a_model_that_was_found_is_told_in_one_line(
 ) -> None:
     model = _alone(ollama.url)
     assert await _advice(model, folder) == [
-        f"model: ollama:small (the last changed on {ollama.url})"
+        f"model: ollama:small (the most recently changed on {ollama.url})"
     ]
     await model.close()
 
