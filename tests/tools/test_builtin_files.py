@@ -89,7 +89,7 @@ async def test_nothing_outside_hidden_or_missing_is_read_or_written(
 
 
 async def test_what_is_no_text_is_named(tools: Any) -> None:
-    with pytest.raises(ToolError, match=r"image\.bin: no text"):
+    with pytest.raises(ToolError, match=r"image\.bin: not text"):
         await tools["read_file"].run({"path": "image.bin"})
 
 
