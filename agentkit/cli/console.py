@@ -113,7 +113,7 @@ def print_notes(lines: Iterable[str], log: Console) -> None:
 def print_labelled(label: str, style: str, message: str, log: Console) -> None:
     """Print a message on one line behind a coloured label."""
     gap = "" if label.endswith("：") else " "
-    log.print(Text(label, style).append(gap + " ".join(message.split()), "none"))
+    log.print(Text.assemble((label, style), gap + " ".join(message.split())))
 
 
 def print_line(line: Text, console: Console) -> None:

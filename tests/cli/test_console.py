@@ -13,6 +13,7 @@ from agentkit.cli.console import (
     fit,
     format_arguments,
     plain_console,
+    print_labelled,
     print_rows,
     wrap,
 )
@@ -45,6 +46,13 @@ def test_the_consoles_own_styles_reach_the_terminal() -> None:
     file = io.StringIO()
     SafeConsole(file=file, force_terminal=True, color_system="standard").print(Text("x", "bold"))
     assert file.getvalue() == "\x1b[1mx\x1b[0m\n"
+
+
+def test_only_the_label_of_a_message_is_coloured() -> None:
+    file = io.StringIO()
+    console = SafeConsole(file=file, force_terminal=True, color_system="standard")
+    print_labelled("note:", "yellow", "one\ntwo", console)
+    assert file.getvalue() == "\x1b[33mnote:\x1b[0m one two\n"
 
 
 def test_arguments_show_what_a_terminal_would_hide() -> None:
