@@ -145,9 +145,11 @@ def print_rows(
             console.print(Text(indent).join(line.split("\n")) if "\n" in line.plain else line)
         return
     table = Table.grid(padding=(0, 2, 0, 0))
-    if cut:
-        widest = max((row[0].cell_len for row in rows), default=0)
-        width = max(width, min(widest, console.width // 2))
+    if cut and rows:
+        widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)][:-1]
+        room = console.width - sum(widths) - 2 * len(widths)
+        for row in rows:
+            row[-1].truncate(max(room, console.width // 2), overflow="ellipsis")
     table.add_column(min_width=width, no_wrap=True, overflow="ellipsis")
     for _column in rows[0][1:-1] if rows else ():
         table.add_column(no_wrap=True, overflow="ellipsis")
