@@ -27,10 +27,9 @@ async def test_the_rule_is_cited_and_the_figure_is_the_tools(
 
     def script(messages: Sequence[Message]) -> str | ToolCall:
         if messages[-1].tool_call_id == "sum":
-            found = next(m.text for m in messages if m.role == "tool" and "4.2" in m.text)
-            before = found[: found.index("4.2")]
-            marker = before.rpartition('<passage id="')[2].split('"')[0]
-            return RULE.format(marker=marker) + FIGURE
+            passages = [passage for message in messages for passage in message.passages]
+            rule = next(passage for passage in passages if "4.2" in passage.chunk.text)
+            return RULE.format(marker=rule.marker) + FIGURE
         return ToolCall("sum", "estimate_memory", arguments)
 
     agent = Agent(ScriptedModel(script), tools, knowledge)
