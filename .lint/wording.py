@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RULES = Path(__file__).with_name("wording.txt")
 SCANNED = ("agentkit", "tests", "benchmarks", "examples", "docs", "README.md", "CHANGELOG.md",
-           "CONTRIBUTING.md", "SECURITY.md")  # fmt: skip
+           "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "tools", "mcp_servers")  # fmt: skip
 SUFFIXES = {".py", ".md", ".txt", ".toml"}
 
 
