@@ -18,7 +18,7 @@ from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, Record, Usage, read_call
 from agentkit.tools.tool import Tool
-from agentkit.tracing.files import ReadTrace
+from agentkit.tracing.trace import ReadTrace
 
 _MAX_CHARACTERS = 300
 

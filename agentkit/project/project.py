@@ -32,8 +32,7 @@ from agentkit.settings.schema import GENERATED, Settings, make_generated_folder
 from agentkit.settings.sources import read_settings
 from agentkit.tools.loading import LoadedTools, load_tools
 from agentkit.tools.tool import Tool
-from agentkit.tracing.files import TraceFiles
-from agentkit.tracing.trace import Tracing
+from agentkit.tracing.trace import TraceFiles, Tracing
 
 if TYPE_CHECKING:
     from agentkit.mcp.client import McpServers

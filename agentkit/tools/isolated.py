@@ -28,8 +28,14 @@ import psutil
 from agentkit.errors import ConfigError, ToolError
 from agentkit.messages import Content, content_record, read_content
 from agentkit.tools.context import NoContext, ToolContext
-from agentkit.tools.schema import arguments_model, context_parameter, validate
-from agentkit.tools.tool import Tool, as_result, describe_error
+from agentkit.tools.tool import (
+    Tool,
+    arguments_model,
+    as_result,
+    context_parameter,
+    describe_error,
+    validate,
+)
 
 _MAX_LINE_BYTES = 32_000_000
 _MAX_STDERR = 2000

@@ -15,9 +15,8 @@ import pytest
 
 from agentkit import Agent, Chunk, tool
 from agentkit.agent.approval import ALLOWED, DENIED, pause
-from agentkit.agent.export import as_json, as_markdown
 from agentkit.agent.loop import Pending
-from agentkit.agent.session_store import VERSION, SessionStore
+from agentkit.agent.session_store import VERSION, SessionStore, as_json, as_markdown
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import ApprovalRequested, Finished

@@ -16,9 +16,8 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
-from agentkit.tracing.files import ReadTrace, TraceFiles, read_trace
 from agentkit.tracing.otel import OtelSinks
-from agentkit.tracing.trace import Tracing
+from agentkit.tracing.trace import ReadTrace, TraceFiles, Tracing, read_trace
 
 
 @tool

@@ -16,7 +16,7 @@ from agentkit.cli.i18n import _
 
 if TYPE_CHECKING:
     from agentkit.messages import Record
-    from agentkit.tracing.files import ReadTrace, TraceFiles
+    from agentkit.tracing.trace import ReadTrace, TraceFiles
 
 _EXCERPT = 160
 
@@ -27,7 +27,7 @@ RunKey = Annotated[str, Argument(help=_("A run's id, the beginning of it, or las
 
 @command(app, "list", _("List the stored runs, most recent first."), "agentkit trace list")
 async def list_traces(folder: Folder = Path(), json: Json = False) -> None:
-    from agentkit.tracing.files import read_trace
+    from agentkit.tracing.trace import read_trace
 
     traces = [(path, read_trace(path)) for path in reversed(_trace_files(folder).paths())]
     if json:
@@ -51,7 +51,7 @@ async def list_traces(folder: Folder = Path(), json: Json = False) -> None:
 )
 async def show(which: RunKey = "last", folder: Folder = Path(), json: Json = False) -> None:
     if json:
-        from agentkit.tracing.files import read_trace
+        from agentkit.tracing.trace import read_trace
 
         for record in read_trace(_trace_files(folder).find(which)).records:
             print(json_module.dumps(record, ensure_ascii=False))
@@ -68,7 +68,7 @@ async def show(which: RunKey = "last", folder: Folder = Path(), json: Json = Fal
 async def replay(which: RunKey = "last", folder: Folder = Path(), json: Json = False) -> int:
     from agentkit.agent.replay import replay as replay_run
     from agentkit.cli.project import open_project
-    from agentkit.tracing.files import read_trace
+    from agentkit.tracing.trace import read_trace
 
     out, log = open_consoles()
     trace = read_trace(_trace_files(folder).find(which))
@@ -88,7 +88,7 @@ async def replay(which: RunKey = "last", folder: Folder = Path(), json: Json = F
 
 def print_trace(which: str, folder: Path, out: Console) -> None:
     """Print every step of a run."""
-    from agentkit.tracing.files import read_trace
+    from agentkit.tracing.trace import read_trace
 
     for record in read_trace(_trace_files(folder).find(which)).records:
         title, lines = _describe(record)
@@ -99,7 +99,7 @@ def print_trace(which: str, folder: Path, out: Console) -> None:
 
 def _trace_files(folder: Path) -> TraceFiles:
     from agentkit.project.project import traces_path
-    from agentkit.tracing.files import TraceFiles
+    from agentkit.tracing.trace import TraceFiles
 
     return TraceFiles(traces_path(folder))
 

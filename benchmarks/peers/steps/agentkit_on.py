@@ -9,8 +9,7 @@ from pathlib import Path
 from agentkit import Agent
 from agentkit._sync import run_sync
 from agentkit.agent.session_store import SessionStore
-from agentkit.tracing.files import TraceFiles
-from agentkit.tracing.trace import Tracing
+from agentkit.tracing.trace import TraceFiles, Tracing
 from peers.steps.agentkit_off import Counting, limits
 from peers.steps.tool import PROMPT, add
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from rich.text import Text
 
 from agentkit.agent.compaction import Window
-from agentkit.agent.export import as_json, as_markdown
 from agentkit.agent.session import Session
-from agentkit.agent.session_store import LAST, SessionInfo, SessionStore
+from agentkit.agent.session_store import LAST, SessionInfo, SessionStore, as_json, as_markdown
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.console import print_rows, shorten
 from agentkit.cli.i18n import _, counted
