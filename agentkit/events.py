@@ -78,7 +78,7 @@ class ApprovalRequested:
 
 @dataclass(frozen=True, slots=True)
 class ToolDenied:
-    """A tool call was denied; the model is told the reason."""
+    """A tool call was denied; the model gets the reason."""
 
     call: ToolCall
     reason: str

@@ -24,7 +24,7 @@ from agentkit.messages import Message, ToolCall, Usage
 from agentkit.text.terms import sentences
 from agentkit.tools.tool import Tool
 
-SUMMARY_HEADING = "What was said earlier in this conversation, in short:"
+SUMMARY_HEADING = "Summary of the conversation so far:"
 
 SUMMARIZE = """\
 Summarise the conversation below in its own language, in at most ten sentences: what the user

@@ -85,11 +85,11 @@ def _find_secrets(folder: Path) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class ServerCheckResult:
-    """The outcome of one check; `said` is what was found, or why it failed or was skipped."""
+    """The outcome of one check; `detail` is what was found, or why it failed or was skipped."""
 
     name: str
     outcome: Literal["ok", "failed", "skipped"]
-    said: str = ""
+    detail: str = ""
 
 
 class CheckFailed(Exception):

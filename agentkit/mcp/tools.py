@@ -1,4 +1,4 @@
-"""Tools, resources and prompts of MCP servers, as `Tool`s and plain values of ours.
+"""Tools, resources and prompts of MCP servers, as `Tool`s and our plain values.
 
 Nothing that a server says about itself decides whether its calls need approval. Its hints only say
 whether a call that was lost may be repeated.
@@ -87,7 +87,7 @@ def is_allowed(config: ServerConfig, tool: str) -> bool:
 
 
 def remote_tool(name: str, server: RemoteServer, remote: ServerTool, max_characters: int) -> Tool:
-    """Convert a server's tool to one of ours, called `name`."""
+    """Convert a server's tool to our `Tool`, called `name`."""
     hints = remote.annotations
     repeatable = bool(hints and (hints.read_only_hint or hints.idempotent_hint))
     origin = f"the MCP server {server.config.name!r}"

@@ -122,7 +122,7 @@ async def _watch(
 
 
 class _WrappedStream:
-    """A stream of the SDK behind one of ours."""
+    """Wrap a stream of the SDK in our own."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -140,7 +140,7 @@ class _WrappedStream:
 
 class _WatchedReadStream(_WrappedStream):
     """Reports its end, which the SDK does not. It ends too at a server with too many pending
-    requests: each is a task of ours."""
+    requests: each is our own task."""
 
     def __init__(self, stream: Any, on_end: Callable[[], None]) -> None:
         super().__init__(stream)

@@ -189,10 +189,10 @@ async def check(server: Server, folder: Folder = Path(), json: Json = False) -> 
         results = await run_checks(servers.clients[server])
     failed, skipped = (sum(r.outcome == kind for r in results) for kind in ("failed", "skipped"))
     if json:
-        print_json([asdict(result) for result in results])
+        print_json([{"name": r.name, "outcome": r.outcome, "said": r.detail} for r in results])
         return FAILED if failed else 0
     for result in results:
-        detail = f": {result.said}" if result.said else ""
+        detail = f": {result.detail}" if result.detail else ""
         out.print(Text(f"{set_cell_size(result.outcome, 8)}{result.name}{detail}"))
     log.print(Text(f"{len(results)} checks, {failed} failed, {skipped} skipped"))
     return FAILED if failed else 0

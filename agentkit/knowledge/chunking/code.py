@@ -241,18 +241,18 @@ def _of_body(body: Sequence[ast.stmt]) -> Iterator[Found]:
 
 
 def _placed(
-    found: Sequence[Found], lines: Sequence[str], starts: Sequence[int], floor: int
+    found: Sequence[Found], lines: Sequence[str], starts: Sequence[int], lowest: int
 ) -> Iterator[Definition]:
     """Convert lines to offsets; a definition on the last line of another is part of that one."""
     for one in found:
         first, stop = one.first, min(one.stop, len(lines))
-        if first < floor or stop <= first:
+        if first < lowest or stop <= first:
             continue
         inner = tuple(_placed(one.inner, lines, starts, first + 1))
-        while first > floor and _is_above(lines[first - 1]):
+        while first > lowest and _is_above(lines[first - 1]):
             first -= 1
         yield Definition(one_line(one.name), starts[first], starts[stop], inner)
-        floor = stop
+        lowest = stop
 
 
 def _is_above(line: str) -> bool:

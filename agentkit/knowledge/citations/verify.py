@@ -35,7 +35,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.text.terms import Similarity, is_cjk, sentences
 
 _BLANK = "\u2005"
-"""A space that people do not write. It ends sentences as other spaces do, and can be told apart."""
+"""A space that people do not write. It ends sentences as other spaces do."""
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 

@@ -51,7 +51,7 @@ def counter(embedder: Embedder) -> CountMany:
 
 
 async def close_embedder(embedder: Embedder) -> None:
-    """Let go of connections and workers, where an embedder has such."""
+    """Close the connections and workers of an embedder that has any."""
     if close := getattr(embedder, "close", None):
         await close()
 

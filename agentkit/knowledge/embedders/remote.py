@@ -185,7 +185,7 @@ class OpenAIEmbedder(RemoteEmbedder):
         return [one.embedding for one in data]
 
     def _explained(self, error: Exception) -> AgentkitError:
-        """In the words of the models behind such servers; what the user must mend, as settings."""
+        """Convert a server's fault to an error; what the user must fix becomes a ConfigError."""
         fault = missing_model_error(self._at, []) if is_missing_model(error) else None
         fault = fault or to_model_error(error, self._at)
         if fault.kind == "too_long":
@@ -193,8 +193,8 @@ class OpenAIEmbedder(RemoteEmbedder):
                 f"A text is longer than {self.name} reads. Lower chunk_tokens under [knowledge] "
                 f"in agentkit.toml, or choose another embedder. ({fault})"
             )
-        mendable = fault.kind in ("refused_key", "bad_request")
-        return (ConfigError if mendable else KnowledgeError)(str(fault))
+        is_fixable = fault.kind in ("refused_key", "bad_request")
+        return (ConfigError if is_fixable else KnowledgeError)(str(fault))
 
     def _client(self) -> openai.AsyncOpenAI:
         import openai

@@ -120,7 +120,7 @@ class Collections:
 
 
 def _delete_from_server(path: Path, store: str) -> None:
-    """Delete an index's vectors from a server, which would keep them for ever."""
+    """Delete an index's vectors from a server, which would keep them forever."""
     vectors = open_store(path, store)
     vectors.clear()
     vectors.close()

@@ -2,7 +2,7 @@
 
 SQLite keeps no checksums: a byte changed inside a text is found where chunk and document disagree,
 a byte changed in a vector where its length is no longer one. Chroma is read in a child process: a
-damaged HNSW file can end the process that reads it, or keep it busy for ever. Every vector is
+damaged HNSW file can end the process that reads it, or keep it busy forever. Every vector is
 compared, not a sample.
 """
 

@@ -61,7 +61,7 @@ def ignore_progress(progress: Progress) -> None:
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What an indexing run did: sources by outcome, chunks embedded anew, and one line for each
+    """What an indexing run did: sources by outcome, chunks embedded again, and one line for each
     file that could not be read."""
 
     added: tuple[str, ...] = ()

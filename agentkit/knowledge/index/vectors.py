@@ -305,7 +305,7 @@ class ServerVectors(Vectors):
 
 def _new_client(server: Server, answer_seconds: float) -> Any:
     """Chroma's own HTTP client with timeouts. Unlike HttpClient, its constructor sends nothing,
-    and so cannot wait for ever."""
+    and so cannot wait forever."""
     import httpx
     from chromadb.api import ServerAPI
     from chromadb.config import Settings, System

@@ -1,6 +1,6 @@
 """EPUB: the chapters in their order of reading as Markdown, each a part with its title.
 
-A part is a file of the book, which most books begin anew for each chapter; without a heading it
+A part is a file of the book, which most books begin for each chapter; without a heading it
 has its number. Pictures, styles and the list of contents are left out.
 """
 

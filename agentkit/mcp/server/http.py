@@ -44,7 +44,7 @@ MAX_SESSIONS = 1000
 MAX_CONNECTIONS = 1000
 IDLE_SECONDS = 1800.0
 SHUTDOWN_SECONDS = 5
-"""Time that open requests get after the server was told to end."""
+"""Time that open requests get after the server was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)

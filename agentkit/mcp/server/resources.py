@@ -219,7 +219,7 @@ class Subscriptions:
         self._sources = sources
 
     async def _remember(self, uris: Sequence[str]) -> None:
-        """Store the current state of documents before the client is told that it is subscribed."""
+        """Store the current state of documents before the client learns that it is subscribed."""
         if len(self._watched() | set(uris)) > MAX_WATCHED:
             raise MCPError(sdk.INVALID_PARAMS, f"At most {MAX_WATCHED} resources are watched.")
         for uri in uris:
