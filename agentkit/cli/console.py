@@ -161,7 +161,9 @@ def print_rows(
 
 def print_table(table: Table, console: Console, pipe_width: int = PIPE_WIDTH) -> None:
     """Print a table fitted to a terminal, or with whole lines to a pipe."""
-    console.print(table, width=None if console.is_terminal else pipe_width, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = pipe_width  # The `width` of print() cannot exceed the console's.
+    console.print(table, soft_wrap=False)
 
 
 def shorten(text: object, length: int = SHORT) -> str:

@@ -15,6 +15,7 @@ from agentkit.cli.console import (
     plain_console,
     print_labelled,
     print_rows,
+    print_table,
     wrap,
 )
 
@@ -58,6 +59,16 @@ def test_only_the_label_of_a_message_is_coloured() -> None:
 def test_arguments_show_what_a_terminal_would_hide() -> None:
     assert format_arguments({"to": "a\u202eb"}) == '{\n  "to": "a\\u202eb"\n}'
     assert format_arguments("{\x1b") == "{\\u001b"
+
+
+def test_a_table_in_a_pipe_is_wider_than_any_terminal() -> None:
+    file = io.StringIO()
+    console = plain_console(file)
+    console.width = 20
+    table = Table.grid()
+    table.add_row("a" * 60, "b" * 60)
+    print_table(table, console)
+    assert file.getvalue().split() == ["a" * 60 + "b" * 60]
 
 
 def test_rows_are_aligned_in_a_terminal_and_whole_in_a_pipe() -> None:
