@@ -165,11 +165,9 @@ async def _descriptions(client: Client) -> str:
 
 async def _unknown_tool(client: Client) -> str:
     result, refusal = await _refusal(client.call_tool(UNKNOWN, {}))
-    if refusal:
-        return refusal
-    if not result.is_error:
+    if not refusal and not result.is_error:
         raise CheckFailed("a call of an unknown tool succeeded")
-    return "refused in the result"
+    return refusal or "refused in the result"
 
 
 async def _concurrent_requests(client: Client) -> str:
@@ -186,16 +184,16 @@ async def _resources(client: Client) -> str:
     return f"{len(found)} resources"
 
 
+async def _prompts(client: Client) -> str:
+    found = await all_pages(lambda cursor: client.list_prompts(cursor=cursor), "prompts")
+    return f"{len(found)} prompts"
+
+
 async def _unknown_resource(client: Client) -> str:
     _, refusal = await _refusal(client.read_resource("agentkit-no-such://resource"))
     if not refusal:
         raise CheckFailed("reading an unknown resource succeeded")
     return refusal
-
-
-async def _prompts(client: Client) -> str:
-    found = await all_pages(lambda cursor: client.list_prompts(cursor=cursor), "prompts")
-    return f"{len(found)} prompts"
 
 
 async def _unknown_prompt(client: Client) -> str:

@@ -117,19 +117,77 @@ class ClientFeatures:
 
     def callbacks(self, config: ServerConfig, clock: PausableClock) -> dict[str, Any]:
         """The callbacks of the SDK's client, one for each feature that this server gets."""
+        callbacks = _Callbacks(self, config, clock)
         found: dict[str, Any] = {}
-        one_at_a_time = asyncio.Lock()
         if self.folder is not None and config.transport == "stdio":
-            found["list_roots_callback"] = _roots_callback(self.folder)
+            found["list_roots_callback"] = callbacks.list_roots
         if self.elicit is not None:
-            found["elicitation_callback"] = _elicitation_callback(
-                self.elicit, config, clock, one_at_a_time
-            )
+            found["elicitation_callback"] = callbacks.elicit
         if self.sample is not None and config.sampling == "ask":
-            found["sampling_callback"] = _sampling_callback(
-                self.sample, config, clock, one_at_a_time
-            )
+            found["sampling_callback"] = callbacks.sample
         return found
+
+
+class _Callbacks:
+    """Answers the requests of one server; the user is asked one question at a time."""
+
+    def __init__(
+        self, features: ClientFeatures, config: ServerConfig, clock: PausableClock
+    ) -> None:
+        self._features = features
+        self._server = config.name
+        self._clock = clock
+        self._lock = asyncio.Lock()
+
+    async def list_roots(self, context: Any) -> Any:
+        from mcp_types import ListRootsResult, Root
+        from pydantic import FileUrl
+
+        assert self._features.folder is not None
+        path = self._features.folder.resolve()
+        return ListRootsResult(roots=[Root(uri=FileUrl(path.as_uri()), name=path.name)])
+
+    async def elicit(self, context: Any, params: Any) -> Any:
+        from mcp_types import ElicitResult
+
+        assert self._features.elicit is not None
+        schema = dict(getattr(params, "requested_schema", None) or {})
+        message = visible(params.message)[:MAX_QUESTION]
+        url = str(getattr(params, "url", None) or "")
+        with self._clock.paused():
+            async with self._lock:
+                request = ElicitationRequest(self._server, message, schema, url)
+                answers = await self._features.elicit(request)
+        if answers is None:
+            return ElicitResult(action="decline")
+        return ElicitResult(action="accept", content=None if url else dict(answers))
+
+    async def sample(self, context: Any, params: CreateMessageRequestParams) -> Any:
+        from mcp_types import INTERNAL_ERROR, CreateMessageResult, ErrorData, TextContent
+
+        assert self._features.sample is not None
+        request = SamplingRequest(
+            server=self._server,
+            messages=tuple(map(_convert_message, params.messages)),
+            system=params.system_prompt or "",
+            max_tokens=params.max_tokens,
+            temperature=params.temperature,
+            stop=tuple(params.stop_sequences or ()),
+        )
+        with self._clock.paused():
+            async with self._lock:
+                try:
+                    result = await self._features.sample(request)
+                except AgentkitError:  # details of the model's failure are not for servers
+                    return ErrorData(code=INTERNAL_ERROR, message="The model cannot answer.")
+        if result is None:
+            return ErrorData(code=_USER_REJECTED, message="The user did not allow it.")
+        return CreateMessageResult(
+            role="assistant",
+            content=TextContent(type="text", text=result.text),
+            model=result.model,
+            stop_reason="maxTokens" if result.is_cut else "endTurn",
+        )
 
 
 def sampler(
@@ -209,68 +267,6 @@ def _apply_changes(request: SamplingRequest, changed: Mapping[str, Any] | None) 
         messages=(Message("user", str(changed.get("messages") or "")),),
         max_tokens=tokens if isinstance(tokens, int) else request.max_tokens,
     )
-
-
-def _roots_callback(folder: Path) -> Callable[[Any], Awaitable[Any]]:
-    async def list_roots(context: Any) -> Any:
-        from mcp_types import ListRootsResult, Root
-        from pydantic import FileUrl
-
-        path = folder.resolve()
-        return ListRootsResult(roots=[Root(uri=FileUrl(path.as_uri()), name=path.name)])
-
-    return list_roots
-
-
-def _elicitation_callback(
-    elicit: Elicit, config: ServerConfig, clock: PausableClock, lock: asyncio.Lock
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def respond(context: Any, params: Any) -> Any:
-        from mcp_types import ElicitResult
-
-        schema = dict(getattr(params, "requested_schema", None) or {})
-        message = visible(params.message)[:MAX_QUESTION]
-        url = str(getattr(params, "url", None) or "")
-        with clock.paused():
-            async with lock:
-                answers = await elicit(ElicitationRequest(config.name, message, schema, url))
-        if answers is None:
-            return ElicitResult(action="decline")
-        return ElicitResult(action="accept", content=None if url else dict(answers))
-
-    return respond
-
-
-def _sampling_callback(
-    sample: Sample, config: ServerConfig, clock: PausableClock, lock: asyncio.Lock
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def respond(context: Any, params: CreateMessageRequestParams) -> Any:
-        from mcp_types import INTERNAL_ERROR, CreateMessageResult, ErrorData, TextContent
-
-        request = SamplingRequest(
-            server=config.name,
-            messages=tuple(map(_convert_message, params.messages)),
-            system=params.system_prompt or "",
-            max_tokens=params.max_tokens,
-            temperature=params.temperature,
-            stop=tuple(params.stop_sequences or ()),
-        )
-        with clock.paused():
-            async with lock:
-                try:
-                    result = await sample(request)
-                except AgentkitError:  # details of the model's failure are not for servers
-                    return ErrorData(code=INTERNAL_ERROR, message="The model cannot answer.")
-        if result is None:
-            return ErrorData(code=_USER_REJECTED, message="The user did not allow it.")
-        return CreateMessageResult(
-            role="assistant",
-            content=TextContent(type="text", text=result.text),
-            model=result.model,
-            stop_reason="maxTokens" if result.is_cut else "endTurn",
-        )
-
-    return respond
 
 
 def _convert_message(message: SamplingMessage) -> Message:
