@@ -14,7 +14,7 @@ from agentkit.tools.tool import Tool
 from tests.mcp.reading import inside
 from tests.node import BIN, PATH, with_node
 
-pytestmark = with_node
+pytestmark = [with_node, pytest.mark.slow]
 
 
 def published(name: str, *args: str, env: dict[str, str] | None = None) -> ServerConfig:

@@ -53,13 +53,13 @@ def over_http(
         env={**os.environ, **env},
     ) as child:
         try:
-            output = ""
-            while "; Ctrl-C ends" not in output:
+            log = ""
+            while not (url := re.search(r"http://\S+/mcp", log)):
                 assert child.stderr is not None
                 line = child.stderr.readline()
-                assert line, output
-                output += line
-            yield re.findall(r"http://\S+/mcp", output)[0], child
+                assert line, log
+                log += line
+            yield url[0], child
         finally:
             child.kill()
 
