@@ -145,7 +145,7 @@ async def test_the_command_requires_its_key_and_ends_with_open_streams(app: Path
     ("options", "env", "code", "words"),
     [
         (("--http", "0.0.0.0:0"), {}, 3, "any machine could call"),
-        (("--http", "0", "--key-env", "NO_KEY"), {}, 3, "NO_KEY holds no key"),
+        (("--http", "0", "--key-env", "NO_KEY"), {}, 3, "NO_KEY has no key"),
         ((), {"AGENTKIT_MCP_DEPTH": "2"}, 10, "started each other"),
     ],
 )
