@@ -15,7 +15,7 @@ from agentkit.mcp.server import build_server
 from agentkit.mcp.server.http import Access, KeyVerifier, mcp_app
 from tests.conformance.bridge import SPARE, Relay, bridge
 from tests.mcp.processes import any_running, eventually, soon
-from tests.mcp.test_http_server import served
+from tests.mcp.server.test_http import served
 
 pytestmark = pytest.mark.slow
 

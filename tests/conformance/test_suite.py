@@ -25,7 +25,7 @@ from tests.conformance.suite import (
     reason_to_skip,
     run_generic,
 )
-from tests.mcp.test_http_server import served
+from tests.mcp.server.test_http import served
 from tests.mcp.test_oauth import browse
 from tests.node import FOLDER, NodeFolder, with_node
 from tests.servers.running import refused_url

@@ -20,8 +20,8 @@ from agentkit.mcp.results import convert_result
 from agentkit.mcp.server import build_server
 from agentkit.mcp.server.http import mcp_app
 from agentkit.messages import ToolCall
-from tests.mcp.test_http_server import served
-from tests.mcp.test_server import Clerk
+from tests.mcp.server.test_app import Clerk
+from tests.mcp.server.test_http import served
 
 NOTES = "# Cats\n\nCats purr when they are content.\n\n# Dogs\n\nDogs bark at strangers.\n"
 SLIDES = "Cats purr.\n\nBirds sing at dawn."

@@ -32,7 +32,7 @@ from agentkit.integrations.langchain import (
     as_langchain_tool,
 )
 from tests.conftest import TermEmbedder
-from tests.integrations.obliging import obliging
+from tests.integrations.langchain.obliging import obliging
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import serving
 

@@ -67,7 +67,7 @@ def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(
 
 
 def test_every_extra_says_what_it_gives() -> None:
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
     offered = tomllib.loads(text)["project"]["optional-dependencies"]
     assert set(offered) - {"all", "dev", "test"} == set(machine.EXTRAS)
 

@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("langchain_tests") else ["test_langchain_standard.py"]
+collect_ignore = [] if find_spec("langchain_tests") else ["test_standard.py"]

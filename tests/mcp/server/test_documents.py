@@ -16,7 +16,7 @@ from agentkit.documents import Chunk, Document
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.mcp.server import build_server
 from agentkit.mcp.server.resources import PREFIX, TEMPLATE, Address, paginate, parse_address
-from tests.mcp.test_server import Clerk
+from tests.mcp.server.test_app import Clerk
 
 NOTES = "# Cats\n\nCats purr when they are content.\n\n# Dogs\n\nDogs bark at strangers.\n"
 ODD = "a folder/50% #1?.txt"

@@ -28,7 +28,7 @@ from agentkit.settings.sources import ResolvedSettings, is_reserved, read_settin
 from tests.conftest import unprivileged
 from tests.settings_page import PAGE, SCHEMA, page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 Read = Callable[..., ResolvedSettings]
 

@@ -98,7 +98,7 @@ def test_one_tool_under_two_names_of_a_file_is_one_tool(tmp_path: Path) -> None:
 
 
 def test_a_tool_that_a_file_only_imports_is_not_its_own(tmp_path: Path) -> None:
-    _write(tmp_path, "a.py", "from tests.agent.test_schema import grow\n")
+    _write(tmp_path, "a.py", "from tests.tools.test_schema import grow\n")
     assert load_tools(tmp_path).tools == ()
 
 

@@ -23,7 +23,7 @@ from tests.mcp.reading import inside
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOISY = ROOT / "tests" / "servers" / "noisy.py"
 
 HELLO = {
