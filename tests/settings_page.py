@@ -1,6 +1,6 @@
 """The tables of docs/settings.md and the schema beside it, made from the settings themselves.
 
-`python -m tests.settings_page` writes both; tests/settings/test_sources.py fails when they are stale.
+`python -m tests.settings_page` writes both; a test fails when they are stale.
 """
 
 from __future__ import annotations
