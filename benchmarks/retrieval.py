@@ -45,7 +45,7 @@ _PACKAGES = (
 )
 _OURS = ("dense", "keyword", "agentkit")
 _ASKED = {"xquad.en": (0.965, 0.995)}
-"""What is asked for by name, recall@1 and @5."""
+"""The required recall@1 and @5 by name of the set."""
 
 Ranks = Sequence[int | None]
 
@@ -96,7 +96,7 @@ def _report(squad: Squad, embedder: KeptEmbedder, peers: Sequence[str]) -> None:
     print(f"\n{squad.name}: {len(squad.paragraphs)} paragraphs, {len(squad.questions)} questions\n")
     head = ["pipeline", *(f"{part} {one.name}" for part in ("odd", "even") for one in _FIGURES)]
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
-    asyncio.run(embedder.embed_queries([asked.question for asked in squad.questions]))
+    asyncio.run(embedder.embed_queries([item.question for item in squad.questions]))
     ours = dict(_ours(squad, embedder))
     for name, halves in ours.items():
         print(_line(name, halves), flush=True)
@@ -113,7 +113,7 @@ def _peer(module: str, squad: Squad, embedder: KeptEmbedder) -> None:
         return
     searches: dict[str, Search] = build(squad.paragraphs, embedder)
     for name, search in searches.items():
-        found = [search(asked.question, _DEPTH) for asked in squad.questions]
+        found = [search(item.question, _DEPTH) for item in squad.questions]
         print(_line(name, _halves(squad.questions, found)), flush=True)
 
 
@@ -133,11 +133,11 @@ async def _rank_with_agentkit(
     kb: KnowledgeBase, documents: list[Document], questions: Sequence[LabelledQuestion]
 ) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
     await kb.add(documents)
-    wide = [await kb.search(asked.question, _WIDE) for asked in questions]
+    wide = [await kb.search(item.question, _WIDE) for item in questions]
     return (
         [_ranking(hits, lambda hit: hit.dense_rank) for hits in wide],
         [_ranking(hits, lambda hit: hit.keyword_rank) for hits in wide],
-        [_numbers(await kb.search(asked.question, _DEPTH)) for asked in questions],
+        [_numbers(await kb.search(item.question, _DEPTH)) for item in questions],
     )
 
 
@@ -155,8 +155,8 @@ def _numbers(hits: Sequence[Hit]) -> list[int]:
 def _halves(questions: Sequence[LabelledQuestion], found: Sequence[Sequence[int]]) -> Halves:
     found_at = ranks(questions, found)
     pairs = list(zip(questions, found_at, strict=True))
-    even = [rank for asked, rank in pairs if asked.paragraph % 2 == 0]
-    odd = [rank for asked, rank in pairs if asked.paragraph % 2 == 1]
+    even = [rank for item, rank in pairs if item.paragraph % 2 == 0]
+    odd = [rank for item, rank in pairs if item.paragraph % 2 == 1]
     return Halves(even, odd, found_at)
 
 

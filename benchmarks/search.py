@@ -2,10 +2,10 @@
 
     python benchmarks/search.py --texts cmrc2018_trial.json --texts xquad.en.json
 
-The chunks are sentences of the texts (else of the lecture notes) put together anew, half Chinese
-and half English where both are there; the vectors lie around random centres, each language's
-aside. The embedding of the question is left out. A size takes its own process for each of the
-three. `--plot` draws the growth with matplotlib.
+The chunks are random combinations of sentences from the texts, or else the lecture notes, half
+Chinese and half English where both are there; the vectors lie around random centres, apart for each
+language. Embedding the question is not measured. Each size and search runs in its own process.
+`--plot` draws the growth with matplotlib.
 """
 
 from __future__ import annotations
@@ -85,16 +85,16 @@ def _line(size: int, way: str, found: dict[str, float]) -> str:
 def _fill(index: Path, size: int, texts: list[Path], questions: int) -> None:
     """An index of so many chunks, and the questions with their vectors."""
     draw, noise = random.Random(size), np.random.default_rng(size)
-    pools, asked = _sentences(texts)
+    pools, questions_by_language = _sentences(texts)
     centres = [_unit(noise.standard_normal((_CENTRES, _DIMENSION))) for _ in pools]
-    aside = [_unit(noise.standard_normal(_DIMENSION)) for _ in pools]
+    offsets = [_unit(noise.standard_normal(_DIMENSION)) for _ in pools]
     catalog, store = Catalog(index / "catalog.sqlite"), Vectors(index / "chroma")
     queries = []
     for at in range(0, size, _BATCH):
         count = min(_BATCH, size - at)
         languages = np.arange(count) % len(pools)
         around = np.stack(
-            [aside[n] + 0.6 * centres[n][draw.randrange(_CENTRES)] for n in languages]
+            [offsets[n] + 0.6 * centres[n][draw.randrange(_CENTRES)] for n in languages]
         )
         vectors = _unit(around + 0.02 * noise.standard_normal(around.shape))
         chunks = [_chunk(at + n, pools[languages[n]], draw) for n in range(count)]
@@ -103,8 +103,11 @@ def _fill(index: Path, size: int, texts: list[Path], questions: int) -> None:
     near = np.concatenate(queries)[:questions]
     wanted = _unit(near + 0.02 * noise.standard_normal(near.shape))
     np.save(index / "queries.npy", wanted)
-    texts_asked = [draw.choice(asked[n % len(asked)]) for n in range(len(wanted))]
-    (index / "queries.json").write_text(json.dumps(texts_asked), encoding="utf-8")
+    query_texts = [
+        draw.choice(questions_by_language[n % len(questions_by_language)])
+        for n in range(len(wanted))
+    ]
+    (index / "queries.json").write_text(json.dumps(query_texts), encoding="utf-8")
     store.close()
     catalog.close()
 
@@ -128,7 +131,7 @@ def _write(
 
 
 def _chunk(number: int, pool: list[str], draw: random.Random) -> Chunk:
-    """Sentences put together, with a name that hardly another chunk holds."""
+    """A chunk of random sentences, with a name that few other chunks have."""
     count = 9 if is_cjk(pool[0]) else 6
     text = " ".join([*draw.choices(pool, k=count), f"X{draw.randrange(10**6)}"])
     source = f"{number // _PER_DOCUMENT}.md"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +27,8 @@ from agentkit.knowledge.index.vectors import Vectors
 from agentkit.text.terms import clean
 
 _GROUP = 1000
+_BLOCK_ENTRIES = 16
+_BLOCK_SIZE = 100_000
 _GROUP_SECONDS = 10.0
 """Seconds after which the documents that are ready are published, however few they are. A call of
 Chroma takes some 30 ms, and nothing waits unsaved: vectors are in the cache."""
@@ -200,8 +202,9 @@ class Indexer:
         )
         await self._finish_interrupted(run)
         try:
-            async for loaded in map_ordered(entries, self._load, jobs):
-                await self._take(loaded, run)
+            async for block in map_ordered(_blocks(entries), self._load, jobs):
+                for loaded in block:
+                    await self._take(loaded, run)
             while run.waiting:
                 await self._embed(run)
         except Exception:
@@ -245,15 +248,20 @@ class Indexer:
         if lost or self._catalog.meta("chroma") == OUTDATED or self._catalog.inactive_ids():
             await in_thread(self._recover)
 
-    def _load(self, entry: Entry) -> _Loaded:
-        try:
-            incoming = entry.load()
-        except AgentkitError as error:
-            return _Loaded(entry, error=str(error))
-        if incoming is None:
-            return _Loaded(entry)
-        incoming = replace(incoming, document=_prepared(incoming.document))
-        return _Loaded(entry, incoming, self._hash(incoming.document))
+    def _load(self, entries: Sequence[Entry]) -> list[_Loaded]:
+        loaded = []
+        for entry in entries:
+            try:
+                incoming = entry.load()
+            except AgentkitError as error:
+                loaded.append(_Loaded(entry, error=str(error)))
+                continue
+            if incoming is None:
+                loaded.append(_Loaded(entry))
+                continue
+            incoming = replace(incoming, document=_prepared(incoming.document))
+            loaded.append(_Loaded(entry, incoming, self._hash(incoming.document)))
+        return loaded
 
     async def _take(self, loaded: _Loaded, run: _IndexingRun) -> None:
         """Split one document, queue its texts, and embed and publish what is due."""
@@ -362,6 +370,18 @@ class Indexer:
         whole = [d.title, d.text, metadata, d.format, parts, self.cut]
         written = json.dumps(whole, ensure_ascii=False, default=str, sort_keys=True)
         return hashlib.sha256(written.encode()).hexdigest()
+
+
+def _blocks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Entries to load in one thread call, which costs as much as reading a small file."""
+    block: list[Entry] = []
+    for entry in entries:
+        block.append(entry)
+        if len(block) == _BLOCK_ENTRIES or sum(each.size for each in block) >= _BLOCK_SIZE:
+            yield block
+            block = []
+    if block:
+        yield block
 
 
 def embedded_text(chunk: Chunk) -> str:
