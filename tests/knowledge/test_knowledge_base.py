@@ -177,11 +177,12 @@ async def test_a_damaged_chroma_is_rebuilt_without_embedding_again(
     kb.close()
     (tmp_path / "index" / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 500)
     embedder.embedded.clear()
-    again = KnowledgeBase.open(tmp_path / "index", embedder)
+    vectors = Vectors(tmp_path / "index" / "chroma")
+    again = KnowledgeBase.open(tmp_path / "index", embedder, vectors=vectors)
     assert (await again.search("自注意力"))[0].chunk.source == "attention.md"
     await again.add([Document(source="new.md", text="残差连接")])
     assert len(embedder.embedded) == 1
-    assert again._vectors.count() == again.chunk_count == 5
+    assert vectors.count() == again.chunk_count == 5
     again.close()
 
 
@@ -194,10 +195,11 @@ async def test_a_lost_chroma_is_rebuilt_without_embedding_again(
         if path.is_file():
             path.unlink()
     embedder.embedded.clear()
-    again = KnowledgeBase.open(tmp_path / "index", embedder)
+    vectors = Vectors(tmp_path / "index" / "chroma")
+    again = KnowledgeBase.open(tmp_path / "index", embedder, vectors=vectors)
     await again.add([Document(source="new.md", text="残差连接")])
     assert len(embedder.embedded) == 1
-    assert again._vectors.count() == again.chunk_count == 5
+    assert vectors.count() == again.chunk_count == 5
     again.close()
 
 

@@ -13,6 +13,7 @@ from agentkit import Document
 from agentkit.documents import Hit
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.archive import export_archive, import_archive
+from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.collections import Collections
 from agentkit.knowledge.index.doctor import diagnose
 from tests.conftest import TermEmbedder
@@ -101,7 +102,7 @@ async def test_an_export_is_whole_while_a_writer_works(
     here: Collections, there: Collections, archive: Path, tmp_path: Path
 ) -> None:
     kb = here.open("论文 2026")
-    with kb._catalog.writing() as connection:
+    with Catalog(kb.path / "catalog.sqlite").writing() as connection:
         connection.execute("DELETE FROM documents")
         export_archive(kb.path, "x", tmp_path / "meanwhile.zip")
     kb.close()

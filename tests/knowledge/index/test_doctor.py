@@ -80,10 +80,11 @@ async def _is_repaired(index: Path, embedder: TermEmbedder) -> None:
     """Repair it: nothing is found afterwards, nothing was embedded, and search answers."""
     assert await repair(index) == []
     assert embedder.embedded == []
-    kb = KnowledgeBase.open(index, embedder)
+    vectors = Vectors(index / "chroma")
+    kb = KnowledgeBase.open(index, embedder, vectors=vectors)
     hit = (await kb.search("自注意力让每个词"))[0]
     assert (hit.chunk.source, hit.dense_rank, hit.keyword_rank) == ("attention.md", 1, 1)
-    assert kb._vectors.count() == kb.chunk_count == 4
+    assert vectors.count() == kb.chunk_count == 4
     kb.close()
 
 

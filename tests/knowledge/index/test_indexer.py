@@ -24,10 +24,20 @@ NOTES = {
 
 
 @pytest.fixture
-def kb(tmp_path: Path, embedder: TermEmbedder) -> Iterator[KnowledgeBase]:
-    opened = KnowledgeBase.open(tmp_path / "index", embedder)
+def vectors(tmp_path: Path) -> Vectors:
+    return Vectors(tmp_path / "index" / "chroma")
+
+
+@pytest.fixture
+def kb(tmp_path: Path, embedder: TermEmbedder, vectors: Vectors) -> Iterator[KnowledgeBase]:
+    opened = KnowledgeBase.open(tmp_path / "index", embedder, vectors=vectors)
     yield opened
     opened.close()
+
+
+def catalog_of(kb: KnowledgeBase) -> Catalog:
+    """Another connection to the catalog of an index."""
+    return Catalog(kb.path / "catalog.sqlite")
 
 
 @pytest.fixture
@@ -110,13 +120,13 @@ async def test_a_renamed_file_is_not_embedded_again(
 
 
 async def test_identical_files_are_embedded_once_and_both_found(
-    kb: KnowledgeBase, notes: Path, embedder: TermEmbedder
+    kb: KnowledgeBase, notes: Path, embedder: TermEmbedder, vectors: Vectors
 ) -> None:
     (notes / "copy.txt").write_text(NOTES["english.txt"], encoding="utf-8")
     await kb.add_path(notes)
     assert len(embedder.embedded) == 3
     assert {"copy.txt", "english.txt"} < set(await _sources(kb))
-    assert kb._vectors.count() == kb.chunk_count == 4
+    assert vectors.count() == kb.chunk_count == 4
 
 
 async def test_a_document_that_was_removed_comes_back_without_being_embedded(
@@ -195,7 +205,7 @@ async def test_several_jobs_give_the_index_that_one_gives(
     other = KnowledgeBase.open(tmp_path / "other", embedder)
     await other.add_path(notes, jobs=2)
     rows = "SELECT number, id, document_id, content FROM chunks ORDER BY number"
-    assert other._catalog.rows(rows) == kb._catalog.rows(rows)
+    assert catalog_of(other).rows(rows) == catalog_of(kb).rows(rows)
     other.close()
 
 
@@ -262,10 +272,11 @@ async def test_another_embedder_takes_an_index_over_without_a_file(
     hits = [hit.chunk.source for hit in await kb.search("自注意力")]
     other = TermEmbedder()
     other.name = "test:other"
-    rebuilt = await KnowledgeBase.rebuild(tmp_path / "index", other)
+    stored = Vectors(tmp_path / "index" / "chroma")
+    rebuilt = await KnowledgeBase.rebuild(tmp_path / "index", other, vectors=stored)
     assert len(other.embedded) == 3
     assert [hit.chunk.source for hit in await rebuilt.search("自注意力")] == hits
-    assert rebuilt._vectors.count() == rebuilt.chunk_count == 3
+    assert stored.count() == rebuilt.chunk_count == 3
     with pytest.raises(KnowledgeError, match="created with the embedder test:other"):
         await kb.add_path(notes)
     assert (await rebuilt.add_path(notes)).embedded == 0
@@ -297,16 +308,16 @@ async def test_a_vector_lost_to_damage_is_embedded_anew(
     kb: KnowledgeBase, notes: Path, embedder: TermEmbedder
 ) -> None:
     await kb.add_path(notes)
-    with kb._catalog.writing() as connection:
+    with catalog_of(kb).writing() as connection:
         connection.execute("DELETE FROM embeddings WHERE rowid = 1")
     embedder.embedded.clear()
     await kb.add_path(notes)
     assert len(embedder.embedded) == 1
-    assert len(kb._catalog.all_vectors()[0]) == 3
+    assert len(catalog_of(kb).all_vectors()[0]) == 3
 
 
 async def test_a_cancelled_write_ends_before_its_lock_is_released(
-    kb: KnowledgeBase, embedder: TermEmbedder
+    kb: KnowledgeBase, embedder: TermEmbedder, vectors: Vectors
 ) -> None:
     documents = [Document(source=f"{at}.md", text=f"Text {at}.") for at in range(300)]
     embedding = asyncio.Event()
@@ -321,7 +332,7 @@ async def test_a_cancelled_write_ends_before_its_lock_is_released(
     with pytest.raises(asyncio.CancelledError):
         await writing
     await kb.add(documents)
-    assert kb.chunk_count == kb._vectors.count() == 300
+    assert kb.chunk_count == vectors.count() == 300
     assert len(embedder.embedded) - len(set(embedder.embedded)) <= 64
 
 
@@ -342,6 +353,6 @@ async def test_a_watched_folder_is_kept_fresh(kb: KnowledgeBase, notes: Path) ->
 async def test_an_index_of_another_schema_version_is_refused_with_the_next_step(
     kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder, version: str
 ) -> None:
-    kb._catalog.set_meta({"schema": version})
+    catalog_of(kb).set_meta({"schema": version})
     with pytest.raises(KnowledgeError, match=rf"schema version {version}.*index again"):
         KnowledgeBase.open(tmp_path / "index", embedder)
