@@ -154,7 +154,7 @@ class Agent:
         schema, able = output_schema(output), await self.model.capabilities()
         if not able.instructions:
             raise ModelError(
-                f"{self.model.name} is extractive and cannot fill a {schema.name}. "
+                f"Model {self.model.name!r} only quotes documents and gives no structured output. "
                 "Choose another model, such as ollama:qwen3:8b.",
                 self.model.name,
             )

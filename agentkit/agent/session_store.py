@@ -405,7 +405,7 @@ def as_json(session: Session, title: str) -> str:
 
 def _as_text(message: Message) -> str:
     if message.role == "tool":
-        return _details("result", message.text)
+        return _details("result", message.prompt_text)
     calls = [_details(f"calls {call.name}", _arguments(call)) for call in message.tool_calls]
     title = _TITLES.get(message.role)
     parts = [f"## {title}", message.text] if title and message.text else []

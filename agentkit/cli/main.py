@@ -5,13 +5,25 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import Option
 
 from agentkit import __version__
-from agentkit.cli.command import COMPLETE, build, examples_epilog
+from agentkit.cli.command import (
+    COMPLETE,
+    BaseUrl,
+    Folder,
+    Model,
+    Plain,
+    Resume,
+    SessionName,
+    build,
+    command,
+    examples_epilog,
+)
 from agentkit.cli.commands import (
     ask,
     config,
@@ -37,6 +49,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@command(
+    ask.app,
+    "chat",
+    _("Chat with the agent; /help lists the commands."),
+    "agentkit chat",
+    "agentkit chat --continue",
+    "agentkit chat -m ollama:qwen3:8b --session thesis",
+)
+async def chat(
+    folder: Folder = Path(),
+    model: Model = None,
+    base_url: BaseUrl = None,
+    session: SessionName = "",
+    resume: Resume = False,
+    plain: Plain = False,
+) -> int:
+    from agentkit.cli.chat.app import start_chat
+
+    return await start_chat(folder, model, base_url, session, resume, plain)
+
+
 mcp.app.add_typer(mcp_changes.app)
 for module in (init, ask, index, kb, evaluation, sessions, trace, models, mcp, config, setup):
     app.add_typer(module.app)

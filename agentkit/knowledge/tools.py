@@ -17,7 +17,6 @@ from agentkit.backends.base import estimated_tokens
 from agentkit.documents import Chunk, Document, Hit, Passage
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.loaders.web import load_url
 from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Occurrences, OutlineEntry, range_of
@@ -405,6 +404,8 @@ def fetch_tool(allow_private: bool = False) -> Tool:
     """The tool that reads a web page or a file at a URL, by the rules of `agentkit._fetch`.
     `allow_private` permits the local network and this machine. It needs approval: a URL can carry
     away what the model has read."""
+
+    from agentkit.knowledge.loaders.web import load_url  # loads httpx2
 
     @tool(needs_approval=True, timeout=60)
     async def fetch_url(

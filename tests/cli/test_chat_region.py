@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agentkit.cli.chat.markdown import MarkdownStream
-from agentkit.cli.chat.region import Region, reflows
+from agentkit.cli.markdown import MarkdownStream
+from agentkit.cli.region import Region, reflows
 from tests.cli.emulator import Emulator
 from tests.cli.screens import written_to
 

@@ -16,8 +16,8 @@ from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.cli.chat.approval import AllowedTools, ChatApproval
 from agentkit.cli.chat.commands.table import COMMANDS, run_command
 from agentkit.cli.chat.conversation import Chat, Keyboard
-from agentkit.cli.chat.view import View
 from agentkit.cli.console import open_consoles
+from agentkit.cli.view import View
 from agentkit.errors import ModelError
 from agentkit.events import (
     Compacted,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agentkit.cli.chat.commands.mcp import ask_fields, prompt_text
+from agentkit.cli.chat.approval import ask_fields
+from agentkit.cli.chat.commands.mcp import prompt_text
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.client_features import ElicitationRequest

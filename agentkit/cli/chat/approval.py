@@ -4,6 +4,7 @@ arguments; and answer the questions of MCP servers. The exact arguments are show
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,17 +15,23 @@ from rich.text import Text
 
 from agentkit.agent.approval import ALLOWED, DENIED, Verdict
 from agentkit.agent.tool_runner import NOT_ALLOWED
-from agentkit.cli.console import format_arguments
+from agentkit.cli.console import format_arguments, is_yes, strip_controls
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from rich.console import Console
 
     from agentkit.cli.chat.conversation import Chat
     from agentkit.mcp.client_features import ElicitationRequest
+
+    Ask = Callable[[str], Awaitable[str]]
+
+_DECLINE = "/no"
 
 
 @dataclass
@@ -87,8 +94,6 @@ class ChatApproval:
 
     async def elicit(self, question: ElicitationRequest) -> Mapping[str, Any] | None:
         """The user's answers to an MCP server's question; None where it is declined."""
-        from agentkit.cli.chat.commands.mcp import ask_fields
-
         if self.chat is None:
             return None
         with _paused(self.chat):
@@ -172,3 +177,82 @@ async def _edit(chat: Chat, call: ToolCall) -> Mapping[str, Any] | None:
         if isinstance(arguments, dict):
             return arguments
         chat.error(_("The arguments must be a JSON object, such as {}."))
+
+
+async def ask_fields(
+    question: ElicitationRequest, ask: Ask, out: Console
+) -> Mapping[str, Any] | None:
+    """Ask a server's question on the terminal, field by field. None where the user declines."""
+    from agentkit.mcp.results import visible
+
+    text = _("The MCP server {server!r} asks: {question}")
+    out.print(Text(text.format(server=question.server, question=question.message)))
+    try:
+        if question.url:
+            text = _("It asks you to open: {url}").format(url=visible(question.url))
+            out.print(Text(text))
+            return {} if is_yes(await ask(_("Have you opened it? [y/N] "))) else None
+        text = _("Give the answers to share, or {decline}.").format(decline=_DECLINE)
+        out.print(Text(text))
+        return await _ask_each(question.schema, ask, out)
+    except (EOFError, KeyboardInterrupt):
+        return None
+
+
+async def _ask_each(schema: Mapping[str, Any], ask: Ask, out: Console) -> Mapping[str, Any] | None:
+    answers: dict[str, Any] = {}
+    required = schema.get("required", ())
+    for name, spec in schema.get("properties", {}).items():
+        while True:
+            answer = (await ask(f"{_format_field(name, spec)}: ")).strip()
+            if answer == _DECLINE:
+                return None
+            if not answer and "default" in spec:
+                answers[name] = spec["default"]
+            elif answer or name in required:
+                try:
+                    answers[name] = _parse_answer(answer, spec)
+                except ValueError as error:
+                    out.print(Text(f"  {error}"))
+                    continue
+            break
+    return answers
+
+
+def _format_field(name: str, field: Mapping[str, Any]) -> str:
+    from agentkit.mcp.results import visible
+
+    about = visible(str(field.get("description") or field.get("title") or ""))
+    choices = f" [{', '.join(map(str, _choices(field)))}]" if _choices(field) else ""
+    default = ""
+    if "default" in field:
+        default = _(" (default: {default})").format(default=field["default"])
+    return strip_controls(f"  {visible(name)}{choices}{default}{' - ' if about else ''}{about}")
+
+
+def _choices(field: Mapping[str, Any]) -> list[Any]:
+    titled = field.get("oneOf") or field.get("anyOf") or ()
+    return list(field.get("enum") or [each["const"] for each in titled if "const" in each])
+
+
+def _parse_answer(answer: str, field: Mapping[str, Any]) -> Any:
+    """An answer in the field's type. Raises ValueError with a message for the user."""
+    choices = _choices(field)
+    if choices and answer not in map(str, choices):
+        names = ", ".join(map(str, choices))
+        raise ValueError(_("Choose one of: {choices}.").format(choices=names))
+    match field.get("type"):
+        case "integer" | "number" as kind:
+            try:
+                return int(answer) if kind == "integer" else float(answer)
+            except ValueError:
+                raise ValueError(_("Give a number.")) from None
+        case "boolean":
+            if answer.lower() not in ("y", "yes", "true", "n", "no", "false"):
+                raise ValueError(_("Answer yes or no."))
+            return answer.lower() in ("y", "yes", "true")
+        case "array":
+            return json.loads(answer) if answer.startswith("[") else re.split(r"\s*,\s*", answer)
+    if not answer:
+        raise ValueError(_("This is required. {decline} declines.").format(decline=_DECLINE))
+    return answer

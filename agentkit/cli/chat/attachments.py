@@ -55,6 +55,8 @@ async def attach(
         for part in found:
             if isinstance(part, TextPart):
                 passages += _cite(name, part.text, sources)
+                if (left := len(part.text) - _MOST_CHARACTERS) > 0:
+                    parts.append(TextPart(f"\n[{left} characters of {name} are left out.]"))
             else:
                 parts.append(part)
         note = _("@{name} is attached: {parts}")

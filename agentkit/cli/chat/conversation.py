@@ -21,10 +21,10 @@ from agentkit.answers import Answer
 from agentkit.backends.base import Model
 from agentkit.cli.chat.approval import AllowedTools
 from agentkit.cli.chat.attachments import attach
-from agentkit.cli.chat.view import View
 from agentkit.cli.console import print_labelled
 from agentkit.cli.i18n import _
 from agentkit.cli.render import LinearView, print_ending
+from agentkit.cli.view import View
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError
 from agentkit.events import (

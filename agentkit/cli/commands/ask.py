@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 
     from agentkit.agent.session import Session
     from agentkit.answers import Answer
-    from agentkit.cli.approval import CommandLineApproval
-    from agentkit.cli.commands.ask_output import TextOutput
+    from agentkit.cli.commands.ask_output import CommandLineApproval, TextOutput
     from agentkit.documents import Document
     from agentkit.events import Event
     from agentkit.messages import Message
@@ -114,8 +113,7 @@ async def ask(
     if session and resume:
         raise typer.BadParameter("choose one of --session and --continue")
 
-    from agentkit.cli.approval import CommandLineApproval
-    from agentkit.cli.commands.ask_output import open_output
+    from agentkit.cli.commands.ask_output import CommandLineApproval, open_output
     from agentkit.cli.project import open_project, show_model
     from agentkit.project.scaffold import is_project
 
@@ -156,27 +154,6 @@ async def ask(
     except AgentkitError as error:
         output.print_error(error)
         raise
-
-
-@command(
-    app,
-    "chat",
-    _("Chat with the agent; /help lists the commands."),
-    "agentkit chat",
-    "agentkit chat --continue",
-    "agentkit chat -m ollama:qwen3:8b --session thesis",
-)
-async def chat(
-    folder: Folder = Path(),
-    model: Model = None,
-    base_url: BaseUrl = None,
-    session: SessionName = "",
-    resume: Resume = False,
-    plain: Plain = False,
-) -> int:
-    from agentkit.cli.chat.app import start_chat
-
-    return await start_chat(folder, model, base_url, session, resume, plain)
 
 
 async def _run(

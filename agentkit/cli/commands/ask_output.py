@@ -1,24 +1,35 @@
-"""Print an answer of `agentkit ask`: for people as it streams, or for programs."""
+"""Print an answer of `agentkit ask`: for people as it streams, or for programs.
+
+Approve tool calls of `agentkit ask`: by --allow, else by a question on the terminal.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
+from agentkit.agent.approval import ALLOWED, DENIED, Verdict
 from agentkit.agent.session import Session
 from agentkit.answers import Answer
-from agentkit.cli.console import plain_console
+from agentkit.cli.console import format_arguments, is_yes, plain_console
 from agentkit.cli.errors import exit_code_of
+from agentkit.cli.i18n import _
 from agentkit.cli.json_output import answer_record, print_events, print_record
 from agentkit.cli.render import LinearView, collect_answer, print_ending
 from agentkit.errors import AgentkitError
 from agentkit.events import Event
+from agentkit.messages import ToolCall
+from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
-    from agentkit.cli.chat.view import View
+    from agentkit.cli.view import View
 
 
 class TextOutput:
@@ -95,8 +106,53 @@ def open_output(name: str, out: Console, log: Console) -> TextOutput:
         case "plain":
             return TextOutput(plain_console(out.file), plain_console(log.file))
         case _ if out.is_terminal and not out.is_dumb_terminal:
-            from agentkit.cli.chat.view import View  # costs 100 ms
+            from agentkit.cli.view import View  # costs 100 ms
 
             out.soft_wrap = log.soft_wrap = False
             return TextOutput(out, log, View(out))
     return TextOutput(out, log)
+
+
+class CommandLineApproval:
+    """Give `approve` to the project. `output` is paused during a question; `denied` tells whether a
+    call was not allowed."""
+
+    def __init__(self, patterns: Sequence[str], output: TextOutput) -> None:
+        self._patterns = patterns
+        self._output = output
+        self._one_at_a_time = asyncio.Lock()
+        self.denied = False
+
+    async def approve(self, tool: Tool, call: ToolCall) -> Verdict:
+        """Decide on one call; without a terminal it is denied."""
+        if any(fnmatchcase(tool.name, pattern) for pattern in self._patterns):
+            return ALLOWED
+        allowed = False
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            async with self._one_at_a_time:
+                self._output.pause()
+                try:
+                    allowed = await self._ask(call)
+                finally:
+                    self._output.resume()
+        self.denied = self.denied or not allowed
+        return ALLOWED if allowed else DENIED
+
+    async def _ask(self, call: ToolCall) -> bool:
+        self._output.log.print(Text(f"{call.name} {format_arguments(call.arguments)}"))
+        print(_("allow this call? [y/N] "), end="", file=sys.stderr, flush=True)
+        return is_yes(await _read_line())
+
+
+async def _read_line() -> str:
+    """Read a line from the terminal; the wait can be cancelled."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(sys.stdin.fileno(), ready.set)
+    except NotImplementedError:  # Windows
+        return await asyncio.to_thread(sys.stdin.readline)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline()

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
-from agentkit.cli.console import is_yes, strip_controls
+from agentkit.cli.console import strip_controls
 from agentkit.cli.i18n import _, counted
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
-from agentkit.mcp.client_features import ElicitationRequest
 from agentkit.mcp.config import read_config
-from agentkit.mcp.results import visible
 from agentkit.mcp.tools import RemotePrompt
-
-Ask = Callable[[str], Awaitable[str]]
-
-_DECLINE = "/no"
 
 
 async def list_servers(chat: Chat, argument: str) -> None:
@@ -80,81 +70,6 @@ async def prompt_text(line: str, servers: McpServers) -> str | None:
     values = _parse_values(known[prompt], rest)
     messages = await servers.prompt(server, prompt, values)
     return "\n\n".join(message.text for message in messages)
-
-
-async def ask_fields(
-    question: ElicitationRequest, ask: Ask, out: Console
-) -> Mapping[str, Any] | None:
-    """Ask a server's question on the terminal, field by field. None where the user declines."""
-    text = _("The MCP server {server!r} asks: {question}")
-    out.print(Text(text.format(server=question.server, question=question.message)))
-    try:
-        if question.url:
-            text = _("It asks you to open: {url}").format(url=visible(question.url))
-            out.print(Text(text))
-            return {} if is_yes(await ask(_("Have you opened it? [y/N] "))) else None
-        text = _("Give the answers to share, or {decline}.").format(decline=_DECLINE)
-        out.print(Text(text))
-        return await _ask_each(question.schema, ask, out)
-    except (EOFError, KeyboardInterrupt):
-        return None
-
-
-async def _ask_each(schema: Mapping[str, Any], ask: Ask, out: Console) -> Mapping[str, Any] | None:
-    answers: dict[str, Any] = {}
-    required = schema.get("required", ())
-    for name, field in schema.get("properties", {}).items():
-        while True:
-            answer = (await ask(f"{_format_field(name, field)}: ")).strip()
-            if answer == _DECLINE:
-                return None
-            if not answer and "default" in field:
-                answers[name] = field["default"]
-            elif answer or name in required:
-                try:
-                    answers[name] = _parse_answer(answer, field)
-                except ValueError as error:
-                    out.print(Text(f"  {error}"))
-                    continue
-            break
-    return answers
-
-
-def _format_field(name: str, field: Mapping[str, Any]) -> str:
-    about = visible(str(field.get("description") or field.get("title") or ""))
-    choices = f" [{', '.join(map(str, _choices(field)))}]" if _choices(field) else ""
-    default = ""
-    if "default" in field:
-        default = _(" (default: {default})").format(default=field["default"])
-    return strip_controls(f"  {visible(name)}{choices}{default}{' - ' if about else ''}{about}")
-
-
-def _choices(field: Mapping[str, Any]) -> list[Any]:
-    titled = field.get("oneOf") or field.get("anyOf") or ()
-    return list(field.get("enum") or [each["const"] for each in titled if "const" in each])
-
-
-def _parse_answer(answer: str, field: Mapping[str, Any]) -> Any:
-    """An answer in the field's type. Raises ValueError with a message for the user."""
-    choices = _choices(field)
-    if choices and answer not in map(str, choices):
-        names = ", ".join(map(str, choices))
-        raise ValueError(_("Choose one of: {choices}.").format(choices=names))
-    match field.get("type"):
-        case "integer" | "number" as kind:
-            try:
-                return int(answer) if kind == "integer" else float(answer)
-            except ValueError:
-                raise ValueError(_("Give a number.")) from None
-        case "boolean":
-            if answer.lower() not in ("y", "yes", "true", "n", "no", "false"):
-                raise ValueError(_("Answer yes or no."))
-            return answer.lower() in ("y", "yes", "true")
-        case "array":
-            return json.loads(answer) if answer.startswith("[") else re.split(r"\s*,\s*", answer)
-    if not answer:
-        raise ValueError(_("This is required. {decline} declines.").format(decline=_DECLINE))
-    return answer
 
 
 def _parse_values(prompt: RemotePrompt, text: str) -> dict[str, str]:

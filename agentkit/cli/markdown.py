@@ -20,7 +20,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 from rich.theme import Theme
 
-from agentkit.cli.chat.region import render_lines
+from agentkit.cli.region import render_lines
 from agentkit.knowledge.citations.markers import markers, numbers_in
 from agentkit.knowledge.citations.passages import Sources
 
