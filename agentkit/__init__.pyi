@@ -19,11 +19,11 @@ from .answers import Citation as Citation
 from .backends.base import Capabilities as Capabilities
 from .backends.base import Model as Model
 from .backends.base import Options as Options
-from .backends.fallback import FallbackModel as FallbackModel
 from .backends.huggingface.model import HuggingFaceModel as HuggingFaceModel
-from .backends.llamacpp.model import LlamaCppModel as LlamaCppModel
+from .backends.llamacpp import LlamaCppModel as LlamaCppModel
 from .backends.ollama.model import OllamaModel as OllamaModel
 from .backends.openai.model import OpenAIModel as OpenAIModel
+from .backends.registry import FallbackModel as FallbackModel
 from .backends.registry import get_model as get_model
 from .backends.scripted import ScriptedModel as ScriptedModel
 from .documents import Chunk as Chunk

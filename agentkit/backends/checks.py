@@ -21,7 +21,7 @@ from packaging.version import Version
 from agentkit._sync import in_worker
 from agentkit.addresses import is_loopback, ollama_url, without_credentials
 from agentkit.backends.auto import LOCAL_SERVERS, AutoModel, ollama_models, openai_models
-from agentkit.backends.llamacpp.source import find_file
+from agentkit.backends.llamacpp import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
 from agentkit.backends.ollama.server import OllamaError, context_length, show_model
 from agentkit.backends.openai.model import OPENAI_URL

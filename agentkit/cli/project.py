@@ -18,7 +18,7 @@ from agentkit.agent.approval import Approve, deny
 from agentkit.agent.session_store import LAST, SessionStore, StoredSession
 from agentkit.backends.auto import AutoModel, LocalServer
 from agentkit.backends.base import Model
-from agentkit.backends.llamacpp.source import PACKAGES, packaged_file
+from agentkit.backends.llamacpp import PACKAGES, packaged_file
 from agentkit.cli.console import index_progress, print_notes, print_rows
 from agentkit.cli.i18n import _
 from agentkit.mcp.client_features import Elicit

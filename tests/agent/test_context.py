@@ -12,9 +12,9 @@ import pytest
 from agentkit import Agent, Limits, Session, tool
 from agentkit.agent.compaction import Prompt, Window
 from agentkit.backends.base import Model, Options
-from agentkit.backends.fallback import FallbackModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.openai.model import OpenAIModel
+from agentkit.backends.registry import FallbackModel
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.events import Compacted, Done, ModelPart, TextDelta
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage

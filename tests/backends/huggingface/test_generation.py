@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.generation import Generation, GenerationEnd
+from agentkit.backends.huggingface.generator import Generation, GenerationEnd
 from agentkit.backends.huggingface.load import LoadedModel, Source
 from agentkit.errors import ModelError
 

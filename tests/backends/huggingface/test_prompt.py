@@ -9,7 +9,7 @@ import pytest
 
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface.load import LoadedModel, Source
-from agentkit.backends.huggingface.prompt import call_format, render_prompt
+from agentkit.backends.huggingface.model import call_format, render_prompt
 from agentkit.backends.text_tool_calls import CALL, THINK
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall

@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 
 from agentkit.backends.base import Capabilities, Options
-from agentkit.backends.llamacpp import LlamaCppModel
-from agentkit.backends.llamacpp.engine import Engine, ask_server
-from agentkit.backends.llamacpp.model import request_body
-from agentkit.backends.llamacpp.source import Package, find_file
+from agentkit.backends.llamacpp import (
+    Engine,
+    LlamaCppModel,
+    Package,
+    ask_server,
+    find_file,
+    request_body,
+)
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, TextDelta
 from agentkit.messages import ImagePart, Message, ToolCall, Usage

@@ -27,7 +27,7 @@ from agentkit import Agent, tool
 from agentkit._sync import iterate_sync
 from agentkit.agent.session import Session
 from agentkit.backends.base import Model, Options
-from agentkit.backends.fallback import FallbackModel
+from agentkit.backends.registry import FallbackModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta

