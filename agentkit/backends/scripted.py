@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
-from agentkit.backends.base import Model, Options
-from agentkit.backends.text_tool_calls import parse_text_calls
+from agentkit.backends.base import Options
+from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
@@ -17,33 +17,21 @@ Turn = str | ToolCall | Exception | Sequence[ModelPart]
 Script = Iterable[Turn] | Callable[[Sequence[Message]], Turn]
 
 
-class ScriptedModel(Model):
+class ScriptedModel(ParsedModel):
     """Plays a list of turns one after another, or calls a function of the messages for each.
 
     `requests` keeps the messages of every request, and `tools_offered` the names of its tools.
     """
 
     def __init__(self, script: Script, name: str = "scripted") -> None:
-        self._name = name
+        super().__init__(name)
         self._turns = None if callable(script) else iter(script)
         self._answer = script if callable(script) else None
         self.requests: list[tuple[Message, ...]] = []
         self.tools_offered: list[tuple[str, ...]] = []
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Tool] = (),
-        options: Options = Options(),
-    ) -> AsyncGenerator[ModelPart, None]:
-        return parse_text_calls(self._play(messages, tools), tools, options)
-
-    async def _play(
-        self, messages: Sequence[Message], tools: Sequence[Tool]
+    async def request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         self.requests.append(tuple(messages))
         self.tools_offered.append(tuple(tool.name for tool in tools))

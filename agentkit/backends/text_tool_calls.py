@@ -12,15 +12,16 @@ import ast
 import json
 import re
 import warnings
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentkit.backends.base import Options, new_call_id, offered_tools, parse_arguments
-from agentkit.errors import ModelError
+from agentkit.backends.base import Model, Options, new_call_id, offered_tools, parse_arguments
+from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
-from agentkit.messages import ToolCall
+from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 
 Calls = list[ToolCall] | None
@@ -40,6 +41,36 @@ _DEEPSEEK_CALL = re.compile(
 )
 _FENCE = re.compile(r"```(?:json|tool_call|tool_code|python)?\s*(?P<body>.*?)\s*```", re.DOTALL)
 _JSON_WORDS = {"true": True, "false": False, "null": None}
+
+
+class ParsedModel(Model):
+    """A model whose server may leave tool calls and thinking in the text: `stream` takes them out
+    of the parts that `request` yields."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        return parse_text_calls(self.request(messages, tools, options), tools, options)
+
+    @abstractmethod
+    def request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    ) -> AsyncGenerator[ModelPart, None]:
+        """Yield the parts of one answer as the server sends them. Raises ModelError."""
+
+    def error(self, text: str, kind: FaultKind = "other") -> ModelError:
+        """Return an error in one line of at most 600 characters."""
+        return ModelError(" ".join(text.split())[:600], self.name, kind)
 
 
 async def parse_text_calls(

@@ -16,7 +16,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from agentkit.backends.base import (
     Capabilities,
-    Model,
     Options,
     arguments_object,
     estimated_tokens,
@@ -40,7 +39,7 @@ from agentkit.backends.prompted_tools import (
     with_tools_in_text,
     without_system,
 )
-from agentkit.backends.text_tool_calls import CALL, END_CALL, END_THINK, THINK, parse_text_calls
+from agentkit.backends.text_tool_calls import CALL, END_CALL, END_THINK, THINK, ParsedModel
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, Usage
@@ -155,7 +154,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class HuggingFaceModel(Model):
+class HuggingFaceModel(ParsedModel):
     """A model by hub id, directory or .gguf path, loaded at first use.
 
     Chats at the same time take turns; on a CUDA device up to `max_batch` of them share passes,
@@ -178,6 +177,7 @@ class HuggingFaceModel(Model):
         kept_tokens: int = 8192,
         batching: bool | None = None,
     ) -> None:
+        super().__init__(f"hf:{model}")
         self._model = model
         self._gguf_file = gguf_file
         self._placement = placement
@@ -188,11 +188,8 @@ class HuggingFaceModel(Model):
         self._kept_tokens = kept_tokens
         self._batching = batching
         self._running: _Running | None = None
-        self._worker = _new_worker()
-
-    @property
-    def name(self) -> str:
-        return f"hf:{self._model}"
+        # One thread, in which loading and preparing take turns.
+        self._worker = ThreadPoolExecutor(1, "huggingface-prepare")
 
     @property
     def prefilled_tokens(self) -> int:
@@ -200,20 +197,12 @@ class HuggingFaceModel(Model):
         count."""
         return self._running.generator.prefilled_tokens if self._running else 0
 
-    def stream(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Tool] = (),
-        options: Options = Options(),
-    ) -> AsyncGenerator[ModelPart, None]:
-        return parse_text_calls(self._request(messages, tools, options), tools, options)
-
-    async def _request(
+    async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         if any(images(message) for message in messages):
             text = f"{self.name} reads no images: choose another model."
-            raise ModelError(text, self.name, "bad_request")
+            raise self.error(text, "bad_request")
         running = await self._ready()
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | GenerationEnd | ModelError]()
 
@@ -260,10 +249,9 @@ class HuggingFaceModel(Model):
 
     async def close(self) -> None:
         """Free the weights, once the answers in progress are complete."""
-        self._worker.shutdown(wait=False)
         if self._running is not None:
             self._running.generator.close()
-        self._running, self._worker = None, _new_worker()
+        self._running = None
 
     async def _ready(self) -> _Running:
         if self._running is not None:
@@ -335,8 +323,3 @@ class _Running:
                 "too_long",
             )
         return min(limit, window - read)
-
-
-def _new_worker() -> ThreadPoolExecutor:
-    """One thread, in which loading and preparing take turns."""
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="huggingface-prepare")

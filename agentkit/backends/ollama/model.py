@@ -26,7 +26,6 @@ from agentkit._sync import PerLoop
 from agentkit.addresses import is_loopback, ollama_url, without_credentials
 from agentkit.backends.base import (
     Capabilities,
-    Model,
     Options,
     arguments_object,
     images,
@@ -38,7 +37,7 @@ from agentkit.backends.base import (
 from agentkit.backends.ollama.server import OllamaError, context_length, http_error, show_model
 from agentkit.backends.prompted_tools import calls_schema, is_forced
 from agentkit.backends.retry import TransientError, with_retries
-from agentkit.backends.text_tool_calls import parse_text_calls
+from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
@@ -67,7 +66,7 @@ _KINDS: Mapping[int | str, FaultKind] = {
 }
 
 
-class OllamaModel(Model):
+class OllamaModel(ParsedModel):
     """A model on an Ollama server: by default OLLAMA_HOST's, else this machine's. Timeouts in
     seconds, `read_timeout` between two chunks (and for loading a model); `max_context` in
     tokens; `keep_alive` is how long the server keeps the model, such as "10m"."""
@@ -82,6 +81,7 @@ class OllamaModel(Model):
         max_context: int = 32768,
         keep_alive: str | float | None = None,
     ) -> None:
+        super().__init__(f"ollama:{model}")
         self._model = model
         self._url = ollama_url(base_url or os.environ.get("OLLAMA_HOST", ""))
         self._connect_timeout = connect_timeout
@@ -92,19 +92,7 @@ class OllamaModel(Model):
         self._facts: ollama.ShowResponse | None = None
         self._window = 0
 
-    @property
-    def name(self) -> str:
-        return f"ollama:{self._model}"
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Tool] = (),
-        options: Options = Options(),
-    ) -> AsyncGenerator[ModelPart, None]:
-        return parse_text_calls(self._request(messages, tools, options), tools, options)
-
-    async def _request(
+    async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         read = prompt_tokens(messages, tools)
@@ -145,7 +133,7 @@ class OllamaModel(Model):
         the model again."""
         greatest = await self.context_window()
         if read > greatest:
-            raise self._error(
+            raise self.error(
                 f"The prompt of about {read} tokens does not fit {self.name}, whose greatest "
                 f"window is {greatest} tokens. Shorten it, or raise max_context (now "
                 f"{self._max_context}) if the model allows.",
@@ -180,7 +168,7 @@ class OllamaModel(Model):
                         yield part
                     return
         place = without_credentials(self._url)
-        raise self._error(f"The answer of {self.name} was cut off by {place}: try again.", "down")
+        raise self.error(f"The answer of {self.name} was cut off by {place}: try again.", "down")
 
     def _client(self) -> httpx2.AsyncClient:
         import httpx2
@@ -209,30 +197,27 @@ class OllamaModel(Model):
             raise self._model_error(error) from error
         except UnicodeEncodeError as error:
             text = "A message contains half of a surrogate pair: remove it."
-            raise self._error(text, "bad_request") from error
+            raise self.error(text, "bad_request") from error
         except ValueError as error:
             raise self._model_error(OllamaError("invalid", str(error))) from error
 
     def _model_error(self, error: OllamaError) -> ModelError:
         if error.kind == "refused" and error.status != 404 and _TOO_LONG.search(error.text):
-            return self._error(
+            return self.error(
                 f"The conversation is too long for {self.name} ({error.text}). Shorten it, or "
                 "raise max_context.",
                 "too_long",
             )
         temporary = error.status in (429, 499, 502, 503, 504) or _TEMPORARY.search(error.text)
         if error.kind == "refused" and temporary:
-            text = _line(f"{self.name} is not ready: {error.text}. Ask again.")
+            text = f"{self.name} is not ready: {error.text}. Ask again."
             kind: FaultKind = "rate_limited" if error.status == 429 else "down"
             return TransientError(text, self.name, kind=kind)
         text = error.message(self._url, self._model, self.name, self._read_timeout)
         if error.kind == "interrupted":
-            return TransientError(_line(text), self.name)
+            return TransientError(text, self.name)
         default: FaultKind = "bad_request" if 400 <= error.status < 500 else "down"
-        return self._error(text, _KINDS.get(error.kind) or _KINDS.get(error.status) or default)
-
-    def _error(self, text: str, kind: FaultKind) -> ModelError:
-        return ModelError(_line(text), self.name, kind)
+        return self.error(text, _KINDS.get(error.kind) or _KINDS.get(error.status) or default)
 
 
 def request_body(
@@ -337,7 +322,3 @@ def _end(chunk: Mapping[str, Any], called: bool, read: int, name: str) -> list[M
     if chunk.get("done_reason") == "length":
         return [usage, Done("length", name)]
     return [usage, Done("tool_calls" if called else "stop", name)]
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:600]

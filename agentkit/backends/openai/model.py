@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
 from agentkit.addresses import is_loopback, normalize_url
-from agentkit.backends.base import Capabilities, Model, Options, prompt_tokens
+from agentkit.backends.base import Capabilities, Options, prompt_tokens
 from agentkit.backends.openai.errors import (
     Endpoint,
     cut_off_error,
@@ -23,7 +23,7 @@ from agentkit.backends.openai.request import request_body
 from agentkit.backends.openai.stream import CompletionStream
 from agentkit.backends.probe.runner import cached_capabilities
 from agentkit.backends.retry import with_retries
-from agentkit.backends.text_tool_calls import parse_text_calls
+from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.events import Done, ModelPart
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
@@ -41,7 +41,7 @@ _WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_cont
 _LISTING_SECONDS = 5.0
 
 
-class OpenAIModel(Model):
+class OpenAIModel(ParsedModel):
     """A model on an OpenAI-compatible server. Timeouts are in seconds, `read_timeout` between two
     chunks. `api_key_env` is only named in error messages."""
 
@@ -58,8 +58,9 @@ class OpenAIModel(Model):
         max_retries: int = 2,
         extra_body: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__(f"{provider}:{model}")
         self._endpoint = Endpoint(
-            name=f"{provider}:{model}",
+            name=self.name,
             model=model,
             url=normalize_url(base_url or OPENAI_URL),
             key_env=api_key_env or ("OPENAI_API_KEY" if provider == "openai" else ""),
@@ -71,22 +72,14 @@ class OpenAIModel(Model):
         self._extra_body = dict(extra_body or {})
         self._clients = PerLoop(self._new_client)
 
-    @property
-    def name(self) -> str:
-        return self._endpoint.name
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Tool] = (),
-        options: Options = Options(),
+    def request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         limit_key = "max_completion_tokens" if self._is_openai else "max_tokens"
         body = request_body(self._endpoint.model, messages, tools, options, limit_key)
         body |= {**self._extra_body, **options.extra}
         read = prompt_tokens(messages, tools)
-        attempts = with_retries(lambda: self._attempt(body, read), self._max_retries)
-        return parse_text_calls(attempts, tools, options)
+        return with_retries(lambda: self._attempt(body, read), self._max_retries)
 
     async def context_window(self) -> int | None:
         """The window in the server's list of models, where it is there. A server of one model

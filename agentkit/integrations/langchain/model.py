@@ -17,14 +17,13 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from agentkit._sync import run_sync
 from agentkit.backends.base import (
     Capabilities,
-    Model,
     Options,
     new_call_id,
     offered_tools,
     prompt_tokens,
     tool_definition,
 )
-from agentkit.backends.text_tool_calls import parse_text_calls
+from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.integrations.langchain.messages import (
@@ -47,29 +46,17 @@ _STATUSES: dict[int, FaultKind] = {
 }
 
 
-class LangChainModel(Model):
+class LangChainModel(ParsedModel):
     """An agentkit model over a LangChain chat model, which handles retries and timeouts.
     `json_schema` declares that it supports OpenAI's `response_format`; otherwise schemas are
     refused."""
 
     def __init__(self, chat: BaseChatModel, *, name: str = "", json_schema: bool = False) -> None:
+        super().__init__(f"langchain:{name or _model_name(chat)}")
         self._chat = chat
-        self._name = name or _model_name(chat)
         self._json_schema = json_schema
 
-    @property
-    def name(self) -> str:
-        return f"langchain:{self._name}"
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Tool] = (),
-        options: Options = Options(),
-    ) -> AsyncGenerator[ModelPart, None]:
-        return parse_text_calls(self._request(messages, tools, options), tools, options)
-
-    async def _request(
+    async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
         chat = self._bind(tools, options)

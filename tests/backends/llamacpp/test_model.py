@@ -18,9 +18,9 @@ from agentkit.backends.llamacpp import (
     Engine,
     LlamaCppModel,
     Package,
-    ask_server,
     find_file,
     request_body,
+    server_client,
 )
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, TextDelta
@@ -120,8 +120,8 @@ def test_no_port_is_opened_and_the_socket_is_the_users_alone(tiny: Path) -> None
     assert engine.address.startswith("unix://")
     path = Path(engine.address.removeprefix("unix://"))
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    refused = ask_server(engine.address, "guessed", "/tokenize", {"content": "hi"})
-    assert refused["error"]["code"] == 401
+    with server_client(engine.address, "guessed") as client:
+        assert client.post("/tokenize", json={"content": "hi"}).status_code == 401
     del engine
     assert not path.parent.exists()
 
