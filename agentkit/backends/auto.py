@@ -38,7 +38,7 @@ LOCAL_SERVERS = {
 async def ollama_models(url: str) -> list[str] | None:
     """List an Ollama server's own chat models, the most recently changed first; None where no
     Ollama answers. Models that it would forward to ollama.com are left out."""
-    tags = await _get_json(url, "/api/tags")
+    tags = await asyncio.to_thread(_get_json, url, "/api/tags")
     if not isinstance(tags, Mapping) or not isinstance(tags.get("models"), list):
         return None
     return [model["name"] for model in tags["models"] if _is_local_chat(model)]
@@ -47,7 +47,7 @@ async def ollama_models(url: str) -> list[str] | None:
 async def openai_models(url: str) -> list[str] | None:
     """List the chat models of an OpenAI-compatible server; None where none answers. agentkit's own
     server is left out: it would ask itself."""
-    listing = await _get_json(url, "/models")
+    listing = await asyncio.to_thread(_get_json, url, "/models")
     if not isinstance(listing, Mapping) or not isinstance(listing.get("data"), list):
         return None
     models = [model for model in listing["data"] if isinstance(model, Mapping)]
@@ -57,13 +57,10 @@ async def openai_models(url: str) -> list[str] | None:
     return [name for name in names if name and _is_chat_name(name)]
 
 
-async def _get_json(url: str, path: str) -> Any:
+def _get_json(url: str, path: str) -> Any:
+    """Return the JSON of a server on this machine; None where there is none."""
     if not is_loopback(url):
         return None
-    return await asyncio.to_thread(_get, url, path)
-
-
-def _get(url: str, path: str) -> Any:
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
@@ -132,7 +129,7 @@ class AutoModel(Model):
     async def choose(self) -> Model:
         """Return the model that all requests go to. Raises ModelError."""
         if self._chosen is None:
-            searched = await self._search()
+            searched = await self.search()
             if self._chosen is None:
                 self.searched = searched
                 self._chosen, self.reason = self._choose_from(searched)
@@ -161,7 +158,7 @@ class AutoModel(Model):
         if self._chosen:
             await self._chosen.close()
 
-    async def _search(self) -> tuple[LocalServer, ...]:
+    async def search(self) -> tuple[LocalServer, ...]:
         """Ask every server for its models, in order of preference."""
         lists = await asyncio.gather(
             ollama_models(self._ollama), *map(openai_models, self._servers.values())
@@ -197,11 +194,5 @@ class AutoModel(Model):
 
 async def local_models() -> list[str]:
     """List the models of the servers on this machine, as names for `get_model`."""
-    urls = {"ollama": ollama_url(os.environ.get("OLLAMA_HOST", "")), **LOCAL_SERVERS}
-    lists = await asyncio.gather(
-        *(
-            openai_models(url) if name != "ollama" else ollama_models(url)
-            for name, url in urls.items()
-        )
-    )
-    return [f"{n}:{model}" for n, models in zip(urls, lists, strict=True) for model in models or ()]
+    searched = await AutoModel().search()
+    return [f"{server.name}:{model}" for server in searched for model in server.models or ()]

@@ -6,7 +6,6 @@ A server is asked only where it is on this machine, or where the settings give i
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from packaging.version import Version
 from agentkit._sync import in_worker
 from agentkit.addresses import is_loopback, ollama_url, without_credentials
 from agentkit.backends.auto import LOCAL_SERVERS, AutoModel, ollama_models, openai_models
+from agentkit.backends.base import parse_arguments
 from agentkit.backends.llamacpp import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
 from agentkit.backends.ollama.server import OllamaError, context_length, show_model
@@ -347,17 +347,10 @@ async def request_json(url: str, path: str, key: str = "") -> JsonReply:
                 content += piece
                 if len(content) > _MAX_BYTES:
                     return JsonReply(response.status_code)
-            return JsonReply(response.status_code, _json_object(content))
+            found = parse_arguments(content.decode("utf-8", "replace"))
+            return JsonReply(response.status_code, found if isinstance(found, dict) else {})
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError):
         return JsonReply()
-
-
-def _json_object(content: bytes) -> Mapping[str, Any]:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _root(url: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
 from agentkit.backends.base import Options
 from agentkit.backends.text_tool_calls import ParsedModel
-from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
@@ -25,8 +24,9 @@ class ScriptedModel(ParsedModel):
 
     def __init__(self, script: Script, name: str = "scripted") -> None:
         super().__init__(name)
-        self._turns = None if callable(script) else iter(script)
-        self._answer = script if callable(script) else None
+        ended = self.error(f"The script of {name} has ended: add another turn.")
+        turns = iter(()) if callable(script) else iter(script)
+        self._answer = script if callable(script) else lambda _: next(turns, ended)
         self.requests: list[tuple[Message, ...]] = []
         self.tools_offered: list[tuple[str, ...]] = []
 
@@ -35,19 +35,11 @@ class ScriptedModel(ParsedModel):
     ) -> AsyncGenerator[ModelPart, None]:
         self.requests.append(tuple(messages))
         self.tools_offered.append(tuple(tool.name for tool in tools))
-        turn = self._next(messages)
+        turn = self._answer(messages)
         if isinstance(turn, Exception):
             raise turn
         for part in self._parts(turn, messages):
             yield part
-
-    def _next(self, messages: Sequence[Message]) -> Turn:
-        if self._answer is not None:
-            return self._answer(messages)
-        assert self._turns is not None
-        for turn in self._turns:
-            return turn
-        raise ModelError(f"The script of {self._name} has ended: add another turn.", self._name)
 
     def _parts(self, turn: Turn, messages: Sequence[Message]) -> Iterable[ModelPart]:
         if isinstance(turn, str):

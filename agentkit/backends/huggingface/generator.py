@@ -30,6 +30,10 @@ class GenerationEnd:
     reason: Literal["stop", "length"]
 
 
+class _Cancelled(Exception):
+    """The answer was cancelled while its prompt was read."""
+
+
 class Generation:
     """One answer: what is asked of the model, and its tokens as text.
 
@@ -55,42 +59,40 @@ class Generation:
         self._loaded = loaded
         self._emit = emit
         self._text = _TokenText(loaded, options.stop)
-        self._end: GenerationEnd | None = None
+        self._has_ended = False
 
     def take(self, token: int) -> bool:
-        """Add a token and emit its text. Returns whether the answer has ended."""
-        if self._end is not None or self.cancelled.is_set():
+        """Add a token and emit its text, and the end if it is the last one. Returns whether the
+        answer has ended."""
+        if self._has_ended or self.cancelled.is_set():
             return True
         self.tokens += 1
         complete = self.constraint is not None and self.constraint.accept(token)
         text = self._text.feed(token)
         stopped = complete or self._text.stopped or token in self._loaded.end_tokens
-        if stopped or self.tokens >= self.limit:
-            self._end = GenerationEnd(self.tokens, "stop" if stopped else "length")
+        self._has_ended = stopped or self.tokens >= self.limit
+        if self._has_ended:
             text += self._text.end()
         if text:
             self._emit(text)
-        return self._end is not None
+        if self._has_ended:
+            self._emit(GenerationEnd(self.tokens, "stop" if stopped else "length"))
+        return self._has_ended
 
-    def finish(self) -> None:
-        """Emit the end, unless the answer was cancelled before it had one."""
-        if self._end is not None:
-            self._emit(self._end)
+    def check_cancelled(self) -> None:
+        if self.cancelled.is_set():
+            raise _Cancelled
 
     def fail(self, error: Exception) -> None:
         """Emit an error in place of the end."""
         source = self._loaded.source
-        if isinstance(error, ModelError):
-            self._emit(error)
-        elif is_out_of_memory(error):
+        text = f"{source.name} failed to generate ({type(error).__name__}: {error})."
+        if is_out_of_memory(error):
             text = (
                 f"Memory ran out while {source.name} was generating. Shorten the prompt, choose a "
                 "smaller model, or set quantization = 4bit (CUDA) or a smaller max_batch."
             )
-            self._emit(source.error(text))
-        else:
-            text = f"{source.name} failed to generate ({type(error).__name__}: {error})."
-            self._emit(source.error(text))
+        self._emit(source.error(text))
 
 
 class _TokenText:
@@ -101,8 +103,9 @@ class _TokenText:
         self._tokenizer = loaded.tokenizer
         self._stops = tuple(stops)
         special = loaded.tokenizer.added_tokens_decoder.items()
-        self._hidden = {number for number, token in special if _is_hidden(token)}
-        self._hidden |= loaded.end_tokens
+        self._hidden = {
+            number for number, token in special if token.special and str(token) not in MARKERS
+        } | loaded.end_tokens
         self._ids: list[int] = []
         self._decoded_ids = 0
         self._context = ""
@@ -148,10 +151,6 @@ class _TokenText:
             return text[: min(found)]
         text, self._pending = split_partial_marker(text, held_back)
         return text
-
-
-def _is_hidden(token: Any) -> bool:
-    return token.special and str(token) not in MARKERS
 
 
 TEMPLATE_OPTIONS = "chat_template_kwargs"
@@ -200,9 +199,8 @@ class Generator:
         self._thread.shutdown(wait=False)
 
     def _run(self, generation: Generation) -> None:
-        if generation.cancelled.is_set():
-            return
         try:
+            generation.check_cancelled()
             settings = _generation_settings(self._loaded, generation.options)
             if self._batching is not None and _is_plain(generation, settings):
                 self._batching.add(generation, settings)
@@ -235,7 +233,7 @@ class Generator:
                 gpus = [model.device] if model.device.type == "cuda" else []
                 stack.enter_context(torch.random.fork_rng(gpus))
                 torch.manual_seed(generation.options.seed % 2**63)
-            hook = model.register_forward_pre_hook(_cancellation_check(generation))
+            hook = model.register_forward_pre_hook(lambda *_: generation.check_cancelled())
             stack.callback(hook.remove)
             output = model.generate(
                 ids,
@@ -252,7 +250,6 @@ class Generator:
         sequence = output.sequences[0, :-1].tolist()
         if len(sequence) <= self._kept_tokens:
             self._kept = (sequence, output.past_key_values)
-        generation.finish()
 
     def _take_cache(self, ids: Sequence[int]) -> Any:
         """Return a cache that holds the longest common beginning of `ids` and the kept sequence. At
@@ -367,9 +364,7 @@ class _Batching:
             ended = any(
                 generation.take(token) for token in result.generated_tokens[generation.tokens :]
             )
-            if ended:
-                generation.finish()
-            elif finished:
+            if finished and not ended:
                 generation.fail(RuntimeError(result.error or "the answer is incomplete"))
         except Exception as error:
             generation.fail(error)
@@ -429,18 +424,6 @@ def _is_croppable(model: Any) -> bool:
     cut back to an earlier token."""
     kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
     return not getattr(model, "_is_stateful", False) and kinds <= _KEY_VALUE_LAYERS
-
-
-class _Cancelled(Exception):
-    """The answer was cancelled while its prompt was read."""
-
-
-def _cancellation_check(generation: Generation) -> Callable[..., None]:
-    def check(*_: Any) -> None:
-        if generation.cancelled.is_set():
-            raise _Cancelled
-
-    return check
 
 
 def _token_reader(generation: Generation) -> Any:

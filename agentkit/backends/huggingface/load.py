@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -46,10 +46,6 @@ class Source:
     name: str
     place: str
     gguf_file: str | None = None
-
-    @property
-    def is_directory(self) -> bool:
-        return Path(self.place).is_dir()
 
     def error(self, text: str, kind: FaultKind = "other") -> ModelError:
         return ModelError(" ".join(text.split())[:600], self.name, kind)
@@ -93,7 +89,7 @@ def load_model(
         weights["use_safetensors"] = True
     try:
         with quiet():
-            shared["local_files_only"] = source.is_directory or _is_downloaded(source)
+            shared["local_files_only"] = Path(source.place).is_dir() or _is_downloaded(source)
             if not shared["local_files_only"]:
                 check_hub(source)
             weights["config"] = transformers.AutoConfig.from_pretrained(source.place, **shared)
@@ -190,7 +186,7 @@ def quiet() -> Iterator[None]:
 
     logging = transformers.utils.logging
     with _quiet_lock:
-        hook = logging.set_tqdm_hook(_empty_bar)
+        hook = logging.set_tqdm_hook(lambda _, args, kwargs: logging.EmptyTqdm(*args, **kwargs))
         _quiet_blocks.append(_quiet_blocks[0] if _quiet_blocks else (logging.get_verbosity(), hook))
         logging.set_verbosity_error()
         # The bar of its GGUF reader ignores the hook.
@@ -204,12 +200,6 @@ def quiet() -> Iterator[None]:
             if not _quiet_blocks:
                 logging.set_verbosity(verbosity)
                 logging.set_tqdm_hook(hook)
-
-
-def _empty_bar(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    from transformers.utils.logging import EmptyTqdm
-
-    return EmptyTqdm(*args, **kwargs)
 
 
 def _is_downloaded(source: Source) -> bool:

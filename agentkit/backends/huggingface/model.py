@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from agentkit.backends.base import (
     Capabilities,
@@ -150,10 +150,6 @@ def _template_message(message: Message, names: Mapping[str, str]) -> dict[str, A
     return rendered
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
 class HuggingFaceModel(ParsedModel):
     """A model by hub id, directory or .gguf path, loaded at first use.
 
@@ -210,7 +206,8 @@ class HuggingFaceModel(ParsedModel):
             with suppress(RuntimeError):  # The loop may be closed.
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        generation, opening = await self._in_worker(running.prepare, messages, tools, options, emit)
+        preparing = self._worker.submit(running.prepare, messages, tools, options, emit)
+        generation, opening = await asyncio.wrap_future(preparing)
         running.generator.submit(generation)
         try:
             if opening:
@@ -256,7 +253,7 @@ class HuggingFaceModel(ParsedModel):
     async def _ready(self) -> _Running:
         if self._running is not None:
             return self._running
-        return await self._in_worker(self._load)
+        return await asyncio.wrap_future(self._worker.submit(self._load))
 
     def _load(self) -> _Running:
         """Runs in the worker, so that two first requests load one model."""
@@ -269,9 +266,6 @@ class HuggingFaceModel(ParsedModel):
             generator = Generator(loaded, self._max_batch, self._kept_tokens, batching)
             self._running = _Running(loaded, generator, Grammars(loaded), self._max_new_tokens)
         return self._running
-
-    async def _in_worker(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.wrap_future(self._worker.submit(function, *args, **kwargs))
 
 
 @dataclass(frozen=True, slots=True)
