@@ -119,6 +119,29 @@ def tool_definition(tool: Tool) -> dict[str, Any]:
     }
 
 
+def message_bodies(messages: Sequence[Message], name_key: str) -> list[dict[str, Any]]:
+    """Return messages as Ollama and chat templates expect them: text, calls with their arguments
+    as objects, and of a result the id of its call, and under `name_key` the tool."""
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    bodies = []
+    for message in messages:
+        body: dict[str, Any] = {"role": message.role, "content": message.prompt_text}
+        if message.tool_calls:
+            body["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": arguments_object(call)},
+                }
+                for call in message.tool_calls
+            ]
+        if message.role == "tool":
+            called = names.get(message.tool_call_id, "")
+            body |= {"tool_call_id": message.tool_call_id, name_key: called}
+        bodies.append(body)
+    return bodies
+
+
 def offered_tools(tools: Sequence[Tool], choice: str) -> list[Tool]:
     """Return the tools that `tool_choice` leaves: none, the named one, or all."""
     if choice == "none":

@@ -32,7 +32,7 @@ from agentkit.backends.base import (
     images,
     offered_tools,
 )
-from agentkit.backends.prompted_tools import calls_schema, is_forced, with_tools_in_text
+from agentkit.backends.prompted_tools import answer_schema, with_tools_in_text
 from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
@@ -304,11 +304,8 @@ def request_body(
 ) -> dict[str, Any]:
     """Return the body of a streamed chat. With a seed nothing is taken from the prompt cache, since
     the sums of a warm run differ in their last bits from those of a cold one."""
-    schema = options.schema
-    if schema is None and is_forced(tools, options):
-        schema = calls_schema(tools)
     response_format = None
-    if schema is not None:
+    if (schema := answer_schema(tools, options)) is not None:
         json_schema = {"name": "answer", "schema": dict(schema)}
         response_format = {"type": "json_schema", "json_schema": json_schema}
     conversation = with_tools_in_text(messages, tools)

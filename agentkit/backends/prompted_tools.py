@@ -7,7 +7,7 @@ of Hermes, which most models know.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +76,14 @@ def _can_merge(one: Message, other: Message) -> bool:
 def is_forced(tools: Sequence[Tool], options: Options) -> bool:
     """Whether the answer must be a tool call."""
     return bool(tools) and options.tool_choice not in ("auto", "none")
+
+
+def answer_schema(tools: Sequence[Tool], options: Options) -> Mapping[str, Any] | None:
+    """Return the JSON Schema that the answer must satisfy: the options', or that of a forced call;
+    None where the answer is free."""
+    if options.schema is None and is_forced(tools, options):
+        return calls_schema(tools)
+    return options.schema
 
 
 def calls_schema(

@@ -17,9 +17,9 @@ from typing import Any
 from agentkit.backends.base import (
     Capabilities,
     Options,
-    arguments_object,
     estimated_tokens,
     images,
+    message_bodies,
     offered_tools,
     tool_definition,
 )
@@ -114,10 +114,9 @@ def _apply_template(
     """Apply the template; where it refuses a system message, once more without one."""
     import jinja2
 
-    names = {call.id: call.name for message in messages for call in message.tool_calls}
     try:
         text: str = loaded.tokenizer.apply_chat_template(
-            [_template_message(message, names) for message in messages],
+            message_bodies(messages, "name"),
             tools=tools,
             add_generation_prompt=True,
             tokenize=False,
@@ -131,23 +130,6 @@ def _apply_template(
             f"The chat template of {loaded.source.name} refuses this conversation: {error}"
         ) from error
     return text
-
-
-def _template_message(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
-    rendered: dict[str, Any] = {"role": message.role, "content": message.prompt_text}
-    if message.tool_calls:
-        rendered["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": arguments_object(call)},
-            }
-            for call in message.tool_calls
-        ]
-    if message.role == "tool":
-        name = names.get(message.tool_call_id, "")
-        rendered |= {"tool_call_id": message.tool_call_id, "name": name}
-    return rendered
 
 
 class HuggingFaceModel(ParsedModel):

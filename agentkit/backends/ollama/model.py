@@ -27,15 +27,15 @@ from agentkit.addresses import is_loopback, ollama_url, without_credentials
 from agentkit.backends.base import (
     Capabilities,
     Options,
-    arguments_object,
     images,
+    message_bodies,
     new_call_id,
     offered_tools,
     prompt_tokens,
     tool_definition,
 )
 from agentkit.backends.ollama.server import OllamaError, context_length, http_error, show_model
-from agentkit.backends.prompted_tools import calls_schema, is_forced
+from agentkit.backends.prompted_tools import answer_schema
 from agentkit.backends.retry import TransientError, with_retries
 from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import FaultKind, ModelError
@@ -226,9 +226,10 @@ def request_body(
     """Return the body of a streamed chat, which newer servers neither cut (`truncate`) nor forget
     (`shift`) where it does not fit. Of `options.extra`, what Ollama does not know as a field of
     the request goes among its options (`top_k`, `num_gpu`)."""
-    schema: Mapping[str, Any] | None = options.schema
-    if schema is None and is_forced(tools, options):
-        schema = calls_schema(tools)
+    bodies = message_bodies(messages, "tool_name")
+    for message, each in zip(messages, bodies, strict=True):
+        if pictures := images(message):
+            each["images"] = [base64.b64encode(image.data).decode() for image in pictures]
     settings = {
         "num_ctx": window,
         "temperature": options.temperature,
@@ -239,37 +240,16 @@ def request_body(
     }
     body = {
         "model": model,
-        "messages": list(_request_messages(messages)),
+        "messages": bodies,
         "stream": True,
         "truncate": False,
         "shift": False,
         "tools": [tool_definition(tool) for tool in tools] or None,
-        "format": schema,
+        "format": answer_schema(tools, options),
         "options": {key: value for key, value in settings.items() if value is not None},
     }
     body |= {key: value for key, value in options.extra.items() if key in _TOP_LEVEL}
     return {key: value for key, value in body.items() if value is not None}
-
-
-def _request_messages(messages: Sequence[Message]) -> Iterator[Body]:
-    names: dict[str, str] = {}
-    for message in messages:
-        names |= {call.id: call.name for call in message.tool_calls}
-        body: Body = {"role": message.role, "content": message.prompt_text}
-        if pictures := images(message):
-            body["images"] = [base64.b64encode(image.data).decode() for image in pictures]
-        if message.tool_calls:
-            body["tool_calls"] = [
-                {
-                    "id": call.id,
-                    "function": {"name": call.name, "arguments": arguments_object(call)},
-                }
-                for call in message.tool_calls
-            ]
-        if message.role == "tool":
-            body["tool_call_id"] = message.tool_call_id
-            body["tool_name"] = names.get(message.tool_call_id, "")
-        yield body
 
 
 async def _json_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[Body]:
