@@ -24,7 +24,7 @@ from agentkit.backends.base import parse_arguments
 from agentkit.backends.llamacpp import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
 from agentkit.backends.ollama.server import OllamaError, context_length, show_model
-from agentkit.backends.openai.model import OPENAI_URL
+from agentkit.backends.openai.errors import OPENAI_URL
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.findings import Finding, from_error, join_names, ok

@@ -1,4 +1,4 @@
-"""Turn errors of an OpenAI-compatible server into a ModelError of one line with the next step."""
+"""An OpenAI-compatible server, and its errors as a ModelError of one line with the next step."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agentkit.addresses import is_loopback, without_credentials
+from agentkit.addresses import is_loopback, normalize_url, without_credentials
 from agentkit.backends.retry import TransientError, retry_after
 from agentkit.errors import FaultKind, ModelError
 
 if TYPE_CHECKING:
     import openai
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+_NO_KEY = "none"
+"""Sent where no key is needed, since the SDK requires one."""
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 524, 529})
 """Statuses after which the same request may succeed."""
@@ -45,6 +50,31 @@ class Endpoint:
     url: str
     key_env: str = ""
     key: str = field(default="", repr=False)
+
+    @classmethod
+    def of(
+        cls, provider: str, model: str, base_url: str | None, key: str | None, key_env: str | None
+    ) -> Endpoint:
+        """Return the endpoint of a provider's model; without a URL that of OpenAI."""
+        default_env = "OPENAI_API_KEY" if provider == "openai" else ""
+        url = normalize_url(base_url or OPENAI_URL)
+        return cls(f"{provider}:{model}", model, url, key_env or default_env, key or "")
+
+    def client(
+        self, connect_timeout: float, read_timeout: float, max_retries: int = 0
+    ) -> openai.AsyncOpenAI:
+        """Return a client of the server, which uses no proxy to this machine."""
+        import openai
+
+        timeout = openai.Timeout(read_timeout, connect=connect_timeout)
+        trust_env = not is_loopback(self.url)
+        return openai.AsyncOpenAI(
+            api_key=self.key or _NO_KEY,
+            base_url=self.url,
+            max_retries=max_retries,
+            timeout=timeout,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=trust_env, timeout=timeout),
+        )
 
     def error(self, text: str, kind: FaultKind = "other") -> ModelError:
         return ModelError(self._one_line(text), self.name, kind)

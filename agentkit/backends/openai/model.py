@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import is_loopback, normalize_url
 from agentkit.backends.base import Capabilities, Options, prompt_tokens
 from agentkit.backends.openai.errors import (
+    OPENAI_URL,
     Endpoint,
     cut_off_error,
     is_missing_model,
@@ -31,11 +31,6 @@ from agentkit.tools.tool import Tool
 if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletionChunk
-
-OPENAI_URL = "https://api.openai.com/v1"
-
-NO_KEY = "none"
-"""Sent where no key is needed, since the SDK requires one."""
 
 _WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 _LISTING_SECONDS = 5.0
@@ -59,18 +54,10 @@ class OpenAIModel(ParsedModel):
         extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{provider}:{model}")
-        self._endpoint = Endpoint(
-            name=self.name,
-            model=model,
-            url=normalize_url(base_url or OPENAI_URL),
-            key_env=api_key_env or ("OPENAI_API_KEY" if provider == "openai" else ""),
-            key=api_key or "",
-        )
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
+        self._endpoint = Endpoint.of(provider, model, base_url, api_key, api_key_env)
         self._max_retries = max_retries
         self._extra_body = dict(extra_body or {})
-        self._clients = PerLoop(self._new_client)
+        self._clients = PerLoop(lambda: self._endpoint.client(connect_timeout, read_timeout))
 
     def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
@@ -108,19 +95,6 @@ class OpenAIModel(ParsedModel):
     @property
     def _is_openai(self) -> bool:
         return self._endpoint.url == OPENAI_URL
-
-    def _new_client(self) -> openai.AsyncOpenAI:
-        import openai
-
-        timeout = openai.Timeout(self._read_timeout, connect=self._connect_timeout)
-        local = is_loopback(self._endpoint.url)
-        return openai.AsyncOpenAI(
-            api_key=self._endpoint.key or NO_KEY,
-            base_url=self._endpoint.url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not local, timeout=timeout),
-        )
 
     async def _attempt(self, body: Mapping[str, Any], read: int) -> AsyncGenerator[ModelPart, None]:
         """Yield the parts of one answer. Closes the connection; raises ModelError alone."""

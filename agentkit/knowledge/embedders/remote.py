@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import is_loopback, normalize_url, ollama_url
+from agentkit.addresses import ollama_url
 from agentkit.backends.base import estimated_tokens
 from agentkit.backends.ollama.server import OllamaError, new_client, translated_errors
 from agentkit.backends.openai.errors import (
@@ -23,13 +23,11 @@ from agentkit.backends.openai.errors import (
     missing_model_error,
     to_model_error,
 )
-from agentkit.backends.openai.model import NO_KEY, OPENAI_URL
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import Vectors, prefixes_for
 
 if TYPE_CHECKING:
     import ollama
-    import openai
 
 
 class RemoteEmbedder(ABC):
@@ -153,16 +151,8 @@ class OpenAIEmbedder(RemoteEmbedder):
         super().__init__(
             provider, model, dimension=dimension, batch=batch or _BATCHES.get(provider, 64)
         )
-        self._at = Endpoint(
-            name=f"{provider}:{model}",
-            model=model,
-            url=normalize_url(base_url or OPENAI_URL),
-            key_env=api_key_env or ("OPENAI_API_KEY" if provider == "openai" else ""),
-            key=api_key or "",
-        )
-        self._timeouts = (connect_timeout, read_timeout)
-        self._max_retries = max_retries
-        self._clients = PerLoop(self._client)
+        self._at = Endpoint.of(provider, model, base_url, api_key, api_key_env)
+        self._clients = PerLoop(lambda: self._at.client(connect_timeout, read_timeout, max_retries))
 
     async def close(self) -> None:
         if client := self._clients.pop():
@@ -195,20 +185,6 @@ class OpenAIEmbedder(RemoteEmbedder):
             )
         is_fixable = fault.kind in ("refused_key", "bad_request")
         return (ConfigError if is_fixable else KnowledgeError)(str(fault))
-
-    def _client(self) -> openai.AsyncOpenAI:
-        import openai
-
-        connect, read = self._timeouts
-        timeout = openai.Timeout(read, connect=connect)
-        local = is_loopback(self._at.url)
-        return openai.AsyncOpenAI(
-            api_key=self._at.key or NO_KEY,
-            base_url=self._at.url,
-            max_retries=self._max_retries,
-            timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not local, timeout=timeout),
-        )
 
 
 class OllamaEmbedder(RemoteEmbedder):
