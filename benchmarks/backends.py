@@ -22,8 +22,8 @@ from typing import Any
 import openai
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.huggingface.load import Placement, load_model, quiet, resolve_source
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.messages import Message
 

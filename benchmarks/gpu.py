@@ -27,8 +27,8 @@ import torch
 import transformers
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface import HuggingFaceModel, Placement
-from agentkit.backends.huggingface.load import quiet
+from agentkit.backends.huggingface.load import Placement, quiet
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.events import Done, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool, tool

@@ -177,7 +177,7 @@ class AutoModel(Model):
     def _choose_from(self, searched: Sequence[LocalServer]) -> tuple[Model, str]:
         for server in searched:
             if server.models and server.name == "ollama":
-                from agentkit.backends.ollama import OllamaModel
+                from agentkit.backends.ollama.model import OllamaModel
 
                 model: Model = OllamaModel(server.models[0], base_url=self._ollama)
                 return model, f"the most recently changed on {server.url}"

@@ -98,7 +98,7 @@ def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str |
 
 
 def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Model:
-    from agentkit.backends.ollama import OllamaModel
+    from agentkit.backends.ollama.model import OllamaModel
 
     return OllamaModel(
         model,
@@ -110,7 +110,8 @@ def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Mod
 
 
 def _hf(model: str, settings: ProviderSettings) -> Model:
-    from agentkit.backends.huggingface import HuggingFaceModel, Placement
+    from agentkit.backends.huggingface.load import Placement
+    from agentkit.backends.huggingface.model import HuggingFaceModel
 
     return HuggingFaceModel(
         model,

@@ -13,7 +13,7 @@ from agentkit.agent.limits import Limits
 from agentkit.agent.session import Session
 from agentkit.agent.structured import output_schema, parse_output
 from agentkit.backends.base import Capabilities, Options
-from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta

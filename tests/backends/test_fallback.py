@@ -10,7 +10,7 @@ import pytest
 
 from agentkit import Agent
 from agentkit.backends.base import Capabilities, Options
-from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.registry import FallbackModel, get_model
 from agentkit.backends.scripted import ScriptedModel

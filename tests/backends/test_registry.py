@@ -10,9 +10,9 @@ import pytest
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.auto import AutoModel
 from agentkit.backends.base import Model
-from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
-from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError

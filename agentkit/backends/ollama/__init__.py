@@ -1,3 +1,1 @@
 """Models on an Ollama server."""
-
-from agentkit.backends.ollama.model import OllamaModel as OllamaModel

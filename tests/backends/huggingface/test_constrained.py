@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage

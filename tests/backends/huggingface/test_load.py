@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface import HuggingFaceModel
 from agentkit.backends.huggingface.load import (
     Placement,
     Source,
@@ -21,6 +20,7 @@ from agentkit.backends.huggingface.load import (
     resolve_source,
     weight_arguments,
 )
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import Message, Usage
@@ -114,7 +114,7 @@ def test_transformers_writes_nothing_to_the_terminal(smollm2_folder: Path, tmp_p
     script = f"""
 import asyncio
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.messages import Message
 async def main():
     for name in {models!r}:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import ImagePart, Message, ToolCall, Usage

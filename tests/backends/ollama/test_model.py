@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from agentkit.backends.base import Capabilities, Options
-from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.ollama.model import OllamaModel
 from agentkit.errors import ModelError
 from agentkit.events import Done, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage

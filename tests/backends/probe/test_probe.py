@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from agentkit.backends.base import Capabilities, Model
-from agentkit.backends.huggingface import HuggingFaceModel
+from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
-from agentkit.backends.ollama import OllamaModel
+from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.probe.checks import CHECKS
 from agentkit.backends.probe.runner import CheckResult, Subject, capabilities_from, run_check
