@@ -61,7 +61,7 @@ async def check_model(name: str, providers: Providers, environ: Mapping[str, str
     settings = known_providers(providers)[prefix]
     match settings.kind:
         case "hf":
-            return _check_modules(name, "hf", "torch", "transformers")
+            return _check_modules(name, "hf", "torch", "transformers", "llguidance")
         case "gguf":
             return _check_gguf(name, model)
         case "ollama":

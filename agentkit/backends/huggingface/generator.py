@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from agentkit.backends.base import Options
-from agentkit.backends.huggingface.grammar import Constraint
+from agentkit.backends.huggingface.grammar import Constraint, Grammars
 from agentkit.backends.huggingface.load import LoadedModel, is_out_of_memory, quiet
 from agentkit.backends.text_tool_calls import MARKERS, split_partial_marker
 from agentkit.errors import ModelError
@@ -59,25 +59,27 @@ class Generation:
         self._loaded = loaded
         self._emit = emit
         self._text = _TokenText(loaded, options.stop)
-        self._has_ended = False
+        self._end: GenerationEnd | None = None
 
     def take(self, token: int) -> bool:
-        """Add a token and emit its text, and the end if it is the last one. Returns whether the
-        answer has ended."""
-        if self._has_ended or self.cancelled.is_set():
+        """Add a token and emit its text. Returns whether the answer has ended."""
+        if self._end is not None or self.cancelled.is_set():
             return True
         self.tokens += 1
         complete = self.constraint is not None and self.constraint.accept(token)
         text = self._text.feed(token)
         stopped = complete or self._text.stopped or token in self._loaded.end_tokens
-        self._has_ended = stopped or self.tokens >= self.limit
-        if self._has_ended:
+        if stopped or self.tokens >= self.limit:
+            self._end = GenerationEnd(self.tokens, "stop" if stopped else "length")
             text += self._text.end()
         if text:
             self._emit(text)
-        if self._has_ended:
-            self._emit(GenerationEnd(self.tokens, "stop" if stopped else "length"))
-        return self._has_ended
+        return self._end is not None
+
+    def finish(self) -> None:
+        """Emit the end, unless the answer was cancelled before it had one."""
+        if self._end is not None:
+            self._emit(self._end)
 
     def check_cancelled(self) -> None:
         if self.cancelled.is_set():
@@ -176,7 +178,8 @@ class Generator:
     def __init__(
         self, loaded: LoadedModel, max_batch: int, kept_tokens: int, batching: bool
     ) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
+        self.grammars = Grammars(loaded)
         self._croppable = _is_croppable(loaded.model)
         self._kept_tokens = kept_tokens if self._croppable else 0
         self._kept: tuple[list[int], Any] = ([], None)
@@ -189,7 +192,7 @@ class Generator:
         try:
             self._thread.submit(self._run, generation)
         except RuntimeError as error:
-            source = self._loaded.source
+            source = self.loaded.source
             raise source.error(f"{source.name} was closed: ask again.") from error
 
     def close(self) -> None:
@@ -201,7 +204,7 @@ class Generator:
     def _run(self, generation: Generation) -> None:
         try:
             generation.check_cancelled()
-            settings = _generation_settings(self._loaded, generation.options)
+            settings = _generation_settings(self.loaded, generation.options)
             if self._batching is not None and _is_plain(generation, settings):
                 self._batching.add(generation, settings)
             else:
@@ -214,7 +217,7 @@ class Generator:
     def _generate(self, generation: Generation, settings: dict[str, Any]) -> None:
         import torch
 
-        model = self._loaded.model
+        model = self.loaded.model
         ids = torch.tensor([generation.ids], device=model.device)
         if self._croppable:
             settings |= {
@@ -239,7 +242,7 @@ class Generator:
                 ids,
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=generation.limit,
-                eos_token_id=sorted(self._loaded.end_tokens) or None,
+                eos_token_id=sorted(self.loaded.end_tokens) or None,
                 pad_token_id=0,
                 num_beams=1,
                 logits_processor=processors,
@@ -250,6 +253,7 @@ class Generator:
         sequence = output.sequences[0, :-1].tolist()
         if len(sequence) <= self._kept_tokens:
             self._kept = (sequence, output.past_key_values)
+        generation.finish()
 
     def _take_cache(self, ids: Sequence[int]) -> Any:
         """Return a cache that holds the longest common beginning of `ids` and the kept sequence. At
@@ -364,7 +368,9 @@ class _Batching:
             ended = any(
                 generation.take(token) for token in result.generated_tokens[generation.tokens :]
             )
-            if finished and not ended:
+            if ended:
+                generation.finish()
+            elif finished:
                 generation.fail(RuntimeError(result.error or "the answer is incomplete"))
         except Exception as error:
             generation.fail(error)

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 from agentkit.backends.huggingface.load import LoadedModel
-from agentkit.errors import ConfigError
 
 _FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _CLOSING_TOKENS = 48
@@ -46,13 +45,8 @@ class Grammars:
 
     @cached_property
     def _vocabulary(self) -> Any:
-        try:
-            import llguidance.hf
-        except ImportError as error:
-            raise ConfigError(
-                "Constraining an answer to a JSON Schema needs llguidance, which is not installed. "
-                "Run: pip install 'agentkit-rag[hf]'"
-            ) from error
+        import llguidance.hf
+
         loaded = self._loaded
         size = max(loaded.model.config.get_text_config().vocab_size, len(loaded.tokenizer))
         try:

@@ -73,12 +73,13 @@ def load_model(
 ) -> LoadedModel:
     """Load the model into memory. Takes seconds to minutes. Raises ModelError and ConfigError."""
     try:
+        import llguidance  # noqa: F401
         import torch  # noqa: F401
         import transformers
     except ImportError as error:
         raise ConfigError(
-            "Models in this process need PyTorch and transformers, which are not installed. "
-            "Run: pip install 'agentkit-rag[hf]'"
+            "Models in this process need PyTorch, transformers and llguidance, which are not "
+            f"installed ({error}). Run: pip install 'agentkit-rag[hf]'"
         ) from error
     shared: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     weights = weight_arguments(source, placement)

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Any
 
 from agentkit.backends.base import (
@@ -31,7 +30,6 @@ from agentkit.backends.huggingface.generator import (
     can_batch,
     check_options,
 )
-from agentkit.backends.huggingface.grammar import Grammars
 from agentkit.backends.huggingface.load import LoadedModel, Placement, load_model, resolve_source
 from agentkit.backends.prompted_tools import (
     calls_schema,
@@ -165,7 +163,7 @@ class HuggingFaceModel(ParsedModel):
         self._max_batch = max_batch
         self._kept_tokens = kept_tokens
         self._batching = batching
-        self._running: _Running | None = None
+        self._generator: Generator | None = None
         # One thread, in which loading and preparing take turns.
         self._worker = ThreadPoolExecutor(1, "huggingface-prepare")
 
@@ -173,7 +171,7 @@ class HuggingFaceModel(ParsedModel):
     def prefilled_tokens(self) -> int:
         """Tokens of prompts that `generate` has read; those found in the kept cache do not
         count."""
-        return self._running.generator.prefilled_tokens if self._running else 0
+        return self._generator.prefilled_tokens if self._generator else 0
 
     async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
@@ -181,16 +179,16 @@ class HuggingFaceModel(ParsedModel):
         if any(images(message) for message in messages):
             text = f"{self.name} reads no images: choose another model."
             raise self.error(text, "bad_request")
-        running = await self._ready()
+        generator = await self._ready()
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | GenerationEnd | ModelError]()
 
         def emit(piece: str | GenerationEnd | ModelError) -> None:
             with suppress(RuntimeError):  # The loop may be closed.
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        preparing = self._worker.submit(running.prepare, messages, tools, options, emit)
+        preparing = self._worker.submit(self._prepare, generator, messages, tools, options, emit)
         generation, opening = await asyncio.wrap_future(preparing)
-        running.generator.submit(generation)
+        generator.submit(generation)
         try:
             if opening:
                 # Parsed as if the model had written it.
@@ -212,55 +210,44 @@ class HuggingFaceModel(ParsedModel):
 
     def count_tokens(self, text: str) -> int:
         """By the model's tokenizer once it is loaded, before that an estimate."""
-        if self._running is None:
+        if self._generator is None:
             return estimated_tokens(text)
-        return len(self._running.loaded.tokenizer.encode(text, add_special_tokens=False))
+        return len(self._generator.loaded.tokenizer.encode(text, add_special_tokens=False))
 
     async def capabilities(self) -> Capabilities:
         """Whether it reasons is known once it is loaded."""
-        constrained = find_spec("llguidance") is not None
-        template = self._running.loaded.tokenizer.chat_template if self._running else ""
+        template = self._generator.loaded.tokenizer.chat_template if self._generator else ""
         return Capabilities(
-            forced_tools=constrained,
-            json_schema=constrained,
+            forced_tools=True,
+            json_schema=True,
             reasoning=THINK in str(template or ""),
         )
 
     async def close(self) -> None:
         """Free the weights, once the answers in progress are complete."""
-        if self._running is not None:
-            self._running.generator.close()
-        self._running = None
+        if self._generator is not None:
+            self._generator.close()
+        self._generator = None
 
-    async def _ready(self) -> _Running:
-        if self._running is not None:
-            return self._running
+    async def _ready(self) -> Generator:
+        if self._generator is not None:
+            return self._generator
         return await asyncio.wrap_future(self._worker.submit(self._load))
 
-    def _load(self) -> _Running:
+    def _load(self) -> Generator:
         """Runs in the worker, so that two first requests load one model."""
-        if self._running is None:
+        if self._generator is None:
             source = resolve_source(self._model, self._gguf_file)
             loaded = load_model(source, self._placement, self._trust_remote_code)
             windows = [size for size in (loaded.window, self._max_context) if size is not None]
             loaded = replace(loaded, window=min(windows, default=None))
             batching = can_batch(loaded) if self._batching is None else self._batching
-            generator = Generator(loaded, self._max_batch, self._kept_tokens, batching)
-            self._running = _Running(loaded, generator, Grammars(loaded), self._max_new_tokens)
-        return self._running
+            self._generator = Generator(loaded, self._max_batch, self._kept_tokens, batching)
+        return self._generator
 
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """A model in memory, and what serves it."""
-
-    loaded: LoadedModel
-    generator: Generator
-    grammars: Grammars
-    max_new_tokens: int
-
-    def prepare(
+    def _prepare(
         self,
+        generator: Generator,
         messages: Sequence[Message],
         tools: Sequence[Tool],
         options: Options,
@@ -269,32 +256,32 @@ class _Running:
         """Render the prompt and compile the grammar. Takes milliseconds, with a schema for the
         first time a second. Returns an answer to generate, and the marker that its prompt has
         opened. Raises ModelError."""
-        check_options(self.loaded, options)
+        loaded = generator.loaded
+        check_options(loaded, options)
         choice = options.tool_choice
         if tools and choice not in ("auto", "none", "required", *(tool.name for tool in tools)):
             names = ", ".join(tool.name for tool in tools)
-            raise self.loaded.source.error(f"Tool {choice!r} is not offered. Choose from: {names}.")
+            raise self.error(f"Tool {choice!r} is not offered. Choose from: {names}.")
         left = offered_tools(tools, choice)
-        prompt = render_prompt(self.loaded, messages, left, options)
-        limit = self._limit(len(prompt.ids), options.max_tokens)
+        prompt = render_prompt(loaded, messages, left, options)
+        limit = self._limit(len(prompt.ids), options.max_tokens, loaded.window)
         constraint = None
         if is_forced(left, options):
-            form = call_format(str(self.loaded.tokenizer.chat_template))
+            form = call_format(str(loaded.tokenizer.chat_template))
             schema = calls_schema(left, form.arguments, form.is_list)
-            constraint = self.grammars.constraint(schema, limit, lenient=True)
+            constraint = generator.grammars.constraint(schema, limit, lenient=True)
         elif options.schema is not None:
-            constraint = self.grammars.constraint(options.schema, limit)
-        return Generation(self.loaded, prompt.ids, limit, options, emit, constraint), prompt.opening
+            constraint = generator.grammars.constraint(options.schema, limit)
+        return Generation(loaded, prompt.ids, limit, options, emit, constraint), prompt.opening
 
-    def _limit(self, read: int, requested: int | None) -> int:
+    def _limit(self, read: int, requested: int | None, window: int | None) -> int:
         """Return the greatest length of the answer after a prompt of `read` tokens."""
-        limit, window = requested or self.max_new_tokens, self.loaded.window
+        limit = requested or self._max_new_tokens
         if window is None:
             return limit
         if read >= window:
-            name = self.loaded.source.name
-            raise self.loaded.source.error(
-                f"The prompt of {read} tokens does not fit {name}, whose window is {window} "
+            raise self.error(
+                f"The prompt of {read} tokens does not fit {self.name}, whose window is {window} "
                 "tokens. Shorten it, or choose another model.",
                 "too_long",
             )

@@ -30,6 +30,7 @@ def pieces_of(tokenizer: Any, text: str, *stops: str) -> tuple[list[str], int]:
     for token in [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]:
         if answer.take(token):
             break
+    answer.finish()
     *pieces, outcome = emitted
     assert isinstance(outcome, GenerationEnd)
     assert outcome.reason == "stop"
@@ -58,6 +59,7 @@ def test_bytes_that_never_become_a_character_come_at_the_end(tokenizer: Any) -> 
     emitted: list[str | GenerationEnd | ModelError] = []
     answer = Generation(loaded, [1], 1, Options(), emitted.append)
     assert answer.take(first)
+    answer.finish()
     assert emitted == ["\ufffd", GenerationEnd(1, "length")]
 
 
