@@ -20,15 +20,15 @@ from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.knowledge.embedders.base import Embedder, close_embedder
-from agentkit.knowledge.embedders.registry import get_embedder
+from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.knowledge.index.collections import DEFAULT, Collections
 from agentkit.knowledge.index.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from agentkit.knowledge.search.rerank import get_reranker
+from agentkit.knowledge.search.rerank import Reranker, get_reranker
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
-from agentkit.settings.schema import GENERATED, Settings, make_generated_folder
+from agentkit.settings.schema import FILE_NAME, GENERATED, Settings, make_generated_folder
 from agentkit.settings.sources import read_settings
 from agentkit.tools.loading import LoadedTools, load_tools
 from agentkit.tools.tool import Tool
@@ -103,6 +103,12 @@ class Project:
         project.wait, project.ray = wait, ray
         return project
 
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a folder is a project: it has knowledge/, settings, or an index."""
+        places = (folder / "knowledge", folder / ".agentkit" / "index")
+        return any(map(os.path.isdir, places)) or os.path.isfile(folder / FILE_NAME)
+
     @property
     def agent(self) -> Agent:
         """The agent, inside `async with`. Raises ConfigError outside."""
@@ -121,9 +127,12 @@ class Project:
                 chunk_tokens=self.settings.knowledge.chunk_tokens,
                 store=self.settings.knowledge.store,
                 wait=self.wait,
-                reranker=get_reranker(rerank, self._model(None) if rerank == "model" else None),
+                reranker=self._reranker(rerank) if rerank else None,
             )
         return self._knowledge
+
+    def _reranker(self, name: str) -> Reranker | None:
+        return get_reranker(name, self._model(None) if name == "model" else None)
 
     @property
     def index_path(self) -> Path:
@@ -408,9 +417,9 @@ def builtin_tools(
 
                 tools.append(calculator)
             case "date":
-                from agentkit.tools.builtin.clock import date_tools
+                from agentkit.tools.builtin.clock import DATE_TOOLS
 
-                tools += date_tools()
+                tools += DATE_TOOLS
             case "files":
                 tools += _file_tools(roots)
             case "fetch":

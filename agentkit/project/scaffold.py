@@ -6,7 +6,6 @@ settings that the user has not trusted.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,12 +55,6 @@ class NewProject:
     new: tuple[ProjectFile, ...]
     kept: tuple[ProjectFile, ...]
     trusted: bool
-
-
-def is_project(folder: Path) -> bool:
-    """Whether a folder has knowledge/, settings, or an index."""
-    places = (folder / _KNOWLEDGE, folder / ".agentkit" / "index")
-    return any(map(os.path.isdir, places)) or os.path.isfile(folder / FILE_NAME)
 
 
 def make_project(folder: Path, documents: Sequence[Path] = ()) -> NewProject:

@@ -19,7 +19,6 @@ from agentkit.mcp.config import read_config
 from agentkit.project.scaffold import (
     FILES,
     TEMPLATES,
-    is_project,
     loose_documents,
     make_project,
 )
@@ -59,7 +58,7 @@ def test_a_new_project_has_every_part_and_is_trusted(tmp_path: Path) -> None:
     assert made.kept == ()
     assert made.trusted
     assert is_trusted(made.folder)
-    assert is_project(made.folder)
+    assert Project.exists(made.folder)
     assert all((made.folder / part.path).read_bytes() for part in FILES)
 
 
@@ -214,9 +213,9 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["knowledge", ".agentkit/index"])
 def test_documents_or_an_index_make_a_project(tmp_path: Path, part: str) -> None:
-    assert not is_project(tmp_path)
+    assert not Project.exists(tmp_path)
     os.makedirs(tmp_path / part)
-    assert is_project(tmp_path)
+    assert Project.exists(tmp_path)
 
 
 def test_an_editor_finds_the_schema_that_the_settings_name(tmp_path: Path) -> None:

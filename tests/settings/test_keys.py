@@ -15,8 +15,7 @@ from keyrings.alt.file import PlaintextKeyring
 
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
-from agentkit.knowledge.embedders.base import close_embedder
-from agentkit.knowledge.embedders.registry import get_embedder
+from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.messages import Message
 from agentkit.project.project import Project
 from agentkit.settings.keys import (

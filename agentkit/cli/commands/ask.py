@@ -115,12 +115,12 @@ async def ask(
 
     from agentkit.cli.commands.ask_output import CommandLineApproval, open_output
     from agentkit.cli.project import open_project, show_model
-    from agentkit.project.scaffold import is_project
+    from agentkit.project.project import Project
 
     output = open_output("".join(chosen), *open_consoles())
     try:
         question, attachment = await _read_question(question, output.log)
-        if not no_retrieve and not attachment:
+        if not no_retrieve and not attachment and not Project.exists(folder):
             found = project_folder(folder, output.log, ask=output.is_for_people)
             if found is None:
                 return 0
@@ -140,7 +140,7 @@ async def ask(
                 base_url=base_url,
                 overrides=overrides,
                 approve=approval.approve,
-                needs_documents=not no_retrieve and is_project(folder),
+                needs_documents=not no_retrieve and Project.exists(folder),
                 needs_servers=False,
             ) as project:
                 await _check_sources(project)

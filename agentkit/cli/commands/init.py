@@ -77,9 +77,9 @@ def set_up(folder: Path, log: Console) -> NewProject:
 def project_folder(folder: Path, log: Console, *, ask: bool = True) -> Path | None:
     """The project to work in: the folder, or what the user chooses to make of it. None where there
     is nothing to ask about yet. Raises ConfigError, also where the user cannot be asked."""
-    from agentkit.project.scaffold import is_project
+    from agentkit.project.project import Project
 
-    if is_project(folder):
+    if Project.exists(folder):
         return folder
     if not folder.is_dir():
         text = _("{folder} is not a directory. Make a project there: agentkit init {folder}")

@@ -50,12 +50,6 @@ def counter(embedder: Embedder) -> CountMany:
     return own or (lambda texts: [embedder.count_tokens(text) for text in texts])
 
 
-async def close_embedder(embedder: Embedder) -> None:
-    """Close the connections and workers of an embedder that has any."""
-    if close := getattr(embedder, "close", None):
-        await close()
-
-
 _TASK = "Given a web search query, retrieve relevant passages that answer the query"
 
 

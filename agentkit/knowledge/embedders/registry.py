@@ -54,3 +54,9 @@ def _split(named: str) -> tuple[str, int | None]:
     """A model and the dimension after its "@"."""
     model, at, digits = named.rpartition("@")
     return (model, int(digits)) if at and digits.isdigit() and int(digits) else (named, None)
+
+
+async def close_embedder(embedder: Embedder) -> None:
+    """Close the connections and workers of an embedder that has any."""
+    if close := getattr(embedder, "close", None):
+        await close()

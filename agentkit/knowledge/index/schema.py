@@ -60,9 +60,13 @@ def open_catalog(path: Path) -> sqlite3.Connection:
         ) from error
     if (version := _version(connection)) != SCHEMA_VERSION:
         connection.close()
+        is_newer = version.isdigit() and int(version) > int(SCHEMA_VERSION)
+        other, step = (
+            ("a newer", "Update agentkit, or delete") if is_newer else ("an older", "Delete")
+        )
         raise KnowledgeError(
-            f"{path} has schema version {version}, this agentkit reads {SCHEMA_VERSION}. "
-            f"Update agentkit, or delete {path.parent} and index again."
+            f"{path} was made by {other} version of agentkit (format {version}, this one reads "
+            f"{SCHEMA_VERSION}). {step} {path.parent} and index again."
         )
     return connection
 

@@ -13,7 +13,7 @@ from agentkit.findings import Finding, Level, counted, from_error, join_names, o
 from agentkit.knowledge.embedders.e5.embedder import default_cache
 from agentkit.knowledge.loaders.files import discover
 from agentkit.mcp.config import MCP_JSON, read_entries, read_json
-from agentkit.project.scaffold import is_project
+from agentkit.project.project import Project
 from agentkit.project.trust import guarded_files, is_trusted
 from agentkit.settings.schema import Settings
 from agentkit.settings.sources import user_file, user_folder
@@ -25,7 +25,7 @@ _WRITE = os.W_OK | os.X_OK
 
 def project(folder: Path) -> list[Finding]:
     """Check that the folder is a project with readable documents."""
-    if not is_project(folder):
+    if not Project.exists(folder):
         step = "Create one: agentkit init. Or try the demo: agentkit demo"
         return [Finding("note", "project", f"{folder.resolve()} is not a project yet", step)]
     if not os.path.isdir(folder / "knowledge"):

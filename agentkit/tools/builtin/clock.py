@@ -97,3 +97,7 @@ def _zone(name: str) -> ZoneInfo:
 
 def _format(day: date) -> str:
     return f"{day.isoformat()} ({_WEEKDAYS[day.weekday()]})"
+
+
+DATE_TOOLS = date_tools()
+"""The tools for dates with the local time."""

@@ -354,5 +354,5 @@ async def test_an_index_of_another_schema_version_is_refused_with_the_next_step(
     kb: KnowledgeBase, tmp_path: Path, embedder: TermEmbedder, version: str
 ) -> None:
     catalog_of(kb).set_meta({"schema": version})
-    with pytest.raises(KnowledgeError, match=rf"schema version {version}.*index again"):
+    with pytest.raises(KnowledgeError, match=rf"format {version}.*index again"):
         KnowledgeBase.open(tmp_path / "index", embedder)
