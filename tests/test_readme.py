@@ -16,8 +16,6 @@ import pytest
 
 from agentkit.settings.sources import read_settings
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = (
