@@ -8,7 +8,7 @@ TEST := $(VENV)/.test
 DEV := $(VENV)/.dev
 # The tests start hundreds of processes: bytecode is kept for them, apart from the sources.
 PYTEST = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/build/bytecode OMP_NUM_THREADS=1 \
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -p no:benchmark
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 DEMO := build/demo
 PEERS := build/peers
 DATA ?=
@@ -24,7 +24,7 @@ demo: $(CORE)
 
 # The fast tests, in an environment without torch, ray and transformers.
 test: $(TEST)
-	@$(PYTEST) -m "not slow and not gpu" $(TESTS)
+	@$(PYTEST) -p no:benchmark -m "not slow and not gpu" $(TESTS)
 
 # Then those that start processes, terminals and servers, or load models, with every extra.
 test-all: test
@@ -32,7 +32,7 @@ test-all: test
 
 test-slow: $(DEV)
 	@$(BIN)/python -m tests.node
-	@$(PYTEST) -m "slow and not gpu" $(TESTS)
+	@$(PYTEST) --benchmark-disable -m "slow and not gpu" $(TESTS)
 
 # Both, with vectors that differ by 1e-3, as scores differ a little between processors.
 test-perturbed:
@@ -40,7 +40,7 @@ test-perturbed:
 		$(MAKE) --no-print-directory test-all
 
 coverage: $(DEV)
-	@$(PYTEST) -m "not gpu" --cov --cov-report=term:skip-covered $(TESTS)
+	@$(PYTEST) --benchmark-disable -m "not gpu" --cov --cov-report=term:skip-covered $(TESTS)
 
 # All seeds of the fault harnesses; `make test-all` runs ten of each.
 chaos: $(DEV)

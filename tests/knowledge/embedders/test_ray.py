@@ -151,7 +151,7 @@ class TestOnACluster:
         assert "its batch is retried" in caplog.text
         assert ids == wanted_ids
         assert len(ids) == len(DOCUMENTS)
-        np.testing.assert_allclose(vectors, wanted, atol=1e-6)
+        np.testing.assert_allclose(vectors, wanted, atol=5e-3)
 
     async def test_the_default_embedder_gives_the_same_index(
         self, joined: Any, tmp_path: Path
@@ -164,7 +164,7 @@ class TestOnACluster:
             assert (await knowledge.search("the number 7"))[0].chunk.source == "7.md"
         wanted_ids, wanted = await _indexed(tmp_path / "one", embedder._own, DOCUMENTS[:10])
         assert ids == wanted_ids
-        np.testing.assert_allclose(vectors, wanted, atol=1e-3)
+        np.testing.assert_allclose(vectors, wanted, atol=5e-3)
 
     async def test_a_cancelled_call_leaves_the_workers_usable(self, joined: Any) -> None:
         embedder = RayEmbedder(TermEmbedder, joined, workers=1, batch=1)

@@ -78,7 +78,7 @@ def test_a_setting_chooses_the_reranker() -> None:
     assert isinstance(get_reranker("st:some/model"), CrossEncoderReranker)
     assert isinstance(get_reranker("model", model), ModelReranker)
     for wrong in ("st:", "cohere", "model"):
-        with pytest.raises(ConfigError, match="no reranker"):
+        with pytest.raises(ConfigError, match="not a reranker"):
             get_reranker(wrong)
 
 
