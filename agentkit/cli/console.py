@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.control import Control
 from rich.padding import Padding
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 INDENT = 4
 SHORT = 80
 """Characters of a quote, a call or a result on one line."""
-PIPE_WIDTH = 2000
+_PIPE_WIDTH = 2000
 """Columns of a table that is not printed to a terminal."""
 _LEAST_COLUMNS = 8
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -159,10 +160,10 @@ def print_rows(
     console.print(table)
 
 
-def print_table(table: Table, console: Console, pipe_width: int = PIPE_WIDTH) -> None:
-    """Print a table fitted to a terminal, or with whole lines to a pipe."""
-    if not console.is_terminal:
-        console.width = pipe_width  # The `width` of print() cannot exceed the console's.
+def print_table(table: Table, console: Console) -> None:
+    """Print a table fitted to a terminal, or with whole rows where lines stay whole."""
+    if console.soft_wrap:
+        console.width = _PIPE_WIDTH  # The `width` of print() cannot exceed the console's.
     console.print(table, soft_wrap=False)
 
 
@@ -220,10 +221,20 @@ def counter(log: Console, label: Callable[[int], str], count: int) -> Callable[[
     """A running count on a terminal; silent in a pipe."""
 
     def show(done: int) -> None:
-        if log.is_terminal:
-            log.print(Text(label(done), "dim"), end="\n" if done == count else "\r")
+        redraw_line(label(done), log, is_last=done == count)
 
     return show
+
+
+def redraw_line(text: str, log: Console, *, is_last: bool) -> None:
+    """Print a line that the next one overwrites, or the last one; silent in a pipe."""
+    if not log.is_terminal:
+        return
+    line = Text(text, "dim")
+    if is_last:
+        log.print(line)
+    else:
+        log.print(line, Control(ControlType.CARRIAGE_RETURN), end="")
 
 
 @contextmanager

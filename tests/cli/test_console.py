@@ -8,6 +8,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
+from agentkit.cli.commands.eval_report import print_report
 from agentkit.cli.console import (
     SafeConsole,
     fit,
@@ -16,8 +17,10 @@ from agentkit.cli.console import (
     print_labelled,
     print_rows,
     print_table,
+    redraw_line,
     wrap,
 )
+from agentkit.evaluation.report import Figure, Report
 
 HOSTILE = "a\x1b[2Jb\x07\u202ec\x9b1m"
 
@@ -69,6 +72,36 @@ def test_a_table_in_a_pipe_is_wider_than_any_terminal() -> None:
     table.add_row("a" * 60, "b" * 60)
     print_table(table, console)
     assert file.getvalue().split() == ["a" * 60 + "b" * 60]
+
+
+@pytest.mark.parametrize("force_terminal", [False, True])
+def test_a_report_in_a_pipe_has_whole_figures_whatever_the_width(force_terminal: bool) -> None:
+    file = io.StringIO()
+    pipe = SafeConsole(
+        file=file, width=40, soft_wrap=True, force_terminal=force_terminal, color_system=None
+    )
+    key = "citation_precision:" + "long-group-" * 12
+    half = [Figure(key, (1.0, 0.0))]
+    retrievers = {"dense": half, "keyword": half, "hybrid": half, "rerank": half}
+    figures = [Figure("citation_precision", (1.0, 1.0, 0.0), 0.5)]
+    print_report(Report({"model": "m"}, 10, (), figures, retrievers=retrievers), pipe)
+    printed = file.getvalue()
+    assert "…" not in printed
+    assert ">= 50%, met" in printed
+    assert "supported citations of expected places" in printed
+    (row,) = [line for line in printed.splitlines() if line.startswith(key)]
+    assert row.count("50.0% (") == len(retrievers)
+
+
+def test_a_line_is_overwritten_in_a_terminal_until_the_last() -> None:
+    terminal, pipe = _terminal(), plain_console(io.StringIO())
+    for console in (terminal, pipe):
+        redraw_line("1 of 2", console, is_last=False)
+        redraw_line("2 of 2", console, is_last=True)
+    assert isinstance(terminal.file, io.StringIO)
+    assert isinstance(pipe.file, io.StringIO)
+    assert terminal.file.getvalue() == "1 of 2\r2 of 2\n"
+    assert pipe.file.getvalue() == ""
 
 
 def test_rows_are_aligned_in_a_terminal_and_whole_in_a_pipe() -> None:

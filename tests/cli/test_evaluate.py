@@ -1,6 +1,7 @@
 """`agentkit eval` as a user meets it: tables, files, exit codes; and questions that it writes."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from agentkit.cli.errors import MISSED
 from agentkit.evaluation.questions import load_questions
+from tests.cli.terminals import Terminal
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +69,14 @@ def test_a_run_prints_a_table_and_writes_result_and_page(folder: Path, tmp_path:
     assert [row["id"] for row in written["questions"]] == ["line-1", "line-2", "line-3"]
     assert written["questions"][0]["answer"]["citations"]
     assert "</html>" in shown.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own")
+def test_the_count_of_questions_is_redrawn_on_one_line_of_a_terminal(folder: Path) -> None:
+    screen = Terminal("eval", "-C", folder, "--only-retrieval")
+    assert screen.close() == 0
+    (line,) = [line for line in screen.whole.splitlines() if "questions: " in line]
+    assert line.rstrip() == "questions: 3 of 3"
 
 
 def test_an_earlier_run_is_compared_and_a_bound_that_is_met_ends_well(

@@ -17,7 +17,14 @@ from typer.core import TyperGroup
 
 from agentkit import __version__
 from agentkit.cli.command import BaseUrl, Folder, Model, command
-from agentkit.cli.console import counter, index_progress, open_consoles, print_json, print_notes
+from agentkit.cli.console import (
+    counter,
+    index_progress,
+    open_consoles,
+    print_json,
+    print_notes,
+    redraw_line,
+)
 from agentkit.cli.errors import MISSED
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, KnowledgeError, ModelError
@@ -197,9 +204,8 @@ async def generate(
         log.print(Text(f"{name} is asked about at most {len(passages)} passages."))
 
         def show(kept: int, asked: int) -> None:
-            if log.is_terminal:
-                text = f"{kept} of {count} questions, {asked} passages"
-                log.print(Text(text, "dim"), end="\n" if kept == count else "\r")
+            text = f"{kept} of {count} questions, {asked} passages"
+            redraw_line(text, log, is_last=kept == count)
 
         made = await generate_questions(
             project.agent.model, passages, count, seed=seed, on_progress=show

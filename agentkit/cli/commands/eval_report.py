@@ -14,7 +14,6 @@ from agentkit.cli.json_output import answer_record
 from agentkit.evaluation.report import Figure, Report, ScoreChange, describe_faults
 from agentkit.evaluation.runner import Outcome
 
-_PIPE_WIDTH = 140
 _NARROW, _WIDE = 72, 110
 """Columns of a terminal below which intervals are left out, and from which on each figure is
 explained."""
@@ -84,10 +83,10 @@ def _outcome_record(outcome: Outcome, depth: int) -> dict[str, Any]:
 def _print_figures(report: Report, out: Console) -> None:
     """Every figure over all questions; of the groups only the chief ones."""
     columns = ["reached", "share"]
-    if not out.is_terminal or out.width >= _NARROW:
+    if out.soft_wrap or out.width >= _NARROW:
         columns += ["95 % interval", "required"]
     table = _table(f"golden questions, model {report.settings['model']}", columns)
-    if not out.is_terminal or out.width >= _WIDE:
+    if out.soft_wrap or out.width >= _WIDE:
         table.add_column("", no_wrap=True, overflow="ellipsis")
     sizes = {figure.name: figure.count for figure in report.figures if not figure.group}
     for figure in report.figures:
@@ -160,5 +159,5 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 
 def _print_table(table: Table, out: Console) -> None:
-    print_table(table, out, _PIPE_WIDTH)
+    print_table(table, out)
     out.print()

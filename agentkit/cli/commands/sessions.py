@@ -142,7 +142,7 @@ def _open_store(folder: Path) -> SessionStore:
 
 def _print_sessions(found: Sequence[SessionInfo]) -> None:
     out, _log = open_consoles()
-    has_counts = not out.is_terminal or out.width >= _NARROW
+    has_counts = out.soft_wrap or out.width >= _NARROW
     table = Table(box=None, pad_edge=False)
     table.add_column("last used", no_wrap=True, min_width=len("2026-01-01 12:00"))
     table.add_column("id", no_wrap=True, min_width=len("20260101-120000-abcdef"))
