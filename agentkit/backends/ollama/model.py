@@ -31,6 +31,7 @@ from agentkit.backends.base import (
     message_bodies,
     new_call_id,
     offered_tools,
+    parse_arguments,
     prompt_tokens,
     tool_definition,
 )
@@ -189,7 +190,9 @@ class OllamaModel(ParsedModel):
             async with self._clients.get().stream("POST", "/api/chat", json=body) as response:
                 if response.status_code != 200:
                     text = (await response.aread()).decode("utf-8", "replace")
-                    raise OllamaError("refused", _error_text(text), response.status_code)
+                    if isinstance(found := parse_arguments(text), Mapping):
+                        text = str(found.get("error", text))
+                    raise OllamaError("refused", text, response.status_code)
                 yield response
         except httpx2.HTTPError as error:
             raise self._model_error(http_error(error, httpx2)) from error
@@ -271,14 +274,6 @@ def _json_object(line: bytes) -> Body:
     if not isinstance(value, dict):
         raise ValueError("a line is not a JSON object")
     return value
-
-
-def _error_text(body: str) -> str:
-    """Return the text of an error response, from its JSON where it is JSON."""
-    try:
-        return str(_json_object(body.encode()).get("error", body))
-    except ValueError:
-        return body
 
 
 def _parts(chunk: Mapping[str, Any]) -> Iterator[ModelPart]:
