@@ -1,10 +1,10 @@
-"""The agent: answers prompts with a model, tools and a knowledge base."""
+"""The agent: answers prompts with a model, tools and a knowledge base, or as another agent's tool."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,20 +22,27 @@ from agentkit.agent.loop import Loop
 from agentkit.agent.query_rewriting import Expansion, QueryRewriter
 from agentkit.agent.session import Session
 from agentkit.agent.structured import Attempt, Output, output_schema, run_structured
-from agentkit.agent.subagent import agent_tool
 from agentkit.agent.tool_runner import RunContext, ToolRunner
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.backends.registry import get_model
-from agentkit.errors import ConfigError, ModelError
+from agentkit.errors import ConfigError, ModelError, ToolError
 from agentkit.events import Event, Finished, TextDelta
+from agentkit.knowledge.citations.markers import markers, numbers_in
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.tools import SEARCH, knowledge_tools
 from agentkit.messages import Content, Message, ToolCall
+from agentkit.tools.context import ToolContext
 from agentkit.tools.repair import join_surrogates
-from agentkit.tools.tool import Tool, as_tool
+from agentkit.tools.tool import Tool, as_tool, tool
 from agentkit.tracing.trace import Trace, TracedModel, Tracing
+
+_INCOMPLETE = {
+    "limit": "\n(A limit of this agent was reached: its answer may be incomplete.)",
+    "length": "\n(This answer was cut off at its greatest length.)",
+}
+
 
 _ALWAYS = """\
 Answer in the language of the question, briefly and to the point.
@@ -354,8 +361,46 @@ def _last_question(session: Session) -> str:
 def _distinct(tools: Sequence[Tool]) -> tuple[Tool, ...]:
     """The tools, if no two have one name. Raises ConfigError."""
     seen: set[str] = set()
-    for tool in tools:
-        if tool.name in seen:
-            raise ConfigError(f"Two tools are called {tool.name!r}: rename one.")
-        seen.add(tool.name)
+    for each in tools:
+        if each.name in seen:
+            raise ConfigError(f"Two tools are called {each.name!r}: rename one.")
+        seen.add(each.name)
     return tuple(tools)
+
+
+def agent_tool(agent: Agent, name: str, description: str) -> Tool:
+    """A tool that asks the agent. Passages that it cites get markers of the calling run."""
+
+    @tool(name=name)
+    async def ask(question: str, context: ToolContext) -> str:
+        """Ask.
+
+        Args:
+            question: What to find out, with all that is needed to understand it.
+        """
+        answer: Answer | None = None
+        async with aclosing(agent.stream(question)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    answer = event.answer
+                else:
+                    context.nest(event)
+        if answer is None:
+            raise ToolError("The agent gave no answer.", name)
+        context.spend(answer.usage, answer.cost)
+        if answer.stop_reason == "paused":
+            raise ToolError(f"{name} needs approval, which a sub-agent cannot wait for.", name)
+        return _with_markers_of(answer, context) + _INCOMPLETE.get(answer.stop_reason, "")
+
+    return replace(ask, description=description)
+
+
+def _with_markers_of(answer: Answer, context: ToolContext) -> str:
+    """The text with the markers of the calling run; markers without a passage are removed."""
+    numbers = {c.marker: context.cite(c.chunk) for c in answer.citations}
+    pieces, reached = [], 0
+    for group in markers(answer.text, [c.chunk.text for c in answer.citations]):
+        known = [numbers[n] for n in numbers_in(group[0]) if n in numbers]
+        pieces += [answer.text[reached : group.start()], *(f"[{number}]" for number in known)]
+        reached = group.end()
+    return "".join([*pieces, answer.text[reached:]])
