@@ -1,4 +1,4 @@
-"""The agent: answers prompts with a model, tools and a knowledge base, or as another agent's tool."""
+"""The agent: answers prompts with a model, tools and a knowledge base, also as a tool of another."""
 
 from __future__ import annotations
 
