@@ -1,4 +1,4 @@
-"""The agent: answers prompts with a model, tools and a knowledge base, also as a tool of another."""
+"""The agent: answers prompts with a model, tools and a knowledge base; can be a tool itself."""
 
 from __future__ import annotations
 
