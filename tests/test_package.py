@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,23 @@ def test_a_type_checker_rejects_an_unknown_public_name(tmp_path: Path) -> None:
     )
     assert 'has no attribute "NoSuchName"' in done.stdout
     assert done.stdout.count("error:") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("agentkit.backends.huggingface", "HuggingFaceModel"),
+        ("agentkit.backends.llamacpp", "LlamaCppModel"),
+        ("agentkit.backends.ollama", "OllamaModel"),
+        ("agentkit.backends.openai", "OpenAIModel"),
+        ("agentkit.integrations.langchain", "LangChainModel"),
+        ("agentkit.mcp.client", "McpServers"),
+        ("agentkit.mcp.server", "build_server"),
+        ("agentkit.settings", "Settings"),
+        ("agentkit.text", "terms"),
+    ],
+)
+def test_a_package_offers_its_public_names(module: str, name: str) -> None:
+    if module == "agentkit.integrations.langchain":
+        pytest.importorskip("langchain_core")
+    assert hasattr(import_module(module), name)
