@@ -135,7 +135,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 def _completer(names: Callable[[Path], Iterable[str]]) -> Callable[[typer.Context, str], list[str]]:
     """Complete from names that belong to a folder. An error completes nothing: a shell that is
-    being typed in is no place for it."""
+    being typed in must not show it."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         try:

@@ -301,7 +301,7 @@ class View:
 
 def _format_denial(reason: str) -> str:
     """That a call was not allowed, and the user's reason."""
-    reason = reason.removeprefix(NOT_ALLOWED).strip().removeprefix("They said: ")
+    reason = reason.removeprefix(NOT_ALLOWED).strip().removeprefix("Reason: ")
     if reason:
         return _("not allowed: {reason}").format(reason=reason)
     return _("not allowed")

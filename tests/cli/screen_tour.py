@@ -77,7 +77,7 @@ def main(place: Path) -> None:
     os.chdir(place)
     for line in TOUR:
         print(f"=== {line}", flush=True)
-        print(f"(exit code {_ran(shlex.split(line))})", flush=True)
+        print(f"(exit code {_run_command(shlex.split(line))})", flush=True)
 
 
 def _write(path: Path, text: str) -> None:
@@ -85,7 +85,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _ran(arguments: list[str]) -> object:
+def _run_command(arguments: list[str]) -> object:
     """As the console script would."""
     sys.argv = ["agentkit", *arguments]
     try:

@@ -45,18 +45,18 @@ def in_every_look(test: Test) -> Test:
 
 
 def console(columns: int, look: str = "colour") -> Console:
-    """A terminal that keeps what is written to it, for `seen`."""
+    """A terminal that keeps what is written to it, for `render_console`."""
     return SafeConsole(
         file=io.StringIO(), force_terminal=True, width=columns, height=_ROWS, highlight=False,
         emoji=False, color_system="standard", no_color=look == "plain", legacy_windows=False,
     )  # fmt: skip
 
 
-def seen(console: Console, look: str) -> str:
+def render_console(console: Console, look: str) -> str:
     """What a terminal shows after all that was written."""
     screen = pyte.Screen(console.width, _ROWS)
     pyte.Stream(screen).feed(written_to(console).replace("\n", "\r\n"))
-    return shown(screen, look)
+    return render_screen(screen, look)
 
 
 def written_to(console: Console) -> str:
@@ -65,7 +65,7 @@ def written_to(console: Console) -> str:
     return console.file.getvalue()
 
 
-def shown(screen: pyte.Screen, look: str) -> str:
+def render_screen(screen: pyte.Screen, look: str) -> str:
     """A screen as text."""
     if look == "plain":
         rows = screen.display
@@ -76,14 +76,14 @@ def shown(screen: pyte.Screen, look: str) -> str:
 
 def check(name: str, screens: Mapping[str, str]) -> None:
     """Screens by their titles are as they were when they were last looked at."""
-    told = "\n".join(f"=== {title}\n{steady(screen)}\n" for title, screen in screens.items())
+    reported = "\n".join(f"=== {title}\n{steady(screen)}\n" for title, screen in screens.items())
     file = SCREENS / f"{name}.txt"
     if is_writing():
-        file.write_text(told, encoding="utf-8")
-    assert told == file.read_text(encoding="utf-8")
+        file.write_text(reported, encoding="utf-8")
+    assert reported == file.read_text(encoding="utf-8")
 
 
-def kept(name: str) -> dict[str, str]:
+def read_golden(name: str) -> dict[str, str]:
     """Screens by their titles, as they were when they were last looked at."""
     written = (SCREENS / f"{name}.txt").read_text(encoding="utf-8")
     parts = [part.partition("\n") for part in written.split("=== ")[1:]]
@@ -91,7 +91,7 @@ def kept(name: str) -> dict[str, str]:
 
 
 def is_writing() -> bool:
-    """Whether the screens are to be written anew."""
+    """Whether the screens are to be rewritten."""
     return bool(os.environ.get("AGENTKIT_WRITE_SCREENS"))
 
 

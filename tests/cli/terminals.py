@@ -90,11 +90,11 @@ class Terminal:
                 pass
 
     def ready(self) -> None:
-        """Wait for the prompt, with nothing typed. What was said before must have been seen there,
+        """Wait for the prompt, with nothing typed. The text before must have been seen there,
         so that this is a new one."""
         self.until(lambda: self.line == "›", "the prompt")
 
-    def asked(self) -> None:
+    def await_approval_prompt(self) -> None:
         """Wait for the question whether a tool may run."""
         self.until(lambda: self.line == "allow? y/s/a/n/e ›", "the question")
 

@@ -84,7 +84,7 @@ def test_what_is_piped_in_is_cited_like_a_document(tmp_path: Path) -> None:
 def test_the_model_sees_what_is_piped_in_and_the_documents_are_searched_for_the_question(
     folder: Path, server: OpenAIServer
 ) -> None:
-    _ask(folder, "How do cats sound?", stdin="The vet said: louder.", server=server)
+    _ask(folder, "How do cats sound?", stdin="The vet wrote: louder.", server=server)
     messages = server.requests[-1]["messages"]
     [searched] = [c for m in messages for c in m.get("tool_calls", ())]
     assert json.loads(searched["function"]["arguments"]) == {"query": "How do cats sound?"}
@@ -114,8 +114,8 @@ def test_json_lines_are_the_events_and_end_with_the_answer(folder: Path) -> None
     kinds = [record["event"] for record in records]
     assert kinds[:2] == ["tool_started", "tool_finished"]
     assert kinds[-1] == "finished"
-    said = "".join(record["text"] for record in records if record["event"] == "text")
-    assert said == records[-1]["answer"]
+    output = "".join(record["text"] for record in records if record["event"] == "text")
+    assert output == records[-1]["answer"]
 
 
 def test_json_lines_end_with_the_error_where_there_is_one(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_answer_by_a_schema_is_the_value_alone_and_a_misfit_goes_back(
     assert "not of type 'integer'" in str(server.requests[-1]["messages"])
 
 
-def test_a_schema_that_is_none_and_a_reader_that_only_quotes_are_told(
+def test_a_schema_that_is_none_and_a_reader_that_only_quotes_are_reported(
     folder: Path, server: OpenAIServer, tmp_path: Path
 ) -> None:
     schema = tmp_path / "wrong.json"
@@ -194,7 +194,7 @@ def test_the_exit_code_says_how_it_ended(
     assert _ask(folder, "How do cats sound?", *arguments, server=server).returncode == code
 
 
-def test_too_much_or_no_text_on_standard_input_is_told_and_not_cut(folder: Path) -> None:
+def test_too_much_or_no_text_on_standard_input_is_reported_and_not_cut(folder: Path) -> None:
     done = _ask(folder, "x", stdin=b"a" * 4_000_001)
     assert (done.returncode, b"longer than 4 MB" in done.stderr) == (3, True)
     done = _ask(folder, "x", stdin=bytes(range(256)) * 9)
@@ -213,7 +213,7 @@ def test_who_stops_reading_early_is_no_failure(folder: Path) -> None:
         assert child.wait(timeout=60) == 0
 
 
-def test_ctrl_c_keeps_in_the_session_what_was_said(folder: Path, server: OpenAIServer) -> None:
+def test_ctrl_c_keeps_in_the_session_what_was_stated(folder: Path, server: OpenAIServer) -> None:
     server.replies(Reply(text("Cats ", "purr"), stalls=True))
     ask = [*AGENTKIT, "ask", "How?", "-m", "openai:small", "--base-url", server.url,
            "--session", "cut", "--jsonl", "-C", str(folder)]  # fmt: skip

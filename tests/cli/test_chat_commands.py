@@ -29,7 +29,7 @@ async def chat(tmp_path: Path) -> AsyncIterator[Chat]:
         yield Chat(project, out, out, AllowedTools(tmp_path / "approvals.json"))
 
 
-def _said(chat: Chat) -> str:
+def _output_of(chat: Chat) -> str:
     return written_to(chat.out)
 
 
@@ -40,8 +40,8 @@ def test_the_page_of_the_chat_has_its_commands_and_settings() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_every_command_explains_itself(chat: Chat, name: str) -> None:
     await run_command(COMMANDS, chat, f"/help {name}")
-    assert f"/{name}" in _said(chat)
-    assert COMMANDS[name].about in _said(chat)
+    assert f"/{name}" in _output_of(chat)
+    assert COMMANDS[name].about in _output_of(chat)
 
 
 @pytest.mark.parametrize(("wrong", "near"), [("rety", "retry"), ("sorces", "sources")])
@@ -61,7 +61,7 @@ async def test_every_setting_takes_its_own_example_and_shows_it(
     chat: Chat, setting: ChatSetting
 ) -> None:
     await run_command(COMMANDS, chat, f"/set {setting.name} {setting.example}")
-    assert f"{setting.name} is {setting.example}" in _said(chat).replace(".0 for", " for")
+    assert f"{setting.name} is {setting.example}" in _output_of(chat).replace(".0 for", " for")
 
 
 @pytest.mark.parametrize("line", ["k 0", "k 51", "k many", "turns none", "temperature 3",
@@ -104,10 +104,10 @@ async def test_the_number_of_passages_holds_for_the_first_search_and_for_the_mod
 async def test_the_figures_of_the_bar_can_be_asked_for(chat: Chat) -> None:
     await chat.answer("How high is K2?")
     await run_command(COMMANDS, chat, "/status")
-    assert "scripted" in _said(chat)
-    assert "tokens" in _said(chat)
+    assert "scripted" in _output_of(chat)
+    assert "tokens" in _output_of(chat)
 
 
-async def test_two_settings_that_are_near_are_told_apart(chat: Chat) -> None:
+async def test_two_settings_that_are_near_are_distinguished(chat: Chat) -> None:
     with pytest.raises(ConfigError, match="Did you mean temperature"):
         await run_command(COMMANDS, chat, "/set temprature 1")

@@ -46,15 +46,15 @@ def test_keys_pressed_while_it_starts_are_the_first_line(chat: Any) -> None:
     assert talk.text.count("How high is K2?") == 1
 
 
-@pytest.mark.parametrize("said", ["/quit", "/exit", "exit", "quit"])
-def test_there_are_many_words_for_leaving(chat: Any, said: str) -> None:
+@pytest.mark.parametrize("expected", ["/quit", "/exit", "exit", "quit"])
+def test_there_are_many_words_for_leaving(chat: Any, expected: str) -> None:
     talk = chat()
     talk.ready()
-    talk.say(said)
+    talk.say(expected)
     assert talk.close() == 0
 
 
-def _heard(chat: Any, *options: Any, prompt: str, **environment: Any) -> Terminal:
+def _open_quote(chat: Any, *options: Any, prompt: str, **environment: Any) -> Terminal:
     talk: Terminal = chat(*options, **environment)
     talk.until(lambda: talk.line == prompt, "the prompt")
     talk.child.send("How high is K2?\r")
@@ -71,10 +71,10 @@ def _heard(chat: Any, *options: Any, prompt: str, **environment: Any) -> Termina
     [(["--plain"], {}, ">"), ([], {"AGENTKIT_SCREEN_READER": "1"}, ">"),
      ([], {"TERM": "dumb"}, ">")],
 )  # fmt: skip
-def test_who_listens_to_the_screen_is_told_each_thing_once(
+def test_who_listens_to_the_screen_is_reported_each_thing_once(
     chat: Any, options: Any, environment: Any, prompt: str
 ) -> None:
-    talk = _heard(chat, *options, prompt=prompt, **environment)
+    talk = _open_quote(chat, *options, prompt=prompt, **environment)
     answer = talk.written.partition(b"search_knowledge")[2].partition(b"characters")[0]
     assert not PAINTED.search(answer)
     assert talk.text.count("K2 is 8611 metres high. [1]") == 1

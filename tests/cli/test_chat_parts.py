@@ -151,7 +151,9 @@ async def test_one_turn_alone_is_left_as_it_is(chat: Chat) -> None:
     assert [m.text for m in chat.session.view] == ["First?", "Yes."]
 
 
-async def test_compacting_keeps_what_was_said_and_shortens_what_the_model_sees(chat: Chat) -> None:
+async def test_compacting_keeps_what_was_stated_and_shortens_what_the_model_sees(
+    chat: Chat,
+) -> None:
     for number in range(4):
         await chat.answer(f"Question {number}? " + "many words " * 300)
     await run_command(COMMANDS, chat, "/compact")

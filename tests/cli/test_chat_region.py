@@ -14,7 +14,7 @@ from agentkit.cli.region import Region, reflows
 from tests.cli.emulator import Emulator
 from tests.cli.screens import written_to
 
-SAID = """一段很长的中文文字，用来检查换行的位置是否正确，以及宽字符是否会被分成两半。
+TEXT = """一段很长的中文文字，用来检查换行的位置是否正确，以及宽字符是否会被分成两半。
 
 - an item that is long enough to be broken into rows on any of the screens that are tried here
 - **two** [1]
@@ -99,7 +99,7 @@ def test_a_terminal_that_changes_in_mid_answer_shows_the_answer_once(
 ) -> None:
     drawn = Drawn(60, 40, reflows=reflows)
     drawn.write(BEFORE)
-    drawn.grow(SAID)
+    drawn.grow(TEXT)
     for columns, rows in sizes:
         drawn.resize(columns, rows)
         drawn.grow(" and grows")
@@ -110,18 +110,18 @@ def test_a_terminal_that_changes_in_mid_answer_shows_the_answer_once(
 @given(
     st.booleans(),
     st.lists(st.tuples(st.integers(4, 90), st.integers(3, 30)), min_size=1, max_size=6),
-    st.integers(10, len(SAID)),
+    st.integers(10, len(TEXT)),
 )
 def test_whatever_sizes_it_takes_the_end_of_the_answer_is_whole_on_the_screen(
     reflows: Any, sizes: Any, first: Any
 ) -> None:
     drawn = Drawn(60, 24, reflows=reflows)
     drawn.write(BEFORE)
-    drawn.grow(SAID[:first])
+    drawn.grow(TEXT[:first])
     for columns, rows in sizes:
         drawn.resize(columns, rows)
         drawn.grow()
-    drawn.grow(SAID[first:])
+    drawn.grow(TEXT[first:])
     least = min(rows for _, rows in sizes)
     wanted = drawn.prose.lines()[1 - least :]
     assert drawn.rows[-len(wanted) :] == wanted
@@ -134,7 +134,7 @@ def test_after_a_change_of_width_the_whole_answer_stands_there_in_one_piece(
 ) -> None:
     drawn = Drawn(60, 10)
     drawn.write(BEFORE)
-    drawn.grow(SAID)
+    drawn.grow(TEXT)
     drawn.resize(columns, rows)
     drawn.grow(" and grows")
     wanted = drawn.prose.lines()
@@ -149,10 +149,10 @@ def test_what_was_painted_for_a_size_that_is_gone_is_left_above_and_the_answer_p
 ) -> None:
     drawn = Drawn(60, 24, reflows=reflows)
     drawn.write(BEFORE)
-    drawn.grow(SAID)
+    drawn.grow(TEXT)
     drawn.screen.resize(rows, columns)
     for _ in range(late):
-        drawn.grow(" and grows, though we have not been told yet")
+        drawn.grow(" and grows, before the program learns of it")
     drawn.console.width, drawn.console.height = columns, rows
     drawn.grow(" and grows")
     wanted = drawn.prose.lines()
@@ -163,7 +163,7 @@ def test_what_was_painted_for_a_size_that_is_gone_is_left_above_and_the_answer_p
 
 def test_the_terminal_is_changing_until_its_size_has_stood_for_a_while() -> None:
     drawn = Drawn(60, 24)
-    drawn.grow(SAID)
+    drawn.grow(TEXT)
     assert not drawn.region.is_changing()
     drawn.resize(50, 24)
     assert drawn.region.is_changing()

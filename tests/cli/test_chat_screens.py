@@ -36,7 +36,16 @@ from agentkit.events import (
 from agentkit.messages import Message, ToolCall, ToolResult, Usage
 from agentkit.project.project import Project
 from agentkit.project.trust import trust
-from tests.cli.screens import check, console, in_every_look, is_writing, kept, seen, shown, steady
+from tests.cli.screens import (
+    check,
+    console,
+    in_every_look,
+    is_writing,
+    read_golden,
+    render_console,
+    render_screen,
+    steady,
+)
 from tests.cli.terminals import Terminal
 
 NOTES = """# Heights
@@ -108,7 +117,7 @@ class Typed(Keyboard):
         return line
 
 
-def _said(*pieces: str) -> list[ModelPart]:
+def _text(*pieces: str) -> list[ModelPart]:
     return [*map(TextDelta, pieces), Usage(900, 50), Done("stop", "small")]
 
 
@@ -124,36 +133,36 @@ def _calls(name: str, **arguments: Any) -> ToolCall:
 
 SCENES = {
     "help": (["/help", "/help open", "/hlep"], []),
-    "markdown": (["珠穆朗玛峰有多高？"], [_said(MARKDOWN)]),
+    "markdown": (["珠穆朗玛峰有多高？"], [_text(MARKDOWN)]),
     "reasoning": (
         ["Think", "/think", "/think on", "Think again"],
         [
-            [ReasoningDelta("First this, then that."), *_said("Done [1].")],
-            [ReasoningDelta("Once more."), *_said("Done again [1].")],
+            [ReasoningDelta("First this, then that."), *_text("Done [1].")],
+            [ReasoningDelta("Once more."), *_text("Done again [1].")],
         ],
     ),
     "tools": (
         ["Break it", "/last", "/trace"],
-        [_calls("broken", of="everything in the whole wide world and more"), _said("It broke.")],
+        [_calls("broken", of="everything in the whole wide world and more"), _text("It broke.")],
     ),
     "approval": (
         ["Send it", "x", "n too early", "Send it", "y", "/approve send", "/approve"],
         [
             _calls("send", to="Ann", body="good\u202e day"),
-            _said("Not sent."),
+            _text("Not sent."),
             _calls("send", to="Ann", body="hello"),
-            _said("Sent."),
+            _text("Sent."),
         ],
     ),
     "passages": (
         ["How high?", "/sources", "/open 1", "/search K2", "/open a", "/open notes.md",
          "/open 9", "/kb"],
-        [_said("Mount Everest is 8849 metres high [1].")],
+        [_text("Mount Everest is 8849 metres high [1].")],
     ),
     "sessions": (
         ["Hello", "/rename first", "/fork second", "/save third", "/sessions", "/resume first",
          "/undo", "/undo", "/clear", "/rename x", "/export"],
-        [_said("Hello.")],
+        [_text("Hello.")],
     ),
     "machine": (
         ["/status", "/model", "/model nope:x", "/tools", "/tools send", "/set", "/set temprature 1",
@@ -166,8 +175,8 @@ SCENES = {
         ["Hello", "/retry", "@nothing.png here"],
         [
             ModelError("The server at 127.0.0.1:9 does not answer. Start it."),
-            [Retried("the server is busy", 0.2), *_said("Back.")],
-            _said("No file."),
+            [Retried("the server is busy", 0.2), *_text("Back.")],
+            _text("No file."),
         ],
     ),
 }  # fmt: skip
@@ -194,7 +203,7 @@ async def test_every_screen_looks_as_it_did_when_it_was_last_looked_at(
         for name, (lines, script) in SCENES.items():
             out = console(columns, look)
             await _talk(project, approvals, out, lines, script)
-            found[name] = seen(out, look)
+            found[name] = render_console(out, look)
     check(f"chat-{columns}-{look}", found)
 
 
@@ -205,7 +214,7 @@ async def test_a_terminal_of_twenty_columns_shows_it_all(
         for lines, script in SCENES.values():
             out = console(20)
             await _talk(project, approvals, out, lines, script)
-            assert max(map(cell_len, seen(out, "plain").splitlines())) <= 20
+            assert max(map(cell_len, render_console(out, "plain").splitlines())) <= 20
 
 
 @pytest.mark.slow
@@ -220,8 +229,8 @@ async def test_who_listens_to_the_screen_hears_each_line_once(
             out, _ = open_consoles()
             await _talk(project, approvals, out, lines, script, live=False)
             found[name] = capsys.readouterr().out.rstrip()
-    assert not [said for said in found.values() if "\x1b" in said or "─" in said]
-    check("chat-heard", found)
+    assert not [output for output in found.values() if "\x1b" in output or "─" in output]
+    check("chat-screen-reader", found)
 
 
 @asynccontextmanager
@@ -241,7 +250,7 @@ async def _opened(
 async def _talk(
     project: Any, approvals: Any, out: Console, lines: list[str], script: Any, live: bool = True
 ) -> None:
-    """These lines, said to a chat."""
+    """Enter these lines in a chat."""
     agent = project.agent
     agent.model = ScriptedModel(_answers(script), name="small")
     chat = Chat(
@@ -291,7 +300,7 @@ async def test_a_run_that_is_under_way_looks_as_it_did(columns: Any, look: Any) 
 
         shown_run = asyncio.create_task(view.show(run_to_here()))
         await until.wait()
-        found[name] = seen(out, look)
+        found[name] = render_console(out, look)
         shown_run.cancel()
         await asyncio.wait([shown_run])
     check(f"under-way-{columns}-{look}", found)
@@ -311,14 +320,16 @@ def test_a_terminal_with_its_prompt_bar_and_menus_looks_as_it_did(
     more: dict[str, Any] = {"NO_COLOR": "1"} if look == "plain" else {}
     talk = Terminal("chat", "-C", folder, "-m", "extractive", columns=columns, **more)
     name, found = f"terminal-{columns}-{look}", {}
-    before = {} if is_writing() else kept(name)
+    before = {} if is_writing() else read_golden(name)
 
     def look_at(title: str) -> None:
         if is_writing():
             talk.still()
         else:
-            talk.until(lambda: steady(shown(talk.screen, look)) == before[title], f"{title!r}")
-        found[title] = shown(talk.screen, look)
+            talk.until(
+                lambda: steady(render_screen(talk.screen, look)) == before[title], f"{title!r}"
+            )
+        found[title] = render_screen(talk.screen, look)
 
     try:
         talk.ready()

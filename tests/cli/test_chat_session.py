@@ -102,7 +102,7 @@ def _sent(server: Any) -> Any:
 
 
 def _holds(*pieces: str) -> Reply:
-    """What is said before the stream stands still, until the chat hangs up."""
+    """What is sent before the stream stands still, until the chat hangs up."""
     return Reply(text(*pieces), None, None, stalls=True)
 
 
@@ -131,7 +131,7 @@ def test_a_long_conversation_in_a_real_terminal(folder: Path, address: Any, tmp_
         talk.kill()
 
 
-def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_said(
+def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_stated(
     folder: Path, address: Any
 ) -> None:
     server = ChatServer()
@@ -160,7 +160,7 @@ def _marked(talk: Any) -> list[bool]:
 
 
 def _ask_and_look(talk: Any, server: Any) -> None:
-    """A cited answer, streamed; its passage in the document; what nothing supports."""
+    """A cited answer, streamed; its passage in the document; an unsupported claim."""
     server.replies(_says("Mount Everest is ", "**8849** metres", " high [1]. ",
                          "The moon is made of green cheese and gold [1]."))  # fmt: skip
     talk.tell("How high is Everest?")
@@ -185,21 +185,21 @@ def _approve_and_deny(talk: Any, server: Any) -> None:
     """No with a reason, other arguments, and always in this folder."""
     server.replies(_sending("Ann", "hello"), _says("I did not."))
     talk.say("Write to Ann")
-    talk.asked()
+    talk.await_approval_prompt()
     assert '"body": "hello"' in talk.text
     talk.tell("n too early")
     assert "I did not." in talk.text
-    assert "They said: too early" in _sent(server)
+    assert "Reason: too early" in _sent(server)
     server.replies(_sending("Bob", "hello"), _says("Done."))
     talk.say("Write to Bob")
-    talk.asked()
+    talk.await_approval_prompt()
     talk.say("e")
     talk.expect("Alt-Enter when done")
     talk.press("clear-all")
     talk.child.send('{"to": "Bob", "body": "good day"}')
     talk.expect('{"to": "Bob", "body": "good day"}')
     talk.press("alt-enter")
-    talk.asked()
+    talk.await_approval_prompt()
     assert '"body": "good day"' in talk.text
     talk.tell("a")
     assert "approvals.json" in talk.text
@@ -213,7 +213,7 @@ def _approve_and_deny(talk: Any, server: Any) -> None:
 
 
 def _interrupt(talk: Any, server: Any) -> None:
-    """Ctrl-C in mid-answer keeps what was said."""
+    """Ctrl-C in mid-answer keeps the text so far."""
     server.left.clear()
     server.replies(_holds("The first half of a long ", "answer"))
     talk.say("Tell me more")
@@ -224,8 +224,8 @@ def _interrupt(talk: Any, server: Any) -> None:
     server.left.wait()
     server.replies(_says("The other half."))
     talk.tell("Go on")
-    said = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "assistant"]
-    assert "The first half of a long answer" in said
+    output = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "assistant"]
+    assert "The first half of a long answer" in output
 
 
 def _type_in_other_ways(talk: Any, server: Any) -> None:
@@ -233,7 +233,7 @@ def _type_in_other_ways(talk: Any, server: Any) -> None:
     server.replies(_says("珠穆朗玛峰高八千八百四十九米 [2]。"))
     talk.tell("珠穆朗玛峰有多高？")
     assert "珠穆朗玛峰高八千八百四十九米 [2]。" in talk.text
-    assert _asked(server) == "珠穆朗玛峰有多高？"
+    assert _last_question(server) == "珠穆朗玛峰有多高？"
     server.replies(_says("Two lines."))
     talk.type('"""one')
     talk.press("enter")
@@ -242,7 +242,7 @@ def _type_in_other_ways(talk: Any, server: Any) -> None:
     talk.expect('two"""')
     talk.press("enter")
     talk.ready()
-    assert _asked(server) == "one\ntwo"
+    assert _last_question(server) == "one\ntwo"
     server.replies(_says("Two more lines."))
     talk.type("three")
     talk.press("alt-enter")
@@ -251,7 +251,7 @@ def _type_in_other_ways(talk: Any, server: Any) -> None:
     talk.expect("  four")
     talk.press("enter")
     talk.ready()
-    assert _asked(server) == "three\nfour"
+    assert _last_question(server) == "three\nfour"
     server.replies(_says("A lot."))
     lines = "\n".join(f"line {number}" for number in range(10_000))
     talk.child.send(f"\x1b[200~{lines}\x1b[201~")
@@ -259,10 +259,10 @@ def _type_in_other_ways(talk: Any, server: Any) -> None:
     talk.press("enter")
     talk.expect("A lot.")
     talk.ready()
-    assert _asked(server) == lines
+    assert _last_question(server) == lines
     server.replies(_says("Attached."))
     talk.tell("Sum up @notes.md")
-    assert "K2 is 8611 metres high." in _asked(server)
+    assert "K2 is 8611 metres high." in _last_question(server)
     talk.child.send("/sour")
     talk.expect("show the citations")
     talk.press("tab")
@@ -281,10 +281,10 @@ def _take_back(talk: Any, server: Any) -> None:
     server.replies(_says("Better."))
     talk.tell("/retry")
     assert "Better." in talk.text
-    assert "K2 is 8611 metres high." in _asked(server)
+    assert "K2 is 8611 metres high." in _last_question(server)
     server.replies(_says("Edited."))
     talk.tell("/edit What is K2?")
-    assert _asked(server) == "What is K2?"
+    assert _last_question(server) == "What is K2?"
     talk.tell("/undo")
     assert "Removed: What is K2?" in talk.text
 
@@ -335,7 +335,7 @@ def _find_it_again(talk: Terminal, server: ChatServer) -> None:
     server.replies(_says("I am back."))
     talk.tell("/retry")
     assert "I am back." in talk.text
-    assert _asked(server) == "Are you there?"
+    assert _last_question(server) == "Are you there?"
 
 
 def _resume(talk: Terminal, server: ChatServer) -> None:
@@ -355,7 +355,7 @@ def _resume(talk: Terminal, server: ChatServer) -> None:
     assert talk.close() == 0
 
 
-def _asked(server: Any) -> str:
+def _last_question(server: Any) -> str:
     """The last question that the model was asked."""
     content = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "user"][-1]
     return content if isinstance(content, str) else "".join(p.get("text", "") for p in content)

@@ -126,7 +126,7 @@ def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (("ask", "x", "-C", "nowhere"), 3, "not a directory"),
         (("ask", "x", "-m", "opnai:gpt"), 3, "openai"),
@@ -139,13 +139,13 @@ def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path: Path
     ],
 )
 def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
-    arguments: Any, code: int, said: str, tmp_path: Path
+    arguments: Any, code: int, expected: str, tmp_path: Path
 ) -> None:
     (tmp_path / "agentkit.toml").touch()
     done = _run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
     assert _is_one_line(done.stderr.splitlines(keepends=True)[-1]), done.stderr
-    assert said in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
 
 

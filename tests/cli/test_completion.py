@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _said(shell: str, script: str, folder: Path) -> str:
+def _completions(shell: str, script: str, folder: Path) -> str:
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -69,22 +69,24 @@ def _said(shell: str, script: str, folder: Path) -> str:
     ],
 )
 def test_bash_completes_commands_options_and_names(folder: Path, words: str, offered: Any) -> None:
-    assert _said("bash", BASH.format(words=words), folder).split() == offered
+    assert _completions("bash", BASH.format(words=words), folder).split() == offered
 
 
 def test_a_models_name_with_a_colon_is_one_word_in_bash(folder: Path) -> None:
     script = 'source <(agentkit completion bash); printf %s "$COMP_WORDBREAKS"'
-    assert ":" not in _said("bash", script, folder)
+    assert ":" not in _completions("bash", script, folder)
 
 
 def test_zsh_completes_commands(folder: Path) -> None:
-    assert "search" in _said("zsh", ZSH.format(words="agentkit sea"), folder)
+    assert "search" in _completions("zsh", ZSH.format(words="agentkit sea"), folder)
 
 
 def test_fish_completes_commands(folder: Path) -> None:
-    assert "search" in _said("fish", FISH.format(line="agentkit sea"), folder)
+    assert "search" in _completions("fish", FISH.format(line="agentkit sea"), folder)
 
 
 def test_a_damaged_folder_offers_nothing_and_says_nothing(folder: Path) -> None:
     (folder / ".agentkit" / "sessions.sqlite").write_bytes(b"nonsense" * 100)
-    assert _said("bash", BASH.format(words="agentkit ask --session ''"), folder).split() == []
+    assert (
+        _completions("bash", BASH.format(words="agentkit ask --session ''"), folder).split() == []
+    )

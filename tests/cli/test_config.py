@@ -54,9 +54,9 @@ def _config(folder: Path, *arguments: str, given: str = "", **more: str) -> Comp
         check=False,
         env={**os.environ, **keyring, **more},
     )
-    for said in (done.stdout, done.stderr):
-        assert KEY not in said
-        assert "Traceback" not in said
+    for output in (done.stdout, done.stderr):
+        assert KEY not in output
+        assert "Traceback" not in output
     return done
 
 
@@ -175,7 +175,7 @@ def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("provider", "given", "said"),
+    ("provider", "given", "expected"),
     [
         ("wrk", KEY, "Did you mean 'work'"),
         ("ollama", KEY, "Unknown provider"),
@@ -184,11 +184,11 @@ def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder: Path) 
     ],
 )
 def test_what_cannot_be_a_key_or_take_one_is_refused(
-    folder: Path, provider: str, given: str, said: str
+    folder: Path, provider: str, given: str, expected: str
 ) -> None:
     done = _config(folder, "key", "set", provider, given=given)
     assert (done.returncode, done.stdout) == (3, "")
-    assert said in done.stderr
+    assert expected in done.stderr
 
 
 def test_without_a_keyring_that_encrypts_the_other_ways_are_named(folder: Path) -> None:

@@ -31,7 +31,7 @@ def _doctor(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
-def test_a_new_project_is_told_line_by_line_with_code_0(folder: Path) -> None:
+def test_a_new_project_is_reported_line_by_line_with_code_0(folder: Path) -> None:
     done = _doctor("-C", folder)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -44,10 +44,10 @@ def test_a_new_project_is_told_line_by_line_with_code_0(folder: Path) -> None:
 
 def test_programs_get_one_object(folder: Path) -> None:
     done = _doctor("-C", folder, "--json")
-    told = json.loads(done.stdout)
-    assert list(told) == ["findings", "counts"]
-    assert {"level", "part", "message", "next_step", "repairable"} == set(told["findings"][0])
-    assert sum(told["counts"].values()) == len(told["findings"])
+    reported = json.loads(done.stdout)
+    assert list(reported) == ["findings", "counts"]
+    assert {"level", "part", "message", "next_step", "repairable"} == set(reported["findings"][0])
+    assert sum(reported["counts"].values()) == len(reported["findings"])
 
 
 def test_a_problem_is_code_3(folder: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_an_old_ollama_is_told_to_be_upgraded(
+def test_an_old_ollama_is_reported_to_be_upgraded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = OllamaServer()

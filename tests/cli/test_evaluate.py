@@ -107,7 +107,7 @@ def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("--fail-under", "firts=1"), "not measure 'firts'"),
         (("--kind", "riddle"), "is not a kind"),
@@ -119,11 +119,11 @@ def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_asked(
-    arguments: tuple[str, ...], said: str, folder: Path
+    arguments: tuple[str, ...], expected: str, folder: Path
 ) -> None:
     done = _run(*arguments, "-C", folder)
     assert (done.returncode, done.stdout) == (3, "")
-    assert said in done.stderr
+    assert expected in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -139,9 +139,9 @@ class _Writer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        said = '{"question": "How heavy do the largest animals get?", "facts": ["150 tonnes"]}'
+        output = '{"question": "How heavy do the largest animals get?", "facts": ["150 tonnes"]}'
         parts: list[dict[str, Any]] = [
-            {"delta": {"content": said}},
+            {"delta": {"content": output}},
             {"delta": {}, "finish_reason": "stop"},
         ]
         chunks = [{"id": "1", "model": "m", "choices": [{"index": 0, **part}]} for part in parts]

@@ -65,9 +65,9 @@ def _alone(ollama: str = "", servers: dict[str, str] | None = None) -> AutoModel
 
 
 async def _advice(model: AutoModel | ExtractiveModel, folder: Path, width: int = 200) -> list[str]:
-    said = StringIO()
-    await show_model(model, folder, Console(file=said, width=width))
-    return said.getvalue().splitlines()
+    output = StringIO()
+    await show_model(model, folder, Console(file=output, width=width))
+    return output.getvalue().splitlines()
 
 
 async def test_the_first_run_without_a_model_says_in_five_lines_what_can_be_done(
@@ -93,13 +93,13 @@ async def test_the_five_lines_fit_a_terminal_of_eighty_columns(folder: Path) -> 
 
 
 async def test_on_fifty_columns_each_way_folds_beside_its_label(folder: Path) -> None:
-    said = StringIO()
-    console = Console(file=said, width=50, force_terminal=True, color_system=None)
+    output = StringIO()
+    console = Console(file=output, width=50, force_terminal=True, color_system=None)
     await show_model(_alone(), folder, console)
-    ways = said.getvalue().partition("  With Ollama")[2].splitlines()
+    ways = output.getvalue().partition("  With Ollama")[2].splitlines()
     labels = ("  Online", "  A small model")
     assert [x for x in ways[1:] if not x.startswith((*labels, " " * 17)) and x.strip()] == []
-    assert max(map(len, said.getvalue().splitlines()[2:])) <= 50
+    assert max(map(len, output.getvalue().splitlines()[2:])) <= 50
 
 
 async def test_a_later_run_says_it_in_one_line(folder: Path) -> None:
@@ -113,9 +113,9 @@ async def test_a_folder_that_cannot_be_written_gets_one_line_each_time(tmp_path:
 
 
 async def test_programs_get_one_line_even_at_first(folder: Path) -> None:
-    said = StringIO()
-    await show_model(_alone(), folder, Console(file=said, width=200), brief=True)
-    assert said.getvalue().count("\n") == 1
+    output = StringIO()
+    await show_model(_alone(), folder, Console(file=output, width=200), brief=True)
+    assert output.getvalue().count("\n") == 1
     assert len(await _advice(_alone(), folder)) == 5
 
 
@@ -138,7 +138,7 @@ async def test_a_key_that_is_set_is_named_and_not_used(
     assert "k-secret" not in "".join(lines)
 
 
-async def test_a_model_that_was_found_is_told_in_one_line(
+async def test_a_model_that_was_found_is_reported_in_one_line(
     folder: Path, ollama: OllamaServer
 ) -> None:
     model = _alone(ollama.url)
@@ -148,7 +148,7 @@ async def test_a_model_that_was_found_is_told_in_one_line(
     await model.close()
 
 
-async def test_of_a_model_that_the_user_named_nothing_is_said(folder: Path) -> None:
+async def test_of_a_model_that_the_user_named_nothing_is_stated(folder: Path) -> None:
     assert await _advice(ExtractiveModel(), folder) == []
     assert not await show_model_advice(ExtractiveModel(), folder, Console(file=StringIO()))
 

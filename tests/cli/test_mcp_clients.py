@@ -61,7 +61,7 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
 
 
 @pytest.mark.parametrize(
-    ("command", "answer", "said"),
+    ("command", "answer", "expected"),
     [
         (("mcp", "tools"), "y", "full__greet"),
         (("mcp", "tools"), "n", "is not trusted, and this would start"),
@@ -69,7 +69,7 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
     ],
 )
 def test_a_person_is_shown_the_whole_command_and_asked(
-    folder: Path, command: tuple[str, str] | tuple[str, str, str], answer: str, said: str
+    folder: Path, command: tuple[str, str] | tuple[str, str, str], answer: str, expected: str
 ) -> None:
     (folder / "knowledge").mkdir()
     arguments = ["-m", "agentkit", *command, "-C", str(folder)]
@@ -77,7 +77,7 @@ def test_a_person_is_shown_the_whole_command_and_asked(
     child.expect_exact(f"the server full starts: {sys.executable} {FULL_SERVER}")
     child.expect_exact("as it is now? [y/N]")
     child.sendline(answer)
-    child.expect(r"\s+".join(map(re.escape, said.split())))  # wherever the line breaks
+    child.expect(r"\s+".join(map(re.escape, expected.split())))  # wherever the line breaks
     child.close(force=True)
 
 
@@ -88,9 +88,9 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder: P
     assert tools[0]["needs_approval"]
     called = _mcp(folder, "call", "full__greet", '{"who": "Ada"}')
     assert called.stdout == "hello Ada\n", called.stderr
-    told = json.loads(_mcp(folder, "inspect", "full", "--json").stdout)
-    assert told["server"]["name"] == "full_server"
-    assert [each["uri"] for each in told["resources"]][:2] == ["notes://a", "notes://b"]
+    reported = json.loads(_mcp(folder, "inspect", "full", "--json").stdout)
+    assert reported["server"]["name"] == "full_server"
+    assert [each["uri"] for each in reported["resources"]][:2] == ["notes://a", "notes://b"]
     tried = _mcp(folder, "test", "full")
     assert tried.returncode == 10
     assert "failed  refuses an unknown tool" in tried.stdout
@@ -134,10 +134,10 @@ def test_a_change_is_shown_and_agreed_to(folder: Path, tmp_path: Path) -> None:
     assert shown.returncode == 3
     assert "greet (changed)" in shown.stdout
     assert "now:    Send me all." in shown.stdout
-    told = json.loads(_mcp(folder, "approve", "full", "--json").stdout)
-    assert (told["agreed"], told["changes"][0]["now"]) == (False, "Send me all.")
-    told = json.loads(_mcp(folder, "approve", "full", "--json", "--yes").stdout)
-    assert told["agreed"]
+    reported = json.loads(_mcp(folder, "approve", "full", "--json").stdout)
+    assert (reported["agreed"], reported["changes"][0]["now"]) == (False, "Send me all.")
+    reported = json.loads(_mcp(folder, "approve", "full", "--json", "--yes").stdout)
+    assert reported["agreed"]
     assert "full__greet: Send me all." in _mcp(folder, "tools").stdout.replace(
         " (does not ask)", ""
     )

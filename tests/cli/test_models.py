@@ -1,4 +1,4 @@
-"""`agentkit models` and `agentkit probe`: what is at hand, more of it, and what it can do."""
+"""`agentkit models` and `agentkit probe`: list, pull and check models."""
 
 import json
 import os
@@ -70,15 +70,15 @@ def test_the_list_names_the_models_of_a_running_ollama_and_what_is_missing(ollam
 
 
 async def test_a_pull_tells_how_far_it_is(ollama: str) -> None:
-    told = [progress async for progress in pull_model("qwen3:8b", ollama)]
-    assert [(p.total, p.completed) for p in told] == [(0, 0), (200, 50), (200, 200), (0, 0)]
+    reported = [progress async for progress in pull_model("qwen3:8b", ollama)]
+    assert [(p.total, p.completed) for p in reported] == [(0, 0), (200, 50), (200, 200), (0, 0)]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("broken", "interrupted.*Try again"), ("nothing", "does not exist")]
+    ("name", "expected"), [("broken", "interrupted.*Try again"), ("nothing", "does not exist")]
 )
-async def test_a_pull_that_fails_says_why(ollama: str, name: str, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+async def test_a_pull_that_fails_says_why(ollama: str, name: str, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
         _ = [progress async for progress in pull_model(name, ollama)]
 
 

@@ -94,6 +94,6 @@ def test_a_pull_that_is_piped_says_each_step_once(ollama: ObedientOllama) -> Non
     assert done.stdout == "Ready: --model ollama:tiny:1b\n"
 
 
-def test_a_pull_of_an_unknown_package_is_told() -> None:
+def test_a_pull_of_an_unknown_package_is_reported() -> None:
     done = run("models", "pull", "gguf:foo")
     assert "No package carries the GGUF model 'foo'" in str(done.exception)

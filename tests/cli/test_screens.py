@@ -12,7 +12,7 @@ import pexpect
 import pyte
 import pytest
 
-from tests.cli.screens import check, in_every_look, shown
+from tests.cli.screens import check, in_every_look, render_screen
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,8 @@ def place() -> Iterator[Path]:
 
 @in_every_look
 def test_every_command_looks_as_it_was_looked_at(columns: Any, look: Any, place: Path) -> None:
-    unsaid = ("NO_COLOR", "COLUMNS", "LINES", "AGENTKIT_SCREEN_READER")
-    env = {name: value for name, value in os.environ.items() if name not in unsaid}
+    removed = ("NO_COLOR", "COLUMNS", "LINES", "AGENTKIT_SCREEN_READER")
+    env = {name: value for name, value in os.environ.items() if name not in removed}
     env |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "OLLAMA_HOST": "127.0.0.1:1"}
     env |= {"NO_COLOR": "1"} if look == "plain" else {}
     command = ["-m", "tests.cli.screen_tour", str(place)]
@@ -43,7 +43,7 @@ def test_every_command_looks_as_it_was_looked_at(columns: Any, look: Any, place:
     pyte.ByteStream(screen).feed(child.before + child.after + child.read())
     child.close()
     assert child.exitstatus == 0
-    _, *parts = re.split("^=== ", shown(screen, look), flags=re.MULTILINE)
+    _, *parts = re.split("^=== ", render_screen(screen, look), flags=re.MULTILINE)
     found = {}
     for number, part in enumerate(parts, 1):
         title, _, text = part.partition("\n")

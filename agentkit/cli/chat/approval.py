@@ -155,10 +155,10 @@ def _show(chat: Chat, call: ToolCall) -> None:
 
 
 async def _deny(chat: Chat, reason: str, *, ask_reason: bool) -> Verdict:
-    """A denial, with the reason that the model is told."""
+    """A denial, with the reason that the model gets."""
     if not reason and ask_reason:
         reason = await chat.keyboard.ask(_("why not? (Enter: no reason) "))
-    return Verdict(False, reason=f"{NOT_ALLOWED} They said: {reason.strip()}") if reason else DENIED
+    return Verdict(False, reason=f"{NOT_ALLOWED} Reason: {reason.strip()}") if reason else DENIED
 
 
 async def _edit(chat: Chat, call: ToolCall) -> Mapping[str, Any] | None:

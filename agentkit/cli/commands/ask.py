@@ -48,7 +48,7 @@ STDIN_NAME = "standard input"
 _MOST_STDIN_BYTES = 4_000_000
 _MOST_SCHEMA_BYTES = 1_000_000
 _STDIN_WAIT = 2.0
-"""Seconds after which the user is told that standard input is read."""
+"""Seconds after which a notice says that standard input is read."""
 
 app = typer.Typer()
 

@@ -76,7 +76,7 @@ async def run(
     model: Annotated[str, Option("--model", "-m")] = "extractive",
     base_url: BaseUrl = None,
     only_retrieval: Annotated[bool, Option(help=_("Only search; ask no model."))] = False,
-    legs: Annotated[
+    compare_retrievers: Annotated[
         bool, Option("--legs", help=_("Compare dense, keyword, hybrid and reranked retrieval."))
     ] = False,
     misses: Annotated[bool, Option(help=_("List the questions that failed."))] = False,
@@ -136,7 +136,9 @@ async def run(
         if failed:
             note = f"{len(failed)} questions failed; the first error: {failed[0]}"
             print_notes([note], log)
-        rankings = await _rank_legs(golden, outcomes, k, project, log) if legs else {}
+        rankings = (
+            await _rank_retrievers(golden, outcomes, k, project, log) if compare_retrievers else {}
+        )
         settings = await _settings(project, knowledge) | {
             "model": "none, only retrieval" if only_retrieval else project.agent.model.name,
             "questions": questions.name,
@@ -260,14 +262,14 @@ async def _open(
     return project, knowledge
 
 
-async def _rank_legs(
+async def _rank_retrievers(
     golden: Sequence[Question],
     outcomes: Sequence[Outcome],
     depth: int,
     project: Project,
     log: Console,
 ) -> dict[str, list[Ranks]]:
-    """The rankings of each leg. With a reranker the index is also searched without it."""
+    """The rankings of each retriever. With a reranker the index is also searched without it."""
     from agentkit.evaluation.runner import evaluate, retriever_ranks
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 

@@ -25,7 +25,7 @@ def print_report(report: Report, out: Console, *, misses: bool = False) -> None:
     """Print all figures as tables; with `misses` also the questions that failed."""
     _print_figures(report, out)
     if report.retrievers:
-        _print_legs(report, out)
+        _print_retrievers(report, out)
     if report.changes:
         _print_changes(report.changes, out)
     if misses:
@@ -38,14 +38,14 @@ def print_report(report: Report, out: Console, *, misses: bool = False) -> None:
 
 def report_record(report: Report) -> dict[str, Any]:
     """The whole result."""
-    legs = {
-        leg: [_figure_record(figure) for figure in own] for leg, own in report.retrievers.items()
+    retrievers = {
+        name: [_figure_record(figure) for figure in own] for name, own in report.retrievers.items()
     }
     return {
         "format": 1,
         "settings": report.settings,
         "totals": [_figure_record(figure) for figure in report.figures],
-        "legs": legs,
+        "legs": retrievers,
         "questions": [_outcome_record(outcome, report.depth) for outcome in report.outcomes],
     }
 
@@ -110,8 +110,8 @@ def _figure_row(figure: Figure) -> list[str | Text]:
     ]
 
 
-def _print_legs(report: Report, out: Console) -> None:
-    """The retrieval figures of the legs side by side."""
+def _print_retrievers(report: Report, out: Console) -> None:
+    """The retrieval figures of the retrievers side by side."""
     table = _table("retrievers side by side", list(report.retrievers))
     for row in zip(*report.retrievers.values(), strict=True):
         shares = [f"{figure.share:.1%} ({_format_range(figure.interval)})" for figure in row]
