@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Level = Literal["ok", "note", "warning", "problem"]
@@ -44,6 +46,14 @@ def join_names(names: Sequence[str], limit: int = 3) -> str:
     return f"{joined} and {more} more" if more > 0 else joined
 
 
-def counted(number: int, noun: str) -> str:
+def for_folder(command: str, folder: Path, option: str = "") -> str:
+    """A command with the folder it is for, as an argument or behind an option; the current folder
+    is not named."""
+    if folder == Path():
+        return command
+    return " ".join([command, *([option] if option else []), shlex.quote(str(folder))])
+
+
+def quantity(number: int, noun: str) -> str:
     """Such as "1 passage" and "2 passages"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

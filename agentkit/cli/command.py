@@ -94,6 +94,9 @@ class _Formatter(HelpFormatter):
         gap = " " * cell_len(start)
         self.write(start + f"\n{gap}".join(_wrap(args, self.width - len(gap))) + "\n")
 
+    def write_heading(self, heading: str) -> None:
+        self.write(f"{'':{self.current_indent}}" + _("{heading}:").format(heading=heading) + "\n")
+
     def write_text(self, text: str) -> None:
         if text.startswith("\b"):
             super().write_text(text)

@@ -286,4 +286,4 @@ def _format_progress(progress: IndexProgress) -> str:
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(_("about {time} left").format(time=f"{minutes}:{seconds:02}"))
-    return ", ".join([*parts, shorten(progress.source)])
+    return _(", ").join([*parts, shorten(progress.source)])

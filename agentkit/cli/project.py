@@ -103,7 +103,7 @@ async def show_model_advice(model: Model, folder: Path, log: Console) -> bool:
     await model.choose()
     if not (model.found_no_model and _is_first_advice(folder)):
         return False
-    log.print(_("No language model was found: the extractive model answers, in quotes."))
+    log.print(_("No language model was found: the extractive model quotes the documents."))
     log.print(Text(_format_places(model.searched)))
     ways = {
         _("With Ollama"): _ollama_advice(model.searched[0]),

@@ -151,7 +151,7 @@ def _format_quote(citation: Citation) -> str:
     where = _("characters {start}-{end}").format(start=citation.start, end=citation.end)
     if not citation.supported:
         return where + _(": no sentence there supports this")
-    return f"{where}: “{shorten(citation.quote or '')}”"
+    return _("{place}: “{quote}”").format(place=where, quote=shorten(citation.quote or ""))
 
 
 def _print_unsupported(answer: Answer, log: Console) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentkit.errors import McpError
-from agentkit.findings import Finding, from_error, join_names, ok
+from agentkit.findings import Finding, for_folder, from_error, join_names, ok, quantity
 from agentkit.mcp.client import folder_servers
 from agentkit.mcp.config import MCP_JSON, ServerConfig, read_config, read_entries, read_json
 from agentkit.mcp.session import all_pages, all_tools
@@ -52,9 +52,11 @@ async def check_start(folder: Path) -> list[Finding]:
         problems = dict(running.problems)
         counts = {server.name: len(running.server_tools(server.name)) for server in enabled}
     return [
-        from_error("mcp", McpError(problems[name]), f"agentkit mcp logs {name}")
+        from_error(
+            "mcp", McpError(problems[name]), for_folder(f"agentkit mcp logs {name}", folder, "-C")
+        )
         if name in problems
-        else ok("mcp", f"{name} starts, with {count} tools")
+        else ok("mcp", f"{name} starts, with {quantity(count, 'tool')}")
         for name, count in counts.items()
     ]
 
@@ -137,7 +139,7 @@ async def _tools(client: Client) -> str:
     invalid = [tool for tool in tools if not tool.name or len(tool.name) > 128]
     if invalid:
         raise CheckFailed(f"{len(invalid)} tools have no name or one of more than 128 characters")
-    return f"{len(tools)} tools"
+    return quantity(len(tools), "tool")
 
 
 async def _schemas(client: Client) -> str:

@@ -20,6 +20,7 @@ from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.findings import for_folder
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.knowledge.index.collections import DEFAULT, Collections
@@ -391,10 +392,12 @@ def _ignore_progress(progress: Progress) -> None:
 
 
 def _not_trusted(path: Path) -> str:
-    names = ", ".join(name for name in GUARDED if (path / name).exists())
+    names = [name for name in GUARDED if (path / name).exists()]
+    verb, object_ = ("is", "it") if names == [FILE_NAME] else ("are", "them")
+    place = "This folder" if path == Path() else path
     return (
-        f"{names} of {path} are not used: the folder is not trusted. "
-        f"Review them, then run: agentkit trust {path}"
+        f"{place} is not trusted, so {', '.join(names)} {verb} not used. Review {object_}, then "
+        f"run: {for_folder('agentkit trust', path)}"
     )
 
 

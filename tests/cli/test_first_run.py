@@ -77,7 +77,7 @@ async def test_the_first_run_without_a_model_says_in_five_lines_what_can_be_done
         monkeypatch.delenv(name, raising=False)
     lines = await _advice(_alone(), folder)
     assert len(lines) == 5
-    assert lines[0].startswith("No language model was found: the extractive model answers")
+    assert lines[0].startswith("No language model was found: the extractive model quotes")
     assert lines[1].startswith("No answer from Ollama :")
     assert "vLLM :" in lines[1]
     assert lines[2].endswith("ollama pull qwen3:4b")
@@ -175,7 +175,7 @@ def test_without_a_terminal_both_ways_are_named_and_nothing_is_made(
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert "agentkit init" in done.stderr
+    assert f"agentkit init {empty}" in done.stderr
     assert "agentkit demo" in done.stderr
     assert list(empty.iterdir()) == []
 

@@ -143,6 +143,27 @@ def test_a_changed_copy_of_the_demo_is_not_trusted(tmp_path: Path) -> None:
     assert not is_trusted(copy)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("agentkit.toml",), "agentkit.toml is not used. Review it"),
+        (("agentkit.toml", "tools"), "agentkit.toml, tools are not used. Review them"),
+    ],
+)
+def test_what_an_untrusted_folder_does_not_use_is_named_with_the_command(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    place = tmp_path / "their notes"
+    (place / "knowledge").mkdir(parents=True)
+    (place / "agentkit.toml").write_text("# theirs", encoding="utf-8")
+    if "tools" in names:
+        (place / "tools").mkdir()
+        (place / "tools" / "one.py").write_text("", encoding="utf-8")
+    (notice,) = Project.open(place).notices
+    assert message in notice
+    assert notice.endswith(f"run: agentkit trust '{place}'")
+
+
 def test_the_demo_is_not_copied_over_something_else(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="has other contents"):

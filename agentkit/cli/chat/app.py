@@ -26,6 +26,7 @@ from agentkit.cli.i18n import _, counted
 from agentkit.cli.project import describe_model, open_project, open_session, show_model_advice
 from agentkit.cli.region import reflows
 from agentkit.errors import AgentkitError
+from agentkit.findings import for_folder
 from agentkit.project.project import Project
 
 _BAR_NAME, _NOTE_NAME = 25, 40
@@ -122,9 +123,8 @@ async def _print_welcome(chat: Chat) -> None:
 
 
 def _print_goodbye(chat: Chat, folder: Path) -> None:
-    where = "" if folder == Path() else f" -C {folder}"
     text = _("Stored as {name!r}. To continue: {command}")
-    command = f"agentkit chat{where} --continue"
+    command = for_folder("agentkit chat --continue", folder, "-C")
     chat.note(text.format(name=shorten(chat.session_name, _NOTE_NAME), command=command))
 
 

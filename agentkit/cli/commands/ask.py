@@ -32,6 +32,7 @@ from agentkit.cli.console import open_consoles
 from agentkit.cli.errors import DENIED, LIMIT, REFUSED
 from agentkit.cli.i18n import _
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
+from agentkit.findings import for_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -192,7 +193,8 @@ async def _check_sources(project: Project) -> None:
     filters = Filters(within=tuple(patterns))
     if not any(filters.accept(info.source, "", {}) for info in await knowledge.documents()):
         raise KnowledgeError(
-            f"No document matches {', '.join(patterns)}. List the documents: agentkit kb show."
+            f"No document matches {', '.join(patterns)}. List the documents: "
+            + for_folder("agentkit kb show", project.path, "-C")
         )
 
 

@@ -20,6 +20,7 @@ from agentkit.cli.command import Folder, Json, command, complete_settings, group
 from agentkit.cli.console import print_json, strip_controls
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError
+from agentkit.findings import for_folder
 
 if TYPE_CHECKING:
     from agentkit.settings.edit import SettingsFile
@@ -50,7 +51,7 @@ Provider = Annotated[str, Argument(help=_("Such as openai, or one of your own.")
 @command(
     app,
     "show",
-    _("Print the settings in force, as TOML; of a key only whether it is set."),
+    _("Print the settings in force, as TOML; of an API key only whether it is set."),
     "agentkit config show --origin",
     "agentkit config show knowledge.results",
 )
@@ -201,7 +202,8 @@ def _read(folder: Path) -> ResolvedSettings:
     trusted = is_folder_trusted(_existing(folder))
     layered = read_settings(folder, trusted=trusted)
     own = folder / FILE_NAME
-    unused = [] if trusted or not own.exists() else [f"{own} is not used: agentkit trust {folder}"]
+    step = for_folder("agentkit trust", folder)
+    unused = [] if trusted or not own.exists() else [f"{own} is not used: {step}"]
     for notice in (*unused, *layered.notices):
         print(strip_controls(f"note: {notice}"), file=sys.stderr)
     return layered

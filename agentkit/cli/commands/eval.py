@@ -28,6 +28,7 @@ from agentkit.cli.console import (
 from agentkit.cli.errors import MISSED
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, KnowledgeError, ModelError
+from agentkit.findings import quantity
 
 if TYPE_CHECKING:
     from agentkit.documents import Chunk
@@ -91,7 +92,10 @@ async def run(
     ] = None,
     fail_under: Annotated[
         list[str] | None,
-        Option(help=_("Such as recall@5=0.9; repeatable. Ends with 12."), metavar="NAME=SHARE"),
+        Option(
+            help=_("Such as recall@5=0.9; repeatable. Exits with 12 if missed."),
+            metavar="NAME=SHARE",
+        ),
     ] = None,
     k: Annotated[int, Option("-k", "--k", min=1, max=50, help=_("Passages of one search."))] = 10,
     limit: Annotated[int | None, Option(min=1, help=_("Only the first so many."))] = None,
@@ -134,13 +138,13 @@ async def run(
         )
         failed = [outcome.error for outcome in outcomes if outcome.error]
         if failed:
-            note = f"{len(failed)} questions failed; the first error: {failed[0]}"
+            note = f"{quantity(len(failed), 'question')} failed; the first error: {failed[0]}"
             print_notes([note], log)
         rankings = (
             await _rank_retrievers(golden, outcomes, k, project, log) if compare_retrievers else {}
         )
         settings = await _settings(project, knowledge) | {
-            "model": "none, only retrieval" if only_retrieval else project.agent.model.name,
+            "model": "none (only retrieval)" if only_retrieval else project.agent.model.name,
             "questions": questions.name,
             "kinds": ", ".join(kind or ()),
             "limit": limit or "",
@@ -203,10 +207,10 @@ async def generate(
         passages = sample_passages(await _passages(knowledge, tokens), seed)
         if not passages:
             raise KnowledgeError(f"{folder / 'knowledge'} has no passage long enough to ask about.")
-        log.print(Text(f"{name} is asked about at most {len(passages)} passages."))
+        log.print(Text(f"{name} is asked about at most {quantity(len(passages), 'passage')}."))
 
         def show(kept: int, asked: int) -> None:
-            text = f"{kept} of {count} questions, {asked} passages"
+            text = f"{kept} of {quantity(count, 'question')}, {quantity(asked, 'passage')}"
             redraw_line(text, log, is_last=kept == count)
 
         made = await generate_questions(
@@ -345,10 +349,10 @@ async def _passages(knowledge: KnowledgeBase, tokens: int) -> list[list[Chunk]]:
 
 def _print_generated(made: GeneratedQuestions, path: Path, count: int, out: Console) -> None:
     dropped = f"; dropped: {_format_dropped(made)}" if made.dropped else ""
-    number = len(made.questions)
-    out.print(Text(f"{path}: {number} questions from {made.tried} passages{dropped}."))
+    number, tried = len(made.questions), quantity(made.tried, "passage")
+    out.print(Text(f"{path}: {quantity(number, 'question')} from {tried}{dropped}."))
     if number < count:
-        out.print(Text(f"{count} were requested: a larger model drops fewer."))
+        out.print(Text(f"{number} of {count} requested: a larger model drops fewer."))
     for question in made.questions[:_EXAMPLES]:
         out.print(Text(f"  {question.question}"))
     out.print(Text(f"Check them, then run: agentkit eval {path}"))

@@ -85,7 +85,7 @@ def _print_figures(report: Report, out: Console) -> None:
     columns = ["reached", "share"]
     if out.soft_wrap or out.width >= _NARROW:
         columns += ["95 % interval", "required"]
-    table = _table(f"golden questions, model {report.settings['model']}", columns)
+    table = _table(f"golden questions, model: {report.settings['model']}", columns)
     if out.soft_wrap or out.width >= _WIDE:
         table.add_column("", no_wrap=True, overflow="ellipsis")
     sizes = {figure.name: figure.count for figure in report.figures if not figure.group}

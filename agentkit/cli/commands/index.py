@@ -17,6 +17,7 @@ from agentkit.cli.command import Folder, InCollection, Json, Source, command
 from agentkit.cli.console import index_progress, open_consoles, print_json, print_notes
 from agentkit.cli.i18n import _
 from agentkit.errors import KnowledgeError
+from agentkit.findings import quantity
 
 if TYPE_CHECKING:
     from agentkit.knowledge.index.indexer import IndexReport
@@ -216,8 +217,9 @@ async def _open_knowledge(project: Project, collection: str) -> KnowledgeBase:
 
 
 def _summary(report: IndexReport, documents: int) -> str:
+    total, embedded = quantity(documents, "document"), quantity(report.embedded, "passage")
     return (
-        f"{documents} documents: {len(report.added)} added, {len(report.changed)} changed, "
+        f"{total}: {len(report.added)} added, {len(report.changed)} changed, "
         f"{len(report.unchanged)} unchanged, {len(report.removed)} removed; "
-        f"{report.embedded} passages embedded."
+        f"{embedded} embedded."
     )

@@ -17,6 +17,7 @@ from agentkit.cli.command import command
 from agentkit.cli.console import confirm, open_consoles, print_rows
 from agentkit.cli.i18n import _, counted
 from agentkit.errors import ConfigError
+from agentkit.findings import for_folder
 
 if TYPE_CHECKING:
     from agentkit.project.scaffold import NewProject
@@ -81,15 +82,16 @@ def project_folder(folder: Path, log: Console, *, ask: bool = True) -> Path | No
 
     if Project.exists(folder):
         return folder
+    command = for_folder("agentkit init", folder)
     if not folder.is_dir():
-        text = _("{folder} is not a directory. Make a project there: agentkit init {folder}")
-        raise ConfigError(text.format(folder=folder))
+        text = _("{folder} is not a directory. Make a project there: {command}")
+        raise ConfigError(text.format(folder=folder, command=command))
     if not (ask and sys.stdin.isatty() and sys.stderr.isatty()):
         text = _(
             "{folder} is not a project yet: it has neither knowledge/ nor agentkit.toml. Make it "
-            "one with `agentkit init`, or see the lecture notes with `agentkit demo`."
+            "one with `{command}`, or see the lecture notes with `agentkit demo`."
         )
-        raise ConfigError(text.format(folder=folder.resolve()))
+        raise ConfigError(text.format(folder=folder.resolve(), command=command))
     return _choose(folder, log)
 
 
@@ -110,7 +112,8 @@ def _choose(folder: Path, log: Console) -> Path | None:
             return _make(new, folder, log)
         case "2":
             return copy_demo(folder / _DEMO)
-    raise ConfigError(_("Nothing was changed. Later: agentkit init, or agentkit demo."))
+    text = _("Nothing was changed. Later: {command}, or agentkit demo.")
+    raise ConfigError(text.format(command=for_folder("agentkit init", new)))
 
 
 def _describe_new(new: Path, folder: Path) -> str:
@@ -164,8 +167,7 @@ def _show_made(made: NewProject, log: Console) -> None:
     if rows:
         print_rows(rows, log, width=_WIDTH)
     if not made.trusted:
-        folder = [] if made.folder == Path() else [str(made.folder)]
-        command = shlex.join(["agentkit", "trust", *folder])
+        command = for_folder("agentkit trust", made.folder)
         text = _("Its settings and tools are not used until you run: {command}")
         log.print(Text(text.format(command=command)))
 

@@ -26,6 +26,7 @@ from agentkit.cli.console import (
 from agentkit.cli.errors import EXIT_CODES
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.findings import for_folder, quantity
 
 if TYPE_CHECKING:
     from agentkit.findings import Finding
@@ -49,7 +50,9 @@ async def list_collections(folder: Folder = Path(), json: Json = False) -> None:
         print_json([{**asdict(info), "path": str(info.path)} for info in found])
         return
     if not found:
-        log.print("There is no collection yet. Make the first with: agentkit index")
+        log.print(
+            Text(f"There is no collection yet. Make the first with: {_index_command(folder)}")
+        )
         return
     table = _table("name", "embedder", numbers=("documents", "passages", "size"))
     for info in found:
@@ -112,7 +115,8 @@ async def remove(
     out, log = open_consoles()
     collections = _collections(folder, log)
     info = collections.find(name)
-    what = f"{len(sources)} of its documents" if sources else f"all its {info.documents} documents"
+    count = quantity(len(sources or ()) or info.documents, "document")
+    what = count if sources else f"everything ({count})"
     if not confirm(f"Remove from {info.name!r} {what}? Files outside the index stay.", yes=yes):
         raise ConfigError("Nothing was removed.")
     if not sources:
@@ -145,7 +149,7 @@ async def export(
     info = _collections(folder, log).find(name)
     archive = export_archive(info.path, info.name, file, replace=replace)
     size = format_size(file.stat().st_size)
-    out.print(Text(f"{file}: {archive.documents} documents, {archive.chunks} passages, {size}."))
+    out.print(Text(f"{file}: {_count(archive.documents, archive.chunks)}, {size}."))
 
 
 @command(
@@ -167,7 +171,7 @@ async def import_collection(
     project = Project.open(folder)
     print_notes(project.notices, log)
     made = await import_archive(file, project.collections, name=name, replace=replace)
-    out.print(Text(f"{made.name}: {made.documents} documents, {made.chunks} passages."))
+    out.print(Text(f"{made.name}: {_count(made.documents, made.chunks)}."))
     own = project.embedder_name
     if made.embedder and own and made.embedder != own:
         note = (
@@ -180,7 +184,7 @@ async def import_collection(
 @command(
     app,
     "doctor",
-    _("Check for lost, duplicate or damaged data. Ends with 8 if there is any."),
+    _("Check for lost, duplicate or damaged data. Exits with 8 if any is found."),
     "agentkit kb doctor --repair",
 )
 async def doctor(
@@ -198,7 +202,7 @@ async def doctor(
     print_notes(project.notices, log)
     collections = [project.collections.find(name)] if name else project.collections.list()
     if not collections:
-        raise KnowledgeError(f"{folder} has no index. Make one with: agentkit index")
+        raise KnowledgeError(f"{folder} has no index. Make one with: {_index_command(folder)}")
     examine = checks.repair if repair else checks.diagnose
     store = project.settings.knowledge.store
     found = {}
@@ -244,7 +248,7 @@ def _documents(info: CollectionInfo) -> list[dict[str, Any]]:
 
 def _print_findings(info: CollectionInfo, findings: Sequence[Finding], out: Console) -> None:
     if not findings:
-        counts = f": ok ({info.documents} documents, {info.chunks} passages)"
+        counts = f": ok ({_count(info.documents, info.chunks)})"
         out.print(Text(info.name, "bold").append(counts, "not bold"))
         return
     out.print(Text(info.name, style="bold"))
@@ -253,6 +257,14 @@ def _print_findings(info: CollectionInfo, findings: Sequence[Finding], out: Cons
         colour = "red" if finding.level == "problem" else "yellow"
         out.print(Text.assemble("  ", (level, colour), f"{finding.part}: {finding.message}"))
         out.print(Text(f"          {finding.next_step}", style="dim"))
+
+
+def _index_command(folder: Path) -> str:
+    return for_folder("agentkit index", folder, "-C")
+
+
+def _count(documents: int, passages: int) -> str:
+    return f"{quantity(documents, 'document')}, {quantity(passages, 'passage')}"
 
 
 def _format_stats(found: Stats) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from agentkit.cli.console import open_consoles, print_json, print_notes
 from agentkit.cli.errors import INTERRUPTED
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, McpError, TrustError
+from agentkit.findings import for_folder, quantity
 
 if TYPE_CHECKING:
     from mcp.server import Server as McpServer
@@ -194,7 +195,7 @@ async def check(server: Server, folder: Folder = Path(), json: Json = False) -> 
     for result in results:
         detail = f": {result.detail}" if result.detail else ""
         out.print(Text(f"{set_cell_size(result.outcome, 8)}{result.name}{detail}"))
-    log.print(Text(f"{len(results)} checks, {failed} failed, {skipped} skipped"))
+    log.print(Text(f"{quantity(len(results), 'check')}, {failed} failed, {skipped} skipped"))
     return FAILED if failed else 0
 
 
@@ -362,7 +363,7 @@ async def require_trust(folder: Path, servers: Iterable[ServerConfig]) -> None:
     lines = "; ".join(f"{server.name}: {server.summary}" for server in servers)
     raise TrustError(
         f"{folder.resolve()} is not trusted, and this would start {lines or 'nothing'}. "
-        f"Look at it, then run: agentkit trust {folder}"
+        f"Look at it, then run: {for_folder('agentkit trust', folder)}"
     )
 
 

@@ -24,6 +24,7 @@ from agentkit.cli.console import confirm, open_consoles, print_json
 from agentkit.cli.errors import REFUSED
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, McpError
+from agentkit.findings import for_folder, quantity
 
 if TYPE_CHECKING:
     from agentkit.mcp.config import ServerConfig
@@ -56,9 +57,11 @@ async def approve(
     if not json:
         _print_changes(changes, out)
         if not changes:
-            log.print(Text(f"Nothing has changed: {len(served)} tools are as approved."))
+            log.print(Text(f"No change to the approved {quantity(len(served), 'tool')}."))
             return 0
-    is_done = bool(changes) and _may(f"Approve these {len(changes)} tools?", yes, json)
+    is_done = bool(changes) and _may(
+        f"Approve {quantity(len(changes), 'changed tool')}?", yes, json
+    )
     if is_done:
         Pins(folder).approve(_config(folder, server), served)
     if json:
@@ -105,7 +108,7 @@ async def import_servers(
         if kept:
             log.print(Text(f"Already there, unchanged: {', '.join(kept)}."))
         if added:
-            log.print(Text(f"They may start after you run: agentkit trust {folder}"))
+            log.print(Text(f"They may start after you run: {for_folder('agentkit trust', folder)}"))
     return 0 if is_done or json else REFUSED
 
 

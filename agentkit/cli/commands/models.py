@@ -83,7 +83,10 @@ async def pull(name: Annotated[str, Argument(help=_("smollm2, or a name at Ollam
 @command(
     app,
     "probe",
-    _("Check with about 30 requests what a model and its server can do; 1 if a check fails."),
+    _(
+        "Check with about 30 requests what a model and its server can do. "
+        "Exits with 1 if a check fails."
+    ),
     "agentkit probe ollama:qwen3:8b",
     "agentkit probe openai:NAME --base-url http://127.0.0.1:1234/v1",
 )

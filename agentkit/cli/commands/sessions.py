@@ -16,6 +16,7 @@ from agentkit.cli.command import Folder, Json, Yes, command, complete_sessions, 
 from agentkit.cli.console import confirm, open_consoles, print_json, print_table, shorten
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError
+from agentkit.findings import for_folder, quantity
 
 if TYPE_CHECKING:
     from agentkit.agent.session_store import SessionInfo, SessionStore
@@ -118,7 +119,7 @@ async def fork(
 async def delete(session: SessionKey, folder: Folder = Path(), yes: Yes = False) -> None:
     with closing(_open_store(folder)) as store:
         info = store.find(session)
-        if confirm(f"Delete {info.name!r} with its {info.messages} messages?", yes=yes):
+        if confirm(f"Delete {info.name!r} with its {quantity(info.messages, 'message')}?", yes=yes):
             store.delete(info.id)
 
 
@@ -136,7 +137,9 @@ def _open_store(folder: Path) -> SessionStore:
 
     path = sessions_path(folder)
     if not path.is_file():
-        raise ConfigError(f"{folder} has no sessions yet. Start one: agentkit chat.")
+        raise ConfigError(
+            f"{folder} has no sessions yet. Start one: {for_folder('agentkit chat', folder, '-C')}"
+        )
     return SessionStore(path)
 
 

@@ -53,7 +53,10 @@ async def trust(folder: Annotated[Path, Argument(help=_("The project."))] = Path
 @command(
     app,
     "doctor",
-    _("Check the machine and the folder.\n\nEach finding has a next step; 3 if one is a problem."),
+    _(
+        "Check the machine and the folder.\n\n"
+        "Each finding has a next step. Exits with 3 if one is a problem."
+    ),
     "agentkit doctor",
     "agentkit doctor --start --json",
 )
@@ -219,7 +222,7 @@ def _summary(counts: Counter[str]) -> str:
         "note": counted("{count} note", "{count} notes", counts["note"]),
     }
     found = [text for level, text in texts.items() if counts[level]]
-    return ", ".join(found) or _("No problems found.")
+    return _(", ").join(found) or _("No problems found.")
 
 
 async def _answer_and_check(project: Project, question: str, out: Console, log: Console) -> None:

@@ -13,6 +13,7 @@ from typer import Argument
 from agentkit.cli.command import Folder, Json, command, group
 from agentkit.cli.console import open_consoles, print_indented, print_json, shorten
 from agentkit.cli.i18n import _
+from agentkit.findings import quantity
 
 if TYPE_CHECKING:
     from agentkit.messages import Record
@@ -38,7 +39,8 @@ async def list_traces(folder: Folder = Path(), json: Json = False) -> None:
         log.print(Text("no runs are stored yet", "dim"))
     for path, trace in traces:
         totals = _totals(trace)
-        counts = f"{totals['requests']} requests, {totals['tools']} tool calls"
+        requests, calls = totals["requests"], totals["tools"]
+        counts = f"{quantity(requests, 'request')}, {quantity(calls, 'tool call')}"
         line = Text(f"{path.stem}  {counts}  ", "bold")
         out.print(line.append(shorten(trace.run["prompt"], _EXCERPT), "not bold"))
 
@@ -62,7 +64,10 @@ async def show(which: RunKey = "last", folder: Folder = Path(), json: Json = Fal
 @command(
     app,
     "replay",
-    _("Run it again with the model's stored answers, and print what differs; 1 if it does."),
+    _(
+        "Run it again with the model's stored answers, and print what differs. "
+        "Exits with 1 if anything does."
+    ),
     "agentkit trace replay last",
 )
 async def replay(which: RunKey = "last", folder: Folder = Path(), json: Json = False) -> int:
@@ -122,7 +127,10 @@ def _describe(record: Record) -> tuple[str, list[str]]:
         case "request":
             new = [f"{message['role']}: {_describe_message(message)}"
                    for message in record["messages"]]  # fmt: skip
-            return f"request {record['number']} ({record['kept']} earlier messages)", new
+            return (
+                f"request {record['number']} ({quantity(record['kept'], 'earlier message')})",
+                new,
+            )
         case "reply":
             return _describe_reply(record)
         case "tool":
@@ -152,5 +160,5 @@ def _describe_message(message: Record) -> str:
         return str(message["content"])
     if passages := message.get("passages", ()):
         sources = dict.fromkeys(passage["chunk"]["source"] for passage in passages)
-        return f"{len(passages)} passages of {', '.join(sources)}"
+        return f"{quantity(len(passages), 'passage')} of {', '.join(sources)}"
     return ", ".join(f"calls {call['name']}" for call in message.get("tool_calls", ()))

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.findings import Finding, Level, counted, join_names
+from agentkit.findings import Finding, Level, join_names, quantity
 from agentkit.knowledge.index.catalog import OUTDATED
 from agentkit.knowledge.index.schema import (
     CATALOG,
@@ -68,7 +68,7 @@ def unfinished(file: Path) -> list[Finding]:
         is_outdated = read_meta(connection, "chroma") == OUTDATED
     found = []
     if number:
-        message = f"{counted(number, 'passage')} left by an interrupted write"
+        message = f"{quantity(number, 'passage')} left by an interrupted write"
         found.append(_repairable("catalog", message, "warning"))
     if is_outdated:
         found.append(_repairable("chroma", "a rebuild of it was interrupted", "warning"))
@@ -122,7 +122,7 @@ def _check_documents(connection: sqlite3.Connection) -> Iterator[Finding]:
         " AND document_id NOT IN (SELECT id FROM documents)",
     )
     if orphans:
-        yield _repairable("documents", f"{counted(orphans, 'passage')} of no document")
+        yield _repairable("documents", f"{quantity(orphans, 'passage')} of no document")
     faults: dict[str, list[str]] = {}
     for fault, _, source in _inconsistent(connection):
         faults.setdefault(fault, []).append(source)
@@ -189,7 +189,7 @@ def _check_full_text(connection: sqlite3.Connection) -> list[Finding]:
     except sqlite3.DatabaseError as error:
         return [_repairable("full text", f"it cannot be read ({error})")]
     if lacking or extra:
-        problem = f"it lacks {counted(lacking, 'passage')} and holds {extra} too many"
+        problem = f"it lacks {quantity(lacking, 'passage')} and holds {extra} too many"
         return [_repairable("full text", problem)]
     return []
 
@@ -203,7 +203,7 @@ def _damaged(problem: str) -> Finding:
 
 
 def _documents_with(part: str, what: str, sources: list[str]) -> Finding:
-    problem = f"{counted(len(sources), 'document')} with {what}: {join_names(sources)}"
+    problem = f"{quantity(len(sources), 'document')} with {what}: {join_names(sources)}"
     next_step = "Index its file again, or add it again." if what == _BARE else _REPAIR_THEN_INDEX
     return Finding("problem", part, problem, next_step)
 
@@ -292,7 +292,7 @@ def _differences(counts: Mapping[str, int]) -> list[Finding]:
         "extra": ("vector", "it holds {} that the catalog does not know", "warning"),
     }
     return [
-        _repairable("chroma", message.format(counted(counts[name], noun)), level)
+        _repairable("chroma", message.format(quantity(counts[name], noun)), level)
         for name, (noun, message, level) in messages.items()
         if counts[name]
     ]

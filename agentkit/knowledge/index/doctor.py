@@ -25,7 +25,7 @@ from filelock import Timeout
 
 from agentkit.addresses import is_loopback
 from agentkit.errors import AgentkitError, KnowledgeError
-from agentkit.findings import Finding, counted, ok
+from agentkit.findings import Finding, ok, quantity
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, writing
 from agentkit.knowledge.index.collections import CollectionInfo, size_of
 from agentkit.knowledge.index.consistency import (
@@ -209,7 +209,7 @@ async def _check_in_child(
         step = "Run: agentkit kb doctor. Or delete the index's folder and index again."
         return [Finding("problem", "index", f"{info.name}: cannot be checked: {error}", step)]
     if not found:
-        counts = f"{counted(info.documents, 'document')}, {counted(info.chunks, 'passage')}"
+        counts = f"{quantity(info.documents, 'document')}, {quantity(info.chunks, 'passage')}"
         made_with = info.embedder or "no embedder yet"
         return [ok("index", f"{info.name}: sound, {counts}, by {made_with}")]
     return [_named(info, finding) for finding in found]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agentkit.errors import KnowledgeError, McpError, TrustError
-from agentkit.findings import Finding, Level, counted, from_error, join_names, ok
+from agentkit.findings import Finding, Level, for_folder, from_error, join_names, ok, quantity
 from agentkit.knowledge.embedders.e5.embedder import default_cache
 from agentkit.knowledge.loaders.files import discover
 from agentkit.mcp.config import MCP_JSON, read_entries, read_json
@@ -26,21 +27,24 @@ _WRITE = os.W_OK | os.X_OK
 def project(folder: Path) -> list[Finding]:
     """Check that the folder is a project with readable documents."""
     if not Project.exists(folder):
-        step = "Create one: agentkit init. Or try the demo: agentkit demo"
+        step = f"Create one: {for_folder('agentkit init', folder)}. Or try the demo: agentkit demo"
         return [Finding("note", "project", f"{folder.resolve()} is not a project yet", step)]
-    if not os.path.isdir(folder / "knowledge"):
-        return [Finding("note", "project", "no folder knowledge/", "mkdir knowledge")]
+    knowledge = folder / "knowledge"
+    place = shlex.quote(str(knowledge))
+    if not os.path.isdir(knowledge):
+        return [Finding("note", "project", "no folder knowledge/", f"mkdir {place}")]
     try:
-        documents = list(discover(folder / "knowledge"))
+        documents = list(discover(knowledge))
     except KnowledgeError as error:
         return [from_error("project", error)]
     unreadable = [str(p.relative_to(folder)) for p in documents if not _has_access(p, os.R_OK)]
     if unreadable:
-        message = f"{len(unreadable)} documents cannot be read: {join_names(unreadable)}"
-        return [Finding("warning", "project", message, "chmod -R u+r knowledge")]
+        count = quantity(len(unreadable), "document")
+        message = f"{count} cannot be read: {join_names(unreadable)}"
+        return [Finding("warning", "project", message, f"chmod -R u+r {place}")]
     if not documents:
         return [Finding("note", "project", "knowledge/ is empty", "Add documents to it.")]
-    return [ok("project", f"{folder.resolve()}, {counted(len(documents), 'document')}")]
+    return [ok("project", f"{folder.resolve()}, {quantity(len(documents), 'document')}")]
 
 
 def trust(folder: Path) -> list[Finding]:
@@ -53,10 +57,11 @@ def trust(folder: Path) -> list[Finding]:
     if not files:
         return [ok("trust", "not needed: no settings, tools or servers")]
     if trusted:
-        return [ok("trust", f"trusted ({len(files)} files)")]
+        return [ok("trust", f"trusted ({quantity(len(files), 'file')})")]
     names = join_names([path.relative_to(folder).as_posix() for path in files])
     message = f"not trusted, so not used: {names}"
-    return [Finding("warning", "trust", message, "Review them, then: agentkit trust")]
+    step = f"Review, then run: {for_folder('agentkit trust', folder)}"
+    return [Finding("warning", "trust", message, step)]
 
 
 def writable(folder: Path) -> list[Finding]:
@@ -94,7 +99,8 @@ def secrets(folder: Path, settings: Settings) -> list[Finding]:
     paths = sorted(set(_secret_files(folder, settings)))
     exposed = [path for path in paths if _is_readable_by_others(path)]
     if not exposed:
-        return [ok("secrets", f"no file with keys is readable by other users ({len(paths)} files)")]
+        count = quantity(len(paths), "file")
+        return [ok("secrets", f"no file with keys is readable by other users ({count})")]
     return [
         Finding("warning", "secrets", f"{path} is readable by other users", f"chmod 600 {path}")
         for path in exposed

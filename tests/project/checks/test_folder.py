@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.findings import Finding
+from agentkit.findings import Finding, for_folder
 from agentkit.project.checks import folder as folders
 from agentkit.project.checks import machine
 from agentkit.project.checks.machine import TerminalInfo
@@ -94,8 +94,20 @@ def test_the_terminal_is_judged_by_what_it_can_show(
 def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
     finding = _only(folders.project(tmp_path))
     assert finding.level == "note"
-    assert "agentkit init" in finding.next_step
+    assert f"agentkit init {tmp_path}" in finding.next_step
     assert "agentkit demo" in finding.next_step
+
+
+def test_the_next_step_of_an_untrusted_folder_names_it_quoted(tmp_path: Path) -> None:
+    folder = tmp_path / "my notes"
+    folder.mkdir()
+    (folder / "agentkit.toml").write_text("# ours", encoding="utf-8")
+    assert _only(folders.trust(folder)).next_step.endswith(f"agentkit trust '{folder}'")
+
+
+def test_a_command_for_the_current_folder_does_not_name_it() -> None:
+    assert for_folder("agentkit init", Path()) == "agentkit init"
+    assert for_folder("agentkit kb show", Path("x"), "-C") == "agentkit kb show -C x"
 
 
 def test_documents_are_counted(tmp_path: Path) -> None:

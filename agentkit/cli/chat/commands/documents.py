@@ -77,7 +77,7 @@ async def kb(chat: Chat, argument: str) -> None:
         counted("{count} document", "{count} documents", len(documents)),
         counted("{count} passage", "{count} passages", passages),
     )
-    chat.out.print(Text(", ".join(counts), "bold"))
+    chat.out.print(Text(_(", ").join(counts), "bold"))
     for info in documents:
         size = counted("{count} character", "{count} characters", info.characters)
         line = Text(f"  {info.source}").append(f"  {info.title}, {size}", "dim")

@@ -41,7 +41,8 @@ async def resume(chat: Chat, argument: str) -> None:
         raise ConfigError(_("This is that conversation."))
     chat.switch_session(store.open(info.id))
     messages = counted("{count} message", "{count} messages", info.messages)
-    chat.note(f"{info.name or info.id}: {messages}.")
+    text = _("{name}: {messages}.")
+    chat.note(text.format(name=info.name or info.id, messages=messages))
     questions = [message for message in chat.session.messages if message.role == "user"]
     if questions:
         question = _excerpt(questions[-1].content)
