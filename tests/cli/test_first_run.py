@@ -188,6 +188,7 @@ def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(
     (notes / "plan.md").write_text("# Plan\n\nThe index is kept in SQLite.\n", encoding="utf-8")
     screen = terminal("ask", "Where is the index kept?", "-C", notes, "-m", "extractive")
     screen.expect("1  make it a project (1 document here)")
+    screen.expect("Enter to change nothing:")
     screen.child.send("1\r")
     screen.expect("Move these documents into it: plan.md? [y/N]")
     screen.child.send("y\r")

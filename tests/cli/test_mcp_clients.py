@@ -60,6 +60,18 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
     assert "secret" not in trusted.stdout + refused.stderr + listed.stdout
 
 
+def test_the_tools_of_a_server_that_does_not_start_are_an_error(folder: Path) -> None:
+    entry = {"command": sys.executable, "args": ["-c", "raise SystemExit(1)"]}
+    file = folder / "mcp_servers" / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": {"broken": entry}}), "utf-8")
+    _agentkit("trust", folder)
+    assert _mcp(folder, "tools", "broken").returncode == 10
+    file.write_text(json.dumps({"mcpServers": {"broken": entry | {"disabled": True}}}), "utf-8")
+    listed = _mcp(folder, "tools")
+    assert (listed.returncode, listed.stdout) == (0, "")
+    assert "No server is enabled in mcp_servers/mcp.json. Disabled: broken." in listed.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "answer", "expected"),
     [

@@ -67,6 +67,7 @@ def test_the_list_names_the_models_of_a_running_ollama_and_what_is_missing(ollam
     by_source = {offer["source"]: offer for offer in offers}
     assert by_source["ollama"]["models"] == ["ollama:qwen3:8b"]
     assert by_source["lmstudio"]["missing"]
+    assert by_source["extractive"]["models"] == ["extractive"]
 
 
 async def test_a_pull_tells_how_far_it_is(ollama: str) -> None:

@@ -75,9 +75,19 @@ async def list_tools(
     folder: Folder = Path(),
     json: Json = False,
 ) -> None:
+    from agentkit.mcp.config import read_config
+
     out, log = open_consoles()
-    async with start_servers(folder, log, server) as servers:
-        tools = servers.all_tools
+    known = read_config(folder).servers
+    if not (server or any(not each.disabled for each in known)):
+        names = ", ".join(each.name for each in known) or "none"
+        log.print(Text(f"No server is enabled in mcp_servers/mcp.json. Disabled: {names}."))
+        tools: tuple[Tool, ...] = ()
+    else:
+        async with start_servers(folder, log, server) as servers:
+            if server:
+                require_running(servers, server)
+            tools = servers.all_tools
     if json:
         print_json([_tool_record(tool) for tool in tools])
         return

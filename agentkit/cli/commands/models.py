@@ -162,7 +162,8 @@ async def _find_offers() -> list[Offer]:
     offers = [_server_offer("ollama", url, ollama, reason)]
     for (name, place), found in zip(LOCAL_SERVERS.items(), others, strict=True):
         offers.append(_server_offer(name, place, found, "no server answers"))
-    return [*offers, *map(_package_offer, PACKAGES)]
+    extractive = Offer("extractive", "quotes the documents, always available", ("extractive",))
+    return [*offers, *map(_package_offer, PACKAGES), extractive]
 
 
 def _server_offer(name: str, url: str, found: Sequence[str] | None, reason: str) -> Offer:
