@@ -8,6 +8,7 @@ scores fails here.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.abc
 import importlib.machinery
 import sys
@@ -48,9 +49,8 @@ def _wrap_embedders(module: ModuleType) -> None:
 def _perturbed(embed: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(embed)
     async def embed_with_noise(self: Any, texts: Sequence[str]) -> Any:
-        from embedder_noise import with_noise  # type: ignore[import-not-found]
-
-        return with_noise(texts, await embed(self, texts))
+        noise = importlib.import_module("embedder_noise")
+        return noise.with_noise(texts, await embed(self, texts))
 
     return embed_with_noise
 
