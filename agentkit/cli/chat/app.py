@@ -124,7 +124,7 @@ async def _print_welcome(chat: Chat) -> None:
 
 def _print_goodbye(chat: Chat, folder: Path) -> None:
     text = _("Stored as {name!r}. To continue: {command}")
-    command = for_folder("agentkit chat --continue", folder, "-C")
+    command = for_folder("agentkit chat", folder, "-C") + " --continue"
     chat.note(text.format(name=shorten(chat.session_name, _NOTE_NAME), command=command))
 
 
