@@ -168,7 +168,7 @@ def test_generated_questions_can_be_asked_at_once(folder: Path, tmp_path: Path) 
         server.shutdown()
         server.server_close()
     assert done.returncode == 0, done.stderr
-    assert "1 questions from" in done.stdout
+    assert "1 question from" in done.stdout
     (question,) = load_questions(new)
     assert question.generated
     assert question.expected[0][0].source == "sea.md"
