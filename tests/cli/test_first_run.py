@@ -190,7 +190,7 @@ def test_a_newcomer_makes_a_project_of_notes_and_has_an_answer(
     screen.expect("1  make it a project (1 document here)")
     screen.expect("Enter to change nothing:")
     screen.child.send("1\r")
-    screen.expect("Move these documents into it: plan.md? [y/N]")
+    screen.expect("into it: plan.md? [y/N]")
     screen.child.send("y\r")
     assert screen.close() == 0
     assert "Moved into knowledge/: plan.md." in screen.whole

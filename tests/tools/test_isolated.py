@@ -3,6 +3,8 @@
 import asyncio
 import os
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -20,13 +22,20 @@ from tests.tools import wild_tools as wild
 pytestmark = pytest.mark.slow
 
 
-def _running(mark: str) -> list[int]:
+def _running(mark: str, processes: Iterable[psutil.Process] | None = None) -> list[int]:
+    """Processes with the mark in their command, of all or of these."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = process.info["cmdline"] or []
-        if any(mark in part for part in line) and process.info["status"] != "zombie":
-            found.append(process.pid)
+    for process in psutil.process_iter() if processes is None else processes:
+        with suppress(psutil.Error):
+            is_marked = any(mark in part for part in process.cmdline())
+            if is_marked and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
     return found
+
+
+def _isolated_children() -> list[int]:
+    """Children of this process alone: other test workers isolate tools too."""
+    return _running("agentkit.tools.isolated", psutil.Process().children(recursive=True))
 
 
 async def test_arguments_and_results_cross_with_their_types() -> None:
@@ -75,7 +84,7 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
     assert time.monotonic() - began < wild_tool.timeout + 1
     assert answer.text == "went on"
     assert message in answer.messages[1].text
-    assert _running("agentkit.tools.isolated") == []
+    assert _isolated_children() == []
     assert _running("bomb-1") == []
 
 
@@ -87,12 +96,12 @@ async def test_what_a_tool_leaves_running_is_ended_with_it() -> None:
 async def test_stopping_the_run_ends_the_process() -> None:
     model = ScriptedModel([ToolCall("1", "sleeps", {}), "never"])
     run = asyncio.ensure_future(Agent(model, [wild.sleeps]).run("go"))
-    while not _running("agentkit.tools.isolated"):  # noqa: ASYNC110
+    while not _isolated_children():  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert _running("agentkit.tools.isolated") == []
+    assert _isolated_children() == []
 
 
 def test_a_synchronous_tool_with_a_timeout_must_be_isolated() -> None:
