@@ -68,7 +68,7 @@ async def doctor(
     json: Json = False,
 ) -> int:
     from agentkit.project.checks.doctor import examine
-    from agentkit.project.checks.machine import TerminalInfo
+    from agentkit.project.checks.local import TerminalInfo
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")

@@ -24,8 +24,7 @@ from agentkit.findings import Finding, from_error, ok
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.doctor import check_indexes, warn_of_store
 from agentkit.mcp import checks as mcp
-from agentkit.project.checks import folder as folders
-from agentkit.project.checks import machine
+from agentkit.project.checks import local
 from agentkit.project.project import Project
 from agentkit.settings.schema import FILE_NAME, ProviderSettings, Settings
 
@@ -43,7 +42,7 @@ class Check:
 
 
 async def examine(
-    folder: Path, terminal: machine.TerminalInfo, start: bool = False
+    folder: Path, terminal: local.TerminalInfo, start: bool = False
 ) -> AsyncGenerator[Finding]:
     """Yield the findings in a fixed order, as soon as they are known. `start` also starts the MCP
     servers."""
@@ -94,12 +93,12 @@ async def _open_project(folder: Path) -> tuple[Project, list[Finding]]:
     return project, [ok("settings", f"{source}; model {names}")]
 
 
-def _machine_checks(terminal: machine.TerminalInfo) -> list[Check]:
+def _machine_checks(terminal: local.TerminalInfo) -> list[Check]:
     return [
-        Check("python", in_worker(machine.python)),
-        Check("packages", in_worker(machine.packages)),
-        Check("extras", in_worker(machine.extras)),
-        Check("terminal", in_worker(partial(machine.terminal, terminal))),
+        Check("python", in_worker(local.python)),
+        Check("packages", in_worker(local.packages)),
+        Check("extras", in_worker(local.extras)),
+        Check("terminal", in_worker(partial(local.terminal, terminal))),
     ]
 
 
@@ -108,11 +107,11 @@ def _folder_checks(project: Project) -> list[Check]:
     knowledge = settings.knowledge
     embedder = partial(check_embedder, knowledge.embedder, settings.providers)
     return [
-        Check("project", in_worker(partial(folders.project, folder))),
-        Check("trust", in_worker(partial(folders.trust, folder))),
-        Check("folder", in_worker(partial(folders.writable, folder))),
-        Check("disk", in_worker(partial(folders.disk, folder))),
-        Check("secrets", in_worker(partial(folders.secrets, folder, settings))),
+        Check("project", in_worker(partial(local.project, folder))),
+        Check("trust", in_worker(partial(local.trust, folder))),
+        Check("folder", in_worker(partial(local.writable, folder))),
+        Check("disk", in_worker(partial(local.disk, folder))),
+        Check("secrets", in_worker(partial(local.secrets, folder, settings))),
         Check("embedder", in_worker(embedder)),
         Check("index", _check_indexes(project), 2 * _LONG_TIMEOUT),
         Check("store", in_worker(partial(warn_of_store, knowledge.store))),

@@ -18,7 +18,7 @@ from agentkit.knowledge.index.collections import CollectionInfo
 from agentkit.knowledge.index.doctor import check_indexes, warn_of_store
 from agentkit.mcp import checks as mcp
 from agentkit.project.checks.doctor import Check, check_embedder, examine, run_check
-from agentkit.project.checks.machine import TerminalInfo
+from agentkit.project.checks.local import TerminalInfo
 from agentkit.project.project import Project
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentkit.findings import Finding, for_folder
-from agentkit.project.checks import folder as folders
-from agentkit.project.checks import machine
-from agentkit.project.checks.machine import TerminalInfo
+from agentkit.project.checks import local
+from agentkit.project.checks.local import TerminalInfo
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
 from agentkit.settings.schema import ProviderSettings, Settings
@@ -25,21 +24,21 @@ def _only(findings: list[Finding]) -> Finding:
 
 
 def test_this_python_is_in_order() -> None:
-    finding = _only(machine.python())
+    finding = _only(local.python())
     assert finding.level == "ok"
     assert "SQLite" in finding.message
 
 
 def test_the_packages_that_agentkit_needs_are_there() -> None:
-    finding = _only(machine.packages())
+    finding = _only(local.packages())
     assert finding.level == "ok"
     assert "chromadb" in finding.message
 
 
 def test_sources_that_are_not_installed_are_reported_to_be_so() -> None:
-    finding = _only(machine.packages("no-such-distribution"))
+    finding = _only(local.packages("no-such-distribution"))
     assert (finding.level, finding.next_step) == ("note", "pip install no-such-distribution")
-    assert machine.extras("no-such-distribution") == []
+    assert local.extras("no-such-distribution") == []
 
 
 def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(
@@ -55,10 +54,10 @@ def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    findings = machine.packages("made")
+    findings = local.packages("made")
     assert {finding.level for finding in findings} == {"problem"}
     assert [finding.message.split()[0] for finding in findings] == ["rich", "not-there"]
-    there, wrong, missing = machine.extras("made")
+    there, wrong, missing = local.extras("made")
     assert there.message == "installed: old"
     assert wrong.level == "warning"
     assert wrong.message.startswith("old: typer is ")
@@ -69,7 +68,7 @@ def test_a_package_in_the_wrong_version_and_a_missing_one_are_problems(
 def test_every_extra_says_what_it_gives() -> None:
     text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
     offered = tomllib.loads(text)["project"]["optional-dependencies"]
-    assert set(offered) - {"all", "dev", "test"} == set(machine.EXTRAS)
+    assert set(offered) - {"all", "dev", "test"} == set(local.EXTRAS)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +85,13 @@ def test_every_extra_says_what_it_gives() -> None:
 def test_the_terminal_is_judged_by_what_it_can_show(
     where: TerminalInfo, level: str, message: str
 ) -> None:
-    finding = _only(machine.terminal(where))
+    finding = _only(local.terminal(where))
     assert finding.level == level
     assert message in finding.message
 
 
 def test_a_folder_that_is_no_project_names_both_ways(tmp_path: Path) -> None:
-    finding = _only(folders.project(tmp_path))
+    finding = _only(local.project(tmp_path))
     assert finding.level == "note"
     assert f"agentkit init {tmp_path}" in finding.next_step
     assert "agentkit demo" in finding.next_step
@@ -102,7 +101,7 @@ def test_the_next_step_of_an_untrusted_folder_names_it_quoted(tmp_path: Path) ->
     folder = tmp_path / "my notes"
     folder.mkdir()
     (folder / "agentkit.toml").write_text("# ours", encoding="utf-8")
-    assert _only(folders.trust(folder)).next_step.endswith(f"agentkit trust '{folder}'")
+    assert _only(local.trust(folder)).next_step.endswith(f"agentkit trust '{folder}'")
 
 
 def test_a_command_for_the_current_folder_does_not_name_it() -> None:
@@ -112,9 +111,9 @@ def test_a_command_for_the_current_folder_does_not_name_it() -> None:
 
 def test_documents_are_counted(tmp_path: Path) -> None:
     folder = make_project(tmp_path).folder
-    assert _only(folders.project(folder)).message.endswith(", 1 document")
+    assert _only(local.project(folder)).message.endswith(", 1 document")
     (folder / "knowledge" / "welcome.md").unlink()
-    assert _only(folders.project(folder)).message == "knowledge/ is empty"
+    assert _only(local.project(folder)).message == "knowledge/ is empty"
 
 
 def test_documents_that_cannot_be_read_are_named(shared_folder: Path) -> None:
@@ -123,7 +122,7 @@ def test_documents_that_cannot_be_read_are_named(shared_folder: Path) -> None:
     (knowledge / "closed.md").write_text("x", encoding="utf-8")
     (knowledge / "closed.md").chmod(0)
     with unprivileged():
-        finding = _only(folders.project(shared_folder))
+        finding = _only(local.project(shared_folder))
     assert finding.level == "warning"
     assert "closed.md" in finding.message
 
@@ -133,29 +132,29 @@ def test_a_folder_inside_that_cannot_be_entered_is_a_problem(shared_folder: Path
     closed.mkdir(parents=True)
     closed.chmod(0)
     with unprivileged():
-        finding = _only(folders.project(shared_folder))
+        finding = _only(local.project(shared_folder))
     assert (finding.level, finding.next_step) == ("problem", "Change its permissions.")
     assert "closed: Permission denied" in finding.message
 
 
 def test_trust_is_reported_and_what_gives_it(tmp_path: Path) -> None:
-    assert _only(folders.trust(tmp_path)).message.startswith("not needed")
+    assert _only(local.trust(tmp_path)).message.startswith("not needed")
     (tmp_path / "agentkit.toml").write_text("", encoding="utf-8")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "x.py").write_text("x = 1", encoding="utf-8")
-    finding = _only(folders.trust(tmp_path))
+    finding = _only(local.trust(tmp_path))
     assert finding.level == "warning"
     assert "tools/x.py" in finding.message
     assert "agentkit trust" in finding.next_step
     trust(tmp_path)
-    assert _only(folders.trust(tmp_path)).level == "ok"
+    assert _only(local.trust(tmp_path)).level == "ok"
 
 
 def test_settings_that_cannot_be_read_are_a_problem_of_trust(shared_folder: Path) -> None:
     (shared_folder / "agentkit.toml").write_text("", encoding="utf-8")
     (shared_folder / "agentkit.toml").chmod(0)
     with unprivileged():
-        assert _only(folders.trust(shared_folder)).level == "problem"
+        assert _only(local.trust(shared_folder)).level == "problem"
 
 
 def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(
@@ -164,27 +163,27 @@ def test_a_folder_that_cannot_be_written_keeps_its_index_or_gets_none(
     for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, tempfile.gettempdir())
     with unprivileged():
-        assert _only(folders.writable(shared_folder)).level == "ok"
+        assert _only(local.writable(shared_folder)).level == "ok"
     shared_folder.chmod(0o500)
     with unprivileged():
-        finding = _only(folders.writable(shared_folder))
+        finding = _only(local.writable(shared_folder))
     assert finding.level == "problem"
     assert finding.next_step == f"chmod u+rwx {shared_folder}"
     shared_folder.chmod(0o700)
     (shared_folder / ".agentkit" / "index").mkdir(parents=True)
     (shared_folder / ".agentkit").chmod(0o555)
     with unprivileged():
-        assert _only(folders.writable(shared_folder)).level == "warning"
+        assert _only(local.writable(shared_folder)).level == "warning"
     (shared_folder / ".agentkit").chmod(0)
     with unprivileged():
-        assert _only(folders.writable(shared_folder)).level == "problem"
+        assert _only(local.writable(shared_folder)).level == "problem"
 
 
 def test_a_disk_with_room_is_in_order_and_a_full_one_is_not(tmp_path: Path) -> None:
-    assert _only(folders.disk(tmp_path)).level in ("ok", "warning")
-    assert _only(folders.free_space(999e6)).level == "warning"
-    assert _only(folders.free_space(1e6)).level == "problem"
-    assert _only(folders.free_space(5e9)).message == "5 GB free"
+    assert _only(local.disk(tmp_path)).level in ("ok", "warning")
+    assert _only(local.free_space(999e6)).level == "warning"
+    assert _only(local.free_space(1e6)).level == "problem"
+    assert _only(local.free_space(5e9)).message == "5 GB free"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
@@ -203,7 +202,7 @@ def test_files_with_keys_that_others_may_read_are_named(
     )
     work = ProviderSettings(api_key_file=str(tmp_path / "work.key"))
     settings = Settings(providers={"work": work})
-    findings = folders.secrets(tmp_path, settings)
+    findings = local.secrets(tmp_path, settings)
     assert sorted(f.next_step.removeprefix("chmod 600 ") for f in findings) == sorted(
         str(tmp_path / name)
         for name in (".env", "server.env", "work.key", "config/agentkit/oauth.json")
@@ -211,7 +210,7 @@ def test_files_with_keys_that_others_may_read_are_named(
     assert "k-secret" not in repr(findings)
     for finding in findings:
         os.chmod(finding.next_step.removeprefix("chmod 600 "), 0o600)
-    assert _only(folders.secrets(tmp_path, settings)).level == "ok"
+    assert _only(local.secrets(tmp_path, settings)).level == "ok"
 
 
 def test_what_cannot_be_kept_for_the_user_is_reported(
@@ -221,6 +220,6 @@ def test_what_cannot_be_kept_for_the_user_is_reported(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(shared_folder / "config"))
     shared_folder.chmod(0o500)
     with unprivileged():
-        findings = folders.writable(Path(tempfile.gettempdir()))
+        findings = local.writable(Path(tempfile.gettempdir()))
     assert [finding.level for finding in findings] == ["warning"]
     assert "trust is not stored" in findings[0].message
