@@ -1,6 +1,5 @@
 """Checks of models and model servers, against servers that answer like each kind."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from starlette.applications import Starlette
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from agentkit.addresses import ollama_url
 from agentkit.backends.checks import (
     check_keys,
     check_local_servers,
@@ -25,8 +23,6 @@ from agentkit.settings.schema import ProviderSettings
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import refused_url, serving
-
-REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
 
 
 @pytest.fixture
@@ -283,17 +279,3 @@ async def test_a_response_that_is_too_large_is_dropped(openai_server: OpenAIServ
 @pytest.mark.parametrize("url", ["", "no url", "http://[", "http://127.0.0.1:0"])
 async def test_an_invalid_url_gives_no_reply(url: str) -> None:
     assert (await request_json(url, "/x")).status == 0
-
-
-@pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-async def test_a_real_old_ollama_server_has_a_known_vulnerability() -> None:
-    found, flawed = await check_ollama(ollama_url(REAL))
-    assert "smollm2:latest (8192 tokens)" in found.message
-    assert "CVE-2026-7482" in flawed.message
-    assert (await _model("ollama:smollm2", {"OLLAMA_HOST": REAL})).level == "ok"
-
-
-@pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-async def test_the_openai_routes_of_a_real_ollama_server_are_recognised() -> None:
-    work = ProviderSettings(base_url=f"{ollama_url(REAL)}/v1")
-    assert "is Ollama" in (await _model("work:smollm2", work=work)).message

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -326,97 +325,4 @@ async def test_the_servers_address_comes_from_the_environment(
     monkeypatch.setenv("OLLAMA_HOST", f"0.0.0.0:{port}")
     model = OllamaModel("small")
     assert (await collected(model.stream(HI)))[-1] == Done("stop", "ollama:small")
-    await model.close()
-
-
-real = pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-
-
-@pytest.fixture
-async def real_model() -> AsyncIterator[OllamaModel]:
-    model = OllamaModel("smollm2", base_url=REAL)
-    yield model
-    await model.close()
-
-
-@real
-async def test_a_real_server_answers_in_pieces_and_counts(real_model: OllamaModel) -> None:
-    parts = await collected(real_model.stream(HI, (), replace(REAL_OPTIONS, max_tokens=8)))
-    assert any(isinstance(part, TextDelta) for part in parts)
-    [usage] = [part for part in parts if isinstance(part, Usage)]
-    assert usage.output_tokens == 8
-    assert parts[-1] == Done("length", "ollama:smollm2")
-
-
-@real
-async def test_a_real_server_follows_a_schema(real_model: OllamaModel) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"colour": {"enum": ["red", "blue"]}},
-        "required": ["colour"],
-    }
-    options = replace(REAL_OPTIONS, schema=schema, max_tokens=60)
-    parts = await collected(real_model.stream(HI, (), options))
-    written = "".join(part.text for part in parts if isinstance(part, TextDelta))
-    assert "".join(written.split()) in ('{"colour":"red"}', '{"colour":"blue"}')
-
-
-@real
-async def test_a_real_server_makes_a_forced_call(real_model: OllamaModel) -> None:
-    @tool
-    def lookup(city: Literal["Paris", "Rome"]) -> str:
-        """Look a city up."""
-        return city
-
-    options = replace(REAL_OPTIONS, tool_choice="lookup", max_tokens=120)
-    parts = await collected(real_model.stream(HI, [lookup], options))
-    [made] = [part for part in parts if isinstance(part, ToolCall)]
-    assert made.name == "lookup"
-    assert made.arguments in ({"city": "Paris"}, {"city": "Rome"})
-    assert parts[-1] == Done("tool_calls", "ollama:smollm2")
-
-
-@real
-async def test_a_real_server_follows_the_references_of_a_forced_call(
-    real_model: OllamaModel,
-) -> None:
-    @tool
-    def lookup(place: Place) -> str:
-        """Look a place up."""
-        return place.city
-
-    @tool
-    def stop() -> str:
-        """End the talk."""
-        return ""
-
-    options = replace(REAL_OPTIONS, tool_choice="required", max_tokens=160)
-    parts = await collected(real_model.stream(HI, [lookup, stop], options))
-    [made] = [part for part in parts if isinstance(part, ToolCall)]
-    assert (made.name, made.arguments) in [
-        ("stop", {}),
-        *(("lookup", {"place": {"city": city}}) for city in ("Paris", "Rome")),
-    ]
-
-
-@real
-async def test_a_real_server_answers_after_a_cancelled_chat(real_model: OllamaModel) -> None:
-    parts = real_model.stream(HI, (), replace(REAL_OPTIONS, max_tokens=30))
-    await anext(parts)
-    await parts.aclose()
-    again = await collected(real_model.stream(HI, (), replace(REAL_OPTIONS, max_tokens=2)))
-    assert isinstance(again[-1], Done)
-
-
-@real
-async def test_a_real_server_tells_its_models_window(real_model: OllamaModel) -> None:
-    assert await real_model.context_window() == 8192
-    assert (await real_model.capabilities()).tools
-
-
-@real
-async def test_a_real_server_says_that_a_model_is_missing() -> None:
-    model = OllamaModel("no-such-model", base_url=REAL)
-    with pytest.raises(ModelError, match="ollama pull no-such-model"):
-        await collected(model.stream(HI))
     await model.close()

@@ -119,7 +119,11 @@ def ollama_real(request: Request) -> Iterator[Candidate]:
         pytest.skip("AGENTKIT_TEST_OLLAMA names no server")
     at: dict[str, Any] = {"base_url": REAL, "max_context": 2048}
     extra = {"num_thread": 1}
-    yield Candidate(OllamaModel("smollm2", **at), OllamaModel("no-such-model", **at), extra=extra)
+    yield Candidate(
+        OllamaModel("smollm2", read_timeout=60, **at),
+        OllamaModel("no-such-model", **at),
+        extra=extra,
+    )
 
 
 def scripted(request: Request) -> Iterator[Candidate]:

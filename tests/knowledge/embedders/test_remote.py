@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -23,8 +22,6 @@ from tests.conftest import TermEmbedder
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer, error, vector_of
 from tests.servers.running import refused_url, serving
-
-REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
 
 
 @pytest.fixture
@@ -263,18 +260,3 @@ async def test_another_embedders_index_is_refused_until_it_is_rebuilt(
     await index(folder=folder, rebuild=True)
     await index(folder=folder)
     assert ollama_server.requests[0]["input"][0].startswith("search_document: Bread")
-
-
-@pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server")
-async def test_a_real_ollama_server_embeds_and_refuses() -> None:
-    embedder = OllamaEmbedder("smollm2", base_url=REAL)
-    found = await embedder.embed_passages(["Bread is made of flour.", "Paris"])
-    assert found.shape == (2, embedder.dimension)
-    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(2), abs=1e-4)
-    with pytest.raises(KnowledgeError, match="chunk_tokens"):
-        await embedder.embed_passages(["word " * 9000])
-    missing = OllamaEmbedder("none", base_url=REAL)
-    with pytest.raises(ConfigError, match="ollama pull none"):
-        await missing.embed_queries(["a"])
-    await embedder.close()
-    await missing.close()
