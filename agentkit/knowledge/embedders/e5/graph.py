@@ -1,4 +1,5 @@
-"""Build the encoder of the e5 model as an ONNX graph for one window: embedded tokens in, mean out.
+"""Build the encoder of the e5 model as an ONNX graph for one window: embedded tokens in, the last
+layer's token vectors and their mean out.
 
 Two forms of the same weights. `float_graph` keeps their 4 bits and computes in 32. `byte_graph`
 multiplies bytes: less than half the time where the processor has instructions for it, and about
@@ -19,7 +20,7 @@ from agentkit.knowledge.embedders.e5.model_file import BLOCK, E5Weights, Floats
 if TYPE_CHECKING:
     import onnx
 
-VERSION = 1
+VERSION = 2
 _MICROSOFT = "com.microsoft"
 _BYTE = 127.0
 _SMOOTHING = 0.7
@@ -60,6 +61,7 @@ def _encoder(graph: _Graph, multiplier: _Multiplier) -> bytes:
     x = graph.layer_norm("embedded", "emb.ln")
     for layer in range(graph.weights.shape.layers):
         x = _layer(graph, multiplier, x, f"l{layer}.")
+    graph.node("Identity", x, out="states")
     graph.node("ReduceMean", x, graph.array("second_axis", np.array([1])), out="mean", keepdims=0)
     return graph.serialized()
 
@@ -115,6 +117,7 @@ class _Graph:
         kind, width = TensorProto.FLOAT, self.weights.shape.width
         taken = [helper.make_tensor_value_info("embedded", kind, [1, "tokens", width])]
         given = [helper.make_tensor_value_info("mean", kind, [1, width])]
+        given += [helper.make_tensor_value_info("states", kind, [1, "tokens", width])]
         given += [helper.make_tensor_value_info(name, kind, [width]) for name in self.peaks]
         graph = helper.make_graph(self.nodes, "e5", taken, given, list(self.arrays.values()))
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid(_MICROSOFT, 1)]

@@ -261,6 +261,10 @@ class E5Tokenizer:
         self._normal = vocabulary.normal
         self._scores = vocabulary.scores.astype(np.float64)
         self._scores[self._unknown] = self._scores.min() - _UNKNOWN_PENALTY
+        self._lengths = np.diff(vocabulary.bounds)
+        self._lengths[self._unknown] = 1
+        codes = np.frombuffer(vocabulary.text.encode("utf-32-le"), "<u4")
+        self._opens_word = codes[np.minimum(vocabulary.bounds[:-1], len(codes) - 1)] == _MARK
         self._tables = _tables(vocabulary)
         self._words: dict[str, list[int]] = {}
 
@@ -279,6 +283,32 @@ class E5Tokenizer:
             self._words = {}
         self._words.update((word, ids) for word, ids in known.items() if len(word) <= _SHORT)
         return [[id_ for word in words for id_ in known[word]] for words in split]
+
+    def spans(self, text: str, ids: Sequence[int]) -> NDArray[np.int32]:
+        """The characters that each id of a text stands for, (ids, 2): `text[start:end]`, without
+        the space before a word."""
+        origins = self._origins(text)
+        lengths = self._lengths[np.asarray(ids, np.int64)]
+        ends = np.minimum(np.cumsum(lengths), len(origins))
+        starts = np.minimum(ends - lengths, len(origins) - 1)
+        opens_word = (lengths > 1) & self._opens_word[np.asarray(ids, np.int64)]
+        return np.stack([origins[starts + opens_word], origins[ends - 1] + 1], axis=1)
+
+    def rarity(self, ids: Sequence[int]) -> Floats:
+        """Minus the logarithm of each id's unigram probability, (ids,)."""
+        found: Floats = -self._scores[np.asarray(ids, np.int64)].astype(np.float32)
+        return found
+
+    def _origins(self, text: str) -> NDArray[np.int32]:
+        """For each character of the normalised text its place in the original."""
+        origins, before = list[int](), ""
+        for at, character in enumerate(text):
+            for normal in self._normal.get(ord(character), character):
+                if not (normal == before == " "):
+                    origins.append(at)
+                before = normal
+        is_led = text[:1] and self._normal.get(ord(text[0]), text[0]).startswith(" ")
+        return np.array(origins if is_led else [0, *origins], np.int32)
 
     def _searched(self, words: Sequence[str]) -> dict[str, list[int]]:
         if not words:
