@@ -63,7 +63,7 @@ class TokenEmbedder(Embedder, Protocol):
         self, texts: Sequence[str], is_query: bool = False
     ) -> list[TokenVectors] | None:
         """The token vectors of passages or questions, one for each text, at the cost of embedding
-        them. None where the engine at hand gives none."""
+        them. None where its engine gives none."""
         ...
 
 
