@@ -9,6 +9,7 @@ from .agent.approval import allow as allow
 from .agent.approval import deny as deny
 from .agent.approval import pause as pause
 from .agent.hooks import Hooks as Hooks
+from .agent.hooks import RunInfo as RunInfo
 from .agent.limits import Limits as Limits
 from .agent.limits import Price as Price
 from .agent.session import Session as Session
@@ -36,6 +37,7 @@ from .errors import KnowledgeError as KnowledgeError
 from .errors import LimitReached as LimitReached
 from .errors import McpError as McpError
 from .errors import ModelError as ModelError
+from .errors import Retry as Retry
 from .errors import ToolError as ToolError
 from .errors import TrustError as TrustError
 from .events import ApprovalRequested as ApprovalRequested

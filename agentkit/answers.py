@@ -76,7 +76,7 @@ class Answer:
 
     `messages` are those that the run added to its session, `sentences` the verified claims of the
     text (none without passages), `output` the structured output if one was requested, `report` why
-    an answer cannot be used."""
+    an answer cannot be used, `limit` the limit that ended the run."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -88,6 +88,7 @@ class Answer:
     cost: float | None = None
     sentences: tuple[Supported, ...] = ()
     report: str = ""
+    limit: str = ""
 
     @property
     def unsupported(self) -> tuple[Supported, ...]:

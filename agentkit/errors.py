@@ -31,11 +31,19 @@ class ModelError(AgentkitError):
 
 
 class ToolError(AgentkitError):
-    """A tool call that failed; the message is for the model."""
+    """A tool call that failed; the message is for the model. `cause` is the exception of the tool,
+    this error itself where the tool raised it. `is_logged` is set when it is logged, once."""
 
-    def __init__(self, message: str, tool: str = "") -> None:
+    def __init__(self, message: str, tool: str = "", cause: BaseException | None = None) -> None:
         super().__init__(message)
         self.tool = tool
+        self.cause = cause or self
+        self.is_logged = False
+
+
+class Retry(ToolError):
+    """Raise it in a tool, or in an output check, to have the model try again: the message tells it
+    what to change. It is not a failure of the tool, so `Agent(on_tool_error=…)` does not see it."""
 
 
 class KnowledgeError(AgentkitError):

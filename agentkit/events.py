@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import InstanceOf, PlainSerializer
 
 from agentkit.answers import Answer
 from agentkit.messages import ToolCall, ToolResult, Usage
@@ -43,6 +45,10 @@ ModelPart = TextDelta | ReasoningDelta | ToolCall | Usage | Retried | Done
 """What a backend's stream yields: any Retried first, at most one Usage, and one Done at the end."""
 
 
+_ERROR_TEXT = PlainSerializer(lambda error: f"{type(error).__name__}: {error}", return_type=str)
+"""Writes an exception as text where events are dumped as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
     """A tool is about to run."""
@@ -61,12 +67,14 @@ class ToolProgress:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """A tool gave its result, or failed: then its content is the error's text."""
+    """A tool gave its result, or failed: then its content is the error's text, and `error` the
+    exception that it raised, None where it did not run."""
 
     call: ToolCall
     result: ToolResult
     seconds: float
     failed: bool = False
+    error: Annotated[BaseException, InstanceOf, _ERROR_TEXT] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,13 +115,15 @@ class ToolCall:
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation. A tool's message has the id of the call that it answers.
-    `passages` are what an answer can cite: those a tool found, or a user attached."""
+    `passages` are what an answer can cite: those a tool found, or a user attached. `failed` marks
+    the message of a call that failed, was denied or did not run."""
 
     role: Role
     content: Content = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     passages: tuple[Passage, ...] = ()
+    failed: bool = False
 
     @property
     def text(self) -> str:
@@ -141,11 +143,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Input and output tokens; `estimated` where the server did not report them."""
+    """Input and output tokens; `estimated` where the server did not report them. In the usage of a
+    run, `requests` to models and `tool_calls` that ran, those of sub-agents included."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     estimated: bool = False
+    requests: int = 0
+    tool_calls: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -156,6 +161,17 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.estimated or other.estimated,
+            self.requests + other.requests,
+            self.tool_calls + other.tool_calls,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.estimated,
+            self.requests - other.requests,
+            self.tool_calls - other.tool_calls,
         )
 
 
@@ -171,6 +187,8 @@ def message_record(message: Message) -> Record:
         record["tool_call_id"] = message.tool_call_id
     if message.passages:
         record["passages"] = [asdict(passage) for passage in message.passages]
+    if message.failed:
+        record["failed"] = True
     return record
 
 
@@ -182,6 +200,7 @@ def read_message(record: Mapping[str, Any]) -> Message:
         tuple(read_call(call) for call in record.get("tool_calls", ())),
         record.get("tool_call_id", ""),
         tuple(_read_passage(passage) for passage in record.get("passages", ())),
+        record.get("failed", False),
     )
 
 

@@ -37,7 +37,7 @@ async def main() -> None:
     model = ScriptedModel([ToolCall("1", "count_orders", {"state": "open"}), "Two are open."])
     agent = Agent(model, order_tools(database, customer=1))
     answer = await agent.run("How many of my orders are open?")
-    print(answer.tool_calls, answer.messages[2].text, answer.text)
+    print(answer.tool_calls, answer.messages[3].text, answer.text)
     database.close()
 
 

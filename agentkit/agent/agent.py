@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from copy import copy
@@ -16,13 +17,13 @@ from agentkit.agent.approval import Approve, Policy, Verdict, deny
 from agentkit.agent.channel import Emitter, NoReader, stream_events
 from agentkit.agent.compaction import SUMMARY_HEADING
 from agentkit.agent.finalize import Finalizer
-from agentkit.agent.hooks import Hooks
+from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import Limits, UsageMeter
 from agentkit.agent.loop import Loop
 from agentkit.agent.query_rewriting import Expansion, QueryRewriter
 from agentkit.agent.session import Session
 from agentkit.agent.structured import Attempt, Output, output_schema, run_structured
-from agentkit.agent.tool_runner import RunContext, ToolRunner
+from agentkit.agent.tool_runner import OnToolError, RunContext, ToolRunner
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
@@ -81,8 +82,8 @@ class Agent:
     `model` is a Model or a string such as "ollama:qwen3:8b", "openai:gpt-5-mini" or "auto"; of
     several strings each is the fallback of those before it. `tools` are Tools or plain functions.
     `approve` decides on calls for which `policy` or the tool itself requires approval; by default
-    they are denied. `hooks` are called before and after requests and tool calls. Raises
-    ConfigError.
+    they are denied. `hooks` are called before and after requests and tool calls. `on_tool_error`
+    decides what a failure of a tool leads to. Raises ConfigError.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Agent:
         retrieval: Retrieval = Retrieval(),
         options: Options = Options(),
         hooks: Hooks = Hooks(),
+        on_tool_error: OnToolError = "tell",
         tracing: Tracing | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -120,6 +122,7 @@ class Agent:
         self.retrieval = retrieval
         self.options = options
         self.hooks = hooks
+        self.on_tool_error: OnToolError = on_tool_error
         self.tracing = tracing
         self.folder = folder
 
@@ -195,16 +198,17 @@ class Agent:
         message = prompt if isinstance(prompt, Message) else Message("user", _repaired(prompt))
         if session.pending:
             raise ConfigError("A call of this session waits for a decision: use Agent.resume.")
-        if self.hooks.guard_input and (refusal := await self.hooks.guard_input(message.text)):
+        info = RunInfo(secrets.token_hex(8), session.id)
+        if refusal := await self._refusal(message.text, info):
             answer = Answer(refusal, stop_reason="refused", model=self.model.name)
             emitter.emit(TextDelta(refusal))
             emitter.emit(Finished(answer))
             return answer
         with self._traced(message.text, session) as (trace, model):
-            run = _Run(self, session, trace, model, emitter)
+            run = _Run(self, session, trace, model, emitter, info)
             deadline = run.loop.start()
             opening = await self._opening_searches(message.text, session, run, deadline)
-            session.add([message])
+            run.begin(message)
             return await run.finish(run.loop.run(self._messages(session), opening))
 
     async def _continue(
@@ -214,9 +218,15 @@ class Agent:
         if pending is None:
             raise ConfigError("No call of this session waits for a decision.")
         with self._traced("", session) as (trace, model):
-            run = _Run(self, session, trace, model, emitter)
+            info = RunInfo(secrets.token_hex(8), session.id)
+            run = _Run(self, session, trace, model, emitter, info)
             resumed = (pending, verdicts)
             return await run.finish(run.loop.run(self._messages(session), resumed=resumed))
+
+    async def _refusal(self, prompt: str, info: RunInfo) -> str:
+        """The answer of the input guard, "" where it lets the prompt pass."""
+        guard = self.hooks.guard_input
+        return str(await call_with(guard, prompt, extra=info)) if guard else ""
 
     async def _opening_searches(
         self, prompt: str, session: Session, run: _Run, deadline: float | None
@@ -278,7 +288,13 @@ class _Run:
     """One run of an agent: the recorder that its loop writes to, and the end of the run."""
 
     def __init__(
-        self, agent: Agent, session: Session, trace: Trace, model: Model, emitter: Emitter
+        self,
+        agent: Agent,
+        session: Session,
+        trace: Trace,
+        model: Model,
+        emitter: Emitter,
+        info: RunInfo,
     ) -> None:
         self.meter = UsageMeter(agent.limits)
         self.model = model
@@ -286,20 +302,22 @@ class _Run:
         self._trace = trace
         self._emitter = emitter
         strict = agent.retrieval.strict
-        self._finalizer = Finalizer(session.sources, agent.knowledge, agent.hooks, strict)
-        self._added = 0
+        self._finalizer = Finalizer(session.sources, agent.knowledge, agent.hooks, strict, info)
+        self._begun = _beginning(session) if session.pending else len(session.messages)
+        self._before = tuple(session.messages[self._begun :])
         context = RunContext(
             session.sources,
             agent.approve,
             agent.policy,
             agent.hooks,
             agent.limits.parallel_calls,
-            session.id,
+            info,
             agent.folder,
             self.meter,
+            agent.on_tool_error,
         )
         runner = ToolRunner(agent.tools, context)
-        self.loop = Loop(model, runner, self, agent.limits, agent.options, agent.hooks)
+        self.loop = Loop(model, runner, self, agent.limits, agent.options, agent.hooks, info)
 
     def emit(self, event: Event) -> None:
         self._trace.event(event)
@@ -313,13 +331,17 @@ class _Run:
         self._trace.event(event)
         await self._emitter.send(event)
 
+    def begin(self, prompt: Message) -> None:
+        """Add the prompt to the session."""
+        self._before = (prompt,)
+        self._session.add([prompt])
+
     def add(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
         if self._session.pending:
             self._session.wait(None)
         self._session.add(messages)
-        self._added += len(messages)
 
     def compact(self, view: Sequence[Message]) -> None:
         self._session.compact(view)
@@ -328,11 +350,12 @@ class _Run:
         """Check and emit the loop's answer. What was written is kept however the run ends."""
         try:
             drafted = await running
-            answer = await self._finalizer.finalize(drafted, _last_question(self._session))
+            answer = replace(drafted, messages=(*self._before, *drafted.messages))
+            answer = await self._finalizer.finalize(answer, self._before[0].text)
         except BaseException:
-            self.add(self.loop.messages()[self._added :])
+            self._add_missing((*self._before, *self.loop.messages()))
             raise
-        self.add(answer.messages[self._added :])
+        self._add_missing(answer.messages)
         self._session.wait(self.loop.pending)
         if self._finalizer.withholds_text or answer.text != drafted.text:
             await self._emitter.send(TextDelta(answer.text))
@@ -340,6 +363,10 @@ class _Run:
         self._trace.event(finished)
         self._emitter.emit(finished)
         return answer
+
+    def _add_missing(self, messages: Sequence[Message]) -> None:
+        """Add those of the run's messages that the session does not have."""
+        self.add(messages[len(self._session.messages) - self._begun :])
 
 
 def _system_prompt(instructions: str, with_knowledge: bool) -> str:
@@ -353,9 +380,10 @@ def _repaired(content: Content) -> Content:
     return join_surrogates(content) if isinstance(content, str) else content
 
 
-def _last_question(session: Session) -> str:
-    """The question that is being answered."""
-    return next((m.text for m in reversed(session.messages) if m.role == "user"), "")
+def _beginning(session: Session) -> int:
+    """The position of the prompt of a paused run."""
+    users = [at for at, message in enumerate(session.messages) if message.role == "user"]
+    return users[-1] if users else 0
 
 
 def _distinct(tools: Sequence[Tool]) -> tuple[Tool, ...]:

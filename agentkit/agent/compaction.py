@@ -319,6 +319,7 @@ class Window:
     async def _complete(self, messages: Sequence[Message]) -> str:
         pieces: list[str] = []
         options = Options(max_tokens=_SUMMARY_TOKENS, temperature=0.0, extra=self._options.extra)
+        self._meter.count_request()
         async for part in self._model.stream(messages, (), options):
             if isinstance(part, TextDelta):
                 pieces.append(part.text)

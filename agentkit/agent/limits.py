@@ -1,7 +1,8 @@
-"""Limits of a run, prices, and the tokens and cost that a run has used."""
+"""Limits of a run, prices, and what a run has used of them."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -24,9 +25,10 @@ class Price:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one run; None is no limit. When one is reached the agent answers from what it
-    has, and the answer's stop_reason is "limit".
+    has, and the answer's stop_reason is "limit". They count the whole run: answers that were
+    rejected and asked for again, and what it did before it was paused, but not its waiting time.
 
-    `turns` counts requests to the model, `seconds` the whole run, `tokens` input and output
+    `turns` counts requests to the model, `seconds` the running time, `tokens` input and output
     together, `cost` the tokens at `prices` (model name or glob -> price).
     """
 
@@ -44,24 +46,87 @@ class Limits:
             return self.prices[model]
         return next((p for name, p in self.prices.items() if fnmatchcase(model, name)), None)
 
+    def named(self, name: str) -> str:
+        """A limit as messages name it: "limit of 2 turns (Limits(turns=2))"."""
+        value = getattr(self, name)
+        unit = name.replace("_", " ")
+        unit = unit[:-1] if value == 1 and unit.endswith("s") else unit
+        amount = f"cost limit of {value:g}" if name == "cost" else f"limit of {value:g} {unit}"
+        return f"{amount} (Limits({name}={value!r}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run has used: tokens and cost with query rewriting, summaries and sub-agents, and its
+    own turns, tool calls and seconds."""
+
+    usage: Usage = Usage()
+    cost: float | None = None
+    turns: int = 0
+    tool_calls: int = 0
+    seconds: float = 0.0
+
 
 class UsageMeter:
-    """Adds up the tokens and cost of a run, with query rewriting, summaries and sub-agents."""
+    """Adds up what a run uses and compares it with the limits. `spent` is what the run had used
+    before it was paused. `turns` and `tool_calls` count towards the limits of these names."""
 
-    def __init__(self, limits: Limits = Limits()) -> None:
+    def __init__(self, limits: Limits = Limits(), spent: Spent = Spent()) -> None:
         self._limits = limits
-        self.usage = Usage()
-        self.cost: float | None = None
+        self.usage, self.cost = spent.usage, spent.cost
+        self.turns, self.tool_calls = spent.turns, spent.tool_calls
+        self._seconds_before = spent.seconds
+        self._started: float | None = None
+
+    def start(self) -> float | None:
+        """Start the run's time limit; returns its deadline on the event loop's clock."""
+        if self._started is None:
+            self._started = asyncio.get_running_loop().time()
+        seconds = self._limits.seconds
+        return None if seconds is None else self._started + seconds - self._seconds_before
 
     @property
-    def is_exhausted(self) -> bool:
-        """Whether the limit of tokens or of cost is reached."""
-        tokens, cost = self._limits.tokens, self._limits.cost
-        over_tokens = tokens is not None and self.usage.total_tokens >= tokens
-        return over_tokens or (cost is not None and (self.cost or 0.0) >= cost)
+    def spent(self) -> Spent:
+        """What the run has used so far."""
+        seconds = self._seconds_before
+        if self._started is not None:
+            seconds += asyncio.get_running_loop().time() - self._started
+        return Spent(self.usage, self.cost, self.turns, self.tool_calls, seconds)
+
+    @property
+    def exhausted(self) -> str:
+        """The name of the limit that allows no further request, "" if none does."""
+        limits = self._limits
+        if self.turns >= limits.turns:
+            return "turns"
+        if limits.tokens is not None and self.usage.total_tokens >= limits.tokens:
+            return "tokens"
+        return "cost" if limits.cost is not None and (self.cost or 0.0) >= limits.cost else ""
+
+    @property
+    def last_request(self) -> str:
+        """The name of the limit that makes the next request the last one, without tools; "" if
+        none does."""
+        if self.turns + 1 >= self._limits.turns:
+            return "turns"
+        return "tool_calls" if self.tool_calls >= self._limits.tool_calls else ""
+
+    def take_calls(self, wanted: int) -> int:
+        """Count the tool calls of a turn; returns how many of them may run."""
+        allowed = max(0, min(wanted, self._limits.tool_calls - self.tool_calls))
+        self.tool_calls += allowed
+        return allowed
+
+    def count_request(self) -> None:
+        """Count a request to a model."""
+        self.usage += _REQUEST
+
+    def count_tool_call(self) -> None:
+        """Count a tool call that runs."""
+        self.usage += _TOOL_CALL
 
     def charge(self, usage: Usage, *models: str) -> None:
-        """Add one request, at the price of the first of these models that has one."""
+        """Add the tokens of a request, at the price of the first of these models that has one."""
         prices = (self._limits.price(model) for model in models)
         price = next((price for price in prices if price), None)
         self.add(usage, price.of(usage) if price else None)
@@ -71,3 +136,6 @@ class UsageMeter:
         self.usage += usage
         if cost is not None:
             self.cost = (self.cost or 0.0) + cost
+
+
+_REQUEST, _TOOL_CALL = Usage(requests=1), Usage(tool_calls=1)

@@ -15,9 +15,9 @@ from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import Prompt, Window, truncate
 from agentkit.agent.explain import Exchange, explain
-from agentkit.agent.hooks import Hooks
+from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import Limits
-from agentkit.agent.tool_runner import INTERRUPTED, Outcome, ToolRunner
+from agentkit.agent.tool_runner import INTERRUPTED, Outcome, ToolRunner, failed_result
 from agentkit.agent.turn import REPEATED, RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
@@ -35,6 +35,7 @@ from agentkit.messages import Message, ToolCall, ToolResult, Usage, render_passa
 
 LAST_TURN = "No more tool calls are possible. Answer now from what you have; say what is missing."
 OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
+REPEATS = "limit of repeated tool calls"
 CUT_OFF = (
     "Error: not run, because the call was cut off where the limit of output tokens was reached. "
     "Call again with shorter arguments."
@@ -84,6 +85,7 @@ class Loop:
         limits: Limits = Limits(),
         options: Options = Options(),
         hooks: Hooks = Hooks(),
+        info: RunInfo = RunInfo(),
     ) -> None:
         self._model = model
         self._tools = runner
@@ -92,10 +94,10 @@ class Loop:
         self._options = options
         self._tool_options = replace(options, schema=None)
         self._hooks = hooks
+        self._info = info
         self._meter = runner.meter
         self._window = Window(model, options, self._meter)
         self._repeats = RepeatDetector()
-        self._calls_left = limits.tool_calls
         self._deadline: float | None = None
         self._prompt = Prompt((), model.count_tokens)
         self._request_sent = _SentRequest()
@@ -111,8 +113,7 @@ class Loop:
 
     def start(self) -> float | None:
         """Start the run's time limit; returns its deadline on the event loop's clock."""
-        if self._limits.seconds is not None and self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        self._deadline = self._meter.start()
         return self._deadline
 
     async def run(
@@ -160,19 +161,16 @@ class Loop:
         return [*self.transcript, *partial]
 
     async def _run_turns(self) -> Answer:
-        turn, is_last = self.unfinished, False
-        for number in range(1, self._limits.turns + 1):
-            if self.pending or self._is_exhausted():
-                break
-            is_last = (
-                number == self._limits.turns or self._calls_left <= 0 or self._repeats.is_stuck
-            )
-            await self._run_turn(is_last)
+        turn, last_for = self.unfinished, ""
+        while not self.pending and not self._exhausted:
+            last_for = self._meter.last_request or ("repeats" if self._repeats.is_stuck else "")
+            self._meter.turns += 1
+            await self._run_turn(bool(last_for))
             turn = self.unfinished
-            if turn.done is None or not turn.calls or is_last:
+            if turn.done is None or not turn.calls or last_for:
                 break
             await self._run_calls(turn)
-        return self._answer(turn, is_last)
+        return self._answer(turn, last_for)
 
     async def _run_turn(self, is_last: bool) -> None:
         """Make one request. The last one offers no tools, and says so if tools were used before. A
@@ -212,9 +210,10 @@ class Loop:
         if is_last and self.transcript:  # not part of the conversation
             messages = [*messages, Message("user", LAST_TURN)]
         if self._hooks.before_model:
-            await self._hooks.before_model(messages)
+            await call_with(self._hooks.before_model, messages, extra=self._info)
         names = [tool.name for tool in tools]
         self._request_sent = _SentRequest(messages, len(messages), names, options)
+        self._meter.count_request()
         try:
             async with (
                 asyncio.timeout_at(self._deadline),
@@ -232,7 +231,7 @@ class Loop:
             raise
         self._prompt.learn(turn.usage)
         if self._hooks.after_model:
-            await self._hooks.after_model(turn.message)
+            await call_with(self._hooks.after_model, turn.message, extra=self._info)
 
     def _apply(self, turn: Turn, part: ModelPart) -> None:
         match part:
@@ -251,11 +250,12 @@ class Loop:
     async def _run_calls(self, turn: Turn) -> None:
         """Run a turn's calls, except one that was cut off and those above the limit."""
         whole = turn.calls[:-1] if turn.is_cut else turn.calls
-        allowed = [self._tools.resolve(call) for call in whole[: self._calls_left]]
+        allowed = [
+            self._tools.resolve(call) for call in whole[: self._meter.take_calls(len(whole))]
+        ]
         refused = dict.fromkeys(range(len(allowed), len(whole)), OVER_THE_LIMIT)
         refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
         turn.calls[: len(allowed)] = [resolved.call for resolved in allowed]
-        self._calls_left -= len(allowed)
         outcomes: list[Outcome] = []
         room = await self._window.free(self._prompt)
         emit = self._recorder.emit
@@ -267,7 +267,7 @@ class Loop:
             is_complete = True
         finally:
             for at, reason in refused.items():
-                outcomes.append(Message("tool", reason, tool_call_id=turn.calls[at].id))
+                outcomes.append(failed_result(turn.calls[at], reason))
             self._record_turn(turn.message, outcomes, room, is_complete)
 
     async def _resume(self, pending: Pending, verdicts: Mapping[str, Verdict]) -> None:
@@ -333,17 +333,18 @@ class Loop:
         now = asyncio.get_running_loop().time()
         return self._deadline is not None and now >= self._deadline
 
-    def _is_exhausted(self) -> bool:
-        """Whether a limit allows no further request."""
-        return self._meter.is_exhausted or self._is_late()
+    @property
+    def _exhausted(self) -> str:
+        """The name of the limit that allows no further request, "" if none does."""
+        return self._meter.exhausted or ("seconds" if self._is_late() else "")
 
-    def _answer(self, turn: Turn, was_last: bool) -> Answer:
+    def _answer(self, turn: Turn, last_for: str) -> Answer:
         self._ended = True
         text = turn.message.text
         if text and not self.pending:
             self.transcript.append(Message("assistant", text))
             self._prompt.add([Message("assistant", text)])
-        cut = turn.done is None or bool(turn.calls) or (was_last and len(self.transcript) > 1)
+        cut = turn.done is None or bool(turn.calls) or (bool(last_for) and len(self.transcript) > 1)
         return Answer(
             text=text,
             messages=tuple(self.transcript),
@@ -352,7 +353,13 @@ class Loop:
             model=turn.done.model if turn.done else self._model.name,
             cost=self._meter.cost,
             report=self.report,
+            limit=self._limit(last_for) if cut and not self.pending else "",
         )
+
+    def _limit(self, last_for: str) -> str:
+        """The limit that ended the run, with its value; `last_for` made its last request so."""
+        name = self._exhausted or last_for
+        return REPEATS if name == "repeats" else self._limits.named(name) if name else ""
 
     def _reason(self, turn: Turn, cut: bool) -> StopReason:
         if self.pending:
@@ -366,4 +373,4 @@ class Loop:
 
 def _interrupted(outcome: Outcome, call: ToolCall) -> Message:
     """A call's result in a run that was stopped."""
-    return outcome or Message("tool", INTERRUPTED, tool_call_id=call.id)
+    return outcome or failed_result(call, INTERRUPTED)

@@ -77,6 +77,7 @@ class QueryRewriter:
     async def _complete(self, instruction: str, text: str) -> str:
         messages = [Message("system", instruction), Message("user", text)]
         pieces: list[str] = []
+        self._meter.count_request()
         try:
             async for part in self._model.stream(messages, (), Options(temperature=0.0)):
                 if isinstance(part, TextDelta):

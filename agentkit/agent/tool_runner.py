@@ -1,27 +1,29 @@
 """Run the tool calls of one turn concurrently, with results in the order of the calls.
 
 An unknown tool, invalid arguments and a failure of the tool become the call's result, for the model
-to read. A call that waits for approval stays open while the others run. Approval is requested for
-one call at a time; when it cannot be decided, the call does not run.
+to read; the application may have a failure of the tool end the run instead. A call that waits for
+approval stays open while the others run. Approval is requested for one call at a time; when it
+cannot be decided, the call does not run. A failure of a tool is logged once, with its traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, Literal
 
 from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
-from agentkit.agent.hooks import Hooks
+from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import UsageMeter
 from agentkit.documents import Chunk
-from agentkit.errors import ToolError
+from agentkit.errors import Retry, ToolError
 from agentkit.events import (
     ApprovalRequested,
     Event,
@@ -40,9 +42,19 @@ NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without
 FORBIDDEN = "The settings forbid this tool here. Do not call it again; go on without."
 OUT_OF_TIME = "Stopped: the run's time is over."
 INTERRUPTED = "Stopped: the user ended the run."
+ENDED_BY_FAILURE = "Stopped: another call failed and ended the run."
+TRY_AGAIN = "Correct this and call the tool again."
 CALL_CANCELLED = "Error: the tool cancelled its own call; its result is unknown."
 CHANGED = "(The user changed the arguments to {arguments}.)\n"
 _MAX_SCHEMA = 4000
+
+_log = logging.getLogger("agentkit.tools")
+_log.addHandler(logging.NullHandler())
+
+OnToolError = Literal["tell", "raise"] | Callable[[ToolCall, BaseException], str | Awaitable[str]]
+"""What a failure of a tool leads to: "tell" reports it to the model, "raise" ends the run with a
+ToolError. A function gets the call and the tool's exception and returns the text for the model, or
+raises what ends the run."""
 
 Emit = Callable[[Event], None]
 Outcome = Message | None
@@ -58,9 +70,10 @@ class RunContext:
     policy: Policy = Policy()
     hooks: Hooks = Hooks()
     parallel: int = 8
-    session_id: str = ""
+    run: RunInfo = RunInfo()
     folder: Path | None = None
     meter: UsageMeter = field(default_factory=UsageMeter)
+    on_error: OnToolError = "tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +130,32 @@ class ResolvedCall:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The end of a call: its result, and whether it failed, was denied or did not run."""
+
+    result: ToolResult
+    failed: bool = False
+
+
 @dataclass
 class _RunningCalls:
-    """The running calls of one turn, and the reason why they were stopped."""
+    """The running calls of one turn, the reason why they were stopped, and the error of a call that
+    shall end the run."""
 
     put: Emit
     room: int | None
-    tasks: list[asyncio.Task[ToolResult | None]] = field(default_factory=list)
+    tasks: list[asyncio.Task[_Ended | None]] = field(default_factory=list)
     reason: str = ""
+    error: BaseException | None = None
 
     def stop(self, reason: str) -> None:
-        """Cancel the calls that are still running."""
+        """Cancel the calls that are still running, except the one that stops the others."""
         self.reason = self.reason or reason
+        current = asyncio.current_task()
         for task in self.tasks:
-            task.cancel()
+            if task is not current:
+                task.cancel()
 
 
 class ToolRunner:
@@ -177,7 +202,7 @@ class ToolRunner:
         """Run calls side by side and emit what happens; `outcomes` then has one for each call, in
         order, however this ends. Cancellation, or the deadline (on the loop's clock), stops the
         calls that still run. `room` is how many tokens a result may have, `verdicts` the user's
-        decisions on calls, by call id."""
+        decisions on calls, by call id. Raises what `on_error` makes of a tool's failure."""
         if not calls:
             return
         events, given = _Events(emit), verdicts or {}
@@ -201,11 +226,13 @@ class ToolRunner:
                     _outcome(resolved.call, task, turn.reason)
                     for resolved, task in zip(calls, turn.tasks, strict=True)
                 ]
+        if turn.error is not None:
+            raise turn.error
 
     async def _run_one(
         self, resolved: ResolvedCall, turn: _RunningCalls, verdict: Verdict | None
-    ) -> ToolResult | None:
-        """The result of one call; None while it waits for approval."""
+    ) -> _Ended | None:
+        """The end of one call; None while it waits for approval."""
         call, tool = resolved.call, resolved.tool
         try:
             if tool is None or resolved.problem:
@@ -214,23 +241,24 @@ class ToolRunner:
         except ToolError as error:
             refused = ToolResult(str(error))
             turn.put(ToolFinished(call, refused, 0.0, failed=True))
-            return refused
+            return _Ended(refused, failed=True)
         if verdict.later:
             return None
         if not verdict.allowed:
             turn.put(ToolDenied(call, verdict.reason or NOT_ALLOWED))
-            return ToolResult(verdict.reason or NOT_ALLOWED)
+            return _Ended(ToolResult(verdict.reason or NOT_ALLOWED), failed=True)
         is_changed = verdict.arguments is not None and verdict.arguments != call.arguments
         if verdict.arguments is not None:
             call = replace(call, arguments=verdict.arguments)
         async with self._slots:
-            result = await self._execute(tool, call, turn)
-        if is_changed and isinstance(result.content, str):
+            ended = await self._execute(tool, call, turn)
+        if is_changed and isinstance(ended.result.content, str):
             changed = CHANGED.format(arguments=_arguments_text(call.arguments))
-            return replace(result, content=changed + result.content)
-        return result
+            result = replace(ended.result, content=changed + ended.result.content)
+            return replace(ended, result=result)
+        return ended
 
-    async def _execute(self, tool: Tool, call: ToolCall, turn: _RunningCalls) -> ToolResult:
+    async def _execute(self, tool: Tool, call: ToolCall, turn: _RunningCalls) -> _Ended:
         run = self._context
         context = CallContext(
             call,
@@ -238,46 +266,62 @@ class ToolRunner:
             turn.put,
             self.meter,
             turn.room,
-            run.session_id,
+            run.run.session_id,
             run.folder,
         )
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
+        self.meter.count_tool_call()
         began = time.perf_counter()
         result = ToolResult()
+        failure: BaseException | None = None
         failed = True
         try:
             result = await tool.run(call.arguments, context)
             failed = False
+        except Retry as error:
+            _log.debug("%s asked for another try (call %s): %s", tool.name, call.id, error)
+            result, failure = ToolResult(f"Error: {error}\n{TRY_AGAIN}"), error
         except ToolError as error:
-            result = ToolResult(f"Error: {error}")
+            _log_failure(call, error)
+            result, failure = await self._report_failure(call, error, turn), error.cause
         except asyncio.CancelledError:
             task = asyncio.current_task()
             result = ToolResult(turn.reason or CALL_CANCELLED)
             if task is None or task.cancelling():
                 turn.put(ToolFinished(call, result, time.perf_counter() - began, failed=True))
                 raise
-        result, failed = await self._apply_after_hook(call, result, failed)
-        turn.put(ToolFinished(call, result, time.perf_counter() - began, failed))
-        return result
+        if after := self._context.hooks.after_tool:
+            try:
+                result = await call_with(after, call, result, extra=self._context.run)
+            except Exception as error:  # The hook may be there to withhold something.
+                _log.exception("The hook after tool %s failed (call %s)", tool.name, call.id)
+                problem = f"Error: the result is withheld, because a hook failed on it: {error}"
+                result, failed, failure = ToolResult(problem), True, error
+        turn.put(ToolFinished(call, result, time.perf_counter() - began, failed, failure))
+        if turn.error is not None:
+            turn.stop(ENDED_BY_FAILURE)
+        return _Ended(result, failed)
 
-    async def _apply_after_hook(
-        self, call: ToolCall, result: ToolResult, failed: bool
-    ) -> tuple[ToolResult, bool]:
-        """The result after the hook; an error instead where the hook fails, since the hook may be
-        there to withhold something."""
-        try:
-            after = self._context.hooks.after_tool
-            return (await after(call, result) if after else result), failed
-        except Exception as error:
-            problem = f"Error: the result is withheld, because a hook failed on it: {error}"
-            return ToolResult(problem), True
+    async def _report_failure(
+        self, call: ToolCall, error: ToolError, turn: _RunningCalls
+    ) -> ToolResult:
+        """The result for the model. Sets the turn's error where the failure shall end the run."""
+        on_error = self._context.on_error
+        if on_error == "raise":
+            turn.error = turn.error or error
+        elif callable(on_error):
+            try:
+                return ToolResult(await call_with(on_error, call, error.cause))
+            except Exception as raised:
+                turn.error = turn.error or raised
+        return ToolResult(f"Error: {error}")
 
     async def _decide(self, tool: Tool, call: ToolCall, put: Emit) -> Verdict:
         """Decide on a call: by the hook, then the policy, then the user. Raises ToolError."""
         try:
             before = self._context.hooks.before_tool
-            if before and (reason := await before(call)):
+            if before and (reason := await call_with(before, call, extra=self._context.run)):
                 return Verdict(False, reason=reason)
             decision = self._context.policy.decide(tool)
             if decision == "deny":
@@ -288,6 +332,7 @@ class ToolRunner:
                 put(ApprovalRequested(call))
                 return await self._context.approve(tool, call)
         except Exception as error:
+            _log.exception("The approval of tool %s failed (call %s)", tool.name, call.id)
             reason = f"{type(error).__name__}: {error}"
             raise ToolError(f"Error: not run, because approval failed ({reason}).") from error
 
@@ -307,12 +352,27 @@ def _arguments_text(arguments: Mapping[str, Any] | str) -> str:
     return json.dumps(dict(arguments), ensure_ascii=False, default=str)
 
 
-def _outcome(call: ToolCall, task: asyncio.Task[ToolResult | None], reason: str) -> Outcome:
+def _log_failure(call: ToolCall, error: ToolError) -> None:
+    """Log the exception of a tool; a sub-agent has logged that of its own tool already."""
+    if error.is_logged:
+        return
+    error.is_logged = True
+    _log.error("Tool %s failed (call %s)", call.name, call.id, exc_info=error.cause)
+    _log.debug("Arguments of call %s: %s", call.id, call.arguments)
+
+
+def _outcome(call: ToolCall, task: asyncio.Task[_Ended | None], reason: str) -> Outcome:
     if not task.done() or task.cancelled():
-        return Message("tool", reason, tool_call_id=call.id)
+        return failed_result(call, reason)
     if error := task.exception():
-        return Message("tool", f"Error: {error}", tool_call_id=call.id)
-    result = task.result()
-    if result is None:
+        return failed_result(call, f"Error: {error}")
+    ended = task.result()
+    if ended is None:
         return None
-    return Message("tool", result.content, (), call.id, result.passages)
+    result = ended.result
+    return Message("tool", result.content, (), call.id, result.passages, ended.failed)
+
+
+def failed_result(call: ToolCall, reason: str) -> Message:
+    """The message of a call that gave no result."""
+    return Message("tool", reason, tool_call_id=call.id, failed=True)

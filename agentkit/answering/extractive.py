@@ -56,17 +56,20 @@ class _Phrases:
     introduction: str
     refusal: str
     no_documents: str
+    search_failed: str
 
 
 _CHINESE = _Phrases(
     "以下逐字引自文档，没有推断：",
     "文档里没有找到能回答这个问题的内容。",
     "我只能引用文档，而这里没有可以检索的文档。",
+    "文档检索失败，所以无法回答：{reason}",
 )
 _ENGLISH = _Phrases(
     "Quoted from the documents word for word, nothing inferred:",
     "The documents do not answer this question.",
     "I can only quote documents, and there are none here to search.",
+    "The search of the documents failed, so there is no answer: {reason}",
 )
 
 
@@ -116,8 +119,12 @@ class ExtractiveModel(Model):
         by_marker = {p.marker: p for message in messages[last:] for p in message.passages}
         passages = list(by_marker.values())
         answer, is_refusal = await self.quote(question, passages)
+        failed = [m for m in messages[last:] if m.failed and m.text]
         if is_prompt and not passages:
             answer = _phrases(question).no_documents
+        elif failed and not passages:
+            reason = failed[-1].text.removeprefix("Error: ")
+            answer = _phrases(question).search_failed.format(reason=reason)
         for piece in re.findall(r"[\s\S]{1,24}", answer):
             yield TextDelta(piece)
         read = sum(self.count_tokens(message.prompt_text) for message in messages)

@@ -100,6 +100,8 @@ def event_record(event: Event) -> Record:
         return record | answer_record(event.answer)
     for field in fields(event):
         value = getattr(event, field.name)
+        if field.name == "error":  # The result has its text.
+            continue
         if field.name == "call":
             arguments = value.arguments
             arguments = arguments if isinstance(arguments, str) else dict(arguments)

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import psutil
 
-from agentkit.errors import ConfigError, ToolError
+from agentkit.errors import ConfigError, Retry, ToolError
 from agentkit.messages import Content, content_record, read_content
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.tool import (
@@ -93,6 +93,8 @@ async def run_isolated(
             last = await asyncio.wait_for(stderr, 0.2)
     if result is None:
         raise ToolError(_describe_exit(process.returncode, last))
+    if "retry" in result:
+        raise Retry(result["retry"])
     if "error" in result:
         raise ToolError(result["error"])
     return read_content(result["result"])
@@ -198,6 +200,8 @@ def child_main() -> None:
         _send(out, {"result": content_record(result.content)})
     except MemoryError:
         _send(out, {"error": f"it needed more than {call['memory_mb']} MB of memory"})
+    except Retry as error:
+        _send(out, {"retry": str(error)})
     except BaseException as error:
         _send(out, {"error": describe_error(error)})
     sys.stdin.read()  # Processes that the tool started need a living parent until they are killed.

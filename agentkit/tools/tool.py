@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
 from agentkit._sync import in_worker
-from agentkit.errors import AgentkitError, ConfigError, ToolError
+from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
 from agentkit.messages import Content, ImagePart, TextPart, ToolResult
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.repair import join_surrogates
@@ -58,7 +58,7 @@ class Tool:
         self, arguments: Mapping[str, Any], context: ToolContext | None = None
     ) -> ToolResult:
         """Validate the arguments, call the function and return its result. Raises ToolError with
-        a message for the model: what was wrong and what to do."""
+        a message for the model: what was wrong and what to do; Retry for invalid arguments."""
         checked = self._validate(arguments)
         context = context or NoContext()
         limit: asyncio.Timeout | None = None
@@ -74,20 +74,23 @@ class Tool:
                 return as_result(await self._call(checked))
         except TimeoutError as error:
             if self.timeout is None or (limit is not None and not limit.expired()):
-                raise ToolError(
-                    f"{self.name} failed: {describe_error(error)}", self.name
-                ) from error
+                raise self._failure(describe_error(error), error) from error
             raise ToolError(
-                f"{self.name} did not end within {self.timeout:g} s and was stopped.", self.name
+                f"{self.name} did not end within {self.timeout:g} s and was stopped.",
+                self.name,
+                error,
             ) from error
         except ToolError as error:
-            if self.location is not None:
-                raise ToolError(f"{self.name} failed: {error}", self.name) from error
+            if self.location is not None and not isinstance(error, Retry):
+                raise self._failure(str(error), error) from error
             raise
         except AgentkitError as error:
-            raise ToolError(str(error), self.name) from error
+            raise ToolError(str(error), self.name, error) from error
         except (Exception, SystemExit) as error:  # a tool that exits must not end the program
-            raise ToolError(f"{self.name} failed: {describe_error(error)}", self.name) from error
+            raise self._failure(describe_error(error), error) from error
+
+    def _failure(self, reason: str, cause: BaseException) -> ToolError:
+        return ToolError(f"{self.name} failed: {reason}", self.name, cause)
 
     async def _call(self, arguments: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self.function):
@@ -106,7 +109,7 @@ class Tool:
                 for fault in error.errors()
             )
             schema = json.dumps(self.parameters, ensure_ascii=False)
-            raise ToolError(
+            raise Retry(
                 f"Invalid arguments for {self.name}: {faults}. Its schema: {schema}", self.name
             ) from error
 

@@ -364,7 +364,7 @@ async def test_text_beside_a_call_is_kept_with_it() -> None:
     turn: list[ModelPart] = [TextDelta("Let me look."), call("lookup", city="Rome")]
     model = ScriptedModel([turn, "done"])
     answer = await Agent(model, TOOLS).run("?")
-    assert answer.messages[0] == Message(
+    assert answer.messages[1] == Message(
         "assistant", "Let me look.", (call("lookup", city="Rome"),)
     )
     assert answer.text == "done"

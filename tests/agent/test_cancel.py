@@ -377,5 +377,5 @@ async def test_usage_that_was_counted_before_the_stop_does_not_leak_into_the_nex
         async for event in events:
             if isinstance(event, ToolStarted):
                 break
-    assert (await agent.run("?")).usage == Usage(5, 1)
+    assert (await agent.run("?")).usage == Usage(5, 1, requests=1)
     assert results(model) == []

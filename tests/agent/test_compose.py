@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from agentkit import Agent, KnowledgeBase, Session, tool
 from agentkit.agent.agent import Retrieval
-from agentkit.agent.hooks import Hooks
+from agentkit.agent.hooks import Hooks, RunInfo
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities
 from agentkit.backends.scripted import ScriptedModel, Turn
@@ -65,7 +65,7 @@ async def test_what_inner_agents_use_is_summed() -> None:
         [TextDelta("z"), Usage(3, 1)],
     ]  # noqa: E501, RUF100
     answer = await Agent(ScriptedModel(top_turns), [middle.as_tool("mid", "Ask.")]).run("?")
-    assert answer.usage == Usage(146, 16)
+    assert answer.usage == Usage(146, 16, requests=5, tool_calls=2)
 
 
 async def test_several_inner_agents_may_run_side_by_side() -> None:
@@ -138,6 +138,41 @@ async def test_hooks_see_requests_answers_calls_and_results_in_order() -> None:
     )
     await Agent(_outer(call("add", a=1, b=1)), [add], hooks=hooks).run("?")
     assert seen == ["request", "answer", "call", "result", "request", "answer"]
+
+
+async def test_every_hook_may_get_the_ids_of_run_and_session() -> None:
+    seen: list[RunInfo] = []
+
+    def before_model(messages: Sequence[Message], run: RunInfo) -> None:
+        seen.append(run)
+
+    async def after_model(message: Message, run: RunInfo) -> None:
+        seen.append(run)
+
+    def before_tool(made: ToolCall, run: RunInfo) -> str:
+        seen.append(run)
+        return ""
+
+    async def after_tool(made: ToolCall, result: ToolResult, run: RunInfo) -> ToolResult:
+        seen.append(run)
+        return result
+
+    def guard_input(prompt: str, run: RunInfo) -> str:
+        seen.append(run)
+        return ""
+
+    def guard_output(answer: Answer, run: RunInfo) -> str:
+        seen.append(run)
+        return ""
+
+    hooks = Hooks(before_model, after_model, before_tool, after_tool, guard_input, guard_output)
+    agent = Agent(ScriptedModel([call("add", a=1, b=1), "2", "three"]), [add], hooks=hooks)
+    await agent.run("?", Session("s1"))
+    assert len(seen) == 8
+    assert {run.session_id for run in seen} == {"s1"}
+    assert len({run.id for run in seen}) == 1
+    await agent.run("?", Session("s2"))
+    assert seen[0].id != seen[-1].id
 
 
 async def test_a_hook_may_forbid_a_call_and_its_reason_is_reported() -> None:

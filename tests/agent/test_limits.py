@@ -256,7 +256,7 @@ async def test_time_spent_waiting_for_the_users_word_counts() -> None:
         ScriptedModel([call("erase")]), [erase], approve=sleeping, limits=Limits(seconds=0.1)
     )
     answer = await agent.run("?")
-    assert (answer.stop_reason, answer.messages[-1].text) == ("limit", OUT_OF_TIME)
+    assert (answer.stop_reason, answer.messages[-2].text) == ("limit", OUT_OF_TIME)
     assert not other_tasks()
 
 
@@ -326,3 +326,31 @@ async def test_what_comes_last_is_finished_whatever_limit_was_reached() -> None:
         events = await events_of(agent)
         assert isinstance(events[-1], Finished)
         assert answer_of(events).stop_reason == "limit"
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        (Limits(turns=1), "limit of 1 turn (Limits(turns=1))"),
+        (Limits(turns=2), "limit of 2 turns (Limits(turns=2))"),
+        (Limits(tool_calls=3), "limit of 3 tool calls (Limits(tool_calls=3))"),
+        (Limits(tokens=5), "limit of 5 tokens (Limits(tokens=5))"),
+        (Limits(seconds=1e-9), "limit of 1e-09 seconds (Limits(seconds=1e-09))"),
+        (Limits(cost=2.5, prices=PRICES), "cost limit of 2.5 (Limits(cost=2.5))"),
+    ],
+    ids=["turn", "turns", "tool calls", "tokens", "seconds", "cost"],
+)
+async def test_an_answer_names_the_limit_that_ended_its_run(limits: Limits, named: str) -> None:
+    turns: list[Turn] = [[call("step", str(n), n=n), Usage(10**6, 0)] for n in range(9)]
+    answer = await Agent(ScriptedModel(turns), [step], limits=limits).run("?")
+    assert (answer.stop_reason, answer.limit) == ("limit", named)
+
+
+async def test_an_answer_that_no_limit_ended_names_none() -> None:
+    assert (await Agent(ScriptedModel(["x"]), limits=Limits(turns=1)).run("?")).limit == ""
+
+
+async def test_usage_counts_requests_and_the_calls_that_ran() -> None:
+    calls = [call("step", str(n), n=n) for n in range(3)]
+    answer = await Agent(ScriptedModel([calls, "x"]), [step], limits=Limits(tool_calls=2)).run("?")
+    assert (answer.usage.requests, answer.usage.tool_calls) == (2, 2)

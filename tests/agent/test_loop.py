@@ -217,7 +217,7 @@ async def test_a_run_out_of_time_stops_its_tools_and_says_so() -> None:
     answer = await Agent(model, [slow], limits=Limits(seconds=0.2)).run("?")
     assert answer.stop_reason == "limit"
     assert len(model.requests) == 1
-    assert answer.messages[-1].text == "Stopped: the run's time is over."
+    assert answer.messages[-2].text == "Stopped: the run's time is over."
 
 
 async def test_a_run_out_of_tokens_asks_no_more() -> None:
@@ -230,7 +230,7 @@ async def test_a_run_out_of_tokens_asks_no_more() -> None:
 async def test_usage_is_summed_over_the_turns() -> None:
     turns: list[Turn] = [[_call(a=1, b=1), Usage(10, 5)], [TextDelta("two"), Usage(20, 3)]]
     answer = await Agent(ScriptedModel(turns), [add]).run("?")
-    assert answer.usage == Usage(30, 8)
+    assert answer.usage == Usage(30, 8, requests=2, tool_calls=1)
 
 
 async def test_a_session_goes_on_where_it_was() -> None:
@@ -324,3 +324,13 @@ def test_the_sync_door_gives_the_same_answer() -> None:
 
 async def test_the_sync_door_works_inside_a_running_loop_as_in_a_notebook() -> None:
     assert Agent(ScriptedModel(["yes"])).run_sync("?").text == "yes"
+
+
+async def test_an_answers_messages_are_what_its_run_added_to_the_session() -> None:
+    session = Session()
+    agent = Agent(ScriptedModel(["one", _call(a=1, b=1), "two"]), [add])
+    first = await agent.run("first?", session)
+    second = await agent.run("second?", session)
+    assert [m.text for m in first.messages] == ["first?", "one"]
+    assert [m.role for m in second.messages] == ["user", "assistant", "tool", "assistant"]
+    assert [*first.messages, *second.messages] == session.messages

@@ -277,7 +277,7 @@ async def test_thinking_in_tags_is_distinguished(
 async def test_tokens_are_the_servers_own(openai_server: OpenAIServer, model: OpenAIModel) -> None:
     openai_server.replies(_reply_with_call(call(ROME, "lookup", 0, "a")), DONE)
     answer = await Agent(model, [lookup]).run("?")
-    assert answer.usage == Usage(14, 6)
+    assert answer.usage == Usage(14, 6, requests=2, tool_calls=1)
 
 
 async def test_the_last_turn_offers_no_tools(

@@ -43,8 +43,8 @@ async def test_a_call_written_as_text_is_understood_and_not_shown(written: Any) 
 async def test_words_before_a_written_call_are_an_answers_text() -> None:
     model = ScriptedModel([f"Let me look. {WRITTEN['hermes']}", "done"])
     answer = await Agent(model, TOOLS).run("?")
-    assert answer.messages[0].text == "Let me look."
-    assert answer.messages[0].tool_calls[0].name == "lookup"
+    assert answer.messages[1].text == "Let me look."
+    assert answer.messages[1].tool_calls[0].name == "lookup"
 
 
 async def test_a_call_given_both_ways_is_made_once() -> None:

@@ -79,7 +79,7 @@ async def test_an_agent_answers_that_sum_with_both_figures() -> None:
     arguments = {"parameters_billion": 7, "bits": 4, "context": 8192}
     model = ScriptedModel([ToolCall("1", "estimate_memory", arguments), "4.2 GB, or 4.67 GB"])
     answer = await Agent(model, [TOOLS["estimate_memory"]]).run("7B at 4 bits with 8k context?")
-    reported = json.loads(answer.messages[1].text)
+    reported = json.loads(answer.messages[2].text)
     assert (reported["formula_gb"], reported["total_gb"]) == (4.2, 4.6698)
 
 

@@ -83,7 +83,7 @@ async def test_whatever_it_does_it_ends_in_time_leaves_nothing_and_the_run_goes_
     assert wild_tool.timeout is not None
     assert time.monotonic() - began < wild_tool.timeout + 1
     assert answer.text == "went on"
-    assert message in answer.messages[1].text
+    assert message in answer.messages[2].text
     assert _isolated_children() == []
     assert _running("bomb-1") == []
 
