@@ -16,8 +16,8 @@ from rich.cells import cell_len
 from typer import Option
 from typer._click.formatting import HelpFormatter
 
-from agentkit.cli.console import wrap
 from agentkit.cli.i18n import _
+from agentkit.cli.text import wrap
 
 COMPLETE = "_AGENTKIT_COMPLETE"
 """The variable by which a shell's completion script calls us."""
@@ -60,13 +60,16 @@ def walk(command: Any, words: str = "") -> Iterator[tuple[str, Any]]:
         yield from walk(below, f"{words} {name}".strip())
 
 
-def build(app: typer.Typer) -> Any:
-    """All commands as click has them, with help wrapped by columns."""
-    root = typer.main.get_command(app)
-    for _words, each in walk(root):
-        each.context_class = _Context
-        each.short_help = (each.help or "").partition("\n\n")[0].replace("\n", " ")
-    return root
+def to_click(app: typer.Typer) -> dict[str, Any]:
+    """The commands of an app by name, as click has them, with help wrapped by columns."""
+    outer = typer.Typer(rich_markup_mode=None)
+    outer.add_typer(app)
+    commands = typer.main.get_group(outer).commands
+    for top in commands.values():
+        for _words, each in walk(top):
+            each.context_class = HelpContext
+            each.short_help = (each.help or "").partition("\n\n")[0].replace("\n", " ")
+    return dict(commands)
 
 
 def _run(function: Callable[..., Any], arguments: dict[str, Any]) -> NoReturn:
@@ -92,7 +95,7 @@ class _Formatter(HelpFormatter):
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         start = (prefix or _("Usage: ")) + prog + " "
         gap = " " * cell_len(start)
-        self.write(start + f"\n{gap}".join(_wrap(args, self.width - len(gap))) + "\n")
+        self.write(start + f"\n{gap}".join(wrap(args, self.width - len(gap))) + "\n")
 
     def write_heading(self, heading: str) -> None:
         self.write(f"{'':{self.current_indent}}" + _("{heading}:").format(heading=heading) + "\n")
@@ -104,7 +107,7 @@ class _Formatter(HelpFormatter):
         indent = " " * self.current_indent
         paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
         wrapped = [
-            "\n".join(f"{indent}{line}" for line in _wrap(part, self.width - len(indent)))
+            "\n".join(f"{indent}{line}" for line in wrap(part, self.width - len(indent)))
             for part in paragraphs
         ]
         self.write("\n\n".join(wrapped) + "\n")
@@ -117,7 +120,7 @@ class _Formatter(HelpFormatter):
         first_width = min(max((cell_len(first) for first, _text in rows), default=0), col_max)
         column = self.current_indent + first_width + col_spacing
         for first, text in rows:
-            lines = _wrap(_(text) if text == _HELP_OPTION else text, self.width - column)
+            lines = wrap(_(text) if text == _HELP_OPTION else text, self.width - column)
             start = f"{'':{self.current_indent}}{first}"
             if cell_len(first) > first_width and lines:
                 self.write(f"{start}\n")
@@ -128,12 +131,8 @@ class _Formatter(HelpFormatter):
                 start = ""
 
 
-class _Context(typer.Context):
+class HelpContext(typer.Context):
     formatter_class: type[Any] = _Formatter
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    return wrap(text, max(width, 10))
 
 
 def _completer(names: Callable[[Path], Iterable[str]]) -> Callable[[typer.Context, str], list[str]]:

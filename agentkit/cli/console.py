@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.control import Control
 from rich.padding import Padding
@@ -23,25 +21,15 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.i18n import _, counted
+from agentkit.cli.text import CONTROLS, shorten, strip_controls
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from agentkit.knowledge.index.indexer import Progress as IndexProgress
 
 INDENT = 4
-SHORT = 80
-"""Characters of a quote, a call or a result on one line."""
 _PIPE_WIDTH = 2000
 """Columns of a table that is not printed to a terminal."""
-_LEAST_COLUMNS = 8
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_WIDE = r"\u2e80-\u9fff\uff00-\uffef"
-_OPENING, _CLOSING = r"（「《“(\[", r"，。；：、！？）」》”…)\]"
-_PIECE = re.compile(
-    rf"[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]*"
-    rf"|[{_OPENING}{_CLOSING}]+|\s+"
-)
-"""A word or a wide character, with the marks that belong to it; or blanks."""
 
 
 class SafeConsole(Console):
@@ -52,7 +40,7 @@ class SafeConsole(Console):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            if segment.control or not _CONTROLS.search(segment.text):
+            if segment.control or not CONTROLS.search(segment.text):
                 yield segment
             else:
                 yield Segment(strip_controls(segment.text), segment.style)
@@ -81,11 +69,6 @@ def plain_console(file: Any) -> Console:
         soft_wrap=True,
         emoji=False,
     )
-
-
-def strip_controls(text: str, replacement: str = "") -> str:
-    """Remove characters that control a terminal or reverse the direction of text."""
-    return _CONTROLS.sub(replacement, text)
 
 
 def format_arguments(arguments: Any) -> str:
@@ -165,42 +148,6 @@ def print_table(table: Table, console: Console) -> None:
     if console.soft_wrap:
         console.width = _PIPE_WIDTH  # The `width` of print() cannot exceed the console's.
     console.print(table, soft_wrap=False)
-
-
-def shorten(text: object, length: int = SHORT) -> str:
-    """A text on one line of at most so many characters."""
-    line = " ".join(strip_controls(str(text)).split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
-
-
-def fit(text: str, columns: int) -> str:
-    """A text on one line of so many columns, of which a wide character takes two."""
-    line = " ".join(strip_controls(text).split())
-    columns = max(columns, _LEAST_COLUMNS)
-    return line if cell_len(line) <= columns else set_cell_size(line, columns - 1).rstrip() + "…"
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Break a text into lines of at most `width` columns, between words and between wide
-    characters; no line begins with a closing mark."""
-    lines = [""]
-    for match in _PIECE.finditer(text):
-        piece = match[0]
-        if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
-            lines.append("")
-        if lines[-1] or piece.strip():
-            lines[-1] += piece
-    return [line.rstrip() for line in lines if line.strip()]
-
-
-def format_size(number: int) -> str:
-    """A number of bytes for people, such as "1.2 MB"."""
-    size = float(number)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def confirm(question: str, *, yes: bool = False) -> bool:

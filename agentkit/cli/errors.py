@@ -10,6 +10,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from agentkit.cli.i18n import _
+from agentkit.cli.text import strip_controls, wrap
 from agentkit.errors import (
     AgentkitError,
     ConfigError,
@@ -71,8 +72,6 @@ def exit_code_of(error: AgentkitError) -> int:
 
 
 def _print_error(message: str) -> None:
-    from agentkit.cli.console import strip_controls, wrap
-
     line = _("error: {message}").format(message=strip_controls(" ".join(message.split())))
     if sys.stderr.isatty():
         line = "\n".join(wrap(line, get_terminal_size().columns))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -21,9 +21,11 @@ from agentkit.backends.base import Model
 from agentkit.backends.llamacpp import PACKAGES, packaged_file
 from agentkit.cli.console import index_progress, print_notes, print_rows
 from agentkit.cli.i18n import _
-from agentkit.mcp.client_features import Elicit
 from agentkit.project.project import Project
 from agentkit.settings.keys import PRESETS
+
+if TYPE_CHECKING:
+    from agentkit.mcp.client_features import Elicit
 
 _SMALL_MODEL = "smollm2"
 _ADVICE_SHOWN = "model-advice-shown"

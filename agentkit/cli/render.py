@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.answers import Answer, Citation
-from agentkit.cli.console import INDENT, SHORT, fit, print_indented, print_line, shorten
+from agentkit.cli.console import INDENT, print_indented, print_line
 from agentkit.cli.i18n import _, counted
+from agentkit.cli.text import SHORT, fit, shorten
 from agentkit.events import (
     Compacted,
     Event,

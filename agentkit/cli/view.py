@@ -16,11 +16,11 @@ from rich.text import Text
 
 from agentkit.agent.tool_runner import NOT_ALLOWED
 from agentkit.answers import Answer
-from agentkit.cli.console import strip_controls
 from agentkit.cli.i18n import _
 from agentkit.cli.markdown import MarkdownStream
 from agentkit.cli.region import Region, render_lines
 from agentkit.cli.render import format_call, format_event, format_failure, format_result
+from agentkit.cli.text import strip_controls
 from agentkit.events import (
     ApprovalRequested,
     Event,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from agentkit.cli.console import strip_controls
 from agentkit.cli.markdown import MarkdownStream
+from agentkit.cli.text import strip_controls
 from agentkit.documents import Chunk
 from agentkit.knowledge.citations.passages import Sources
 

@@ -11,15 +11,14 @@ from rich.text import Text
 from agentkit.cli.commands.eval_report import print_report
 from agentkit.cli.console import (
     SafeConsole,
-    fit,
     format_arguments,
     plain_console,
     print_labelled,
     print_rows,
     print_table,
     redraw_line,
-    wrap,
 )
+from agentkit.cli.text import fit, wrap
 from agentkit.evaluation.report import Figure, Report
 
 HOSTILE = "a\x1b[2Jb\x07\u202ec\x9b1m"

@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from agentkit.cli.command import walk
+from agentkit.cli.main import COMMANDS as TABLE
 from agentkit.cli.main import command_line
 from tests.cli.reference_page import MARK, PAGE, reference
 
@@ -21,6 +22,12 @@ def test_every_command_has_examples_and_says_what_it_is() -> None:
     alone = {words for words, command in COMMANDS.items() if not hasattr(command, "commands")}
     assert alone <= {words for words, _ in EXAMPLES}
     assert all(command.help for command in COMMANDS.values())
+
+
+def test_the_list_of_commands_says_what_each_command_says_of_itself() -> None:
+    assert {name: ROOT.commands[name].short_help for name in ROOT.commands} == {
+        name: about for name, (_module, about) in TABLE.items()
+    }
 
 
 @pytest.mark.parametrize(("words", "line"), EXAMPLES)

@@ -21,10 +21,11 @@ from agentkit.cli.chat.commands.table import COMMANDS, run_command
 from agentkit.cli.chat.conversation import Chat, Keyboard
 from agentkit.cli.commands.init import project_folder
 from agentkit.cli.commands.setup import offer_trust
-from agentkit.cli.console import open_consoles, print_notes, shorten
+from agentkit.cli.console import open_consoles, print_notes
 from agentkit.cli.i18n import _, counted
 from agentkit.cli.project import describe_model, open_project, open_session, show_model_advice
 from agentkit.cli.region import reflows
+from agentkit.cli.text import shorten
 from agentkit.errors import AgentkitError
 from agentkit.findings import for_folder
 from agentkit.project.project import Project

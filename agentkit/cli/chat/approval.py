@@ -15,8 +15,9 @@ from rich.text import Text
 
 from agentkit.agent.approval import ALLOWED, DENIED, Verdict
 from agentkit.agent.tool_runner import NOT_ALLOWED
-from agentkit.cli.console import format_arguments, is_yes, strip_controls
+from agentkit.cli.console import format_arguments, is_yes
 from agentkit.cli.i18n import _
+from agentkit.cli.text import strip_controls
 from agentkit.errors import ConfigError
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from agentkit.cli.command import Folder, Json, command, complete_settings, group
-from agentkit.cli.console import print_json, strip_controls
 from agentkit.cli.i18n import _
+from agentkit.cli.text import strip_controls
 from agentkit.errors import ConfigError
 from agentkit.findings import for_folder
 
@@ -81,6 +81,8 @@ def show(
             for k, value in values
         ]
         found = [{"provider": provider, "state": state} for provider, state in states.items()]
+        from agentkit.cli.console import print_json
+
         print_json({"settings": settings, "keys": found})
         return
     for k, value in values:
@@ -131,12 +133,12 @@ def unset(key: SettingName, folder: Folder = Path(), user: User = False) -> None
 
 @command(app, "path", _("Print the files that settings are read from."), "agentkit config path")
 def path(folder: Folder = Path()) -> None:
-    from agentkit.cli.commands.setup import is_folder_trusted
+    from agentkit.project.trust import is_trusted
     from agentkit.settings.schema import FILE_NAME
     from agentkit.settings.sources import user_file
 
     own = _existing(folder) / FILE_NAME
-    for file, is_used in ((user_file(), True), (own, is_folder_trusted(folder))):
+    for file, is_used in ((user_file(), True), (own, is_trusted(folder))):
         if not is_used:
             print(f"{file} (not used: this folder is not trusted)")
         else:
@@ -195,11 +197,11 @@ def remove_key(provider: Provider, folder: Folder = Path()) -> None:
 
 def _read(folder: Path) -> ResolvedSettings:
     """The settings in force for a folder; notices go to standard error."""
-    from agentkit.cli.commands.setup import is_folder_trusted
+    from agentkit.project.trust import is_trusted
     from agentkit.settings.schema import FILE_NAME
     from agentkit.settings.sources import read_settings
 
-    trusted = is_folder_trusted(_existing(folder))
+    trusted = is_trusted(_existing(folder))
     layered = read_settings(folder, trusted=trusted)
     own = folder / FILE_NAME
     step = for_folder("agentkit trust", folder)

@@ -15,16 +15,10 @@ from rich.text import Text
 from typer import Argument, Option
 
 from agentkit.cli.command import Folder, Json, Yes, command, group
-from agentkit.cli.console import (
-    confirm,
-    format_size,
-    open_consoles,
-    print_json,
-    print_notes,
-    print_table,
-)
+from agentkit.cli.console import confirm, open_consoles, print_json, print_notes, print_table
 from agentkit.cli.errors import EXIT_CODES
 from agentkit.cli.i18n import _
+from agentkit.cli.text import format_size
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.findings import for_folder, quantity
 

@@ -365,10 +365,11 @@ def select_servers(servers: Iterable[ServerConfig], names: list[str]) -> list[Se
 async def require_trust(folder: Path, servers: Iterable[ServerConfig]) -> None:
     """Ask for trust in the folder on a terminal. Raises TrustError, which says what would be
     started, where the folder is not trusted."""
-    from agentkit.cli.commands.setup import is_folder_trusted, offer_trust
+    from agentkit.cli.commands.setup import offer_trust
+    from agentkit.project.trust import is_trusted
 
     offer_trust(folder)
-    if is_folder_trusted(folder):
+    if is_trusted(folder):
         return
     lines = "; ".join(f"{server.name}: {server.summary}" for server in servers)
     raise TrustError(

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 from typer import Argument, Option
@@ -15,6 +14,7 @@ from typer import Argument, Option
 from agentkit.cli.command import Folder, Json, command
 from agentkit.cli.commands.mcp import (
     Server,
+    app,
     require_running,
     require_trust,
     select_servers,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from agentkit.mcp.config import ServerConfig
     from agentkit.mcp.external_configs import Program
     from agentkit.mcp.pins import ToolChange
-
-app = typer.Typer()
 
 ProgramName = Annotated[str, Argument(help="claude, cursor or vscode.")]
 Yes = Annotated[

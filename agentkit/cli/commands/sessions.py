@@ -13,8 +13,9 @@ from rich.text import Text
 from typer import Argument, Option
 
 from agentkit.cli.command import Folder, Json, Yes, command, complete_sessions, group
-from agentkit.cli.console import confirm, open_consoles, print_json, print_table, shorten
+from agentkit.cli.console import confirm, open_consoles, print_json, print_table
 from agentkit.cli.i18n import _
+from agentkit.cli.text import shorten
 from agentkit.errors import ConfigError
 from agentkit.findings import for_folder, quantity
 

@@ -142,15 +142,11 @@ def completion(
     print(get_completion_script(prog_name="agentkit", complete_var=COMPLETE, shell=shell))
 
 
-def is_folder_trusted(folder: Path) -> bool:
-    from agentkit.project.trust import is_trusted
-
-    return is_trusted(folder)
-
-
 def offer_trust(folder: Path) -> None:
     """On a terminal, show what an untrusted folder would run, and ask."""
-    if sys.stdin.isatty() and sys.stdout.isatty() and not is_folder_trusted(folder):
+    from agentkit.project.trust import is_trusted
+
+    if sys.stdin.isatty() and sys.stdout.isatty() and not is_trusted(folder):
         text = _("{folder} is not trusted yet. Trusted, it uses:").format(folder=folder.resolve())
         open_consoles()[0].print(Text(text))
         trust_folder(folder)

@@ -11,8 +11,9 @@ from rich.text import Text
 from typer import Argument
 
 from agentkit.cli.command import Folder, Json, command, group
-from agentkit.cli.console import open_consoles, print_indented, print_json, shorten
+from agentkit.cli.console import open_consoles, print_indented, print_json
 from agentkit.cli.i18n import _
+from agentkit.cli.text import shorten
 from agentkit.findings import quantity
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.commands.index import add_source
-from agentkit.cli.console import index_progress, print_line, print_notes, shorten, strip_controls
+from agentkit.cli.console import index_progress, print_line, print_notes
 from agentkit.cli.i18n import _, counted
 from agentkit.cli.render import print_citations
+from agentkit.cli.text import shorten, strip_controls
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.knowledge_base import KnowledgeBase

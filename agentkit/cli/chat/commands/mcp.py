@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from agentkit.cli.chat.conversation import Chat
-from agentkit.cli.console import strip_controls
 from agentkit.cli.i18n import _, counted
+from agentkit.cli.text import strip_controls
 from agentkit.errors import ConfigError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import read_config

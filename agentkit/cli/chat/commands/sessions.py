@@ -10,8 +10,9 @@ from agentkit.agent.compaction import Window
 from agentkit.agent.session import Session
 from agentkit.agent.session_store import LAST, SessionInfo, SessionStore, as_json, as_markdown
 from agentkit.cli.chat.conversation import Chat
-from agentkit.cli.console import print_rows, shorten
+from agentkit.cli.console import print_rows
 from agentkit.cli.i18n import _, counted
+from agentkit.cli.text import shorten
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import Content, Message, text_of
 
