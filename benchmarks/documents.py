@@ -4,9 +4,10 @@
     python benchmarks/documents.py debian_en      # one collection
     python benchmarks/documents.py --check        # and check that each quote is in its file
 
-The documents are files of Debian packages, in the versions that questions/documents.json names with
-the SHA-256 of each file. They are downloaded with apt-get (no root needed) and unpacked with
-dpkg-deb, so that a Debian or Ubuntu system is needed; files already there are kept.
+The documents are files of Debian packages and READMEs of Python packages, in the versions that
+questions/documents.json names with the SHA-256 of each file. Debian's are downloaded with apt-get
+(no root needed) and unpacked with dpkg-deb, which needs Debian 12 or its container image; Python's
+are read from the metadata of wheels, downloaded with uv or pip. Files already there are kept.
 """
 
 from __future__ import annotations
@@ -159,14 +160,13 @@ def _sha256(path: Path) -> str:
 
 def _download_package(package: dict[str, Any], target: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        _run(["apt-get", "download", f"{package['package']}={package['version']}"], folder)
-        (archive,) = folder.glob("*.deb")
-        _run(["dpkg-deb", "-x", archive.name, "unpacked"], folder)
+        if package["index"] == "debian":
+            unpacked = _unpack_debian(package, Path(scratch))
+        else:
+            unpacked = _unpack_readme(package, Path(scratch))
         for name in package["files"]:
-            unpacked = folder / "unpacked" / package["folder"] / name
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(unpacked, target / name)
+            shutil.copyfile(unpacked / name, target / name)
     if differing := _differing(package, target):
         raise DocumentsError(
             f"{package['package']} {package['version']} has other files than the questions were "
@@ -175,7 +175,43 @@ def _download_package(package: dict[str, Any], target: Path) -> None:
         )
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _unpack_debian(package: dict[str, Any], folder: Path) -> Path:
+    """Return the folder with the package's files."""
+    name = f"{package['package']}={package['version']}"
+    _run(
+        ["apt-get", "download", name],
+        folder,
+        hint="Run apt-get update; the versions are those of Debian 12.",
+    )
+    (archive,) = folder.glob("*.deb")
+    _run(["dpkg-deb", "-x", archive.name, "unpacked"], folder, hint="Free some disk space.")
+    return folder / "unpacked" / str(package["folder"])
+
+
+def _unpack_readme(package: dict[str, Any], folder: Path) -> Path:
+    """Return a folder with the package's README, the body of a wheel's METADATA."""
+    _run(
+        [
+            *_installer(),
+            *("install", "--quiet", "--no-deps", "--only-binary=:all:", "--target=unpacked"),
+            f"{package['package']}=={package['version']}",
+        ],
+        folder,
+        hint="Check the connection to the package index.",
+    )
+    (metadata,) = folder.glob("unpacked/*.dist-info/METADATA")
+    (name,) = package["files"]
+    (folder / name).write_bytes(metadata.read_bytes().partition(b"\n\n")[2])
+    return folder
+
+
+def _installer() -> list[str]:
+    """Return the command of uv, beside this interpreter or in PATH, else of pip."""
+    uv = shutil.which("uv", path=Path(sys.executable).parent) or shutil.which("uv")
+    return [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
+
+
+def _run(command: list[str], folder: Path, hint: str) -> None:
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False
@@ -189,10 +225,7 @@ def _run(command: list[str], folder: Path) -> None:
             f"{command[0]} took longer than {_TIMEOUT} s. Check the connection and run this again."
         ) from error
     if done.returncode:
-        raise DocumentsError(
-            f"{' '.join(command)} failed: {done.stderr.strip()[-300:]}. "
-            "Run apt-get update; the versions are those of Debian 12."
-        )
+        raise DocumentsError(f"{' '.join(command)} failed: {done.stderr.strip()[-300:]}. {hint}")
 
 
 def main() -> None:
