@@ -96,6 +96,14 @@ def visible_text(path: Path) -> str:
     return " ".join(text.split())
 
 
+def locate(quote: str, text: str) -> tuple[int, int] | None:
+    """Return where a quote begins and ends in the same document as another program read it: marks,
+    white space and the numbers of list items may differ, letters and digits may not."""
+    between = r"[\W_]*(?:(?<=\s)\d{1,3}\.\s[\W_]*)?"
+    found = re.search(between.join(re.findall(r"[^\W_]", quote)), text)
+    return found and found.span()
+
+
 def misplaced(collection: str, folder: Path) -> list[str]:
     """Return the ids of the questions whose quote is not in its file."""
     return [

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.documents import DocumentQuestion, collections, misplaced, questions, visible_text
+from benchmarks.documents import (
+    DocumentQuestion,
+    collections,
+    locate,
+    misplaced,
+    questions,
+    visible_text,
+)
 
 MEASURING = ("debian_en", "debian_zh")
 
@@ -38,6 +45,19 @@ def test_visible_text_drops_markup_and_collapses_white_space(tmp_path: Path) -> 
     page = tmp_path / "page.html"
     page.write_text("<style>p {}</style><p>a <b>b</b>c\n d</p><td>e</td><td>&lt;f&gt;</td>")
     assert visible_text(page) == "a bc d e <f>"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("x the `a` list:\n\n1. one\n2. two y", "the `a` list:\n\n1. one\n2. two"),
+        ("| the | a list | one two | end", "the | a list | one two"),
+        ("the a list: one 2 two", None),
+    ],
+)
+def test_a_quote_is_located_in_text_with_other_marks(text: str, part: str | None) -> None:
+    place = locate("the a list: one two", text)
+    assert part == (text[slice(*place)] if place else None)
 
 
 def test_a_quote_that_is_not_in_its_file_is_reported(tmp_path: Path) -> None:
