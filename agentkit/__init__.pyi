@@ -1,5 +1,4 @@
 from .agent.agent import Agent as Agent
-from .agent.agent import Retrieval as Retrieval
 from .agent.approval import ALLOWED as ALLOWED
 from .agent.approval import DENIED as DENIED
 from .agent.approval import Approve as Approve
@@ -14,6 +13,8 @@ from .agent.limits import Limits as Limits
 from .agent.limits import Price as Price
 from .agent.session import Session as Session
 from .agent.session_store import SessionStore as SessionStore
+from .agent.setup import Overrides as Overrides
+from .agent.setup import Retrieval as Retrieval
 from .answering.extractive import ExtractiveModel as ExtractiveModel
 from .answers import Answer as Answer
 from .answers import Citation as Citation
@@ -68,6 +69,7 @@ from .messages import ToolResult as ToolResult
 from .messages import Usage as Usage
 from .project.demo import demo_path as demo_path
 from .project.project import Project as Project
+from .tools.context import RunContext as RunContext
 from .tools.context import ToolContext as ToolContext
 from .tools.tool import Tool as Tool
 from .tools.tool import tool as tool

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Generic, Literal
+
+from typing_extensions import TypeVar
 
 from agentkit.documents import Chunk
 from agentkit.messages import Message, Usage
+
+Output = TypeVar("Output", covariant=True, default=object)
+"""The type of an answer's output. Without it any answer fits, and `output` is an `object`."""
 
 StopReason = Literal["stop", "length", "limit", "refused", "paused", "cancelled"]
 """Why an answer ended: complete, cut at the model's output limit, a limit of the run, no source
@@ -71,12 +76,13 @@ class Supported:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Generic[Output]):
     """The result of a run.
 
     `messages` are those that the run added to its session, `sentences` the verified claims of the
-    text (none without passages), `output` the structured output if one was requested, `report` why
-    an answer cannot be used, `limit` the limit that ended the run."""
+    text (none without passages), `report` why an answer cannot be used, `limit` the limit that
+    ended the run. `output` is the structured output that the run was asked for; None where it was
+    not, and while the run is paused."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -84,7 +90,7 @@ class Answer:
     usage: Usage = Usage()
     stop_reason: StopReason = "stop"
     model: str = ""
-    output: Any = None
+    output: Output = None  # type: ignore[assignment]
     cost: float | None = None
     sentences: tuple[Supported, ...] = ()
     report: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeAlias
 
 from pydantic import InstanceOf, PlainSerializer
+from typing_extensions import TypeVar
 
-from agentkit.answers import Answer
+from agentkit.answers import Answer, Output
 from agentkit.messages import ToolCall, ToolResult, Usage
 
 
@@ -109,13 +110,15 @@ class Nested:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Generic[Output]):
     """The last event of every run."""
 
-    answer: Answer
+    answer: Answer[Output]
 
 
-Event = (
+AnyOutput = TypeVar("AnyOutput", default=object)
+
+Event: TypeAlias = (
     TextDelta
     | ReasoningDelta
     | ToolStarted
@@ -126,5 +129,5 @@ Event = (
     | Retried
     | Compacted
     | Nested
-    | Finished
+    | Finished[AnyOutput]
 )

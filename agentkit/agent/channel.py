@@ -73,7 +73,7 @@ def _wake(future: asyncio.Future[None] | None) -> None:
 
 async def stream_events(
     run: Callable[[Emitter], Coroutine[Any, Any, object]],
-) -> AsyncGenerator[Event, None]:
+) -> AsyncGenerator[Event[Any], None]:
     """Run a coroutine in a task of its own and yield what it emits. Raises what it raises; closing
     the generator cancels it and waits until it has ended."""
     channel = _Channel()

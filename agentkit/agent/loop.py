@@ -32,6 +32,7 @@ from agentkit.events import (
     ToolFinished,
 )
 from agentkit.messages import Message, ToolCall, ToolResult, Usage, render_passages
+from agentkit.tools.tool import Tool
 
 LAST_TURN = "No more tool calls are possible. Answer now from what you have; say what is missing."
 OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
@@ -135,6 +136,21 @@ class Loop:
         return await self._run_turns()
 
     @property
+    def limit(self) -> str:
+        """The limit that allows no further request, with its value; "" if none does."""
+        return self._limit("")
+
+    async def ask_again(self, message: Message) -> Answer:
+        """Answer a further message of this run, such as what is wrong with its answer, without
+        tools, so that a schema applies. Raises ModelError."""
+        self.transcript.append(message)
+        self._prompt.add([message])
+        self._ended = False
+        self._meter.turns += 1
+        await self._run_turn(())
+        return self._answer(self.unfinished, "")
+
+    @property
     def report(self) -> str:
         """Why the last answer cannot be used, for people; "" if it can."""
         return "" if self.pending or self.unfinished.is_usable else explain(self._exchange())
@@ -165,28 +181,29 @@ class Loop:
         while not self.pending and not self._exhausted:
             last_for = self._meter.last_request or ("repeats" if self._repeats.is_stuck else "")
             self._meter.turns += 1
-            await self._run_turn(bool(last_for))
+            note = [Message("user", LAST_TURN)] if last_for and self.transcript else []
+            await self._run_turn(() if last_for else self._tools.tools, note)
             turn = self.unfinished
             if turn.done is None or not turn.calls or last_for:
                 break
             await self._run_calls(turn)
         return self._answer(turn, last_for)
 
-    async def _run_turn(self, is_last: bool) -> None:
-        """Make one request. The last one offers no tools, and says so if tools were used before. A
-        prompt that the server rejects as too long is compacted and sent again, once."""
+    async def _run_turn(self, tools: Sequence[Tool], note: Sequence[Message] = ()) -> None:
+        """Make one request; `note` is sent with it and is not part of the conversation. A prompt
+        that the server rejects as too long is compacted and sent again, once."""
         self.unfinished = Turn()
         try:
             await self._compact(self._window.fit(self._prompt))
             if not self._is_late():
-                await self._request(is_last)
+                await self._request(tools, note)
             return
         except ModelError as error:
             if error.kind != "too_long" or self.unfinished.text:
                 raise
         self.unfinished = Turn()
         if await self._compact(self._window.too_long(self._prompt)):
-            await self._request(is_last)
+            await self._request(tools, note)
 
     async def _compact(self, work: Awaitable[Compacted | None]) -> bool:
         """Whether a compaction was made before the deadline."""
@@ -202,13 +219,10 @@ class Loop:
             self._recorder.emit(compacted)
         return compacted is not None
 
-    async def _request(self, is_last: bool) -> None:
+    async def _request(self, tools: Sequence[Tool], note: Sequence[Message]) -> None:
         turn = self.unfinished
-        tools = () if is_last else self._tools.tools
         options = self._tool_options if tools else self._options
-        messages = self._prompt.messages
-        if is_last and self.transcript:  # not part of the conversation
-            messages = [*messages, Message("user", LAST_TURN)]
+        messages = [*self._prompt.messages, *note] if note else self._prompt.messages
         if self._hooks.before_model:
             await call_with(self._hooks.before_model, messages, extra=self._info)
         names = [tool.name for tool in tools]

@@ -1,29 +1,41 @@
-"""Structured output: an answer as an instance of a pydantic model or a value of a JSON Schema.
+"""Structured output: an answer as a value of a Python type or of a JSON Schema.
 
 The server constrains the reply to the schema where it can; otherwise the schema is part of the
 instructions. The reply is validated either way, and an invalid one goes back to the model twice.
-References to other files are not resolved.
+A type that is no JSON object, such as `list[City]`, is asked for as `{"result": …}`, since servers
+constrain replies to objects only. References to other files are not resolved.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from agentkit.agent.limits import Limits
 from agentkit.answers import Answer
 from agentkit.errors import ConfigError, ModelError
-from agentkit.messages import Content, Message, Usage
 
-Output = type[BaseModel] | Mapping[str, Any]
+REPAIRS = 2
+"""How often a faulty answer goes back to the model."""
 
 _MAX_FAULTS = 8
+_MAX_CHARACTERS = 200
+
+_INSTRUCTION = """\
+Your final answer is one JSON value that fits this JSON Schema, and nothing beside it:
+{schema}"""
+
+_REPAIR = """\
+Your answer does not fit: {faults}.
+Give the whole answer again as JSON, corrected, and nothing beside it."""
+
+_FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
+_MODULE = re.compile(r"\b[A-Za-z_]\w*\.(?=[A-Za-z_])")
 
 
 class InvalidOutput(ValueError):
@@ -37,32 +49,115 @@ class InvalidOutput(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OutputSchema:
-    """A schema, its name, and its parser, which raises InvalidOutput."""
+    """The output that a run is asked for: its name, and its schema on the wire, None for text.
+
+    `read` converts JSON to the output and `read_text` a reply that holds no JSON, where the type
+    has such a form; both raise InvalidOutput."""
 
     name: str
-    schema: Mapping[str, Any]
-    parse: Callable[[str], Any]
+    schema: Mapping[str, Any] | None
+    read: Callable[[str], Any]
+    read_text: Callable[[str], Any] | None = None
+
+    @property
+    def instructions(self) -> str:
+        """What a model is told that cannot be constrained to the schema."""
+        return _INSTRUCTION.format(schema=json.dumps(self.schema, ensure_ascii=False))
+
+    def parse(self, text: str) -> Any:
+        """The value in a reply: the whole text, a fenced block, or JSON within prose. Raises
+        InvalidOutput for the best candidate."""
+        faults: list[InvalidOutput] = []
+        readers = [(self.read, candidate) for candidate in _candidates(text)]
+        if self.read_text:
+            readers.append((self.read_text, text.strip()))
+        for read, candidate in readers:
+            try:
+                return read(candidate)
+            except InvalidOutput as error:
+                faults.append(error)
+        raise next((fault for fault in faults if fault.is_json), faults[0])
 
 
-def output_schema(output: Output) -> OutputSchema:
-    """The schema of a pydantic model, or a JSON Schema. Raises ConfigError if it is invalid."""
+def output_schema(output: object) -> OutputSchema:
+    """The schema of a type, or a JSON Schema. Raises ConfigError where it is neither."""
     if isinstance(output, Mapping):
-        return _of_schema(output)
-    return OutputSchema(
-        output.__name__, output.model_json_schema(), lambda text: _object(text, output)
+        return _of_json_schema(output)
+    if output is str:
+        return OutputSchema("str", None, str)
+    return _of_type(output)
+
+
+def repair_prompt(faults: str) -> str:
+    """What the model is told about an answer that does not fit."""
+    return _REPAIR.format(faults=faults)
+
+
+def output_error(
+    answer: Answer, requests: int, wanted: str, faults: str, limit: str = ""
+) -> ModelError:
+    """The error for a model that gave no valid output in so many answers, or until a limit."""
+    reply = " ".join(answer.text.split())
+    reply = f"{reply[:_MAX_CHARACTERS]}..." if len(reply) > _MAX_CHARACTERS else reply
+    times = "once" if requests == 1 else f"{requests} times"
+    advice = f"Choose a larger model, or a simpler {wanted}."
+    if limit:
+        advice = f"The run reached its {limit}: raise it, or choose a larger model."
+    return ModelError(
+        f"{answer.model} was asked {times} and gave no {wanted} ({faults[:_MAX_CHARACTERS]}). It "
+        f"replied: {reply!r}. {advice}",
+        answer.model,
     )
 
 
-def _object(text: str, model: type[BaseModel]) -> BaseModel:
+def _of_type(output: Any) -> OutputSchema:
+    name = _type_name(output)
     try:
-        return model.model_validate_json(text)
+        adapter = TypeAdapter[Any](output)
+        schema = adapter.json_schema()
+        if _is_object(schema):
+            return OutputSchema(name, schema, lambda text: _validated(adapter.validate_json, text))
+        config = ConfigDict(extra="forbid")
+        wrapper = create_model("answer", __config__=config, result=(output, ...))
+        schema = wrapper.model_json_schema()
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        reason = error.message.partition("\n")[0]
+        raise ConfigError(f"{name} cannot be an output: {reason}") from error
+
+    def read(text: str) -> Any:
+        try:
+            return _validated(wrapper.model_validate_json, text).result
+        except InvalidOutput as error:
+            try:
+                return _validated(adapter.validate_json, text)
+            except InvalidOutput:
+                raise error from None
+
+    return OutputSchema(name, schema, read, lambda text: _validated(adapter.validate_strings, text))
+
+
+def _validated(validate: Callable[[str], Any], text: str) -> Any:
+    try:
+        return validate(text)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        places = [(f["loc"], f["msg"]) for f in faults]
+        places = [(fault["loc"], fault["msg"]) for fault in faults]
         raise InvalidOutput(_describe(places), faults[0]["type"] != "json_invalid") from error
 
 
-def _of_schema(schema: Mapping[str, Any]) -> OutputSchema:
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema is of an object; a recursive type is a reference to one."""
+    name = str(schema.get("$ref", "")).rpartition("/")[2]
+    return bool(schema.get("$defs", {}).get(name, schema).get("type") == "object")
+
+
+def _type_name(output: Any) -> str:
+    """A type as it is written in code, without modules: "list[City]"."""
+    is_class = isinstance(output, type) and not hasattr(output, "__args__")
+    return output.__name__ if is_class else _MODULE.sub("", str(output))
+
+
+def _of_json_schema(schema: Mapping[str, Any]) -> OutputSchema:
     from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
     from referencing import Registry
@@ -74,7 +169,7 @@ def _of_schema(schema: Mapping[str, Any]) -> OutputSchema:
         raise ConfigError(f"Invalid JSON Schema: {error.message}.") from error
     validator = kind(schema, registry=Registry())
 
-    def parse(text: str) -> Any:
+    def read(text: str) -> Any:
         try:
             value = json.loads(text)
         except ValueError as error:
@@ -83,7 +178,7 @@ def _of_schema(schema: Mapping[str, Any]) -> OutputSchema:
             raise InvalidOutput(_describe(faults), is_json=True)
         return value
 
-    return OutputSchema(str(schema.get("title") or "answer of this schema"), schema, parse)
+    return OutputSchema(str(schema.get("title") or "answer of this schema"), schema, read)
 
 
 def _describe(faults: list[tuple[Any, str]]) -> str:
@@ -93,86 +188,6 @@ def _describe(faults: list[tuple[Any, str]]) -> str:
     )
 
 
-REPAIRS = 2
-"""How often a faulty answer goes back to the model."""
-
-_INSTRUCTION = """\
-Your final answer is one JSON value that fits this JSON Schema, and nothing beside it:
-{schema}"""
-
-_REPAIR = """\
-Your answer does not fit: {faults}.
-Give the whole answer again as JSON, corrected, and nothing beside it."""
-
-_FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
-_MAX_CHARACTERS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One run towards structured output: what differs from the agent's usual runs."""
-
-    prompt: Content | Message
-    instructions: str
-    schema: Mapping[str, Any] | None
-    limits: Limits
-    offers_tools: bool
-
-
-Ask = Callable[[Attempt], Awaitable[Answer]]
-
-
-async def run_structured(
-    ask: Ask,
-    prompt: Content | Message,
-    schema: OutputSchema,
-    limits: Limits,
-    *,
-    native: bool,
-    has_tools: bool,
-) -> Answer:
-    """Answer with `output` set; `native` where the server can constrain replies to a schema. The
-    limits apply to all attempts together. Raises ModelError with the model's last reply."""
-    in_prompt = not native or has_tools
-    first = Attempt(
-        prompt=prompt,
-        instructions=_INSTRUCTION.format(schema=_as_json(schema.schema)) if in_prompt else "",
-        schema=schema.schema if native else None,
-        limits=limits,
-        offers_tools=has_tools,
-    )
-    return await _ask_until_valid(ask, first, schema)
-
-
-async def _ask_until_valid(ask: Ask, attempt: Attempt, schema: OutputSchema) -> Answer:
-    """The first valid answer. Repairs offer no tools, so that the schema applies."""
-    began, answers = time.monotonic(), list[Answer]()
-    while True:
-        answers.append(await ask(attempt))
-        try:
-            return replace(_combine(answers), output=parse_output(answers[-1].text, schema))
-        except InvalidOutput as error:
-            faults = str(error)
-        left = _remaining(attempt.limits, answers[-1].usage, time.monotonic() - began)
-        if answers[-1].stop_reason == "refused" or len(answers) > REPAIRS or left is None:
-            raise _failure(answers, schema.name, faults)
-        began = time.monotonic()
-        prompt = _REPAIR.format(faults=faults)
-        attempt = replace(attempt, prompt=prompt, limits=left, offers_tools=False)
-
-
-def parse_output(text: str, schema: OutputSchema) -> Any:
-    """The value in a reply: the whole text, a fenced block, or JSON within prose. Raises
-    InvalidOutput for the best candidate."""
-    faults: list[InvalidOutput] = []
-    for candidate in _candidates(text):
-        try:
-            return schema.parse(candidate)
-        except InvalidOutput as error:
-            faults.append(error)
-    raise next((fault for fault in faults if fault.is_json), faults[0])
-
-
 def _candidates(text: str) -> Iterator[str]:
     yield text.strip()
     yield from (fence["body"].strip() for fence in _FENCE.finditer(text))
@@ -180,34 +195,3 @@ def _candidates(text: str) -> Iterator[str]:
         start, stop = text.find(begin), text.rfind(end)
         if 0 <= start < stop:
             yield text[start : stop + 1]
-
-
-def _combine(answers: Sequence[Answer]) -> Answer:
-    """The last answer, with the usage and messages of all."""
-    usage = sum((answer.usage for answer in answers), Usage())
-    messages = tuple(message for answer in answers for message in answer.messages)
-    return replace(answers[-1], usage=usage, messages=messages)
-
-
-def _remaining(limits: Limits, used: Usage, seconds: float) -> Limits | None:
-    """The limits of a repair; None where a limit is reached."""
-    tokens = None if limits.tokens is None else limits.tokens - used.total_tokens
-    time_left = None if limits.seconds is None else limits.seconds - seconds
-    if (tokens is not None and tokens <= 0) or (time_left is not None and time_left <= 0):
-        return None
-    return replace(limits, turns=1, tokens=tokens, seconds=time_left)
-
-
-def _failure(answers: Sequence[Answer], wanted: str, faults: str) -> ModelError:
-    reply = " ".join(answers[-1].text.split())
-    reply = f"{reply[:_MAX_CHARACTERS]}..." if len(reply) > _MAX_CHARACTERS else reply
-    model, times = answers[-1].model, "once" if len(answers) == 1 else f"{len(answers)} times"
-    return ModelError(
-        f"{model} was asked {times} and gave no {wanted} ({faults[:_MAX_CHARACTERS]}). It replied: "
-        f"{reply!r}. Choose a larger model, or a simpler {wanted}.",
-        model,
-    )
-
-
-def _as_json(schema: Mapping[str, Any]) -> str:
-    return json.dumps(dict(schema), ensure_ascii=False)

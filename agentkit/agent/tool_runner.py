@@ -62,18 +62,34 @@ Outcome = Message | None
 
 
 @dataclass(frozen=True, slots=True)
-class RunContext:
-    """What the calls of one run share: passages, approval, hooks, usage and folder."""
+class RunState:
+    """What the calls of one run share; the RunContext of its instructions. `history` are the
+    session's messages, which grow by complete turns."""
 
+    deps: Any = None
+    prompt: str = ""
+    history: Sequence[Message] = ()
     sources: Sources = field(default_factory=Sources)
     approve: Approve = deny
     policy: Policy = Policy()
     hooks: Hooks = Hooks()
     parallel: int = 8
-    run: RunInfo = RunInfo()
+    info: RunInfo = RunInfo()
     folder: Path | None = None
     meter: UsageMeter = field(default_factory=UsageMeter)
     on_error: OnToolError = "tell"
+
+    @property
+    def session_id(self) -> str:
+        return self.info.session_id
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return tuple(self.history)
+
+    @property
+    def usage(self) -> Usage:
+        return self.meter.usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +97,36 @@ class CallContext:
     """The ToolContext of one call."""
 
     call: ToolCall
-    sources: Sources
+    run: RunState
     put: Emit
-    meter: UsageMeter
     room: int | None = None
-    session_id: str = ""
-    folder: Path | None = None
+
+    @property
+    def deps(self) -> Any:
+        return self.run.deps
+
+    @property
+    def session_id(self) -> str:
+        return self.run.session_id
+
+    @property
+    def prompt(self) -> str:
+        return self.run.prompt
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        return self.run.messages
+
+    @property
+    def usage(self) -> Usage:
+        return self.run.usage
+
+    @property
+    def folder(self) -> Path | None:
+        return self.run.folder
 
     def cite(self, chunk: Chunk) -> str:
-        return self.sources.mark(chunk)
+        return self.run.sources.mark(chunk)
 
     def report(self, message: str, fraction: float | None = None) -> None:
         self.put(ToolProgress(self.call, message, fraction))
@@ -98,7 +135,7 @@ class CallContext:
         self.put(Nested(self.call, event))
 
     def spend(self, usage: Usage, cost: float | None = None) -> None:
-        self.meter.add(usage, cost)
+        self.run.meter.add(usage, cost)
 
 
 class _Events:
@@ -161,7 +198,7 @@ class _RunningCalls:
 class ToolRunner:
     """Runs calls of the given tools for one run."""
 
-    def __init__(self, tools: Sequence[Tool], context: RunContext = RunContext()) -> None:
+    def __init__(self, tools: Sequence[Tool], context: RunState = RunState()) -> None:
         self.tools = tuple(tools)
         self.meter = context.meter
         self._by_name = {tool.name: tool for tool in tools}
@@ -259,16 +296,7 @@ class ToolRunner:
         return ended
 
     async def _execute(self, tool: Tool, call: ToolCall, turn: _RunningCalls) -> _Ended:
-        run = self._context
-        context = CallContext(
-            call,
-            run.sources,
-            turn.put,
-            self.meter,
-            turn.room,
-            run.run.session_id,
-            run.folder,
-        )
+        context = CallContext(call, self._context, turn.put, turn.room)
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
         self.meter.count_tool_call()
@@ -293,7 +321,7 @@ class ToolRunner:
                 raise
         if after := self._context.hooks.after_tool:
             try:
-                result = await call_with(after, call, result, extra=self._context.run)
+                result = await call_with(after, call, result, extra=self._context.info)
             except Exception as error:  # The hook may be there to withhold something.
                 _log.exception("The hook after tool %s failed (call %s)", tool.name, call.id)
                 problem = f"Error: the result is withheld, because a hook failed on it: {error}"
@@ -321,7 +349,7 @@ class ToolRunner:
         """Decide on a call: by the hook, then the policy, then the user. Raises ToolError."""
         try:
             before = self._context.hooks.before_tool
-            if before and (reason := await call_with(before, call, extra=self._context.run)):
+            if before and (reason := await call_with(before, call, extra=self._context.info)):
                 return Verdict(False, reason=reason)
             decision = self._context.policy.decide(tool)
             if decision == "deny":

@@ -17,7 +17,7 @@ from itertools import zip_longest
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentkit.agent.structured import output_schema, parse_output
+from agentkit.agent.structured import output_schema
 from agentkit.backends.base import Model, Options
 from agentkit.documents import Chunk
 from agentkit.errors import ConfigError, ModelError
@@ -170,7 +170,7 @@ def _is_complete(reply: str) -> bool:
 
 def _parse(reply: str) -> _Draft:
     try:
-        draft = parse_output(_THINKING.sub("", reply), output_schema(_Draft))
+        draft = output_schema(_Draft).parse(_THINKING.sub("", reply))
     except ValueError as error:
         raise _Dropped("invalid JSON") from error
     assert isinstance(draft, _Draft)

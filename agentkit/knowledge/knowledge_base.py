@@ -233,18 +233,22 @@ class KnowledgeBase:
         document = await self.document(source)
         return await asyncio.to_thread(Lookup(self._catalog).sections, document.id)
 
-    async def document(self, source: str) -> Document:
-        """A whole document. Raises KnowledgeError, with the nearest source, if there is none."""
+    async def document(self, source: str, *, filters: Filters = Filters()) -> Document:
+        """A whole document. Raises KnowledgeError, with the nearest source, if there is none that
+        passes the filters."""
         found = await asyncio.to_thread(self._catalog.document, source)
-        if found is None:
-            near = get_close_matches(source, self._catalog.hashes(), n=1, cutoff=0.4)
+        if found is None or not filters.accept(source, found.title, found.metadata):
+            known = [info.source for info in await self.documents(filters=filters)]
+            near = get_close_matches(source, known, n=1, cutoff=0.4)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise KnowledgeError(f"No document {source!r} in the index.{hint}")
         return found
 
-    async def documents(self) -> list[DocumentInfo]:
-        """What the index holds, by source."""
-        return await asyncio.to_thread(self._catalog.documents)
+    async def documents(self, *, filters: Filters = Filters()) -> list[DocumentInfo]:
+        """The documents that pass the filters, by source. Raises KnowledgeError."""
+        filters.check()
+        infos = await asyncio.to_thread(self._catalog.documents)
+        return [info for info in infos if filters.accept(info.source, info.title, info.metadata)]
 
     async def similarity(self, text: str, others: Sequence[str]) -> list[float]:
         """Cosine similarity of a question to each of some sentences, by the index's embedder."""

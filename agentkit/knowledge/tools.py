@@ -6,7 +6,7 @@ model (text and passages) and a structured one for programs, whose schema MCP cl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Occurrences, OutlineEntry, range_of
 from agentkit.messages import ToolResult
 from agentkit.tools.context import ToolContext
-from agentkit.tools.tool import Tool, tool
+from agentkit.tools.tool import AnyFunction, Tool, tool
 
 SEARCH = "search_knowledge"
 READ_LIMIT = 8000
@@ -142,14 +142,14 @@ class DocumentList(_Record):
 def knowledge_tools(
     knowledge: KnowledgeBase,
     results: int = 5,
-    sources: Sequence[str] = (),
+    filters: Filters = Filters(),
     read_limit: int = READ_LIMIT,
 ) -> tuple[Tool, ...]:
     """The tools over a knowledge base. `results` is the default number of passages of a search,
-    `sources` limits all tools to these sources or globs, `read_limit` is in characters."""
-    within = Filters(within=tuple(sources))
+    `filters` bound the documents that any of the tools shows or names, `read_limit` is in
+    characters."""
 
-    @tool(name=SEARCH, idempotent=True, output=SearchResult)
+    @_described(SearchResult, SEARCH, results)
     async def search(
         query: Query,
         context: ToolContext,
@@ -174,13 +174,13 @@ def knowledge_tools(
         asked = Filters(
             (source,) if source else (), "", tuple(tags or ()), after=after, before=before
         )
-        hits = await knowledge.search(query, k, filters=replace(asked, within=within.within))
+        hits = await knowledge.search(query, k, filters=asked.bounded(filters))
         if not hits:
             message = _NOTHING_ALLOWED if asked else _NOTHING
             return ToolResult(message, structured=SearchResult(hits=[]))
         return await _search_result(knowledge, hits, context)
 
-    @tool(idempotent=True, output=FindResult)
+    @_described(FindResult)
     async def find_all(
         text: Annotated[str, Field(min_length=1, max_length=200)],
         context: ToolContext,
@@ -195,10 +195,10 @@ def knowledge_tools(
             source: Only documents of this source or glob, such as "reports/**/*.pdf".
             page: Which page of the places to give; each has 10.
         """
-        filters = replace(within, sources=(source,) if source else ())
-        return _find_result(text, await knowledge.find_all(text, filters=filters), page, context)
+        asked = Filters((source,) if source else ()).bounded(filters)
+        return _find_result(text, await knowledge.find_all(text, filters=asked), page, context)
 
-    @tool(idempotent=True, output=Outline)
+    @_described(Outline)
     async def outline_document(source: str, context: ToolContext) -> ToolResult:
         """See what a document is about: its headings, where each begins, and how it opens. To
         summarise it, read on from there with read_document.
@@ -206,10 +206,10 @@ def knowledge_tools(
         Args:
             source: The document's source, as a search or list_documents names it.
         """
-        document = await _document(knowledge, source, within)
+        document = await knowledge.document(source, filters=filters)
         return _outline_result(document, await knowledge.outline(source), context)
 
-    @tool(idempotent=True, output=DocumentText)
+    @_described(DocumentText)
     async def read_document(
         source: str,
         context: ToolContext,
@@ -224,10 +224,10 @@ def knowledge_tools(
             start: The first character to read.
             end: The character to stop before.
         """
-        document = await _document(knowledge, source, within)
+        document = await knowledge.document(source, filters=filters)
         return _read_result(document, start, end, read_limit, context)
 
-    @tool(idempotent=True, output=DocumentList)
+    @_described(DocumentList)
     async def list_documents(
         containing: Annotated[str, Field(max_length=500)] = "", page: Page = 1
     ) -> ToolResult:
@@ -240,8 +240,8 @@ def knowledge_tools(
         wanted = containing.casefold()
         found = [
             DocumentRecord(source=d.source, title=d.title, characters=d.characters, chunks=d.chunks)
-            for d in await knowledge.documents()
-            if within.accept(d.source, "", {}) and wanted in f"{d.source}\n{d.title}".casefold()
+            for d in await knowledge.documents(filters=filters)
+            if wanted in f"{d.source}\n{d.title}".casefold()
         ]
         return _list_result(found, page)
 
@@ -261,11 +261,25 @@ def document_range(document: Document, start: int, end: int | None, limit: int) 
     return replace(range_of(document, start, stop), heading=document.title)
 
 
-async def _document(knowledge: KnowledgeBase, source: str, within: Filters) -> Document:
-    """A document that these tools may show. Raises KnowledgeError."""
-    if not within.accept(source, "", {}):
-        raise KnowledgeError(f"{source!r} is not among {', '.join(within.within)}.")
-    return await knowledge.document(source)
+_descriptions: dict[tuple[str, object], Tool[Any]] = {}
+
+
+def _described(
+    output: type[BaseModel], name: str = "", variant: object = None
+) -> Callable[[AnyFunction], Tool[AnyFunction]]:
+    """A decorator like `tool` that reads a signature and docstring once for each variant, so that
+    each run can have tools of its own."""
+
+    def create(function: AnyFunction) -> Tool[AnyFunction]:
+        key = function.__qualname__, variant
+        if key not in _descriptions:
+            described: Tool = tool(name=name, idempotent=True, output=output)(function)
+            _descriptions[key] = replace(
+                described, function=None
+            )  # not the closure of one knowledge base
+        return replace(_descriptions[key], function=function)
+
+    return create
 
 
 async def _search_result(

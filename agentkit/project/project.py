@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from agentkit.agent.agent import Agent, Retrieval
+from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
 from agentkit.agent.session_store import SessionStore
+from agentkit.agent.setup import Retrieval
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model
@@ -26,6 +27,7 @@ from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.knowledge.index.collections import DEFAULT, Collections
 from agentkit.knowledge.index.indexer import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.rerank import Reranker, get_reranker
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, is_trusted
@@ -358,7 +360,11 @@ class Project:
             approve=self.approve,
             policy=self._policy(),
             retrieval=Retrieval(
-                known.retrieve, known.results, known.expand, known.strict, tuple(known.sources)
+                known.retrieve,
+                known.results,
+                known.expand,
+                known.strict,
+                Filters(sources=tuple(known.sources)),
             ),
             tracing=self._tracing(),
             folder=self.path,

@@ -15,22 +15,30 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, get_args, get_type_hints, overload
+from typing import Annotated, Any, Generic, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import to_jsonable_python
+from typing_extensions import TypeVar
 
 from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
 from agentkit.messages import Content, ImagePart, TextPart, ToolResult
-from agentkit.tools.context import NoContext, ToolContext
+from agentkit.tools.context import NoContext, RunContext, ToolContext
 from agentkit.tools.repair import join_surrogates
+
+Function = TypeVar("Function", covariant=True, default=Any)
+"""The type of a tool's function. It has no bound, so that type checkers find a common type for a
+list of different tools."""
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
-    """A function with its description for the model.
+class Tool(Generic[Function]):
+    """A function with its description for the model. Called from Python, it is that function, to
+    type checkers too.
 
     `parameters` is the JSON Schema of the arguments object. `model` validates arguments; without
     it (a remote tool) the function gets them unchanged. `timeout` is in seconds. `output` is the
@@ -42,7 +50,7 @@ class Tool:
     name: str
     description: str
     parameters: Mapping[str, Any]
-    function: Callable[..., Any]
+    function: Function
     needs_approval: bool = False
     timeout: float | None = None
     model: type[BaseModel] | None = None
@@ -50,12 +58,13 @@ class Tool:
     location: Mapping[str, Any] | None = None
     idempotent: bool = False
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function itself, from Python."""
-        return self.function(*args, **kwargs)
+    @property
+    def __call__(self) -> Function:
+        """The function itself."""
+        return self.function
 
     async def run(
-        self, arguments: Mapping[str, Any], context: ToolContext | None = None
+        self, arguments: Mapping[str, Any], context: ToolContext[Any] | None = None
     ) -> ToolResult:
         """Validate the arguments, call the function and return its result. Raises ToolError with
         a message for the model: what was wrong and what to do; Retry for invalid arguments."""
@@ -93,9 +102,10 @@ class Tool:
         return ToolError(f"{self.name} failed: {reason}", self.name, cause)
 
     async def _call(self, arguments: dict[str, Any]) -> Any:
-        if inspect.iscoroutinefunction(self.function):
-            return await self.function(**arguments)
-        result = await in_worker(self.function, **arguments)
+        function: Any = self.function
+        if inspect.iscoroutinefunction(function):
+            return await function(**arguments)
+        result = await in_worker(function, **arguments)
         return await result if inspect.isawaitable(result) else result
 
     def _validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +125,7 @@ class Tool:
 
 
 @overload
-def tool(function: Callable[..., Any], /) -> Tool: ...
+def tool(function: AnyFunction, /) -> Tool[AnyFunction]: ...
 
 
 @overload
@@ -128,7 +138,7 @@ def tool(
     memory_mb: int = 4096,
     idempotent: bool = False,
     output: type[BaseModel] | None = None,
-) -> Callable[[Callable[..., Any]], Tool]: ...
+) -> Callable[[AnyFunction], Tool[AnyFunction]]: ...
 
 
 def tool(
@@ -142,13 +152,13 @@ def tool(
     memory_mb: int = 4096,
     idempotent: bool = False,
     output: type[BaseModel] | None = None,
-) -> Tool | Callable[[Callable[..., Any]], Tool]:
+) -> Tool | Callable[[AnyFunction], Tool[AnyFunction]]:
     """Turn a function into a Tool, with name, description and schema from its signature and
     docstring. `timeout`, in seconds, is for async functions and `isolated` ones, which run in a
     process of their own with at most `memory_mb` of memory. `output` is the model of a result's
     `structured`; the default is a pydantic model that the function returns. Raises ConfigError."""
 
-    def create(function: Callable[..., Any]) -> Tool:
+    def create(function: AnyFunction) -> Tool[AnyFunction]:
         model = arguments_model(function)
         can_stop = isolated or inspect.iscoroutinefunction(function)
         if timeout is not None and not can_stop:
@@ -263,7 +273,9 @@ def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _is_context(hint: Any) -> bool:
-    return hint is ToolContext or ToolContext in get_args(hint)
+    """Whether an annotation is a context, bare, of some type of dependencies, or optional."""
+    kinds = [get_origin(each) or each for each in (hint, *get_args(hint))]
+    return ToolContext in kinds or RunContext in kinds
 
 
 def _is_reserved(name: str) -> bool:
@@ -288,6 +300,15 @@ def result_model(function: Callable[..., Any]) -> type[BaseModel] | None:
 def context_parameter(function: Callable[..., Any]) -> str | None:
     """Return the name of the ToolContext parameter, if any."""
     return next((name for name, hint in _type_hints(function).items() if _is_context(hint)), None)
+
+
+@lru_cache(maxsize=1024)
+def needs_deps(function: Callable[..., Any]) -> bool:
+    """Whether a function's context names a type of deps, such as ToolContext[Database]."""
+    name = context_parameter(function)
+    hint = _type_hints(function)[name] if name else None
+    kinds = [arg for each in (hint, *get_args(hint)) for arg in get_args(each)]
+    return any(isinstance(kind, type) and kind not in (object, type(None)) for kind in kinds)
 
 
 def summary(function: Callable[..., Any]) -> str:

@@ -11,12 +11,12 @@ import json
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities, Model, Options
@@ -64,7 +64,15 @@ class Tracing:
     def __init__(self, *sinks: OpenSink) -> None:
         self._sinks = sinks
 
-    def begin(self, prompt: str, session: str, model: Model, tools: Sequence[Tool]) -> Trace:
+    def begin(
+        self,
+        prompt: str,
+        session: str,
+        model: Model,
+        tools: Sequence[Tool],
+        output: Mapping[str, Any] | None = None,
+    ) -> Trace:
+        """Start the trace of a run; `output` is the schema of its structured output."""
         run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         trace = Trace([open_sink(run_id) for open_sink in self._sinks])
         trace.write(
@@ -74,6 +82,7 @@ class Tracing:
             prompt=prompt,
             model=model.name,
             tools=[tool.name for tool in tools],
+            **({"output": output} if output else {}),
         )
         return trace
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from agentkit import Agent, KnowledgeBase, Session, tool
-from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks, RunInfo
+from agentkit.agent.setup import Retrieval
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities
 from agentkit.backends.scripted import ScriptedModel, Turn

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Limits, Session, tool
-from agentkit.agent.agent import Retrieval
 from agentkit.agent.approval import DENIED, Verdict
 from agentkit.agent.limits import Price
 from agentkit.agent.loop import LAST_TURN, OVER_THE_LIMIT
+from agentkit.agent.setup import Retrieval
 from agentkit.agent.tool_runner import OUT_OF_TIME
 from agentkit.backends.base import Model, Options
 from agentkit.backends.scripted import ScriptedModel, Turn

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session
-from agentkit.agent.agent import Retrieval
+from agentkit.agent.setup import Retrieval
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities

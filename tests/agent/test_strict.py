@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, Answer, KnowledgeBase, Session, tool
-from agentkit.agent.agent import Retrieval
 from agentkit.agent.hooks import Hooks
+from agentkit.agent.setup import Retrieval
 from agentkit.answers import Answer  # noqa: F811, RUF100
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from agentkit import Agent, tool
 from agentkit.agent.limits import Limits
 from agentkit.agent.session import Session
-from agentkit.agent.structured import output_schema, parse_output
+from agentkit.agent.structured import output_schema
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.scripted import ScriptedModel, Turn
@@ -112,7 +112,7 @@ async def test_a_schema_holds_the_last_turn_of_a_limited_run() -> None:
     ids=["alone", "fenced", "fenced among words", "among words"],
 )
 def test_an_object_is_found_where_it_stands(text: str) -> None:
-    assert parse_output(text, output_schema(City)) == OBJECT
+    assert output_schema(City).parse(text) == OBJECT
 
 
 async def test_a_faulty_answer_goes_back_with_its_fault() -> None:

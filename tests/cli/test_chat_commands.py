@@ -83,7 +83,7 @@ async def test_a_chat_that_never_searches_gives_the_model_no_tools_for_documents
     chat: Chat,
 ) -> None:
     def names() -> set[str]:
-        return {tool.name for tool in chat.project.agent.tools}
+        return {tool.name for tool in chat.project.agent.offered_tools}
 
     before = names()
     await run_command(COMMANDS, chat, "/set retrieve never")
@@ -96,7 +96,7 @@ async def test_the_number_of_passages_holds_for_the_first_search_and_for_the_mod
     chat: Chat,
 ) -> None:
     await run_command(COMMANDS, chat, "/set k 3")
-    search = next(t for t in chat.project.agent.tools if t.name == "search_knowledge")
+    search = next(t for t in chat.project.agent.offered_tools if t.name == "search_knowledge")
     assert chat.project.agent.retrieval.results == 3
     assert search.parameters["properties"]["k"]["default"] == 3
 

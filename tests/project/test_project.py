@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.slow
 async def test_a_trusted_folder_gives_documents_tools_and_servers(folder: Path) -> None:
     async with Project.open(folder, trust=True) as project:
-        names = [tool.name for tool in project.agent.tools]
+        names = [tool.name for tool in project.agent.offered_tools]
         assert names[:5] == [
             "search_knowledge", "find_all", "outline_document", "read_document", "list_documents",
         ]  # fmt: skip

@@ -174,7 +174,7 @@ class Meter:
     async def update(self, record: RunRecord, agent: Agent, session: Session) -> None:
         """Measure again, after a run."""
         count = agent.model.count_tokens
-        self.tokens = Window(agent.model).prompt(session.view, agent.tools).tokens
+        self.tokens = Window(agent.model).prompt(session.view, agent.offered_tools).tokens
         if record.writing_seconds > _LEAST_SECONDS:
             self.speed = count("".join(record.deltas)) / record.writing_seconds
         if record.answer and record.answer.cost is not None:

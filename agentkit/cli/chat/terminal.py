@@ -270,7 +270,7 @@ class ChatCompleter(Completer):
         }
 
     def _tools(self) -> list[str]:
-        return [tool.name for tool in self._chat.project.agent.tools]
+        return [tool.name for tool in self._chat.project.agent.offered_tools]
 
     def _sessions(self) -> list[str]:
         store = self._chat.store

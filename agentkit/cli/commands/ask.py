@@ -185,13 +185,10 @@ def exit_code(answer: Answer, *, strict: bool = False, denied: bool = False) -> 
 
 async def _check_sources(project: Project) -> None:
     """Raise KnowledgeError for --source where no document matches: a typo, most likely."""
-    from agentkit.knowledge.search.filters import Filters
-
-    knowledge, patterns = project.agent.knowledge, project.settings.knowledge.sources
-    if knowledge is None or not patterns:
+    knowledge, filters = project.agent.knowledge, project.agent.retrieval.filters
+    if knowledge is None or not (patterns := filters.sources):
         return
-    filters = Filters(within=tuple(patterns))
-    if not any(filters.accept(info.source, "", {}) for info in await knowledge.documents()):
+    if not await knowledge.documents(filters=filters):
         raise KnowledgeError(
             f"No document matches {', '.join(patterns)}. List the documents: "
             + for_folder("agentkit kb show", project.path, "-C")

@@ -316,12 +316,8 @@ async def _project_server(
 
 
 def own_tools(agent: Agent) -> list[Tool]:
-    """An agent's tools without the knowledge tools, which the server offers itself, and without
-    remote tools, which have no model of their arguments."""
-    from agentkit.knowledge.tools import knowledge_tools
-
-    known = {tool.name for tool in knowledge_tools(agent.knowledge)} if agent.knowledge else set()
-    return [tool for tool in agent.tools if tool.name not in known and tool.model is not None]
+    """An agent\'s tools without remote ones, which have no model of their arguments."""
+    return [tool for tool in agent.tools if tool.model is not None]
 
 
 def _read_key(variable: str) -> str:

@@ -18,7 +18,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class DocumentInfo:
     title: str
     characters: int
     chunks: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Catalog:
@@ -120,9 +121,13 @@ class Catalog:
         """Every document, by source."""
         rows = self.rows(
             "SELECT source, title, length(text), (SELECT count(*) FROM chunks"
-            " WHERE document_id = documents.id AND state = 'active') FROM documents ORDER BY source"
+            " WHERE document_id = documents.id AND state = 'active'), metadata"
+            " FROM documents ORDER BY source"
         )
-        return [DocumentInfo(*row) for row in rows]
+        return [
+            DocumentInfo(source, title, size, chunks, json.loads(metadata))
+            for source, title, size, chunks, metadata in rows
+        ]
 
     def count(self) -> int:
         """How many chunks are active."""

@@ -153,9 +153,10 @@ class DenseRetriever:
         return self._scan
 
     def _allowed(self, filters: Filters, allowed: Numbers) -> Scan:
-        if self._part is None or self._part[0] != filters:
-            self._part = filters, Scan.of(self._lookup, allowed)
-        return self._part[1]
+        part = self._part  # read once: searches with other filters run in other threads
+        if part is None or part[0] != filters:
+            part = self._part = filters, Scan.of(self._lookup, allowed)
+        return part[1]
 
     def _scanned(
         self, scan: Scan, vector: Vector, cjk: bool, k: int, allowed: Numbers | None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -22,9 +22,9 @@ _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<not>!?)(?P<set>[^\]/]+)\]|.", re.DOT
 @dataclass(frozen=True, slots=True)
 class Filters:
     """All conditions must hold. `sources` are sources or globs ("reports/**/*.pdf"), any of
-    which may match; so are those of `within`, which bound what `sources` may name; `title` is a
-    part of the title; `tags` must all be there; `after` and `before` bound the metadata's `date`,
-    both included; `metadata` is compared as text."""
+    which may match; `title` is a part of the title; `tags` must all be there; `after` and `before`
+    bound the metadata's `date`, both included; `metadata` is compared as text; `within` are
+    further filters, which must hold as well."""
 
     sources: tuple[str, ...] = ()
     title: str = ""
@@ -32,7 +32,7 @@ class Filters:
     after: date | None = None
     before: date | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    within: tuple[str, ...] = ()
+    within: Filters | None = None
 
     def __bool__(self) -> bool:
         return self != Filters()
@@ -41,12 +41,25 @@ class Filters:
         """Whether a document passes. Raises KnowledgeError for an invalid glob."""
         return (
             _is_among(source, self.sources)
-            and _is_among(source, self.within)
             and fold(self.title) in fold(title)
             and {fold(tag.strip()) for tag in self.tags} <= set(_tags(metadata))
             and self._in_time(metadata)
             and all(_holds(metadata.get(key), value) for key, value in self.metadata.items())
+            and (self.within is None or self.within.accept(source, title, metadata))
         )
+
+    def bounded(self, within: Filters) -> Filters:
+        """These filters, for documents that pass `within` too."""
+        if not within:
+            return self
+        return replace(self, within=self.within.bounded(within) if self.within else within)
+
+    def check(self) -> None:
+        """Raise KnowledgeError for an invalid glob."""
+        for glob in self.sources:
+            pattern(glob)
+        if self.within is not None:
+            self.within.check()
 
     def _in_time(self, metadata: Mapping[str, Any]) -> bool:
         if self.after is None and self.before is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from agentkit.documents import Chunk, Document, Part, page_of, part_of
 from agentkit.knowledge.chunking.blocks import line_starts
 from agentkit.knowledge.index.catalog import CHUNK_COLUMNS, Catalog, Vector
-from agentkit.knowledge.search.filters import Filters, pattern
+from agentkit.knowledge.search.filters import Filters
 from agentkit.text.terms import fold, sentences, terms
 
 Numbers = NDArray[np.int64]
@@ -234,20 +234,20 @@ class Lookup:
 
     def allowed(self, filters: Filters) -> Numbers:
         """The active chunks of the documents that pass, ascending. Raises KnowledgeError."""
-        if self._allowed is None or self._allowed[0] != filters:
+        kept = self._allowed  # read once: searches with other filters run in other threads
+        if kept is None or kept[0] != filters:
             rows = self._catalog.rows(
                 "SELECT number FROM chunks WHERE state = 'active' AND document_id IN"
                 " (SELECT value FROM json_each(?))",
                 (json.dumps(self._documents(filters)),),
             )
             numbers = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-            self._allowed = filters, np.sort(numbers)
-        return self._allowed[1]
+            kept = self._allowed = filters, np.sort(numbers)
+        return kept[1]
 
     def _documents(self, filters: Filters) -> list[str]:
         """The ids of the documents that pass."""
-        for glob in (*filters.sources, *filters.within):
-            pattern(glob)
+        filters.check()
         rows = self._catalog.rows("SELECT id, source, title, metadata FROM documents")
         return [
             id_

@@ -93,7 +93,7 @@ async def test_documents_are_listed_and_read_in_ranges(notes: KnowledgeBase, era
 
 async def test_a_long_document_is_read_in_parts(era: str) -> None:
     class Library:
-        async def document(self, source: str) -> Document:
+        async def document(self, source: str, *, filters: Any = None) -> Document:
             return Document(source=source, text="x" * 30_000)
 
         async def search(
@@ -104,7 +104,7 @@ async def test_a_long_document_is_read_in_parts(era: str) -> None:
         async def find_all(self, text: str, *, filters: Filters = Filters()) -> Occurrences:
             return Occurrences(())
 
-        async def documents(self) -> list[Any]:
+        async def documents(self, *, filters: Any = None) -> list[Any]:
             return []
 
     server = build_server("demo", knowledge=Library())  # type: ignore[arg-type]

@@ -157,7 +157,7 @@ async def test_invalid_prompt_arguments_are_errors_with_the_reason(
 @both_eras
 async def test_long_lists_come_in_pages(tmp_path: Any, era: str) -> None:
     class Library:
-        async def documents(self) -> list[Any]:
+        async def documents(self, *, filters: Any = None) -> list[Any]:
             return [_Info(f"{number:04}.md") for number in range(250)]
 
     server = build_server("demo", knowledge=Library())  # type: ignore[arg-type]

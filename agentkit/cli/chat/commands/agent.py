@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from rich.text import Text
 
-from agentkit.agent.agent import Agent, Retrieval
+from agentkit.agent.agent import Agent
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.registry import get_model
 from agentkit.cli.chat.conversation import CallRecord, Chat, QuitChat
@@ -22,7 +22,7 @@ from agentkit.cli.i18n import _
 from agentkit.cli.json_output import answer_record
 from agentkit.cli.project import describe_model
 from agentkit.errors import ConfigError
-from agentkit.knowledge.tools import knowledge_tools
+from agentkit.knowledge.search.filters import Filters
 from agentkit.tools.tool import Tool
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ async def models(chat: Chat, argument: str) -> None:
 
 async def tools(chat: Chat, argument: str) -> None:
     """List the tools, each with its approval, or one of them with its parameters."""
-    known = {tool.name: tool for tool in chat.project.agent.tools}
+    known = {tool.name: tool for tool in chat.project.agent.offered_tools}
     if argument:
         tool = find_nearest(argument, known, _("tool"))
         chat.out.print(Text(tool.name, "bold").append(f"  {_approval_state(chat, tool)}", "dim"))
@@ -98,7 +98,7 @@ async def approve(chat: Chat, argument: str) -> None:
         allowed.store([other for other in always if other != name])
         chat.note(_("{tool} needs approval again.").format(tool=name))
     else:
-        known = {tool.name: tool for tool in chat.project.agent.tools}
+        known = {tool.name: tool for tool in chat.project.agent.offered_tools}
         allowed.session.add(find_nearest(argument, known, _("tool")).name)
         text = _("{tool} runs without approval in this session.")
         chat.note(text.format(tool=argument))
@@ -112,7 +112,7 @@ async def system(chat: Chat, argument: str) -> None:
         chat.note(_("The instructions are changed for this chat; agentkit.toml keeps its own."))
     else:
         none = _("There are no instructions of your own.")
-        chat.out.print(Text(agent.instructions or none))
+        chat.out.print(Text(str(agent.instructions) or none))
 
 
 async def think(chat: Chat, argument: str) -> None:
@@ -219,14 +219,12 @@ class ChatSetting:
         value = getattr(getattr(agent, self.part), self.field)
         if isinstance(value, bool):
             return "yes" if value else "no"
-        if isinstance(value, tuple):
-            return " ".join(value) or "all"
+        if isinstance(value, Filters):
+            return " ".join(value.sources) or "all"
         return "none" if value is None else str(value)
 
     def set(self, agent: Agent, value: Any) -> None:
         changed = replace(getattr(agent, self.part), **{self.field: value})
-        if isinstance(changed, Retrieval):
-            _update_tools(agent, changed)
         setattr(agent, self.part, changed)
 
 
@@ -255,16 +253,6 @@ async def set_(chat: Chat, argument: str) -> None:
         chat.out.print(Text(text))
 
 
-def _update_tools(agent: Agent, retrieval: Retrieval) -> None:
-    """Give the model the knowledge tools of a kind of retrieval, or none."""
-    if agent.knowledge is None:
-        return
-    tools = knowledge_tools(agent.knowledge, retrieval.results, retrieval.sources)
-    names = {tool.name for tool in tools}
-    others = [tool for tool in agent.tools if tool.name not in names]
-    agent.tools = (*(() if retrieval.mode == "never" else tools), *others)
-
-
 def _between(kind: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         value = kind(text)
@@ -288,8 +276,8 @@ def _parse_bool(text: str) -> bool:
     return _one_of("yes", "no")(text) == "yes"
 
 
-def _parse_sources(text: str) -> tuple[str, ...]:
-    return () if text == "all" else tuple(text.split())
+def _parse_sources(text: str) -> Filters:
+    return Filters() if text == "all" else Filters(sources=tuple(text.split()))
 
 
 _MOST = 1e6
@@ -317,7 +305,7 @@ _ALL = (
     ChatSetting("strict", _("leave out unsupported sentences: yes or no"), "yes",
                 "retrieval", "strict", _parse_bool, "", ("yes", "no")),
     ChatSetting("sources", _("the documents to search: names or patterns, or all"), "papers/**",
-                "retrieval", "sources", _parse_sources, ()),
+                "retrieval", "filters", _parse_sources, Filters()),
 )  # fmt: skip
 
 SETTINGS = {setting.name: setting for setting in _ALL}

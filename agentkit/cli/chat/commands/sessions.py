@@ -113,7 +113,7 @@ async def compact(chat: Chat, argument: str) -> None:
         raise ConfigError(_("The conversation is empty: there is nothing to compact."))
     head = [] if view[0].role == "system" else [Message("system")]
     window = Window(agent.model, agent.options)
-    prompt = window.prompt([*head, *view], agent.tools)
+    prompt = window.prompt([*head, *view], agent.offered_tools)
     try:
         event = await window.too_long(prompt)
     except ModelError as error:

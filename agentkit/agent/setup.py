@@ -1,0 +1,163 @@
+"""What an agent's runs use: its model, tools, knowledge base, instructions and limits, and how one
+run replaces them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast
+
+from typing_extensions import TypeVar
+
+from agentkit.agent.approval import Approve, Policy, deny
+from agentkit.agent.hooks import Hooks
+from agentkit.agent.limits import Limits
+from agentkit.agent.query_rewriting import Expansion
+from agentkit.agent.tool_runner import OnToolError
+from agentkit.answering.extractive import ExtractiveModel
+from agentkit.backends.base import Model, Options
+from agentkit.backends.registry import get_model
+from agentkit.errors import ConfigError
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.search.filters import Filters
+from agentkit.knowledge.tools import knowledge_tools
+from agentkit.tools.context import RunContext
+from agentkit.tools.tool import Tool, as_tool
+from agentkit.tracing.trace import Tracing
+
+Deps = TypeVar("Deps", default=None)
+"""The type of the dependencies that an agent's runs are given, such as a database handle."""
+
+Instructions: TypeAlias = str | Callable[[RunContext[Deps]], str | Awaitable[str]]
+"""Instructions for the model: a text, or a function that writes it for each run."""
+
+ModelChoice: TypeAlias = Model | str | Sequence[str]
+"""A model, its name, or several names, each the fallback of those before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """How an agent uses its knowledge base.
+
+    `mode` "always" searches before the model is asked, "auto" leaves searching to the model,
+    "never" offers no documents. `results` is the number of passages of a search, `expand` the
+    query expansion. `strict` removes sentences that no passage or tool result supports and refuses
+    when none is left. No tool of the knowledge base shows a document that `filters` exclude.
+    `knowledge` is used in place of the agent's own knowledge base, such as that of one tenant.
+    """
+
+    mode: Literal["always", "auto", "never"] = "always"
+    results: int = 5
+    expand: Expansion = "none"
+    strict: bool = False
+    filters: Filters = Filters()
+    knowledge: KnowledgeBase | None = None
+
+
+class Overrides(TypedDict, Generic[Deps], total=False):
+    """Keywords of every method that runs an agent; each replaces the agent's own for that run.
+
+    `deps` is what tools and instructions get as `context.deps`. `tools` replace the agent's own
+    tools, not those of its knowledge base, which `retrieval` sets.
+    """
+
+    deps: Deps
+    model: ModelChoice
+    instructions: Instructions[Deps]
+    tools: Sequence[Tool | Callable[..., Any]]
+    limits: Limits
+    retrieval: Retrieval
+    options: Options
+
+
+class Setup(Generic[Deps]):
+    """What an agent's runs use. The attributes can be set; a run uses those of its start."""
+
+    def __init__(
+        self,
+        model: ModelChoice = "auto",
+        tools: Sequence[Tool | Callable[..., Any]] = (),
+        knowledge: KnowledgeBase | None = None,
+        instructions: Instructions[Deps] = "",
+        limits: Limits = Limits(),
+        approve: Approve = deny,
+        *,
+        preamble: str | None = None,
+        policy: Policy = Policy(),
+        retrieval: Retrieval = Retrieval(),
+        options: Options = Options(),
+        hooks: Hooks = Hooks(),
+        on_tool_error: OnToolError = "tell",
+        tracing: Tracing | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._opened: dict[str | tuple[str, ...], Model] = {}
+        self._closed = False
+        self.knowledge = knowledge
+        self.retrieval = retrieval
+        self.model = self._get_model(model)
+        self.tools = tuple(map(as_tool, tools))
+        self.instructions = instructions
+        self.limits = limits
+        self.approve = approve
+        self.preamble = preamble
+        self.policy = policy
+        self.options = options
+        self.hooks = hooks
+        self.on_tool_error: OnToolError = on_tool_error
+        self.tracing = tracing
+        self.folder = folder
+        self.deps = cast(Deps, None)
+        self.offered_tools  # noqa: B018  # raises for two tools of one name
+
+    @property
+    def documents(self) -> KnowledgeBase | None:
+        """The knowledge base that runs use, None without one."""
+        return self.retrieval.knowledge or self.knowledge
+
+    @property
+    def offered_tools(self) -> tuple[Tool, ...]:
+        """The tools that the model is offered: those of the knowledge base, then `tools`. Raises
+        ConfigError where two have one name."""
+        knowledge, retrieval = self.documents, self.retrieval
+        of_knowledge: tuple[Tool, ...] = ()
+        if knowledge is not None and retrieval.mode != "never":
+            of_knowledge = knowledge_tools(knowledge, retrieval.results, retrieval.filters)
+        return _distinct([*of_knowledge, *self.tools])
+
+    def replaced(self, overrides: Mapping[str, Any]) -> Self:
+        """A copy of which `overrides` replace some attributes. Raises TypeError for a name that
+        Overrides does not have."""
+        if unknown := overrides.keys() - Overrides.__optional_keys__:
+            names = ", ".join(sorted(unknown))
+            raise TypeError(f"An agent's run has no keyword {names}.")
+        changed = copy(self)
+        for name, value in overrides.items():
+            if name == "model":
+                value = self._get_model(value)
+            elif name == "tools":
+                value = tuple(map(as_tool, value))
+            setattr(changed, name, value)
+        return changed
+
+    def _get_model(self, model: ModelChoice) -> Model:
+        """A model as it is; by name one that is opened once."""
+        if isinstance(model, Model):
+            return model
+        name = model if isinstance(model, str) else tuple(model)
+        if name not in self._opened:
+            similarity = self.documents.similarity if self.documents else None
+            self._opened[name] = get_model(name, extractive=lambda: ExtractiveModel(similarity))
+        return self._opened[name]
+
+
+def _distinct(tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """The tools, if no two have one name. Raises ConfigError."""
+    seen: set[str] = set()
+    for each in tools:
+        if each.name in seen:
+            raise ConfigError(f"Two tools are called {each.name!r}: rename one.")
+        seen.add(each.name)
+    return tuple(tools)
