@@ -2,7 +2,7 @@
 
 The server constrains the reply to the schema where it can; otherwise the schema is part of the
 instructions. The reply is validated either way, and an invalid one goes back to the model twice.
-A type that is no JSON object, such as `list[City]`, is asked for as `{"result": …}`, since servers
+A type that is not a JSON object, such as `list[City]`, is asked for as `{"result": …}`, since servers
 constrain replies to objects only. References to other files are not resolved.
 """
 
@@ -61,7 +61,7 @@ class OutputSchema:
 
     @property
     def instructions(self) -> str:
-        """What a model is told that cannot be constrained to the schema."""
+        """The instructions for a model that cannot be constrained to the schema."""
         return _INSTRUCTION.format(schema=json.dumps(self.schema, ensure_ascii=False))
 
     def parse(self, text: str) -> Any:
@@ -89,7 +89,7 @@ def output_schema(output: object) -> OutputSchema:
 
 
 def repair_prompt(faults: str) -> str:
-    """What the model is told about an answer that does not fit."""
+    """The message to the model about an answer that does not fit."""
     return _REPAIR.format(faults=faults)
 
 
