@@ -2,8 +2,8 @@
 
 The server constrains the reply to the schema where it can; otherwise the schema is part of the
 instructions. The reply is validated either way, and an invalid one goes back to the model twice.
-A type that is not a JSON object, such as `list[City]`, is asked for as `{"result": …}`, since servers
-constrain replies to objects only. References to other files are not resolved.
+A type that is not a JSON object, such as `list[City]`, is requested as `{"result": …}`, since
+servers constrain replies to objects only. References to other files are not resolved.
 """
 
 from __future__ import annotations
