@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import Literal
 
 FaultKind = Literal[
@@ -64,3 +66,33 @@ class LimitReached(AgentkitError):
 
 class TrustError(AgentkitError):
     """A folder whose trust is missing or cannot be checked."""
+
+
+_FILE_FAULTS = {
+    errno.EISDIR: ("it is a directory", "Name a file."),
+    errno.EACCES: ("permission denied", "Change its permissions."),
+    errno.EPERM: ("permission denied", "Change its permissions."),
+    errno.EROFS: ("the file system is read-only", "Name a file elsewhere."),
+    errno.ENOSPC: ("the disk is full", "Free some disk space."),
+    errno.ENAMETOOLONG: ("its name is too long", "Choose a shorter name."),
+}
+
+
+def file_error(
+    path: Path | str, error: OSError | UnicodeError, action: Literal["read", "written"] = "read"
+) -> str:
+    """Describe why a file cannot be read or written and what to do, in two sentences."""
+    reason, step = _file_fault(Path(path), error, action)
+    return f"{path} cannot be {action}: {reason}. {step}"
+
+
+def _file_fault(path: Path, error: OSError | UnicodeError, action: str) -> tuple[str, str]:
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8 text", "Save it as UTF-8."
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
+        step = f"Run: mkdir -p {path.parent}" if action == "written" else "Check the path."
+        return f"there is no directory {path.parent}", step
+    if error.errno == errno.ENOENT:
+        return "it does not exist", "Check the path."
+    other = ((error.strerror or str(error)).lower(), "Check the disk and its permissions.")
+    return _FILE_FAULTS.get(error.errno or 0, other)

@@ -12,6 +12,8 @@ from typing import Literal
 Level = Literal["ok", "note", "warning", "problem"]
 """A problem makes something fail or answers wrong; a warning may, or is unsafe; a note informs."""
 
+_GENERATED = ".agentkit"
+_COMMAND = re.compile(r"agentkit (?:(?:kb|sessions|trace) [a-z]+|index|chat)(?: --[a-z]+)?")
 _SENTENCE_END = re.compile(r"(?<=[.)])\s+(?=[A-Z])")
 
 
@@ -52,6 +54,15 @@ def for_folder(command: str, folder: Path, option: str = "") -> str:
     if folder == Path():
         return command
     return " ".join([command, *([option] if option else []), shlex.quote(str(folder))])
+
+
+def name_project(text: str, path: Path) -> str:
+    """Complete the commands of a text with the project that a generated file belongs to, unless
+    that is the current folder."""
+    generated = next((folder for folder in path.parents if folder.name == _GENERATED), None)
+    if generated is None:
+        return text
+    return _COMMAND.sub(lambda found: for_folder(found[0], generated.parent, "--folder"), text)
 
 
 def quantity(number: int, noun: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import copy
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -66,10 +67,46 @@ def to_click(app: typer.Typer) -> dict[str, Any]:
     outer.add_typer(app)
     commands = typer.main.get_group(outer).commands
     for top in commands.values():
-        for _words, each in walk(top):
+        for _words, each in list(walk(top)):
             each.context_class = HelpContext
             each.short_help = (each.help or "").partition("\n\n")[0].replace("\n", " ")
+            _accept_folder(each)
     return dict(commands)
+
+
+def _accept_folder(command: Any) -> None:
+    """Let a group take --folder for the command that follows, as that command does itself."""
+    options = {param.name: param for param in command.params}
+    below = [param for _words, each in walk(command) for param in each.params]
+    given = next((p for p in below if p.name == "folder" and "--folder" in p.opts), None)
+    if not hasattr(command, "commands") or "folder" in options or given is None:
+        return
+    option = copy(given)
+    option.default, option.expose_value, option.callback = None, False, _pass_folder
+    command.params = [*command.params, option]
+
+
+def _pass_folder(context: typer.Context, _option: Any, folder: Path | None) -> None:
+    if folder is not None:
+        pass_folder(context, folder)
+
+
+class _FolderDefaults(dict[str, Any]):
+    """The folder as the default of a command and, looked up when needed, of those below it."""
+
+    def __init__(self, command: Any, folder: Path) -> None:
+        super().__init__(folder=folder)
+        self._commands: Mapping[str, Any] = getattr(command, "commands", {})
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name in self._commands:
+            return _FolderDefaults(self._commands[name], self["folder"])
+        return super().get(name, default)
+
+
+def pass_folder(context: typer.Context, folder: Path) -> None:
+    """Let the command that follows, of a group, work in a folder unless it names another."""
+    context.default_map = _FolderDefaults(context.command, folder)
 
 
 def _run(function: Callable[..., Any], arguments: dict[str, Any]) -> NoReturn:
@@ -207,16 +244,14 @@ def complete_settings(folder: Path) -> Iterable[str]:
     return [format_key(key) for key in known_keys() if not PLACEHOLDERS & set(key)]
 
 
-Folder = Annotated[
-    Path,
-    Option(
-        "--folder",
-        "-C",
-        metavar="FOLDER",
-        help=_("The project: a folder with knowledge/ or agentkit.toml."),
-        file_okay=False,
-    ),
-]
+FOLDER = Option(
+    "--folder",
+    "-C",
+    metavar="FOLDER",
+    help=_("The project: a folder with knowledge/ or agentkit.toml."),
+    file_okay=False,
+)
+Folder = Annotated[Path, FOLDER]
 Model = Annotated[
     str | None,
     Option(

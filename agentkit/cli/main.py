@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from agentkit import __version__
 from agentkit.cli.command import (
     COMPLETE,
+    FOLDER,
     BaseUrl,
     Folder,
     HelpContext,
@@ -26,6 +27,7 @@ from agentkit.cli.command import (
     SessionName,
     command,
     examples_epilog,
+    pass_folder,
     to_click,
 )
 from agentkit.cli.errors import INTERRUPTED, report
@@ -135,11 +137,15 @@ app_root = typer.Typer(
     ),
 )
 def _root(
+    context: typer.Context,
     version: Annotated[bool, Option("--version", help=_("Print the version."))] = False,
+    folder: Annotated[Path | None, FOLDER] = None,
 ) -> None:
     if version:
         print(f"agentkit {__version__}")
         raise typer.Exit
+    if folder is not None:
+        pass_folder(context, folder)
 
 
 @command(

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit.documents import Chunk
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.text.terms import is_cjk
 
 Kind = Literal["fact", "list", "formula", "comparison", "sum", "unanswerable"]
@@ -103,12 +103,12 @@ def load_questions(path: Path) -> list[Question]:
     """Read a file of questions. Raises ConfigError, with the file and the line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror}. Name a .jsonl file."
+            f"{path} does not exist. Write it, with one question per line: {_EXAMPLE}"
         ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(file_error(path, error)) from error
     questions: dict[str, tuple[int, Question]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():

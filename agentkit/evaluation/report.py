@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agentkit.answers import Answer
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.evaluation.metrics import Interval, Ranks, interval, recall
 from agentkit.evaluation.questions import Question
 from agentkit.evaluation.runner import Outcome, retrieval_scores
@@ -238,7 +238,7 @@ def load_earlier(path: Path) -> EarlierRun:
     try:
         return EarlierRun.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(file_error(path, error)) from error
     except ValidationError as error:
         raise ConfigError(
             f"{path} is not a report. Write one with: agentkit eval --json {path.name}"

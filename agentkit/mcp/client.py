@@ -112,7 +112,11 @@ class McpServers:
     @property
     def problems(self) -> Mapping[str, str]:
         """One line for each server that is left out, or some tools of which are."""
-        found = {name: describe_changes(name, c) for name, c in self.changes.items() if c}
+        found = {
+            name: describe_changes(name, changes, self._pins.folder)
+            for name, changes in self.changes.items()
+            if changes and self._pins
+        }
         return found | self._failures
 
     @property
@@ -168,7 +172,9 @@ class McpServers:
         config = server.config
         allowed = tuple(tool for tool in tools if is_allowed(config, tool.name))
         changes = self._pins.changes(config, allowed) if self._pins else ()
-        server.withheld = withheld_reasons(config.name, changes)
+        server.withheld = (
+            withheld_reasons(config.name, changes, self._pins.folder) if self._pins else {}
+        )
         self.changes[config.name] = changes
         is_same = self._server_tools.get(config.name) == allowed
         self._server_tools[config.name] = allowed
@@ -228,7 +234,9 @@ def folder_servers(
         features=ClientFeatures(folder, elicit, sample),
         pins=Pins(folder),
         policy=policy,
-        auths={config.name: auth_for(config) for config in active if uses_oauth(config)},
+        auths={
+            config.name: auth_for(config, folder=folder) for config in active if uses_oauth(config)
+        },
         on_change=on_change,
     )
 

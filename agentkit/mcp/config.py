@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentkit.errors import McpError
+from agentkit.errors import McpError, file_error
 from agentkit.mcp.results import visible
 
 MCP_JSON = Path("mcp_servers") / "mcp.json"
@@ -291,9 +291,8 @@ class _Variables:
         except (OSError, UnicodeDecodeError) as error:
             if self._lenient:
                 return {}
-            reason = getattr(error, "strerror", None) or error
             raise McpError(
-                f"{self._place}: {key}: cannot read {file}: {reason}.", self._server
+                f"{self._place}: {key}: {file_error(file, error)}", self._server
             ) from error
 
     def _value(self, key: str, reference: str) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from agentkit.errors import McpError
+from agentkit.errors import McpError, file_error
 from agentkit.mcp.config import MCP_JSON, parse_entry, read_entries, read_json
 from agentkit.settings.sources import write_private
 
@@ -149,7 +149,7 @@ def _add_entries(
         write_private(path, json.dumps(new, indent=2, ensure_ascii=False) + "\n")
         path.chmod(mode)
     except OSError as error:
-        raise McpError(f"Cannot write {path}: {error.strerror}.") from error
+        raise McpError(file_error(path, error, "written")) from error
 
 
 def _settings_folder() -> Path:

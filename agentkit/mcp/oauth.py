@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from agentkit.errors import McpError
+from agentkit.errors import McpError, file_error
+from agentkit.findings import for_folder
 from agentkit.mcp.config import OAuth, ServerConfig
 from agentkit.settings.sources import user_folder, write_private
 
@@ -39,9 +40,11 @@ def uses_oauth(config: ServerConfig) -> bool:
     return bool(config.url) and (config.oauth is not None or not has_header)
 
 
-def auth_for(config: ServerConfig, browse: Browse | None = None) -> OAuthClientProvider:
-    """The SDK's authentication for a server. Without `browse`, only stored tokens are used and
-    renewed."""
+def auth_for(
+    config: ServerConfig, browse: Browse | None = None, folder: Path = Path()
+) -> OAuthClientProvider:
+    """The SDK's authentication for a server of a project. Without `browse`, only stored tokens are
+    used and renewed."""
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientMetadata
     from pydantic import AnyUrl
@@ -55,10 +58,9 @@ def auth_for(config: ServerConfig, browse: Browse | None = None) -> OAuthClientP
 
     async def redirect(url: str) -> None:
         if browse is None:
+            command = for_folder(f"agentkit mcp login {config.name}", folder, "--folder")
             raise McpError(
-                f"The MCP server {config.name!r} needs you to sign in. "
-                f"Run: agentkit mcp login {config.name}",
-                config.name,
+                f"The MCP server {config.name!r} needs you to sign in. Run: {command}", config.name
             )
         await callback.listen()
         await browse(url)
@@ -165,7 +167,7 @@ class TokenFile:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(self._path, json.dumps(self._read() | change))
         except OSError as error:
-            raise McpError(f"Cannot write {self._path}: {error.strerror}.") from error
+            raise McpError(file_error(self._path, error, "written")) from error
 
 
 class _CallbackServer:

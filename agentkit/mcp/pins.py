@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from agentkit.errors import McpError
+from agentkit.findings import for_folder
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.results import visible
 from agentkit.settings.sources import user_folder, write_private
@@ -44,6 +45,7 @@ class Pins:
     """The pinned tools of one project's servers."""
 
     def __init__(self, project: Path) -> None:
+        self.folder = project
         self._project = str(project.resolve())
 
     def changes(self, config: ServerConfig, tools: Sequence[ServerTool]) -> tuple[ToolChange, ...]:
@@ -80,21 +82,26 @@ class Pins:
         return tools if isinstance(tools, dict) else None
 
 
-def describe_changes(server: str, changes: Sequence[ToolChange]) -> str:
-    """One line for the user about tools that are withheld."""
+def _review_command(server: str, folder: Path) -> str:
+    return for_folder(f"agentkit mcp approve {server}", folder, "--folder")
+
+
+def describe_changes(server: str, changes: Sequence[ToolChange], folder: Path) -> str:
+    """One line for the user about tools of a project's server that are withheld."""
     names = ", ".join(visible(change.tool) for change in changes[:5])
     more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
     return (
         f"The MCP server {server!r} has changed the descriptions of tools since you approved "
-        f"them: {names}{more}. They are withheld. Review them with: agentkit mcp approve {server}"
+        f"them: {names}{more}. They are withheld. Review them with: "
+        + _review_command(server, folder)
     )
 
 
-def withheld_reasons(server: str, changes: Sequence[ToolChange]) -> Mapping[str, str]:
+def withheld_reasons(server: str, changes: Sequence[ToolChange], folder: Path) -> Mapping[str, str]:
     """By name of each withheld tool, the error message for its caller."""
     return {
         change.tool: f"The MCP server {server!r} has changed the description of {change.tool}. The "
-        f"user must review it first: agentkit mcp approve {server}"
+        f"user must review it first: {_review_command(server, folder)}"
         for change in changes
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,11 +89,13 @@ class McpSession:
 
     async def open(self, seconds: float) -> None:
         """Start the server, initialize and list its tools. Raises McpError with the reason."""
+        start = _size(self._log)
         self._owner = asyncio.create_task(self._run(seconds), name=f"mcp {self._config.name}")
         either: set[asyncio.Future[Any]] = {self._owner, self._opened}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._opened.done():
-            message = _startup_error(self._config, self._log, self._error())
+            written = _read_from(self._log, start)
+            message = _startup_error(self._config, self._log, self._error(), written)
             raise McpError(message, self._config.name)
 
     async def request(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
@@ -280,8 +282,11 @@ async def _has_resources(client: Client) -> bool:
     return False
 
 
-def _startup_error(config: ServerConfig, log: Path | None, error: BaseException | None) -> str:
-    """One line for the user: what happened, and the next step."""
+def _startup_error(
+    config: ServerConfig, log: Path | None, error: BaseException | None, written: Sequence[str]
+) -> str:
+    """One line for the user: what happened, and the next step. `written` is what the server wrote
+    to standard error."""
     name = f"The MCP server {config.name!r}"
     see_log = f", or see {log}" if log else ""
     reason = visible(" ".join(str(error or "").split()))[:500] or type(error).__name__
@@ -296,4 +301,17 @@ def _startup_error(config: ServerConfig, log: Path | None, error: BaseException 
         return f'{name}: the directory {config.cwd} does not exist. Correct its "cwd".'
     if isinstance(error, FileNotFoundError):
         return f"{name}: the command {config.command!r} was not found. Install it."
-    return f"{name} ended before it was ready ({reason}). Start it by hand{see_log}."
+    cause = f": {written[-1]}" if written else f" ({reason})"
+    return f"{name} ended before it was ready{cause}. Start it by hand{see_log}."
+
+
+def _size(log: Path | None) -> int:
+    return log.stat().st_size if log and log.is_file() else 0
+
+
+def _read_from(log: Path | None, start: int) -> list[str]:
+    """The lines that a server wrote to its log since this position."""
+    if log is None or not log.is_file():
+        return []
+    lines = log.read_bytes()[start:].decode(errors="replace").splitlines()
+    return [visible(line.strip())[:500] for line in lines if line.strip()]

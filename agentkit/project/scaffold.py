@@ -6,8 +6,9 @@ settings that the user has not trusted.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from agentkit.settings.schema import FILE_NAME, write_schema
 TEMPLATES = Path(__file__).with_name("templates")
 
 _KNOWLEDGE = "knowledge"
+_MAX_FOLDERS = 1000
 _DOCUMENTS = (
     ".md", ".markdown", ".txt", ".rst", ".pdf", ".html", ".htm", ".docx", ".pptx", ".xlsx",
     ".epub", ".csv", ".ipynb", ".eml",
@@ -26,22 +28,25 @@ _DOCUMENTS = (
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """A file of a new project: its path, its template and its purpose. A `sample` is omitted if
-    its folder already has files."""
+    """A file of a new project: its path, its template and its purpose. A sample is omitted if the
+    folder that it is a `sample_of` already has files."""
 
     path: str
     template: str
     about: str
-    sample: bool = False
+    sample_of: str = ""
 
 
 FILES = (
     ProjectFile(FILE_NAME, "agentkit.toml", "every setting, explained"),
     ProjectFile(
-        "knowledge/welcome.md", "welcome.md", "a sample note: your documents go there", True
+        "knowledge/welcome.md", "welcome.md", "a sample note: your documents go there", _KNOWLEDGE
     ),
-    ProjectFile("tools/split_bill.py", "split_bill.py.txt", "a sample tool", True),
-    ProjectFile("mcp_servers/mcp.json", "mcp.json", "an example of an MCP server, disabled", True),
+    ProjectFile("tools/split_bill.py", "split_bill.py.txt", "a sample tool", "tools"),
+    ProjectFile(
+        "mcp_servers/mcp.json", "mcp.json", "an example of an MCP server, disabled", "mcp_servers"
+    ),
+    ProjectFile("questions.jsonl", "questions.jsonl", "sample questions for eval", _KNOWLEDGE),
     ProjectFile(".gitignore", "gitignore", "leaves the index and keys out of git"),
 )
 
@@ -64,7 +69,7 @@ def make_project(folder: Path, documents: Sequence[Path] = ()) -> NewProject:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _KNOWLEDGE).mkdir(exist_ok=True)
         for document in documents:
-            _move(document, folder / _KNOWLEDGE / document.name)
+            _move(document, folder / _KNOWLEDGE / document.relative_to(folder))
         was_trusted = _is_trusted(folder)
         missing = [file for file in FILES if _is_missing(folder, file)]
         new = tuple(file for file in missing if _write(folder, file))
@@ -78,10 +83,11 @@ def make_project(folder: Path, documents: Sequence[Path] = ()) -> NewProject:
 
 
 def loose_documents(folder: Path) -> list[Path]:
-    """Return the documents directly in a folder, which are not searched there; sorted."""
+    """Return the documents in a folder and its subfolders that are not in knowledge/, where they
+    would be searched; sorted. Hidden folders and those of installed packages are left out."""
     return sorted(
         path
-        for path in folder.iterdir()
+        for path in _walk(folder)
         if path.suffix.lower() in _DOCUMENTS
         and path.is_file()
         and not path.is_symlink()
@@ -89,9 +95,27 @@ def loose_documents(folder: Path) -> list[Path]:
     )
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files of at most _MAX_FOLDERS folders that may hold documents."""
+    for number, (place, folders, files) in enumerate(os.walk(folder)):
+        here = Path(place)
+        skipped = {_KNOWLEDGE, "tools", "mcp_servers"} if here == folder else set()
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in skipped | {"node_modules", "site-packages"}
+            and not name.startswith((".", "__"))
+            and not (here / name / "pyvenv.cfg").exists()
+        )
+        yield from (here / name for name in files)
+        if number >= _MAX_FOLDERS:
+            return
+
+
 def _move(document: Path, target: Path) -> None:
     if target.exists() or target.is_symlink():
         raise ConfigError(f"{target} already exists. Rename {document}, then try again.")
+    target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(document, target)
 
 
@@ -112,8 +136,8 @@ def _trust(folder: Path) -> bool:
 
 
 def _is_missing(folder: Path, file: ProjectFile) -> bool:
-    path = folder / file.path
-    if file.sample and path.parent.is_dir() and any(path.parent.iterdir()):
+    path, filled = folder / file.path, folder / file.sample_of
+    if file.sample_of and filled.is_dir() and any(filled.iterdir()):
         return False
     return not (path.exists() or path.is_symlink())
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agentkit.errors import TrustError
+from agentkit.errors import TrustError, file_error
 from agentkit.project.demo import demo_path
 from agentkit.settings.edit import SettingsFile
 from agentkit.settings.schema import FILE_NAME
@@ -38,7 +38,7 @@ def trust(folder: Path, contents: str = "") -> None:
     try:
         write_private(path, json.dumps(known, indent=1))
     except OSError as error:
-        raise TrustError(f"{path} cannot be written: {error.strerror}.") from error
+        raise TrustError(file_error(path, error, "written")) from error
 
 
 def fingerprint(folder: Path, settings: bytes | None = None) -> str:
@@ -92,7 +92,7 @@ def _contents(folder: Path, settings: bytes | None) -> Iterator[tuple[str, bytes
         try:
             yield path.relative_to(folder).as_posix(), path.read_bytes()
         except OSError as error:
-            raise TrustError(f"{path} cannot be read: {error.strerror}.") from error
+            raise TrustError(file_error(path, error)) from error
 
 
 def _is_ignored(path: Path) -> bool:

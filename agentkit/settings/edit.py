@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.settings.schema import (
     FILE_NAME,
     SCHEMA_LINE,
@@ -108,7 +108,7 @@ class SettingsFile:
                 raise ConfigError(f"{path} was changed by another program. Try again.")
             new.replace(path)
         except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
+            raise ConfigError(file_error(path, error, "written")) from error
         finally:
             new.unlink(missing_ok=True)
 

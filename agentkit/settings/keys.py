@@ -19,7 +19,7 @@ from types import ModuleType
 from urllib.parse import urlsplit
 
 from agentkit.addresses import is_loopback
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.settings.schema import ProviderSettings
 from agentkit.settings.sources import user_folder, write_private
 
@@ -237,7 +237,7 @@ def _write_accounts(accounts: Iterable[str]) -> None:
     try:
         write_private(path, json.dumps(sorted(accounts), indent=1))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
+        raise ConfigError(file_error(path, error, "written")) from error
 
 
 def _accounts_file() -> Path:

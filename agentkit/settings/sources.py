@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.settings.schema import (
     FILE_NAME,
     Key,
@@ -50,6 +50,22 @@ RESERVED = frozenset(
 _RESERVED_PREFIXES = (PREFIX + "TEST_", PREFIX + "INPUT_")
 _MAX_BYTES = 1_000_000
 _KEY_SOURCES = ("api_key_env", "api_key_file")
+_REASONS = {
+    "bool": "must be true or false",
+    "dict": "must be a table, such as [knowledge]",
+    "float": "must be a number",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "int": "must be a whole number",
+    "less_than_equal": "must be at most {le}",
+    "list": 'must be a list, such as ["a", "b"]',
+    "literal": "must be {expected}",
+    "missing": "is missing. Add it to its table",
+    "model": "must be a table, such as [knowledge]",
+    "string": "must be text in quotes",
+    "value_error": "{error}",
+}
+"""What a value must be, by the start of the type of pydantic's error."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,7 @@ def merge_layers(layers: Iterable[Layer], notices: Sequence[str] = ()) -> Resolv
     try:
         settings = Settings.model_validate(_nested(merged.values()))
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        faults = error.errors(include_url=False, include_input=False)
         messages = dict.fromkeys(_describe_fault(fault, origins) for fault in faults)
         raise ConfigError("; ".join(messages)) from None
     return ResolvedSettings(settings, origins, tuple(notices))
@@ -135,7 +151,7 @@ def file_layer(path: Path) -> Layer:
             raise ConfigError(f"{path} is larger than 1 MB, the limit of a settings file.")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        raise ConfigError(file_error(path, error)) from error
     return text_layer(text, str(path))
 
 
@@ -244,7 +260,9 @@ def _describe_fault(fault: Mapping[str, Any], origins: Mapping[Key, str]) -> str
     if fault["type"] == "extra_forbidden":
         message = str(unknown_key_error(place))
     else:
-        message = f"{format_key(key)}: {fault['msg'].removeprefix('Value error, ')}"
+        kind, limits = fault["type"], fault.get("ctx", {})
+        reason = next((text for name, text in _REASONS.items() if kind.startswith(name)), "")
+        message = f"{format_key(key)}: {reason.format(**limits) or fault['msg']}"
     return message if origin in ("", OPTION) else f"{origin}: {message}"
 
 

@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol
 
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities, Model, Options
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.events import (
     Compacted,
     Done,
@@ -34,6 +34,7 @@ from agentkit.events import (
     ToolDenied,
     ToolFinished,
 )
+from agentkit.findings import name_project
 from agentkit.messages import (
     Message,
     Record,
@@ -274,7 +275,8 @@ class TraceFiles:
         if len(found) == 1:
             return found[0]
         problem = f"{len(found)} traces begin with {which!r}" if found else f"No trace {which!r}"
-        raise ConfigError(f"{problem}. List them with: agentkit trace list")
+        step = name_project("List them with: agentkit trace list", self.folder)
+        raise ConfigError(f"{problem}. {step}")
 
 
 class TraceFile:
@@ -335,8 +337,9 @@ def read_trace(path: Path) -> ReadTrace:
                 records.append(json.loads(line))
             except ValueError:
                 break
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(file_error(path, error)) from error
     if not records or records[0].get("kind") != "run":
-        raise ConfigError(f"{path} is not a trace. List traces with: agentkit trace list")
+        step = name_project("List traces with: agentkit trace list", path)
+        raise ConfigError(f"{path} is not a trace. {step}")
     return ReadTrace(tuple(records))

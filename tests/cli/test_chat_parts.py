@@ -140,6 +140,8 @@ async def test_an_export_overwrites_nothing(chat: Chat, tmp_path: Path) -> None:
     await chat.answer("First?")
     with pytest.raises(ConfigError, match="exists: name another"):
         await run_command(COMMANDS, chat, f"/export {tmp_path / 'talk.json'}")
+    with pytest.raises(ConfigError, match=f"Run: mkdir -p {tmp_path / 'no'}"):
+        await run_command(COMMANDS, chat, f"/export {tmp_path / 'no' / 'talk.md'}")
     await run_command(COMMANDS, chat, f"/export {tmp_path / 'other.json'}")
     written = json.loads(Path(tmp_path / "other.json").read_text(encoding="utf-8"))
     assert written["messages"][0]["content"] == "First?"

@@ -28,11 +28,11 @@ def test_it_says_what_it_made_and_the_two_commands_that_come_next(tmp_path: Path
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0] == "Made in this folder:"
-    assert [line.split()[0] for line in lines[1:6]] == [
+    assert [line.split()[0] for line in lines[1:7]] == [
         "agentkit.toml", "knowledge/welcome.md", "tools/split_bill.py", "mcp_servers/mcp.json",
-        ".gitignore",
+        "questions.jsonl", ".gitignore",
     ]  # fmt: skip
-    assert lines[6:] == [
+    assert lines[7:] == [
         "Next:",
         '  agentkit ask "How do I add my documents?"',
         "  agentkit chat",

@@ -69,7 +69,7 @@ def test_the_tools_of_a_server_that_does_not_start_are_an_error(folder: Path) ->
     file.write_text(json.dumps({"mcpServers": {"broken": entry | {"disabled": True}}}), "utf-8")
     listed = _mcp(folder, "tools")
     assert (listed.returncode, listed.stdout) == (0, "")
-    assert "No server is enabled in mcp_servers/mcp.json. Disabled: broken." in listed.stderr
+    assert "mcp.json; disabled: broken." in listed.stderr
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ async def test_servers_that_fail_are_reported_and_the_others_work(state: Path) -
         problems = servers.problems
     assert set(problems) == {"refusing", "mute", "missing", "lost", "remote"}
     assert (
-        f"ended before it was ready (Connection closed). Start it by hand, or see {logs}"
+        f"ended before it was ready: no licence found. Start it by hand, or see {logs}"
         in (problems["refusing"])
     )
     assert "did not answer in time" in problems["mute"]

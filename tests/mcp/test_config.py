@@ -140,7 +140,8 @@ def test_variables_of_the_entry_override_those_of_the_env_file(tmp_path: Path) -
 
 
 def test_a_missing_env_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(McpError, match=r"'demo': envFile: cannot read .*\.env"):
+    message = r"'demo': envFile: .*\.env cannot be read: it does not exist"
+    with pytest.raises(McpError, match=message):
         only_server(tmp_path, {"command": "x", "envFile": "${workspaceFolder}/.env"})
 
 

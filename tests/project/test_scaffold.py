@@ -128,7 +128,9 @@ def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
     for name, text in own.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     made = make_project(tmp_path)
-    assert [part.path for part in made.new] == ["knowledge/welcome.md", "mcp_servers/mcp.json"]
+    assert [part.path for part in made.new] == [
+        "knowledge/welcome.md", "mcp_servers/mcp.json", "questions.jsonl",
+    ]  # fmt: skip
     assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in own} == own
     assert not (tmp_path / "tools" / "split_bill.py").exists()
 
@@ -174,6 +176,7 @@ def test_a_sample_note_does_not_join_documents_that_are_there(tmp_path: Path) ->
     (tmp_path / "knowledge" / "own.md").write_text("# Mine", encoding="utf-8")
     make_project(tmp_path)
     assert not (tmp_path / "knowledge" / "welcome.md").exists()
+    assert not (tmp_path / "questions.jsonl").exists()
 
 
 def test_documents_that_lie_beside_are_seen_and_taken_in(tmp_path: Path) -> None:
@@ -187,6 +190,17 @@ def test_documents_that_lie_beside_are_seen_and_taken_in(tmp_path: Path) -> None
         "a.md", "b.pdf", "c.TXT",
     ]  # fmt: skip
     assert loose_documents(tmp_path) == []
+
+
+def test_documents_in_subfolders_are_seen_and_keep_their_place(tmp_path: Path) -> None:
+    for name in ("notes/2026/a.md", ".git/b.md", "node_modules/c/d.md", "venv/e.md", "tools/f.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+    loose = loose_documents(tmp_path)
+    assert loose == [tmp_path / "notes" / "2026" / "a.md"]
+    make_project(tmp_path, loose)
+    assert (tmp_path / "knowledge" / "notes" / "2026" / "a.md").is_file()
 
 
 def test_a_document_of_the_same_name_is_not_replaced(tmp_path: Path) -> None:

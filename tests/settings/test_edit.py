@@ -100,11 +100,11 @@ def test_any_layout_can_be_changed_or_is_left_as_it_is(file: SettingsFile, text:
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("knowledge.results", "80", "less than or equal to 50"),
+        ("knowledge.results", "80", "must be at most 50"),
         ("knowledge.result", "8", "Did you mean 'knowledge.results'"),
         ("knowledge.retrieve", "often", "'always', 'auto' or 'never'"),
-        ("knowledge", "8", "knowledge: Input should be a valid dictionary"),
-        ("prices.x.input", "8", "prices.x.output: Field required"),
+        ("knowledge", "8", "knowledge: must be a table"),
+        ("prices.x.input", "8", "prices.x.output: is missing"),
         ("providers.work.api_key", "k-secret", "agentkit config key set work"),
         ("providers.work.api_key_env", "k-secret", "not the key"),
     ],

@@ -18,7 +18,7 @@ from agentkit.agent.tool_runner import NOT_ALLOWED
 from agentkit.cli.console import format_arguments, is_yes
 from agentkit.cli.i18n import _
 from agentkit.cli.text import strip_controls
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
 
@@ -66,7 +66,7 @@ class AllowedTools:
             content = {"place": self._place(), "allow": sorted(set(names))}
             self.file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"{self.file} cannot be written: {error.strerror}.") from error
+            raise ConfigError(file_error(self.file, error, "written")) from error
 
     def _place(self) -> str:
         found = self.file.parent.stat()

@@ -31,7 +31,7 @@ from agentkit.cli.commands.init import project_folder
 from agentkit.cli.console import open_consoles
 from agentkit.cli.errors import DENIED, LIMIT, REFUSED
 from agentkit.cli.i18n import _
-from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
+from agentkit.errors import AgentkitError, ConfigError, KnowledgeError, file_error
 from agentkit.findings import for_folder
 
 if TYPE_CHECKING:
@@ -307,8 +307,8 @@ def _read_schema(path: Path | None) -> dict[str, Any] | None:
         if path.stat().st_size > _MOST_SCHEMA_BYTES:
             raise ConfigError(f"{path} is too large for a JSON Schema: the limit is 1 MB.")
         schema = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(file_error(path, error)) from error
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(schema, dict):

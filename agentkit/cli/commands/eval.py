@@ -27,7 +27,7 @@ from agentkit.cli.console import (
 )
 from agentkit.cli.errors import MISSED
 from agentkit.cli.i18n import _
-from agentkit.errors import ConfigError, KnowledgeError, ModelError
+from agentkit.errors import ConfigError, KnowledgeError, ModelError, file_error
 from agentkit.findings import quantity
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class _RunByDefault(TyperGroup):
     """A group whose command `run` need not be written."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        is_named = args and (args[0] in self.commands or args[0] == "--help")
+        rest = args[2:] if args[:1] in (["-C"], ["--folder"]) else args
+        is_named = rest and (rest[0] in self.commands or args[0] == "--help")
         return super().parse_args(ctx, args if is_named else [_RUN, *args])
 
 
@@ -335,7 +336,7 @@ def _write(path: Path, text: str, mode: str = "w") -> None:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}. Name another.") from error
+        raise ConfigError(file_error(path, error, "written")) from error
 
 
 async def _passages(knowledge: KnowledgeBase, tokens: int) -> list[list[Chunk]]:

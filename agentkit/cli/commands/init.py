@@ -68,10 +68,11 @@ def set_up(folder: Path, log: Console) -> NewProject:
     made = make_project(folder, moved)
     _show_made(made, log)
     if moved:
-        log.print(Text(_("Moved into knowledge/: {files}.").format(files=_format_names(moved))))
+        names = _format_names(moved, folder)
+        log.print(Text(_("Moved into knowledge/: {files}.").format(files=names)))
     elif loose:
         text = _("Not in knowledge/, so not read: {files}. Move or copy them there.")
-        log.print(Text(text.format(files=_format_names(loose))))
+        log.print(Text(text.format(files=_format_names(loose, folder))))
     return made
 
 
@@ -148,7 +149,7 @@ def _wants_move(folder: Path, loose: Sequence[Path]) -> bool:
     if not loose or (folder / ".git").exists() or not sys.stdin.isatty():
         return False
     text = _("Only knowledge/ is read. Move these documents into it: {files}?")
-    return confirm(text.format(files=_format_names(loose)))
+    return confirm(text.format(files=_format_names(loose, folder)))
 
 
 def _show_made(made: NewProject, log: Console) -> None:
@@ -161,6 +162,7 @@ def _show_made(made: NewProject, log: Console) -> None:
         "knowledge/welcome.md": _("a sample note: your documents go there"),
         "tools/split_bill.py": _("a sample tool"),
         "mcp_servers/mcp.json": _("an example of an MCP server, disabled"),
+        "questions.jsonl": _("sample questions for agentkit eval"),
         ".gitignore": _("keeps the index and keys out of git"),
     }
     rows = [(Text(f"  {p.path}"), Text(about.get(p.path, p.about), "dim")) for p in made.new]
@@ -180,7 +182,7 @@ def _show_next(folder: Path, question: str, out: Console) -> None:
     out.print(Text(f"  {shlex.join(['agentkit', 'chat', *at])}"))
 
 
-def _format_names(paths: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in paths[:_NAMED])
+def _format_names(paths: Sequence[Path], folder: Path) -> str:
+    names = ", ".join(path.relative_to(folder).as_posix() for path in paths[:_NAMED])
     more = len(paths) - _NAMED
     return _("{names} and {count} more").format(names=names, count=more) if more > 0 else names

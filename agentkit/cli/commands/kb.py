@@ -20,7 +20,7 @@ from agentkit.cli.errors import EXIT_CODES
 from agentkit.cli.i18n import _
 from agentkit.cli.text import format_size
 from agentkit.errors import ConfigError, KnowledgeError
-from agentkit.findings import for_folder, quantity
+from agentkit.findings import for_folder, name_project, quantity
 
 if TYPE_CHECKING:
     from agentkit.findings import Finding
@@ -233,9 +233,8 @@ def _documents(info: CollectionInfo) -> list[dict[str, Any]]:
                 " FROM documents ORDER BY source"
             ).fetchall()
     except sqlite3.Error as error:
-        raise KnowledgeError(
-            f"{info.name} cannot be read ({error}). Run: agentkit kb doctor"
-        ) from error
+        step = name_project("Run: agentkit kb doctor", info.path)
+        raise KnowledgeError(f"{info.name} cannot be read ({error}). {step}") from error
     keys = ("source", "title", "kind", "characters", "passages")
     return [dict(zip(keys, row, strict=True)) for row in rows]
 

@@ -23,7 +23,7 @@ from agentkit.cli.console import open_consoles, print_json, print_notes
 from agentkit.cli.errors import INTERRUPTED
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, McpError, TrustError
-from agentkit.findings import for_folder, quantity
+from agentkit.findings import for_folder, join_names, quantity
 
 if TYPE_CHECKING:
     from mcp.server import Server as McpServer
@@ -64,7 +64,7 @@ async def list_servers(folder: Folder = Path(), json: Json = False) -> None:
         state = " (disabled)" if server.disabled else ""
         out.print(Text(f"{server.name}{state}: {server.summary}"))
     if not config.servers:
-        log.print("No servers here. Add them to mcp_servers/mcp.json.")
+        log.print(Text(_nothing_enabled(config.servers, folder)))
 
 
 @command(app, "tools", _("List the tools of the servers."), "agentkit mcp tools time")
@@ -80,13 +80,10 @@ async def list_tools(
     out, log = open_consoles()
     known = read_config(folder).servers
     if not (server or any(not each.disabled for each in known)):
-        names = ", ".join(each.name for each in known) or "none"
-        log.print(Text(f"No server is enabled in mcp_servers/mcp.json. Disabled: {names}."))
+        log.print(Text(_nothing_enabled(known, folder)))
         tools: tuple[Tool, ...] = ()
     else:
         async with start_servers(folder, log, server) as servers:
-            if server:
-                require_running(servers, server)
             tools = servers.all_tools
     if json:
         print_json([_tool_record(tool) for tool in tools])
@@ -137,7 +134,6 @@ async def call(
 async def inspect(server: Server, folder: Folder = Path(), json: Json = False) -> None:
     out, log = open_consoles()
     async with start_servers(folder, log, server) as servers:
-        require_running(servers, server)
         client = servers.clients[server]
         report: dict[str, Any] = {
             "server": _model_record(client.server_info),
@@ -196,7 +192,6 @@ async def check(server: Server, folder: Folder = Path(), json: Json = False) -> 
 
     out, log = open_consoles()
     async with start_servers(folder, log, server) as servers:
-        require_running(servers, server)
         results = await run_checks(servers.clients[server])
     failed, skipped = (sum(r.outcome == kind for r in results) for kind in ("failed", "skipped"))
     if json:
@@ -333,14 +328,17 @@ def _log(line: str) -> None:
 
 @asynccontextmanager
 async def start_servers(folder: Path, log: Console, *names: str) -> AsyncIterator[McpServers]:
-    """The named servers, or all that are not disabled, running; failures are printed. Raises
-    TrustError for a folder that may not start any."""
+    """The named servers, or all that are not disabled, running. Failures are printed while another
+    server runs. Raises McpError where none does, and TrustError for a folder that may not start
+    any."""
     from agentkit.mcp.client import folder_servers
     from agentkit.mcp.config import read_config
 
     configs = select_servers(read_config(folder).servers, [name for name in names if name])
     await require_trust(folder, configs)
     async with folder_servers(folder, configs) as servers:
+        if configs and not servers.clients:
+            raise McpError(" ".join(servers.problems.values()), configs[0].name)
         print_notes(servers.problems.values(), log)
         yield servers
 
@@ -374,10 +372,20 @@ async def require_trust(folder: Path, servers: Iterable[ServerConfig]) -> None:
     )
 
 
-def require_running(servers: McpServers, server: str) -> None:
-    """Raise McpError that says why a server does not run."""
-    if server not in servers.clients:
-        raise McpError(servers.problems.get(server, f"{server!r} is not running."), server)
+def _nothing_enabled(known: Iterable[ServerConfig], folder: Path) -> str:
+    """What to do where no server is enabled."""
+    from agentkit.mcp.config import MCP_JSON
+
+    place = folder / MCP_JSON
+    disabled = [server.name for server in known]
+    if not disabled:
+        command = for_folder("agentkit mcp import claude", folder, "--folder")
+        return f"There are no servers in {place}. Add one there, or import yours: {command}"
+    command = for_folder(f"agentkit mcp tools {disabled[0]}", folder, "--folder")
+    return (
+        f"No server is enabled in {place}; disabled: {join_names(disabled)}. Remove "
+        f'"disabled" there, or try one: {command}'
+    )
 
 
 def _servers_of_tool(folder: Path, tool: str) -> list[str]:

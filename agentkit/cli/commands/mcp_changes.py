@@ -15,7 +15,6 @@ from agentkit.cli.command import Folder, Json, command
 from agentkit.cli.commands.mcp import (
     Server,
     app,
-    require_running,
     require_trust,
     select_servers,
     start_servers,
@@ -50,7 +49,6 @@ async def approve(
 
     out, log = open_consoles()
     async with start_servers(folder, log, server) as servers:
-        require_running(servers, server)
         served, changes = servers.server_tools(server), servers.changes.get(server, ())
     if not json:
         _print_changes(changes, out)

@@ -16,7 +16,7 @@ from agentkit.cli.command import Folder, Json, Yes, command, complete_sessions, 
 from agentkit.cli.console import confirm, open_consoles, print_json, print_table
 from agentkit.cli.i18n import _
 from agentkit.cli.text import shorten
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.findings import for_folder, quantity
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def export(
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
+        raise ConfigError(file_error(file, error, "written")) from error
     open_consoles()[1].print(Text(f"written to {file}", "dim"))
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentkit.errors import KnowledgeError
+from agentkit.errors import KnowledgeError, file_error
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.collections import (
     Collections,
@@ -179,14 +179,25 @@ def _write_zip(catalog: Path, manifest: Manifest, file: Path) -> None:
 def _open_zip(file: Path) -> Iterator[zipfile.ZipFile]:
     """The archive. Every error of zipfile on a damaged or hostile one becomes a KnowledgeError."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        opened = zipfile.ZipFile(file)
+    except OSError as error:
+        raise KnowledgeError(file_error(file, error)) from error
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise KnowledgeError(
+            f"{file} is not an agentkit archive: it is not a zip file. "
+            "Write one with: agentkit kb export"
+        ) from error
+    try:
+        with opened as archive:
             yield archive
-    except FileNotFoundError as error:
-        raise KnowledgeError(f"{file} does not exist. Name an archive of agentkit.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise KnowledgeError(f"{file} is not an agentkit archive, or damaged: {error}.") from error
+        raise KnowledgeError(
+            f"{file} is damaged ({error}). Write it again with: agentkit kb export"
+        ) from error
     except (OSError, sqlite3.Error) as error:
-        raise KnowledgeError(f"{file} cannot be imported: {error}.") from error
+        raise KnowledgeError(
+            f"{file} cannot be imported: {error}. Check the disk and its permissions."
+        ) from error
 
 
 def _read_manifest(archive: zipfile.ZipFile, file: Path) -> Manifest:

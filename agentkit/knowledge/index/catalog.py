@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from agentkit.documents import Chunk, Document, Part
 from agentkit.errors import KnowledgeError
+from agentkit.findings import name_project
 from agentkit.knowledge.index.schema import full_text_row, open_catalog
 
 Vector = NDArray[np.float32]
@@ -280,7 +281,7 @@ def _read_failure(path: Path, error: sqlite3.DatabaseError) -> str:
     """Report damage only where SQLite does: a query that it cannot parse is not damage."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"{path} is damaged: {error}. Run: agentkit kb doctor"
+        return name_project(f"{path} is damaged: {error}. Run: agentkit kb doctor", path)
     if code == sqlite3.SQLITE_ERROR:
         return f"SQLite rejected a query of {path}: {error}. Rephrase the query."
     return f"{path} cannot be read: {error}. Check the disk and its permissions, then try again."

@@ -20,9 +20,15 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from agentkit.errors import KnowledgeError
+from agentkit.findings import name_project
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.catalog import Catalog, writing
-from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
+from agentkit.knowledge.index.schema import (
+    CATALOG,
+    open_read_only,
+    read_meta,
+    read_value,
+)
 from agentkit.knowledge.index.vectors import open_store
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
@@ -87,7 +93,8 @@ class Collections:
             return _info(path, DEFAULT if path.parent == self.root else "")
         known = {_key(info.name): info.name for info in self.list()}
         near = get_close_matches(_key(display_name(name)), known, n=1, cutoff=0.4)
-        hint = f"Did you mean {known[near[0]]!r}?" if near else "See: agentkit kb list"
+        listing = name_project("See: agentkit kb list", path)
+        hint = f"Did you mean {known[near[0]]!r}?" if near else listing
         raise KnowledgeError(f"There is no collection {name!r}. {hint}")
 
     def open(self, name: str) -> KnowledgeBase:
@@ -243,9 +250,8 @@ def stats_of(info: CollectionInfo) -> Stats:
         with open_read_only(info.path / CATALOG) as connection:
             return _stats(info, connection)
     except sqlite3.Error as error:
-        raise KnowledgeError(
-            f"{info.name} cannot be read ({error}). Run: agentkit kb doctor"
-        ) from error
+        step = name_project("Run: agentkit kb doctor", info.path)
+        raise KnowledgeError(f"{info.name} cannot be read ({error}). {step}") from error
 
 
 def _stats(info: CollectionInfo, connection: sqlite3.Connection) -> Stats:

@@ -25,7 +25,7 @@ from filelock import Timeout
 
 from agentkit.addresses import is_loopback
 from agentkit.errors import AgentkitError, KnowledgeError
-from agentkit.findings import Finding, ok, quantity
+from agentkit.findings import Finding, name_project, ok, quantity
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, writing
 from agentkit.knowledge.index.collections import CollectionInfo, size_of
 from agentkit.knowledge.index.consistency import (
@@ -40,7 +40,12 @@ from agentkit.knowledge.index.consistency import (
     unsound_contents,
     unsound_documents,
 )
-from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, rebuild_full_text
+from agentkit.knowledge.index.schema import (
+    CATALOG,
+    open_read_only,
+    read_meta,
+    rebuild_full_text,
+)
 from agentkit.knowledge.index.vectors import Vectors, open_store, parse_server
 
 _SPARE_BYTES = 50_000_000
@@ -65,7 +70,7 @@ async def diagnose(
         except KnowledgeError as error:
             if isinstance(error.__cause__, Timeout):
                 busy = Finding("warning", "lock", "another process writes to it", "Check it later.")
-                return [busy, *await asyncio.to_thread(check, path / CATALOG)]
+                return [busy, *_named_project(await asyncio.to_thread(check, path / CATALOG), path)]
         return await _check_index(path, embedder, vectors, seconds)
 
 
@@ -93,10 +98,21 @@ async def repair(
 
 def _check_exists(path: Path) -> None:
     if not path.is_dir():
-        raise KnowledgeError(f"{path} holds no index. Create one with: agentkit index")
+        step = name_project("Create one with: agentkit index", path)
+        raise KnowledgeError(f"{path} holds no index. {step}")
 
 
 async def _check_index(
+    path: Path, embedder: str, vectors: Vectors | None, seconds: float
+) -> list[Finding]:
+    return _named_project(await _check_parts(path, embedder, vectors, seconds), path)
+
+
+def _named_project(found: Sequence[Finding], path: Path) -> list[Finding]:
+    return [replace(each, next_step=name_project(each.next_step, path)) for each in found]
+
+
+async def _check_parts(
     path: Path, embedder: str, vectors: Vectors | None, seconds: float
 ) -> list[Finding]:
     file = path / CATALOG
@@ -204,9 +220,11 @@ async def _check_in_child(
         found = [Finding(**finding) for finding in await read_child(command, seconds)]
     except TimeoutError:
         message = f"{info.name}: not checked completely within {seconds:.0f} s"
-        return [Finding("warning", "index", message, "Run: agentkit kb doctor")]
+        step = name_project("Run: agentkit kb doctor", info.path)
+        return [Finding("warning", "index", message, step)]
     except ChildFailed as error:
         step = "Run: agentkit kb doctor. Or delete the index's folder and index again."
+        step = name_project(step, info.path)
         return [Finding("problem", "index", f"{info.name}: cannot be checked: {error}", step)]
     if not found:
         counts = f"{quantity(info.documents, 'document')}, {quantity(info.chunks, 'passage')}"
@@ -240,7 +258,7 @@ async def _check_local(index: Path, embedder: str, store: str, seconds: float) -
     if is_loopback(parse_server(store).url):
         return await diagnose(index, embedder=embedder, vectors=open_store(index, store))
     file = index / CATALOG
-    return [*check(file), *unfinished(file)]
+    return _named_project([*check(file), *unfinished(file)], index)
 
 
 def main(path: str, embedder: str, store: str, seconds: str) -> None:

@@ -27,8 +27,10 @@ from agentkit.mcp import checks as mcp
 from agentkit.project.checks import local
 from agentkit.project.project import Project
 from agentkit.settings.schema import FILE_NAME, ProviderSettings, Settings
+from agentkit.settings.sources import read_settings
 
 _TIMEOUT = 10.0
+_CORRECT = "Correct it. Until then, the checks use the defaults."
 _LONG_TIMEOUT = 40.0
 
 
@@ -85,12 +87,18 @@ async def _open_project(folder: Path) -> tuple[Project, list[Finding]]:
         step = "Check the drive or network it is on."
         return defaults, [Finding("problem", "settings", message, step)]
     except AgentkitError as error:
-        step = "Correct it. Until then, the checks use the defaults."
-        return defaults, [from_error("settings", error, step)]
-    is_read = project.trusted and (folder / FILE_NAME).is_file()
-    source = f"{FILE_NAME} is valid" if is_read else "defaults"
+        return defaults, [from_error("settings", error, _CORRECT)]
     names = ", ".join(_model_names(project.settings))
-    return project, [ok("settings", f"{source}; model {names}")]
+    if not (folder / FILE_NAME).exists():
+        return project, [ok("settings", f"defaults; model {names}")]
+    if project.trusted:
+        return project, [ok("settings", f"{FILE_NAME} is valid; model {names}")]
+    try:
+        read_settings(folder)
+    except ConfigError as error:
+        return project, [from_error("settings", error, _CORRECT)]
+    message = f"{FILE_NAME} is valid, but not trusted: defaults are used; model {names}"
+    return project, [ok("settings", message)]
 
 
 def _machine_checks(terminal: local.TerminalInfo) -> list[Check]:

@@ -238,6 +238,16 @@ async def test_settings_that_are_wrong_are_a_problem_and_the_rest_goes_on(tmp_pa
     assert "Unknown setting 'modell'" in problem.message
 
 
+@pytest.mark.parametrize("content", [b"model = ", b'model = "caf\xe9"', b"modell = 1"])
+async def test_invalid_settings_are_a_problem_before_the_folder_is_trusted(
+    content: bytes, tmp_path: Path
+) -> None:
+    folder = make_project(tmp_path / "app").folder
+    (folder / "agentkit.toml").write_bytes(content)
+    (problem,) = [f for f in await _examined(folder) if f.level == "problem"]
+    assert (problem.part, bool(problem.next_step)) == ("settings", True)
+
+
 async def test_what_a_stranger_s_folder_says_is_not_used(tmp_path: Path) -> None:
     folder = _servers(tmp_path, {"boo": {"command": "no-such"}})
     (folder / "agentkit.toml").write_text('model = "nonsense"\n', encoding="utf-8")
