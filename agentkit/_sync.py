@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import aclosing, suppress
 from contextvars import Context, copy_context
-from functools import partial
+from functools import partial, wraps
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,6 +54,38 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         future.cancel()
         ended.wait(timeout=10)
         raise
+
+
+def synchronous(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """The synchronous form of an asynchronous method, for a class body: `search_sync =
+    synchronous(search)`. It takes the same arguments."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run_sync(method(*args, **kwargs))
+
+    call.__doc__ = f"`{method.__name__}`, for synchronous code."
+    return call
+
+
+class Closeable:
+    """A context manager, synchronous and asynchronous, that calls `close` at its end."""
+
+    def close(self) -> None:
+        """Release what is held. Closing again has no effect."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
 
 
 def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:

@@ -7,16 +7,17 @@ until its new ones are all in place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
-from agentkit._sync import run_sync
+from agentkit._sync import Closeable, synchronous
 from agentkit.documents import Chunk, Document, Hit
 from agentkit.errors import KnowledgeError
+from agentkit.findings import join_names, quantity
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.catalog import Catalog, DocumentInfo, writing
@@ -29,6 +30,16 @@ from agentkit.knowledge.index.indexer import (
     OnProgress,
     ignore_progress,
 )
+from agentkit.knowledge.index.roots import (
+    Root,
+    Selection,
+    conflicting_sources,
+    read_root,
+    replaced_sources,
+    select,
+    select_known,
+    source_name,
+)
 from agentkit.knowledge.index.vectors import Vectors, open_store
 from agentkit.knowledge.search.context import widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS
@@ -39,8 +50,10 @@ from agentkit.knowledge.search.retriever import Retriever
 from agentkit.text.terms import clean, terms
 
 
-class KnowledgeBase:
-    """An index that is added to and searched. Open one with `KnowledgeBase.open`."""
+class KnowledgeBase(Closeable):
+    """An index that is added to and searched. Open one with `KnowledgeBase.open`, and close it, or
+    use it as a context manager. Each `…_sync` method is the method of that name for synchronous
+    code. A closed one raises KnowledgeError."""
 
     def __init__(
         self,
@@ -53,7 +66,7 @@ class KnowledgeBase:
         reranker: Reranker | None = None,
         exact_chunks: int = EXACT_CHUNKS,
     ) -> None:
-        self.path = path
+        self.path = path = path.absolute()  # The working directory may change.
         self.embedder = embedder
         self._wait = wait
         self._catalog = Catalog(path / "catalog.sqlite")
@@ -135,8 +148,7 @@ class KnowledgeBase:
         stays; a document that fails keeps its old chunks. Raises KnowledgeError."""
         by_source = {document.source: document for document in documents}
         entries = [Entry(s, len(d.text), partial(Incoming, d)) for s, d in by_source.items()]
-        async with writing(self.path, self._wait):
-            self._check_embedder()
+        async with self._writing():
             return await self._indexer.add(entries, on_progress)
 
     async def add_path(
@@ -153,52 +165,99 @@ class KnowledgeBase:
         cannot be read is named in `warnings` and keeps what the index had of it.
 
         Sources are paths relative to the folder, with `prefix` before them: give one to a second
-        folder. More than one of `jobs` reads files in so many processes, which a script must
-        expect: it guards its own work by `if __name__ == "__main__"`. Raises KnowledgeError.
+        folder. A file has one document: a path inside a folder that is indexed already keeps the
+        sources it has there, whatever the prefix; a folder around an indexed one replaces it. More
+        than one of `jobs` reads files in so many processes, which a script must expect: it guards
+        its own work by `if __name__ == "__main__"`. Raises KnowledgeError.
         """
-        root = Path(path)
-        if not root.exists():
-            raise KnowledgeError(f"{root} does not exist. Name a folder or file that does.")
-        folder = Folder(root, self.path, prefix, int(max_file_mb * 1e6))
-        async with writing(self.path, self._wait):
-            self._check_embedder()
-            with parsers(jobs) as pool:
-                return await self._sync_folder(folder, pool, jobs, on_progress)
+        async with self._writing():
+            before = self._catalog.origins()
+            selection = select(Path(path), prefix, self._roots(before))
+            return await self._sync(selection, before, max_file_mb, jobs, on_progress)
 
-    async def _sync_folder(
-        self, folder: Folder, pool: Executor | None, jobs: int, on_progress: OnProgress
+    async def update(
+        self,
+        path: str | Path,
+        *,
+        max_file_mb: float = 20.0,
+        on_progress: OnProgress = ignore_progress,
     ) -> IndexReport:
-        """Index a folder's files and remove the vanished ones, the lock held."""
-        known = self._catalog.files(folder.origin)
-        entries = await asyncio.to_thread(folder.entries, known, self._indexer.cut, pool)
+        """Index a file or folder again under the folder that it was indexed from, which is not
+        read; a deleted file's document is removed. Raises KnowledgeError for a path that is in no
+        indexed folder."""
+        async with self._writing():
+            before = self._catalog.origins()
+            selection = select_known(Path(path), self._roots(before))
+            if selection is None:
+                raise KnowledgeError(
+                    f"{path} is in no folder that the index {self.path} holds. Add it by add_path."
+                )
+            return await self._sync(selection, before, max_file_mb, 1, on_progress)
+
+    async def _sync(
+        self,
+        selection: Selection,
+        before: Mapping[str, str],
+        max_file_mb: float,
+        jobs: int,
+        on_progress: OnProgress,
+    ) -> IndexReport:
+        """Index a selection's files and remove the vanished ones, the lock held. `before` are the
+        origins of the documents, by source."""
+        origin = selection.root.origin(self.path)
+        held = [s for s, known in before.items() if known == origin and selection.covers(s)]
+        if not selection.path.exists() and not (held and selection.root.folder.is_dir()):
+            raise KnowledgeError(
+                f"{selection.path} does not exist. Name a folder or file that does."
+            )
+        folder = Folder(selection, int(max_file_mb * 1e6))
+        known, cut = self._catalog.files(origin), self._indexer.cut
+        with parsers(jobs) as pool:
+            entries = await asyncio.to_thread(folder.entries, known, cut, pool)
+            report = await self._indexer.add(entries, on_progress, origin=origin, jobs=jobs)
         present = {entry.source for entry in entries}
-        before = self._catalog.origins()
-        report = await self._indexer.add(entries, on_progress, origin=folder.origin, jobs=jobs)
-        gone = sorted(
-            source
-            for source, origin in before.items()
-            if origin and origin == folder.origin and source not in present
-        )
+        replaced = replaced_sources(selection, present, before, self.path)
+        gone = sorted({*held, *replaced} - present)
         if gone:
             await self._indexer.remove(gone)
-        replaced = sorted(s for s in present if before.get(s) not in (None, "", folder.origin))
+        others = {source: o for source, o in before.items() if source not in replaced}
         warnings = report.warnings
-        if replaced:
+        if conflicts := conflicting_sources(present, others, origin, self.path):
             warnings += (
-                f"{replaced[0]}, and {len(replaced) - 1} more, replaced a document of the same "
-                "name from another folder. Give one of the folders a prefix.",
+                f"{join_names(conflicts)} replaced {quantity(len(conflicts), 'document')} of the "
+                "same name from another folder. Give one of the folders a prefix.",
             )
         return replace(report, removed=tuple(gone), warnings=warnings)
 
-    async def remove(self, sources: Sequence[str]) -> None:
-        """Take documents out of the index. Raises KnowledgeError for a source it does not hold."""
-        held = self._catalog.hashes()
-        for source in sources:
-            if source not in held:
-                await self.document(source)  # Raises, with the nearest source.
+    def _roots(self, origins: Mapping[str, str]) -> list[Root]:
+        """The folders and files that documents came from."""
+        return [read_root(origin, self.path) for origin in set(origins.values()) if origin]
+
+    async def remove(self, sources: str | Iterable[str]) -> None:
+        """Take documents out of the index. Raises KnowledgeError for a source it does not hold;
+        then nothing is removed."""
+        wanted = [sources] if isinstance(sources, str) else list(sources)
+        for source in wanted:
+            await self.document(source)  # Raises, with the nearest source.
+        await self.discard(wanted)
+
+    async def discard(self, sources: str | Iterable[str]) -> tuple[str, ...]:
+        """Take documents out of the index where it holds them, as `set.discard` does. Returns the
+        sources that were removed. Raises KnowledgeError."""
+        wanted = [sources] if isinstance(sources, str) else list(sources)
+        async with self._writing():
+            found = tuple(dict.fromkeys(filter(None, map(self._held, wanted))))
+            if found:
+                await self._indexer.remove(found)
+        return found
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        """Hold the index's lock for a write that fits its embedder."""
+        self._catalog.check_open()
         async with writing(self.path, self._wait):
             self._check_embedder()
-            await self._indexer.remove(sources)
+            yield
 
     async def search(self, query: str, k: int = 5, *, filters: Filters = Filters()) -> list[Hit]:
         """The k most relevant passages of the documents that pass the filters, best first.
@@ -236,8 +295,8 @@ class KnowledgeBase:
     async def document(self, source: str, *, filters: Filters = Filters()) -> Document:
         """A whole document. Raises KnowledgeError, with the nearest source, if there is none that
         passes the filters."""
-        found = await asyncio.to_thread(self._catalog.document, source)
-        if found is None or not filters.accept(source, found.title, found.metadata):
+        found = await asyncio.to_thread(self._catalog.document, self._held(source) or source)
+        if found is None or not filters.accept(found.source, found.title, found.metadata):
             known = [info.source for info in await self.documents(filters=filters)]
             near = get_close_matches(source, known, n=1, cutoff=0.4)
             hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -267,17 +326,21 @@ class KnowledgeBase:
         self._vectors.close()
         self._catalog.close()
 
-    def add_sync(self, documents: Iterable[Document]) -> IndexReport:
-        """`add`, for synchronous code."""
-        return run_sync(self.add(documents))
+    add_sync = synchronous(add)
+    add_path_sync = synchronous(add_path)
+    update_sync = synchronous(update)
+    remove_sync = synchronous(remove)
+    discard_sync = synchronous(discard)
+    search_sync = synchronous(search)
+    find_all_sync = synchronous(find_all)
+    document_sync = synchronous(document)
+    documents_sync = synchronous(documents)
 
-    def add_path_sync(self, path: str | Path) -> IndexReport:
-        """`add_path`, for synchronous code."""
-        return run_sync(self.add_path(path))
-
-    def search_sync(self, query: str, k: int = 5) -> list[Hit]:
-        """`search`, for synchronous code."""
-        return run_sync(self.search(query, k))
+    def _held(self, source: str) -> str:
+        """The source of a document that the index holds under this or the stored form, or ""."""
+        forms = (source, source_name(source))
+        rows = self._catalog.rows("SELECT source FROM documents WHERE source IN (?, ?)", forms)
+        return str(rows[0][0]) if rows else ""
 
     def _check_embedder(self) -> None:
         stored = self._catalog.meta("embedder")

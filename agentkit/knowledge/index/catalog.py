@@ -76,10 +76,19 @@ class Catalog:
         self.path = path
         self._lock = threading.RLock()
         self._connection = open_catalog(path)
+        self._is_closed = False
 
     def close(self) -> None:
         with self._lock:
+            self._is_closed = True
             self._connection.close()
+
+    def check_open(self) -> None:
+        """Raise KnowledgeError after `close`."""
+        if self._is_closed:
+            raise KnowledgeError(
+                f"The index {self.path.parent} is closed: open it again by KnowledgeBase.open."
+            )
 
     def meta(self, key: str) -> str:
         rows = self.rows("SELECT value FROM meta WHERE key = ?", (key,))
@@ -253,6 +262,7 @@ class Catalog:
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query that only reads. Raises KnowledgeError."""
         with self._lock:
+            self.check_open()
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.DatabaseError as error:
@@ -262,6 +272,7 @@ class Catalog:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction. Raises KnowledgeError when the file cannot be written."""
         with self._lock:
+            self.check_open()
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
@@ -26,8 +25,8 @@ from agentkit.knowledge.index.indexer import (
     OnProgress,
     ignore_progress,
 )
-from agentkit.knowledge.loaders.files import Loaded, discover, load, read_bytes
-from agentkit.text.terms import clean
+from agentkit.knowledge.index.roots import Selection
+from agentkit.knowledge.loaders.files import Loaded, load, read_bytes
 
 if TYPE_CHECKING:
     from agentkit.knowledge.knowledge_base import KnowledgeBase
@@ -53,30 +52,29 @@ def parsers(jobs: int) -> Iterator[Executor | None]:
 
 
 class Folder:
-    """A folder or file whose documents are kept in an index. `origin` identifies it: its path from
-    the index, so that both may be moved together, and the prefix; "" for a single file, which is
-    treated like a document added by hand."""
+    """The files of a selection, to be indexed: a folder, a part of one, or a single file."""
 
-    def __init__(self, root: Path, index: Path, prefix: str, max_bytes: int) -> None:
-        self._root = root
-        self._base = root if root.is_dir() else root.parent
-        self._prefix = prefix
+    def __init__(self, selection: Selection, max_bytes: int) -> None:
+        self._selection = selection
         self._max_bytes = max_bytes
-        self.origin = f"{_relative(root, index)}|{prefix}" if root.is_dir() else ""
 
     def entries(self, known: Mapping[str, str], cut: str, pool: Executor | None) -> list[Entry]:
         """Every file as an entry to load. `known` are the hashes of files by source, `cut` is what
         else determines a document's chunks."""
-        found = []
-        for path in discover(self._root):
-            source = clean(self._prefix + path.relative_to(self._base).as_posix())
+        found: dict[str, Entry] = {}
+        twins: list[Entry] = []
+        for path in self._selection.files():
+            source = self._selection.source(path)
             read = partial(self._read, path, source, cut, known.get(source, ""), pool)
             try:
                 size = path.stat().st_size
             except OSError:  # It is reported when it is read.
                 size = 0
-            found.append(Entry(source, size, read))
-        return found
+            if source in found:
+                twins.append(Entry(source, 0, partial(_refuse_twin, path)))
+            else:
+                found[source] = Entry(source, size, read)
+        return [*found.values(), *twins]
 
     def _read(
         self, path: Path, source: str, cut: str, known: str, pool: Executor | None
@@ -110,11 +108,10 @@ def _parse(content: bytes, source: str, name: str, pool: Executor | None) -> Loa
         raise KnowledgeError(f"{name}: it cannot be read ({error!r:.200})") from error
 
 
-def _relative(root: Path, index: Path) -> str:
-    try:
-        return Path(os.path.relpath(root.resolve(), index.resolve())).as_posix()
-    except ValueError:  # another drive
-        return root.resolve().as_posix()
+def _refuse_twin(path: Path) -> Incoming:
+    raise KnowledgeError(
+        f"{path}: another file has this name in another Unicode form. Rename one of them."
+    )
 
 
 _RETRY_MS = 5000

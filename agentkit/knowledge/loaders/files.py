@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -121,12 +122,14 @@ _LOADERS: Mapping[str, str] = {
 SUFFIXES = tuple(_LOADERS)
 
 
-def discover(path: Path) -> Iterator[Path]:
-    """The files of supported kinds at or below a path, sorted, without hidden ones."""
+def discover(path: Path, root: Path | None = None) -> Iterator[Path]:
+    """The files of supported kinds at or below a path, sorted, without hidden ones. `root` is the
+    folder whose files are indexed, where the path is only a part of it: a symbolic link is left out
+    when it leads out of the root, or to a file that is listed itself."""
     if path.is_file():
         yield path
         return
-    root = path.resolve()
+    base = (root or path).resolve()
 
     def unreadable(error: OSError) -> None:
         raise KnowledgeError(f"{error.filename}: {error.strerror}. Change its permissions.")
@@ -134,11 +137,38 @@ def discover(path: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(path, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            found = Path(folder) / name
-            hidden = name.startswith(".") or not name.lower().endswith(SUFFIXES)
-            is_special = found.exists() and not found.is_file()  # A missing one is reported later.
-            if not hidden and found.resolve().is_relative_to(root) and not is_special:
-                yield found
+            if not name.startswith(".") and is_supported(name):
+                found = Path(folder, name)
+                if _is_wanted(found, base):
+                    yield found
+
+
+def is_supported(name: str) -> bool:
+    """Whether there is a loader for files of this name."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def is_listed(path: Path, root: Path, *, is_file: bool) -> bool:
+    """Whether `discover(root)` covers a resolved path: inside, not hidden, of a supported kind."""
+    if not path.is_relative_to(root) or (is_file and not is_supported(path.name)):
+        return False
+    return not any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _is_wanted(found: Path, root: Path) -> bool:
+    """Whether a file, or the target of a link, is a regular one to read in this place."""
+    try:
+        mode = os.lstat(found).st_mode
+    except OSError:  # It is reported when it is read.
+        return True
+    if not stat.S_ISLNK(mode):
+        return stat.S_ISREG(mode)
+    target = found.resolve()
+    if not target.is_relative_to(root):
+        return False
+    if not target.exists():
+        return True
+    return target.is_file() and not is_listed(target, root, is_file=True)
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:
