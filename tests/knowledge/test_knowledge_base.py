@@ -4,14 +4,15 @@ import asyncio
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
 
-from agentkit import Document, KnowledgeBase
+from agentkit import Chunk, Document, Filters, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.index.vectors import Vectors
 from tests.conftest import TermEmbedder, unprivileged
@@ -287,17 +288,51 @@ async def test_a_read_only_index_still_answers(shared_folder: Path, embedder: Te
             folder.chmod(0o700)
 
 
-async def test_sync_doors_give_what_the_async_ones_give(
+def test_every_method_has_a_synchronous_form_with_its_options(
     tmp_path: Path, embedder: TermEmbedder
 ) -> None:
-    def synchronous() -> str:
-        kb = KnowledgeBase.open(tmp_path / "other", embedder)
-        kb.add_sync(_documents())
-        source = kb.search_sync("自注意力")[0].chunk.source
-        kb.close()
-        return source
+    folder = _write(tmp_path / "notes")
+    with KnowledgeBase.open(tmp_path / "other", embedder) as kb:
+        assert kb.add_path_sync(folder, prefix="n/", max_file_mb=1).added[0] == "n/attention.md"
+        kb.add_sync([Document("by hand", "自注意力")])
+        filters = Filters(sources=("n/**",))
+        assert kb.search_sync("自注意力", k=1, filters=filters)[0].chunk.source == "n/attention.md"
+        assert kb.find_all_sync("自注意力", filters=filters).times == 1
+        assert kb.update_sync(folder / "memory.md").unchanged == ("n/memory.md",)
+        assert kb.document_sync("by hand").text == "自注意力"
+        kb.remove_sync("by hand")
+        assert kb.discard_sync("by hand") == ()
+        assert len(kb.documents_sync()) == 3
 
-    assert await asyncio.to_thread(synchronous) == "attention.md"
+
+_USES: Mapping[str, Callable[[KnowledgeBase], Coroutine[Any, Any, object]]] = {
+    "add": lambda kb: kb.add([]),
+    "add_path": lambda kb: kb.add_path("."),
+    "update": lambda kb: kb.update("."),
+    "remove": lambda kb: kb.remove("a.md"),
+    "discard": lambda kb: kb.discard("a.md"),
+    "search": lambda kb: kb.search("x"),
+    "find_all": lambda kb: kb.find_all("x"),
+    "widen": lambda kb: kb.widen([Chunk("c", "d", "a.md", "", "", "x", 0, 1)], 9),
+    "excerpt": lambda kb: kb.excerpt("d", 0, 1),
+    "outline": lambda kb: kb.outline("a.md"),
+    "document": lambda kb: kb.document("a.md"),
+    "documents": lambda kb: kb.documents(),
+}
+
+
+@pytest.mark.parametrize("use", _USES.values(), ids=list(_USES))
+async def test_a_closed_index_says_that_it_is_closed(
+    tmp_path: Path,
+    embedder: TermEmbedder,
+    use: Callable[[KnowledgeBase], Coroutine[Any, Any, object]],
+) -> None:
+    async with KnowledgeBase.open(tmp_path / "index", embedder) as kb:
+        await kb.add(_documents())
+        await kb.search("自注意力")
+    kb.close()
+    with pytest.raises(KnowledgeError, match=r"index is closed: open it again"):
+        await use(kb)
 
 
 def test_the_catalog_is_plain_sqlite_with_the_text_in_it(
