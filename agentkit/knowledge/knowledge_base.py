@@ -217,7 +217,9 @@ class KnowledgeBase(Closeable):
             report = await self._indexer.add(entries, on_progress, origin=origin, jobs=jobs)
         present = {entry.source for entry in entries}
         replaced = replaced_sources(selection, present, before, self.path)
-        gone = sorted({*held, *replaced} - present)
+        indexed = self._catalog.hashes() if replaced else {}
+        moved = {old for old, new in replaced.items() if new in indexed or new not in present}
+        gone = sorted({*held, *moved} - present)
         if gone:
             await self._indexer.remove(gone)
         others = {source: o for source, o in before.items() if source not in replaced}

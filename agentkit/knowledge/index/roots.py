@@ -42,6 +42,10 @@ class Root:
         """The source of a file below the root's folder."""
         return source_name(f"{self.prefix}{path.relative_to(self.folder).as_posix()}")
 
+    def file(self, source: str) -> Path:
+        """The file of a source, where its name is stored in the form that it has on disk."""
+        return self.folder / source.removeprefix(self.prefix)
+
     def origin(self, index: Path) -> str:
         """The root as the catalog stores it: its path from the index, so that both may be moved
         together, and the prefix."""
@@ -109,15 +113,19 @@ def select_known(path: Path, known: Iterable[Root]) -> Selection | None:
 
 def replaced_sources(
     selection: Selection, present: set[str], documents: Mapping[str, str], index: Path
-) -> list[str]:
-    """The documents of other roots whose files the selected root lists now: its sources, `present`,
-    have them. `documents` are the origins by source."""
+) -> dict[str, str]:
+    """The documents of other roots whose files the selected root lists now, and the sources that
+    their files have in it. `present` are its sources, `documents` the origins by source."""
     if not selection.is_whole:
-        return []
+        return {}
     mine = selection.root
-    others = set(documents.values()) - {"", mine.origin(index)}
-    replaced = {o for o in others if _is_replaced(read_root(o, index), mine, present)}
-    return [source for source, origin in documents.items() if origin in replaced]
+    others = {o: read_root(o, index) for o in set(documents.values()) - {"", mine.origin(index)}}
+    replaced = {o: root for o, root in others.items() if _is_replaced(root, mine, present)}
+    files = {s: replaced[o].file(s) for s, o in documents.items() if o in replaced}
+    return {
+        source: mine.source(file if file.is_relative_to(mine.folder) else file.resolve())
+        for source, file in files.items()
+    }
 
 
 def conflicting_sources(
@@ -126,7 +134,7 @@ def conflicting_sources(
     """The sources that also are those of existing files of another root."""
     others = {s: o for s in present if (o := documents.get(s, "")) not in ("", own)}
     roots = {origin: read_root(origin, index) for origin in set(others.values())}
-    return sorted(source for source, origin in others.items() if _exists(roots[origin], source))
+    return sorted(s for s, origin in others.items() if roots[origin].file(s).exists())
 
 
 def source_name(name: str) -> str:
@@ -154,11 +162,6 @@ def _is_replaced(other: Root, mine: Root, present: set[str]) -> bool:
         return file == mine.path.resolve()
     is_gone = not file.exists() and mine.holds(file)
     return is_gone or (file.is_relative_to(mine.path) and mine.source(file) in present)
-
-
-def _exists(root: Root, source: str) -> bool:
-    """Whether the file of a root's document exists."""
-    return (root.folder / source.removeprefix(root.prefix)).exists()
 
 
 def _absolute(path: Path) -> Path:

@@ -93,6 +93,16 @@ async def test_a_folder_around_an_indexed_one_takes_its_documents_over(
     assert len(embedder.embedded) == embedded + 1
 
 
+async def test_a_file_that_cannot_be_read_where_it_moves_keeps_its_document(
+    kb: KnowledgeBase, root: Path
+) -> None:
+    await kb.add_path(root / "sub")
+    (root / "sub" / "a.md").write_bytes(b"\x7fELF\0\0\1\2")
+    report = await kb.add_path(root)
+    assert "a.md" in report.warnings[0]
+    assert sorted(await _texts(kb)) == ["a.md", "sub/deep/b.md", "top.md"]
+
+
 async def test_another_prefix_renames_the_documents_of_a_folder(
     kb: KnowledgeBase, root: Path
 ) -> None:
@@ -215,7 +225,7 @@ async def test_two_files_with_names_that_read_the_same_are_reported(
 ) -> None:
     (tmp_path / "notes").mkdir()
     for form in ("NFC", "NFD"):
-        (tmp_path / "notes" / f"{unicodedata.normalize(form, 'é')}.md").write_text(form)  # type: ignore[arg-type]
+        (tmp_path / "notes" / f"{unicodedata.normalize(form, 'é')}.md").write_text(form)
     if len(list((tmp_path / "notes").iterdir())) == 1:
         pytest.skip("the file system takes both names for one")
     assert "Unicode form" in (await kb.add_path(tmp_path / "notes")).warnings[0]
