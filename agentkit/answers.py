@@ -9,7 +9,7 @@ from typing import Generic, Literal
 from typing_extensions import TypeVar
 
 from agentkit.documents import Chunk
-from agentkit.messages import Message, Usage
+from agentkit.messages import Message, ToolCall, Usage
 
 Output = TypeVar("Output", covariant=True, default=object)
 """The type of an answer's output. Without it any answer fits, and `output` is an `object`."""
@@ -81,8 +81,9 @@ class Answer(Generic[Output]):
 
     `messages` are those that the run added to its session, `sentences` the verified claims of the
     text (none without passages), `report` why an answer cannot be used, `limit` the limit that
-    ended the run. `output` is the structured output that the run was asked for; None where it was
-    not, and while the run is paused."""
+    ended the run, `waiting` the calls on which a paused run waits for decisions. `output` is the
+    structured output that the run was asked for; None where it was not, and while the run is
+    paused."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -95,6 +96,7 @@ class Answer(Generic[Output]):
     sentences: tuple[Supported, ...] = ()
     report: str = ""
     limit: str = ""
+    waiting: tuple[ToolCall, ...] = ()
 
     @property
     def unsupported(self) -> tuple[Supported, ...]:

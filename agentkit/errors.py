@@ -21,6 +21,11 @@ class ConfigError(AgentkitError):
     """An invalid setting or option, or a missing extra."""
 
 
+class AlreadyDecided(ConfigError):
+    """A decision on a call that does not wait for one: it was decided before, here or in another
+    process, or never asked for."""
+
+
 class ModelError(AgentkitError):
     """A model that cannot be reached, found or used. If it ended a run, `report` describes the
     request and the response, in some lines for people."""

@@ -105,11 +105,13 @@ class ToolResult:
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool call of a model. `arguments` is a mapping, or the model's text if that is not a JSON
-    object."""
+    object. `agents` is the path of a call that waits inside sub-agents: the names of their tools,
+    the outermost first."""
 
     id: str
     name: str
     arguments: Mapping[str, Any] | str
+    agents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

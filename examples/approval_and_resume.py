@@ -42,7 +42,7 @@ async def decide(database: Path, model: ScriptedModel) -> None:
     session = SessionStore(database).open("refund")
     agent = Agent(model, [transfer], approve=pause)
     decision = Verdict(True, arguments={"account": "ada", "euros": 59.0})
-    async for event in agent.resume(session, {"call-1": decision}):
+    async for event in agent.stream_resume(session, {"call-1": decision}):
         match event:
             case ToolFinished(_, result):
                 print(result)

@@ -14,10 +14,13 @@ from typing_extensions import TypeForm, TypeVar, Unpack
 from agentkit._sync import run_sync
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter, NoReader, stream_events
+from agentkit.agent.limits import Spent
+from agentkit.agent.pending import PausedResult
 from agentkit.agent.run import Run
-from agentkit.agent.session import Session
+from agentkit.agent.session import Session, pause_session, resume_session
 from agentkit.agent.setup import Deps, Overrides, Setup
 from agentkit.agent.structured import output_schema
+from agentkit.agent.tool_runner import CallContext
 from agentkit.answers import Answer
 from agentkit.errors import ConfigError, ToolError
 from agentkit.events import Event, Finished
@@ -178,12 +181,101 @@ class Agent(Setup[Deps], Generic[Deps]):
         run = self._run(session, output, overrides)
         return stream_events(lambda emitter: run(emitter).respond(_message(prompt)))
 
-    def resume(
-        self, session: Session, verdicts: Mapping[str, Verdict]
-    ) -> AsyncGenerator[Event[None], None]:
-        """Continue a paused run, with the user's decisions on its open calls by their ids. A call
-        without a decision is asked for again. Raises ConfigError where no call waits."""
-        run = self._run(session, None, {})
+    @overload
+    async def resume(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: TypeForm[T] = ...,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[T]: ...
+
+    @overload
+    async def resume(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Mapping[str, Any],
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]: ...
+
+    async def resume(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Any = None,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]:
+        """Continue a paused run with decisions on the calls of `session.waiting`, by their ids. A
+        call without a decision is asked for again. Limits, usage and cost go on where they were; a
+        run that was asked for an `output` is resumed with it. Raises AlreadyDecided for a call
+        that does not wait, and as `run` does."""
+        return await self._run(session, output, overrides)(NoReader()).resume(verdicts)
+
+    @overload
+    def resume_sync(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: TypeForm[T] = ...,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[T]: ...
+
+    @overload
+    def resume_sync(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Mapping[str, Any],
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]: ...
+
+    def resume_sync(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Any = None,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]:
+        """`resume`, for synchronous code."""
+        return run_sync(self.resume(session, verdicts, output=output, **overrides))
+
+    @overload
+    def stream_resume(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: TypeForm[T] = ...,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> AsyncGenerator[Event[T], None]: ...
+
+    @overload
+    def stream_resume(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Mapping[str, Any],
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> AsyncGenerator[Event[Any], None]: ...
+
+    def stream_resume(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Any = None,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> AsyncGenerator[Event[Any], None]:
+        """`resume`, event by event; the last one is Finished, with the answer."""
+        run = self._run(session, output, overrides)
         return stream_events(lambda emitter: run(emitter).resume(verdicts))
 
     @contextmanager
@@ -231,14 +323,21 @@ def agent_tool(agent: Agent[Any], name: str, description: str) -> Tool:
     """A tool that asks the agent. Passages that it cites get markers of the calling run."""
 
     @tool(name=name)
-    async def ask(question: str, context: ToolContext) -> str:
+    async def ask(question: str, context: ToolContext) -> str | PausedResult:
         """Ask.
 
         Args:
             question: What to find out, with all that is needed to understand it.
         """
         answer: Answer | None = None
-        async with aclosing(agent.stream(question, deps=context.deps)) as events:
+        call = context if isinstance(context, CallContext) else None
+        if call and call.resumed:
+            session, before = resume_session(call.resumed), call.resumed.pending.run.spent
+            running = agent.stream_resume(session, call.verdicts, deps=context.deps)
+        else:
+            session, before = Session(), Spent()
+            running = agent.stream(question, session, deps=context.deps)
+        async with aclosing(running) as events:
             async for event in events:
                 if isinstance(event, Finished):
                     answer = event.answer
@@ -246,12 +345,18 @@ def agent_tool(agent: Agent[Any], name: str, description: str) -> Tool:
                     context.nest(event)
         if answer is None:
             raise ToolError("The agent gave no answer.", name)
-        context.spend(answer.usage, answer.cost)
-        if answer.stop_reason == "paused":
-            raise ToolError(f"{name} needs approval, which a sub-agent cannot wait for.", name)
+        context.spend(answer.usage - before.usage, _difference(answer.cost, before.cost))
+        if paused := pause_session(session):
+            if call is None:
+                raise ToolError(f"{name} waits for approval, which is not possible here.", name)
+            return PausedResult(agent=paused)
         return _with_markers_of(answer, context) + _INCOMPLETE.get(answer.stop_reason, "")
 
     return replace(ask, description=description)
+
+
+def _difference(cost: float | None, before: float | None) -> float | None:
+    return None if cost is None else cost - (before or 0.0)
 
 
 def _with_markers_of(answer: Answer, context: ToolContext) -> str:

@@ -17,7 +17,8 @@ from agentkit.agent.compaction import Prompt, Window, truncate
 from agentkit.agent.explain import Exchange, explain
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import Limits
-from agentkit.agent.tool_runner import INTERRUPTED, Outcome, ToolRunner, failed_result
+from agentkit.agent.pending import Outcome, PausedAgent, Pending
+from agentkit.agent.tool_runner import INTERRUPTED, ToolRunner, failed_result
 from agentkit.agent.turn import REPEATED, RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
@@ -53,14 +54,6 @@ class Recorder(Emitter, Protocol):
     def compact(self, view: Sequence[Message]) -> None:
         """Keep what a compaction made of the conversation."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A turn of which some calls wait for approval: None stands for their results."""
-
-    message: Message
-    outcomes: tuple[Outcome, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +280,12 @@ class Loop:
     async def _resume(self, pending: Pending, verdicts: Mapping[str, Verdict]) -> None:
         """Run the calls that waited for approval, and complete their turn."""
         outcomes = list(pending.outcomes)
-        waiting = [at for at, outcome in enumerate(outcomes) if outcome is None]
+        waiting = [at for at, o in enumerate(outcomes) if not isinstance(o, Message)]
+        agents = {
+            call.id: outcome
+            for call, outcome in zip(pending.message.tool_calls, outcomes, strict=True)
+            if isinstance(outcome, PausedAgent)
+        }
         calls = [self._tools.resolve(pending.message.tool_calls[at]) for at in waiting]
         found: list[Outcome] = []
         room = await self._window.free(self._prompt)
@@ -295,7 +293,13 @@ class Loop:
         is_complete = False
         try:
             await self._tools.run(
-                calls, found, emit, deadline=deadline, room=room, verdicts=verdicts
+                calls,
+                found,
+                emit,
+                deadline=deadline,
+                room=room,
+                verdicts=verdicts,
+                agents=agents,
             )
             is_complete = True
         finally:
@@ -313,7 +317,7 @@ class Loop:
             outcomes = [
                 _interrupted(o, c) for o, c in zip(outcomes, message.tool_calls, strict=True)
             ]
-        results = [outcome for outcome in outcomes if outcome is not None]
+        results = [outcome for outcome in outcomes if isinstance(outcome, Message)]
         if len(results) < len(outcomes):
             self.pending = Pending(message, tuple(outcomes))
             return
@@ -387,4 +391,4 @@ class Loop:
 
 def _interrupted(outcome: Outcome, call: ToolCall) -> Message:
     """A call's result in a run that was stopped."""
-    return outcome or failed_result(call, INTERRUPTED)
+    return outcome if isinstance(outcome, Message) else failed_result(call, INTERRUPTED)

@@ -17,6 +17,7 @@ from agentkit.agent.finalize import Finalizer
 from agentkit.agent.hooks import RunInfo, call_with
 from agentkit.agent.limits import UsageMeter
 from agentkit.agent.loop import Loop
+from agentkit.agent.pending import PausedRun
 from agentkit.agent.query_rewriting import QueryRewriter
 from agentkit.agent.session import Session
 from agentkit.agent.setup import Setup
@@ -30,7 +31,7 @@ from agentkit.agent.structured import (
 from agentkit.agent.tool_runner import RunState, ToolRunner
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
-from agentkit.errors import ConfigError, ModelError
+from agentkit.errors import AlreadyDecided, ConfigError, ModelError
 from agentkit.events import Event, Finished, Retried, TextDelta
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall
@@ -67,14 +68,18 @@ class Run:
         self._emitter = emitter
         self._output = output
         self._tools = setup.offered_tools
-        self._meter = UsageMeter(setup.limits)
+        self._start = (
+            session.pending.run
+            if session.pending
+            else PausedRun(secrets.token_hex(8), len(session.messages))
+        )
+        self._meter = UsageMeter(setup.limits, self._start.spent)
         self._trace = Trace(())
-        self._info = RunInfo(secrets.token_hex(8), session.id)
+        self._info = RunInfo(self._start.id, session.id)
         self._finalizer = Finalizer(
             session.sources, setup.documents, setup.hooks, setup.retrieval.strict, self._info
         )
-        self._begun = _beginning(session) if session.pending else len(session.messages)
-        self._before = tuple(session.messages[self._begun :])
+        self._before = tuple(session.messages[self._start.begun :])
 
     async def respond(self, message: Message) -> Answer[Any]:
         """Answer a prompt. Raises ModelError and ConfigError."""
@@ -92,10 +97,15 @@ class Run:
 
     async def resume(self, verdicts: Mapping[str, Verdict]) -> Answer[Any]:
         """Continue a paused run with decisions on its open calls, by their ids. Raises ModelError,
-        and ConfigError where no call waits."""
+        and AlreadyDecided for a call that does not wait."""
         pending = self._session.pending
         if pending is None:
-            raise ConfigError("No call of this session waits for a decision.")
+            raise AlreadyDecided("No call of this session waits for a decision.")
+        pending.check(verdicts)
+        if pending.run.output and self._output is None:
+            raise ConfigError(
+                f"This run was asked for the output {pending.run.output}: resume it with output=…."
+            )
         with self._started("") as model:
             loop, instructions = await self._prepare(model, None)
             running = loop.run(self._messages(instructions), resumed=(pending, verdicts))
@@ -114,11 +124,8 @@ class Run:
         await self._emitter.send(event)
 
     def add(self, messages: Sequence[Message]) -> None:
-        if not messages:
-            return
-        if self._session.pending:
-            self._session.wait(None)
-        self._session.add(messages)
+        if messages:
+            self._session.add(messages)
 
     def compact(self, view: Sequence[Message]) -> None:
         self._session.compact(view)
@@ -253,13 +260,21 @@ class Run:
             self._add_missing((*self._before, *loop.messages()))
             raise
         self._add_missing(answer.messages)
-        self._session.wait(loop.pending)
+        if loop.pending:
+            pending = replace(loop.pending, run=self._paused())
+            self._session.wait(pending)
+            answer = replace(answer, waiting=pending.waiting)
         if self._finalizer.withholds_text or answer.text != drafted.text:
             await self._emitter.send(TextDelta(answer.text))
         finished = Finished(answer)
         self._trace.event(finished)
         self._emitter.emit(finished)
         return answer
+
+    def _paused(self) -> PausedRun:
+        """What the next part of the run continues."""
+        output = self._output.name if self._output else ""
+        return replace(self._start, spent=self._meter.spent, output=output)
 
     async def _finalize(self, drafted: Answer) -> Answer:
         """The draft with the prompt among its messages, checked."""
@@ -268,7 +283,7 @@ class Run:
 
     def _add_missing(self, messages: Sequence[Message]) -> None:
         """Add those of the run's messages that the session does not have."""
-        self.add(messages[len(self._session.messages) - self._begun :])
+        self.add(messages[len(self._session.messages) - self._start.begun :])
 
     async def _fitting(
         self, loop: Loop, drafted: Answer, answer: Answer, output: OutputSchema
@@ -298,9 +313,3 @@ def _check_deps(tools: Sequence[Tool], deps: object) -> None:
             f"The tool {name!r} uses the deps of its context, but this run has none. Pass them: "
             "agent.run(prompt, deps=…)."
         )
-
-
-def _beginning(session: Session) -> int:
-    """The position of the prompt of a paused run."""
-    users = [at for at, message in enumerate(session.messages) if message.role == "user"]
-    return users[-1] if users else 0

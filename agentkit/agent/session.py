@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentkit.agent.loop import Pending
+from agentkit.agent.pending import PausedAgent, Pending
 from agentkit.knowledge.citations.passages import Sources
-from agentkit.messages import Message
+from agentkit.messages import Message, ToolCall
 
 
 class Session:
@@ -23,10 +23,17 @@ class Session:
         self.sources = Sources()
         self.pending: Pending | None = None
 
+    @property
+    def waiting(self) -> tuple[ToolCall, ...]:
+        """The calls that wait for approval, those in sub-agents included."""
+        return self.pending.waiting if self.pending else ()
+
     def add(self, messages: Sequence[Message]) -> None:
-        """Append messages to the history and the view."""
+        """Append a prompt or a complete turn to the history and the view. A turn that waited for
+        approval is over then."""
         self.messages += messages
         self.view += messages
+        self.pending = None
 
     def compact(self, view: Sequence[Message]) -> None:
         """Start the next request with this view."""
@@ -39,3 +46,21 @@ class Session:
     def draft(self, text: str) -> None:
         """Keep a piece of an answer that is being written, where a crash must not lose it."""
         return None
+
+
+def pause_session(session: Session) -> PausedAgent | None:
+    """The conversation of a sub-agent as a value; None where no call of it waits."""
+    if session.pending is None:
+        return None
+    chunks = tuple(chunk for n in session.sources.numbers() if (chunk := session.sources.find(n)))
+    return PausedAgent(tuple(session.messages), tuple(session.view), chunks, session.pending)
+
+
+def resume_session(paused: PausedAgent) -> Session:
+    """The conversation of a sub-agent that waits."""
+    session = Session()
+    session.messages, session.view = list(paused.messages), list(paused.view)
+    for chunk in paused.chunks:
+        session.sources.mark(chunk)
+    session.pending = paused.pending
+    return session

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from agentkit.agent.loop import Pending
+from agentkit.agent.pending import Pending, pending_record, read_pending
 from agentkit.agent.session import Session
-from agentkit.documents import Chunk
 from agentkit.errors import ConfigError
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import (
@@ -290,10 +289,9 @@ class StoredSession(Session):
                 body = json.dumps(message_record(message), ensure_ascii=False, default=str)
                 db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", (self.id, number, body, now))
                 _index_message(db, self.id, number, message)
-            for marker, chunk in enumerate(self._new_sources(), self._sources_kept + 1):
-                body = json.dumps(asdict(chunk), ensure_ascii=False)
-                db.execute("INSERT INTO sources VALUES (?, ?, ?)", (self.id, marker, body))
-            db.execute("DELETE FROM drafts WHERE session = ?", (self.id,))
+            self._store_sources(db)
+            for table in ("drafts", "pending"):
+                db.execute(f"DELETE FROM {table} WHERE session = ?", (self.id,))
             db.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now, self.id))
         self._sources_kept = len(self.sources)
 
@@ -310,10 +308,11 @@ class StoredSession(Session):
             db.execute("DELETE FROM pending WHERE session = ?", (self.id,))
             if pending:
                 db.execute("DELETE FROM drafts WHERE session = ?", (self.id,))
-                outcomes = [o and message_record(o) for o in pending.outcomes]
-                record = {"message": message_record(pending.message), "outcomes": outcomes}
+                self._store_sources(db)
+                record = pending_record(pending)
                 body = json.dumps(record, ensure_ascii=False, default=str)
                 db.execute("INSERT INTO pending VALUES (?, ?)", (self.id, body))
+        self._sources_kept = len(self.sources)
 
     def draft(self, text: str) -> None:
         self._db.execute("INSERT INTO drafts VALUES (?, ?)", (self.id, text))
@@ -328,17 +327,18 @@ class StoredSession(Session):
         if not self.messages and os.path.exists(self._lock.lock_file):
             os.unlink(self._lock.lock_file)
 
-    def _new_sources(self) -> list[Chunk]:
-        numbers = range(self._sources_kept + 1, len(self.sources) + 1)
-        return [chunk for n in numbers if (chunk := self.sources.find(str(n)))]
+    def _store_sources(self, db: sqlite3.Connection) -> None:
+        """Store the passages that are not stored yet."""
+        for marker in range(self._sources_kept + 1, len(self.sources) + 1):
+            if chunk := self.sources.find(str(marker)):
+                body = json.dumps(asdict(chunk), ensure_ascii=False)
+                db.execute("INSERT INTO sources VALUES (?, ?, ?)", (self.id, marker, body))
 
     def _read_pending(self) -> Pending | None:
         row = self._db.execute("SELECT body FROM pending WHERE session = ?", (self.id,)).fetchone()
         if row is None:
             return None
-        record = json.loads(row[0])
-        outcomes = tuple(read_message(o) if o else None for o in record["outcomes"])
-        return Pending(read_message(record["message"]), outcomes)
+        return read_pending(json.loads(row[0]))
 
     def _take_drafts(self) -> None:
         rows = self._db.execute(

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import UsageMeter
+from agentkit.agent.pending import Outcome, PausedAgent, PausedResult, decisions_within
 from agentkit.documents import Chunk
 from agentkit.errors import Retry, ToolError
 from agentkit.events import (
@@ -57,8 +58,6 @@ ToolError. A function gets the call and the tool's exception and returns the tex
 raises what ends the run."""
 
 Emit = Callable[[Event], None]
-Outcome = Message | None
-"""A call's result, or None while it waits for approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +93,15 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """The ToolContext of one call."""
+    """The ToolContext of one call. `resumed` is the sub-agent that waited in it, `verdicts` the
+    decisions on the calls of that."""
 
     call: ToolCall
     run: RunState
     put: Emit
     room: int | None = None
+    resumed: PausedAgent | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     @property
     def deps(self) -> Any:
@@ -182,6 +184,8 @@ class _RunningCalls:
 
     put: Emit
     room: int | None
+    verdicts: Mapping[str, Verdict]
+    agents: Mapping[str, PausedAgent]
     tasks: list[asyncio.Task[_Ended | None]] = field(default_factory=list)
     reason: str = ""
     error: BaseException | None = None
@@ -235,18 +239,19 @@ class ToolRunner:
         deadline: float | None = None,
         room: int | None = None,
         verdicts: Mapping[str, Verdict] | None = None,
+        agents: Mapping[str, PausedAgent] | None = None,
     ) -> None:
         """Run calls side by side and emit what happens; `outcomes` then has one for each call, in
         order, however this ends. Cancellation, or the deadline (on the loop's clock), stops the
         calls that still run. `room` is how many tokens a result may have, `verdicts` the user's
-        decisions on calls, by call id. Raises what `on_error` makes of a tool's failure."""
+        decisions on calls and `agents` the sub-agents that waited in them, by call id. Raises what
+        `on_error` makes of a tool's failure."""
         if not calls:
             return
-        events, given = _Events(emit), verdicts or {}
-        turn = _RunningCalls(events.put, room)
+        events = _Events(emit)
+        turn = _RunningCalls(events.put, room, verdicts or {}, agents or {})
         for resolved in calls:
-            work = self._run_one(resolved, turn, given.get(resolved.call.id))
-            turn.tasks.append(asyncio.create_task(work))
+            turn.tasks.append(asyncio.create_task(self._run_one(resolved, turn)))
         loop = asyncio.get_running_loop()
         timer = None if deadline is None else loop.call_at(deadline, turn.stop, OUT_OF_TIME)
         try:
@@ -266,14 +271,13 @@ class ToolRunner:
         if turn.error is not None:
             raise turn.error
 
-    async def _run_one(
-        self, resolved: ResolvedCall, turn: _RunningCalls, verdict: Verdict | None
-    ) -> _Ended | None:
+    async def _run_one(self, resolved: ResolvedCall, turn: _RunningCalls) -> _Ended | None:
         """The end of one call; None while it waits for approval."""
         call, tool = resolved.call, resolved.tool
         try:
             if tool is None or resolved.problem:
                 raise ToolError(resolved.problem)
+            verdict = ALLOWED if call.id in turn.agents else turn.verdicts.get(call.id)
             verdict = verdict or await self._decide(tool, call, turn.put)
         except ToolError as error:
             refused = ToolResult(str(error))
@@ -296,16 +300,26 @@ class ToolRunner:
         return ended
 
     async def _execute(self, tool: Tool, call: ToolCall, turn: _RunningCalls) -> _Ended:
-        context = CallContext(call, self._context, turn.put, turn.room)
+        context = CallContext(
+            call,
+            self._context,
+            turn.put,
+            turn.room,
+            turn.agents.get(call.id),
+            decisions_within(call.id, turn.verdicts),
+        )
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
-        self.meter.count_tool_call()
+        if context.resumed is None:
+            self.meter.count_tool_call()
         began = time.perf_counter()
         result = ToolResult()
         failure: BaseException | None = None
         failed = True
         try:
             result = await tool.run(call.arguments, context)
+            if isinstance(result, PausedResult):
+                return _Ended(result)
             failed = False
         except Retry as error:
             _log.debug("%s asked for another try (call %s): %s", tool.name, call.id, error)
@@ -398,6 +412,8 @@ def _outcome(call: ToolCall, task: asyncio.Task[_Ended | None], reason: str) -> 
     if ended is None:
         return None
     result = ended.result
+    if isinstance(result, PausedResult):
+        return result.agent
     return Message("tool", result.content, (), call.id, result.passages, ended.failed)
 
 

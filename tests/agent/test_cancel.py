@@ -350,7 +350,7 @@ async def test_a_paused_run_that_is_closed_early_still_waits() -> None:
     session = Session()
     agent = Agent(ScriptedModel([call("guarded")]), [guarded], approve=pause)
     await agent.run("?", session)
-    run = agent.resume(session, {})
+    run = agent.stream_resume(session, {})
     await run.aclose()
     assert session.pending is not None
     assert_valid(session.messages)

@@ -132,8 +132,8 @@ async def _one_run(
     if pending is None:
         run = agent.stream(prompt, session)
     else:
-        given = {c.id: chaos.verdict("later") for c in pending.message.tool_calls}
-        run = agent.resume(session, given)
+        given = {c.id: chaos.verdict("later") for c in session.waiting}
+        run = agent.stream_resume(session, given)
     events: list[Event] = []
 
     async def follow() -> None:
@@ -176,7 +176,7 @@ def _assert_events_match(events: Any, session: Session) -> None:
     """Every result that was seen stands in the conversation, or in the turn that waits."""
     kept = [m.text for m in session.messages if m.role == "tool"]
     if session.pending:
-        kept += [o.text for o in session.pending.outcomes if o is not None]
+        kept += [o.text for o in session.pending.outcomes if isinstance(o, Message)]
     for event in events:
         if isinstance(event, ToolFinished):
             assert any(event.result.text in text for text in kept), event

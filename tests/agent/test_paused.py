@@ -13,6 +13,7 @@ from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import Event, ModelPart, TextDelta
+from agentkit.messages import Message
 from tests.agent.scripts import answer_of, assert_valid, call, results
 from tests.agent.test_approval import RAN, TOOLS, _approve_with, _nothing_ran, read  # noqa: F401
 
@@ -28,7 +29,7 @@ async def _paused(
 
 
 async def _resumed(agent: Agent, session: Session | StoredSession, verdicts: Any) -> Answer:
-    events = [e async for e in agent.resume(session, verdicts)]
+    events = [e async for e in agent.stream_resume(session, verdicts)]
     assert_valid(session.messages)
     return answer_of(events)
 
@@ -139,7 +140,7 @@ async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits() -> No
     agent = await _paused(model, session)
 
     async def go_on() -> list[Event]:
-        return [e async for e in agent.resume(session, {"e": ALLOWED})]
+        return [e async for e in agent.stream_resume(session, {"e": ALLOWED})]
 
     task = asyncio.create_task(go_on())
     await asyncio.sleep(0.01)
@@ -148,7 +149,7 @@ async def test_a_resumed_run_that_is_stopped_before_its_call_still_waits() -> No
     assert RAN == ["x"]
     assert session.pending is not None
     [outcome, *_] = session.pending.outcomes
-    assert outcome is not None
+    assert isinstance(outcome, Message)
     assert outcome.text == "read x"
 
 
@@ -166,7 +167,7 @@ async def test_a_resumed_run_that_is_stopped_in_its_call_waits_no_longer() -> No
     agent = await _paused(model, session, [hang, read])
 
     async def go_on() -> list[Event]:
-        return [e async for e in agent.resume(session, {"h": ALLOWED})]
+        return [e async for e in agent.stream_resume(session, {"h": ALLOWED})]
 
     task = asyncio.create_task(go_on())
     await started.wait()
@@ -192,11 +193,3 @@ async def test_a_paused_run_is_resumed_from_the_file_in_another_process(tmp_path
     assert [m.text for m in session.messages] == ["?", "I shall erase it.", "erased a", "done"]
     session.close()
     store.close()
-
-
-async def test_an_agent_inside_another_cannot_wait_and_says_so() -> None:
-    inner = Agent(ScriptedModel([call("erase", path="a")]), TOOLS, approve=pause)
-    model = ScriptedModel([call("ask", question="?"), "done"])
-    await Agent(model, [inner.as_tool("ask", "Ask.")]).run("?")
-    assert "needs approval" in results(model)[0]
-    assert RAN == []

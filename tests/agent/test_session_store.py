@@ -15,7 +15,7 @@ import pytest
 
 from agentkit import Agent, Chunk, tool
 from agentkit.agent.approval import ALLOWED, DENIED, pause
-from agentkit.agent.loop import Pending
+from agentkit.agent.pending import Pending
 from agentkit.agent.session_store import VERSION, SessionStore, as_json, as_markdown
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
@@ -178,7 +178,7 @@ async def test_a_paused_call_is_decided_in_another_process(store: SessionStore) 
     again = _reopened(store).open("cleaning")
     assert isinstance(again.pending, Pending)
     later = agent("done")
-    resumed = [e async for e in later.resume(again, {"1": ALLOWED, "2": DENIED})]
+    resumed = [e async for e in later.stream_resume(again, {"1": ALLOWED, "2": DENIED})]
     assert isinstance(resumed[-1], Finished)
     assert erased == ["a"]
     assert isinstance(later.model, ScriptedModel)

@@ -22,7 +22,7 @@ PRICES = {"apple": 3}
 
 
 @tool
-def price(item: str) -> int:
+async def price(item: str) -> int:
     """Look up a price."""
     return PRICES[item]
 

@@ -269,7 +269,7 @@ class Chat:
     async def resume_calls(self) -> None:
         """Ask for the approval for which a run was paused, and resume it."""
         self.note(_("A call in this conversation waits for your approval."))
-        await self._run_agent(self.project.agent.resume(self.session, {}))
+        await self._run_agent(self.project.agent.stream_resume(self.session, {}))
 
     def cancel_run(self) -> None:
         if self._task:

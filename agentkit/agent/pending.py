@@ -1,0 +1,149 @@
+"""A turn whose calls wait for approval, with all that its run needs to go on in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+from agentkit.agent.limits import Spent
+from agentkit.documents import Chunk
+from agentkit.errors import AlreadyDecided
+from agentkit.messages import (
+    Message,
+    Record,
+    ToolCall,
+    ToolResult,
+    Usage,
+    message_record,
+    read_chunk,
+    read_message,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PausedRun:
+    """What the second part of a run continues: the run's id, the position of its prompt among the
+    session's messages, what it has spent, the name of the output that it was asked for, and how
+    many answers were rejected."""
+
+    id: str = ""
+    begun: int = 0
+    spent: Spent = Spent()
+    output: str = ""
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PausedAgent:
+    """The conversation of a sub-agent in whose turn calls wait; `chunks` are its passages in the
+    order of their markers."""
+
+    messages: tuple[Message, ...]
+    view: tuple[Message, ...]
+    chunks: tuple[Chunk, ...]
+    pending: Pending
+
+
+Outcome = Message | PausedAgent | None
+"""What a call has led to: its result, a sub-agent that waits, or None while the call waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class PausedResult(ToolResult):
+    """The result of a tool whose sub-agent waits for approval: its turn waits too."""
+
+    agent: PausedAgent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A turn of which some calls wait for approval, and the run that it belongs to."""
+
+    message: Message
+    outcomes: tuple[Outcome, ...]
+    run: PausedRun = PausedRun()
+
+    @property
+    def waiting(self) -> tuple[ToolCall, ...]:
+        """The calls that wait. The id of one in a sub-agent begins with that of the sub-agent's
+        call and a slash, and its `agents` are the names of the sub-agents' tools."""
+        found: list[ToolCall] = []
+        for call, outcome in zip(self.message.tool_calls, self.outcomes, strict=True):
+            if outcome is None:
+                found.append(call)
+            elif isinstance(outcome, PausedAgent):
+                found += [
+                    replace(c, id=f"{call.id}/{c.id}", agents=(call.name, *c.agents))
+                    for c in outcome.pending.waiting
+                ]
+        return tuple(found)
+
+    def check(self, decided: Iterable[str]) -> None:
+        """Raise AlreadyDecided for the id of a call that does not wait."""
+        waiting = [call.id for call in self.waiting]
+        if unknown := [each for each in decided if each not in waiting]:
+            raise AlreadyDecided(
+                f"Call {unknown[0]!r} does not wait for a decision: it was decided before, or is "
+                f"not of this session. Waiting: {', '.join(waiting)}."
+            )
+
+
+def decisions_within(call_id: str, decisions: Mapping[str, T]) -> dict[str, T]:
+    """The decisions on calls of the sub-agent that a call asked, by the ids that they have
+    there."""
+    start = f"{call_id}/"
+    return {
+        each.removeprefix(start): decision
+        for each, decision in decisions.items()
+        if each.startswith(start)
+    }
+
+
+def pending_record(pending: Pending) -> Record:
+    """A turn that waits, as JSON."""
+    return {
+        "message": message_record(pending.message),
+        "outcomes": [_outcome_record(outcome) for outcome in pending.outcomes],
+        "run": asdict(pending.run),
+    }
+
+
+def read_pending(record: Mapping[str, Any]) -> Pending:
+    """Read a turn that waits. Raises KeyError or TypeError for an invalid record."""
+    run = dict(record["run"])
+    spent = dict(run.pop("spent"))
+    usage = Usage(**spent.pop("usage"))
+    return Pending(
+        read_message(record["message"]),
+        tuple(map(_read_outcome, record["outcomes"])),
+        PausedRun(**run, spent=Spent(usage, **spent)),
+    )
+
+
+def _outcome_record(outcome: Outcome) -> Record | None:
+    if outcome is None:
+        return None
+    if isinstance(outcome, Message):
+        return message_record(outcome)
+    return {
+        "messages": [message_record(message) for message in outcome.messages],
+        "view": [message_record(message) for message in outcome.view],
+        "chunks": [asdict(chunk) for chunk in outcome.chunks],
+        "pending": pending_record(outcome.pending),
+    }
+
+
+def _read_outcome(record: Mapping[str, Any] | None) -> Outcome:
+    if record is None:
+        return None
+    if "pending" not in record:
+        return read_message(record)
+    return PausedAgent(
+        tuple(map(read_message, record["messages"])),
+        tuple(map(read_message, record["view"])),
+        tuple(map(read_chunk, record["chunks"])),
+        read_pending(record["pending"]),
+    )
