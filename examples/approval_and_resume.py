@@ -7,17 +7,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from agentkit import (
-    Agent,
-    Finished,
-    ScriptedModel,
-    SessionStore,
-    ToolCall,
-    ToolFinished,
-    Verdict,
-    pause,
-    tool,
-)
+from agentkit import Agent, ScriptedModel, SessionStore, ToolCall, Verdict, pause, tool
 
 
 @tool(needs_approval=True)
@@ -31,8 +21,7 @@ async def request(database: Path, model: ScriptedModel) -> None:
     session = SessionStore(database).create("refund")
     agent = Agent(model, [transfer], approve=pause)
     answer = await agent.run("Refund 95 euros to Ada.", session)
-    assert session.pending is not None
-    for call in session.pending.message.tool_calls:
+    for call in answer.waiting:
         print(answer.stop_reason, call.id, call.name, call.arguments)
     session.close()
 
@@ -42,12 +31,8 @@ async def decide(database: Path, model: ScriptedModel) -> None:
     session = SessionStore(database).open("refund")
     agent = Agent(model, [transfer], approve=pause)
     decision = Verdict(True, arguments={"account": "ada", "euros": 59.0})
-    async for event in agent.stream_resume(session, {"call-1": decision}):
-        match event:
-            case ToolFinished(_, result):
-                print(result)
-            case Finished(answer):
-                print(answer.text)
+    answer = await agent.resume(session, {call.id: decision for call in session.waiting})
+    print(*[message.text for message in answer.messages if message.role != "user"])
     session.close()
 
 

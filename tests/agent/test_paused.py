@@ -1,19 +1,20 @@
 """Calls that wait for approval: the run pauses, and resumes with the verdict, here or elsewhere."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentkit import Agent, Answer, Session, tool
+from agentkit import Agent, Answer, Hooks, Limits, Price, RunInfo, Session, tool
 from agentkit.agent.approval import ALLOWED, DENIED, LATER, Verdict, pause
 from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.errors import ConfigError
+from agentkit.errors import AlreadyDecided, ConfigError
 from agentkit.events import Event, ModelPart, TextDelta
-from agentkit.messages import Message
+from agentkit.messages import Message, Usage
 from tests.agent.scripts import answer_of, assert_valid, call, results
 from tests.agent.test_approval import RAN, TOOLS, _approve_with, _nothing_ran, read  # noqa: F401
 
@@ -193,3 +194,141 @@ async def test_a_paused_run_is_resumed_from_the_file_in_another_process(tmp_path
     assert [m.text for m in session.messages] == ["?", "I shall erase it.", "erased a", "done"]
     session.close()
     store.close()
+
+
+async def test_the_calls_that_wait_are_those_without_a_result() -> None:
+    calls = [call("read", "r"), call("erase", "e", path="a"), call("erase", "f", path="b")]
+    session = Session()
+    agent = Agent(ScriptedModel([calls, "done"]), TOOLS, approve=pause)
+    answer = await agent.run("?", session)
+    assert answer.waiting == session.waiting == tuple(calls[1:])
+    answer = await agent.resume(session, {"e": ALLOWED})
+    assert answer.waiting == session.waiting == (calls[2],)
+    answer = await agent.resume(session, {"f": ALLOWED})
+    assert answer.waiting == session.waiting == ()
+
+
+def test_a_run_is_resumed_from_synchronous_code() -> None:
+    session = Session()
+    agent = Agent(ScriptedModel([call("erase", path="a"), "done"]), TOOLS, approve=pause)
+    agent.run_sync("?", session)
+    assert agent.resume_sync(session, {"1": ALLOWED}).text == "done"
+
+
+@pytest.mark.parametrize("decided", ["a", "r", "unknown"])
+async def test_a_decision_on_a_call_that_does_not_wait_is_an_error_and_runs_nothing(
+    decided: str,
+) -> None:
+    calls = [call("erase", "a", path="a"), call("erase", "b", path="b"), call("read", "r")]
+    model, session = ScriptedModel([calls, "done"]), Session()
+    agent = await _paused(model, session)
+    await _resumed(agent, session, {"a": ALLOWED})
+    RAN.clear()
+    with pytest.raises(AlreadyDecided, match=decided):
+        await agent.resume(session, {"b": ALLOWED, decided: ALLOWED})
+    assert RAN == []
+    assert [c.id for c in session.waiting] == ["b"]
+
+
+async def test_a_decision_on_a_run_that_has_ended_is_an_error() -> None:
+    model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
+    agent = await _paused(model, session)
+    await agent.resume(session, {"1": ALLOWED})
+    with pytest.raises(AlreadyDecided):
+        await agent.resume(session, {"1": ALLOWED})
+    assert RAN == ["a"]
+
+
+async def test_of_two_decisions_at_once_exactly_one_wins() -> None:
+    model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
+    agent = await _paused(model, session)
+    both = [agent.resume(session, {"1": ALLOWED}) for _ in range(2)]
+    ended = await asyncio.gather(*both, return_exceptions=True)
+    assert [type(each) for each in ended if isinstance(each, Answer)] == [Answer]
+    assert RAN == ["a"]
+    assert_valid(session.messages)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        (Limits(turns=2), "turns=2"),
+        (Limits(tool_calls=1), "tool_calls=1"),
+        (Limits(tokens=100), "tokens=100"),
+        (Limits(cost=1.0, prices={"*": Price(1e4, 0)}), "cost=1.0"),
+    ],
+    ids=["turns", "tool calls", "tokens", "cost"],
+)
+async def test_limits_count_what_was_used_before_the_pause(
+    limits: Limits, named: str, stored: bool, tmp_path: Path
+) -> None:
+    def turn(name: str) -> list[ModelPart]:
+        return [call(name, name, path="a"), Usage(60, 0)]
+
+    def agent(*turns: Any) -> Agent:
+        return Agent(ScriptedModel(turns), TOOLS, approve=pause, limits=limits)
+
+    store = SessionStore(tmp_path / "sessions.sqlite")
+    session: Session = store.create()
+    await agent(turn("erase")).run("?", session)
+    if stored:
+        assert isinstance(session, StoredSession)
+        session.close()
+        session = store.open()
+    answer = await agent(turn("read"), turn("read")).resume(session, {"erase": ALLOWED})
+    assert answer.stop_reason == "limit"
+    assert named in answer.limit
+    assert answer.usage.requests == 2
+    assert answer.usage.input_tokens == 120
+    assert [m.text for m in answer.messages][:3] == ["?", "", "erased a"]
+    store.close()
+
+
+async def test_time_before_the_pause_counts_and_waiting_does_not() -> None:
+    session = Session()
+    agent = Agent(ScriptedModel([call("erase", path="a"), "done"]), TOOLS, approve=pause)
+    await agent.run("?", session)
+    assert session.pending is not None
+    spent = session.pending.run.spent
+    await asyncio.sleep(0.02)
+    slow = Agent(agent.model, TOOLS, limits=Limits(seconds=spent.seconds + 0.01 + 60))
+    assert (await slow.resume(session, {"1": ALLOWED})).text == "done"
+
+
+async def test_a_run_that_was_out_of_time_before_its_pause_is_so_after_it() -> None:
+    session = Session()
+    agent = Agent(ScriptedModel([call("erase", path="a"), "done"]), TOOLS, approve=pause)
+    await agent.run("?", session)
+    late = Agent(agent.model, TOOLS, limits=Limits(seconds=1e-9))
+    answer = await late.resume(session, {"1": ALLOWED})
+    assert (answer.stop_reason, answer.limit) == (
+        "limit",
+        "limit of 1e-09 seconds (Limits(seconds=1e-09))",
+    )
+
+
+async def test_a_run_keeps_its_id_over_a_pause() -> None:
+    seen: list[str] = []
+
+    async def note(messages: Sequence[Message], run: RunInfo) -> None:
+        seen.append(run.id)
+
+    session = Session()
+    model = ScriptedModel([call("erase", path="a"), "done", "next"])
+    agent = Agent(model, TOOLS, approve=pause, hooks=Hooks(before_model=note))
+    await agent.run("?", session)
+    await agent.resume(session, {"1": ALLOWED})
+    await agent.run("?", session)
+    first, second, third = seen
+    assert first == second != third
+
+
+async def test_an_answers_messages_are_those_of_both_parts() -> None:
+    session = Session()
+    agent = Agent(ScriptedModel(["hello", call("erase", path="a"), "done"]), TOOLS, approve=pause)
+    await agent.run("Hello.", session)
+    paused = await agent.run("Erase a.", session)
+    assert [m.text for m in paused.messages] == ["Erase a."]
+    answer = await agent.resume(session, {"1": ALLOWED})
+    assert answer.messages == tuple(session.messages[2:])
