@@ -33,6 +33,7 @@ from .documents import Document as Document
 from .documents import Hit as Hit
 from .documents import Passage as Passage
 from .errors import AgentkitError as AgentkitError
+from .errors import AlreadyDecided as AlreadyDecided
 from .errors import ConfigError as ConfigError
 from .errors import KnowledgeError as KnowledgeError
 from .errors import LimitReached as LimitReached

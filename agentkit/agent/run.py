@@ -31,7 +31,7 @@ from agentkit.agent.structured import (
 from agentkit.agent.tool_runner import RunState, ToolRunner
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
-from agentkit.errors import AlreadyDecided, ConfigError, ModelError
+from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Event, Finished, Retried, TextDelta
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall
@@ -98,15 +98,11 @@ class Run:
     async def resume(self, verdicts: Mapping[str, Verdict]) -> Answer[Any]:
         """Continue a paused run with decisions on its open calls, by their ids. Raises ModelError,
         and AlreadyDecided for a call that does not wait."""
-        pending = self._session.pending
-        if pending is None:
-            raise AlreadyDecided("No call of this session waits for a decision.")
-        pending.check(verdicts)
-        if pending.run.output and self._output is None:
-            raise ConfigError(
-                f"This run was asked for the output {pending.run.output}: resume it with output=…."
-            )
-        with self._started("") as model:
+        with self._session.decide(verdicts) as pending, self._started("") as model:
+            if pending.run.output and self._output is None:
+                raise ConfigError(
+                    f"This run was asked for an output: resume it with output={pending.run.output}."
+                )
             loop, instructions = await self._prepare(model, None)
             running = loop.run(self._messages(instructions), resumed=(pending, verdicts))
             return await self._finish(loop, running)

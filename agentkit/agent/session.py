@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from agentkit.agent.pending import PausedAgent, Pending
+from agentkit.errors import AlreadyDecided
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import Message, ToolCall
 
@@ -22,11 +24,27 @@ class Session:
         self.view: list[Message] = []
         self.sources = Sources()
         self.pending: Pending | None = None
+        self._is_resumed = False
 
     @property
     def waiting(self) -> tuple[ToolCall, ...]:
         """The calls that wait for approval, those in sub-agents included."""
         return self.pending.waiting if self.pending else ()
+
+    @contextmanager
+    def decide(self, verdicts: Iterable[str]) -> Iterator[Pending]:
+        """The turn that waits, for the one run that resumes it. Raises AlreadyDecided where no
+        turn waits, another run resumes it, or one of the calls does not wait."""
+        if self.pending is None:
+            raise AlreadyDecided("No call of this session waits for a decision.")
+        if self._is_resumed:
+            raise AlreadyDecided("Another run has the decision on the calls of this session.")
+        self.pending.check(verdicts)
+        self._is_resumed = True
+        try:
+            yield self.pending
+        finally:
+            self._is_resumed = False
 
     def add(self, messages: Sequence[Message]) -> None:
         """Append a prompt or a complete turn to the history and the view. A turn that waited for

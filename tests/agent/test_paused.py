@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from agentkit import Agent, Answer, Hooks, Limits, Price, RunInfo, Session, tool
 from agentkit.agent.approval import ALLOWED, DENIED, LATER, Verdict, pause
 from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.agent.tool_runner import INTERRUPTED, NOT_ALLOWED
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.errors import AlreadyDecided, ConfigError
+from agentkit.errors import AlreadyDecided, ConfigError, ModelError
 from agentkit.events import Event, ModelPart, TextDelta
 from agentkit.messages import Message, Usage
 from tests.agent.scripts import answer_of, assert_valid, call, results
@@ -205,7 +206,8 @@ async def test_the_calls_that_wait_are_those_without_a_result() -> None:
     answer = await agent.resume(session, {"e": ALLOWED})
     assert answer.waiting == session.waiting == (calls[2],)
     answer = await agent.resume(session, {"f": ALLOWED})
-    assert answer.waiting == session.waiting == ()
+    assert not answer.waiting
+    assert not session.waiting
 
 
 def test_a_run_is_resumed_from_synchronous_code() -> None:
@@ -332,3 +334,41 @@ async def test_an_answers_messages_are_those_of_both_parts() -> None:
     assert [m.text for m in paused.messages] == ["Erase a."]
     answer = await agent.resume(session, {"1": ALLOWED})
     assert answer.messages == tuple(session.messages[2:])
+
+
+class Erased(BaseModel):
+    count: int
+
+
+@pytest.mark.parametrize("replies", [['{"count": 1}'], ["One.", '{"count": "x"}', '{"count": 1}']])
+def test_a_run_that_was_asked_for_an_object_pauses_and_ends_with_it(replies: list[str]) -> None:
+    session = Session()
+    model = ScriptedModel([call("erase", path="a"), *replies])
+    agent = Agent(model, TOOLS, approve=pause)
+    answer = agent.run_sync("?", session, output=Erased)
+    assert answer.stop_reason == "paused"
+    assert answer.output is None
+    answer = agent.resume_sync(session, {"1": ALLOWED}, output=Erased)
+    assert answer.output == Erased(count=1)
+    assert_valid(session.messages)
+    assert answer.messages == tuple(session.messages)
+
+
+async def test_a_run_that_was_asked_for_an_object_is_not_resumed_without_it() -> None:
+    session = Session()
+    agent = Agent(ScriptedModel([call("erase", path="a"), "x"]), TOOLS, approve=pause)
+    await agent.run("?", session, output=Erased)
+    with pytest.raises(ConfigError, match="output=Erased"):
+        await agent.resume(session, {"1": ALLOWED})
+    assert RAN == []
+    assert session.waiting
+
+
+async def test_turns_before_a_pause_count_for_the_object_after_it() -> None:
+    session = Session()
+    model = ScriptedModel([call("erase", path="a"), "One.", "Two.", "Three."])
+    agent = Agent(model, TOOLS, approve=pause, limits=Limits(turns=2))
+    await agent.run("?", session, output=Erased)
+    with pytest.raises(ModelError, match=r"limit of 2 turns \(Limits\(turns=2\)\)"):
+        await agent.resume(session, {"1": ALLOWED}, output=Erased)
+    assert len(model.requests) == 2

@@ -149,7 +149,7 @@ async def test_passages_that_a_sub_agent_found_before_its_pause_are_cited_after_
 
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     await knowledge.add([Document("b.md", "Dogs bark at 90 dB.", "Dogs")])
-    turns = [call("erase", "e", path="a"), "Dogs bark at 90 dB [1]."]
+    turns: list[Any] = [call("erase", "e", path="a"), "Dogs bark at 90 dB [1]."]
     inner = Agent(ScriptedModel(turns), TOOLS, knowledge, approve=pause)
     agent = _outer(call("dogs", "o", **QUESTION), "Dogs bark at 90 dB [1].", dogs=inner)
     store = SessionStore(tmp_path / "sessions.sqlite")

@@ -165,3 +165,11 @@ async def test_an_ollama_server_gets_the_schema_as_its_format() -> None:
         await model.close()
     assert answer.output == OBJECT
     assert server.requests[0]["format"] == City.model_json_schema()
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+async def test_the_limit_of_turns_counts_the_answers_that_are_asked_for_again(turns: int) -> None:
+    model = ScriptedModel(["no"] * 4)
+    with pytest.raises(ModelError, match=rf"Limits\(turns={turns}\)"):
+        await Agent(model, limits=Limits(turns=turns)).run("Which city?", output=City)
+    assert len(model.requests) == turns
