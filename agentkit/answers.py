@@ -62,8 +62,9 @@ class Citation:
 class Supported:
     """A verified claim of an answer: `answer.text[start:end] == text`.
 
-    `markers` are its own or those at the end of its paragraph. `score` is from 0 to 1; `reason`
-    says why it is unsupported, or which passage supports a sentence without a marker.
+    `markers` are its own, or those at the end of its paragraph where they support it. `score` is
+    from 0 to 1; `reason` says why it is unsupported, which passage supports a sentence without a
+    marker, and which of its markers refer to no passage.
     """
 
     text: str
@@ -83,7 +84,8 @@ class Answer(Generic[Output]):
     text (none without passages), `report` why an answer cannot be used, `limit` the limit that
     ended the run, `waiting` the calls on which a paused run waits for decisions. `output` is the
     structured output that the run was asked for; None where it was not, and while the run is
-    paused."""
+    paused. `unresolved_markers` are the numbers of markers that refer to no passage, `left_out` the
+    unsupported sentences that strict mode removed, at their places in the draft."""
 
     text: str
     citations: tuple[Citation, ...] = ()
@@ -97,6 +99,8 @@ class Answer(Generic[Output]):
     report: str = ""
     limit: str = ""
     waiting: tuple[ToolCall, ...] = ()
+    unresolved_markers: tuple[str, ...] = ()
+    left_out: tuple[Supported, ...] = ()
 
     @property
     def unsupported(self) -> tuple[Supported, ...]:

@@ -4,16 +4,19 @@ output guard, and answer from the results so far where a limit was reached befor
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
+from agentkit.knowledge.citations.markers import markers, plain_sentence
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.verify import located, prove, statements
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message
+from agentkit.text.numbers import Quantity, is_stated, normalize, quantities
 from agentkit.text.terms import Similarity, is_cjk, sentences
 
 _REFUSALS = {
@@ -21,31 +24,61 @@ _REFUSALS = {
     False: "The documents hold nothing that supports an answer to this question.",
 }
 _LEFT_OUT = {
-    True: "（略去了 {count} 句没有依据的话。）",
-    False: "({count} without support left out.)",
+    True: "（略去了 {count} 句没有依据的话：{named}。）",
+    False: "({count} without support left out: {named}.)",
 }
 _NO_ANSWER = {
     True: "没有得出答案：运行达到了上限（{limit}），而以下工具调用没有给出结果：",
     False: "There is no answer: the run reached its {limit}, and these tool calls gave no result:",
 }
+_MOST_NAMED = 3
+_LONGEST_NAME = 60
 
 
 def drop_unsupported(answer: Answer, question: str) -> Answer:
-    """The answer without its unsupported sentences and with a note of their number; a refusal where
-    no claim is supported."""
+    """The answer without its unsupported sentences, which are in `left_out`; a refusal where no
+    claim is supported."""
     supported = [sentence for sentence in answer.sentences if sentence.supported]
     claims = answer.sentences or statements(answer.text, [], [])
     if not claims or len(supported) == len(answer.sentences) > 0:
         return answer
     if not supported:
         refusal = _REFUSALS[is_cjk(question or answer.text)]
-        return replace(answer, text=refusal, citations=(), sentences=(), stop_reason="refused")
+        left_out = answer.unsupported
+        return replace(
+            answer,
+            text=refusal,
+            citations=(),
+            sentences=(),
+            left_out=left_out,
+            stop_reason="refused",
+        )
     kept = "".join(text for text, unsupported in answer.runs() if not unsupported)
     kept = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]{2,}", " ", kept)).strip()
-    count = len(answer.unsupported)
+    return replace(answer, text=kept, left_out=answer.unsupported)
+
+
+def add_notice(answer: Answer, question: str) -> Answer:
+    """The answer with a note that names what was left out of it. It is no claim of the answer."""
+    count = len(answer.left_out)
     counted = f"{count} sentence{'s' if count > 1 else ''}"
-    note = _LEFT_OUT[is_cjk(kept)].format(count=count if is_cjk(kept) else counted)
-    return replace(answer, text=f"{kept}\n\n{note}")
+    known = quantities(f"{question}\n{answer.text}")
+    names = [_name_of(sentence.text, known) for sentence in answer.left_out[:_MOST_NAMED]]
+    named = ", ".join(f"“{name}”" for name in names) + (", …" if count > _MOST_NAMED else "")
+    chinese = is_cjk(answer.text)
+    note = _LEFT_OUT[chinese].format(count=count if chinese else counted, named=named)
+    return replace(answer, text=f"{answer.text}\n\n{note}")
+
+
+def _name_of(sentence: str, known: Sequence[Quantity]) -> str:
+    """The start of a sentence, without markers and without numbers that the answer lacks."""
+    for match in [*markers(sentence, ())][::-1]:
+        sentence = sentence[: match.start()].rstrip() + sentence[match.end() :]
+    name = normalize(plain_sentence(sentence)).rstrip(".。!！")
+    for quantity in quantities(name)[::-1]:
+        if not is_stated(quantity, known):
+            name = f"{name[: quantity.start]}…{name[quantity.end :]}"
+    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME].rstrip() + "…"
 
 
 _MOST_CHARACTERS = 2000
@@ -82,22 +115,29 @@ class Finalizer:
             return replace(answer, text="")
         if answer.stop_reason == "limit" and not drafted:
             answer = replace(answer, text=await self._answer_from_results(answer, question))
-        answer = await self._verify(answer)
+        answer = await self._verify(answer, question)
         if self._strict and (changed := drop_unsupported(answer, question)) is not answer:
-            answer = await self._verify(changed) if changed.sentences else changed
+            answer = changed
+            if changed.sentences:
+                answer = add_notice(await self._verify(changed, question), question)
         if self._guard and (instead := await call_with(self._guard, answer, extra=self._info)):
             answer = replace(
                 answer, text=instead, citations=(), sentences=(), stop_reason="refused"
             )
         return answer if answer.text == drafted else _with_final_message(answer, drafted)
 
-    async def _verify(self, answer: Answer) -> Answer:
-        results = [m.text for m in answer.messages if m.role == "tool" and m.text and not m.failed]
-        proof = await prove(answer.text, self._sources, self._similarity, results)
+    async def _verify(self, answer: Answer, question: str) -> Answer:
+        results = _tool_evidence(answer.messages)
+        proof = await prove(answer.text, self._sources, self._similarity, results, question)
         citations = proof.citations
         if self._knowledge is not None:
             citations = await located(citations, self._knowledge)
-        return replace(answer, citations=citations, sentences=proof.sentences)
+        return replace(
+            answer,
+            citations=citations,
+            sentences=proof.sentences,
+            unresolved_markers=proof.unresolved,
+        )
 
     async def _answer_from_results(self, answer: Answer, question: str) -> str:
         """Quotes of the passages that tools found, then their other results; which calls failed
@@ -111,6 +151,24 @@ class Finalizer:
         if not others and is_refusal and (failures := _failures(answer)):
             return _describe_failures(failures, answer.limit, question)
         return others if others and is_refusal else f"{quoted}\n\n{others}".strip()
+
+
+def _tool_evidence(messages: Sequence[Message]) -> list[str]:
+    """The arguments and the result of each tool call that gave no passages. What a search was asked
+    for supports nothing, and what it found is cited."""
+    calls = {call.id: call for message in messages for call in message.tool_calls}
+    found = []
+    for message in messages:
+        if message.role == "tool" and message.text and not (message.passages or message.failed):
+            call = calls.get(message.tool_call_id)
+            arguments = call.arguments if call and call.name != SEARCH else ""
+            written = arguments if isinstance(arguments, str) else _written(arguments)
+            found.append(f"{written}\n{message.text}".strip())
+    return found
+
+
+def _written(arguments: Mapping[str, object]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in arguments.items())
 
 
 def _with_final_message(answer: Answer, drafted: str) -> Answer:

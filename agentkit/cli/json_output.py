@@ -51,6 +51,8 @@ def answer_record(answer: Answer) -> Record:
         "answer": answer.text,
         "citations": [_citation_record(citation) for citation in answer.citations],
         "sentences": [asdict(sentence) for sentence in answer.sentences],
+        "unresolved_markers": list(answer.unresolved_markers),
+        "left_out": [asdict(sentence) for sentence in answer.left_out],
         "model": answer.model,
         "tool_calls": list(answer.tool_calls),
         "usage": {

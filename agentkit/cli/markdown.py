@@ -98,7 +98,7 @@ class MarkdownStream:
 
     def _mark_citations(self, block: str) -> str:
         """Put the numbers of passages between control characters."""
-        if self._sources is None or not any(bracket in block for bracket in "[【［"):
+        if self._sources is None:
             return block
         pieces, reached = [], 0
         for match in markers(block, self._sources.texts()):

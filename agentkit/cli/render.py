@@ -126,11 +126,15 @@ async def collect_answer(events: AsyncGenerator[Event, None]) -> Answer:
 
 
 def print_ending(answer: Answer, out: Console, log: Console) -> None:
-    """Print what belongs below an answer: citations, unsupported sentences, why it was cut."""
+    """Print what belongs below an answer: citations, unsupported sentences, markers without a
+    passage, why it was cut."""
     if answer.citations:
         out.print()
         print_citations(answer, out)
     _print_unsupported(answer, log)
+    if answer.unresolved_markers:
+        named = ", ".join(f"[{number}]" for number in answer.unresolved_markers)
+        log.print(Text(_("Markers without a passage: {markers}").format(markers=named), "yellow"))
     if answer.stop_reason == "limit":
         log.print(Text(_("A limit of the run was reached: this is the best so far."), "yellow"))
     if answer.stop_reason == "length":

@@ -1,15 +1,16 @@
 """Find quantities in a text, comparable across spellings: 7B, 70 亿 and 7 billion are equal.
 
-Reads digits, Chinese numerals and English number words; scales, percentages, fractions, units of
-time, size, length, mass and power, clock times, decades and months. A digit inside a name (GPT-3,
-INT8), a lone "one" and 一 are ignored. Versions are read as numbers: 3.10 equals 3.1.
+Reads digits with any thousands separator (1,250,000, 1 250 000, 1.250.000) and either decimal mark,
+Chinese numerals and English number words; scales, powers (10⁶), percentages, fractions (½), units
+of time, size, length, mass, power and money, clock times, decades and months. A digit inside a name
+(GPT-3, INT8), a version or an address (1.2.3), a lone "one" and 一 are ignored.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -28,9 +29,11 @@ _WORDS = {word: number for number, word in enumerate(_ONES.split())} | {
     word: 10 * number for number, word in enumerate(_TIES.split(), start=3)
 }
 _PARTS = {"thirds": 3, "quarters": 4, "fifths": 5, "tenths": 10}
+_ORDINAL_WORDS = "third fourth fifth sixth seventh eighth ninth tenth"
+_ORDINALS = {word: number for number, word in enumerate(_ORDINAL_WORDS.split(), start=3)}
 _MONTHS = {month: number for number, month in enumerate(_YEAR.split(), start=1)}
 _SCALES = {
-    "万亿": 1e12, "亿": 1e8, "千万": 1e7, "百万": 1e6, "万": 1e4,
+    "万亿": 1e12, "亿": 1e8, "千万": 1e7, "百万": 1e6, "万": 1e4, "千": 1e3,
     "trillion": 1e12, "billion": 1e9, "million": 1e6, "thousand": 1e3, "hundred": 1e2,
     "bn": 1e9, "T": 1e12, "B": 1e9, "M": 1e6, "K": 1e3, "k": 1e3,
 }  # fmt: skip
@@ -44,7 +47,8 @@ _UNITS: dict[str, tuple[str, float]] = {
         ("time", 3600, "h hours hour 小时"),
         ("time", 86400, "days day 天"),
         ("time", 604800, "weeks week 周 星期"),
-        ("year", 1, "years 年间"),
+        ("months", 1, "months month 个月"),
+        ("months", 12, "years 年间"),
         ("size", 1, "bytes byte 字节"),
         ("size", 1e3, "KB kB"),
         ("size", 1e6, "MB 兆字节"),
@@ -59,6 +63,26 @@ _UNITS: dict[str, tuple[str, float]] = {
         ("mass", 1, "g grams gram 克"),
         ("mass", 1e3, "kg kilograms kilogram 公斤 千克"),
         ("mass", 1e6, "t tonnes tons 吨"),
+        ("length", 1609.344, "miles mile 英里"),
+        ("length", 0.3048, "ft feet 英尺"),
+        ("area", 1, "m^2 m2 sqm 平方米"),
+        ("area", 1e4, "ha hectares hectare 公顷"),
+        ("area", 1e6, "km^2 km2 平方公里 平方千米"),
+        ("volume", 1e-3, "mL ml millilitres milliliters 毫升"),
+        ("volume", 1, "L litres liters litre liter 升"),
+        ("volume", 1e3, "m^3 m3 立方米"),
+        ("mass", 453.592, "lb lbs pounds"),
+        ("celsius", 1, "°C 摄氏度"),
+        ("fahrenheit", 1, "°F 华氏度"),
+        ("euro", 1, "€ EUR euros euro Euro Euros 欧元"),
+        ("dollar", 1, "USD dollars dollar 美元"),
+        ("yuan", 1, "CNY RMB yuan 元 人民币"),
+        ("yen", 1, "JPY yen 日元"),
+        ("frequency", 1, "Hz 赫兹"),
+        ("frequency", 1e3, "kHz"),
+        ("frequency", 1e6, "MHz"),
+        ("frequency", 1e9, "GHz"),
+        ("voltage", 1, "V volts volt 伏"),
         ("power", 1, "W watts watt 瓦"),
         ("power", 1e3, "kW 千瓦"),
         ("power", 1e6, "MW 兆瓦"),
@@ -68,7 +92,18 @@ _UNITS: dict[str, tuple[str, float]] = {
         ("times", 1, "倍"),
     )
     for spelling in spellings.split()
-} | {"per cent": ("share", 1e-2)}
+} | {
+    "per cent": ("share", 1e-2),
+    "square metres": ("area", 1),
+    "square meters": ("area", 1),
+    "square kilometres": ("area", 1e6),
+    "square kilometers": ("area", 1e6),
+    "cubic metres": ("volume", 1e3),
+    "cubic meters": ("volume", 1e3),
+    "degrees Celsius": ("celsius", 1),
+    "degrees Fahrenheit": ("fahrenheit", 1),
+}
+_CURRENCIES = {"$": "dollar", "US$": "dollar", "€": "euro", "EUR": "euro", "USD": "dollar", "¥": ""}
 
 _CHINESE = "零〇一二两三四五六七八九十百千万亿"
 _COUNTERS = (
@@ -77,9 +112,21 @@ _COUNTERS = (
 _NUMBER_WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
 _SCALE = "|".join(
     sorted((s for s in _SCALES if len(s) > 1 or not s.isascii()), key=len, reverse=True)
-)
+).replace("|千", "|千(?![克米瓦字])")
 _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _AFTER = r"(?![A-Za-z])"
+_DIGIT_GROUPS = (
+    r"\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)(?:\.\d+)?"  # 1,250,000.5 and 12,50,000
+    r"|\d{1,3}(?:\.\d{3})+,\d+(?!\d)|\d{1,3}(?:\.\d{3}){2,}(?!\d)"  # 1.250,5 and 1.250.000
+    r"|\d{1,3}(?:[ '’_]\d{3})+(?![\d/])(?:[.,]\d+(?!\d))?"  # 1 250 000 and 1'250'000
+    r"|(?<!\d,)\d+,(?:\d\d?|\d{4,})(?![\d/]|,\d)|\d+(?:\.\d+)?"  # 4,20 and 4.20
+)
+_DECIMAL_COMMA = re.compile(
+    r"\d\.\d{3}(?:\.\d{3}|,\d)|\d,\d\d?(?![\d,])|\b(?:der|das|und|ist|für|mit|les|une|est|pour|los"
+    r"|las|una|por|della|sono|het|een|oraz|jest)\b"
+)
+_EXPONENT = re.compile(r"<sup>\s*([-+−]?\d{1,3})\s*</sup>|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
 _QUANTITY = re.compile(
     rf"""
       (?P<clock>(?<![\d:])\d{{1,2}}:\d{{2}}(?![\d:]))
@@ -89,15 +136,22 @@ _QUANTITY = re.compile(
     | \b(?P<named>{"|".join(_MONTHS)})\b(?!\s+be\b)
     | 百分之(?P<share>[{_CHINESE}点]+|\d+(?:\.\d+)?)
     | (?P<below>[{_CHINESE}]+|\d+)\s*分之\s*(?P<above>[{_CHINESE}]+|\d+)
-    | (?<![\w/.])(?P<upper>\d)/(?P<lower>\d{{1,2}})(?![\w/.])
+    | (?<![\w/.])(?:(?P<whole>\d{{1,3}})[ ]+)?(?P<upper>\d)/(?P<lower>\d{{1,2}})(?![\w/]|\.\d)
     | \b(?:a\s+)?(?P<hour>half|quarter)\s+(?:of\s+)?an\s+hour\b
     | \b(?:a|one)\s+(?P<part>third|quarter)\b
     | \b(?P<over>two|three|four)[ -](?P<under>thirds|quarters|fifths|tenths)\b
     | (?P<halved>\bhal(?:f(?!\s+past)|ve[sd])\b|一半|减半|半数)
+    | (?<![\w.])(?P<day>\d{{1,2}})\.(?P<in>\d{{1,2}})\.(?P<of>(?:19|20)\d{{2}})(?![\w.]\w)
+    | (?<![\w.])(?!\d{{1,3}}(?:\.\d{{3}}){{2,}}(?![\w.]))(?P<version>\d+(?:\.\d+){{2,}}[\w.+-]*)
     | (?<![A-Za-z0-9_.^])(?<![A-Za-z][-_])(?P<sign>(?<![\d)\]}}])[-−](?=\d))?
-      (?:(?P<digits>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?)
-         (?:\s*(?:\\times|×|x)\s*10\^?\{{?(?P<power>\d{{1,2}})\}}?|[eE](?P<exponent>\d{{1,2}}))?
+      (?P<currency>(?:(?:US)?\$|€|¥)[ ]?|(?<![A-Za-z])(?:EUR|USD)[ ])?
+      (?:(?P<digits>{_DIGIT_GROUPS})
+         (?:\s*(?:\\times|×|x|\*)\s*10\^?\{{?(?P<power>[-−]?\d{{1,2}})\}}?|[eE](?P<exponent>[-+]?\d{{1,2}})
+            |\^\{{?(?P<raised>[-−]?\d{{1,2}})\}}?)?
        | \b(?P<word>(?:{_NUMBER_WORD})(?:-(?:{_NUMBER_WORD}))?)\b
+       | \b(?P<ordinal>{"|".join(_ORDINALS)})\b
+       | \b(?P<article>an?)(?=\s+(?:hundred|thousand|million|billion|trillion)\b)
+       | \b(?:a\s+)?(?P<dozen>dozen)\b
        | (?P<chinese>[{_CHINESE}]{{2,}}(?:点[{_CHINESE}]+)?
             |第?[二两三四五六七八九十](?:点[{_CHINESE}]+)?(?=[{_COUNTERS}])(?<!十(?=分(?!钟)))|第[一二三四五六七八九十]))
       (?:\s*(?P<scale>{_SCALE})(?![A-Za-z])|(?P<letter>[TBMKk]){_AFTER})?
@@ -115,12 +169,14 @@ _APPROXIMATE_BEFORE = re.compile(
 _APPROXIMATE_AFTER = re.compile(r"\s*\S{0,3}(?:左右|上下|or so)")
 _IDIOMS = ("千万", "万一", "十分", "百分", "万万", "一一", "千千万万", "一二")
 _ROUNDING = 0.05
+_GREATEST_BASE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A number in a text. `value` is in the base unit of its `kind` ("" without a unit), `bare` is
-    without the unit; `step` is the size of the last digit of an approximate number, else 0."""
+    without the unit; `step` is the size of the last digit of an approximate number, else 0. `parts`
+    are the numbers apart where it may also be several: "3 200", "4,20"."""
 
     text: str
     value: float
@@ -129,26 +185,64 @@ class Quantity:
     step: float = 0.0
     start: int = 0
     end: int = 0
+    parts: tuple[float, ...] = ()
+
+
+def normalize(text: str) -> str:
+    """Convert to NFKC, with exponents as `^6` and fractions as `1/2`, so that 10⁶ is not 106."""
+    text = _EXPONENT.sub(lambda m: "^" + unicodedata.normalize("NFKC", m[1] or m[2]), text)
+    text = _VULGAR.sub(lambda m: " " + unicodedata.normalize("NFKC", m[0]).replace("⁄", "/"), text)
+    return unicodedata.normalize("NFKC", text)
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Find the quantities of a text, in order."""
-    text = unicodedata.normalize("NFKC", text)
-    found = [q for match in _QUANTITY.finditer(text) if (q := _parse_match(match, text))]
+    """Find the quantities of a text, in order; places are those of the normalized text."""
+    text = normalize(text)
+    found: list[Quantity] = []
+    for match in _QUANTITY.finditer(text):
+        for quantity in _parse_match(match, text):
+            if found and _continues(found[-1], quantity, text):
+                quantity = _joined(found.pop(), quantity)
+            found.append(quantity)
     return [_with_range_unit(q, later, text) for q, later in zip_longest(found, found[1:])]
+
+
+def _continues(first: Quantity, second: Quantity, text: str) -> bool:
+    """Whether a number goes on: 1 亿 2000 万, 3 万 5 千."""
+    return (
+        text[first.end : second.start].strip() == ""
+        and first.text[-1] in "亿万千"
+        and second.text[-1:] in "万千百"
+        and first.bare > second.bare
+    )
+
+
+def _joined(first: Quantity, second: Quantity) -> Quantity:
+    value = first.bare + second.bare
+    text = first.text + second.text
+    return Quantity(text, value, value, "", 0.0, first.start, second.end)
 
 
 def is_stated(claimed: Quantity, stated: Sequence[Quantity]) -> bool:
     """Whether one of the stated quantities equals the claimed one, or rounds to it if the claim is
     approximate."""
-    return any(_is_same(claimed, other) for other in stated)
+    if any(_is_same(claimed, other) for other in stated):
+        return True
+    return bool(claimed.parts) and all(
+        any(part in (other.bare, *other.parts) for other in stated) for part in claimed.parts
+    )
 
 
 def _is_same(claimed: Quantity, other: Quantity) -> bool:
+    if claimed.text == other.text:
+        return True
     if claimed.kind and other.kind:
-        pairs = [(claimed.value, other.value)] if claimed.kind == other.kind else []
+        if claimed.kind != other.kind:
+            return False
+        pairs = [(claimed.value, other.value)]
     else:
         pairs = [(claimed.bare, other.bare), (claimed.value, other.value)]
+    pairs += [(claimed.bare, part) for part in other.parts]
     return any(_is_near(mine, yours, claimed) for mine, yours in pairs)
 
 
@@ -169,7 +263,7 @@ def _with_range_unit(first: Quantity, last: Quantity | None, text: str) -> Quant
     return replace(first, kind=last.kind, value=first.bare * last.value / last.bare)
 
 
-def _parse_match(match: re.Match[str], text: str) -> Quantity | None:
+def _parse_match(match: re.Match[str], text: str) -> Iterator[Quantity]:
     start, end = match.span()
     matched = match.group().strip()
 
@@ -178,18 +272,22 @@ def _parse_match(match: re.Match[str], text: str) -> Quantity | None:
 
     if match["clock"]:
         hours, minutes = match["clock"].split(":")
-        return quantity(60 * int(hours) + int(minutes), "clock")
-    if match["century"]:
-        return quantity(100 * (int(match["century"]) - 1) + int(match["decade"]), "decade")
-    if match["years"]:
-        return quantity(int(match["years"]), "decade")
-    if match["month"] or match["named"]:
-        return quantity(_MONTHS[match["named"]] if match["named"] else int(match["month"]), "month")
-    if match["hour"]:
-        return quantity(1800 if match["hour"] == "half" else 900, "time")
-    if (share := _parse_fraction(match)) is not None:
-        return quantity(share, "share")
-    return _parse_number(match, text)
+        yield quantity(60 * int(hours) + int(minutes), "clock")
+    elif match["century"]:
+        yield quantity(100 * (int(match["century"]) - 1) + int(match["decade"]), "decade")
+    elif match["years"]:
+        yield quantity(int(match["years"]), "decade")
+    elif match["day"]:
+        yield from (quantity(int(match[part])) for part in ("day", "in", "of"))
+    elif match["month"] or match["named"]:
+        month = _MONTHS[match["named"]] if match["named"] else int(match["month"])
+        yield quantity(month, "month")
+    elif match["hour"]:
+        yield quantity(1800 if match["hour"] == "half" else 900, "time")
+    elif (share := _parse_fraction(match)) is not None:
+        yield quantity(share, "" if match["whole"] else "share")
+    elif not match["version"] and (found := _parse_number(match, text)):
+        yield found
 
 
 def _parse_fraction(match: re.Match[str]) -> float | None:
@@ -198,7 +296,7 @@ def _parse_fraction(match: re.Match[str]) -> float | None:
     if match["below"]:
         return _parse_numeral(match["above"]) / max(1.0, _parse_numeral(match["below"]))
     if match["upper"]:
-        return int(match["upper"]) / max(1, int(match["lower"]))
+        return int(match["whole"] or 0) + int(match["upper"]) / max(1, int(match["lower"]))
     if match["over"]:
         return _WORDS[match["over"]] / _PARTS[match["under"]]
     if match["part"] or match["halved"]:
@@ -209,23 +307,52 @@ def _parse_fraction(match: re.Match[str]) -> float | None:
 def _parse_number(match: re.Match[str], text: str) -> Quantity | None:
     if match["tail"] or match["chinese"] in _IDIOMS:
         return None
-    number = _number_before_scale(match)
+    number = _number_before_scale(match, text)
     if number is None:
         return None
     scale = _SCALES.get(match["scale"] or match["letter"] or "", 1.0)
-    scale *= 10.0 ** int(match["power"] or match["exponent"] or 0)
+    scale *= 10.0 ** int((match["power"] or match["exponent"] or "0").replace("−", "-"))
     bare = number * scale * (-1 if match["sign"] else 1)
     kind, size = _UNITS.get(match["unit"] or "", ("", 1.0))
+    kind = kind or _CURRENCIES.get((match["currency"] or "").strip(), "")
     is_approximate = _APPROXIMATE_BEFORE.search(text[: match.start()]) or _APPROXIMATE_AFTER.match(
         text, match.end()
     )
     step = _step(match["digits"] or str(int(number))) * scale if is_approximate else 0.0
-    return Quantity(match.group().strip(), bare * size, bare, kind, step, *match.span())
+    written = match.group().strip()
+    return Quantity(written, bare * size, bare, kind, step, *match.span(), _parts(match))
 
 
-def _number_before_scale(match: re.Match[str]) -> float | None:
+def _parts(match: re.Match[str]) -> tuple[float, ...]:
+    """The numbers apart where a space or a comma before other than three digits joins them."""
+    digits = match["digits"] or ""
+    if " " in digits or re.fullmatch(r"\d+,(?:\d\d?|\d{4,})", digits):
+        return tuple(float(part) for part in re.split("[ ,]", digits))
+    return ()
+
+
+def _parse_digits(digits: str, has_decimal_comma: bool) -> float:
+    digits = re.sub("[ '’_]", "", digits)
+    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}", digits):
+        return float(digits.replace(".", "").replace(",", "."))
+    if re.fullmatch(r"\d+,(?:\d\d?|\d{4,})", digits):
+        return float(digits.replace(",", "."))
+    if has_decimal_comma and re.fullmatch(r"\d{1,3}[.,]\d{3}", digits):
+        return float(digits.replace(".", "").replace(",", "."))
+    return float(digits.replace(",", ""))
+
+
+def _number_before_scale(match: re.Match[str], text: str) -> float | None:
     if match["digits"]:
-        return float(match["digits"].replace(",", ""))
+        number = _parse_digits(match["digits"], bool(_DECIMAL_COMMA.search(text)))
+        if match["raised"]:
+            exponent = int(match["raised"].replace("−", "-"))
+            return float(number**exponent) if number <= _GREATEST_BASE and number else None
+        return number
+    if match["article"] or match["dozen"]:
+        return 12.0 if match["dozen"] else 1.0
+    if match["ordinal"]:
+        return float(_ORDINALS[match["ordinal"]])
     if match["word"]:
         number = float(sum(_WORDS[part] for part in match["word"].split("-")))
         return None if number == 1 and not match["scale"] else number
@@ -237,7 +364,7 @@ def _step(digits: str) -> float:
     _, _, decimals = digits.partition(".")
     if decimals:
         return 10.0 ** -len(decimals)
-    digits = digits.replace(",", "")
+    digits = re.sub(r"\D", "", digits)
     return 10.0 ** (len(digits) - len(digits.rstrip("0")))
 
 

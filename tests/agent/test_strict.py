@@ -49,7 +49,9 @@ async def test_a_sentence_that_no_passage_supports_is_left_out_and_counted(
     answer, output = await _run(_agent(knowledge, reported), session)
     assert answer.text.startswith("A 7B model at 16 bits takes 14 GB of memory [1].")
     assert "99" not in output
-    assert "1 sentence without support left out" in output
+    assert "(1 sentence without support left out: “A … model takes …”.)" in output
+    assert [sentence.text for sentence in answer.left_out] == ["A 70B model takes 99 GB [1]."]
+    assert [sentence.supported for sentence in answer.sentences] == [True]
     assert session.messages[-1].text == answer.text == output
 
 

