@@ -73,7 +73,7 @@ def _joined_spans(passage: str) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Given:
+class TurnEvidence:
     """What is known without a passage: `text` of the turn's tool calls, arguments and results, the
     numbers in it, and the numbers of the question."""
 
@@ -82,7 +82,7 @@ class Given:
     asked: tuple[Quantity, ...] = ()
 
     @classmethod
-    def of(cls, results: Sequence[str], question: str) -> Given:
+    def of(cls, results: Sequence[str], question: str) -> TurnEvidence:
         text = "\n".join(results)
         return cls(text, tuple(quantities(text)), tuple(quantities(question)))
 
@@ -95,11 +95,11 @@ class Given:
         )
 
 
-NOTHING_GIVEN = Given()
+NO_TURN = TurnEvidence()
 
 
 def missing_number(
-    claim: str, passage: str, context: str, given: Given = NOTHING_GIVEN
+    claim: str, passage: str, context: str, turn: TurnEvidence = NO_TURN
 ) -> str | None:
     """What is wrong with the numbers of a claim, None where nothing is."""
     around = quantities(context)
@@ -107,14 +107,12 @@ def missing_number(
     wanted = []
     for claimed in quantities(claim):
         if claimed.text in versions:
-            if not _has_code(claimed.text, f"{context}\n{passage}\n{given.text}"):
+            if not _has_code(claimed.text, f"{context}\n{passage}\n{turn.text}"):
                 return f"the version {claimed.text} is not in the passage"
-        elif not given.has(claimed) and not (
-            is_stated(claimed, around) and claimed.kind != "share"
-        ):
+        elif not turn.has(claimed) and not (is_stated(claimed, around) and claimed.kind != "share"):
             wanted.append(claimed)
     for claimed in wanted:
-        if not (_is_in(claimed, passage) or _is_asked(claimed, passage, given)):
+        if not (_is_in(claimed, passage) or _is_asked(claimed, passage, turn)):
             return f"the number {claimed.text} is not in the passage"
     wanted = [q for q in wanted if is_stated(q, _all_quantities(passage))]
     if len(wanted) < 2 or any(_states(unit, wanted) for unit in units(passage)):
@@ -154,9 +152,9 @@ def _counts(passage: str) -> frozenset[float]:
     return frozenset(float(count) for count in counts if count > 1)
 
 
-def _is_asked(claimed: Quantity, passage: str, given: Given) -> bool:
+def _is_asked(claimed: Quantity, passage: str, turn: TurnEvidence) -> bool:
     """Whether a number is the question's own, and the passage has no other in its place."""
-    if not is_stated(claimed, given.asked):
+    if not is_stated(claimed, turn.asked):
         return False
     return not any(other.kind == claimed.kind for other in _all_quantities(passage))
 
@@ -243,10 +241,10 @@ _SAME_NAMES = {
 
 
 def missing_name(
-    claim: str, passage: str, context: str, given: Given = NOTHING_GIVEN
+    claim: str, passage: str, context: str, turn: TurnEvidence = NO_TURN
 ) -> str | None:
     """A name or code of a claim that its passage does not have, as a reason."""
-    known_text = f"{context}\n{passage}\n{given.text}"
+    known_text = f"{context}\n{passage}\n{turn.text}"
     known = _tokens(known_text)
     for name in names_in(claim, across=is_cjk(claim) != is_cjk(passage)):
         if not (_has_code(name, known_text) if _is_code(name) else _is_known(name, known)):

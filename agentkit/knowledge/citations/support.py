@@ -1,7 +1,7 @@
 """Whether a passage supports a claim: its words, numbers, names and polarity, in that order.
 
 Pure functions on text: no model, about a millisecond per sentence. Cosines of an embedder, where
-given, replace words across scripts and for a paraphrase that shares few. The meaning is not
+turn, replace words across scripts and for a paraphrase that shares few. The meaning is not
 checked: a claim that recombines the true words of a passage into an untruth is accepted.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from agentkit.knowledge.citations.evidence import (
-    NOTHING_GIVEN,
-    Given,
+    NO_TURN,
+    TurnEvidence,
     missing_name,
     missing_number,
     names_in,
@@ -62,7 +62,7 @@ def judge(
     passage: str,
     context: str = "",
     cosines: Sequence[float] | None = None,
-    given: Given = NOTHING_GIVEN,
+    turn: TurnEvidence = NO_TURN,
 ) -> SupportVerdict:
     """Whether a passage supports a claim. `context` is the title and headings above it; `cosines`
     are the similarities of the claim to each of `pieces(claim, passage)`; `given` is the turn's
@@ -78,8 +78,8 @@ def judge(
     score = max(scores[best], 0.0 if across else 0.9 * _share(claim, passage, context))
     nearest = _nearest_clause(claim, passage, cosines)
     fault = (
-        missing_number(claim, passage, context, given)
-        or missing_name(claim, passage, context, given)
+        missing_number(claim, passage, context, turn)
+        or missing_name(claim, passage, context, turn)
         or _too_different(score, across and cosines is None)
         or _opposition(claim, passage, nearest, across)
     )
@@ -96,16 +96,16 @@ def is_computed(claim: str, result: str) -> bool:
     given = [float(number) for number in numbers(result) if number.count(".") < 2]
     return bool(significant) and all(
         number.count(".") < 2
-        and any(round(value, len(number.partition(".")[2])) == float(number) for value in given)
+        and any(round(value, len(number.partition(".")[2])) == float(number) for value in turn)
         for number in significant
     )
 
 
 def needs_similarity(
-    claim: str, passage: str, context: str = "", given: Given = NOTHING_GIVEN
+    claim: str, passage: str, context: str = "", turn: TurnEvidence = NO_TURN
 ) -> bool:
     """Whether words alone are not enough, so that an embedder should compare."""
-    if missing_number(claim, passage, context, given) or missing_name(
+    if missing_number(claim, passage, context, turn) or missing_name(
         claim, passage, context, given
     ):
         return False

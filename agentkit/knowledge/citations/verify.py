@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from agentkit.answers import Citation, Supported
 from agentkit.documents import Chunk
 from agentkit.knowledge.chunking.blocks import Places
-from agentkit.knowledge.citations.evidence import Given
+from agentkit.knowledge.citations.evidence import TurnEvidence
 from agentkit.knowledge.citations.markers import (
     claims_something,
     is_table_head,
@@ -273,7 +273,7 @@ class _Prover:
         self._sources = sources
         self._similarity = similarity
         self._results = results
-        self._given = Given.of(results, question)
+        self._turn = TurnEvidence.of(results, question)
 
     async def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
         """The verdict on a statement, and its citations."""
@@ -326,7 +326,7 @@ class _Prover:
             chunk = self._sources.find(marker)
             assert chunk is not None
             if is_cjk(claim) == is_cjk(chunk.text):
-                verdict = judge(claim, chunk.text, _context(chunk), given=self._given)
+                verdict = judge(claim, chunk.text, _context(chunk), turn=self._turn)
             elif compared < _MOST_ACROSS:
                 compared += 1
                 verdict = await self._judged(claim, chunk.text, _context(chunk))
@@ -353,9 +353,9 @@ class _Prover:
 
     async def _judged(self, claim: str, passage: str, context: str) -> SupportVerdict:
         cosines = None
-        if self._similarity is not None and needs_similarity(claim, passage, context, self._given):
+        if self._similarity is not None and needs_similarity(claim, passage, context, self._turn):
             cosines = await self._similarity(claim, pieces(claim, passage))
-        return judge(claim, passage, context, cosines, self._given)
+        return judge(claim, passage, context, cosines, self._turn)
 
 
 def _context(chunk: Chunk) -> str:

