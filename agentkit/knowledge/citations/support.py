@@ -65,7 +65,7 @@ def judge(
     turn: TurnEvidence = NO_TURN,
 ) -> SupportVerdict:
     """Whether a passage supports a claim. `context` is the title and headings above it; `cosines`
-    are the similarities of the claim to each of `pieces(claim, passage)`; `given` is the turn's
+    are the similarities of the claim to each of `pieces(claim, passage)`; `turn` is the turn's
     other evidence."""
     parts = _parts_of(passage)
     if not parts or not claim.strip():
@@ -93,10 +93,10 @@ def is_computed(claim: str, result: str) -> bool:
     """Whether every significant number of a claim (a decimal, or three digits and more) is in a
     tool's result, rounded as in the claim. A result has fields, no sentences to compare."""
     significant = [number for number in numbers(claim) if "." in number or len(number) >= 3]
-    given = [float(number) for number in numbers(result) if number.count(".") < 2]
+    computed = [float(number) for number in numbers(result) if number.count(".") < 2]
     return bool(significant) and all(
         number.count(".") < 2
-        and any(round(value, len(number.partition(".")[2])) == float(number) for value in turn)
+        and any(round(value, len(number.partition(".")[2])) == float(number) for value in computed)
         for number in significant
     )
 
@@ -105,9 +105,7 @@ def needs_similarity(
     claim: str, passage: str, context: str = "", turn: TurnEvidence = NO_TURN
 ) -> bool:
     """Whether words alone are not enough, so that an embedder should compare."""
-    if missing_number(claim, passage, context, turn) or missing_name(
-        claim, passage, context, given
-    ):
+    if missing_number(claim, passage, context, turn) or missing_name(claim, passage, context, turn):
         return False
     return is_cjk(claim) != is_cjk(passage) or _share(claim, passage, context) < _ENOUGH_WORDS
 
