@@ -16,7 +16,7 @@ from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter, NoReader, stream_events
 from agentkit.agent.limits import Spent
 from agentkit.agent.pending import PausedResult
-from agentkit.agent.run import Run
+from agentkit.agent.run import Run, enclosing
 from agentkit.agent.session import Session, pause_session, resume_session
 from agentkit.agent.setup import Deps, Overrides, Setup
 from agentkit.agent.structured import output_schema
@@ -293,7 +293,7 @@ class Agent(Setup[Deps], Generic[Deps]):
     def as_tool(self, name: str, description: str) -> Tool:
         """This agent as a tool of another: it answers a question within its own limits, its events
         are nested in the other's, and its tokens count towards the other's. Its runs get the deps
-        of the other's."""
+        of the other's, and see no document that the other's `retrieval` excludes."""
         return agent_tool(self, name, description)
 
     def _run(
@@ -330,13 +330,16 @@ def agent_tool(agent: Agent[Any], name: str, description: str) -> Tool:
             question: What to find out, with all that is needed to understand it.
         """
         answer: Answer | None = None
+        overrides: Overrides[Any] = {"deps": context.deps}
+        if outer := enclosing.get():
+            overrides["retrieval"] = agent.retrieval_within(outer.retrieval)
         call = context if isinstance(context, CallContext) else None
         if call and call.resumed:
             session, before = resume_session(call.resumed), call.resumed.pending.run.spent
-            running = agent.stream_resume(session, call.verdicts, deps=context.deps)
+            running = agent.stream_resume(session, call.verdicts, **overrides)
         else:
             session, before = Session(), Spent()
-            running = agent.stream(question, session, deps=context.deps)
+            running = agent.stream(question, session, **overrides)
         async with aclosing(running) as events:
             async for event in events:
                 if isinstance(event, Finished):

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.session import Session
 from agentkit.answers import Answer
-from agentkit.backends.base import Model, Options
+from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, Record, Usage, read_call
@@ -38,11 +39,15 @@ class ReplayModel(Model):
     def __init__(self, trace: ReadTrace) -> None:
         self._name = str(trace.run["model"])
         self._replies = iter(trace.of("reply"))
+        self._constrains = any("schema" in record["options"] for record in trace.of("request"))
         self.requests: list[tuple[Message, ...]] = []
 
     @property
     def name(self) -> str:
         return self._name
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(json_schema=self._constrains)
 
     async def stream(
         self,
@@ -71,7 +76,8 @@ async def replay(agent: Agent, trace: ReadTrace) -> tuple[Answer | None, list[Di
         session.add(_messages_before(requests[0], str(trace.run["prompt"])))
     answer, failure = None, ""
     try:
-        answer = await again.run(str(trace.run["prompt"]), session)
+        output: Any = trace.run.get("output")  # the schema of structured output
+        answer = await again.run(str(trace.run["prompt"]), session, output=output)
     except ModelError as error:
         failure = str(error)
     found = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast
 
@@ -126,6 +126,13 @@ class Setup(Generic[Deps]):
         if knowledge is not None and retrieval.mode != "never":
             of_knowledge = knowledge_tools(knowledge, retrieval.results, retrieval.filters)
         return _distinct([*of_knowledge, *self.tools])
+
+    def retrieval_within(self, outer: Retrieval) -> Retrieval:
+        """The retrieval of a run of this agent inside a run with `outer`: only documents that pass
+        both filters, from the knowledge base of `outer` where it names one."""
+        own = self.retrieval
+        knowledge = own.knowledge if self.documents is None else outer.knowledge or own.knowledge
+        return replace(own, filters=own.filters.bounded(outer.filters), knowledge=knowledge)
 
     def replaced(self, overrides: Mapping[str, Any]) -> Self:
         """A copy of which `overrides` replace some attributes. Raises TypeError for a name that

@@ -25,7 +25,7 @@ from agentkit.backends.llamacpp import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
 from agentkit.backends.ollama.server import OllamaError, context_length, show_model
 from agentkit.backends.openai.errors import OPENAI_URL
-from agentkit.backends.registry import get_model
+from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError, ModelError
 from agentkit.findings import Finding, from_error, join_names, ok
 from agentkit.settings.keys import key_for, key_origin, known_providers, server_url
@@ -54,7 +54,8 @@ async def check_model(name: str, providers: Providers, environ: Mapping[str, str
     if name == "extractive":
         return [ok("model", "extractive: quotes documents, needs no model server")]
     try:
-        await in_worker(partial(get_model, name, providers))
+        get_model(name, providers)
+        await in_worker(partial(require_keys, name, providers))
     except ConfigError as error:
         return [from_error("model", error)]
     prefix, _, model = name.partition(":")

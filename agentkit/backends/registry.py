@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import partial
 from typing import TypeVar
 
 from agentkit.backends.base import Capabilities, Model, Options
@@ -34,7 +35,8 @@ def get_model(
 
     Of several names, the first answers and the others are its fallbacks. `base_url` overrides the
     provider's. `extractive` builds the model for "extractive", and for "auto" where no model
-    server answers. Raises ConfigError.
+    server answers. Raises ConfigError; a missing API key is reported by the first request, or by
+    `require_keys`.
     """
     if not isinstance(name, str):
         return _fallback(name, providers, base_url, extractive)
@@ -60,6 +62,20 @@ def get_model(
     if settings.kind == "gguf":
         return _gguf(model, settings)
     return _openai(prefix, model, settings, base_url)
+
+
+def require_keys(
+    name: str | Sequence[str],
+    providers: Mapping[str, ProviderSettings] = {},
+    *,
+    base_url: str | None = None,
+) -> None:
+    """Raise ConfigError where a model of these names needs an API key and there is none."""
+    known = known_providers(providers)
+    for each in [name] if isinstance(name, str) else name:
+        prefix = each.partition(":")[0]
+        if prefix in known and base_url is None:
+            key_for(prefix, known[prefix], server_url(prefix, known[prefix]))
 
 
 def _fallback(
@@ -88,7 +104,7 @@ def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str |
         model,
         provider=prefix,
         base_url=url,
-        api_key=key_for(prefix, settings, url, needed=base_url is None),
+        api_key=partial(key_for, prefix, settings, url, needed=base_url is None),
         api_key_env=settings.api_key_env,
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,

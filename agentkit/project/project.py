@@ -19,7 +19,7 @@ from agentkit.agent.session_store import SessionStore
 from agentkit.agent.setup import Retrieval
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
-from agentkit.backends.registry import get_model
+from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.findings import for_folder
 from agentkit.knowledge.embedders.base import Embedder
@@ -278,9 +278,11 @@ class Project:
     def _model(self, knowledge: KnowledgeBase | None) -> Model:
         if self.base_url and self.settings.model in ("auto", "extractive"):
             raise ConfigError("A base URL needs a model name, such as --model openai:NAME.")
+        chosen, providers = self.settings.model, self.settings.providers
+        require_keys(chosen, providers, base_url=self.base_url)
         return get_model(
-            self.settings.model,
-            self.settings.providers,
+            chosen,
+            providers,
             base_url=self.base_url,
             extractive=partial(ExtractiveModel, knowledge.similarity if knowledge else None),
         )

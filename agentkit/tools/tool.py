@@ -14,7 +14,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from types import CodeType
 from typing import Annotated, Any, Generic, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import parse
@@ -77,10 +77,11 @@ class Tool(Generic[Function]):
 
                 content = await run_isolated(self.location, arguments, self.timeout, context)
                 return ToolResult(content)
-            if name := context_parameter(self.function):
+            function: Any = self.function
+            if name := context_parameter(function):
                 checked[name] = context
             async with asyncio.timeout(self.timeout) as limit:
-                return as_result(await self._call(checked))
+                return as_result(await _call(function, checked))
         except TimeoutError as error:
             if self.timeout is None or (limit is not None and not limit.expired()):
                 raise self._failure(describe_error(error), error) from error
@@ -101,13 +102,6 @@ class Tool(Generic[Function]):
     def _failure(self, reason: str, cause: BaseException) -> ToolError:
         return ToolError(f"{self.name} failed: {reason}", self.name, cause)
 
-    async def _call(self, arguments: dict[str, Any]) -> Any:
-        function: Any = self.function
-        if inspect.iscoroutinefunction(function):
-            return await function(**arguments)
-        result = await in_worker(function, **arguments)
-        return await result if inspect.isawaitable(result) else result
-
     def _validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if self.model is None:
             return dict(arguments)
@@ -122,6 +116,13 @@ class Tool(Generic[Function]):
             raise Retry(
                 f"Invalid arguments for {self.name}: {faults}. Its schema: {schema}", self.name
             ) from error
+
+
+async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(**arguments)
+    result = await in_worker(function, **arguments)
+    return await result if inspect.isawaitable(result) else result
 
 
 @overload
@@ -159,6 +160,7 @@ def tool(
     `structured`; the default is a pydantic model that the function returns. Raises ConfigError."""
 
     def create(function: AnyFunction) -> Tool[AnyFunction]:
+        _check_function(function, name)
         model = arguments_model(function)
         can_stop = isolated or inspect.iscoroutinefunction(function)
         if timeout is not None and not can_stop:
@@ -180,6 +182,33 @@ def tool(
         )
 
     return create(function) if function is not None else create
+
+
+def _check_function(function: object, name: str) -> None:
+    """Raise ConfigError for what has no signature, name or result that a tool can have."""
+    own = getattr(function, "__name__", "")
+    if isinstance(function, type) or not callable(function):
+        kind = f"the class {own}" if own else f"a value of type {type(function).__name__}"
+        raise ConfigError(f"A tool is made from a function, not from {kind}.")
+    if own in ("", "<lambda>"):
+        raise ConfigError(
+            f"{function!r} has no name and no docstring for the model: define a function with "
+            "`def` and call it there."
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"The tool {own!r} yields its result: return a list or a text instead.")
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The tool {name or own!r} has no signature that can be read ({error}): call it in a "
+            "function of your own."
+        ) from error
+    if next(iter(parameters), "") == "self":
+        raise ConfigError(
+            f"The tool {name or own!r} is a method without its object: leave out @tool, and pass "
+            f"the bound method, as in tools=[instance.{own}]."
+        )
 
 
 def _locate(function: Callable[..., Any], memory_mb: int) -> Mapping[str, Any]:
@@ -296,19 +325,38 @@ def result_model(function: Callable[..., Any]) -> type[BaseModel] | None:
     return result if isinstance(result, type) and issubclass(result, BaseModel) else None
 
 
-@lru_cache(maxsize=1024)
 def context_parameter(function: Callable[..., Any]) -> str | None:
     """Return the name of the ToolContext parameter, if any."""
-    return next((name for name, hint in _type_hints(function).items() if _is_context(hint)), None)
+    return _read_context(function)[0]
 
 
-@lru_cache(maxsize=1024)
 def needs_deps(function: Callable[..., Any]) -> bool:
     """Whether a function's context names a type of deps, such as ToolContext[Database]."""
-    name = context_parameter(function)
-    hint = _type_hints(function)[name] if name else None
-    kinds = [arg for each in (hint, *get_args(hint)) for arg in get_args(each)]
-    return any(isinstance(kind, type) and kind not in (object, type(None)) for kind in kinds)
+    return _read_context(function)[1]
+
+
+_contexts: dict[CodeType, tuple[str | None, bool]] = {}
+"""By a function's code, since each run may have closures of its own."""
+
+
+def _read_context(function: Callable[..., Any]) -> tuple[str | None, bool]:
+    """The name of the ToolContext parameter, and whether it names a type of deps."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code in _contexts:
+        return _contexts[code]
+    hints = _type_hints(function)
+    name = next((name for name, hint in hints.items() if _is_context(hint)), None)
+    hint = hints[name] if name else None
+    deps = [arg for each in (hint, *get_args(hint)) for arg in get_args(each)]
+    found = name, any(not _accepts_none(kind) for kind in deps)
+    if code is not None:
+        _contexts[code] = found
+    return found
+
+
+def _accepts_none(kind: Any) -> bool:
+    is_open = kind in (object, type(None), Any) or isinstance(kind, TypeVar)
+    return is_open or type(None) in get_args(kind)
 
 
 def summary(function: Callable[..., Any]) -> str:

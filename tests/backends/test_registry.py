@@ -14,7 +14,7 @@ from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
-from agentkit.backends.registry import get_model
+from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError
 from agentkit.messages import Message
 from agentkit.settings.keys import PRESETS
@@ -56,18 +56,26 @@ def test_a_name_gives_its_kind_of_model(name: str, kind: type[Model]) -> None:
     assert model.name == name
 
 
-def test_an_openai_model_without_key_names_the_variable() -> None:
-    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
-        get_model("openai:gpt-5-mini")
-
-
-@pytest.mark.parametrize("prefix", ["deepseek", "moonshot", "dashscope"])
-def test_a_remote_preset_without_key_names_its_own(
+@pytest.mark.parametrize("prefix", ["openai", "deepseek", "moonshot", "dashscope"])
+async def test_the_first_request_without_a_key_names_the_variable(
     prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(f"{prefix.upper()}_API_KEY", raising=False)
+    model = get_model(f"{prefix}:some")
     with pytest.raises(ConfigError, match=f"{prefix.upper()}_API_KEY"):
-        get_model(f"{prefix}:some")
+        await ask(model)
+    with pytest.raises(ConfigError, match=f"{prefix.upper()}_API_KEY"):
+        require_keys(["ollama:small", f"{prefix}:some"])
+
+
+async def test_a_key_may_come_after_the_model(
+    openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", openai_server.url.replace("127.0.0.1", "localhost"))
+    model = get_model("openai:small")
+    monkeypatch.setenv("OPENAI_API_KEY", "k-late")
+    await ask(model)
+    assert openai_server.keys == ["Bearer k-late"]
 
 
 async def test_with_a_base_url_no_key_is_needed(openai_server: OpenAIServer) -> None:

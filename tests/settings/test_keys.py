@@ -13,7 +13,7 @@ from keyring.backend import KeyringBackend
 from keyring.backends import fail, null
 from keyrings.alt.file import PlaintextKeyring
 
-from agentkit.backends.registry import get_model
+from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError, ModelError
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.messages import Message
@@ -137,7 +137,7 @@ def test_a_key_that_would_break_the_request_is_refused_before_it_is_sent(
         key = key.replace("\x00", "\x7f")
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(ConfigError, match="Invalid key in the variable OPENAI_API_KEY") as raised:
-        get_model("openai:small")
+        require_keys("openai:small")
     assert "secret" not in str(raised.value)
 
 

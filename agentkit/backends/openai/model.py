@@ -5,10 +5,11 @@ Uses streamed chat completions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agentkit._sync import PerLoop
+from agentkit._sync import PerLoop, in_worker
 from agentkit.backends.base import Capabilities, Options, prompt_tokens
 from agentkit.backends.openai.errors import (
     OPENAI_URL,
@@ -38,7 +39,8 @@ _LISTING_SECONDS = 5.0
 
 class OpenAIModel(ParsedModel):
     """A model on an OpenAI-compatible server. Timeouts are in seconds, `read_timeout` between two
-    chunks. `api_key_env` is only named in error messages."""
+    chunks. `api_key` may be a function, which is called before the first request. `api_key_env` is
+    only named in error messages."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class OpenAIModel(ParsedModel):
         *,
         provider: str = "openai",
         base_url: str | None = None,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str | None] | None = None,
         api_key_env: str | None = None,
         connect_timeout: float = 5.0,
         read_timeout: float = 120.0,
@@ -54,7 +56,9 @@ class OpenAIModel(ParsedModel):
         extra_body: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{provider}:{model}")
-        self._endpoint = Endpoint.of(provider, model, base_url, api_key, api_key_env)
+        self._find_key = api_key if callable(api_key) else None
+        key = None if callable(api_key) else api_key
+        self._endpoint = Endpoint.of(provider, model, base_url, key, api_key_env)
         self._max_retries = max_retries
         self._extra_body = dict(extra_body or {})
         self._clients = PerLoop(lambda: self._endpoint.client(connect_timeout, read_timeout))
@@ -122,11 +126,19 @@ class OpenAIModel(ParsedModel):
         yield completion.usage or Usage(read, completion.estimated_tokens, estimated=True)
         yield Done(completion.stop_reason, self.name)
 
+    async def _client(self) -> openai.AsyncOpenAI:
+        """The running loop's client. Raises ConfigError for a missing key."""
+        if self._find_key is not None:
+            key = await in_worker(self._find_key)
+            self._endpoint, self._find_key = replace(self._endpoint, key=key or ""), None
+        return self._clients.get()
+
     async def _open(self, body: Mapping[str, Any]) -> openai.AsyncStream[ChatCompletionChunk]:
         import openai
         from openai.types.chat import ChatCompletionChunk
 
-        stream = await self._clients.get().post(
+        client = await self._client()
+        stream = await client.post(
             "/chat/completions",
             body=dict(body),
             cast_to=ChatCompletionChunk,
@@ -144,7 +156,8 @@ class OpenAIModel(ParsedModel):
         import openai
 
         try:
-            page = await self._clients.get().models.list(timeout=_LISTING_SECONDS)
+            client = await self._client()
+            page = await client.models.list(timeout=_LISTING_SECONDS)
         except (openai.OpenAIError, ValueError):
             return []
         return [model for model in getattr(page, "data", None) or [] if hasattr(model, "id")]

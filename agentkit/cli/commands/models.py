@@ -103,11 +103,12 @@ async def probe(
         run_check,
         save_capabilities,
     )
-    from agentkit.backends.registry import get_model
+    from agentkit.backends.registry import get_model, require_keys
     from agentkit.cli.project import describe_model
 
     out, log = open_consoles()
     opened = get_model(model, base_url=base_url, extractive=ExtractiveModel)
+    require_keys(model, base_url=base_url)
     results: list[CheckResult] = []
     try:
         log.print(Text(f"{await describe_model(opened)}: {len(CHECKS)} checks", "dim"))

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from agentkit.agent.agent import Agent
 from agentkit.answering.extractive import ExtractiveModel
-from agentkit.backends.registry import get_model
+from agentkit.backends.registry import get_model, require_keys
 from agentkit.cli.chat.conversation import CallRecord, Chat, QuitChat
 from agentkit.cli.commands.models import print_models
 from agentkit.cli.commands.trace import print_trace
@@ -47,7 +47,10 @@ async def model(chat: Chat, argument: str) -> None:
         return
     similarity = agent.knowledge.similarity if agent.knowledge else None
     extractive = partial(ExtractiveModel, similarity)
-    agent.model = get_model(argument, chat.project.settings.providers, extractive=extractive)
+    providers = chat.project.settings.providers
+    opened = get_model(argument, providers, extractive=extractive)
+    require_keys(argument, providers)
+    agent.model = opened
     chat.opened_models.append(agent.model)
     name = await describe_model(agent.model)
     chat.note(_("The model is now {model}.").format(model=name))
