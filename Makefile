@@ -50,11 +50,12 @@ lint: $(DEV)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python .lint/wording.py
 
 bench: $(DEV) $(PEERS)/.ready
-	@for script in backends embedder indexing search support mcp_calls terminal; do \
+	@for script in apps backends embedder indexing search support mcp_calls terminal; do \
 		echo "== $$script"; $(BIN)/python benchmarks/$$script.py || exit 1; done
 	@for script in agent_steps cold_start; do \
 		echo "== $$script"; $(PEERS)/bin/python benchmarks/$$script.py || exit 1; done

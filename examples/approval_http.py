@@ -7,6 +7,7 @@ with `uvicorn --app-dir examples approval_http:app`, ask with `curl -X POST
 """
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
@@ -48,14 +49,14 @@ class Reply(BaseModel):
 
 @app.post("/ask")
 async def ask(question: str) -> Reply:
-    with store.create() as session:
+    with closing(store.create()) as session:
         return reply(session, await agent.run(question, session))
 
 
 @app.post("/sessions/{session_id}/decisions")
 async def decide(session_id: str, verdicts: dict[str, Verdict]) -> Reply:
     try:
-        with store.open(session_id) as session:
+        with closing(store.open(session_id)) as session:
             return reply(session, await agent.resume(session, verdicts))
     except AlreadyDecided as error:
         raise HTTPException(409, str(error)) from error

@@ -45,6 +45,8 @@ async def stream(question: str) -> AsyncIterator[str]:
                 yield format_event("tool", call.name)
             case Finished(answer):
                 yield format_event("done", {"requests": answer.usage.requests})
+            case _:
+                pass
 
 
 def format_event(kind: str, data: object) -> str:

@@ -4,6 +4,7 @@
 """
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +54,7 @@ def open_database() -> sqlite3.Connection:
 
 
 if __name__ == "__main__":
-    shop = Shop(open_database(), customer=1)
-    answer = agent.run_sync("How many orders are open?", output=Reply, deps=shop)
-    print(answer.output.text, answer.output.escalate, answer.usage.requests)
+    with closing(open_database()) as database:
+        deps = Shop(database, customer=1)
+        answer = agent.run_sync("How many orders are open?", output=Reply, deps=deps)
+        print(answer.output.text, answer.output.escalate, answer.usage.requests)

@@ -1,6 +1,7 @@
 """A support agent whose tool and instructions use a database of the application."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,5 +54,6 @@ def open_database() -> sqlite3.Connection:
 
 
 if __name__ == "__main__":
-    result = agent.run_sync("How many orders are open?", deps=Shop(open_database(), customer=1))
-    print(result.output.text, result.output.escalate, result.usage.requests)
+    with closing(open_database()) as database:
+        result = agent.run_sync("How many orders are open?", deps=Shop(database, customer=1))
+        print(result.output.text, result.output.escalate, result.usage.requests)
