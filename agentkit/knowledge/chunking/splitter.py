@@ -1,16 +1,18 @@
 """Split a document into chunks along its structure, with exact offsets.
 
 Markdown is split along headings, blocks and sentences, text along paragraphs and sentences, code at
-functions, tables between rows. Every character that is not white space is in exactly one chunk.
-Sizes are in the embedder's tokens, counted block by block. A row of a table is never split, so it
-alone may be above the limit; a sheet is a section, its columns the heading.
+functions, tables between rows. Every character that is not white space is in exactly one chunk,
+except front matter, scripts and other markup that shows nothing. A chunk that continues a table has
+its header as context. Sizes are in the embedder's tokens, counted block by block. A row of a table
+is never split, so it alone may be above the limit; a sheet is a section, its columns the heading.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from agentkit.documents import Chunk, Document
@@ -21,10 +23,12 @@ from agentkit.knowledge.chunking.blocks import (
     Section,
     Span,
     filled,
+    one_line,
     trimmed,
 )
 from agentkit.knowledge.chunking.code import code_sections
 from agentkit.knowledge.chunking.markdown import first_heading, front_matter, markdown_sections
+from agentkit.knowledge.chunking.markup import is_markup_only
 from agentkit.knowledge.chunking.packing import pack
 
 _LONGEST_HEADING = 300
@@ -65,6 +69,7 @@ __all__ = ["CountTokens", "first_heading", "front_matter", "sections_of", "split
 CountTokens = Callable[[str], int]
 
 _BREAK = r"(?:\r\n|\n|\r)"
+_BREAK_AT = re.compile(_BREAK)
 _PARAGRAPH = re.compile(rf"\S(?:[^\r\n]|{_BREAK}(?![ \t]*{_BREAK}))*")
 
 
@@ -83,7 +88,12 @@ def split(
     else:
         sections = sections_of(document)
     stretches = pack(document.text, sections, count, limit, places.seams)
-    return [_chunk(document, heading, span, places) for heading, span in stretches]
+    tables = [b for s in sections for b in s.blocks if b.kind == "table"]
+    return [
+        _chunk(document, heading, span, places, _table_header(document.text, tables, span))
+        for heading, span in stretches
+        if document.format != "markdown" or not is_markup_only(document.text[slice(*span)])
+    ]
 
 
 def sections_of(document: Document) -> list[Section]:
@@ -101,13 +111,23 @@ def sections_of(document: Document) -> list[Section]:
             return [Section("", blocks)]
 
 
-def _chunk(document: Document, heading: str, span: Span, places: Places) -> Chunk:
+def _table_header(text: str, tables: Sequence[Block], span: Span) -> str:
+    """The first row of the table that a span continues, "" for one that begins elsewhere."""
+    at = bisect_left(tables, span[0], key=lambda table: table.start) - 1
+    if at < 0 or tables[at].end <= span[0]:
+        return ""
+    return one_line(_BREAK_AT.split(text[tables[at].start : tables[at].end], maxsplit=1)[0])
+
+
+def _chunk(
+    document: Document, heading: str, span: Span, places: Places, context: str = ""
+) -> Chunk:
     start, end = span
     text = document.text[start:end]
-    content = _digest(f"{document.title}\0{heading}\0{text}")
+    content = _digest(f"{document.title}\0{heading}\0{context}\0{text}")
     identity = _digest(f"{document.id}\0{content}\0{start}")[:20]
     named = (identity, document.id, document.source, document.title, heading, text)
-    return Chunk(*named, start, end, places.page(start, end), places.part(start, end))
+    return Chunk(*named, start, end, places.page(start, end), places.part(start, end), context)
 
 
 def _digest(text: str) -> str:

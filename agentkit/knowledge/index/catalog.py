@@ -32,7 +32,7 @@ from agentkit.findings import name_project
 from agentkit.knowledge.index.schema import full_text_row, open_catalog
 
 Vector = NDArray[np.float32]
-CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part"
+CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part, context"
 OUTDATED = "outdated"
 """What `meta("chroma")` is while Chroma's vectors cannot be relied on."""
 
@@ -188,7 +188,7 @@ class Catalog:
         rows = [
             (
                 *(c.id, c.document_id, c.source, c.title, c.heading, c.text, c.start, c.end),
-                *(c.page, c.part, stored.content),
+                *(c.page, c.part, c.context, stored.content),
             )
             for stored in chunks
             for c in (stored.chunk,)
@@ -196,7 +196,7 @@ class Catalog:
         with self.writing() as connection:
             connection.executemany(
                 f"INSERT OR REPLACE INTO chunks (state, {CHUNK_COLUMNS}, content)"
-                " VALUES ('staged', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES ('staged', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
@@ -204,7 +204,7 @@ class Catalog:
         """Activate the staged chunks of these documents and retire those of their active ones that
         are not kept, in one transaction. Returns the ids of the stale chunks."""
         full_text = {  # computed before the transaction, which makes this process's readers wait
-            s.chunk.id: full_text_row(s.chunk.title, s.chunk.heading, s.chunk.text)
+            s.chunk.id: full_text_row(s.chunk.title, s.chunk.heading, s.chunk.context, s.chunk.text)
             for version in versions
             for s in version.new
         }

@@ -31,7 +31,7 @@ from agentkit.knowledge.loaders.files import Loaded, load, read_bytes
 if TYPE_CHECKING:
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 
-_LOADER_VERSION = "2"
+_LOADER_VERSION = "3"
 """Raise it when a loader or the splitter gives another text or other chunks for the same file."""
 
 

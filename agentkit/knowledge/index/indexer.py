@@ -13,12 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from agentkit._sync import in_thread, map_ordered
 from agentkit.documents import Chunk, Document
 from agentkit.errors import AgentkitError, KnowledgeError
+from agentkit.knowledge.chunking.markup import index_text
 from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.embedders.base import Embedder, counter
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, StoredChunk, Version
@@ -227,7 +228,7 @@ class Indexer:
         run = _IndexingRun(count, count, on_progress, EmbeddingQueue(self._cache, self._embedder))
         contents: dict[str, str] = {}
         for block in self._catalog.active_chunks(_GROUP):
-            texts = {self._content(s.chunk): embedded_text(s.chunk) for s in block}
+            texts = {self._content(s.chunk): index_text(s.chunk) for s in block}
             contents |= {s.chunk.id: self._content(s.chunk) for s in block}
             wanted = run.queue.put(texts)
             while run.queue.embedded < wanted:
@@ -242,7 +243,7 @@ class Indexer:
         """Recover from a crash, and embed again what damage took. A sound index is not touched,
         nor is its Chroma opened."""
         lost = await in_thread(self._catalog.chunks_without_vector)
-        wanted = run.queue.put({s.content: embedded_text(s.chunk) for s in lost})
+        wanted = run.queue.put({s.content: index_text(s.chunk) for s in lost})
         while run.queue.embedded < wanted:
             await run.queue.embed()
         if lost or self._catalog.meta("chroma") == OUTDATED or self._catalog.inactive_ids():
@@ -282,7 +283,7 @@ class Indexer:
             return
         run.advance(source)
         version = await in_thread(self._version, incoming, loaded.hash, run)
-        texts = {stored.content: embedded_text(stored.chunk) for stored in version.new}
+        texts = {stored.content: index_text(stored.chunk) for stored in version.new}
         run.waiting.append((run.queue.put(texts), size, version))
         run.collect_ready()
         while run.queue.is_full:
@@ -360,7 +361,7 @@ class Indexer:
         self._catalog.mark_chroma("")
 
     def _content(self, chunk: Chunk) -> str:
-        return content_of(embedded_text(chunk), self._embedder.name)
+        return content_of(index_text(chunk), self._embedder.name)
 
     def _hash(self, document: Document) -> str:
         """The hash of everything that determines a document's chunks."""
@@ -382,16 +383,6 @@ def _blocks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
             block = []
     if block:
         yield block
-
-
-def embedded_text(chunk: Chunk) -> str:
-    """The text of a chunk to embed: title and headings, then its text. A title that is only the
-    file's name is left out, so that a renamed file is not embedded again."""
-    has_title = chunk.title != clean(PurePosixPath(chunk.source).stem)
-    path = chunk.heading
-    if has_title and not path.startswith(chunk.title):
-        path = f"{chunk.title} > {path}".removesuffix(" > ")
-    return f"{path}\n{chunk.text}" if path else chunk.text
 
 
 def _prepared(document: Document) -> Document:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import KnowledgeError
+from agentkit.knowledge.chunking.markup import plain
 from agentkit.text.terms import characters, terms
 
 CATALOG = "catalog.sqlite"
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 _FULL_TEXT = """
 CREATE VIRTUAL TABLE full_text USING fts5 (
   terms, characters, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
@@ -30,7 +31,7 @@ CREATE TABLE chunks (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
   document_id TEXT NOT NULL, source TEXT NOT NULL, title TEXT NOT NULL, heading TEXT NOT NULL,
   text TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, page INTEGER,
-  part TEXT NOT NULL, content TEXT NOT NULL);
+  part TEXT NOT NULL, context TEXT NOT NULL, content TEXT NOT NULL);
 CREATE TABLE embeddings (content TEXT PRIMARY KEY, vector BLOB NOT NULL);
 CREATE INDEX chunks_of_document ON chunks (document_id, state);
 CREATE INDEX chunks_inactive ON chunks (state) WHERE state != 'active';
@@ -99,9 +100,9 @@ def read_meta(connection: sqlite3.Connection, key: str) -> str:
     return str(read_value(connection, "SELECT value FROM meta WHERE key = ?", (key,)) or "")
 
 
-def full_text_row(title: str, heading: str, text: str) -> tuple[str, str]:
+def full_text_row(title: str, heading: str, context: str, text: str) -> tuple[str, str]:
     """What the keyword index holds of a chunk: its terms and its single characters."""
-    whole = f"{title}\n{heading}\n{text}"
+    whole = f"{title}\n{heading}\n{context}\n{plain(text)}"
     return " ".join(terms(whole)), " ".join(characters(whole))
 
 
@@ -117,11 +118,12 @@ def rebuild_full_text(connection: sqlite3.Connection) -> None:
 def fill_full_text(connection: sqlite3.Connection) -> None:
     """Write every active chunk into a full text that is empty."""
     rows = connection.execute(
-        "SELECT number, title, heading, text FROM chunks WHERE state = 'active' ORDER BY number"
+        "SELECT number, title, heading, context, text FROM chunks WHERE state = 'active'"
+        " ORDER BY number"
     )
     connection.executemany(
         "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
-        ((number, *full_text_row(title, heading, text)) for number, title, heading, text in rows),
+        ((number, *full_text_row(*texts)) for number, *texts in rows),
     )
 
 

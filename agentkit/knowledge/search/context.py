@@ -145,6 +145,7 @@ def _at_span(document: Document, chunk: Chunk, span: Span, first_line: int) -> C
         end=end,
         page=places.page(start, end),
         part=places.part(start, end),
+        context=chunk.context if start == chunk.start else "",
     )
 
 

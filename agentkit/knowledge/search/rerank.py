@@ -114,7 +114,7 @@ def get_reranker(name: str, model: Model | None = None) -> Reranker | None:
 
 def _read(hit: Hit) -> str:
     """The text of a hit that is judged: headings and text."""
-    return f"{hit.chunk.heading}\n{hit.chunk.text}".strip()
+    return "\n".join(filter(None, (hit.chunk.heading, hit.chunk.context, hit.chunk.text)))
 
 
 def _order(reply: str, count: int) -> list[int]:

@@ -3,6 +3,7 @@
 import pytest
 
 from agentkit.documents import Chunk, Document
+from agentkit.knowledge.chunking.markup import index_text
 from agentkit.knowledge.chunking.splitter import first_heading, split
 
 
@@ -52,8 +53,49 @@ def test_two_dollar_signs_that_are_no_formula_hide_no_heading() -> None:
     ]
 
 
-def test_front_matter_is_a_chunk_of_its_own() -> None:
-    assert _chunks("---\ntitle: T\n---\n# A\n\ntext")[0].text == "---\ntitle: T\n---"
+def test_front_matter_is_no_chunk() -> None:
+    assert [c.text for c in _chunks("---\ntitle: T\n---\n# A\n\ntext")] == ["# A\n\ntext"]
+
+
+@pytest.mark.parametrize("text", ["---\nno mapping\n---\n\ntext", "---\n\nA rule.\n\n---\n\ntext"])
+def test_two_rules_around_text_are_no_front_matter(text: str) -> None:
+    assert "".join("".join(c.text.split()) for c in _chunks(text)) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "(label)=",
+        ":::",
+        "{#anchor}",
+        "[![build](https://img.example/b.svg)](https://ci.example)",
+        '<Badge type="tip" text="new" />',
+        "<script setup>\nimport A from 'a'\n\nconst b = 1\n</script>",
+        "<style>\n.a { color: red }\n</style>",
+        "<br/>",
+        "<Home />",
+        "QmFzZTY0" * 20,
+    ],
+)
+def test_a_block_that_shows_nothing_is_no_passage(block: str) -> None:
+    assert [c.text for c in _chunks(f"{block}\n\n# A\n\ntext\n\n{block}")] == ["# A\n\ntext"]
+
+
+@pytest.mark.parametrize("text", ["🙂", "***", "C++", "```html\n<script setup>\n</script>\n```"])
+def test_what_a_reader_sees_is_a_passage(text: str) -> None:
+    assert [c.text for c in _chunks(text)] == [text]
+
+
+@pytest.mark.parametrize(
+    ("heading", "shown"),
+    [
+        ("## 代理 {#proxy}", "代理"),
+        ("## build.target <NonInheritBadge /> {#build-target}", "build.target"),
+        ("## [AsyncIO](https://docs.example/asyncio.html)", "AsyncIO"),
+    ],
+)
+def test_a_heading_is_what_a_reader_sees(heading: str, shown: str) -> None:
+    assert _headings(f"{heading}\n\ntext") == [shown]
 
 
 def test_what_renders_to_nothing_is_kept() -> None:
@@ -96,3 +138,35 @@ def test_a_formula_stays_whole_in_a_paragraph_that_is_cut() -> None:
     formula = "$$\na = b.\nc = d.\n$$"
     chunks = _chunks(f"One sentence.\n{formula}\nAnother sentence.", limit=16)
     assert formula in [c.text for c in chunks]
+
+
+def test_a_chunk_that_continues_a_table_has_its_header_as_context() -> None:
+    rows = [f"| Part {n} | {n * 3} |" for n in range(9)]
+    table = "\n".join(["| Name | Weight kg |", "|---|---|", *rows])
+    first, *rest = _chunks(f"# Parts\n\n{table}\n\nText below.", limit=60)
+    assert first.context == ""
+    assert {c.context for c in rest[:-1]} == {"| Name | Weight kg |"}
+    assert rest[-1].text.endswith("Text below.")
+    assert _chunks("text\n\n# B\n\nmore")[1].context == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "searched"),
+    [
+        ("See {ref}`the guide <guide-label>` first.", "See the guide first."),
+        ("See {doc}`setup`.", "See setup."),
+        ("::: tip 注意\n内容\n:::", "注意\n内容"),
+        (":::{note}\ntext\n:::", "text"),
+        ("[the docs](https://x.example/a?b=c) say", "the docs say"),
+        ("![a chart](img/chart.png)", "a chart"),
+        ("https://play.example/#" + "eNp9kk1r" * 20, "https://play.example/"),
+        ("https://x.example/short", "https://x.example/short"),
+        ("key " + "QmFzZTY0" * 20 + " end", "key  end"),
+        ("f(x)[1] = a[i](j)", "f(x)[1] = ai"),
+        ("a_long_identifier_name()", "a_long_identifier_name()"),
+    ],
+)
+def test_markup_is_not_searched_while_the_text_stays_exact(written: str, searched: str) -> None:
+    (chunk,) = _chunks(written, limit=1000)
+    assert chunk.text == written
+    assert index_text(chunk) == searched
