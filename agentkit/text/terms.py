@@ -1,8 +1,9 @@
-"""Split text into sentences and search terms, for Chinese and Latin scripts.
+"""Split text into sentences and search terms.
 
-A run of CJK characters yields its bigrams, everything else its words. Full and half width, upper
-and lower case, traditional and simplified characters are folded. Offsets are those of the original
-text; terms are for matching only.
+A run of CJK characters yields its bigrams, everything else its words with their marks. Full and
+half width, upper and lower case, traditional and simplified characters are folded; vowel points and
+invisible characters are left out. Offsets are those of the original text; terms are for matching
+only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any
 
 Similarity = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
@@ -18,11 +20,38 @@ Similarity = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
 
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af\U00020000-\U0003ffff"
 _CJK_RUN = re.compile(f"[{_CJK}]+")
-_TERM = re.compile(rf"[{_CJK}]+|\d+(?:\.\d+)+|(?:(?![{_CJK}_])\w)+")
+UNSPACED = "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u109f\u1780-\u17d3\u17dd"
+"""Thai, Lao, Burmese and Khmer, which put no space between words."""
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0900-\u0963\u0971-\u0dff\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1"
+    "\u0eb4-\u0ebc\u0ec8-\u0ece\u0f71-\u0f84\u0f90-\u0fbc\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u17dd"
+)
+"""Marks, which belong to the letter before them and are no word characters to `re`."""
+WORD_CHARACTER = rf"(?:(?![{_CJK}{UNSPACED}_])[\w{_MARKS}])"
+"""A pattern for one character of a word in a script that puts spaces between words."""
+_UNSPACED_RUN = re.compile(f"[{UNSPACED}]+")
+_CLUSTER = re.compile(f".[{_MARKS}]*")
+_UNWRITTEN = re.compile(
+    "[\u00ad\u180e\u200b-\u200f\u2060\ufeff\u0640\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
+    "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]|(?<=i)\u0307"
+)
+"""Soft hyphens, zero-width characters, Hebrew and Arabic vowel points, and the dot of a Turkish
+capital I: the same word is written without them."""
+_TERM = re.compile(
+    rf"[{_CJK}]+|\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?![\d,])|\d+(?:\.\d+)+"
+    rf"|(?<![^\W_])[a-z](?:\+\+|\#)(?![\w+#])|(?:(?![{_CJK}_])[\w{_MARKS}])+"
+)
+_VERSION_MARK = re.compile(r"(?<![^\W_])v(?=\d+\.\d)")
+_DOTTED_THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")
+_SPACED_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,]*\d)")
+_HEXADECIMAL = re.compile(r"(?<![a-z0-9])0x([0-9a-f]{4,})(?![a-z0-9])")
+_LANGUAGE_NAMES = {"++": "plusplus", "#": "sharp"}
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _LATIN = re.compile(r"[A-Za-z\u0370-\u03ff][A-Za-z0-9\u0370-\u03ff_+-]*")
 _SENTENCE_START = re.compile(r"(?:^|[.?!]\s+)\W*([A-Za-z]+)")
-_COMPOUND = re.compile(r"(?<![a-z0-9])[a-z0-9]++(?:-[a-z0-9]++)+")
+_COMPOUND = re.compile(r"(?<![a-z0-9])(?=[\d.]*[a-z_-])[a-z0-9]++(?:(?:[-_.]|::)[a-z0-9]++)+")
+"""A code or identifier in several parts: GPT-3, before_call, server.fs.allow; not 1.2.3."""
+_DIACRITIC = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
 _CLOSING = "”’」』）)】》\"'*_"
 _WRAP = (
     r"(?<=[^\n]{40})(?<![:：\\|])(?<![ ]{2})\n"
@@ -75,23 +104,52 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 
 def fold(text: str) -> str:
-    """Convert to lower case, half width and simplified characters."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    """Convert to lower case, half width and simplified characters, without vowel points and
+    invisible characters."""
+    if text.isascii():
+        return text.lower()
+    folded = _UNWRITTEN.sub("", unicodedata.normalize("NFKC", text).casefold())
     return str(_simplifier().convert(folded)) if _CJK_RUN.search(folded) else folded
 
 
 def terms(text: str) -> list[str]:
     """Return the search terms of a text in order: CJK bigrams (or a single character), words and
-    decimal numbers, folded, English words stemmed; then hyphenated names as one term, so that GPT-3
-    matches GPT3."""
-    folded = fold(text)
+    numbers, folded, English words stemmed; then other spellings of the same: codes and identifiers
+    as one term (GPT-3 and GPT3), words without diacritics, numbers without separators."""
+    folded = _VERSION_MARK.sub("", fold(text))
     found = [term for run in _TERM.findall(folded) for term in _run_terms(run)]
-    return found + [name.replace("-", "") for name in _COMPOUND.findall(folded)]
+    return found + _spellings(folded)
+
+
+def _spellings(folded: str) -> list[str]:
+    """Other spellings of the codes, numbers and words of a folded text."""
+    found = [_stem(re.sub(r"[^a-z0-9]", "", name)) for name in _COMPOUND.findall(folded)]
+    if "0x" in folded:
+        found += _HEXADECIMAL.findall(folded)
+    found += [number.replace(".", "") for number in _DOTTED_THOUSANDS.findall(folded)]
+    found += [number.replace(" ", "") for number in _SPACED_THOUSANDS.findall(folded)]
+    if _DIACRITIC.search(folded):
+        words = _TERM.findall(folded)
+        found += [_stem(bare) for word in words if (bare := _bare(word)) != word]
+    return found
+
+
+def _bare(word: str) -> str:
+    """A word without the diacritics of its Latin letters."""
+    parts = unicodedata.normalize("NFD", word)
+    bare = "".join(c for c in parts if not "\u0300" <= c <= "\u036f")
+    return bare if bare.isascii() else word
 
 
 def characters(text: str) -> list[str]:
-    """Return the single CJK characters of a text, folded."""
-    return [character for run in _CJK_RUN.findall(fold(text)) for character in run]
+    """Return what is looked for within runs without spaces, folded: single CJK characters, and
+    pairs of letters (with their marks) of Thai, Lao, Burmese and Khmer."""
+    folded = fold(text)
+    found = [character for run in _CJK_RUN.findall(folded) for character in run]
+    for run in _UNSPACED_RUN.findall(folded):
+        letters = _CLUSTER.findall(run)
+        found += [a + b for a, b in pairwise(letters)] or letters
+    return found
 
 
 def numbers(text: str) -> set[str]:
@@ -120,14 +178,21 @@ def names(question: str, across: bool = False) -> list[str]:
     return [_singular(word) for word in found]
 
 
+def composed(name: str) -> str:
+    """Convert a name to Unicode's composed form, which macOS does not use for files."""
+    return unicodedata.normalize("NFC", name)
+
+
 def clean(text: str) -> str:
     """Replace lone surrogates and NULs, which stores refuse, keeping the length and offsets."""
     return re.sub("[\x00\ud800-\udfff]", "\ufffd", text)
 
 
 def _run_terms(run: str) -> Iterator[str]:
-    if not _CJK_RUN.match(run):
-        yield _stem(run)
+    if run.endswith(("++", "#")):
+        yield run[0] + _LANGUAGE_NAMES[run[1:]]
+    elif not _CJK_RUN.match(run):
+        yield _stem(run.replace(",", ""))
     elif len(run) == 1:
         yield run
     else:

@@ -64,6 +64,41 @@ def test_a_lone_character_and_a_decimal_number_are_terms() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
+    [
+        ("v1.2.3", "1.2.3"),
+        ("1.2.3-beta", "1.2.3"),
+        ("1,250,000", "1250000"),
+        ("1.250.000", "1250000"),
+        ("1 250 000", "1250000"),
+        ("Zürich", "Zurich"),
+        ("AB-123", "AB123"),
+        ("0x80070005", "80070005"),
+        ("before_call", "beforecall"),
+        ("server.fs.allow", "ServerFsAllow"),
+        ("C＋＋", "C++"),
+        ("soft\u00adware", "software"),
+        ("הַשָּׁלוֹם", "השלום"),
+    ],
+)
+def test_two_spellings_of_the_same_share_a_term(one: str, other: str) -> None:
+    assert set(terms(one)) & set(terms(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("C++", "C"), ("C#", "C++"), ("1.2.3", "123"), ("1.2.3", "1.2.4"), ("12", "1.2")],
+)
+def test_what_is_something_else_shares_no_term(one: str, other: str) -> None:
+    assert not set(terms(one)) & set(terms(other))
+
+
+@pytest.mark.parametrize("word", ["हिन्दी", "หน้าที่", "الشَّرِكَة", "ဗမာစာ"])
+def test_a_word_is_not_cut_at_its_marks(word: str) -> None:
+    assert terms(word)[:1] == [fold(word)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
     [("機器學習", "机器学习"), ("ＧＰＴ－３", "gpt-3"), ("Attention", "attention"), ("７Ｂ", "7b")],
 )
 def test_scripts_widths_and_cases_fold_into_one(one: str, other: Any) -> None:

@@ -7,16 +7,16 @@ definitions, footnotes and comments are kept.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentkit.knowledge.chunking.blocks import Block, Kind, Section, line_starts, one_line, trimmed
 from agentkit.knowledge.chunking.markup import is_markup_only, plain
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
-_MAPPING = re.compile(r"---[ \t]*\r?\n(?:\s*|[ \t]*#.*\r?\n)*[\w .\"'-]+:(?:\s|$)")
 _NO_FORMULA = re.compile(r" {0,3}(?:#{1,6}\s|```|~~~)")
 _KINDS: Mapping[str, Kind] = {
     "heading_open": "heading",
@@ -28,16 +28,31 @@ _KINDS: Mapping[str, Kind] = {
 }
 
 
-def front_matter(text: str) -> tuple[int, int] | None:
-    """The span of the YAML front matter with its `---` lines."""
+class FrontMatter(NamedTuple):
+    """The YAML above a text: its values as they are written, and where the text begins."""
+
+    metadata: dict[str, Any]
+    end: int
+
+
+def front_matter(text: str) -> FrontMatter | None:
+    """The YAML front matter; 01234 and 1.10 are kept as text. None where there is none: what is not
+    a mapping, is invalid or has aliases, as a YAML bomb does, is text."""
     match = _FRONT_MATTER.match(text)
-    return match.span() if match else None
+    metadata = _mapping(match[0].removeprefix("\ufeff").strip().strip("-")) if match else {}
+    return FrontMatter(metadata, match.end()) if match and metadata else None
 
 
-def _body_start(text: str) -> int:
-    """Where the text begins below front matter; what is no mapping is text like any other."""
-    front = front_matter(text)
-    return front[1] if front and _MAPPING.match(text.removeprefix("\ufeff")) else 0
+def _mapping(written: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(written, yaml.BaseLoader)):
+            return {}
+        found = yaml.load(written, yaml.BaseLoader)
+        return json.loads(json.dumps(found)) if isinstance(found, dict) else {}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
 
 
 def first_heading(text: str) -> str:
@@ -56,10 +71,11 @@ def markdown_sections(text: str) -> tuple[Section, ...]:
 
 
 def _sections(text: str) -> Iterator[Section]:
+    front = front_matter(text)
     path: list[tuple[int, str]] = []
     blocks: list[Block] = []
     has_body = False
-    for level, title, block in _blocks(text, _body_start(text)):
+    for level, title, block in _blocks(text, front.end if front else 0):
         if level and has_body:
             yield Section(_joined(path), tuple(blocks))
             blocks, has_body = [], False

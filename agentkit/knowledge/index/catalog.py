@@ -30,6 +30,7 @@ from agentkit.documents import Chunk, Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.findings import name_project
 from agentkit.knowledge.index.schema import full_text_row, open_catalog
+from agentkit.text.terms import composed
 
 Vector = NDArray[np.float32]
 CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part, context"
@@ -116,16 +117,19 @@ class Catalog:
         return dict(self.rows("SELECT source, hash FROM files WHERE origin = ?", (origin,)))
 
     def document(self, source: str) -> Document | None:
+        """A document by its source, which may be written in another normal form of Unicode."""
         rows = self.rows(
             "SELECT source, text, title, id, format, metadata, parts FROM documents"
             " WHERE source = ?",
             (source,),
         )
         if not rows:
-            return None
+            name = composed(source)
+            same = (held for held in self.hashes() if held != source and composed(held) == name)
+            return self.document(found) if (found := next(same, None)) is not None else None
         source_, text, title, id_, format_, metadata, parts = rows[0]
-        found = tuple(Part(*part) for part in json.loads(parts))
-        return Document(source_, text, title, id_, json.loads(metadata), format_, found)
+        all_parts = tuple(Part(*part) for part in json.loads(parts))
+        return Document(source_, text, title, id_, json.loads(metadata), format_, all_parts)
 
     def documents(self) -> list[DocumentInfo]:
         """Every document, by source."""

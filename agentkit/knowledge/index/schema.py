@@ -17,7 +17,8 @@ CATALOG = "catalog.sqlite"
 SCHEMA_VERSION = "4"
 _FULL_TEXT = """
 CREATE VIRTUAL TABLE full_text USING fts5 (
-  terms, characters, tokenize = "unicode61 remove_diacritics 0 tokenchars '.'");
+  terms, characters,
+  tokenize = "unicode61 remove_diacritics 0 categories 'L* N* Co M*' tokenchars '.'");
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab ('full_text', 'col');
 """
 _TABLES = f"""

@@ -7,14 +7,10 @@ places in the file so that one odd character does not decide. Binary data is rej
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
-
-import yaml
 
 from agentkit.documents import Document
 from agentkit.errors import KnowledgeError
@@ -167,7 +163,8 @@ def _guesses(window: bytes) -> Iterator[tuple[str, float]]:
 def load_markdown(content: bytes, source: str) -> Loaded:
     """Title and metadata are from the front matter, or the title from the first heading."""
     text = decoded(content)
-    metadata = _metadata(text)
+    front = front_matter(text)
+    metadata = front.metadata if front else {}
     title = str(metadata.get("title") or first_heading(text) or PurePosixPath(source).stem)
     return Loaded(Document(source, text, title, metadata=metadata))
 
@@ -175,27 +172,6 @@ def load_markdown(content: bytes, source: str) -> Loaded:
 def load_text(content: bytes, source: str) -> Loaded:
     """Plain text has paragraphs, no headings."""
     return Loaded(Document(source, decoded(content), PurePosixPath(source).stem, format="text"))
-
-
-def _metadata(text: str) -> dict[str, Any]:
-    """The YAML front matter. One that is not a mapping, is invalid or has aliases, as a YAML bomb
-    does, is text."""
-    span = front_matter(text)
-    if span is None:
-        return {}
-    written = text[span[0] : span[1]].strip().strip("-")
-    try:
-        if any(
-            isinstance(event, yaml.AliasEvent) for event in yaml.parse(written, yaml.SafeLoader)
-        ):
-            return {}
-        found = yaml.safe_load(written)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    plain: dict[str, Any] = json.loads(json.dumps(found, default=str, ensure_ascii=False))
-    return plain
 
 
 def load_code(content: bytes, source: str) -> Loaded:

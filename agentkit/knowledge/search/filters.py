@@ -12,9 +12,22 @@ from datetime import date
 from typing import Any
 
 from agentkit.errors import KnowledgeError
-from agentkit.text.terms import fold
+from agentkit.text.terms import composed, fold
 
 _TAG_KEYS = ("tags", "topics", "keywords")
+_DATE_KEY = re.compile("date|created|published|modified|updated")
+_MONTHS = (
+    "jan|janv|ene", "feb|fev|fév", "mar|mär|maerz", "apr|avr|abr", "may|mai|mayo",
+    "jun|juin", "jul|juil", "aug|aou|aoû|ago", "sep", "oct|okt", "nov",
+    "dec|dez|déc|dic",
+)  # fmt: skip
+_MONTH = {name: number for number, names in enumerate(_MONTHS, 1) for name in names.split("|")}
+_ISO_DAY = re.compile(r"(?<!\d)(\d{4})(?:[-/.年]?(\d{1,2}))?(?:[-/.月]?(\d{1,2}))?")
+_DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})[./](\d{1,2})[./](\d{4})(?!\d)")
+_NAMED_MONTH = re.compile(
+    r"(?:(?P<day>\d{1,2})(?:st|nd|rd|th|er)?\.?\s+)?(?P<month>[^\W\d_]{3,})\.?\s+"
+    r"(?:(?P<later>\d{1,2})(?:st|nd|rd|th)?,?\s+)?(?P<year>\d{4})(?!\d)"
+)
 _MOST_GLOB = 500
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<not>!?)(?P<set>[^\]/]+)\]|.", re.DOTALL)
 
@@ -23,8 +36,9 @@ _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<not>!?)(?P<set>[^\]/]+)\]|.", re.DOT
 class Filters:
     """All conditions must hold. `sources` are sources or globs ("reports/**/*.pdf"), any of
     which may match; `title` is a part of the title; `tags` must all be there; `after` and `before`
-    bound the metadata's `date`, both included; `metadata` is compared as text; `within` are
-    further filters, which must hold as well."""
+    bound the metadata's `date` (or what else names one: created, published, last_modified), both
+    included; `metadata` is compared as text; `within` are further filters, which must hold as well.
+    Names are compared in Unicode's composed form."""
 
     sources: tuple[str, ...] = ()
     title: str = ""
@@ -64,18 +78,20 @@ class Filters:
     def _in_time(self, metadata: Mapping[str, Any]) -> bool:
         if self.after is None and self.before is None:
             return True
-        day = _day(metadata.get("date"))
+        day = _document_day(metadata)
         if day is None:
             return False
         return (self.after or day) <= day <= (self.before or day)
 
 
 def _is_among(source: str, globs: tuple[str, ...]) -> bool:
-    return not globs or any(pattern(glob).fullmatch(source) for glob in globs)
+    return not globs or any(pattern(glob).fullmatch(composed(source)) for glob in globs)
 
 
 def pattern(glob: str) -> re.Pattern[str]:
-    """A glob as a regular expression. Raises KnowledgeError for one that can match nothing."""
+    """A glob as a regular expression for composed names. Raises KnowledgeError for one that can
+    match nothing."""
+    glob = composed(glob)
     if not glob.strip() or len(glob) > _MOST_GLOB:
         raise KnowledgeError("A source to search in is empty or too long. Name a file or a glob.")
     if glob.startswith(("/", "./", "../")) or "\\" in glob:
@@ -100,22 +116,43 @@ def _piece(match: re.Match[str]) -> str:
 
 
 def _tags(metadata: Mapping[str, Any]) -> Iterator[str]:
-    for key in _TAG_KEYS:
-        value = metadata.get(key)
-        found = re.split("[,，;；、]", value) if isinstance(value, str) else value
+    """The tags of a document; those of one text are separated by commas or blanks."""
+    for key, value in metadata.items():
+        if key.lower() not in _TAG_KEYS:
+            continue
+        found = (
+            [*re.split("[,，;；、]", value), *value.split()] if isinstance(value, str) else value
+        )
         if isinstance(found, (list, tuple)):
-            yield from (fold(str(tag).strip()) for tag in found)
+            yield from (fold(str(tag).strip().lstrip("#")) for tag in found)
 
 
-def _day(value: object) -> date | None:
-    """The day of a metadata date; a year or a month alone means its first day."""
-    found = re.match(r"\s*(\d{4})(?:[-/.年]?(\d{1,2}))?(?:[-/.月]?(\d{1,2}))?", str(value or ""))
-    if not found:
-        return None
+def _document_day(metadata: Mapping[str, Any]) -> date | None:
+    """The day under `date`, else under another key that names one."""
+    keys = [key for key in metadata if _DATE_KEY.search(key.lower())]
+    ordered = sorted(keys, key=lambda key: key.lower() != "date")
+    days = (_day(str(metadata[key] or "")) for key in ordered)
+    return next((day for day in days if day is not None), None)
+
+
+def _day(written: str) -> date | None:
+    """The day of a date as people write it; a year or a month alone means its first day. Of
+    05/03/2024 the day is first, as long as there is such a month."""
+    text = fold(written)
     try:
-        return date(int(found[1]), int(found[2] or 1), int(found[3] or 1))
+        if found := _DAY_FIRST.search(text):
+            day, month, year = (int(part) for part in found.groups())
+            return date(year, *((month, day) if month <= 12 else (day, month)))
+        for named in _NAMED_MONTH.finditer(text):
+            name = named["month"]
+            month = _MONTH.get(name[:4], 0) or _MONTH.get(name[:3], 0)
+            if month:
+                return date(int(named["year"]), month, int(named["day"] or named["later"] or 1))
+        if found := _ISO_DAY.search(text):
+            return date(int(found[1]), int(found[2] or 1), int(found[3] or 1))
     except ValueError:
-        return None
+        pass
+    return None
 
 
 def _holds(value: object, wanted: str) -> bool:

@@ -19,7 +19,7 @@ from agentkit.documents import Chunk, Document, Part, page_of, part_of
 from agentkit.knowledge.chunking.blocks import line_starts
 from agentkit.knowledge.index.catalog import CHUNK_COLUMNS, Catalog, Vector
 from agentkit.knowledge.search.filters import Filters
-from agentkit.text.terms import fold, sentences, terms
+from agentkit.text.terms import UNSPACED, WORD_CHARACTER, characters, fold, sentences, terms
 
 Numbers = NDArray[np.int64]
 _OPENING = 300
@@ -207,13 +207,17 @@ class Lookup:
         return Excerpt(whole, start, len(line_starts(before)))
 
     def matching(
-        self, terms: Sequence[str], limit: int, allowed: Numbers | None = None
+        self,
+        terms: Sequence[str],
+        limit: int,
+        allowed: Numbers | None = None,
+        column: str = "terms",
     ) -> list[int]:
         """The chunks that hold any of some indexed terms, best BM25 first, among the allowed."""
         if not terms:
             return []
         quoted = (f'"{term.replace(chr(34), chr(34) * 2)}"' for term in terms)
-        query = f"{{terms}} : ({' OR '.join(quoted)})"
+        query = f"{{{column}}} : ({' OR '.join(quoted)})"
         among = "" if allowed is None else " AND +rowid IN (SELECT value FROM json_each(?))"
         values = (query, limit) if allowed is None else (query, _listed(allowed), limit)
         rows = self._catalog.rows(
@@ -262,6 +266,8 @@ def _listed(numbers: Iterable[int]) -> str:
 
 MOST_READ = 5_000_000
 _MOST_CANDIDATES = 100_000
+_IN_WORD = re.compile(WORD_CHARACTER)
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,12 +323,15 @@ class Finder:
         return Occurrences(tuple(found))
 
     def _sources(self, text: str, filters: Filters) -> list[str]:
-        """The documents with the text's rarest term, by source."""
-        rarest = min(((self._lookup.frequency(t), t) for t in terms(text)), default=(0, ""))
+        """The documents with the text's rarest term, by source. In a script without spaces that
+        is a pair of letters, elsewhere a word."""
+        column = "characters" if _UNSPACED.search(text) else "terms"
+        wanted = characters(text) if column == "characters" else terms(text)
+        rarest = min(((self._lookup.frequency(t, column), t) for t in wanted), default=(0, ""))
         if not rarest[0]:
             return []
         allowed = self._lookup.allowed(filters) if filters else None
-        numbers = self._lookup.matching([rarest[1]], _MOST_CANDIDATES, allowed)
+        numbers = self._lookup.matching([rarest[1]], _MOST_CANDIDATES, allowed, column)
         return self._lookup.sources_of(numbers)
 
 
@@ -350,9 +359,15 @@ def range_of(document: Document, start: int, end: int) -> Chunk:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """A pattern for a folded text: whole words, where it begins or ends with a Latin letter."""
-    folded = r"\s+".join(re.escape(word) for word in fold(text).split())
+    """A pattern for a folded text: whole words, where its script puts spaces between them. C is
+    not a part of C++, nor 1.2.3 of 1.2.3.4; v1.2.3 is a spelling of 1.2.3."""
     words = fold(text).strip()
-    before = r"(?<![a-z0-9])" if words[:1].isascii() and words[:1].isalnum() else ""
-    after = r"(?![a-z0-9])" if words[-1:].isascii() and words[-1:].isalnum() else ""
+    folded = r"\s+".join(re.escape(word) for word in words.split())
+    before = after = ""
+    if _IN_WORD.match(words[:1]):
+        before = rf"(?<!{WORD_CHARACTER})"
+    if words[:1].isdigit():
+        before = rf"(?:{before}|(?<=\bv))(?<!\d[.,])"
+    if _IN_WORD.match(words[-1:]):
+        after = rf"(?!{WORD_CHARACTER}|\+\+|\#|[.,]\d)" if words[-1:].isalnum() else after
     return re.compile(f"{before}{folded}{after}")

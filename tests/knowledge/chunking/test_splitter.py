@@ -45,7 +45,9 @@ def letters(text: str) -> int:
 
 
 def shows_nothing(text: str) -> bool:
-    return not text.strip() or is_markup_only(text[(front_matter(text) or (0, 0))[1] :])
+    return not text.strip() or is_markup_only(
+        text[front.end if (front := front_matter(text)) else 0 :]
+    )
 
 
 def _chunks(text: str, limit: int = 100, **fields: Any) -> list[Chunk]:

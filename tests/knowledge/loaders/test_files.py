@@ -8,7 +8,9 @@ import pytest
 from agentkit import KnowledgeBase
 from agentkit.documents import Document
 from agentkit.errors import KnowledgeError
+from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.loaders.files import discover, load, read_bytes
+from agentkit.knowledge.search.filters import Filters
 from tests.conftest import TermEmbedder, unprivileged
 
 
@@ -36,12 +38,33 @@ def test_the_title_is_the_first_heading_and_else_the_file_name(tmp_path: Path) -
 def test_broken_front_matter_is_text_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text("---\ntitle: [unclosed\n---\n# H\n", encoding="utf-8")
-    assert (_load(path).title, _load(path).metadata) == ("H", {})
+    document = _load(path)
+    assert (document.title, document.metadata) == ("H", {})
+    assert "unclosed" in "".join(chunk.text for chunk in split(document, len, 100))
 
 
 @pytest.mark.parametrize(
-    "written", ["date: 2025-02-30", "a: &a [1]\nb: *a", "a: " + "[" * 2000, "a: &a [*a]"]
+    ("line", "key", "value"),
+    [
+        ("zip: 01234", "zip", "01234"),
+        ("version: 1.10", "version", "1.10"),
+        ("country: NO", "country", "no"),
+        ("start: 12:30:45", "start", "12:30:45"),
+        ("id: 1_000", "id", "1_000"),
+        ("draft: true", "draft", "true"),
+        ("code: 0x1F", "code", "0x1F"),
+        ("day: 2025-02-30", "day", "2025-02-30"),
+    ],
 )
+def test_a_value_of_front_matter_is_what_is_written(
+    tmp_path: Path, line: str, key: str, value: str
+) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(f"---\n{line}\n---\n# H\n", encoding="utf-8")
+    assert Filters(metadata={key: value}).accept("a.md", "H", _load(path).metadata)
+
+
+@pytest.mark.parametrize("written", ["a: &a [1]\nb: *a", "a: " + "[" * 2000, "a: &a [*a]"])
 def test_front_matter_that_is_a_trap_is_text_like_any_other(tmp_path: Path, written: str) -> None:
     path = tmp_path / "a.md"
     path.write_text(f"---\n{written}\n---\n# H\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Hybrid search: filters narrow both retrievers, scripts meet, copies are shown once."""
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
@@ -223,3 +224,81 @@ def test_a_query_that_sqlite_cannot_parse_is_not_reported_as_damage(
     ):
         catalog.rows("SELECT rowid FROM full_text WHERE full_text MATCH ?", (match,))
     assert "doctor" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "times"),
+    [
+        ("У нас живёт кот. Который час? Котлета.", "кот", 1),
+        ("Das Öl ist teuer. Heizöl auch. Rohöl steigt.", "Öl", 1),
+        ("Er geht über die Brücke. Gegenüber steht er.", "über", 1),
+        ("Ο νόμος ισχύει. Η αστρονόμος γράφει.", "νόμος", 1),
+        ("C is old. C++ and C# are newer.", "C", 1),
+        ("C is old. C++ and C# are newer.", "C++", 1),
+        ("Version 1.2.3 came after 1.2.3.4 and 11.2.3.", "1.2.3", 1),
+        ("Version v1.2.3 is out, rev1.2.3 is not.", "1.2.3", 1),
+        ("猫cat猫，catalog", "cat", 1),
+        ("พนักงานลาป่วยได้สามสิบวันต่อปี", "ลาป่วย", 1),
+        ("បុគ្គលិកមានសិទ្ធិឈប់សម្រាក", "ឈប់សម្រាក", 1),
+        ("ພະນັກງານລາພັກໄດ້", "ລາພັກ", 1),
+        ("هذه الشَّرِكَةُ كبيرة.", "الشركة", 1),
+        ("הַשָּׁלוֹם בא.", "השלום", 1),
+        ("हिन्दी में लिखा है।", "हिन्दी", 1),
+        ("İSTANBUL şubesi açılır.", "istanbul", 1),
+        ("The soft\u00adware runs.", "software", 1),
+        ("The soft\u200bware runs.", "software", 1),
+    ],
+)
+async def test_whole_words_are_found_in_any_script(
+    kb: KnowledgeBase, text: str, word: str, times: int
+) -> None:
+    await kb.add([Document("a.txt", text, "a", format="text")])
+    assert (await kb.find_all(word)).times == times
+
+
+@pytest.mark.parametrize("name", ["Übersicht.md", "가격표.md"])
+async def test_a_source_is_found_by_its_name_in_either_normal_form(
+    kb: KnowledgeBase, name: str
+) -> None:
+    await kb.add([Document(unicodedata.normalize("NFD", name), "Pumpe 420 Euro")])
+    composed = unicodedata.normalize("NFC", name)
+    for glob in (composed, f"{composed[:2]}*", unicodedata.normalize("NFD", name)):
+        assert await kb.search("Pumpe", filters=Filters((glob,)))
+    assert (await kb.document(composed)).text == "Pumpe 420 Euro"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"date": "2024-03-05T10:00:00Z"},
+        {"date": "05.03.2024"},
+        {"date": "March 5, 2024"},
+        {"date": "5 March 2024"},
+        {"date": "5. März 2024"},
+        {"date": "Tue, 05 Mar 2024 10:00:00 +0100"},
+        {"date": "2024年3月5日"},
+        {"date": "03/25/2024"},
+        {"Date": "2024-03-05"},
+        {"created": "2024-03-05"},
+        {"file creation date": "2024-03-05 17:22"},
+        {"last_modified": "2024-03-05", "date": ""},
+    ],
+)
+def test_a_date_is_read_however_it_is_written(metadata: dict[str, Any]) -> None:
+    march = Filters(after=date(2024, 3, 1), before=date(2024, 3, 31))
+    assert march.accept("a.md", "a", metadata)
+    assert not Filters(after=date(2024, 4, 1)).accept("a.md", "a", metadata)
+
+
+@pytest.mark.parametrize("written", ["soon", "2024-13-40", "99/99/2024", "", None])
+def test_what_names_no_day_is_outside_every_period(written: Any) -> None:
+    assert not Filters(after=date(1, 1, 1)).accept("a.md", "a", {"date": written})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"tags": "#alpha #beta"}, {"tags": ["#alpha"]}, {"Tags": ["alpha"]}, {"tags": "alpha beta"}],
+)
+def test_a_tag_is_read_however_it_is_written(metadata: dict[str, Any]) -> None:
+    assert Filters(tags=("alpha",)).accept("a.md", "a", metadata)
+    assert not Filters(tags=("gamma",)).accept("a.md", "a", metadata)
