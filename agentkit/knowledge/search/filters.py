@@ -25,9 +25,10 @@ _MONTH = {name: number for number, names in enumerate(_MONTHS, 1) for name in na
 _ISO_DAY = re.compile(r"(?<!\d)(\d{4})(?:[-/.年]?(\d{1,2}))?(?:[-/.月]?(\d{1,2}))?")
 _DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})[./](\d{1,2})[./](\d{4})(?!\d)")
 _NAMED_MONTH = re.compile(
-    r"(?:(?P<day>\d{1,2})(?:st|nd|rd|th|er)?\.?\s+)?(?P<month>[^\W\d_]{3,})\.?\s+"
+    r"(?:(?P<day>\d{1,2})(?:st|nd|rd|th|er)?\.?\s+)?(?P<month>[^\W\d_]{3,12})\.?\s+"
     r"(?:(?P<later>\d{1,2})(?:st|nd|rd|th)?,?\s+)?(?P<year>\d{4})(?!\d)"
 )
+_LONGEST_DATE = 100
 _MOST_GLOB = 500
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<not>!?)(?P<set>[^\]/]+)\]|.", re.DOTALL)
 
@@ -138,7 +139,7 @@ def _document_day(metadata: Mapping[str, Any]) -> date | None:
 def _day(written: str) -> date | None:
     """The day of a date as people write it; a year or a month alone means its first day. Of
     05/03/2024 the day is first, as long as there is such a month."""
-    text = fold(written)
+    text = fold(written[:_LONGEST_DATE])
     try:
         if found := _DAY_FIRST.search(text):
             day, month, year = (int(part) for part in found.groups())
