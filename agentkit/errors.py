@@ -37,6 +37,10 @@ class ModelError(AgentkitError):
         self.report = ""
 
 
+class LimitReached(ModelError):
+    """A run that reached a limit, which the message names, before a model gave a valid output."""
+
+
 class ToolError(AgentkitError):
     """A tool call that failed; the message is for the model. `cause` is the exception of the tool,
     this error itself where the tool raised it. `is_logged` is set when it is logged, once."""
@@ -63,10 +67,6 @@ class McpError(AgentkitError):
     def __init__(self, message: str, server: str = "") -> None:
         super().__init__(message)
         self.server = server
-
-
-class LimitReached(AgentkitError):
-    """A run that reached one of its limits."""
 
 
 class TrustError(AgentkitError):

@@ -55,6 +55,7 @@ class Agent(Setup[Deps], Generic[Deps]):
     replaces the built-in text before them. `approve` decides on calls for which `policy` or the
     tool itself requires approval; by default they are denied. `hooks` are called before and after
     requests and tool calls. `on_tool_error` decides what a failure of a tool leads to.
+    `output_check` may reject an output, or the text of an answer, and have the model try again.
     `Agent[Database](...)` names the type of the `deps` of its runs. Raises ConfigError.
 
     Each method that runs the agent takes the keywords of `Overrides`, which replace the agent's

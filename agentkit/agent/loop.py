@@ -133,12 +133,15 @@ class Loop:
         """The limit that allows no further request, with its value; "" if none does."""
         return self._limit("")
 
-    async def ask_again(self, message: Message) -> Answer:
-        """Answer a further message of this run, such as what is wrong with its answer, without
-        tools, so that a schema applies. Raises ModelError."""
+    async def ask_again(self, message: Message, *, with_tools: bool) -> Answer:
+        """Answer a further message of this run, such as what is wrong with its answer. Without
+        tools a schema applies. Raises ModelError."""
         self.transcript.append(message)
         self._prompt.add([message])
+        self._recorder.add([message])
         self._ended = False
+        if with_tools:
+            return await self._run_turns()
         self._meter.turns += 1
         await self._run_turn(())
         return self._answer(self.unfinished, "")
@@ -362,7 +365,7 @@ class Loop:
         if text and not self.pending:
             self.transcript.append(Message("assistant", text))
             self._prompt.add([Message("assistant", text)])
-        cut = turn.done is None or bool(turn.calls) or (bool(last_for) and len(self.transcript) > 1)
+        cut = turn.done is None or bool(turn.calls) or (bool(last_for) and self._used_tools)
         return Answer(
             text=text,
             messages=tuple(self.transcript),
@@ -373,6 +376,10 @@ class Loop:
             report=self.report,
             limit=self._limit(last_for) if cut and not self.pending else "",
         )
+
+    @property
+    def _used_tools(self) -> bool:
+        return any(message.role == "tool" for message in self.transcript)
 
     def _limit(self, last_for: str) -> str:
         """The limit that ended the run, with its value; `last_for` made its last request so."""

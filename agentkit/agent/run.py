@@ -27,12 +27,13 @@ from agentkit.agent.structured import (
     InvalidOutput,
     OutputSchema,
     output_error,
+    rejection_prompt,
     repair_prompt,
 )
 from agentkit.agent.tool_runner import RunState, ToolRunner
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
-from agentkit.errors import ConfigError, ModelError
+from agentkit.errors import ConfigError, ModelError, Retry
 from agentkit.events import Event, Finished, Retried, TextDelta
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall
@@ -80,11 +81,13 @@ class Run:
         )
         self._meter = UsageMeter(setup.limits, self._start.spent)
         self._trace = Trace(())
+        self._rejected = self._start.rejected
         self._info = RunInfo(self._start.id, session.id)
         self._finalizer = Finalizer(
             session.sources, setup.documents, setup.hooks, setup.retrieval.strict, self._info
         )
         self._before = tuple(session.messages[self._start.begun :])
+        self._state = RunState()
 
     async def respond(self, message: Message) -> Answer[Any]:
         """Answer a prompt. Raises ModelError and ConfigError."""
@@ -149,7 +152,7 @@ class Run:
     async def _prepare(self, model: Model, message: Message | None) -> tuple[Loop, str]:
         """The loop, and the instructions for it. Raises ConfigError and ModelError."""
         setup, session = self._setup, self._session
-        state = RunState(
+        self._state = state = RunState(
             setup.deps,
             (message or self._before[0]).text,
             session.messages,
@@ -256,12 +259,12 @@ class Run:
         try:
             drafted = await running
             answer = await self._finalize(drafted)
-            if self._output and answer.stop_reason != "paused":
-                drafted, answer = await self._fitting(loop, drafted, answer, self._output)
+            if self._output or self._setup.output_check:
+                drafted, answer = await self._accepted(loop, drafted, answer)
         except BaseException:
-            self._add_missing((*self._before, *loop.messages()))
+            self.add(self._missing(loop.messages()))
             raise
-        self._add_missing(answer.messages)
+        self.add(answer.messages[self._kept :])
         if loop.pending:
             pending = replace(loop.pending, run=self._paused())
             self._session.wait(pending)
@@ -276,36 +279,59 @@ class Run:
     def _paused(self) -> PausedRun:
         """What the next part of the run continues."""
         output = self._output.name if self._output else ""
-        return replace(self._start, spent=self._meter.spent, output=output)
+        rejected = self._rejected
+        return replace(self._start, spent=self._meter.spent, output=output, rejected=rejected)
 
     async def _finalize(self, drafted: Answer) -> Answer:
         """The draft with the prompt among its messages, checked."""
-        answer = replace(drafted, messages=(*self._before, *drafted.messages))
+        kept = self._session.messages[self._start.begun :]
+        answer = replace(drafted, messages=(*kept, *self._missing(drafted.messages)))
         return await self._finalizer.finalize(answer, self._before[0].text)
 
-    def _add_missing(self, messages: Sequence[Message]) -> None:
-        """Add those of the run's messages that the session does not have."""
-        self.add(messages[len(self._session.messages) - self._start.begun :])
+    def _missing(self, transcript: Sequence[Message]) -> Sequence[Message]:
+        """Those of the loop's messages that the session does not have."""
+        return transcript[self._kept - len(self._before) :]
 
-    async def _fitting(
-        self, loop: Loop, drafted: Answer, answer: Answer, output: OutputSchema
+    @property
+    def _kept(self) -> int:
+        """How many messages of the run the session has."""
+        return len(self._session.messages) - self._start.begun
+
+    async def _accepted(
+        self, loop: Loop, drafted: Answer, answer: Answer
     ) -> tuple[Answer, Answer[Any]]:
-        """The first draft whose final answer fits the output, and that answer. Raises ModelError
-        with the model's last reply."""
-        asked = 1
-        while True:
+        """The first draft whose final answer fits the output and passes the check, and that
+        answer. Raises ModelError with the model's last reply."""
+        while answer.stop_reason != "paused":
             try:
-                return drafted, replace(answer, output=output.parse(answer.text))
+                return drafted, await self._checked(answer)
             except InvalidOutput as error:
-                faults = str(error)
+                faults, prompt, with_tools = str(error), repair_prompt(str(error)), False
+            except Retry as error:
+                faults, prompt, with_tools = str(error), rejection_prompt(str(error)), True
             refused = answer.stop_reason == "refused"
-            if refused or asked > REPAIRS or loop.limit:
-                raise output_error(answer, asked, output.name, faults, loop.limit)
-            self._add_missing(answer.messages)
-            self.emit(Retried(f"The answer is no {output.name}: {faults}", 0.0))
-            drafted = await loop.ask_again(Message("user", repair_prompt(faults)))
+            if refused or self._rejected >= REPAIRS or loop.limit:
+                wanted = self._output.name if self._output else "accepted answer"
+                raise output_error(answer, self._rejected + 1, wanted, faults, loop.limit)
+            self._rejected += 1
+            self.add(answer.messages[self._kept :])
+            self.emit(Retried(f"The answer is not valid: {faults}", 0.0))
+            drafted = await loop.ask_again(Message("user", prompt), with_tools=with_tools)
             answer = await self._finalize(drafted)
-            asked += 1
+        return drafted, answer
+
+    async def _checked(self, answer: Answer) -> Answer[Any]:
+        """The answer with its output. Raises InvalidOutput, and Retry where the check rejects it;
+        a refusal without output is not checked."""
+        output, check = self._output, self._setup.output_check
+        value = output.parse(answer.text) if output else answer.text
+        if check is None or (output is None and answer.stop_reason == "refused"):
+            faults = None
+        else:
+            faults = await call_with(check, value, extra=self._state)
+        if faults:
+            raise Retry(faults)
+        return replace(answer, output=value) if output else answer
 
 
 def _check_deps(tools: Sequence[Tool], deps: object) -> None:

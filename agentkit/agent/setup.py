@@ -33,6 +33,12 @@ Deps = TypeVar("Deps", default=None)
 Instructions: TypeAlias = str | Callable[[RunContext[Deps]], str | Awaitable[str]]
 """Instructions for the model: a text, or a function that writes it for each run."""
 
+_Rejection: TypeAlias = str | Awaitable[str | None] | None
+
+OutputCheck: TypeAlias = Callable[[Any], _Rejection] | Callable[[Any, RunContext[Deps]], _Rejection]
+"""A check of an output, or of the text of an answer without one. It rejects it with a message for
+the model, returned or raised as Retry; then the model is asked again."""
+
 ModelChoice: TypeAlias = Model | str | Sequence[str]
 """A model, its name, or several names, each the fallback of those before it."""
 
@@ -70,6 +76,7 @@ class Overrides(TypedDict, Generic[Deps], total=False):
     limits: Limits
     retrieval: Retrieval
     options: Options
+    output_check: OutputCheck[Deps] | None
 
 
 class Setup(Generic[Deps]):
@@ -90,6 +97,7 @@ class Setup(Generic[Deps]):
         options: Options = Options(),
         hooks: Hooks = Hooks(),
         on_tool_error: OnToolError = "tell",
+        output_check: OutputCheck[Deps] | None = None,
         tracing: Tracing | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -107,6 +115,7 @@ class Setup(Generic[Deps]):
         self.options = options
         self.hooks = hooks
         self.on_tool_error: OnToolError = on_tool_error
+        self.output_check = output_check
         self.tracing = tracing
         self.folder = folder
         self.deps = cast(Deps, None)

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from agentkit.answers import Answer
-from agentkit.errors import ConfigError, ModelError
+from agentkit.errors import ConfigError, LimitReached, ModelError
 
 REPAIRS = 2
 """How often a faulty answer goes back to the model."""
@@ -33,6 +33,10 @@ Your final answer is one JSON value that fits this JSON Schema, and nothing besi
 _REPAIR = """\
 Your answer does not fit: {faults}.
 Give the whole answer again as JSON, corrected, and nothing beside it."""
+
+_REJECTION = """\
+Your answer is not accepted: {faults}
+Give the whole answer again, corrected."""
 
 _FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
 _MODULE = re.compile(r"\b[A-Za-z_]\w*\.(?=[A-Za-z_])")
@@ -93,17 +97,22 @@ def repair_prompt(faults: str) -> str:
     return _REPAIR.format(faults=faults)
 
 
+def rejection_prompt(faults: str) -> str:
+    """The message to the model about an answer that an output check rejects."""
+    return _REJECTION.format(faults=faults)
+
+
 def output_error(
     answer: Answer, requests: int, wanted: str, faults: str, limit: str = ""
 ) -> ModelError:
-    """The error for a model that gave no valid output in so many answers, or until a limit."""
+    """The error for a model that gave no valid output in so many answers, or LimitReached."""
     reply = " ".join(answer.text.split())
     reply = f"{reply[:_MAX_CHARACTERS]}..." if len(reply) > _MAX_CHARACTERS else reply
     times = "once" if requests == 1 else f"{requests} times"
     advice = f"Choose a larger model, or a simpler {wanted}."
     if limit:
         advice = f"The run reached its {limit}: raise it, or choose a larger model."
-    return ModelError(
+    return (LimitReached if limit else ModelError)(
         f"{answer.model} was asked {times} and gave no {wanted} ({faults[:_MAX_CHARACTERS]}). It "
         f"replied: {reply!r}. {advice}",
         answer.model,

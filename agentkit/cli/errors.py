@@ -28,8 +28,8 @@ MISSED = 12
 
 EXIT_CODES: dict[type[AgentkitError], int] = {
     ConfigError: 3,
-    ModelError: 4,
     LimitReached: LIMIT,
+    ModelError: 4,
     KnowledgeError: 8,
     ToolError: 9,
     McpError: 10,
