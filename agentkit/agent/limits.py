@@ -73,7 +73,8 @@ class UsageMeter:
 
     def __init__(self, limits: Limits = Limits(), spent: Spent = Spent()) -> None:
         self._limits = limits
-        self.usage, self.cost = spent.usage, spent.cost
+        self._tokens, self.cost = spent.usage, spent.cost
+        self._requests = self._calls = 0
         self.turns, self.tool_calls = spent.turns, spent.tool_calls
         self._seconds_before = spent.seconds
         self._started: float | None = None
@@ -84,6 +85,11 @@ class UsageMeter:
             self._started = asyncio.get_running_loop().time()
         seconds = self._limits.seconds
         return None if seconds is None else self._started + seconds - self._seconds_before
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens, requests and tool calls so far."""
+        return self._tokens + Usage(requests=self._requests, tool_calls=self._calls)
 
     @property
     def spent(self) -> Spent:
@@ -99,7 +105,7 @@ class UsageMeter:
         limits = self._limits
         if self.turns >= limits.turns:
             return "turns"
-        if limits.tokens is not None and self.usage.total_tokens >= limits.tokens:
+        if limits.tokens is not None and self._tokens.total_tokens >= limits.tokens:
             return "tokens"
         return "cost" if limits.cost is not None and (self.cost or 0.0) >= limits.cost else ""
 
@@ -119,11 +125,11 @@ class UsageMeter:
 
     def count_request(self) -> None:
         """Count a request to a model."""
-        self.usage += _REQUEST
+        self._requests += 1
 
     def count_tool_call(self) -> None:
         """Count a tool call that runs."""
-        self.usage += _TOOL_CALL
+        self._calls += 1
 
     def charge(self, usage: Usage, *models: str) -> None:
         """Add the tokens of a request, at the price of the first of these models that has one."""
@@ -133,9 +139,6 @@ class UsageMeter:
 
     def add(self, usage: Usage, cost: float | None) -> None:
         """Add usage whose cost is already known."""
-        self.usage += usage
+        self._tokens += usage
         if cost is not None:
             self.cost = (self.cost or 0.0) + cost
-
-
-_REQUEST, _TOOL_CALL = Usage(requests=1), Usage(tool_calls=1)

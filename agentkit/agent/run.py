@@ -264,7 +264,7 @@ class Run:
         except BaseException:
             self.add(self._missing(loop.messages()))
             raise
-        self.add(answer.messages[self._kept :])
+        self.add(answer.messages[self._count_kept :])
         if loop.pending:
             pending = replace(loop.pending, run=self._paused())
             self._session.wait(pending)
@@ -290,10 +290,10 @@ class Run:
 
     def _missing(self, transcript: Sequence[Message]) -> Sequence[Message]:
         """Those of the loop's messages that the session does not have."""
-        return transcript[self._kept - len(self._before) :]
+        return transcript[self._count_kept - len(self._before) :]
 
     @property
-    def _kept(self) -> int:
+    def _count_kept(self) -> int:
         """How many messages of the run the session has."""
         return len(self._session.messages) - self._start.begun
 
@@ -314,7 +314,7 @@ class Run:
                 wanted = self._output.name if self._output else "accepted answer"
                 raise output_error(answer, self._rejected + 1, wanted, faults, loop.limit)
             self._rejected += 1
-            self.add(answer.messages[self._kept :])
+            self.add(answer.messages[self._count_kept :])
             self.emit(Retried(f"The answer is not valid: {faults}", 0.0))
             drafted = await loop.ask_again(Message("user", prompt), with_tools=with_tools)
             answer = await self._finalize(drafted)

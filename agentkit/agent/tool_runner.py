@@ -306,7 +306,7 @@ class ToolRunner:
             turn.put,
             turn.room,
             turn.agents.get(call.id),
-            decisions_within(call.id, turn.verdicts),
+            decisions_within(call.id, turn.verdicts) if turn.verdicts else {},
         )
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
