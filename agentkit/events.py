@@ -69,7 +69,7 @@ class ToolProgress:
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
     """A tool gave its result, or failed: then its content is the error's text, and `error` the
-    exception that it raised, None where it did not run."""
+    exception that it raised, or a ToolError where it did not run or was stopped."""
 
     call: ToolCall
     result: ToolResult

@@ -22,7 +22,7 @@ from agentkit.agent.tool_runner import INTERRUPTED, ToolRunner, failed_result
 from agentkit.agent.turn import REPEATED, RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
-from agentkit.errors import ModelError
+from agentkit.errors import ModelError, ToolError
 from agentkit.events import (
     Compacted,
     Done,
@@ -273,7 +273,8 @@ class Loop:
         try:
             await self._tools.run(allowed, outcomes, emit, deadline=self._deadline, room=room)
             for at, reason in refused.items():
-                emit(ToolFinished(turn.calls[at], ToolResult(reason), 0.0, failed=True))
+                call, error = turn.calls[at], ToolError(reason, turn.calls[at].name)
+                emit(ToolFinished(call, ToolResult(reason), 0.0, failed=True, error=error))
             is_complete = True
         finally:
             for at, reason in refused.items():

@@ -281,7 +281,7 @@ class ToolRunner:
             verdict = verdict or await self._decide(tool, call, turn.put)
         except ToolError as error:
             refused = ToolResult(str(error))
-            turn.put(ToolFinished(call, refused, 0.0, failed=True))
+            turn.put(ToolFinished(call, refused, 0.0, failed=True, error=error.cause))
             return _Ended(refused, failed=True)
         if verdict.later:
             return None
@@ -329,9 +329,11 @@ class ToolRunner:
             result, failure = await self._report_failure(call, error, turn), error.cause
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            result = ToolResult(turn.reason or CALL_CANCELLED)
+            reason = turn.reason or CALL_CANCELLED
+            result, failure = ToolResult(reason), ToolError(reason, tool.name)
             if task is None or task.cancelling():
-                turn.put(ToolFinished(call, result, time.perf_counter() - began, failed=True))
+                seconds = time.perf_counter() - began
+                turn.put(ToolFinished(call, result, seconds, failed=True, error=failure))
                 raise
         if after := self._context.hooks.after_tool:
             try:
@@ -376,7 +378,8 @@ class ToolRunner:
         except Exception as error:
             _log.exception("The approval of tool %s failed (call %s)", tool.name, call.id)
             reason = f"{type(error).__name__}: {error}"
-            raise ToolError(f"Error: not run, because approval failed ({reason}).") from error
+            problem = f"Error: not run, because approval failed ({reason})."
+            raise ToolError(problem, tool.name, error) from error
 
     def _similar_name(self, name: str) -> str:
         """The only tool whose name differs just in case, "-", "." or "_"."""

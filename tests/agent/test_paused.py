@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,27 +288,40 @@ async def test_limits_count_what_was_used_before_the_pause(
     store.close()
 
 
-async def test_time_before_the_pause_counts_and_waiting_does_not() -> None:
+@pytest.mark.parametrize(("before", "reason"), [(5.0, "stop"), (61.0, "limit")])
+async def test_the_time_that_a_run_took_before_its_pause_counts_after_it(
+    before: float, reason: str
+) -> None:
     session = Session()
-    agent = Agent(ScriptedModel([call("erase", path="a"), "done"]), TOOLS, approve=pause)
+    limits = Limits(seconds=60)
+    model = ScriptedModel([call("erase", path="a"), "done"])
+    agent = Agent(model, TOOLS, approve=pause, limits=limits)
     await agent.run("?", session)
     assert session.pending is not None
-    spent = session.pending.run.spent
-    await asyncio.sleep(0.02)
-    slow = Agent(agent.model, TOOLS, limits=Limits(seconds=spent.seconds + 0.01 + 60))
-    assert (await slow.resume(session, {"1": ALLOWED})).text == "done"
+    run = session.pending.run
+    assert 0 < run.spent.seconds < 60
+    run = replace(run, spent=replace(run.spent, seconds=before))
+    session.wait(replace(session.pending, run=run))
+    answer = await agent.resume(session, {"1": ALLOWED})
+    assert answer.stop_reason == reason
+    assert answer.limit == ("" if reason == "stop" else limits.named("seconds"))
 
 
-async def test_a_run_that_was_out_of_time_before_its_pause_is_so_after_it() -> None:
-    session = Session()
-    agent = Agent(ScriptedModel([call("erase", path="a"), "done"]), TOOLS, approve=pause)
-    await agent.run("?", session)
-    late = Agent(agent.model, TOOLS, limits=Limits(seconds=1e-9))
-    answer = await late.resume(session, {"1": ALLOWED})
-    assert (answer.stop_reason, answer.limit) == (
-        "limit",
-        "limit of 1e-09 seconds (Limits(seconds=1e-09))",
-    )
+async def test_of_two_processes_that_resume_one_stored_session_one_wins(tmp_path: Path) -> None:
+    stores = [SessionStore(tmp_path / "sessions.sqlite") for _ in range(2)]
+    session = stores[0].create("cleaning")
+    agent = await _paused(ScriptedModel([call("erase", path="a"), "done"]), session)
+    with pytest.raises(ConfigError, match="open in another process"):
+        stores[1].open("cleaning")
+    await agent.resume(session, {"1": ALLOWED})
+    session.close()
+    late = stores[1].open("cleaning")
+    with pytest.raises(AlreadyDecided):
+        await agent.resume(late, {"1": ALLOWED})
+    assert RAN == ["a"]
+    late.close()
+    for store in stores:
+        store.close()
 
 
 async def test_a_run_keeps_its_id_over_a_pause() -> None:
