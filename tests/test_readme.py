@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+import agentkit
 from agentkit.settings.sources import read_settings
+from tests.api_page import PAGE as API_PAGE
+from tests.api_page import page as api_page
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -53,6 +56,18 @@ def test_python_example_runs_and_prints(
     assert output.err == ""
 
 
+@pytest.mark.slow
+def test_api_reference_is_current() -> None:
+    assert API_PAGE.read_text(encoding="utf-8") == api_page(), "Run: python -m tests.api_page"
+
+
+def test_every_public_name_is_in_the_api_reference_and_documented() -> None:
+    page = API_PAGE.read_text(encoding="utf-8")
+    entries = re.findall(r"^### (\w+)\n\n```py\n.*?\n```\n\n(.)", page, re.MULTILINE | re.DOTALL)
+    assert {name for name, _ in entries} == set(agentkit.__all__)
+    assert [name for name, first in entries if first in "-#"] == []
+
+
 def test_commands_of_the_readme_exist() -> None:
     reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^)agentkit ([a-z]+)", README.read_text("utf-8"), re.MULTILINE))
@@ -81,7 +96,7 @@ def test_json_and_toml_examples_parse(page: Path) -> None:
 def test_links_and_names_lead_somewhere(page: Path) -> None:
     """Relative links, repository paths, dotted names and `python -m` arguments resolve."""
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", re.sub(r"`[^`\n]*`", "", text))
     assert [link for link in links if not (page.parent / link).exists()] == []
     paths = re.findall(r"`((?:agentkit|tests|docs|benchmarks|examples)/[\w/.-]*)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -29,7 +29,11 @@ class Verdict:
 
 
 ALLOWED = Verdict(True)
+"""Run the call as it is."""
+
 DENIED = Verdict(False)
+"""Do not run the call; the model is told so."""
+
 LATER = Verdict(False, later=True)
 
 Approve = Callable[[Tool, ToolCall], Awaitable[Verdict]]
