@@ -131,5 +131,5 @@ Event: TypeAlias = (
     | Nested
     | Finished[AnyOutput]
 )
-"""What `Agent.stream` yields; the last one is Finished. `TypeAdapter(Event).dump_json(event)` writes
-one as JSON, without the name of its type."""
+"""What `Agent.stream` yields; the last one is Finished. `TypeAdapter(Event).dump_json(event)`
+writes one as JSON, without the name of its type."""
