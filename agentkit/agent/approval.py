@@ -32,7 +32,7 @@ ALLOWED = Verdict(True)
 """Run the call as it is."""
 
 DENIED = Verdict(False)
-"""Do not run the call; the model is told so."""
+"""Do not run the call; the model gets an error."""
 
 LATER = Verdict(False, later=True)
 
