@@ -28,6 +28,7 @@ PAGES = (
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 )
+APPLICATIONS = sorted((ROOT / "docs" / "apps").glob("*.md"))
 STARTS_PROCESSES = {"mcp.md"}
 
 
@@ -54,6 +55,15 @@ def test_python_example_runs_and_prints(
     output = capsys.readouterr()
     assert output.out.strip()
     assert output.err == ""
+
+
+@pytest.mark.parametrize("page", APPLICATIONS, ids=lambda page: page.stem)
+def test_code_of_an_application_page_stands_in_the_example_that_it_names(page: Path) -> None:
+    names = re.findall(r"\]\(\.\./\.\./(examples/\w+\.py)\)", page.read_text("utf-8"))
+    code = (ROOT / names[0]).read_text(encoding="utf-8")
+    blocks = _blocks(page, "py")
+    assert blocks
+    assert [block for block in blocks if block not in code] == []
 
 
 @pytest.mark.slow
@@ -96,7 +106,8 @@ def test_json_and_toml_examples_parse(page: Path) -> None:
 def test_links_and_names_lead_somewhere(page: Path) -> None:
     """Relative links, repository paths, dotted names and `python -m` arguments resolve."""
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", re.sub(r"`[^`\n]*`", "", text))
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", prose)
     assert [link for link in links if not (page.parent / link).exists()] == []
     paths = re.findall(r"`((?:agentkit|tests|docs|benchmarks|examples)/[\w/.-]*)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
