@@ -71,13 +71,17 @@ class Chaos:
             return f"guarded {mark}"
 
         tools = [work, threaded, late, guarded]
-        helper = Agent(Jumpy(self), tools, approve=self.approve, limits=Limits(turns=3))
+        helper = Agent(Jumpy(self), tools, approve=self.hesitate, limits=Limits(turns=3))
         return [*tools, helper.as_tool("helper", "Help.")]
 
     async def approve(self, tool: Tool, call: ToolCall) -> Verdict:
         await self.pause()
         assert isinstance(call.arguments, dict)
         return self.verdict(call.arguments.get("mark", ""))
+
+    async def hesitate(self, tool: Tool, call: ToolCall) -> Verdict:
+        await self.pause()
+        return LATER if self.random.random() < 0.7 else ALLOWED
 
     def verdict(self, mark: str) -> Verdict:
         edited = Verdict(True, {"mark": f"{mark}!"})
@@ -86,7 +90,7 @@ class Chaos:
 
     def call(self) -> ToolCall:
         mark = f"m{self.random.randrange(10**9)}"
-        names = ("work", "Work", "threaded", "late", "guarded", "nothing", "helper")
+        names = ("work", "Work", "threaded", "late", "guarded", "guarded", "nothing", "helper")
         name = self.random.choice(names)
         key = "question" if name == "helper" else "mark"
         written = self.random.choice(({key: mark}, f"{{'{key}': '{mark}',}}", "no object"))
