@@ -23,6 +23,7 @@ from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.catalog import Catalog, DocumentInfo, writing
 from agentkit.knowledge.index.folder import Folder, parsers
 from agentkit.knowledge.index.indexer import (
+    PUBLISHED_CHUNKS,
     Entry,
     Incoming,
     Indexer,
@@ -65,6 +66,7 @@ class KnowledgeBase(Closeable):
         wait: float = 5.0,
         reranker: Reranker | None = None,
         exact_chunks: int = EXACT_CHUNKS,
+        published_chunks: int = PUBLISHED_CHUNKS,
     ) -> None:
         self.path = path = path.absolute()  # The working directory may change.
         self.embedder = embedder
@@ -72,7 +74,9 @@ class KnowledgeBase(Closeable):
         self._catalog = Catalog(path / "catalog.sqlite")
         self._vectors = vectors or Vectors(path / "chroma")
         self._retriever = Retriever(self._catalog, self._vectors, embedder, reranker, exact_chunks)
-        self._indexer = Indexer(self._catalog, self._vectors, embedder, chunk_tokens)
+        self._indexer = Indexer(
+            self._catalog, self._vectors, embedder, chunk_tokens, published_chunks
+        )
 
     @classmethod
     def open(
@@ -86,12 +90,14 @@ class KnowledgeBase(Closeable):
         wait: float = 5.0,
         reranker: Reranker | None = None,
         exact_chunks: int = EXACT_CHUNKS,
+        published_chunks: int = PUBLISHED_CHUNKS,
     ) -> KnowledgeBase:
         """Create or reopen the index in a folder. `chunk_tokens` is the most that a chunk holds,
         `store` is a Chroma server to keep vectors on if not in the folder (see `open_store`),
         `vectors` anything else that keeps them, `wait` the seconds that a write waits for another
         process to end its own, `reranker` what orders a search's hits again,
-        `exact_chunks` the most chunks that are searched by an exact scan instead of Chroma.
+        `exact_chunks` the most chunks that are searched by an exact scan instead of Chroma,
+        `published_chunks` the chunks from which new documents become visible together.
 
         Raises KnowledgeError when the folder cannot be used or was made with another embedder,
         ConfigError for an unknown embedder.
@@ -105,6 +111,7 @@ class KnowledgeBase(Closeable):
             wait=wait,
             reranker=reranker,
             exact_chunks=exact_chunks,
+            published_chunks=published_chunks,
         )
         try:
             opened._check_embedder()

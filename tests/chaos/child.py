@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from tests.conftest import TermEmbedder
 
 CHUNK_TOKENS = 160
+PUBLISHED_CHUNKS = 8
 Step = Callable[[str], None]
 
 _PHASES = {
@@ -97,6 +99,21 @@ class Fate:
             self.step(phase)
 
 
+def _watch_connections(fate: Fate, most_pages: int) -> None:
+    """Trace the statements of each new SQLite connection, and bound the pages of its file."""
+    connect = sqlite3.connect
+
+    def watched(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        if most_pages:
+            pages = connection.execute("PRAGMA page_count").fetchone()[0] + most_pages
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+        connection.set_trace_callback(fate.statement)
+        return connection
+
+    sqlite3.connect = watched  # type: ignore[assignment]
+
+
 def index(home: Path, dies_at: int, most_bytes: int, most_pages: int, wait: float) -> None:
     """Make the index `home/index` hold `home/notes`. Dies at a step, or has files that cannot
     grow beyond `most_bytes`, or a catalog of at most `most_pages` more, where these are not 0. Ends
@@ -105,6 +122,7 @@ def index(home: Path, dies_at: int, most_bytes: int, most_pages: int, wait: floa
     if most_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     fate.step("opening")
+    _watch_connections(fate, most_pages)
     try:
         kb = KnowledgeBase.open(
             home / "index",
@@ -112,12 +130,8 @@ def index(home: Path, dies_at: int, most_bytes: int, most_pages: int, wait: floa
             chunk_tokens=CHUNK_TOKENS,
             vectors=WatchedVectors(home / "index" / "chroma", fate.step),
             wait=wait,
+            published_chunks=PUBLISHED_CHUNKS,
         )
-        kb._indexer.group = 8
-        if most_pages:
-            pages = kb._catalog.rows("PRAGMA page_count")[0][0] + most_pages
-            kb._catalog.rows(f"PRAGMA max_page_count = {pages}")
-        kb._catalog._connection.set_trace_callback(fate.statement)
         kb.add_path_sync(home / "notes")
         kb.close()
     except KnowledgeError:

@@ -11,6 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ import numpy as np
 import pytest
 
 from agentkit.errors import KnowledgeError
+from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.doctor import diagnose
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.knowledge_base import KnowledgeBase
-from tests.chaos.child import CHUNK_TOKENS, index
+from tests.chaos.child import CHUNK_TOKENS, PUBLISHED_CHUNKS, index
 from tests.conftest import TermEmbedder
 
 pytestmark = pytest.mark.slow
@@ -172,7 +174,6 @@ class FailingVectors(Vectors):
 
 async def _tried(home: Path, embedder: FailingEmbedder, vectors: FailingVectors) -> bool:
     kb = _open(home / "index", embedder, vectors)
-    kb._indexer.group = 8
     try:
         await kb.add_path(home / "notes")
     except (ConnectionError, KnowledgeError):
@@ -218,7 +219,8 @@ def _code(child: ForkServerProcess) -> int:
 
 async def _check_between(home: Path, before: Notes, now: Notes) -> None:
     """After a fault: every document whole, as it was or as it is to be, and found by search."""
-    kb = _open(home / "index", TermEmbedder())
+    vectors = Vectors(home / "index" / "chroma")
+    kb = _open(home / "index", TermEmbedder(), vectors)
     try:
         held = {d.source for d in await kb.documents()}
         assert before.keys() & now.keys() <= held <= before.keys() | now.keys()
@@ -227,32 +229,35 @@ async def _check_between(home: Path, before: Notes, now: Notes) -> None:
             assert text in (before.get(source), now.get(source))
             if before.get(source) == now.get(source):
                 assert any(h.chunk.text in text for h in await kb.search(text[:60], k=10))
-        _check_chunks(kb)
-        if kb._catalog.meta("chroma") != "outdated" and held:
-            assert _live(kb) <= set(_in_chroma(kb))
+        with closing(_catalog_of(kb)) as catalog:
+            _check_chunks(catalog)
+            if catalog.meta("chroma") != "outdated" and held:
+                assert _active(catalog) <= set(_in_chroma(vectors))
     finally:
         kb.close()
 
 
 async def _check_whole(home: Path, now: Notes) -> None:
     """The next run ends the work: the index is sound and equals a fresh one, chunk for chunk."""
-    kb = _open(home / "index", TermEmbedder())
+    vectors = Vectors(home / "index" / "chroma")
+    kb = _open(home / "index", TermEmbedder(), vectors)
     await kb.add_path(home / "notes")
     assert {d.source: (await kb.document(d.source)).text for d in await kb.documents()} == now
-    _check_chunks(kb)
-    assert sorted(_in_chroma(kb)) == sorted(_live(kb))
-    assert await diagnose(home / "index", vectors=kb._vectors) == []
     fresh = _open(home / f"fresh{time.monotonic_ns()}", TermEmbedder(), MemoryVectors())
     await fresh.add_path(home / "notes")
-    assert _rows(kb) == _rows(fresh)
+    with closing(_catalog_of(kb)) as catalog, closing(_catalog_of(fresh)) as other:
+        _check_chunks(catalog)
+        assert sorted(_in_chroma(vectors)) == sorted(_active(catalog))
+        assert await diagnose(home / "index", vectors=vectors) == []
+        assert _rows(catalog) == _rows(other)
     fresh.close()
     kb.close()
     COUNTS["recovered: equal to a fresh index"] += 1
 
 
-def _check_chunks(kb: KnowledgeBase) -> None:
+def _check_chunks(catalog: Catalog) -> None:
     """Passages are slices of their document, none twice, and cover it."""
-    rows = kb._catalog.rows(
+    rows = catalog.rows(
         "SELECT documents.source, documents.text, chunks.text, start, end FROM documents"
         " LEFT JOIN chunks ON document_id = documents.id AND state = 'active'"
     )
@@ -265,8 +270,8 @@ def _check_chunks(kb: KnowledgeBase) -> None:
     assert all(covered[source] == len("".join(text.split())) for source, text, *_ in rows)
 
 
-def _rows(kb: KnowledgeBase) -> list[tuple[Any, ...]]:
-    return kb._catalog.rows(
+def _rows(catalog: Catalog) -> list[tuple[Any, ...]]:
+    return catalog.rows(
         "SELECT chunks.id, chunks.source, chunks.title, heading, chunks.text, start, end, hash,"
         " content, vector, terms FROM chunks JOIN documents ON document_id = documents.id"
         " JOIN embeddings USING (content) JOIN full_text ON full_text.rowid = number"
@@ -274,18 +279,28 @@ def _rows(kb: KnowledgeBase) -> list[tuple[Any, ...]]:
     )
 
 
-def _live(kb: KnowledgeBase) -> set[str]:
-    return {row[0] for row in kb._catalog.rows("SELECT id FROM chunks WHERE state = 'active'")}
+def _active(catalog: Catalog) -> set[str]:
+    return {row[0] for row in catalog.rows("SELECT id FROM chunks WHERE state = 'active'")}
 
 
-def _in_chroma(kb: KnowledgeBase) -> list[str]:
-    return [id_ for ids, _ in kb._vectors.pages() for id_ in ids]
+def _catalog_of(kb: KnowledgeBase) -> Catalog:
+    return Catalog(kb.path / "catalog.sqlite")
+
+
+def _in_chroma(vectors: Vectors) -> list[str]:
+    return [id_ for ids, _ in vectors.pages() for id_ in ids]
 
 
 def _open(
     path: Path, embedder: FailingEmbedder | TermEmbedder, vectors: Vectors | None = None
 ) -> KnowledgeBase:
-    return KnowledgeBase.open(path, embedder, chunk_tokens=CHUNK_TOKENS, vectors=vectors)
+    return KnowledgeBase.open(
+        path,
+        embedder,
+        chunk_tokens=CHUNK_TOKENS,
+        vectors=vectors,
+        published_chunks=PUBLISHED_CHUNKS,
+    )
 
 
 def _write(folder: Path, notes: Notes) -> None:

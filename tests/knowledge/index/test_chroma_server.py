@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,10 +19,12 @@ import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.doctor import diagnose, repair
 from agentkit.knowledge.index.vectors import (
     IndexOwner,
     ServerVectors,
+    Vectors,
     open_store,
     parse_server,
 )
@@ -67,6 +69,10 @@ class ChromaServer:
             self._process.wait()
             self._process = None
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
@@ -80,7 +86,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
 def server(running: ChromaServer) -> Iterator[ChromaServer]:
     """The server, running with its data; a test that kills it gets it back."""
     yield running
-    if running._process is None:
+    if not running.is_running:
         running.start()
 
 
@@ -91,8 +97,16 @@ def _documents(word: str, count: int = 20) -> list[Document]:
     ]
 
 
-def _open(index: Path, store: str) -> KnowledgeBase:
-    return KnowledgeBase.open(index, TermEmbedder(), store=store, exact_chunks=0)
+@contextmanager
+def _opened(
+    index: Path, store: str, embedder: Embedder | None = None
+) -> Iterator[tuple[KnowledgeBase, Vectors]]:
+    """An index that searches by Chroma alone, and the vectors that it keeps there."""
+    vectors = open_store(index, store)
+    with closing(
+        KnowledgeBase.open(index, embedder or TermEmbedder(), vectors=vectors, exact_chunks=0)
+    ) as knowledge:
+        yield knowledge, vectors
 
 
 def _server_vectors(index: Path, store: str, **options: Any) -> ServerVectors:
@@ -101,10 +115,9 @@ def _server_vectors(index: Path, store: str, **options: Any) -> ServerVectors:
 
 
 def _index_in_another_process(index: Path, store: str, word: str) -> None:
-    knowledge = _open(index, store)
-    for document in _documents(word):
-        knowledge.add_sync([document])
-    knowledge.close()
+    with _opened(index, store) as (knowledge, _):
+        for document in _documents(word):
+            knowledge.add_sync([document])
 
 
 async def _sources(knowledge: KnowledgeBase, query: str) -> list[str]:
@@ -113,7 +126,7 @@ async def _sources(knowledge: KnowledgeBase, query: str) -> list[str]:
 
 @pytest.mark.slow
 async def test_two_processes_write_through_one_server_and_a_third_searches_both(
-    server: ChromaServer, tmp_path: Path
+    server: ChromaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [
@@ -125,19 +138,17 @@ async def test_two_processes_write_through_one_server_and_a_third_searches_both(
     for writer in writers:
         writer.join()
     for word in ("apple", "pear"):
-        with closing(_open(tmp_path / word, server.url)) as knowledge:
-            assert knowledge._vectors.count() == knowledge.chunk_count == 20
+        with _opened(tmp_path / word, server.url) as (knowledge, vectors):
+            assert vectors.count() == knowledge.chunk_count == 20
             assert await _sources(knowledge, f"{word} number7") == [f"{word}7.md"]
-            assert not knowledge._retriever._dense._scan
-        vectors = open_store(tmp_path / word, server.url)
-        assert await diagnose(tmp_path / word, vectors=vectors) == []
-        vectors.close()
+            assert "scanning the catalog" not in caplog.text
+            assert await diagnose(tmp_path / word, vectors=vectors) == []
 
 
 async def test_a_killed_server_is_done_without_and_used_again_when_it_is_back(
     server: ChromaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(_open(tmp_path / "index", server.url)) as knowledge:
+    with _opened(tmp_path / "index", server.url) as (knowledge, vectors):
         await knowledge.add(_documents("apple"))
         server.kill()
         assert await _sources(knowledge, "apple number7") == ["apple7.md"]
@@ -151,13 +162,13 @@ async def test_a_killed_server_is_done_without_and_used_again_when_it_is_back(
         assert await _sources(knowledge, "apple number3") == ["apple3.md"]
         assert caplog.text == ""
         await knowledge.add(_documents("pear"))
-        assert knowledge._vectors.count() == knowledge.chunk_count == 40
+        assert vectors.count() == knowledge.chunk_count == 40
 
 
 async def test_a_server_restarted_between_two_calls_is_not_noticed(
     server: ChromaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(_open(tmp_path / "index", server.url)) as knowledge:
+    with _opened(tmp_path / "index", server.url) as (knowledge, _vectors):
         await knowledge.add(_documents("apple"))
         assert await _sources(knowledge, "apple number3") == ["apple3.md"]
         server.kill()
@@ -169,14 +180,14 @@ async def test_a_server_restarted_between_two_calls_is_not_noticed(
 async def test_a_server_with_other_data_is_not_believed_and_filled_by_the_next_indexing(
     server: ChromaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(_open(tmp_path / "index", server.url)) as knowledge:
+    with _opened(tmp_path / "index", server.url) as (knowledge, vectors):
         await knowledge.add(_documents("apple"))
         server.kill()
         server.start("others")
         assert await _sources(knowledge, "apple number7") == ["apple7.md"]
         assert "holds 0 of 20 vectors" in caplog.text
         await knowledge.add([])
-        assert knowledge._vectors.count() == 20
+        assert vectors.count() == 20
         caplog.clear()
         assert await _sources(knowledge, "apple number7") == ["apple7.md"]
         assert caplog.text == ""
@@ -185,40 +196,40 @@ async def test_a_server_with_other_data_is_not_believed_and_filled_by_the_next_i
 async def test_a_collection_of_another_dimension_is_replaced(
     server: ChromaServer, tmp_path: Path
 ) -> None:
-    with closing(_open(tmp_path / "index", server.url)) as knowledge:
-        knowledge._vectors.upsert(["a"], np.ones((1, 3), np.float32))
-        knowledge._vectors.delete(["a"])
+    with _opened(tmp_path / "index", server.url) as (knowledge, vectors):
+        vectors.upsert(["a"], np.ones((1, 3), np.float32))
+        vectors.delete(["a"])
         with pytest.raises(KnowledgeError, match="dimension"):
             await knowledge.add(_documents("apple"))
         await knowledge.add(_documents("apple"))
-        assert knowledge._vectors.count() == knowledge.chunk_count == 20
+        assert vectors.count() == knowledge.chunk_count == 20
 
 
 async def test_clearing_one_index_leaves_the_others_on_the_server(
     server: ChromaServer, tmp_path: Path
 ) -> None:
     names = ("apple", "pear")
-    opened = [_open(tmp_path / name, server.url) for name in names]
-    for name, knowledge in zip(names, opened, strict=True):
-        await knowledge.add(_documents(name))
-    opened[0]._vectors.clear()
-    opened[0]._vectors.clear()
-    assert [knowledge._vectors.count() for knowledge in opened] == [0, 20]
-    for knowledge in opened:
-        knowledge.close()
+    with ExitStack() as stack:
+        opened = [stack.enter_context(_opened(tmp_path / name, server.url)) for name in names]
+        for name, (knowledge, _) in zip(names, opened, strict=True):
+            await knowledge.add(_documents(name))
+        cleared, kept = (vectors for _, vectors in opened)
+        cleared.clear()
+        cleared.clear()
+        assert (cleared.count(), kept.count()) == (0, 20)
 
 
 async def test_a_copied_folder_writes_to_a_collection_of_its_own(
     server: ChromaServer, tmp_path: Path
 ) -> None:
-    with closing(_open(tmp_path / "one", server.url)) as first:
+    with _opened(tmp_path / "one", server.url) as (first, vectors):
         await first.add(_documents("apple"))
         shutil.copytree(tmp_path / "one", tmp_path / "two")
-        with closing(_open(tmp_path / "two", server.url)) as second:
+        with _opened(tmp_path / "two", server.url) as (second, own):
             await second.remove([f"apple{n}.md" for n in range(10)])
-            assert second._vectors.count() == second.chunk_count == 10
+            assert own.count() == second.chunk_count == 10
             assert await _sources(second, "apple number17") == ["apple17.md"]
-        assert first._vectors.count() == first.chunk_count == 20
+        assert vectors.count() == first.chunk_count == 20
 
 
 async def test_an_index_moves_from_its_folder_to_a_server_and_back(
@@ -226,33 +237,29 @@ async def test_an_index_moves_from_its_folder_to_a_server_and_back(
 ) -> None:
     embedder = TermEmbedder()
     for store in ("", server.url, ""):
-        with closing(
-            KnowledgeBase.open(tmp_path / "index", embedder, store=store, exact_chunks=0)
-        ) as knowledge:
+        with _opened(tmp_path / "index", store, embedder) as (knowledge, vectors):
             await knowledge.add(_documents("apple"))
             assert await _sources(knowledge, "apple number7") == ["apple7.md"]
-            assert knowledge._vectors.count() == 20
+            assert vectors.count() == 20
     assert len(embedder.embedded) == 20
 
 
 async def test_the_doctor_finds_and_repairs_what_a_server_lost(
     server: ChromaServer, tmp_path: Path
 ) -> None:
-    with closing(_open(tmp_path / "index", server.url)) as knowledge:
+    with _opened(tmp_path / "index", server.url) as (knowledge, vectors):
         await knowledge.add(_documents("apple"))
-    vectors = open_store(tmp_path / "index", server.url)
-    vectors.delete(next(vectors.pages())[0][:1])
-    found = await diagnose(tmp_path / "index", vectors=vectors)
-    assert [finding.part for finding in found] == ["chroma"]
-    assert await repair(tmp_path / "index", vectors=vectors) == []
-    assert vectors.count() == 20
-    vectors.close()
+        vectors.delete(next(vectors.pages())[0][:1])
+        found = await diagnose(tmp_path / "index", vectors=vectors)
+        assert [finding.part for finding in found] == ["chroma"]
+        assert await repair(tmp_path / "index", vectors=vectors) == []
+        assert vectors.count() == 20
 
 
 async def test_more_vectors_than_one_request_carries_are_all_stored(
     server: ChromaServer, tmp_path: Path
 ) -> None:
-    _open(tmp_path / "index", server.url).close()
+    KnowledgeBase.open(tmp_path / "index", TermEmbedder()).close()
     with closing(_server_vectors(tmp_path / "index", server.url, batch_size=100)) as vectors:
         vectors.upsert([str(n) for n in range(250)], np.eye(250, 8, dtype=np.float32) + 0.1)
         assert vectors.count() == 250

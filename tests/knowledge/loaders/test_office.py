@@ -41,8 +41,9 @@ def test_word_gives_headings_lists_and_tables_in_the_order_of_the_document() -> 
     file.add_heading("Prices", 1)
     file.add_paragraph("Before the table.")
     table = file.add_table(2, 2)
-    for cell, text in zip(table._cells, ["Name", "Price", "Apple|Pear", "3.20"], strict=True):
-        cell.text = text
+    for row, texts in zip(table.rows, [("Name", "Price"), ("Apple|Pear", "3.20")], strict=True):
+        for cell, text in zip(row.cells, texts, strict=True):
+            cell.text = text
     file.add_paragraph("first", style="List Bullet")
     file.add_paragraph("below", style="List Bullet 2")
     file.add_paragraph("one", style="List Number")
