@@ -20,6 +20,9 @@ from agentkit.messages import Content, ToolResult
 from agentkit.settings.sources import PREFIX, is_reserved
 from agentkit.text.terms import terms
 from tests.perturbed.embedder_noise import with_noise
+from tests.servers.ollama_server import OllamaServer
+from tests.servers.openai_server import OpenAIServer
+from tests.servers.running import serving
 
 NOBODY = 65534
 
@@ -139,3 +142,33 @@ def unprivileged() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+@pytest.fixture(scope="session")
+def running_openai() -> Iterator[OpenAIServer]:
+    server = OpenAIServer()
+    with serving(server.app) as url:
+        server.url = f"{url}/v1"
+        yield server
+
+
+@pytest.fixture
+def openai_server(running_openai: OpenAIServer) -> OpenAIServer:
+    """The server with nothing asked of it yet."""
+    running_openai.reset()
+    return running_openai
+
+
+@pytest.fixture(scope="session")
+def running_ollama() -> Iterator[OllamaServer]:
+    server = OllamaServer()
+    with serving(server.app) as url:
+        server.url = url
+        yield server
+
+
+@pytest.fixture
+def ollama_server(running_ollama: OllamaServer) -> OllamaServer:
+    """The server with nothing asked of it yet."""
+    running_ollama.reset()
+    return running_ollama

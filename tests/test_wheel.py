@@ -1,6 +1,5 @@
 """The wheel: the demo is inside, and a user's own folders of the same names are left alone."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.cli.process import run_agentkit
 
 pytestmark = pytest.mark.slow
 
@@ -37,15 +38,7 @@ def test_no_cache_and_no_index_goes_into_the_wheel(unpacked: Path) -> None:
 
 
 def test_a_project_is_made_by_the_wheel(unpacked: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "agentkit", "init", "app"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = run_agentkit("init", "app", cwd=tmp_path, env={"PYTHONPATH": str(unpacked)})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "app" / "tools" / "split_bill.py").is_file()
 
@@ -55,15 +48,7 @@ def test_the_demo_runs_beside_a_users_own_tools_and_knowledge(
 ) -> None:
     (tmp_path / "tools.py").write_text("raise SystemExit('the user's own')", encoding="utf-8")
     (tmp_path / "knowledge").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "agentkit", "demo"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = run_agentkit("demo", cwd=tmp_path, env={"PYTHONPATH": str(unpacked)})
     assert done.returncode == 0, done.stderr
     assert len(re.findall("quotes? checked against the files", done.stderr)) == 5
     assert list((tmp_path / "knowledge").iterdir()) == []

@@ -1,8 +1,3 @@
-"""The servers and the weights that the tests of the backends have, for the agent's too."""
+"""Fixtures of the backends, for the tests of the agent too."""
 
-from tests.backends.conftest import (  # noqa: F401
-    openai_model,
-    openai_server,
-    running_openai,
-    smollm2_gguf,
-)
+from tests.backends.conftest import openai_model, smollm2_gguf  # noqa: F401

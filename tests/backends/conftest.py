@@ -14,39 +14,7 @@ from agentkit.backends.huggingface.load import Placement, load_model, resolve_so
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.events import ModelPart
 from agentkit.tools.tool import Tool, tool
-from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer
-from tests.servers.running import serving
-
-
-@pytest.fixture(scope="session")
-def running_openai() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    with serving(server.app) as url:
-        server.url = f"{url}/v1"
-        yield server
-
-
-@pytest.fixture
-def openai_server(running_openai: OpenAIServer) -> OpenAIServer:
-    """The server with nothing asked of it yet."""
-    running_openai.reset()
-    return running_openai
-
-
-@pytest.fixture(scope="session")
-def running_ollama() -> Iterator[OllamaServer]:
-    server = OllamaServer()
-    with serving(server.app) as url:
-        server.url = url
-        yield server
-
-
-@pytest.fixture
-def ollama_server(running_ollama: OllamaServer) -> OllamaServer:
-    """The server with nothing asked of it yet."""
-    running_ollama.reset()
-    return running_ollama
 
 
 @pytest.fixture

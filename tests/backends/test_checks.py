@@ -1,6 +1,5 @@
 """Checks of models and model servers, against servers that answer like each kind."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,6 @@ from agentkit.settings.schema import ProviderSettings
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import refused_url, serving
-
-
-@pytest.fixture
-def ollama_server() -> Iterator[OllamaServer]:
-    server = OllamaServer()
-    with serving(server.app) as url:
-        server.url = url
-        yield server
-
-
-@pytest.fixture
-def openai_server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    with serving(server.app) as url:
-        server.url = f"{url}/v1"
-        yield server
 
 
 def _levels(findings: list[Finding]) -> list[str]:

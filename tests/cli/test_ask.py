@@ -3,8 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -12,13 +10,12 @@ from typing import Any
 import pytest
 
 from agentkit.project.trust import trust
+from tests.cli.process import AGENTKIT, SECONDS
 from tests.cli.terminals import Terminal
 from tests.servers.openai_server import OpenAIServer, Reply, call, calls, text
-from tests.servers.running import serving
 
 pytestmark = pytest.mark.slow
 
-AGENTKIT = [sys.executable, "-m", "agentkit"]
 CATS = "# Cats\n\nCats purr at 25 hertz.\n"
 DOGS = "# Dogs\n\nDogs bark at night.\n"
 TOOL = '''
@@ -44,11 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    with serving(server.app) as url:
-        server.url = f"{url}/v1"
-        yield server
+def server(openai_server: OpenAIServer) -> OpenAIServer:
+    return openai_server
 
 
 def _ask(
@@ -62,7 +56,7 @@ def _ask(
     source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
     return subprocess.run(
         [*AGENTKIT, "ask", *map(str, arguments), *model, "-C", str(folder)],
-        capture_output=True, timeout=100, check=False,
+        capture_output=True, timeout=SECONDS, check=False,
         **source,
     )  # fmt: skip
 

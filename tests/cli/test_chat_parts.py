@@ -96,20 +96,24 @@ def test_commands_and_what_follows_them_are_completed(chat: Chat) -> None:
     assert _offered(chat, "/set retrieve a") == ["retrieve always", "retrieve auto"]
 
 
+@pytest.mark.parametrize(
+    ("name", "typed", "offered"),
+    [
+        ("here.txt", "sum up @h", ["here.txt", "notes/heights.md"]),
+        ("a b.txt", "sum up @a", ['"a b.txt"']),
+    ],
+)
 def test_documents_and_files_are_completed_after_an_at_sign(
-    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    chat: Chat,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    typed: str,
+    offered: list[str],
 ) -> None:
-    (tmp_path / "here.txt").write_text("x", encoding="utf-8")
+    (tmp_path / name).write_text("x", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert _offered(chat, "sum up @h") == ["here.txt", "notes/heights.md"]
-
-
-def test_a_name_with_blanks_is_completed_between_quotes(
-    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a b.txt").write_text("x", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    assert _offered(chat, "sum up @a") == ['"a b.txt"']
+    assert _offered(chat, typed) == offered
 
 
 async def test_a_document_that_was_added_is_completed(tmp_path: Path) -> None:

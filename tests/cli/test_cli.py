@@ -1,7 +1,6 @@
 """The command line as a user meets it: in a process of its own, with its exit codes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,26 +12,9 @@ from typing import Any
 import pytest
 
 from agentkit.project.demo import copy_demo
+from tests.cli.process import AGENTKIT, run_agentkit
 
 pytestmark = pytest.mark.slow
-
-AGENTKIT = [sys.executable, "-m", "agentkit"]
-
-
-def _run(
-    *arguments: str | Path | int, stdin: str = "", cwd: Path | None = None, **more: Any
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*AGENTKIT, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=100,
-        cwd=cwd,
-        check=False,
-        **more,
-    )
 
 
 def _is_one_line(text: str) -> bool:
@@ -43,24 +25,24 @@ def _is_one_line(text: str) -> bool:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, copied and indexed once."""
     folder = copy_demo(tmp_path_factory.mktemp("cli") / "demo")
-    done = _run("index", "--folder", folder)
+    done = run_agentkit("index", "--folder", folder)
     assert done.returncode == 0, done.stderr
     assert "5 added" in done.stdout
     return folder
 
 
 def test_version_and_help_are_quick_to_ask_for() -> None:
-    assert _run("--version").stdout.startswith("agentkit 0.")
-    assert {"ask", "chat", "demo"} <= set(_run("--help").stdout.split())
+    assert run_agentkit("--version").stdout.startswith("agentkit 0.")
+    assert {"ask", "chat", "demo"} <= set(run_agentkit("--help").stdout.split())
 
 
 def test_a_second_index_run_touches_nothing(demo: Path) -> None:
-    assert "5 unchanged" in _run("index", "--folder", demo).stdout
+    assert "5 unchanged" in run_agentkit("index", "--folder", demo).stdout
 
 
 def test_search_prints_json_of_the_agreed_shape(demo: Path) -> None:
     hits = json.loads(
-        _run("search", "注意力机制最早用在哪里", "-k", 3, "--json", "-C", demo).stdout
+        run_agentkit("search", "注意力机制最早用在哪里", "-k", 3, "--json", "-C", demo).stdout
     )
     assert len(hits) == 3
     assert list(hits[0]) == [
@@ -71,7 +53,7 @@ def test_search_prints_json_of_the_agreed_shape(demo: Path) -> None:
 
 
 def test_ask_prints_json_whose_quotes_stand_in_the_files(demo: Path) -> None:
-    done = _run("ask", "什么是知识蒸馏？", "-m", "extractive", "--json", "-C", demo)
+    done = run_agentkit("ask", "什么是知识蒸馏？", "-m", "extractive", "--json", "-C", demo)
     answer = json.loads(done.stdout)
     assert list(answer) == [
         "answer", "citations", "sentences", "model", "tool_calls", "usage", "cost", "stop_reason",
@@ -85,7 +67,7 @@ def test_ask_prints_json_whose_quotes_stand_in_the_files(demo: Path) -> None:
 
 
 def test_a_piped_answer_is_plain_text_and_the_rest_goes_to_standard_error(demo: Path) -> None:
-    done = _run("ask", "什么是知识蒸馏？", "-m", "extractive", "-C", demo)
+    done = run_agentkit("ask", "什么是知识蒸馏？", "-m", "extractive", "-C", demo)
     assert "\x1b" not in done.stdout + done.stderr
     assert "search_knowledge" in done.stderr
     assert "search_knowledge" not in done.stdout
@@ -101,7 +83,7 @@ def test_a_closed_pipe_is_quiet(demo: Path) -> None:
 
 def test_a_conversation_by_pipe_answers_lists_and_leaves(demo: Path) -> None:
     lines = "/help\n什么是知识蒸馏？\n/sources\n/tools\n/quti\n/clear\n/sources\n/quit\n"
-    done = _run("chat", "-m", "extractive", "-C", demo, stdin=lines)
+    done = run_agentkit("chat", "-m", "extractive", "-C", demo, stdin=lines)
     assert done.returncode == 0
     assert "/sources" in done.stdout
     assert done.stdout.count("[1] lecture_notes/") == 2
@@ -119,7 +101,7 @@ def test_a_conversation_may_come_from_a_file(demo: Path, tmp_path: Path) -> None
 
 
 def test_the_demo_ends_with_five_proven_answers_and_the_next_step(tmp_path: Path) -> None:
-    done = _run("demo", "--folder", tmp_path / "demo")
+    done = run_agentkit("demo", "--folder", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("checked against the files") == 5
     assert "Ask your own" in done.stdout
@@ -142,7 +124,7 @@ def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
     arguments: Any, code: int, expected: str, tmp_path: Path
 ) -> None:
     (tmp_path / "agentkit.toml").touch()
-    done = _run(*arguments, cwd=tmp_path)
+    done = run_agentkit(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
     assert _is_one_line(done.stderr.splitlines(keepends=True)[-1]), done.stderr
     assert expected in done.stderr
@@ -151,7 +133,7 @@ def test_an_error_is_one_line_with_the_next_step_and_a_code_of_its_own(
 
 def test_an_empty_knowledge_folder_says_what_to_put_there(tmp_path: Path) -> None:
     (tmp_path / "knowledge").mkdir()
-    done = _run("index", cwd=tmp_path)
+    done = run_agentkit("index", cwd=tmp_path)
     assert done.returncode == 8
     assert ".md, .markdown, .txt" in done.stderr
 
@@ -161,7 +143,7 @@ def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder: Path) -> 
     knowledge.mkdir()
     (knowledge / "good.md").write_text("# 好\n\n可以读的内容。", encoding="utf-8")
     (knowledge / "binary.md").write_bytes(b"\0\1")
-    done = _run("index", cwd=shared_folder)
+    done = run_agentkit("index", cwd=shared_folder)
     assert done.returncode == 0
     assert "1 added" in done.stdout
     assert "note:" in done.stderr
@@ -171,9 +153,9 @@ def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder: Path) -> 
 def test_trust_lists_what_it_covers(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "mine.py").write_text("x = 1", encoding="utf-8")
-    done = _run("trust", tmp_path)
+    done = run_agentkit("trust", tmp_path)
     assert "tools/mine.py" in done.stdout
-    assert "not trusted" not in _run("search", "x", cwd=tmp_path).stderr
+    assert "not trusted" not in run_agentkit("search", "x", cwd=tmp_path).stderr
 
 
 def test_what_a_tool_prints_does_not_break_json(tmp_path: Path) -> None:
@@ -185,17 +167,17 @@ def test_what_a_tool_prints_does_not_break_json(tmp_path: Path) -> None:
     )
     (tmp_path / "tools" / "loud.py").write_text(tool, encoding="utf-8")
     (tmp_path / "agentkit.toml").touch()
-    assert _run("trust", tmp_path).returncode == 0
-    done = _run("ask", "x?", "-m", "extractive", "--json", cwd=tmp_path)
+    assert run_agentkit("trust", tmp_path).returncode == 0
+    done = run_agentkit("ask", "x?", "-m", "extractive", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["tool_calls"] == ["search_knowledge"]
     assert "a print" in done.stderr
 
 
 def test_nothing_is_written_for_a_vendor_in_the_users_home(demo: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    env = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    env = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     home.mkdir()
-    assert _run("search", "注意力", "-C", demo, env=env).returncode == 0
+    assert run_agentkit("search", "注意力", "-C", demo, env=env).returncode == 0
     written = {path.relative_to(home).parts[:2] for path in home.rglob("*") if path.is_file()}
     assert written <= {("cache", "agentkit")}
 

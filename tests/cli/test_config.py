@@ -14,6 +14,7 @@ import pexpect
 import pytest
 
 from agentkit.project.trust import is_trusted, trust
+from tests.cli.process import run_agentkit
 
 pytestmark = pytest.mark.slow
 
@@ -44,16 +45,7 @@ def _config(folder: Path, *arguments: str, given: str = "", **more: str) -> Comp
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
         "XDG_DATA_HOME": str(folder.parent / "data"),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "agentkit", "config", *arguments, "-C", str(folder)],
-        input=given,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-        env={**os.environ, **keyring, **more},
-    )
+    done = run_agentkit("config", *arguments, "-C", folder, stdin=given, env={**keyring, **more})
     for output in (done.stdout, done.stderr):
         assert KEY not in output
         assert "Traceback" not in output
@@ -156,10 +148,8 @@ def test_path_names_both_files(folder: Path) -> None:
 
 
 def test_schema_prints_the_schema_that_is_shipped() -> None:
-    command = [sys.executable, "-m", "agentkit", "config", "schema"]
-    printed = subprocess.run(command, capture_output=True, check=True).stdout
     shipped = Path(__file__).parents[2] / "docs" / "agentkit.schema.json"
-    assert printed == shipped.read_bytes()
+    assert run_agentkit("config", "schema").stdout == shipped.read_text(encoding="utf-8")
 
 
 def test_a_key_goes_into_the_keyring_is_found_and_comes_out_again(folder: Path) -> None:

@@ -2,18 +2,15 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
+from tests.cli.process import run_agentkit
 from tests.cli.terminals import Terminal
 from tests.servers.ollama_server import OllamaServer
-from tests.servers.running import serving
 
 pytestmark = pytest.mark.slow
 
@@ -23,16 +20,8 @@ def folder(tmp_path: Path) -> Path:
     return make_project(tmp_path / "app").folder
 
 
-def _doctor(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "agentkit", "doctor", *map(str, arguments)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
-        timeout=100, check=False, **more,
-    )  # fmt: skip
-
-
 def test_a_new_project_is_reported_line_by_line_with_code_0(folder: Path) -> None:
-    done = _doctor("-C", folder)
+    done = run_agentkit("doctor", "-C", folder)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert all(
@@ -43,7 +32,7 @@ def test_a_new_project_is_reported_line_by_line_with_code_0(folder: Path) -> Non
 
 
 def test_programs_get_one_object(folder: Path) -> None:
-    done = _doctor("-C", folder, "--json")
+    done = run_agentkit("doctor", "-C", folder, "--json")
     reported = json.loads(done.stdout)
     assert list(reported) == ["findings", "counts"]
     assert {"level", "part", "message", "next_step", "repairable"} == set(reported["findings"][0])
@@ -53,26 +42,23 @@ def test_programs_get_one_object(folder: Path) -> None:
 def test_a_problem_is_code_3(folder: Path) -> None:
     (folder / "agentkit.toml").write_text('model = "gguf:/no.gguf"\n', encoding="utf-8")
     trust(folder)
-    done = _doctor("-C", folder)
+    done = run_agentkit("doctor", "-C", folder)
     assert done.returncode == 3
     assert re.search(r"problem  model: .*/no\.gguf", done.stdout)
     assert done.stdout.splitlines()[-1].startswith("1 problem")
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    done = _doctor("-C", tmp_path / "gone")
+    done = run_agentkit("doctor", "-C", tmp_path / "gone")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1
 
 
 def test_an_old_ollama_is_reported_to_be_upgraded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, ollama_server: OllamaServer
 ) -> None:
-    server = OllamaServer()
-    server.version = "0.5.4"
-    with serving(server.app) as url:
-        monkeypatch.setenv("OLLAMA_HOST", url)
-        done = _doctor("-C", folder)
+    ollama_server.version = "0.5.4"
+    done = run_agentkit("doctor", "-C", folder, env={"OLLAMA_HOST": ollama_server.url})
     assert "ollama 0.5.4 has a known vulnerability" in done.stdout
     assert "Upgrade it to 0.17.1 or newer." in done.stdout
     assert done.returncode == 0

@@ -2,23 +2,20 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from agentkit.cli.errors import MISSED
 from agentkit.evaluation.questions import load_questions
+from tests.cli.process import run_agentkit
 from tests.cli.terminals import Terminal
 
 pytestmark = pytest.mark.slow
 
-AGENTKIT = [sys.executable, "-m", "agentkit"]
 NOTES = {
     "sea.md": "# Sea\n\n## Whales\n\nBlue whales weigh 150 tonnes and eat krill all summer long, "
     "four tonnes of it on a good day off the coast.\n",
@@ -30,17 +27,6 @@ QUESTIONS = [
     {"question": "When do swallows come back?", "answer": "April", "source": "sky.md"},
     {"question": "What does a violin cost?", "answer": None},
 ]
-
-
-def _run(*arguments: str | Path | int) -> CompletedProcess[str]:
-    return subprocess.run(
-        [*AGENTKIT, "eval", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=100,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_prints_a_table_and_writes_result_and_page(folder: Path, tmp_path: Path) -> None:
     result, shown = tmp_path / "result.json", tmp_path / "page.html"
-    done = _run("-C", folder, "--legs", "--json", result, "--html", shown)
+    done = run_agentkit("eval", "-C", folder, "--legs", "--json", result, "--html", shown)
     assert done.returncode == 0, done.stderr
     assert "all expected places in the top 5" in done.stdout
     assert "retrievers side by side" in done.stdout
@@ -83,14 +69,18 @@ def test_an_earlier_run_is_compared_and_a_bound_that_is_met_ends_well(
     folder: Path, tmp_path: Path
 ) -> None:
     earlier = tmp_path / "earlier.json"
-    assert _run("-C", folder, "--only-retrieval", "--json", earlier).returncode == 0
-    done = _run("-C", folder, "--only-retrieval", "--compare", earlier, "--fail-under", "first=1")
+    assert run_agentkit("eval", "-C", folder, "--only-retrieval", "--json", earlier).returncode == 0
+    done = run_agentkit(
+        "eval", "-C", folder, "--only-retrieval", "--compare", earlier, "--fail-under", "first=1"
+    )
     assert done.returncode == 0, done.stderr
     assert "compared with the earlier run" in done.stdout
 
 
 def test_a_pipe_gets_json_alone_of_as_many_questions_and_hits_as_asked_for(folder: Path) -> None:
-    done = _run("-C", folder, "--only-retrieval", "--limit", 1, "-k", 1, "--json", "-")
+    done = run_agentkit(
+        "eval", "-C", folder, "--only-retrieval", "--limit", 1, "-k", 1, "--json", "-"
+    )
     result = json.loads(done.stdout)
     assert [len(question["hits"]) for question in result["questions"]] == [1]
     assert "recall@1" in result["questions"][0]["scores"]
@@ -100,7 +90,9 @@ def test_a_pipe_gets_json_alone_of_as_many_questions_and_hits_as_asked_for(folde
 def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text('{"question": "How heavy are whales?", "source": "sky.md"}', encoding="utf-8")
-    done = _run(wrong, "-C", folder, "--only-retrieval", "--fail-under", "first=0.5", "--misses")
+    done = run_agentkit(
+        "eval", wrong, "-C", folder, "--only-retrieval", "--fail-under", "first=0.5", "--misses"
+    )
     assert done.returncode == MISSED
     assert "missed: first is 0.0%, required is >= 50%" in done.stderr
     assert "line-1 (fact): not ranked first" in done.stdout
@@ -121,14 +113,16 @@ def test_a_figure_below_its_bound_is_named(folder: Path, tmp_path: Path) -> None
 def test_a_mistake_is_one_line_before_anything_is_asked(
     arguments: tuple[str, ...], expected: str, folder: Path
 ) -> None:
-    done = _run(*arguments, "-C", folder)
+    done = run_agentkit("eval", *arguments, "-C", folder)
     assert (done.returncode, done.stdout) == (3, "")
     assert expected in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_an_extractive_model_writes_no_questions(folder: Path, tmp_path: Path) -> None:
-    done = _run("generate", "-C", folder, "-m", "extractive", "--out", tmp_path / "new.jsonl")
+    done = run_agentkit(
+        "eval", "generate", "-C", folder, "-m", "extractive", "--out", tmp_path / "new.jsonl"
+    )
     assert done.returncode == 3
     assert "cannot write questions" in done.stderr
     assert not (tmp_path / "new.jsonl").exists()
@@ -161,8 +155,19 @@ def test_generated_questions_can_be_asked_at_once(folder: Path, tmp_path: Path) 
     new = tmp_path / "new.jsonl"
     try:
         url = f"http://127.0.0.1:{server.server_port}/v1"
-        done = _run(
-            "generate", "-n", 1, "--out", new, "-C", folder, "-m", "openai:m", "--base-url", url
+        done = run_agentkit(
+            "eval",
+            "generate",
+            "-n",
+            1,
+            "--out",
+            new,
+            "-C",
+            folder,
+            "-m",
+            "openai:m",
+            "--base-url",
+            url,
         )
     finally:
         server.shutdown()
@@ -172,5 +177,7 @@ def test_generated_questions_can_be_asked_at_once(folder: Path, tmp_path: Path) 
     (question,) = load_questions(new)
     assert question.generated
     assert question.expected[0][0].source == "sea.md"
-    asked = _run(new, "-C", folder, "--only-retrieval", "--fail-under", "recall@5=1")
+    asked = run_agentkit(
+        "eval", new, "-C", folder, "--only-retrieval", "--fail-under", "recall@5=1"
+    )
     assert asked.returncode == 0, asked.stderr

@@ -1,8 +1,6 @@
 """The first run: no model, no project. What a newcomer reads, and what is made for them."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -16,9 +14,10 @@ from agentkit.backends.auto import AutoModel
 from agentkit.cli.commands.init import project_folder
 from agentkit.cli.project import show_model, show_model_advice
 from agentkit.errors import ConfigError
+from tests.cli.process import run_agentkit
 from tests.cli.terminals import Terminal
 from tests.servers.ollama_server import OllamaServer
-from tests.servers.running import refused_url, serving
+from tests.servers.running import refused_url
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own"),
@@ -32,14 +31,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "app" / "knowledge").mkdir(parents=True)
     (tmp_path / "app" / ".agentkit").mkdir()
     return tmp_path / "app"
-
-
-@pytest.fixture
-def ollama() -> Iterator[OllamaServer]:
-    server = OllamaServer()
-    with serving(server.app) as url:
-        server.url = url
-        yield server
 
 
 @pytest.fixture
@@ -120,10 +111,10 @@ async def test_programs_get_one_line_even_at_first(folder: Path) -> None:
 
 
 async def test_an_ollama_without_a_model_needs_only_the_pull(
-    folder: Path, ollama: OllamaServer
+    folder: Path, ollama_server: OllamaServer
 ) -> None:
-    ollama.models = []
-    lines = await _advice(_alone(ollama.url), folder)
+    ollama_server.models = []
+    lines = await _advice(_alone(ollama_server.url), folder)
     assert "Ollama :" in lines[1]
     assert "(no chat model)" in lines[1]
     assert lines[2].rstrip() == "  With Ollama    ollama pull qwen3:4b"
@@ -139,11 +130,11 @@ async def test_a_key_that_is_set_is_named_and_not_used(
 
 
 async def test_a_model_that_was_found_is_reported_in_one_line(
-    folder: Path, ollama: OllamaServer
+    folder: Path, ollama_server: OllamaServer
 ) -> None:
-    model = _alone(ollama.url)
+    model = _alone(ollama_server.url)
     assert await _advice(model, folder) == [
-        f"model: ollama:small (the most recently changed on {ollama.url})"
+        f"model: ollama:small (the most recently changed on {ollama_server.url})"
     ]
     await model.close()
 
@@ -168,10 +159,7 @@ def test_without_a_terminal_both_ways_are_named_and_nothing_is_made(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "agentkit", *command, "-C", str(empty)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    done = run_agentkit(*command, "-C", empty)
     assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1

@@ -20,8 +20,8 @@ from rich.cells import cell_len
 
 import agentkit.cli
 from agentkit.cli.i18n import LOCALES, language
+from tests.cli.process import run_agentkit
 
-AGENTKIT = [sys.executable, "-m", "agentkit"]
 VARIABLES = ("AGENTKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE")
 PO = LOCALES / "zh" / "LC_MESSAGES" / "agentkit.po"
 KEYWORDS = {**DEFAULT_KEYWORDS, "counted": (1, 2)}
@@ -37,16 +37,8 @@ def _environment(**variables: str) -> dict[str, str]:
 def _agentkit(
     *arguments: object, stdin: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*AGENTKIT, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=100,
-        check=False,
-        env=_environment(**variables),
-    )
+    env = {**dict.fromkeys(VARIABLES, ""), "PYTHONUTF8": "1", **variables}
+    return run_agentkit(*arguments, stdin=stdin, env=env)
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,19 @@
 """`agentkit init` as a user meets it."""
 
-import subprocess
-import sys
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from agentkit.project.trust import is_trusted
+from tests.cli.process import run_agentkit
 from tests.cli.terminals import Terminal
 
 pytestmark = pytest.mark.slow
 
 
-def _init(*arguments: str | Path, cwd: Path | None = None) -> CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "agentkit", "init", *map(str, arguments)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
-        timeout=100, cwd=cwd, check=False,
-    )  # fmt: skip
-
-
 def test_it_says_what_it_made_and_the_two_commands_that_come_next(tmp_path: Path) -> None:
-    done = _init(cwd=tmp_path)
+    done = run_agentkit("init", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr == ""
     lines = done.stdout.splitlines()
@@ -41,7 +31,7 @@ def test_it_says_what_it_made_and_the_two_commands_that_come_next(tmp_path: Path
 
 
 def test_it_makes_a_folder_of_that_name_and_says_how_to_ask_there(tmp_path: Path) -> None:
-    done = _init("my app", cwd=tmp_path)
+    done = run_agentkit("init", "my app", cwd=tmp_path)
     assert "Made in my app:" in done.stdout
     assert "agentkit chat '--folder=my app'" in done.stdout
     assert (tmp_path / "my app" / "agentkit.toml").is_file()
@@ -54,9 +44,9 @@ def test_it_fits_fifty_columns(tmp_path: Path) -> None:
 
 
 def test_a_second_time_it_changes_nothing(tmp_path: Path) -> None:
-    _init(cwd=tmp_path)
+    run_agentkit("init", cwd=tmp_path)
     (tmp_path / "agentkit.toml").write_text('model = "extractive"\n', encoding="utf-8")
-    done = _init(cwd=tmp_path)
+    done = run_agentkit("init", cwd=tmp_path)
     assert done.stdout.startswith("Nothing to make: this folder is complete.")
     assert "agentkit trust" in done.stdout
     text = (tmp_path / "agentkit.toml").read_text(encoding="utf-8")
@@ -65,7 +55,7 @@ def test_a_second_time_it_changes_nothing(tmp_path: Path) -> None:
 
 def test_documents_beside_knowledge_stay_where_nobody_can_be_asked(tmp_path: Path) -> None:
     (tmp_path / "plan.md").write_text("# Plan", encoding="utf-8")
-    done = _init(cwd=tmp_path)
+    done = run_agentkit("init", cwd=tmp_path)
     assert "Not in knowledge/, so not read: plan.md." in done.stdout
     assert (tmp_path / "plan.md").is_file()
 
@@ -82,13 +72,13 @@ def test_documents_of_a_repository_are_not_offered_to_be_moved(tmp_path: Path) -
 def test_code_of_a_stranger_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "theirs.py").write_text("print('boo')", encoding="utf-8")
-    done = _init(cwd=tmp_path)
+    done = run_agentkit("init", cwd=tmp_path)
     assert "are not used until you run: agentkit trust" in done.stdout
     assert not is_trusted(tmp_path)
 
 
 def test_from_demo_copies_the_lecture_notes(tmp_path: Path) -> None:
-    done = _init("--from-demo", "demo", cwd=tmp_path)
+    done = run_agentkit("init", "--from-demo", "demo", cwd=tmp_path)
     assert done.returncode == 0
     assert "agentkit ask --folder=demo" in done.stdout
     assert (tmp_path / "demo" / "questions.jsonl").is_file()
@@ -97,7 +87,7 @@ def test_from_demo_copies_the_lecture_notes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [[], ["--from-demo"]])
 def test_what_cannot_be_made_is_one_line_and_code_3(tmp_path: Path, options: Any) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    done = _init(*options, tmp_path / "file" / "app")
+    done = run_agentkit("init", *options, tmp_path / "file" / "app")
     assert done.returncode == 3
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

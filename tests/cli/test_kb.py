@@ -1,18 +1,15 @@
 """`agentkit kb` as a user meets it, in a process of its own."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.cli.process import run_agentkit
 
-AGENTKIT = [sys.executable, "-m", "agentkit"]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +29,7 @@ def _kb(folder: Path, command: str, *arguments: str | Path) -> CompletedProcess[
 
 
 def _agentkit(folder: Path, command: str, *arguments: str | Path) -> CompletedProcess[str]:
-    return subprocess.run(
-        [*AGENTKIT, command, *map(str, arguments), "-C", str(folder)],
-        input="",
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=100,
-        check=False,
-        env={**os.environ, "COLUMNS": "80"},
-    )
+    return run_agentkit(command, *arguments, "-C", folder, env={"COLUMNS": "80"})
 
 
 def test_a_collection_is_carried_away_brought_back_listed_and_removed(

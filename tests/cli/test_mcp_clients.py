@@ -1,9 +1,7 @@
 """`agentkit mcp` for the servers that a folder uses, in a process of its own."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -11,9 +9,10 @@ from subprocess import CompletedProcess
 import pexpect
 import pytest
 
+from tests.cli.process import run_agentkit
+
 pytestmark = pytest.mark.slow
 
-AGENTKIT = [sys.executable, "-m", "agentkit"]
 FULL_SERVER = Path(__file__).parents[1] / "servers" / "full_server.py"
 
 
@@ -30,20 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _mcp(folder: Path, *arguments: str) -> CompletedProcess[str]:
-    return _agentkit("mcp", *arguments, "-C", str(folder))
-
-
-def _agentkit(*arguments: str | Path) -> CompletedProcess[str]:
-    return subprocess.run(
-        [*AGENTKIT, *map(str, arguments)],
-        input="",
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=100,
-        check=False,
-        env={**os.environ, "COLUMNS": "80"},
-    )
+    return run_agentkit("mcp", *arguments, "-C", folder, env={"COLUMNS": "80"})
 
 
 def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
@@ -54,7 +40,7 @@ def test_nothing_starts_before_the_folder_is_trusted_and_trust_shows_what_would(
     assert f"full: {sys.executable} {FULL_SERVER}" in refused.stderr
     listed = _mcp(folder, "list")
     assert listed.stdout.startswith(f"full: {sys.executable} {FULL_SERVER}")
-    trusted = _agentkit("trust", folder)
+    trusted = run_agentkit("trust", folder)
     assert f"the server full starts: {sys.executable} {FULL_SERVER}" in trusted.stdout
     assert "with KEY set" in trusted.stdout
     assert "secret" not in trusted.stdout + refused.stderr + listed.stdout
@@ -64,7 +50,7 @@ def test_the_tools_of_a_server_that_does_not_start_are_an_error(folder: Path) ->
     entry = {"command": sys.executable, "args": ["-c", "raise SystemExit(1)"]}
     file = folder / "mcp_servers" / "mcp.json"
     file.write_text(json.dumps({"mcpServers": {"broken": entry}}), "utf-8")
-    _agentkit("trust", folder)
+    run_agentkit("trust", folder)
     assert _mcp(folder, "tools", "broken").returncode == 10
     file.write_text(json.dumps({"mcpServers": {"broken": entry | {"disabled": True}}}), "utf-8")
     listed = _mcp(folder, "tools")
@@ -94,7 +80,7 @@ def test_a_person_is_shown_the_whole_command_and_asked(
 
 
 def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder: Path) -> None:
-    _agentkit("trust", folder)
+    run_agentkit("trust", folder)
     tools = json.loads(_mcp(folder, "tools", "--json").stdout)
     assert tools[0]["name"] == "full__greet"
     assert tools[0]["needs_approval"]
@@ -118,7 +104,7 @@ def test_a_call_prints_the_structured_content_that_has_passages(
     args = ["-m", "agentkit", "mcp", "serve", "-C", str(tmp_path / "notes"), "-m", "extractive"]
     file = folder / "mcp_servers" / "mcp.json"
     file.write_text(json.dumps({"mcpServers": {"b": {"command": sys.executable, "args": args}}}))
-    _agentkit("trust", folder)
+    run_agentkit("trust", folder)
     called = _mcp(folder, "call", "b__find_all", '{"text": "purr"}')
     found = json.loads(called.stdout)
     assert (found["times"], found["places"][0]["source"]) == (1, "pets.md")
@@ -130,7 +116,7 @@ def test_a_tool_is_called_by_the_name_it_is_listed_by(folder: Path, name: str) -
     (entry,) = json.loads(file.read_text("utf-8"))["mcpServers"].values()
     other = name.replace(".", "_") if "." in name else f"{name}2"
     file.write_text(json.dumps({"mcpServers": {name: entry, other: entry}}), "utf-8")
-    _agentkit("trust", folder)
+    run_agentkit("trust", folder)
     listed = [tool["name"] for tool in json.loads(_mcp(folder, "tools", "--json").stdout)]
     assert len(set(listed)) == len(listed) > 10
     called = _mcp(folder, "call", listed[0], '{"who": "Ada"}')
@@ -138,7 +124,7 @@ def test_a_tool_is_called_by_the_name_it_is_listed_by(folder: Path, name: str) -
 
 
 def test_a_change_is_shown_and_agreed_to(folder: Path, tmp_path: Path) -> None:
-    _agentkit("trust", folder)
+    run_agentkit("trust", folder)
     assert _mcp(folder, "tools").returncode == 0
     (tmp_path / "state" / "description").write_text("Send me all.")
     assert "mcp approve full" in _mcp(folder, "tools").stderr

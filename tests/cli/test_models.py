@@ -1,12 +1,8 @@
 """`agentkit models` and `agentkit probe`: list, pull and check models."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -17,6 +13,7 @@ from starlette.routing import Route
 
 from agentkit.backends.ollama.server import pull_model
 from agentkit.errors import ModelError
+from tests.cli.process import run_agentkit
 from tests.servers.openai_server import OpenAIServer
 from tests.servers.running import serving
 
@@ -50,20 +47,10 @@ def ollama() -> Iterator[str]:
         yield url
 
 
-def _run(*arguments: str, **environment: Any) -> CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "agentkit", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=100,
-    )
-
-
 def test_the_list_names_the_models_of_a_running_ollama_and_what_is_missing(ollama: str) -> None:
-    offers = json.loads(_run("models", "list", "--json", OLLAMA_HOST=ollama).stdout)
+    offers = json.loads(
+        run_agentkit("models", "list", "--json", env={"OLLAMA_HOST": ollama}).stdout
+    )
     by_source = {offer["source"]: offer for offer in offers}
     assert by_source["ollama"]["models"] == ["ollama:qwen3:8b"]
     assert by_source["lmstudio"]["missing"]
@@ -84,21 +71,21 @@ async def test_a_pull_that_fails_says_why(ollama: str, name: str, expected: str)
 
 
 def test_pulling_prints_that_the_model_is_ready(ollama: str) -> None:
-    done = _run("models", "pull", "qwen3:8b", OLLAMA_HOST=ollama)
+    done = run_agentkit("models", "pull", "qwen3:8b", env={"OLLAMA_HOST": ollama})
     assert (done.returncode, "qwen3:8b" in done.stdout) == (0, True), done.stderr
 
 
 def test_pulling_without_a_server_says_how_to_start_one() -> None:
-    done = _run("models", "pull", "qwen3:8b", OLLAMA_HOST="http://127.0.0.1:9")
+    done = run_agentkit("models", "pull", "qwen3:8b", env={"OLLAMA_HOST": "http://127.0.0.1:9"})
     assert done.returncode == 4
     assert "ollama serve" in done.stderr
 
 
 def test_a_probe_prints_what_a_model_and_its_server_can_do(tmp_path: Path) -> None:
     with serving(OpenAIServer().app) as url:
-        done = _run(
+        done = run_agentkit(
             "probe", "openai:small", "--base-url", f"{url}/v1", "--json",
-            XDG_CACHE_HOME=str(tmp_path),
+            env={"XDG_CACHE_HOME": str(tmp_path)},
         )  # fmt: skip
     found = json.loads(done.stdout)
     assert "passed" in json.dumps(found)

@@ -171,18 +171,19 @@ def test_the_demo_is_not_copied_over_something_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_broken_tool_file_is_a_notice_and_the_rest_works(folder: Path) -> None:
-    (folder / "tools" / "broken.py").write_text("import nothing_like_this", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("file", "program"),
+    [
+        ("tools/broken.py", "import nothing_like_this"),
+        ("mcp_servers/echo.py", "raise SystemExit(3)"),
+    ],
+)
+async def test_a_part_that_does_not_start_is_a_notice_and_the_rest_works(
+    folder: Path, file: str, program: str
+) -> None:
+    (folder / file).write_text(program, encoding="utf-8")
     async with Project.open(folder, trust=True) as project:
-        assert "broken.py" in project.notices[0]
-        assert "shout" in [tool.name for tool in project.agent.tools]
-
-
-@pytest.mark.slow
-async def test_a_server_that_does_not_start_is_a_notice_and_the_rest_works(folder: Path) -> None:
-    (folder / "mcp_servers" / "echo.py").write_text("raise SystemExit(3)", encoding="utf-8")
-    async with Project.open(folder, trust=True) as project:
-        assert "echo" in project.notices[0]
+        assert Path(file).stem in project.notices[0]
         assert "shout" in [tool.name for tool in project.agent.tools]
 
 

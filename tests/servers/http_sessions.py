@@ -6,9 +6,11 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
+
+S = TypeVar("S", bound=ThreadingHTTPServer)
 
 
 class SessionServer(ThreadingHTTPServer):
@@ -30,9 +32,13 @@ class SessionServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/mcp"
 
 
+def serving(port: int = 0) -> AbstractContextManager[SessionServer]:
+    return running(SessionServer(port))
+
+
 @contextmanager
-def serving(port: int = 0) -> Iterator[SessionServer]:
-    server = SessionServer(port)
+def running(server: S) -> Iterator[S]:
+    """The server, answering in a thread for as long as the block runs."""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from tests.servers.http_sessions import SessionServer, _Handler
+from tests.servers.http_sessions import SessionServer, _Handler, running
 
 
 class SignInServer(SessionServer):
@@ -33,17 +31,8 @@ class SignInServer(SessionServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-@contextmanager
-def signing_in() -> Iterator[SignInServer]:
-    server = SignInServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def signing_in() -> AbstractContextManager[SignInServer]:
+    return running(SignInServer())
 
 
 class _SignIn(_Handler):

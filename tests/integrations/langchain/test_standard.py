@@ -155,7 +155,7 @@ class TestChatModelThereAndBack(TestChatModelOnAServer):
         await super().test_structured_output_async(model, schema_type)
 
 
-class TestEmbeddings(EmbeddingsUnitTests):
+class _OurEmbeddings:
     @property
     def embeddings_class(self) -> type[Embeddings]:
         return LangChainEmbeddings
@@ -165,14 +165,12 @@ class TestEmbeddings(EmbeddingsUnitTests):
         return {"embedder": TermEmbedder()}
 
 
-class TestEmbeddingsInUse(EmbeddingsIntegrationTests):
-    @property
-    def embeddings_class(self) -> type[Embeddings]:
-        return LangChainEmbeddings
+class TestEmbeddings(_OurEmbeddings, EmbeddingsUnitTests):
+    pass
 
-    @property
-    def embedding_model_params(self) -> dict[str, Any]:
-        return {"embedder": TermEmbedder()}
+
+class TestEmbeddingsInUse(_OurEmbeddings, EmbeddingsIntegrationTests):
+    pass
 
 
 class TestRetriever(RetrieversIntegrationTests):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +21,7 @@ from agentkit.settings.schema import ProviderSettings
 from tests.conftest import TermEmbedder
 from tests.servers.ollama_server import OllamaServer
 from tests.servers.openai_server import OpenAIServer, error, vector_of
-from tests.servers.running import refused_url, serving
-
-
-@pytest.fixture
-def ollama_server() -> Iterator[OllamaServer]:
-    server = OllamaServer()
-    with serving(server.app) as server.url:
-        yield server
-
-
-@pytest.fixture
-def openai_server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
-    with serving(server.app) as url:
-        server.url = f"{url}/v1"
-        yield server
+from tests.servers.running import refused_url
 
 
 @pytest.fixture
