@@ -219,7 +219,7 @@ async def test_the_price_of_the_model_that_answered_counts_where_several_may() -
 
 async def test_time_in_the_model_is_bounded_and_its_text_kept() -> None:
     model, session = Silent(TextDelta("half an ")), Session()
-    answer = await Agent(model, limits=Limits(seconds=0.1)).run("?", session)
+    answer = await Agent(model, limits=Limits(seconds=1)).run("?", session)
     assert (answer.text, answer.stop_reason) == ("half an ", "limit")
     assert model.left
     assert session.messages[-1].text == "half an "
@@ -227,13 +227,13 @@ async def test_time_in_the_model_is_bounded_and_its_text_kept() -> None:
 
 async def test_calls_of_a_turn_that_time_cut_are_not_run() -> None:
     model = Silent(call("step"))
-    answer = await Agent(model, [step], limits=Limits(seconds=0.1)).run("?")
+    answer = await Agent(model, [step], limits=Limits(seconds=1)).run("?")
     assert (answer.stop_reason, answer.tool_calls) == ("limit", ())
 
 
 async def test_time_in_a_tool_is_bounded_and_what_had_ended_is_kept() -> None:
     model, session = ScriptedModel([[call("hang", "1"), call("step", "2")]]), Session()
-    agent = Agent(model, [hang, step], limits=Limits(seconds=0.1))
+    agent = Agent(model, [hang, step], limits=Limits(seconds=1))
     events = await events_of(agent, "?", session)
     assert [m.text for m in session.messages if m.role == "tool"] == [OUT_OF_TIME, "step 0"]
     started = [e.call.id for e in events if isinstance(e, ToolStarted)]
@@ -253,7 +253,7 @@ async def test_time_spent_waiting_for_the_users_word_counts() -> None:
         raise AssertionError
 
     agent = Agent(
-        ScriptedModel([call("erase")]), [erase], approve=sleeping, limits=Limits(seconds=0.1)
+        ScriptedModel([call("erase")]), [erase], approve=sleeping, limits=Limits(seconds=1)
     )
     answer = await agent.run("?")
     assert (answer.stop_reason, answer.messages[-2].text) == ("limit", OUT_OF_TIME)
@@ -274,7 +274,7 @@ async def test_time_spent_on_a_summary_counts() -> None:
                 yield part
 
     model, session = Slow(iter(["word " * 200]), 1700), Session()
-    agent = Agent(model, limits=Limits(seconds=0.2))
+    agent = Agent(model, limits=Limits(seconds=1))
     await agent.run("first", session)
     answer = await agent.run("second " * 40, session)
     assert answer.stop_reason == "limit"
@@ -299,7 +299,7 @@ async def test_the_outer_runs_time_ends_the_inner_run() -> None:
     inner = Silent()
     ask = Agent(inner).as_tool("ask", "Ask.")
     model = ScriptedModel([call("ask", question="?")])
-    answer = await Agent(model, [ask], limits=Limits(seconds=0.1)).run("?")
+    answer = await Agent(model, [ask], limits=Limits(seconds=1)).run("?")
     assert answer.stop_reason == "limit"
     assert inner.left
     assert not other_tasks()

@@ -214,7 +214,7 @@ async def test_calls_above_the_limit_are_not_run_and_every_call_has_a_result() -
 
 async def test_a_run_out_of_time_stops_its_tools_and_says_so() -> None:
     model = ScriptedModel([_call("slow", name="x", seconds=60), "never asked"])
-    answer = await Agent(model, [slow], limits=Limits(seconds=0.2)).run("?")
+    answer = await Agent(model, [slow], limits=Limits(seconds=1)).run("?")
     assert answer.stop_reason == "limit"
     assert len(model.requests) == 1
     assert answer.messages[-2].text == "Stopped: the run's time is over."

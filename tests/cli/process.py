@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 AGENTKIT = (sys.executable, "-m", "agentkit")
 SECONDS = 200
@@ -19,9 +20,10 @@ def run_agentkit(
     cwd: Path | None = None,
     env: Mapping[str, str] = {},
 ) -> subprocess.CompletedProcess[str]:
+    source: dict[str, Any] = {"input": stdin} if stdin else {"stdin": subprocess.DEVNULL}
     return subprocess.run(
         [*AGENTKIT, *map(str, arguments)],
-        input=stdin,
+        **source,
         capture_output=True,
         text=True,
         encoding="utf-8",

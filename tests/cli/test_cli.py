@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import pytest
 
 from agentkit.project.demo import copy_demo
-from tests.cli.process import AGENTKIT, run_agentkit
+from tests.cli.process import AGENTKIT, SECONDS, run_agentkit
+from tests.servers.http_sessions import INITIALIZE
 
 pytestmark = pytest.mark.slow
 
@@ -198,10 +198,14 @@ def _interruptible(*arguments: str | Path, cwd: Path | None = None) -> Popen[str
 
 def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo: Path) -> None:
     with _interruptible("mcp", "serve", "-C", demo, "-m", "extractive") as child:
-        time.sleep(8)
-        child.send_signal(signal.SIGINT)
+        assert child.stdin is not None
+        assert child.stdout is not None
         try:
-            assert child.wait(timeout=20) in (130, -signal.SIGINT)
+            child.stdin.write(f"{json.dumps(INITIALIZE)}\n")
+            child.stdin.flush()
+            assert json.loads(child.stdout.readline())["id"] == INITIALIZE["id"]
+            child.send_signal(signal.SIGINT)
+            assert child.wait(timeout=SECONDS) in (130, -signal.SIGINT)
         finally:
             child.kill()
 
@@ -209,13 +213,15 @@ def test_ctrl_c_ends_a_server_that_waits_for_its_client(demo: Path) -> None:
 def test_ctrl_c_ends_with_its_own_code_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "agentkit.toml").touch()
     with _interruptible("chat", "-m", "extractive", cwd=tmp_path) as child:
+        assert child.stdin is not None
         assert child.stderr is not None
-        while "/help" not in child.stderr.readline():
+        child.stdin.write("/sources\n")
+        child.stdin.flush()
+        while "Nothing is cited yet" not in child.stderr.readline():
             assert child.poll() is None
-        time.sleep(0.3)
         child.send_signal(signal.SIGINT)
         try:
-            assert child.wait(timeout=20) == 130
+            assert child.wait(timeout=SECONDS) == 130
             assert "Traceback" not in child.stderr.read()
         finally:
             child.kill()

@@ -138,8 +138,8 @@ async def test_concurrent_callers_of_a_lost_server_share_one_restart(state: Path
 
 
 async def test_a_call_that_hangs_ends_in_time_and_is_cancelled_at_the_server(state: Path) -> None:
-    async with McpServers([faulty(state, timeout=0.5)]) as servers:
-        with pytest.raises(ToolError, match=r"did not answer hang within 0\.5 s"):
+    async with McpServers([faulty(state, timeout=3)]) as servers:
+        with pytest.raises(ToolError, match=r"did not answer hang within 3 s"):
             await by_name(servers, "faulty__hang").run({})
         assert inside((await by_name(servers, "faulty__echo").run({})).content) == "{}"
         assert (state / "cancelled").exists()
@@ -182,7 +182,7 @@ async def test_servers_that_fail_are_reported_and_the_others_work(state: Path) -
         ServerConfig(name="off", command="/no/such/program", disabled=True),
     ]
     logs = state / "logs"
-    async with McpServers(configs, log_folder=logs, connect_timeout=3) as servers:
+    async with McpServers(configs, log_folder=logs, connect_timeout=10) as servers:
         assert {tool.name.partition("__")[0] for tool in servers.tools} == {"good"}
         problems = servers.problems
     assert set(problems) == {"refusing", "mute", "missing", "lost", "remote"}
@@ -293,7 +293,7 @@ async def test_an_agent_below_three_others_starts_no_servers(
 async def test_retries_of_a_server_that_does_not_start_have_growing_delays(
     state: Path,
 ) -> None:
-    async with McpServers([faulty(state)], connect_timeout=10) as servers:
+    async with McpServers([faulty(state)], connect_timeout=60) as servers:
         echo = by_name(servers, "faulty__echo")
         (state / "refuse").touch()
         with pytest.raises(ToolError):

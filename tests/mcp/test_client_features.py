@@ -125,9 +125,9 @@ async def test_a_call_does_not_time_out_while_the_user_is_asked(state: Path) -> 
         return {"name": "Ada"}
 
     features = ClientFeatures(elicit=think)
-    async with McpServers([full_server(state, timeout=0.5)], features=features) as servers:
+    async with McpServers([full_server(state, timeout=2)], features=features) as servers:
         call = asyncio.create_task(by_name(servers, "ask").run({}))
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         (state / "thought").touch()
         assert "Ada" in inside((await call).content)
 

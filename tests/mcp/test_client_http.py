@@ -13,7 +13,7 @@ from tests.servers.http_sessions import SessionServer, serving
 
 def remote(server: SessionServer) -> ServerConfig:
     return ServerConfig(
-        name="remote", transport="http", url=server.url, headers={"X-Key": "1"}, timeout=10
+        name="remote", transport="http", url=server.url, headers={"X-Key": "1"}, timeout=60
     )
 
 

@@ -22,7 +22,7 @@ def server() -> Iterator[SignInServer]:
 
 
 def remote(server: SignInServer) -> ServerConfig:
-    return ServerConfig("remote", "http", url=server.url, timeout=10)
+    return ServerConfig("remote", "http", url=server.url, timeout=60)
 
 
 async def browse(url: str) -> None:

@@ -18,7 +18,9 @@ import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 
+from tests.cli.process import SECONDS
 from tests.node import FOLDER, with_node
+from tests.servers.http_sessions import ACCEPT, INITIALIZE
 
 pytestmark = pytest.mark.slow
 
@@ -119,20 +121,9 @@ async def test_the_command_requires_its_key_and_ends_with_open_streams(app: Path
         async with httpx2.AsyncClient() as stranger:
             assert (await stranger.post(url, json={})).status_code == 401
         keyed = httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"})
-        opening = {
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "initialize",
-            "params": {
-                "protocolVersion": "2025-11-25",
-                "capabilities": {},
-                "clientInfo": {"name": "test", "version": "1"},
-            },
-        }
-        both = {"Accept": "application/json, text/event-stream"}
         async with keyed:
-            opened = await keyed.post(url, json=opening, headers=both)
-            session = both | {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+            opened = await keyed.post(url, json=INITIALIZE, headers=ACCEPT)
+            session = ACCEPT | {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
             async with keyed.stream("GET", url, headers=session) as stream:
                 assert stream.status_code == 200
                 child.send_signal(signal.SIGTERM)
@@ -158,7 +149,7 @@ def test_invalid_serve_options_are_errors_in_a_line(
         capture_output=True,
         text=True,
         env={**os.environ, **env},
-        timeout=60,
+        timeout=SECONDS,
     )
     assert done.returncode == code, done.stderr
     assert words in done.stderr

@@ -23,7 +23,7 @@ class Size(BaseModel):
     unit: Unit = Unit.GB
 
 
-@tool(isolated=True, timeout=20)
+@tool(isolated=True, timeout=100)
 def describe(size: Size, times: int = 1) -> Size:
     """Double a size."""
     print("this is no protocol")
@@ -31,26 +31,26 @@ def describe(size: Size, times: int = 1) -> Size:
     return Size(amount=size.amount * 2 * times, unit=size.unit)
 
 
-@tool(isolated=True, timeout=20)
+@tool(isolated=True, timeout=100)
 def picture() -> list[object]:
     """Draw."""
     return ["a dot", ImagePart(b"\x89PNG", "image/png")]
 
 
-@tool(isolated=True, timeout=20)
+@tool(isolated=True, timeout=100)
 def slow_steps(context: ToolContext) -> str:
     """Report progress."""
     context.report("half", 0.5)
     return "whole"
 
 
-@tool(isolated=True, timeout=20)
+@tool(isolated=True, timeout=100)
 async def waits() -> str:
     """An async tool in a process."""
     return "awaited"
 
 
-@tool(isolated=True, timeout=20)
+@tool(isolated=True, timeout=100)
 def fails() -> str:
     """Raise."""
     raise ValueError("by design")
@@ -70,13 +70,13 @@ def sleeps() -> str:
     return "never"
 
 
-@tool(isolated=True, timeout=10, memory_mb=1000)
+@tool(isolated=True, timeout=100, memory_mb=1000)
 def allocates() -> int:
     """Take 10 GB."""
     return len(bytearray(10_000_000_000))
 
 
-@tool(isolated=True, timeout=10)
+@tool(isolated=True, timeout=100)
 def crashes() -> str:
     """Read address 0."""
     return ctypes.string_at(0).decode()
@@ -100,14 +100,14 @@ def forks(mark: str) -> str:
     return "never"
 
 
-@tool(isolated=True, timeout=20)
+@tool(isolated=True, timeout=100)
 def leaves_a_child(mark: str) -> int:
     """End well, and leave a daemon behind."""
     code = f"import os, time; os.setsid(); time.sleep(1000)  # {mark}"
     return subprocess.Popen([sys.executable, "-c", code]).pid
 
 
-@tool(isolated=True, timeout=20)
+@tool(isolated=True, timeout=100)
 def own_process() -> int:
     """The process's number."""
     return os.getpid()

@@ -116,7 +116,7 @@ async def test_closing_the_iterator_stops_the_model(shared: HuggingFaceModel) ->
     parts = shared.stream(HI, (), Options(max_tokens=4000))
     await anext(parts)
     await parts.aclose()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         after = await collected(shared.stream(HI, (), Options(max_tokens=1)))
     assert after[-1] == Done("length", shared.name)
 

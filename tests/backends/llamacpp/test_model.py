@@ -91,7 +91,7 @@ async def test_leaving_while_the_prompt_is_read_stops_the_model(shared: LlamaCpp
     await asyncio.sleep(0.2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(150):
         after = await collected(shared.stream(HI, (), replace(GREEDY, max_tokens=1)))
     assert isinstance(after[-1], Done)
 

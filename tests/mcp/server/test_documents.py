@@ -204,7 +204,7 @@ async def test_a_subscriber_of_the_stateful_protocol_is_notified_of_a_change(
     async with Client(server, mode="legacy", message_handler=noted) as client:
         await client.subscribe_resource(f"{PREFIX}pets.md")
         await notes.add([Document(source="pets.md", title="Pets", text=NOTES + "More.\n")])
-        assert await asyncio.wait_for(received.get(), 10) == f"{PREFIX}pets.md"
+        assert await asyncio.wait_for(received.get(), 60) == f"{PREFIX}pets.md"
         await client.unsubscribe_resource(f"{PREFIX}pets.md")
         with pytest.raises(MCPError):
             await client.subscribe_resource("file:///etc/passwd")
