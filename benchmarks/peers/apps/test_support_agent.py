@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from pydantic_ai import ModelMessage, ModelResponse, ToolCallPart, ToolReturnPart
+from pydantic_ai import ModelMessage, ModelRequest, ModelResponse, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from support_agent import Shop, agent, open_database
 
@@ -41,13 +41,6 @@ def test_invalid_output_is_returned_to_the_model(shop: Shop) -> None:
 
 
 def test_instructions_name_the_customer(shop: Shop) -> None:
-    seen: list[str | None] = []
-
-    def respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-        seen.append(info.instructions)
-        reply = {"text": "Hello.", "escalate": False}
-        return ModelResponse([ToolCallPart(info.output_tools[0].name, reply)])
-
-    with agent.override(model=FunctionModel(respond)):
-        agent.run_sync("Who am I?", deps=shop)
-    assert "You answer Ada" in (seen[0] or "")
+    request = agent.run_sync("Who am I?", deps=shop).all_messages()[0]
+    assert isinstance(request, ModelRequest)
+    assert "You answer Ada" in (request.instructions or "")
