@@ -57,7 +57,8 @@ def test_ask_prints_json_whose_quotes_stand_in_the_files(demo: Path) -> None:
     done = run_agentkit("ask", "什么是知识蒸馏？", "-m", "extractive", "--json", "-C", demo)
     answer = json.loads(done.stdout)
     assert list(answer) == [
-        "answer", "citations", "sentences", "model", "tool_calls", "usage", "cost", "stop_reason",
+        "answer", "citations", "sentences", "unresolved_markers", "left_out", "model",
+        "tool_calls", "usage", "cost", "stop_reason",
     ]  # fmt: skip
     assert list(answer["citations"][0]) == [
         "marker", "source", "heading", "page", "part", "start", "end", "quote", "supported",
