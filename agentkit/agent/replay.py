@@ -1,7 +1,8 @@
 """Replay a trace: run an agent on the model replies of an earlier run and report the differences.
 
 The model is not called; tools run again. Differences come from changed prompts, tools, tool results
-or documents.
+or documents. Structured output is validated by its JSON Schema, so that the reason why an answer
+did not fit may be in other words.
 """
 
 from __future__ import annotations

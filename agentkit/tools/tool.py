@@ -219,7 +219,7 @@ def _locate(function: Callable[..., Any], memory_mb: int) -> Mapping[str, Any]:
 
 def as_tool(value: Tool | Callable[..., Any]) -> Tool:
     """Return a Tool unchanged, a function as a Tool."""
-    return value if isinstance(value, Tool) else tool(value)
+    return value if isinstance(value, Tool) else tool()(value)
 
 
 def as_result(value: Any) -> ToolResult:
@@ -335,22 +335,22 @@ def needs_deps(function: Callable[..., Any]) -> bool:
     return _read_context(function)[1]
 
 
-_contexts: dict[CodeType, tuple[str | None, bool]] = {}
-"""By a function's code, since each run may have closures of its own."""
+_contexts: dict[int, tuple[CodeType, str | None, bool]] = {}
+"""By the identity of a function's code, which is the same in each run's own closures."""
 
 
 def _read_context(function: Callable[..., Any]) -> tuple[str | None, bool]:
     """The name of the ToolContext parameter, and whether it names a type of deps."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if code in _contexts:
-        return _contexts[code]
+    if id(code) in _contexts:
+        return _contexts[id(code)][1:]
     hints = _type_hints(function)
     name = next((name for name, hint in hints.items() if _is_context(hint)), None)
     hint = hints[name] if name else None
     deps = [arg for each in (hint, *get_args(hint)) for arg in get_args(each)]
     found = name, any(not _accepts_none(kind) for kind in deps)
     if code is not None:
-        _contexts[code] = found
+        _contexts[id(code)] = code, *found
     return found
 
 

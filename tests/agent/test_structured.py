@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from threading import Lock
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
-from agentkit import Agent, tool
+from agentkit import ALLOWED, Agent, pause, tool
 from agentkit.agent.limits import Limits
+from agentkit.agent.replay import replay
 from agentkit.agent.session import Session
 from agentkit.agent.structured import output_schema
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.scripted import ScriptedModel, Turn
-from agentkit.errors import ModelError
-from agentkit.events import Done, ModelPart, TextDelta
+from agentkit.errors import ConfigError, ModelError
+from agentkit.events import Done, Finished, ModelPart, Retried, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
+from agentkit.tracing.trace import TraceFiles, Tracing, read_trace
+from tests.agent.scripts import answer_of
 from tests.servers import ollama_server as ollama
 from tests.servers.running import serving
 
@@ -150,6 +158,132 @@ async def test_the_limits_hold_for_all_attempts_together() -> None:
 async def test_without_an_output_nothing_changes() -> None:
     answer = await Agent(ScriptedModel([PARIS])).run("Which city?")
     assert answer.output is None
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+class Row(TypedDict):
+    name: str
+
+
+class Tree(BaseModel):
+    children: list[Tree] = []
+
+
+CITIES = f'{{"result": [{PARIS}]}}'
+
+
+@pytest.mark.parametrize(
+    ("output", "reply", "value"),
+    [
+        (City, PARIS, OBJECT),
+        (Point, '{"x": 3}', Point(3)),
+        (Row, '{"name": "a"}', {"name": "a"}),
+        (Tree, '{"children": [{}]}', Tree(children=[Tree()])),
+        (dict[str, int], '{"a": 1}', {"a": 1}),
+        (list[City], CITIES, [OBJECT]),
+        (list[City], f"[{PARIS}]", [OBJECT]),
+        (tuple[int, str], '{"result": [1, "a"]}', (1, "a")),
+        (City | None, f'{{"result": {PARIS}}}', OBJECT),
+        (City | None, PARIS, OBJECT),
+        (City | None, '{"result": null}', None),
+        (City | Point, '{"result": {"x": 1, "y": 2}}', Point(1, 2)),
+        (int, '{"result": 42}', 42),
+        (int, "42", 42),
+        (bool, "```json\nfalse\n```", False),
+        (Literal["spam", "ham"], '{"result": "ham"}', "ham"),
+        (Literal["spam", "ham"], "ham", "ham"),
+        (date, '{"result": "2024-12-31"}', date(2024, 12, 31)),
+        (date, "2024-12-31", date(2024, 12, 31)),
+        (Annotated[int, Field(gt=1)], '{"result": 2}', 2),
+        (str, "As it is.", "As it is."),
+        ({"type": "array", "items": {"type": "integer"}}, "[1]", [1]),
+    ],
+    ids=lambda value: None if isinstance(value, type) else str(value)[:40],
+)
+@pytest.mark.parametrize("native", [True, False])
+async def test_every_type_can_be_an_output(
+    output: Any, reply: str, value: object, native: bool
+) -> None:
+    agent = Agent((Native if native else ScriptedModel)([reply]))
+    assert (await agent.run("?", output=output)).output == value
+    with agent.override(model=(Native if native else ScriptedModel)([reply])):
+        *_, last = [event async for event in agent.stream("?", output=output)]
+    assert isinstance(last, Finished)
+    assert last.answer.output == value
+
+
+async def test_what_is_not_an_object_is_asked_for_in_one() -> None:
+    model = Native(["[]"])
+    await Agent(model).run("?", output=list[City])
+    (schema,) = model.schemas
+    assert schema["type"] == "object"
+    assert schema["required"] == ["result"]
+    assert schema["properties"]["result"]["items"] == {"$ref": "#/$defs/City"}
+    assert "City" in schema["$defs"]
+
+
+async def test_text_as_output_is_the_text_and_asks_for_no_schema() -> None:
+    model = Native(["Yes."])
+    answer = await Agent(model).run("?", output=str)
+    assert answer.output == answer.text == "Yes."
+    assert model.schemas == [None]
+    assert "JSON" not in model.requests[0][0].text
+
+
+@pytest.mark.parametrize(
+    ("output", "name"), [(5, "5"), ("City", "City"), (Lock, "lock"), ({"type": 5}, "Schema")]
+)
+async def test_what_has_no_schema_is_not_an_output(output: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        await Agent(ScriptedModel([])).run("?", output=output)
+
+
+async def test_a_stream_repairs_an_answer_and_says_why() -> None:
+    agent, session = Agent(ScriptedModel(["Sorry", PARIS])), Session()
+    events = [event async for event in agent.stream("?", session, output=City)]
+    kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
+    assert kinds == [Retried, Finished]
+    retried = next(event for event in events if isinstance(event, Retried))
+    assert "City" in retried.reason
+    assert [m.text for m in session.messages if m.role == "assistant"] == ["Sorry", PARIS]
+    assert answer_of(events).messages == tuple(session.messages)
+
+
+@pytest.mark.parametrize(("turns", "requests"), [(1, 1), (2, 2), (5, 3)])
+async def test_the_limit_of_turns_counts_the_repairs(turns: int, requests: int) -> None:
+    model = ScriptedModel(["Sorry"] * 9)
+    with pytest.raises(ModelError) as caught:
+        await Agent(model, limits=Limits(turns=turns)).run("?", output=City)
+    assert len(model.requests) == requests
+    assert (f"Limits(turns={turns})" in str(caught.value)) == (turns == requests)
+
+
+async def test_a_run_that_pauses_has_no_output_yet_and_ends_with_one() -> None:
+    @tool(needs_approval=True)
+    def erase(name: str) -> str:
+        """Erase."""
+        return f"erased {name}"
+
+    model = ScriptedModel([ToolCall("1", "erase", {"name": "a"}), PARIS])
+    agent, session = Agent(model, [erase], approve=pause), Session()
+    answer = await agent.run("?", session, output=City)
+    assert answer.stop_reason == "paused"
+    assert answer.output is None
+    answer = await agent.resume(session, {"1": ALLOWED}, output=City)
+    assert answer.output == OBJECT
+
+
+async def test_a_traced_run_with_an_output_is_replayed_with_it(tmp_path: Path) -> None:
+    files = TraceFiles(tmp_path)
+    agent = Agent(Native([COUNT, PARIS]), [count], tracing=Tracing(files))
+    await agent.run("How many?", output=City)
+    (path,) = files.paths()
+    assert (await replay(agent, read_trace(path)))[1] == []
 
 
 def test_the_sync_door_gives_objects_too() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
 
 import pytest
 
-from agentkit.errors import ToolError
-from agentkit.tools.tool import tool
+from agentkit import Agent, RunContext, ToolContext
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ConfigError, ToolError
+from agentkit.messages import ToolCall
+from agentkit.tools.tool import Tool, as_tool, context_parameter, needs_deps, tool
 
 
 @tool
@@ -27,3 +33,121 @@ async def test_a_tool_that_exits_fails_and_the_program_goes_on() -> None:
         await leaves.run({})
     with pytest.raises(ToolError, match="leaves_later failed: SystemExit: 2"):
         await leaves_later.run({})
+
+
+class Shop:
+    """An object whose methods are tools."""
+
+    def __init__(self, stock: dict[str, int]) -> None:
+        self.stock = stock
+
+    def count(self, name: str) -> int:
+        """Count an article.
+
+        Args:
+            name: The article.
+        """
+        return self.stock[name]
+
+    async def take(self, name: str, context: ToolContext) -> int:
+        """Take one article."""
+        self.stock[name] -= 1
+        return self.stock[name]
+
+    @classmethod
+    def opened(cls, year: int) -> str:
+        """Say when the shop opened."""
+        return f"{cls.__name__} {year}"
+
+    def __call__(self, name: str) -> int:
+        """Count."""
+        return self.stock[name]
+
+    def methods(self) -> list[Any]:
+        return [self.count, self.take, self.opened]
+
+
+async def test_bound_methods_are_tools_of_their_object() -> None:
+    north, south = Shop({"pen": 3}), Shop({"pen": 8})
+    for shop, left in ((north, 2), (south, 7)):
+        count, take, opened = map(as_tool, shop.methods())
+        assert count.parameters["properties"]["name"]["description"] == "The article."
+        assert list(take.parameters["properties"]) == ["name"]
+        assert (await take.run({"name": "pen"})).text == str(left)
+        assert (await count.run({"name": "pen"})).text == str(left)
+        assert (await opened.run({"year": 1990})).text == "Shop 1990"
+        assert count("pen") == left
+    model = ScriptedModel([ToolCall("1", "count", {"name": "pen"}), "Two."])
+    answer = await Agent(model, north.methods()).run("?")
+    assert answer.messages[-2].text == "2"
+
+
+def _lines() -> Iterator[str]:
+    yield "one"
+
+
+async def _later_lines() -> AsyncIterator[str]:
+    yield "one"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (5, "a value of type int"),
+        ("add", "a value of type str"),
+        (None, "a value of type NoneType"),
+        (Shop, "the class Shop"),
+        (Shop({}), "has no name"),
+        (functools.partial(Shop.count, Shop({})), "has no name"),
+        (lambda x: x, "has no name"),
+        (Shop.count, r"bound method, as in tools=\[instance.count\]"),
+        (print, "by name"),
+        (max, "has no signature"),
+        (_lines, "yields its result"),
+        (_later_lines, "yields its result"),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)[:20]),
+)
+def test_what_cannot_be_a_tool_is_refused_at_once(value: Any, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        as_tool(value)
+    with pytest.raises(ConfigError, match=reason):
+        Agent(ScriptedModel([]), [value])
+    if value is not None:
+        with pytest.raises(ConfigError, match=reason):
+            tool(value)
+
+
+def test_a_method_marked_as_a_tool_is_refused_where_it_is_defined() -> None:
+    with pytest.raises(ConfigError, match="leave out @tool"):
+
+        class Marked:
+            @tool
+            def count(self, name: str) -> int:
+                """Count."""
+                return len(name)
+
+
+@pytest.mark.parametrize(
+    ("hint", "needs"),
+    [
+        (ToolContext, False),
+        (ToolContext[Shop], True),
+        (RunContext[Shop], True),
+        (ToolContext[Shop | None], False),
+        (ToolContext[object], False),
+        (ToolContext[None], False),
+        (ToolContext[list[int]], True),
+        (ToolContext[Shop] | None, True),
+        (Annotated[ToolContext[Shop], "the run"], True),
+        (Annotated[ToolContext, "the run"], False),
+    ],
+    ids=str,
+)
+def test_a_context_is_recognised_with_and_without_its_deps(hint: Any, needs: bool) -> None:
+    namespace: dict[str, Any] = {"Hint": hint}
+    exec("def look(context: Hint, number: int) -> int:\n    return number", namespace)
+    made: Tool = tool(namespace["look"])
+    assert list(made.parameters["properties"]) == ["number"]
+    assert context_parameter(made.function) == "context"
+    assert needs_deps(made.function) == needs
