@@ -260,6 +260,7 @@ def describe_error(error: BaseException) -> str:
 
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 _DATA_KEYS = ("default", "enum", "const", "examples")
+_CONTEXTS = (ToolContext, RunContext)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -302,9 +303,8 @@ def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _is_context(hint: Any) -> bool:
-    """Whether an annotation is a context, bare, of some type of dependencies, or optional."""
-    kinds = [get_origin(each) or each for each in (hint, *get_args(hint))]
-    return ToolContext in kinds or RunContext in kinds
+    """Whether an annotation is a context, bare, of some type of deps, or optional."""
+    return any((get_origin(each) or each) in _CONTEXTS for each in (hint, *get_args(hint)))
 
 
 def _is_reserved(name: str) -> bool:
@@ -347,7 +347,8 @@ def _read_context(function: Callable[..., Any]) -> tuple[str | None, bool]:
     hints = _type_hints(function)
     name = next((name for name, hint in hints.items() if _is_context(hint)), None)
     hint = hints[name] if name else None
-    deps = [arg for each in (hint, *get_args(hint)) for arg in get_args(each)]
+    contexts = [each for each in (hint, *get_args(hint)) if get_origin(each) in _CONTEXTS]
+    deps = [kind for context in contexts for kind in get_args(context)]
     found = name, any(not _accepts_none(kind) for kind in deps)
     if code is not None:
         _contexts[id(code)] = code, *found
