@@ -249,7 +249,7 @@ async def test_a_stream_repairs_an_answer_and_says_why() -> None:
     kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
     assert kinds == [Retried, Finished]
     retried = next(event for event in events if isinstance(event, Retried))
-    assert "City" in retried.reason
+    assert "Invalid JSON" in retried.reason
     assert [m.text for m in session.messages if m.role == "assistant"] == ["Sorry", PARIS]
     assert answer_of(events).messages == tuple(session.messages)
 
