@@ -61,7 +61,7 @@ BOUNDS = {
 }
 
 
-def _seen(model: ScriptedModel) -> list[str]:
+def _tool_texts(model: ScriptedModel) -> list[str]:
     """What the tools told the model, without what the model itself had asked for."""
     asked = ("'south'", "'south.md'")
     texts = [m.prompt_text for request in model.requests for m in request if m.role == "tool"]
@@ -76,8 +76,8 @@ async def test_no_tool_shows_a_document_of_another_tenant(
 ) -> None:
     model = ScriptedModel([CALLS, "done"])
     await Agent(model, knowledge=shared).run("And the rent?", retrieval=BOUNDS[bound])
-    assert len(_seen(model)) >= len(CALLS)
-    assert [text for text in _seen(model) if "south" in text.casefold()] == []
+    assert len(_tool_texts(model)) >= len(CALLS)
+    assert [text for text in _tool_texts(model) if "south" in text.casefold()] == []
 
 
 async def test_a_run_can_use_the_knowledge_base_of_its_tenant(
@@ -86,7 +86,7 @@ async def test_a_run_can_use_the_knowledge_base_of_its_tenant(
     model = ScriptedModel([CALLS, "done"])
     retrieval = Retrieval("auto", knowledge=northern)
     await Agent(model, knowledge=shared).run("And the rent?", retrieval=retrieval)
-    assert [text for text in _seen(model) if "south" in text.casefold()] == []
+    assert [text for text in _tool_texts(model) if "south" in text.casefold()] == []
 
 
 async def test_a_tenant_sees_its_own_documents(shared: KnowledgeBase) -> None:
@@ -99,7 +99,7 @@ async def test_a_tenant_sees_its_own_documents(shared: KnowledgeBase) -> None:
         model = ScriptedModel(turns)
         filters = Filters(metadata={"tenant": tenant})
         answer = await Agent(model, knowledge=shared).run("?", retrieval=Retrieval(filters=filters))
-        assert all(f"rent of {tenant}" in text for text in _seen(model))
+        assert all(f"rent of {tenant}" in text for text in _tool_texts(model))
         assert [citation.chunk.source for citation in answer.citations] == [f"{tenant}.md"]
 
 
@@ -108,7 +108,7 @@ async def test_the_agents_own_tools_are_bound_again_after_the_run(shared: Knowle
     agent = Agent(model, knowledge=shared, retrieval=Retrieval("auto"))
     await agent.run("?", retrieval=BOUNDS["metadata"])
     await agent.run("?")
-    assert "south.md" in _seen(model)[-1]
+    assert "south.md" in _tool_texts(model)[-1]
 
 
 @pytest.mark.parametrize("own", [Filters(), Filters(tags=("secret",))], ids=["all", "tagged"])
@@ -120,8 +120,8 @@ async def test_a_sub_agent_stays_within_the_documents_of_the_run_that_asks_it(
     outer = ScriptedModel([call("ask", question="?"), "done"])
     router = Agent(outer, [expert.as_tool("ask", "Ask.")])
     await router.run("?", retrieval=BOUNDS["metadata"])
-    assert len(_seen(inner)) == len(CALLS)
-    assert [text for text in _seen(inner) if "south" in text.casefold()] == []
+    assert len(_tool_texts(inner)) == len(CALLS)
+    assert [text for text in _tool_texts(inner) if "south" in text.casefold()] == []
 
 
 async def test_a_sub_agent_uses_the_knowledge_base_of_the_run_that_asks_it(
@@ -131,7 +131,7 @@ async def test_a_sub_agent_uses_the_knowledge_base_of_the_run_that_asks_it(
     expert = Agent(inner, knowledge=shared, retrieval=Retrieval("auto"))
     router = Agent(ScriptedModel([call("ask", question="?"), "."]), [expert.as_tool("ask", "Ask.")])
     await router.run("?", retrieval=Retrieval(knowledge=northern))
-    assert _seen(inner) == ["north.md: The north contract (52 characters)"]
+    assert _tool_texts(inner) == ["north.md: The north contract (52 characters)"]
 
 
 class _Interrupted(dict[str, str]):
