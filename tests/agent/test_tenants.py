@@ -62,7 +62,7 @@ BOUNDS = {
 
 
 def _tool_texts(model: ScriptedModel) -> list[str]:
-    """What the tools told the model, without what the model itself had asked for."""
+    """The results of the tools, without the names that the model itself had given."""
     asked = ("'south'", "'south.md'")
     texts = [m.prompt_text for request in model.requests for m in request if m.role == "tool"]
     for word in asked:
