@@ -142,7 +142,7 @@ class Finalizer:
     async def _answer_from_results(self, answer: Answer, question: str) -> str:
         """Quotes of the passages that tools found, then their other results; which calls failed
         where there is nothing else."""
-        results = [m for m in answer.messages if m.role == "tool" and not m.failed]
+        results = [m for m in answer.messages if m.role == "tool" and not _has_failed(m)]
         others = "\n".join(m.text for m in results if not m.passages)[-_MOST_CHARACTERS:]
         passages = [passage for message in results for passage in message.passages]
         quoted, is_refusal = "", True
@@ -182,8 +182,13 @@ def _with_final_message(answer: Answer, drafted: str) -> Answer:
 def _failures(answer: Answer) -> list[tuple[str, str]]:
     """The calls that gave no result: the tool's name and the reason, each once."""
     names = {c.id: c.name for message in answer.messages for c in message.tool_calls}
-    failed = [m for m in answer.messages if m.role == "tool" and m.failed]
+    failed = [m for m in answer.messages if m.role == "tool" and _has_failed(m)]
     return list(dict.fromkeys((names.get(m.tool_call_id, ""), _reason(m)) for m in failed))
+
+
+def _has_failed(message: Message) -> bool:
+    """Whether a result is a failure; some tools return it as text."""
+    return message.failed or message.text.startswith("Error:")
 
 
 def _reason(message: Message) -> str:

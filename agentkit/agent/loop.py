@@ -6,7 +6,7 @@ It takes a model, tools and limits, never an Agent. What happens goes to a recor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -69,7 +69,8 @@ class _SentRequest:
 class Loop:
     """The loop of one run. `transcript` grows by complete turns (an answer, or calls with all their
     results), so that it is a valid conversation whenever the run is stopped. A schema of `options`
-    applies to turns without tools: many servers make no calls under a schema."""
+    applies to turns without tools: many servers make no calls under a schema. `call_ids` are those
+    of earlier calls, which no call of this run gets again."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class Loop:
         options: Options = Options(),
         hooks: Hooks = Hooks(),
         info: RunInfo = RunInfo(),
+        call_ids: Iterable[str] = (),
     ) -> None:
         self._model = model
         self._tools = runner
@@ -96,8 +98,9 @@ class Loop:
         self._prompt = Prompt((), model.count_tokens)
         self._request_sent = _SentRequest()
         self._ended = False
+        self._ids = set(call_ids)
         self.transcript: list[Message] = []
-        self.unfinished = Turn()
+        self.unfinished = Turn(taken=self._ids)
         self.pending: Pending | None = None
 
     @property
@@ -188,7 +191,7 @@ class Loop:
     async def _run_turn(self, tools: Sequence[Tool], note: Sequence[Message] = ()) -> None:
         """Make one request; `note` is sent with it and is not part of the conversation. A prompt
         that the server rejects as too long is compacted and sent again, once."""
-        self.unfinished = Turn()
+        self.unfinished = Turn(taken=self._ids)
         try:
             await self._compact(self._window.fit(self._prompt))
             if not self._is_late():
@@ -197,7 +200,7 @@ class Loop:
         except ModelError as error:
             if error.kind != "too_long" or self.unfinished.text:
                 raise
-        self.unfinished = Turn()
+        self.unfinished = Turn(taken=self._ids)
         if await self._compact(self._window.too_long(self._prompt)):
             await self._request(tools, note)
 
@@ -316,7 +319,7 @@ class Loop:
     ) -> None:
         """Add a turn to transcript and prompt; one with open calls becomes `pending` instead. Of a
         run that was stopped, the finished calls are kept."""
-        self.unfinished = Turn()
+        self.unfinished = Turn(taken=self._ids)
         if not is_complete:
             outcomes = [
                 _interrupted(o, c) for o, c in zip(outcomes, message.tool_calls, strict=True)

@@ -173,8 +173,10 @@ class Run:
             options, addition = await self._constrained(model, options)
             instructions = f"{instructions}\n\n{addition}".strip()
         runner = ToolRunner(self._tools, state)
+        earlier = [*session.messages, *([session.pending.message] if session.pending else [])]
+        ids = [call.id for each in earlier for call in each.tool_calls]
         return Loop(
-            model, runner, self, setup.limits, options, setup.hooks, self._info
+            model, runner, self, setup.limits, options, setup.hooks, self._info, ids
         ), instructions
 
     async def _written_instructions(self, state: RunState, message: Message | None) -> str:
@@ -244,7 +246,7 @@ class Run:
     async def _refusal(self, prompt: str) -> str:
         """The answer of the input guard, "" where it lets the prompt pass."""
         guard = self._setup.hooks.guard_input
-        return str(await call_with(guard, prompt, extra=self._info)) if guard else ""
+        return (await call_with(guard, prompt, extra=self._info) or "") if guard else ""
 
     def _refuse(self, refusal: str) -> Answer[Any]:
         answer = Answer(refusal, stop_reason="refused", model=self._setup.model.name)

@@ -15,24 +15,28 @@ from agentkit.tools.repair import join_surrogates
 
 @dataclass
 class Turn:
-    """The reply to one request."""
+    """The reply to one request. `taken` are the ids of earlier calls of the session."""
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     usage: Usage = Usage()
     done: Done | None = None
+    taken: set[str] = field(default_factory=set)
 
     @property
     def message(self) -> Message:
         return Message("assistant", join_surrogates("".join(self.text)), tuple(self.calls))
 
     def call(self, call: ToolCall) -> None:
-        """Add a call with a unique id, since decisions and results refer to calls by id."""
-        taken = {earlier.id for earlier in self.calls}
-        number, id_ = len(self.calls) + 1, call.id
-        while not id_ or id_ in taken:
-            id_, number = f"{call.id or 'call'}-{number}", number + 1
+        """Add a call with an id of its own, since decisions and results refer to calls by id: a
+        decision on one call must never be taken for one on another. A slash separates the ids of
+        sub-agents' calls."""
+        given = call.id.replace("/", "-")
+        number, id_ = 2, given or "call-1"
+        while id_ in self.taken:
+            id_, number = f"{given or 'call'}-{number}", number + 1
+        self.taken.add(id_)
         self.calls.append(call if id_ == call.id else replace(call, id=id_))
 
     @property

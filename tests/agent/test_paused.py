@@ -386,3 +386,27 @@ async def test_turns_before_a_pause_count_for_the_object_after_it() -> None:
     with pytest.raises(ModelError, match=r"limit of 2 turns \(Limits\(turns=2\)\)"):
         await agent.resume(session, {"1": ALLOWED}, output=Erased)
     assert len(model.requests) == 2
+
+
+async def test_a_decision_is_never_taken_for_one_on_a_later_call_with_the_same_id() -> None:
+    model, session = (
+        ScriptedModel([call("erase", path="a"), call("erase", path="b"), "x"]),
+        Session(),
+    )
+    agent = await _paused(model, session)
+    [first] = session.waiting
+    [second] = (await agent.resume(session, {first.id: ALLOWED})).waiting
+    assert first.id != second.id
+    with pytest.raises(AlreadyDecided):
+        await agent.resume(session, {first.id: ALLOWED})
+    assert RAN == ["a"]
+
+
+async def test_a_run_of_the_same_session_gives_new_ids_too() -> None:
+    model = ScriptedModel([call("erase", path="a"), "x", call("erase", path="b")])
+    session = Session()
+    agent = await _paused(model, session)
+    [first] = session.waiting
+    await agent.resume(session, {first.id: ALLOWED})
+    [second] = (await agent.run("?", session)).waiting
+    assert first.id != second.id

@@ -186,3 +186,14 @@ async def test_a_run_that_ends_while_a_sub_agent_waits_keeps_a_valid_session() -
     assert_valid(session.messages)
     assert session.waiting == ()
     assert (await agent.run("?", session)).text == "next"
+
+
+async def test_no_id_of_a_call_reads_like_that_of_a_call_in_a_sub_agent() -> None:
+    ask = _inner(call("erase", "y", path="in")).as_tool("ask", "Ask.")
+    calls = [call("ask", "x", **QUESTION), call("erase", "x/y", path="out")]
+    session = Session()
+    agent = Agent(ScriptedModel([calls, "done"]), [ask, *TOOLS], approve=pause)
+    first, second = (await agent.run("?", session)).waiting
+    assert first.id != second.id
+    await agent.resume(session, {second.id: ALLOWED})
+    assert RAN == ["out"]

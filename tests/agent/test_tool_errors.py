@@ -177,3 +177,15 @@ async def test_the_extractive_model_says_that_the_search_failed() -> None:
     answer = await Agent(ExtractiveModel(), [search_knowledge]).run("How large is a cat?")
     assert answer.text.startswith("The search of the documents failed")
     assert "the disk is gone" in answer.text
+
+
+async def test_an_error_that_a_tool_returns_as_text_is_not_the_answer() -> None:
+    @tool
+    def find(item: str) -> str:
+        """Find."""
+        return f"Error: {item} is lost"
+
+    model = ScriptedModel([call("find", item="key"), call("find", "2", item="key")])
+    answer = await Agent(model, [find], limits=Limits(turns=2)).run("?")
+    assert answer.text.endswith("- find: key is lost")
+    assert not answer.text.startswith("Error")

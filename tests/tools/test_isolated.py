@@ -11,7 +11,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.errors import ConfigError, ToolError
+from agentkit.errors import ConfigError, Retry, ToolError
 from agentkit.events import ToolProgress
 from agentkit.messages import ImagePart, TextPart, ToolCall
 from agentkit.tools.tool import Tool
@@ -60,6 +60,11 @@ async def test_progress_comes_through_while_it_works() -> None:
 async def test_an_exception_is_reported_as_the_tool_reported_it() -> None:
     with pytest.raises(ToolError, match="fails failed: ValueError: by design"):
         await wild.fails.run({})
+
+
+async def test_a_retry_crosses_as_a_retry() -> None:
+    with pytest.raises(Retry, match=r"^smaller, please$"):
+        await wild.wants_less.run({})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from enum import Enum
 
 from pydantic import BaseModel
 
-from agentkit import ToolContext, tool
+from agentkit import Retry, ToolContext, tool
 from agentkit.messages import ImagePart
 
 
@@ -54,6 +54,12 @@ async def waits() -> str:
 def fails() -> str:
     """Raise."""
     raise ValueError("by design")
+
+
+@tool(isolated=True, timeout=20)
+def wants_less() -> str:
+    """Ask for another try."""
+    raise Retry("smaller, please")
 
 
 @tool(isolated=True, timeout=1.5)
