@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 FaultKind = Literal[
     "down", "rate_limited", "timed_out", "too_long", "refused_key", "bad_request", "other"
@@ -101,3 +102,30 @@ def _file_fault(path: Path, error: OSError | UnicodeError, action: str) -> tuple
         return "it does not exist", "Check the path."
     other = ((error.strerror or str(error)).lower(), "Check the disk and its permissions.")
     return _FILE_FAULTS.get(error.errno or 0, other)
+
+
+_VALUE_FAULTS = {
+    "bool": "must be true or false",
+    "dict": "must be {table}",
+    "float": "must be a number",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "int": "must be a whole number",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "list": 'must be a list, such as ["a", "b"]',
+    "literal": "must be {expected}",
+    "missing": "is missing. Add it",
+    "model": "must be {table}",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "value_error": "{error}",
+}
+"""What a value must be, by the start of the type of pydantic's error."""
+
+
+def value_error(fault: Mapping[str, Any], table: str = "an object") -> str:
+    """Describe what is wrong with a value, from one of the errors of a pydantic ValidationError."""
+    kind, context = str(fault["type"]), fault.get("ctx", {})
+    reason = next((text for name, text in _VALUE_FAULTS.items() if kind.startswith(name)), "")
+    return reason.format(table=table, **context) or str(fault["msg"])

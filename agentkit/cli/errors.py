@@ -20,6 +20,7 @@ from agentkit.errors import (
     ModelError,
     ToolError,
     TrustError,
+    value_error,
 )
 
 UNEXPECTED, USAGE, REFUSED, LIMIT, DENIED, INTERRUPTED = 1, 2, 5, 6, 7, 130
@@ -57,6 +58,11 @@ def report(error: BaseException) -> int:
 
 def _report_usage(error: ClickException) -> int:
     """Report a command line that cannot be parsed; print the help where no command is given."""
+    if error.__cause__ is not None:
+        from pydantic import ValidationError
+
+        if isinstance(error.__cause__, ValidationError):
+            error.message = value_error(error.__cause__.errors()[0])
     message = error.format_message()
     if isinstance(error, NoArgsIsHelpError):
         print(message, file=sys.stderr)

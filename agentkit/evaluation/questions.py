@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit.documents import Chunk
-from agentkit.errors import ConfigError, file_error
+from agentkit.errors import ConfigError, file_error, value_error
 from agentkit.text.terms import is_cjk
 
 Kind = Literal["fact", "list", "formula", "comparison", "sum", "unanswerable"]
@@ -134,7 +134,8 @@ def _parse(path: Path, number: int, line: str) -> Question:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        message = f"{where}: {fault['msg']}" if where else fault["msg"]
+        reason = value_error(fault)
+        message = f"{where}: {reason}" if where else f"the question {reason}"
         raise ConfigError(f"{path}:{number}: {message}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}:{number}: invalid JSON: {error}") from error

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentkit.errors import McpError, file_error
+from agentkit.errors import McpError, file_error, value_error
 from agentkit.mcp.results import visible
 
 MCP_JSON = Path("mcp_servers") / "mcp.json"
@@ -177,7 +177,7 @@ def parse_entry(path: Path, name: str, value: Any) -> _Entry:
         entry = _Entry.model_validate(value)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'entry'}: {fault['msg']}"
+            f"{'.'.join(map(str, fault['loc'])) or 'entry'}: {value_error(fault)}"
             for fault in error.errors()
         )
         raise McpError(f"{path}: server {name!r}: {faults}", name) from error

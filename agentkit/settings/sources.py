@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentkit.errors import ConfigError, file_error
+from agentkit.errors import ConfigError, file_error, value_error
 from agentkit.settings.schema import (
     FILE_NAME,
     Key,
@@ -50,22 +50,6 @@ RESERVED = frozenset(
 _RESERVED_PREFIXES = (PREFIX + "TEST_", PREFIX + "INPUT_")
 _MAX_BYTES = 1_000_000
 _KEY_SOURCES = ("api_key_env", "api_key_file")
-_REASONS = {
-    "bool": "must be true or false",
-    "dict": "must be a table, such as [knowledge]",
-    "float": "must be a number",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be greater than {gt}",
-    "int": "must be a whole number",
-    "less_than_equal": "must be at most {le}",
-    "list": 'must be a list, such as ["a", "b"]',
-    "literal": "must be {expected}",
-    "missing": "is missing. Add it to its table",
-    "model": "must be a table, such as [knowledge]",
-    "string": "must be text in quotes",
-    "value_error": "{error}",
-}
-"""What a value must be, by the start of the type of pydantic's error."""
 
 
 @dataclass(frozen=True)
@@ -260,9 +244,7 @@ def _describe_fault(fault: Mapping[str, Any], origins: Mapping[Key, str]) -> str
     if fault["type"] == "extra_forbidden":
         message = str(unknown_key_error(place))
     else:
-        kind, limits = fault["type"], fault.get("ctx", {})
-        reason = next((text for name, text in _REASONS.items() if kind.startswith(name)), "")
-        message = f"{format_key(key)}: {reason.format(**limits) or fault['msg']}"
+        message = f"{format_key(key)}: {value_error(fault, 'a table, such as [knowledge]')}"
     return message if origin in ("", OPTION) else f"{origin}: {message}"
 
 

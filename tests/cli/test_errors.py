@@ -60,6 +60,8 @@ def _run(*arguments: str) -> int:
             ("config", "set", "knowledge.results", "abc"),
             "app/agentkit.toml: knowledge.results: must be a whole number",
         ),
+        (("index", "--wait", "-1"), "Invalid value for '--wait': must be at least 0"),
+        (("ask", "x", "-k", "a"), "Invalid value for '--k' / '-k': must be a whole number"),
         (
             ("eval", "mine.jsonl"),
             "mine.jsonl does not exist. Write it, with one question per line: "
@@ -74,10 +76,11 @@ def _run(*arguments: str) -> int:
 def test_error_has_a_reason_and_a_next_step(
     app: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(*arguments, "--folder", str(app)) > 2
+    assert _run(*arguments, "--folder", str(app)) > 1
     *_notes, error = capsys.readouterr().err.splitlines()
     assert message in error
     assert "Errno" not in error
+    assert "Input should" not in error
 
 
 def test_settings_that_are_not_utf8_are_an_error_with_a_next_step(

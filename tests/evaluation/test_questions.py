@@ -45,7 +45,7 @@ def test_an_answer_of_null_says_that_there_is_none_and_a_missing_one_nothing(
         ('{"question": " "}', "question"),
         ("{", "invalid JSON"),
         ("[" * 100_000, "invalid JSON"),
-        ("7", "valid"),
+        ("7", "must be an object"),
         ({"id": "one", "question": "again?"}, "'one' is already used in line 1"),
     ],
 )

@@ -24,7 +24,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentkit.errors import KnowledgeError, file_error
+from agentkit.errors import KnowledgeError, file_error, value_error
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.collections import (
     Collections,
@@ -212,7 +212,9 @@ def _read_manifest(archive: zipfile.ZipFile, file: Path) -> Manifest:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"])) or MANIFEST
-        raise KnowledgeError(f"{file} cannot be read here: {where}: {fault['msg']}.") from error
+        raise KnowledgeError(
+            f"{file} cannot be read here: {where}: {value_error(fault)}."
+        ) from error
     catalog = members[CATALOG]
     is_bomb = catalog.file_size > _MAX_RATIO * max(catalog.compress_size, 5000)
     if catalog.file_size != manifest.bytes or is_bomb:
