@@ -87,8 +87,7 @@ def _accept_folder(command: Any) -> None:
 
 
 def _pass_folder(context: typer.Context, _option: Any, folder: Path | None) -> None:
-    if folder is not None:
-        pass_folder(context, folder)
+    pass_folder(context, folder)
 
 
 class _FolderDefaults(dict[str, Any]):
@@ -104,9 +103,11 @@ class _FolderDefaults(dict[str, Any]):
         return super().get(name, default)
 
 
-def pass_folder(context: typer.Context, folder: Path) -> None:
+def pass_folder(context: typer.Context, value: Path | None) -> Path | None:
     """Let the command that follows, of a group, work in a folder unless it names another."""
-    context.default_map = _FolderDefaults(context.command, folder)
+    if value is not None:
+        context.default_map = _FolderDefaults(context.command, value)
+    return value
 
 
 def _run(function: Callable[..., Any], arguments: dict[str, Any]) -> NoReturn:

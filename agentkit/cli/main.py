@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,6 +118,9 @@ class _Root(TyperGroup):
             formatter.write_dl([(name, about) for name, (_module, about) in COMMANDS.items()])
 
 
+_FOLDER = copy(FOLDER)
+_FOLDER.callback = pass_folder
+
 app_root = typer.Typer(
     name="agentkit",
     cls=_Root,
@@ -137,15 +141,12 @@ app_root = typer.Typer(
     ),
 )
 def _root(
-    context: typer.Context,
     version: Annotated[bool, Option("--version", help=_("Print the version."))] = False,
-    folder: Annotated[Path | None, FOLDER] = None,
+    folder: Annotated[Path | None, _FOLDER] = None,
 ) -> None:
     if version:
         print(f"agentkit {__version__}")
         raise typer.Exit
-    if folder is not None:
-        pass_folder(context, folder)
 
 
 @command(
