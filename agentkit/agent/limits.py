@@ -133,8 +133,10 @@ class UsageMeter:
 
     def charge(self, usage: Usage, *models: str) -> None:
         """Add the tokens of a request, at the price of the first of these models that has one."""
-        prices = (self._limits.price(model) for model in models)
-        price = next((price for price in prices if price), None)
+        price = None
+        if self._limits.prices:
+            prices = (self._limits.price(model) for model in models)
+            price = next((price for price in prices if price), None)
         self.add(usage, price.of(usage) if price else None)
 
     def add(self, usage: Usage, cost: float | None) -> None:

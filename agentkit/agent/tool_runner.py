@@ -91,7 +91,7 @@ class RunState:
         return self.meter.usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CallContext:
     """The ToolContext of one call. `resumed` is the sub-agent that waited in it, `verdicts` the
     decisions on the calls of that."""
@@ -169,7 +169,7 @@ class ResolvedCall:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ended:
     """The end of a call: its result, and whether it failed, was denied or did not run."""
 
