@@ -88,11 +88,12 @@ def file_error(
     path: Path | str, error: OSError | UnicodeError, action: Literal["read", "written"] = "read"
 ) -> str:
     """Describe why a file cannot be read or written and what to do, in two sentences."""
-    reason, step = _file_fault(Path(path), error, action)
+    reason, step = file_fault(Path(path), error, action)
     return f"{path} cannot be {action}: {reason}. {step}"
 
 
-def _file_fault(path: Path, error: OSError | UnicodeError, action: str) -> tuple[str, str]:
+def file_fault(path: Path, error: OSError | UnicodeError, action: str) -> tuple[str, str]:
+    """Why a file cannot be read or written, and what to do."""
     if isinstance(error, UnicodeError):
         return "it is not UTF-8 text", "Save it as UTF-8."
     if error.errno in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():

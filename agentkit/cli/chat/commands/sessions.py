@@ -13,7 +13,7 @@ from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.console import print_rows
 from agentkit.cli.i18n import _, counted
 from agentkit.cli.text import shorten
-from agentkit.errors import ConfigError, ModelError, file_error
+from agentkit.errors import ConfigError, ModelError, file_fault
 from agentkit.messages import Content, Message, text_of
 
 _LISTED = 20
@@ -140,7 +140,9 @@ async def export(chat: Chat, argument: str) -> None:
     except FileExistsError as error:
         raise ConfigError(_("{file} exists: name another file.").format(file=file)) from error
     except OSError as error:
-        raise ConfigError(file_error(file, error, "written")) from error
+        reason, step = file_fault(file, error, "written")
+        text = _("{file} cannot be written: {reason}. {step}")
+        raise ConfigError(text.format(file=file, reason=reason, step=step)) from error
     chat.note(_("Written to {file}").format(file=file))
 
 
