@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from rich.cells import cell_len
@@ -15,6 +15,7 @@ from agentkit.answers import Answer, Citation
 from agentkit.cli.console import INDENT, print_indented, print_line
 from agentkit.cli.i18n import _, counted
 from agentkit.cli.text import SHORT, fit, shorten
+from agentkit.documents import Hit
 from agentkit.events import (
     Compacted,
     Event,
@@ -143,13 +144,35 @@ def print_ending(answer: Answer, out: Console, log: Console) -> None:
 
 
 def print_citations(answer: Answer, out: Console) -> None:
-    """Print for each marker its place, then its quotes with their ranges."""
+    """Print a line for each marker with its place and range, then the quotes that do not stand in
+    the answer itself."""
+    written = _letters(answer.text)
     for marker, place in dict.fromkeys((c.marker, c.place) for c in answer.citations):
-        out.print(Text(f"[{marker}] {place}", style="bold"))
         cited = [c for c in answer.citations if (c.marker, c.place) == (marker, place)]
         quoted = [c for c in cited if c.supported and c.quote]
+        if quoted and all(_letters(c.quote or "") in written for c in quoted):
+            _print_place(f"[{marker}] {place}", _format_ranges(quoted), out)
+            continue
+        _print_place(f"[{marker}] {place}", "", out)
         for line in dict.fromkeys(map(_format_quote, quoted or cited)):
             print_indented(Text(line), out)
+
+
+def _print_place(place: str, ranges: str, out: Console) -> None:
+    """Print a place on one line; a place that is too long for a terminal is cut, not its range."""
+    if not out.soft_wrap:
+        place = fit(place, out.width - cell_len(ranges))
+    out.print(Text(place, "bold").append(ranges, "not bold dim"), no_wrap=True, overflow="ellipsis")
+
+
+def _format_ranges(citations: Sequence[Citation]) -> str:
+    ranges = ", ".join(dict.fromkeys(f"{c.start}-{c.end}" for c in citations))
+    return _(" (characters {ranges})").format(ranges=ranges)
+
+
+def _letters(text: str) -> str:
+    """A text without marks and white space, which differ between a quote and its source."""
+    return "".join(filter(str.isalnum, text))
 
 
 def _format_quote(citation: Citation) -> str:
@@ -206,10 +229,31 @@ def format_call(call: ToolCall, columns: int = SHORT) -> str:
         text = call.arguments
     else:
         text = ", ".join(
-            f"{name}={json.dumps(value, ensure_ascii=False, default=str)}"
+            f"{name}={json.dumps(_joined_lines(value), ensure_ascii=False, default=str)}"
             for name, value in call.arguments.items()
         )
     return f"{call.name}({fit(text, columns)})"
+
+
+def _joined_lines(value: object) -> object:
+    """A value whose texts have no line breaks."""
+    match value:
+        case str():
+            return " ".join(value.split())
+        case dict():
+            return {name: _joined_lines(each) for name, each in value.items()}
+        case list():
+            return [_joined_lines(each) for each in value]
+    return value
+
+
+def search_note(hits: Sequence[Hit]) -> str:
+    """What to say about the hits of a search as a whole, "" for nothing."""
+    if not hits:
+        return _("Nothing was found.")
+    if any(hit.keyword_rank for hit in hits):
+        return ""
+    return _("No word of the query occurs in the documents: these passages may not be relevant.")
 
 
 def format_result(result: ToolResult) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.cli.chat.approval import AllowedTools
 from agentkit.cli.chat.commands.agent import SETTINGS, ChatSetting
 from agentkit.cli.chat.commands.table import COMMANDS, run_command
 from agentkit.cli.chat.conversation import Chat, QuitChat
+from agentkit.documents import Chunk, Document
 from agentkit.errors import ConfigError
 from agentkit.project.project import Project
 from tests.cli.chat_page import PAGE, page
@@ -106,6 +108,54 @@ async def test_the_figures_of_the_bar_can_be_asked_for(chat: Chat) -> None:
     await run_command(COMMANDS, chat, "/status")
     assert "scripted" in _output_of(chat)
     assert "tokens" in _output_of(chat)
+
+
+async def test_a_model_that_only_quotes_uses_no_tokens(chat: Chat) -> None:
+    chat.project.agent.model = ExtractiveModel()
+    await chat.answer("How high is K2?")
+    assert chat.meter.parts == []
+
+
+@pytest.mark.parametrize(
+    ("start", "first"),
+    [
+        ("Passage.", "Sentence 41."),
+        ("Sentence 1.", "Sentence 0."),
+    ],
+)
+async def test_a_passage_is_opened_with_whole_sentences_around_it(
+    chat: Chat, start: str, first: str
+) -> None:
+    before = " ".join(f"Sentence {number}." for number in range(71))
+    text = f"{before} Passage. {'And more words come after it. ' * 40}"
+    knowledge = chat.project.agent.knowledge
+    assert knowledge is not None
+    await knowledge.add([Document("long.md", text, "Long")])
+    at = text.index(start)
+    chunk = Chunk("1", "long.md", "long.md", "Long", "", start, at, at + len(start))
+    number = chat.session.sources.mark(chunk)
+    await run_command(COMMANDS, chat, f"/open {number}")
+    shown = _output_of(chat).split("\n", 1)[1].strip()
+    assert shown.startswith(first)
+    assert start in shown
+    assert shown.endswith(".")
+
+
+async def test_a_passage_of_another_index_is_shown_as_it_was_read(chat: Chat) -> None:
+    chunk = Chunk("1", "wiki:a.md", "wiki:a.md", "A", "", "Some text.", 50, 60)
+    number = chat.session.sources.mark(chunk)
+    await run_command(COMMANDS, chat, f"/open {number}")
+    assert "not in this index" in _output_of(chat)
+    assert "changed" not in _output_of(chat)
+    assert "Some text." in _output_of(chat)
+
+
+@pytest.mark.parametrize(("query", "is_doubted"), [("asdkjh", True), ("K2 metres", False)])
+async def test_a_search_of_which_no_word_occurs_is_doubted(
+    chat: Chat, query: str, is_doubted: bool
+) -> None:
+    await run_command(COMMANDS, chat, f"/search {query}")
+    assert ("No word of the query occurs" in _output_of(chat)) == is_doubted
 
 
 async def test_two_settings_that_are_near_are_distinguished(chat: Chat) -> None:

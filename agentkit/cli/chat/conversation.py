@@ -172,11 +172,14 @@ class Meter:
     _model: Model | None = None
 
     async def update(self, record: RunRecord, agent: Agent, session: Session) -> None:
-        """Measure again, after a run."""
-        count = agent.model.count_tokens
-        self.tokens = Window(agent.model).prompt(session.view, agent.offered_tools).tokens
-        if record.writing_seconds > _LEAST_SECONDS:
-            self.speed = count("".join(record.deltas)) / record.writing_seconds
+        """Measure again, after a run. A model that follows no instructions reads no tokens."""
+        if not (await agent.model.capabilities()).instructions:
+            self.reset()
+        else:
+            self.tokens = Window(agent.model).prompt(session.view, agent.offered_tools).tokens
+            if record.writing_seconds > _LEAST_SECONDS:
+                written = agent.model.count_tokens("".join(record.deltas))
+                self.speed = written / record.writing_seconds
         if record.answer and record.answer.cost is not None:
             self.cost = (self.cost or 0.0) + record.answer.cost
         if self._model is not agent.model:

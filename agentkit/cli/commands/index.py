@@ -93,6 +93,7 @@ async def search(
     json: Json = False,
 ) -> None:
     from agentkit.cli.json_output import hits_record
+    from agentkit.cli.render import search_note
     from agentkit.knowledge.search.filters import Filters
     from agentkit.project.project import Project
 
@@ -115,8 +116,8 @@ async def search(
     if json:
         print_json(hits_record(hits))
         return
-    if not hits:
-        log.print(Text("nothing was found", "dim"))
+    if note := search_note(hits):
+        log.print(Text(note, "dim"))
     for number, hit in enumerate(hits, start=1):
         chunk = hit.chunk
         place = f"{number}. {chunk.place} (characters {chunk.start}-{chunk.end})  {hit.score:.2f}"

@@ -10,14 +10,15 @@ from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.commands.index import add_source
 from agentkit.cli.console import index_progress, print_line, print_notes
 from agentkit.cli.i18n import _, counted
-from agentkit.cli.render import print_citations
+from agentkit.cli.render import print_citations, search_note
 from agentkit.cli.text import shorten, strip_controls
 from agentkit.documents import Chunk
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.text.terms import sentences
 
 _CONTEXT = 400
-"""Characters shown before and after a passage."""
+"""The most characters shown before and after a passage."""
 _EXCERPT = 160
 _HITS = 5
 _MOST_DOCUMENT = 4000
@@ -29,8 +30,8 @@ async def search(chat: Chat, argument: str) -> None:
         raise ConfigError(_("Give a query: /search attention heads."))
     hits = await _knowledge(chat).search(argument, _HITS)
     chat.search_hits = dict(zip(ascii_lowercase, (hit.chunk for hit in hits), strict=False))
-    if not hits:
-        chat.note(_("Nothing was found."))
+    if note := search_note(hits):
+        chat.note(note)
     for letter, hit in zip(ascii_lowercase, hits, strict=False):
         place = Text(f"[{letter}] {hit.chunk.place}", "bold")
         chat.out.print(place.append(f"  {hit.score:.2f}", "not bold dim"))
@@ -146,17 +147,32 @@ def _unknown_passage(name: str, count: int) -> str:
 
 
 async def _with_context(chat: Chat, chunk: Chunk) -> tuple[str, int]:
-    """A passage with the text around it, and its offset there; the passage alone where its
-    document has changed or is gone."""
+    """A passage with the sentences around it, and its offset there; the passage alone where its
+    document has changed or is not in the index."""
     try:
         text = (await _knowledge(chat).document(chunk.source)).text
     except AgentkitError:
-        text = ""
+        chat.note(_("The document is not in this index: this is the passage as it was read."))
+        return chunk.text, 0
     if text[chunk.start : chunk.end] != chunk.text:
         chat.note(_("The document has changed since: this is the passage as it was read."))
         return chunk.text, 0
-    start = max(0, chunk.start - _CONTEXT)
-    return text[start : chunk.end + _CONTEXT], chunk.start - start
+    start, end = _context_bounds(text, chunk)
+    return text[start:end], chunk.start - start
+
+
+def _context_bounds(text: str, chunk: Chunk) -> tuple[int, int]:
+    """The range from the beginning of a sentence or heading before a passage to the end of one
+    behind it."""
+    first = max(0, chunk.start - _CONTEXT)
+    before = [first + start for start, _end in sentences(text[first : chunk.start])]
+    if first and before:
+        del before[0]  # cut at an arbitrary character
+    behind = text[chunk.end : chunk.end + _CONTEXT]
+    ends = [chunk.end + end for _start, end in sentences(behind)]
+    if chunk.end + len(behind) < len(text) and ends:
+        del ends[-1]
+    return min([*before[:1], chunk.start]), max([*ends[-1:], chunk.end])
 
 
 def _knowledge(chat: Chat) -> KnowledgeBase:
