@@ -94,10 +94,7 @@ def test_without_a_question_what_is_piped_in_is_the_question(folder: Path) -> No
 
 def test_the_answer_goes_to_standard_output_and_the_rest_elsewhere(folder: Path) -> None:
     done = _ask(folder, "At how many hertz do cats purr?")
-    assert done.stdout.decode().splitlines()[-2:] == [
-        "[1] cats.md",
-        "    characters 8-30: “Cats purr at 25 hertz.”",
-    ]
+    assert done.stdout.decode().splitlines()[-1] == "[1] cats.md (characters 8-30)"
     assert b"search_knowledge" not in done.stdout
     assert b"search_knowledge" in done.stderr
 

@@ -58,7 +58,7 @@ def _open_quote(chat: Any, *options: Any, prompt: str, **environment: Any) -> Te
     talk: Terminal = chat(*options, **environment)
     talk.until(lambda: talk.line == prompt, "the prompt")
     talk.child.send("How high is K2?\r")
-    talk.expect("characters 0-23")
+    talk.expect("(characters 0-23)")
     talk.until(lambda: talk.line == prompt, "the prompt")
     talk.child.send("/open 1\r")
     talk.expect(">>K2 is 8611 metres high.<<")
