@@ -4,7 +4,6 @@ run replaces them."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast
@@ -149,7 +148,8 @@ class Setup(Generic[Deps]):
         if unknown := overrides.keys() - Overrides.__optional_keys__:
             names = ", ".join(sorted(unknown))
             raise TypeError(f"An agent's run has no keyword {names}.")
-        changed = copy(self)
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
         for name, value in overrides.items():
             if name == "model":
                 value = self._get_model(value)

@@ -126,7 +126,18 @@ async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 @overload
-def tool(function: AnyFunction, /) -> Tool[AnyFunction]: ...
+def tool(
+    function: AnyFunction,
+    /,
+    *,
+    name: str = "",
+    needs_approval: bool = False,
+    timeout: float | None = None,
+    isolated: bool = False,
+    memory_mb: int = 4096,
+    idempotent: bool = False,
+    output: type[BaseModel] | None = None,
+) -> Tool[AnyFunction]: ...
 
 
 @overload

@@ -123,6 +123,8 @@ async def main() -> None:
     add(1, c=2)  # error
 
 
+shouting = tool(str.upper, name="shout")
+assert_type(shouting("a"), str)
 tools = [add, find]
 listed: list[Tool] = [add, find]
 Agent("extractive", tools)
