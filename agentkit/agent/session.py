@@ -22,7 +22,7 @@ class Session:
         self.id = id
         self.messages: list[Message] = []
         self.view: list[Message] = []
-        self.sources = Sources()
+        self.sources: Sources = Sources()
         self.pending: Pending | None = None
         self._is_resumed = False
 

@@ -104,8 +104,8 @@ class Setup(Generic[Deps]):
         self._closed = False
         self.knowledge = knowledge
         self.retrieval = retrieval
-        self.model = self._get_model(model)
-        self.tools = tuple(map(as_tool, tools))
+        self.model: Model = self._get_model(model)
+        self.tools: tuple[Tool, ...] = tuple(map(as_tool, tools))
         self.instructions = instructions
         self.limits = limits
         self.approve = approve

@@ -90,9 +90,9 @@ class NoContext:
     session_id = ""
     prompt = ""
     messages: Sequence[Message] = ()
-    usage = Usage()
+    usage: Usage = Usage()
     folder: Path | None = None
-    call = ToolCall("", "", {})
+    call: ToolCall = ToolCall("", "", {})
     room: int | None = None
 
     def cite(self, chunk: Chunk) -> str:
