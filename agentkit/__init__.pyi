@@ -12,6 +12,8 @@ from .agent.hooks import RunInfo as RunInfo
 from .agent.limits import Limits as Limits
 from .agent.limits import Price as Price
 from .agent.session import Session as Session
+from .agent.session_storage import SessionStorage as SessionStorage
+from .agent.session_storage import StoredRecords as StoredRecords
 from .agent.session_store import SessionStore as SessionStore
 from .agent.setup import Overrides as Overrides
 from .agent.setup import Retrieval as Retrieval
@@ -40,6 +42,7 @@ from .errors import LimitReached as LimitReached
 from .errors import McpError as McpError
 from .errors import ModelError as ModelError
 from .errors import Retry as Retry
+from .errors import SessionBusy as SessionBusy
 from .errors import ToolError as ToolError
 from .errors import TrustError as TrustError
 from .events import ApprovalRequested as ApprovalRequested

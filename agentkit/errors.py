@@ -27,6 +27,10 @@ class AlreadyDecided(ConfigError):
     process, or never asked for."""
 
 
+class SessionBusy(ConfigError):
+    """A session that another run, another part of the program or another process has."""
+
+
 class ModelError(AgentkitError):
     """A model that cannot be reached, found or used. If it ended a run, `report` describes the
     request and the response, in some lines for people."""

@@ -74,46 +74,52 @@ class Run:
         self._emitter = emitter
         self._output = output
         self._tools = setup.offered_tools
-        self._start = (
-            session.pending.run
-            if session.pending
-            else PausedRun(secrets.token_hex(8), len(session.messages))
-        )
-        self._meter = UsageMeter(setup.limits, self._start.spent)
         self._trace = Trace(())
-        self._rejected = self._start.rejected
-        self._info = RunInfo(self._start.id, session.id)
+        self._state = RunState()
+
+    def _begin(self, start: PausedRun) -> None:
+        """Start the run, or its second part, at the end of what the session holds now."""
+        setup, session = self._setup, self._session
+        self._start = start
+        self._meter = UsageMeter(setup.limits, start.spent)
+        self._rejected = start.rejected
+        self._info = RunInfo(start.id, session.id)
         self._finalizer = Finalizer(
             session.sources, setup.documents, setup.hooks, setup.retrieval.strict, self._info
         )
-        self._before = tuple(session.messages[self._start.begun :])
-        self._state = RunState()
+        self._before = tuple(session.messages[start.begun :])
 
     async def respond(self, message: Message) -> Answer[Any]:
-        """Answer a prompt. Raises ModelError and ConfigError."""
-        if self._session.pending:
-            raise ConfigError("A call of this session waits for a decision: use Agent.resume.")
-        if refusal := await self._refusal(message.text):
-            return self._refuse(refusal)
-        with self._started(message.text) as model:
-            loop, instructions = await self._prepare(model, message)
-            deadline = loop.start()
-            opening = await self._opening_searches(message.text, model, deadline)
-            self._before = (message,)
-            self._session.add([message])
-            return await self._finish(loop, loop.run(self._messages(instructions), opening))
+        """Answer a prompt. Raises ModelError, ConfigError, and SessionBusy."""
+        async with self._session.running():
+            if self._session.pending:
+                raise ConfigError("A call of this session waits for a decision: use Agent.resume.")
+            self._begin(PausedRun(secrets.token_hex(8), len(self._session.messages)))
+            if refusal := await self._refusal(message.text):
+                return self._refuse(refusal)
+            with self._started(message.text) as model:
+                loop, instructions = await self._prepare(model, message)
+                deadline = loop.start()
+                opening = await self._opening_searches(message.text, model, deadline)
+                self._before = (message,)
+                self._session.add([message])
+                return await self._finish(loop, loop.run(self._messages(instructions), opening))
 
     async def resume(self, verdicts: Mapping[str, Verdict]) -> Answer[Any]:
         """Continue a paused run with decisions on its open calls, by their ids. Raises ModelError,
         and AlreadyDecided for a call that does not wait."""
-        with self._session.decide(verdicts) as pending, self._started("") as model:
-            if pending.run.output and self._output is None:
-                raise ConfigError(
-                    f"This run was asked for an output: resume it with output={pending.run.output}."
-                )
-            loop, instructions = await self._prepare(model, None)
-            running = loop.run(self._messages(instructions), resumed=(pending, verdicts))
-            return await self._finish(loop, running)
+        with self._session.decide(verdicts) as pending:
+            async with self._session.running():
+                self._begin(pending.run)
+                if pending.run.output and self._output is None:
+                    raise ConfigError(
+                        "This run was asked for an output: resume it with "
+                        f"output={pending.run.output}."
+                    )
+                with self._started("") as model:
+                    loop, instructions = await self._prepare(model, None)
+                    running = loop.run(self._messages(instructions), resumed=(pending, verdicts))
+                    return await self._finish(loop, running)
 
     def emit(self, event: Event) -> None:
         self._trace.event(event)
@@ -269,7 +275,7 @@ class Run:
         self.add(answer.messages[self._count_kept :])
         if loop.pending:
             pending = replace(loop.pending, run=self._paused())
-            self._session.wait(pending)
+            self._session.pause(pending)
             answer = replace(answer, waiting=pending.waiting)
         if self._finalizer.withholds_text or answer.text != drafted.text:
             await self._emitter.send(TextDelta(answer.text))

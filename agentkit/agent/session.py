@@ -1,35 +1,83 @@
-"""A conversation kept in memory. `session_store` keeps conversations in a file."""
+"""A conversation kept in memory, and as JSON. `session_store` keeps conversations elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import asyncio
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Self
 
+from agentkit._sync import Closeable
 from agentkit.agent.pending import PausedAgent, Pending
-from agentkit.errors import AlreadyDecided
+from agentkit.agent.session_record import (
+    VERSION,
+    Changes,
+    changes_record,
+    check_prompt,
+    invalid_session,
+    read_changes,
+    read_json,
+)
+from agentkit.documents import Chunk
+from agentkit.errors import AlreadyDecided, ConfigError, SessionBusy
 from agentkit.knowledge.citations.passages import Sources
-from agentkit.messages import Message, ToolCall
+from agentkit.messages import Message, Record, ToolCall
+
+_POLL_SECONDS = 0.01
 
 
-class Session:
-    """A conversation that several runs continue.
+class Session(Closeable):
+    """A conversation that several runs continue, one after the other.
 
     `messages` is the full history. `view` is what the next request starts with: the history, or
-    its compacted form. `pending` is a turn with calls that wait for approval.
+    its compacted form. `pending` is a turn with calls that wait for approval. A run on a session
+    that another run has is refused with SessionBusy, or waits for it up to `wait` seconds.
     """
 
-    def __init__(self, id: str = "") -> None:  # noqa: A002
+    def __init__(self, id: str = "", *, wait: float = 0.0) -> None:  # noqa: A002
         self.id = id
         self.messages: list[Message] = []
         self.view: list[Message] = []
         self.sources: Sources = Sources()
         self.pending: Pending | None = None
         self._is_resumed = False
+        self._is_closed = False
+        self._wait = wait
+        self._runs = deque[object]()
+        self._lock = threading.Lock()
 
     @property
     def waiting(self) -> tuple[ToolCall, ...]:
         """The calls that wait for approval, those in sub-agents included."""
         return self.pending.waiting if self.pending else ()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Hold the session for one run, in the order of the calls, on any event loop. Raises
+        SessionBusy, and ConfigError for a closed session."""
+        self.check_open()
+        run = object()
+        with self._lock:
+            self._runs.append(run)
+        deadline = time.monotonic() + self._wait
+        try:
+            while self._runs[0] is not run:
+                if time.monotonic() >= deadline:
+                    raise SessionBusy(
+                        f"Another run has the session {self.id or '(in memory)'}. Start this one "
+                        "when that has ended, use a session for each conversation, or let runs "
+                        "wait for each other: wait=60, in seconds, where the session is opened."
+                    )
+                await asyncio.sleep(_POLL_SECONDS)
+            self.check_open()
+            yield
+        finally:
+            with self._lock:
+                self._runs.remove(run)
 
     @contextmanager
     def decide(self, verdicts: Iterable[str]) -> Iterator[Pending]:
@@ -49,28 +97,85 @@ class Session:
     def add(self, messages: Sequence[Message]) -> None:
         """Append a prompt or a complete turn to the history and the view. A turn that waited for
         approval is over then."""
+        self.check_open()
         self.messages += messages
         self.view += messages
         self.pending = None
 
     def compact(self, view: Sequence[Message]) -> None:
         """Start the next request with this view."""
+        self.check_open()
         self.view = list(view)
 
-    def wait(self, pending: Pending | None) -> None:
-        """Set the turn that waits for approval, None for none."""
+    def pause(self, pending: Pending) -> None:
+        """Keep a turn that waits for approval."""
+        self.check_open()
         self.pending = pending
 
     def draft(self, text: str) -> None:
         """Keep a piece of an answer that is being written, where a crash must not lose it."""
         return None
 
+    def close(self) -> None:
+        """End the use of the session: another run raises ConfigError."""
+        self._is_closed = True
+
+    def check_open(self) -> None:
+        """Raise ConfigError after `close`."""
+        if self._is_closed:
+            raise ConfigError(
+                f"The session {self.id or '(in memory)'} is closed: open it again from its store."
+            )
+
+    def to_json(self) -> str:
+        """The whole session as JSON, for `from_json`: messages with images, passages by number,
+        the compacted view, and the turn that waits for approval."""
+        return json.dumps(self.record(), ensure_ascii=False, default=str)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, wait: float = 0.0) -> Self:
+        """A session in memory, as `to_json` wrote it. Raises ConfigError for any other text, and
+        for one of a newer version."""
+        record = read_json(text)
+        session = cls(str(record.get("id", "")), wait=wait)
+        session.apply(read_changes(record))
+        return session
+
+    def record(self) -> Record:
+        """The session as a JSON object."""
+        return {"version": VERSION, "id": self.id, **changes_record(self.changes())}
+
+    def changes(self) -> Changes:
+        """All that the session holds."""
+        view = self.view if self.view != self.messages else None
+        return Changes(self.messages, self.passages(), view, self.pending)
+
+    def passages(self) -> dict[str, Chunk]:
+        """The passages that were shown to the model, by marker."""
+        numbers = self.sources.numbers()
+        return {n: chunk for n in numbers if (chunk := self.sources.find(n)) is not None}
+
+    def apply(self, changes: Changes) -> None:
+        """Continue the session by recorded changes. Raises ConfigError where they do not fit."""
+        for marker, chunk in changes.sources.items():
+            if self.sources.mark(chunk) != marker:
+                raise invalid_session(f"passage {marker} is out of order or stands there twice")
+        if changes.messages:
+            self.messages += changes.messages
+            self.view += changes.messages
+            self.pending = None
+        if changes.view is not None:
+            self.view = list(changes.view)
+        if changes.pending is not None:
+            check_prompt(changes.pending, self.messages)
+            self.pending = changes.pending
+
 
 def pause_session(session: Session) -> PausedAgent | None:
     """The conversation of a sub-agent as a value; None where no call of it waits."""
     if session.pending is None:
         return None
-    chunks = tuple(chunk for n in session.sources.numbers() if (chunk := session.sources.find(n)))
+    chunks = tuple(session.passages().values())
     return PausedAgent(tuple(session.messages), tuple(session.view), chunks, session.pending)
 
 

@@ -1,99 +1,41 @@
-"""Conversations in one SQLite file: stored message by message, resumed, forked, searched, exported.
+"""Stored conversations: created, opened, listed, forked and searched.
 
 Every step of a run is written as it happens, pieces of text included, so that a crash loses nothing
-that was shown. Writes take some tens of microseconds, on the caller's thread. A session can be open
-in one process at a time.
+that was shown. A session is open in one place at a time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import secrets
-import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import time
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from agentkit.agent.pending import Pending, pending_record, read_pending
+from agentkit._sync import Closeable
+from agentkit.agent.pending import Pending
 from agentkit.agent.session import Session
-from agentkit.errors import ConfigError
-from agentkit.knowledge.citations.passages import Sources
-from agentkit.messages import (
-    Message,
-    ToolCall,
-    message_record,
-    read_chunk,
-    read_message,
+from agentkit.agent.session_record import Changes, changes_record, read_changes, read_json
+from agentkit.agent.session_storage import (
+    SearchableStorage,
+    SessionStorage,
+    SqliteStorage,
+    StoredRecords,
 )
+from agentkit.errors import ConfigError, SessionBusy
+from agentkit.messages import Message
 from agentkit.text.terms import terms
-
-VERSION = 1
-_SCHEMA = """
-CREATE TABLE sessions (
-  id TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL,
-  parent TEXT NOT NULL);
-CREATE TABLE messages (
-  session TEXT NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL, at TEXT NOT NULL,
-  PRIMARY KEY (session, number));
-CREATE TABLE views (
-  session TEXT NOT NULL, covers INTEGER NOT NULL, body TEXT NOT NULL,
-  PRIMARY KEY (session, covers));
-CREATE TABLE sources (
-  session TEXT NOT NULL, marker INTEGER NOT NULL, body TEXT NOT NULL,
-  PRIMARY KEY (session, marker));
-CREATE TABLE drafts (session TEXT NOT NULL, text TEXT NOT NULL);
-CREATE INDEX drafts_of_session ON drafts (session);
-CREATE TABLE pending (session TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE VIRTUAL TABLE full_text USING fts5 (
-  terms, session UNINDEXED, number UNINDEXED, tokenize = "unicode61 tokenchars '.'")
-"""
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file, creating it if it is missing. Raises ConfigError for one that has another
-    format, is damaged or cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        _create_tables(db, path)
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigError(
-            f"The sessions in {path} cannot be used: {error}. Move the file away to start over."
-        ) from error
-    return db
-
-
-def _index_message(db: sqlite3.Connection, session: str, number: int, message: Message) -> None:
-    """Index a message for search, except tool results."""
-    if message.role in ("user", "assistant") and message.text:
-        found = " ".join(terms(message.text))
-        db.execute("INSERT INTO full_text VALUES (?, ?, ?)", (found, session, number))
-
-
-def _create_tables(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION):
-        db.execute("ROLLBACK")
-        raise ConfigError(
-            f"{path} has format {version}, this agentkit reads {VERSION}. Update agentkit, or move "
-            "the file away to start over."
-        )
-    if version == 0:
-        for statement in _SCHEMA.split(";\n"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    db.execute("COMMIT")
-
 
 LAST = "last"
 _LONGEST_NAME = 80
+_LONGEST_ID = 100
+_LISTED = 1000
+_POLL_SECONDS = 0.05
+_LEASE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,323 +50,331 @@ class SessionInfo:
     parent: str = ""
 
 
-class SessionStore:
-    """The sessions of one folder. Raises ConfigError if the file cannot be used."""
+class SessionStore(Closeable):
+    """Sessions in a SQLite file, or in a storage of your own. `lease` is how many seconds a session
+    stays reserved after the last step of a run, where the storage cannot tell that its process has
+    died. Threads and event loops may share a store. Raises ConfigError if the file cannot be used,
+    and after `close`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._db = _connect(path)
+    def __init__(self, storage: str | Path | SessionStorage, *, lease: float = _LEASE) -> None:
+        self.path = Path(storage) if isinstance(storage, (str, Path)) else None
+        if isinstance(storage, (str, Path)):
+            storage = SqliteStorage(Path(storage))
+        self._kept: SessionStorage = storage
+        self._lease = lease
+        self._open: dict[str, StoredSession] = {}
+        self._is_closed = False
 
-    def create(self, name: str = "") -> StoredSession:
-        """Create a session and open it."""
-        session_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        now = _now()
-        self._db.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?, '')", (session_id, _one_line(name), now, now)
-        )
-        return StoredSession(self._db, session_id, self._lock(session_id))
+    @property
+    def storage(self) -> SessionStorage:
+        """Where the sessions are kept. Raises ConfigError after `close`."""
+        if self._is_closed:
+            raise ConfigError(
+                f"The session store {self.path or ''} is closed: make a new SessionStore."
+            )
+        return self._kept
+
+    def create(self, name: str = "", *, id: str = "") -> StoredSession:  # noqa: A002
+        """Create a session and open it, under an id of your own or a new one. It can be opened by
+        its id before it has messages. Raises ConfigError for an id that is taken or invalid."""
+        if id and self.storage.read(_checked_id(id)) is not None:
+            raise ConfigError(f"There is a session {id!r} already: open it.")
+        session_id = id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        return self._opened(session_id, name=_one_line(name))
 
     def open(self, which: str = LAST) -> StoredSession:
         """Open a session by id, by name, by the beginning of either, or the last one used. Raises
-        ConfigError where none or several match, or another process has it open."""
-        info = self.find(which)
-        return StoredSession(self._db, info.id, self._lock(info.id))
+        ConfigError where none or several match, SessionBusy where it is open elsewhere. For ids
+        that come from outside use `session`, which takes whole ids only."""
+        return self._opened(self.find(which).id)
+
+    def session(self, session_id: str, *, wait: float = 0.0) -> OpeningSession:
+        """The session of an id, created where there is none, for the length of a `with` or `async
+        with` block. Where it is open elsewhere, waits up to `wait` seconds, then raises
+        SessionBusy. Raises ConfigError for an invalid id."""
+        checked = _checked_id(session_id)
+        return OpeningSession(lambda: self._opened(checked, wait), wait)
 
     def read(self, which: str = LAST) -> Session:
-        """Read a session without opening it: another process may have it open."""
-        return StoredSession(self._db, self.find(which).id, None)
+        """A copy of a session in memory: it may be open elsewhere, and nothing is written."""
+        session = Session(self.find(which).id)
+        _fill(session, self._stored(session.id))
+        return session
 
     def find(self, which: str = LAST) -> SessionInfo:
         """Find a session. Raises ConfigError like `open`."""
-        known = self.recent()
-        if not known:
-            raise ConfigError("There are no sessions yet. Start one: agentkit chat.")
-        if which == LAST:
-            return known[0]
+        known = self._infos(_LISTED)
+        if which == LAST and (used := [info for info in known if info.messages]):
+            return used[0]
         exact = [s for s in known if which in (s.id, s.name)]
         found = exact or [s for s in known if s.id.startswith(which) or s.name.startswith(which)]
-        if len(found) == 1:
+        if len(found) == 1 and which:
             return found[0]
+        if not found and (stored := self.storage.read(which)) is not None:
+            return _info(which, stored.fields)
+        if not known or which == LAST:
+            raise ConfigError("There are no sessions yet. Start one: agentkit chat.")
         matches = "No session is" if not found else f"{len(found)} sessions are"
         raise ConfigError(f"{matches} called {which!r}. See them: agentkit sessions list.")
 
-    def recent(self, limit: int = 1000) -> list[SessionInfo]:
-        """The sessions, the most recently used first."""
-        rows = self._db.execute(
-            "SELECT id, name, created, updated, (SELECT count(*) FROM messages WHERE session = id),"
-            " parent, (SELECT body FROM messages WHERE session = id ORDER BY number LIMIT 1)"
-            " FROM sessions ORDER BY updated DESC, id DESC LIMIT ?",
-            (limit,),
-        )
-        return [
-            SessionInfo(row[0], row[1] or _beginning(row[6]), *row[2:6]) for row in rows.fetchall()
-        ]
+    def recent(self, limit: int = _LISTED, *, with_empty: bool = False) -> list[SessionInfo]:
+        """The sessions with messages, the most recently used first, and those without."""
+        return [info for info in self._infos(limit) if info.messages or with_empty]
 
     def rename(self, which: str, name: str) -> None:
         """Rename a session."""
-        session_id = self.find(which).id
-        self._db.execute("UPDATE sessions SET name = ? WHERE id = ?", (_one_line(name), session_id))
+        self.storage.write(self.find(which).id, {"name": _one_line(name)}, [])
 
     def delete(self, which: str) -> None:
-        """Delete a session. Raises ConfigError if another process has it open."""
-        info = self.find(which)
-        with self._lock(info.id), _transaction(self._db) as db:
-            for table in ("messages", "views", "sources", "drafts", "pending"):
-                db.execute(f"DELETE FROM {table} WHERE session = ?", (info.id,))
-            db.execute("DELETE FROM full_text WHERE session = ?", (info.id,))
-            db.execute("DELETE FROM sessions WHERE id = ?", (info.id,))
-        self._lock_path(info.id).unlink(missing_ok=True)
+        """Delete a session. Raises SessionBusy if it is open."""
+        session_id, holder = self.find(which).id, secrets.token_hex(8)
+        self._acquire(session_id, holder)
+        try:
+            self.storage.delete(session_id)
+        finally:
+            self.storage.release(session_id, holder)
 
     def fork(self, which: str, name: str = "", messages: int | None = None) -> StoredSession:
         """Create a session with the first messages of another one, which may be open elsewhere."""
         source = self.find(which)
+        copy = Session()
+        for record in self._stored(source.id).records:
+            changes, room = read_changes(read_json(record)), None
+            if messages is not None and changes.messages:
+                room = messages - len(copy.messages)
+                if room <= 0:
+                    break
+            changes.messages, changes.pending = changes.messages[:room], None
+            copy.apply(changes)
         new = self.create(name or f"{source.name} (fork)")
-        most = source.messages if messages is None else messages
-        with _transaction(self._db) as db:
-            db.execute("UPDATE sessions SET parent = ? WHERE id = ?", (source.id, new.id))
-            db.execute(
-                "INSERT INTO messages SELECT ?, number, body, at FROM messages"
-                " WHERE session = ? AND number < ?",
-                (new.id, source.id, most),
-            )
-            db.execute(
-                "INSERT INTO views SELECT ?, covers, body FROM views"
-                " WHERE session = ? AND covers <= ?",
-                (new.id, source.id, most),
-            )
-            db.execute(
-                "INSERT INTO sources SELECT ?, marker, body FROM sources WHERE session = ?",
-                (new.id, source.id),
-            )
-            db.execute(
-                "INSERT INTO full_text SELECT terms, ?, number FROM full_text"
-                " WHERE session = ? AND number < ?",
-                (new.id, source.id, most),
-            )
-        new.reload()
+        self.storage.write(new.id, {"parent": source.id}, [])
+        new.keep(copy)
         return new
 
     def search(self, query: str, limit: int = 20) -> list[tuple[SessionInfo, str]]:
         """Sessions with a message that contains all words, and that message; the best first."""
-        wanted = [f'"{term}"' for term in dict.fromkeys(terms(query))]
+        wanted = list(dict.fromkeys(terms(query)))
         if not wanted:
             return []
-        rows = self._db.execute(
-            "SELECT session, number FROM full_text WHERE terms MATCH ? ORDER BY rank LIMIT ?",
-            (" AND ".join(wanted), 10 * limit),
-        ).fetchall()
-        known = {info.id: info for info in self.recent()}
-        found: dict[str, tuple[SessionInfo, str]] = {}
-        for session_id, number in rows:
-            if session_id in known and session_id not in found:
-                found[session_id] = (known[session_id], self._text(session_id, number))
-        return list(found.values())[:limit]
+        known = {info.id: info for info in self._infos(_LISTED)}
+        hits = (
+            self.storage.search(wanted, 10 * limit)
+            if isinstance(self.storage, SearchableStorage)
+            else self._scan(wanted, known)
+        )
+        found: dict[str, str] = {}
+        for session_id, text in hits:
+            if session_id in known:
+                found.setdefault(session_id, text)
+        return [(known[session_id], text) for session_id, text in found.items()][:limit]
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the sessions that are open, and the file."""
+        for session in list(self._open.values()):
+            session.close()
+        self._is_closed = True
+        if isinstance(self._kept, SqliteStorage):
+            self._kept.close()
 
-    def _text(self, session_id: str, number: int) -> str:
-        row = self._db.execute(
-            "SELECT body FROM messages WHERE session = ? AND number = ?", (session_id, number)
-        ).fetchone()
-        return read_message(json.loads(row[0])).text if row else ""
+    def _infos(self, limit: int) -> list[SessionInfo]:
+        return [_info(session_id, fields) for session_id, fields in self.storage.recent(limit)]
 
-    def _lock_path(self, session_id: str) -> Path:
-        return self.path.with_name(f"{self.path.stem}-locks") / f"{session_id}.lock"
+    def _stored(self, session_id: str) -> StoredRecords:
+        return self.storage.read(session_id) or StoredRecords({})
 
-    def _lock(self, session_id: str) -> FileLock:
-        path = self._lock_path(session_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0, thread_local=False)
+    def _scan(
+        self, wanted: Sequence[str], known: Mapping[str, SessionInfo]
+    ) -> list[tuple[str, str]]:
+        """Ids and texts of the messages that contain all words, in sessions read one by one."""
+        found = []
+        for session_id in known:
+            session = Session()
+            _fill(session, self._stored(session_id))
+            texts = [m.text for m in session.messages if m.role in ("user", "assistant")]
+            found += [(session_id, text) for text in texts if set(wanted) <= set(terms(text))]
+        return found
+
+    def _opened(self, session_id: str, wait: float = 0.0, name: str = "") -> StoredSession:
+        """Open a session, created where there is none. Raises SessionBusy."""
+        holder = secrets.token_hex(8)
+        self._acquire(session_id, holder)
         try:
-            lock.acquire()
-        except Timeout as error:
-            raise ConfigError(
-                f"The session {session_id} is open in another process. Close it there, or go on "
-                f"from a copy: agentkit sessions fork {session_id}."
-            ) from error
-        return lock
+            stored = self.storage.read(session_id)
+            if stored is None:
+                self.storage.write(session_id, {"created": _now(), "name": name}, [])
+            session = StoredSession(
+                self.storage, session_id, holder, stored or StoredRecords({}), self._lease, wait
+            )
+        except BaseException:
+            self.storage.release(session_id, holder)
+            raise
+        session.on_close = lambda: self._open.pop(session_id, None)
+        self._open[session_id] = session
+        return session
+
+    def _acquire(self, session_id: str, holder: str) -> None:
+        if self.storage.acquire(session_id, holder, self._lease):
+            return
+        if session_id in self._open:
+            raise SessionBusy(
+                f"The session {session_id} is open already. Close it first, or wait for it: "
+                "SessionStore.session(id, wait=60), in seconds."
+            )
+        raise SessionBusy(
+            f"The session {session_id} is open in another process. Close it there, or go on "
+            f"from a copy: agentkit sessions fork {session_id}."
+        )
+
+
+class OpeningSession:
+    """A session for the length of a block, opened at its beginning and closed at its end."""
+
+    def __init__(self, opened: Callable[[], StoredSession], wait: float) -> None:
+        self._opened, self._wait = opened, wait
+        self._session: StoredSession | None = None
+
+    def __enter__(self) -> StoredSession:
+        deadline = time.monotonic() + self._wait
+        while True:
+            if session := self._try(deadline):
+                return session
+            time.sleep(_POLL_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        if self._session:
+            self._session.close()
+
+    async def __aenter__(self) -> StoredSession:
+        deadline = time.monotonic() + self._wait
+        while True:
+            if session := self._try(deadline):
+                return session
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def __aexit__(self, *_: object) -> None:
+        self.__exit__()
+
+    def _try(self, deadline: float) -> StoredSession | None:
+        """The session, None where it is open elsewhere and there is time left."""
+        try:
+            self._session = self._opened()
+        except SessionBusy:
+            if time.monotonic() >= deadline:
+                raise
+        return self._session
 
 
 class StoredSession(Session):
     """A session that is stored as it continues. Close it so that others can open it."""
 
-    def __init__(self, db: sqlite3.Connection, session_id: str, lock: FileLock | None) -> None:
-        super().__init__(session_id)
-        self._db = db
-        self._lock = lock
-        self._sources_kept = 0
-        self.reload()
-
-    def reload(self) -> None:
-        """Read the session from the file. The text of an answer that a crash interrupted becomes
-        its last message."""
-        rows = self._db.execute(
-            "SELECT body FROM messages WHERE session = ? ORDER BY number", (self.id,)
-        )
-        self.messages = [read_message(json.loads(row[0])) for row in rows.fetchall()]
-        view = self._db.execute(
-            "SELECT covers, body FROM views WHERE session = ? ORDER BY covers DESC LIMIT 1",
-            (self.id,),
-        ).fetchone()
-        covers, head = (view[0], json.loads(view[1])) if view else (0, [])
-        self.view = [*map(read_message, head), *self.messages[covers:]]
-        for (body,) in self._db.execute(
-            "SELECT body FROM sources WHERE session = ? ORDER BY marker", (self.id,)
-        ).fetchall():
-            self.sources.mark(read_chunk(json.loads(body)))
-        self._sources_kept = len(self.sources)
-        self.pending = self._read_pending()
-        self._take_drafts()
+    def __init__(
+        self,
+        storage: SessionStorage,
+        session_id: str,
+        holder: str,
+        stored: StoredRecords,
+        lease: float,
+        wait: float,
+    ) -> None:
+        super().__init__(session_id, wait=wait)
+        self.on_close: Callable[[], object] = lambda: None
+        self._storage = storage
+        self.holder, self._lease, self._renewed = holder, lease, time.monotonic()
+        _fill(self, stored)
+        self._stored_passages = self.passages()
+        if stored.draft:
+            self.add([Message("assistant", stored.draft)])
 
     def add(self, messages: Sequence[Message]) -> None:
-        if not messages:
-            return
-        first = len(self.messages)
-        super().add(messages)
-        now = _now()
-        with _transaction(self._db) as db:
-            for number, message in enumerate(messages, first):
-                body = json.dumps(message_record(message), ensure_ascii=False, default=str)
-                db.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", (self.id, number, body, now))
-                _index_message(db, self.id, number, message)
-            self._store_sources(db)
-            for table in ("drafts", "pending"):
-                db.execute(f"DELETE FROM {table} WHERE session = ?", (self.id,))
-            db.execute("UPDATE sessions SET updated = ? WHERE id = ?", (now, self.id))
-        self._sources_kept = len(self.sources)
+        if messages:
+            super().add(messages)
+            self._write(Changes(messages))
 
     def compact(self, view: Sequence[Message]) -> None:
         super().compact(view)
-        body = json.dumps([message_record(m) for m in view], ensure_ascii=False, default=str)
-        self._db.execute(
-            "INSERT OR REPLACE INTO views VALUES (?, ?, ?)", (self.id, len(self.messages), body)
-        )
+        self._write(Changes(view=view))
 
-    def wait(self, pending: Pending | None) -> None:
-        super().wait(pending)
-        with _transaction(self._db) as db:
-            db.execute("DELETE FROM pending WHERE session = ?", (self.id,))
-            if pending:
-                db.execute("DELETE FROM drafts WHERE session = ?", (self.id,))
-                self._store_sources(db)
-                record = pending_record(pending)
-                body = json.dumps(record, ensure_ascii=False, default=str)
-                db.execute("INSERT INTO pending VALUES (?, ?)", (self.id, body))
-        self._sources_kept = len(self.sources)
+    def pause(self, pending: Pending) -> None:
+        super().pause(pending)
+        self._write(Changes(pending=pending))
 
     def draft(self, text: str) -> None:
-        self._db.execute("INSERT INTO drafts VALUES (?, ?)", (self.id, text))
+        self.check_open()
+        self._renew()
+        self._storage.draft(self.id, text)
+
+    def keep(self, session: Session) -> None:
+        """Continue an empty session as a copy of another one."""
+        changes = session.changes()
+        self.apply(changes)
+        self._write(changes)
 
     def close(self) -> None:
-        """Release the session. An empty one is deleted."""
-        if self._lock is None:
+        """Release the session, so that others can open it."""
+        if not self._is_closed:
+            super().close()
+            self._storage.release(self.id, self.holder)
+            self.on_close()
+
+    def _write(self, changes: Changes) -> None:
+        """Store changes, with the passages that are new or have grown."""
+        self._renew()
+        passages = self.passages()
+        known = self._stored_passages
+        changes.sources = {n: c for n, c in passages.items() if known.get(n) is not c}
+        fields = {}
+        if changes.messages:
+            fields = {"updated": _now(), "messages": str(len(self.messages))}
+        if len(changes.messages) == len(self.messages):
+            fields["beginning"] = _one_line(self.messages[0].text) if self.messages else ""
+        body = json.dumps(changes_record(changes), ensure_ascii=False, default=str)
+        self._storage.write(self.id, fields, [body])
+        self._stored_passages = passages
+
+    def _renew(self) -> None:
+        """Prolong the reservation in time. Raises SessionBusy where another one has taken it."""
+        now = time.monotonic()
+        if now - self._renewed < self._lease / 4:
             return
-        if not self.messages:
-            self._db.execute("DELETE FROM sessions WHERE id = ?", (self.id,))
-        self._lock.release()
-        if not self.messages and os.path.exists(self._lock.lock_file):
-            os.unlink(self._lock.lock_file)
-
-    def _store_sources(self, db: sqlite3.Connection) -> None:
-        """Store the passages that are not stored yet."""
-        for marker in range(self._sources_kept + 1, len(self.sources) + 1):
-            if chunk := self.sources.find(str(marker)):
-                body = json.dumps(asdict(chunk), ensure_ascii=False)
-                db.execute("INSERT INTO sources VALUES (?, ?, ?)", (self.id, marker, body))
-
-    def _read_pending(self) -> Pending | None:
-        row = self._db.execute("SELECT body FROM pending WHERE session = ?", (self.id,)).fetchone()
-        if row is None:
-            return None
-        return read_pending(json.loads(row[0]))
-
-    def _take_drafts(self) -> None:
-        rows = self._db.execute(
-            "SELECT text FROM drafts WHERE session = ? ORDER BY rowid", (self.id,)
-        ).fetchall()
-        if rows and self._lock:
-            self.add([Message("assistant", "".join(row[0] for row in rows))])
+        if not self._storage.acquire(self.id, self.holder, self._lease):
+            raise SessionBusy(
+                f"The session {self.id} was opened elsewhere, because no step of its run was "
+                f"stored for {self._lease:g} seconds. Give SessionStore a longer lease."
+            )
+        self._renewed = now
 
 
-class _transaction:  # noqa: N801
-    """A transaction."""
+def _fill(session: Session, stored: StoredRecords) -> None:
+    """Make an empty session what was stored. Raises ConfigError for damaged records."""
+    for record in stored.records:
+        session.apply(read_changes(read_json(record)))
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
 
-    def __enter__(self) -> sqlite3.Connection:
-        self._db.execute("BEGIN IMMEDIATE")
-        return self._db
+def _info(session_id: str, fields: Mapping[str, str]) -> SessionInfo:
+    return SessionInfo(
+        session_id,
+        fields.get("name") or fields.get("beginning", ""),
+        fields.get("created", ""),
+        fields.get("updated") or fields.get("created", ""),
+        int(fields.get("messages", "0")),
+        fields.get("parent", ""),
+    )
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("ROLLBACK" if kind else "COMMIT")
+
+def _checked_id(session_id: str) -> str:
+    """An id that any storage can take. Raises ConfigError."""
+    is_printable = not any(unicodedata.category(c)[0] in "CZ" for c in session_id)
+    if not session_id or len(session_id) > _LONGEST_ID or not is_printable:
+        raise ConfigError(
+            f"{session_id[:_LONGEST_ID]!a} cannot be the id of a session. Use 1 to {_LONGEST_ID} "
+            "characters without spaces and control characters."
+        )
+    return session_id
 
 
 def _one_line(name: str) -> str:
     return " ".join(name.split())[:_LONGEST_NAME]
 
 
-def _beginning(body: str | None) -> str:
-    """The beginning of a session, as its name if it has none."""
-    return _one_line(read_message(json.loads(body)).text) if body else ""
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-_MAX_CHARACTERS = 2000
-_TITLES = {"user": "User", "assistant": "Assistant"}
-
-
-def as_markdown(session: Session, title: str) -> str:
-    """The conversation with its tool calls folded, then the cited passages by number."""
-    parts = [f"# {title}", *(_as_text(message) for message in session.messages)]
-    if len(session.sources):
-        parts += ["## Sources", "\n".join(_source_lines(session.sources))]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def as_json(session: Session, title: str) -> str:
-    """All messages and passages of the conversation."""
-    sources = {
-        str(number): asdict(chunk)
-        for number in range(1, len(session.sources) + 1)
-        if (chunk := session.sources.find(str(number)))
-    }
-    record = {
-        "id": session.id,
-        "name": title,
-        "messages": [message_record(message) for message in session.messages],
-        "sources": sources,
-    }
-    return json.dumps(record, ensure_ascii=False, indent=2, default=str) + "\n"
-
-
-def _as_text(message: Message) -> str:
-    if message.role == "tool":
-        return _details("result", message.prompt_text)
-    calls = [_details(f"calls {call.name}", _arguments(call)) for call in message.tool_calls]
-    title = _TITLES.get(message.role)
-    parts = [f"## {title}", message.text] if title and message.text else []
-    return "\n\n".join([*parts, *calls])
-
-
-def _details(title: str, text: str) -> str:
-    shortened = text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …"
-    fence = "````" if "```" in shortened else "```"
-    return f"<details><summary>{title}</summary>\n\n{fence}\n{shortened}\n{fence}\n\n</details>"
-
-
-def _arguments(call: ToolCall) -> str:
-    if isinstance(call.arguments, str):
-        return call.arguments
-    return json.dumps(dict(call.arguments), ensure_ascii=False, indent=2, default=str)
-
-
-def _source_lines(sources: Sources) -> Iterable[str]:
-    for number in range(1, len(sources) + 1):
-        if chunk := sources.find(str(number)):
-            yield f"- [{number}] {chunk.place} (characters {chunk.start}-{chunk.end})"

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.agent.approval import Approve, deny
+from agentkit.agent.session import Session
 from agentkit.agent.session_store import LAST, SessionStore, StoredSession
 from agentkit.backends.auto import AutoModel, LocalServer
 from agentkit.backends.base import Model
@@ -75,10 +76,17 @@ async def open_project(
 def open_session(store: SessionStore, name: str, resume: bool) -> StoredSession:
     """The session of that name, created where there is none; else the last one or a new one.
     Raises ConfigError where another process has it open."""
-    known = {key for info in store.recent() for key in (info.id, info.name)}
+    known = {key for info in store.recent(with_empty=True) for key in (info.id, info.name)}
     if name and name not in known:
         return store.create(name)
     return store.open(name or LAST) if name or resume else store.create()
+
+
+def close_session(store: SessionStore | None, session: Session) -> None:
+    """Let other processes open the session; one without messages is deleted."""
+    session.close()
+    if store and isinstance(session, StoredSession) and not session.messages:
+        store.delete(session.id)
 
 
 async def describe_model(model: Model) -> str:

@@ -16,13 +16,14 @@ from rich.text import Text
 from agentkit.agent.agent import Agent
 from agentkit.agent.compaction import Window
 from agentkit.agent.session import Session
-from agentkit.agent.session_store import SessionStore, StoredSession
+from agentkit.agent.session_store import SessionStore
 from agentkit.answers import Answer
 from agentkit.backends.base import Model
 from agentkit.cli.chat.approval import AllowedTools
 from agentkit.cli.chat.attachments import attach
 from agentkit.cli.console import print_labelled
 from agentkit.cli.i18n import _
+from agentkit.cli.project import close_session
 from agentkit.cli.render import LinearView, print_ending
 from agentkit.cli.view import View
 from agentkit.documents import Chunk
@@ -285,9 +286,8 @@ class Chat:
         self.meter.reset()
 
     def close_session(self) -> None:
-        """Let other processes open the session."""
-        if isinstance(self.session, StoredSession):
-            self.session.close()
+        """Let other processes open the session; one without messages is deleted."""
+        close_session(self.store, self.session)
 
     def note(self, message: str) -> None:
         """Print a dim line beside the conversation."""

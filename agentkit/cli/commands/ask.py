@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import closing, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -199,13 +199,16 @@ async def _check_sources(project: Project) -> None:
 def _open_session(project: Project, name: str, resume: bool) -> Iterator[Session]:
     """The session to answer in, stored where the user asked for that."""
     from agentkit.agent.session import Session
-    from agentkit.cli.project import open_session
+    from agentkit.cli.project import close_session, open_session
 
     if not (name or resume):
         yield Session()
         return
-    with closing(open_session(project.sessions, name, resume)) as session:
+    session = open_session(project.sessions, name, resume)
+    try:
         yield session
+    finally:
+        close_session(project.sessions, session)
 
 
 def _prompt(question: str, attachment: Document | None, session: Session) -> Message:

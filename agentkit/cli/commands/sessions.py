@@ -125,7 +125,7 @@ async def delete(session: SessionKey, folder: Folder = Path(), yes: Yes = False)
 
 
 def _export(session: str, folder: Path, json: bool) -> str:
-    from agentkit.agent.session_store import as_json, as_markdown
+    from agentkit.agent.session_export import as_json, as_markdown
 
     with closing(_open_store(folder)) as store:
         write = as_json if json else as_markdown

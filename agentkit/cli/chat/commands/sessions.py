@@ -8,7 +8,8 @@ from rich.text import Text
 
 from agentkit.agent.compaction import Window
 from agentkit.agent.session import Session
-from agentkit.agent.session_store import LAST, SessionInfo, SessionStore, as_json, as_markdown
+from agentkit.agent.session_export import as_json, as_markdown
+from agentkit.agent.session_store import LAST, SessionInfo, SessionStore
 from agentkit.cli.chat.conversation import Chat
 from agentkit.cli.console import print_rows
 from agentkit.cli.i18n import _, counted

@@ -1,0 +1,212 @@
+"""Changes of a session as JSON objects, checked when they are read.
+
+The record of a whole session and the records that a store appends have one form: messages to
+append, passages by marker, a view that replaces the earlier one, a turn that waits for approval.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from agentkit.agent.pending import PausedAgent, Pending, pending_record, read_pending
+from agentkit.documents import Chunk
+from agentkit.errors import ConfigError
+from agentkit.messages import Message, Record, Role, message_record, read_chunk, read_message
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+VERSION = 1
+_MAX_FAULT = 300
+
+
+@dataclass
+class Changes:
+    """What was added to a session: messages, passages by marker, a compacted view, and a turn that
+    waits for approval."""
+
+    messages: Sequence[Message] = ()
+    sources: Mapping[str, Chunk] = field(default_factory=dict)
+    view: Sequence[Message] | None = None
+    pending: Pending | None = None
+
+
+def changes_record(changes: Changes) -> Record:
+    """The changes as a JSON object; empty fields are omitted."""
+    record: Record = {}
+    if changes.messages:
+        record["messages"] = [message_record(message) for message in changes.messages]
+    if changes.sources:
+        record["sources"] = {marker: asdict(chunk) for marker, chunk in changes.sources.items()}
+    if changes.view is not None:
+        record["view"] = [message_record(message) for message in changes.view]
+    if changes.pending is not None:
+        record["pending"] = pending_record(changes.pending)
+    return record
+
+
+def read_json(text: str | bytes) -> Record:
+    """A JSON text as a record. Raises ConfigError for one that is invalid, or of a newer
+    version."""
+    try:
+        record = json.loads(text)
+        if not isinstance(record, dict):
+            raise TypeError("an object is expected")
+        json.dumps(record, ensure_ascii=False).encode()  # Stores refuse lone surrogates.
+    except (ValueError, TypeError, RecursionError) as error:
+        raise invalid_session(str(error)) from None
+    version = record.get("version", VERSION)
+    if version != VERSION:
+        raise ConfigError(
+            f"This session has format {version!r:.20}, this agentkit reads {VERSION}. Update "
+            "agentkit, or start a new session."
+        )
+    return record
+
+
+def read_changes(record: Mapping[str, Any]) -> Changes:
+    """The changes of a record. Raises ConfigError for an invalid one."""
+    from pydantic import ValidationError
+
+    try:
+        _adapter().validate_python(record, strict=True)
+        sources = record.get("sources", {})
+        view, pending = record.get("view"), record.get("pending")
+        changes = Changes(
+            [read_message(each) for each in record.get("messages", ())],
+            {marker: read_chunk(sources[marker]) for marker in sorted(sources, key=int)},
+            None if view is None else [read_message(each) for each in view],
+            None if pending is None else read_pending(pending),
+        )
+        if changes.pending:
+            _check_pending(changes.pending)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        raise invalid_session(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise invalid_session(str(error)) from None
+    return changes
+
+
+def _check_pending(pending: Pending) -> None:
+    """Check what the types of the fields do not say. Raises ValueError."""
+    if len(pending.outcomes) != len(pending.message.tool_calls):
+        raise ValueError("a paused turn has another number of calls than of outcomes")
+    for outcome in pending.outcomes:
+        if isinstance(outcome, PausedAgent):
+            check_prompt(outcome.pending, outcome.messages)
+            _check_pending(outcome.pending)
+
+
+def check_prompt(pending: Pending, messages: Sequence[Message]) -> None:
+    """Raise ConfigError unless the messages hold the prompt of a paused run."""
+    if not 0 <= pending.run.begun < len(messages):
+        raise invalid_session("a paused turn has no prompt")
+
+
+def invalid_session(fault: str) -> ConfigError:
+    """The error for a record that cannot be used."""
+    return ConfigError(
+        f"This is not a session that agentkit wrote ({fault[:_MAX_FAULT]}). Give what "
+        "Session.to_json returned, or start a new session."
+    )
+
+
+class _Part(TypedDict):
+    text: NotRequired[str]
+    image: NotRequired[str]
+    media_type: NotRequired[str]
+
+
+class _Call(TypedDict):
+    id: NotRequired[str]
+    name: str
+    arguments: NotRequired[dict[str, Any] | str]
+    agents: NotRequired[list[str]]
+
+
+class _Passage(TypedDict):
+    marker: str
+    chunk: _Chunk
+    relevance: NotRequired[float | None]
+
+
+class _Chunk(TypedDict):
+    id: str
+    document_id: str
+    source: str
+    title: str
+    heading: str
+    text: str
+    start: int
+    end: int
+    page: NotRequired[int | None]
+    part: NotRequired[str]
+
+
+class _Message(TypedDict):
+    role: Role
+    content: NotRequired[str | list[_Part]]
+    tool_calls: NotRequired[list[_Call]]
+    tool_call_id: NotRequired[str]
+    passages: NotRequired[list[_Passage]]
+    failed: NotRequired[bool]
+
+
+class _PausedAgent(TypedDict):
+    messages: list[_Message]
+    view: list[_Message]
+    chunks: list[_Chunk]
+    pending: _Pending
+
+
+class _Usage(TypedDict, total=False):
+    input_tokens: int
+    output_tokens: int
+    estimated: bool
+    requests: int
+    tool_calls: int
+
+
+class _Spent(TypedDict):
+    usage: _Usage
+    cost: float | None
+    turns: int
+    tool_calls: int
+    seconds: float
+
+
+class _PausedRun(TypedDict):
+    id: str
+    begun: int
+    spent: _Spent
+    output: str
+    rejected: int
+
+
+class _Pending(TypedDict):
+    message: _Message
+    outcomes: list[_PausedAgent | _Message | None]
+    run: _PausedRun
+
+
+class _Changes(TypedDict, total=False):
+    id: str
+    messages: list[_Message]
+    sources: dict[str, _Chunk]
+    view: list[_Message]
+    pending: _Pending | None
+
+
+@cache
+def _adapter() -> TypeAdapter[Any]:
+    """The check of a record's form, made at its first use."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_Changes)
