@@ -18,6 +18,7 @@ from agentkit.agent.session_record import (
     Changes,
     changes_record,
     check_prompt,
+    check_record,
     invalid_session,
     read_changes,
     read_json,
@@ -137,6 +138,7 @@ class Session(Closeable):
         """A session in memory, as `to_json` wrote it. Raises ConfigError for any other text, and
         for one of a newer version."""
         record = read_json(text)
+        check_record(record)
         session = cls(str(record.get("id", "")), wait=wait)
         session.apply(read_changes(record))
         return session

@@ -58,7 +58,6 @@ def read_json(text: str | bytes) -> Record:
         record = json.loads(text)
         if not isinstance(record, dict):
             raise TypeError("an object is expected")
-        json.dumps(record, ensure_ascii=False).encode()  # Stores refuse lone surrogates.
     except (ValueError, TypeError, RecursionError) as error:
         raise invalid_session(str(error)) from None
     version = record.get("version", VERSION)
@@ -70,27 +69,34 @@ def read_json(text: str | bytes) -> Record:
     return record
 
 
-def read_changes(record: Mapping[str, Any]) -> Changes:
-    """The changes of a record. Raises ConfigError for an invalid one."""
+def check_record(record: Record) -> None:
+    """Check the form of a record that anyone may have written. Raises ConfigError."""
     from pydantic import ValidationError
 
     try:
+        json.dumps(record, ensure_ascii=False).encode()  # Stores refuse lone surrogates.
         _adapter().validate_python(record, strict=True)
-        sources = record.get("sources", {})
-        view, pending = record.get("view"), record.get("pending")
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        raise invalid_session(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise invalid_session(str(error)) from None
+
+
+def read_changes(record: Mapping[str, Any]) -> Changes:
+    """The changes of a record. Raises ConfigError for an invalid one."""
+    try:
+        sources, pending = record.get("sources", {}), record.get("pending")
         changes = Changes(
             [read_message(each) for each in record.get("messages", ())],
             {marker: read_chunk(sources[marker]) for marker in sorted(sources, key=int)},
-            None if view is None else [read_message(each) for each in view],
+            [read_message(each) for each in record["view"]] if "view" in record else None,
             None if pending is None else read_pending(pending),
         )
         if changes.pending:
             _check_pending(changes.pending)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        raise invalid_session(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise invalid_session(str(error)) from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise invalid_session(f"{type(error).__name__}: {error}") from None
     return changes
 
 

@@ -142,7 +142,7 @@ async def _one_run(
     if pending is None:
         run = agent.stream(prompt, session)
     else:
-        session.wait(read_pending(json.loads(json.dumps(pending_record(pending)))))
+        session.pause(read_pending(json.loads(json.dumps(pending_record(pending)))))
         given = {
             c.id: chaos.verdict("later") for c in session.waiting if chaos.random.random() < 0.8
         }

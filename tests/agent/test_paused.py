@@ -301,7 +301,7 @@ async def test_the_time_that_a_run_took_before_its_pause_counts_after_it(
     run = session.pending.run
     assert 0 < run.spent.seconds < 60
     run = replace(run, spent=replace(run.spent, seconds=before))
-    session.wait(replace(session.pending, run=run))
+    session.pause(replace(session.pending, run=run))
     answer = await agent.resume(session, {"1": ALLOWED})
     assert answer.stop_reason == reason
     assert answer.limit == ("" if reason == "stop" else limits.named("seconds"))

@@ -248,6 +248,6 @@ def test_damaged_records_are_reported(make: Callable[[], SessionStorage]) -> Non
     storage = make()
     storage.write("talk", {}, [json.dumps({"messages": [{"role": "user"}]})])
     storage.write("talk", {}, [json.dumps({"view": 3})])
-    with pytest.raises(ConfigError, match="view"):
+    with pytest.raises(ConfigError, match="not a session that agentkit wrote"):
         SessionStore(storage).open("talk")
     assert storage.acquire("talk", "free again", 60)
