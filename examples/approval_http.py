@@ -7,7 +7,6 @@ with `uvicorn --app-dir examples approval_http:app`, ask with `curl -X POST
 """
 
 import os
-from contextlib import closing
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
@@ -20,6 +19,7 @@ from agentkit import (
     ConfigError,
     ScriptedModel,
     Session,
+    SessionBusy,
     SessionStore,
     ToolCall,
     Verdict,
@@ -49,16 +49,16 @@ class Reply(BaseModel):
 
 @app.post("/ask")
 async def ask(question: str) -> Reply:
-    with closing(store.create()) as session:
+    with store.create() as session:
         return reply(session, await agent.run(question, session))
 
 
 @app.post("/sessions/{session_id}/decisions")
 async def decide(session_id: str, verdicts: dict[str, Verdict]) -> Reply:
     try:
-        with closing(store.open(session_id)) as session:
+        async with store.session(session_id, create=False) as session:
             return reply(session, await agent.resume(session, verdicts))
-    except AlreadyDecided as error:
+    except (AlreadyDecided, SessionBusy) as error:
         raise HTTPException(409, str(error)) from error
     except ConfigError as error:
         raise HTTPException(404, str(error)) from error

@@ -88,12 +88,18 @@ class SessionStore(Closeable):
         that come from outside use `session`, which takes whole ids only."""
         return self._opened(self.find(which).id)
 
-    def session(self, session_id: str, *, wait: float = 0.0) -> OpeningSession:
-        """The session of an id, created where there is none, for the length of a `with` or `async
-        with` block. Where it is open elsewhere, waits up to `wait` seconds, then raises
-        SessionBusy. Raises ConfigError for an invalid id."""
+    def session(self, session_id: str, *, wait: float = 0.0, create: bool = True) -> OpeningSession:
+        """The session of a whole id, for the length of a `with` or `async with` block, created
+        where there is none unless `create` is False. Where it is open elsewhere, waits up to `wait`
+        seconds, then raises SessionBusy. Raises ConfigError for an invalid or unknown id."""
         checked = _checked_id(session_id)
-        return OpeningSession(lambda: self._opened(checked, wait), wait)
+
+        def opened() -> StoredSession:
+            if not create and self.storage.read(checked) is None:
+                raise ConfigError(f"No session has the id {checked!r}. Create it first.")
+            return self._opened(checked, wait)
+
+        return OpeningSession(opened, wait)
 
     def read(self, which: str = LAST) -> Session:
         """A copy of a session in memory: it may be open elsewhere, and nothing is written."""

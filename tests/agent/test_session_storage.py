@@ -143,6 +143,8 @@ async def test_a_session_of_an_id_of_ones_own_is_created_once_and_found_again(
         assert other.messages == []
     with pytest.raises(ConfigError, match="already"):
         store.create(id="tenant-7")
+    with pytest.raises(ConfigError, match="No session has the id 'tenant'"):
+        store.session("tenant", create=False).__enter__()
 
 
 @pytest.mark.parametrize("session_id", ["", "a\nb", "a b", "x" * 101, "\0", "\u202e"])
