@@ -34,9 +34,7 @@ from agentkit.knowledge.index.indexer import (
 from agentkit.knowledge.index.roots import (
     Root,
     Selection,
-    conflicting_sources,
     read_root,
-    replaced_sources,
     select,
     select_known,
     source_name,
@@ -178,9 +176,13 @@ class KnowledgeBase(Closeable):
         its own work by `if __name__ == "__main__"`. Raises KnowledgeError.
         """
         async with self._writing():
-            before = self._catalog.origins()
-            selection = select(Path(path), prefix, self._roots(before))
-            return await self._sync(selection, before, max_file_mb, jobs, on_progress)
+            known = self._known_roots()
+            selection = select(Path(path), prefix, known.values())
+            if not self._is_present(selection):
+                raise KnowledgeError(
+                    f"{selection.path} does not exist. Name a folder or file that does."
+                )
+            return await self._sync(selection, known, max_file_mb, jobs, on_progress)
 
     async def update(
         self,
@@ -193,54 +195,84 @@ class KnowledgeBase(Closeable):
         read; a deleted file's document is removed. Raises KnowledgeError for a path that is in no
         indexed folder."""
         async with self._writing():
-            before = self._catalog.origins()
-            selection = select_known(Path(path), self._roots(before))
+            known = self._known_roots()
+            selection = select_known(Path(path), known.values())
             if selection is None:
                 raise KnowledgeError(
                     f"{path} is in no folder that the index {self.path} holds. Add it by add_path."
                 )
-            return await self._sync(selection, before, max_file_mb, 1, on_progress)
+            if not selection.root.folder.is_dir():
+                raise KnowledgeError(f"{selection.root.folder} does not exist. Restore it first.")
+            return await self._sync(selection, known, max_file_mb, 1, on_progress)
 
     async def _sync(
         self,
         selection: Selection,
-        before: Mapping[str, str],
+        known: Mapping[str, Root],
         max_file_mb: float,
         jobs: int,
         on_progress: OnProgress,
     ) -> IndexReport:
-        """Index a selection's files and remove the vanished ones, the lock held. `before` are the
-        origins of the documents, by source."""
-        origin = selection.root.origin(self.path)
-        held = [s for s, known in before.items() if known == origin and selection.covers(s)]
-        if not selection.path.exists() and not (held and selection.root.folder.is_dir()):
-            raise KnowledgeError(
-                f"{selection.path} does not exist. Name a folder or file that does."
-            )
+        """Index a selection's files and remove the vanished ones, the lock held. `known` are the
+        roots of the index by origin."""
+        origin, before = selection.root.origin(self.path), self._catalog.origins()
+        held = {s for s, each in before.items() if each == origin and selection.covers(s)}
+        if origin not in known and not selection.root.is_file:
+            self._catalog.add_folder(origin)
         folder = Folder(selection, int(max_file_mb * 1e6))
-        known, cut = self._catalog.files(origin), self._indexer.cut
+        hashes, cut = self._catalog.files(origin), self._indexer.cut
         with parsers(jobs) as pool:
-            entries = await asyncio.to_thread(folder.entries, known, cut, pool)
+            entries = await asyncio.to_thread(folder.entries, hashes, cut, pool)
             report = await self._indexer.add(entries, on_progress, origin=origin, jobs=jobs)
         present = {entry.source for entry in entries}
-        replaced = replaced_sources(selection, present, before, self.path)
-        indexed = self._catalog.hashes() if replaced else {}
-        moved = {old for old, new in replaced.items() if new in indexed or new not in present}
-        gone = sorted({*held, *moved} - present)
+        replaced = {o: root for o, root in known.items() if selection.replaces(root, present)}
+        gone = sorted((held | self._moved(selection, present, before, replaced)) - present)
         if gone:
             await self._indexer.remove(gone)
-        others = {source: o for source, o in before.items() if source not in replaced}
+        if replaced:
+            self._catalog.forget_folders(replaced)
+        others = {o: root for o, root in known.items() if o != origin and o not in replaced}
         warnings = report.warnings
-        if conflicts := conflicting_sources(present, others, origin, self.path):
+        conflicts = [s for s in present if (root := others.get(before.get(s, ""))) and root.has(s)]
+        if conflicts:
             warnings += (
-                f"{join_names(conflicts)} replaced {quantity(len(conflicts), 'document')} of the "
-                "same name from another folder. Give one of the folders a prefix.",
+                f"{join_names(sorted(conflicts))} replaced "
+                f"{quantity(len(conflicts), 'document')} of the same name from another folder. "
+                "Give one of the folders a prefix.",
             )
         return replace(report, removed=tuple(gone), warnings=warnings)
 
-    def _roots(self, origins: Mapping[str, str]) -> list[Root]:
-        """The folders and files that documents came from."""
-        return [read_root(origin, self.path) for origin in set(origins.values()) if origin]
+    def _is_present(self, selection: Selection) -> bool:
+        """Whether there is something at a path, or was when an existing folder was indexed."""
+        if selection.path.exists():
+            return True
+        origin = selection.root.origin(self.path)
+        held = (s for s, each in self._catalog.origins().items() if each == origin)
+        return selection.root.folder.is_dir() and any(map(selection.covers, held))
+
+    def _moved(
+        self,
+        selection: Selection,
+        present: set[str],
+        before: Mapping[str, str],
+        replaced: Mapping[str, Root],
+    ) -> set[str]:
+        """The documents of replaced roots that are indexed under the selected root now, or whose
+        files are gone."""
+        if not replaced:
+            return set()
+        indexed = self._catalog.hashes()
+        renamed = {
+            source: selection.renamed(replaced[origin], source)
+            for source, origin in before.items()
+            if origin in replaced
+        }
+        return {old for old, new in renamed.items() if new in indexed or new not in present}
+
+    def _known_roots(self) -> dict[str, Root]:
+        """The folders and files that the index was made from, by origin."""
+        origins = {*self._catalog.origins().values(), *self._catalog.folders()} - {""}
+        return {origin: read_root(origin, self.path) for origin in origins}
 
     async def remove(self, sources: str | Iterable[str]) -> None:
         """Take documents out of the index. Raises KnowledgeError for a source it does not hold;

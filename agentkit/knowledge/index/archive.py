@@ -52,7 +52,11 @@ _BLOCK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DERIVED = ("full_text", "vocabulary")
 _LOCAL_META = ("name", "generation", "chroma")
-_FORGET_ORIGINS = ("UPDATE documents SET origin = ''", "DELETE FROM files")
+_FORGET_ORIGINS = (
+    "UPDATE documents SET origin = ''",
+    "DELETE FROM files",
+    "DELETE FROM meta WHERE key LIKE 'folder %'",
+)
 """The folders of one machine mean nothing on another: documents travel as if added by hand."""
 _JSON_COLUMNS = ("metadata", "parts")
 _PAGE = 1000

@@ -34,6 +34,7 @@ from agentkit.text.terms import composed
 
 Vector = NDArray[np.float32]
 CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part, context"
+_FOLDER = "folder "
 OUTDATED = "outdated"
 """What `meta("chroma")` is while Chroma's vectors cannot be relied on."""
 
@@ -111,6 +112,22 @@ class Catalog:
     def origins(self) -> dict[str, str]:
         """Source -> the folder it came from, "" for a document added by hand."""
         return dict(self.rows("SELECT source, origin FROM documents"))
+
+    def folders(self) -> list[str]:
+        """The origins of the folders that were indexed, also of those without documents."""
+        rows = self.rows(
+            "SELECT key FROM meta WHERE key >= ? AND key < ?", (_FOLDER, f"{_FOLDER}~")
+        )
+        return [key.removeprefix(_FOLDER) for (key,) in rows]
+
+    def add_folder(self, origin: str) -> None:
+        """Remember a folder that is indexed."""
+        self.set_meta({f"{_FOLDER}{origin}": ""})
+
+    def forget_folders(self, origins: Iterable[str]) -> None:
+        with self.writing() as connection:
+            keys = [(f"{_FOLDER}{origin}",) for origin in origins]
+            connection.executemany("DELETE FROM meta WHERE key = ?", keys)
 
     def files(self, origin: str) -> dict[str, str]:
         """Source -> what its file was when it was last read, of one folder."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class Root:
     def file(self, source: str) -> Path:
         """The file of a source, where its name is stored in the form that it has on disk."""
         return self.folder / source.removeprefix(self.prefix)
+
+    def has(self, source: str) -> bool:
+        """Whether the file of a source exists."""
+        return self.file(source).exists()
 
     def origin(self, index: Path) -> str:
         """The root as the catalog stores it: its path from the index, so that both may be moved
@@ -92,6 +96,25 @@ class Selection:
         key = "" if self.is_whole else self.root.source(self.resolved)
         return not key or source == key or source.startswith(f"{key}/")
 
+    def replaces(self, other: Root, present: set[str]) -> bool:
+        """Whether the files of another root are listed here now. `present` are the sources of the
+        files at the path."""
+        mine = self.root
+        if not self.is_whole or other == mine:
+            return False
+        if not other.is_file:
+            return other.path == mine.path or mine.holds(other.path)
+        file = other.path.resolve() if mine.is_file or other.path.is_symlink() else other.path
+        if mine.is_file:
+            return file == mine.path.resolve()
+        is_gone = not file.exists() and mine.holds(file)
+        return is_gone or (file.is_relative_to(mine.path) and mine.source(file) in present)
+
+    def renamed(self, other: Root, source: str) -> str:
+        """The source that the file of a replaced root's document has here."""
+        file = other.file(source)
+        return self.root.source(file if file.is_relative_to(self.root.folder) else file.resolve())
+
 
 def select(path: Path, prefix: str, known: Iterable[Root]) -> Selection:
     """The part of a known folder that a path is, else a root of its own with the prefix."""
@@ -111,32 +134,6 @@ def select_known(path: Path, known: Iterable[Root]) -> Selection | None:
     return _within(path, roots) or own
 
 
-def replaced_sources(
-    selection: Selection, present: set[str], documents: Mapping[str, str], index: Path
-) -> dict[str, str]:
-    """The documents of other roots whose files the selected root lists now, and the sources that
-    their files have in it. `present` are its sources, `documents` the origins by source."""
-    if not selection.is_whole:
-        return {}
-    mine = selection.root
-    others = {o: read_root(o, index) for o in set(documents.values()) - {"", mine.origin(index)}}
-    replaced = {o: root for o, root in others.items() if _is_replaced(root, mine, present)}
-    files = {s: replaced[o].file(s) for s, o in documents.items() if o in replaced}
-    return {
-        source: mine.source(file if file.is_relative_to(mine.folder) else file.resolve())
-        for source, file in files.items()
-    }
-
-
-def conflicting_sources(
-    present: Iterable[str], documents: Mapping[str, str], own: str, index: Path
-) -> list[str]:
-    """The sources that also are those of existing files of another root."""
-    others = {s: o for s in present if (o := documents.get(s, "")) not in ("", own)}
-    roots = {origin: read_root(origin, index) for origin in set(others.values())}
-    return sorted(s for s, origin in others.items() if roots[origin].file(s).exists())
-
-
 def source_name(name: str) -> str:
     """A source as it is stored: composed (NFC), with "/" on every system."""
     if os.sep == "\\":
@@ -152,16 +149,6 @@ def _within(path: Path, known: Iterable[Root]) -> Selection | None:
             if root.holds(resolved):
                 return Selection(path, resolved, root)
     return None
-
-
-def _is_replaced(other: Root, mine: Root, present: set[str]) -> bool:
-    if not other.is_file:
-        return other.path == mine.path or mine.holds(other.path)
-    file = other.path.resolve() if mine.is_file or other.path.is_symlink() else other.path
-    if mine.is_file:
-        return file == mine.path.resolve()
-    is_gone = not file.exists() and mine.holds(file)
-    return is_gone or (file.is_relative_to(mine.path) and mine.source(file) in present)
 
 
 def _absolute(path: Path) -> Path:

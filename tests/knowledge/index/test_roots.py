@@ -153,6 +153,22 @@ async def test_a_folder_that_is_missing_as_a_whole_loses_no_documents(
     assert sorted(await _texts(kb)) == DOCUMENTS
 
 
+async def test_an_emptied_folder_is_still_known(kb: KnowledgeBase, root: Path) -> None:
+    await kb.add_path(root, prefix="notes/")
+    for source in DOCUMENTS:
+        (root / source).rename(root.parent / Path(source).name)
+        await kb.update(root / source)
+        assert not (await kb.update(root / source)).has_news
+    assert await kb.documents() == []
+    (root / "new.md").write_text("# New")
+    assert (await kb.update(root / "new.md")).added == ("notes/new.md",)
+    await kb.add_path(root, prefix="other/")
+    (root / "new.md").unlink()
+    await kb.update(root)
+    (root / "new.md").write_text("# New")
+    assert (await kb.add_path(root / "new.md")).added == ("other/new.md",)
+
+
 async def test_a_renamed_file_is_renamed_without_being_embedded_again(
     kb: KnowledgeBase, root: Path, embedder: TermEmbedder
 ) -> None:
