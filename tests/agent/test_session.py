@@ -75,7 +75,7 @@ async def test_runs_that_wait_follow_each_other_in_order_with_all_messages() -> 
     assert [m.text for m in answers[2].messages] == ["3", "c"]
 
 
-async def test_a_run_waits_no_longer_than_it_is_told() -> None:
+async def test_a_run_waits_no_longer_than_its_session_allows() -> None:
     session, model = Session(wait=0.02), SlowModel(["a", "b"])
     agent = Agent(model)
     running = asyncio.create_task(agent.run("one", session))
