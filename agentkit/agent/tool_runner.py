@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,7 +36,7 @@ from agentkit.events import (
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import Message, ToolCall, ToolResult, Usage
 from agentkit.tools.repair import fit_arguments, repair_arguments, without_surrogates
-from agentkit.tools.tool import Tool
+from agentkit.tools.tool import Tool, log, log_failure
 
 NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without, or ask the user."
 FORBIDDEN = "The settings forbid this tool here. Do not call it again; go on without."
@@ -48,9 +47,6 @@ TRY_AGAIN = "Correct this and call the tool again."
 CALL_CANCELLED = "Error: the tool cancelled its own call; its result is unknown."
 CHANGED = "(The user changed the arguments to {arguments}.)\n"
 _MAX_SCHEMA = 4000
-
-_log = logging.getLogger("agentkit.tools")
-_log.addHandler(logging.NullHandler())
 
 OnToolError = Literal["tell", "raise"] | Callable[[ToolCall, BaseException], str | Awaitable[str]]
 """What a failure of a tool leads to: "tell" reports it to the model, "raise" ends the run with a
@@ -322,10 +318,10 @@ class ToolRunner:
                 return _Ended(result)
             failed = False
         except Retry as error:
-            _log.debug("%s asked for another try (call %s): %s", tool.name, call.id, error)
+            log_failure(call, error)
             result, failure = ToolResult(f"Error: {error}\n{TRY_AGAIN}"), error
         except ToolError as error:
-            _log_failure(call, error)
+            log_failure(call, error)
             result, failure = await self._report_failure(call, error, turn), error.cause
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -339,7 +335,7 @@ class ToolRunner:
             try:
                 result = await call_with(after, call, result, extra=self._context.info)
             except Exception as error:  # The hook may be there to withhold something.
-                _log.exception("The hook after tool %s failed (call %s)", tool.name, call.id)
+                log.exception("The hook after tool %s failed (call %s)", tool.name, call.id)
                 problem = f"Error: the result is withheld, because a hook failed on it: {error}"
                 result, failed, failure = ToolResult(problem), True, error
         turn.put(ToolFinished(call, result, time.perf_counter() - began, failed, failure))
@@ -376,7 +372,7 @@ class ToolRunner:
                 put(ApprovalRequested(call))
                 return await self._context.approve(tool, call)
         except Exception as error:
-            _log.exception("The approval of tool %s failed (call %s)", tool.name, call.id)
+            log.exception("The approval of tool %s failed (call %s)", tool.name, call.id)
             reason = f"{type(error).__name__}: {error}"
             problem = f"Error: not run, because approval failed ({reason})."
             raise ToolError(problem, tool.name, error) from error
@@ -395,15 +391,6 @@ def _arguments_text(arguments: Mapping[str, Any] | str) -> str:
     if isinstance(arguments, str):
         return arguments
     return json.dumps(dict(arguments), ensure_ascii=False, default=str)
-
-
-def _log_failure(call: ToolCall, error: ToolError) -> None:
-    """Log the exception of a tool; a sub-agent has logged that of its own tool already."""
-    if error.is_logged:
-        return
-    error.is_logged = True
-    _log.error("Tool %s failed (call %s)", call.name, call.id, exc_info=error.cause)
-    _log.debug("Arguments of call %s: %s", call.id, call.arguments)
 
 
 def _outcome(call: ToolCall, task: asyncio.Task[_Ended | None], reason: str) -> Outcome:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -24,7 +25,7 @@ from typing_extensions import TypeVar
 
 from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
-from agentkit.messages import Content, ImagePart, TextPart, ToolResult
+from agentkit.messages import Content, ImagePart, TextPart, ToolCall, ToolResult
 from agentkit.tools.context import NoContext, RunContext, ToolContext
 from agentkit.tools.repair import join_surrogates
 
@@ -226,6 +227,21 @@ def _locate(function: Callable[..., Any], memory_mb: int) -> Mapping[str, Any]:
     from agentkit.tools.isolated import locate
 
     return locate(function, memory_mb)
+
+
+log = logging.getLogger("agentkit.tools")
+log.addHandler(logging.NullHandler())
+
+
+def log_failure(call: ToolCall, error: ToolError) -> None:
+    """Log the exception of a tool with its traceback, once: a sub-agent has logged that of its own
+    tool already. A Retry is not a failure."""
+    if isinstance(error, Retry):
+        log.debug("Tool %s asked for another try (call %s): %s", call.name, call.id, error)
+    elif not error.is_logged:
+        error.is_logged = True
+        log.error("Tool %s failed (call %s)", call.name, call.id, exc_info=error.cause)
+        log.debug("Arguments of call %s: %s", call.id, call.arguments)
 
 
 def as_tool(value: Tool | Callable[..., Any]) -> Tool:

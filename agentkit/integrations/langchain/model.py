@@ -31,8 +31,8 @@ from agentkit.integrations.langchain.messages import (
     streamed_calls,
     to_langchain_messages,
 )
-from agentkit.messages import Message, Usage
-from agentkit.tools.tool import Tool
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool, log_failure
 
 _REASON_KEYS = ("finish_reason", "stop_reason", "done_reason")
 _LENGTH_REASONS = frozenset({"length", "max_tokens"})
@@ -204,6 +204,7 @@ def as_langchain_tool(tool: Tool, *, approved: bool = False) -> BaseTool:
         try:
             return (await tool.run(arguments)).prompt_text
         except ToolError as error:
+            log_failure(ToolCall("", tool.name, arguments), error)
             raise ToolException(str(error)) from error
 
     def call(**arguments: Any) -> str:

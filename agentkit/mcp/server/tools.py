@@ -27,9 +27,9 @@ from agentkit.events import Event, Finished, ToolProgress, ToolStarted
 from agentkit.knowledge.citations.markers import markers
 from agentkit.mcp.server import approval
 from agentkit.mcp.server.resources import paginate, resource_links
-from agentkit.messages import Content, ImagePart, ToolResult
+from agentkit.messages import Content, ImagePart, ToolCall, ToolResult
 from agentkit.tools.context import NoContext, ToolContext
-from agentkit.tools.tool import Tool, as_text, tool
+from agentkit.tools.tool import Tool, as_text, log_failure, tool
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -221,6 +221,7 @@ class ToolHandlers:
                     return question
             result = await published.tool.run(params.arguments or {}, context)
         except ToolError as error:
+            log_failure(ToolCall(str(ctx.request_id), params.name, params.arguments or {}), error)
             return sdk.CallToolResult(content=[_text_block(str(error))], is_error=True)
         finally:
             await context.finish()

@@ -208,7 +208,9 @@ async def test_ask_reports_its_steps_as_progress(era: str) -> None:
     assert steps == [(1, "calls search_knowledge"), (2, "search_knowledge: half way")]
 
 
-async def test_tools_of_a_folder_are_served_with_their_schema_and_errors(era: str) -> None:
+async def test_tools_of_a_folder_are_served_with_their_schema_and_errors(
+    era: str, caplog: pytest.LogCaptureFixture
+) -> None:
     @tool
     def halve(number: int, context: ToolContext) -> int:
         """Halve an even number."""
@@ -228,6 +230,9 @@ async def test_tools_of_a_folder_are_served_with_their_schema_and_errors(era: st
         assert result.content[0].text == "4"  # type: ignore[union-attr]
         assert "give an even number" in await refused(client, "halve", number=7)
         assert "Invalid arguments" in await refused(client, "halve", number="x")
+    [logged] = [record for record in caplog.records if record.name == "agentkit.tools"]
+    assert logged.exc_info is not None
+    assert logged.exc_info[0] is ValueError
 
 
 async def test_objects_of_own_tools_are_structured_and_get_no_links(
