@@ -131,7 +131,7 @@ _QUANTITY = re.compile(
     rf"""
       (?P<clock>(?<![\d:])\d{{1,2}}:\d{{2}}(?![\d:]))
     | (?P<century>\d{{2}})\s*世纪\s*(?P<decade>\d{{2}})\s*年代
-    | (?P<years>\b\d{{3}}0)s\b
+    | (?P<years>\b\d{{3}}0)(?:s\b|\s*年代)
     | (?P<month>\d{{1,2}})\s*月(?!\w*球)
     | \b(?P<named>{"|".join(_MONTHS)})\b(?!\s+be\b)
     | 百分之(?P<share>[{_CHINESE}点]+|\d+(?:\.\d+)?)
@@ -156,11 +156,12 @@ _QUANTITY = re.compile(
             |第?[二两三四五六七八九十](?:点[{_CHINESE}]+)?(?=[{_COUNTERS}])(?<!十(?=分(?!钟)))|第[一二三四五六七八九十]))
       (?:\s*(?P<scale>{_SCALE})(?![A-Za-z])|(?P<letter>[TBMKk]){_AFTER})?
       (?:st|nd|rd|th)?
-      (?:[\s-]*(?P<unit>{_UNIT}){_AFTER})?
+      (?:[\s-]*个?(?P<unit>{_UNIT}){_AFTER})?
       (?P<tail>[A-Za-z]*)
     """,
     re.VERBOSE,
 )
+_UNIT_WORD = re.compile(rf"(?<![A-Za-z])(?:{_UNIT})(?![A-Za-z])")
 _RANGE = re.compile(r"\s*(?:-|–|—|~|～|到|至|to|and)\s*")
 _APPROXIMATE_BEFORE = re.compile(
     r"(?:约|大概|近|将近|差不多|接近|about|around|roughly|some|nearly|almost|approximately|~|≈|～)"
@@ -207,6 +208,16 @@ def quantities(text: str) -> list[Quantity]:
     return [_with_range_unit(q, later, text) for q, later in zip_longest(found, found[1:])]
 
 
+def is_unit(word: str) -> bool:
+    """Whether a word is a unit or a scale: GB, km, B."""
+    return word in _UNITS or word in _SCALES
+
+
+def units_in(text: str) -> set[tuple[str, float]]:
+    """The units that a text names, as their kind and size."""
+    return {_UNITS[unit] for unit in _UNIT_WORD.findall(normalize(text))}
+
+
 def _continues(first: Quantity, second: Quantity, text: str) -> bool:
     """Whether a number goes on: 1 亿 2000 万, 3 万 5 千."""
     return (
@@ -236,7 +247,7 @@ def is_stated(claimed: Quantity, stated: Sequence[Quantity]) -> bool:
 def _is_same(claimed: Quantity, other: Quantity) -> bool:
     if claimed.text == other.text:
         return True
-    if claimed.kind and other.kind:
+    if (claimed.kind and other.kind) or "decade" in (claimed.kind, other.kind):
         if claimed.kind != other.kind:
             return False
         pairs = [(claimed.value, other.value)]
@@ -305,7 +316,8 @@ def _parse_fraction(match: re.Match[str]) -> float | None:
 
 
 def _parse_number(match: re.Match[str], text: str) -> Quantity | None:
-    if match["tail"] or match["chinese"] in _IDIOMS:
+    is_vague = text[max(0, match.start() - 1) : match.start()] in ("", *"上数几近约达过")
+    if match["tail"] or (match["chinese"] in _IDIOMS and not (is_vague and match.start())):
         return None
     number = _number_before_scale(match, text)
     if number is None:

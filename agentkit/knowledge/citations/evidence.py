@@ -14,27 +14,35 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from agentkit.knowledge.citations.polarity import clauses, content
-from agentkit.text.numbers import Quantity, is_stated, normalize, quantities
+from agentkit.text.numbers import Quantity, is_stated, normalize, quantities, units_in
 from agentkit.text.terms import fold, is_cjk, sentences, terms
 
-_ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
-_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}[\s:|-]*$")
+ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
+RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}[\s:|-]*$")
+ORDINAL = re.compile(r"^[ \t]*(?:\d+[.)、]|[-*+>•])[ \t]+")
 _ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*+])[ \t]+\S", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Unit:
     """A sentence or a table row: `passage[start:end] == text`. `context` is the header of its table
-    or the line that introduces its list."""
+    or the line that introduces its list, `lead` the line before its table."""
 
     text: str
     start: int
     end: int
     context: str = ""
+    lead: str = ""
+
+    @property
+    def is_body(self) -> bool:
+        """Whether it is a row below a header, or of a table without one."""
+        return self.text != self.context and not RULE.match(self.text)
 
     @cached_property
     def quantities(self) -> tuple[Quantity, ...]:
-        return tuple(quantities(f"{self.context}\n{self.text}"))
+        context = "" if self.context == self.text else self.context
+        return tuple(quantities(f"{context}\n{ORDINAL.sub('', self.text)}"))
 
 
 @lru_cache(maxsize=1_000)
@@ -45,10 +53,11 @@ def units(passage: str) -> tuple[Unit, ...]:
     spans = _joined_spans(passage)
     for number, (start, end) in enumerate(spans):
         text = passage[start:end]
-        if _ROW.match(text):
+        if ROW.match(text):
             following = passage[slice(*spans[number + 1])] if number + 1 < len(spans) else ""
-            header = text if _RULE.match(following) else header
-            found.append(Unit(text, start, end, "" if text == header else header))
+            header = text if RULE.match(following) else header
+            lead = next((unit.text for unit in found[::-1] if not ROW.match(unit.text)), "")
+            found.append(Unit(text, start, end, header, lead))
             continue
         header = ""
         is_item = bool(_ITEM.match(text))
@@ -112,8 +121,10 @@ def missing_number(
         elif not turn.has(claimed) and not (is_stated(claimed, around) and claimed.kind != "share"):
             wanted.append(claimed)
     for claimed in wanted:
-        if not (_is_in(claimed, passage) or _is_asked(claimed, passage, turn)):
+        if not (_is_in(claimed, claim, passage) or _is_asked(claimed, passage, turn)):
             return f"the number {claimed.text} is not in the passage"
+        if _has_other_unit(claimed, passage, context):
+            return f"the passage has another unit than {claimed.text}"
     wanted = [q for q in wanted if is_stated(q, _all_quantities(passage))]
     if len(wanted) < 2 or any(_states(unit, wanted) for unit in units(passage)):
         return None
@@ -124,7 +135,15 @@ def missing_number(
 
 
 def _states(unit: Unit, wanted: Sequence[Quantity]) -> bool:
-    return all(is_stated(claimed, unit.quantities) for claimed in wanted)
+    return all(_is_stated(claimed, unit.quantities) for claimed in wanted)
+
+
+def _is_stated(claimed: Quantity, stated: Sequence[Quantity]) -> bool:
+    """Whether a number is stated, with its own unit where the same number has a unit."""
+    alike = [other for other in stated if other.kind and other.bare == claimed.bare]
+    if claimed.kind and alike:
+        return is_stated(claimed, [other for other in stated if other.kind])
+    return is_stated(claimed, stated)
 
 
 @lru_cache(maxsize=1_000)
@@ -132,24 +151,55 @@ def _all_quantities(passage: str) -> tuple[Quantity, ...]:
     return tuple(q for unit in units(passage) for q in unit.quantities)
 
 
-def _is_in(claimed: Quantity, passage: str) -> bool:
+def _is_in(claimed: Quantity, claim: str, passage: str) -> bool:
     """Whether a passage states a number, or lists so many items or rows."""
-    return is_stated(claimed, _all_quantities(passage)) or (
-        not claimed.kind and claimed.value in _counts(passage)
+    if _is_stated(claimed, _all_quantities(passage)):
+        return True
+    if claimed.kind or claimed.value not in _counts(passage):
+        return False
+    noun = _noun_after(claim, claimed)
+    return not any(
+        _noun_after(unit.text, q) == noun for unit in units(passage) for q in quantities(unit.text)
     )
+
+
+def _noun_after(text: str, quantity: Quantity) -> str:
+    """The start of what a number counts."""
+    found = re.match(r"\s*个?([a-z]+|[\u4e00-\u9fff]{1,2})", normalize(text)[quantity.end :])
+    return found[1] if found else quantity.text
+
+
+_LISTED = re.compile(r"[^、，。；：:\s]{1,16}(?:、[^、，。；：:\s]{1,16})+")
 
 
 @lru_cache(maxsize=1_000)
 def _counts(passage: str) -> frozenset[float]:
     """How many items, rows and enumerated things a passage has."""
-    rows = sum(bool(_ROW.match(unit.text)) for unit in units(passage))
+    rows = sum(bool(ROW.match(unit.text)) for unit in units(passage))
     counts = {len(_ITEM.findall(passage)), rows - 2}
     for unit in units(passage):
-        counts |= {
-            len(re.split("、|以及|及|和", part)) for part in re.split("[，；：:。（）]", unit.text)
-        }
-        counts |= {len(re.split(r", (?:and |or )?| and | or ", unit.text))}
+        for listed in _LISTED.findall(unit.text):
+            ends = bool(re.search(r"[^、]{1,8}(?:和|以及|及|与)[^、]{1,8}$", listed))
+            counts.add(listed.count("、") + 1 + ends)
+        for listed in re.findall(r"(?:[^,.;]{1,30}, )+(?:and |or )?[^,.;]{1,30}", unit.text):
+            counts |= {listed.count(", ") + 1, listed.count(", ") + 2}
+        if " and " in unit.text or "和" in unit.text:
+            counts.add(2)
     return frozenset(float(count) for count in counts if count > 1)
+
+
+def _has_other_unit(claimed: Quantity, passage: str, context: str) -> bool:
+    """Whether a number that a passage states without its unit has another unit there."""
+    if claimed.kind not in _MEASURED or any(
+        q.kind for q in _all_quantities(passage) if q.bare == claimed.bare
+    ):
+        return False
+    named = {size for kind, size in units_in(f"{context}\n{passage}") if kind == claimed.kind}
+    is_plain = any(q.bare == claimed.bare for q in _all_quantities(passage))
+    return is_plain and bool(named) and claimed.value / (claimed.bare or 1.0) not in named
+
+
+_MEASURED = frozenset(["size", "power", "energy", "mass", "length", "frequency", "voltage"])
 
 
 def _is_asked(claimed: Quantity, passage: str, turn: TurnEvidence) -> bool:
@@ -249,6 +299,8 @@ def missing_name(
     for name in names_in(claim, across=is_cjk(claim) != is_cjk(passage)):
         if not (_has_code(name, known_text) if _is_code(name) else _is_known(name, known)):
             return f"the name {name} is not in the passage"
+    if unit := _missing_unit(claim, known_text):
+        return f"the unit {unit} is not in the passage"
     if re.search(r"(?<!\w)C(?![\w+#'’])", claim) and re.search(r"(?<!\w)C(?:\+\+|#)", passage):
         return (
             None
@@ -256,6 +308,16 @@ def missing_name(
             else "the name C is not in the passage"
         )
     return None
+
+
+def _missing_unit(claim: str, text: str) -> str:
+    """A unit without a number that a text does not have where it has another of the kind."""
+    spans = [(q.start, q.end) for q in quantities(claim)]
+    for match in re.finditer(r"(?<![A-Za-z])[KMGTP]B(?![A-Za-z])", normalize(claim)):
+        is_free = not any(start <= match.start() < end for start, end in spans)
+        if is_free and match.group() not in text and re.search("[KMGTP]B", text):
+            return match.group()
+    return ""
 
 
 def names_in(claim: str, across: bool = False) -> list[str]:

@@ -21,19 +21,25 @@ from agentkit.text.terms import fold, is_cjk, sentences, terms
 
 _OPPOSITES = (
     (
-        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain)|增|上升|升[高至到]|提[高升]|扩大|变大",
-        r"\b(?:decreas|fall|fell\b|drop|declin|reduc|shr[aiu]nk|cut\b)|减|下降|降[低至到]|缩[小减]|变小",
+        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain|(?<!any )(?<!no )more\b(?! than))|[较更越变]多|增|上升|升[高至到]|提[高升]|扩大|变大",
+        r"\b(?:decreas|fall|fell\b|drop(?!\w* support)|declin|reduc|shr[aiu]nk|cut\b|less\b|fewer)|[较更越变]少|减(?!轻)|下降|降[低至到]|缩[小减]|变小",
     ),
+    (r"\b(?:rais(?:e|ing)|went up)|调高|上调", r"\b(?:lower(?:ed|ing)\b|went down)|调低|下调"),
+    (r"\bmost (?:recent|often|likely|common)", r"\bleast (?:recent|often|likely|common)"),
+    (r"\b(?:keep|kept|retain|preserv)|保留", r"\b(?:remov|delet|discard|evict)|去[除掉]|删除|移除"),
+    (r"先(?![进前])|首先|\bfirst\b", r"再(?![次现])|然后|最后|随后|\bthen\b|\bfinally\b"),
+    (r"不够|不足|太少|\binsufficient|\btoo little", r"过头|过度|太多|\bexcessive|\btoo much"),
+    (r"减轻|缓解|\b(?:alleviat|mitigat|reliev)", r"加重|加剧|恶化|\b(?:aggravat|worsen)"),
+    (r"开头|开端|\bbeginning\b", r"末尾|结尾|\bend\b"),
     (r"\b(?:faster|quick|fast\b|speeds? up)|快", r"\b(?:slow)|慢"),
     (
         r"\b(?:higher|highest|high\b)|[较更最]高|高于",
         r"\b(?:lower|lowest|low\b)|[较更最]低|低于",
     ),
     (
-        r"\b(?:larger|largest|bigger|greater)|[较更最]大|大于",
-        r"\b(?:smaller|smallest)|[较更最]小|小于",
+        r"\b(?:larger|largest|bigger|greater)|[较更最过太越]大|大于",
+        r"\b(?:smaller|smallest)|[较更最过太越]小|小于",
     ),
-    (r"\b(?:more\b(?! than))|[较更越]多", r"\b(?:less\b|fewer)|[较更越]少"),
     (r"\b(?:longer|longest)\b|[较更最]长", r"\b(?:shorter|shortest)\b|[较更最]短"),
     (
         r"\b(?:maxim|at most|up to)|最多|至多|最大|上限",
@@ -104,7 +110,7 @@ _CLAUSE_END = re.compile(
     re.IGNORECASE,
 )
 _NO_NEGATION = re.compile(
-    r"(\w)[不没]\1|不得不|不能不|不可不|不仅|不但|不只|不单|不光|不止|不过|不同|不断|不久|不妨|不论|不管|不如"
+    r"(\w)[不没]\1|不得不|不能不|不可不|不仅|不但|不只|不单(?!独)|不光|不止|不过|不同|不断|不久|不妨|不论|不管"
     r"|不超过|不少于|不低于|不高于|不大于|不小于|不多于|不足|不少|不一定|差不多|不错|不可或缺"
     r"|无论|无监督|无标[注签]|无穷|无限|无数|无线|无符号|非常|非线性|并非不|未来|未免"
     r"|没关系|没问题|[区差类特分级识个性告]别|别[的人处]|是否|能否|可否|与否|是不是|有没有|会不会"
@@ -115,8 +121,9 @@ _NEGATION = re.compile(
     r"不|没|无|非|未|勿|莫|别(?=[再把让去用在将])|禁|缺乏|缺少|排除|拒绝|防止|避免"
     r"|\b(?:not|no|never|nor|neither|none|nobody|nothing|nowhere|without|cannot|seldom|rarely"
     r"|hardly|scarcely|lacks?|lacking|excludes?|excluded|forbid(?:s|den)?|prohibit(?:s|ed)?|banned"
-    r"|prevent(?:s|ed)?|refus(?:es|ed)|reject(?:s|ed)?|den(?:y|ies|ied)|missing|absent|unable"
+    r"|prevent(?:s|ed)?|refus(?:es|ed)|reject(?:s|ed)?|den(?:y|ies|ied)|absent|unable"
     r"|impossible)\b"
+    r"|\bbypass|\bskips?\b|\bdrop(?:s|ped)? support\b|\binstead of\b|\brather than\b|冻结|少了"
     r"|n[’']t\b"
 )
 _PREFIX = re.compile(r"\b(?:un|non-?|dis|in|im)([a-z]{3,})\b")
@@ -149,7 +156,7 @@ _HEADS = 2
 @dataclass(frozen=True)
 class Clause:
     """A clause, and what its alignment needs. `denials` are its negations where they are not to
-    be counted: two clauses that are both negated deny once."""
+    be counted."""
 
     written: str
     denials: int | None = None
@@ -187,6 +194,9 @@ class Clause:
         if self.denials is not None:
             return self.denials
         return len(_NEGATION.findall(self.bare.replace("neither", "").replace("cannot", "not ")))
+
+    def is_opposed(self, other: Clause) -> bool:
+        return _is_odd(self, other)
 
     @cached_property
     def heads(self) -> frozenset[str]:
@@ -266,16 +276,17 @@ def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, C
     yield from found
     for (one_overlap, one), (two_overlap, two) in pairwise(found):
         if one_overlap or two_overlap:
-            both = _both(one, two)
+            nearer = one if one_overlap >= two_overlap else two
+            both = _both(one, two, nearer.negations)
             overlap = _overlap(mine, both)
             if max(one_overlap, two_overlap) < _OF_TWO * overlap:
                 yield overlap, both
 
 
 @lru_cache(maxsize=10_000)
-def _both(one: Clause, two: Clause) -> Clause:
-    both = f"{one.written}, {two.written}"
-    return Clause(both, one.negations if one.negations % 2 == two.negations % 2 else None)
+def _both(one: Clause, two: Clause, denials: int) -> Clause:
+    """Two clauses as one, which denies what the one that is nearer to the claim denies."""
+    return Clause(f"{one.written}, {two.written}", denials)
 
 
 def _overlap(mine: Clause, other: Clause) -> float:

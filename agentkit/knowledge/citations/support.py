@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from agentkit.knowledge.citations.alignment import misalignment
 from agentkit.knowledge.citations.evidence import (
     NO_TURN,
     TurnEvidence,
@@ -18,7 +19,7 @@ from agentkit.knowledge.citations.evidence import (
     missing_number,
     names_in,
 )
-from agentkit.knowledge.citations.polarity import clauses, content, opposed, opposed_across
+from agentkit.knowledge.citations.polarity import clauses, content, opposed_across
 from agentkit.text.numbers import quantities
 from agentkit.text.terms import is_cjk, numbers, sentences
 
@@ -81,7 +82,8 @@ def judge(
         missing_number(claim, passage, context, turn)
         or missing_name(claim, passage, context, turn)
         or _too_different(score, across and cosines is None)
-        or _opposition(claim, passage, nearest, across)
+        or (_opposition(claim, passage, nearest) if across else None)
+        or misalignment(claim, passage, context)
     )
     span = sentences(passage)[best]
     if fault:
@@ -170,8 +172,8 @@ def _too_different(score: float, has_no_embedder: bool) -> str | None:
     return "no sentence there says this" if score < _ENOUGH_WORDS else None
 
 
-def _opposition(claim: str, passage: str, nearest: str, across: bool) -> str | None:
-    found = opposed_across(claim, passage, nearest) if across else opposed(claim, passage)
+def _opposition(claim: str, passage: str, nearest: str) -> str | None:
+    found = opposed_across(claim, passage, nearest)
     return {"negated": "the passage denies it", "opposite": "the passage says the opposite"}.get(
         found or ""
     )
