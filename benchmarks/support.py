@@ -29,6 +29,7 @@ from agentkit.text.terms import Similarity
 _FOLDER = Path(__file__).parent.parent / "tests" / "knowledge" / "citations"
 SENTENCES = _FOLDER / "support_sentences.jsonl"
 NOTES = _FOLDER / "support_notes.jsonl"
+CONTRASTS = _FOLDER / "support_contrasts.jsonl"
 
 
 class Judged(NamedTuple):

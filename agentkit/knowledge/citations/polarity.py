@@ -21,8 +21,10 @@ from agentkit.text.terms import fold, is_cjk, sentences, terms
 
 _OPPOSITES = (
     (
-        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain|(?<!any )(?<!no )more\b(?! than))|[较更越变]多|增|上升|升[高至到]|提[高升]|扩大|变大",
-        r"\b(?:decreas|fall|fell\b|drop(?!\w* support)|declin|reduc|shr[aiu]nk|cut\b|less\b|fewer)|[较更越变]少|减(?!轻)|下降|降[低至到]|缩[小减]|变小",
+        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain|(?<!any )(?<!no )more\b(?! than))"
+        r"|[较更越变]多|增|上升|升[高至到]|提[高升]|扩大|变大",
+        r"\b(?:decreas|fall|fell\b|drop(?!\w* support)|declin|reduc|shr[aiu]nk|cut\b|less\b|fewer)"
+        r"|[较更越变]少|减(?!轻)|下降|降[低至到]|缩[小减]|变小",
     ),
     (r"\b(?:rais(?:e|ing)|went up)|调高|上调", r"\b(?:lower(?:ed|ing)\b|went down)|调低|下调"),
     (r"\bmost (?:recent|often|likely|common)", r"\bleast (?:recent|often|likely|common)"),
