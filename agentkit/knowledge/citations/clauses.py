@@ -1,7 +1,7 @@
 """Split claims and passages into clauses of comparable tokens.
 
 A token is a word's stem, a Chinese character or a number's value. A clause of a table is a row with
-its header. Labels ("Storage: 50 GB") stay with what is said of them.
+its header. Labels ("Storage: 50 GB") stay with their text.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _parts(sentence: str) -> Iterator[str]:
 
 
 _LABEL = re.compile(r"^([^，。,.:：]{1,40})[:：](?=\s*[^\s\d])")
-"""A label before what is said of it: "Storage: 50 GB"."""
+"""A label before its text: "Storage: 50 GB"."""
 
 
 def _size(part: str) -> int:
