@@ -88,15 +88,13 @@ def _imported(node: ast.AST) -> list[str]:
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
-def main() -> None:
-    print("| program | lines | imports | below the top package | casts, type: ignore |")
-    print("|---|---|---|---|---|")
+def table() -> str:
+    """The sizes of all programs as a Markdown table, first with agentkit, then with pydantic-ai."""
     ours = [measure(OURS / f"{name}.py", "agentkit") for name in programs()]
     peers = [measure(PEERS / f"{name}.py", "pydantic_ai") for name in programs()]
-    for name, own, peer in zip(programs(), ours, peers, strict=True):
-        print(_row(name, own, peer))
-    print(_row("all", _sum(ours), _sum(peers)))
-    print("\nFirst agentkit, then pydantic-ai.")
+    head = "| program | lines | imports | below the top package | casts, type: ignore |"
+    rows = [_row(*sizes) for sizes in zip(programs(), ours, peers, strict=True)]
+    return "\n".join([head, "|---|---|---|---|---|", *rows, _row("all", _sum(ours), _sum(peers))])
 
 
 def _sum(sizes: Sequence[Size]) -> Size:
@@ -109,4 +107,4 @@ def _row(name: str, own: Size, peer: Size) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    print(f"{table()}\n\nFirst agentkit, then pydantic-ai.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.apps import OURS, PEERS, Size, measure, programs
+from benchmarks.apps import OURS, PEERS, ROOT, Size, measure, programs, table
 
 
 @pytest.mark.parametrize("name", programs())
@@ -16,6 +16,11 @@ def test_application_is_no_longer_than_its_peer(name: str) -> None:
     assert own.lines <= peer.lines
     assert own.imports <= peer.imports
     assert (own.deep_imports, own.casts) == (0, 0)
+
+
+def test_table_of_the_documentation_is_current() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert table() in page, "Put what `python benchmarks/apps.py` prints into docs/benchmarks.md."
 
 
 def test_comments_docstrings_and_blank_lines_are_not_counted(tmp_path: Path) -> None:

@@ -46,11 +46,10 @@ async def ask(question: str) -> Reply:
 async def decide(
     conversation_id: uuid.UUID, verdicts: dict[str, ToolApproved | ToolDenied]
 ) -> Reply:
-    try:
-        stored = (FOLDER / f"{conversation_id.hex}.json").read_bytes()
-    except FileNotFoundError:
-        raise HTTPException(404, "There is no such conversation.") from None
-    conversation = ConversationTypeAdapter.validate_json(stored)
+    path = FOLDER / f"{conversation_id.hex}.json"
+    if not path.exists():
+        raise HTTPException(404, "There is no such conversation.")
+    conversation = ConversationTypeAdapter.validate_json(path.read_bytes())
     requests = conversation.deferred_tool_requests
     if requests is None:
         raise HTTPException(409, "This was decided already.")
