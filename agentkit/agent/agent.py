@@ -56,6 +56,7 @@ class Agent(Setup[Deps], Generic[Deps]):
     tool itself requires approval; by default they are denied. `hooks` are called before and after
     requests and tool calls. `on_tool_error` decides what a failure of a tool leads to.
     `output_check` may reject an output, or the text of an answer, and have the model try again.
+    `open_model` opens a model by its name.
     `Agent[Database](...)` names the type of the `deps` of its runs. Raises ConfigError.
 
     Each method that runs the agent takes the keywords of `Overrides`, which replace the agent's
@@ -304,7 +305,9 @@ class Agent(Setup[Deps], Generic[Deps]):
         self._check_open()
         setup = self.replaced({**overrides, **_overridden.get().get(self, {})})
         schema = None if output is None else output_schema(output)
-        return lambda emitter: Run(setup, session or Session(), emitter, schema)
+        return lambda emitter: Run(
+            setup, Session() if session is None else session, emitter, schema
+        )
 
     def _check_open(self) -> None:
         if self._closed:

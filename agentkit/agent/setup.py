@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast
 
@@ -99,7 +100,9 @@ class Setup(Generic[Deps]):
         output_check: OutputCheck[Deps] | None = None,
         tracing: Tracing | None = None,
         folder: Path | None = None,
+        open_model: Callable[..., Model] = get_model,
     ) -> None:
+        self._open_model = open_model
         self._opened: dict[str | tuple[str, ...], Model] = {}
         self._closed = False
         self.knowledge = knowledge
@@ -123,7 +126,8 @@ class Setup(Generic[Deps]):
     @property
     def documents(self) -> KnowledgeBase | None:
         """The knowledge base that runs use, None without one."""
-        return self.retrieval.knowledge or self.knowledge
+        own = self.retrieval.knowledge
+        return self.knowledge if own is None else own
 
     @property
     def offered_tools(self) -> tuple[Tool, ...]:
@@ -139,7 +143,8 @@ class Setup(Generic[Deps]):
         """The retrieval of a run of this agent inside a run with `outer`: only documents that pass
         both filters, from the knowledge base of `outer` where it names one."""
         own = self.retrieval
-        knowledge = own.knowledge if self.documents is None else outer.knowledge or own.knowledge
+        inherits = self.documents is not None and outer.knowledge is not None
+        knowledge = outer.knowledge if inherits else own.knowledge
         return replace(own, filters=own.filters.bounded(outer.filters), knowledge=knowledge)
 
     def replaced(self, overrides: Mapping[str, Any]) -> Self:
@@ -164,8 +169,9 @@ class Setup(Generic[Deps]):
             return model
         name = model if isinstance(model, str) else tuple(model)
         if name not in self._opened:
-            similarity = self.documents.similarity if self.documents else None
-            self._opened[name] = get_model(name, extractive=lambda: ExtractiveModel(similarity))
+            similarity = None if self.knowledge is None else self.knowledge.similarity
+            extractive = partial(ExtractiveModel, similarity)
+            self._opened[name] = self._open_model(name, extractive=extractive)
         return self._opened[name]
 
 

@@ -185,6 +185,7 @@ class Project:
             self._stack.push_async_callback(model.close)
             tools = [*self._local_tools(), *await self._start_servers(model)]
             self._agent = self._create_agent(model, tools, knowledge)
+            self._stack.push_async_callback(self._agent.close)
         except BaseException:
             await self.close()
             raise
@@ -370,6 +371,7 @@ class Project:
             ),
             tracing=self._tracing(),
             folder=self.path,
+            open_model=partial(get_model, providers=settings.providers),
         )
 
     def _tracing(self) -> Tracing | None:

@@ -174,6 +174,11 @@ def tool(
     def create(function: AnyFunction) -> Tool[AnyFunction]:
         _check_function(function, name)
         model = arguments_model(function)
+        if isolated and needs_deps(function):
+            raise ConfigError(
+                f"The tool {function.__name__!r} is isolated, and the deps of a run do not reach "
+                "its process. Pass what it needs as arguments, or drop `isolated`."
+            )
         can_stop = isolated or inspect.iscoroutinefunction(function)
         if timeout is not None and not can_stop:
             raise ConfigError(

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agentkit import Project
+from agentkit import Project, Retrieval
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, KnowledgeError, TrustError
 from agentkit.messages import ToolCall
 from agentkit.project.demo import copy_demo
 from agentkit.project.trust import is_trusted, trust
 from tests.conftest import unprivileged
+from tests.servers.openai_server import OpenAIServer, Reply, text
 
 TOOL = '''
 from agentkit import tool
@@ -194,6 +195,19 @@ async def test_a_folder_without_documents_still_has_its_tools(folder: Path) -> N
         assert project.agent.knowledge is None
         assert "knowledge/" in project.notices[0]
         assert "shout" in [tool.name for tool in project.agent.tools]
+
+
+async def test_a_run_can_name_a_model_of_the_settings(
+    folder: Path, openai_server: OpenAIServer
+) -> None:
+    openai_server.replies(Reply(text("From the box.")))
+    settings = f'model = "extractive"\n[providers.box]\nbase_url = "{openai_server.url}"\n'
+    (folder / "agentkit.toml").write_text(settings, encoding="utf-8")
+    shutil.rmtree(folder / "mcp_servers")
+    async with Project.open(folder, trust=True) as project:
+        answer = await project.agent.run("?", model="box:small", retrieval=Retrieval("never"))
+        assert answer.text == "From the box."
+        assert (await project.agent.run("?")).model == "extractive"
 
 
 async def test_what_the_program_makes_is_ignored_by_git(folder: Path) -> None:

@@ -118,6 +118,15 @@ def test_what_cannot_be_a_tool_is_refused_at_once(value: Any, reason: str) -> No
             tool(value)
 
 
+def test_an_isolated_tool_cannot_have_deps() -> None:
+    def look(context: ToolContext[Shop]) -> int:
+        """Look."""
+        return len(context.deps.stock)
+
+    with pytest.raises(ConfigError, match="'look' is isolated"):
+        tool(look, isolated=True)
+
+
 def test_a_method_marked_as_a_tool_is_refused_where_it_is_defined() -> None:
     with pytest.raises(ConfigError, match="leave out @tool"):
 
