@@ -62,7 +62,7 @@ def name_project(text: str, path: Path) -> str:
     generated = next((folder for folder in path.parents if folder.name == _GENERATED), None)
     if generated is None:
         return text
-    return _COMMAND.sub(lambda found: for_folder(found[0], generated.parent, "--folder"), text)
+    return _COMMAND.sub(lambda found: for_folder(found[0], generated.parent, "-C"), text)
 
 
 def quantity(number: int, noun: str) -> str:

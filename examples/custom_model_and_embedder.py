@@ -67,12 +67,13 @@ class HashedWords:
 
 
 async def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        knowledge = KnowledgeBase.open(folder, HashedWords())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        KnowledgeBase.open(folder, HashedWords()) as knowledge,
+    ):
         await knowledge.add([Document("tea.md", "# Tea\n\nGreen tea brews at 75 degrees.")])
         answer = await Agent(LastLine(), knowledge=knowledge).run("How hot is green tea brewed?")
         print(answer.text, answer.citations[0].chunk.place)
-        knowledge.close()
 
 
 if __name__ == "__main__":

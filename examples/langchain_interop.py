@@ -27,13 +27,11 @@ async def main() -> None:
     print(answer.tool_calls, answer.text)
 
     # A knowledge base is a LangChain retriever; places are in the metadata.
-    with tempfile.TemporaryDirectory() as folder:
-        knowledge = KnowledgeBase.open(folder)
+    with tempfile.TemporaryDirectory() as folder, KnowledgeBase.open(folder) as knowledge:
         await knowledge.add([Document("fans.md", "# Cooling\n\nThe fans start at 60 degrees.")])
         retriever = KnowledgeRetriever(knowledge=knowledge, k=1)
         (document,) = await retriever.ainvoke("When do the fans start?")
         print(document.page_content, document.metadata["source"])
-        knowledge.close()
 
 
 if __name__ == "__main__":

@@ -24,20 +24,19 @@ async def main() -> None:
         notes.mkdir()
         (notes / "office.md").write_text("# Office\n\nThe door code changes on the first of May.\n")
 
-        knowledge = KnowledgeBase.open(Path(folder) / "index")
-        await knowledge.add([Document("coffee.md", MANUAL, metadata={"tags": ["kitchen"]})])
-        report = await knowledge.add_path(notes)  # every file that a loader can read
-        print(report)
+        with KnowledgeBase.open(Path(folder) / "index") as knowledge:
+            await knowledge.add([Document("coffee.md", MANUAL, metadata={"tags": ["kitchen"]})])
+            report = await knowledge.add_path(notes)  # every file that a loader can read
+            print(report)
 
-        agent = Agent("extractive", knowledge=knowledge)
-        answer = await agent.run("How often should the machine be descaled?")
-        print(answer.text)
-        for citation in answer.citations:
-            chunk = citation.chunk
-            print(f"[{citation.marker}] {chunk.place}, {citation.start}-{citation.end}")
-            assert citation.quote is not None
-            assert citation.quote in MANUAL
-        knowledge.close()
+            agent = Agent("extractive", knowledge=knowledge)
+            answer = await agent.run("How often should the machine be descaled?")
+            print(answer.text)
+            for citation in answer.citations:
+                chunk = citation.chunk
+                print(f"[{citation.marker}] {chunk.place}, {citation.start}-{citation.end}")
+                assert citation.quote is not None
+                assert citation.quote in MANUAL
 
 
 if __name__ == "__main__":

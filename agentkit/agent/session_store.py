@@ -27,6 +27,7 @@ from agentkit.agent.session_storage import (
     StoredRecords,
 )
 from agentkit.errors import ConfigError, SessionBusy
+from agentkit.findings import name_project
 from agentkit.messages import Message
 from agentkit.text.terms import terms
 
@@ -119,9 +120,11 @@ class SessionStore(Closeable):
         if not found and (stored := self.storage.read(which)) is not None:
             return _info(which, stored.fields)
         if not known or which == LAST:
-            raise ConfigError("There are no sessions yet. Start one: agentkit chat.")
+            step = self._step("Start one: agentkit chat")
+            raise ConfigError(f"There are no sessions yet. {step}")
         matches = "No session is" if not found else f"{len(found)} sessions are"
-        raise ConfigError(f"{matches} called {which!r}. See them: agentkit sessions list.")
+        step = self._step("See them: agentkit sessions list")
+        raise ConfigError(f"{matches} called {which!r}. {step}")
 
     def recent(self, limit: int = _LISTED, *, with_empty: bool = False) -> list[SessionInfo]:
         """The sessions with messages, the most recently used first, and those without."""
@@ -182,6 +185,10 @@ class SessionStore(Closeable):
         if isinstance(self._kept, SqliteStorage):
             self._kept.close()
 
+    def _step(self, text: str) -> str:
+        """A next step for the project that the sessions belong to."""
+        return name_project(text, self.path) if self.path else text
+
     def _infos(self, limit: int) -> list[SessionInfo]:
         return [_info(session_id, fields) for session_id, fields in self.storage.recent(limit)]
 
@@ -228,7 +235,7 @@ class SessionStore(Closeable):
             )
         raise SessionBusy(
             f"The session {session_id} is open in another process. Close it there, or go on "
-            f"from a copy: agentkit sessions fork {session_id}."
+            f"from a copy: {self._step(f'agentkit sessions fork {session_id}')}"
         )
 
 

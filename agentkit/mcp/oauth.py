@@ -58,7 +58,7 @@ def auth_for(
 
     async def redirect(url: str) -> None:
         if browse is None:
-            command = for_folder(f"agentkit mcp login {config.name}", folder, "--folder")
+            command = for_folder(f"agentkit mcp login {config.name}", folder, "-C")
             raise McpError(
                 f"The MCP server {config.name!r} needs you to sign in. Run: {command}", config.name
             )

@@ -83,7 +83,7 @@ class Pins:
 
 
 def _review_command(server: str, folder: Path) -> str:
-    return for_folder(f"agentkit mcp approve {server}", folder, "--folder")
+    return for_folder(f"agentkit mcp approve {server}", folder, "-C")
 
 
 def describe_changes(server: str, changes: Sequence[ToolChange], folder: Path) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from agentkit.agent.session_store import SessionStore
 from agentkit.cli.errors import report
 from agentkit.cli.main import command_line
-from agentkit.errors import KnowledgeError
+from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.index.collections import Collections
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
@@ -54,11 +55,15 @@ def _run(*arguments: str) -> int:
         (("kb", "import", "app"), "app cannot be read: it is a directory. Name a file."),
         (
             ("kb", "show", "papers"),
-            "There is no collection 'papers'. See: agentkit kb list --folder app",
+            "There is no collection 'papers'. See: agentkit kb list -C app",
         ),
         (
             ("config", "set", "knowledge.results", "abc"),
             "app/agentkit.toml: knowledge.results: must be a whole number",
+        ),
+        (
+            ("sessions", "show", "last"),
+            "app has no sessions yet. Start one: agentkit chat -C app",
         ),
         (("index", "--wait", "-1"), "Invalid value for '--wait': must be at least 0"),
         (("ask", "x", "-k", "a"), "Invalid value for '--k' / '-k': must be a whole number"),
@@ -69,7 +74,7 @@ def _run(*arguments: str) -> int:
         ),
         (
             ("trace", "show", "none.jsonl"),
-            "No trace 'none.jsonl'. List them with: agentkit trace list --folder app",
+            "No trace 'none.jsonl'. List them with: agentkit trace list -C app",
         ),
     ],
 )
@@ -125,7 +130,7 @@ def test_kb_doctor_names_the_project_in_its_next_step(
     assert _run("index", "-C", "app") == 0
     (app / ".agentkit" / "index" / "chroma" / "chroma.sqlite3").write_bytes(b"damaged" * 900)
     assert _run("kb", "doctor", "-C", "app") == 8
-    assert "agentkit kb doctor --repair --folder app" in capsys.readouterr().out
+    assert "agentkit kb doctor --repair -C app" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -166,5 +171,12 @@ def _write_servers(app: Path, servers: object) -> None:
 
 def test_collection_that_cannot_be_read_names_the_project(tmp_path: Path) -> None:
     collections = Collections(tmp_path / ".agentkit", TermEmbedder)
-    with pytest.raises(KnowledgeError, match=f"agentkit kb list --folder {tmp_path}"):
+    with pytest.raises(KnowledgeError, match=f"agentkit kb list -C {tmp_path}"):
         collections.find("papers")
+
+
+def test_session_that_is_unknown_names_the_project(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / ".agentkit" / "sessions.sqlite") as store:
+        store.create("thesis").close()
+        with pytest.raises(ConfigError, match=f"agentkit sessions list -C {tmp_path}"):
+            store.find("other")
