@@ -83,9 +83,13 @@ def tokens_of(text: str) -> tuple[str, ...]:
         if text[max(0, quantity.start - 1) : quantity.start] == "+":
             continue
         found += _words(text[reached : quantity.start])
-        found.append(f"={quantity.bare:g}")
+        value = quantity.value if quantity.kind in _CONVERTED else quantity.bare
+        found.append(f"={value:g}")
         reached = max(reached, quantity.end)
     return tuple(found + _words(text[reached:]))
+
+
+_CONVERTED = frozenset(["time", "power", "length", "mass"])
 
 
 def _words(text: str) -> list[str]:
@@ -138,6 +142,7 @@ def _is_short(part: str) -> bool:
 
 def _parts(sentence: str) -> Iterator[str]:
     """The clauses of a sentence; "and" separates two that both say something."""
+    sentence = _BRACKETS.sub(lambda match: re.sub("[,，;；]", " ", match.group()), sentence)
     for part in _SPLIT.split(_LABEL.sub(r"\1 ", sentence)):
         reached = 0
         for match in re.finditer(r"\band\b", part):
@@ -147,6 +152,7 @@ def _parts(sentence: str) -> Iterator[str]:
         yield part[reached:]
 
 
+_BRACKETS = re.compile(r"[\[(（【][^\])）】\n]{1,60}[\])）】]")
 _LABEL = re.compile(r"^([^，。,.:：]{1,40})[:：](?=\s*[^\s\d])")
 """A label before its text: "Storage: 50 GB"."""
 
@@ -203,18 +209,32 @@ def _row(text: str, number: int, header: str, lead: str) -> Tokens:
 
 def whole_sentences(clauses: Sequence[Tokens]) -> Iterator[Tokens]:
     """The sentences of a passage, each with all its clauses, and its table rows."""
-    for number, group in groupby(clauses, key=lambda clause: clause.sentence):
-        inside = list(group)
-        if len(inside) == 1:
-            yield inside[0]
-            continue
-        yield Tokens(
-            tuple(token for clause in inside for token in clause.tokens),
-            "，".join(clause.written for clause in inside),
-            number,
-            capitals=frozenset().union(*(clause.capitals for clause in inside)),
-            is_item=inside[0].is_item,
-        )
+    for _, group in groupby(clauses, key=lambda clause: clause.sentence):
+        yield _joined(list(group))
+
+
+def with_subjects(clauses: Sequence[Tokens]) -> list[Tokens]:
+    """The clauses of a sentence, those after "and" joined with the clause before."""
+    found: list[list[Tokens]] = []
+    for clause in clauses:
+        if clause.continues and found:
+            found[-1].append(clause)
+        else:
+            found.append([clause])
+    return [_joined(group) for group in found]
+
+
+def _joined(clauses: Sequence[Tokens]) -> Tokens:
+    first = clauses[0]
+    if len(clauses) == 1:
+        return first
+    return Tokens(
+        tuple(token for clause in clauses for token in clause.tokens),
+        "，".join(clause.written for clause in clauses),
+        first.sentence,
+        capitals=frozenset().union(*(clause.capitals for clause in clauses)),
+        is_item=first.is_item,
+    )
 
 
 @dataclass(frozen=True)

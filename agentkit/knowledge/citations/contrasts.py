@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from agentkit.knowledge.citations.clauses import EMPTY, Tokens, is_number, stem
-from agentkit.knowledge.citations.polarity import Clause, opposed
+from agentkit.knowledge.citations.polarity import Clause
 from agentkit.text.terms import fold
 
 
@@ -33,12 +33,6 @@ def entities_of(clauses: tuple[Tokens, ...]) -> frozenset[str]:
 _RELATIONS = frozenset(["than", "比", "属", "换", "replac", "preced", "exceed", "outperform"])
 """Words whose two sides are not interchangeable, whatever stands there."""
 _PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been|being)\s+(\w+)(?:\s+\w+){0,2}?\s+by\b")
-
-
-def is_opposed(mine: Tokens, other: Tokens, entities: frozenset[str]) -> bool:
-    """Whether two clauses deny each other: an odd number of negations, antonyms and reversals."""
-    is_denied = bool(opposed(mine.written, other.written))
-    return is_denied != is_reversed(mine, other, entities)
 
 
 def is_reversed(mine: Tokens, other: Tokens, entities: frozenset[str]) -> bool:
@@ -103,9 +97,11 @@ _PAIRS = [
 
 
 def has_opposites(mine: str, other: str) -> bool:
-    """Whether one has a word and the other only its antonym."""
-    there = Clause(other).sides
-    return any({side, there.get(n)} == {1, 2} for n, side in Clause(mine).sides.items())
+    """Whether one has a word and the other only its antonym, and both or neither is negated."""
+    one, there = Clause(mine), Clause(other)
+    if (one.negations - there.negations) % 2:
+        return False
+    return any({side, there.sides.get(n)} == {1, 2} for n, side in one.sides.items())
 
 
 def is_misplaced(mine: Tokens, other: Tokens) -> bool:

@@ -356,7 +356,9 @@ def _code_pattern(code: str) -> re.Pattern[str]:
         return re.compile(rf"(?<![\w.])v?{re.escape(code.removeprefix('v'))}(?![\w+]|[-.]\w)")
     segments = re.findall(r"[a-z]+|\d+|[^a-z\d\s_-]+", code)
     body = "[-_ ]?".join(map(re.escape, segments))
-    return re.compile(rf"(?<![a-z0-9_.]){body}s?(?![a-z0-9+#_]|[-.](?!{_SUFFIX[1:]})[a-z0-9])")
+    return re.compile(
+        rf"(?<![a-z0-9_.]){body}s?(?![a-z0-9+#_]|[-.](?!{_SUFFIX[1:]}|\d+(?:gb?|mb?|b)\b)[a-z0-9])"
+    )
 
 
 def _has_code(code: str, text: str) -> bool:
