@@ -77,12 +77,13 @@ class Chunk:
 class Hit:
     """A chunk that a search found. `score` is a relevance from 0 to 1, comparable across queries;
     the ranks are its places (from 1) in the results of the two retrievers, None where one did not
-    find it."""
+    find it. `late` is its score by late interaction, None where it has none."""
 
     chunk: Chunk
     score: float
     dense_rank: int | None = None
     keyword_rank: int | None = None
+    late: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,10 @@ _SAMPLE = 1000
 _MOST_FETCHED = 10_000
 _RARE_SCRIPT = 0.005
 _LEAST_CJK = 0.1
+_LEAST_PROSE = 0.08
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_PROSE = re.compile(r"\b(?:the|of|and|to|is|are|in|that|for|with|you|it|be|by|as|this|or)\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,24 +212,28 @@ def _nearest(
     return Nearest(nearest, float(base.mean()), float(base.std()), len(base), lead)
 
 
-def holds_cjk(characters: int, words: int) -> bool:
-    """Whether a text with these counts is CJK: code under a Chinese heading is, an English page
-    that contains a Chinese word is not."""
-    return characters > _LEAST_CJK * (characters + words)
-
-
 def _read(lookup: Lookup, numbers: Numbers) -> Scan:
     vectors = lookup.vectors(numbers)
-    openings = lookup.openings(vectors)
+    cjk = scripts(lookup, vectors)
     there = np.array(sorted(vectors), np.int64)
     if not len(there):
         return Scan(there, np.empty((0, 0), np.float32), np.zeros(0, bool))
     matrix = np.stack([vectors[int(number)] for number in there])
-    return Scan(there, matrix, np.array([_opens_in_cjk(openings[int(n)]) for n in there], bool))
+    return Scan(there, matrix, np.array([cjk[int(n)] for n in there], bool))
 
 
-def _opens_in_cjk(text: str) -> bool:
-    return not text.isascii() and holds_cjk(len(_CJK.findall(text)), len(_WORD.findall(text)))
+def scripts(lookup: Lookup, numbers: Iterable[int]) -> dict[int, bool]:
+    """Number -> whether a chunk is in CJK. What is neither CJK nor English prose, such as code or a
+    table, is in the script of its document."""
+    found, open_ = dict[int, bool](), dict[int, str]()
+    for number, (document, opening) in lookup.openings(numbers).items():
+        characters = 0 if opening.isascii() else len(_CJK.findall(opening))
+        words = len(_WORD.findall(opening))
+        found[number] = characters > _LEAST_CJK * (characters + words)
+        if not found[number] and len(_PROSE.findall(opening)) < _LEAST_PROSE * words:
+            open_[number] = document
+    documents = lookup.cjk_documents(set(open_.values()))
+    return found | {number: document in documents for number, document in open_.items()}
 
 
 def _best(cosines: NDArray[np.float32], among: NDArray[np.intp], k: int) -> NDArray[np.intp]:

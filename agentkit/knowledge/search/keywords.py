@@ -11,9 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from agentkit.knowledge.search.dense import holds_cjk
 from agentkit.knowledge.search.lookup import Lookup, Numbers
-from agentkit.text.terms import characters, terms
+from agentkit.knowledge.search.query import Query
 
 POSTINGS = 5_000
 """How many postings of terms are read to propose candidates, those of the rarest terms first."""
@@ -41,11 +40,6 @@ class Words:
     def of(cls, terms: str, characters: str) -> Words:
         length = terms.count(" ") + 1 if terms else 0
         return cls(f" {terms.replace(' ', '  ')} ", characters, length)
-
-    @property
-    def is_cjk(self) -> bool:
-        found = (len(self.characters) + 1) // 2
-        return holds_cjk(found, max(0, self.length - found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +76,34 @@ class KeywordRetriever:
         self._generation = -1
         self._length = 1.0
 
-    def analyze(self, query: str) -> KeywordQuery:
+    def weighed(self, query: Query) -> KeywordQuery:
         """The terms of a query with their weights."""
         return KeywordQuery(
-            {term: self._idf(term, "terms") for term in dict.fromkeys(terms(query))},
-            {c: self._idf(c, "characters") for c in dict.fromkeys(characters(query))},
+            {term: self._idf(term, "terms") for term in query.terms},
+            {c: self._idf(c, "characters") for c in query.characters},
         )
+
+    def weighed_names(self, query: Query) -> KeywordQuery:
+        """The terms of a query that are not translated, with their weights; those that the index
+        does not hold are left out."""
+        held = [term for term in query.names if self._lookup.frequency(term)]
+        return KeywordQuery({term: self._idf(term, "terms") for term in held}, {})
 
     def candidates(self, query: KeywordQuery, k: int, allowed: Numbers | None) -> list[int]:
         """The chunks that best match by their rare terms, among the allowed. With filters all
         terms count, since the rare ones may be in other documents."""
+        column, held = "terms", [(self._lookup.frequency(t), t) for t in query.terms]
+        if not any(frequency for frequency, _ in held):
+            column = "characters"
+            held = [(self._lookup.frequency(t, column), t) for t in query.characters]
         chosen, postings = list[str](), 0
-        for frequency, term in sorted((self._lookup.frequency(t), t) for t in query.terms):
+        for frequency, term in sorted(held):
             postings += frequency
             if chosen and postings > POSTINGS and allowed is None:
                 break
             if frequency:
                 chosen.append(term)
-        return self._lookup.matching(chosen, k, allowed)
+        return self._lookup.matching(chosen, k, allowed, column)
 
     def words(self, numbers: Iterable[int]) -> dict[int, Words]:
         found = self._lookup.indexed_words(numbers)

@@ -19,10 +19,11 @@ from agentkit.documents import Chunk, Document, Part, page_of, part_of
 from agentkit.knowledge.chunking.blocks import line_starts
 from agentkit.knowledge.index.catalog import CHUNK_COLUMNS, Catalog, Vector
 from agentkit.knowledge.search.filters import Filters
-from agentkit.text.terms import UNSPACED, WORD_CHARACTER, characters, fold, sentences, terms
+from agentkit.text.terms import UNSPACED, WORD_CHARACTER, characters, fold, is_cjk, sentences, terms
 
 Numbers = NDArray[np.int64]
 _OPENING = 300
+_DOCUMENT_OPENING = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Lookup:
         self._count = 0
         self._frequencies: dict[tuple[str, str], int] = {}
         self._allowed: tuple[Filters, Numbers] | None = None
+        self._cjk: dict[str, bool] = {}
 
     def refresh(self) -> int:
         """The catalog's generation. Drops what was cached for an earlier one."""
@@ -61,6 +63,7 @@ class Lookup:
             self._count = self._catalog.count()
             self._frequencies = {}
             self._allowed = None
+            self._cjk = {}
             self._generation = generation
         return generation
 
@@ -84,6 +87,30 @@ class Lookup:
             (_listed(numbers),),
         )
         return {row[0]: Chunk(*row[1:]) for row in rows}
+
+    def holding(self, ranges: Sequence[Chunk]) -> list[Chunk | None]:
+        """For each range of a document the active chunk that holds most of it, None for none."""
+        rows = self._catalog.rows(
+            f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE state = 'active' AND document_id IN"
+            " (SELECT value FROM json_each(?)) AND start < ? AND end > ?",
+            (
+                json.dumps(sorted({each.document_id for each in ranges})),
+                max((each.end for each in ranges), default=0),
+                min((each.start for each in ranges), default=0),
+            ),
+        )
+        chunks = [Chunk(*row) for row in rows]
+
+        def overlap(chunk: Chunk, each: Chunk) -> int:
+            if chunk.document_id != each.document_id:
+                return 0
+            return min(chunk.end, each.end) - max(chunk.start, each.start)
+
+        best = [max(chunks, key=lambda c: overlap(c, each), default=None) for each in ranges]
+        return [
+            chunk if chunk is not None and overlap(chunk, each) > 0 else None
+            for chunk, each in zip(best, ranges, strict=True)
+        ]
 
     def numbers_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Chunk id -> number, of the active ones."""
@@ -118,14 +145,25 @@ class Lookup:
         )
         return {row[0]: np.frombuffer(row[1], np.float32) for row in rows}
 
-    def openings(self, numbers: Iterable[int]) -> dict[int, str]:
-        """The beginnings of chunks, title and headings first."""
+    def openings(self, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
+        """The document's id and the beginning of chunks, headings first."""
         rows = self._catalog.rows(
-            f"SELECT number, title || ' ' || heading || ' ' || substr(text, 1, {_OPENING})"
+            f"SELECT number, document_id, heading || ' ' || substr(text, 1, {_OPENING})"
             " FROM chunks WHERE number IN (SELECT value FROM json_each(?))",
             (_listed(numbers),),
         )
-        return dict(rows)
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def cjk_documents(self, ids: Iterable[str]) -> set[str]:
+        """The documents among these that are written in CJK characters, by their beginnings."""
+        unknown = [id_ for id_ in ids if id_ not in self._cjk]
+        rows = self._catalog.rows(
+            f"SELECT id, title || ' ' || substr(text, 1, {_DOCUMENT_OPENING}) FROM documents"
+            " WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(unknown),),
+        )
+        self._cjk.update((id_, is_cjk(text)) for id_, text in rows)
+        return {id_ for id_ in ids if self._cjk.get(id_)}
 
     def indexed_words(self, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
         """Number -> what the full text holds of a chunk: terms and single characters, a blank

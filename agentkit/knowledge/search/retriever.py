@@ -21,13 +21,15 @@ import numpy as np
 from agentkit.documents import Hit
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.catalog import Catalog, Vector
+from agentkit.knowledge.index.token_store import TokenStore
 from agentkit.knowledge.index.vectors import Vectors
-from agentkit.knowledge.search.dense import EXACT_CHUNKS, DenseRetriever, Nearest
+from agentkit.knowledge.search.dense import EXACT_CHUNKS, DenseRetriever, Nearest, scripts
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.keywords import KeywordQuery, KeywordRetriever
+from agentkit.knowledge.search.late import READ, LateInteraction
 from agentkit.knowledge.search.lookup import Lookup
+from agentkit.knowledge.search.query import Query, analyze
 from agentkit.knowledge.search.rerank import Reranker
-from agentkit.text.terms import is_cjk, names
 
 CANDIDATES = 50
 """How many chunks each retriever proposes, at the least."""
@@ -35,14 +37,15 @@ CANDIDATES = 50
 RERANKED = 20
 """How many hits a reranker reads, at the least."""
 
-KEYWORDS = 0.65
+KEYWORDS = 0.45
 """The weight of the keyword share."""
 
 _DENSE = 0.0325
 """The weight of one standard deviation above the mean cosine. With `KEYWORDS` chosen on XQuAD
 English and CMRC 2018, where recall@1 is flat from 0.03 to 0.05."""
 
-_NAMES = 0.1
+NAMES = 0.15
+"""The weight of names, which are not translated, for a chunk in the other script."""
 _BY_CHANCE_RANK = 5
 _IN_FAVOUR = 0.05
 _BEND = 0.05
@@ -79,7 +82,7 @@ def fused(
     prior: Prior,
 ) -> dict[int, float]:
     """Number -> relevance between 0 and 1. `shares` are the keyword shares of chunks in the query's
-    script; the others have `names`, their shares of the words that are not translated."""
+    script; the others have `names`, their shares of the words that are not translated, if any."""
     total = near.count + prior.weight
     mean = (near.count * near.mean + prior.weight * min(prior.mean, near.mean)) / total
     variance = near.count * near.deviation**2 + prior.weight * prior.deviation**2
@@ -93,7 +96,8 @@ def fused(
             words = KEYWORDS * shares[number]
         else:
             cosine += _LEAD * near.lead
-            words = KEYWORDS * (chance + _IN_FAVOUR) + _NAMES * names.get(number, 0.0)
+            imputed = chance + _IN_FAVOUR
+            words = KEYWORDS * (imputed + NAMES * (names.get(number, imputed) - imputed))
         relevance[number] = _bounded(_DENSE * (cosine - mean) / deviation + words)
     return relevance
 
@@ -129,7 +133,8 @@ def spread(hits: Iterable[Hit], vectors: Mapping[str, Vector]) -> list[Hit]:
 
 
 class Retriever:
-    """Searches one index. `reranker`, where there is one, decides the final order."""
+    """Searches one index. The best hits are reranked by the embedder's token vectors where
+    `tokens` keeps them; `reranker`, where there is one, decides the final order."""
 
     def __init__(
         self,
@@ -138,21 +143,26 @@ class Retriever:
         embedder: Embedder,
         reranker: Reranker | None = None,
         exact_chunks: int = EXACT_CHUNKS,
+        tokens: TokenStore | None = None,
     ) -> None:
         self.reranker = reranker
         self._lookup = Lookup(catalog)
         self._dense = DenseRetriever(self._lookup, vectors, exact_chunks)
         self._keywords = KeywordRetriever(self._lookup)
+        self.late = LateInteraction(self._lookup, embedder, tokens) if tokens else None
         self._embedder = embedder
         self._prior = E5 if "e5" in embedder.name.lower() else Prior()
 
     async def search(self, query: str, k: int, filters: Filters = Filters()) -> list[Hit]:
         """The k best hits of an index, best first. Raises KnowledgeError for a bad filter."""
-        if not await asyncio.to_thread(self._lookup.refreshed_count):
+        if analyze(query).is_filler or not await asyncio.to_thread(self._lookup.refreshed_count):
             return []
-        vector = (await self._embedder.embed_queries([query]))[0]
-        wanted = k if self.reranker is None else max(k, RERANKED)
+        asked = await self.late.query(query) if self.late else None
+        vector = asked[0] if asked else (await self._embedder.embed_queries([query]))[0]
+        wanted = max(k, READ if asked else k, RERANKED if self.reranker else k)
         hits = await asyncio.to_thread(self.search_vector, query, vector, wanted, filters)
+        if self.late and asked:
+            hits = await self.late.rerank(asked[1], hits)
         if self.reranker is not None:
             hits = await self.reranker.rerank(query, hits)
         return hits[:k]
@@ -163,12 +173,13 @@ class Retriever:
         """The k best hits for a query whose vector is known, without reranking."""
         self._lookup.refresh()
         allowed = self._lookup.allowed(filters) if filters else None
-        wanted = self._keywords.analyze(query)
+        analyzed = analyze(query)
+        wanted = self._keywords.weighed(analyzed)
         fetch = max(CANDIDATES, _SPREAD * k)
         while True:
-            near = self._dense.nearest(vector, is_cjk(query), fetch, filters, allowed)
+            near = self._dense.nearest(vector, analyzed.is_cjk, fetch, filters, allowed)
             matching = self._keywords.candidates(wanted, fetch, allowed)
-            scores = self._scores(query, vector, wanted, near, matching)
+            scores = self._scores(analyzed, vector, wanted, near, matching)
             numbers, hits = self._distinct(scores, near, matching, _SPREAD * k)
             if len(hits) >= k or len(near.cosines) < fetch:
                 break
@@ -178,22 +189,22 @@ class Retriever:
         return spread(hits, known)[:k]
 
     def _scores(
-        self, query: str, vector: Vector, wanted: KeywordQuery, near: Nearest, matching: list[int]
+        self, query: Query, vector: Vector, wanted: KeywordQuery, near: Nearest, matching: list[int]
     ) -> dict[int, float]:
         """Number -> relevance of every candidate, by both retrievers."""
         lacking = [number for number in matching if number not in near.cosines]
         found = self._lookup.vectors(lacking)
         cosines = dict(near.cosines) | {n: float(v @ vector) for n, v in found.items()}
         words = self._keywords.words(cosines)
-        cjk = is_cjk(query)
-        own = {number: found for number, found in words.items() if found.is_cjk == cjk}
+        cjk = scripts(self._lookup, words)
+        own = {number: found for number, found in words.items() if cjk[number] == query.is_cjk}
         others = {number: found for number, found in words.items() if number not in own}
-        untranslated = self._keywords.analyze(" ".join(names(query, across=True)))
+        names = self._keywords.weighed_names(query)
         return fused(
             near,
             {number: cosines[number] for number in words},
             self._keywords.shares(wanted, own),
-            self._keywords.shares(untranslated, others),
+            self._keywords.shares(names, others) if names.terms else {},
             self._prior,
         )
 

@@ -1,0 +1,152 @@
+"""Late interaction: score passages, or ranges of them, by the vectors of single tokens.
+
+The score is MaxSim: for each token of the query the largest cosine with a token of the passage,
+averaged with the rarity of the query's tokens as weights. Source: Khattab and Zaharia, ColBERT,
+https://arxiv.org/abs/2004.12832. The vectors are those of the default embedder's last layer; they
+are kept in a file for small indexes and recent passages, and computed for few others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.documents import Chunk, Hit
+from agentkit.knowledge.chunking.markup import index_text, plain
+from agentkit.knowledge.embedders.base import Embedder, TokenEmbedder, TokenVectors, token_embedder
+from agentkit.knowledge.index.embedding_cache import content_of
+from agentkit.knowledge.index.token_store import StoredTokens, TokenStore
+from agentkit.knowledge.search.lookup import Lookup
+
+READ = 30
+"""How many hits are scored, at the most."""
+
+COMPUTED = 8
+"""How many passages are embedded for one question, where their tokens are not kept."""
+
+SECONDS = 0.4
+"""Processor time after which no more are."""
+
+WEIGHT = 3.0
+"""The weight of the score beside a relevance. Chosen on documentation and even paragraphs."""
+
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LateQuery:
+    """The tokens of a query, (tokens, dimension), and their weights, which add up to one."""
+
+    vectors: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, found: TokenVectors) -> LateQuery:
+        total = max(float(found.rarity.sum()), 1e-6)
+        return cls(found.vectors, (found.rarity / total).astype(np.float32))
+
+    def score(self, tokens: StoredTokens, start: int = 0, end: int | None = None) -> float:
+        """MaxSim with the tokens of a passage, or with those of its characters from `start` to
+        `end`; 0 where there are none."""
+        inside = tokens.spans[:, 1] > start
+        if end is not None:
+            inside &= tokens.spans[:, 0] < end
+        if not len(self.vectors) or not inside.any():
+            return 0.0
+        best = tokens.similarities(self.vectors)[:, inside].max(axis=1)
+        return float(best @ self.weights)
+
+
+class LateInteraction:
+    """Late interaction in one index, by the embedder's own token vectors."""
+
+    def __init__(self, lookup: Lookup, embedder: Embedder, store: TokenStore) -> None:
+        self._lookup = lookup
+        self._embedder: TokenEmbedder | None = token_embedder(embedder)
+        self._name = embedder.name
+        self._store = store
+
+    async def query(self, text: str) -> tuple[NDArray[np.float32], LateQuery] | None:
+        """The vector of a query and its tokens, from one run; None without token vectors."""
+        found = await self._embedder.embed_tokens([text], True) if self._embedder else None
+        return (found[0].whole, LateQuery.of(found[0])) if found else None
+
+    async def rerank(self, query: LateQuery, hits: Sequence[Hit]) -> list[Hit]:
+        """The first hits ordered by relevance and score together; those without token vectors
+        keep their places. The relevances stay sorted."""
+        first = hits[:READ]
+        tokens = await self.tokens([hit.chunk for hit in first])
+        scored = {
+            at: replace(hit, late=round(query.score(tokens[hit.chunk.id]), 4))
+            for at, hit in enumerate(first)
+            if hit.chunk.id in tokens
+        }
+        ordered = sorted(scored.values(), key=lambda hit: -(hit.score + WEIGHT * (hit.late or 0.0)))
+        merged = list(hits)
+        for at, hit in zip(sorted(scored), ordered, strict=True):
+            merged[at] = hit
+        relevances = sorted((hit.score for hit in merged), reverse=True)
+        return [replace(h, score=s) for h, s in zip(merged, relevances, strict=True)]
+
+    async def tokens(self, chunks: Sequence[Chunk]) -> dict[str, StoredTokens]:
+        """Chunk id -> tokens: those that are kept, and those of the first few others, computed."""
+        texts = {chunk.id: index_text(chunk) for chunk in chunks}
+        contents = {id_: content_of(text, self._name) for id_, text in texts.items()}
+        kept = await asyncio.to_thread(self._store.read, list(contents.values()))
+        found = {id_: kept[content] for id_, content in contents.items() if content in kept}
+        lacking = [id_ for id_ in texts if id_ not in found][:COMPUTED]
+        computed = await self._computed({id_: texts[id_] for id_ in lacking})
+        if computed:
+            new = {contents[id_]: tokens for id_, tokens in computed.items()}
+            await asyncio.to_thread(self._store.keep, new, list(kept))
+        return found | computed
+
+    async def scores(self, question: str, ranges: Sequence[Chunk]) -> list[float] | None:
+        """The score of each of some ranges of documents (units of answers) for a question, by the
+        tokens of the chunks that hold them. A range that no chunk holds, and one whose tokens are
+        not to be had, has 0. None without token vectors."""
+        asked = await self.query(question)
+        if asked is None:
+            return None
+        holders = await asyncio.to_thread(self._lookup.holding, ranges)
+        chunks = {chunk.id: chunk for chunk in holders if chunk is not None}
+        tokens = await self.tokens(list(chunks.values()))
+        return [
+            _range_score(asked[1], unit, holder, tokens)
+            for unit, holder in zip(ranges, holders, strict=True)
+        ]
+
+    async def _computed(self, texts: Mapping[str, str]) -> dict[str, StoredTokens]:
+        """The tokens of a few passages, as long as there is processor time."""
+        found: dict[str, StoredTokens] = {}
+        began, waiting = time.process_time(), list(texts)
+        while waiting and self._embedder and time.process_time() - began < SECONDS:
+            part, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+            embedded = await self._embedder.embed_tokens([texts[id_] for id_ in part])
+            if embedded is None:
+                break
+            found.update((i, StoredTokens.of(e)) for i, e in zip(part, embedded, strict=True))
+        return found
+
+
+def _range_score(
+    query: LateQuery, unit: Chunk, holder: Chunk | None, tokens: Mapping[str, StoredTokens]
+) -> float:
+    if holder is None or holder.id not in tokens:
+        return 0.0
+    whole = index_text(holder)
+    first = max(unit.start, holder.start) - holder.start
+    shown = plain(holder.text[first : min(unit.end, holder.end) - holder.start])
+    at = whole.find(shown, max(0, len(whole) - len(plain(holder.text[first:])) - _SLACK))
+    if at < 0 or not shown:
+        return query.score(tokens[holder.id])
+    return query.score(tokens[holder.id], at, at + len(shown))
+
+
+_SLACK = 20
+"""Characters by which a range may stand before its expected place in the indexed text."""
