@@ -39,6 +39,7 @@ from agentkit.knowledge.index.roots import (
     select_known,
     source_name,
 )
+from agentkit.knowledge.index.token_store import TOKEN_CACHE_MB, TOKENS, TokenStore
 from agentkit.knowledge.index.vectors import Vectors, open_store
 from agentkit.knowledge.search.context import widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS
@@ -65,15 +66,21 @@ class KnowledgeBase(Closeable):
         reranker: Reranker | None = None,
         exact_chunks: int = EXACT_CHUNKS,
         published_chunks: int = PUBLISHED_CHUNKS,
+        late_interaction: bool = True,
+        token_cache_mb: float = TOKEN_CACHE_MB,
     ) -> None:
         self.path = path = path.absolute()  # The working directory may change.
         self.embedder = embedder
         self._wait = wait
         self._catalog = Catalog(path / "catalog.sqlite")
         self._vectors = vectors or Vectors(path / "chroma")
-        self._retriever = Retriever(self._catalog, self._vectors, embedder, reranker, exact_chunks)
+        self._tokens = TokenStore(path / TOKENS, int(token_cache_mb * 1e6))
+        used = self._tokens if late_interaction else None
+        self._retriever = Retriever(
+            self._catalog, self._vectors, embedder, reranker, exact_chunks, used
+        )
         self._indexer = Indexer(
-            self._catalog, self._vectors, embedder, chunk_tokens, published_chunks
+            self._catalog, self._vectors, embedder, chunk_tokens, published_chunks, used
         )
 
     @classmethod
@@ -89,13 +96,17 @@ class KnowledgeBase(Closeable):
         reranker: Reranker | None = None,
         exact_chunks: int = EXACT_CHUNKS,
         published_chunks: int = PUBLISHED_CHUNKS,
+        late_interaction: bool = True,
+        token_cache_mb: float = TOKEN_CACHE_MB,
     ) -> KnowledgeBase:
         """Create or reopen the index in a folder. `chunk_tokens` is the most that a chunk holds,
         `store` is a Chroma server to keep vectors on if not in the folder (see `open_store`),
         `vectors` anything else that keeps them, `wait` the seconds that a write waits for another
         process to end its own, `reranker` what orders a search's hits again,
         `exact_chunks` the most chunks that are searched by an exact scan instead of Chroma,
-        `published_chunks` the chunks from which new documents become visible together.
+        `published_chunks` the chunks from which new documents become visible together,
+        `late_interaction` whether the best hits are reranked by the embedder's token vectors (see
+        `LateInteraction`), of which a file of at most `token_cache_mb` keeps some.
 
         Raises KnowledgeError when the folder cannot be used or was made with another embedder,
         ConfigError for an unknown embedder.
@@ -110,6 +121,8 @@ class KnowledgeBase(Closeable):
             reranker=reranker,
             exact_chunks=exact_chunks,
             published_chunks=published_chunks,
+            late_interaction=late_interaction,
+            token_cache_mb=token_cache_mb,
         )
         try:
             opened._check_embedder()
@@ -350,6 +363,14 @@ class KnowledgeBase(Closeable):
         infos = await asyncio.to_thread(self._catalog.documents)
         return [info for info in infos if filters.accept(info.source, info.title, info.metadata)]
 
+    async def late_scores(self, question: str, ranges: Sequence[Chunk]) -> list[float] | None:
+        """How well each of some ranges of documents answers a question, by late interaction: the
+        tokens of the chunk that holds a range are compared with those of the question, so that no
+        range is embedded by itself. Scores of the same question compare; 0 is for a range whose
+        tokens are not to be had. None where the index has no late interaction."""
+        late = self._retriever.late
+        return await late.scores(clean(question), ranges) if late else None
+
     async def similarity(self, text: str, others: Sequence[str]) -> list[float]:
         """Cosine similarity of a question to each of some sentences, by the index's embedder."""
         if not others:
@@ -365,6 +386,7 @@ class KnowledgeBase(Closeable):
     def close(self) -> None:
         """Release the files."""
         self._vectors.close()
+        self._tokens.close()
         self._catalog.close()
 
     add_sync = synchronous(add)

@@ -131,6 +131,8 @@ class Project:
                 store=self.settings.knowledge.store,
                 wait=self.wait,
                 reranker=self._reranker(rerank) if rerank else None,
+                late_interaction=self.settings.knowledge.late_interaction,
+                token_cache_mb=self.settings.knowledge.token_cache_mb,
             )
         return self._knowledge
 

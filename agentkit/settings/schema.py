@@ -126,6 +126,13 @@ class KnowledgeSettings(SettingsTable):
     rerank: str = Field(
         default="", description='Reranker: "st:MODEL" (cross-encoder) or "model" (the chat model).'
     )
+    late_interaction: bool = Field(
+        default=True,
+        description="Rerank the best passages by the token vectors of the embedder, if it has any.",
+    )
+    token_cache_mb: float = Field(
+        default=64.0, ge=0, description="Size limit of the file that keeps token vectors."
+    )
     store: str = Field(
         default="", description="Chroma server (http://host:port) to use instead of a folder."
     )

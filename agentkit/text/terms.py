@@ -38,18 +38,18 @@ _UNWRITTEN = re.compile(
 """Soft hyphens, zero-width characters, Hebrew and Arabic vowel points, and the dot of a Turkish
 capital I: the same word is written without them."""
 _TERM = re.compile(
-    rf"[{_CJK}]+|\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?(?![\d,])|\d+(?:\.\d+)+"
+    rf"[{_CJK}]+|\d+(?:\.\d+)+"
     rf"|(?<![^\W_])[a-z](?:\+\+|\#)(?![\w+#])|(?:(?![{_CJK}_])[\w{_MARKS}])+"
 )
 _VERSION_MARK = re.compile(r"(?<![^\W_])v(?=\d+\.\d)")
-_DOTTED_THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{3}){2,}(?![\d.])")
-_SPACED_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d.,]*\d)")
+_DOTTED_THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{3}){2,6}(?![\d.])")
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,\d{3}){1,6}|(?: \d{3}){1,6})(?![\d,])")
 _HEXADECIMAL = re.compile(r"(?<![a-z0-9])0x([0-9a-f]{4,})(?![a-z0-9])")
 _LANGUAGE_NAMES = {"++": "plusplus", "#": "sharp"}
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _LATIN = re.compile(r"[A-Za-z\u0370-\u03ff][A-Za-z0-9\u0370-\u03ff_+-]*")
 _SENTENCE_START = re.compile(r"(?:^|[.?!]\s+)\W*([A-Za-z]+)")
-_COMPOUND = re.compile(r"(?<![a-z0-9])(?=[\d.]*[a-z_-])[a-z0-9]++(?:(?:[-_.]|::)[a-z0-9]++)+")
+_COMPOUND = re.compile(r"(?<![a-z0-9])(?=[\d.]{0,30}[a-z_-])[a-z0-9]++(?:(?:[-_.]|::)[a-z0-9]++)+")
 """A code or identifier in several parts: GPT-3, before_call, server.fs.allow; not 1.2.3."""
 _DIACRITIC = re.compile("[\u00c0-\u024f\u1e00-\u1eff]")
 _CLOSING = "”’」』）)】》\"'*_"
@@ -127,7 +127,7 @@ def _spellings(folded: str) -> list[str]:
     if "0x" in folded:
         found += _HEXADECIMAL.findall(folded)
     found += [number.replace(".", "") for number in _DOTTED_THOUSANDS.findall(folded)]
-    found += [number.replace(" ", "") for number in _SPACED_THOUSANDS.findall(folded)]
+    found += [re.sub("[ ,]", "", number) for number in _THOUSANDS.findall(folded)]
     if _DIACRITIC.search(folded):
         words = _TERM.findall(folded)
         found += [_stem(bare) for word in words if (bare := _bare(word)) != word]
@@ -192,7 +192,7 @@ def _run_terms(run: str) -> Iterator[str]:
     if run.endswith(("++", "#")):
         yield run[0] + _LANGUAGE_NAMES[run[1:]]
     elif not _CJK_RUN.match(run):
-        yield _stem(run.replace(",", ""))
+        yield _stem(run)
     elif len(run) == 1:
         yield run
     else:

@@ -276,6 +276,7 @@ def _format_stats(found: Stats) -> list[tuple[str, str]]:
         ("    full text", format_size(found.full_text_bytes)),
         ("    vectors", format_size(found.vector_bytes)),
         ("  chroma", format_size(found.chroma_bytes)),
+        ("  token vectors", format_size(found.token_bytes)),
         *zip(labels, largest, strict=False),
     ]
 

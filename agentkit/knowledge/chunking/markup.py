@@ -18,19 +18,22 @@ _LINE_START, _LINE_END = r"(?:^|(?<=\r))[ \t]*", r"[ \t]*(?=\r|\n|\Z)"
 _LINE_MARKUP = re.compile(
     rf"""
       {_LINE_START}\([\w.:/ -]+\)={_LINE_END}                 # a MyST label
-    | [ \t]*\{{\#[\w.:-]+\}}                                  # the anchor of a heading
+    | (?<![ \t])[ \t]*\{{\#[\w.:-]+\}}                        # the anchor of a heading
     | {_LINE_START}:{{3,}}[ \t]*(?:\{{[\w-]+\}}|[a-z][\w-]*)?  # a directive, but not its title
     | {_LINE_START}(?:`{{3,}}|~{{3,}}){_LINE_END}             # the end of a code block
-    | \[!\[[^\]\n]*\]\([^)\n]*\)\](?:\([^)\n]*\)|\[[^\]\n]*\])  # a linked image: a badge
+    | \[!\[[^\]\n]{{0,300}}\]\([^)\n]{{0,500}}\)\]            # a linked image: a badge
+      (?:\([^)\n]{{0,500}}\)|\[[^\]\n]{{0,300}}\])
     | </?[A-Z]?\w*Badge\b[^<>\n]*>                            # a badge of VitePress
     | \A\s*<[A-Z]\w*\b[^<>]*/>\s*\Z                           # a component of a page, alone
     | <br[ ]*/?>
     """,
     re.VERBOSE | re.MULTILINE,
 )
-_ROLE = re.compile(r"\{[a-z][\w:-]*\}`([^`<\n]*?)\s*(?:<[^>`\n]*>)?`")
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"\n]*\")?\)")
-_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s<>\"'）】」，。；、]+", re.IGNORECASE)
+_ROLE = re.compile(r"\{[a-z][\w:-]{0,40}\}`([^`<\n]{0,300}?)\s?(?:<[^>`\n]{0,300}>)?`")
+_LINK = re.compile(
+    r"!?\[([^\[\]\n]*)\]\((?:[^()\s]|\([^()\s]{0,200}\))*+(?:\s\"[^\"\n]{0,300}\")?\)"
+)
+_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://[^\s<>\"'）】」，。；、]+", re.IGNORECASE)
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_%-]{80,}")
 """Base64 and the like: no word, path or identifier is so long."""
 _HIDDEN = re.compile(r"\s*<(?:script|style)\b.*", re.DOTALL | re.IGNORECASE)

@@ -29,6 +29,7 @@ from agentkit.knowledge.index.schema import (
     read_meta,
     read_value,
 )
+from agentkit.knowledge.index.token_store import TOKENS
 from agentkit.knowledge.index.vectors import open_store
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
@@ -241,6 +242,7 @@ class Stats:
     full_text_bytes: int
     vector_bytes: int
     chroma_bytes: int
+    token_bytes: int
     largest: tuple[tuple[str, int], ...]
 
 
@@ -277,5 +279,6 @@ def _stats(info: CollectionInfo, connection: sqlite3.Connection) -> Stats:
         full_text_bytes=number(_FULL_TEXT),
         vector_bytes=number("SELECT sum(length(vector)) FROM embeddings"),
         chroma_bytes=size_of(info.path / "chroma"),
+        token_bytes=sum(path.stat().st_size for path in info.path.glob(TOKENS + "*")),
         largest=tuple((source, characters) for source, characters in largest),
     )

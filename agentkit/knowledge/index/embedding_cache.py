@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from agentkit._sync import in_thread
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.embedders.base import Embedder, token_embedder
 from agentkit.knowledge.index.catalog import Catalog
+from agentkit.knowledge.index.token_store import StoredTokens, TokenStore
 
 _PASSAGES_PER_CALL = 64
 """Embedders batch by themselves: larger calls are not faster, and a kill loses more."""
@@ -81,11 +82,14 @@ def content_of(text: str, embedder: str) -> str:
 
 class EmbeddingQueue:
     """Embeds what the cache lacks. An embedder can ask for larger calls by an attribute,
-    `passages_per_call`."""
+    `passages_per_call`. `tokens` keeps the token vectors of the same runs while it has room."""
 
-    def __init__(self, cache: EmbeddingCache, embedder: Embedder) -> None:
+    def __init__(
+        self, cache: EmbeddingCache, embedder: Embedder, tokens: TokenStore | None = None
+    ) -> None:
         self._cache = cache
         self._embedder = embedder
+        self._tokens = tokens
         self._call = int(getattr(embedder, "passages_per_call", _PASSAGES_PER_CALL))
         self._texts: dict[str, str] = {}
         self._put = 0
@@ -110,7 +114,7 @@ class EmbeddingQueue:
         batch = dict(islice(self._texts.items(), self._call))
         if not batch:
             return
-        vectors = await self._embedder.embed_passages(list(batch.values()))
+        vectors = await self._embedded(batch)
         expected = (len(batch), self._embedder.dimension)
         if vectors.shape != expected or not np.isfinite(vectors).all():
             raise KnowledgeError(
@@ -122,3 +126,14 @@ class EmbeddingQueue:
         for content in batch:
             del self._texts[content]
         self.embedded += len(batch)
+
+    async def _embedded(self, batch: Mapping[str, str]) -> NDArray[np.float32]:
+        texts, embedder = list(batch.values()), token_embedder(self._embedder)
+        has_room = self._tokens is not None and await in_thread(self._tokens.has_room)
+        if embedder and self._tokens and has_room:
+            found = await embedder.embed_tokens(texts)
+            if found is not None:
+                kept = {c: StoredTokens.of(one) for c, one in zip(batch, found, strict=True)}
+                await in_thread(self._tokens.keep, kept)
+                return np.stack([one.whole for one in found])
+        return await self._embedder.embed_passages(texts)

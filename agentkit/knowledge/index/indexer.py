@@ -24,6 +24,7 @@ from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.embedders.base import Embedder, counter
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, StoredChunk, Version
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache, EmbeddingQueue, content_of
+from agentkit.knowledge.index.token_store import TokenStore
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.text.terms import clean
 
@@ -178,6 +179,7 @@ class Indexer:
         embedder: Embedder,
         chunk_tokens: int,
         group: int = PUBLISHED_CHUNKS,
+        tokens: TokenStore | None = None,
     ) -> None:
         self._catalog = catalog
         self._vectors = vectors
@@ -185,6 +187,7 @@ class Indexer:
         self._chunk_tokens = chunk_tokens
         self._group = group
         self._cache = EmbeddingCache(catalog)
+        self._tokens = tokens
 
     @property
     def cut(self) -> str:
@@ -200,7 +203,7 @@ class Indexer:
             total=len(entries),
             size=sum(entry.size for entry in entries),
             on_progress=on_progress,
-            queue=EmbeddingQueue(self._cache, self._embedder),
+            queue=EmbeddingQueue(self._cache, self._embedder, self._tokens),
             origin=origin,
             hashes=self._catalog.hashes(),
             origins=self._catalog.origins(),
@@ -229,7 +232,9 @@ class Indexer:
         """Embed every passage with this embedder, and fill Chroma again. Searches use the old
         vectors until all the new ones are there. Returns how many were embedded."""
         count = self._catalog.count()
-        run = _IndexingRun(count, count, on_progress, EmbeddingQueue(self._cache, self._embedder))
+        run = _IndexingRun(
+            count, count, on_progress, EmbeddingQueue(self._cache, self._embedder, self._tokens)
+        )
         contents: dict[str, str] = {}
         for block in self._catalog.active_chunks(PUBLISHED_CHUNKS):
             texts = {self._content(s.chunk): index_text(s.chunk) for s in block}

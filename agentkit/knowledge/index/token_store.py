@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from agentkit.knowledge.embedders.base import Spans, TokenVectors
 _log = logging.getLogger(__name__)
 
 TOKENS = "tokens.sqlite"
+TOKEN_CACHE_MB = 64
+"""The default limit of the file, for about a thousand passages."""
 _BYTE = 127
 _TRIMMED = 0.9
 """The part of the limit that stays when the file is full, so that it is trimmed seldom."""
@@ -30,6 +32,14 @@ CREATE TABLE IF NOT EXISTS tokens (
   content TEXT PRIMARY KEY, used INTEGER NOT NULL, size INTEGER NOT NULL, width INTEGER NOT NULL,
   vectors BLOB NOT NULL, spans BLOB NOT NULL)
 """
+
+
+_TRIM = """
+DELETE FROM tokens WHERE content IN (SELECT content FROM (
+  SELECT content, sum(size) OVER (ORDER BY used DESC, rowid DESC) AS total FROM tokens)
+  WHERE total > ?)
+"""
+T = TypeVar("T")
 
 
 class StoredTokens:
@@ -42,11 +52,12 @@ class StoredTokens:
 
     @classmethod
     def of(cls, found: TokenVectors) -> StoredTokens:
-        return cls(np.rint(found.vectors * _BYTE).astype(np.int8), found.spans)
+        return cls(np.rint(found.vectors * np.float32(_BYTE)).astype(np.int8), found.spans)
 
     def similarities(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine of each token of a query with each of these, (query tokens, tokens)."""
-        found: NDArray[np.float32] = query @ (self.vectors.astype(np.float32).T / _BYTE)
+        own = self.vectors.astype(np.float32) / np.float32(_BYTE)
+        found: NDArray[np.float32] = query @ own.T
         return found
 
 
@@ -62,35 +73,27 @@ class TokenStore:
     @property
     def size(self) -> int:
         """The bytes of vectors that are kept."""
-        with self._using() as connection:
-            return int(
-                connection.execute("SELECT coalesce(sum(size), 0) FROM tokens").fetchone()[0]
-            )
-        return 0
+        return self._run(_size, 0) if self.path.exists() else 0
 
-    @property
     def has_room(self) -> bool:
         """Whether more passages can be kept without deleting others."""
         return self.limit > 0 and self.size < _TRIMMED * self.limit
 
     def read(self, contents: Sequence[str]) -> dict[str, StoredTokens]:
         """The tokens of known passages, by the names of their vectors."""
-        if not self.path.exists():
-            return {}
-        with self._using() as connection:
-            marks = ",".join("?" * len(contents))
-            rows = connection.execute(
-                f"SELECT content, width, vectors, spans FROM tokens WHERE content IN ({marks})",
-                contents,
-            ).fetchall()
-            return {content: _stored(*columns) for content, *columns in rows}
-        return {}
+        marks = ",".join("?" * len(contents))
+        sql = f"SELECT content, width, vectors, spans FROM tokens WHERE content IN ({marks})"
+
+        def rows(connection: sqlite3.Connection) -> list[tuple[str, int, bytes, bytes]]:
+            return connection.execute(sql, contents).fetchall()
+
+        found = self._run(rows, []) if self.path.exists() else []
+        return {content: _stored(*columns) for content, *columns in found}
 
     def keep(self, found: Mapping[str, StoredTokens], used: Iterable[str] = ()) -> None:
         """Keep the tokens of passages, and note that others were used."""
-        if self.limit <= 0:
-            return
-        with self._using() as connection:
+
+        def write(connection: sqlite3.Connection) -> None:
             (now,) = connection.execute("SELECT coalesce(max(used), 0) + 1 FROM tokens").fetchone()
             connection.executemany(
                 "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
@@ -99,40 +102,31 @@ class TokenStore:
             connection.executemany(
                 "UPDATE tokens SET used = ? WHERE content = ?", [(now, content) for content in used]
             )
-            self._trim(connection)
+            if _size(connection) > self.limit:
+                connection.execute(_TRIM, (int(_TRIMMED * self.limit),))
+
+        if self.limit > 0:
+            self._run(write, None)
 
     def close(self) -> None:
         with self._lock:
             self._close()
 
-    def _trim(self, connection: sqlite3.Connection) -> None:
-        size = int(connection.execute("SELECT coalesce(sum(size), 0) FROM tokens").fetchone()[0])
-        if size <= self.limit:
-            return
-        connection.execute(
-            "DELETE FROM tokens WHERE content IN (SELECT content FROM (SELECT content,"
-            " sum(size) OVER (ORDER BY used DESC, rowid DESC) AS total FROM tokens)"
-            " WHERE total > ?)",
-            (int(_TRIMMED * self.limit),),
-        )
-
-    @contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
-        """The connection, in one transaction. A failure is logged, and the body's result is then
-        whatever stands after it; a damaged file is deleted."""
+    def _run(self, action: Callable[[sqlite3.Connection], T], default: T) -> T:
+        """The result of an action in one transaction, the default where the file fails. A damaged
+        file is deleted."""
         with self._lock:
             try:
                 if self._connection is None:
                     self._connection = _open(self.path)
                 with self._connection as connection:
-                    yield connection
-            except sqlite3.DatabaseError as error:
+                    return action(connection)
+            except (sqlite3.DatabaseError, OSError) as error:
                 _log.info("Token vectors in %s cannot be used: %s", self.path, error)
                 self._close()
-                if not isinstance(error, sqlite3.OperationalError):
+                if not isinstance(error, (sqlite3.OperationalError, OSError)):
                     self.path.unlink(missing_ok=True)
-            except OSError as error:
-                _log.info("Token vectors in %s cannot be used: %s", self.path, error)
+                return default
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -140,12 +134,20 @@ class TokenStore:
             self._connection = None
 
 
+def _size(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(sum(size), 0) FROM tokens").fetchone()[0])
+
+
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, check_same_thread=False, timeout=0.2)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute(_TABLE)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(_TABLE)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -23,11 +23,12 @@ _GREETING = re.compile(
     "thanks?|ok|okay|hello|hi|hey|bye|goodbye|yes|no|yeah|sure|great|cool|good|fine"
 )
 _PHRASES = re.compile(
-    r"\b(?:i (?:want|need|would like|'d like) to(?: know)?|(?:show|give|tell) me|let me know)\b"
+    r"\b(?:i (?:want|need|would like|'d like) to(?: know)?|(?:show|give|tell) me|let me know)\b",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"(?<![\w.:/-])[a-z]+(?:['’][a-z]+)?(?![\w:/-]|\.\w|\()", re.IGNORECASE)
-_IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:(?:[_.]|::)[A-Za-z0-9]+)+")
-_CODE = re.compile(r"(?=.*\d)[a-z0-9.]{2,}\Z")
+_IDENTIFIER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]++(?:(?:[_.]|::)[A-Za-z0-9]++)+")
+_CODE = re.compile(r"(?=\D{0,20}\d)[a-z0-9.]{2,40}\Z")
 _CHINESE = re.compile(
     "请问一下|请问|能不能|可不可以|可以吗|是不是|有没有|能否|是否|为什么|为何|什么是|是什么|是啥|什么样"
     "|什么|怎么样|怎么办|怎么|怎样|如何|哪一个|哪一种|有哪些|哪些|哪个|哪种|哪里|哪儿|哪几[个种]|几个|几种"
@@ -47,31 +48,30 @@ class Query:
     characters: tuple[str, ...]
     names: tuple[str, ...]
     is_cjk: bool
-
-    @property
-    def is_filler(self) -> bool:
-        """Whether nothing is asked: thanks, a greeting, or question words alone."""
-        return not self.terms and not self.characters
+    is_filler: bool
+    """Whether nothing is asked: thanks, a greeting, or question words alone."""
 
 
 def analyze(text: str) -> Query:
     """The analysis of a query."""
     content = _without_fillers(text)
-    own = dict.fromkeys(terms(content))
+    own, within = dict.fromkeys(terms(content)), tuple(dict.fromkeys(characters(content)))
+    is_filler = not own and not within and bool(terms(text))
     across = " ".join([*names(text, across=True), *_IDENTIFIER.findall(content)])
     same = dict.fromkeys([*terms(across), *(term for term in own if _CODE.match(term))])
     return Query(
         text,
         tuple(own),
-        tuple(dict.fromkeys(characters(content))),
+        within,
         tuple(term for term in same if term in own),
         is_cjk(text),
+        is_filler,
     )
 
 
 def _without_fillers(text: str) -> str:
     """The query without its fillers, "" where it has nothing else."""
-    is_shouted = text.isupper()
+    is_shouted = text.isupper() and " " in text.strip()
 
     def kept(match: re.Match[str]) -> str:
         word = match[0].replace("’", "'")

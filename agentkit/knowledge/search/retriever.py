@@ -37,7 +37,7 @@ CANDIDATES = 50
 RERANKED = 20
 """How many hits a reranker reads, at the least."""
 
-KEYWORDS = 0.45
+KEYWORDS = 0.4
 """The weight of the keyword share."""
 
 _DENSE = 0.0325
