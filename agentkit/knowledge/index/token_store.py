@@ -84,11 +84,11 @@ class TokenStore:
         marks = ",".join("?" * len(contents))
         sql = f"SELECT content, width, vectors, spans FROM tokens WHERE content IN ({marks})"
 
-        def rows(connection: sqlite3.Connection) -> list[tuple[str, int, bytes, bytes]]:
-            return connection.execute(sql, contents).fetchall()
+        def found(connection: sqlite3.Connection) -> dict[str, StoredTokens]:
+            rows = connection.execute(sql, contents).fetchall()
+            return {content: _stored(*columns) for content, *columns in rows}
 
-        found = self._run(rows, []) if self.path.exists() else []
-        return {content: _stored(*columns) for content, *columns in found}
+        return self._run(found, {}) if self.path.exists() else {}
 
     def keep(self, found: Mapping[str, StoredTokens], used: Iterable[str] = ()) -> None:
         """Keep the tokens of passages, and note that others were used."""
