@@ -73,12 +73,12 @@ def _without_fillers(text: str) -> str:
     """The query without its fillers, "" where it has nothing else."""
     is_shouted = text.isupper() and " " in text.strip()
 
-    def kept(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         word = match[0].replace("’", "'")
         is_acronym = len(word) > 1 and word.isupper() and not is_shouted
         return match[0] if is_acronym or not _FUNCTION_WORD.fullmatch(word.lower()) else " "
 
-    content = _WORD.sub(kept, _PHRASES.sub(" ", text))
+    content = _WORD.sub(replacement, _PHRASES.sub(" ", text))
     content = _CHINESE.sub(" ", fold(content))
     words = re.findall(r"\w+", content.lower())
     return "" if all(_GREETING.fullmatch(word) for word in words) else content
