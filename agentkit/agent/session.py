@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Self
 
 from agentkit._sync import Closeable
 from agentkit.agent.pending import PausedAgent, Pending
@@ -133,13 +132,13 @@ class Session(Closeable):
         the compacted view, and the turn that waits for approval."""
         return json.dumps(self.record(), ensure_ascii=False, default=str)
 
-    @classmethod
-    def from_json(cls, text: str | bytes, *, wait: float = 0.0) -> Self:
+    @staticmethod
+    def from_json(text: str | bytes, *, wait: float = 0.0) -> Session:
         """A session in memory, as `to_json` wrote it. Raises ConfigError for any other text, and
         for one of a newer version."""
         record = read_json(text)
         check_record(record)
-        session = cls(str(record.get("id", "")), wait=wait)
+        session = Session(record.get("id", ""), wait=wait)
         session.apply(read_changes(record))
         return session
 
