@@ -141,12 +141,15 @@ app_root = typer.Typer(
     ),
 )
 def _root(
+    context: typer.Context,
     version: Annotated[bool, Option("--version", help=_("Print the version."))] = False,
     folder: Annotated[Path | None, _FOLDER] = None,
 ) -> None:
     if version:
         print(f"agentkit {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 @command(

@@ -65,6 +65,7 @@ def _run(*arguments: str) -> int:
             ("sessions", "show", "last"),
             "app has no sessions yet. Start one: agentkit chat -C app",
         ),
+        ((), "Missing command. (see: agentkit --help)"),
         (("index", "--wait", "-1"), "Invalid value for '--wait': must be at least 0"),
         (("ask", "x", "-k", "a"), "Invalid value for '--k' / '-k': must be a whole number"),
         (
