@@ -378,6 +378,10 @@ class KnowledgeBase(Closeable):
         query = await self.embedder.embed_queries([text])
         return [float(x) for x in (await self.embedder.embed_passages(others)) @ query[0]]
 
+    async def rarity(self, words: Sequence[str]) -> list[float]:
+        """How rare each search term is in the index, from 0 (in every chunk) to 1 (in none)."""
+        return await asyncio.to_thread(Lookup(self._catalog).rarity, words)
+
     @property
     def chunk_count(self) -> int:
         """The number of chunks that a search considers."""

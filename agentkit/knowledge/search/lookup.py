@@ -8,6 +8,7 @@ searched in the documents that hold its rarest term, up to MOST_READ characters.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -273,6 +274,14 @@ class Lookup:
             )
             self._frequencies[term, column] = int(rows[0][0]) if rows else 0
         return self._frequencies[term, column]
+
+    def rarity(self, words: Sequence[str]) -> list[float]:
+        """The inverse document frequency of each term, from 0 (in every chunk) to 1 (in none)."""
+        total = self.refreshed_count() + 1
+        ceiling = math.log(2 * total)
+        return [
+            max(0.0, math.log(total / (self.frequency(word) + 0.5)) / ceiling) for word in words
+        ]
 
     def allowed(self, filters: Filters) -> Numbers:
         """The active chunks of the documents that pass, ascending. Raises KnowledgeError."""

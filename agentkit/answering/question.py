@@ -1,0 +1,160 @@
+"""Question analysis: the kind of answer that a question asks for, its content terms, and the sides
+of a comparison, in Chinese and English."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from agentkit.text.terms import fold, is_cjk, names, terms
+
+AnswerKind = Literal[
+    "amount", "date", "person", "place", "reason", "steps", "list", "yes_no", "definition", "other"
+]
+
+_KINDS: tuple[tuple[AnswerKind, str], ...] = (
+    (
+        "amount",
+        r"\bhow (?:many|much|long|large|big|tall|far|fast|old|often|deep|wide|heavy|high|small)\b"
+        r"|\b(?:price|cost|size|limit|number|percentage|percent|timeout|maximum|minimum|max|min|amount"
+        r"|version|port|default|capacity|length|height|width|weight|fee|rate|score)\b"
+        r"|多少|几(?:个|种|次|层|位|年|天|台|步|倍|点|岁|人|块|条|项|页|章|号|代|类)|多(?:大|长|高|久|远|重|快|深|宽|贵)"
+        r"|价格|大小|数量|端口|版本|默认值|上限|下限|最大|最小|比例|费用|尺寸|速度|占用",
+    ),
+    (
+        "date",
+        r"\bwhen\b|\bwhat (?:year|date|day|time)\b|\bwhich (?:year|date|day|month)\b|\bsince\b|\bdate\b"
+        r"|何时|什么时候|什么时间|哪(?:一)?[年天月日]|日期|时间是|几[月号日点]|年份",
+    ),
+    ("person", r"\bwho(?:se|m)?\b|\bauthor\b|谁|作者|何人|哪位|创始人|发明者"),
+    (
+        "place",
+        r"\bwhere\b|\bwhich (?:file|folder|directory|place|city|country)\b|\blocation\b"
+        r"|哪里|哪儿|何处|在哪|什么地方|位置|路径|哪个(?:文件|目录|城市|国家)",
+    ),
+    (
+        "reason",
+        r"\bwhy\b|\breason\b|\bhow come\b|\bwhat (?:causes|for)\b|为什么|为何|原因|为啥|怎么会",
+    ),
+    (
+        "steps",
+        r"\bhow (?:do|does|can|could|should|would|to|is|are)\b|\b(?:steps|install|set ?up|configure)\b"
+        r"|怎么|怎样|如何|步骤|方法|咋",
+    ),
+    (
+        "list",
+        r"\b(?:which|what) (?:\w+ ){0,3}(?:are|kinds|types|options|formats|steps|tools|ways)\b"
+        r"|\b(?:list|kinds of|types of|options|supported)\b"
+        r"|哪些|哪几|有几|都有|分别|列出|包括什么|种类|几种|几个",
+    ),
+    (
+        "yes_no",
+        r"^(?:\W*)(?:is|are|was|were|does|do|did|can|could|may|must|should|will|has|have)\b"
+        r"|吗\W*$|是否|能不能|可不可以|会不会|是不是|有没有|支不支持|还是",
+    ),
+    (
+        "definition",
+        r"\bwhat(?:'s| is| are| was| does)\b|\bmeaning\b|\bdefine\b|\bmean\b|\bexplain\b"
+        r"|是什么|什么是|是啥|什么意思|含义|定义|指什么|何谓|介绍|解释",
+    ),
+)
+_PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _KINDS)
+
+_FILLERS_ENGLISH = frozenset(
+    """a an the of to in on at for from by with about into as and or but if then than that this these
+    those it its is are was were be been being am do does did done doing can could may might must shall
+    should will would have has had having i you he she we they me my your our their what which who whom
+    whose when where why how much many long there here any some please tell show give know want need
+    there's what's how's i'm use used using get got make made work works mean means called name way ways
+    kind kinds not no so just also too one""".split()  # noqa: SIM905
+)
+_FILLERS_CHINESE = re.compile(
+    "请问|你好|您好|一下|告诉我|我想(?:知道|问)?|想问|是不是|能不能|可不可以|会不会|有没有|是什么|什么是|什么意思|是啥|"
+    "为什么|为啥|为何|怎么样?|怎样|如何|多少|多大|多长|多高|多久|哪(?:一?年|一|些|个|种|几种?|里|儿)|有?什么样?|"
+    "何时|何处|是否|到底|究竟|干嘛用?|还是|举个?例子?|之间|有哪|[吗呢吧啊呀谁请哪咋]|(?<!目)的|了(?!解)|(?<=.)是(?=.)|有(?=几)"
+)
+_COMPARISON = re.compile(
+    r"\b(?:difference|differences|compare|compared|versus|vs\.?|differ|better|rather)\b"
+    r"|区别|不同|差别|差异|对比|比较|相比|还是|哪个更|异同",
+    re.IGNORECASE,
+)
+_SIDES = (
+    re.compile(
+        r"\b(?:between|compare)\s+(?P<a>.+?)\s+(?:and|with|to|or|vs\.?)\s+(?P<b>.+?)\W*$", re.I
+    ),
+    re.compile(
+        r"^(?:what(?:'s| is)? the difference\w*|how do(?:es)?|is|are)?\W*(?P<a>.+?)\s+"
+        r"(?:vs\.?|versus|compared (?:to|with)|differ from|(?:different|better|faster) than)\s+(?P<b>.+?)\W*$",
+        re.I,
+    ),
+    re.compile(
+        r"^(?P<a>.+?)(?:和|与|跟|同|、|相比于?|比起)(?P<b>.+?)"
+        r"(?:之间)?(?:的|有|有什么|有何|在|哪|相比|之间)*(?:区别|不同|差别|差异|对比|比较|异同|相比|哪个|更).*$"
+    ),
+    re.compile(r"^(?:比较|对比)(?:一下)?(?P<a>.+?)(?:和|与|跟)(?P<b>.+?)\W*$"),
+)
+_SMALL_TALK = re.compile(
+    r"\W*(?:(?:thanks?|thank you|thx|ok(?:ay)?|great|cool|nice|hi|hello|hey|bye|good (?:morning|evening|day)"
+    r"|very much|a lot|so much|got it|i see|perfect|good|well done|fine|yes|no|yep"
+    r"|谢谢|多谢|感谢|谢了|好的?|好吧|嗯|哦|明白|明白了|知道了|懂了|收到|你好|您好|嗨|再见|拜拜|辛苦了?|不错|可以|行|对|是的"
+    r"|你|您|了|啦|呀|大家)\W*)+",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with what it asks for."""
+
+    text: str
+
+    @cached_property
+    def is_cjk(self) -> bool:
+        return is_cjk(self.text)
+
+    @cached_property
+    def kinds(self) -> tuple[AnswerKind, ...]:
+        """The kinds of answer that would do, the most specific first."""
+        found = [kind for kind, pattern in _PATTERNS if pattern.search(self.text)]
+        return tuple(found) or ("other",)
+
+    @cached_property
+    def content(self) -> str:
+        """The question without question words and fillers."""
+        text = _FILLERS_CHINESE.sub(" ", self.text) if self.is_cjk else self.text
+        words = re.split(r"[\s,;?!，。？！；]+", text)
+        return " ".join(w for w in words if w.strip("\"'().:") and not _is_filler(w))
+
+    @cached_property
+    def terms(self) -> tuple[str, ...]:
+        """The content terms, folded, each once."""
+        return tuple(dict.fromkeys(terms(self.content)))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The terms that are not translated: names, codes and numbers."""
+        found = [*names(self.text, across=True), *re.findall(r"\d[\w.]*", self.text)]
+        return frozenset(terms(" ".join(found)))
+
+    @cached_property
+    def sides(self) -> tuple[str, str] | None:
+        """What a comparison compares."""
+        if not _COMPARISON.search(self.text):
+            return None
+        for pattern in _SIDES:
+            if match := pattern.search(self.text.strip()):
+                first, second = (Question(match[name]).content for name in ("a", "b"))
+                if first and second:
+                    return first, second
+        return None
+
+    @property
+    def is_small_talk(self) -> bool:
+        """Whether it is thanks, a greeting or a word of agreement, and asks nothing."""
+        return bool(_SMALL_TALK.fullmatch(self.text.strip() or "ok"))
+
+
+def _is_filler(word: str) -> bool:
+    return fold(word).strip("\"'().:") in _FILLERS_ENGLISH

@@ -1,0 +1,203 @@
+"""Answer units: the pieces of a passage that can answer a question by themselves.
+
+A unit is a sentence, an item of a list, a lead-in with the list, table or code that it announces,
+the rows of a table under their header, or a heading with the lines under it. Each is one or more
+exact slices of its passage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from agentkit.documents import Passage
+from agentkit.knowledge.chunking.blocks import Block, Section, Span
+from agentkit.knowledge.chunking.markdown import item_starts, markdown_sections
+from agentkit.text.terms import sentences
+
+UnitKind = Literal["sentence", "item", "list", "row", "table", "code", "section"]
+
+MAX_LIST = 700
+"""The most characters of a printed list, table or code block."""
+
+MAX_SECTION = 320
+"""The most characters of a section that is a unit as a whole."""
+
+_MARK = re.compile(r"(?:(?:\d{1,3}[.)]|[-*+>•])[ \t]+(?:\[[ xX]\][ \t]+)?)+")
+_HEADING = re.compile(r"#{1,6}[ \t]+|(?:[ \t]*\n)?[=-]{3,}[ \t]*$")
+_FENCE = re.compile(r"[ \t]*(?:```|~~~)")
+_RULE = re.compile(r"[-*_=~:#|\s]*")
+_DELIMITER = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*")
+_LEAD_IN = re.compile(r"[:：]\s*(?:\*\*|__)?\s*$")
+_NOTE = re.compile(r"\[\^?[\w-]+\]:\s")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of a passage: `spans` are slices of the passage's text, in order. `lead` is the number
+    of spans that introduce it: a lead-in, or the header of a table."""
+
+    passage: Passage
+    kind: UnitKind
+    spans: tuple[Span, ...]
+    heading: str = ""
+    lead: int = 0
+    is_cut: bool = False
+
+    @cached_property
+    def text(self) -> str:
+        """The unit as it is printed."""
+        whole = self.passage.chunk.text
+        separator = "\n" if self.kind in ("row", "table", "list") else "\n\n"
+        text = separator.join(whole[start:end] for start, end in self.spans)
+        if self.kind == "list" and self.lead:
+            lead, _, items = text.partition("\n")
+            text = f"{lead}\n\n{items}"
+        return f"{text}\n…" if self.is_cut else text
+
+    @property
+    def body(self) -> str:
+        """The text without its lead-in or header."""
+        whole = self.passage.chunk.text
+        return "\n".join(whole[start:end] for start, end in self.spans[self.lead :])
+
+    @property
+    def start(self) -> int:
+        return self.spans[0][0]
+
+    @property
+    def end(self) -> int:
+        return self.spans[-1][1]
+
+    @property
+    def is_block(self) -> bool:
+        """Whether it is printed in lines of its own."""
+        return self.kind in ("row", "table", "code", "list", "section")
+
+
+def split_units(passage: Passage) -> list[Unit]:
+    """All units of a passage, in order; front matter and headings alone are none."""
+    text = passage.chunk.text
+    outer = passage.chunk.heading.split(" > ")[-1]
+    found: list[Unit] = []
+    for section in markdown_sections(text):
+        heading = section.heading.split(" > ")[-1] or outer
+        found += _SectionUnits(passage, section, heading).units()
+    return found
+
+
+class _SectionUnits:
+    """Splits one section into units."""
+
+    def __init__(self, passage: Passage, section: Section, heading: str) -> None:
+        self._passage = passage
+        self._text = passage.chunk.text
+        self._section = section
+        self._heading = heading
+
+    def units(self) -> Iterator[Unit]:
+        blocks = [b for b in self._section.blocks if self._is_content(b)]
+        headings = [block for block in self._section.blocks if block.kind == "heading"]
+        if blocks and headings:
+            start, end = headings[-1].start, blocks[-1].end
+            if end - start <= MAX_SECTION:
+                name = _HEADING.match(self._text, start)
+                spans = ((name.end() if name else start, headings[-1].end), (blocks[0].start, end))
+                yield self._unit("section", spans, lead=1)
+        elif headings:
+            block = headings[-1]
+            name = _HEADING.match(self._text, block.start)
+            yield self._unit("sentence", ((name.end() if name else block.start, block.end),))
+        before: Block | None = None
+        for block in blocks:
+            yield from self._block_units(block, before)
+            before = block
+
+    def _is_content(self, block: Block) -> bool:
+        text = self._text[block.start : block.end]
+        return block.kind != "heading" and not text.startswith("---\n")
+
+    def _unit(
+        self, kind: UnitKind, spans: Sequence[Span], lead: int = 0, cut: bool = False
+    ) -> Unit:
+        return Unit(self._passage, kind, tuple(spans), self._heading, lead, cut)
+
+    def _block_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
+        text = self._text[block.start : block.end]
+        if block.kind == "table":
+            yield from self._table_units(block, before)
+        elif block.kind == "code" and _FENCE.match(text):
+            yield from self._code_units(block, before)
+        elif block.kind == "list":
+            yield from self._list_units(block, before)
+        else:
+            yield from self._sentences(block.start, block.end, "sentence")
+
+    def _sentences(self, start: int, end: int, kind: UnitKind) -> Iterator[Unit]:
+        for at, stop in sentences(self._text[start:end]):
+            begin, stop = start + at, start + stop
+            mark = _MARK.match(self._text, begin, stop)
+            begin = mark.end() if mark else begin
+            inside = self._text[begin:stop]
+            if any(map(str.isalnum, inside)) and not _NOTE.match(inside):
+                yield self._unit(kind, ((begin, stop),))
+
+    def _lead_in(self, before: Block | None) -> tuple[Span, ...]:
+        """The last sentence of the block before, where it announces this one."""
+        if before is None or before.kind in ("table", "code"):
+            return ()
+        found = sentences(self._text[before.start : before.end])
+        if not found:
+            return ()
+        start, end = (before.start + at for at in found[-1])
+        mark = _MARK.match(self._text, start, end)
+        return (((mark.end() if mark else start), end),)
+
+    def _announced(self, before: Block | None) -> tuple[Span, ...]:
+        lead = self._lead_in(before)
+        return lead if lead and _LEAD_IN.search(self._text[lead[0][0] : lead[0][1]]) else ()
+
+    def _code_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
+        lead = self._lead_in(before)
+        if block.end - block.start <= MAX_LIST:
+            yield self._unit("code", (*lead, (block.start, block.end)), len(lead))
+
+    def _list_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
+        starts = [block.start, *item_starts(self._text, block.start, block.end)]
+        starts = sorted(set(starts))
+        items = [
+            (start, start + len(self._text[start:end].rstrip()))
+            for start, end in zip(starts, [*starts[1:], block.end], strict=True)
+        ]
+        lead = self._announced(before)
+        kept = list[Span]()
+        for item in items:
+            if kept and item[1] - items[0][0] > MAX_LIST:
+                break
+            kept.append(item)
+        if len(items) > 1 and kept[-1][1] - kept[0][0] <= MAX_LIST:
+            yield self._unit("list", (*lead, *kept), len(lead), cut=len(kept) < len(items))
+        for start, end in items:
+            mark = _MARK.match(self._text, start, end)
+            begin = mark.end() if mark else start
+            pieces = list(self._sentences(begin, end, "item"))
+            if len(pieces) > 1 and end - begin <= MAX_SECTION:
+                yield self._unit("item", ((begin, end),))
+            yield from pieces
+
+    def _table_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
+        lines = list(self._lines(block))
+        has_header = len(lines) > 2 and _DELIMITER.fullmatch(self._text[slice(*lines[1])].strip())
+        header, rows = (lines[:2], lines[2:]) if has_header else ([], lines)
+        for row in rows:
+            yield self._unit("row", (*header, row), len(header))
+        if 1 < len(rows) and block.end - block.start <= MAX_LIST:
+            yield self._unit("table", (*header, *rows), len(header))
+
+    def _lines(self, block: Block) -> Iterator[Span]:
+        for match in re.finditer(r"[^\n]+", self._text[block.start : block.end]):
+            if match.group().strip():
+                yield block.start + match.start(), block.start + match.end()
