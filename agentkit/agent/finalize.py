@@ -147,7 +147,7 @@ class Finalizer:
         passages = [passage for message in results for passage in message.passages]
         quoted, is_refusal = "", True
         if (query := _first_query(answer)) and (passages or not _failures(answer)):
-            quoted, is_refusal = await ExtractiveModel(self._similarity).quote(query, passages)
+            quoted, is_refusal = await ExtractiveModel(self._knowledge).quote(query, passages)
         if not others and is_refusal and (failures := _failures(answer)):
             return _describe_failures(failures, answer.limit, question)
         return others if others and is_refusal else f"{quoted}\n\n{others}".strip()

@@ -169,8 +169,7 @@ class Setup(Generic[Deps]):
             return model
         name = model if isinstance(model, str) else tuple(model)
         if name not in self._opened:
-            similarity = None if self.knowledge is None else self.knowledge.similarity
-            extractive = partial(ExtractiveModel, similarity)
+            extractive = partial(ExtractiveModel, self.knowledge)
             self._opened[name] = self._open_model(name, extractive=extractive)
         return self._opened[name]
 

@@ -1,102 +1,95 @@
 """Extractive answerer: a model that answers with quotes alone, without a server or weights.
 
-On a user's turn it calls `search_knowledge`; then it answers with the sentences that best match the
-question, verbatim, each with its marker. It refuses where the passages found do not answer the
-question. It calls no other tool.
-
-Similarity alone cannot tell a question that the documents answer from one on the same subject that
-they do not: the names in the question must also appear together in one passage.
+On a user's turn it calls `search_knowledge`; then it answers with the units of the passages found
+that most likely answer the question, verbatim, each with its marker. It refuses where the
+probability that the passages answer is too low, and names the part that they lack. It calls no
+other tool.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from agentkit.answering.question import Question
+from agentkit.answering.scoring import Scored, Scorer
+from agentkit.answering.units import Unit, split_units
 from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.documents import Passage
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
-from agentkit.text.terms import Similarity, fold, is_cjk, names, sentences, terms
+from agentkit.text.terms import is_cjk, terms
 from agentkit.tools.tool import Tool
 
 SEARCH = "search_knowledge"
 
-MAX_QUOTES = 6
-MAX_CHARACTERS = 1500
-MAX_COMPARED = 16
-"""Candidates whose embedding is compared with the question's, at some 30 ms each. On the golden
-questions 16 give as many facts and refusals as all of them do; 12 give fewer."""
+REFUSE_BELOW = 0.4
+"""The least probability that the passages answer, with which an answer is given."""
 
-SCORE_MARGIN = 0.05
-"""How far below the best quote another may score and still be given."""
+MAX_UNITS = 3
+MAX_CHARACTERS = 600
+MAX_COMPARED = 12
+"""Units whose embedding is compared with the question's, at some 30 ms each. With 12 the best unit
+is found as often as with all of them."""
 
-MIN_SIMILARITY = {
-    (True, True): 0.878,
-    (False, False): 0.84,
-    (True, False): 0.74,
-    (False, True): 0.74,
-}
-"""Least cosine, plus a little for shared terms, by whether question and passage are CJK. On 150
-questions each of CMRC 2018 and XQuAD English they refuse 1 % and 6 % of those whose paragraph is
-there, and 67 % and 58 % of those whose paragraph was taken away."""
-
-_OVERLAP_WEIGHT = 0.05
-_MIN_OVERLAP = 0.25
-"""Least share of the question's terms in a quote, where there are no embeddings."""
-
-_HEADING = re.compile(r"#{1,6}\s")
-_LIST_MARKS = re.compile(r"(?:(?:\d+[.)]|[-*+>])[ \t]+)+")
-_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n.*?^---[ \t]*$", re.DOTALL | re.MULTILINE)
+SCORE_MARGIN = 1.2
+"""How far below the best unit's score another may be and still be given."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Phrases:
     introduction: str
     refusal: str
+    partly: str
+    lacks_side: str
     no_documents: str
     search_failed: str
+    thanks: str
 
 
 _CHINESE = _Phrases(
     "以下逐字引自文档，没有推断：",
     "文档里没有找到能回答这个问题的内容。",
+    "文档提到了“{known}”，但没有关于“{unknown}”的内容。",
+    "文档没有提到“{side}”。",
     "我只能引用文档，而这里没有可以检索的文档。",
     "文档检索失败，所以无法回答：{reason}",
+    "不客气。可以继续问文档里的内容。",
 )
 _ENGLISH = _Phrases(
     "Quoted from the documents word for word, nothing inferred:",
     "The documents do not answer this question.",
+    "The documents mention “{known}” but nothing about “{unknown}”.",
+    "The documents do not mention “{side}”.",
     "I can only quote documents, and there are none here to search.",
     "The search of the documents failed, so there is no answer: {reason}",
+    "You are welcome. Ask me anything about the documents.",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """A sentence or table of a passage, from `start` in the passage's text, and how well it matches
-    the question: `overlap` is the share of the question's terms in it."""
+class SearchIndex(Protocol):
+    """What the extractive model asks of a knowledge base."""
 
-    passage: Passage
-    text: str
-    start: int
-    cosine: float = 0.0
-    overlap: float = 0.0
-    score: float = 0.0
+    async def similarity(self, text: str, others: Sequence[str]) -> Sequence[float]:
+        """The cosine similarity of a question with each of some texts."""
+        ...
 
-    @property
-    def with_heading(self) -> str:
-        """The text that is embedded."""
-        return f"{self.passage.chunk.heading.split(' > ')[-1]}\n{self.text}"
+    async def rarity(self, words: Sequence[str]) -> Sequence[float]:
+        """How rare each term is, from 0 (in every passage) to 1 (in none)."""
+        ...
 
 
 class ExtractiveModel(Model):
-    """Quotes what a search finds. `similarity` compares a question with sentences by their
-    embeddings, across languages; without it shared terms decide."""
+    """Quotes what a search finds. `index` gives cosines and the rarity of terms; without it shared
+    terms decide. `refuse_below` is the least probability of an answer, from 0 to 1."""
 
-    def __init__(self, similarity: Similarity | None = None) -> None:
-        self._similarity = similarity
+    def __init__(
+        self, index: SearchIndex | None = None, refuse_below: float = REFUSE_BELOW
+    ) -> None:
+        self._index = index
+        self._refuse_below = refuse_below
 
     @property
     def name(self) -> str:
@@ -110,21 +103,25 @@ class ExtractiveModel(Model):
     ) -> AsyncGenerator[ModelPart, None]:
         prompts = [at for at, message in enumerate(messages) if message.role == "user"]
         last = prompts[-1] if prompts else 0
-        question = messages[last].text if messages else ""
+        question = Question(messages[last].text if messages else "")
         is_prompt = last == len(messages) - 1
-        if is_prompt and any(tool.name == SEARCH for tool in tools):
-            yield ToolCall(f"search-{len(messages)}", SEARCH, {"query": question})
+        is_talk = question.is_small_talk
+        if is_prompt and not is_talk and any(tool.name == SEARCH for tool in tools):
+            yield ToolCall(f"search-{len(messages)}", SEARCH, {"query": question.text})
             yield Done("tool_calls", self.name)
             return
         by_marker = {p.marker: p for message in messages[last:] for p in message.passages}
         passages = list(by_marker.values())
-        answer, is_refusal = await self.quote(question, passages)
         failed = [m for m in messages[last:] if m.failed and m.text]
-        if is_prompt and not passages:
-            answer = _phrases(question).no_documents
+        if is_talk:
+            answer, is_refusal = _phrases(question).thanks, False
+        elif is_prompt and not passages:
+            answer, is_refusal = _phrases(question).no_documents, True
         elif failed and not passages:
             reason = failed[-1].text.removeprefix("Error: ")
-            answer = _phrases(question).search_failed.format(reason=reason)
+            answer, is_refusal = _phrases(question).search_failed.format(reason=reason), True
+        else:
+            answer, is_refusal = await self.quote(question.text, passages)
         for piece in re.findall(r"[\s\S]{1,24}", answer):
             yield TextDelta(piece)
         read = sum(self.count_tokens(message.prompt_text) for message in messages)
@@ -133,117 +130,127 @@ class ExtractiveModel(Model):
 
     async def quote(self, question: str, passages: Sequence[Passage]) -> tuple[str, bool]:
         """Return an answer that quotes the passages, and whether it is a refusal."""
-        phrases = _phrases(question)
-        quotes = await self._select_quotes(question, passages)
-        return (_format_answer(phrases, quotes), False) if quotes else (phrases.refusal, True)
+        asked = Question(question)
+        phrases = _phrases(asked)
+        units = [unit for passage in passages for unit in split_units(passage)]
+        if not units:
+            return phrases.refusal, True
+        scorer = Scorer(asked, passages, await self._rarity(asked))
+        scored = await self._score(asked, scorer, units)
+        if scorer.answered(scored) < self._refuse_below:
+            return _refusal(asked, passages, phrases), True
+        chosen, lacking = _choose(asked, scored)
+        return _format_answer(phrases, chosen, lacking), False
 
     async def capabilities(self) -> Capabilities:
         return Capabilities(tools=True, instructions=False)
 
-    async def _select_quotes(self, question: str, passages: Sequence[Passage]) -> list[Quote]:
-        """Return the best quotes, the best passage first; none where the passages do not answer."""
-        candidates = [quote for passage in passages for quote in split_quotes(passage)]
-        scored = await self._score(question, _preselect(question, candidates))
-        if not _can_answer(question, passages, scored, self._similarity is not None):
-            return []
-        ranked = sorted(scored, key=lambda quote: -quote.score)
-        near = [quote for quote in ranked if quote.score >= ranked[0].score - SCORE_MARGIN]
-        chosen: list[Quote] = []
-        room = MAX_CHARACTERS
-        for quote in near[:MAX_QUOTES]:
-            if len(quote.text) <= room or not chosen:
-                chosen.append(quote)
-                room -= len(quote.text)
-        order = list(dict.fromkeys(quote.passage.marker for quote in chosen))
-        return sorted(chosen, key=lambda quote: (order.index(quote.passage.marker), quote.start))
+    async def _rarity(self, question: Question) -> dict[str, float]:
+        if self._index is None:
+            return dict.fromkeys(question.terms, 1.0)
+        rarities = await self._index.rarity(question.terms)
+        return dict(zip(question.terms, rarities, strict=True))
 
-    async def _score(self, question: str, quotes: Sequence[Quote]) -> list[Quote]:
-        """Add cosines to the scores, where there are embeddings."""
-        if self._similarity is None:
-            return list(quotes)
-        cosines = await self._similarity(question, [quote.with_heading for quote in quotes])
-        return [
-            replace(quote, cosine=cosine, score=cosine + quote.score)
-            for quote, cosine in zip(quotes, cosines, strict=True)
-        ]
+    async def _score(
+        self, question: Question, scorer: Scorer, units: Sequence[Unit]
+    ) -> list[Scored]:
+        """The most promising units, best first, by cosines too where there are embeddings."""
+        scored = scorer.preselect(units, MAX_COMPARED)
+        if self._index is None:
+            return scored
+        texts = [f"{each.unit.heading}\n{each.unit.text}" for each in scored]
+        return scorer.with_cosines(scored, await self._index.similarity(question.text, texts))
 
 
-def split_quotes(passage: Passage) -> Iterator[Quote]:
-    """Split a passage into sentences, without list marks, headings and front matter, and whole
-    tables."""
-    whole = passage.chunk.text
-    front = _FRONT_MATTER.match(whole)
-    begin = front.end() if front else 0
-    table: list[tuple[int, int]] = []
-    for start, end in [*sentences(whole), (len(whole), len(whole))]:
-        text = whole[start:end]
-        if start < begin:
+def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], list[str]]:
+    """The units to print, best first, and the sides of a comparison that none is about."""
+    if question.sides and (found := _choose_sides(question.sides, scored)):
+        return found
+    chosen: list[Unit] = []
+    room = MAX_CHARACTERS
+    for each in scored:
+        if len(chosen) == MAX_UNITS or each.score < scored[0].score - SCORE_MARGIN:
+            break
+        if any(_overlap(each.unit, other) for other in chosen):
             continue
-        if text.startswith("|"):
-            table.append((start, end))
+        if chosen and len(each.unit.text) > room:
             continue
-        if table:
-            yield Quote(passage, whole[table[0][0] : table[-1][1]], table[0][0])
-            table = []
-        mark = _LIST_MARKS.match(text)
-        bare = text[mark.end() :] if mark else text
-        if any(map(str.isalnum, bare)) and not _HEADING.match(bare):
-            yield Quote(passage, bare, end - len(bare))
+        chosen.append(each.unit)
+        room -= len(each.unit.text)
+    return _merged_rows(chosen), []
 
 
-def _preselect(question: str, quotes: Sequence[Quote]) -> list[Quote]:
-    """Score quotes by shared terms and the passage's relevance, and keep the best MAX_COMPARED, in
-    their order. A passage that the user attached has no relevance: it counts as the best."""
-    wanted = set(terms(question))
-    best = max((quote.passage.relevance or 0.0 for quote in quotes), default=0.0) or 1.0
-    scored: list[Quote] = []
-    for quote in quotes:
-        overlap = len(wanted & set(terms(quote.text))) / max(1, len(wanted))
-        given = quote.passage.relevance
-        relevance = 1.0 if given is None else given / best
-        scored.append(replace(quote, overlap=overlap, score=0.1 * overlap + 0.15 * relevance))
-    ranked = sorted(range(len(scored)), key=lambda at: -scored[at].score)
-    return [scored[at] for at in sorted(ranked[:MAX_COMPARED])]
+def _choose_sides(
+    sides: tuple[str, str], scored: Sequence[Scored]
+) -> tuple[list[Unit], list[str]] | None:
+    """One unit for both sides of a comparison, or one for each; None where no unit names a side."""
+    wanted = [set(terms(side)) for side in sides]
+    naming = [[each for each in scored if words <= _words(each.unit)] for words in wanted]
+    both = [each for each in naming[0] if each in naming[1]]
+    if both and both[0].score >= scored[0].score - SCORE_MARGIN:
+        return [both[0].unit], []
+    best = [found[0].unit if found else None for found in naming]
+    chosen = list(dict.fromkeys(unit for unit in best if unit is not None))
+    if not chosen:
+        return None
+    return chosen, [side for side, unit in zip(sides, best, strict=True) if unit is None]
 
 
-def _can_answer(
-    question: str, passages: Sequence[Passage], quotes: Sequence[Quote], has_cosines: bool
-) -> bool:
-    """Whether the passages have the question's names, and a quote is similar enough to it."""
-    if not quotes:
-        return False
-    across = is_cjk(question) != is_cjk("".join(passage.chunk.text for passage in passages))
-    wanted = {_letters_and_digits(name) for name in names(question, across)}
-    if wanted and not any(_contains_all(passage, wanted) for passage in passages):
-        return False
-    if not has_cosines:
-        return max(quote.overlap for quote in quotes) >= _MIN_OVERLAP
-    return any(
-        quote.cosine + _OVERLAP_WEIGHT * quote.overlap
-        >= MIN_SIMILARITY[is_cjk(question), is_cjk(quote.passage.chunk.text)]
-        for quote in quotes
-    )
+def _words(unit: Unit) -> set[str]:
+    return set(terms(f"{unit.heading} {unit.text}"))
 
 
-def _contains_all(passage: Passage, wanted: set[str]) -> bool:
-    chunk = passage.chunk
-    text = _letters_and_digits(f"{chunk.source} {chunk.heading} {chunk.text}")
-    return all(name in text for name in wanted)
+def _overlap(unit: Unit, other: Unit) -> bool:
+    """Whether two units have text in common, the header of a table aside."""
+    if unit.passage is not other.passage:
+        return unit.body in other.body or other.body in unit.body
+    spans = [unit.spans[unit.lead :], other.spans[other.lead :]]
+    return any(a[0] < b[1] and b[0] < a[1] for a in spans[0] for b in spans[1])
 
 
-def _letters_and_digits(text: str) -> str:
-    """Reduce a text to its letters and digits, so that d_{model} equals d_model."""
-    return "".join(c for c in fold(text) if c.isalnum())
+def _merged_rows(units: Sequence[Unit]) -> list[Unit]:
+    """Rows of one table as one unit, in their order there."""
+    merged: list[Unit] = []
+    for unit in units:
+        for at, other in enumerate(merged):
+            if (
+                unit.kind == other.kind == "row"
+                and unit.passage is other.passage
+                and unit.spans[: unit.lead] == other.spans[: other.lead]
+                and unit.lead
+            ):
+                rows = sorted({*other.spans[other.lead :], *unit.spans[unit.lead :]})
+                merged[at] = replace(other, spans=(*unit.spans[: unit.lead], *rows))
+                break
+        else:
+            merged.append(unit)
+    return merged
 
 
-def _phrases(question: str) -> _Phrases:
-    return _CHINESE if is_cjk(question) else _ENGLISH
+def _refusal(question: Question, passages: Sequence[Passage], phrases: _Phrases) -> str:
+    """The refusal, with what the best passage lacks where it has a part of what was asked."""
+    text = set()
+    for passage in passages[:2]:
+        text |= set(terms(f"{passage.chunk.title} {passage.chunk.heading} {passage.chunk.text}"))
+    pieces = question.content.split()
+    known = [piece for piece in pieces if set(terms(piece)) <= text]
+    unknown = [piece for piece in pieces if piece not in known]
+    across = question.is_cjk != is_cjk("".join(passage.chunk.text for passage in passages))
+    if not known or not unknown or across or len(unknown) > len(known):
+        return phrases.refusal
+    partly = phrases.partly.format(known=" ".join(known), unknown=" ".join(unknown))
+    return f"{phrases.refusal} {partly}" if not question.is_cjk else f"{phrases.refusal}{partly}"
 
 
-def _format_answer(phrases: _Phrases, quotes: Sequence[Quote]) -> str:
-    """Format the quotes with their markers: after a table or formula in a paragraph of its own."""
+def _phrases(question: Question) -> _Phrases:
+    return _CHINESE if question.is_cjk else _ENGLISH
+
+
+def _format_answer(phrases: _Phrases, units: Sequence[Unit], lacking: Sequence[str]) -> str:
+    """The units with their markers: after a table, a list or code in a paragraph of its own."""
     blocks = []
-    for quote in quotes:
-        gap = "\n\n" if quote.text.startswith(("|", "$$", "```")) else " "
-        blocks.append(f"{quote.text}{gap}[{quote.passage.marker}]")
-    return "\n\n".join([phrases.introduction, *blocks])
+    for unit in units:
+        gap = "\n\n" if unit.is_block or unit.text.startswith(("$$", "|")) else " "
+        blocks.append(f"{unit.text}{gap}[{unit.passage.marker}]")
+    notes = [phrases.lacks_side.format(side=side) for side in lacking]
+    return "\n\n".join([phrases.introduction, *blocks, *notes])

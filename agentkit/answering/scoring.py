@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from agentkit.answering.question import AnswerKind, Question
 from agentkit.answering.units import Unit
-from agentkit.text.terms import fold, is_cjk, terms
+from agentkit.documents import Passage
+from agentkit.text.terms import fold, is_cjk, names, terms
 
 _NUMBER = r"\d[\d,.]*"
 _EVIDENCE: Mapping[AnswerKind, re.Pattern[str]] = {
@@ -78,39 +79,56 @@ _UNITS = (
 _UNIT_PATTERNS = tuple((re.compile(a, re.I), re.compile(b, re.I)) for a, b in _UNITS)
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A unit with its features, and its score, the probability that it answers."""
-
-    unit: Unit
-    features: tuple[float, ...]
-    score: float = 0.0
-
-
 NEUTRAL = 0.6
 """The share of terms that counts where no term of the question can be compared."""
 
-FEATURES = (
-    "cosine",
-    "gap",
-    "own_terms",
-    "all_terms",
-    "kind",
-    "unit_of_amount",
-    "relevance",
-    "first",
-    "length",
-    "is_row",
-    "is_item",
-    "is_group",
-    "is_section",
-    "list_for_list",
-    "code_for_steps",
-    "definition",
-    "missing",
-    "heading_terms",
-    "across",
-)
+COSINE, ACROSS_COSINE = 0.84, 0.74
+"""Cosines of e5 models between related texts, in one script and across two."""
+
+RARE = 0.95
+"""The rarity of a term that is in no passage of the index, or hardly in any."""
+
+WEIGHTS: Mapping[str, float] = {
+    "cosine": 1.33,
+    "gap": 1.33,
+    "own_terms": 1.43,
+    "all_terms": 1.38,
+    "kind": 0.75,
+    "amount_unit": -0.04,
+    "relevance": 0.92,
+    "first": 1.10,
+    "length": 0.20,
+    "row": 0.12,
+    "item": 0.21,
+    "group": 0.09,
+    "section": -0.30,
+    "list_for_list": 0.15,
+    "definition": 0.22,
+    "missing": -0.25,
+    "heading_terms": -0.17,
+}
+"""The weights of a unit's features in its score."""
+
+ANSWERED: Mapping[str, float] = {
+    "cosine": 1.44,
+    "best_cosine": 1.17,
+    "own_terms": 0.95,
+    "best_own_terms": 0.88,
+    "all_terms": 1.04,
+    "passage_lacks": -1.14,
+    "passages_lack": -1.01,
+    "absent": 0.42,
+    "lacks_name": -0.41,
+    "relevance": 0.85,
+    "lead": 0.61,
+    "terms": 0.10,
+    "heading_terms": 0.30,
+    "across": -1.00,
+    "cjk": -0.53,
+    "bias": -1.37,
+}
+"""The weights of the features of a question and its best unit in the probability that the passages
+answer it."""
 
 
 def kind_match(question: Question, unit: Unit) -> float:
@@ -136,7 +154,7 @@ def _new_number(question: Question, text: str) -> bool:
     return any(word not in given for word in words)
 
 
-def unit_of_amount(question: Question, text: str) -> float:
+def amount_unit(question: Question, text: str) -> float:
     """1 where the unit of measure that the question implies stands in a text, 0 where it does not,
     0.5 where it implies none."""
     for asked, given in _UNIT_PATTERNS:
@@ -156,59 +174,145 @@ def is_definition(question: Question, unit: Unit) -> bool:
     return bool(re.match(rf"\W*{name}{subject}{after}", text))
 
 
-def features(
-    question: Question,
-    unit: Unit,
-    weights: Mapping[str, float],
-    cosine: float | None,
-    best_cosine: float,
-    best_relevance: float,
-    is_first: bool,
-) -> tuple[float, ...]:
-    """The features of a unit, in the order of `FEATURES`. `weights` are the question's terms with
-    their rarity, from 0 to 1."""
-    chunk = unit.passage.chunk
-    own = set(terms(unit.text))
-    near = own | set(terms(f"{unit.heading} {chunk.heading} {chunk.title}"))
-    across = question.is_cjk != is_cjk(chunk.text)
-    if across:
-        weights = {term: weight for term, weight in weights.items() if term in question.names}
-    total = sum(weights.values())
-    if not total:
-        weights, total = {"": NEUTRAL}, 1.0
-        own, near = {""}, {""}
-    covered = sum(weight for term, weight in weights.items() if term in own) / total
-    covered_near = sum(weight for term, weight in weights.items() if term in near) / total
-    missing = max((weight for term, weight in weights.items() if term not in near), default=0.0)
-    heading = set(terms(unit.heading))
-    in_heading = sum(weight for term, weight in weights.items() if term in heading) / total
-    given = unit.passage.relevance
-    relevance = 1.0 if given is None else given / best_relevance
-    kinds = question.kinds
-    return (
-        0.0 if cosine is None else (cosine - (0.74 if across else 0.84)) * 10,
-        0.0 if cosine is None else (cosine - best_cosine) * 10,
-        covered,
-        covered_near,
-        kind_match(question, unit),
-        unit_of_amount(question, unit.body),
-        relevance,
-        float(is_first),
-        math.log(max(10, len(unit.text)) / 100),
-        float(unit.kind == "row"),
-        float(unit.kind == "item"),
-        float(unit.kind in ("list", "table")),
-        float(unit.kind == "section"),
-        float("list" in kinds and unit.kind in ("list", "table")),
-        float("steps" in kinds and unit.kind in ("code", "list")),
-        float(is_definition(question, unit)),
-        missing,
-        in_heading,
-        float(across),
-    )
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A unit, its features by name, and its score."""
+
+    unit: Unit
+    features: Mapping[str, float]
+    score: float
 
 
-def probability(weights: Sequence[float], bias: float, values: Sequence[float]) -> float:
-    """Logistic regression."""
-    total = bias + sum(w * v for w, v in zip(weights, values, strict=True))
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, total))))
+class Scorer:
+    """Scores the units of a search's passages for one question. `rarity` has the question's terms
+    with their rarity, from 0 to 1."""
+
+    def __init__(
+        self, question: Question, passages: Sequence[Passage], rarity: Mapping[str, float]
+    ) -> None:
+        self._question = question
+        self._passages = passages
+        self._rarity = rarity
+        self._best_relevance = max((p.relevance or 0.0 for p in passages), default=0.0) or 1.0
+        self._terms = [_passage_terms(passage) for passage in passages]
+        text = "".join(passage.chunk.text for passage in passages)
+        self._across = question.is_cjk != is_cjk(text)
+
+    def unit_features(self, unit: Unit) -> dict[str, float]:
+        """The features of a unit without its cosine."""
+        question, chunk = self._question, unit.passage.chunk
+        across = question.is_cjk != is_cjk(chunk.text)
+        own = set(terms(unit.text))
+        heading = set(terms(unit.heading))
+        near = own | heading | set(terms(f"{chunk.heading} {chunk.title}"))
+        given = unit.passage.relevance
+        missing = [w for term, w in self._compared(across).items() if term not in near]
+        kinds = question.kinds
+        is_group = unit.kind in ("list", "table")
+        return {
+            "own_terms": self._share(own, across),
+            "all_terms": self._share(near, across),
+            "heading_terms": self._share(heading, across),
+            "missing": max(missing, default=0.0),
+            "kind": kind_match(question, unit),
+            "amount_unit": amount_unit(question, unit.body),
+            "relevance": 1.0 if given is None else given / self._best_relevance,
+            "first": float(unit.passage is self._passages[0]),
+            "length": math.log(max(10, len(unit.text)) / 100),
+            "row": float(unit.kind == "row"),
+            "item": float(unit.kind == "item"),
+            "group": float(is_group),
+            "section": float(unit.kind == "section"),
+            "list_for_list": float("list" in kinds and is_group),
+            "definition": float(is_definition(question, unit)),
+        }
+
+    def preselect(self, units: Sequence[Unit], count: int) -> list[Scored]:
+        """The most promising units by all but cosines, best first."""
+        scored = []
+        for unit in units:
+            found = self.unit_features(unit)
+            scored.append(Scored(unit, found, _weighted(WEIGHTS, found)))
+        return sorted(scored, key=lambda each: -each.score)[:count]
+
+    def with_cosines(self, scored: Sequence[Scored], cosines: Sequence[float]) -> list[Scored]:
+        """The units with the cosines of their texts to the question, best first."""
+        best = max(cosines, default=0.0)
+        found = []
+        for each, cosine in zip(scored, cosines, strict=True):
+            across = self._question.is_cjk != is_cjk(each.unit.passage.chunk.text)
+            added = {
+                "cosine": (cosine - (ACROSS_COSINE if across else COSINE)) * 10,
+                "gap": (cosine - best) * 10,
+            }
+            features = {**each.features, **added}
+            found.append(Scored(each.unit, features, _weighted(WEIGHTS, features)))
+        return sorted(found, key=lambda each: -each.score)
+
+    def answered(self, scored: Sequence[Scored]) -> float:
+        """The probability that the passages answer the question; `scored` is sorted."""
+        if not scored:
+            return 0.0
+        best = scored[0].features
+        index = next(i for i, p in enumerate(self._passages) if p is scored[0].unit.passage)
+        wanted = self._compared(self._across)
+        total = sum(wanted.values()) or 1.0
+        everywhere = set().union(*self._terms)
+        relevances = [1.0 if p.relevance is None else p.relevance for p in self._passages]
+        features = {
+            "cosine": best.get("cosine", 0.0),
+            "best_cosine": max(each.features.get("cosine", 0.0) for each in scored),
+            "own_terms": best["own_terms"],
+            "best_own_terms": max(each.features["own_terms"] for each in scored),
+            "all_terms": best["all_terms"],
+            "heading_terms": best["heading_terms"],
+            "passage_lacks": sum(w for t, w in wanted.items() if t not in self._terms[index])
+            / total,
+            "passages_lack": sum(w for t, w in wanted.items() if t not in everywhere) / total,
+            "absent": max((w for w in wanted.values() if w > RARE), default=0.0),
+            "lacks_name": float(self._lacks_name()),
+            "relevance": relevances[0],
+            "lead": relevances[0] - (relevances[1] if len(relevances) > 1 else 0.0),
+            "terms": min(len(wanted), 12) / 12,
+            "across": float(self._across),
+            "cjk": float(self._question.is_cjk),
+            "bias": 1.0,
+        }
+        return 1 / (1 + math.exp(-_weighted(ANSWERED, features)))
+
+    def _compared(self, across: bool) -> Mapping[str, float]:
+        """The question's terms that a text can be expected to have: across languages only names."""
+        if not across:
+            return self._rarity
+        return {t: weight for t, weight in self._rarity.items() if t in self._question.names}
+
+    def _share(self, found: Set[str], across: bool) -> float:
+        """The share of the question's terms, by their rarity, that are among these."""
+        wanted = self._compared(across)
+        total = sum(wanted.values())
+        return sum(w for t, w in wanted.items() if t in found) / total if total else NEUTRAL
+
+    def _lacks_name(self) -> bool:
+        """Whether no passage has all names of the question."""
+        wanted = {letters_and_digits(name) for name in names(self._question.text, self._across)}
+        return bool(wanted) and not any(
+            all(name in text for name in wanted)
+            for text in (
+                letters_and_digits(f"{p.chunk.source} {p.chunk.heading} {p.chunk.text}")
+                for p in self._passages
+            )
+        )
+
+
+def letters_and_digits(text: str) -> str:
+    """Reduce a text to its letters and digits, so that d_{model} equals d_model."""
+    return "".join(c for c in fold(text) if c.isalnum())
+
+
+def _passage_terms(passage: Passage) -> set[str]:
+    chunk = passage.chunk
+    return set(terms(f"{chunk.source} {chunk.title} {chunk.heading} {chunk.text}"))
+
+
+def _weighted(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
+    return sum(weights[name] * value for name, value in features.items() if name in weights)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import Literal
 
 from agentkit.documents import Passage
@@ -29,7 +30,7 @@ MAX_SECTION = 320
 _MARK = re.compile(r"(?:(?:\d{1,3}[.)]|[-*+>•])[ \t]+(?:\[[ xX]\][ \t]+)?)+")
 _HEADING = re.compile(r"#{1,6}[ \t]+|(?:[ \t]*\n)?[=-]{3,}[ \t]*$")
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
-_RULE = re.compile(r"[-*_=~:#|\s]*")
+_FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _DELIMITER = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*")
 _LEAD_IN = re.compile(r"[:：]\s*(?:\*\*|__)?\s*$")
 _NOTE = re.compile(r"\[\^?[\w-]+\]:\s")
@@ -112,8 +113,12 @@ class _SectionUnits:
             name = _HEADING.match(self._text, block.start)
             yield self._unit("sentence", ((name.end() if name else block.start, block.end),))
         before: Block | None = None
-        for block in blocks:
-            yield from self._block_units(block, before)
+        for block, after in zip_longest(blocks, blocks[1:]):
+            announces = after is not None and after.kind in ("list", "table", "code")
+            for unit in self._block_units(block, before):
+                is_last = unit.kind == "sentence" and unit.end == block.end
+                if not (announces and is_last and _LEAD_IN.search(unit.text)):
+                    yield unit
             before = block
 
     def _is_content(self, block: Block) -> bool:
@@ -162,7 +167,8 @@ class _SectionUnits:
 
     def _code_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
         lead = self._lead_in(before)
-        if block.end - block.start <= MAX_LIST:
+        is_closed = len(_FENCE_LINE.findall(self._text, block.start, block.end)) > 1
+        if is_closed and block.end - block.start <= MAX_LIST:
             yield self._unit("code", (*lead, (block.start, block.end)), len(lead))
 
     def _list_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
@@ -194,7 +200,7 @@ class _SectionUnits:
         header, rows = (lines[:2], lines[2:]) if has_header else ([], lines)
         for row in rows:
             yield self._unit("row", (*header, row), len(header))
-        if 1 < len(rows) and block.end - block.start <= MAX_LIST:
+        if len(rows) > 1 and block.end - block.start <= MAX_LIST:
             yield self._unit("table", (*header, *rows), len(header))
 
     def _lines(self, block: Block) -> Iterator[Span]:

@@ -287,7 +287,7 @@ class Project:
             chosen,
             providers,
             base_url=self.base_url,
-            extractive=partial(ExtractiveModel, knowledge.similarity if knowledge else None),
+            extractive=partial(ExtractiveModel, knowledge),
         )
 
     def _local_tools(self) -> list[Tool]:

@@ -45,8 +45,7 @@ async def model(chat: Chat, argument: str) -> None:
     if not argument:
         chat.out.print(Text(await describe_model(agent.model)))
         return
-    similarity = agent.knowledge.similarity if agent.knowledge else None
-    extractive = partial(ExtractiveModel, similarity)
+    extractive = partial(ExtractiveModel, agent.knowledge)
     providers = chat.project.settings.providers
     opened = get_model(argument, providers, extractive=extractive)
     require_keys(argument, providers)
