@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from agentkit.answering.question import AnswerKind, Question
-from agentkit.answering.units import Unit
+from agentkit.answering.units import Unit, without_markup
 from agentkit.documents import Passage
 from agentkit.text.terms import fold, is_cjk, names, terms
 
@@ -78,6 +78,8 @@ _UNITS = (
 )
 _UNIT_PATTERNS = tuple((re.compile(a, re.I), re.compile(b, re.I)) for a, b in _UNITS)
 
+
+_CODE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`")
 
 NEUTRAL = 0.6
 """The share of terms that counts where no term of the question can be compared."""
@@ -196,12 +198,12 @@ class Scorer:
         self._best_relevance = max((p.relevance or 0.0 for p in passages), default=0.0) or 1.0
         self._terms = [_passage_terms(passage) for passage in passages]
         text = "".join(passage.chunk.text for passage in passages)
-        self._across = question.is_cjk != is_cjk(text)
+        self._across = is_across(question, text)
 
     def unit_features(self, unit: Unit) -> dict[str, float]:
         """The features of a unit without its cosine."""
         question, chunk = self._question, unit.passage.chunk
-        across = question.is_cjk != is_cjk(chunk.text)
+        across = is_across(question, chunk.text)
         own = set(terms(unit.text))
         heading = set(terms(unit.heading))
         near = own | heading | set(terms(f"{chunk.heading} {chunk.title}"))
@@ -240,7 +242,7 @@ class Scorer:
         best = max(cosines, default=0.0)
         found = []
         for each, cosine in zip(scored, cosines, strict=True):
-            across = self._question.is_cjk != is_cjk(each.unit.passage.chunk.text)
+            across = is_across(self._question, each.unit.passage.chunk.text)
             added = {
                 "cosine": (cosine - (ACROSS_COSINE if across else COSINE)) * 10,
                 "gap": (cosine - best) * 10,
@@ -302,6 +304,12 @@ class Scorer:
                 for p in self._passages
             )
         )
+
+
+def is_across(question: Question, text: str) -> bool:
+    """Whether a text is in the other language than a question, markup and code aside."""
+    prose = without_markup(_CODE.sub(" ", text))
+    return question.is_cjk != is_cjk(prose)
 
 
 def letters_and_digits(text: str) -> str:

@@ -34,6 +34,25 @@ _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _DELIMITER = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*")
 _LEAD_IN = re.compile(r"[:：]\s*(?:\*\*|__)?\s*$")
 _NOTE = re.compile(r"\[\^?[\w-]+\]:\s")
+_MARKUP = re.compile(
+    r"<!--[\s\S]*?(?:-->|\Z)|</?[A-Za-z][^<>\n]*>?|!?\[[^\]\n]*\]\([^)\n]*\)?|\w+://[^\s)>\]]+"
+    r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|\|[\w-]+\|",
+    re.MULTILINE,
+)
+_LEAST_PROSE = 0.4
+
+
+def without_markup(text: str) -> str:
+    """A text without HTML tags, images, links, addresses and directives."""
+    return _MARKUP.sub(" ", text)
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text says something beside links, badges and markup."""
+    if not any(map(str.isalnum, text)):
+        return False
+    letters = sum(map(str.isalnum, text))
+    return sum(map(str.isalnum, without_markup(text))) >= max(2, _LEAST_PROSE * letters)
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,7 @@ def split_units(passage: Passage) -> list[Unit]:
     for section in markdown_sections(text):
         heading = section.heading.split(" > ")[-1] or outer
         found += _SectionUnits(passage, section, heading).units()
-    return found
+    return [unit for unit in found if _is_prose(unit.body)]
 
 
 class _SectionUnits:
@@ -147,7 +166,7 @@ class _SectionUnits:
             mark = _MARK.match(self._text, begin, stop)
             begin = mark.end() if mark else begin
             inside = self._text[begin:stop]
-            if any(map(str.isalnum, inside)) and not _NOTE.match(inside):
+            if _is_prose(inside) and not _NOTE.match(inside):
                 yield self._unit(kind, ((begin, stop),))
 
     def _lead_in(self, before: Block | None) -> tuple[Span, ...]:
