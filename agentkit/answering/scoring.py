@@ -87,47 +87,47 @@ NEUTRAL = 0.6
 COSINE, ACROSS_COSINE = 0.84, 0.74
 """Cosines of e5 models between related texts, in one script and across two."""
 
-RARE = 0.95
-"""The rarity of a term that is in no passage of the index, or hardly in any."""
+_SHORT = 4
+"""A question of so many terms, or fewer, is short."""
 
 WEIGHTS: Mapping[str, float] = {
-    "cosine": 1.33,
-    "gap": 1.33,
-    "own_terms": 1.43,
-    "all_terms": 1.38,
-    "kind": 0.75,
-    "amount_unit": -0.04,
-    "relevance": 0.92,
-    "first": 1.10,
-    "length": 0.20,
-    "row": 0.12,
-    "item": 0.21,
-    "group": 0.09,
-    "section": -0.30,
-    "list_for_list": 0.15,
-    "definition": 0.22,
-    "missing": -0.25,
-    "heading_terms": -0.17,
+    "cosine": 0.95,
+    "gap": 1.82,
+    "own_terms": 1.34,
+    "all_terms": 1.27,
+    "kind": 0.97,
+    "amount_unit": 0.19,
+    "relevance": 0.93,
+    "first": 0.98,
+    "length": 0.16,
+    "row": 0.09,
+    "item": 0.03,
+    "group": 0.06,
+    "section": -0.23,
+    "list_for_list": 0.05,
+    "definition": 0.19,
+    "missing": 0.26,
+    "heading_terms": -0.39,
+    "across": -0.86,
 }
 """The weights of a unit's features in its score."""
 
 ANSWERED: Mapping[str, float] = {
-    "cosine": 1.44,
-    "best_cosine": 1.17,
-    "own_terms": 0.95,
-    "best_own_terms": 0.88,
-    "all_terms": 1.04,
-    "passage_lacks": -1.14,
-    "passages_lack": -1.01,
-    "absent": 0.42,
-    "lacks_name": -0.41,
-    "relevance": 0.85,
-    "lead": 0.61,
-    "terms": 0.10,
-    "heading_terms": 0.30,
-    "across": -1.00,
-    "cjk": -0.53,
-    "bias": -1.37,
+    "cosine": 1.0,
+    "best_cosine": 0.7,
+    "own_terms": 0.64,
+    "own_terms_of_short": 0.15,
+    "lacks": -0.38,
+    "lacks_of_short": -0.88,
+    "passages_lack": -0.63,
+    "lacks_name": -0.39,
+    "short": -1.05,
+    "relevance": 0.64,
+    "lead": 0.32,
+    "kind": -0.0,
+    "across": -1.71,
+    "cjk": -0.58,
+    "bias": 0.97,
 }
 """The weights of the features of a question and its best unit in the probability that the passages
 answer it."""
@@ -197,8 +197,6 @@ class Scorer:
         self._rarity = rarity
         self._best_relevance = max((p.relevance or 0.0 for p in passages), default=0.0) or 1.0
         self._terms = [_passage_terms(passage) for passage in passages]
-        text = "".join(passage.chunk.text for passage in passages)
-        self._across = is_across(question, text)
 
     def unit_features(self, unit: Unit) -> dict[str, float]:
         """The features of a unit without its cosine."""
@@ -227,6 +225,7 @@ class Scorer:
             "section": float(unit.kind == "section"),
             "list_for_list": float("list" in kinds and is_group),
             "definition": float(is_definition(question, unit)),
+            "across": float(across),
         }
 
     def preselect(self, units: Sequence[Unit], count: int) -> list[Scored]:
@@ -255,32 +254,37 @@ class Scorer:
         """The probability that the passages answer the question; `scored` is sorted."""
         if not scored:
             return 0.0
+        return 1 / (1 + math.exp(-_weighted(ANSWERED, self.answer_features(scored))))
+
+    def answer_features(self, scored: Sequence[Scored]) -> dict[str, float]:
+        """The features of a question and its units, the best one first. In a short question each
+        word counts; a long one is often a paraphrase."""
         best = scored[0].features
         index = next(i for i, p in enumerate(self._passages) if p is scored[0].unit.passage)
-        wanted = self._compared(self._across)
+        across = bool(best["across"])
+        wanted = self._compared(across)
         total = sum(wanted.values()) or 1.0
+        lacks = sum(w for t, w in wanted.items() if t not in self._terms[index]) / total
         everywhere = set().union(*self._terms)
         relevances = [1.0 if p.relevance is None else p.relevance for p in self._passages]
-        features = {
+        shortness = min(1.0, _SHORT / max(1, len(wanted)))
+        return {
             "cosine": best.get("cosine", 0.0),
             "best_cosine": max(each.features.get("cosine", 0.0) for each in scored),
             "own_terms": best["own_terms"],
-            "best_own_terms": max(each.features["own_terms"] for each in scored),
-            "all_terms": best["all_terms"],
-            "heading_terms": best["heading_terms"],
-            "passage_lacks": sum(w for t, w in wanted.items() if t not in self._terms[index])
-            / total,
+            "own_terms_of_short": best["own_terms"] * shortness,
+            "lacks": lacks,
+            "lacks_of_short": lacks * shortness,
             "passages_lack": sum(w for t, w in wanted.items() if t not in everywhere) / total,
-            "absent": max((w for w in wanted.values() if w > RARE), default=0.0),
-            "lacks_name": float(self._lacks_name()),
+            "lacks_name": float(self._lacks_name(across)),
+            "short": shortness,
             "relevance": relevances[0],
             "lead": relevances[0] - (relevances[1] if len(relevances) > 1 else 0.0),
-            "terms": min(len(wanted), 12) / 12,
-            "across": float(self._across),
+            "kind": best["kind"],
+            "across": best["across"],
             "cjk": float(self._question.is_cjk),
             "bias": 1.0,
         }
-        return 1 / (1 + math.exp(-_weighted(ANSWERED, features)))
 
     def _compared(self, across: bool) -> Mapping[str, float]:
         """The question's terms that a text can be expected to have: across languages only names."""
@@ -294,9 +298,9 @@ class Scorer:
         total = sum(wanted.values())
         return sum(w for t, w in wanted.items() if t in found) / total if total else NEUTRAL
 
-    def _lacks_name(self) -> bool:
+    def _lacks_name(self, across: bool) -> bool:
         """Whether no passage has all names of the question."""
-        wanted = {letters_and_digits(name) for name in names(self._question.text, self._across)}
+        wanted = {letters_and_digits(name) for name in names(self._question.text, across)}
         return bool(wanted) and not any(
             all(name in text for name in wanted)
             for text in (

@@ -36,9 +36,10 @@ _LEAD_IN = re.compile(r"[:：]\s*(?:\*\*|__)?\s*$")
 _NOTE = re.compile(r"\[\^?[\w-]+\]:\s")
 _MARKUP = re.compile(
     r"<!--[\s\S]*?(?:-->|\Z)|</?[A-Za-z][^<>\n]*>?|!?\[[^\]\n]*\]\([^)\n]*\)?|\w+://[^\s)>\]]+"
-    r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|\|[\w-]+\|",
+    r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|\|[\w-]+\||&#?\w{1,9};|[!-~]{60,}|(?:\w+=[\w%+.-]*&){2}[^\s]*",
     re.MULTILINE,
 )
+_WORD = re.compile(r"(?:^|(?<=[\s|(`'\"*_>]))[^\W\d_]{2,}(?=$|[\s|,.;:!?)`'\"*_-])|[\u3040-\u9fff]{2}|\d")
 _LEAST_PROSE = 0.4
 
 
@@ -49,10 +50,10 @@ def without_markup(text: str) -> str:
 
 def _is_prose(text: str) -> bool:
     """Whether a text says something beside links, badges and markup."""
-    if not any(map(str.isalnum, text)):
-        return False
+    prose = without_markup(text)
+    words = _WORD.findall(prose)
     letters = sum(map(str.isalnum, text))
-    return sum(map(str.isalnum, without_markup(text))) >= max(2, _LEAST_PROSE * letters)
+    return bool(words) and sum(map(str.isalnum, prose)) >= _LEAST_PROSE * letters
 
 
 @dataclass(frozen=True)
