@@ -25,7 +25,7 @@ from agentkit.tools.tool import Tool
 
 SEARCH = "search_knowledge"
 
-REFUSE_BELOW = 0.4
+REFUSE_BELOW = 0.37
 """The least probability that the passages answer, with which an answer is given."""
 
 MAX_UNITS = 3
@@ -34,7 +34,7 @@ MAX_COMPARED = 12
 """Units whose embedding is compared with the question's, at some 30 ms each. With 12 the best unit
 is found as often as with all of them."""
 
-SCORE_MARGIN = 1.2
+SCORE_MARGIN = 2.0
 """How far below the best unit's score another may be and still be given."""
 
 

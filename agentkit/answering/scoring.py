@@ -91,13 +91,13 @@ _SHORT = 4
 """A question of so many terms, or fewer, is short."""
 
 WEIGHTS: Mapping[str, float] = {
-    "cosine": 0.95,
-    "gap": 1.82,
-    "own_terms": 1.34,
-    "all_terms": 1.27,
-    "kind": 0.97,
+    "cosine": 0.96,
+    "gap": 1.81,
+    "own_terms": 1.33,
+    "all_terms": 1.28,
+    "kind": 0.96,
     "amount_unit": 0.19,
-    "relevance": 0.93,
+    "relevance": 0.92,
     "first": 0.98,
     "length": 0.16,
     "row": 0.09,
@@ -107,27 +107,26 @@ WEIGHTS: Mapping[str, float] = {
     "list_for_list": 0.05,
     "definition": 0.19,
     "missing": 0.26,
-    "heading_terms": -0.39,
-    "across": -0.86,
+    "heading_terms": -0.38,
+    "across": -0.85,
 }
 """The weights of a unit's features in its score."""
 
 ANSWERED: Mapping[str, float] = {
-    "cosine": 1.0,
-    "best_cosine": 0.7,
-    "own_terms": 0.64,
-    "own_terms_of_short": 0.15,
-    "lacks": -0.38,
-    "lacks_of_short": -0.88,
-    "passages_lack": -0.63,
-    "lacks_name": -0.39,
-    "short": -1.05,
+    "cosine": 0.99,
+    "best_cosine": 0.72,
+    "own_terms": 0.39,
+    "own_terms_of_short": 0.4,
+    "lacks": -0.19,
+    "lacks_of_short": -0.91,
+    "passages_lack": -1.01,
+    "lacks_name": -0.37,
+    "short": -0.68,
     "relevance": 0.64,
-    "lead": 0.32,
-    "kind": -0.0,
-    "across": -1.71,
-    "cjk": -0.58,
-    "bias": 0.97,
+    "lead": 0.31,
+    "across": -1.7,
+    "cjk": -0.49,
+    "bias": 0.71,
 }
 """The weights of the features of a question and its best unit in the probability that the passages
 answer it."""
@@ -262,12 +261,12 @@ class Scorer:
         best = scored[0].features
         index = next(i for i, p in enumerate(self._passages) if p is scored[0].unit.passage)
         across = bool(best["across"])
-        wanted = self._compared(across)
-        total = sum(wanted.values()) or 1.0
-        lacks = sum(w for t, w in wanted.items() if t not in self._terms[index]) / total
+        all_across = all(is_across(self._question, p.chunk.text) for p in self._passages)
+        neutral = 1.0 if all_across else NEUTRAL
+        lacks = 1 - self._share(self._terms[index], across, neutral)
         everywhere = set().union(*self._terms)
         relevances = [1.0 if p.relevance is None else p.relevance for p in self._passages]
-        shortness = min(1.0, _SHORT / max(1, len(wanted)))
+        shortness = min(1.0, _SHORT / max(1, len(self._rarity)))
         return {
             "cosine": best.get("cosine", 0.0),
             "best_cosine": max(each.features.get("cosine", 0.0) for each in scored),
@@ -275,12 +274,11 @@ class Scorer:
             "own_terms_of_short": best["own_terms"] * shortness,
             "lacks": lacks,
             "lacks_of_short": lacks * shortness,
-            "passages_lack": sum(w for t, w in wanted.items() if t not in everywhere) / total,
+            "passages_lack": 1 - self._share(everywhere, all_across, neutral),
             "lacks_name": float(self._lacks_name(across)),
             "short": shortness,
             "relevance": relevances[0],
             "lead": relevances[0] - (relevances[1] if len(relevances) > 1 else 0.0),
-            "kind": best["kind"],
             "across": best["across"],
             "cjk": float(self._question.is_cjk),
             "bias": 1.0,
@@ -292,11 +290,11 @@ class Scorer:
             return self._rarity
         return {t: weight for t, weight in self._rarity.items() if t in self._question.names}
 
-    def _share(self, found: Set[str], across: bool) -> float:
+    def _share(self, found: Set[str], across: bool, neutral: float = NEUTRAL) -> float:
         """The share of the question's terms, by their rarity, that are among these."""
         wanted = self._compared(across)
         total = sum(wanted.values())
-        return sum(w for t, w in wanted.items() if t in found) / total if total else NEUTRAL
+        return sum(w for t, w in wanted.items() if t in found) / total if total else neutral
 
     def _lacks_name(self, across: bool) -> bool:
         """Whether no passage has all names of the question."""
