@@ -18,14 +18,16 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
     (
         "amount",
         r"\bhow (?:many|much|long|large|big|tall|far|fast|old|often|deep|wide|heavy|high|small)\b"
-        r"|\b(?:price|cost|size|limit|number|percentage|percent|timeout|maximum|minimum|max|min|amount"
+        r"|\b(?:price|cost|size|limit|number|percentage|percent|timeout|maximum|minimum|max|min"
+        r"|amount"
         r"|version|port|default|capacity|length|height|width|weight|fee|rate|score)\b"
         r"|多少|几(?:个|种|次|层|位|年|天|台|步|倍|点|岁|人|块|条|项|页|章|号|代|类)|多(?:大|长|高|久|远|重|快|深|宽|贵)"
         r"|价格|大小|数量|端口|版本|默认值|上限|下限|最大|最小|比例|费用|尺寸|速度|占用",
     ),
     (
         "date",
-        r"\bwhen\b|\bwhat (?:year|date|day|time)\b|\bwhich (?:year|date|day|month)\b|\bsince\b|\bdate\b"
+        r"\bwhen\b|\bwhat (?:year|date|day|time)\b|\bwhich (?:year|date|day|month)\b|\bsince\b"
+        r"|\bdate\b"
         r"|何时|什么时候|什么时间|哪(?:一)?[年天月日]|日期|时间是|几[月号日点]|年份",
     ),
     ("person", r"\bwho(?:se|m)?\b|\bauthor\b|谁|作者|何人|哪位|创始人|发明者"),
@@ -40,7 +42,8 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
     ),
     (
         "steps",
-        r"\bhow (?:do|does|can|could|should|would|to|is|are)\b|\b(?:steps|install|set ?up|configure)\b"
+        r"\bhow (?:do|does|can|could|should|would|to|is|are)\b|\b(?:steps|install|set ?up"
+        r"|configure)\b"
         r"|怎么|怎样|如何|步骤|方法|咋",
     ),
     (
@@ -63,12 +66,12 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
 _PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _KINDS)
 
 _FILLERS_ENGLISH = frozenset(
-    """a an the of to in on at for from by with about into as and or but if then than that this these
-    those it its is are was were be been being am do does did done doing can could may might must shall
-    should will would have has had having i you he she we they me my your our their what which who whom
-    whose when where why how much many long there here any some please tell show give know want need
-    there's what's how's i'm use used using get got make made work works mean means called name way ways
-    kind kinds not no so just also too one""".split()  # noqa: SIM905
+    """a an the of to in on at for from by with about into as and or but if then than that this
+    these those it its is are was were be been being am do does did done doing can could may
+    might must shall should will would have has had having i you he she we they me my your our
+    their what which who whom whose when where why how much many long there here any some please
+    tell show give know want need there's what's how's i'm use used using get got make made work
+    works mean means called name way ways kind kinds not no so just also too one""".split()  # noqa: SIM905
 )
 _FILLERS_CHINESE = re.compile(
     "请问|你好|您好|一下|告诉我|我想(?:知道|问)?|想问|是不是|能不能|可不可以|会不会|有没有|是什么|什么是|什么意思|是啥|"
@@ -86,7 +89,8 @@ _SIDES = (
     ),
     re.compile(
         r"^(?:what(?:'s| is)? the difference\w*|how do(?:es)?|is|are)?\W*(?P<a>.+?)\s+"
-        r"(?:vs\.?|versus|compared (?:to|with)|differ from|(?:different|better|faster) than)\s+(?P<b>.+?)\W*$",
+        r"(?:vs\.?|versus|compared (?:to|with)|differ from|(?:different|better"
+        r"|faster) than)\s+(?P<b>.+?)\W*$",
         re.I,
     ),
     re.compile(
@@ -96,7 +100,8 @@ _SIDES = (
     re.compile(r"^(?:比较|对比)(?:一下)?(?P<a>.+?)(?:和|与|跟)(?P<b>.+?)\W*$"),
 )
 _SMALL_TALK = re.compile(
-    r"\W*(?:(?:thanks?|thank you|thx|ok(?:ay)?|great|cool|nice|hi|hello|hey|bye|good (?:morning|evening|day)"
+    r"\W*(?:(?:thanks?|thank you|thx|ok(?:ay)?|great|cool|nice|hi|hello|hey|bye|good (?:morning"
+    r"|evening|day)"
     r"|very much|a lot|so much|got it|i see|perfect|good|well done|fine|yes|no|yep"
     r"|谢谢|多谢|感谢|谢了|好的?|好吧|嗯|哦|明白|明白了|知道了|懂了|收到|你好|您好|嗨|再见|拜拜|辛苦了?|不错|可以|行|对|是的"
     r"|你|您|了|啦|呀|大家)\W*)+",

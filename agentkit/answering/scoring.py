@@ -1,7 +1,8 @@
 """Scores of answer units: how likely a unit answers a question, and how likely the documents do.
 
 Both are logistic regressions over features that need no language model: cosines, the share of the
-question's rare terms, the kind of answer, structure and rank. `benchmarks/fit_answers.py` fits them.
+question's rare terms, the kind of answer, structure and rank. `benchmarks/fit_answers.py` fits
+them.
 """
 
 from __future__ import annotations
@@ -19,47 +20,66 @@ from agentkit.text.terms import fold, is_cjk, names, terms
 _NUMBER = r"\d[\d,.]*"
 _EVIDENCE: Mapping[AnswerKind, re.Pattern[str]] = {
     "amount": re.compile(
-        rf"{_NUMBER}|[一二两三四五六七八九十百千万亿]+(?:个|种|次|层|位|年|天|步|倍|类|项|家|条|部分|阶段)|"
-        r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|dozen|hundred|thousand|half|twice|once)\b",
+        rf"{_NUMBER}|[一二两三四五六七八九十百千万亿]+(?:个|种|次|层|位|年|天|步|倍|类|项|家|条"
+        rf"|部分|阶段)|"
+        r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|dozen|hundred|thousand"
+        r"|half|twice|once)\b",
         re.I,
     ),
     "date": re.compile(
-        r"\b(?:1[5-9]|20)\d\d\b|\d{1,4}[-/.年]\d{1,2}|\d\s*(?:年|月|日|世纪)|\b\d+(?:st|nd|rd|th) century|\b(?:january|february|march|april|may"
-        r"|june|july|august|september|october|november|december|monday|tuesday|wednesday|thursday|friday"
+        r"\b(?:1[5-9]|20)\d\d\b|\d{1,4}[-/.年]\d{1,2}|\d\s*(?:年|月|日|世纪)|\b\d+(?:st|nd|rd"
+        r"|th) century|\b(?:january|february|march|april|may"
+        r"|june|july|august|september|october|november|december|monday|tuesday|wednesday"
+        r"|thursday|friday"
         r"|saturday|sunday|\d{1,2}:\d\d|[ap]\.?m\.?)\b",
         re.I,
     ),
     "person": re.compile(
-        r"\b[A-Z][a-z]+ (?:[A-Z]\. )?[A-Z][a-z]+|由.{1,12}(?:提出|创立|撰写|发明|设计|建立)|先生|女士|教授|博士|人(?:：|是)"
+        r"\b[A-Z][a-z]+ (?:[A-Z]\. )?[A-Z][a-z]+|由.{1,12}(?:提出|创立|撰写|发明|设计|建立)"
+        r"|先生|女士|教授|博士|人(?:：|是)"
     ),
     "place": re.compile(
-        r"[~.]?/[\w.]+|\b(?:in|at|on|under|from|near|to) (?:the )?(?:`|[A-Z])|(?:位于|在|目录|文件|存放|保存|路径|地址)|\b(?:folder|directory|file|stored|located)\b",
+        r"[~.]?/[\w.]+|\b(?:in|at|on|under|from|near|to) (?:the )?(?:`|[A-Z])|(?:位于|在|目录"
+        r"|文件|存放"
+        r"|保存|路径|地址)|\b(?:folder|directory|file|stored|located)\b",
         re.I,
     ),
     "reason": re.compile(
-        r"\b(?:because|since|due to|so that|in order|therefore|reason|to (?:avoid|prevent|ensure|keep|make)|as a result|caused|otherwise|means that)\b|因为|由于|为了|所以|因此|原因|以便|从而|导致|使得|否则|以免|避免",
+        r"\b(?:because|since|due to|so that|in order|therefore|reason|to (?:avoid|prevent|ensure"
+        r"|keep|make)|as a result|caused|otherwise|means that)\b|因为|由于|为了|所以|因此|原因"
+        r"|以便|从而|导致|使得"
+        r"|否则|以免|避免",
         re.I,
     ),
     "steps": re.compile(
-        r"`[^`]+`|```|\b(?:run|use|set|click|choose|select|press|add|call|pass|install|open|type|create|enable|go to|you can|by \w+ing)\b|可以|使用|通过|执行|运行|设置|点击|选择|首先|步骤|用.{1,12}(?:来|命令)|方法",
+        r"`[^`]+`|```|\b(?:run|use|set|click|choose|select|press|add|call|pass|install|open|type"
+        r"|create|enable|go to|you can|by \w+ing)\b|可以|使用|通过|执行|运行|设置|点击|选择"
+        r"|首先|步骤|用.{1,12}(?:来"
+        r"|命令)|方法",
         re.I,
     ),
     "list": re.compile(
         r"(?:[^,;]+,){2}|(?:[^、；]+、){1}|\n[-*\d]|\band\b|包括|分别|以及|有.种|一是", re.I
     ),
     "yes_no": re.compile(
-        r"\b(?:is|are|can(?:not)?|can't|does(?:n't)?|do(?:n't)?|not|no|never|only|must|may|supports?|supported|allowed?|optional|required|always|yes)\b|不|可以|支持|能|必须|只|没有|无|是|会|允许",
+        r"\b(?:is|are|can(?:not)?|can't|does(?:n't)?|do(?:n't)?|not|no|never|only|must|may"
+        r"|supports?|supported|allowed?|optional|required|always|yes)\b|不|可以|支持|能|必须|只"
+        r"|没有|无|是|会"
+        r"|允许",
         re.I,
     ),
     "definition": re.compile(
-        r"\b(?:is|are|means|refers to|denotes|stands for|consists of|defines?|called|known as)\b|是|指|称为|叫做?|即|表示|定义|：|—|\|",
+        r"\b(?:is|are|means|refers to|denotes|stands for|consists of|defines?|called|known as)\b"
+        r"|是|指|称为|叫做?|即|表示|定义|：|—|\|",
         re.I,
     ),
 }
 _UNITS = (
     (
         r"\bhow long\b|\btime(?:out)?\b|\bseconds?\b|多久|多长时间|几(?:年|天|秒|分钟|小时)",
-        r"\d\s*(?:s|ms|sec\w*|min\w*|hours?|days?|weeks?|months?|years?)\b|\d\s*(?:秒|分|小时|天|周|个月|月|年|毫秒)",
+        r"\d\s*(?:s|ms|sec\w*|min\w*|hours?|days?|weeks?|months?|years?)\b|\d\s*(?:秒|分|小时"
+        r"|天|周|个月"
+        r"|月|年|毫秒)",
     ),
     (
         r"\bprice|\bcost|\bfee\b|\bhow much (?:is|are|does|do)\b|多少钱|价格|费用|学费",
@@ -70,7 +90,8 @@ _UNITS = (
         r"\d\s*(?:%|％|percent|per cent)|百分之",
     ),
     (
-        r"\bmemory|\bdisk|\bfile size|\bhow (?:large|big) .*(?:file|response|model|body)|显存|内存|占用|多大",
+        r"\bmemory|\bdisk|\bfile size|\bhow (?:large|big) .*(?:file|response|model|body)|显存|内存"
+        r"|占用|多大",
         r"\d\s*(?:[KMGT]i?B?|bytes?|bit)\b|\d\s*(?:字节|兆|位)",
     ),
     (r"\bport\b|端口", r"\b\d{2,5}\b"),

@@ -36,10 +36,13 @@ _LEAD_IN = re.compile(r"[:：]\s*(?:\*\*|__)?\s*$")
 _NOTE = re.compile(r"\[\^?[\w-]+\]:\s")
 _MARKUP = re.compile(
     r"<!--[\s\S]*?(?:-->|\Z)|</?[A-Za-z][^<>\n]*>?|!?\[[^\]\n]*\]\([^)\n]*\)?|\w+://[^\s)>\]]+"
-    r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|\|[\w-]+\||&#?\w{1,9};|[!-~]{60,}|(?:\w+=[\w%+.-]*&){2}[^\s]*",
+    r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|\|[\w-]+\||&#?\w{1,9};|[!-~]{60,}"
+    r"|(?:\w+=[\w%+.-]*&){2}[^\s]*",
     re.MULTILINE,
 )
-_WORD = re.compile(r"(?:^|(?<=[\s|(`'\"*_>]))[^\W\d_]{2,}(?=$|[\s|,.;:!?)`'\"*_-])|[\u3040-\u9fff]{2}|\d")
+_WORD = re.compile(
+    r"(?:^|(?<=[\s|(`'\"*_>]))[^\W\d_]{2,}(?=$|[\s|,.;:!?)`'\"*_-])|[\u3040-\u9fff]{2}|\d"
+)
 _LEAST_PROSE = 0.4
 
 
@@ -58,8 +61,8 @@ def _is_prose(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of a passage: `spans` are slices of the passage's text, in order. `lead` is the number
-    of spans that introduce it: a lead-in, or the header of a table."""
+    """A piece of a passage: `spans` are slices of the passage's text, in order. `lead` is the
+    number of spans that introduce it: a lead-in, or the header of a table."""
 
     passage: Passage
     kind: UnitKind
