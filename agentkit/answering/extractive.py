@@ -34,8 +34,10 @@ MAX_COMPARED = 12
 """Units whose embedding is compared with the question's, at some 30 ms each. With 12 the best unit
 is found as often as with all of them."""
 
-SCORE_MARGIN = 2.0
-"""How far below the best unit's score another may be and still be given."""
+SCORE_MARGIN = 1.2
+ROW_MARGIN = 0.3
+"""How far below the best unit's score another, or another row of its table, may be and still be
+given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,13 @@ class ExtractiveModel(Model):
         """Return an answer that quotes the passages, and whether it is a refusal."""
         asked = Question(question)
         phrases = _phrases(asked)
-        units = [unit for passage in passages for unit in split_units(passage)]
+        wants_all = "list" in asked.kinds
+        units = [
+            unit
+            for passage in passages
+            for unit in split_units(passage)
+            if wants_all or unit.kind != "table"
+        ]
         if not units:
             return phrases.refusal, True
         scorer = Scorer(asked, passages, await self._rarity(asked))
@@ -173,6 +181,9 @@ def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], l
             break
         if any(_overlap(each.unit, other) for other in chosen):
             continue
+        is_row = each.unit.kind == "row" and any(_same_table(each.unit, c) for c in chosen)
+        if is_row and each.score < scored[0].score - ROW_MARGIN:
+            continue
         if chosen and len(each.unit.text) > room:
             continue
         chosen.append(each.unit)
@@ -208,17 +219,22 @@ def _overlap(unit: Unit, other: Unit) -> bool:
     return any(a[0] < b[1] and b[0] < a[1] for a in spans[0] for b in spans[1])
 
 
+def _same_table(unit: Unit, other: Unit) -> bool:
+    """Whether two units are rows under one header."""
+    return (
+        unit.kind == other.kind == "row"
+        and unit.lead > 0
+        and unit.passage is other.passage
+        and unit.spans[: unit.lead] == other.spans[: other.lead]
+    )
+
+
 def _merged_rows(units: Sequence[Unit]) -> list[Unit]:
     """Rows of one table as one unit, in their order there."""
     merged: list[Unit] = []
     for unit in units:
         for at, other in enumerate(merged):
-            if (
-                unit.kind == other.kind == "row"
-                and unit.passage is other.passage
-                and unit.spans[: unit.lead] == other.spans[: other.lead]
-                and unit.lead
-            ):
+            if _same_table(unit, other):
                 rows = sorted({*other.spans[other.lead :], *unit.spans[unit.lead :]})
                 merged[at] = replace(other, spans=(*unit.spans[: unit.lead], *rows))
                 break

@@ -271,8 +271,9 @@ class Scorer:
         return sorted(found, key=lambda each: -each.score)
 
     def answered(self, scored: Sequence[Scored]) -> float:
-        """The probability that the passages answer the question; `scored` is sorted."""
-        if not scored:
+        """The probability that the passages answer the question, 0 where they lack a name in it
+        that nobody translates; `scored` is sorted."""
+        if not scored or self._lacks_name(across=not self._question.is_cjk):
             return 0.0
         return 1 / (1 + math.exp(-_weighted(ANSWERED, self.answer_features(scored))))
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, KnowledgeBase
-from agentkit.answering.extractive import MAX_CHARACTERS, ExtractiveModel, split_quotes
+from agentkit.answering.extractive import MAX_CHARACTERS, ExtractiveModel, SearchIndex
 from agentkit.documents import Chunk, Document, Passage
-from agentkit.events import ModelPart
+from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall
 from agentkit.text.terms import names
 from agentkit.tools.tool import tool
@@ -74,22 +74,39 @@ def _passage(text: str, heading: str = "", source: str = "a.md", marker: str = "
 
 
 async def _parts(
-    messages: Sequence[Message], tools: Any = (), similarity: Any = None
-) -> list[ModelPart]:  # noqa: E501, RUF100
-    return [part async for part in ExtractiveModel(similarity).stream(messages, tools)]
+    messages: Sequence[Message], tools: Any = (), index: SearchIndex | None = None
+) -> list[ModelPart]:
+    return [part async for part in ExtractiveModel(index).stream(messages, tools)]
+
+
+def _text(parts: Sequence[ModelPart]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, TextDelta))
+
+
+class _Alike:
+    """An index in which every text is near to every question."""
+
+    async def similarity(self, text: str, others: Sequence[str]) -> list[float]:
+        return [0.9] * len(others)
+
+    async def rarity(self, words: Sequence[str]) -> list[float]:
+        return [0.5] * len(words)
 
 
 async def test_without_documents_it_says_that_it_can_only_quote() -> None:
-    text = "".join(getattr(p, "text", "") for p in await _parts([Message("user", "hello there")]))
-    assert text == "I can only quote documents, and there are none here to search."
+    assert (
+        _text(await _parts([Message("user", "Where is the harbour?")]))
+        == "I can only quote documents, and there are none here to search."
+    )
+
+
+@tool
+def search_knowledge(query: str) -> str:
+    """Search."""
+    return ""
 
 
 async def test_it_searches_for_the_last_question_of_a_conversation() -> None:
-    @tool
-    def search_knowledge(query: str) -> str:
-        """Search."""
-        return ""
-
     history = [Message("user", "一"), Message("assistant", "答"), Message("user", "二是什么")]
     call = (await _parts(history, [search_knowledge]))[0]
     assert isinstance(call, ToolCall)
@@ -101,18 +118,72 @@ async def test_an_answer_is_bounded_however_long_the_passages() -> None:
     passages = tuple(_passage(text, marker=str(n)) for n in range(9))
     asked = [Message("user", "量化好不好"), Message("tool", passages=passages)]
 
-    async def similar(question: str, sentences: Sequence[str]) -> list[float]:
-        return [0.9] * len(sentences)
-
-    parts = await _parts(asked, similarity=similar)
-    assert len("".join(getattr(p, "text", "") for p in parts)) < MAX_CHARACTERS + 200
+    answer = _text(await _parts(asked, index=_Alike()))
+    assert len(answer) < MAX_CHARACTERS + 200
 
 
-def test_a_table_is_quoted_whole_and_list_marks_and_headings_are_not_quoted() -> None:
-    text = "## H\n\n1. 第一步。\n- 点\n\n| a |\n|---|\n| 1 |\n\n后文。"
-    quotes = list(split_quotes(_passage(text, "H")))
-    assert [q.text for q in quotes] == ["第一步。", "点", "| a |\n|---|\n| 1 |", "后文。"]
-    assert all(text[q.start : q.start + len(q.text)] == q.text for q in quotes)
+@pytest.mark.parametrize("thanks", ["谢谢", "好的，谢谢！", "thanks a lot!", "ok", "Hello"])
+async def test_thanks_and_greetings_are_answered_and_not_searched(
+    thanks: str,
+) -> None:
+    parts = await _parts([Message("user", thanks)], [search_knowledge])
+    assert not [part for part in parts if isinstance(part, ToolCall)]
+    assert isinstance(parts[-1], Done)
+    assert parts[-1].stop_reason == "stop"
+
+
+TABLE = "| Size | Price |\n|---|---|\n| small | 4 EUR |\n| large | 7 EUR |\n| huge | 9 EUR |"
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "answer"),
+    [
+        (TABLE, "price of large", "| Size | Price |\n|---|---|\n| large | 7 EUR |"),
+        ("Two kinds exist:\n\n- red\n- blue\n", "which kinds exist", "Two kinds exist:\n\n- red"),
+        ("# News\n\n## Release 2.4 (2025-03-14)\n\n", "when was 2.4 released", "(2025-03-14)"),
+        (
+            "Start it like this:\n\n```sh\nrun --all\n```\n\nIt stops at noon.",
+            "how do I start it",
+            "```sh\nrun --all\n```",
+        ),
+    ],
+    ids=["a row with its header", "a list with its lead-in", "a heading", "code with its lead-in"],
+)
+async def test_an_answer_is_a_unit_of_the_passage(text: str, question: str, answer: str) -> None:
+    asked = [Message("user", question), Message("tool", passages=(_passage(text),))]
+    assert answer in _text(await _parts(asked))
+
+
+async def test_a_comparison_gives_a_unit_for_each_side() -> None:
+    text = "Cats sleep sixteen hours.\n\nDogs sleep twelve hours.\n\nBoth eat meat."
+    asked = [
+        Message("user", "difference between cats and dogs"),
+        Message("tool", passages=(_passage(text),)),
+    ]
+    answer = _text(await _parts(asked))
+    assert "Cats sleep sixteen hours." in answer
+    assert "Dogs sleep twelve hours." in answer
+
+
+async def test_a_side_that_the_documents_lack_is_named() -> None:
+    asked = [
+        Message("user", "difference between cats and ferrets"),
+        Message("tool", passages=(_passage("Cats sleep sixteen hours. Cats eat meat."),)),
+    ]
+    text, is_refusal = await ExtractiveModel(refuse_below=0.0).quote(
+        asked[0].text, asked[1].passages
+    )
+    assert not is_refusal
+    assert text.endswith("The documents do not mention “ferrets”.")
+
+
+async def test_a_refusal_names_the_part_that_the_documents_lack() -> None:
+    passage = _passage("Gift cards are valid for two years. Gift cards can be mailed.")
+    text, is_refusal = await ExtractiveModel(refuse_below=1.0).quote(
+        "gift cards surcharge", [passage]
+    )
+    assert is_refusal
+    assert text.endswith("The documents mention “gift cards” but nothing about “surcharge”.")
 
 
 @pytest.mark.parametrize(
@@ -131,9 +202,3 @@ def test_names_are_latin_words_in_chinese_and_capitalised_ones_in_english(
 
 def test_across_languages_only_names_that_nobody_translates_count() -> None:
     assert names("What does FlashAttention change in Paris?", across=True) == ["FlashAttention"]
-
-
-async def test_front_matter_and_bare_rules_are_never_quoted() -> None:
-    text = "---\ntags: apple, pie\n---\n\nThe harbour opens at six.\n\n***"
-    quotes = [quote.text for quote in split_quotes(_passage(text))]
-    assert quotes == ["The harbour opens at six."]

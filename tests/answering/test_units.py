@@ -1,0 +1,118 @@
+"""Answer units: exact slices of a passage that can answer by themselves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.answering.question import Question
+from agentkit.answering.units import split_units
+from agentkit.documents import Chunk, Passage
+
+
+def _passage(text: str, heading: str = "") -> Passage:
+    return Passage("1", Chunk("c", "d", "a.md", "", heading, text, 0, len(text)))
+
+
+def _bodies(text: str, kind: str) -> list[str]:
+    return [unit.body for unit in split_units(_passage(text)) if unit.kind == kind]
+
+
+def test_sentences_items_and_rows_are_units() -> None:
+    text = "## H\n\n1. 第一步。\n- 点\n\n| a |\n|---|\n| 1 |\n\n后文很长。"
+    assert _bodies(text, "item") == ["第一步。", "点"]
+    assert _bodies(text, "row") == ["| 1 |"]
+    assert _bodies(text, "sentence") == ["后文很长。"]
+
+
+def test_a_row_is_printed_under_the_header_of_its_table() -> None:
+    text = "| a | b |\n|---|---|\n| x | 1 |\n| y | 2 |"
+    rows = [unit.text for unit in split_units(_passage(text)) if unit.kind == "row"]
+    assert rows == ["| a | b |\n|---|---|\n| x | 1 |", "| a | b |\n|---|---|\n| y | 2 |"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\ntags: apple, pie\n---\n",
+        "[![build](https://x.io/b.svg)](https://x.io)",
+        '<img src="logo.png" width="300px">',
+        "iVBORw0KGgoAAAANSUhEUgAAAEAAAABABAMAAABYR2ztAAAAIVBMVEUAAAAAAAADAwMHBwceHh4UFBQNDQ0Z",
+        "***",
+        "See https://example.org/a/long/path/of/some/page",
+    ],
+    ids=["front matter", "badge", "image", "base64", "rule", "address"],
+)
+def test_markup_alone_is_no_unit(text: str) -> None:
+    assert not [unit for unit in split_units(_passage(text)) if unit.kind != "sentence"]
+    assert all("://" not in unit.body for unit in split_units(_passage(text))) or len(text) < 50
+
+
+def test_a_code_block_without_its_end_is_no_unit() -> None:
+    assert not _bodies("Run this:\n\n```sh\nrun --all", "code")
+
+
+PIECES = st.sampled_from(
+    [
+        "# H",
+        "A word. Two!",
+        "- one\n- two",
+        "| a |\n|---|\n| 1 |",
+        "```\nx\n```",
+        "说明：",
+        "\n",
+        "1. 步骤",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=8))
+def test_units_are_exact_slices_in_order(pieces: list[str]) -> None:
+    passage = _passage("\n\n".join(pieces))
+    for unit in split_units(passage):
+        assert all(0 <= start < end <= len(passage.chunk.text) for start, end in unit.spans)
+        for start, end in unit.spans:
+            assert passage.chunk.text[start:end] in unit.text
+        assert unit.text.count("```") % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "content"),
+    [
+        ("感知器是什么", "definition", "感知器"),
+        ("请问显存要多少？", "amount", "显存要"),
+        ("When was it released?", "date", "released"),
+        ("为什么要量化", "reason", "要量化"),
+        ("how do I install the server", "steps", "install server"),
+        ("支持 TLS 吗", "yes_no", "支持 TLS"),
+        ("where are logs stored", "place", "logs stored"),
+        ("who wrote the parser", "person", "wrote parser"),
+    ],
+)
+def test_a_question_tells_the_kind_of_answer_and_its_content(
+    question: str, kind: str, content: str
+) -> None:
+    assert kind in Question(question).kinds
+    assert Question(question).content == content
+
+
+@pytest.mark.parametrize(
+    ("question", "sides"),
+    [
+        ("BGD 和 SGD 有什么区别", ("BGD", "SGD")),
+        ("difference between zip and tar", ("zip", "tar")),
+        ("zip vs tar", ("zip", "tar")),
+        ("What is a tar file?", None),
+    ],
+)
+def test_a_comparison_has_two_sides(question: str, sides: tuple[str, str] | None) -> None:
+    assert Question(question).sides == sides
+
+
+@pytest.mark.parametrize(
+    ("text", "is_talk"),
+    [("谢谢你", True), ("Thank you very much!", True), ("ok", True), ("谢谢，那显存呢", False)],
+)
+def test_thanks_ask_nothing(text: str, is_talk: bool) -> None:
+    assert Question(text).is_small_talk is is_talk
