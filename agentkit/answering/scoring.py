@@ -108,46 +108,50 @@ NEUTRAL = 0.6
 COSINE, ACROSS_COSINE = 0.84, 0.74
 """Cosines of e5 models between related texts, in one script and across two."""
 
+_ABSENT = 0.9
+_SEAM = 0.2
+
 _SHORT = 4
 """A question of so many terms, or fewer, is short."""
 
 WEIGHTS: Mapping[str, float] = {
-    "cosine": 0.96,
-    "gap": 1.81,
-    "own_terms": 1.33,
-    "all_terms": 1.28,
-    "kind": 0.96,
-    "amount_unit": 0.19,
+    "cosine": 0.94,
+    "gap": 1.77,
+    "own_terms": 1.26,
+    "all_terms": 1.23,
+    "kind": 0.97,
+    "amount_unit": 0.2,
     "relevance": 0.92,
-    "first": 0.98,
-    "length": 0.16,
-    "row": 0.09,
-    "item": 0.03,
-    "group": 0.06,
-    "section": -0.23,
+    "first": 0.96,
+    "length": 0.15,
+    "row": 0.08,
+    "item": 0.04,
+    "group": 0.04,
+    "section": -0.26,
     "list_for_list": 0.05,
-    "definition": 0.19,
-    "missing": 0.26,
+    "definition": 0.2,
+    "exact": 0.32,
+    "missing": 0.13,
     "heading_terms": -0.38,
-    "across": -0.85,
+    "across": -0.84,
 }
 """The weights of a unit's features in its score."""
 
 ANSWERED: Mapping[str, float] = {
-    "cosine": 0.99,
-    "best_cosine": 0.72,
-    "own_terms": 0.39,
-    "own_terms_of_short": 0.4,
-    "lacks": -0.19,
-    "lacks_of_short": -0.91,
-    "passages_lack": -1.01,
-    "lacks_name": -0.37,
-    "short": -0.68,
-    "relevance": 0.64,
-    "lead": 0.31,
-    "across": -1.7,
-    "cjk": -0.49,
-    "bias": 0.71,
+    "cosine": 0.94,
+    "best_cosine": 0.7,
+    "own_terms": 0.42,
+    "own_terms_of_short": 0.36,
+    "lacks": -0.26,
+    "lacks_of_short": -0.87,
+    "passages_lack": -1.11,
+    "lacks_name": -0.34,
+    "short": -0.64,
+    "relevance": 0.6,
+    "lead": 0.29,
+    "across": -1.64,
+    "cjk": -0.56,
+    "bias": 0.74,
 }
 """The weights of the features of a question and its best unit in the probability that the passages
 answer it."""
@@ -214,7 +218,7 @@ class Scorer:
     ) -> None:
         self._question = question
         self._passages = passages
-        self._rarity = rarity
+        self._rarity = _without_seams(rarity)
         self._best_relevance = max((p.relevance or 0.0 for p in passages), default=0.0) or 1.0
         self._terms = [_passage_terms(passage) for passage in passages]
 
@@ -234,6 +238,7 @@ class Scorer:
             "all_terms": self._share(near, across),
             "heading_terms": self._share(heading, across),
             "missing": max(missing, default=0.0),
+            "exact": self._exact(own),
             "kind": kind_match(question, unit),
             "amount_unit": amount_unit(question, unit.body),
             "relevance": 1.0 if given is None else given / self._best_relevance,
@@ -306,6 +311,11 @@ class Scorer:
             "bias": 1.0,
         }
 
+    def _exact(self, found: Set[str]) -> float:
+        """The share of the question's names, codes and numbers among these, 0.5 without any."""
+        wanted = self._question.names
+        return sum(name in found for name in wanted) / len(wanted) if wanted else 0.5
+
     def _compared(self, across: bool) -> Mapping[str, float]:
         """The question's terms that a text can be expected to have: across languages only names."""
         if not across:
@@ -328,6 +338,26 @@ class Scorer:
                 for p in self._passages
             )
         )
+
+
+def _without_seams(rarity: Mapping[str, float]) -> dict[str, float]:
+    """The rarity of terms, lower for a CJK bigram that is in no passage while the one before or
+    after it is: it most likely spans two words."""
+    terms = list(rarity)
+    found = dict(rarity)
+    for before, term, after in zip(["", *terms], terms, [*terms[1:], ""], strict=False):
+        if len(term) == 2 and is_cjk(term) and rarity[term] > _ABSENT:
+            near = [
+                other
+                for other, joined in (
+                    (before, before[-1:] == term[0]),
+                    (after, after[:1] == term[1]),
+                )
+                if joined and rarity[other] <= _ABSENT
+            ]
+            if near:
+                found[term] *= _SEAM
+    return found
 
 
 def is_across(question: Question, text: str) -> bool:
