@@ -81,7 +81,7 @@ def test_units_are_exact_slices_in_order(pieces: list[str]) -> None:
     ("question", "kind", "content"),
     [
         ("感知器是什么", "definition", "感知器"),
-        ("请问显存要多少？", "amount", "显存要"),
+        ("请问显存要多少？", "amount", "显存"),
         ("When was it released?", "date", "released"),
         ("为什么要量化", "reason", "要量化"),
         ("how do I install the server", "steps", "install server"),
