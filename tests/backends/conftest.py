@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from filelock import FileLock
 
@@ -15,6 +17,20 @@ from agentkit.backends.openai.model import OpenAIModel
 from agentkit.events import ModelPart
 from agentkit.tools.tool import Tool, tool
 from tests.servers.openai_server import OpenAIServer
+
+REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
+"""The address of a real Ollama server with the model smollm2."""
+RUNNER_MAY_HANG = pytest.mark.flaky(
+    reruns=2, only_rerun=["sent nothing for", "ReadTimeout", "took longer than"]
+)
+"""For tests that begin with `end_runner`: an old server's runner hangs once in two hundred runs."""
+
+
+def end_runner() -> None:
+    """Let the real server start a new process for the next request."""
+    httpx2.post(
+        f"{REAL}/api/generate", json={"model": "smollm2", "keep_alive": 0}, timeout=60
+    ).raise_for_status()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -22,8 +21,6 @@ from tests.servers.running import refused_url
 
 HI = [Message("user", "hi")]
 PARIS = {"city": "Paris"}
-REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
-REAL_OPTIONS = Options(temperature=0.0, extra={"num_thread": 1})
 
 
 class Place(BaseModel):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Literal
 
-import httpx2
 import numpy as np
 import pytest
 from pydantic import BaseModel
@@ -22,17 +20,15 @@ from agentkit.knowledge.embedders.remote import OllamaEmbedder
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.settings.schema import ProviderSettings
 from agentkit.tools.tool import tool
-from tests.backends.conftest import collected
+from tests.backends.conftest import REAL, RUNNER_MAY_HANG, collected, end_runner
 
 HI = [Message("user", "hi")]
-REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
 REAL_OPTIONS = Options(temperature=0.0, extra={"num_thread": 1})
 
-# The runner of an old server may hang (seen once in two hundred runs); a rerun starts a new one.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not REAL, reason="AGENTKIT_TEST_OLLAMA names no server"),
-    pytest.mark.flaky(reruns=2, only_rerun=["sent nothing for", "ReadTimeout"]),
+    RUNNER_MAY_HANG,
 ]
 
 
@@ -42,9 +38,7 @@ class Place(BaseModel):
 
 @pytest.fixture(autouse=True)
 def _a_new_runner() -> None:
-    httpx2.post(
-        f"{REAL}/api/generate", json={"model": "smollm2", "keep_alive": 0}, timeout=60
-    ).raise_for_status()
+    end_runner()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.probe.checks import CHECKS
 from agentkit.backends.probe.runner import CheckResult, Subject, capabilities_from, run_check
 from agentkit.backends.scripted import ScriptedModel
+from tests.backends.conftest import REAL, RUNNER_MAY_HANG, end_runner
 from tests.servers.obedient import WORDS, ObedientOllama, ObedientOpenAI
 from tests.servers.running import serving
 
@@ -26,9 +26,9 @@ LONGEST = 128
 """Tokens of a long prompt here: one thread reads about fifty of them in a second."""
 
 SEEDED = {"seed": 3}
-REAL = os.environ.get("AGENTKIT_TEST_OLLAMA", "")
 
 
+REAL_OLLAMA = "ollama, real server"
 _NO_IMAGES = "SmolLM2 reads text alone"
 
 UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
@@ -42,7 +42,7 @@ UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
     "gguf": {"image": _NO_IMAGES},
     "openai, in-repo server": {},
     "ollama, in-repo server": {},
-    "ollama, real server": {},
+    REAL_OLLAMA: {},
     "scripted": {
         "unicode_written": "a script is held by no schema",
         "json_schema": "a script is held by no schema",
@@ -136,10 +136,15 @@ BACKENDS: dict[str, Callable[[Request], Iterator[Candidate]]] = {
     "gguf": gguf,
     "openai, in-repo server": openai_in_repo,
     "ollama, in-repo server": ollama_in_repo,
-    "ollama, real server": ollama_real,
+    REAL_OLLAMA: ollama_real,
     "scripted": scripted,
 }
-SLOW = ("openai, llama.cpp server", "hugging face", "gguf", "ollama, real server")
+SLOW = ("openai, llama.cpp server", "hugging face", "gguf", REAL_OLLAMA)
+
+
+def _marks(backend: str) -> list[pytest.MarkDecorator]:
+    slow = [pytest.mark.slow] if backend in SLOW else []
+    return [*slow, RUNNER_MAY_HANG] if backend == REAL_OLLAMA else slow
 
 
 @pytest.fixture(scope="module")
@@ -158,13 +163,15 @@ def _no_probe_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(
     "backend",
-    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in BACKENDS],
+    [pytest.param(name, marks=_marks(name)) for name in BACKENDS],
     indirect=True,
 )
 async def test_a_backend_passes_every_check_it_supports(
     backend: tuple[str, Candidate], check: str
 ) -> None:
     name, tested = backend
+    if name == REAL_OLLAMA:
+        end_runner()
     if why := NOT_ASKED.get(name, {}).get(check):
         pytest.skip(why)
     claims = await tested.model.capabilities()
