@@ -202,7 +202,7 @@ async def prove(
     sentences. `results` are the other tool calls of the turn, arguments and result of each, and
     `question` is what the user wrote: they are evidence too."""
     if not len(sources):
-        return Proof(unresolved=_unresolved(statements(text, (), ())))
+        return Proof(unresolved=_unresolved(_groups(text, (), ())))
     prover = _Prover(sources, similarity, results, question)
     found = statements(text, sources.texts(), sources.numbers())
     verbatim = _verbatim(text, found, sources)
@@ -222,8 +222,8 @@ async def prove(
     return Proof(tuple(citations.values()), tuple(judged), _unresolved(found))
 
 
-def _unresolved(found: Sequence[Statement]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(n for statement in found for n in statement.unresolved))
+def _unresolved(found: Iterable[Statement | _Group]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(number for each in found for number in each.unresolved))
 
 
 async def cite(
