@@ -81,6 +81,19 @@ def _response_format(schema: Mapping[str, Any] | None) -> Body | None:
     """Strict only where the schema is closed, since OpenAI refuses an open one as strict."""
     if schema is None:
         return None
-    strict = schema.get("additionalProperties") is False
-    json_schema = {"name": "answer", "schema": dict(schema), "strict": strict}
+    json_schema = {"name": "answer", "schema": dict(schema), "strict": _is_closed(schema)}
     return {"type": "json_schema", "json_schema": json_schema}
+
+
+def _is_closed(schema: Any) -> bool:
+    """Whether every object in a schema has no further keys, and requires those it has."""
+    if isinstance(schema, list):
+        return all(map(_is_closed, schema))
+    if not isinstance(schema, Mapping):
+        return True
+    properties = schema.get("properties", {})
+    if schema.get("type") == "object" or properties:
+        is_open = schema.get("additionalProperties") is not False
+        if is_open or set(schema.get("required", ())) != set(properties):
+            return False
+    return all(map(_is_closed, schema.values()))

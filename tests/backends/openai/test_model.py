@@ -236,6 +236,41 @@ async def test_options_reach_the_server(
     assert sent["tools"][0]["function"]["name"] == "lookup"
 
 
+CLOSED = {
+    "type": "object",
+    "properties": {"x": {"type": "integer"}},
+    "required": ["x"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("inner", "strict"),
+    [
+        ({"type": "integer"}, True),
+        (CLOSED, True),
+        ({"type": "array", "items": CLOSED}, True),
+        ({"anyOf": [CLOSED, {"type": "null"}]}, True),
+        ({**CLOSED, "required": []}, False),
+        ({"type": "array", "items": {"type": "object", "properties": {}}}, False),
+        ({"anyOf": [CLOSED, {"type": "object", "properties": CLOSED["properties"]}]}, False),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, False),
+    ],
+    ids=str,
+)
+async def test_a_schema_is_strict_where_all_its_objects_are_closed(
+    openai_server: OpenAIServer, openai_model: OpenAIModel, inner: Any, strict: bool
+) -> None:
+    root = {**CLOSED, "properties": {"x": inner}}
+    for schema in (
+        root,
+        {**CLOSED, "properties": {"x": {"$ref": "#/$defs/X"}}, "$defs": {"X": inner}},
+    ):
+        await collected(openai_model.stream(HI, options=Options(schema=schema)))
+        sent = openai_server.requests[-1]["response_format"]["json_schema"]
+        assert sent["strict"] == strict
+
+
 async def test_options_that_are_not_set_are_not_sent(
     openai_server: OpenAIServer, openai_model: OpenAIModel
 ) -> None:
