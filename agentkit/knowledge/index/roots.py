@@ -112,8 +112,10 @@ class Selection:
 
     def renamed(self, other: Root, source: str) -> str:
         """The source that the file of a replaced root's document has here."""
-        file = other.file(source)
-        return self.root.source(file if file.is_relative_to(self.root.folder) else file.resolve())
+        file, mine = other.file(source), self.root
+        if mine.is_file:
+            return mine.source(mine.path)
+        return mine.source(file if file.is_relative_to(mine.path) else file.resolve())
 
 
 def select(path: Path, prefix: str, known: Iterable[Root]) -> Selection:
@@ -142,12 +144,14 @@ def source_name(name: str) -> str:
 
 
 def _within(path: Path, known: Iterable[Root]) -> Selection | None:
-    """The path as a part of the outermost known folder that lists it."""
+    """The path as a part of the outermost known folder that lists it: the target of a symbolic
+    link, or the link where it leads to a file in the folder that is not listed itself."""
     roots = sorted(known, key=lambda root: (len(root.path.parts), root.prefix))
-    for resolved in (path.resolve(), _absolute(path)):
+    target = path.resolve()
+    for place in (target, _absolute(path)):
         for root in roots:
-            if root.holds(resolved):
-                return Selection(path, resolved, root)
+            if root.holds(place) and target.is_relative_to(root.path):
+                return Selection(path, place, root)
     return None
 
 

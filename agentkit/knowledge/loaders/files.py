@@ -125,7 +125,7 @@ SUFFIXES = tuple(_LOADERS)
 def discover(path: Path, root: Path | None = None) -> Iterator[Path]:
     """The files of supported kinds at or below a path, sorted, without hidden ones. `root` is the
     folder whose files are indexed, where the path is only a part of it: a symbolic link is left out
-    when it leads out of the root, or to a file that is listed itself."""
+    when it leads out of the root, or to a file that is listed already."""
     if path.is_file():
         yield path
         return
@@ -134,12 +134,13 @@ def discover(path: Path, root: Path | None = None) -> Iterator[Path]:
     def unreadable(error: OSError) -> None:
         raise KnowledgeError(f"{error.filename}: {error.strerror}. Change its permissions.")
 
+    targets: set[Path] = set()
     for folder, folders, files in os.walk(path, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and is_supported(name):
                 found = Path(folder, name)
-                if _is_wanted(found, base):
+                if _is_wanted(found, base, targets):
                     yield found
 
 
@@ -155,8 +156,9 @@ def is_listed(path: Path, root: Path, *, is_file: bool) -> bool:
     return not any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _is_wanted(found: Path, root: Path) -> bool:
-    """Whether a file, or the target of a link, is a regular one to read in this place."""
+def _is_wanted(found: Path, root: Path, targets: set[Path]) -> bool:
+    """Whether a file, or the target of a link, is a regular one to read in this place. `targets`
+    are those of the links before."""
     try:
         mode = os.lstat(found).st_mode
     except OSError:  # It is reported when it is read.
@@ -168,7 +170,9 @@ def _is_wanted(found: Path, root: Path) -> bool:
         return False
     if not target.exists():
         return True
-    return target.is_file() and not is_listed(target, root, is_file=True)
+    is_new = target not in targets and not is_listed(target, root, is_file=True)
+    targets.add(target)
+    return is_new and target.is_file()
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:

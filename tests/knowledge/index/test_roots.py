@@ -1,14 +1,17 @@
 """One file is one document: by whatever path, folder or spelling it is indexed."""
 
 import os
+import random
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
+from tests.chaos.test_indexing import MemoryVectors
 from tests.conftest import TermEmbedder
 
 DOCUMENTS = ["sub/a.md", "sub/deep/b.md", "top.md"]
@@ -283,3 +286,54 @@ async def test_odd_characters_in_folders_and_prefixes_keep_their_meaning(
         await kb.add_path(tmp_path / name, prefix=f"{name}|/")
     for name in ("a|b", "a%7Cb", "100%"):
         assert (await kb.update(tmp_path / name / "x.md")).unchanged == (f"{name}|/x.md",)
+
+
+@pytest.mark.parametrize("seed", range(16))
+async def test_any_order_of_calls_leaves_one_document_for_each_file(
+    tmp_path: Path, embedder: TermEmbedder, seed: int
+) -> None:
+    chance, base = random.Random(seed), tmp_path / "root"
+    paths = [*FILES, "", "s", "s/t", "u", "s/.hidden", "link.md", "u/link.md"]
+    for name in FILES:
+        _write(base / name, "# First")
+    with KnowledgeBase.open(tmp_path / "index", embedder, vectors=MemoryVectors()) as kb:
+        for number in range(14):
+            _change(base, chance, number)
+            with suppress(KnowledgeError):
+                path, prefix = base / chance.choice(paths), chance.choice(["", "", "p/"])
+                await (kb.update(path) if number % 3 else kb.add_path(path, prefix=prefix))
+                if path.is_file():
+                    text = path.read_text(encoding="utf-8")
+                    assert text in (await _texts(kb)).values()
+            titles = [text for text in (await _texts(kb)).values() if text != "# First"]
+            assert len(titles) == len(set(titles))
+        await kb.add_path(base)
+        with KnowledgeBase.open(tmp_path / "new", embedder, vectors=MemoryVectors()) as fresh:
+            await fresh.add_path(base)
+            expected, found = await _texts(fresh), await _texts(kb)
+        assert {s: t for s, t in found.items() if s not in HIDDEN} == expected
+
+
+FILES = ["a.md", "b.md", "s/a.md", "s/c.md", "s/t/d.md", "u/a.md", "s/.hidden/x.md"]
+HIDDEN = ["x.md", "p/x.md"]
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def _change(base: Path, chance: random.Random, number: int) -> None:
+    """Edit, delete, rename or link a file."""
+    one, other = (base / name for name in chance.sample(FILES, 2))
+    link = base / chance.choice(["link.md", "u/link.md"])
+    match chance.choice(["edit", "edit", "delete", "rename", "link"]):
+        case "edit":
+            _write(one, f"# Edit {number}")
+        case "delete":
+            one.unlink(missing_ok=True)
+        case "rename" if one.exists() and not other.exists():
+            one.rename(other)
+            _write(other, f"# Moved {number}")
+        case "link" if not link.is_symlink() and ".hidden" not in one.parts:
+            link.symlink_to(one)
