@@ -60,9 +60,11 @@ bench: $(DEV) $(PEERS)/.ready
 	@for script in agent_steps cold_start; do \
 		echo "== $$script"; $(PEERS)/bin/python benchmarks/$$script.py || exit 1; done
 
-# DATA names the files or the folder of the public sets, such as DATA=../datasets
+# DATA names the files or the folder of the public sets, such as DATA=../datasets; DOCUMENTS a folder of
+# documents and QUESTIONS a file of questions with the places that answer them (see benchmarks/documents.py).
 bench-retrieval: $(PEERS)/.ready
-	@$(PEERS)/bin/python benchmarks/retrieval.py $(DATA)
+	@$(if $(DATA),$(PEERS)/bin/python benchmarks/retrieval.py $(DATA))
+	@$(if $(DOCUMENTS),$(PEERS)/bin/python benchmarks/documents.py $(DOCUMENTS) $(QUESTIONS))
 
 # The frameworks beside which we are measured live in an environment of their own.
 $(PEERS)/.ready: $(VENV)/.uv pyproject.toml

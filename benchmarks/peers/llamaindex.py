@@ -33,6 +33,11 @@ class _Embedding(BaseEmbedding):
         return self._embedder.query(query)
 
 
+def embedding(embedder: KeptEmbedder) -> BaseEmbedding:
+    """Our embedder as LlamaIndex takes one."""
+    return _Embedding(embedder)
+
+
 def build(paragraphs: Sequence[str], embedder: KeptEmbedder) -> dict[str, Search]:
     # The number is the document's id: metadata would be embedded with the text.
     documents = [Document(text=text, doc_id=str(n)) for n, text in enumerate(paragraphs)]

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from agentkit.knowledge.embedders.base import Embedder, Vectors, counter
+from agentkit.knowledge.embedders.base import (
+    Embedder,
+    TokenVectors,
+    Vectors,
+    counter,
+    token_embedder,
+)
 
 _AT_ONCE = 64
 
@@ -44,6 +50,13 @@ class KeptEmbedder:
 
     async def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return await self._embedded(texts, "passage")
+
+    async def embed_tokens(
+        self, texts: Sequence[str], is_query: bool = False
+    ) -> list[TokenVectors] | None:
+        """Token vectors, which only agentkit uses, are computed each time."""
+        embedder = token_embedder(self._embedder)
+        return await embedder.embed_tokens(texts, is_query) if embedder else None
 
     async def embed_queries(self, texts: Sequence[str]) -> Vectors:
         return await self._embedded(texts, "query")

@@ -84,7 +84,7 @@ async def test_a_sentence_without_support_is_marked_where_strict_mode_is_off(
     knowledge: KnowledgeBase,
 ) -> None:
     model = ScriptedModel(["A 7B model at 16 bits takes 41 GB of memory [1]."])
-    answer = await Agent(model, knowledge=knowledge).run("How much?")
+    answer = await Agent(model, knowledge=knowledge).run("How much memory?")
     assert ["41" in sentence.reason for sentence in answer.unsupported] == [True]
 
 
