@@ -61,10 +61,10 @@ bench: $(DEV) $(PEERS)/.ready
 		echo "== $$script"; $(PEERS)/bin/python benchmarks/$$script.py || exit 1; done
 
 # DATA names the files or the folder of the public sets, such as DATA=../datasets; DOCUMENTS a folder of
-# documents and QUESTIONS a file of questions with the places that answer them (see benchmarks/documents.py).
+# documents and QUESTIONS a file of questions with the places that answer them (see benchmarks/places.py).
 bench-retrieval: $(PEERS)/.ready
 	@$(if $(DATA),$(PEERS)/bin/python benchmarks/retrieval.py $(DATA))
-	@$(if $(DOCUMENTS),$(PEERS)/bin/python benchmarks/documents.py $(DOCUMENTS) $(QUESTIONS))
+	@$(if $(DOCUMENTS),$(PEERS)/bin/python benchmarks/places.py $(DOCUMENTS) $(QUESTIONS))
 
 # The frameworks beside which we are measured live in an environment of their own.
 $(PEERS)/.ready: $(VENV)/.uv pyproject.toml

