@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from fastapi.testclient import TestClient
 
 from agentkit import Agent, RunContext, Session, ToolContext, tool
 from agentkit.agent.limits import Limits
@@ -15,6 +18,7 @@ from agentkit.answers import Answer
 from agentkit.backends.base import Options
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
+from agentkit.events import TextDelta
 from agentkit.messages import Message
 from tests.agent.scripts import answer_of, call, results
 
@@ -218,6 +222,27 @@ async def test_an_override_reaches_a_sub_agent() -> None:
     with inner.override(model=ScriptedModel(["from the test"])):
         answer = await outer.run("?")
     assert "from the test" in [message.text for message in answer.messages]
+
+
+@pytest.mark.parametrize("path", ["/async", "/sync", "/stream"])
+def test_an_override_reaches_the_handlers_of_a_web_application(path: str) -> None:
+    agent, app = Agent("openai:gpt-5"), FastAPI()
+
+    @app.get("/async")
+    async def answer() -> str:
+        return (await agent.run("?")).text
+
+    @app.get("/sync")
+    def answer_sync() -> str:
+        return agent.run_sync("?").text
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        events = agent.stream("?")
+        return StreamingResponse(e.text async for e in events if isinstance(e, TextDelta))
+
+    with TestClient(app) as client, agent.override(model=ScriptedModel(["Yes."])):
+        assert "Yes." in client.get(path).text
 
 
 @ENTRIES
