@@ -30,6 +30,8 @@ REFUSE_BELOW = 0.37
 
 MAX_UNITS = 3
 MAX_CHARACTERS = 600
+MAX_SENTENCE = 160
+"""The length of a section that is printed like a sentence."""
 MAX_COMPARED = 12
 """Units whose embedding is compared with the question's, at some 30 ms each. With 12 the best unit
 is found as often as with all of them."""
@@ -134,12 +136,8 @@ class ExtractiveModel(Model):
         """Return an answer that quotes the passages, and whether it is a refusal."""
         asked = Question(question)
         phrases = _phrases(asked)
-        wants_all = "list" in asked.kinds
         units = [
-            unit
-            for passage in passages
-            for unit in split_units(passage)
-            if wants_all or unit.kind != "table"
+            unit for passage in passages for unit in split_units(passage) if _is_wanted(unit, asked)
         ]
         if not units:
             return phrases.refusal, True
@@ -168,6 +166,17 @@ class ExtractiveModel(Model):
             return scored
         texts = [f"{each.unit.heading}\n{each.unit.text}" for each in scored]
         return scorer.with_cosines(scored, await self._index.similarity(question.text, texts))
+
+
+def _is_wanted(unit: Unit, question: Question) -> bool:
+    """Whether a unit can be an answer as a whole: a table where all is asked for, a section that
+    is short or whose heading names half of what is asked."""
+    if unit.kind == "table":
+        return "list" in question.kinds
+    if unit.kind == "section" and len(unit.text) > MAX_SENTENCE:
+        wanted = set(question.terms)
+        return 2 * len(wanted & set(terms(unit.heading))) >= len(wanted) and "|\n" not in unit.text
+    return True
 
 
 def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], list[str]]:

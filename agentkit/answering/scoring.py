@@ -130,7 +130,7 @@ WEIGHTS: Mapping[str, float] = {
     "section": -0.26,
     "list_for_list": 0.05,
     "definition": 0.2,
-    "exact": 0.32,
+    "exact": 0.8,
     "missing": 0.13,
     "heading_terms": -0.38,
     "across": -0.84,
@@ -312,9 +312,11 @@ class Scorer:
         }
 
     def _exact(self, found: Set[str]) -> float:
-        """The share of the question's names, codes and numbers among these, 0.5 without any."""
-        wanted = self._question.names
-        return sum(name in found for name in wanted) / len(wanted) if wanted else 0.5
+        """The share of the question's names, codes and numbers, by their rarity, among these, 0.5
+        without any."""
+        wanted = {t: w for t, w in self._rarity.items() if t in self._question.names}
+        total = sum(wanted.values())
+        return sum(w for t, w in wanted.items() if t in found) / total if total else 0.5
 
     def _compared(self, across: bool) -> Mapping[str, float]:
         """The question's terms that a text can be expected to have: across languages only names."""
