@@ -51,7 +51,7 @@ class Scan:
         wanted = np.asarray(numbers, np.int64)
         kept = np.isin(known.numbers, wanted) if known is not None else np.zeros(0, bool)
         old = known.numbers[kept] if known is not None else np.empty(0, np.int64)
-        missing = np.setdiff1d(wanted, old)
+        missing = np.setdiff1d(wanted, old, assume_unique=True)  # Else it loads numpy.ma.
         read = _read(lookup, missing)
         if known is None or not len(old):
             return read

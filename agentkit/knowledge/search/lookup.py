@@ -130,7 +130,7 @@ class Lookup:
     def spread_numbers(self, count: int) -> list[int]:
         """About `count` active chunks from all over the index, the same ones each time."""
         last = self._catalog.rows("SELECT max(number) FROM chunks")[0][0] or 0
-        wanted = np.unique(np.linspace(1, max(1, last), count).astype(np.int64))
+        wanted = np.linspace(1, max(1, last), count).astype(np.int64)
         rows = self._catalog.rows(
             "SELECT number FROM chunks WHERE number IN (SELECT value FROM json_each(?))"
             " AND state = 'active'",
