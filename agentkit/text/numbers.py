@@ -130,6 +130,7 @@ _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _QUANTITY = re.compile(
     rf"""
       (?P<clock>(?<![\d:])\d{{1,2}}:\d{{2}}(?![\d:]))
+    | (?P<oclock>\d{{1,2}}|[两三四五六七八九]|十[一二]?)\s*点(?:钟|整)?(?![{_CHINESE}\d半几点])
     | (?P<century>\d{{2}})\s*世纪\s*(?P<decade>\d{{2}})\s*年代
     | (?P<years>\b\d{{3}}0)(?:s\b|\s*年代)
     | (?P<month>\d{{1,2}})\s*月(?!\w*球)
@@ -281,9 +282,11 @@ def _parse_match(match: re.Match[str], text: str) -> Iterator[Quantity]:
     def quantity(value: float, kind: str = "") -> Quantity:
         return Quantity(matched, value, value, kind, 0.0, start, end)
 
-    if match["clock"]:
-        hours, minutes = match["clock"].split(":")
-        yield quantity(60 * int(hours) + int(minutes), "clock")
+    if match["clock"] or match["oclock"]:
+        hours, _, minutes = (match["clock"] or match["oclock"]).partition(":")
+        hour = _parse_numeral(hours)
+        parts = () if match["clock"] else (hour,)
+        yield replace(quantity(60 * hour + int(minutes or 0), "clock"), parts=parts)
     elif match["century"]:
         yield quantity(100 * (int(match["century"]) - 1) + int(match["decade"]), "decade")
     elif match["years"]:

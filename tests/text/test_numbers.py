@@ -55,6 +55,7 @@ def _states(passage: str, claim: str) -> bool:
         ["1亿2000万", "1.2 亿", "120 million"],
         ["€4.20", "4.20 EUR", "4,20 euros", "EUR 4.2"],
         ["a dozen", "12", "twelve"],
+        ["24:00", "24 点"],
         ["14.03.2025", "14 March 2025", "2025-03-14", "2025 年 3 月 14 日"],
         ["2 years", "24 months", "24 个月"],
         ["20 m²", "20 平方米", "20 square metres"],

@@ -212,7 +212,7 @@ class _Pairs:
         places = list(_places(run, other, self.clauses))
         if not places:
             return self._replacements(run, other, rivals), None, False
-        is_led = _is_topic(run, self.clauses)
+        is_led = any(_is_topic(place, self.clauses) for _, place in places)
         for home, place in places:
             for rival in rivals:
                 if kind := _rivalry(self.mine, run, other, rival, home, place):

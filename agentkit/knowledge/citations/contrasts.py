@@ -143,6 +143,8 @@ def _counted(clause: Tokens) -> Iterator[tuple[str, str]]:
 
 def has_antonym(mine: Tokens, other: Tokens) -> bool:
     """Whether a character beside the same other one is its opposite: 正方向, 反方向."""
+    if (Clause(mine.written).negations - Clause(other.written).negations) % 2:
+        return False
     for one, opposite in _PAIRS:
         if one not in mine.tokens or opposite not in other.tokens:
             continue

@@ -112,14 +112,17 @@ def missing_number(
 ) -> str | None:
     """What is wrong with the numbers of a claim, None where nothing is."""
     around = quantities(context)
+    known = f"{context}\n{passage}\n{turn.text}"
     versions = _versions(claim)
-    wanted = []
-    for claimed in quantities(claim):
-        if claimed.text in versions:
-            if not _has_code(claimed.text, f"{context}\n{passage}\n{turn.text}"):
-                return f"the version {claimed.text} is not in the passage"
-        elif not turn.has(claimed) and not (is_stated(claimed, around) and claimed.kind != "share"):
-            wanted.append(claimed)
+    for version in versions:
+        if not _has_code(version, known):
+            return f"the version {version} is not in the passage"
+    wanted = [
+        claimed
+        for claimed in quantities(claim)
+        if claimed.text not in versions and claimed.text != "第一" and not turn.has(claimed)
+    ]
+    wanted = [q for q in wanted if q.kind == "share" or not is_stated(q, around)]
     for claimed in wanted:
         if not (_is_in(claimed, claim, passage) or _is_asked(claimed, passage, turn)):
             return f"the number {claimed.text} is not in the passage"
@@ -268,7 +271,8 @@ _SUFFIX = r"-(?:based|like|style|compatible|only|level|class|series|powered|enab
 _STARTS = re.compile(r"(?:^|[.?!:;。！？：；]\s*|\n)[\W_]*$")
 _TITLES = re.compile(r"\b(?:Dr|Mr|Ms|Mrs|Prof|St|No|vs|Inc|Co|Ltd|Corp|Jr|Sr|[A-Z])\.\s*$")
 _UNITS_AND_MONTHS = """
-I AI OK ID IDs FAQ GB MB KB TB kW kWh MWh MW Hz kHz MHz GHz UTC am pm AM PM EUR USD
+I AI OK ID IDs FAQ GB MB KB TB kW kWh MWh MW Hz kHz MHz GHz UTC am pm AM PM
+EUR USD Celsius Fahrenheit Euro Euros
 January February March April May June July August September October November December
 """
 _NO_NAMES = frozenset(_UNITS_AND_MONTHS.split())
@@ -386,7 +390,12 @@ def _tokens(text: str) -> frozenset[str]:
     folded = fold(normalize(text))
     found = set()
     for match in NAME.finditer(folded):
-        found |= {match.group(), *_parts(match.group()), *terms(match.group())}
+        found |= {
+            match.group(),
+            match.group().removesuffix("s"),
+            *_parts(match.group()),
+            *terms(match.group()),
+        }
         found.add(re.sub(r"[-_.&/]", "", match.group()))
     for spelling, name in _SAME_NAMES.items():
         if spelling in folded:

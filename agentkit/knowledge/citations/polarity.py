@@ -107,7 +107,6 @@ def either() -> tuple[re.Pattern[str], ...]:
 _CLAUSE_END = re.compile(
     r"[，；;：:。！？!?\n()（）|]|,(?!\d)|(?<=[a-z\d%)\]])\.(?=\s|$)"
     r"|\b(?:but|although|though|while|whereas|because|unless|which|instead of|rather than)\b"
-    r"|\band\b"
     r"|而且|并且|(?=而不|而是|而非|但)",
     re.IGNORECASE,
 )
@@ -117,6 +116,7 @@ _NO_NEGATION = re.compile(
     r"|无论|无监督|无标[注签]|无穷|无限|无数|无线|无符号|非常|非线性|并非不|未来|未免"
     r"|没关系|没问题|[区差类特分级识个性告]别|别[的人处]|是否|能否|可否|与否|是不是|有没有|会不会"
     r"|\bnot (?:only|just|merely|least)\b|\bno (?:more|later|fewer|less|sooner|earlier) than\b"
+    r"|\b(?:never|not|cannot) exceed|不到\s*[\d一二三四五六七八九十百]|不[大高多长快远](?!于)"
     r"|\bno matter\b|\bnothing but\b|\bno doubt\b|\bwhether or not\b|\bno\. ?\d"
 )
 _NEGATION = re.compile(
@@ -126,6 +126,7 @@ _NEGATION = re.compile(
     r"|prevent(?:s|ed)?|refus(?:es|ed)|reject(?:s|ed)?|den(?:y|ies|ied)|absent|unable"
     r"|impossible)\b"
     r"|\bbypass|\bskips?\b|\bdrop(?:s|ped)? support\b|\binstead of\b|\brather than\b|冻结|少了"
+    r"|\bsupport\b.{0,30}\bended\b|\bdiscontinued\b|\bdeprecated\b|停止支持|终止支持"
     r"|n[’']t\b"
 )
 _PREFIX = re.compile(r"\b(?:un|non-?|dis|in|im)([a-z]{3,})\b")
@@ -221,8 +222,17 @@ def content(text: str) -> frozenset[str]:
 @lru_cache(maxsize=1_000)
 def clauses(text: str) -> tuple[Clause, ...]:
     """The clauses of a text, those without a word left out."""
-    found = [Clause(part.strip()) for part in _CLAUSE_END.split(text) if part]
+    found = [Clause(part.strip()) for whole in _CLAUSE_END.split(text) for part in _at_and(whole)]
     return tuple(clause for clause in found if clause.terms)
+
+
+def _at_and(part: str) -> list[str]:
+    """A part cut at "and" where both sides say something: "food and meat" is one thing."""
+    one, conjunction, rest = part.partition(" and ")
+    says_more = len(content(rest)) >= _LEAST_SHARED or _NEGATION.search(fold(rest))
+    if not conjunction or len(content(one)) <= _LEAST_SHARED or not says_more:
+        return [part]
+    return [one, *_at_and(rest)]
 
 
 def opposed(claim: str, passage: str) -> str | None:
@@ -279,13 +289,20 @@ def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, C
     for (one_overlap, one), (two_overlap, two) in pairwise(found):
         if one_overlap or two_overlap:
             nearer = one if one_overlap >= two_overlap else two
-            both = _both(one, two, nearer.negations)
+            both = _both(one, two, _denials(mine, one, two, nearer))
             overlap = _overlap(mine, both)
             if max(one_overlap, two_overlap) < _OF_TWO * overlap:
                 yield overlap, both
 
 
 @lru_cache(maxsize=10_000)
+def _denials(mine: Clause, one: Clause, two: Clause, nearer: Clause) -> int:
+    """The negations of two clauses: those of the nearer one, or of the one that denies something of
+    a claim's clause that denies."""
+    denying = [each for each in (one, two) if each.negations % 2 and each.terms & mine.terms]
+    return 1 if mine.negations % 2 and denying else nearer.negations
+
+
 def _both(one: Clause, two: Clause, denials: int) -> Clause:
     """Two clauses as one, which denies what the one that is nearer to the claim denies."""
     return Clause(f"{one.written}, {two.written}", denials)

@@ -31,6 +31,12 @@ EN = (
         ("The engine not only needs 12 GB of memory.", EN),
         ("After the update accuracy rose to 86 %.", EN),
         ("Accuracy did not decrease after the update.", EN),
+        ("Cooked food and meat do not belong in it.", "Never add cooked food, meat or litter."),
+        ("It is not possible to renew a DVD.", "DVDs cannot be renewed."),
+        ("The fine never exceeds 10 euros.", "The fine is at most 10 euros."),
+        ("Debian is no longer supported.", "Support for Debian has ended."),
+        ("精度损失一般小于 1%。", "量化的精度损失通常不到 1%。"),
+        ("上次演练没有丢失数据，用了 48 分钟。", "上次演练用了 48 分钟，数据没有丢失。"),
     ],
 )
 def test_a_paraphrase_is_supported(claim: str, passage: str) -> None:
