@@ -1,7 +1,7 @@
 """Rewrite a follow-up as a standalone question, and expand a question into several queries.
 
-Each is one short request to the model. Where the model follows no instructions or fails, the
-question is searched for as it is, together with the previous one of the conversation.
+Each is one short request to the model. Where the model follows no instructions or fails, a
+follow-up that cannot stand alone is joined with the question that it continues.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from agentkit.agent.limits import UsageMeter
+from agentkit.answering.follow_up import standalone_question
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import TextDelta
@@ -33,6 +34,10 @@ Expansion = Literal["none", "multi", "hyde"]
 Gao et al. 2022, arXiv:2212.10496)."""
 
 _VARIANTS = 3
+
+INSTRUCTIONS = (STANDALONE_QUESTION, QUERY_VARIANTS.format(count=_VARIANTS), HYPOTHETICAL_PASSAGE)
+"""The system messages of the requests that are made here."""
+
 _MAX_MESSAGES = 6
 _MAX_CHARACTERS = 1500
 _MAX_QUERY = 300
@@ -52,16 +57,13 @@ class QueryRewriter:
         ]
         if not history:
             return prompt
+        joined = standalone_question(prompt, [m.text for m in earlier if m.role == "user"])
         if not (await self._model.capabilities()).instructions:
-            return _with_previous(prompt, history)
+            return joined
         lines = [f"{m.role}: {m.text[:_MAX_CHARACTERS]}" for m in history]
         talk = "\n".join([*lines, f"last question: {prompt}"])
         rewritten = await self._complete(STANDALONE_QUESTION, talk)
-        return (
-            rewritten
-            if 0 < len(rewritten) <= 4 * len(prompt) + _MAX_QUERY
-            else _with_previous(prompt, history)
-        )
+        return rewritten if 0 < len(rewritten) <= 4 * len(prompt) + _MAX_QUERY else joined
 
     async def expand(self, query: str, how: Expansion) -> list[str]:
         """The queries to search with, the question itself first."""
@@ -87,9 +89,3 @@ class QueryRewriter:
         except ModelError:
             return ""
         return "".join(pieces).strip()
-
-
-def _with_previous(prompt: str, history: Sequence[Message]) -> str:
-    """The previous question and this one, as one query."""
-    questions = [m.text for m in history if m.role == "user"]
-    return f"{questions[-1][:_MAX_QUERY]}\n{prompt}" if questions else prompt

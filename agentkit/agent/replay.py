@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentkit.agent.agent import Agent
+from agentkit.agent.compaction import SUMMARIZE
+from agentkit.agent.query_rewriting import INSTRUCTIONS
 from agentkit.agent.session import Session
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities, Model, Options
@@ -23,6 +25,8 @@ from agentkit.tools.tool import Tool
 from agentkit.tracing.trace import ReadTrace
 
 _MAX_CHARACTERS = 300
+_AUXILIARY = (*INSTRUCTIONS, SUMMARIZE)
+"""The system messages of requests that rewrite a question or summarise turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class ReplayModel(Model):
         self._name = str(trace.run["model"])
         self._replies = iter(trace.of("reply"))
         self._constrains = any("schema" in record["options"] for record in trace.of("request"))
+        self._follows = "output" in trace.run or any(map(_is_auxiliary, trace.requests()))
         self.requests: list[tuple[Message, ...]] = []
 
     @property
@@ -48,7 +53,8 @@ class ReplayModel(Model):
         return self._name
 
     async def capabilities(self) -> Capabilities:
-        return Capabilities(json_schema=self._constrains)
+        """Without instructions where the traced run asked its model for nothing but answers."""
+        return Capabilities(json_schema=self._constrains, instructions=self._follows)
 
     async def stream(
         self,
@@ -67,14 +73,15 @@ class ReplayModel(Model):
 
 
 async def replay(agent: Agent, trace: ReadTrace) -> tuple[Answer | None, list[Difference]]:
-    """Replay a trace: the answer, None if the run failed, and the differences in order."""
+    """Replay a trace: the answer, None if the run failed, and the differences in order. The replay
+    is not traced."""
     model = ReplayModel(trace)
     again = copy(agent)
-    again.model = model
+    again.model, again.tracing = model, None
     requests = trace.requests()
     session = Session()
-    if requests:
-        session.add(_messages_before(requests[0], str(trace.run["prompt"])))
+    if answering := [request for request in requests if not _is_auxiliary(request)]:
+        session.add(_messages_before(answering[0], str(trace.run["prompt"])))
     answer, failure = None, ""
     try:
         output: Any = trace.run.get("output")  # the schema of structured output
@@ -107,6 +114,10 @@ def _parts(reply: Record) -> list[ModelPart]:
         parts.append(Usage(**reply["usage"]))
     parts.append(Done(reply["stop_reason"] or "stop", reply["model"]))
     return parts
+
+
+def _is_auxiliary(request: Sequence[Message]) -> bool:
+    return bool(request) and request[0].text in _AUXILIARY
 
 
 def _messages_before(request: Sequence[Message], prompt: str) -> list[Message]:

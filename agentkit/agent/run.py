@@ -31,6 +31,7 @@ from agentkit.agent.structured import (
     repair_prompt,
 )
 from agentkit.agent.tool_runner import RunState, ToolRunner
+from agentkit.answering.question import Question
 from agentkit.answers import Answer
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ConfigError, ModelError, Retry
@@ -215,7 +216,7 @@ class Run:
         """The searches to run before the model is asked."""
         session, retrieval = self._session, self._setup.retrieval
         knowledge = self._setup.documents
-        if retrieval.mode != "always" or not self._searches or not prompt.strip():
+        if retrieval.mode != "always" or not self._searches or Question(prompt).is_small_talk:
             return []
         if knowledge is None or not knowledge.chunk_count:
             return []

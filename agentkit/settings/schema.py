@@ -98,6 +98,10 @@ class ProviderSettings(SettingsTable):
     )
 
 
+REFUSE_BELOW = 0.37
+"""The least probability of an answer, with which the extractive model gives one."""
+
+
 class KnowledgeSettings(SettingsTable):
     """Loading, chunking, embedding and search of documents."""
 
@@ -123,6 +127,13 @@ class KnowledgeSettings(SettingsTable):
         default="none", description="Query expansion: paraphrases (multi) or a draft answer (hyde)."
     )
     strict: bool = Field(default=False, description="Remove sentences that no passage supports.")
+    refuse_below: float = Field(
+        default=REFUSE_BELOW,
+        ge=0,
+        le=1,
+        description="The extractive model refuses below this probability of an answer; "
+        "0 never refuses.",
+    )
     rerank: str = Field(
         default="", description='Reranker: "st:MODEL" (cross-encoder) or "model" (the chat model).'
     )

@@ -103,6 +103,28 @@ async def test_the_reader_that_quotes_follows_up_without_a_model(knowledge: Know
     assert "14 GB" in answer.text
 
 
+async def test_a_follow_up_on_another_subject_is_searched_for_alone(
+    knowledge: KnowledgeBase,
+) -> None:
+    agent, session = Agent(ExtractiveModel(), knowledge=knowledge), Session()
+    await agent.run("How much memory does a 7B model take?", session)
+    answer = await agent.run("Why is the sky blue?", session)
+    assert _queries(answer) == ["Why is the sky blue?"]
+
+
+@pytest.mark.parametrize("prompt", ["thanks", "谢谢！", "hello"])
+async def test_thanks_and_greetings_are_not_searched_for(
+    knowledge: KnowledgeBase, prompt: str
+) -> None:
+    model = ScriptedModel(["14 GB [1].", "You are welcome."])
+    agent, session = Agent(model, knowledge=knowledge), Session()
+    await agent.run("How much memory does a 7B model take?", session)
+    answer = await agent.run(prompt, session)
+    assert _queries(answer) == []
+    assert answer.text == "You are welcome."
+    assert len(model.requests) == 2
+
+
 async def test_several_ways_of_asking_are_searched_side_by_side(knowledge: KnowledgeBase) -> None:
     model = ScriptedModel(["1. colour of the sky\n2. blue sky reason", "Blue [1]."])
     agent = Agent(model, knowledge=knowledge, retrieval=Retrieval(expand="multi"))

@@ -10,14 +10,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from agentkit import Agent, Session, tool
+from agentkit import Agent, KnowledgeBase, Session, tool
 from agentkit.agent.replay import replay
+from agentkit.answering.extractive import ExtractiveModel
+from agentkit.backends.base import Model
 from agentkit.backends.scripted import ScriptedModel
+from agentkit.documents import Document
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import ToolCall
 from agentkit.tools.tool import Tool
 from agentkit.tracing.otel import OtelSinks
 from agentkit.tracing.trace import ReadTrace, TraceFiles, Tracing, read_trace
+from tests.conftest import TermEmbedder
 
 
 @tool
@@ -104,6 +108,30 @@ async def test_a_run_made_again_on_the_same_answers_is_the_same(files: TraceFile
     assert answer is not None
     assert answer.text == "three"
     assert differences == []
+
+
+@pytest.mark.parametrize(
+    "follow_up",
+    [
+        ScriptedModel(["In which month is PyCon?", "In May [1]."]),
+        ExtractiveModel(),
+    ],
+    ids=["rewritten by the model", "joined"],
+)
+async def test_a_replayed_follow_up_searches_as_the_run_did(
+    files: TraceFiles, tmp_path: Path, embedder: TermEmbedder, follow_up: Model
+) -> None:
+    knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
+    await knowledge.add([Document("py.md", "# PyCon\n\nPyCon takes place in May.", "PyCon")])
+    session = Session()
+    await Agent(ExtractiveModel(), knowledge=knowledge).run("When is PyCon?", session)
+    agent = Agent(follow_up, knowledge=knowledge, tracing=Tracing(files))
+    await agent.run("and in which month?", session)
+    stored = files.paths()
+    _, differences = await replay(agent, read_trace(stored[-1]))
+    assert differences == []
+    assert files.paths() == stored
+    knowledge.close()
 
 
 async def test_a_replay_says_where_a_tool_now_gives_something_else(files: TraceFiles) -> None:
