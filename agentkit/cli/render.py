@@ -36,6 +36,9 @@ from agentkit.messages import ToolCall, ToolResult
 
 _MOST_UNSUPPORTED = 8
 """Unsupported sentences that are listed; the text underlines them all."""
+_MOST_RANGES = 2
+_GAP = 3
+"""Characters between two quotes that are printed as one range."""
 _SENTENCES = re.compile(r".*(?:\n|[.!?…]\s|[。！？])", re.DOTALL)
 
 
@@ -166,7 +169,16 @@ def _print_place(place: str, ranges: str, out: Console) -> None:
 
 
 def _format_ranges(citations: Sequence[Citation]) -> str:
-    ranges = ", ".join(dict.fromkeys(f"{c.start}-{c.end}" for c in citations))
+    """The ranges of some quotes of one passage, those that meet as one; the range of them all
+    where there are many."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted((c.start, c.end) for c in citations):
+        if merged and start <= merged[-1][1] + _GAP:
+            start, end = merged[-1][0], max(end, merged.pop()[1])
+        merged.append((start, end))
+    if len(merged) > _MOST_RANGES:
+        merged = [(merged[0][0], merged[-1][1])]
+    ranges = ", ".join(f"{start}-{end}" for start, end in merged)
     return _(" (characters {ranges})").format(ranges=ranges)
 
 

@@ -42,6 +42,24 @@ def test_a_quote_that_the_answer_repeats_is_a_place_and_a_range_only() -> None:
     assert written_to(out) == "[1] pets/cats.md > page 3 > Sounds (characters 100-122)\n"
 
 
+@pytest.mark.parametrize(
+    ("quotes", "ranges"),
+    [
+        (["One two.", "Three four."], "0-20"),
+        (["One two.", "Seven."], "0-8, 33-39"),
+        (["One two.", "Five six.", "Nine."], "0-54"),
+    ],
+)
+def test_ranges_that_meet_and_many_ranges_are_printed_as_one(
+    quotes: list[str], ranges: str
+) -> None:
+    text = "One two. Three four. Five six... Seven. Eight... Nine."
+    chunk = Chunk("1", "d", "a.md", "A", "A", text, 0, len(text))
+    out = plain_console(io.StringIO())
+    print_citations(Answer(text, tuple(_citation(quote, chunk) for quote in quotes)), out)
+    assert written_to(out) == f"[1] a.md (characters {ranges})\n"
+
+
 def test_a_quote_that_the_answer_puts_in_other_words_is_printed() -> None:
     out = plain_console(io.StringIO())
     print_citations(Answer("At 25 Hz [1].", (_citation("Cats purr at 25 hertz."),)), out)
