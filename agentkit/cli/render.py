@@ -165,7 +165,7 @@ def _print_place(place: str, ranges: str, out: Console) -> None:
     """Print a place on one line; a place that is too long for a terminal is cut, not its range."""
     if not out.soft_wrap:
         place = fit(place, out.width - cell_len(ranges))
-    out.print(Text(place, "bold").append(ranges, "not bold dim"), no_wrap=True, overflow="ellipsis")
+    print_line(Text(place, "bold").append(ranges, "not bold dim"), out)
 
 
 def _format_ranges(citations: Sequence[Citation]) -> str:

@@ -68,10 +68,14 @@ def test_a_quote_that_the_answer_puts_in_other_words_is_printed() -> None:
     )
 
 
-def test_a_long_place_is_cut_before_its_range() -> None:
+def test_a_long_place_is_cut_before_its_range_in_a_terminal_only() -> None:
     chunk = Chunk("1", "d", "a.md", "A", f"A > {'很长的标题' * 20}", TEXT, 0, len(TEXT))
+    answer = Answer(TEXT, (_citation("They eat fish.", chunk),))
+    pipe = plain_console(io.StringIO())
+    print_citations(answer, pipe)
+    assert written_to(pipe) == f"[1] {chunk.place} (characters 23-37)\n"
     out = console(80, "plain")
-    print_citations(Answer(TEXT, (_citation("They eat fish.", chunk),)), out)
+    print_citations(answer, out)
     line = render_console(out, "plain")
     assert line.endswith("… (characters 23-37)")
     assert cell_len(line) <= 80
