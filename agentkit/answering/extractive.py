@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from agentkit.answering.follow_up import standalone_question
 from agentkit.answering.question import Question
 from agentkit.answering.scoring import Scored, Scorer
 from agentkit.answering.units import Unit, split_units
@@ -20,13 +21,11 @@ from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.documents import Passage
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
+from agentkit.settings.schema import REFUSE_BELOW
 from agentkit.text.terms import is_cjk, terms
 from agentkit.tools.tool import Tool
 
 SEARCH = "search_knowledge"
-
-REFUSE_BELOW = 0.37
-"""The least probability that the passages answer, with which an answer is given."""
 
 MAX_UNITS = 3
 MAX_CHARACTERS = 600
@@ -42,6 +41,9 @@ ROW_MARGIN = 0.3
 given."""
 
 
+_THANKS = re.compile(r"\bth(?:an)?(?:ks?|x)\b|谢|辛苦", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class _Phrases:
     introduction: str
@@ -51,6 +53,7 @@ class _Phrases:
     no_documents: str
     search_failed: str
     thanks: str
+    greeting: str
 
 
 _CHINESE = _Phrases(
@@ -60,7 +63,8 @@ _CHINESE = _Phrases(
     "文档没有提到“{side}”。",
     "我只能引用文档，而这里没有可以检索的文档。",
     "文档检索失败，所以无法回答：{reason}",
-    "不客气。可以继续问文档里的内容。",
+    "不客气！还想了解文档里的什么？",
+    "想了解文档里的什么？",
 )
 _ENGLISH = _Phrases(
     "Quoted from the documents word for word, nothing inferred:",
@@ -69,7 +73,8 @@ _ENGLISH = _Phrases(
     "The documents do not mention “{side}”.",
     "I can only quote documents, and there are none here to search.",
     "The search of the documents failed, so there is no answer: {reason}",
-    "You are welcome. Ask me anything about the documents.",
+    "You are welcome! What else would you like to know from the documents?",
+    "What would you like to know from the documents?",
 )
 
 
@@ -107,7 +112,9 @@ class ExtractiveModel(Model):
     ) -> AsyncGenerator[ModelPart, None]:
         prompts = [at for at, message in enumerate(messages) if message.role == "user"]
         last = prompts[-1] if prompts else 0
-        question = Question(messages[last].text if messages else "")
+        earlier = [messages[at].text for at in prompts[:-1]]
+        text = messages[last].text if messages else ""
+        question = Question(standalone_question(text, earlier))
         is_prompt = last == len(messages) - 1
         is_talk = question.is_small_talk
         if is_prompt and not is_talk and any(tool.name == SEARCH for tool in tools):
@@ -118,7 +125,7 @@ class ExtractiveModel(Model):
         passages = list(by_marker.values())
         failed = [m for m in messages[last:] if m.failed and m.text]
         if is_talk:
-            answer, is_refusal = _phrases(question).thanks, False
+            answer, is_refusal = _small_talk(question), False
         elif is_prompt and not passages:
             answer, is_refusal = _phrases(question).no_documents, True
         elif failed and not passages:
@@ -177,6 +184,12 @@ def _is_wanted(unit: Unit, question: Question) -> bool:
         wanted = set(question.terms)
         return 2 * len(wanted & set(terms(unit.heading))) >= len(wanted) and "|\n" not in unit.text
     return True
+
+
+def _small_talk(question: Question) -> str:
+    """The answer to thanks or a greeting. It is a question, so that it is no claim to verify."""
+    phrases = _phrases(question)
+    return phrases.thanks if _THANKS.search(question.text) else phrases.greeting
 
 
 def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], list[str]]:

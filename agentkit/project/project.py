@@ -283,12 +283,18 @@ class Project:
             raise ConfigError("A base URL needs a model name, such as --model openai:NAME.")
         chosen, providers = self.settings.model, self.settings.providers
         require_keys(chosen, providers, base_url=self.base_url)
-        return get_model(
-            chosen,
-            providers,
-            base_url=self.base_url,
-            extractive=partial(ExtractiveModel, knowledge),
-        )
+        extractive = partial(ExtractiveModel, knowledge)
+        return self.open_model(chosen, extractive, self.base_url)
+
+    def open_model(
+        self,
+        name: str | Sequence[str],
+        extractive: Callable[..., Model],
+        base_url: str | None = None,
+    ) -> Model:
+        """Open a model by its name with the providers and the refusal threshold of the settings."""
+        extractive = partial(extractive, refuse_below=self.settings.knowledge.refuse_below)
+        return get_model(name, self.settings.providers, base_url=base_url, extractive=extractive)
 
     def _local_tools(self) -> list[Tool]:
         """Load the built-in tools and those in tools/, which replace built-in ones by name."""
@@ -373,7 +379,7 @@ class Project:
             ),
             tracing=self._tracing(),
             folder=self.path,
-            open_model=partial(get_model, providers=settings.providers),
+            open_model=self.open_model,
         )
 
     def _tracing(self) -> Tracing | None:

@@ -257,3 +257,16 @@ async def test_the_demos_agent_answers_through_its_own_mcp_server_alone(tmp_path
             if tool.name.startswith("lecture_notes__search_knowledge")
         )
         assert "教师模型" in (await search.run({"query": "什么是知识蒸馏？"})).prompt_text
+
+
+@pytest.mark.parametrize(("refuse_below", "is_refused"), [(0.0, False), (1.0, True)])
+async def test_the_settings_say_when_the_extractive_model_refuses(
+    tmp_path: Path, refuse_below: float, is_refused: bool
+) -> None:
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "knowledge" / "a.md").write_text("K2 is 8611 metres high.\n", encoding="utf-8")
+    settings = {"model": "extractive", "knowledge": {"refuse_below": refuse_below}}
+    async with Project.open(tmp_path, overrides=settings) as project:
+        own = await project.agent.run("How high is K2?")
+        by_name = await project.agent.run("How high is K2?", model="extractive")
+    assert [a.stop_reason == "refused" for a in (own, by_name)] == [is_refused, is_refused]

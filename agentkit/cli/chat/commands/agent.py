@@ -13,7 +13,7 @@ from rich.text import Text
 
 from agentkit.agent.agent import Agent
 from agentkit.answering.extractive import ExtractiveModel
-from agentkit.backends.registry import get_model, require_keys
+from agentkit.backends.registry import require_keys
 from agentkit.cli.chat.conversation import CallRecord, Chat, QuitChat
 from agentkit.cli.commands.models import print_models
 from agentkit.cli.commands.trace import print_trace
@@ -45,10 +45,8 @@ async def model(chat: Chat, argument: str) -> None:
     if not argument:
         chat.out.print(Text(await describe_model(agent.model)))
         return
-    extractive = partial(ExtractiveModel, agent.knowledge)
-    providers = chat.project.settings.providers
-    opened = get_model(argument, providers, extractive=extractive)
-    require_keys(argument, providers)
+    opened = chat.project.open_model(argument, partial(ExtractiveModel, agent.knowledge))
+    require_keys(argument, chat.project.settings.providers)
     agent.model = opened
     chat.opened_models.append(agent.model)
     name = await describe_model(agent.model)
