@@ -54,7 +54,7 @@ _ENGLISH_RELATIONAL = re.compile(
     r"|alternatives?|steps?|reasons?|causes?|prices?|costs?|formulas?|definitions?|authors?|sources?|purposes?"
     r"|results?|effects?|details?|more|again|elaborate|explain|continue|go|on|really|short\w*|brief\w*|simpl\w*"
     r"|summar\w*|better|best|worse|worst|faster|fastest|slower|cheaper|cheapest|larger|largest|smaller|smallest"
-    r"|bigger|biggest|higher|lower|newer|older|safer|only|always|exactly|say|said|happens?|next|main|other"
+    r"|bigger|biggest|higher|lower|newer|older|safer|only|always|exactly|say|happens?|next|main|other"
     r"|most|least|further|in|sure|certain|true|correct|right|wrong|possible|important|english|chinese)\b",
     re.IGNORECASE,
 )
@@ -142,7 +142,7 @@ def _with_subject(question: str, follow_up: str) -> str:
 
 
 def _is_long(subject: str, question: Question) -> bool:
-    """Whether a subject that is no name says more than what is defined."""
+    """Whether a subject other than a name has more than what is defined."""
     return not _NAME.fullmatch(subject) and "definition" not in question.kinds
 
 

@@ -66,14 +66,14 @@ class Tour:
         if is_writing():
             self.talk.still()
         else:
-            self.talk.until(lambda: steady(self._shown()) == self._kept[title], repr(title))
-        self.found[title] = self._shown()
+            self.talk.until(lambda: steady(self._screen()) == self._kept[title], repr(title))
+        self.found[title] = self._screen()
 
     def end(self) -> None:
         if self._talk is not None:
             self._talk.kill()
 
-    def _shown(self) -> str:
+    def _screen(self) -> str:
         return render_screen(self.talk.screen, "plain")
 
 
@@ -104,7 +104,7 @@ def test_a_conversation_of_twelve_turns(
         [
             Reply(calls(call(arguments, "estimate_memory", 0, "call1")), "tool_calls"),
             Reply(text("By the formula 7B at 8 bits takes 8.4 GB.")),
-            Reply(text("Once upon a time "), stalls=True),
+            Reply(text("There was a time "), stalls=True),
         ]
     )
     tour.start("chat", "-C", folder, "-m", "extractive")
@@ -123,7 +123,7 @@ def test_a_conversation_of_twelve_turns(
     tour.talk.ready()
     tour.look("approved")
     tour.talk.say("Tell me a long story.")
-    tour.talk.expect("Once upon a time")
+    tour.talk.expect("There was a time")
     tour.talk.press("ctrl-c")
     tour.talk.ready()
     tour.look("stopped")
