@@ -16,7 +16,7 @@ MODEL ?= extractive
 BASE_URL ?=
 
 .PHONY: demo test test-all test-slow test-perturbed coverage chaos lint messages bench \
-	bench-retrieval eval conformance clean
+	bench-retrieval bench-answers eval conformance clean
 
 demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
@@ -65,6 +65,10 @@ bench: $(DEV) $(PEERS)/.ready
 bench-retrieval: $(PEERS)/.ready
 	@$(if $(DATA),$(PEERS)/bin/python benchmarks/retrieval.py $(DATA))
 	@$(if $(DOCUMENTS),$(PEERS)/bin/python benchmarks/places.py $(DOCUMENTS) $(QUESTIONS))
+
+# Answers without a model, on documents that are downloaded.
+bench-answers: $(CORE)
+	@$(BIN)/python benchmarks/answers.py --curve debian_en debian_zh
 
 # The frameworks beside which we are measured live in an environment of their own.
 $(PEERS)/.ready: $(VENV)/.uv pyproject.toml

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 QUESTIONS = Path(__file__).parent / "questions"
-DOCUMENTS = Path(__file__).parent.parent / "build" / "documents"
+REPOSITORY = Path(__file__).parent.parent
+DOCUMENTS = REPOSITORY / "build" / "documents"
 _TIMEOUT = 300
 _BLOCK = re.compile(
     r"address|article|aside|blockquote|body|br|caption|d[dlt]|div|fig(caption|ure)|foot(er)?|form|h\d|"
@@ -64,14 +65,27 @@ class DocumentQuestion:
 
 
 def questions(collection: str) -> list[DocumentQuestion]:
-    """Read the questions on a collection."""
-    lines = (QUESTIONS / f"{collection}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [_question(json.loads(line)) for line in lines]
+    """Read the questions on a collection. Raises DocumentsError."""
+    return [_question(row) for row in _rows(collection)]
 
 
 def collections() -> list[str]:
-    """Return the names of the collections."""
+    """Return the names of the collections with documents to download."""
     return list(_manifest())
+
+
+def own_collections() -> list[str]:
+    """Return the names of the collections on documents of this repository."""
+    return [path.stem for path in sorted(QUESTIONS.glob("*.jsonl")) if path.stem not in _manifest()]
+
+
+def document_paths(collection: str) -> list[Path]:
+    """Return the files and folders that a collection is about, downloading what is missing. Raises
+    DocumentsError."""
+    if collection in _manifest():
+        return [download(collection)]
+    names = [name for row in _rows(collection) for name in row["documents"]]
+    return [REPOSITORY / name for name in dict.fromkeys(names)]
 
 
 def download(collection: str, folder: Path = DOCUMENTS) -> Path:
@@ -137,6 +151,14 @@ class _TextParser(HTMLParser):
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
+
+
+def _rows(collection: str) -> list[dict[str, Any]]:
+    path = QUESTIONS / f"{collection}.jsonl"
+    if not path.is_file():
+        names = ", ".join([*collections(), *own_collections()])
+        raise DocumentsError(f"No questions are named {collection!r}. There are: {names}.")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _question(row: dict[str, Any]) -> DocumentQuestion:
