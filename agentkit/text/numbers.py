@@ -75,6 +75,7 @@ _UNITS: dict[str, tuple[str, float]] = {
         ("celsius", 1, "°C 摄氏度"),
         ("fahrenheit", 1, "°F 华氏度"),
         ("euro", 1, "€ EUR euros euro Euro Euros 欧元"),
+        ("cent", 1, "cents cent"),
         ("dollar", 1, "USD dollars dollar 美元"),
         ("yuan", 1, "CNY RMB yuan 元 人民币"),
         ("yen", 1, "JPY yen 日元"),

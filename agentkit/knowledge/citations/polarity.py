@@ -42,10 +42,14 @@ _OPPOSITES = (
         r"\b(?:larger|largest|bigger|greater)|[较更最过太越]大|大于",
         r"\b(?:smaller|smallest)|[较更最过太越]小|小于",
     ),
-    (r"\b(?:longer|longest)\b|[较更最]长", r"\b(?:shorter|shortest)\b|[较更最]短"),
     (
-        r"\b(?:maxim|at most|up to)|最多|至多|最大|上限",
-        r"\b(?:minim|at least)|最少|至少|最小|下限",
+        r"\b(?:longer|longest)\b|\blengthen|\bextended\b|[较更最]长|延长",
+        r"\bshort(?:er|est|en)|[较更最]短|缩短",
+    ),
+    (
+        r"\b(?:maxim|at most|up to|no more than|not exceed|never exceed)"
+        r"|最多|至多|最大|上限|不超过|不多于",
+        r"\b(?:minim|at least|no less than)|最少|至少|最小|下限|不少于|不低于",
     ),
     (
         r"\b(?:better|best|improv)|优于|[较更变]好|提升|改善",
@@ -76,6 +80,7 @@ _OPPOSITES = (
         r"\b(?:dawn|morning|sunrise)|清晨|早上|上午",
         r"\b(?:dusk|evening|sunset)|黄昏|晚上|下午",
     ),
+    (r"\b(?:night|nocturnal)|夜间|夜里", r"\b(?:by day|daytime|diurnal)\b|白天|日间"),
     (r"\bsummer|夏", r"\bwinter|冬"),
     (r"\bnorth|北", r"\bsouth|南"),
     (r"\beast|东", r"\bwest|西"),
@@ -106,8 +111,8 @@ def either() -> tuple[re.Pattern[str], ...]:
 
 _CLAUSE_END = re.compile(
     r"[，；;：:。！？!?\n()（）|]|,(?!\d)|(?<=[a-z\d%)\]])\.(?=\s|$)"
-    r"|\b(?:but|although|though|while|whereas|because|unless|which|instead of|rather than)\b"
-    r"|而且|并且|(?=而不|而是|而非|但)",
+    r"|\b(?:but|although|though|while|whereas|because|which|instead of|rather than)\b"
+    r"|(?=\b(?:unless|except)\b)|而且|并且|(?=而不|而是|而非|但)",
     re.IGNORECASE,
 )
 _NO_NEGATION = re.compile(
@@ -121,7 +126,7 @@ _NO_NEGATION = re.compile(
 )
 _NEGATION = re.compile(
     r"不|没|无|非|未|勿|莫|别(?=[再把让去用在将])|禁|缺乏|缺少|排除|拒绝|防止|避免"
-    r"|\b(?:not|no|never|nor|neither|none|nobody|nothing|nowhere|without|cannot|seldom|rarely"
+    r"|\b(?:not|no|never|nor|neither|none|nobody|nothing|nowhere|without|cannot|unless|except|seldom|rarely"
     r"|hardly|scarcely|lacks?|lacking|excludes?|excluded|forbid(?:s|den)?|prohibit(?:s|ed)?|banned"
     r"|prevent(?:s|ed)?|refus(?:es|ed)|reject(?:s|ed)?|den(?:y|ies|ied)|absent|unable"
     r"|impossible)\b"
@@ -287,7 +292,7 @@ def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, C
     found = [(_overlap(mine, other), other) for other in others]
     yield from found
     for (one_overlap, one), (two_overlap, two) in pairwise(found):
-        if one_overlap or two_overlap:
+        if one.terms & mine.terms and two.terms & mine.terms:
             nearer = one if one_overlap >= two_overlap else two
             both = _both(one, two, _denials(mine, one, two, nearer))
             overlap = _overlap(mine, both)
@@ -295,12 +300,20 @@ def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, C
                 yield overlap, both
 
 
-@lru_cache(maxsize=10_000)
 def _denials(mine: Clause, one: Clause, two: Clause, nearer: Clause) -> int:
-    """The negations of two clauses: those of the nearer one, or of the one that denies something of
-    a claim's clause that denies."""
-    denying = [each for each in (one, two) if each.negations % 2 and each.terms & mine.terms]
-    return 1 if mine.negations % 2 and denying else nearer.negations
+    """The negations of two clauses: of the one that denies something that a claim's clause has, or
+    denies as it does, else of the nearer one."""
+    for each in (one, two):
+        if each.negations % 2 and (_denies(each, mine) or mine.negations % 2):
+            return each.negations
+    return nearer.negations
+
+
+def _denies(one: Clause, mine: Clause) -> bool:
+    """Whether what a clause denies is in another, in Chinese by the first character."""
+    return any(
+        head in mine.terms or (head[0] > "\u2fff" and head[0] in mine.text) for head in one.heads
+    )
 
 
 def _both(one: Clause, two: Clause, denials: int) -> Clause:

@@ -359,7 +359,7 @@ class _Prover:
 
 
 def _context(chunk: Chunk) -> str:
-    return f"{chunk.title}\n{chunk.heading}\n{chunk.source}"
+    return f"{chunk.title}\n{chunk.heading}\n{chunk.source}\n{chunk.context}"
 
 
 def _better(one: SupportVerdict, other: SupportVerdict) -> SupportVerdict:
