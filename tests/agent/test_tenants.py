@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from agentkit import Agent, Filters, KnowledgeBase, Retrieval, Session
 from agentkit._sync import run_sync
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Document
+from agentkit.errors import KnowledgeError
 from tests.agent.scripts import call
 from tests.conftest import TermEmbedder
 
@@ -132,6 +134,12 @@ async def test_a_sub_agent_uses_the_knowledge_base_of_the_run_that_asks_it(
     router = Agent(ScriptedModel([call("ask", question="?"), "."]), [expert.as_tool("ask", "Ask.")])
     await router.run("?", retrieval=Retrieval(knowledge=northern))
     assert _tool_texts(inner) == ["north.md: The north contract (52 characters)"]
+
+
+@pytest.mark.parametrize("name", ["sources", "tags"])
+def test_one_text_instead_of_several_is_refused(name: str) -> None:
+    with pytest.raises(KnowledgeError, match=rf"write {name}=\('north/\*\*',\)"):
+        replace(Filters(), **{name: "north/**"})  # type: ignore[arg-type]
 
 
 class _Interrupted(dict[str, str]):

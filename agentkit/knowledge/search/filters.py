@@ -49,6 +49,13 @@ class Filters:
     metadata: Mapping[str, str] = field(default_factory=dict)
     within: Filters | None = None
 
+    def __post_init__(self) -> None:
+        for name, values in (("sources", self.sources), ("tags", self.tags)):
+            if isinstance(values, str):
+                raise KnowledgeError(
+                    f"Filters({name}={values!r}) is one text: write {name}=({values!r},)."
+                )
+
     def __bool__(self) -> bool:
         return self != Filters()
 
