@@ -102,8 +102,10 @@ def read_meta(connection: sqlite3.Connection, key: str) -> str:
 
 
 def full_text_row(title: str, heading: str, context: str, text: str) -> tuple[str, str]:
-    """What the keyword index holds of a chunk: its terms and its single characters."""
-    whole = f"{title}\n{heading}\n{context}\n{plain(text)}"
+    """What the keyword index holds of a chunk: its terms and its single characters. The nearest
+    heading counts twice."""
+    nearest = heading.rpartition(" > ")[2]
+    whole = f"{title}\n{heading}\n{nearest}\n{context}\n{plain(text)}"
     return " ".join(terms(whole)), " ".join(characters(whole))
 
 

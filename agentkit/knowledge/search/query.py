@@ -27,6 +27,11 @@ _PHRASES = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"(?<![\w.:/-])[a-z]+(?:['’][a-z]+)?(?![\w:/-]|\.\w|\()", re.IGNORECASE)
+_CHANGES = re.compile(
+    r"\d\.\d|\b(?:version|releas|chang|deprecat|introduc|since|new in|added|removed|fixed|when)"
+    "|版本|发布|更新|变更|改动|变化|新增|弃用|移除|修复|迁移|什么时候|何时",
+    re.IGNORECASE,
+)
 _IDENTIFIER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]++(?:(?:[_.]|::)[A-Za-z0-9]++)+")
 _CODE = re.compile(r"(?=\D{0,20}\d)[a-z0-9.]{2,40}\Z")
 _CHINESE = re.compile(
@@ -48,6 +53,8 @@ class Query:
     characters: tuple[str, ...]
     names: tuple[str, ...]
     is_cjk: bool
+    asks_for_changes: bool
+    """Whether a version, a release or a change is asked for."""
     is_filler: bool
     """Whether nothing is asked: thanks, a greeting, or question words alone."""
 
@@ -65,6 +72,7 @@ def analyze(text: str) -> Query:
         within,
         tuple(term for term in same if term in own),
         is_cjk(text),
+        bool(_CHANGES.search(text)),
         is_filler,
     )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ CANDIDATES = 50
 RERANKED = 20
 """How many hits a reranker reads, at the least."""
 
-KEYWORDS = 0.4
+KEYWORDS = 0.45
 """The weight of the keyword share."""
 
 _DENSE = 0.0325
@@ -56,6 +57,14 @@ _LEAD = 0.25
 _SAME_SECTION = 0.85
 """The factor of each further hit of a section."""
 
+CHANGELOG_FACTOR = 0.85
+"""The factor of a changelog, which mentions everything, where no change is asked for."""
+
+_CHANGELOG = re.compile(
+    r"(?:^|[/_.-])(?:changelog|changes|history|news|release[-_ ]?notes|releases|what'?s[-_ ]?new)"
+    r"[^/]*$",
+    re.IGNORECASE,
+)
 _NEAR_COPY = 0.97
 _NEAR_COPY_FACTOR = 0.5
 _SPREAD = 4
@@ -111,15 +120,17 @@ def _bounded(score: float) -> float:
     return score
 
 
-def spread(hits: Iterable[Hit], vectors: Mapping[str, Vector]) -> list[Hit]:
-    """Sort hits best first, with lower scores for a section's further hits and for near copies of
-    a better hit from another section. `vectors` are by chunk id."""
+def spread(hits: Iterable[Hit], vectors: Mapping[str, Vector], changelog: float = 1.0) -> list[Hit]:
+    """Sort hits best first, with lower scores for a section's further hits, for near copies of a
+    better hit from another section, and by a factor for changelogs. `vectors` are by chunk id."""
     found: list[Hit] = []
     seen: Counter[tuple[str, str]] = Counter()
     shown: list[tuple[tuple[str, str], Vector]] = []
     for hit in hits:
         section = (hit.chunk.source, hit.chunk.heading)
         factor = _SAME_SECTION ** seen[section]
+        if _CHANGELOG.search(hit.chunk.source):
+            factor *= changelog
         vector = vectors.get(hit.chunk.id)
         if vector is not None:
             others = [v for place, v in shown if place != section]
@@ -186,7 +197,7 @@ class Retriever:
             fetch *= _SPREAD  # copies filled the page
         vectors = self._lookup.vectors(numbers)
         known = {h.chunk.id: vectors[n] for n, h in zip(numbers, hits, strict=True) if n in vectors}
-        return spread(hits, known)[:k]
+        return spread(hits, known, 1.0 if analyzed.asks_for_changes else CHANGELOG_FACTOR)[:k]
 
     def _scores(
         self, query: Query, vector: Vector, wanted: KeywordQuery, near: Nearest, matching: list[int]

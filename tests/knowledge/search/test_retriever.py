@@ -15,7 +15,7 @@ from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.vectors import Vectors
-from agentkit.knowledge.search.dense import Nearest
+from agentkit.knowledge.search.dense import Nearest, scripts
 from agentkit.knowledge.search.filters import Filters, pattern
 from agentkit.knowledge.search.lookup import Lookup
 from agentkit.knowledge.search.retriever import E5, fused, spread
@@ -174,6 +174,39 @@ def test_scores_lie_between_0_and_1_and_keep_their_order_at_the_ends() -> None:
     assert ordered[0] > 0
     assert ordered[-1] <= 1
     assert all(low < high for low, high in pairwise(ordered))
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("How are pumps cleaned?", "guide.md"),
+        ("Which version changed how pumps are cleaned?", "docs/CHANGELOG.md"),
+    ],
+)
+async def test_a_changelog_comes_first_only_where_a_change_is_asked_for(
+    kb: KnowledgeBase, query: str, first: str
+) -> None:
+    await kb.add(
+        [
+            Document("docs/CHANGELOG.md", "Which version: how pumps are cleaned changed."),
+            Document("guide.md", "How pumps are cleaned: with water."),
+            Document("other.md", "Valves are closed by hand."),
+        ]
+    )
+    assert (await kb.search(query))[0].chunk.source == first
+
+
+async def test_code_in_a_chinese_document_is_in_its_script(kb: KnowledgeBase) -> None:
+    prose = "泵的清洗方法如下，每月一次，用水冲洗即可。" * 30
+    await kb.add([Document("zh.md", f"{prose}\n\n```\nx = wash(p)\ny = x + 1\n```\n\n{prose}")])
+    lookup = Lookup(Catalog(kb.path / "catalog.sqlite"))
+    assert set(scripts(lookup, lookup.active_numbers()).values()) == {True}
+
+
+@pytest.mark.parametrize("query", ["thanks", "谢谢", "ok"])
+async def test_fillers_alone_find_nothing(kb: KnowledgeBase, query: str) -> None:
+    await kb.add(ANIMALS)
+    assert await kb.search(query) == []
 
 
 @pytest.mark.parametrize(
