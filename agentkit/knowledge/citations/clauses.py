@@ -38,7 +38,7 @@ just up out if when not no never without too now
 EMPTY = frozenset(_FUNCTION_WORDS.split())
 """Tokens that carry no content of their own."""
 _FILLERS = re.compile(
-    r"例如|比如|可见|因此|所以|通常|一般|主要|负责|其中|用来|用于|称为|叫做|无法|不能|没有|不会|可以"
+    r"例如|比如|相比|对比|比例|可见|因此|所以|通常|一般|主要|负责|其中|用来|用于|称为|叫做|无法|不能|没有|不会|可以"
     r"|能够|往往|必须|需要|笔记|列举|这类|该类|这种|(?<=[^机社协聚])会(?=[^话议员计晤])"
 )
 _FRAMES = (

@@ -76,7 +76,8 @@ def has_reversed_numbers(mine: Tokens, other: Tokens) -> bool:
     for at, token in enumerate(mine.tokens):
         if not is_number(token) or other.tokens.count(token) != 1:
             continue
-        if last is not None and _TOWARDS & set(mine.tokens[last:at]):
+        between = set(mine.tokens[last + 1 : at]) if last is not None else set()
+        if last is not None and between & _TOWARDS and between <= _TOWARDS | _CHANGES:
             before = mine.tokens[last]
             if other.tokens.index(before) > other.tokens.index(token):
                 return True
@@ -85,6 +86,7 @@ def has_reversed_numbers(mine: Tokens, other: Tokens) -> bool:
 
 
 _TOWARDS = frozenset(["to", "到", "至", "成", "为"])
+_CHANGES = frozenset(["换", "变", "升", "降", "增", "减", "加", "改"])
 _OPPOSITE_CHARACTERS = """
 正反 大小 高低 多少 多单 前后 先后 上下 左右 快慢 长短 强弱 增减 升降 开关 始终 头尾 深浅 早晚 单双
 内外 优劣 好差 轻重 新旧 远近 松紧 宽窄 买卖 进出 入出 加减 乘除 奇偶 易难 过欠

@@ -53,7 +53,7 @@ _OPPOSITES = (
     ),
     (
         r"\b(?:better|best|improv)|优于|[较更变]好|提升|改善",
-        r"\b(?:worse|worst)|劣于|[较更变]差|下降|恶化",
+        r"\b(?:worse|worst)|不[好佳]|劣于|[较更变]差|下降|恶化",
     ),
     (r"\bfirst\b", r"\blast\b"),
     (r"\b(?:succeed|success)|成功", r"\b(?:fail)|失败"),
@@ -112,7 +112,7 @@ def either() -> tuple[re.Pattern[str], ...]:
 _CLAUSE_END = re.compile(
     r"[，；;：:。！？!?\n()（）|]|,(?!\d)|(?<=[a-z\d%)\]])\.(?=\s|$)"
     r"|\b(?:but|although|though|while|whereas|because|which|instead of|rather than)\b"
-    r"|(?=\b(?:unless|except)\b)|而且|并且|(?=而不|而是|而非|但)",
+    r"|(?=\b(?:unless|except)\b)|而且|并且|(?=而不|而是|而非|而无|而没|但)",
     re.IGNORECASE,
 )
 _NO_NEGATION = re.compile(
@@ -121,7 +121,7 @@ _NO_NEGATION = re.compile(
     r"|无论|无监督|无标[注签]|无穷|无限|无数|无线|无符号|非常|非线性|并非不|未来|未免"
     r"|没关系|没问题|[区差类特分级识个性告]别|别[的人处]|是否|能否|可否|与否|是不是|有没有|会不会"
     r"|\bnot (?:only|just|merely|least)\b|\bno (?:more|later|fewer|less|sooner|earlier) than\b"
-    r"|\b(?:never|not|cannot) exceed|不到\s*[\d一二三四五六七八九十百]|不[大高多长快远](?!于)"
+    r"|\b(?:never|not|cannot) exceed|不到\s*[\d一二三四五六七八九十百]|不[大高多长快远好佳](?!于)"
     r"|\bno matter\b|\bnothing but\b|\bno doubt\b|\bwhether or not\b|\bno\. ?\d"
 )
 _NEGATION = re.compile(
@@ -259,7 +259,8 @@ def opposed_across(claim: str, passage: str, nearest: str) -> str | None:
         near = [other for other in near if other.written == nearest] or near
         if not near and len(mine) == 1 and nearest:
             near = [Clause(nearest)]
-        if near and all(_is_odd(clause, other) for other in near):
+        whole = Clause(claim)
+        if near and all(_is_odd(clause, o) and _is_odd(whole, o) for o in near):
             return _kind(clause, near[0])
     return None
 
