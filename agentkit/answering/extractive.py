@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agentkit.answering.follow_up import standalone_question
-from agentkit.answering.question import Question
+from agentkit.answering.question import Question, as_written
 from agentkit.answering.scoring import Scored, Scorer
 from agentkit.answering.units import Unit, split_units
 from agentkit.backends.base import Capabilities, Model, Options
@@ -160,9 +160,9 @@ class ExtractiveModel(Model):
 
     async def _rarity(self, question: Question) -> dict[str, float]:
         if self._index is None:
-            return dict.fromkeys(question.terms, 1.0)
-        rarities = await self._index.rarity(question.terms)
-        return dict(zip(question.terms, rarities, strict=True))
+            return dict.fromkeys(question.query.terms, 1.0)
+        rarities = await self._index.rarity(question.query.terms)
+        return dict(zip(question.query.terms, rarities, strict=True))
 
     async def _score(
         self, question: Question, scorer: Scorer, units: Sequence[Unit]
@@ -181,7 +181,7 @@ def _is_wanted(unit: Unit, question: Question) -> bool:
     if unit.kind == "table":
         return "list" in question.kinds
     if unit.kind == "section" and len(unit.text) > MAX_SENTENCE:
-        wanted = set(question.terms)
+        wanted = set(question.query.terms)
         return 2 * len(wanted & set(terms(unit.heading))) >= len(wanted) and "|\n" not in unit.text
     return True
 
@@ -270,7 +270,8 @@ def _refusal(question: Question, passages: Sequence[Passage], phrases: _Phrases)
     text = set()
     for passage in passages[:2]:
         text |= set(terms(f"{passage.chunk.title} {passage.chunk.heading} {passage.chunk.text}"))
-    pieces = question.content.split()
+    content = re.findall(r"[^\s?？!！,，。；;]+", question.query.content)
+    pieces = [as_written(question.text, piece) for piece in content]
     known = [piece for piece in pieces if set(terms(piece)) <= text]
     unknown = [piece for piece in pieces if piece not in known]
     across = question.is_cjk != is_cjk("".join(passage.chunk.text for passage in passages))

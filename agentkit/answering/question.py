@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from agentkit.text.terms import fold, is_cjk, names, terms
+from agentkit.knowledge.search.query import Query, analyze
 
 AnswerKind = Literal[
     "amount", "date", "person", "place", "reason", "steps", "list", "yes_no", "definition", "other"
@@ -65,19 +65,6 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
 )
 _PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _KINDS)
 
-_FILLERS_ENGLISH = frozenset(
-    """a an the of to in on at for from by with about into as and or but if then than that this
-    these those it its is are was were be been being am do does did done doing can could may
-    might must shall should will would have has had having i you he she we they me my your our
-    their what which who whom whose when where why how much many long there here any some please
-    tell show give know want need there's what's how's i'm use used using get got make made work
-    works mean means called name way ways kind kinds not no so just also too one""".split()  # noqa: SIM905
-)
-_FILLERS_CHINESE = re.compile(
-    "请问|你好|您好|一下|告诉我|我想(?:知道|问)?|想问|是不是|能不能|可不可以|会不会|有没有|是什么|什么是|什么意思|是啥|"
-    "为什么|为啥|为何|(?:需?要|[得占]?用|占)?多少|怎么样?|怎样|如何|多少|多大|多长|多高|多久|哪(?:一?年|一|些|个|种|几种?|里|儿)|有?什么样?|"
-    "何时|何处|是否|到底|究竟|干嘛用?|还是|举个?例子?|之间|有哪|[吗呢吧啊呀谁请哪咋]|(?<!目)的|了(?!解)|(?<=.)是(?=.)|有(?=几)"
-)
 _COMPARISON = re.compile(
     r"\b(?:difference|differences|compare|compared|versus|vs\.?|differ|better|rather)\b"
     r"|区别|不同|差别|差异|对比|比较|相比|还是|哪个更|异同",
@@ -99,6 +86,8 @@ _SIDES = (
     ),
     re.compile(r"^(?:比较|对比)(?:一下)?(?P<a>.+?)(?:和|与|跟)(?P<b>.+?)\W*$"),
 )
+
+
 _SMALL_TALK = re.compile(
     r"\W*(?:(?:thanks?|thank you|thx|ok(?:ay)?|great|cool|nice|hi|hello|hey|bye|good (?:morning"
     r"|evening|day)"
@@ -116,8 +105,13 @@ class Question:
     text: str
 
     @cached_property
+    def query(self) -> Query:
+        """The question as a search reads it: terms without fillers, and names."""
+        return analyze(self.text)
+
+    @property
     def is_cjk(self) -> bool:
-        return is_cjk(self.text)
+        return self.query.is_cjk
 
     @cached_property
     def kinds(self) -> tuple[AnswerKind, ...]:
@@ -126,31 +120,13 @@ class Question:
         return tuple(found) or ("other",)
 
     @cached_property
-    def content(self) -> str:
-        """The question without question words and fillers."""
-        text = _FILLERS_CHINESE.sub(" ", self.text) if self.is_cjk else self.text
-        words = re.split(r"[\s,;?!，。？！；]+", text)
-        return " ".join(w for w in words if w.strip("\"'().:") and not _is_filler(w))
-
-    @cached_property
-    def terms(self) -> tuple[str, ...]:
-        """The content terms, folded, each once."""
-        return tuple(dict.fromkeys(terms(self.content)))
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """The terms that are not translated: names, codes and numbers."""
-        found = [*names(self.text, across=True), *re.findall(r"\d[\w.]*", self.text)]
-        return frozenset(terms(" ".join(found)))
-
-    @cached_property
     def sides(self) -> tuple[str, str] | None:
         """What a comparison compares."""
         if not _COMPARISON.search(self.text):
             return None
         for pattern in _SIDES:
             if match := pattern.search(self.text.strip()):
-                first, second = (Question(match[name]).content for name in ("a", "b"))
+                first, second = (_side(match[name]) for name in ("a", "b"))
                 if first and second:
                     return first, second
         return None
@@ -161,5 +137,12 @@ class Question:
         return bool(_SMALL_TALK.fullmatch(self.text.strip() or "ok"))
 
 
-def _is_filler(word: str) -> bool:
-    return fold(word).strip("\"'().:") in _FILLERS_ENGLISH
+def _side(text: str) -> str:
+    """One side of a comparison, without fillers around it."""
+    return as_written(text, analyze(text).content)
+
+
+def as_written(text: str, folded: str) -> str:
+    """A part of a text as it is written there; as it is given where it is not found."""
+    at = text.lower().find(folded.lower())
+    return text[at : at + len(folded)] if folded and at >= 0 else folded

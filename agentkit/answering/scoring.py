@@ -191,9 +191,9 @@ def amount_unit(question: Question, text: str) -> float:
 
 def is_definition(question: Question, unit: Unit) -> bool:
     """Whether a unit says what the only subject of a question is."""
-    if "definition" not in question.kinds or not question.content:
+    if "definition" not in question.kinds or not question.query.content:
         return False
-    subject = re.escape(fold(question.content).strip())
+    subject = re.escape(fold(question.query.content).strip())
     text = fold(unit.body).strip()
     name = r"(?:\*\*|`|“|\"|「|the |a |an )?"
     after = r"[^\n。.;；]{0,40}?(?:\b(?:is|are|means|refers to|stands for)\b|是|指|[:：]|—|\||，)"
@@ -314,7 +314,7 @@ class Scorer:
     def _exact(self, found: Set[str]) -> float:
         """The share of the question's names, codes and numbers, by their rarity, among these, 0.5
         without any."""
-        wanted = {t: w for t, w in self._rarity.items() if t in self._question.names}
+        wanted = {t: w for t, w in self._rarity.items() if t in self._question.query.names}
         total = sum(wanted.values())
         return sum(w for t, w in wanted.items() if t in found) / total if total else 0.5
 
@@ -322,7 +322,7 @@ class Scorer:
         """The question's terms that a text can be expected to have: across languages only names."""
         if not across:
             return self._rarity
-        return {t: weight for t, weight in self._rarity.items() if t in self._question.names}
+        return {t: weight for t, weight in self._rarity.items() if t in self._question.query.names}
 
     def _share(self, found: Set[str], across: bool, neutral: float = NEUTRAL) -> float:
         """The share of the question's terms, by their rarity, that are among these."""

@@ -78,23 +78,20 @@ def test_units_are_exact_slices_in_order(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "kind", "content"),
+    ("question", "kind"),
     [
-        ("感知器是什么", "definition", "感知器"),
-        ("请问显存要多少？", "amount", "显存"),
-        ("When was it released?", "date", "released"),
-        ("为什么要量化", "reason", "要量化"),
-        ("how do I install the server", "steps", "install server"),
-        ("支持 TLS 吗", "yes_no", "支持 TLS"),
-        ("where are logs stored", "place", "logs stored"),
-        ("who wrote the parser", "person", "wrote parser"),
+        ("感知器是什么", "definition"),
+        ("请问显存要多少？", "amount"),
+        ("When was it released?", "date"),
+        ("为什么要量化", "reason"),
+        ("how do I install the server", "steps"),
+        ("支持 TLS 吗", "yes_no"),
+        ("where are logs stored", "place"),
+        ("who wrote the parser", "person"),
     ],
 )
-def test_a_question_tells_the_kind_of_answer_and_its_content(
-    question: str, kind: str, content: str
-) -> None:
+def test_a_question_tells_the_kind_of_answer(question: str, kind: str) -> None:
     assert kind in Question(question).kinds
-    assert Question(question).content == content
 
 
 @pytest.mark.parametrize(
@@ -108,11 +105,3 @@ def test_a_question_tells_the_kind_of_answer_and_its_content(
 )
 def test_a_comparison_has_two_sides(question: str, sides: tuple[str, str] | None) -> None:
     assert Question(question).sides == sides
-
-
-@pytest.mark.parametrize(
-    ("text", "is_talk"),
-    [("谢谢你", True), ("Thank you very much!", True), ("ok", True), ("谢谢，那显存呢", False)],
-)
-def test_thanks_ask_nothing(text: str, is_talk: bool) -> None:
-    assert Question(text).is_small_talk is is_talk

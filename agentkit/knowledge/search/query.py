@@ -20,7 +20,8 @@ _FUNCTION_WORD = re.compile(
     "|many|much|any|some|let|just|also"
 )
 _GREETING = re.compile(
-    "thanks?|ok|okay|hello|hi|hey|bye|goodbye|yes|no|yeah|sure|great|cool|good|fine"
+    "thanks?|ok|okay|hello|hi|hey|bye|goodbye|yes|no|yeah|sure|great|cool|good|fine|lot|very|again"
+    "|perfect|nice"
 )
 _PHRASES = re.compile(
     r"\b(?:i (?:want|need|would like|'d like) to(?: know)?|(?:show|give|tell) me|let me know)\b",
@@ -45,10 +46,12 @@ _CHINESE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query's terms and characters without fillers, each once, in order. `names` are the terms
-    that are the same in another language: identifiers, codes, names and numbers."""
+    """A query's terms and characters without fillers, each once, in order. `content` is the query
+    without fillers, folded; `names` are the terms that are the same in another language:
+    identifiers, codes, names and numbers."""
 
     text: str
+    content: str
     terms: tuple[str, ...]
     characters: tuple[str, ...]
     names: tuple[str, ...]
@@ -68,6 +71,7 @@ def analyze(text: str) -> Query:
     same = dict.fromkeys([*terms(across), *(term for term in own if _CODE.match(term))])
     return Query(
         text,
+        " ".join(content.split()),
         tuple(own),
         within,
         tuple(term for term in same if term in own),
