@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agentkit.answering.follow_up import standalone_question
-from agentkit.answering.question import Question, as_written
+from agentkit.answering.question import Question
 from agentkit.answering.scoring import Scored, Scorer
 from agentkit.answering.units import Unit, split_units
 from agentkit.backends.base import Capabilities, Model, Options
@@ -270,8 +270,7 @@ def _refusal(question: Question, passages: Sequence[Passage], phrases: _Phrases)
     text = set()
     for passage in passages[:2]:
         text |= set(terms(f"{passage.chunk.title} {passage.chunk.heading} {passage.chunk.text}"))
-    content = re.findall(r"[^\s?？!！,，。；;]+", question.query.content)
-    pieces = [as_written(question.text, piece) for piece in content]
+    pieces = question.content.split()
     known = [piece for piece in pieces if set(terms(piece)) <= text]
     unknown = [piece for piece in pieces if piece not in known]
     across = question.is_cjk != is_cjk("".join(passage.chunk.text for passage in passages))

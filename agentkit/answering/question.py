@@ -114,6 +114,12 @@ class Question:
         return self.query.is_cjk
 
     @cached_property
+    def content(self) -> str:
+        """The question without question words and fillers, as it is written."""
+        words = (word.strip("?？!！,，.。;；:：\"'()") for word in self.query.content.split())
+        return " ".join(as_written(self.text, word) for word in words if word)
+
+    @cached_property
     def kinds(self) -> tuple[AnswerKind, ...]:
         """The kinds of answer that would do, the most specific first."""
         found = [kind for kind, pattern in _PATTERNS if pattern.search(self.text)]
@@ -126,7 +132,7 @@ class Question:
             return None
         for pattern in _SIDES:
             if match := pattern.search(self.text.strip()):
-                first, second = (_side(match[name]) for name in ("a", "b"))
+                first, second = (Question(match[name]).content for name in ("a", "b"))
                 if first and second:
                     return first, second
         return None
@@ -135,11 +141,6 @@ class Question:
     def is_small_talk(self) -> bool:
         """Whether it is thanks, a greeting or a word of agreement, and asks nothing."""
         return bool(_SMALL_TALK.fullmatch(self.text.strip() or "ok"))
-
-
-def _side(text: str) -> str:
-    """One side of a comparison, without fillers around it."""
-    return as_written(text, analyze(text).content)
 
 
 def as_written(text: str, folded: str) -> str:

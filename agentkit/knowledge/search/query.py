@@ -17,7 +17,7 @@ _FUNCTION_WORD = re.compile(
     "|these|those|there|here|its?|it's|they|them|their|he|she|his|her|we|us|our|you|your|i|me|my"
     "|i'm|i've|is|are|was|were|be|been|being|am|do|does|did|ha[sd]|have|can|could|shall|should"
     "|will|would|may|might|must|not|what|what's|which|whom?|whose|when|where|why|how|please|tell"
-    "|many|much|any|some|let|just|also"
+    "|many|much|any|some|let|just|also|give|show|know|want"
 )
 _GREETING = re.compile(
     "thanks?|ok|okay|hello|hi|hey|bye|goodbye|yes|no|yeah|sure|great|cool|good|fine|lot|very|again"
