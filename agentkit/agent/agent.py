@@ -303,6 +303,11 @@ class Agent(Setup[Deps], Generic[Deps]):
     ) -> Callable[[Emitter], Run]:
         """Prepare a run with the values of this moment. Raises ConfigError and TypeError."""
         self._check_open()
+        if session is not None and not isinstance(session, Session):
+            raise TypeError(
+                f"A run continues a Session, not a value of type {type(session).__name__}. Open "
+                "one by its id: SessionStore.session(id)."
+            )
         setup = self.replaced({**overrides, **_overridden.get().get(self, {})})
         schema = None if output is None else output_schema(output)
         return lambda emitter: Run(

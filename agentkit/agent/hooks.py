@@ -1,9 +1,9 @@
 """Hooks of an application: before and after the model, before and after a tool, and guards of the
 prompt and the answer.
 
-Hooks are functions, sync or async. One with a further required parameter gets the RunInfo there.
-An exception in a tool hook fails that call: it does not run, or its result is withheld. An
-exception in any other hook ends the run.
+Hooks are functions, sync or async; where they return a reason or an answer, None is like "". One
+with a further required parameter gets the RunInfo there. An exception in a tool hook fails that
+call: it does not run, or its result is withheld. An exception in any other hook ends the run.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ BeforeModel = Hook[Sequence[Message], None]
 AfterModel = Hook[Message, None]
 """Called with every reply of the model, tool calls included."""
 
-BeforeTool = Hook[ToolCall, str]
+BeforeTool = Hook[ToolCall, str | None]
 """Called before a tool call runs. A non-empty string forbids it and is the reason for the model."""
 
 AfterTool = ToolHook[ToolCall, ToolResult, ToolResult]
 """Called with a tool's result; returns the result that the model gets."""
 
-GuardInput = Hook[str, str]
+GuardInput = Hook[str, str | None]
 """Called with a prompt first. A non-empty string refuses it and is the answer."""
 
-GuardOutput = Hook[Answer, str]
+GuardOutput = Hook[Answer, str | None]
 """Called with an answer before it is shown. A non-empty string replaces it."""
 
 

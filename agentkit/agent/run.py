@@ -108,7 +108,13 @@ class Run:
 
     async def resume(self, verdicts: Mapping[str, Verdict]) -> Answer[Any]:
         """Continue a paused run with decisions on its open calls, by their ids. Raises ModelError,
-        and AlreadyDecided for a call that does not wait."""
+        AlreadyDecided for a call that does not wait, and TypeError for a decision that is none."""
+        for call_id, verdict in verdicts.items():
+            if not isinstance(verdict, Verdict):
+                raise TypeError(
+                    f"The decision on call {call_id!r} is of type {type(verdict).__name__}: give "
+                    "ALLOWED, DENIED or a Verdict."
+                )
         with self._session.decide(verdicts) as pending:
             async with self._session.running():
                 self._begin(pending.run)

@@ -137,6 +137,8 @@ class Session(Closeable):
         """A session in memory, as `to_json` wrote it. Raises ConfigError for any other text, and
         for one of a newer version."""
         record = read_json(text)
+        if not record.keys() & {"version", "messages"}:
+            raise invalid_session("neither version nor messages")
         check_record(record)
         session = Session(record.get("id", ""), wait=wait)
         session.apply(read_changes(record))

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast
+from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast, get_args
 
 from typing_extensions import TypeVar
 
@@ -43,6 +43,9 @@ ModelChoice: TypeAlias = Model | str | Sequence[str]
 """A model, its name, or several names, each the fallback of those before it."""
 
 
+_RetrievalMode = Literal["always", "auto", "never"]
+
+
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """How an agent uses its knowledge base.
@@ -54,12 +57,17 @@ class Retrieval:
     `knowledge` is used in place of the agent's own knowledge base, such as that of one tenant.
     """
 
-    mode: Literal["always", "auto", "never"] = "always"
+    mode: _RetrievalMode = "always"
     results: int = 5
     expand: Expansion = "none"
     strict: bool = False
     filters: Filters = Filters()
     knowledge: KnowledgeBase | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(_RetrievalMode):
+            known = ", ".join(get_args(_RetrievalMode))
+            raise ConfigError(f"The retrieval mode {self.mode!r} is unknown: choose {known}.")
 
 
 class Overrides(TypedDict, Generic[Deps], total=False):
@@ -116,6 +124,10 @@ class Setup(Generic[Deps]):
         self.policy = policy
         self.options = options
         self.hooks = hooks
+        if on_tool_error not in ("tell", "raise") and not callable(on_tool_error):
+            raise ConfigError(
+                f"on_tool_error is {on_tool_error!r}: choose 'tell', 'raise' or a function."
+            )
         self.on_tool_error: OnToolError = on_tool_error
         self.output_check = output_check
         self.tracing = tracing
@@ -151,8 +163,8 @@ class Setup(Generic[Deps]):
         """A copy of which `overrides` replace some attributes. Raises TypeError for a name that
         Overrides does not have."""
         if unknown := overrides.keys() - Overrides.__optional_keys__:
-            names = ", ".join(sorted(unknown))
-            raise TypeError(f"An agent's run has no keyword {names}.")
+            names, known = (", ".join(sorted(s)) for s in (unknown, Overrides.__optional_keys__))
+            raise TypeError(f"An agent's run has no keyword {names}. It has output, {known}.")
         changed = object.__new__(type(self))
         changed.__dict__.update(self.__dict__)
         for name, value in overrides.items():

@@ -321,7 +321,8 @@ def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
     try:
         return create_model(function.__name__, __config__=_CONFIG, **fields)
     except Exception as error:
-        raise ConfigError(f"The tool {function.__name__!r} has no schema: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"The tool {function.__name__!r} has no schema: {reason}") from error
 
 
 def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:

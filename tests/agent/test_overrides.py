@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
-from agentkit import Agent, RunContext, Session, ToolContext, tool
+from agentkit import Agent, Retrieval, RunContext, Session, ToolContext, tool
 from agentkit.agent.limits import Limits
 from agentkit.answers import Answer
 from agentkit.backends.base import Options
@@ -284,3 +284,34 @@ def test_an_agent_is_a_synchronous_context_manager_too() -> None:
         assert agent.run_sync("?").stop_reason == "refused"
     with pytest.raises(ConfigError, match="This agent is closed"), agent:
         pass
+
+
+_MISTAKES: Mapping[str, tuple[type[Exception], str, Callable[[Agent], Any]]] = {
+    "an id for a session": (
+        TypeError,
+        "Session, not a value of type str",
+        lambda agent: agent.run_sync("?", cast(Any, "user-7")),
+    ),
+    "a misspelt keyword": (
+        TypeError,
+        "no keyword modle. It has output, deps, .*model",
+        lambda agent: agent.run_sync("?", **cast(Any, {"modle": "x"})),
+    ),
+    "an unknown retrieval mode": (
+        ConfigError,
+        "'alway' is unknown: choose always",
+        lambda agent: agent.run_sync("?", retrieval=Retrieval(cast(Any, "alway"))),
+    ),
+    "an unknown choice for failures of tools": (
+        ConfigError,
+        "'ignore': choose 'tell'",
+        lambda agent: Agent(agent.model, on_tool_error=cast(Any, "ignore")),
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", _MISTAKES)
+def test_a_mistake_is_answered_with_what_is_expected(mistake: str) -> None:
+    kind, message, make = _MISTAKES[mistake]
+    with pytest.raises(kind, match=message):
+        make(Agent(ScriptedModel([])))

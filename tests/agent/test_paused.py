@@ -410,3 +410,13 @@ async def test_a_run_of_the_same_session_gives_new_ids_too() -> None:
     await agent.resume(session, {first.id: ALLOWED})
     [second] = (await agent.run("?", session)).waiting
     assert first.id != second.id
+
+
+async def test_a_decision_that_is_no_verdict_is_refused_and_the_call_still_waits() -> None:
+    model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
+    agent = await _paused(model, session)
+    decisions: Any = {"1": True}
+    with pytest.raises(TypeError, match="'1' is of type bool"):
+        await agent.resume(session, decisions)
+    assert [c.id for c in session.waiting] == ["1"]
+    assert (await agent.resume(session, {"1": ALLOWED})).text == "done"

@@ -166,6 +166,8 @@ _CALL = {"role": "assistant", "tool_calls": [{"name": "erase"}]}
         "{",
         "[" * 100_000,
         b"\xff\xfe\x00",
+        "{}",
+        '{"error": "not found"}',
         '{"version": 99}',
         '{"messages": {}}',
         '{"messages": [3]}',

@@ -184,6 +184,22 @@ async def main() -> None:
     with shop.override(limits=2):  # error
         pass
 """,
+    "a hook that lets everything pass may return nothing": """
+def watch(call: agentkit.ToolCall, info: agentkit.RunInfo) -> None:
+    print(call.name, info.id)
+
+
+async def guard(prompt: str) -> str | None:
+    return None if prompt else "Ask something."
+
+
+def count(call: agentkit.ToolCall) -> int:
+    return 1
+
+
+Agent("extractive", hooks=agentkit.Hooks(before_tool=watch, guard_input=guard))
+agentkit.Hooks(before_tool=count)  # error
+""",
     "a wrapper can pass the keywords on": """
 from typing_extensions import Unpack
 
