@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast, get_args
+from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, cast
 
 from typing_extensions import TypeVar
 
@@ -43,9 +43,6 @@ ModelChoice: TypeAlias = Model | str | Sequence[str]
 """A model, its name, or several names, each the fallback of those before it."""
 
 
-_RetrievalMode = Literal["always", "auto", "never"]
-
-
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """How an agent uses its knowledge base.
@@ -57,7 +54,7 @@ class Retrieval:
     `knowledge` is used in place of the agent's own knowledge base, such as that of one tenant.
     """
 
-    mode: _RetrievalMode = "always"
+    mode: Literal["always", "auto", "never"] = "always"
     results: int = 5
     expand: Expansion = "none"
     strict: bool = False
@@ -65,9 +62,10 @@ class Retrieval:
     knowledge: KnowledgeBase | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(_RetrievalMode):
-            known = ", ".join(get_args(_RetrievalMode))
-            raise ConfigError(f"The retrieval mode {self.mode!r} is unknown: choose {known}.")
+        if self.mode not in ("always", "auto", "never"):
+            raise ConfigError(
+                f"The retrieval mode {self.mode!r} is unknown: choose always, auto or never."
+            )
 
 
 class Overrides(TypedDict, Generic[Deps], total=False):
