@@ -81,6 +81,7 @@ _OPPOSITES = (
         r"\b(?:dusk|evening|sunset)|黄昏|晚上|下午",
     ),
     (r"\b(?:night|nocturnal)|夜间|夜里", r"\b(?:by day|daytime|diurnal)\b|白天|日间"),
+    (r"\b(?:top|uppermost|upper)\b|顶部|最上", r"\b(?:bottom|lowermost)\b|底部|最下"),
     (r"\bsummer|夏", r"\bwinter|冬"),
     (r"\bnorth|北", r"\bsouth|南"),
     (r"\beast|东", r"\bwest|西"),
