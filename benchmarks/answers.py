@@ -27,6 +27,7 @@ from typing import Literal, Protocol
 
 from agentkit import Agent, KnowledgeBase
 from agentkit.answering.extractive import ExtractiveModel
+from agentkit.backends.base import Model
 from agentkit.documents import Passage
 from benchmarks.documents import DocumentsError, document_paths, questions
 
@@ -149,9 +150,11 @@ def opened_index(asked: QuestionSet) -> Iterator[KnowledgeBase]:
         yield knowledge
 
 
-async def answers(asked: QuestionSet, knowledge: KnowledgeBase) -> list[Case]:
+async def answers(
+    asked: QuestionSet, knowledge: KnowledgeBase, model: Model | str = "extractive"
+) -> list[Case]:
     """Ask an agent with the extractive model each question, in a conversation of its own."""
-    agent = Agent("extractive", knowledge=knowledge)
+    agent = Agent(model, knowledge=knowledge)
     found = []
     for question in asked.questions:
         answer = await agent.run(question.question)
