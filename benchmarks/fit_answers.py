@@ -137,7 +137,8 @@ async def _example(
     units = [unit for passage in case.passages for unit in split_units(passage)]
     if not units:
         return None
-    rarity = dict(zip(question.terms, await knowledge.rarity(question.terms), strict=True))
+    words = question.query.terms
+    rarity = dict(zip(words, await knowledge.rarity(words), strict=True))
     scorer = Scorer(question, case.passages, rarity)
     query = (await embedder.embed_queries([question.text]))[0]
     vectors = await embedder.embed_passages([f"{unit.heading}\n{unit.text}" for unit in units])
