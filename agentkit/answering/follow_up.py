@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from agentkit.answering.question import Question
 
 MAX_CHARACTERS = 300
-"""How much of the earlier question a joined one repeats."""
+"""How much of the earlier question a joined one repeats; a longer prompt stands alone."""
 
 _ENGLISH_CONNECTIVE = re.compile(
     r"\W*(?:(?:and|but|or|so|then|also|ok(?:ay)?|well|now|yes|no)\b\W*)+", re.IGNORECASE
@@ -99,6 +99,8 @@ _QUANTITY = re.compile(r"(\d[\d.,]*)(\s*-?\s*)([A-Za-z%°]+|[\u4e00-\u9fff])")
 def stands_alone(prompt: str) -> bool:
     """Whether a prompt can be understood without the conversation before it."""
     question = Question(prompt.strip())
+    if len(question.text) > MAX_CHARACTERS:
+        return True
     return _chinese_alone(question) if _has_chinese(question.text) else _english_alone(question)
 
 

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import zip_longest
 
 _DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
@@ -169,6 +170,7 @@ _APPROXIMATE_BEFORE = re.compile(
     r"(?:约|大概|近|将近|差不多|接近|about|around|roughly|some|nearly|almost|approximately|~|≈|～)"
     r"\D{0,4}$"
 )
+_LONGEST_APPROXIMATION = 40
 _APPROXIMATE_AFTER = re.compile(r"\s*\S{0,3}(?:左右|上下|or so)")
 _IDIOMS = ("千万", "万一", "十分", "百分", "万万", "一一", "千千万万", "一二")
 _ROUNDING = 0.05
@@ -331,9 +333,9 @@ def _parse_number(match: re.Match[str], text: str) -> Quantity | None:
     bare = number * scale * (-1 if match["sign"] else 1)
     kind, size = _UNITS.get(match["unit"] or "", ("", 1.0))
     kind = kind or _CURRENCIES.get((match["currency"] or "").strip(), "")
-    is_approximate = _APPROXIMATE_BEFORE.search(text[: match.start()]) or _APPROXIMATE_AFTER.match(
-        text, match.end()
-    )
+    is_approximate = _APPROXIMATE_BEFORE.search(
+        text[max(0, match.start() - _LONGEST_APPROXIMATION) : match.start()]
+    ) or _APPROXIMATE_AFTER.match(text, match.end())
     step = _step(match["digits"] or str(int(number))) * scale if is_approximate else 0.0
     written = match.group().strip()
     return Quantity(written, bare * size, bare, kind, step, *match.span(), _parts(match))
@@ -358,9 +360,14 @@ def _parse_digits(digits: str, has_decimal_comma: bool) -> float:
     return float(digits.replace(",", ""))
 
 
+@lru_cache(maxsize=8)
+def _has_decimal_comma(text: str) -> bool:
+    return bool(_DECIMAL_COMMA.search(text))
+
+
 def _number_before_scale(match: re.Match[str], text: str) -> float | None:
     if match["digits"]:
-        number = _parse_digits(match["digits"], bool(_DECIMAL_COMMA.search(text)))
+        number = _parse_digits(match["digits"], _has_decimal_comma(text))
         if match["raised"]:
             exponent = int(match["raised"].replace("−", "-"))
             return float(number**exponent) if number <= _GREATEST_BASE and number else None

@@ -129,3 +129,8 @@ def test_numbers_that_only_stand_beside_each_other_are_also_read_apart() -> None
 @given(st.text(max_size=80))
 def test_any_text_is_read(text: str) -> None:
     assert all(quantity.text for quantity in quantities(text))
+
+
+def test_the_numbers_of_a_long_text_are_all_read() -> None:
+    text = "\n".join(f"line {number}" for number in range(20_000))
+    assert len(quantities(text)) == 20_000
