@@ -31,7 +31,7 @@ _CHANGING = (
     (re.compile(r"(?<=\) )\d+\.\d|\b\d+\.\d+(?= s\b)"), "0.0"),
     (re.compile(r"\b\d+(?= tokens/s)"), "99"),
     (re.compile(r"(?<=· )\d+k?(?= tokens)|\b\d+(?= in, \d+ out tokens)"), "999"),
-    (re.compile(r'(?<=relevance=")\d\.\d\d'), "0.50"),
+    (re.compile(r'(?<=levance=")\d\.\d\d'), "0.50"),
     (re.compile(r"(?<=  )(\{[^}]*\})?[01]\.\d\d$", re.MULTILINE), r"\g<1>0.50"),
 )
 """What differs from run to run, and what stands there instead."""
