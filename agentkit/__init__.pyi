@@ -43,6 +43,7 @@ from .errors import McpError as McpError
 from .errors import ModelError as ModelError
 from .errors import Retry as Retry
 from .errors import SessionBusy as SessionBusy
+from .errors import SessionNotFound as SessionNotFound
 from .errors import ToolError as ToolError
 from .errors import TrustError as TrustError
 from .events import ApprovalRequested as ApprovalRequested

@@ -27,6 +27,10 @@ class AlreadyDecided(ConfigError):
     process, or never asked for."""
 
 
+class SessionNotFound(ConfigError):
+    """A stored session that does not exist."""
+
+
 class SessionBusy(ConfigError):
     """A session that another run, another part of the program or another process has."""
 

@@ -36,7 +36,7 @@ DENIED = Verdict(False)
 
 LATER = Verdict(False, later=True)
 
-Approve = Callable[[Tool, ToolCall], Awaitable[Verdict]]
+Approve = Callable[[Tool, ToolCall], Awaitable[Verdict] | Verdict]
 """Decides on a call that needs approval, before it runs, with its exact arguments."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from agentkit.errors import ConfigError
 from agentkit.messages import Usage
 
 
@@ -29,7 +30,7 @@ class Limits:
     rejected and asked for again, and what it did before it was paused, but not its waiting time.
 
     `turns` counts requests to the model, `seconds` the running time, `tokens` input and output
-    together, `cost` the tokens at `prices` (model name or glob -> price).
+    together, `cost` the tokens at `prices` (model name or glob -> price). Raises ConfigError.
     """
 
     turns: int = 12
@@ -39,6 +40,14 @@ class Limits:
     tokens: int | None = None
     cost: float | None = None
     prices: Mapping[str, Price] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("turns", "tool_calls", "parallel_calls", "seconds", "tokens", "cost"):
+            value = getattr(self, name)
+            least = 1 if name in ("turns", "parallel_calls") else 0
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (is_number and value >= least):
+                raise ConfigError(f"Limits({name}={value!r}): give a number of at least {least}.")
 
     def price(self, model: str) -> Price | None:
         """The price of a model: its own, else that of the first glob that matches."""

@@ -26,7 +26,7 @@ from agentkit.agent.session_storage import (
     SqliteStorage,
     StoredRecords,
 )
-from agentkit.errors import ConfigError, SessionBusy
+from agentkit.errors import ConfigError, SessionBusy, SessionNotFound
 from agentkit.findings import name_project
 from agentkit.messages import Message
 from agentkit.text.terms import terms
@@ -97,7 +97,7 @@ class SessionStore(Closeable):
 
         def opened() -> StoredSession:
             if not create and self.storage.read(checked) is None:
-                raise ConfigError(f"No session has the id {checked!r}. Create it first.")
+                raise SessionNotFound(f"No session has the id {checked!r}. Create it first.")
             return self._opened(checked, wait)
 
         return OpeningSession(opened, wait)
@@ -121,10 +121,10 @@ class SessionStore(Closeable):
             return _info(which, stored.fields)
         if not known or which == LAST:
             step = self._step("Start one: agentkit chat")
-            raise ConfigError(f"There are no sessions yet. {step}")
+            raise SessionNotFound(f"There are no sessions yet. {step}")
         matches = "No session is" if not found else f"{len(found)} sessions are"
         step = self._step("See them: agentkit sessions list")
-        raise ConfigError(f"{matches} called {which!r}. {step}")
+        raise SessionNotFound(f"{matches} called {which!r}. {step}")
 
     def recent(self, limit: int = _LISTED, *, with_empty: bool = False) -> list[SessionInfo]:
         """The sessions with messages, the most recently used first, and those without."""

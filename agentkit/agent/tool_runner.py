@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from threading import get_ident
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
@@ -370,7 +370,7 @@ class ToolRunner:
                 return ALLOWED
             async with self._approval_lock:
                 put(ApprovalRequested(call))
-                return await self._context.approve(tool, call)
+                return cast(Verdict, await call_with(self._context.approve, tool, call))
         except Exception as error:
             log.exception("The approval of tool %s failed (call %s)", tool.name, call.id)
             reason = f"{type(error).__name__}: {error}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.agent.approval import Approve, Policy
+from agentkit.agent.hooks import call_with
 from agentkit.backends.base import Model, Options
 from agentkit.errors import AgentkitError, ToolError
 from agentkit.events import Done, TextDelta
@@ -206,7 +207,7 @@ def sampler(
         tool, call = _approval_question(request)
         decision = policy.decide(tool)
         if decision == "ask":
-            verdict = await approve(tool, call)
+            verdict = await call_with(approve, tool, call)
             decision = "allow" if verdict.allowed else "deny"
             request = _apply_changes(request, verdict.arguments)
         return None if decision == "deny" else await _generate(model(), request, max_tokens)

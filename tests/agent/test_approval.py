@@ -250,3 +250,10 @@ async def test_a_run_whose_asking_is_cancelled_leaves_a_valid_session_and_no_tas
     assert (RAN, session.messages[-1].text) == ([], INTERRUPTED)
     assert_valid(session.messages)
     assert not other_tasks()
+
+
+def test_a_synchronous_function_can_approve() -> None:
+    RAN.clear()
+    model = ScriptedModel([ToolCall("1", "erase", {"path": "a"}), "done"])
+    Agent(model, [erase], approve=lambda tool, call: ALLOWED).run_sync("erase a")
+    assert RAN == ["a"]

@@ -354,3 +354,12 @@ async def test_usage_counts_requests_and_the_calls_that_ran() -> None:
     calls = [call("step", str(n), n=n) for n in range(3)]
     answer = await Agent(ScriptedModel([calls, "x"]), [step], limits=Limits(tool_calls=2)).run("?")
     assert (answer.usage.requests, answer.usage.tool_calls) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"turns": 0}, {"turns": -1}, {"tool_calls": -1}, {"seconds": -0.5}, {"turns": "3"}]
+)
+def test_limits_that_allow_nothing_or_are_no_numbers_are_refused(limits: dict[str, Any]) -> None:
+    [(name, value)] = limits.items()
+    with pytest.raises(ConfigError, match=rf"Limits\({name}={value!r}\): give a number"):
+        Limits(**limits)
