@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from agentkit.agent.tool_runner import OUT_OF_TIME
 from agentkit.backends.base import Model, Options
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Document
+from agentkit.errors import ConfigError
 from agentkit.events import (
     Compacted,
     Done,
@@ -357,7 +359,7 @@ async def test_usage_counts_requests_and_the_calls_that_ran() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"turns": 0}, {"turns": -1}, {"tool_calls": -1}, {"seconds": -0.5}, {"turns": "3"}]
+    "limits", [{"parallel_calls": 0}, {"turns": -1}, {"tool_calls": -1}, {"seconds": -0.5}, {"turns": "3"}]
 )
 def test_limits_that_allow_nothing_or_are_no_numbers_are_refused(limits: dict[str, Any]) -> None:
     [(name, value)] = limits.items()

@@ -16,6 +16,7 @@ from agentkit import (
     Message,
     ScriptedModel,
     SessionBusy,
+    SessionNotFound,
     SessionStorage,
     SessionStore,
     StoredRecords,
@@ -143,7 +144,7 @@ async def test_a_session_of_an_id_of_ones_own_is_created_once_and_found_again(
         assert other.messages == []
     with pytest.raises(ConfigError, match="already"):
         store.create(id="tenant-7")
-    with pytest.raises(ConfigError, match="No session has the id 'tenant'"):
+    with pytest.raises(SessionNotFound, match="No session has the id 'tenant'"):
         store.session("tenant", create=False).__enter__()
 
 
