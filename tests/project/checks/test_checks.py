@@ -82,7 +82,7 @@ async def test_a_damaged_chroma_is_a_problem_that_a_repair_fixes(project: Path) 
     file.write_bytes(b"damaged" * 900)
     finding = _only(await _index(project))
     assert (finding.level, finding.part) == ("problem", "index")
-    assert finding.next_step == "Run: agentkit kb doctor --repair"
+    assert finding.next_step == f"Run: agentkit kb doctor --repair -C {project}"
 
 
 @pytest.mark.slow
@@ -109,7 +109,8 @@ async def test_damage_that_ends_the_process_that_reads_it_is_survived(
     for file in (folder / ".agentkit" / "index" / "chroma").rglob("data_level0.bin"):
         file.write_bytes(b"\xff" * file.stat().st_size)
     finding = _only(await _index(folder))
-    assert (finding.level, finding.next_step) == ("problem", "Run: agentkit kb doctor --repair")
+    assert finding.level == "problem"
+    assert finding.next_step == f"Run: agentkit kb doctor --repair -C {folder}"
 
 
 @pytest.mark.slow
