@@ -44,10 +44,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("turns", "tool_calls", "parallel_calls", "seconds", "tokens", "cost"):
             value = getattr(self, name)
-            least = 1 if name == "parallel_calls" else 0
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (is_number and value >= least):
-                raise ConfigError(f"Limits({name}={value!r}): give a number of at least {least}.")
+            if value is not None and not (is_number and value >= 0):
+                raise ConfigError(f"Limits({name}={value!r}): give a number of at least 0.")
 
     def price(self, model: str) -> Price | None:
         """The price of a model: its own, else that of the first glob that matches."""

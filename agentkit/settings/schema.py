@@ -98,7 +98,7 @@ class ProviderSettings(SettingsTable):
     )
 
 
-REFUSE_BELOW = 0.37
+REFUSE_BELOW = 0.3
 """The least probability of an answer, with which the extractive model gives one."""
 
 

@@ -360,7 +360,7 @@ async def test_usage_counts_requests_and_the_calls_that_ran() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"parallel_calls": 0}, {"turns": -1}, {"tool_calls": -1}, {"seconds": -0.5}, {"turns": "3"}],
+    [{"parallel_calls": -1}, {"turns": -1}, {"tool_calls": -1}, {"seconds": -0.5}, {"turns": "3"}],
 )
 def test_limits_that_allow_nothing_or_are_no_numbers_are_refused(limits: dict[str, Any]) -> None:
     [(name, value)] = limits.items()
