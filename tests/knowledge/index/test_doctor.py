@@ -170,7 +170,7 @@ async def test_leftovers_orphans_and_torn_full_text_are_repaired_together(
 ) -> None:
     copied = (
         "INSERT INTO chunks SELECT {number}, '{id}', '{state}', {document}, source, title, heading,"
-        " text, start, end, page, part, content FROM chunks WHERE number = 1"
+        " text, start, end, page, part, context, content FROM chunks WHERE number = 1"
     )
     _write(
         index,
