@@ -226,7 +226,8 @@ def _choose_sides(
     chosen = list(dict.fromkeys(unit for unit in best if unit is not None))
     if not chosen:
         return None
-    return chosen, [side for side, unit in zip(sides, best, strict=True) if unit is None]
+    lacking = [side for side, unit in zip(sides, best, strict=True) if unit is None]
+    return _merged_rows(chosen), lacking
 
 
 def _words(unit: Unit) -> set[str]:

@@ -165,6 +165,15 @@ async def test_a_comparison_gives_a_unit_for_each_side() -> None:
     assert "Dogs sleep twelve hours." in answer
 
 
+async def test_the_rows_of_both_sides_of_a_comparison_are_one_table() -> None:
+    asked = [
+        Message("user", "small vs large"),
+        Message("tool", passages=(_passage(TABLE),)),
+    ]
+    rows = "| Size | Price |\n|---|---|\n| small | 4 EUR |\n| large | 7 EUR |\n\n[1]"
+    assert _text(await _parts(asked)).endswith(rows)
+
+
 async def test_a_side_that_the_documents_lack_is_named() -> None:
     asked = [
         Message("user", "difference between cats and ferrets"),
