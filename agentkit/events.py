@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Generic, Literal, TypeAlias
 
 from pydantic import InstanceOf, PlainSerializer
 from typing_extensions import TypeVar
 
 from agentkit.answers import Answer, Output
-from agentkit.messages import ToolCall, ToolResult, Usage
+from agentkit.messages import ProviderData, ToolCall, ToolResult, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,12 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of a model's reply: the stop reason and the model's name."""
+    """The end of a model's reply: the stop reason, the model's name, and what the provider wants
+    back with the message."""
 
     stop_reason: Literal["stop", "length", "tool_calls", "refused"]
     model: str
+    provider_data: ProviderData | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

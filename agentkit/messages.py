@@ -102,23 +102,31 @@ class ToolResult:
         return text_of(self.prompt_content)
 
 
+ProviderData = Mapping[str, Mapping[str, Any]]
+"""Fields of a reply that its provider wants back unchanged, such as its reasoning or a signature,
+by provider. They go back to that provider alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool call of a model. `arguments` is a mapping, or the model's text if that is not a JSON
     object. `agents` is the path of a call that waits inside sub-agents: the names of their tools,
-    the outermost first."""
+    the outermost first. `provider_data` is what the model's provider wants back with the call, as
+    in a message."""
 
     id: str
     name: str
     arguments: Mapping[str, Any] | str
     agents: tuple[str, ...] = ()
+    provider_data: ProviderData | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation. A tool's message has the id of the call that it answers.
     `passages` are what an answer can cite: those a tool found, or a user attached. `failed` marks
-    the message of a call that failed, was denied or did not run."""
+    the message of a call that failed, was denied or did not run. `provider_data` is what the
+    provider of an assistant's message wants back with it."""
 
     role: Role
     content: Content = ""
@@ -126,6 +134,7 @@ class Message:
     tool_call_id: str = ""
     passages: tuple[Passage, ...] = ()
     failed: bool = False
+    provider_data: ProviderData | None = None
 
     @property
     def text(self) -> str:
@@ -191,6 +200,8 @@ def message_record(message: Message) -> Record:
         record["passages"] = [asdict(passage) for passage in message.passages]
     if message.failed:
         record["failed"] = True
+    if message.provider_data:
+        record["provider_data"] = dict(message.provider_data)
     return record
 
 
@@ -203,6 +214,7 @@ def read_message(record: Mapping[str, Any]) -> Message:
         record.get("tool_call_id", ""),
         tuple(_read_passage(passage) for passage in record.get("passages", ())),
         record.get("failed", False),
+        record.get("provider_data"),
     )
 
 
@@ -213,16 +225,22 @@ def _read_passage(record: Mapping[str, Any]) -> Passage:
 def call_record(call: ToolCall) -> Record:
     """A tool call as JSON; arguments that are not an object stay text."""
     given = call.arguments
-    return {
+    record: Record = {
         "id": call.id,
         "name": call.name,
         "arguments": given if isinstance(given, str) else dict(given),
     }
+    return record | ({"provider_data": dict(call.provider_data)} if call.provider_data else {})
 
 
 def read_call(record: Mapping[str, Any]) -> ToolCall:
     """Read a tool call."""
-    return ToolCall(record.get("id", ""), record["name"], record.get("arguments") or {})
+    return ToolCall(
+        record.get("id", ""),
+        record["name"],
+        record.get("arguments") or {},
+        provider_data=record.get("provider_data"),
+    )
 
 
 def read_chunk(record: Mapping[str, Any]) -> Chunk:

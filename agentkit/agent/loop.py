@@ -365,10 +365,11 @@ class Loop:
 
     def _answer(self, turn: Turn, last_for: str) -> Answer:
         self._ended = True
-        text = turn.message.text
+        message = replace(turn.message, tool_calls=())
+        text = message.text
         if text and not self.pending:
-            self.transcript.append(Message("assistant", text))
-            self._prompt.add([Message("assistant", text)])
+            self.transcript.append(message)
+            self._prompt.add([message])
         cut = turn.done is None or bool(turn.calls) or (bool(last_for) and self._used_tools)
         return Answer(
             text=text,

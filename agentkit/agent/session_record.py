@@ -135,6 +135,7 @@ class _Call(TypedDict):
     name: str
     arguments: NotRequired[dict[str, Any] | str]
     agents: NotRequired[list[str]]
+    provider_data: NotRequired[dict[str, dict[str, Any]]]
 
 
 class _Passage(TypedDict):
@@ -163,6 +164,7 @@ class _Message(TypedDict):
     tool_call_id: NotRequired[str]
     passages: NotRequired[list[_Passage]]
     failed: NotRequired[bool]
+    provider_data: NotRequired[dict[str, dict[str, Any]]]
 
 
 class _PausedAgent(TypedDict):

@@ -224,7 +224,7 @@ class ToolRunner:
             )
             return ResolvedCall(call, tool, problem)
         fit = fit_arguments(without_surrogates(read), tool.parameters)
-        return ResolvedCall(ToolCall(call.id, tool.name, fit), tool)
+        return ResolvedCall(replace(call, name=tool.name, arguments=fit), tool)
 
     async def run(
         self,

@@ -26,7 +26,9 @@ class Turn:
 
     @property
     def message(self) -> Message:
-        return Message("assistant", join_surrogates("".join(self.text)), tuple(self.calls))
+        data = self.done.provider_data if self.done else None
+        text = join_surrogates("".join(self.text))
+        return Message("assistant", text, tuple(self.calls), provider_data=data)
 
     def call(self, call: ToolCall) -> None:
         """Add a call with an id of its own, since decisions and results refer to calls by id: a

@@ -1,0 +1,97 @@
+"""What an OpenAI-compatible server takes, as data: the table `[providers.NAME.profile]`.
+
+`backends/openai/profiles` has the values of known servers; what a refusal teaches at run time, and
+what the settings say, replaces single fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Profile(BaseModel):
+    """What a server takes and what it wants back. Unknown servers have the defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = Field(
+        default="max_tokens", description="Field of the limit of output tokens; empty: not sent."
+    )
+    refused: frozenset[str] = Field(
+        default=frozenset(),
+        description="Fields that are never sent, such as temperature, seed or stream_options.",
+    )
+    min_temperature: float = Field(
+        default=0.0, description="Smallest temperature; lower ones become this."
+    )
+    tool_choices: frozenset[Literal["none", "required", "named"]] = Field(
+        default=frozenset({"none", "required", "named"}),
+        description="Forms of tool_choice beside auto; other forms are not sent.",
+    )
+    tools: Literal["native", "prompt"] = Field(
+        default="native", description="Tools in the request, or described in the system message."
+    )
+    tools_with_calls: bool = Field(
+        default=False, description="Tools must be defined while the messages have tool calls."
+    )
+    response_format: Literal["json_schema", "json_object", "none"] = Field(
+        default="json_schema",
+        description="How a JSON Schema of the answer is requested; without one it is in the prompt.",
+    )
+    strict: bool = Field(
+        default=True, description="Schemas of answers are sent in OpenAI's strict subset."
+    )
+    schemas: Literal["full", "inlined", "simple"] = Field(
+        default="full",
+        description="Schemas of tools: with references, without, or plain types alone.",
+    )
+    tool_name: str = Field(
+        default="[a-zA-Z0-9_-]{1,64}", description="Pattern of tool names; others are mapped."
+    )
+    call_id: str = Field(
+        default="", description="Pattern of tool call ids; others are mapped. Empty: any."
+    )
+    call_id_length: int = Field(
+        default=9, ge=4, le=40, description="Length of mapped ids, of letters and digits."
+    )
+    system: Literal["any", "first", "none"] = Field(
+        default="any",
+        description="System messages: anywhere, one at the start, or none (in the first user "
+        "message).",
+    )
+    alternate: bool = Field(
+        default=False,
+        description="The first message is the user's, and after a tool's result comes an "
+        "assistant's.",
+    )
+    empty_content: Literal["null", "empty", "dot"] = Field(
+        default="null", description="Content of a message that holds only tool calls."
+    )
+    images: Literal["user", "none"] = Field(
+        default="user",
+        description="Images, those of tools included, in user messages; none: named in the text.",
+    )
+    sent_back: frozenset[str] = Field(
+        default=frozenset(),
+        description="Fields of a reply that go back with its message, such as reasoning_content.",
+    )
+    sent_back_scope: Literal["all", "turn"] = Field(
+        default="all", description="They go back with all messages, or since the last question."
+    )
+    call_message_fill: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of a message with tool calls where the reply had none.",
+    )
+    call_fill: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of a message's first tool call where the reply had none.",
+    )
+    key_header: str = Field(
+        default="", description="Header of the key; empty: Authorization, as a bearer token."
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Extra headers of each request."
+    )
+    body: dict[str, Any] = Field(default_factory=dict, description="Extra fields of each request.")
