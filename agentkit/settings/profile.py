@@ -38,7 +38,7 @@ class Profile(BaseModel):
     )
     response_format: Literal["json_schema", "json_object", "none"] = Field(
         default="json_schema",
-        description="How a JSON Schema of the answer is requested; without one it is in the prompt.",
+        description="How a JSON Schema of the answer is sent; none: in the prompt.",
     )
     strict: bool = Field(
         default=True, description="Schemas of answers are sent in OpenAI's strict subset."
