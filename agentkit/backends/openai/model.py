@@ -105,7 +105,7 @@ class OpenAIModel(ParsedModel):
         import httpx2
         import openai
 
-        completion, stream = CompletionStream(), None
+        completion, stream = CompletionStream(self.server), None
         try:
             stream = await self._open(body)
             async for chunk in stream:
@@ -124,7 +124,7 @@ class OpenAIModel(ParsedModel):
         for call in completion.calls:
             yield call
         yield completion.usage or Usage(read, completion.estimated_tokens, estimated=True)
-        yield Done(completion.stop_reason, self.name)
+        yield Done(completion.stop_reason, self.name, completion.provider_data)
 
     async def _client(self) -> openai.AsyncOpenAI:
         """The running loop's client. Raises ConfigError for a missing key."""

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agentkit.backends.base import new_call_id, parse_arguments
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import ToolCall, Usage
+from agentkit.messages import ProviderData, ToolCall, Usage
+
+_SENT_BACK = (
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking_blocks",
+    "extra_content",
+)
+"""Fields of a message that some provider wants back with it."""
 
 StopReason = Literal["stop", "length", "tool_calls", "refused"]
 
@@ -31,6 +40,7 @@ class _PartialCall:
     id: str
     name: str
     arguments: str
+    extra: dict[str, Any] = field(default_factory=dict)
 
     def ends_before(self, piece: _PartialCall) -> bool:
         """Whether a piece with the same index, or with none, begins another call."""
@@ -49,9 +59,12 @@ class _PartialCall:
 class CompletionStream:
     """Takes the chunks of one completion. After the last, `calls`, `usage` and `stop_reason` hold
     what was not yielded; `is_finished` tells whether the server sent a finish reason, and
-    `has_choices` whether it sent any choice."""
+    `has_choices` whether it sent any choice. What goes back to the `provider` is in
+    `provider_data`, and in that of each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str = "") -> None:
+        self._provider = provider
+        self._fields: dict[str, Any] = {}
         self._calls: list[_PartialCall] = []
         self._finish_reason = ""
         self._is_refused = False
@@ -71,9 +84,22 @@ class CompletionStream:
     @property
     def calls(self) -> list[ToolCall]:
         return [
-            ToolCall(call.id or new_call_id(), call.name, parse_arguments(call.arguments))
+            ToolCall(
+                call.id or new_call_id(),
+                call.name,
+                parse_arguments(call.arguments),
+                provider_data={self._provider: call.extra} if call.extra else None,
+            )
             for call in self._calls
         ]
+
+    @property
+    def provider_data(self) -> ProviderData | None:
+        return {self._provider: self._fields} if self._fields else None
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keep a piece of a field that goes back to the provider."""
+        self._fields[name] = _joined(self._fields.get(name), value)
 
     @property
     def stop_reason(self) -> StopReason:
@@ -98,6 +124,9 @@ class CompletionStream:
 
     def _feed_delta(self, delta: Any) -> Iterator[TextDelta | ReasoningDelta]:
         extra = getattr(delta, "model_extra", None) or {}
+        for name in _SENT_BACK:
+            if value := extra.get(name):
+                self.keep(name, value)
         reasoning = extra.get("reasoning_content") or extra.get("reasoning")
         if reasoning and isinstance(reasoning, str):
             yield ReasoningDelta(reasoning)
@@ -117,6 +146,7 @@ class CompletionStream:
         call.id = call.id or piece.id
         call.name = call.name or piece.name
         call.arguments += piece.arguments
+        call.extra |= piece.extra
 
     def _find_call(self, piece: _PartialCall) -> _PartialCall | None:
         """Find the call that a piece may belong to: by index, else by id, else the last one."""
@@ -136,4 +166,43 @@ def _read_piece(call: Any) -> _PartialCall:
         arguments = json.dumps(arguments)
     name = getattr(function, "name", None) or ""
     call_id = getattr(call, "id", None) or ""
-    return _PartialCall(getattr(call, "index", None), call_id, name, arguments)
+    extra = getattr(call, "model_extra", None) or {}
+    extra = {key: value for key, value in extra.items() if value is not None}
+    return _PartialCall(getattr(call, "index", None), call_id, name, arguments, extra)
+
+
+def _joined(kept: Any, piece: Any) -> Any:
+    """Join two pieces of a field: texts are appended, objects with one index merged."""
+    if isinstance(kept, str) and isinstance(piece, str):
+        return kept + piece
+    if isinstance(kept, list) and isinstance(piece, list):
+        return _joined_items(kept, piece)
+    return piece
+
+
+def _joined_items(kept: list[Any], piece: list[Any]) -> list[Any]:
+    items = list(kept)
+    for item in piece:
+        if items and _continues(items[-1], item):
+            items[-1] = _joined_item(items[-1], item)
+        else:
+            items.append(item)
+    return items
+
+
+def _joined_item(last: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
+    joined = {**last, **{key: value for key, value in item.items() if value is not None}}
+    for key in ("text", "summary", "thinking"):
+        if isinstance(text := last.get(key), str):
+            joined[key] = text + (item.get(key) or "")
+    return joined
+
+
+def _continues(last: Any, item: Any) -> bool:
+    """Whether an item of a stream is a further piece of the last one."""
+    if not isinstance(last, dict) or not isinstance(item, dict) or last.get("signature"):
+        return False
+    kind = item.get("type") or last.get("type") or ""
+    is_whole = "encrypted" in kind or "redacted" in kind
+    is_same = (last.get("type") or kind) == kind and last.get("index") == item.get("index")
+    return is_same and not is_whole
