@@ -130,10 +130,10 @@ class CompletionStream:
         reasoning = extra.get("reasoning_content") or extra.get("reasoning")
         if reasoning and isinstance(reasoning, str):
             yield ReasoningDelta(reasoning)
-        for field in ("content", "refusal"):
-            text = getattr(delta, field, None)
+        for name in ("content", "refusal"):
+            text = getattr(delta, name, None)
             if text and isinstance(text, str):
-                self._is_refused = self._is_refused or field == "refusal"
+                self._is_refused = self._is_refused or name == "refusal"
                 yield TextDelta(text)
         for call in getattr(delta, "tool_calls", None) or []:
             self._feed_call(_read_piece(call))
