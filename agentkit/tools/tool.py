@@ -13,6 +13,7 @@ import asyncio
 import inspect
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -300,7 +301,8 @@ def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
     """Return a pydantic model of a function's arguments, without its ToolContext parameter. Raises
     ConfigError if the signature has no schema."""
     hints = _type_hints(function)
-    descriptions = {p.arg_name: p.description for p in parse(function.__doc__ or "").params}
+    described = parse(function.__doc__ or "").params
+    descriptions = {p.arg_name: _unwrapped(p.description or "") for p in described}
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if _is_context(hints.get(name)):
@@ -394,12 +396,28 @@ def _accepts_none(kind: Any) -> bool:
 
 
 def summary(function: Callable[..., Any]) -> str:
-    """Return the docstring without its parameter sections, as a description for the model."""
+    """Return the docstring without its parameter sections, as a description for the model. A
+    paragraph of prose is one line, so that no sentence is cut where the source wraps it."""
     docstring = parse(function.__doc__ or "")
     returns = docstring.returns.description if docstring.returns else None
+    between = "\n\n" if docstring.blank_after_short_description else "\n"
     parts = (docstring.short_description, docstring.long_description)
-    text = "\n\n".join(part for part in parts if part)
-    return f"{text}\n\nReturns: {returns}" if returns else text
+    text = _unwrapped(between.join(part for part in parts if part))
+    return f"{text}\n\nReturns: {_unwrapped(returns)}" if returns else text
+
+
+_LAYOUT = re.compile(r"^(?:\s|[-*+•>|#]|\d+[.)]\s|~~~)", re.MULTILINE)
+"""A line that is a list's item, code, a table or a heading."""
+
+
+def _unwrapped(text: str) -> str:
+    """The text with each paragraph of prose on one line; text with fenced code as it is."""
+    if "```" in text:
+        return text
+    paragraphs = re.split(r"\n[ \t]*\n", text.strip())
+    return "\n\n".join(
+        each if _LAYOUT.search(each) else each.replace("\n", " ") for each in paragraphs
+    )
 
 
 def validate(model: type[BaseModel], arguments: Mapping[str, Any]) -> dict[str, Any]:

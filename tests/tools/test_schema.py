@@ -72,6 +72,52 @@ SPHINX = """Order parts.
     """
 
 
+WRAPPED = """Compute the load of a beam, with
+    the units of its parts.
+
+    Longer text that wraps over
+    lines is one paragraph:
+
+    - one item
+    - another
+
+    Args:
+        size: The length of the beam, which
+            is measured. In metres.
+    """
+FENCED = """Run a query and
+    return rows.
+
+    ```
+    select 1
+
+    from t
+    ```
+    """
+
+
+def test_no_sentence_of_a_description_is_cut_where_the_source_wraps_it() -> None:
+    def load(size: int) -> int:
+        return size
+
+    load.__doc__ = WRAPPED
+    described = tool(load)
+    assert described.description == (
+        "Compute the load of a beam, with the units of its parts.\n\n"
+        "Longer text that wraps over lines is one paragraph:\n\n- one item\n- another"
+    )
+    size = described.parameters["properties"]["size"]
+    assert size["description"] == "The length of the beam, which is measured. In metres."
+
+
+def test_code_in_a_description_keeps_its_lines() -> None:
+    def query() -> int:
+        return 1
+
+    query.__doc__ = FENCED
+    assert tool(query).description.startswith("Run a query and\nreturn rows.\n\n```\nselect 1\n\n")
+
+
 @pytest.mark.parametrize("doc", [GOOGLE, NUMPY, SPHINX], ids=["google", "numpy", "sphinx"])
 def test_a_docstring_of_any_style_describes_tool_and_arguments(doc: str) -> None:
     def order(city: str, days: int = 3) -> str:
