@@ -1,25 +1,34 @@
 """Rewrite a follow-up as a standalone question, and expand a question into several queries.
 
-Each is one short request to the model. Where the model follows no instructions or fails, a
-follow-up that cannot stand alone is joined with the question that it continues.
+A rewriting is asked for at the end of the conversation itself, so that the server's prefix cache
+applies; a question that stands alone needs none. Where the model follows no instructions, fails or
+gives no question, a follow-up is joined with the question that it continues.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Literal
 
 from agentkit.agent.limits import UsageMeter
-from agentkit.answering.follow_up import standalone_question
+from agentkit.agent.turn import without_thinking
+from agentkit.answering.follow_up import asks, is_judged, stands_alone, standalone_question
+from agentkit.answering.question import Question
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import TextDelta
-from agentkit.messages import Message, Usage
+from agentkit.knowledge.tools import SEARCH
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.tool import Tool
 
 STANDALONE_QUESTION = """\
-Rewrite the last question of this conversation so that it can be understood alone: put in what "it",
-"that" or "and at 4 bits?" refer to. Keep its language. Give the question only, without an answer.
-A question that stands alone already is given back as it is."""
+Rewrite the last question of this conversation, which stands below, so that it can be understood
+alone: put in what "it", "that" or "and at 4 bits?" refer to. Keep its language. Do not answer it
+yet: reply with the rewritten question alone, without an explanation and without a tool call.
+
+Last question: """
 
 QUERY_VARIANTS = """\
 Write {count} other ways to ask this question of a search engine, with other words and from other
@@ -34,58 +43,165 @@ Expansion = Literal["none", "multi", "hyde"]
 Gao et al. 2022, arXiv:2212.10496)."""
 
 _VARIANTS = 3
+_EXPANSIONS = (QUERY_VARIANTS.format(count=_VARIANTS), HYPOTHETICAL_PASSAGE)
+_MAX_ADDED = 300
+"""Characters that a rewritten question may be longer than the prompt."""
+_MAX_VARIANT = 300
 
-INSTRUCTIONS = (STANDALONE_QUESTION, QUERY_VARIANTS.format(count=_VARIANTS), HYPOTHETICAL_PASSAGE)
-"""The system messages of the requests that are made here."""
+_LABEL = re.compile(
+    r"(?:"
+    r"(?:sure|okay|ok|certainly|of course|got it|no problem)\b[^:：?？\n]{0,80}[:：!！.,]"
+    r"|(?:here (?:is|are)|here['’]s|this is|below is)\b[^:：?？\n]{0,80}[:：]"
+    r"|(?:(?:the|my|your|user(?:['’]s)?|last|latest|next|new|final|re-?written|re-?phrased"
+    r"|reformulated|revised|clarified|stand-?\s?alone|self-?contained|independent|complete|full"
+    r"|search|follow-?up)[ -]+){0,5}"
+    r"(?:question|query|re-?write|re-?writing|re-?written|re-?phrased|reformulated|reformulation"
+    r"|revised|stand-?\s?alone|output|result|answer|response|[qa])(?: is)?[ *_]*[:：]"
+    r"|(?:好的?|当然)[，,。！!]"
+    r"|(?:以下是|这是)?(?:我|您|你|用户|下一个|最后一?个?|最终|新)?的?(?:改写|重写|改述|重述|独立|完整|检索|搜索|查询|原)?"
+    r"(?:成|为|后|之后)?的?(?:独立|完整)?的?(?:问题|问句|提问|查询|问|版本|结果|输出|改写|重写|改写后|重写后)"
+    r"(?:是|为|如下)?[ *_]*[:：]"
+    r"|(?:改写|重写|改述)(?:成|为|后|之后|如下)?[ *_]*[:：]"
+    r"|(?:pregunta|frage|domanda|вопрос|質問|書き換え(?:後)?(?:の質問)?|질문)[^:：?？\n]{0,30}[:：]"
+    r"|\d{1,2}[.)、]\s|>\s"
+    r")",
+    re.IGNORECASE,
+)
+"""What models write before the question: "Rewritten question:", "改写后的问题：", "Sure! Here is …:"."""
 
-_MAX_MESSAGES = 6
-_MAX_CHARACTERS = 1500
-_MAX_QUERY = 300
+_WRAPPED = re.compile(
+    r"\"(?P<i>[^\"]+)\"|'(?P<j>[^']+)'|“(?P<a>[^“”]+)”|‘(?P<b>[^‘’]+)’|「(?P<c>[^「」]+)」|『(?P<d>[^『』]+)』|«(?P<e>[^«»]+)»"
+    r"|[(（](?P<f>[^()（）]+)[)）]|\[(?P<g>[^\[\]]+)\]|<(?P<tag>\w+)>(?P<h>[^<>]+)</(?P=tag)>"
+)
+"""A text within quotes, brackets or a tag."""
+
+_LAYOUT = " \t\r\n*_#`•·–—-"
+"""Marks of emphasis, headings, quotations and lists."""
+
+_FENCE = re.compile(r"```\w*\n?(?P<body>.*?)\n?```", re.DOTALL)
+_NOT_A_QUESTION = re.compile(
+    r"(?:i(?:['’]m| am)? (?:sorry|can(?:no|['’])t|cannot|do(?:n['’]t| not)|need|would need|could not)"
+    r"|sorry|unfortunately|as an ai"
+    r"|(?:could|can|would) you (?:please |kindly )?(?:clarify|specify|provide|rephrase|elaborate"
+    r"|tell me (?:which|what) you mean)|please (?:clarify|specify|provide)"
+    r"|what (?:exactly )?(?:do|are) you (?:mean|refer)|which one do you mean"
+    r"|抱歉|对不起|很抱歉|我(?:无法|不能|不确定|不知道)|请(?:您|你)?(?:明确|说明|提供|澄清|补充)|(?:请问)?[您你](?:是不是|是)?(?:指|想问|说)"
+    r"|作为一个)",
+    re.IGNORECASE,
+)
+"""How a refusal begins, or a question back to the user."""
+_CITATION = re.compile(r"[\[【]\s*t?\d{1,4}(?:\s*[,，、-]\s*t?\d{1,4})*\s*[\]】]")
 
 
 class QueryRewriter:
-    """Rewrites queries with one model; its tokens count towards the run."""
+    """Rewrites queries with one model; its tokens count towards the run. `conversation` is what the
+    model was last sent and has answered, the system message first, and `tools` what it was offered
+    with it; `options` are those of its requests."""
 
-    def __init__(self, model: Model, meter: UsageMeter) -> None:
+    def __init__(
+        self,
+        model: Model,
+        meter: UsageMeter,
+        conversation: Sequence[Message] = (),
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> None:
         self._model = model
         self._meter = meter
+        self._conversation = conversation
+        self._tools = tools
+        self._options = options
 
-    async def standalone(self, prompt: str, earlier: Sequence[Message]) -> str:
-        """The question rewritten as a standalone question."""
-        history = [m for m in earlier if m.role in ("user", "assistant") and m.text][
-            -_MAX_MESSAGES:
-        ]
-        if not history:
+    async def standalone(self, prompt: str, earlier: Sequence[str]) -> str:
+        """The prompt as a standalone question; `earlier` are the prompts before it."""
+        if not earlier or Question(prompt).is_small_talk:
             return prompt
-        joined = standalone_question(prompt, [m.text for m in earlier if m.role == "user"])
+        if is_judged(prompt) and stands_alone(prompt):
+            return prompt
+        joined = standalone_question(prompt, earlier)
         if not (await self._model.capabilities()).instructions:
             return joined
-        lines = [f"{m.role}: {m.text[:_MAX_CHARACTERS]}" for m in history]
-        talk = "\n".join([*lines, f"last question: {prompt}"])
-        rewritten = await self._complete(STANDALONE_QUESTION, talk)
-        return rewritten if 0 < len(rewritten) <= 4 * len(prompt) + _MAX_QUERY else joined
+        request = Message("user", f"{STANDALONE_QUESTION}{prompt}")
+        reply = await self._complete([*self._conversation, request], self._tools)
+        return read_question(reply, prompt) or joined
 
     async def expand(self, query: str, how: Expansion) -> list[str]:
         """The queries to search with, the question itself first."""
         if how == "none" or not (await self._model.capabilities()).instructions:
             return [query]
+        variants, hypothetical = _EXPANSIONS
+        instruction = hypothetical if how == "hyde" else variants
+        reply = await self._complete([Message("system", instruction), Message("user", query)])
         if how == "hyde":
-            passage = await self._complete(HYPOTHETICAL_PASSAGE, query)
-            return [f"{query}\n{passage}".strip()]
-        reply = await self._complete(QUERY_VARIANTS.format(count=_VARIANTS), query)
-        others = [line.strip(" -*·0123456789.)、") for line in reply.splitlines()]
-        return list(dict.fromkeys([query, *(o for o in others if o)]))[: _VARIANTS + 1]
+            return [f"{query}\n{reply}".strip()]
+        lines = (line.strip(" -*·0123456789.)、") for line in reply.splitlines())
+        others = [line for line in lines if 0 < len(line) <= _MAX_VARIANT and line[-1] not in ":："]
+        return list(dict.fromkeys([query, *others]))[: _VARIANTS + 1]
 
-    async def _complete(self, instruction: str, text: str) -> str:
-        messages = [Message("system", instruction), Message("user", text)]
+    async def _complete(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+        """The text of the reply without thinking, or the query of a search that it calls; "" where
+        the model fails."""
         pieces: list[str] = []
+        query = ""
         self._meter.count_request()
         try:
-            async for part in self._model.stream(messages, (), Options(temperature=0.0)):
-                if isinstance(part, TextDelta):
-                    pieces.append(part.text)
-                elif isinstance(part, Usage):
-                    self._meter.charge(part, self._model.name)
+            async for part in self._model.stream(messages, tools, self._options):
+                match part:
+                    case TextDelta(text):
+                        pieces.append(text)
+                    case ToolCall(name=name, arguments=dict(given)) if name == SEARCH:
+                        query = query or str(given.get("query", ""))
+                    case Usage():
+                        self._meter.charge(part, self._model.name)
         except ModelError:
             return ""
-        return "".join(pieces).strip()
+        return without_thinking("".join(pieces))[0].strip() or query
+
+
+def is_rewriting(request: Sequence[Message]) -> bool:
+    """Whether the messages of a request ask for a rewriting or an expansion of a question."""
+    if not request:
+        return False
+    return request[-1].text.startswith(STANDALONE_QUESTION) or request[0].text in _EXPANSIONS
+
+
+def read_question(reply: str, prompt: str) -> str:
+    """The question in a model's rewriting of a prompt, without labels and quotes; "" where the
+    reply is something else: an answer, a refusal, a question back, too long, or no rewriting."""
+    text = _peel(reply)
+    if "\n" in text:
+        lines = [_peel(line) for line in text.splitlines()]
+        lines = [line for line in lines if line]
+        text = next((line for line in lines if asks(line)), lines[0] if lines else "")
+    if not text or len(text) > len(prompt) + _MAX_ADDED or text.casefold() == prompt.casefold():
+        return ""
+    if _NOT_A_QUESTION.match(text) or text[-1] in ":：":
+        return ""
+    is_statement = asks(prompt) or text[-1] in ".。!！" or _CITATION.search(text)
+    return "" if is_statement and not asks(text) else text
+
+
+def _peel(text: str) -> str:
+    """A text without labels before it and without the marks around it."""
+    before = None
+    while text != before:
+        before = text
+        if fence := _FENCE.fullmatch(text.strip()):
+            text = fence["body"]
+        text = _json_text(text.strip(_LAYOUT))
+        if label := _LABEL.match(text):
+            text = text[label.end() :]
+        if wrapped := _WRAPPED.fullmatch(text):
+            text = next(wrapped[name] for name in "abcdefghij" if wrapped[name])
+    return text
+
+
+def _json_text(text: str) -> str:
+    """The only text of a JSON object; any other text as it is."""
+    if not text.startswith("{"):
+        return text
+    try:
+        values = [v for v in json.loads(text).values() if isinstance(v, str)]
+    except (ValueError, AttributeError, RecursionError):
+        return text
+    return values[0] if len(values) == 1 else text

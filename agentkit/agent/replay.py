@@ -14,7 +14,7 @@ from typing import Any
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.compaction import SUMMARIZE
-from agentkit.agent.query_rewriting import INSTRUCTIONS
+from agentkit.agent.query_rewriting import is_rewriting
 from agentkit.agent.session import Session
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities, Model, Options
@@ -25,8 +25,6 @@ from agentkit.tools.tool import Tool
 from agentkit.tracing.trace import ReadTrace
 
 _MAX_CHARACTERS = 300
-_AUXILIARY = (*INSTRUCTIONS, SUMMARIZE)
-"""The system messages of requests that rewrite a question or summarise turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,8 @@ def _parts(reply: Record) -> list[ModelPart]:
 
 
 def _is_auxiliary(request: Sequence[Message]) -> bool:
-    return bool(request) and request[0].text in _AUXILIARY
+    """Whether a request rewrites a question or summarises turns."""
+    return is_rewriting(request) or (bool(request) and request[0].text == SUMMARIZE)
 
 
 def _messages_before(request: Sequence[Message], prompt: str) -> list[Message]:

@@ -101,10 +101,18 @@ class Run:
             with self._started(message.text) as model:
                 loop, instructions = await self._prepare(model, message)
                 deadline = loop.start()
-                opening = await self._opening_searches(message.text, model, deadline)
+                conversation = self._messages(instructions)
+                rewriter = QueryRewriter(
+                    model,
+                    self._meter,
+                    conversation,
+                    self._tools,
+                    replace(self._setup.options, tool_choice="auto"),
+                )
+                opening = await self._opening_searches(message.text, rewriter, deadline)
                 self._before = (message,)
                 self._session.add([message])
-                return await self._finish(loop, loop.run(self._messages(instructions), opening))
+                return await self._finish(loop, loop.run([*conversation, message], opening))
 
     async def resume(self, verdicts: Mapping[str, Verdict]) -> Answer[Any]:
         """Continue a paused run with decisions on its open calls, by their ids. Raises ModelError,
@@ -217,7 +225,7 @@ class Run:
         return options, self._output.instructions if in_prompt else ""
 
     async def _opening_searches(
-        self, prompt: str, model: Model, deadline: float | None
+        self, prompt: str, rewriter: QueryRewriter, deadline: float | None
     ) -> list[ToolCall]:
         """The searches to run before the model is asked."""
         session, retrieval = self._session, self._setup.retrieval
@@ -228,10 +236,10 @@ class Run:
             return []
         queries, expansion = [prompt], retrieval.expand
         if session.messages or expansion != "none":
-            rewriter = QueryRewriter(model, self._meter)
+            earlier = [m.text for m in session.messages if m.role == "user"]
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
-                    query = await rewriter.standalone(prompt, session.messages)
+                    query = await rewriter.standalone(prompt, earlier)
                     queries = await rewriter.expand(query, expansion)
         number = len(session.messages)
         return [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.events import Done
+from agentkit.knowledge.citations.markers import masked
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.repair import join_surrogates
 
@@ -55,6 +57,30 @@ class Turn:
             return not any(isinstance(call.arguments, str) for call in self.calls)
         text = "".join(self.text)
         return bool(text.strip()) and not any(mark in text for mark in CALL_MARKERS)
+
+
+_OPEN = r"(?:<(?:think(?:ing)?|thought|reason(?:ing)?|seed:think)>|\[THINK\]|◁think▷)"
+_CLOSE = r"(?:</(?:think(?:ing)?|thought|reason(?:ing)?|seed:think)>|\[/THINK\]|◁/think▷)"
+_THOUGHT = re.compile(
+    rf"{_OPEN}(?:(?!{_OPEN}).)*?{_CLOSE}\s*|^[ \t]*{_OPEN}.*\Z", re.DOTALL | re.MULTILINE
+)
+_LAST_CLOSE = re.compile(rf"\A.*{_CLOSE}\s*", re.DOTALL)
+
+
+def without_thinking(text: str) -> tuple[str, str]:
+    """The text without the thinking that a server left in it, and that thinking: what stands in
+    tags, after a tag that is not closed, and before one that was never opened. Tags in code are
+    kept."""
+    if not re.search(rf"{_OPEN}|{_CLOSE}", text):
+        return text, ""
+    prose = masked(text)
+    thoughts = []
+    for pattern in (_THOUGHT, _LAST_CLOSE):
+        for match in [*pattern.finditer(prose)][::-1]:
+            thoughts.insert(0, text[match.start() : match.end()])
+            text = text[: match.start()] + text[match.end() :]
+            prose = prose[: match.start()] + prose[match.end() :]
+    return text, re.sub(rf"{_OPEN}|{_CLOSE}", "", "\n".join(thoughts)).strip()
 
 
 REPEATED = (

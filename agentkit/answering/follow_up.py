@@ -94,6 +94,40 @@ _POSSESSIVE = re.compile(r"\b(?:its|their)\b", re.IGNORECASE)
 _PRONOUN = re.compile(r"\b(?:it|they|them)\b(?!'s)|它们?", re.IGNORECASE)
 _LONGEST_SUBJECT = 40
 _QUANTITY = re.compile(r"(\d[\d.,]*)(\s*-?\s*)([A-Za-z%°]+|[\u4e00-\u9fff])")
+_IMPERATIVE = re.compile(
+    r"(?:please )?(?:list|show|explain|describe|compare|define|tell|give|find|summari[sz]e)\b"
+    r"|请|介绍|解释|说明|列出|列举|比较|对比|总结|概括|描述",
+    re.IGNORECASE,
+)
+_CHINESE_ASKING = re.compile(
+    "什么|怎么|怎样|多少|为何|哪|谁|如何|是否|能不能|是不是|有没有|会不会|几[个种次层位年天台步倍]|多[大长高久远快]|[吗呢么]$"
+)
+_ENGLISH_WORD = re.compile(
+    r"\b(?:the|is|are|what|how|why|when|where|which|who|does|did|can|of|and|for|with|it|to|this|that"
+    r"|my|you|about|list|show|explain|compare|tell)\b",
+    re.IGNORECASE,
+)
+_OTHER_SCRIPT = re.compile(r"[^\W\d_A-Za-z\u4e00-\u9fff]")
+
+
+def asks(text: str) -> bool:
+    """Whether a text asks for something: a question in any language, or a request."""
+    text = text.strip()
+    if text[-1:] in ("?", "？", "؟", ";", "՞") or _IMPERATIVE.match(text):
+        return True
+    if text[-1:] in (".", "。", "!", "！"):
+        return False
+    if _has_chinese(text):
+        return bool(_CHINESE_ASKING.search(text))
+    rest = text[match.end() :] if (match := _ENGLISH_CONNECTIVE.match(text)) else text
+    return bool(_ENGLISH_QUESTION.match(rest))
+
+
+def is_judged(prompt: str) -> bool:
+    """Whether a prompt is in a language for which `stands_alone` is made."""
+    if _OTHER_SCRIPT.search(prompt):
+        return False
+    return _has_chinese(prompt) or bool(_ENGLISH_WORD.search(prompt))
 
 
 def stands_alone(prompt: str) -> bool:

@@ -82,7 +82,7 @@ async def test_a_follow_up_is_rewritten_to_stand_alone(knowledge: KnowledgeBase)
     await agent.run("How much memory does a 7B model take at 16 bits?", session)
     answer = await agent.run("and at 4 bits?", session)
     assert _queries(answer) == ["How much memory does a 7B model take at 4 bits?"]
-    assert model.requests[1][-1].text.endswith("last question: and at 4 bits?")
+    assert model.requests[1][-1].text.endswith("Last question: and at 4 bits?")
     assert answer.text == "3.5 GB."
 
 
