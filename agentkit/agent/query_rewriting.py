@@ -14,7 +14,7 @@ from typing import Literal
 
 from agentkit.agent.limits import UsageMeter
 from agentkit.agent.turn import without_thinking
-from agentkit.answering.follow_up import asks, is_judged, stands_alone, standalone_question
+from agentkit.answering.follow_up import asks, is_judged, standalone_question, stands_alone
 from agentkit.answering.question import Question
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError
@@ -67,7 +67,7 @@ _LABEL = re.compile(
     r")",
     re.IGNORECASE,
 )
-"""What models write before the question: "Rewritten question:", "改写后的问题：", "Sure! Here is …:"."""
+"""What models write before the question, such as "Sure! Here is the question:", "改写后的问题："."""
 
 _WRAPPED = re.compile(
     r"\"(?P<i>[^\"]+)\"|'(?P<j>[^']+)'|“(?P<a>[^“”]+)”|‘(?P<b>[^‘’]+)’|「(?P<c>[^「」]+)」|『(?P<d>[^『』]+)』|«(?P<e>[^«»]+)»"
@@ -80,7 +80,8 @@ _LAYOUT = " \t\r\n*_#`•·–—-"
 
 _FENCE = re.compile(r"```\w*\n?(?P<body>.*?)\n?```", re.DOTALL)
 _NOT_A_QUESTION = re.compile(
-    r"(?:i(?:['’]m| am)? (?:sorry|can(?:no|['’])t|cannot|do(?:n['’]t| not)|need|would need|could not)"
+    r"(?:i(?:['’]m| am)? (?:sorry|can(?:no|['’])t|cannot|do(?:n['’]t| not)|(?:would )?need"
+    r"|could not)"
     r"|sorry|unfortunately|as an ai"
     r"|(?:could|can|would) you (?:please |kindly )?(?:clarify|specify|provide|rephrase|elaborate"
     r"|tell me (?:which|what) you mean)|please (?:clarify|specify|provide)"
