@@ -67,7 +67,7 @@ _LABEL = re.compile(
     r")",
     re.IGNORECASE,
 )
-"""What models write before the question, such as "Sure! Here is the question:", "改写后的问题："."""
+"""What models write before the question, such as "Sure! Here it is:" or "改写后的问题："."""
 
 _WRAPPED = re.compile(
     r"\"(?P<i>[^\"]+)\"|'(?P<j>[^']+)'|“(?P<a>[^“”]+)”|‘(?P<b>[^‘’]+)’|「(?P<c>[^「」]+)」|『(?P<d>[^『』]+)』|«(?P<e>[^«»]+)»"
