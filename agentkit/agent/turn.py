@@ -74,7 +74,7 @@ def without_thinking(text: str) -> tuple[str, str]:
     if not re.search(rf"{_OPEN}|{_CLOSE}", text):
         return text, ""
     prose = masked(text)
-    thoughts = []
+    thoughts: list[str] = []
     for pattern in (_THOUGHT, _LAST_CLOSE):
         for match in [*pattern.finditer(prose)][::-1]:
             thoughts.insert(0, text[match.start() : match.end()])
