@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
+from agentkit.agent.setup import Retrieval
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answers import Answer
 from agentkit.knowledge.citations.markers import markers, plain_sentence
@@ -93,14 +94,15 @@ class Finalizer:
         sources: Sources,
         knowledge: KnowledgeBase | None,
         hooks: Hooks,
-        strict: bool,
+        retrieval: Retrieval = Retrieval(),
         info: RunInfo = RunInfo(),
     ) -> None:
         self._sources = sources
         self._knowledge = knowledge
         self._similarity: Similarity | None = knowledge.similarity if knowledge else None
         self._guard = hooks.guard_output
-        self._strict = strict
+        self._strict = retrieval.strict
+        self._extractive = ExtractiveModel(knowledge, retrieval.refuse_below)
         self._info = info
 
     @property
@@ -147,7 +149,7 @@ class Finalizer:
         passages = [passage for message in results for passage in message.passages]
         quoted, is_refusal = "", True
         if (query := _first_query(answer)) and (passages or not _failures(answer)):
-            quoted, is_refusal = await ExtractiveModel(self._knowledge).quote(query, passages)
+            quoted, is_refusal = await self._extractive.quote(query, passages)
         if not others and is_refusal and (failures := _failures(answer)):
             return _describe_failures(failures, answer.limit, question)
         return others if others and is_refusal else f"{quoted}\n\n{others}".strip()

@@ -86,7 +86,7 @@ class Run:
         self._rejected = start.rejected
         self._info = RunInfo(start.id, session.id)
         self._finalizer = Finalizer(
-            session.sources, setup.documents, setup.hooks, setup.retrieval.strict, self._info
+            session.sources, setup.documents, setup.hooks, setup.retrieval, self._info
         )
         self._before = tuple(session.messages[start.begun :])
 

@@ -23,6 +23,7 @@ from agentkit.errors import ConfigError
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.tools import knowledge_tools
+from agentkit.settings.schema import REFUSE_BELOW
 from agentkit.tools.context import RunContext
 from agentkit.tools.tool import Tool, as_tool
 from agentkit.tracing.trace import Tracing
@@ -52,6 +53,7 @@ class Retrieval:
     query expansion. `strict` removes sentences that no passage or tool result supports and refuses
     when none is left. No tool of the knowledge base shows a document that `filters` exclude.
     `knowledge` is used in place of the agent's own knowledge base, such as that of one tenant.
+    `refuse_below` is the least probability at which the extractive model answers.
     """
 
     mode: Literal["always", "auto", "never"] = "always"
@@ -60,6 +62,7 @@ class Retrieval:
     strict: bool = False
     filters: Filters = Filters()
     knowledge: KnowledgeBase | None = None
+    refuse_below: float = REFUSE_BELOW
 
     def __post_init__(self) -> None:
         if self.mode not in ("always", "auto", "never"):
@@ -179,7 +182,9 @@ class Setup(Generic[Deps]):
             return model
         name = model if isinstance(model, str) else tuple(model)
         if name not in self._opened:
-            extractive = partial(ExtractiveModel, self.knowledge)
+            extractive = partial(
+                ExtractiveModel, self.knowledge, refuse_below=self.retrieval.refuse_below
+            )
             self._opened[name] = self._open_model(name, extractive=extractive)
         return self._opened[name]
 

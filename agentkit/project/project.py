@@ -376,6 +376,7 @@ class Project:
                 known.expand,
                 known.strict,
                 Filters(sources=tuple(known.sources)),
+                refuse_below=known.refuse_below,
             ),
             tracing=self._tracing(),
             folder=self.path,

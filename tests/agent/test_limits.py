@@ -116,9 +116,7 @@ async def test_where_a_limit_leaves_no_answer_it_is_made_of_what_the_tools_gave(
 async def test_where_a_limit_leaves_no_answer_the_passages_are_quoted(
     tmp_path: Path, embedder: TermEmbedder
 ) -> None:
-    knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
-    text = "# Memory\n\nA 7B model at 16 bits takes 14 GB."
-    await knowledge.add([Document("a.md", text, "Memory")])
+    knowledge = await _knowledge(tmp_path, embedder)
     model = ScriptedModel([[Usage(10, 0), call("step")]])
     agent = Agent(model, [step], knowledge=knowledge, limits=Limits(tokens=5))
     answer = await agent.run("Memory: a 7B model at 16 bits takes 14 GB?")
@@ -127,6 +125,26 @@ async def test_where_a_limit_leaves_no_answer_the_passages_are_quoted(
     assert answer.text.endswith("step 0")
     assert answer.citations[0].chunk.source == "a.md"
     knowledge.close()
+
+
+@pytest.mark.parametrize(("refuse_below", "is_quoted"), [(0.0, True), (1.0, False)])
+async def test_where_a_limit_leaves_no_answer_the_refusal_threshold_holds(
+    tmp_path: Path, embedder: TermEmbedder, refuse_below: float, is_quoted: bool
+) -> None:
+    knowledge = await _knowledge(tmp_path, embedder)
+    retrieval = Retrieval(refuse_below=refuse_below)
+    model = ScriptedModel([[Usage(10, 0), call("step")]])
+    agent = Agent(model, [step], knowledge=knowledge, limits=Limits(tokens=5), retrieval=retrieval)
+    answer = await agent.run("Memory: a 7B model at 16 bits takes 14 GB?")
+    assert ("A 7B model at 16 bits takes 14 GB. [1]" in answer.text) is is_quoted
+    knowledge.close()
+
+
+async def _knowledge(folder: Path, embedder: TermEmbedder) -> KnowledgeBase:
+    knowledge = KnowledgeBase.open(folder / "index", embedder)
+    text = "# Memory\n\nA 7B model at 16 bits takes 14 GB."
+    await knowledge.add([Document("a.md", text, "Memory")])
+    return knowledge
 
 
 async def test_the_last_request_says_that_it_is_the_last_and_the_session_does_not_keep_it() -> None:

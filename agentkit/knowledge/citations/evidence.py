@@ -83,17 +83,19 @@ def _joined_spans(passage: str) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class TurnEvidence:
-    """What is known without a passage: `text` of the turn's tool calls, arguments and results, the
-    numbers in it, and the numbers of the question."""
+    """What is known without a passage: `text` of the turn's tool calls, arguments and results, and
+    the question, whose numbers need no source."""
 
     text: str = ""
-    computed: tuple[Quantity, ...] = ()
-    asked: tuple[Quantity, ...] = ()
+    question: str = ""
 
-    @classmethod
-    def of(cls, results: Sequence[str], question: str) -> TurnEvidence:
-        text = "\n".join(results)
-        return cls(text, tuple(quantities(text)), tuple(quantities(question)))
+    @cached_property
+    def computed(self) -> tuple[Quantity, ...]:
+        return tuple(quantities(self.text))
+
+    @cached_property
+    def asked(self) -> tuple[Quantity, ...]:
+        return tuple(quantities(self.question))
 
     def has(self, claimed: Quantity) -> bool:
         """Whether a tool call gave a number, rounded as in the claim."""
@@ -117,6 +119,10 @@ def missing_number(
     for version in versions:
         if not _has_code(version, known):
             return f"the version {version} is not in the passage"
+    ratios = _RATIO.findall(normalize(known))
+    for ratio in _RATIO.findall(normalize(claim)):
+        if ratios and ratio not in ratios:
+            return f"the ratio {':'.join(ratio)} is not in the passage"
     wanted = [
         claimed
         for claimed in quantities(claim)
@@ -250,6 +256,10 @@ def _capitals(text: str) -> set[str]:
 _VERSIONED = re.compile(
     r"(?:\b(?:[Vv]ersion|[Rr]elease|[Ss]ection|[Cc]hapter|v|[A-Z][A-Za-z]{2,})|版本|版|[章节]|§)\s*$"
 )
+
+
+_RATIO = re.compile(r"(?<![\w.:])(\d+)\s*:\s*(\d)(?![\w:]|\.\d)")
+"""3:1, which a clock time is not."""
 
 
 def _versions(claim: str) -> frozenset[str]:

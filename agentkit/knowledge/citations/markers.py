@@ -30,7 +30,7 @@ _PREDICATE = re.compile(
     r"|holds?|uses?|gives?|supports?|runs?|becomes?|contains?|requires?)\b|[是为有占需应达可能将被把]"
 )
 _HEADING = re.compile(r"#{1,6}\s|(?:[-*_]\s*){3,}$|\|?[\s:|-]+$")
-_MARKS = re.compile(r"(?:(?:\d+[.)、]|[-*+>•])[ \t]+)+")
+_MARKS = re.compile(r"\A(?:(?:\d+[.)、]|[-*+>•])[ \t]+)+")
 _EMPHASIS = re.compile(r"\*\*|__(?=\w)|(?<=\w)__")
 _NO_CLAIM = re.compile(
     r"(?:hi|hello|hey|sure|certainly|of course|thanks|thank you|you.re welcome|great question"
@@ -94,7 +94,7 @@ def is_table_head(text: str, end: int) -> bool:
 
 
 _NUMBER = r"[0-9０-９]{1,6}"
-_NUMBERS = rf"{_NUMBER}(?:\s*[-–—~～]\s*{_NUMBER})?"
+_NUMBERS = rf"{_NUMBER}(?::[0-9]{{1,3}}(?=†))?(?:\s*[-–—~～]\s*{_NUMBER})?"
 _BETWEEN = r"(?:\s*[,，、;；&]\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*[和与及]\s*)"
 _LIST = rf"{_NUMBERS}(?:{_BETWEEN}{_NUMBERS})*"
 _LABEL = (
@@ -104,7 +104,7 @@ _LABEL = (
 _INSIDE = rf"\s*(?:\^|#|{_LABEL})?{_LIST}(?:\s*†[^\]】\n]{{0,40}})?\s*"
 _TAG = "(?:passage|source|cite|ref)"
 _RAISED = r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}"
-_BRACKETS = rf"(?:\[{_INSIDE}\](?!\()|【{_INSIDE}】|［{_INSIDE}］|[(（]\s*{_LABEL}{_LIST}\s*[)）])"
+_BRACKETS = rf"(?:[\[【［〔]{_INSIDE}(?:\](?!\()|[】］〕])|[(（]\s*{_LABEL}{_LIST}\s*[)）])"
 _TAGS = (
     rf"<sup>\s*\[?{_LIST}\]?\s*</sup>"
     rf"|<{_TAG}\s+id=[\"']?{_NUMBER}[\"']?[^>\n]{{0,80}}>(?:</{_TAG}>)?"
@@ -117,7 +117,7 @@ _MARKERS = re.compile(
     rf"(?P<clear>(?!\s)(?:\s?{_BRACKETS})+|{_TAGS})"
     rf"|(?P<raised>{_RAISED}(?:[,⁻–]{_RAISED})*)|(?P<round>{_ROUND})"
 )
-_START_OF_MARKER = re.compile("[\\[【［(（<⁰¹²³⁴⁵⁶⁷⁸⁹]")
+_START_OF_MARKER = re.compile("[\\[【［〔(（<⁰¹²³⁴⁵⁶⁷⁸⁹]")
 _RANGE = re.compile(r"(\d+)\s*[-–—~～⁻]\s*(\d+)|(\d+)")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _VARIABLE = re.compile(
@@ -134,7 +134,7 @@ value values index element variable matrix vector array list call calls into ove
 _NO_NOUN = frozenset(_NOT_BEFORE_A_LABEL.split())
 _INDEXING = re.compile(r"\s?(?:=[^=]|==|\+=|-=)|\.[a-z_]+\(|\(")
 _OPEN = re.compile(
-    r"(?:[\[【［][^\]】］\n]{0,60}|[(（]\s*(?:[A-Za-z]{0,11}|[\u4e00-\u9fff]{0,2})[\s:：#.]*"
+    r"(?:[\[【［〔][^\]】］〕\n]{0,60}|[(（]\s*(?:[A-Za-z]{0,11}|[\u4e00-\u9fff]{0,2})[\s:：#.]*"
     r"(?:[\d０-９\s,，、;；&–—~～-]|and|or|[和与及])*|<|<[/a-z][^>\n]{0,120}|<sup>[^<\n]{0,30}(?:<[/sup]{0,4})?)$"
 )
 _NUMBERED = re.compile(
@@ -172,7 +172,7 @@ def markers(text: str, sources: Collection[str]) -> Iterator[re.Match[str]]:
 def numbers_in(group: str) -> tuple[str, ...]:
     """The numbers of a group of markers, in order, ranges expanded."""
     found: list[str] = []
-    group = re.sub(r"†[^\]】\n]*", "", group).translate(_SUPERSCRIPTS)
+    group = re.sub(r"(?::\d+)?†[^\]】〕\n]*", "", group).translate(_SUPERSCRIPTS)
     for first, last, single in _RANGE.findall(group):
         low, high = int(single or first), int(single or last)
         found += map(str, range(low, high + 1) if high - low < _WIDEST_RANGE else (low, high))
@@ -244,7 +244,7 @@ def _is_marker(prose: str, match: re.Match[str]) -> bool:
     """Whether what has the form of a marker is none of the other things that have it."""
     before = prose[max(0, match.start() - 60) : match.start()]
     if match["raised"] or match.group().startswith("<sup>"):
-        return _follows_word(before)
+        return _follows_word(before.removesuffix(" ") if match["clear"] else before)
     if match["round"]:
         return _ends_clause(before)
     is_definition = prose[match.end() : match.end() + 1] == ":" and before[-1:] in ("", "\n")
@@ -258,7 +258,9 @@ def _follows_word(before: str) -> bool:
     if _UNIT_OR_FUNCTION.search(before):
         return False
     return bool(
-        re.search(r"[A-Za-z]{3}$|[\u4e00-\u9fff]$|[.,;:!?。，；！？：”\"%]$|\s[^()]*\)$", before)
+        re.search(
+            r"[A-Za-z]{3}$|[\u4e00-\u9fff]$|[.,;:!?。，；！？：”\"%]$|\s[^()]*\)$|</sup>$", before
+        )
     )
 
 

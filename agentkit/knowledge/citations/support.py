@@ -7,6 +7,7 @@ checked: a claim that recombines the true words of a passage into an untruth is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,7 +72,7 @@ def judge(
     parts = _parts_of(passage)
     if not parts or not claim.strip():
         return SupportVerdict(False, 0.0, "there is nothing to compare")
-    if (at := passage.find(claim.strip())) >= 0:
+    if (at := find_whole(claim.strip(), passage)) is not None:
         return SupportVerdict(True, 1.0, "", (at, at + len(claim.strip())))
     across = is_cjk(claim) != is_cjk(passage)
     scores = _scores(claim, parts, context, cosines, across)
@@ -89,6 +90,25 @@ def judge(
     if fault:
         return SupportVerdict(False, min(score, _FAULTY), fault, span)
     return SupportVerdict(True, min(1.0, score), "", span)
+
+
+_CUT_BEFORE = re.compile(r"\w$|\w[-./:,]$", re.ASCII)
+_CUT_AFTER = re.compile(r"\w|[-./:,]\w|[+#]", re.ASCII)
+
+
+def find_whole(quote: str, passage: str) -> int | None:
+    """Where a passage has a quote that cuts no word, number or version at its ends."""
+    at = passage.find(quote)
+    while at >= 0:
+        end = at + len(quote)
+        starts_inside = quote[:1].isascii() and _CUT_BEFORE.search(passage[max(0, at - 2) : at])
+        ends_inside = quote[-1:].isascii() and _CUT_AFTER.match(passage, end)
+        if not (starts_inside and quote[:1].isalnum()) and not (
+            ends_inside and quote[-1:].isalnum()
+        ):
+            return at
+        at = passage.find(quote, at + 1)
+    return None
 
 
 def is_computed(claim: str, result: str) -> bool:

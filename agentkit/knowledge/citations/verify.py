@@ -27,6 +27,7 @@ from agentkit.knowledge.citations.markers import (
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.support import (
     SupportVerdict,
+    find_whole,
     is_computed,
     judge,
     needs_similarity,
@@ -255,9 +256,9 @@ def _verbatim(text: str, found: Sequence[Statement], sources: Sources) -> Mappin
 def _quotation(quote: str, marker: str, sources: Sources) -> Citation | None:
     chunk = sources.find(marker)
     quote = quote.rstrip()
-    if chunk is None or not quote or quote not in chunk.text:
+    if chunk is None or not quote or (at := find_whole(quote, chunk.text)) is None:
         return None
-    return Citation(marker, chunk, quote, True, chunk.text.index(quote))
+    return Citation(marker, chunk, quote, True, at)
 
 
 class _Prover:
@@ -273,7 +274,7 @@ class _Prover:
         self._sources = sources
         self._similarity = similarity
         self._results = results
-        self._turn = TurnEvidence.of(results, question)
+        self._turn = TurnEvidence("\n".join(results), question)
 
     async def prove(self, statement: Statement) -> tuple[Supported, list[Citation]]:
         """The verdict on a statement, and its citations."""

@@ -41,7 +41,10 @@ def _streamed(deltas: Any) -> list[str | Marker]:
         ("事实[来源 1]，事实（资料2）", ["[来源 1]", "（资料2）"]),
         ("a note [^1]", ["[^1]"]),
         ("a fact.¹ The data² are 事实³。", ["¹", "²", "³"]),
-        ("a fact<sup>1</sup>", ["<sup>1</sup>"]),
+        ("a fact<sup>1</sup> <sup>[2]</sup>", ["<sup>1</sup>", "<sup>[2]</sup>"]),
+        ("a fact <sup>1</sup>.", ["<sup>1</sup>"]),
+        ("a fact【1:0†notes.md】", ["【1:0†notes.md】"]),
+        ("事实〔2〕。", ["〔2〕"]),
         ('a fact <passage id="1">', ['<passage id="1">']),
         ("a fact (1). 事实（2）。 A fact (3)\n", ["(1)", "（2）", "(3)"]),
     ],
@@ -85,6 +88,7 @@ def test_the_numbers_of_a_group() -> None:
     assert numbers_in("[1-3，7]") == ("1", "2", "3", "7")
     assert numbers_in("[1-900000]") == ("1", "900000")
     assert numbers_in("【1†L30-L40】") == ("1",)
+    assert numbers_in("【2:13†source】") == ("2",)
     assert numbers_in("¹²") == ("12",)
 
 

@@ -82,6 +82,13 @@ TABLE = "| Plan | Price | Seats |\n|---|---|---|\n| Basic | 12 EUR | 3 |\n| Team
         ("The compiler accepts C++ files.", "It accepts C++.", "The compiler accepts C files."),
         ("It fails with 0x80070005.", "The error is 0x80070005.", "The error is 0x80070006."),
         ("版本号是 2.4.1。", "版本号为 v2.4.1。", "版本是 2.4.10。"),
+        ("It needs Python 3.10.", "It needs Python 3.10", "It needs Python 3.1"),
+        ("The release is 2.0.0-rc2.", "It is 2.0.0-rc2.", "The release is 2.0.0"),
+        ("It speaks C.", "It speaks C.", "It speaks C++ now."),
+        ("The cache holds 1,250 rows.", "It holds 1250 rows.", "The cache holds 1"),
+        ("The odds are 3:1.", "They are 3:1.", "The odds are 1:3."),
+        ("The file has 5 GiB.", "It has 5 GiB.", "The file has 5 MiB."),
+        ("The share is 50%.", "The share is 50 percent.", "The share is 0.5."),
     ],
 )
 def test_a_version_or_a_code_is_compared_whole(passage: str, claim: str, changed: str) -> None:
@@ -142,13 +149,13 @@ def test_numbers_of_a_tool_call_and_of_the_question_need_no_passage() -> None:
     passage = "A model needs its parameters times the bytes of each as memory."
     claim = "The model of 9 billion parameters needs 4.67 GB of memory."
     assert not judge(claim, passage).supported
-    tool = TurnEvidence.of(['parameters: 9e9\n{"gb": 4.6698}'], "")
+    tool = TurnEvidence('parameters: 9e9\n{"gb": 4.6698}')
     assert judge(claim, passage, turn=tool).supported
     assert judge(
-        "A 9B model needs memory.", passage, turn=TurnEvidence.of([], "How big is 9B?")
+        "A 9B model needs memory.", passage, turn=TurnEvidence("", "How big is 9B?")
     ).supported
     stated = "The limit is 42 GB per node."
-    asked = TurnEvidence.of([], "Is the limit 99 GB?")
+    asked = TurnEvidence("", "Is the limit 99 GB?")
     assert not judge("The limit is 99 GB per node.", stated, turn=asked).supported
 
 
