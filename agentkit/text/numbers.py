@@ -313,8 +313,8 @@ def _parse_match(match: re.Match[str], text: str) -> Iterator[Quantity]:
     elif match["hour"]:
         yield quantity(1800 if match["hour"] == "half" else 900, "time")
     elif (share := _parse_fraction(match)) is not None:
-        found = quantity(share, "" if match["whole"] else "share")
-        yield replace(found, bare=100 * share) if match["share"] else found
+        fraction = quantity(share, "" if match["whole"] else "share")
+        yield replace(fraction, bare=100 * share) if match["share"] else fraction
     elif not match["version"] and (found := _parse_number(match, text)):
         yield found
 
