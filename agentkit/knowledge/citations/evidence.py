@@ -90,19 +90,19 @@ class TurnEvidence:
     question: str = ""
 
     @cached_property
-    def computed(self) -> tuple[Quantity, ...]:
+    def computed_quantities(self) -> tuple[Quantity, ...]:
         return tuple(quantities(self.text))
 
     @cached_property
-    def asked(self) -> tuple[Quantity, ...]:
+    def question_quantities(self) -> tuple[Quantity, ...]:
         return tuple(quantities(self.question))
 
     def has(self, claimed: Quantity) -> bool:
         """Whether a tool call gave a number, rounded as in the claim."""
         digits = re.sub(r"[^\d.]", "", claimed.text).partition(".")[2]
-        return is_stated(claimed, self.computed) or any(
+        return is_stated(claimed, self.computed_quantities) or any(
             round(other.bare, len(digits)) == claimed.bare and "." in other.text
-            for other in self.computed
+            for other in self.computed_quantities
         )
 
 
@@ -213,7 +213,7 @@ _MEASURED = frozenset(["size", "power", "energy", "mass", "length", "frequency",
 
 def _is_asked(claimed: Quantity, passage: str, turn: TurnEvidence) -> bool:
     """Whether a number is the question's own, and the passage has no other in its place."""
-    if not is_stated(claimed, turn.asked):
+    if not is_stated(claimed, turn.question_quantities):
         return False
     return not any(other.kind == claimed.kind for other in _all_quantities(passage))
 
