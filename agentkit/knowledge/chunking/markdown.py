@@ -17,6 +17,7 @@ from agentkit.knowledge.chunking.blocks import Block, Kind, Section, line_starts
 from agentkit.knowledge.chunking.markup import is_markup_only, plain
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
+_RULE = frozenset("-*_ ")
 _NO_FORMULA = re.compile(r" {0,3}(?:#{1,6}\s|```|~~~)")
 _KINDS: Mapping[str, Kind] = {
     "heading_open": "heading",
@@ -66,7 +67,7 @@ def first_heading(text: str) -> str:
 @lru_cache(maxsize=4)
 def markdown_sections(text: str) -> tuple[Section, ...]:
     """Sections in order, cached: the loader's title, the splitter and a search's context share one
-    parse. A heading with nothing under it goes with the section after it."""
+    parse. A heading or rule with nothing under it goes with the section after it."""
     return tuple(_sections(text))
 
 
@@ -82,7 +83,7 @@ def _sections(text: str) -> Iterator[Section]:
         if level:
             path = [(depth, name) for depth, name in path if depth < level] + [(level, title)]
         blocks.append(block)
-        has_body = has_body or not level
+        has_body = has_body or not (level or _RULE.issuperset(text[block.start : block.end]))
     if blocks:
         yield Section(_joined(path), tuple(blocks))
 

@@ -105,7 +105,7 @@ _LOADERS: Mapping[str, str] = {
     ".json": "json_text:load_json",
     ".jsonl": "json_text:load_json_lines",
     ".ndjson": "json_text:load_json_lines",
-    ".ipynb": "json_text:load_notebook",
+    ".ipynb": "notebook:load_notebook",
     ".eml": "mail:load_mail",
     ".mbox": "mail:load_mailbox",
     ".pdf": "pdf:load_pdf",

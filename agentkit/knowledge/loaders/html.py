@@ -1,10 +1,11 @@
 """Load a web page as Markdown: its main content with headings, lists, tables, code and metadata.
 
 The main content is found by the page's own marks (`main`, `article`, roles), then by the names of
-classes, and in a page without marks by removing lists of links; where none is found, the whole body
-is kept. Menus, banners, scripts and hidden elements are left out, but nothing that holds half of
-the text. What is nested more than 1,000 deep is lost, with a warning. Metadata comes from meta
-elements, then from JSON-LD, cut at a thousand characters.
+classes; where none is found, the whole body is kept. Menus, banners, scripts and hidden elements
+are left out by their structure: elements and roles of navigation, lists of links, and small boxes
+that a class names as such and that hold links or controls. Nothing that holds half of the text is
+left out, nor anything because of its id. What is nested more than 1,000 deep is lost, with a
+warning. Metadata comes from meta elements, then from JSON-LD, cut at a thousand characters.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentkit.documents import Document
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import Loaded
+from agentkit.knowledge.loaders.html_notation import write_notation
 from agentkit.knowledge.loaders.text import decoded
 from agentkit.text.terms import clean
 
@@ -27,8 +29,8 @@ Sizes = dict[Any, int]
 """Characters of text below each element."""
 
 _NEVER = frozenset((
-    "script", "style", "noscript", "template", "iframe", "svg", "button", "input", "select",
-    "textarea", "canvas", "dialog", "object", "embed", "audio", "video",
+    "script", "style", "noscript", "template", "iframe", "svg", "canvas", "dialog", "object",
+    "embed", "audio", "video",
 ))  # fmt: skip
 _BOILERPLATE = ("nav", "menu")
 _FRAME = ("header", "footer", "aside")
@@ -36,12 +38,19 @@ _ROLES = frozenset((
     "navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alertdialog",
     "menu", "menubar",
 ))  # fmt: skip
-_BOILERPLATE_NAME = re.compile(
-    r"(?:^|[\s_-])(?:cookies?|consent|gdpr|nav|navbar|navigation|menu|breadcrumbs?|sidebar|toc|"
-    r"pagination|pager|share|sharing|social|related|adverts?|ads?|advertisement|promo|newsletter|"
-    r"popup|modal|skip-link|footer|masthead)(?:$|[\s_-])",
-    re.IGNORECASE,
-)
+_NAMED = frozenset((
+    "cookie", "cookies", "consent", "gdpr", "nav", "navbar", "navigation", "menu", "breadcrumb",
+    "breadcrumbs", "sidebar", "toc", "pagination", "pager", "share", "sharing", "social", "related",
+    "advert", "adverts", "ad", "ads", "advertisement", "promo", "newsletter", "popup", "modal",
+    "skip", "footer", "masthead",
+))  # fmt: skip
+_FITTINGS = frozenset((
+    "banner", "bar", "box", "button", "buttons", "icons", "link", "links", "list", "notice",
+    "overlay", "posts", "signup", "widget", "wrapper",
+))  # fmt: skip
+"""Words that only complete the name of a menu or banner, as in `share-buttons`."""
+_CONTROLS = ("button", "input", "select", "textarea")
+_HOLDERS = ("section", "blockquote", "li", "dd", "td")
 _MAIN_NAMES = frozenset(
     ("content", "main-content", "main", "article", "post-content", "entry-content")
 )
@@ -61,13 +70,16 @@ def main_content(page: Any) -> Iterator[Any]:
     if sum(1 for _ in islice(body.iter(), _MOST_ELEMENTS + 1)) > _MOST_ELEMENTS:
         yield _without(body, lambda element: element.tag in _NEVER)
         return
+    for control in list(body.iter(*_CONTROLS)):
+        control.clear(keep_tail=True)
+        control.tag = _CONTROLS[0]
     body = _without(body, lambda element: element.tag in _NEVER or _is_hidden(element))
     root = copy.deepcopy(_marked(body, _sizes(body)))
     sizes = _sizes(root)
     whole = root.tag == body.tag
     half = sizes[root] / 2
     root = _without(root, lambda e: sizes.get(e, 0) <= half and _is_boilerplate(e, whole))
-    yield _without_link_lists(root) if whole else root
+    yield _without_link_lists(root, whole)
     yield body
 
 
@@ -126,33 +138,69 @@ def _is_boilerplate(element: Any, whole: bool) -> bool:
     if element.tag in _BOILERPLATE or element.get("role") in _ROLES:
         return True
     if element.tag in _FRAME:
-        return whole
-    return bool(_BOILERPLATE_NAME.search(_names(element)))
+        return whole and not _is_note(element)
+    return False
+
+
+def _is_note(element: Any) -> bool:
+    """Whether an aside belongs to the text: a foot note, or inside a section or list."""
+    kinds = f"{element.get('role', '')} {element.get('epub:type', '')} {element.get('type', '')}"
+    inside = element.getparent() is not None and element.getparent().tag in _HOLDERS
+    return element.tag == "aside" and (inside or "note" in kinds)
 
 
 def _names(element: Any) -> str:
     return f"{element.get('class', '')[:_MOST_NAME]} {element.get('id', '')[:_MOST_NAME]}"
 
 
-def _without_link_lists(root: Any) -> Any:
-    """A copy without lists and boxes of links: the menus of pages without marks."""
+class _Links(NamedTuple):
+    """What a box holds: links, characters of links, controls, characters of text."""
+
+    links: int
+    linked: int
+    controls: int
+    size: int
+
+
+def _without_link_lists(root: Any, whole: bool) -> Any:
+    """A copy without menus: lists of links in pages without marks, and small boxes that a class
+    names as a menu or banner and that hold nothing but links, or a control."""
     sizes = _sizes(root)
-    links, linked = dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0)
+    links, linked, controls = (dict.fromkeys(sizes, 0) for _ in range(3))
     for element in sizes:
         if element.tag == "a":
             links[element], linked[element] = 1, sizes[element]
+        controls[element] += element.tag == _CONTROLS[0]
         if element is not root:
-            links[element.getparent()] += links[element]
-            linked[element.getparent()] += linked[element]
-    return _without(
-        root,
-        lambda element: (
-            element.tag in ("ul", "ol", "div", "table", "p")
-            and links.get(element, 0) >= _FEWEST_LINKS
-            and linked[element] >= 0.8 * sizes[element]
-            and sizes[element] <= sizes[root] / 3
-        ),
-    )
+            parent = element.getparent()
+            links[parent] += links[element]
+            linked[parent] += linked[element]
+            controls[parent] += controls[element]
+
+    def unwanted(element: Any) -> bool:
+        if element not in links or sizes[element] > sizes[root] / 3:
+            return False
+        held = _Links(links[element], linked[element], controls[element], sizes[element])
+        is_list = element.tag in ("ul", "ol", "div", "table", "p")
+        if whole and is_list and held.links >= _FEWEST_LINKS and held.linked >= 0.8 * held.size:
+            return True
+        return _is_named_furniture(element, held)
+
+    return _without(root, unwanted)
+
+
+def _is_named_furniture(element: Any, held: _Links) -> bool:
+    """Whether one class names an element as a menu or banner, and what it holds agrees."""
+    for name in element.get("class", "")[:_MOST_NAME].lower().split():
+        words = set(re.split(r"[-_]+", name)) - {""}
+        if not words or not words <= _NAMED | _FITTINGS or words <= _FITTINGS:
+            continue
+        only_links = held.links and held.linked >= 0.8 * held.size
+        if only_links or (held.controls and held.size <= _MOST_NAME) or (
+            words & _FITTINGS and held.size <= _MOST_NAME / 5
+        ):  # fmt: skip
+            return True
+    return False
 
 
 _MOST = 1000
@@ -269,6 +317,7 @@ def markdown_of(html: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         return "", {}, ()
     too_deep = any("depth" in error.message for error in parser.error_log)
     metadata = page_metadata(root)
+    write_notation(root)
     for body in main_content(root):
         text, cut = _markdown(
             etree.tostring(body, encoding="unicode", method="html", with_tail=False)

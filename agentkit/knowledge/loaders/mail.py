@@ -1,6 +1,8 @@
 """Mail: a message, or a mailbox with a part for each message. Attachments are named, not read.
 
-Plain text is preferred to HTML. No more than 20,000 messages of a mailbox are read.
+All parts with text are read in their order: of alternatives the plain text, or the HTML where that
+says more (RFC 2046, 5.1.4); a forwarded message with its own headers; an invitation with its time
+and place. No more than 20,000 messages of a mailbox are read.
 """
 
 from __future__ import annotations
@@ -9,17 +11,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from email.message import Message
+from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.policy import EmailPolicy
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import Loaded
+from agentkit.knowledge.loaders.files import Loaded, escaped
 from agentkit.knowledge.loaders.html import markdown_of
 from agentkit.knowledge.loaders.text import decoded
 from agentkit.text.terms import clean
@@ -31,6 +33,21 @@ _MOST_HEADER = 1000
 _MOST_PARSED = 4000
 _MOST_WARNINGS = 20
 _MOST_NAMES = 20
+_READ = ("text/plain", "text/html", "text/calendar")
+_WORD = re.compile(r"\w+")
+_EVENT_FIELDS = {
+    "SUMMARY": "Event",
+    "DTSTART": "Start",
+    "DTEND": "End",
+    "LOCATION": "Location",
+    "ORGANIZER": "Organizer",
+    "DESCRIPTION": "Description",
+    "RRULE": "Repeats",
+    "STATUS": "Status",
+}
+_MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(?:\d\d)?(Z?))?")
+_FOLDED = re.compile(r"\n[ \t]")
+_ESCAPED = re.compile(r"\\([\\;,nN])")
 _FROM_LINE = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*(?:\r?\n|\Z)")
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 
@@ -125,28 +142,101 @@ def _mail(content: bytes) -> _Mail:
         raise KnowledgeError(f"a mail of more than {_MOST_SEPARATORS} parts: save its text alone")
     try:
         message = BytesParser(policy=_POLICY).parsebytes(content)
-        leaves = [part for part in islice(message.walk(), _MOST_PARTS) if not part.is_multipart()]
+        if sum(1 for _ in islice(message.walk(), _MOST_PARTS + 1)) > _MOST_PARTS:
+            raise KnowledgeError(f"a mail of more than {_MOST_PARTS} parts: save its text alone")
+        attached: list[str] = []
+        body = _body(message, attached)
     except RecursionError as error:
         raise KnowledgeError("a mail nested too deep: forward its text") from error
-    attached = [part for part in leaves if _is_attachment(part)]
-    texts = [part for part in leaves if not _is_attachment(part)]
-    plain = _bodies(texts, "text/plain")
-    html = "" if plain else _bodies(texts, "text/html")
+    if content.strip() and not (message.keys() or body.text):
+        raise KnowledgeError("not a mail: it has neither headers nor text")
+    return _Mail(_headers(message), clean(body.text), body.is_markdown, tuple(attached))
+
+
+class _Body(NamedTuple):
+    """The text of a part, and whether it is Markdown."""
+
+    text: str
+    is_markdown: bool = False
+
+
+_NOTHING = _Body("")
+
+
+def _body(part: Message, attached: list[str]) -> _Body:
+    """What a person reads of a part and the parts in it. The names of the others are added to
+    `attached`."""
+    kind = _kind(part)
+    if kind == "message/rfc822":
+        return _forwarded(part, attached)
+    if part.is_multipart():
+        inside = list(part.iter_parts()) if isinstance(part, EmailMessage) else []
+        if kind == "multipart/alternative":
+            return _best(inside, attached)
+        return _joined([_body(piece, attached) for piece in inside])
+    if _quietly(part.get_content_disposition) == "attachment" or kind not in _READ:
+        attached.append(_file_name(part))
+        return _NOTHING
+    text = _text(part)
+    if kind == "text/html":
+        return _Body(markdown_of(text)[0], True)
+    return _Body(_calendar(text) if kind == "text/calendar" else text.strip())
+
+
+def _best(alternatives: Sequence[Message], attached: list[str]) -> _Body:
+    """The plain alternative if it has four fifths of the words of the richest one, else that; and
+    an invitation beside it."""
+    bodies = [(_kind(part), _body(part, attached)) for part in alternatives]
+    events = [body for kind, body in bodies if kind == "text/calendar"]
+    bodies = [pair for pair in bodies if pair[0] != "text/calendar" and pair[1].text]
+    plain = next((body for kind, body in bodies if kind == "text/plain"), None)
+    richest = bodies[-1][1] if bodies else _NOTHING
+    if plain is not None:
+        words = set(_WORD.findall(richest.text))
+        if len(words & set(_WORD.findall(plain.text))) >= 0.8 * len(words):
+            richest = plain
+    return _joined([richest, *events])
+
+
+def _joined(bodies: Sequence[_Body]) -> _Body:
+    """Parts below each other; plain text among Markdown is escaped."""
+    mixed = any(body.is_markdown for body in bodies)
+    texts = (escaped(b.text) if mixed and not b.is_markdown else b.text for b in bodies)
+    return _Body("\n\n".join(text for text in texts if text), mixed)
+
+
+def _forwarded(part: Message, attached: list[str]) -> _Body:
+    inner = part.get_payload()
+    message = inner[0] if isinstance(inner, list) and inner else None
+    if not isinstance(message, Message):
+        return _NOTHING
+    mail = _Mail(_headers(message), *_body(message, attached), ())
+    return _Body(f"Forwarded message\n{mail.text}", mail.is_html)
+
+
+def _headers(message: Message) -> dict[str, str]:
     headers = {name: _header(message, name) for name in ("subject", "from", "to")}
     headers["date"] = _date(_header(message, "date"))
-    if content.strip() and not (message.keys() or plain or html):
-        raise KnowledgeError("not a mail: it has neither headers nor text")
-    return _Mail(
-        {name: value for name, value in headers.items() if value},
-        clean(plain or html),
-        bool(html),
-        tuple(_file_name(part) for part in attached),
-    )
+    return {name: value for name, value in headers.items() if value}
 
 
-def _is_attachment(part: Message) -> bool:
-    is_text = _kind(part) in ("text/plain", "text/html")
-    return _quietly(part.get_content_disposition) == "attachment" or not is_text
+def _calendar(text: str) -> str:
+    """The events of an invitation, a field in a line (RFC 5545)."""
+    lines: list[str] = []
+    for line in _FOLDED.sub("", text.replace("\r\n", "\n")).split("\n"):
+        name, _, value = line.partition(":")
+        field = _EVENT_FIELDS.get(name.partition(";")[0].upper())
+        moment = _MOMENT.fullmatch(value.strip())
+        if moment and field:
+            year, month, day, hour, minute, zone = moment.groups("")
+            value = f"{year}-{month}-{day}" + (f" {hour}:{minute}{zone}" if hour else "")
+        if field and value.strip():
+            lines.append(f"{field}: {_ESCAPED.sub(_unescaped, value.strip())}")
+    return "\n".join(lines)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return " " if match[1] in "nN" else match[1]
 
 
 def _kind(part: Message) -> str:
@@ -156,12 +246,6 @@ def _kind(part: Message) -> str:
 def _file_name(part: Message) -> str:
     name = " ".join(str(_quietly(part.get_filename) or _kind(part)).split())
     return clean(name[:_MOST_HEADER])
-
-
-def _bodies(parts: Sequence[Message], kind: str) -> str:
-    texts = (_text(part) for part in parts if _kind(part) == kind)
-    bodies = (markdown_of(text)[0] if kind == "text/html" else text.strip() for text in texts)
-    return "\n\n".join(body for body in bodies if body)
 
 
 def _text(part: Message) -> str:

@@ -77,6 +77,109 @@ def test_a_page_that_is_all_menu_is_kept_whole() -> None:
     assert "Chapter one" in load_html(page.encode(), "a.html").document.text
 
 
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [
+        ('<section id="related-work"><h2>Related</h2><p>Smith has 4 ms.</p></section>', "4 ms"),
+        ('<h2 id="footer">Footer</h2><p>12 px</p>', "Footer"),
+        ('<div id="cookie-banner"><p>A banner is 90 px high.</p></div>', "90 px"),
+        ('<div class="menu"><h2>Lunch</h2><p>Goulash 8.50 EUR</p></div>', "Goulash"),
+        ('<p class="share-price">The share rose to 43 euros.</p>', "43 euros"),
+        ('<div class="ad-hoc">Ad hoc queries cost 3 credits.</div>', "3 credits"),
+        ('<div class="ads">Ads are 30 seconds long.</div>', "30 seconds"),
+        ('<table class="related"><tr><td>R1</td><td>47 ohm</td></tr></table>', "47 ohm"),
+        ('<div class="sidebar">See <a href="x">the table</a>: 5 V at pin 3.</div>', "5 V"),
+        ('<p class="newsletter">The newsletter has 400 readers.</p>', "400 readers"),
+        ('<div class="modal">A modal verb, as in must.</div>', "modal verb"),
+        ('<aside role="doc-footnote">Measured in 1998.</aside>', "1998"),
+        ('<ul class="toc"><li>Carbon: 4 mg/l</li></ul>', "4 mg/l"),
+    ],
+)  # fmt: skip
+def test_a_name_alone_removes_nothing(part: str, kept: str) -> None:
+    body = "<p>" + "The body text explains the system at some length. " * 6 + "</p>"
+    for frame in ("<main>{}</main>", "{}"):
+        page = f"<body>{frame.format('<h1>Guide</h1>' + body + part)}</body>"
+        assert kept in load_html(page.encode(), "a.html").document.text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        '<ul class="breadcrumb"><li><a href="/">Gone</a></li><li><a href="/a">Gone</a></li></ul>',
+        '<div class="related-posts"><a href="/b">Gone: nine tricks</a></div>',
+        '<div class="newsletter"><p>Gone: subscribe</p><input type="email"></div>',
+        '<div class="social-links">Gone</div>',
+        '<nav><a href="/">Gone</a></nav>',
+        '<div role="navigation">Gone</div>',
+    ],
+)
+def test_menus_and_banners_inside_the_content_are_left_out(part: str) -> None:
+    body = "<p>" + "The body text explains the system at some length. " * 6 + "</p>"
+    page = f"<body><main><h1>Guide</h1>{body}{part}</main></body>"
+    assert "Gone" not in load_html(page.encode(), "a.html").document.text
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ("Limit 10<sup>6</sup> cells", "Limit 10^6 cells"),
+        ("grew<sup><a href='#fn5'>5</a></sup>.", "grew[^5]."),
+        ("in 2024<sup class='reference'><a href='#n'>[5]</a></sup>", "in 2024[^5]"),
+        ("10<span style='vertical-align: super'>6</span>", "10^6"),
+        ("H<sub>2</sub>O", "H_2O"),
+        ("<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>", "漢字(かんじ)"),
+        ("<ruby>漢<rt>かん</rt>字<rt>じ</rt></ruby>", "漢(かん)字(じ)"),
+        ("<del>9 EUR</del> 8 EUR <s>7</s>", "8 EUR"),
+        ("<span style='text-decoration: line-through'>9</span> 8", "8"),
+        ("<math><mfrac><mn>1</mn><mn>2</mn></mfrac></math> a day", r"$\frac{1}{2}$ a day"),
+        ("so <script type='math/tex'>a_b</script>", "so $a_b$"),
+        (
+            "<span class='katex'><span class='katex-mathml'><math><semantics><mi>E</mi><annotation "
+            "encoding='application/x-tex'>E = mc^2</annotation></semantics></math></span><span "
+            "class='katex-html' aria-hidden='true'>E=mc2</span></span>",
+            "$E = mc^2$",
+        ),
+        (
+            "is <span style='display: none'><math><mi>x</mi></math></span><img alt='x' "
+            "class='mwe-math-fallback-image-inline'>",
+            "is $x$",
+        ),
+        ("<img class='latex' alt='a^2'>", "$a^2$"),
+        ("<input type='checkbox' checked> paid <input type='checkbox'> open", "[x] paid [ ] open"),
+        ("<i hidden='until-found'>folded</i> <b hidden>no</b>", "*folded*"),
+    ],
+)  # fmt: skip
+def test_what_plain_text_lacks_is_written(part: str, text: str) -> None:
+    assert load_html(f"<body><p>{part}</p></body>".encode(), "a.html").document.text == text
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (
+            "<tr><th>A<th>B<tr><td rowspan=2>North<td>1<tr><td><b>2</b>",
+            "| A | B |\n| --- | --- |\n| North | 1 |\n| North | **2** |",
+        ),
+        (
+            "<thead><tr><th rowspan=2>Plant<th colspan=2>2023<tr><th>Q1<th>Q2</thead>"
+            "<tr><td>Ulm<td>1<td>2",
+            "| Plant | 2023 Q1 | 2023 Q2 |\n| --- | --- | --- |\n| Ulm | 1 | 2 |",
+        ),
+        (
+            "<tr><th colspan=2>Report</th></tr><tr><th>A<th>B<tr><td>1<td>2",
+            "*Report*\n\n| A | B |\n| --- | --- |\n| 1 | 2 |",
+        ),
+        (
+            "<tr><td rowspan=65534 colspan=9999>x<td>y<tr><td>z",
+            "| x | y |\n| --- | --- |\n| x | z |",
+        ),
+        ("<tr><td rowspan=0>x<td>y<tr><td>z", "| x | y |\n| --- | --- |\n| x | z |"),
+    ],
+)
+def test_a_row_of_a_table_holds_the_merged_values(rows: str, text: str) -> None:
+    assert load_html(f"<table>{rows}</table>".encode(), "a.html").document.text == text
+
+
 def test_an_article_named_like_furniture_is_kept() -> None:
     page = f"<body><div class='sidebar'><h1>Bars</h1><p>{'Side bars hold menus. ' * 30}</p></div>"
     assert "Side bars" in load_html(page.encode(), "a.html").document.text

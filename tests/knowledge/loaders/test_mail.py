@@ -1,6 +1,10 @@
 """Mail and mailboxes: what a person reads of them."""
 
 from email.message import EmailMessage
+from email.mime.image import MIMEImage
+from email.mime.message import MIMEMessage
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from typing import Any
 
 import pytest
@@ -32,17 +36,82 @@ def test_the_subject_is_the_title_and_the_headers_are_metadata() -> None:
     assert document.text.endswith("\n\n周三下午三点开会。")
 
 
-def test_plain_text_is_preferred_and_html_is_read_where_there_is_none() -> None:
-    both = _message(body="plain words")
-    both.add_alternative("<h1>Title</h1><p>html words</p>", subtype="html")
+@pytest.mark.parametrize(
+    ("plain", "html", "right"),
+    [
+        ("The price is 99 EUR.", "<p>The price is <b>99</b> EUR.</p>", "The price is 99 EUR."),
+        ("Your program shows no HTML.", "<h1>Price</h1><p>99 EUR</p>", "# Price\n\n99 EUR"),
+        ("See below.", "<p>See below.</p><table><tr><td>Pump<td>99 EUR</table>", "Pump | 99 EUR"),
+    ],
+)
+def test_of_alternatives_the_plain_text_is_read_unless_the_html_says_more(
+    plain: str, html: str, right: str
+) -> None:
+    both = _message(body=plain)
+    both.add_alternative(html, subtype="html")
     text = load_mail(bytes(both), "a.eml").document.text
-    assert "plain words" in text
-    assert "html words" not in text
+    assert right in text
+    assert text.count("99 EUR") == 1
+
+
+def test_a_mail_of_html_alone_is_markdown() -> None:
     only = _message()
     only.set_content("<h1>Title</h1><p>html words</p><script>x</script>", subtype="html")
     document = load_mail(bytes(only), "a.eml").document
     assert document.text.endswith("# Title\n\nhtml words")
     assert document.format == "markdown"
+
+
+def _multipart(kind: str, *parts: Any) -> bytes:
+    mail = MIMEMultipart(kind)
+    mail["Subject"] = "Quote"
+    for part in parts:
+        mail.attach(part)
+    return mail.as_bytes()
+
+
+IMAGE = MIMEImage(b"\x89PNG\r\n\x1a\n", "png")
+INNER = _message("Delivery", "The delivery is on 14 March.\n")
+INVITATION = """BEGIN:VCALENDAR
+BEGIN:VEVENT
+SUMMARY:Review\\, part
+  two
+DTSTART;TZID=Europe/Berlin:20250314T093000
+LOCATION:Room 4
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (_multipart("mixed", MIMEText("Hi"), MIMEText("<p>42 EUR</p>", "html")), ["Hi", "42 EUR"]),
+        (_multipart("mixed", MIMEText("Hi"), IMAGE, MIMEText("<p>9 EUR</p>", "html")), ["9 EUR"]),
+        (
+            _multipart("alternative", MIMEText("Offer"), MIMEMultipart("related", _subparts=[
+                MIMEText("<p>Offer</p>", "html"), IMAGE, MIMEText("<p>until 1 May</p>", "html"),
+            ])),
+            ["until 1 May"],
+        ),
+        (
+            _multipart("mixed", MIMEText("FYI"), MIMEMessage(INNER)),
+            ["FYI", "From: ", "lilei@example.org", "Date: 2024-03-05T10:00:00+08:00", "14 March"],
+        ),
+        (
+            _multipart("mixed", MIMEMessage(_message("Fwd", "outer")), MIMEText("# 5 items")),
+            ["outer", "# 5 items"],
+        ),
+        (
+            _multipart("alternative", MIMEText("Join"), MIMEText(INVITATION, "calendar")),
+            ["Join", "Event: Review, part two", "Start: 2025-03-14 09:30", "Location: Room 4"],
+        ),
+        (_multipart("signed", MIMEText("Signed"), MIMEText("x", "x-signature")), ["Signed"]),
+    ],
+)  # fmt: skip
+def test_all_parts_with_text_are_read(content: bytes, wanted: list[str]) -> None:
+    text = load_mail(content, "a.eml").document.text
+    assert [right for right in wanted if right not in text] == []
 
 
 def test_attachments_are_named_and_not_read() -> None:

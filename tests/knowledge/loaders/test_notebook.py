@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentkit.knowledge.loaders.files import Loaded
-from agentkit.knowledge.loaders.json_text import load_notebook
+from agentkit.knowledge.loaders.notebook import load_notebook
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 
@@ -62,6 +62,28 @@ def test_a_long_output_is_cut_and_an_error_is_its_name() -> None:
     assert "x" * 1000 + "\n[... 4000 more characters]" in text
     assert "ValueError: bad" in text
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("data", "plain", "right"),
+    [
+        ({"text/markdown": ["**3.7 mm**"]}, "<Markdown object>", "\n\n**3.7 mm**"),
+        ({"text/html": "<table><tr><th>R<tr><td>0.93</table>"}, "R\n0  0.93", "| R |\n| --- |"),
+        ({"text/html": "<b>0.93</b>"}, "", "**0.93**"),
+        ({"text/html": "<div><script>plot()</script></div>"}, "0.93", "```text\n0.93\n```"),
+        ({"text/latex": ["$E=mc^2$"]}, "<IPython.core.display.Math object>", "\n\n$E=mc^2$"),
+        ({"text/latex": ["x^2"]}, "", "$x^2$"),
+        ({"application/json": {"loss": 0.42}}, "<JSON object>", '"loss": 0.42'),
+        ({}, "0.93", "```text\n0.93\n```"),
+    ],
+)
+def test_the_richest_text_of_an_output_is_read(
+    data: dict[str, Any], plain: str, right: str
+) -> None:
+    data = {**data, "text/plain": [plain]}
+    text = _load(_code("show()", {"output_type": "display_data", "data": data})).document.text
+    assert right in text
+    assert "object>" not in text
 
 
 def test_a_comment_in_code_is_no_title() -> None:

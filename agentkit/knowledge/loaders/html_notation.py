@@ -1,0 +1,203 @@
+"""Rewrite the elements of a page that plain text lacks, in place and before it becomes Markdown.
+
+Superscript, subscript, note marks, ruby and formulas are written by the convention of `notation`;
+struck-out text is removed; merged cells repeat their value and a head of several rows becomes one.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+from agentkit.knowledge.loaders.notation import check_box, dollars, formula, lowered, raised
+from agentkit.knowledge.loaders.tables import Span, head_depth, table
+
+_STRUCK = re.compile(r"line-through", re.IGNORECASE)
+_RAISED = re.compile(r"vertical-align\s*:\s*(super|sub)\b", re.IGNORECASE)
+_TEX = re.compile(r"math/(?:tex|latex)|text/x-tex", re.IGNORECASE)
+_PICTURED = re.compile(r"(?:^|[\s_-])(?:tex|latex|math|equation|formula)(?:$|[\s_-])|mwe-math")
+_NOTE_KINDS = ("doc-noteref", "noteref")
+_MOST_STYLE = 500
+_MOST_SPAN = 60
+"""A cell said to cover more columns covers those that the other rows have."""
+_MOST_CELLS = 100_000
+_LEFT_OUT = "template"
+"""A tag that no text is taken from."""
+
+
+def write_notation(root: Any) -> None:
+    """Rewrite a parsed page. What is nested inside rewritten elements is lost but for its text."""
+    for element in root.xpath("//*[@hidden='until-found']"):
+        del element.attrib["hidden"]
+    for element in list(root.iter("math")):
+        _show(element)
+        _replace(element, dollars(formula(element)))
+    for element in list(root.iter("script", "img", "annotation")):
+        if element.tag == "script" and _TEX.match(element.get("type", "")):
+            _replace(element, dollars(element.text or ""))
+        elif element.tag == "img" and _PICTURED.search(element.get("class", "")[:_MOST_STYLE]):
+            _replace(element, dollars(element.get("alt", "")))
+    for element in list(root.iter("input")):
+        if element.get("type", "").lower() == "checkbox":
+            _replace(element, check_box("checked" in element.attrib))
+    for element in root.iter("rt", "rp", "del", "s", "strike", "sup", "sub", "span", "font"):
+        _write(element)
+    for element in list(root.iter("table")):
+        _write_table(element)
+
+
+def _write(element: Any) -> None:
+    style = element.get("style", "")[:_MOST_STYLE]
+    kind = (_RAISED.search(style) or ("", ""))[1].lower() if style else ""
+    if element.tag in ("del", "s", "strike", "rp") or (style and _STRUCK.search(style)):
+        element.tag = _LEFT_OUT
+    elif element.tag == "rt":
+        text = _text(element)
+        _replace(element, f"({text})" if text else "")
+    elif element.tag == "sup" or kind == "super":
+        _replace(element, raised(_before(element), _text(element), note=_is_note(element)))
+    elif element.tag == "sub" or kind == "sub":
+        _replace(element, lowered(_text(element)))
+
+
+def _text(element: Any) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def _replace(element: Any, text: str) -> None:
+    tail = element.tail
+    element.clear()
+    element.tag, element.text, element.tail = "span", text, tail
+
+
+def _before(element: Any) -> str:
+    """The text right before an element, in its parents where it is the first."""
+    while element is not None:
+        previous = element.getprevious()
+        parent = element.getparent()
+        if previous is not None:
+            return previous.tail or (previous[-1].tail if len(previous) else previous.text) or ""
+        if parent is None or parent.text:
+            return (parent.text or "") if parent is not None else ""
+        element = parent
+    return ""
+
+
+def _is_note(element: Any) -> bool:
+    """Whether a superscript is, or holds, a link to a note."""
+    nearby = [element.getparent(), *element.iter("a")]
+    return (
+        any(link is not None and link.tag == "a" and _leads_to_note(link) for link in nearby)
+        or element.get("role") in _NOTE_KINDS
+    )
+
+
+def _leads_to_note(link: Any) -> bool:
+    href = link.get("href", "")
+    return "#" in href[:_MOST_STYLE] or link.get("role") in _NOTE_KINDS
+
+
+def _show(element: Any) -> None:
+    """A formula that is hidden because a picture stands beside it is shown instead of it."""
+    for parent in (element.getparent(), element):
+        if parent is not None:
+            parent.attrib.pop("style", None)
+            parent.attrib.pop("hidden", None)
+            parent.attrib.pop("aria-hidden", None)
+            beside = parent.getnext()
+            if beside is not None and beside.tag == "img":
+                beside.attrib.pop("class", None)
+
+
+def _write_table(element: Any) -> None:
+    """Repeat merged values and join the head rows, where there are any."""
+    if next(element.iterdescendants("table"), None) is not None:
+        return  # It arranges the page.
+    rows = list(element.iter("tr"))
+    cells, spans = _placed(rows)
+    if not any(cells):
+        return
+    marked = _marked_rows(rows)
+    texts = [[_text(cell) if cell is not None else "" for cell in row] for row in cells]
+    whole = table(texts, spans, marked)
+    if not spans and marked < 2 and not whole.titles:
+        return
+    _fill(cells, spans)
+    top = len(whole.titles)
+    depth = head_depth(texts[top:], [s._replace(row=s.row - top) for s in spans], marked - top)
+    for row, line in zip(rows, cells, strict=True):
+        row[:] = [cell for cell in line if cell is not None]
+    for row in rows[: top + depth - 1]:
+        row.getparent().remove(row)
+    if depth > 1:
+        for cell, name in zip(cells[top + depth - 1], whole.rows[0], strict=True):
+            if cell is not None:
+                _replace(cell, name)
+                cell.tag = "th"
+    for title in reversed(whole.titles):
+        caption = element.makeelement("caption")
+        caption.text = title
+        element.insert(0, caption)
+
+
+def _placed(rows: list[Any]) -> tuple[list[list[Any]], list[Span]]:
+    """The cells by row and column, None where a merged one covers the place, and what is merged."""
+    grid: list[dict[int, Any]] = [{} for _ in rows]
+    spans: list[Span] = []
+    taken: set[tuple[int, int]] = set()
+    for at, row in enumerate(rows):
+        column = 0
+        for cell in row.iterchildren("td", "th"):
+            while (at, column) in taken:
+                column += 1
+            down = _span(cell, "rowspan", len(rows) - at)
+            across = _span(cell, "colspan", _MOST_SPAN + 1)
+            reach = across if across <= _MOST_SPAN else 1
+            grid[at][column] = cell
+            if down > 1 or across > 1:
+                spans.append(Span(at, column, down, across))
+                taken.update((at + y, column + x) for y in range(1, down) for x in range(reach))
+            column += reach
+    ends = [span.column + span.columns for span in spans if span.columns <= _MOST_SPAN]
+    width = max([*(max(row, default=-1) + 1 for row in grid), *ends])
+    if len(grid) * width > _MOST_CELLS:
+        return [], []
+    spans = [span._replace(columns=min(span.columns, width - span.column)) for span in spans]
+    return [[row.get(column) for column in range(width)] for row in grid], spans
+
+
+def _span(cell: Any, name: str, most: int) -> int:
+    value = cell.attrib.pop(name, "1").strip()
+    number = int(value) if value.isascii() and value.isdigit() and len(value) < 7 else 1
+    return min(number or most, most)
+
+
+def _marked_rows(rows: list[Any]) -> int:
+    """The rows at the top that the page marks as the head: in `thead`, or of `th` alone."""
+    count = 0
+    for row in rows:
+        in_head = row.getparent().tag == "thead"
+        if not (in_head or (len(row) and all(cell.tag == "th" for cell in row))):
+            break
+        count += 1
+    return count
+
+
+def _fill(cells: list[list[Any]], spans: list[Span]) -> None:
+    """Put a copy of each merged cell where it covers others; a cell without text is put as well, so
+    that the columns stay."""
+    budget = 4 * sum(1 for row in cells for cell in row if cell is not None) + 10_000
+    for span in spans:
+        cell = cells[span.row][span.column]
+        size = sum(1 for _ in cell.iter())
+        for row in cells[span.row : span.row + span.rows]:
+            for column in range(span.column, span.column + span.columns):
+                if row[column] is None and budget > 0:
+                    budget -= size
+                    row[column] = copy.deepcopy(cell)
+                    row[column].tail = None
+    for row in cells:
+        for column, cell in enumerate(row):
+            if cell is None and any(c is not None for c in row[column:]):
+                row[column] = row[[c is not None for c in row].index(True)].makeelement("td")
