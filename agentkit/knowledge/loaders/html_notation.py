@@ -20,7 +20,7 @@ _PICTURED = re.compile(r"(?:^|[\s_-])(?:tex|latex|math|equation|formula)(?:$|[\s
 _NOTE_KINDS = ("doc-noteref", "noteref")
 _MOST_STYLE = 500
 _MOST_SPAN = 60
-"""A cell said to cover more columns covers those that the other rows have."""
+"""A cell of more columns covers those that the other rows have."""
 _MOST_CELLS = 100_000
 _LEFT_OUT = "template"
 """A tag that no text is taken from."""
