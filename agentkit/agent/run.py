@@ -38,7 +38,8 @@ from agentkit.errors import ConfigError, ModelError, Retry
 from agentkit.events import Event, Finished, Retried, TextDelta
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall
-from agentkit.tools.tool import Tool, needs_deps
+from agentkit.tools.callables import needs_deps
+from agentkit.tools.tool import Tool
 from agentkit.tracing.trace import Trace, TracedModel
 
 _ALWAYS = """\

@@ -27,15 +27,10 @@ import psutil
 
 from agentkit.errors import ConfigError, Retry, ToolError
 from agentkit.messages import Content, content_record, read_content
+from agentkit.tools.callables import callable_name, context_parameter
 from agentkit.tools.context import NoContext, ToolContext
-from agentkit.tools.tool import (
-    Tool,
-    arguments_model,
-    as_result,
-    context_parameter,
-    describe_error,
-    validate,
-)
+from agentkit.tools.schema import arguments_model, validate
+from agentkit.tools.tool import Tool, as_result, describe_error
 
 _MAX_LINE_BYTES = 32_000_000
 _MAX_STDERR = 2000
@@ -47,11 +42,11 @@ _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
 def locate(function: Callable[..., Any], memory_mb: int) -> dict[str, Any]:
     """Describe where a child finds a function. Raises ConfigError if it is not at the top level of
     a file: a lambda, a nested function, or one typed at a prompt."""
-    path = inspect.getsourcefile(inspect.unwrap(function)) or ""
-    if "<" in function.__qualname__ or not Path(path).is_file():
+    path = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isfunction(function) else ""
+    if not path or "<" in function.__qualname__ or not Path(path).is_file():
         raise ConfigError(
-            f"The tool {function.__name__!r} is isolated, so another process must find it: define "
-            "it at the top of a file."
+            f"The tool {callable_name(function)!r} is isolated, so another process must find it: "
+            "define it as a function at the top of a file."
         )
     return {
         "path": str(Path(path).resolve()),

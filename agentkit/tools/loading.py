@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from agentkit.errors import ToolError
+from agentkit.tools.callables import implementation
 from agentkit.tools.tool import Tool
 
 
@@ -41,12 +42,19 @@ def load_tools(folder: Path) -> LoadedTools:
             problems.append(f"{path}: {type(error).__name__}: {error}")
             continue
         for value in vars(module).values():
-            if not isinstance(value, Tool) or value.function.__module__ != module.__name__:
+            if not isinstance(value, Tool) or _is_imported(value, module):
                 continue
             if found.get(value.name, value) is not value:
                 problems.append(f"{path}: duplicate tool {value.name!r}. Rename one.")
             found.setdefault(value.name, value)
     return LoadedTools(tuple(found.values()), tuple(problems))
+
+
+def _is_imported(tool: Tool, module: ModuleType) -> bool:
+    """Whether a file imports a tool: the module that defines its function has it too."""
+    home = getattr(implementation(tool.function), "__module__", None) or ""
+    others = vars(sys.modules[home]).values() if home in sys.modules else ()
+    return home != module.__name__ and any(each is tool for each in others)
 
 
 def _load_module(path: Path) -> ModuleType:

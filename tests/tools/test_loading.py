@@ -109,3 +109,30 @@ async def test_a_changed_file_is_loaded_anew_even_within_one_second(tmp_path: Pa
         [tool] = load_tools(tmp_path).tools
         assert (await tool.run({"a": 0})).content == str(n)
     assert not (tmp_path / "__pycache__").exists()
+
+
+async def test_tools_of_every_kind_of_callable_are_the_files_own(tmp_path: Path) -> None:
+    source = """
+import functools
+from agentkit import tool
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+class Scale:
+    def __call__(self, x: float) -> float:
+        return 2 * x
+
+    @tool
+    def halve(self, x: float) -> float:
+        return x / 2
+
+add_one = tool(functools.partial(add, b=1))
+scale = tool(name="scale")(Scale())
+halve = Scale().halve
+"""
+    _write(tmp_path, "a.py", source)
+    loaded = load_tools(tmp_path)
+    assert (_names(loaded), loaded.problems) == (["add", "scale", "halve"], ())
+    results = [await tool.run({name: 4}) for tool, name in zip(loaded.tools, "axx", strict=True)]
+    assert [result.text for result in results] == ["5", "8.0", "2.0"]

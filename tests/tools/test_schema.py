@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import date
-from enum import Enum
-from typing import Annotated, Any, Literal
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, Field
@@ -270,7 +273,9 @@ async def test_the_context_is_given_and_never_reported() -> None:
     [
         "def f(*values: int): ...",
         "def f(**values: int): ...",
-        "def f(a: int, /): ...",
+        "def f(a: Callable[[], int]): ...",
+        "def f(a: int, *rest: int): ...",
+        "def f(a: list[Unknown]): ...",
         "def f(a: Unknown): ...",
         "def f(a: object()): ...",
         "def f(a: range): ...",
@@ -278,7 +283,8 @@ async def test_the_context_is_given_and_never_reported() -> None:
 )
 def test_a_signature_that_is_no_schema_is_an_error_that_names_the_tool(source: str) -> None:
     scope: dict[str, Any] = {}
-    exec(f"from __future__ import annotations\n{source}", scope)
+    head = "from __future__ import annotations\nfrom collections.abc import Callable\n"
+    exec(head + source, scope)
     with pytest.raises(ConfigError, match=r"\AThe tool 'f'.*\Z"):
         tool(scope["f"])
 
@@ -355,3 +361,102 @@ async def test_a_timeout_of_the_tools_own_is_not_called_its_deadline() -> None:
 
     with pytest.raises(ToolError, match="inner failed: TimeoutError"):
         await inner.run({})
+
+
+class Level(IntEnum):
+    HIGH = 2
+
+
+class Place(NamedTuple):
+    x: int
+    y: int = 2
+
+
+class Plain:
+    def __init__(self) -> None:
+        self.shown, self._hidden = 1, 2
+
+
+class Array:
+    """Like one of NumPy."""
+
+    def tolist(self) -> list[int]:
+        return [1, 2]
+
+
+class Table:
+    """Like one of pandas."""
+
+    def to_string(self) -> str:
+        return "a  b"
+
+    def to_dict(self) -> dict[str, int]:
+        return {"a": 1}
+
+
+class Picture:
+    """Like one of Pillow."""
+
+    def _repr_png_(self) -> bytes:
+        return b"\x89PNG\r\n\x1a\nrest"
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2026, 11, 28, 10, tzinfo=UTC), "2026-11-28T10:00:00Z"),
+        (date(2026, 11, 28), "2026-11-28"),
+        (timedelta(seconds=90), "PT1M30S"),
+        (Decimal("0.10"), "0.10"),
+        (UUID(int=0), "00000000-0000-0000-0000-000000000000"),
+        (Path("a"), "a"),
+        (Size.SMALL, "small"),
+        (Level.HIGH, "2"),
+        (b"text", "text"),
+        (b"\x00\xff", "AP8="),
+        ({1, 2}, "[1, 2]"),
+        ((n for n in (1, 2)), "[1, 2]"),
+        ({(1, 2): "a"}, '{"1,2": "a"}'),
+        ({date(2026, 1, 2): 1}, '{"2026-01-02": 1}'),
+        (Place(1), '{"x": 1, "y": 2}'),
+        (Array(), "[1, 2]"),
+        ({"a": Array()}, '{"a": [1, 2]}'),
+        (Table(), "a  b"),
+        ([Table()], '[{"a": 1}]'),
+        (Plain(), '{"shown": 1}'),
+        (ValueError("wrong"), "wrong"),
+        (range(3), "[0, 1, 2]"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_results_are_readable(value: Any, text: str) -> None:
+    @tool
+    def give() -> Any:
+        """Give."""
+        return value
+
+    assert (await give.run({})).content == text
+
+
+@pytest.mark.parametrize(
+    ("value", "image"),
+    [
+        (PNG, ImagePart(PNG)),
+        (b"\xff\xd8\xff\xe0", ImagePart(b"\xff\xd8\xff\xe0", "image/jpeg")),
+        (bytearray(b"GIF89a"), ImagePart(b"GIF89a", "image/gif")),
+        (b"RIFF....WEBP", ImagePart(b"RIFF....WEBP", "image/webp")),
+        (Picture(), ImagePart(PNG + b"rest")),
+        ([Picture()], ImagePart(PNG + b"rest")),
+    ],
+    ids=["png", "jpeg", "gif", "webp", "object", "list"],
+)
+async def test_images_are_images(value: Any, image: ImagePart) -> None:
+    @tool
+    def give() -> Any:
+        """Give."""
+        return value
+
+    assert (await give.run({})).content == (image,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncIterator, Iterator
+from enum import Enum
 from typing import Annotated, Any
 
 import pytest
@@ -13,7 +14,8 @@ from agentkit import Agent, RunContext, ToolContext
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ToolError
 from agentkit.messages import ToolCall
-from agentkit.tools.tool import Tool, as_tool, context_parameter, needs_deps, tool
+from agentkit.tools.callables import context_parameter, needs_deps
+from agentkit.tools.tool import Tool, as_tool, tool
 
 
 @tool
@@ -82,8 +84,54 @@ async def test_bound_methods_are_tools_of_their_object() -> None:
     assert answer.messages[-2].text == "2"
 
 
+class Size(Enum):
+    SMALL = 1
+
+
+class Counted:
+    """An object whose call yields."""
+
+    def __call__(self) -> Iterator[str]:
+        yield "one"
+
+
+def _one() -> str:
+    return "one"
+
+
+def _without_wraps(function: Any) -> Any:
+    def wrapper(*args: Any, **options: Any) -> Any:
+        return function(*args, **options)
+
+    return wrapper
+
+
+_wrapped_without_wraps = _without_wraps(_one)
+
+
+def _of_class(cls: Any) -> str:
+    return "one"
+
+
+async def _wait() -> str:
+    return "one"
+
+
+_waiting = _wait()
+_waiting.close()
+
+
 def _lines() -> Iterator[str]:
     yield "one"
+
+
+class Marked:
+    """A class whose method is marked as a tool."""
+
+    @tool
+    def count(self, name: str) -> int:
+        """Count."""
+        return len(name)
 
 
 async def _later_lines() -> AsyncIterator[str]:
@@ -97,10 +145,16 @@ async def _later_lines() -> AsyncIterator[str]:
         ("add", "a value of type str"),
         (None, "a value of type NoneType"),
         (Shop, "the class Shop"),
-        (Shop({}), "has no name"),
-        (functools.partial(Shop.count, Shop({})), "has no name"),
-        (lambda x: x, "has no name"),
-        (Shop.count, r"bound method, as in tools=\[instance.count\]"),
+        (Size, "the class Size"),
+        (Counted.__call__, "yields its result"),
+        (Counted(), "yields its result"),
+        (functools.partial(_lines), "yields its result"),
+        (classmethod(_of_class), "write @classmethod above @tool"),
+        (_waiting, "leave out"),
+        (functools.partial(print), "by name"),
+        (lambda *words: words, "by name"),
+        (lambda **words: words, "by name"),
+        (_wrapped_without_wraps, r"functools\.wraps"),
         (print, "by name"),
         (max, "has no signature"),
         (_lines, "yields its result"),
@@ -127,14 +181,21 @@ def test_an_isolated_tool_cannot_have_deps() -> None:
         tool(look, isolated=True)
 
 
-def test_a_method_marked_as_a_tool_is_refused_where_it_is_defined() -> None:
-    with pytest.raises(ConfigError, match="leave out @tool"):
+@pytest.mark.parametrize("value", [Shop.count, Marked.count], ids=["plain", "marked"])
+async def test_a_method_without_its_object_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"bound method, as in tools=\[instance.count\]"):
+        Agent(ScriptedModel([]), [value])
+    with pytest.raises(ConfigError, match="without its object"):
+        await tool(Shop.count).run({"name": "pen"})
 
-        class Marked:
-            @tool
-            def count(self, name: str) -> int:
-                """Count."""
-                return len(name)
+
+def test_a_function_of_a_module_cannot_take_self() -> None:
+    def count(self: Shop, name: str) -> int:
+        """Count."""
+        return self.count(name)
+
+    with pytest.raises(ConfigError, match="without its object"):
+        tool(count)
 
 
 @pytest.mark.parametrize(
