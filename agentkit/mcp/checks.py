@@ -49,16 +49,25 @@ async def check_start(folder: Path) -> list[Finding]:
     """Start the enabled servers, and stop them again."""
     enabled = [server for server in read_config(folder).servers if not server.disabled]
     async with folder_servers(folder, enabled) as running:
-        problems = dict(running.problems)
+        problems, started = dict(running.problems), set(running.clients)
         counts = {server.name: len(running.server_tools(server.name)) for server in enabled}
     return [
-        from_error(
-            "mcp", McpError(problems[name]), for_folder(f"agentkit mcp logs {name}", folder, "-C")
-        )
-        if name in problems
-        else ok("mcp", f"{name} starts, with {quantity(count, 'tool')}")
-        for name, count in counts.items()
+        _check_started(folder, name, counts[name], problems.get(name), name in started)
+        for name in counts
     ]
+
+
+def _check_started(
+    folder: Path, name: str, count: int, problem: str | None, started: bool
+) -> Finding:
+    if problem is None:
+        return ok("mcp", f"{name} starts, with {quantity(count, 'tool')}")
+    step = for_folder(f"agentkit mcp {'inspect' if started else 'logs'} {name}", folder, "-C")
+    return (
+        Finding("warning", "mcp", problem, step)
+        if started
+        else from_error("mcp", McpError(problem), step)
+    )
 
 
 def _find_missing_command(server: ServerConfig) -> Finding | None:

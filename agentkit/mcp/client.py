@@ -113,10 +113,14 @@ class McpServers:
     def problems(self) -> Mapping[str, str]:
         """One line for each server that is left out, or some tools of which are."""
         found = {
-            name: describe_changes(name, changes, self._pins.folder)
-            for name, changes in self.changes.items()
-            if changes and self._pins
+            name: f"The MCP server {name!r}: {'; '.join(server.notes)}."
+            for name, server in self._servers.items()
+            if server.notes
         }
+        for name, changes in self.changes.items():
+            if changes and self._pins:
+                changed = describe_changes(name, changes, self._pins.folder)
+                found[name] = f"{found[name]} {changed}" if name in found else changed
         return found | self._failures
 
     @property

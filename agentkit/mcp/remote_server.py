@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -81,6 +81,11 @@ class RemoteServer:
     def has_resources(self) -> bool:
         """Whether the server has a resource or a template."""
         return self._session is not None and self._session.has_resources
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was left out of the server's lists, and why."""
+        return self._session.notes if self._session is not None else ()
 
     async def call(
         self,

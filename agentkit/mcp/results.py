@@ -45,11 +45,16 @@ _JOINERS = "\u200c\u200d\r\ufeff\u00ad"
 
 
 def convert_result(
-    result: CallToolResult, server: str, max_characters: int, cite: Callable[[Chunk], str]
+    result: CallToolResult,
+    server: str,
+    max_characters: int,
+    cite: Callable[[Chunk], str],
+    note: str = "",
 ) -> ToolResult:
-    """Convert a result: its texts delimited, images, and passages with markers from `cite`."""
+    """Convert a result: its texts delimited, images, and passages with markers from `cite`. `note`
+    is what is wrong with the result."""
     origin, structured = f"the MCP server {server!r}", result.structured_content
-    records, rest = _split_passages(structured or {}, server)
+    records, rest = _split_passages(structured if isinstance(structured, dict) else {}, server)
     records, dropped = _limit(records, max_characters)
     passages = tuple(Passage(cite(r.chunk), r.chunk, r.relevance) for r in records)
     sources = {record.chunk.source for record in records}
@@ -67,6 +72,8 @@ def convert_result(
             parts.append(f"({dropped} more passages did not fit.)")
     elif structured is not None and not _repeats(parts, structured):
         parts.append(json.dumps(structured, ensure_ascii=False))
+    if note:
+        parts.insert(0, f"(Note on this result: {note}.)")
     if passages and not parts:
         return ToolResult("", passages, structured)
     return ToolResult(as_content(delimit(parts, origin, max_characters)), passages, structured)

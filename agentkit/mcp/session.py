@@ -10,15 +10,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkit.errors import McpError
 from agentkit.mcp.client_features import ClientFeatures, PausableClock
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.repairs import Repairs
 from agentkit.mcp.results import visible
 from agentkit.mcp.stdio import ServerLog
-from agentkit.mcp.transport import transport
+from agentkit.mcp.transport import is_forgotten_session, transport
 
 if TYPE_CHECKING:
     import httpx2
@@ -33,10 +35,12 @@ CLOSE_SECONDS = 12.0
 RELIST_SECONDS = 0.2
 """Least time between two listings of a server that keeps changing its tools."""
 
-CONNECTION_CLOSED = -32000
-SESSION_CODES = (-32600, -32001)
-"""Codes over HTTP, by the SDK's servers and others, for a closed connection or an unknown session.
-Both have other meanings too, whose messages do not contain "session"."""
+SSE_SECONDS = 10.0
+"""Most time in which an older server sends the address for messages."""
+
+SESSION_CODES = (-32000, -32600, -32001)
+"""Codes for a closed connection or an unknown session. They have other meanings too, which the
+message tells apart."""
 
 
 # Without a handler, Python would print every log message of the SDK on the terminal.
@@ -66,6 +70,7 @@ class McpSession:
         self._on_tools = on_tools
         self._auth = auth
         self._clock = PausableClock()
+        self._repairs = Repairs()
         self._leave = asyncio.Event()
         self._tools_changed = asyncio.Event()
         self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
@@ -81,6 +86,11 @@ class McpSession:
     def ready(self) -> bool:
         """Whether it was opened and has not ended."""
         return self._opened.done() and not self.ended
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was left out of the server's lists, and why."""
+        return self._repairs.notes
 
     @property
     def client(self) -> Client:
@@ -123,17 +133,37 @@ class McpSession:
         await _wait_until_done(self._owner)
 
     async def _run(self, seconds: float) -> None:
+        with ServerLog(self._log) as log:
+            try:
+                await self._connect(self._config, log, seconds)
+            except Exception as error:
+                if self._opened.done() or not _refuses_messages(self._config, _first(error)):
+                    raise
+                # A server of the protocol's first version: it answers over an event stream.
+                older = replace(self._config, transport="sse")
+                self._leave.clear()
+                try:
+                    await self._connect(older, log, min(seconds, SSE_SECONDS))
+                except Exception:
+                    if self._opened.done():
+                        raise
+                    raise error from None
+
+    async def _connect(self, config: ServerConfig, log: ServerLog, seconds: float) -> None:
+        """Serve requests from the start to the end of a connection. Raises TimeoutError, or what
+        the SDK raises."""
         from mcp import Client
 
         async with asyncio.timeout(seconds) as startup:
-            with ServerLog(self._log) as log:
-                streams = transport(self._config, log, self._leave.set, self._auth)
-                async with Client(streams, **self._client_options(log)) as client:
-                    self.has_resources = await _has_resources(client)
-                    self._on_tools(await all_tools(client))
-                    startup.reschedule(None)
-                    self._opened.set_result(client)
-                    await self._follow_changes(client)
+            streams = transport(config, log, self._leave.set, self._auth, self._repairs)
+            async with Client(streams, **self._client_options(log)) as client:
+                # The SDK drops results that miss their schema; remote_tool notes the miss.
+                client.session.validate_tool_result = _accept  # type: ignore[method-assign]
+                self.has_resources = await _has_resources(client)
+                self._on_tools(await all_tools(client))
+                startup.reschedule(None)
+                self._opened.set_result(client)
+                await self._follow_changes(client)
 
     async def _follow_changes(self, client: Client) -> None:
         """Until the end: list the tools again whenever the server reports a change."""
@@ -179,10 +209,11 @@ class McpSession:
     def _error(self) -> BaseException | None:
         if self._owner is None or self._owner.cancelled():
             return None
-        error = self._owner.exception()
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        return error
+        return _first(self._owner.exception())
+
+
+async def _accept(name: str, result: object) -> None:
+    """Accept a tool's result, whatever its structured content."""
 
 
 async def all_tools(client: Client) -> tuple[ServerTool, ...]:
@@ -248,10 +279,25 @@ async def _wait_for_result(
             call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
+def _first(error: BaseException | None) -> BaseException | None:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _refuses_messages(config: ServerConfig, error: BaseException | None) -> bool:
+    """Whether a server that was not configured as an older one may be one: messages that are posted
+    to its address are refused."""
+    refused = tuple(f"HTTP {status} " for status in (400, 404, 405, 406, 415))
+    return config.transport == "http" and str(error).startswith(refused)
+
+
 def _is_session_error(error: Exception) -> bool:
-    code = getattr(error, "code", 0)
-    is_about_session = code in SESSION_CODES and "session" in str(error).lower()
-    return code == CONNECTION_CLOSED or is_about_session
+    message = str(error)
+    is_closed = message.lower().startswith(("connection closed", "sse stream"))
+    return getattr(error, "code", 0) in SESSION_CODES and (
+        is_closed or is_forgotten_session(message)
+    )
 
 
 async def _wait_until_done(task: asyncio.Task[None]) -> None:

@@ -296,8 +296,8 @@ class LineBuffer:
 def _too_large_error(head: bytes, tail: bytes, size: int) -> bytes:
     """The error response to the request of an answer that is too large; empty where the id is not
     found in its head or tail."""
-    found = re.match(rb'\s*\{[^{}\[\]]{0,99}?"id"\s*:\s*(\d+)', head)
-    found = found or re.search(rb'"id"\s*:\s*(\d+)\s*[,}][^{}\[\]]{0,99}\}?\s*$', tail)
+    found = re.match(rb'\s*\{[^{}\[\]]{0,99}?"id"\s*:\s*"?(\d+)', head)
+    found = found or re.search(rb'"id"\s*:\s*"?(\d+)"?\s*[,}][^{}\[\]]{0,99}\}?\s*$', tail)
     if found is None:
         return b""
     reason = f"the answer of {size // 1_000_000} MB is too large (at most {MAX_LINE >> 20} MiB)"

@@ -19,6 +19,7 @@ from agentkit.agent.approval import Policy
 from agentkit.errors import ToolError
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.remote_server import RemoteServer
+from agentkit.mcp.repairs import schema_mismatch
 from agentkit.mcp.results import (
     convert_result,
     error_text,
@@ -99,7 +100,10 @@ def remote_tool(name: str, server: RemoteServer, remote: ServerTool, max_charact
         if result.is_error:
             reason = error_text(result) or "no error message"
             raise ToolError(f"{origin}: {remote.name} failed: {reason}", name)
-        return convert_result(result, server.config.name, max_characters, agentkit_context.cite)
+        mismatch = schema_mismatch(remote.output_schema, result.structured_content)
+        return convert_result(
+            result, server.config.name, max_characters, agentkit_context.cite, mismatch
+        )
 
     return Tool(
         name=name,

@@ -163,7 +163,7 @@ async def login(server: Server, folder: Folder = Path(), json: Json = False) -> 
 
     auths = {server: auth_for(config, browse)}
     async with McpServers([config], auths=auths, connect_timeout=SIGN_IN_SECONDS) as servers:
-        if server in servers.problems:
+        if not servers.clients:
             raise McpError(servers.problems[server], server)
     if json:
         print_json({"server": server, "usable": True})
