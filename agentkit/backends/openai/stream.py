@@ -1,208 +1,209 @@
-"""Assemble a streamed chat completion: text at once, tool calls when they are complete.
+"""Assemble a chat completion from its chunks: text at once, tool calls when they are complete.
 
-Servers leave out the index or the id of a call, repeat its name, or send it whole: all are read.
+Servers differ in where text and reasoning stand, leave out the index or the id of a call, give one
+index to several, repeat its name, send it whole or only at the end: all are read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
-from agentkit.backends.base import new_call_id, parse_arguments
+from agentkit.backends.base import new_call_id
+from agentkit.backends.faults import ServerError, is_fault, read_fault
+from agentkit.backends.openai.partial_calls import PartialCall, PartialCalls
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import ProviderData, ToolCall, Usage
+from agentkit.messages import ToolCall, Usage
 
-_SENT_BACK = (
-    "reasoning_content",
-    "reasoning",
-    "reasoning_details",
-    "thinking_blocks",
-    "extra_content",
+StopReason = Literal["stop", "length", "tool_calls", "refused", "broken"]
+"""Why a completion ended; "broken" where the server gave up."""
+
+_STOP_REASONS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
+    ("tool_calls", re.compile(r"(tool|function)_?(call|use)s?")),
+    ("broken", re.compile(r".*(malformed|call_filter|repetition|unexpected|too_many).*")),
+    (
+        "refused",
+        re.compile(
+            r".*(content_?filter|safety|recitation|block_?list|blacklist|prohibited|spii|sensitive"
+            r"|refus|guardrail|policy|toxic|moderation|censor).*|language"
+        ),
+    ),
+    ("length", re.compile(r".*(length|max_\w*tokens|token_?limit|context_window|max_seq).*|limit")),
+    (
+        "stop",
+        re.compile(
+            r"stop|eos\w*|eo[tm]|end|end_?turn|stop_?(sequence|token|word|str|string)|complete"
+            r"|completed|done|finished|normal|success"
+        ),
+    ),
 )
-"""Fields of a message that some provider wants back with it."""
-
-StopReason = Literal["stop", "length", "tool_calls", "refused"]
-
-_STOP_REASONS: dict[str, StopReason] = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "refused",
-}
+_REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thought")
+_NOT_TEXT = ("reference", "image", "image_url", "audio", "tool_use", "tool_call", "file")
 
 
-@dataclass(slots=True)
-class _PartialCall:
-    """A tool call being received, or one piece of it."""
-
-    index: int | None
-    id: str
-    name: str
-    arguments: str
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def ends_before(self, piece: _PartialCall) -> bool:
-        """Whether a piece with the same index, or with none, begins another call."""
-        if not piece.name:
-            return False
-        if self.name not in ("", piece.name):
-            return True
-        if piece.index is None and self.id and piece.id and self.id != piece.id:
-            return True
-        return self._is_complete() and bool(piece.arguments.strip())
-
-    def _is_complete(self) -> bool:
-        return bool(self.arguments) and not isinstance(parse_arguments(self.arguments), str)
+def stop_reason(finish_reason: str) -> StopReason:
+    """The stop reason of a server's finish reason. What is unknown is no regular end."""
+    folded = finish_reason.strip().lower().replace("-", "_").replace(" ", "_")
+    folded = folded.removeprefix("finish_reason_")
+    return next((name for name, known in _STOP_REASONS if known.fullmatch(folded)), "broken")
 
 
 class CompletionStream:
-    """Takes the chunks of one completion. After the last, `calls`, `usage` and `stop_reason` hold
-    what was not yielded; `is_finished` tells whether the server sent a finish reason, and
-    `has_choices` whether it sent any choice. What goes back to the `provider` is in
-    `provider_data`, and in that of each call."""
+    """Takes the chunks of one completion, as JSON. After the last, `calls`, `usage` and
+    `stop_reason` hold what was not yielded; `finish_reason` is the server's own, "" where it sent
+    none, and `has_choices` tells whether it sent any choice. `names` are the tools that the model
+    can call, which tell a name in pieces from two names."""
 
-    def __init__(self, provider: str = "") -> None:
-        self._provider = provider
-        self._fields: dict[str, Any] = {}
-        self._calls: list[_PartialCall] = []
-        self._finish_reason = ""
+    def __init__(self, names: Collection[str] = ()) -> None:
+        self._calls = PartialCalls(names)
         self._is_refused = False
-        self._bytes = 0
+        self._is_whole = False
+        self._text = {"content": "", "reasoning": ""}
+        self._written_bytes = 0
+        self.finish_reason = ""
         self.usage: Usage | None = None
         self.has_choices = False
 
     @property
     def is_finished(self) -> bool:
-        return bool(self._finish_reason)
+        return bool(self.finish_reason) or self._is_whole
 
     @property
     def estimated_tokens(self) -> int:
         """An estimate of the tokens of text and thinking, for servers that count none."""
-        return (self._bytes + 2) // 3
+        return (self._written_bytes + 2) // 3
 
     @property
     def calls(self) -> list[ToolCall]:
         return [
-            ToolCall(
-                call.id or new_call_id(),
-                call.name,
-                parse_arguments(call.arguments),
-                provider_data={self._provider: call.extra} if call.extra else None,
-            )
-            for call in self._calls
+            ToolCall(call.id or new_call_id(), call.name, call.parsed_arguments)
+            for call in self._calls.complete()
         ]
 
     @property
-    def provider_data(self) -> ProviderData | None:
-        return {self._provider: self._fields} if self._fields else None
-
-    def keep(self, name: str, value: Any) -> None:
-        """Keep a piece of a field that goes back to the provider."""
-        self._fields[name] = _joined(self._fields.get(name), value)
-
-    @property
     def stop_reason(self) -> StopReason:
-        """Some servers send "stop" together with tool calls."""
+        """Some servers send "stop" together with tool calls, others "tool_calls" without one."""
         if self._is_refused:
             return "refused"
-        reason = _STOP_REASONS.get(self._finish_reason, "stop")
-        return "tool_calls" if self._calls and reason == "stop" else reason
+        reason = stop_reason(self.finish_reason) if self.finish_reason else "stop"
+        if reason in ("stop", "tool_calls"):
+            return "tool_calls" if self._calls.complete() else "stop"
+        return reason
 
     def feed(self, chunk: Any) -> Iterator[ModelPart]:
-        """Yield the text and the thinking in a chunk."""
-        if (usage := getattr(chunk, "usage", None)) is not None:
-            read = getattr(usage, "prompt_tokens", None) or 0
-            self.usage = Usage(read, getattr(usage, "completion_tokens", None) or 0)
-        choices = getattr(chunk, "choices", None)
-        if isinstance(choices, list) and choices:
+        """Yield the text and the thinking in a chunk. Raises ServerError for one that reports an
+        error."""
+        if not isinstance(chunk, Mapping):
+            return
+        if is_fault(chunk):
+            raise ServerError(read_fault(chunk))
+        choices = chunk.get("choices")
+        choices = [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
+        self._read_usage(chunk, choices)
+        for choice in choices:
             self.has_choices = True
-            self._finish_reason = getattr(choices[0], "finish_reason", None) or self._finish_reason
-            for part in self._feed_delta(getattr(choices[0], "delta", None)):
-                self._bytes += len(part.text.encode("utf-8", "replace"))
+            for part in self._feed_choice(choice):
+                self._written_bytes += len(part.text.encode("utf-8", "replace"))
                 yield part
 
-    def _feed_delta(self, delta: Any) -> Iterator[TextDelta | ReasoningDelta]:
-        extra = getattr(delta, "model_extra", None) or {}
-        for name in _SENT_BACK:
-            if value := extra.get(name):
-                self.keep(name, value)
-        reasoning = extra.get("reasoning_content") or extra.get("reasoning")
-        if reasoning and isinstance(reasoning, str):
-            yield ReasoningDelta(reasoning)
-        for name in ("content", "refusal"):
-            text = getattr(delta, name, None)
-            if text and isinstance(text, str):
-                self._is_refused = self._is_refused or name == "refusal"
-                yield TextDelta(text)
-        for call in getattr(delta, "tool_calls", None) or []:
-            self._feed_call(_read_piece(call))
+    def _read_usage(self, chunk: Mapping[str, Any], choices: list[Mapping[str, Any]]) -> None:
+        """Groq reports usage in `x_groq`, Moonshot in a choice; of several reports the last
+        counts."""
+        places = [chunk.get("usage"), (chunk.get("x_groq") or {}).get("usage")]
+        places += [choice.get("usage") for choice in choices]
+        for usage in places:
+            if not isinstance(usage, Mapping):
+                continue
+            read, written = _count(usage, "prompt", "input"), _count(usage, "completion", "output")
+            if read or written or self.usage is None:
+                self.usage = Usage(read, written)
 
-    def _feed_call(self, piece: _PartialCall) -> None:
-        call = self._find_call(piece)
-        if call is None or call.ends_before(piece):
-            self._calls.append(piece)
+    def _feed_choice(self, choice: Mapping[str, Any]) -> Iterator[TextDelta | ReasoningDelta]:
+        if reason := choice.get("finish_reason") or choice.get("stop_reason"):
+            self.finish_reason = str(reason)
+        delta, message = choice.get("delta"), choice.get("message")
+        if isinstance(delta, Mapping):
+            yield from self._feed_message(delta, is_whole=False)
+        if isinstance(message, Mapping):
+            self._is_whole = True
+            yield from self._feed_message(message, is_whole=True)
+        if isinstance(text := choice.get("text"), str) and not delta and not message:
+            yield from self._new_text("content", text, is_whole=False)
+
+    def _feed_message(
+        self, message: Mapping[str, Any], is_whole: bool
+    ) -> Iterator[TextDelta | ReasoningDelta]:
+        """A delta, or a whole message; of the latter what the deltas did not say already."""
+        content = list(_content_parts(message.get("content")))
+        reasoning = _reasoning(message) + "".join(t for kind, t in content if kind == "reasoning")
+        yield from self._new_text("reasoning", reasoning, is_whole)
+        text = "".join(text for kind, text in content if kind != "reasoning")
+        refusal = message.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            text += refusal
+            self._is_refused = True
+        self._is_refused = self._is_refused or any(kind == "refusal" for kind, _ in content)
+        yield from self._new_text("content", text, is_whole)
+        calls = message.get("tool_calls") or message.get("function_call")
+        if calls and not (is_whole and self._calls.complete()):
+            self._calls.feed(calls if isinstance(calls, list) else [calls])
+
+    def _new_text(
+        self, kind: str, text: str, is_whole: bool
+    ) -> Iterator[TextDelta | ReasoningDelta]:
+        before = self._text[kind]
+        if is_whole and before:
+            text = text.removeprefix(before) if text.startswith(before) else ""
+        if text:
+            if not before or is_whole:
+                self._text[kind] = text
+            yield (TextDelta if kind == "content" else ReasoningDelta)(text)
+
+
+def _count(usage: Mapping[str, Any], *kinds: str) -> int:
+    counts = (usage.get(f"{kind}_tokens") for kind in kinds)
+    return next((int(n) for n in counts if isinstance(n, (int, float)) and n > 0), 0)
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """The reasoning of a message. Some servers send it in two fields at once."""
+    for key in _REASONING_KEYS:
+        if text := "".join(text for _, text in _content_parts(message.get(key))):
+            return text
+    details = message.get("reasoning_details")  # OpenRouter.
+    return "".join(
+        str(detail.get("text") or detail.get("summary") or "")
+        for detail in (details if isinstance(details, list) else [])
+        if isinstance(detail, Mapping)
+    )
+
+
+def _content_parts(content: Any) -> Iterator[tuple[str, str]]:
+    """The texts of a content with their kinds: "text", "reasoning" or "refusal". Content is text,
+    a part, or a list of them; parts nest (Mistral's thinking)."""
+    if isinstance(content, str):
+        if content:
+            yield "text", content
+    elif isinstance(content, list):
+        for item in content:
+            yield from _content_parts(item)
+    elif isinstance(content, Mapping):
+        yield from _part_texts(content)
+
+
+def _part_texts(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    kind = str(part.get("type") or "text")
+    if kind in _NOT_TEXT:
+        return
+    if kind == "refusal":
+        yield "refusal", str(part.get("refusal") or "")
+        return
+    thinks = any(word in kind for word in ("think", "reason", "thought"))
+    keys = ("thinking", "reasoning", "thought", "summary", "text", "content") if thinks else (
+        "text", "content", "output_text")
+    for key in keys:
+        if texts := list(_content_parts(part.get(key))):
+            yield from (("reasoning" if thinks else found, text) for found, text in texts)
             return
-        call.id = call.id or piece.id
-        call.name = call.name or piece.name
-        call.arguments += piece.arguments
-        call.extra |= piece.extra
-
-    def _find_call(self, piece: _PartialCall) -> _PartialCall | None:
-        """Find the call that a piece may belong to: by index, else by id, else the last one."""
-        for call in reversed(self._calls):
-            if piece.index is not None:
-                if call.index == piece.index:
-                    return call
-            elif piece.id and call.id == piece.id:
-                return call
-        return self._calls[-1] if self._calls and piece.index is None else None
-
-
-def _read_piece(call: Any) -> _PartialCall:
-    function = getattr(call, "function", None)
-    arguments = getattr(function, "arguments", None) or ""
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments)
-    name = getattr(function, "name", None) or ""
-    call_id = getattr(call, "id", None) or ""
-    extra = getattr(call, "model_extra", None) or {}
-    extra = {key: value for key, value in extra.items() if value is not None}
-    return _PartialCall(getattr(call, "index", None), call_id, name, arguments, extra)
-
-
-def _joined(kept: Any, piece: Any) -> Any:
-    """Join two pieces of a field: texts are appended, objects with one index merged."""
-    if isinstance(kept, str) and isinstance(piece, str):
-        return kept + piece
-    if isinstance(kept, list) and isinstance(piece, list):
-        return _joined_items(kept, piece)
-    return piece
-
-
-def _joined_items(kept: list[Any], piece: list[Any]) -> list[Any]:
-    items = list(kept)
-    for item in piece:
-        if items and _continues(items[-1], item):
-            items[-1] = _joined_item(items[-1], item)
-        else:
-            items.append(item)
-    return items
-
-
-def _joined_item(last: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    joined = {**last, **{key: value for key, value in item.items() if value is not None}}
-    for key in ("text", "summary", "thinking"):
-        if isinstance(text := last.get(key), str):
-            joined[key] = text + (item.get(key) or "")
-    return joined
-
-
-def _continues(last: Any, item: Any) -> bool:
-    """Whether an item of a stream is a further piece of the last one."""
-    if not isinstance(last, dict) or not isinstance(item, dict) or last.get("signature"):
-        return False
-    kind = item.get("type") or last.get("type") or ""
-    is_whole = "encrypted" in kind or "redacted" in kind
-    is_same = (last.get("type") or kind) == kind and last.get("index") == item.get("index")
-    return is_same and not is_whole
