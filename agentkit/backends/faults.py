@@ -43,8 +43,9 @@ _TOO_LONG = re.compile(
     r"|reduce (the length of )?(the|your) (messages|message size|prompt|input)"
     r"|request too large for|request body too large for .{0,60}tokens|model only supports up to"
     r"|must be less than max_seq_len|prompt_len.{0,40}max_seq_len|out of context"
-    r"|trying to keep the first \d+ tokens|free space in the kv cache|exceeds? .{0,30}max_num_tokens"
-    r"|total tokens .{0,40}exceed|input tokens must be|provide a shorter input"
+    r"|trying to keep the first \d+ tokens|free space in the kv cache"
+    r"|exceeds? .{0,30}max_num_tokens|total tokens .{0,40}exceed|input tokens must be"
+    r"|provide a shorter input"
     r"|(输入|上下文|prompt|tokens?数?)\s*.{0,12}(超长|过长|超过|超出)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -58,7 +59,8 @@ _NO_QUOTA = re.compile(
     r"insufficient[ _]?(user[ _]?)?(quota|balance|credits?|funds)|balance (is )?(insufficient|"
     r"not enough|too low)|(credit|account) balance is too low|exceeded_current_quota|"
     r"billing_(hard_limit|not_active)|arrearage|overdue.payment|out of credits|payment required|"
-    r"requires more credits|used all available credits|monthly spending limit|余额不足|额度不足|欠费",
+    r"requires more credits|used all available credits|monthly spending limit"
+    r"|余额不足|额度不足|欠费",
     re.IGNORECASE,
 )
 _WAIT = re.compile(
@@ -141,7 +143,10 @@ def read_fault(body: Any) -> ServerFault:
     if isinstance(body, str):
         body = _decoded(body)
     if isinstance(body, Mapping) and isinstance(choices := body.get("choices"), list):
-        body = {**body, "errors": body.get("error") or [c["error"] for c in choices if _has_error(c)]}
+        body = {
+            **body,
+            "errors": body.get("error") or [c["error"] for c in choices if _has_error(c)],
+        }
     message = " ".join(_message(body).split()).rstrip(".")[:_MAX_MESSAGE]
     objects = list(_objects(body))
     codes = " ".join(
@@ -268,7 +273,9 @@ def _seconds(text: str) -> float | None:
     else:
         if number > 1e11:
             number /= 1000
-        return max(0.0, number - time.time() if number > 1e9 else number) if number == number else None
+        return (
+            max(0.0, number - time.time() if number > 1e9 else number) if number == number else None
+        )
     if _DURATION.match(text):
         return sum(float(n) * _UNITS[unit.lower()] for n, unit in _DURATION.findall(text))
     try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from email.utils import parsedate_to_datetime
 
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import ModelPart, Retried
@@ -54,18 +52,3 @@ async def with_retries(
             reason = str(error)
         yield Retried(reason, delay)
         await asyncio.sleep(delay)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After header, given as a number or as a date."""
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None

@@ -7,7 +7,8 @@ from email.utils import formatdate
 
 import pytest
 
-from agentkit.backends.retry import TransientError, retry_after, with_retries
+from agentkit.backends.faults import header_delay
+from agentkit.backends.retry import TransientError, with_retries
 from agentkit.errors import ModelError
 from agentkit.events import ModelPart, Retried, TextDelta
 from tests.backends.conftest import collected
@@ -85,4 +86,4 @@ async def test_closing_the_stream_closes_the_attempt() -> None:
     [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), ("soon", None), ("", None), (formatdate(0), 0.0)],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, wait: float | None) -> None:
-    assert retry_after({"retry-after": value}) == wait
+    assert header_delay({"retry-after": value}) == wait

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentkit.addresses import is_loopback, normalize_url, without_credentials
-from agentkit.backends.retry import TransientError, retry_after
+from agentkit.backends.faults import ServerError, ServerFault, read_fault, retry_delay
+from agentkit.backends.retry import TransientError
 from agentkit.errors import FaultKind, ModelError
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ _TRANSIENT_KINDS: dict[int, FaultKind] = {
     524: "timed_out",
 }
 
-_TOO_LONG = re.compile(
-    r"context.?(length|window|size)|exceed_context|too many tokens|maximum.{0,20}tokens"
-    r"|prompt is too long|input is too long|string_above_max_length",
-    re.IGNORECASE,
+_BUSY = re.compile(
+    r"rate_?limit|overloaded|too_many_requests|resource_exhausted|unavailable", re.IGNORECASE
+)
+_SECRET = re.compile(
+    r"\b(?:sk|gsk|pk|rk|xai|hf|nvapi|AIza|ya29)[-_.]?[\w\-.*]{8,}|(?<=Bearer )[^\s\"',]+"
+    r"|(?<=[?&]key=)[^\s&\"']+|(?<=[?&]api[-_]key=)[^\s&\"']+"
 )
 _START = (
     "Start the server (LM Studio: Developer, Start Server; llama.cpp: llama-server -m FILE; "
@@ -85,9 +88,10 @@ class Endpoint:
         return TransientError(self._one_line(text), self.name, retry_after, kind)
 
     def _one_line(self, text: str) -> str:
-        """Return at most 600 characters without the key."""
+        """Return at most 600 characters without the key, or what looks like one."""
         if self.key:
             text = text.replace(self.key, "***")
+        text = _SECRET.sub("***", text)
         return " ".join(text.split())[:600]
 
     @property
@@ -98,13 +102,16 @@ class Endpoint:
 
 def to_model_error(error: Exception, at: Endpoint) -> ModelError:
     """Convert an error of a request or its stream; a TransientError may be retried."""
+    import httpx2
     import openai
 
     match error:
         case openai.APIConnectionError():
+            return _connection_error(error.__cause__, at)
+        case httpx2.HTTPError() | httpx2.StreamError():
             return _connection_error(error, at)
-        case openai.APIError():
-            return _api_error(error, at)
+        case openai.APIError() | ServerError():
+            return _server_error(error, at)
         case UnicodeEncodeError():
             return at.error(
                 "A message contains half of a surrogate pair: remove it.", "bad_request"
@@ -118,32 +125,53 @@ def to_model_error(error: Exception, at: Endpoint) -> ModelError:
     return at.error(f"{at.name} at {at.address} failed: {type(error).__name__}: {error}")
 
 
-def missing_model_error(at: Endpoint, known: Sequence[str]) -> ModelError:
-    """Explain a 404; `known` are the models that the server lists."""
+def fault_of(error: Exception) -> ServerFault:
+    """What a server reports in an error, empty where it is not the server's."""
+    import openai
+
+    match error:
+        case ServerError():
+            return error.fault
+        case openai.APIStatusError():
+            return read_fault(error.response.text)
+        case openai.APIError():
+            return read_fault(error.body if error.body is not None else error.message)
+    return ServerFault()
+
+
+def missing_model_error(at: Endpoint, known: Sequence[str], message: str = "") -> ModelError:
+    """Explain a 404; `known` are the models that the server lists, `message` is its own."""
+    said = f" ({message})" if message else ""
     if not known or at.model in known:
         return at.error(
-            f"{at.address} answered 404 for {at.model!r}. "
+            f"{at.address} answered 404 for {at.model!r}{said}. "
             "Check the model's name and base_url (does it end in /v1?).",
             "bad_request",
         )
     some = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
     return at.error(
-        f"{at.model!r} is not on {at.address}. It has: {some}. Choose one of them.", "bad_request"
+        f"{at.model!r} is not on {at.address}{said}. It has: {some}. Choose one of them.",
+        "bad_request",
     )
 
 
 def not_a_stream_error(at: Endpoint, kind: str, text: str) -> ModelError:
-    """Explain a 200 whose body is not an event stream: a web page, or an error as JSON."""
-    detail = f": {text[:200]}" if "json" in kind and text else ""
+    """Explain a 200 whose body is a web page."""
+    title = read_fault(text).message
     return at.error(
-        f"{at.address} answered with {kind or 'nothing'} instead of a stream{detail}. "
+        f"{at.address} answered with {kind} instead of a stream{f' ({title})' if title else ''}. "
         "Check base_url (does it end in /v1?).",
         "bad_request",
     )
 
 
-def cut_off_error(at: Endpoint, has_choices: bool) -> ModelError:
-    """Explain a stream that ended without a finish reason."""
+def cut_off_error(at: Endpoint, has_choices: bool, finish_reason: str = "") -> ModelError:
+    """Explain a stream that ended without a finish reason, or with one that is no regular end."""
+    if finish_reason:
+        return at.transient_error(
+            f"{at.address} broke off the answer of {at.name} (finish reason "
+            f"{finish_reason[:100]!r}): try again."
+        )
     if not has_choices:
         return at.error(
             f"{at.address} sent a stream without choices: check base_url and the server's log.",
@@ -157,10 +185,10 @@ def is_missing_model(error: Exception) -> bool:
     return status == 404 or (status == 400 and code == "model_not_found")
 
 
-def _connection_error(error: openai.APIConnectionError, at: Endpoint) -> ModelError:
+def _connection_error(cause: BaseException | None, at: Endpoint) -> ModelError:
     import httpx2
 
-    match error.__cause__:
+    match cause:
         case httpx2.ConnectTimeout():
             return at.transient_error(
                 f"{at.address} did not accept the connection of {at.name} in time.",
@@ -172,7 +200,7 @@ def _connection_error(error: openai.APIConnectionError, at: Endpoint) -> ModelEr
                 "or raise read_timeout for this provider.",
                 "timed_out",
             )
-        case httpx2.ConnectError() as cause:
+        case httpx2.ConnectError():
             step = _START if is_loopback(at.url) else "Check the network and base_url"
             return at.error(
                 f"No server answers at {at.address} for {at.name} ({cause}). {step}.", "down"
@@ -182,50 +210,52 @@ def _connection_error(error: openai.APIConnectionError, at: Endpoint) -> ModelEr
     )
 
 
-def _api_error(error: openai.APIError, at: Endpoint) -> ModelError:
-    """Explain an error response, or an error event within a stream, which has no status."""
+def _server_error(error: openai.APIError | ServerError, at: Endpoint) -> ModelError:
+    """Explain an error response, or an error within a stream, which has no status of its own."""
     import openai
 
+    fault = fault_of(error)
     response = error.response if isinstance(error, openai.APIStatusError) else None
     status = response.status_code if response is not None else 0
-    message = _server_message(error.body) or ("" if status else error.message)
-    if status in (401, 403):
-        text = f"{at.address} refuses the key for {at.name} ({status}). {_key_step(at)}"
-        return at.error(text, "refused_key")
-    details = f"{error.code} {error.type} {message}"
-    if status in (0, 400, 413, 422) and _TOO_LONG.search(details):
+    said = f": {fault.message}" if fault.message else ""
+    if fault.is_too_long and status not in (401, 403, 404):
         return at.error(
-            f"The conversation is too long for {at.name}: {message}. Shorten it, or choose a model "
+            f"The conversation is too long for {at.name}{said}. Shorten it, or choose a model "
             "with a larger context window.",
             "too_long",
         )
-    if error.code == "insufficient_quota":
+    delay = retry_delay(response.headers if response is not None else {}, fault)
+    if (delay is None and status == 402) or fault.is_out_of_quota:
         return at.error(
-            f"The account of {at.name} has no quota left ({message}). Check its billing.",
+            f"The account of {at.name} has no quota left{said}. Check its billing.",
             "rate_limited",
         )
+    if status in (401, 403):
+        text = f"{at.address} refuses the key for {at.name} ({status}{said}). {_key_step(at)}"
+        return at.error(text, "refused_key")
+    if fault.is_unread_generation:
+        return at.transient_error(
+            f"{at.address} could not read the tool call that {at.name} wrote{said}. Try again."
+        )
     if response is None:
-        text = f"{at.address} interrupted the answer of {at.name}: {message}. Try again."
-        is_transient = str(error.code) in map(str, TRANSIENT_STATUSES)
-        return at.transient_error(text) if is_transient else at.error(text, "down")
-    text = f"{at.address} answered {status} for {at.name}" + (f": {message}" if message else "")
+        text = f"{at.address} interrupted the answer of {at.name}{said}. Try again."
+        if fault.status in TRANSIENT_STATUSES or _is_busy(fault):
+            busy: FaultKind = "rate_limited" if _is_busy(fault) else "down"
+            return at.transient_error(text, _TRANSIENT_KINDS.get(fault.status, busy), delay)
+        return at.error(text, "down")
+    text = f"{at.address} answered {status} for {at.name}{said}"
     if status in TRANSIENT_STATUSES:
         step = "Too many requests: wait and try again." if status == 429 else "Try again later."
-        kind = _TRANSIENT_KINDS.get(status, "down")
-        return at.transient_error(f"{text}. {step}", kind, retry_after(response.headers))
-    kind = "bad_request" if status < 500 else "down"
+        return at.transient_error(f"{text}. {step}", _TRANSIENT_KINDS.get(status, "down"), delay)
+    kind: FaultKind = "bad_request" if status < 500 else "down"
     return at.error(f"{text}. Check the model's name, the options and base_url.", kind)
+
+
+def _is_busy(fault: ServerFault) -> bool:
+    return bool(_BUSY.search(fault.codes))
 
 
 def _key_step(at: Endpoint) -> str:
     if at.key_env:
         return f"Set the environment variable {at.key_env} to a valid key."
     return "Name the environment variable that holds its key as api_key_env of the provider."
-
-
-def _server_message(body: Any) -> str:
-    """Return the server's own error message, unless it is a web page."""
-    while isinstance(body, dict):
-        body = next((body[key] for key in ("message", "error", "detail") if key in body), "")
-    text = body if isinstance(body, str) else ""
-    return "" if text.lstrip().startswith("<") else text.strip().rstrip(".")[:300]

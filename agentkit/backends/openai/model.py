@@ -5,7 +5,9 @@ Uses streamed chat completions.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +17,14 @@ from agentkit.backends.openai.errors import (
     OPENAI_URL,
     Endpoint,
     cut_off_error,
+    fault_of,
     is_missing_model,
     missing_model_error,
     not_a_stream_error,
     to_model_error,
 )
 from agentkit.backends.openai.request import request_body
+from agentkit.backends.openai.sse import decode
 from agentkit.backends.openai.stream import CompletionStream
 from agentkit.backends.probe.runner import cached_capabilities
 from agentkit.backends.retry import with_retries
@@ -30,11 +34,12 @@ from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
-    from openai.types.chat import ChatCompletionChunk
 
 _WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 _LISTING_SECONDS = 5.0
+_DRAIN_SECONDS = 0.2
 
 
 class OpenAIModel(ParsedModel):
@@ -105,26 +110,29 @@ class OpenAIModel(ParsedModel):
         import httpx2
         import openai
 
-        completion, stream = CompletionStream(self.server), None
+        names = [tool["function"]["name"] for tool in body.get("tools", ())]
+        completion = CompletionStream(names, self.server)
         try:
-            stream = await self._open(body)
-            async for chunk in stream:
-                for part in completion.feed(chunk):
-                    yield part
-        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
+            async with aclosing(self._chunks(body)) as chunks:
+                async for chunk in chunks:
+                    for part in completion.feed(chunk):
+                        yield part
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
+            fault = fault_of(error)
             if is_missing_model(error):
                 known = [model.id for model in await self._list_models()]
-                raise missing_model_error(self._endpoint, known) from error
-            raise to_model_error(error, self._endpoint) from error
-        finally:
-            if stream is not None:
-                await stream.close()
-        if not completion.is_finished:
-            raise cut_off_error(self._endpoint, completion.has_choices)
+                raise missing_model_error(self._endpoint, known, fault.message) from error
+            if not (written := fault.generation):
+                raise to_model_error(error, self._endpoint) from error
+            for part in completion.feed(_whole_message(written)):
+                yield part
+        reason = completion.stop_reason
+        if not completion.is_finished or reason == "broken":
+            raise cut_off_error(self._endpoint, completion.has_choices, completion.finish_reason)
         for call in completion.calls:
             yield call
         yield completion.usage or Usage(read, completion.estimated_tokens, estimated=True)
-        yield Done(completion.stop_reason, self.name, completion.provider_data)
+        yield Done(reason, self.name, completion.provider_data)
 
     async def _client(self) -> openai.AsyncOpenAI:
         """The running loop's client. Raises ConfigError for a missing key."""
@@ -133,7 +141,25 @@ class OpenAIModel(ParsedModel):
             self._endpoint, self._find_key = replace(self._endpoint, key=key or ""), None
         return self._clients.get()
 
-    async def _open(self, body: Mapping[str, Any]) -> openai.AsyncStream[ChatCompletionChunk]:
+    async def _chunks(self, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+        """Yield the chunks of an answer as JSON, whatever form the server sends them in."""
+        response = await self._open(body)
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        try:
+            if kind == "text/html":
+                text = (await response.aread()).decode("utf-8", "replace")
+                raise not_a_stream_error(self._endpoint, kind, text)
+            async with aclosing(response.aiter_bytes()) as pieces:
+                async for chunk in decode(pieces):
+                    yield chunk
+                with suppress(TimeoutError):  # An end that is read frees the connection for reuse.
+                    async with asyncio.timeout(_DRAIN_SECONDS):
+                        async for _ in pieces:
+                            pass
+        finally:
+            await response.aclose()
+
+    async def _open(self, body: Mapping[str, Any]) -> httpx2.Response:
         import openai
         from openai.types.chat import ChatCompletionChunk
 
@@ -145,11 +171,7 @@ class OpenAIModel(ParsedModel):
             stream=True,
             stream_cls=openai.AsyncStream[ChatCompletionChunk],
         )
-        kind = stream.response.headers.get("content-type", "").partition(";")[0]
-        if kind in ("text/html", "application/json"):
-            text = (await stream.response.aread()).decode("utf-8", "replace")
-            raise not_a_stream_error(self._endpoint, kind, text)
-        return stream
+        return stream.response
 
     async def _list_models(self) -> list[openai.types.Model]:
         """Return the models that the server lists, [] where it lists none."""
@@ -161,6 +183,11 @@ class OpenAIModel(ParsedModel):
         except (openai.OpenAIError, ValueError):
             return []
         return [model for model in getattr(page, "data", None) or [] if hasattr(model, "id")]
+
+
+def _whole_message(text: str) -> Mapping[str, Any]:
+    """The completion of a text that the server sent in an error."""
+    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
 
 
 def _window(model: openai.types.Model) -> int | None:

@@ -9,29 +9,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentkit.backends.base import parse_arguments
 
+_KNOWN = ("index", "id", "type", "function", "name", "arguments", "parameters")
+
 
 @dataclass(slots=True)
 class PartialCall:
-    """A tool call being received, or one piece of it."""
+    """A tool call being received, or one piece of it. `extra` are the fields beside these."""
 
     index: int | None
     id: str
     name: str
     arguments: str
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def parsed_arguments(self) -> Mapping[str, Any] | str:
         """The arguments, as text where they are not a JSON object. An empty object before the
         arguments is a placeholder that some servers do not take back."""
-        text = self.arguments.strip()
+        text = self.arguments
         if text.startswith("{}{"):
             text = text[2:]
-        return parse_arguments("" if text == "null" else text if text != self.arguments else self.arguments)
+        return {} if text.strip() in ("", "null") else parse_arguments(text)
 
     @property
     def is_complete(self) -> bool:
@@ -57,9 +60,8 @@ class PartialCalls:
                 continue
             piece = _read_piece(delta)
             call = self._find(piece)
-            if call is None or (piece.name and any(call is one for one in seen)):
-                self._calls.append(call := piece)
-            elif self._begins_another(call, piece):
+            twice = bool(piece.name) and any(call is one for one in seen)
+            if call is None or twice or self._begins_another(call, piece):
                 self._calls.append(call := piece)
             else:
                 self._extend(call, piece)
@@ -92,7 +94,9 @@ class PartialCalls:
         if call.id and call.id == piece.id and call.arguments == piece.arguments:
             return False
         is_cumulative = piece.arguments.startswith(call.arguments)
-        return call.is_complete and bool(piece.arguments.strip()) and not (call.id and is_cumulative)
+        return (
+            call.is_complete and bool(piece.arguments.strip()) and not (call.id and is_cumulative)
+        )
 
     def _continues_name(self, call: PartialCall, piece: PartialCall) -> bool:
         """Whether a name is the rest of a known tool's, or a longer beginning of one."""
@@ -104,6 +108,7 @@ class PartialCalls:
     def _extend(self, call: PartialCall, piece: PartialCall) -> None:
         call.id = call.id or piece.id
         call.index = piece.index if call.index is None else call.index
+        call.extra |= piece.extra
         if not call.name or piece.name.startswith(call.name):
             call.name = piece.name or call.name
         elif piece.name != call.name and piece.name:
@@ -128,4 +133,5 @@ def _read_piece(delta: Mapping[str, Any]) -> PartialCall:
         str(delta.get("id") or ""),
         name if isinstance(name, str) else "",
         arguments,
+        {key: value for key, value in delta.items() if key not in _KNOWN and value is not None},
     )

@@ -93,7 +93,9 @@ class EventDecoder:
             found = self._decode_lines(lines)
         self._data = []
         is_error, self._event = self._event == b"error", b""
-        values += ({"error": value} if is_error and not _is_error(value) else value for value in found)
+        values += (
+            {"error": value} if is_error and not _is_error(value) else value for value in found
+        )
 
     def _decode_lines(self, lines: list[bytes]) -> list[Any]:
         """Decode an event's data that is not one JSON value."""

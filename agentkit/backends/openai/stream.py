@@ -6,16 +6,16 @@ index to several, repeat its name, send it whole or only at the end: all are rea
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from agentkit.backends.base import new_call_id
 from agentkit.backends.faults import ServerError, is_fault, read_fault
-from agentkit.backends.openai.partial_calls import PartialCall, PartialCalls
+from agentkit.backends.openai.partial_calls import PartialCalls
+from agentkit.backends.openai.provider_fields import ProviderFields
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import ToolCall, Usage
+from agentkit.messages import ProviderData, ToolCall, Usage
 
 StopReason = Literal["stop", "length", "tool_calls", "refused", "broken"]
 """Why a completion ended; "broken" where the server gave up."""
@@ -54,9 +54,12 @@ class CompletionStream:
     """Takes the chunks of one completion, as JSON. After the last, `calls`, `usage` and
     `stop_reason` hold what was not yielded; `finish_reason` is the server's own, "" where it sent
     none, and `has_choices` tells whether it sent any choice. `names` are the tools that the model
-    can call, which tell a name in pieces from two names."""
+    can call, which tell a name in pieces from two names. What goes back to the `provider` is in
+    `provider_data`, and in that of each call."""
 
-    def __init__(self, names: Collection[str] = ()) -> None:
+    def __init__(self, names: Collection[str] = (), provider: str = "") -> None:
+        self._provider = provider
+        self._fields = ProviderFields()
         self._calls = PartialCalls(names)
         self._is_refused = False
         self._is_whole = False
@@ -78,9 +81,18 @@ class CompletionStream:
     @property
     def calls(self) -> list[ToolCall]:
         return [
-            ToolCall(call.id or new_call_id(), call.name, call.parsed_arguments)
+            ToolCall(
+                call.id or new_call_id(),
+                call.name,
+                call.parsed_arguments,
+                provider_data={self._provider: call.extra} if call.extra else None,
+            )
             for call in self._calls.complete()
         ]
+
+    @property
+    def provider_data(self) -> ProviderData | None:
+        return {self._provider: self._fields.values} if self._fields.values else None
 
     @property
     def stop_reason(self) -> StopReason:
@@ -100,7 +112,9 @@ class CompletionStream:
         if is_fault(chunk):
             raise ServerError(read_fault(chunk))
         choices = chunk.get("choices")
-        choices = [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
+        choices = (
+            [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
+        )
         self._read_usage(chunk, choices)
         for choice in choices:
             self.has_choices = True
@@ -136,6 +150,7 @@ class CompletionStream:
         self, message: Mapping[str, Any], is_whole: bool
     ) -> Iterator[TextDelta | ReasoningDelta]:
         """A delta, or a whole message; of the latter what the deltas did not say already."""
+        self._fields.feed(message, is_whole)
         content = list(_content_parts(message.get("content")))
         reasoning = _reasoning(message) + "".join(t for kind, t in content if kind == "reasoning")
         yield from self._new_text("reasoning", reasoning, is_whole)
@@ -201,8 +216,11 @@ def _part_texts(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "refusal", str(part.get("refusal") or "")
         return
     thinks = any(word in kind for word in ("think", "reason", "thought"))
-    keys = ("thinking", "reasoning", "thought", "summary", "text", "content") if thinks else (
-        "text", "content", "output_text")
+    keys = (
+        ("thinking", "reasoning", "thought", "summary", "text", "content")
+        if thinks
+        else ("text", "content", "output_text")
+    )
     for key in keys:
         if texts := list(_content_parts(part.get(key))):
             yield from (("reasoning" if thinks else found, text) for found, text in texts)

@@ -94,7 +94,7 @@ FAULTS = {
     ),
     "a missing model": (
         Reply(raw=error("unknown", code="model_not_found"), status=404),
-        "'tiny' is not on http.*It has: small, large",
+        "'tiny' is not on http.*unknown.*It has: small, large",
     ),
 }
 
