@@ -141,16 +141,16 @@ def fault_of(error: Exception) -> ServerFault:
 
 def missing_model_error(at: Endpoint, known: Sequence[str], message: str = "") -> ModelError:
     """Explain a 404; `known` are the models that the server lists, `message` is its own."""
-    said = f" ({message})" if message else ""
+    reported = f" ({message})" if message else ""
     if not known or at.model in known:
         return at.error(
-            f"{at.address} answered 404 for {at.model!r}{said}. "
+            f"{at.address} answered 404 for {at.model!r}{reported}. "
             "Check the model's name and base_url (does it end in /v1?).",
             "bad_request",
         )
     some = ", ".join(known[:5]) + (", ..." if len(known) > 5 else "")
     return at.error(
-        f"{at.model!r} is not on {at.address}{said}. It has: {some}. Choose one of them.",
+        f"{at.model!r} is not on {at.address}{reported}. It has: {some}. Choose one of them.",
         "bad_request",
     )
 
@@ -217,33 +217,33 @@ def _server_error(error: openai.APIError | ServerError, at: Endpoint) -> ModelEr
     fault = fault_of(error)
     response = error.response if isinstance(error, openai.APIStatusError) else None
     status = response.status_code if response is not None else 0
-    said = f": {fault.message}" if fault.message else ""
+    reported = f": {fault.message}" if fault.message else ""
     if fault.is_too_long and status not in (401, 403, 404):
         return at.error(
-            f"The conversation is too long for {at.name}{said}. Shorten it, or choose a model "
+            f"The conversation is too long for {at.name}{reported}. Shorten it, or choose a model "
             "with a larger context window.",
             "too_long",
         )
     delay = retry_delay(response.headers if response is not None else {}, fault)
     if (delay is None and status == 402) or fault.is_out_of_quota:
         return at.error(
-            f"The account of {at.name} has no quota left{said}. Check its billing.",
+            f"The account of {at.name} has no quota left{reported}. Check its billing.",
             "rate_limited",
         )
     if status in (401, 403):
-        text = f"{at.address} refuses the key for {at.name} ({status}{said}). {_key_step(at)}"
+        text = f"{at.address} refuses the key for {at.name} ({status}{reported}). {_key_step(at)}"
         return at.error(text, "refused_key")
     if fault.is_unread_generation:
         return at.transient_error(
-            f"{at.address} could not read the tool call that {at.name} wrote{said}. Try again."
+            f"{at.address} could not read the tool call that {at.name} wrote{reported}. Try again."
         )
     if response is None:
-        text = f"{at.address} interrupted the answer of {at.name}{said}. Try again."
+        text = f"{at.address} interrupted the answer of {at.name}{reported}. Try again."
         if fault.status in TRANSIENT_STATUSES or _is_busy(fault):
             busy: FaultKind = "rate_limited" if _is_busy(fault) else "down"
             return at.transient_error(text, _TRANSIENT_KINDS.get(fault.status, busy), delay)
         return at.error(text, "down")
-    text = f"{at.address} answered {status} for {at.name}{said}"
+    text = f"{at.address} answered {status} for {at.name}{reported}"
     if status in TRANSIENT_STATUSES:
         step = "Too many requests: wait and try again." if status == 429 else "Try again later."
         return at.transient_error(f"{text}. {step}", _TRANSIENT_KINDS.get(status, "down"), delay)
