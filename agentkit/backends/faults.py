@@ -128,8 +128,8 @@ def is_fault(chunk: Any) -> bool:
         return False
     failed = isinstance(answer := chunk.get("base_resp"), Mapping) and answer.get("status_code")
     named = chunk.get("object") == "error" or chunk.get("type") == "error"
-    told = any(key in chunk for key in ("message", "detail", "msg", "errors", "error_msg"))
-    return bool(failed or named or (told and "choices" not in chunk))
+    described = any(key in chunk for key in ("message", "detail", "msg", "errors", "error_msg"))
+    return bool(failed or named or (described and "choices" not in chunk))
 
 
 def _has_error(choice: Any) -> bool:
@@ -241,8 +241,8 @@ def _body_delay(objects: list[Mapping[str, Any]], message: str) -> float | None:
 
 def retry_delay(headers: Mapping[str, str], fault: ServerFault | None = None) -> float | None:
     """The seconds that a server asks to wait: its headers, else its message; None for neither."""
-    told = header_delay(headers)
-    return told if told is not None or fault is None else fault.delay
+    asked = header_delay(headers)
+    return asked if asked is not None or fault is None else fault.delay
 
 
 def header_delay(headers: Mapping[str, str]) -> float | None:
@@ -251,8 +251,8 @@ def header_delay(headers: Mapping[str, str]) -> float | None:
     milliseconds = _seconds(headers.get("retry-after-ms", "") + "ms")
     if milliseconds is not None:
         return milliseconds
-    if (told := _seconds(headers.get("retry-after", ""))) is not None:
-        return told
+    if (asked := _seconds(headers.get("retry-after", ""))) is not None:
+        return asked
     resets: list[float] = []
     for name in ("", "-requests", "-tokens"):
         reset = _seconds(headers.get(f"x-ratelimit-reset{name}", ""))
