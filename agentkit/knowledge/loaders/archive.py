@@ -30,6 +30,8 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENTITY = tuple("<!ENTITY".encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
 _ENCODING = re.compile(rb"""\A[^<]{0,8}<\?xml[^>]{0,200}encoding\s*=\s*["']([\w-]{1,40})""")
 _PLAIN = re.compile(rb"utf-?(8|16)|us-ascii|iso-8859-\d+|windows-\d+|gb\w+|big5|euc-\w+", re.I)
+_STRICT = b"http://purl.oclc.org/ooxml/"
+_STRICT_NAME = re.compile(_STRICT + rb"(\w+)/")
 _MEDIA = (
     ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".emf", ".wmf", ".svg",
     ".mp3", ".mp4", ".m4a", ".m4v", ".mov", ".wav", ".wmv", ".avi",
@@ -104,6 +106,23 @@ def _search(text: bytes, is_head: bool, found: dict[bytes, bool]) -> None:
         raise KnowledgeError("an XML bomb: it defines entities or hides them. Save it again")
     for mark in found:
         found[mark] = found[mark] or mark in text
+
+
+def transitional(content: bytes) -> bytes:
+    """An Office file whose ISO Strict name spaces are replaced by the transitional ones, which the
+    libraries know (ISO/IEC 29500-1 and -4); any other file unchanged."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        names = [entry for entry in archive.infolist() if entry.filename.endswith(".rels")]
+        if not any(_STRICT in archive.read(entry) for entry in names):
+            return content
+        rewritten = BytesIO()
+        with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as copy:
+            for entry in archive.infolist():
+                data = archive.read(entry)
+                if entry.filename.endswith((".xml", ".rels")):
+                    data = _STRICT_NAME.sub(rb"http://schemas.openxmlformats.org/\1/2006/", data)
+                copy.writestr(entry.filename, data)
+        return rewritten.getvalue()
 
 
 @contextmanager

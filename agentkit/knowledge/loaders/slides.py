@@ -1,6 +1,7 @@
 """PowerPoint (.pptx): each slide a part, its title a heading, text in reading order, then notes.
 
-Tables, groups, charts and SmartArt give their text; pictures and animations do not.
+Tables, groups, charts, formulas and SmartArt give their text; pictures, animations and what is
+struck out do not.
 """
 
 from __future__ import annotations
@@ -12,13 +13,24 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document, Part
-from agentkit.knowledge.loaders.archive import checked, core_metadata, reading
+from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
+from agentkit.knowledge.loaders.charts import chart_blocks
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table, named_ranges
+from agentkit.knowledge.loaders.notation import dollars, formula, lowered, raised
+from agentkit.knowledge.loaders.tables import Span, table
+from agentkit.knowledge.loaders.word_styles import numeral
 from agentkit.text.terms import clean
 
 _DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}dm"
-_TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
+_DRAWING = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+_TEXT = f"{_DRAWING}t"
+_FORMULA = "{http://schemas.openxmlformats.org/officeDocument/2006/math}oMath"
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_NUMERALS = {"arabic": "decimal", "alphaLc": "lowerLetter", "alphaUc": "upperLetter",
+             "romanLc": "lowerRoman", "romanUc": "upperRoman"}  # fmt: skip
+_NUMBERED = re.compile(r"(arabic|alphaLc|alphaUc|romanLc|romanUc)(Plain|Period|ParenBoth|ParenR)?")
+_AROUND = {"Period": "{}.", "ParenBoth": "({})", "ParenR": "{})"}
 _DEEPEST_GROUP = 20
 _SAME_ROW = 100_000
 """In EMU (about 3 mm): shapes whose tops differ by less are read from left to right."""
@@ -30,8 +42,9 @@ def load_slides(content: bytes, source: str) -> Loaded:
     with reading(".pptx", "PowerPoint"):
         import pptx
 
-        opened = pptx.Presentation(BytesIO(content))
-        slides = [clean("\n\n".join(_slide(slide))) for slide in opened.slides]
+        opened = pptx.Presentation(BytesIO(transitional(content)))
+        lost: list[str] = []
+        slides = [clean("\n\n".join(filter(None, _slide(s, lost)))) for s in opened.slides]
         first = int(opened.element.get("firstSlideNum", "1"))
         metadata = core_metadata(opened.core_properties)
     text, parts = _joined(slides, first)
@@ -40,10 +53,10 @@ def load_slides(content: bytes, source: str) -> Loaded:
     heading = re.search(r"^## (.+)$", text, re.MULTILINE)
     title = metadata.get("title") or (heading and heading[1]) or PurePosixPath(source).stem
     without_text = [int(part.name) for part in parts if part.start == part.end]
-    warnings = (
-        (f"no text on {named_ranges('slide', without_text)}: pictures?",) if without_text else ()
-    )
-    return Loaded(Document(source, text, title, metadata=metadata, parts=parts), warnings)
+    if without_text:
+        lost.append(f"no text on {named_ranges('slide', without_text)}: pictures?")
+    document = Document(source, text, title, metadata=metadata, parts=parts)
+    return Loaded(document, tuple(dict.fromkeys(lost)))
 
 
 def _joined(slides: Sequence[str], first: int) -> tuple[str, tuple[Part, ...]]:
@@ -55,14 +68,16 @@ def _joined(slides: Sequence[str], first: int) -> tuple[str, tuple[Part, ...]]:
     return text, tuple(parts)
 
 
-def _slide(slide: Any) -> Iterator[str]:
+def _slide(slide: Any, lost: list[str]) -> Iterator[str]:
+    """The blocks of a slide. A line for what cannot be read is added to `lost`."""
     title = slide.shapes.title
-    heading = " ".join(title.text_frame.text.split()) if title is not None else ""
+    lines = [_line(p) for p in title.text_frame._txBody.p_lst] if title is not None else []
+    heading = " ".join(" ".join(lines).split())
     if heading:
         yield f"## {heading}"
     for shape in _in_reading_order(list(slide.shapes)):
         if title is None or shape.shape_id != title.shape_id:
-            yield from _text(shape)
+            yield from _text(shape, lost)
     notes = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
     if notes is not None and (notes_text := notes.text.strip()):
         yield f"Notes: {escaped(notes_text)}"
@@ -80,15 +95,15 @@ def _in_reading_order(shapes: list[Any]) -> list[Any]:
     return [shape for row in rows for shape in sorted(row, key=lambda shape: shape.left or 0)]
 
 
-def _text(shape: Any, depth: int = 0) -> Iterator[str]:
+def _text(shape: Any, lost: list[str], depth: int = 0) -> Iterator[str]:
     """The blocks of a shape. A group's shapes are read together, where the group stands."""
     if hasattr(shape, "shapes") and depth < _DEEPEST_GROUP:
         for inner in _in_reading_order(list(shape.shapes)):
-            yield from _text(inner, depth + 1)
+            yield from _text(inner, lost, depth + 1)
     elif getattr(shape, "has_table", False):
-        yield markdown_table([[cell.text for cell in row.cells] for row in shape.table.rows])
+        yield from _table(shape.table)
     elif getattr(shape, "has_chart", False):
-        yield from _chart(shape.chart)
+        yield from _chart(shape, lost)
     elif shape.has_text_frame:
         if not _is_footer(shape):
             yield from _paragraphs(shape.text_frame)
@@ -107,31 +122,82 @@ def _is_footer(shape: Any) -> bool:
 
 def _paragraphs(frame: Any) -> Iterator[str]:
     """The paragraphs of a frame; where there are several, as a list with its levels."""
-    found = [(p.level, " ".join(p.text.split())) for p in frame.paragraphs]
-    filled = [(level, text) for level, text in found if text]
+    found = [(p.level, p._p, " ".join(_line(p._p).split())) for p in frame.paragraphs]
+    filled = [(level, element, text) for level, element, text in found if text]
     if len(filled) == 1:
-        yield escaped(filled[0][1])
+        yield escaped(filled[0][2])
     elif filled:
-        yield "\n".join(f"{'    ' * level}- {text}" for level, text in filled)
+        counts: dict[int, int] = {}
+        yield "\n".join(
+            f"{'    ' * level}{_mark(element, level, counts)} {text}"
+            for level, element, text in filled
+        )
 
 
-def _chart(chart: Any) -> Iterator[str]:
-    """A chart's title, and its numbers as a table."""
-    if chart.has_title and chart.chart_title.has_text_frame:
-        yield chart.chart_title.text_frame.text
-    for plot in chart.plots:
-        series = list(plot.series)
-        head = ["", *(str(one.name) for one in series)]
-        rows = [
-            [str(category), *(_number(one.values, at) for one in series)]
-            for at, category in enumerate(plot.categories)
-        ]
-        yield markdown_table([head, *rows])
+def _mark(paragraph: Any, level: int, counts: dict[int, int]) -> str:
+    """The bullet, number or letter before a paragraph. `counts` holds the numbers so far."""
+    auto = paragraph.find(f"{_DRAWING}pPr/{_DRAWING}buAutoNum")
+    kind = _NUMBERED.fullmatch(auto.get("type", "")) if auto is not None else None
+    for deeper in [at for at in counts if at > level or (at == level and kind is None)]:
+        del counts[deeper]
+    if kind is None:
+        return "-"
+    first = auto.get("startAt", "1")
+    counts[level] = counts.get(level, (int(first) if first.isdigit() else 1) - 1) + 1
+    number = numeral(_NUMERALS[kind[1]], counts[level])
+    written = _AROUND.get(kind[2] or "", "{}").format(number)
+    return written if re.fullmatch(r"\d+[.)]", written) else f"- {written}"
 
 
-def _number(values: Sequence[float | None], at: int) -> str:
-    value = values[at] if at < len(values) else None
-    return "" if value is None else f"{value:.15g}"
+def _line(paragraph: Any) -> str:
+    """The text of a paragraph with its raised and lowered characters and formulas."""
+    written = ""
+    for run in paragraph.iter(f"{_DRAWING}r", f"{_DRAWING}br", f"{_DRAWING}fld", _FORMULA):
+        if run.tag == _FORMULA:
+            written += dollars(formula(run))
+        elif run.tag == f"{_DRAWING}br":
+            written += "\v"
+        elif not any(above.tag in (_FORMULA, _FALLBACK) for above in run.iterancestors()):
+            properties, text = run.find(f"{_DRAWING}rPr"), run.find(_TEXT)
+            written += _written(written, properties, (text.text or "") if text is not None else "")
+    return written
+
+
+def _written(before: str, properties: Any, text: str) -> str:
+    """The text of a run behind others."""
+    if properties is None:
+        return text
+    if properties.get("strike", "noStrike") != "noStrike":
+        return ""
+    baseline = properties.get("baseline", "0").removesuffix("%")
+    raise_by = float(baseline) if re.fullmatch(r"-?\d{1,6}(?:\.\d+)?", baseline) else 0.0
+    return raised(before, text) if raise_by > 0 else lowered(text) if raise_by < 0 else text
+
+
+def _table(grid: Any) -> Iterator[str]:
+    """A table with its merged values repeated; the lines above its head come before it."""
+    rows: list[list[str]] = []
+    spans: list[Span] = []
+    for at, row in enumerate(grid.rows):
+        rows.append([])
+        for column, cell in enumerate(row.cells):
+            lines = "" if cell.is_spanned else " ".join(map(_line, cell.text_frame._txBody.p_lst))
+            rows[-1].append(lines.replace("\v", " "))
+            if cell.is_merge_origin:
+                spans.append(Span(at, column, cell.span_height, cell.span_width))
+    whole = table(rows, spans)
+    yield from map(escaped, whole.titles)
+    yield markdown_table(whole.rows)
+
+
+def _chart(shape: Any, lost: list[str]) -> Iterator[str]:
+    """The data of a chart; one that cannot be read is left out and named."""
+    try:
+        found = list(chart_blocks(shape.chart_part._element))
+    except (KeyError, ValueError, AttributeError, SyntaxError):
+        lost.append("a chart that cannot be read was left out")
+        return
+    yield from found
 
 
 def _diagram(shape: Any) -> Iterator[str]:

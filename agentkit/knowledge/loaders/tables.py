@@ -38,8 +38,9 @@ def table(rows: Sequence[Sequence[str]], spans: Iterable[Span] = (), marked: int
     merged = [span for span in spans if span.rows > 1 or span.columns > 1]
     filled = repeated(rows, merged)
     titles: list[str] = []
-    while len(filled) > 2 and _is_title(filled):
-        titles.append(next(cell for cell in filled.pop(0) if cell.strip()))
+    while len(filled) > 2 and (title := _title(filled, merged)):
+        titles.append(title)
+        del filled[0]
         merged = [span._replace(row=span.row - 1) for span in merged]
         marked = max(0, marked - 1)
     depth = head_depth(filled, merged, marked)
@@ -57,7 +58,8 @@ def repeated(rows: Sequence[Sequence[str]], spans: Iterable[Span]) -> list[list[
     for span in spans:
         if span.row >= len(filled) or span.row < 0 or span.column >= width:
             continue
-        value = filled[span.row][span.column]
+        if not (value := filled[span.row][span.column]):
+            continue
         for row in filled[span.row : span.row + span.rows]:
             for column in range(span.column, min(span.column + span.columns, width)):
                 budget -= len(value) + 1
@@ -66,12 +68,17 @@ def repeated(rows: Sequence[Sequence[str]], spans: Iterable[Span]) -> list[list[
     return filled
 
 
-def _is_title(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row is one text, or empty, above rows with several."""
-    first = {cell.strip() for cell in rows[0] if cell.strip()}
-    return len(first) == 1 and len(rows[0]) > 1 and len(set(rows[1])) > 1 and any(
-        len({cell for cell in row if cell.strip()}) > 1 for row in rows[1:4]
-    )  # fmt: skip
+def _title(rows: Sequence[Sequence[str]], spans: Sequence[Span]) -> str:
+    """The first row where it is one text above rows with several cells, else "": a text merged over
+    the whole width, or alone where the row below begins."""
+    first, second = rows[0], rows[1]
+    texts = {cell for cell in first if cell.strip()}
+    if len(texts) != 1 or len({cell for cell in second if cell.strip()}) < 2:
+        return ""
+    wide = max((span.columns for span in spans if span.row == 0), default=1)
+    begins = next(at for at, cell in enumerate(second) if cell.strip())
+    alone = wide == 1 and bool(first[begins].strip())
+    return texts.pop().strip() if wide >= len(first) or alone else ""
 
 
 def head_depth(rows: Sequence[Sequence[str]], spans: Sequence[Span], marked: int = 0) -> int:

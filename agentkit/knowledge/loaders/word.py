@@ -1,113 +1,35 @@
-"""Load Word files (.docx) as Markdown: headings, lists, tables and notes, in order.
+"""Load Word files (.docx) as Markdown, in order: text, lists, tables, formulas, charts and notes.
 
-Tracked deletions, hidden fields and pictures are left out. The file does not store pages: the path
-of headings is the place.
+Numbers of headings and lists are written as Word shows them. Page headers and footers come once, at
+the top. Tracked deletions, struck-out and hidden text, hidden fields and pictures are left out. The
+file does not store pages: the path of headings is the place.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from io import BytesIO
+from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document
-from agentkit.knowledge.loaders.archive import checked, core_metadata, reading
+from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
+from agentkit.knowledge.loaders.charts import chart_blocks
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table
+from agentkit.knowledge.loaders.notation import check_box, dollars, formula, lowered, raised, ruby
+from agentkit.knowledge.loaders.tables import Span, table
+from agentkit.knowledge.loaders.word_styles import WORD, Styles, symbol
 from agentkit.text.terms import clean
 
-WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_DEEPEST_STYLE = 20
-
-
-class Styles:
-    """Styles and numbering. List items are counted: call once per paragraph, in order."""
-
-    def __init__(self, part: Any) -> None:
-        self._part = part
-        self._counts: Counter[tuple[str, int]] = Counter()
-
-    def heading_level(self, element: Any) -> int:
-        """1 to 6 for a heading, from the paragraph or its chain of styles, else 0; a title is 1."""
-        for properties, name in self._properties(element):
-            if name.casefold() == "title":
-                return 1
-            found = properties.find(f"{WORD}outlineLvl") if properties is not None else None
-            value = found.get(f"{WORD}val", "") if found is not None else ""
-            if value.isdigit():
-                return min(int(value) + 1, 6) if int(value) < 9 else 0
-            if match := re.fullmatch(r"heading ([1-9])", name, re.IGNORECASE):
-                return min(int(match.group(1)), 6)
-        return 0
-
-    def list_mark(self, element: Any) -> tuple[str, int]:
-        """The bullet or number of a list item, "" for other paragraphs, and the item's depth."""
-        number, depth = self._numbering(element)
-        format_ = self._formats.get((number, depth), "bullet") if number else "none"
-        if format_ in ("none", "bullet"):
-            return ("" if format_ == "none" else "-"), depth
-        for deeper in range(depth + 1, 9):
-            self._counts.pop((number, deeper), None)
-        self._counts[number, depth] += 1
-        return f"{self._counts[number, depth]}.", depth
-
-    def _numbering(self, element: Any) -> tuple[str, int]:
-        """The number of a paragraph's list ("" for none), and its depth there."""
-        depth = None
-        for properties, _ in self._properties(element):
-            found = properties.find(f"{WORD}numPr") if properties is not None else None
-            if found is None:
-                continue
-            number, level = (found.find(f"{WORD}{name}") for name in ("numId", "ilvl"))
-            if depth is None and level is not None:
-                depth = int(level.get(f"{WORD}val", "0"))
-            if number is not None:
-                value = str(number.get(f"{WORD}val", ""))
-                return ("" if value == "0" else value), min(depth or 0, 8)
-        return "", 0
-
-    def _properties(self, element: Any) -> Iterator[tuple[Any, str]]:
-        """(properties, style name) of a paragraph, its style, and the styles below that."""
-        properties = element.find(f"{WORD}pPr")
-        yield properties, ""
-        style = properties.find(f"{WORD}pStyle") if properties is not None else None
-        key = style.get(f"{WORD}val") if style is not None else None
-        for _ in range(_DEEPEST_STYLE):
-            found = self._by_id.get(key)
-            if found is None:
-                return
-            name, base = (found.find(f"{WORD}{part}") for part in ("name", "basedOn"))
-            yield found.find(f"{WORD}pPr"), str(name.get(f"{WORD}val")) if name is not None else ""
-            key = base.get(f"{WORD}val") if base is not None else None
-
-    @cached_property
-    def _by_id(self) -> dict[str | None, Any]:
-        found = self._part.styles.element.findall(f"{WORD}style")
-        return {style.get(f"{WORD}styleId"): style for style in found}
-
-    @cached_property
-    def _formats(self) -> dict[tuple[str, int], str]:
-        """(list, depth) -> "bullet", "decimal" and so on."""
-        try:
-            root = self._part.numbering_part.element
-        except (KeyError, NotImplementedError):
-            return {}
-        abstract = {a.get(f"{WORD}abstractNumId"): a for a in root.findall(f"{WORD}abstractNum")}
-        found = {}
-        for number in root.findall(f"{WORD}num"):
-            key = number.find(f"{WORD}abstractNumId")
-            of = abstract.get(key.get(f"{WORD}val")) if key is not None else None
-            for level in of.findall(f"{WORD}lvl") if of is not None else ():
-                depth, format_ = level.get(f"{WORD}ilvl", "0"), level.find(f"{WORD}numFmt")
-                if format_ is not None and depth.isdigit():
-                    found[number.get(f"{WORD}numId"), int(depth)] = format_.get(f"{WORD}val", "")
-        return found
-
-
-_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
+_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_FORMULAS = (f"{_MATH}oMath", f"{_MATH}oMathPara")
+_CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}chart"
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_CHECKED = "{http://schemas.microsoft.com/office/word/2010/wordml}"
+_PAGE_NUMBER = re.compile(r"\bPAGE\b|\bNUMPAGES\b")
 _BOX = f"{WORD}txbxContent"
 _LEFT_OUT = {f"{WORD}del", f"{WORD}moveFrom", f"{WORD}instrText", f"{WORD}delText", _BOX}
 _TRANSPARENT = {
@@ -117,6 +39,18 @@ _TRANSPARENT = {
     f"{WORD}moveTo",
     f"{WORD}customXml",
 }
+_CHARACTERS = {
+    f"{WORD}tab": "\t",
+    f"{WORD}ptab": "\t",
+    f"{WORD}br": "\n",
+    f"{WORD}cr": "\n",
+    f"{WORD}noBreakHyphen": "-",
+}
+_UNSEEN = ("strike", "dstrike", "vanish")
+_CHECK_BOX = f"{WORD}sdtPr/{_CHECKED}checkbox"
+_ORDERED = re.compile(r"\d{1,9}[.)]")
+_WORDS = re.compile(r"[^\W\d_]{2,}")
+_MOST_COLUMNS = 100
 _ALTERNATIVE = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _NOTES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 
@@ -127,13 +61,13 @@ def load_word(content: bytes, source: str) -> Loaded:
     with reading(".docx", "Word"):
         import docx
 
-        opened = docx.Document(BytesIO(content))
+        opened = docx.Document(BytesIO(transitional(content)))
         body = _Body(opened)
         text = clean(body.markdown())
         metadata = core_metadata(opened.core_properties)
     title = metadata.get("title") or body.first_heading or PurePosixPath(source).stem
-    warnings = () if text else ("no text in it: pictures?",)
-    return Loaded(Document(source, text, title, metadata=metadata), warnings)
+    lost = list(dict.fromkeys(body.warnings)) if text else ["no text in it: pictures?"]
+    return Loaded(Document(source, text, title, metadata=metadata), tuple(lost))
 
 
 class _Body:
@@ -144,6 +78,7 @@ class _Body:
         self._root = opened.element.body
         self._styles = Styles(opened.part)
         self._notes: list[str] = []
+        self.warnings: list[str] = []
         self.first_heading = ""
 
     def markdown(self) -> str:
@@ -154,57 +89,112 @@ class _Body:
             last = kind
         texts = self._note_texts if self._notes else {}
         notes = [f"[^{at}]: {texts.get(key, '')}" for at, key in enumerate(self._notes, 1)]
-        return "\n\n".join([written.strip("\n"), *notes])
+        frame = list(self._frame())
+        return "\n\n".join(filter(None, [*frame, written.strip("\n"), *notes]))
 
     def _blocks(self, root: Any) -> Iterator[tuple[str, str]]:
         for element in root:
             if element.tag == f"{WORD}p":
                 yield from self._paragraph(element)
             elif element.tag == f"{WORD}tbl":
-                rows = [list(self._cells(row)) for row in _children(element, f"{WORD}tr")]
-                if table := markdown_table(rows):
-                    yield "table", table
+                yield from self._table(element)
             elif element.tag in _TRANSPARENT:
                 yield from self._blocks(element)
 
     def _paragraph(self, element: Any) -> Iterator[tuple[str, str]]:
-        text = re.sub(r"[ \t]+\n", "\n", "".join(self._runs(element))).strip()
+        text = re.sub(r"[ \t]+\n", "\n", self._line(element)).strip()
         boxes = [box for box in element.iter(_BOX) if _is_outermost(box, element)]
         if text:
             yield self._marked(element, text)
         for box in boxes:
             yield from self._blocks(box)
+        for chart in element.iter(_CHART):
+            yield from self._chart(chart.get(f"{_RELATION}id", ""))
+
+    def _chart(self, relation: str) -> Iterator[tuple[str, str]]:
+        """The data of a chart; one that cannot be read is left out with a warning."""
+        from docx.oxml import parse_xml
+
+        try:
+            found = list(chart_blocks(parse_xml(self._part.related_parts[relation].blob)))
+        except (KeyError, ValueError, AttributeError, SyntaxError):
+            self.warnings.append("a chart that cannot be read was left out")
+            return
+        for block in filter(None, found):
+            yield "table", block
+
+    def _line(self, element: Any) -> str:
+        """The text of a paragraph, with its raised and lowered characters."""
+        written = ""
+        for kind, pieces in groupby(self._runs(element, element), key=lambda piece: piece[1]):
+            text = "".join(text for text, _ in pieces)
+            written += (
+                raised(written, text) if kind == "superscript"
+                else lowered(text) if kind == "subscript" else text
+            )  # fmt: skip
+        return written
 
     def _marked(self, element: Any, text: str) -> tuple[str, str]:
         """A paragraph with the mark of its style: # of a heading, bullet or number of an item."""
         level = self._styles.heading_level(element)
+        mark, depth = self._styles.label(element)
         if level:
-            heading = " ".join(text.split())
+            heading = " ".join(f"{mark.removeprefix('-')} {text}".split())
             self.first_heading = self.first_heading or heading
             return "heading", f"{'#' * level} {heading}"
-        mark, depth = self._styles.list_mark(element)
         if mark:
+            mark = mark if mark == "-" or _ORDERED.fullmatch(mark) else f"- {mark}"
             indent = "    " * depth
             return "item", f"{indent}{mark} " + text.replace("\n", f"\n{indent}    ")
         return "text", escaped(text)
 
-    def _runs(self, element: Any) -> Iterator[str]:
+    def _runs(self, element: Any, paragraph: Any) -> Iterator[tuple[str, str]]:
+        """(text, "superscript", "subscript" or "") of the runs in an element."""
         for child in element:
             tag = child.tag
             if tag in _LEFT_OUT or tag == _ALTERNATIVE:
                 continue
-            if tag in (f"{WORD}t", _MATH):
-                yield child.text or ""
-            elif tag in (f"{WORD}tab", f"{WORD}ptab") and element.tag == f"{WORD}r":
-                yield "\t"
-            elif tag in (f"{WORD}br", f"{WORD}cr"):
-                yield "\n"
-            elif tag == f"{WORD}noBreakHyphen":
-                yield "-"
-            elif tag in (f"{WORD}footnoteReference", f"{WORD}endnoteReference"):
-                yield self._note_mark(child)
+            if tag in _FORMULAS:
+                yield dollars(formula(child)), ""
+            elif tag == f"{WORD}r":
+                if not any(self._styles.is_set(child, paragraph, name) for name in _UNSEEN):
+                    kind = self._styles.raising(child, paragraph)
+                    for text in self._run(child, paragraph):
+                        yield text, ("" if text.startswith("[^") else kind)
+            elif tag == f"{WORD}sdt" and (box := child.find(_CHECK_BOX)) is not None:
+                state = box.find(f"{_CHECKED}checked")
+                value = state.get(f"{_CHECKED}val", "1") if state is not None else "0"
+                yield check_box(value in ("1", "true")), ""
             else:
-                yield from self._runs(child)
+                yield from self._runs(child, paragraph)
+
+    def _run(self, run: Any, paragraph: Any) -> Iterator[str]:
+        for child in run:
+            tag = child.tag
+            if tag in _CHARACTERS:
+                yield _CHARACTERS[tag]
+            elif tag in _LEFT_OUT or tag == _ALTERNATIVE:
+                continue
+            elif (write := self._writers.get(tag)) is not None:
+                yield write(child)
+            else:
+                yield from (text for text, _ in self._runs(child, paragraph))
+
+    @cached_property
+    def _writers(self) -> dict[str, Callable[[Any], str]]:
+        """The elements of a run, and what their text is."""
+        return {
+            f"{WORD}t": lambda e: e.text or "",
+            f"{WORD}sym": lambda e: symbol(e.get(f"{WORD}font", ""), e.get(f"{WORD}char", "")),
+            f"{WORD}footnoteReference": self._note_mark,
+            f"{WORD}endnoteReference": self._note_mark,
+            f"{WORD}ruby": self._ruby,
+            f"{WORD}fldChar": _form_field,
+        }
+
+    def _ruby(self, element: Any) -> str:
+        base, above = (element.find(f"{WORD}{name}") for name in ("rubyBase", "rt"))
+        return ruby(*("" if part is None else self._line(part) for part in (base, above)))
 
     def _note_mark(self, reference: Any) -> str:
         kind = "footnotes" if reference.tag == f"{WORD}footnoteReference" else "endnotes"
@@ -221,17 +211,88 @@ class _Body:
                 if relation.reltype != _NOTES + kind or relation.is_external:
                     continue
                 for note in parse_xml(relation.target_part.blob):
-                    text = " ".join("".join(self._runs(note)).split())
+                    text = " ".join(" ".join(self._line(p) for p in note.iter(f"{WORD}p")).split())
                     found[f"{kind} {note.get(f'{WORD}id')}"] = text
         return found
 
-    def _cells(self, row: Any) -> Iterator[str]:
-        """A row's cells; one that spans columns is followed by empty ones."""
+    def _table(self, element: Any) -> Iterator[tuple[str, str]]:
+        """A table with its merged values repeated; the lines above its head come before it."""
+        rows: list[list[str]] = []
+        spans: list[Span] = []
+        open_: dict[int, int] = {}
+        marked = 0
+        for row in _children(element, f"{WORD}tr"):
+            if row.find(f"{WORD}trPr/{WORD}del") is not None:
+                continue
+            cells = self._cells(row)
+            if marked == len(rows) and row.find(f"{WORD}trPr/{WORD}tblHeader") is not None:
+                marked += 1
+            line: list[str] = [""] * _count(row.find(f"{WORD}trPr/{WORD}gridBefore"), 0)
+            for text, wide, merge in cells:
+                column = len(line)
+                if merge == "continue" and column in open_:
+                    span = spans[open_[column]]
+                    spans[open_[column]] = span._replace(rows=len(rows) - span.row + 1)
+                else:
+                    open_.pop(column, None)
+                    if merge or wide > 1:
+                        open_[column] = len(spans)
+                        spans.append(Span(len(rows), column, 1, wide))
+                line += [text, *[""] * (wide - 1)]
+            rows.append(line)
+        whole = table(rows, spans, marked)
+        for title in whole.titles:
+            yield "text", escaped(title)
+        if written := markdown_table(whole.rows):
+            yield "table", written
+
+    def _cells(self, row: Any) -> Iterator[tuple[str, int, str]]:
+        """(text, columns, "restart" or "continue" of a vertical merge or "") of a row's cells."""
         for cell in _children(row, f"{WORD}tc"):
-            yield " ".join(text for _, text in self._blocks(cell)).replace("\n", " ")
-            span = cell.find(f"{WORD}tcPr/{WORD}gridSpan")
-            wide = span.get(f"{WORD}val", "1") if span is not None else "1"
-            yield from [""] * (min(int(wide), 100) - 1 if wide.isdigit() else 0)
+            text = " ".join(text for _, text in self._blocks(cell)).replace("\n", " ")
+            wide = _count(cell.find(f"{WORD}tcPr/{WORD}gridSpan"), 1)
+            merge = cell.find(f"{WORD}tcPr/{WORD}vMerge")
+            yield text, wide, "" if merge is None else merge.get(f"{WORD}val", "continue")
+
+    def _frame(self) -> Iterator[str]:
+        """The page headers and footers, each once, without page numbers."""
+        found: dict[str, None] = {}
+        for relation in self._part.rels.values():
+            kind = relation.reltype.rpartition("/")[2]
+            if kind in ("header", "footer") and not relation.is_external:
+                from docx.oxml import parse_xml
+
+                root = parse_xml(relation.target_part.blob)
+                for simple in list(root.iter(f"{WORD}fldSimple")):
+                    if _PAGE_NUMBER.search(simple.get(f"{WORD}instr", "")):
+                        simple.clear()
+                texts = (" ".join(self._line(p).split()) for p in root.iter(f"{WORD}p"))
+                text = " · ".join(filter(None, texts))
+                if _WORDS.search(text):
+                    found[f"Page {kind}: {escaped(text)}"] = None
+        yield from found
+
+
+def _count(element: Any, default: int) -> int:
+    value = element.get(f"{WORD}val", "") if element is not None else ""
+    return min(int(value), _MOST_COLUMNS) if value.isdigit() and len(value) < 6 else default
+
+
+def _form_field(mark: Any) -> str:
+    """The value of an old form field that is a check box or a list; text is in runs of its own."""
+    data = mark.find(f"{WORD}ffData")
+    if data is None:
+        return ""
+    if (box := data.find(f"{WORD}checkBox")) is not None:
+        states = [box.find(f"{WORD}{name}") for name in ("checked", "default")]
+        state = next((s for s in states if s is not None), None)
+        on = state is not None and state.get(f"{WORD}val", "1") not in ("0", "false")
+        return check_box(on)
+    if (choices := data.find(f"{WORD}ddList")) is not None:
+        entries = [e.get(f"{WORD}val", "") for e in choices.findall(f"{WORD}listEntry")]
+        at = _count(choices.find(f"{WORD}result"), 0)
+        return entries[at] if at < len(entries) else ""
+    return ""
 
 
 def _children(element: Any, tag: str) -> Iterator[Any]:
