@@ -208,7 +208,7 @@ class _Level:
         self.kind, self.text, self.start, self.restarts = kind, text, start, restarts
 
     def starting(self, first: int) -> _Level:
-        """The level in a list that begins anew."""
+        """The level in a list that restarts."""
         return _Level(self.kind, self.text, first, True)
 
 
