@@ -348,7 +348,8 @@ class Run:
         """The answer with its output. Raises InvalidOutput, and Retry where the check rejects it;
         a refusal without output is not checked."""
         output, check = self._output, self._setup.output_check
-        value = output.parse(answer.text) if output else answer.text
+        is_cut = answer.stop_reason == "length"
+        value = output.parse(answer.text, is_cut=is_cut) if output else answer.text
         if check is None or (output is None and answer.stop_reason == "refused"):
             faults = None
         else:

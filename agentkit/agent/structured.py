@@ -10,15 +10,22 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import types
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, get_args, get_origin
 
+import typing_extensions
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from agentkit.answers import Answer
+from agentkit.backends.text_tool_calls import END_THINK
 from agentkit.errors import ConfigError, LimitReached, ModelError
+from agentkit.tools.lenient_json import find_values
 
 REPAIRS = 2
 """How often a faulty answer goes back to the model."""
@@ -38,6 +45,7 @@ _REJECTION = """\
 Your answer is not accepted: {faults}
 Give the whole answer again, corrected."""
 
+_MAX_WRAPPERS = 3
 _FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
 _MODULE = re.compile(r"\b[A-Za-z_]\w*\.(?=[A-Za-z_])")
 
@@ -56,28 +64,32 @@ class OutputSchema:
     """The output that a run is asked for: its name, and its schema on the wire, None for text.
 
     `read` converts JSON to the output and `read_text` a reply that holds no JSON, where the type
-    has such a form; both raise InvalidOutput."""
+    has such a form; both raise InvalidOutput. `keys` are those of an object that ignores others."""
 
     name: str
     schema: Mapping[str, Any] | None
     read: Callable[[str], Any]
     read_text: Callable[[str], Any] | None = None
+    keys: frozenset[str] = frozenset()
 
     @property
     def instructions(self) -> str:
         """The instructions for a model that cannot be constrained to the schema."""
         return _INSTRUCTION.format(schema=json.dumps(self.schema, ensure_ascii=False))
 
-    def parse(self, text: str) -> Any:
-        """The value in a reply: the whole text, a fenced block, or JSON within prose. Raises
-        InvalidOutput for the best candidate."""
+    def parse(self, text: str, *, is_cut: bool = False) -> Any:
+        """The value in a reply: the whole text, a fenced block, JSON within prose or JSON that can
+        be repaired; of several values the last that fits. Nothing is added to a reply that was cut
+        off (`is_cut`). Raises InvalidOutput for the best candidate."""
         faults: list[InvalidOutput] = []
-        readers = [(self.read, candidate) for candidate in _candidates(text)]
-        if self.read_text:
-            readers.append((self.read_text, text.strip()))
-        for read, candidate in readers:
+        for candidate in _candidates(text, is_cut, self.keys):
             try:
-                return read(candidate)
+                return self.read(candidate)
+            except InvalidOutput as error:
+                faults.append(error)
+        if self.read_text:
+            try:
+                return self.read_text(without_thinking(text).strip())
             except InvalidOutput as error:
                 faults.append(error)
         raise next((fault for fault in faults if fault.is_json), faults[0])
@@ -122,10 +134,13 @@ def output_error(
 def _of_type(output: Any) -> OutputSchema:
     name = _type_name(output)
     try:
+        if sys.version_info < (3, 12):
+            output = _without_typing(output)
         adapter = TypeAdapter[Any](output)
         schema = adapter.json_schema()
         if _is_object(schema):
-            return OutputSchema(name, schema, lambda text: _validated(adapter.validate_json, text))
+            read_json = partial(_validated, adapter.validate_json)
+            return OutputSchema(name, schema, read_json, keys=_keys(schema))
         config = ConfigDict(extra="forbid")
         wrapper = create_model("answer", __config__=config, result=(output, ...))
         schema = wrapper.model_json_schema()
@@ -154,10 +169,37 @@ def _validated(validate: Callable[[str], Any], text: str) -> Any:
         raise InvalidOutput(_describe(places), faults[0]["type"] != "json_invalid") from error
 
 
-def _is_object(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema is of an object; a recursive type is a reference to one."""
+def _root(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that a recursive type refers to, else the schema."""
     name = str(schema.get("$ref", "")).rpartition("/")[2]
-    return bool(schema.get("$defs", {}).get(name, schema).get("type") == "object")
+    root: Mapping[str, Any] = schema.get("$defs", {}).get(name, schema)
+    return root
+
+
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    return bool(_root(schema).get("type") == "object")
+
+
+def _keys(schema: Mapping[str, Any]) -> frozenset[str]:
+    root = _root(schema)
+    is_open = bool(root.get("additionalProperties"))
+    return frozenset() if is_open else frozenset(root.get("properties", ()))
+
+
+def _without_typing(kind: Any) -> Any:
+    """A type in which each `typing.TypedDict` is one of `typing_extensions`, since pydantic takes
+    those of typing only from Python 3.12 on."""
+    if typing.is_typeddict(kind):
+        fields: dict[str, Any] = {}
+        for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+            is_marked = get_origin(hint) in (typing.NotRequired, typing.Required)
+            inner = _without_typing(get_args(hint)[0] if is_marked else hint)
+            is_required = name in kind.__required_keys__
+            fields[name] = inner if is_required else typing_extensions.NotRequired[inner]
+        return typing_extensions.TypedDict(kind.__name__, fields)  # type: ignore[operator]
+    if isinstance(kind, types.GenericAlias):
+        return types.GenericAlias(get_origin(kind), tuple(map(_without_typing, get_args(kind))))
+    return kind
 
 
 def _type_name(output: Any) -> str:
@@ -197,10 +239,73 @@ def _describe(faults: list[tuple[Any, str]]) -> str:
     )
 
 
-def _candidates(text: str) -> Iterator[str]:
-    yield text.strip()
-    yield from (fence["body"].strip() for fence in _FENCE.finditer(text))
-    for begin, end in ("{}", "[]"):
-        start, stop = text.find(begin), text.rfind(end)
-        if 0 <= start < stop:
-            yield text[start : stop + 1]
+def without_thinking(text: str) -> str:
+    """The text after thinking, whose opening tag some templates keep in the prompt."""
+    return text.rpartition(END_THINK)[2]
+
+
+def _candidates(text: str, is_cut: bool, keys: frozenset[str]) -> Iterator[str]:
+    """The JSON texts that a reply may mean, the likeliest first."""
+    text = without_thinking(text).strip().lstrip("\ufeff") or text.strip()
+    fences = [fence["body"].strip() for fence in _FENCE.finditer(text)][::-1]
+    whole = [(value, part) for part in (text, *fences) if (value := _json_value(part)) is not None]
+    if not any(_is_wrapper(value, keys) for value, _ in whole):
+        yield from (text, *fences)
+    values = [value for value, _ in whole]
+    for part in (*fences, text):
+        values += _values_in(part, is_cut)[::-1]
+    for value in values:
+        yield from map(json.dumps, _readings(value, keys))
+    yield text
+
+
+def _values_in(text: str, is_cut: bool) -> list[Any]:
+    """The objects in a text, and its list where it has one that is not a citation like [1]."""
+    found = list(find_values(text, is_cut=is_cut))
+    lists = [(value, start, end) for value, start, end in found if isinstance(value, list)]
+    is_marker = len(lists) == 1 and re.fullmatch(r"\[\d+\]", text[lists[0][1] : lists[0][2]])
+    takes_lists = len(lists) == 1 and not is_marker
+    return [value for value, _, _ in found if takes_lists or not isinstance(value, list)]
+
+
+def _json_value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_wrapper(value: Any, keys: frozenset[str]) -> bool:
+    """Whether an object has one key, which is not the output's, and a value with more in it."""
+    one = isinstance(value, dict) and len(value) == 1 and bool(keys) and not keys & value.keys()
+    return one and isinstance(next(iter(value.values())), (dict, list))
+
+
+def _readings(value: Any, keys: frozenset[str], depth: int = 0) -> Iterator[Any]:
+    """What a value may stand for: itself, or what is in its wrapper: JSON in a text, a list of
+    one object, an object of one key, a tool call, or the schema given back with values."""
+    if depth > _MAX_WRAPPERS:
+        return
+    inner: list[Any] = []
+    match value:
+        case str():
+            inner = _values_in(value, is_cut=False)[::-1]
+        case [dict() as one]:
+            inner = [one]
+        case dict():
+            inner = _wrapped(value)
+    if _is_wrapper(value, keys):
+        yield from _readings(inner[0], keys, depth + 1)
+    yield value
+    for each in inner:
+        yield from _readings(each, keys, depth + 1)
+
+
+def _wrapped(value: Mapping[str, Any]) -> list[Any]:
+    if len(value) == 1:
+        return list(value.values())
+    function = value.get("function")
+    call = function if isinstance(function, Mapping) else value
+    if isinstance(call.get("name"), str) or value.get("type") in ("function", "tool_use"):
+        return [call[key] for key in ("arguments", "parameters", "input", "args") if key in call]
+    return [value["properties"]] if value.get("type") == "object" and "properties" in value else []

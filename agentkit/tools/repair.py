@@ -5,12 +5,12 @@ Only unambiguous errors are corrected; anything else goes back to the model as a
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_MAX_LENGTH = 200_000
+from agentkit.tools.lenient_json import InvalidJson, find_values, parse_value
+
 _EMPTY = ("", '""', "null", "None")
 """Texts that models send for a call without arguments."""
 
@@ -19,19 +19,16 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(
 
 
 def repair_arguments(text: str) -> dict[str, Any] | None:
-    """Parse a JSON object, despite trailing commas, single quotes, missing ends and code fences.
-    None if the text contains no object."""
-    if text.strip() in _EMPTY:
+    """Parse a JSON object, despite trailing commas, single quotes, missing ends, code fences and
+    what `lenient_json` accepts besides. None if the text contains no object, or several."""
+    stripped = text.strip()
+    if stripped in _EMPTY:
         return {}
-    if len(text) > _MAX_LENGTH or "{" not in text:
-        return None
-    for parse in (_parse_json, _parse_literal, _parse_broken):
-        found = parse(text)
-        if isinstance(found, str) and found != text:  # A JSON string that holds the object.
-            return repair_arguments(found)
-        if isinstance(found, dict):
-            return found
-    return None
+    if stripped[:1] == '"' and isinstance(inner := _parse(stripped), str) and inner != stripped:
+        return repair_arguments(inner)  # A JSON string that holds the object.
+    found = [value for value, _, _ in find_values(stripped) if isinstance(value, dict)]
+    filled = [value for value in found if value] or found
+    return filled[0] if filled and all(value == filled[0] for value in filled) else None
 
 
 def fit_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,10 +133,16 @@ def _parse_value(text: str, types: set[str]) -> Any:
 
 
 def _parse_compound(text: str) -> Any:
-    if text[:1] == "{":
-        return repair_arguments(text)
-    found = _parse_json(text)
-    return _parse_literal(text) if found is None and text[:1] == "[" else found
+    return repair_arguments(text) if text[:1] == "{" else _parse(text)
+
+
+def _parse(text: str) -> Any:
+    """The JSON value that a whole text is, None where it is none."""
+    try:
+        value, end = parse_value(text)
+    except InvalidJson:
+        return None
+    return None if text[end:].strip() else value
 
 
 def _resolve(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -170,26 +173,3 @@ def _match_name(name: str, known: Mapping[str, Any]) -> str:
 
 def _folded(name: str) -> str:
     return name.replace("-", "").replace("_", "").replace(" ", "").casefold()
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _parse_literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-
-
-def _parse_broken(text: str) -> Any:
-    from json_repair import repair_json
-
-    try:
-        return repair_json(text[text.index("{") :], return_objects=True)
-    except (ValueError, RecursionError):
-        return None

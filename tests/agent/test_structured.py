@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import typing
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -83,6 +85,94 @@ async def test_a_model_with_schemas_is_held_to_it_and_reported_nothing() -> None
     assert (await Agent(model).run("Which city?", output=City)).output == OBJECT
     assert model.schemas == [City.model_json_schema()]
     assert "people" not in model.requests[0][0].text
+
+
+WRITTEN = {
+    "words with braces before": f"For {{the question}} the answer is {PARIS}",
+    "words with braces after": f"{PARIS} as in {{basket}}",
+    "two objects of which one fits": f'First: {{"name": 3}}. Final: {PARIS}',
+    "an example before the answer": f'Like {{"name": "Rome", "people": 1}}: {PARIS}',
+    "a trailing comma": '{"name": "Paris", "people": 2100000,}',
+    "single quotes": "{'name': 'Paris', 'people': 2100000}",
+    "Python's literals": "{'name': 'Paris', 'people': 2_100_000, 'note': None}",
+    "comments": '{"name": "Paris", // the capital\n"people": 2100000}',
+    "keys without quotes": '{name: "Paris", people: 2100000}',
+    "a JSON string": '"{\\"name\\": \\"Paris\\", \\"people\\": 2100000}"',
+    "escaped as a whole": PARIS.replace('"', '\\"'),
+    "a wrapper of the type's name": f'{{"City": {PARIS}}}',
+    "a wrapper of another name": f'{{"answer": {PARIS}}}',
+    "two wrappers": f'{{"data": {{"city": {PARIS}}}}}',
+    "a wrapper that holds a JSON string": json.dumps({"result": PARIS}),
+    "a list of one": f"[{PARIS}]",
+    "a tool call": f'{{"name": "City", "arguments": {PARIS}}}',
+    "a tool call with its function": json.dumps(
+        {"type": "function", "function": {"name": "City", "arguments": PARIS}}
+    ),
+    "a tool call between tags": f'<tool_call>{{"name": "final", "arguments": {PARIS}}}</tool_call>',
+    "the schema given back with values": f'{{"type": "object", "properties": {PARIS}}}',
+    "a byte order mark": f"\ufeff{PARIS}",
+    "a fence that is not closed": f"```json\n{PARIS}",
+    "a fence on one line": f"```json {PARIS} ```",
+    "a fence in a fence's words": f"Sure!\n~~~\n{PARIS}\n~~~",
+    "thinking with braces": f'<think>maybe {{"name": 1}}</think>{PARIS}',
+    "thinking without an opening tag": f'maybe {{"name": "Rome", "people": 1}}</think>{PARIS}',
+    "a missing bracket": PARIS.removesuffix("}"),
+    "a citation after it": f"{PARIS} [1]",
+    "a label before it": f"json\n{PARIS}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+async def test_an_object_is_read_as_models_write_it(written: str) -> None:
+    model = ScriptedModel([written])
+    assert (await Agent(model).run("Which city?", output=City)).output == OBJECT
+    assert len(model.requests) == 1
+
+
+UNREADABLE = {
+    "a text that is cut": '{"name": "Par',
+    "a value that is missing": '{"name": "Paris", "people": }',
+    "the schema": json.dumps(City.model_json_schema()),
+    "a fraction": '{"name": "Paris", "people": 21/10}',
+    "no object": "Paris has many people.",
+}
+
+
+@pytest.mark.parametrize("written", UNREADABLE.values(), ids=UNREADABLE)
+async def test_an_object_that_cannot_be_read_is_asked_again(written: str) -> None:
+    model = ScriptedModel([written, PARIS])
+    assert (await Agent(model).run("Which city?", output=City)).output == OBJECT
+    assert len(model.requests) == 2
+
+
+async def test_a_missing_bracket_is_not_added_where_the_limit_of_tokens_cut_the_answer() -> None:
+    cut: list[ModelPart] = [TextDelta('{"name": "Paris", "people": 21'), Done("length", "m")]
+    model = ScriptedModel([cut, PARIS])
+    assert (await Agent(model).run("Which city?", output=City)).output == OBJECT
+
+
+class Loose(BaseModel):
+    note: str = ""
+
+
+async def test_a_wrapper_is_not_taken_for_an_object_whose_fields_are_all_optional() -> None:
+    model = ScriptedModel(['{"answer": {"note": "x"}}'])
+    assert (await Agent(model).run("?", output=Loose)).output == Loose(note="x")
+
+
+@pytest.mark.parametrize("text", ["It is seven [1].", "See [1] and [2].", "[3]."])
+async def test_a_citation_is_no_number_of_the_output(text: str) -> None:
+    model = ScriptedModel([text, "7"])
+    assert (await Agent(model).run("How many?", output=int)).output == 7
+
+
+class Street(typing.TypedDict, total=False):
+    number: int
+
+
+async def test_dicts_of_typing_are_outputs_on_every_python() -> None:
+    answer = await Agent(ScriptedModel(['[{"number": 1}, {}]'])).run("?", output=list[Street])
+    assert answer.output == [{"number": 1}, {}]
 
 
 async def test_tools_work_on_the_way_to_an_object() -> None:
