@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from agentkit.errors import ConfigError
@@ -39,15 +40,22 @@ def without_credentials(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+_OLLAMA_ROUTE = re.compile(r"/(v1|api)(/[a-z/]*)?$")
+
+
 def ollama_url(host: str) -> str:
-    """Convert OLLAMA_HOST to a URL to call: with scheme and port, and with the loopback address
-    in place of one that a server listens on (0.0.0.0)."""
-    scheme, _, rest = host.strip().rpartition("://")
-    if rest.startswith(":") or not rest:
+    """Convert OLLAMA_HOST or the address of a route (/v1, /api) to a URL to call: with scheme and
+    port, and with the loopback address in place of one that a server listens on (0.0.0.0)."""
+    scheme, _, rest = host.strip(" \t\r\n\"'").rpartition("://")
+    rest = _OLLAMA_ROUTE.sub("", rest.rstrip("/"))
+    if rest.count(":") > 1 and "[" not in rest and "@" not in rest:
+        rest = f"[{rest}]"
+    if rest.startswith((":", "/")) or not rest:
         rest = f"127.0.0.1{rest}"
     parts = urlsplit(normalize_url(f"{scheme or 'http'}://{rest}"))
-    port = parts.port or {"http": 80, "https": 443}.get(scheme, 11434)
+    port = parts.port or {"http": 80, "https": 443}.get(scheme.lower(), 11434)
     name = parts.hostname or ""
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)
     name = f"[{name}]" if ":" in name else name
-    return f"{parts.scheme}://{name}:{port}{parts.path.rstrip('/')}"
+    user = parts.netloc[: parts.netloc.rfind("@") + 1]
+    return f"{parts.scheme}://{user}{name}:{port}{parts.path.rstrip('/')}"

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentkit.backends.base import Options, arguments_object, tool_definition
+from agentkit.backends.base import Options, arguments_object, images, tool_definition
 from agentkit.backends.text_tool_calls import CALL, END_CALL
-from agentkit.messages import Message, ToolCall
+from agentkit.messages import Message, TextPart, ToolCall
 from agentkit.tools.tool import Tool
 
 _TOOLS_PROMPT = """You may call these tools:
@@ -44,7 +44,8 @@ def without_system(messages: Sequence[Message]) -> list[Message]:
 
 def _as_text(message: Message) -> Message:
     if message.role == "tool":
-        return Message("user", f"<tool_response>\n{message.prompt_text}\n</tool_response>")
+        text = f"<tool_response>\n{message.prompt_text}\n</tool_response>"
+        return Message("user", (TextPart(text), *images(message)) if images(message) else text)
     if message.tool_calls:
         text = "\n".join([message.text, *map(_call_text, message.tool_calls)]).strip()
         return Message(message.role, text)
@@ -62,10 +63,16 @@ def _merge_neighbours(messages: Iterable[Message]) -> list[Message]:
     merged: list[Message] = []
     for message in messages:
         if merged and _can_merge(merged[-1], message):
-            merged[-1] = Message(message.role, f"{merged[-1].prompt_text}\n\n{message.prompt_text}")
+            merged[-1] = _merge(merged[-1], message)
         else:
             merged.append(message)
     return merged
+
+
+def _merge(one: Message, other: Message) -> Message:
+    text = f"{one.prompt_text}\n\n{other.prompt_text}"
+    pictures = (*images(one), *images(other))
+    return Message(one.role, (TextPart(text), *pictures) if pictures else text)
 
 
 def _can_merge(one: Message, other: Message) -> bool:

@@ -122,6 +122,7 @@ def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Mod
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_context=settings.max_context or 32768,
+        extra_body=settings.extra_body,
     )
 
 

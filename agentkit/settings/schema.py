@@ -94,7 +94,8 @@ class ProviderSettings(SettingsTable):
         default=False, description="hf: run code from the model's repository."
     )
     extra_body: dict[str, Any] = Field(
-        default_factory=dict, description="openai: extra fields in each request, such as top_k."
+        default_factory=dict,
+        description="openai, ollama: extra fields in each request, such as top_k or think.",
     )
 
 

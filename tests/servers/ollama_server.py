@@ -54,7 +54,8 @@ class Reply:
 class OllamaServer:
     """Answers chats with the replies of `script`, the last one again and again, and keeps what it
     was asked. `left` is set when a client goes away in the middle of a stream. `vectors` makes the
-    answer to a request for embeddings."""
+    answer to a request for embeddings, `refusal` the error of a chat that is refused.
+    `loaded_window` is what /api/ps tells of the model."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -65,6 +66,7 @@ class OllamaServer:
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/tags", self._tags),
             Route("/api/version", self._version),
+            Route("/api/ps", self._running),
         ]
         self.app = Starlette(routes=routes)
 
@@ -76,8 +78,10 @@ class OllamaServer:
         self.requests: list[Json] = []
         self.shown = 0
         self.version = "0.31.0"
+        self.loaded_window = 0
         self.vectors: Callable[[Json], Response] = embeddings
         self.left = threading.Event()
+        self.refusal: Callable[[Json], str] = lambda body: ""
 
     def replies(self, *replies: Reply) -> None:
         self.script = deque(replies)
@@ -87,6 +91,12 @@ class OllamaServer:
 
     async def _version(self, request: Request) -> Response:
         return JSONResponse({"version": self.version})
+
+    async def _running(self, request: Request) -> Response:
+        facts = {"context_length": self.loaded_window} if self.loaded_window else {}
+        return JSONResponse(
+            {"models": [{"model": "small:latest", "name": "small:latest", **facts}]}
+        )
 
     async def _show(self, request: Request) -> Response:
         self.shown += 1
@@ -106,6 +116,9 @@ class OllamaServer:
 
     async def _chat(self, request: Request) -> Response:
         self.requests.append(await request.json())
+        refused = self.refusal(self.requests[-1])
+        if refused:
+            return JSONResponse({"error": refused}, 400)
         reply = self.script.popleft() if len(self.script) > 1 else self.script[0]
         if reply.raw is not None:
             return Response(reply.raw, reply.status, media_type="application/json")

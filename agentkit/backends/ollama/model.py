@@ -1,8 +1,9 @@
 """Models on an Ollama server. A prompt is never cut silently: the window grows with it, in steps,
 and a prompt larger than the greatest window is refused.
 
-Chat is written on the wire: the types of the `ollama` package drop `anyOf`, `default` and nested
-`properties` of a tool's schema. One JSON object a line.
+What a model does not support (tools, thinking) is learned from its facts and from refusals: tools
+then stand in the prompt. Chat is written on the wire: the types of the `ollama` package drop
+`anyOf`, `default` and nested `properties` of a tool's schema. One JSON object a line.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
@@ -35,13 +37,21 @@ from agentkit.backends.base import (
     prompt_tokens,
     tool_definition,
 )
-from agentkit.backends.ollama.server import OllamaError, context_length, http_error, show_model
-from agentkit.backends.prompted_tools import answer_schema
+from agentkit.backends.faults import is_too_long, read_fault
+from agentkit.backends.ollama.server import (
+    OllamaError,
+    authorization,
+    context_length,
+    http_error,
+    loaded_window,
+    show_model,
+)
+from agentkit.backends.prompted_tools import answer_schema, with_tools_in_text
 from agentkit.backends.retry import TransientError, with_retries
 from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import FaultKind, ModelError
-from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import Message, ToolCall, Usage
+from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
+from agentkit.messages import Message, TextPart, ToolCall, Usage
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -56,8 +66,23 @@ ANSWER_TOKENS = 2048
 SMALLEST_WINDOW = 8192
 _TOP_LEVEL = frozenset({"think", "keep_alive", "format", "logprobs", "top_logprobs"})
 _RETRIES = 2
-_TOO_LONG = re.compile(r"context (size|length)|exceed_context", re.IGNORECASE)
-_TEMPORARY = re.compile(r"loading model|context canceled|server busy|unexpected EOF", re.IGNORECASE)
+_SMALL_PROMPT = 2048
+"""Tokens that fit into the window of every server."""
+
+_TEMPORARY = re.compile(
+    r"loading model|only loaded|context canceled|server busy|unexpected EOF|"
+    r"runner process has terminated|model is busy|no slots? available",
+    re.IGNORECASE,
+)
+_NO_TOOLS = re.compile(r"does not support tools", re.IGNORECASE)
+_NO_THINKING = re.compile(r"does not support thinking|think value|invalid think", re.IGNORECASE)
+_UNREADABLE = re.compile(
+    r"pars\w+ (the )?(tool|function) ?call|tool ?call.{0,40}(pars|invalid|malformed|unmarshal)|"
+    r"XML syntax error|(invalid|unexpected) (end of JSON|character)|"
+    r"unmarshal.{0,80}(tool|argument)|harmony",
+    re.IGNORECASE,
+)
+"""The server could not read a call that the model wrote, whose text it does not give."""
 _KINDS: Mapping[int | str, FaultKind] = {
     "unreachable": "down",
     "timeout": "timed_out",
@@ -67,10 +92,15 @@ _KINDS: Mapping[int | str, FaultKind] = {
 }
 
 
+class _UnreadableCall(ModelError):
+    """The server could not read a call that the model wrote."""
+
+
 class OllamaModel(ParsedModel):
     """A model on an Ollama server: by default OLLAMA_HOST's, else this machine's. Timeouts in
     seconds, `read_timeout` between two chunks (and for loading a model); `max_context` in
-    tokens; `keep_alive` is how long the server keeps the model, such as "10m"."""
+    tokens; `keep_alive` is how long the server keeps the model, such as "10m". `extra_body` goes
+    into each request like `Options.extra`: `think` is True, False, "low", "medium" or "high"."""
 
     def __init__(
         self,
@@ -81,6 +111,7 @@ class OllamaModel(ParsedModel):
         read_timeout: float = 120.0,
         max_context: int = 32768,
         keep_alive: str | float | None = None,
+        extra_body: Mapping[str, Any] = {},
     ) -> None:
         super().__init__(f"ollama:{model}")
         self._model = model
@@ -88,7 +119,9 @@ class OllamaModel(ParsedModel):
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._max_context = max_context
-        self._keep_alive = keep_alive
+        kept = {} if keep_alive is None else {"keep_alive": keep_alive}
+        self._extra: Mapping[str, Any] = {**kept, **extra_body}
+        self._refused: set[str] = set()
         self._clients = PerLoop(self._client)
         self._facts: ollama.ShowResponse | None = None
         self._window = 0
@@ -96,16 +129,71 @@ class OllamaModel(ParsedModel):
     async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
-        read = prompt_tokens(messages, tools)
-        window = await self._window_for(read, options.max_tokens or ANSWER_TOKENS)
-        left = offered_tools(tools, options.tool_choice)
-        body = request_body(self._model, messages, left, options, window)
-        if self._keep_alive is not None:
-            body.setdefault("keep_alive", self._keep_alive)
-        attempts = with_retries(lambda: self._attempt(body, read), _RETRIES)
-        async with aclosing(attempts) as parts:
-            async for part in parts:
-                yield part
+        while True:
+            prompt, body = await self._body(messages, tools, options)
+            read = prompt_tokens(prompt, tools)
+            try:
+                async with aclosing(self._answer(body, read)) as parts:
+                    async for part in parts:
+                        yield part
+                return
+            except ModelError as error:
+                if not self._learn(str(error), body):
+                    raise
+
+    async def _answer(self, body: Body, read: int) -> AsyncGenerator[ModelPart, None]:
+        """Request an answer, and once more where the server cannot read the model's call."""
+        for is_last in (False, True):
+            attempts = with_retries(lambda: self._attempt(body, read), _RETRIES)
+            try:
+                async with aclosing(attempts) as parts:
+                    async for part in parts:
+                        yield part
+                return
+            except _UnreadableCall as error:
+                if is_last:
+                    raise
+                yield Retried(str(error), 0.0)
+
+    async def _body(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    ) -> tuple[Sequence[Message], Body]:
+        """Return the messages and the body of a request, in the form that the model takes."""
+        able = await self.capabilities()
+        options = replace(options, extra={**self._extra, **options.extra})
+        offered = offered_tools(tools, options.tool_choice)
+        if not able.images and (await self._show()).capabilities:
+            messages = list(map(_without_images, messages))
+        if not able.tools:
+            messages = with_tools_in_text(messages, offered)
+        window = await self._window_for(
+            prompt_tokens(messages, tools), options.max_tokens or ANSWER_TOKENS
+        )
+        body = request_body(self._model, messages, offered, options, window)
+        if not able.tools:
+            body.pop("tools", None)
+        if "think" in body:
+            self._fit_thinking(body)
+        return messages, body
+
+    def _fit_thinking(self, body: Body) -> None:
+        think = body["think"]
+        if isinstance(think, str):
+            think = {"true": True, "false": False}.get(think.lower(), think.lower())
+        body["think"] = bool(think) if "think levels" in self._refused else think
+        if "think" in self._refused:
+            del body["think"]
+
+    def _learn(self, error: str, body: Body) -> bool:
+        """Learn from a refusal what the model does not support; whether that is new."""
+        lesson = ""
+        if "tools" in body and _NO_TOOLS.search(error):
+            lesson = "tools"
+        elif "think" in body and _NO_THINKING.search(error):
+            lesson = "think levels" if isinstance(body["think"], str) else "think"
+        is_new = bool(lesson) and lesson not in self._refused
+        self._refused |= {lesson} if is_new else set()
+        return is_new
 
     async def context_window(self) -> int:
         """The greatest window that a request gets: the model's, or `max_context` below it."""
@@ -118,8 +206,8 @@ class OllamaModel(ParsedModel):
         listed = facts.capabilities or []
         tools = "tools" in listed if listed else ".Tools" in (facts.template or "")
         return Capabilities(
-            tools=tools,
-            forced_tools=tools,
+            tools=tools and "tools" not in self._refused,
+            forced_tools=True,
             json_schema=True,
             images="vision" in listed,
             reasoning="thinking" in listed,
@@ -160,22 +248,42 @@ class OllamaModel(ParsedModel):
         async with self._response(body) as response:
             async for chunk in _json_lines(response.aiter_bytes()):
                 if chunk.get("error"):
-                    raise OllamaError("refused", str(chunk["error"]))
+                    fault = read_fault(chunk)
+                    raise OllamaError("refused", fault.message, fault.status or -1)
                 for part in _parts(chunk):
                     called = called or isinstance(part, ToolCall)
                     yield part
                 if chunk.get("done"):
+                    if chunk.get("done_reason") in ("load", "unload"):
+                        raise OllamaError("refused", "it was only loaded, without an answer")
+                    await self._check_window(chunk, body, read)
                     for part in _end(chunk, called, read, self.name):
                         yield part
                     return
         place = without_credentials(self._url)
         raise self.error(f"The answer of {self.name} was cut off by {place}: try again.", "down")
 
+    async def _check_window(self, end: Body, body: Mapping[str, Any], read: int) -> None:
+        """Raise ModelError where the server read much less than was sent, since it gave the model
+        a smaller window than it was asked for and cut the prompt."""
+        counted = end.get("prompt_eval_count") or read
+        if counted * 2 > read or read < _SMALL_PROMPT:
+            return
+        window = await loaded_window(self._model, self._url)
+        if window is not None and window < min(body["options"]["num_ctx"], read):
+            self._max_context = min(self._max_context, window)
+            raise self.error(
+                f"The server gives {self.name} a window of {window} tokens, and cut the prompt of "
+                f"about {read} tokens. Set OLLAMA_CONTEXT_LENGTH for the server, or shorten it.",
+                "too_long",
+            )
+
     def _client(self) -> httpx2.AsyncClient:
         import httpx2
 
         return httpx2.AsyncClient(
             base_url=self._url,
+            headers=authorization(self._url),
             timeout=httpx2.Timeout(self._read_timeout, connect=self._connect_timeout),
             trust_env=not is_loopback(self._url),
         )
@@ -189,9 +297,7 @@ class OllamaModel(ParsedModel):
         try:
             async with self._clients.get().stream("POST", "/api/chat", json=body) as response:
                 if response.status_code != 200:
-                    text = (await response.aread()).decode("utf-8", "replace")
-                    if isinstance(found := parse_arguments(text), Mapping):
-                        text = str(found.get("error", text))
+                    text = read_fault(await response.aread()).message
                     raise OllamaError("refused", text, response.status_code)
                 yield response
         except httpx2.HTTPError as error:
@@ -205,7 +311,13 @@ class OllamaModel(ParsedModel):
             raise self._model_error(OllamaError("invalid", str(error))) from error
 
     def _model_error(self, error: OllamaError) -> ModelError:
-        if error.kind == "refused" and error.status != 404 and _TOO_LONG.search(error.text):
+        if not 400 <= error.status < 500 and _UNREADABLE.search(error.text):
+            return _UnreadableCall(
+                f"{self.name} wrote a tool call that the Ollama server cannot read ({error.text}). "
+                "Ask again, or choose another model.",
+                self.name,
+            )
+        if error.kind == "refused" and error.status != 404 and is_too_long(error.text):
             return self.error(
                 f"The conversation is too long for {self.name} ({error.text}). Shorten it, or "
                 "raise max_context.",
@@ -221,6 +333,15 @@ class OllamaModel(ParsedModel):
             return TransientError(text, self.name)
         default: FaultKind = "bad_request" if 400 <= error.status < 500 else "down"
         return self.error(text, _KINDS.get(error.kind) or _KINDS.get(error.status) or default)
+
+
+def _without_images(message: Message) -> Message:
+    """Replace the images of a tool's result by a note, for a model that reads none."""
+    if message.role != "tool" or isinstance(message.content, str):
+        return message
+    note = TextPart("[an image, which this model cannot read]")
+    parts = tuple(part if isinstance(part, TextPart) else note for part in message.content)
+    return replace(message, content=parts)
 
 
 def request_body(
@@ -287,6 +408,8 @@ def _parts(chunk: Mapping[str, Any]) -> Iterator[ModelPart]:
         # Old servers give calls no ids.
         call_id = call.get("id") or new_call_id()
         arguments = function.get("arguments") or {}
+        if isinstance(arguments, str):
+            arguments = parse_arguments(arguments)
         yield ToolCall(call_id, function.get("name") or "", arguments)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from agentkit.addresses import is_loopback, without_credentials
 from agentkit.errors import ModelError
@@ -51,10 +53,15 @@ class OllamaError(Exception):
                 f"{place} does not answer like an Ollama server ({self.text[:300]}). "
                 "Check base_url."
             )
-        if self.status == 404:
+        if self.status == 404 and "model" in self.text.lower():
             return f"{model!r} is not on the Ollama server at {place}. Run: ollama pull {model}"
+        if self.status in (404, 405):
+            return f"{place} does not answer like an Ollama server ({self.text}). Check base_url."
         if self.status in (401, 403):
-            return f"{place} refuses {name} ({self.status}): it needs a key."
+            return (
+                f"{place} refuses {name} ({self.status}: {self.text[:200]}). For a model in the "
+                "cloud run: ollama signin"
+            )
         return f"{name} failed ({self.text[:300]}). See the server's log."
 
 
@@ -77,7 +84,7 @@ def new_client(url: str, connect_timeout: float, read_timeout: float) -> ollama.
         follow_redirects=False,
         timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
         trust_env=not is_loopback(url),
-        auth=_without_key,
+        auth=_checked_key,
     )
 
 
@@ -143,7 +150,29 @@ def context_length(model_info: Mapping[str, Any] | None) -> int | None:
     return next((length for length in lengths if isinstance(length, int) and length > 0), None)
 
 
-def _without_key(request: Any) -> Any:
-    """Leave out OLLAMA_API_KEY, which the package would send to any address."""
-    request.headers.pop("authorization", None)
+async def loaded_window(model: str, url: str) -> int | None:
+    """Return the window in tokens that the server gave to a model in memory; None where it does
+    not say."""
+    try:
+        with translated_errors():
+            async with new_client(url, 5.0, 5.0) as client:
+                running = (await client.ps()).models
+    except OllamaError:
+        return None
+    names = {model, f"{model}:latest"}
+    return next((each.context_length for each in running if each.model in names), None)
+
+
+def authorization(url: str) -> dict[str, str]:
+    """Return the header with OLLAMA_API_KEY, for ollama.com alone."""
+    key = os.environ.get("OLLAMA_API_KEY", "")
+    parts = urlsplit(url)
+    is_cloud = parts.scheme == "https" and parts.hostname in ("ollama.com", "www.ollama.com")
+    return {"Authorization": f"Bearer {key}"} if key and is_cloud else {}
+
+
+def _checked_key(request: Any) -> Any:
+    """Leave out OLLAMA_API_KEY where it does not belong: the package sends it to any address."""
+    if not authorization(str(request.url)):
+        request.headers.pop("authorization", None)
     return request

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.ollama.model import OllamaModel
+from agentkit.backends.ollama.server import authorization
 from agentkit.errors import ModelError
 from agentkit.events import Done, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
@@ -201,7 +202,7 @@ async def test_capabilities_come_from_the_server(
     ollama_server: OllamaServer, model: OllamaModel
 ) -> None:
     ollama_server.capabilities = ["completion", "vision", "thinking"]
-    assert await model.capabilities() == Capabilities(False, False, True, True, True)
+    assert await model.capabilities() == Capabilities(False, True, True, True, True)
 
 
 async def test_an_old_server_shows_tools_by_its_template(
@@ -323,3 +324,201 @@ async def test_the_servers_address_comes_from_the_environment(
     model = OllamaModel("small")
     assert (await collected(model.stream(HI)))[-1] == Done("stop", "ollama:small")
     await model.close()
+
+
+NO_TOOLS = "registry.ollama.ai/library/small does not support tools"
+CALL_IN_TEXT = '<tool_call>\n{"name": "lookup", "arguments": {"city": "Paris"}}\n</tool_call>'
+TALK = [
+    Message("user", "Where?"),
+    Message("assistant", "", (ToolCall("c1", "lookup", PARIS),)),
+    Message("tool", "sunny", tool_call_id="c1"),
+]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["by its facts", "by its refusal"])
+async def test_a_model_without_tools_gets_them_in_the_prompt(
+    ollama_server: OllamaServer, model: OllamaModel, lookup: Tool, is_known: bool
+) -> None:
+    ollama_server.capabilities = ["completion"] if is_known else ["completion", "tools"]
+    ollama_server.refusal = lambda body: NO_TOOLS if "tools" in body else ""
+    ollama_server.replies(Reply(text(CALL_IN_TEXT)))
+    for messages in (HI, TALK):
+        parts = await collected(model.stream(messages, [lookup]))
+        assert [p.arguments for p in parts if isinstance(p, ToolCall)] == [PARIS]
+        assert parts[-1] == Done("tool_calls", "ollama:small")
+    refused = [sent for sent in ollama_server.requests if "tools" in sent]
+    assert len(refused) == (0 if is_known else 1)  # It is learned once.
+    system, *rest = ollama_server.requests[-1]["messages"]
+    assert '"name": "lookup"' in system["content"]
+    assert [message["role"] for message in rest] == ["user", "assistant", "user"]
+    assert "sunny" in rest[-1]["content"]
+
+
+async def test_a_model_without_tools_is_forced_to_a_call_by_a_schema(
+    ollama_server: OllamaServer, model: OllamaModel, lookup: Tool
+) -> None:
+    ollama_server.capabilities = ["completion"]
+    ollama_server.replies(Reply(text('{"name": "lookup", "arguments": {"city": "Paris"}}')))
+    parts = await collected(model.stream(HI, [lookup], Options(tool_choice="required")))
+    assert [p.arguments for p in parts if isinstance(p, ToolCall)] == [PARIS]
+    assert ollama_server.requests[0]["format"]["properties"]["name"] == {"const": "lookup"}
+
+
+UNREADABLE = [
+    Reply(
+        raw='{"error": "error parsing tool call: raw=\'{\\"a\', err=unexpected end of JSON"}',
+        status=500,
+    ),
+    Reply([], error="XML syntax error on line 7: expected element name after <"),
+    Reply(text("Let me see."), error="XML syntax error on line 3: element <parameter> closed"),
+    Reply(
+        [{"content": "", "thinking": "hm"}], error="failed to parse tool call: invalid character"
+    ),
+    Reply(raw='{"error":"tool call parsing failed: unexpected token"}', status=500),
+    Reply(raw='{"error":{"message":"harmony parser: unexpected tokens"}}', status=502),
+    Reply([], error="invalid character '}' looking for beginning of object key string"),
+    Reply(raw='{"error":"error parsing tool call: raw=\'plain\', err=invalid character"}\n'),
+]
+
+
+@pytest.mark.parametrize("reply", UNREADABLE, ids=range(len(UNREADABLE)))
+async def test_a_call_that_the_server_cannot_read_is_requested_once_more(
+    ollama_server: OllamaServer, model: OllamaModel, lookup: Tool, reply: Reply
+) -> None:
+    ollama_server.replies(reply, Reply([call("lookup", PARIS)]))
+    parts = await collected(model.stream(HI, [lookup]))
+    assert len([part for part in parts if isinstance(part, Retried)]) == 1
+    assert [p.arguments for p in parts if isinstance(p, ToolCall)] == [PARIS]
+    ollama_server.replies(reply)
+    with pytest.raises(ModelError, match="wrote a tool call that the Ollama server cannot read"):
+        await collected(model.stream(HI, [lookup]))
+    assert len(ollama_server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("refuses", "given", "sent"),
+    [
+        (lambda think: "", "HIGH", ["high"]),
+        (lambda think: "", "false", [False]),
+        (lambda think: '"small" does not support thinking', True, [True, None]),
+        (
+            lambda think: (
+                'think value "high" is not supported for this model'
+                if isinstance(think, str)
+                else ""
+            ),
+            "high",
+            ["high", True],
+        ),
+        (
+            lambda think: 'invalid think value: "high"' if think else "",
+            "high",
+            ["high", True, None],
+        ),
+    ],
+    ids=["a level", "a text", "no thinking", "no levels", "neither"],
+)
+async def test_thinking_is_requested_in_the_form_that_the_model_takes(
+    ollama_server: OllamaServer, refuses: Any, given: Any, sent: list[Any]
+) -> None:
+    ollama_server.refusal = lambda body: refuses(body["think"]) if "think" in body else ""
+    model = OllamaModel("small", base_url=ollama_server.url, extra_body={"think": given})
+    for _ in range(2):  # The second request begins with what the first one learned.
+        assert (await collected(model.stream(HI)))[-1] == Done("stop", "ollama:small")
+    asked = [body.get("think") for body in ollama_server.requests]
+    assert asked == [*sent, sent[-1]]
+    await model.close()
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+async def test_a_model_that_was_only_loaded_is_asked_again(
+    ollama_server: OllamaServer, model: OllamaModel, reason: str
+) -> None:
+    ollama_server.replies(Reply([], reason=reason), Reply())
+    parts = await collected(model.stream(HI))
+    assert isinstance(parts[0], Retried)
+    assert parts[-1] == Done("stop", "ollama:small")
+
+
+@pytest.mark.parametrize(
+    ("window", "is_refused"), [(4096, True), (0, False), (16384, False)], ids=["cut", "?", "whole"]
+)
+async def test_a_prompt_that_the_server_cut_is_noticed(
+    ollama_server: OllamaServer, model: OllamaModel, window: int, is_refused: bool
+) -> None:
+    ollama_server.loaded_window = window
+    question = [Message("user", "x" * 30_000)]
+    if not is_refused:
+        assert (await collected(model.stream(question)))[-1] == Done("stop", "ollama:small")
+        return
+    with pytest.raises(ModelError, match=r"window of 4096 tokens.*OLLAMA_CONTEXT_LENGTH") as raised:
+        await collected(model.stream(question))
+    assert raised.value.kind == "too_long"
+    assert await model.context_window() == 4096
+
+
+async def test_images_are_sent_to_models_that_see(
+    ollama_server: OllamaServer, model: OllamaModel, lookup: Tool
+) -> None:
+    seen = (TextPart("the screen"), ImagePart(b"\x01"))
+    shown = [*TALK[:2], Message("tool", seen, tool_call_id="c1")]
+    await collected(model.stream(shown, [lookup]))
+    last = ollama_server.requests[-1]["messages"][-1]
+    assert last["content"] == "the screen[an image, which this model cannot read]"
+    for capabilities in (["completion", "tools", "vision"], ["completion", "vision"], None):
+        ollama_server.capabilities = capabilities
+        other = OllamaModel("small", base_url=ollama_server.url)
+        await collected(other.stream(shown, [lookup]))
+        assert ollama_server.requests[-1]["messages"][-1]["images"] == ["AQ=="]
+        await other.close()
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Paris"}', PARIS], ids=["text", "object"])
+@pytest.mark.parametrize("content", [None, ""], ids=["null", "empty"])
+async def test_arguments_and_content_of_every_form_are_read(
+    ollama_server: OllamaServer, model: OllamaModel, lookup: Tool, arguments: Any, content: Any
+) -> None:
+    made = {**call("lookup", arguments), "content": content}
+    ollama_server.replies(Reply([made, {"content": content}]))
+    parts = await collected(model.stream(HI, [lookup]))
+    assert [p.arguments for p in parts if isinstance(p, ToolCall)] == [PARIS]
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "line"),
+    [
+        (404, '{"error":"model \'small\' not found"}', "Run: ollama pull small"),
+        (404, '{"error":"model \\"small\\" not found, try pulling it first"}', "ollama pull small"),
+        (404, "404 page not found", "does not answer like an Ollama server.*Check base_url"),
+        (405, '{"detail":"Method Not Allowed"}', "does not answer like an Ollama server"),
+        (401, '{"error":"unauthorized","signin_url":"https://x"}', "401: unauthorized.*signin"),
+        (403, '{"error":"this model requires a subscription"}', "requires a subscription"),
+        (500, '{"error":"model requires more system memory (9 GiB)"}', "more system memory"),
+    ],
+)
+async def test_a_refusal_names_the_next_step(
+    ollama_server: OllamaServer, model: OllamaModel, status: int, raw: str, line: str
+) -> None:
+    ollama_server.replies(Reply(raw=raw, status=status))
+    with pytest.raises(ModelError, match=line):
+        await collected(model.stream(HI))
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/", "/api", "/api/", "/api/chat"])
+@pytest.mark.parametrize("has_scheme", [True, False])
+async def test_the_address_of_a_route_is_understood(
+    ollama_server: OllamaServer, tail: str, has_scheme: bool
+) -> None:
+    url = ollama_server.url + tail
+    model = OllamaModel("small", base_url=url if has_scheme else url.removeprefix("http://"))
+    assert (await collected(model.stream(HI)))[-1] == Done("stop", "ollama:small")
+    await model.close()
+
+
+async def test_the_key_of_the_cloud_goes_to_the_cloud_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", "k-secret")
+    assert authorization("https://ollama.com:443/api") == {"Authorization": "Bearer k-secret"}
+    for url in ("http://ollama.com", "https://ollama.com.evil.example", "http://127.0.0.1:11434"):
+        assert authorization(url) == {}

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Literal
 
+import httpx2
 import numpy as np
 import pytest
 from pydantic import BaseModel
 
+from agentkit import Agent
 from agentkit.addresses import ollama_url
 from agentkit.backends.base import Options
 from agentkit.backends.checks import check_model, check_ollama
@@ -148,3 +150,45 @@ async def test_a_real_old_ollama_server_has_a_known_vulnerability() -> None:
 async def test_the_openai_routes_of_a_real_ollama_server_are_recognised() -> None:
     work = ProviderSettings(base_url=f"{ollama_url(REAL)}/v1")
     assert "is Ollama" in (await check_model("work:smollm2", {"work": work}, {}))[0].message
+
+
+@pytest.fixture
+async def without_tools() -> AsyncIterator[str]:
+    """A model whose template has no place for tools."""
+    name = "smollm2-without-tools"
+    template = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}assistant:"
+    modelfile = f'FROM smollm2\nTEMPLATE """{template}"""'
+    async with httpx2.AsyncClient(base_url=ollama_url(REAL), timeout=60) as client:
+        body = {"model": name, "modelfile": modelfile, "from": "smollm2", "template": template}
+        (await client.post("/api/create", json={**body, "stream": False})).raise_for_status()
+        yield name
+        await client.request("DELETE", "/api/delete", json={"model": name})
+
+
+async def test_tool_calls_structured_output_and_a_model_without_tools_in_one_run(
+    real_model: OllamaModel, without_tools: str
+) -> None:
+    @tool
+    def lookup(city: Literal["Paris", "Rome"]) -> str:
+        """Look a city up."""
+        return f"{city} is sunny."
+
+    plain = OllamaModel(without_tools, base_url=f"{REAL}/v1", read_timeout=60)
+    assert (await real_model.capabilities()).tools
+    assert not (await plain.capabilities()).tools
+    for model in (real_model, plain):
+        forced = replace(REAL_OPTIONS, tool_choice="required", max_tokens=120)
+        parts = await collected(model.stream(HI, [lookup], forced))
+        [made] = [part for part in parts if isinstance(part, ToolCall)]
+        assert made.arguments in ({"city": "Paris"}, {"city": "Rome"})
+        # This build repeats itself, and its server ends a stream after thirty equal tokens.
+        short = replace(REAL_OPTIONS, max_tokens=16)
+        result = Message("tool", "Sunny.", tool_call_id=made.id)
+        talk = [*HI, Message("assistant", "", (made,)), result]
+        assert isinstance((await collected(model.stream(talk, [lookup], short)))[-1], Done)
+        agent = Agent(model, options=replace(REAL_OPTIONS, max_tokens=60))
+        found = (await agent.run("Where?", output=Place)).output
+        assert found in (Place(city="Paris"), Place(city="Rome"))
+        answer = await Agent(model, [lookup], options=short).run("Where is it sunny?")
+        assert answer.text
+    await plain.close()
