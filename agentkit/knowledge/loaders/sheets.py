@@ -1,30 +1,32 @@
-"""Load tables: Excel (.xlsx), CSV and TSV, with the place of every row. A row is never split.
+"""Load Excel workbooks (.xlsx) with the place of every row. A row is never split.
 
-Excel values are those that Excel saved, dates in ISO form; empty rows and cells at a row's end are
-left out, charts, comments and colours are not read, and the numbers of rows and cells are bounded.
-CSV rows are numbered as in a spreadsheet: the first is 1, a blank line counts. A quote that is
-never closed affects its own line only.
+Values are those that Excel saved, numbers in their format and dates in ISO form; a merged value
+stands in all of its cells, and the names of the columns may be below titles and in two rows. Empty
+rows and cells at a row's end are left out, charts, comments and colours are not read, and the
+numbers of rows and cells are bounded.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import date, time, timedelta
 from io import BytesIO
 from itertools import islice, repeat
 from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document, Part
-from agentkit.knowledge.loaders.archive import checked, core_metadata, reading
+from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
 from agentkit.knowledge.loaders.files import Loaded
-from agentkit.knowledge.loaders.text import decoded
+from agentkit.knowledge.loaders.notation import lowered, raised
+from agentkit.knowledge.loaders.number_format import formatted, formatted_date
+from agentkit.knowledge.loaders.tables import Span, table
 from agentkit.text.terms import clean
 
 _MOST_CELLS = 2_000_000
@@ -33,15 +35,16 @@ _LAST_ROW = 1 << 20
 """Of Excel itself."""
 _MOST_COLUMNS = 200
 _MOST_NAME = 100
-_HEADER_WITHIN = 5
+_MOST_MERGED = 20_000
+_HEADER_WITHIN = 8
 """The names of the columns are searched in so many rows from the first."""
+_SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_FORMULAS = (b"<f>", b"<f ")
+_RICH = (b"<vertAlign", b"<strike")
+_MERGED = b"<mergeCell "
+_MERGE = re.compile(rb'<mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
 _CELL_NUMBER = re.compile(r"[-+]?[\d.,:\- ]*\d%?")
-_NUMBER = re.compile(r"[-+]?[\d.,]*\d%?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
-_DELIMITERS = ",;\t|"
-_SAMPLE_LINES = 50
-_MOST_BROKEN = 100
 
 
 @dataclass
@@ -63,10 +66,14 @@ class _Tally:
 
 def load_sheets(content: bytes, source: str) -> Loaded:
     """metadata["columns"] has the names of each sheet's columns, where they are found."""
-    marks = checked(content, ".xlsx", marks=(b"<f>", b"<f "))
+    marks = checked(content, ".xlsx", marks=(*_FORMULAS, *_RICH, _MERGED))
     tally = _Tally()
     with reading(".xlsx", "Excel"):
-        metadata = _read(content, tally, any(marks.values()))
+        content = transitional(content)
+        if any(marks[mark] for mark in _RICH):
+            content = _with_plain_strings(content)
+        has_formulas = any(marks[mark] for mark in _FORMULAS)
+        metadata = _read(content, tally, has_formulas, marks[_MERGED])
     if tally.columns:
         metadata["columns"] = tally.columns
     title = str(metadata.get("title") or PurePosixPath(source).stem)
@@ -75,16 +82,55 @@ def load_sheets(content: bytes, source: str) -> Loaded:
     return Loaded(document, tuple(tally.warnings))
 
 
-def _read(content: bytes, tally: _Tally, has_formulas: bool) -> dict[str, Any]:
+def _with_plain_strings(content: bytes) -> bytes:
+    """A workbook whose rich text is written by the convention of `notation`."""
+    from lxml import etree
+
+    written = BytesIO()
+    with zipfile.ZipFile(BytesIO(content)) as archive, zipfile.ZipFile(written, "w") as copy:
+        for entry in archive.infolist():
+            data = archive.read(entry)
+            if entry.filename.endswith(".xml") and any(mark in data for mark in _RICH):
+                root = etree.fromstring(data, etree.XMLParser(resolve_entities=False))
+                for item in root.iter(f"{_SHEET}si", f"{_SHEET}is"):
+                    _write_plain(item)
+                data = etree.tostring(root)
+            copy.writestr(entry.filename, data)
+    return written.getvalue()
+
+
+def _write_plain(item: Any) -> None:
+    """Join the runs of a text: raised, lowered and struck-out ones by their properties."""
+    runs = item.findall(f"{_SHEET}r")
+    if not runs:
+        return
+    text = ""
+    for run in runs:
+        properties = {child.tag: child.get("val", "1") for child in run.findall(f"{_SHEET}rPr/*")}
+        piece = run.findtext(f"{_SHEET}t") or ""
+        align = properties.get(f"{_SHEET}vertAlign")
+        if properties.get(f"{_SHEET}strike", "0") in ("1", "true"):
+            continue
+        text += (
+            raised(text, piece) if align == "superscript"
+            else lowered(piece) if align == "subscript" else piece
+        )  # fmt: skip
+    for run in runs:
+        item.remove(run)
+    plain = item.makeelement(f"{_SHEET}t")
+    plain.text = text
+    item.insert(0, plain)
+
+
+def _read(content: bytes, tally: _Tally, has_formulas: bool, has_merged: bool) -> dict[str, Any]:
     """Read values and formulas, which are two views of one book, side by side."""
     with _open_book(content, values=True) as book:
-        if not has_formulas:
-            for sheet in book.worksheets:
-                _read_sheet(sheet, None, tally)
-        else:
-            with _open_book(content, values=False) as written:
-                for sheet, formulas in zip(book.worksheets, written.worksheets, strict=True):
-                    _read_sheet(sheet, formulas, tally)
+        written = nullcontext(None) if not has_formulas else _open_book(content, values=False)
+        with zipfile.ZipFile(BytesIO(content)) as archive, written as other:
+            formulas = other.worksheets if other is not None else [None] * len(book.worksheets)
+            for sheet, with_formulas in zip(book.worksheets, formulas, strict=True):
+                spans = _merged(archive, sheet) if has_merged else []
+                _read_sheet(sheet, with_formulas, spans, tally)
         return core_metadata(book.properties)
 
 
@@ -101,23 +147,38 @@ def _open_book(content: bytes, values: bool) -> Iterator[Any]:
         yield book
 
 
+def _merged(archive: zipfile.ZipFile, sheet: Any) -> list[Span]:
+    """The merged cells of a sheet, which the library does not give when it reads by row."""
+    from openpyxl.utils.cell import range_boundaries
+
+    found = _MERGE.findall(archive.read(sheet._worksheet_path))[:_MOST_MERGED]
+    spans = []
+    for reference in found:
+        left, top, right, bottom = range_boundaries(reference.decode())
+        if None not in (left, top, right, bottom):
+            spans.append(Span(top, left - 1, bottom - top + 1, right - left + 1))
+    return sorted(spans)
+
+
 def _rows(sheet: Any) -> Iterator[tuple[Any, ...]]:
     """The rows from the first on, empty ones too. A sheet's stated size is not trusted."""
     sheet.reset_dimensions()
     yield from islice(sheet.iter_rows(), _LAST_ROW)
 
 
-def _read_sheet(sheet: Any, formulas: Any, tally: _Tally) -> None:
-    title = clean(sheet.title)
-    seen = 0
+def _read_sheet(sheet: Any, formulas: Any, spans: list[Span], tally: _Tally) -> None:
+    title = clean(sheet.title) + ("" if sheet.sheet_state == "visible" else " (hidden)")
     unsaved: list[int] = []
+    top: list[tuple[int, list[str]]] = []
     written = _rows(formulas) if formulas is not None else repeat(())
+    merges = _Merges(spans)
     for number, (row, as_written) in enumerate(zip(_rows(sheet), written, strict=False), 1):
         if any(
             f.data_type == "f" and v.value is None for v, f in zip(row, as_written, strict=False)
         ):
             unsaved.append(number)
         values = [_cell_text(cell) for cell in row]
+        tally.cells += merges.fill(number, values)
         while values and not values[-1]:
             values.pop()
         if not values:
@@ -125,11 +186,12 @@ def _read_sheet(sheet: Any, formulas: Any, tally: _Tally) -> None:
         if len(tally.parts) >= _MOST_ROWS or tally.cells >= _MOST_CELLS:
             tally.warnings.append(f"{title}: rows from {number} on were left out, it has too many")
             break
-        if seen < _HEADER_WITHIN and title not in tally.columns and _names_columns(values):
-            tally.columns[title] = [value[:_MOST_NAME] for value in values[:_MOST_COLUMNS]]
-        seen += 1
+        if len(top) < _HEADER_WITHIN:
+            top.append((number, values))
         tally.cells += len(values)
         tally.add(title, number, " | ".join(values))
+    if columns := _columns(top, spans):
+        tally.columns[title] = columns
     if unsaved:
         places = f"{len(unsaved)} row{'s' if len(unsaved) > 1 else ''} from {unsaved[0]} on"
         tally.warnings.append(
@@ -137,106 +199,60 @@ def _read_sheet(sheet: Any, formulas: Any, tally: _Tally) -> None:
         )
 
 
+class _Merges:
+    """The merged cells of a sheet, followed from row to row. `spans` are in order."""
+
+    def __init__(self, spans: list[Span]) -> None:
+        self._waiting = deque(spans)
+        self._open: list[tuple[Span, str]] = []
+
+    def fill(self, number: int, values: list[str]) -> int:
+        """Put merged values where they cover a row; returns how many cells that were."""
+        self._open = [(s, text) for s, text in self._open if number < s.row + s.rows]
+        while self._waiting and self._waiting[0].row <= number:
+            span = self._waiting.popleft()
+            if span.row == number and span.column < len(values) and values[span.column]:
+                self._open.append((span, values[span.column]))
+        count = 0
+        for span, text in self._open:
+            end = min(span.column + span.columns, _MOST_COLUMNS)
+            values.extend([""] * (end - len(values)))
+            for column in range(span.column, end):
+                values[column] = values[column] or text
+                count += 1
+        return count
+
+
+def _columns(top: list[tuple[int, list[str]]], spans: list[Span]) -> list[str]:
+    """The names of the columns, in the first row that has only names; [] where there is none."""
+    numbers = {number: at for at, (number, _) in enumerate(top)}
+    inside = [s._replace(row=numbers[s.row]) for s in spans if s.row in numbers]
+    rows = table([values for _, values in top], inside).rows
+    for row in rows:
+        values = [value[:_MOST_NAME] for value in row[:_MOST_COLUMNS]]
+        while values and not values[-1]:
+            values.pop()
+        if _names_columns(values):
+            return values
+    return []
+
+
 def _names_columns(values: list[str]) -> bool:
     """Whether these are two or more names, without numbers and gaps."""
     numbers = [v for v in values if _CELL_NUMBER.fullmatch(v) and not _YEAR.fullmatch(v)]
-    return len(values) > 1 and all(values) and not numbers
+    return len(values) > 1 and all(values[1:]) and any(values) and not numbers
 
 
 def _cell_text(cell: Any) -> str:
-    """A value about as Excel displays it: dates in ISO form, percentages with a %."""
+    """A value about as Excel displays it, dates in ISO form."""
     value = cell.value
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).upper()
-    if isinstance(value, datetime):
-        return (
-            value.date().isoformat() if value.time() == time() else value.isoformat(" ", "seconds")
-        )
+    code = str(cell.number_format)
+    if isinstance(value, date | time | timedelta):
+        return formatted_date(value, code)
     if isinstance(value, int | float):
-        is_percentage = str(cell.number_format).rstrip().endswith("%")
-        return f"{value * 100:.10g}%" if is_percentage else f"{value:.15g}"
+        return formatted(value, code)
     return " ".join(clean(str(value)).split())
-
-
-def load_csv(content: bytes, source: str) -> Loaded:
-    """The column names are in metadata["columns"], unless the first row has numbers."""
-    text = decoded(content)
-    lines = _LINE.findall(text)
-    is_tsv = PurePosixPath(source).suffix.lower() == ".tsv"
-    broken: list[int] = []
-    parts: list[Part] = []
-    columns: list[str] = []
-    starts = _starts(lines)
-    for number, (fields, first, last) in enumerate(
-        _records(lines, "\t" if is_tsv else _delimiter(lines), broken), start=1
-    ):
-        row = text[starts[first] : starts[last]].rstrip("\r\n")
-        if not row.strip():
-            continue
-        if not parts:
-            columns = _header(fields)
-        parts.append(Part("row", str(number), starts[first], starts[first] + len(row)))
-    metadata = {"columns": columns} if columns else {}
-    stem = PurePosixPath(source).stem
-    document = Document(source, text, stem, metadata=metadata, format="rows", parts=tuple(parts))
-    return Loaded(document, _warnings(broken))
-
-
-def _starts(lines: Iterable[str]) -> list[int]:
-    """Where each line begins, and where the last one ends."""
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-    return starts
-
-
-def _records(
-    lines: list[str], delimiter: str, broken: list[int]
-) -> Iterator[tuple[list[str], int, int]]:
-    """The fields of each record and the range of its lines. A line with broken quotes is its
-    own record; after a hundred of them every line is, since each restarts the parser."""
-    begin = 0
-    while begin < len(lines) and len(broken) < _MOST_BROKEN:
-        reader = csv.reader(islice(lines, begin, None), delimiter=delimiter, strict=True)
-        base = begin
-        try:
-            for fields in reader:
-                yield fields, begin, base + reader.line_num
-                begin = base + reader.line_num
-        except csv.Error:
-            broken.append(begin + 1)
-            yield lines[begin].split(delimiter), begin, begin + 1
-            begin += 1
-    for at in range(begin, len(lines)):
-        yield lines[at].split(delimiter), at, at + 1
-
-
-def _delimiter(lines: list[str]) -> str:
-    """The delimiter that splits most rows into the same number of fields, two or more."""
-
-    def agreement(delimiter: str) -> tuple[float, int]:
-        sample: list[int] = [
-            len(fields)
-            for fields, *_ in islice(_records(lines[:_SAMPLE_LINES], delimiter, []), _SAMPLE_LINES)
-            if fields
-        ]
-        width, rows = Counter(sample).most_common(1)[0] if sample else (1, 0)
-        return (rows / len(sample), width) if width > 1 else (0.0, 0)
-
-    return max(_DELIMITERS, key=agreement)
-
-
-def _header(fields: list[str]) -> list[str]:
-    names = [" ".join(field[:_MOST_NAME].split()) for field in fields[:_MOST_COLUMNS]]
-    numbers = [name for name in names if _NUMBER.fullmatch(name) and not _YEAR.fullmatch(name)]
-    return [] if numbers or not any(names) else names
-
-
-def _warnings(broken: list[int]) -> tuple[str, ...]:
-    if not broken:
-        return ()
-    more = " and more" if len(broken) >= _MOST_BROKEN else ""
-    named = ", ".join(map(str, broken[:10])) + (" ..." if len(broken) > 10 else more)
-    return (f"quotes do not match or a field is too long, in line {named}: read line by line",)

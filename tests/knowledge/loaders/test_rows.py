@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.documents import part_of
-from agentkit.knowledge.loaders.sheets import load_csv
+from agentkit.knowledge.loaders.csv_text import load_csv
 from tests.knowledge.loaders.parts import assert_in_order, texts
 
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -50,6 +50,15 @@ def test_a_first_row_of_numbers_is_no_header_but_years_may_be() -> None:
         "2023",
         "2024",
     ]
+
+
+@pytest.mark.parametrize(
+    "above",
+    ["sep=;\n", "# made by a pump\n", "Output of all plants;;\n\n", "Output\n", "sep=;\n# a\nT\n"],
+)
+def test_lines_above_the_head_are_no_header(above: str) -> None:
+    content = f"{above}Plant;Q1;Q2\nUlm;1;2\nBonn;3;4\n".encode()
+    assert load_csv(content, "a.csv").document.metadata["columns"] == ["Plant", "Q1", "Q2"]
 
 
 @pytest.mark.parametrize("rest", ["x\n" * 100_000, "x\ny\n"])
