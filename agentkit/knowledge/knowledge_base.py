@@ -21,7 +21,7 @@ from agentkit.findings import join_names, quantity
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.catalog import Catalog, DocumentInfo, writing
-from agentkit.knowledge.index.folder import Folder, parsers
+from agentkit.knowledge.index.folder import Folder
 from agentkit.knowledge.index.indexer import (
     PUBLISHED_CHUNKS,
     Entry,
@@ -41,6 +41,7 @@ from agentkit.knowledge.index.roots import (
 )
 from agentkit.knowledge.index.token_store import TOKEN_CACHE_MB, TOKENS, TokenStore
 from agentkit.knowledge.index.vectors import Vectors, open_store
+from agentkit.knowledge.loaders.parsing import Parsers
 from agentkit.knowledge.search.context import widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS
 from agentkit.knowledge.search.filters import Filters
@@ -184,9 +185,8 @@ class KnowledgeBase(Closeable):
 
         Sources are paths relative to the folder, with `prefix` before them: give one to a second
         folder. A file has one document: a path inside a folder that is indexed already keeps the
-        sources it has there, whatever the prefix; a folder around an indexed one replaces it. More
-        than one of `jobs` reads files in so many processes, which a script must expect: it guards
-        its own work by `if __name__ == "__main__"`. Raises KnowledgeError.
+        sources it has there, whatever the prefix; a folder around an indexed one replaces it.
+        Files are parsed in `jobs` processes, at most one for each processor. Raises KnowledgeError.
         """
         async with self._writing():
             known = self._known_roots()
@@ -234,14 +234,16 @@ class KnowledgeBase(Closeable):
             self._catalog.add_folder(origin)
         folder = Folder(selection, int(max_file_mb * 1e6))
         hashes, cut = self._catalog.files(origin), self._indexer.cut
-        with parsers(jobs) as pool:
-            entries = await asyncio.to_thread(folder.entries, hashes, cut, pool)
+        with Parsers(jobs) as parsers:
+            entries = await asyncio.to_thread(folder.entries, hashes, cut, parsers)
             report = await self._indexer.add(entries, on_progress, origin=origin, jobs=jobs)
         present = {entry.source for entry in entries}
         replaced = {o: root for o, root in known.items() if selection.replaces(root, present)}
         gone = sorted((held | self._moved(selection, present, before, replaced)) - present)
         if gone:
             await self._indexer.remove(gone)
+        if vanished := {s for s in hashes if selection.covers(s)} - present - held:
+            self._catalog.forget_unread(vanished)
         if replaced:
             self._catalog.forget_folders(replaced)
         others = {o: root for o, root in known.items() if o != origin and o not in replaced}

@@ -1,7 +1,7 @@
 """Start an MCP server as a child process: one message per line on its pipes, bounded in size.
 
 Lines that are no message are ignored. An answer that is too large becomes an error of its request,
-and a server that writes only noise is ended. The child never outlives this process (see `guard`).
+and a server that writes only noise is ended. The child never outlives this process.
 On Windows the SDK's own transport is used, which has none of these limits.
 """
 
@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from agentkit.mcp import guard
+from agentkit._child import tree
 from agentkit.mcp.config import ServerConfig
 
 MAX_LINE = 16 * 1024 * 1024
@@ -79,7 +79,7 @@ async def _start(config: ServerConfig, own_variables: Mapping[str, str]) -> tupl
     ours, lifeline = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", guard.__file__, str(ours), command, *config.args),
+            *(sys.executable, "-I", "-S", tree.__file__, str(ours), command, *config.args),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,

@@ -34,7 +34,7 @@ def _running(mark: str, processes: Iterable[psutil.Process] | None = None) -> li
 
 def _isolated_children() -> list[int]:
     """Children of this process alone: other test workers isolate tools too."""
-    return _running("agentkit.tools.isolated", psutil.Process().children(recursive=True))
+    return _running("agentkit._child", psutil.Process().children(recursive=True))
 
 
 async def test_arguments_and_results_cross_with_their_types() -> None:

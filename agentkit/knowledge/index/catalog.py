@@ -133,6 +133,17 @@ class Catalog:
         """Source -> what its file was when it was last read, of one folder."""
         return dict(self.rows("SELECT source, hash FROM files WHERE origin = ?", (origin,)))
 
+    def set_unread(self, source: str, origin: str, hash_: str, reason: str) -> None:
+        """Remember why a file was not read, until it has another hash."""
+        with self.writing() as connection:
+            row = (source, origin, hash_, reason)
+            connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", row)
+
+    def forget_unread(self, sources: Iterable[str]) -> None:
+        with self.writing() as connection:
+            rows = [(source,) for source in sources]
+            connection.executemany("DELETE FROM files WHERE source = ? AND unread != ''", rows)
+
     def document(self, source: str) -> Document | None:
         """A document by its source, which may be written in another normal form of Unicode."""
         rows = self.rows(
@@ -359,7 +370,7 @@ def _store_document(connection: sqlite3.Connection, version: Version) -> None:
     connection.execute("DELETE FROM files WHERE source = ?", (d.source,))
     if version.file_hash:
         connection.execute(
-            "INSERT INTO files (source, origin, hash) VALUES (?, ?, ?)",
+            "INSERT INTO files (source, origin, hash, unread) VALUES (?, ?, ?, '')",
             (d.source, version.origin, version.file_hash),
         )
 

@@ -8,19 +8,16 @@ compared, not a sample.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import signal
 import sqlite3
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agentkit._child.process import Bounds, ChildFailed, call_in_child
+from agentkit._child.worker import Report
 from agentkit.findings import Finding, Level, join_names, quantity
 from agentkit.knowledge.index.catalog import OUTDATED
 from agentkit.knowledge.index.schema import (
@@ -31,7 +28,6 @@ from agentkit.knowledge.index.schema import (
     read_value,
 )
 from agentkit.knowledge.index.vectors import Vectors
-from agentkit.tools.isolated import kill_tree
 
 REPAIR = "Run: agentkit kb doctor --repair"
 RESTORE = (
@@ -208,27 +204,32 @@ def _documents_with(part: str, what: str, sources: list[str]) -> Finding:
     return Finding("problem", part, problem, next_step)
 
 
-class ChildFailed(Exception):
-    """Why a child process gave no result, in a few words."""
-
-
 async def check_chroma(index: Path, seconds: float) -> list[Finding]:
     """Compare the Chroma in an index's folder with the catalog, in a child process."""
     if not (index / "chroma").is_dir():
         with open_read_only(index / CATALOG) as connection:
             ids, _ = sound_vectors(connection)
         return [_repairable("chroma", "its folder does not exist")] if ids else []
-    command = [sys.executable, "-P", "-m", __name__, str(index)]
     try:
-        return _differences(await read_child(command, seconds))
-    except TimeoutError:
-        message = f"reading it took more than {seconds:.0f} s and was stopped"
-        return [_repairable("chroma", message)]
+        counts = await call_in_child(
+            f"{__name__}:compare_folder", {"index": str(index)}, bounds=Bounds(seconds=seconds)
+        )
     except ChildFailed as error:
-        return [_repairable("chroma", str(error))]
+        return [_repairable("chroma", _explain(error, seconds))]
     except OSError as error:
         message = f"it was not checked: no process can be started ({error.strerror})"
         return [Finding("warning", "chroma", message, "Check it where processes can be started.")]
+    return _differences(counts)
+
+
+def _explain(error: ChildFailed, seconds: float) -> str:
+    match error.kind:
+        case "time":
+            return f"reading it took more than {seconds:.0f} s and was stopped"
+        case "raised":
+            return f"it cannot be read ({str(error)[:_MOST_SHOWN]})"
+        case _:
+            return f"the process that read it {error}"
 
 
 def check_store(index: Path, vectors: Vectors) -> list[Finding]:
@@ -239,25 +240,9 @@ def check_store(index: Path, vectors: Vectors) -> list[Finding]:
         return [_repairable("chroma", f"it cannot be read ({error})")]
 
 
-async def read_child(command: Sequence[str], seconds: float) -> Any:
-    """The JSON on the last line that a child process prints. It and its own children are ended
-    afterwards. Raises ChildFailed, TimeoutError, OSError."""
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    child = await asyncio.create_subprocess_exec(
-        *command, stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
-    )
-    try:
-        out, errors = await asyncio.wait_for(child.communicate(), seconds)
-    finally:
-        kill_tree(child.pid)
-        await child.wait()
-    if child.returncode and child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        raise ChildFailed(f"the process that read it was ended by {name}")
-    if child.returncode:
-        lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
-        raise ChildFailed(f"it cannot be read ({''.join(lines[-1:])[:_MOST_SHOWN].strip()})")
-    return json.loads(out.splitlines()[-1])
+def compare_folder(_: bytes, report: Report, index: str) -> dict[str, int]:
+    """Compare the Chroma in an index's folder, in a child."""
+    return compare(Path(index), Vectors(Path(index) / "chroma"))
 
 
 def compare(index: Path, vectors: Vectors) -> dict[str, int]:
@@ -296,8 +281,3 @@ def _differences(counts: Mapping[str, int]) -> list[Finding]:
         for name, (noun, message, level) in messages.items()
         if counts[name]
     ]
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    print(json.dumps(compare(folder, Vectors(folder / "chroma"))))

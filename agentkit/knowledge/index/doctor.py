@@ -11,30 +11,29 @@ it and a thread that reads for long cannot be stopped.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import Timeout
 
+from agentkit._child.process import Bounds, ChildFailed, call_in_child
+from agentkit._child.worker import Report
 from agentkit.addresses import is_loopback
-from agentkit.errors import AgentkitError, KnowledgeError
+from agentkit.errors import KnowledgeError
 from agentkit.findings import Finding, name_project, ok, quantity
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, writing
 from agentkit.knowledge.index.collections import CollectionInfo, size_of
 from agentkit.knowledge.index.consistency import (
     RESTORE,
-    ChildFailed,
     check,
     check_chroma,
     check_store,
-    read_child,
     sound_vectors,
     unfinished,
     unsound_contents,
@@ -215,14 +214,20 @@ def warn_of_store(setting: str) -> list[Finding]:
 async def _check_in_child(
     info: CollectionInfo, embedder: str, store: str, seconds: float
 ) -> list[Finding]:
-    command = [sys.executable, "-P", "-m", __name__, str(info.path), embedder, store, str(seconds)]
+    arguments = {"index": str(info.path), "embedder": embedder, "store": store, "seconds": seconds}
     try:
-        found = [Finding(**finding) for finding in await read_child(command, seconds)]
-    except TimeoutError:
-        message = f"{info.name}: not checked completely within {seconds:.0f} s"
-        step = name_project("Run: agentkit kb doctor", info.path)
-        return [Finding("warning", "index", message, step)]
+        records = await call_in_child(
+            f"{__name__}:check_in_child",
+            arguments,
+            bounds=Bounds(seconds=seconds),
+            environment=os.environ,  # It may hold the key of a Chroma server.
+        )
+        found = [Finding(**finding) for finding in records]
     except ChildFailed as error:
+        if error.kind == "time":
+            message = f"{info.name}: not checked completely within {seconds:.0f} s"
+            step = name_project("Run: agentkit kb doctor", info.path)
+            return [Finding("warning", "index", message, step)]
         step = "Run: agentkit kb doctor. Or delete the index's folder and index again."
         step = name_project(step, info.path)
         return [Finding("problem", "index", f"{info.name}: cannot be checked: {error}", step)]
@@ -261,15 +266,9 @@ async def _check_local(index: Path, embedder: str, store: str, seconds: float) -
     return _named_project([*check(file), *unfinished(file)], index)
 
 
-def main(path: str, embedder: str, store: str, seconds: str) -> None:
-    """The child: print the findings as JSON on the last line."""
-    try:
-        found = asyncio.run(_check_local(Path(path), embedder, store, float(seconds)))
-    except AgentkitError as error:
-        sys.exit(str(error))
-    print(json.dumps([asdict(finding) for finding in found]), flush=True)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:5])
+def check_in_child(
+    _: bytes, report: Report, *, index: str, embedder: str, store: str, seconds: float
+) -> list[dict[str, Any]]:
+    """Check an index in a child: its findings as records."""
+    found = asyncio.run(_check_local(Path(index), embedder, store, seconds))
+    return [asdict(finding) for finding in found]

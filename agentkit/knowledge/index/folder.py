@@ -1,7 +1,7 @@
 """Read a folder's files for the index, and watch it for changes.
 
-Each file is read and hashed once, since times and sizes can be wrong, and parsed if it changed; in
-processes of their own where more than one job is allowed, so a parser may even crash. While a
+Each file is read and hashed once, since times and sizes can be wrong, and parsed if it changed. A
+file whose parser exceeded its bounds or crashed is not parsed again until it changes. While a
 folder is watched, the system reports that something changed; what changed is found by hashing.
 Where the system reports nothing (some network drives), set WATCHFILES_FORCE_POLLING=1.
 """
@@ -10,45 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkit.errors import AgentkitError, KnowledgeError
+from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.indexer import (
     Entry,
     Incoming,
     IndexReport,
     OnProgress,
+    Unreadable,
     ignore_progress,
 )
 from agentkit.knowledge.index.roots import Selection
-from agentkit.knowledge.loaders.files import Loaded, load, read_bytes
+from agentkit.knowledge.loaders.files import read_bytes
+from agentkit.knowledge.loaders.parsing import Parsers, UnparsedFile
 
 if TYPE_CHECKING:
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 _LOADER_VERSION = "3"
 """Raise it when a loader or the splitter gives another text or other chunks for the same file."""
-
-
-@contextmanager
-def parsers(jobs: int) -> Iterator[Executor | None]:
-    """Processes that parse files, None where one job is enough for this process."""
-    if jobs < 2:
-        yield None
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class Folder:
@@ -58,14 +42,14 @@ class Folder:
         self._selection = selection
         self._max_bytes = max_bytes
 
-    def entries(self, known: Mapping[str, str], cut: str, pool: Executor | None) -> list[Entry]:
+    def entries(self, known: Mapping[str, str], cut: str, parsers: Parsers) -> list[Entry]:
         """Every file as an entry to load. `known` are the hashes of files by source, `cut` is what
         else determines a document's chunks."""
         found: dict[str, Entry] = {}
         twins: list[Entry] = []
         for path in self._selection.files():
             source = self._selection.source(path)
-            read = partial(self._read, path, source, cut, known.get(source, ""), pool)
+            read = partial(self._read, path, source, cut, known.get(source, ""), parsers)
             try:
                 size = path.stat().st_size
             except OSError:  # It is reported when it is read.
@@ -77,35 +61,20 @@ class Folder:
         return [*found.values(), *twins]
 
     def _read(
-        self, path: Path, source: str, cut: str, known: str, pool: Executor | None
-    ) -> Incoming | None:
+        self, path: Path, source: str, cut: str, known: str, parsers: Parsers
+    ) -> Incoming | Unreadable | None:
         """The file's document, None where its hash is the known one. Raises KnowledgeError."""
         content = read_bytes(path, self._max_bytes)
         digest = hashlib.sha256(f"{_LOADER_VERSION} {cut}\0".encode())
         digest.update(content)
         if digest.hexdigest() == known:
             return None
-        loaded = _parse(content, source, str(path), pool)
+        try:
+            loaded = parsers.load(content, source, str(path))
+        except UnparsedFile as error:
+            return Unreadable(digest.hexdigest(), str(error))
         warnings = tuple(f"{path}: {warning}" for warning in loaded.warnings)
         return Incoming(loaded.document, digest.hexdigest(), warnings)
-
-
-def _parse(content: bytes, source: str, name: str, pool: Executor | None) -> Loaded:
-    """A file's bytes as a document. Raises KnowledgeError, also where a loader breaks down: one
-    file must not end the indexing of the others."""
-    try:
-        if pool is None:
-            return load(content, source, name)
-        return pool.submit(load, content, source, name).result()
-    except AgentkitError:
-        raise
-    except BrokenExecutor as error:
-        raise KnowledgeError(
-            f"{name}: a process that parses files ended unexpectedly. Index again with one job to "
-            "see which file caused it."
-        ) from error
-    except Exception as error:
-        raise KnowledgeError(f"{name}: it cannot be read ({error!r:.200})") from error
 
 
 def _refuse_twin(path: Path) -> Incoming:

@@ -91,14 +91,22 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that is not read again while its hash stays, and why: the index keeps what it has."""
+
+    file_hash: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A document to be loaded: `size` weighs its share of the time; `load` reads it, or returns
-    None where its file is unchanged. It raises AgentkitError for a file that cannot be read: then
-    the index keeps what it has."""
+    None where its file is unchanged. It raises AgentkitError for a file that cannot be read now:
+    then the index keeps what it has, and the next run tries again."""
 
     source: str
     size: int
-    load: Callable[[], Incoming | None]
+    load: Callable[[], Incoming | Unreadable | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,7 @@ class _Loaded:
     incoming: Incoming | None = None
     hash: str = ""
     error: str = ""
+    failed_hash: str = ""
 
 
 @dataclass
@@ -269,6 +278,10 @@ class Indexer:
             if incoming is None:
                 loaded.append(_Loaded(entry))
                 continue
+            if isinstance(incoming, Unreadable):
+                reason, hash_ = incoming.reason, incoming.file_hash
+                loaded.append(_Loaded(entry, error=reason, failed_hash=hash_))
+                continue
             incoming = replace(incoming, document=_prepared(incoming.document))
             loaded.append(_Loaded(entry, incoming, self._hash(incoming.document)))
         return loaded
@@ -279,8 +292,11 @@ class Indexer:
         if incoming is None:
             if loaded.error:
                 run.warnings.append(loaded.error)
-            else:
+            elif source in run.hashes:
                 run.unchanged.append(source)
+            if loaded.failed_hash:
+                failed = (source, run.origin, loaded.failed_hash, loaded.error)
+                await in_thread(self._catalog.set_unread, *failed)
             run.size -= size
             run.advance("", 1)
             return
@@ -291,8 +307,7 @@ class Indexer:
             run.advance("", 1, size)
             return
         run.advance(source)
-        version = await in_thread(self._version, incoming, loaded.hash, run)
-        texts = {stored.content: index_text(stored.chunk) for stored in version.new}
+        version, texts = await in_thread(self._version, incoming, loaded.hash, run)
         run.waiting.append((run.queue.put(texts), size, version))
         run.collect_ready()
         while run.queue.is_full:
@@ -300,7 +315,10 @@ class Indexer:
         if run.is_due(self._group):
             await self._publish_ready(run)
 
-    def _version(self, incoming: Incoming, hash_: str, run: _IndexingRun) -> Version:
+    def _version(
+        self, incoming: Incoming, hash_: str, run: _IndexingRun
+    ) -> tuple[Version, dict[str, str]]:
+        """A document's new version, and the texts to embed by their keys."""
         document = incoming.document
         active = self._catalog.ids_of(document.id)
         new: tuple[StoredChunk, ...] = ()
@@ -310,7 +328,8 @@ class Indexer:
             chunks = split(document, count, self._chunk_tokens, counter(self._embedder))
             new = tuple(StoredChunk(c, self._content(c)) for c in chunks if c.id not in active)
             kept = frozenset(c.id for c in chunks)
-        return Version(document, hash_, new, kept, run.origin, incoming.file_hash)
+        version = Version(document, hash_, new, kept, run.origin, incoming.file_hash)
+        return version, {stored.content: index_text(stored.chunk) for stored in new}
 
     async def _embed(self, run: _IndexingRun) -> None:
         await run.queue.embed()

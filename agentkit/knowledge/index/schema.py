@@ -14,7 +14,7 @@ from agentkit.knowledge.chunking.markup import plain
 from agentkit.text.terms import characters, terms
 
 CATALOG = "catalog.sqlite"
-SCHEMA_VERSION = "4"
+SCHEMA_VERSION = "5"
 _FULL_TEXT = """
 CREATE VIRTUAL TABLE full_text USING fts5 (
   terms, characters,
@@ -27,7 +27,8 @@ CREATE TABLE documents (
   id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
   hash TEXT NOT NULL, metadata TEXT NOT NULL, format TEXT NOT NULL, parts TEXT NOT NULL,
   origin TEXT NOT NULL);
-CREATE TABLE files (source TEXT PRIMARY KEY, origin TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE files (
+  source TEXT PRIMARY KEY, origin TEXT NOT NULL, hash TEXT NOT NULL, unread TEXT NOT NULL);
 CREATE TABLE chunks (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
   document_id TEXT NOT NULL, source TEXT NOT NULL, title TEXT NOT NULL, heading TEXT NOT NULL,

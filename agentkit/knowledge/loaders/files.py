@@ -193,16 +193,21 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def load(content: bytes, source: str, name: str = "") -> Loaded:
-    """Load a file's bytes by the suffix of its source, as text for an unknown one. Raises
-    KnowledgeError, whose message starts with `name`, or else the source."""
-    loader = _loader(PurePosixPath(source).suffix.lower())
+    """Load a file's bytes by the suffix of its source, as text for an unknown one, in this process:
+    see `parsing` for files that may be hostile. Raises KnowledgeError, whose message starts with
+    `name`, or else the source."""
+    module, _, function = _loader_of(source).partition(":")
+    loader: Loader = getattr(import_module(f"{_HERE}.{module}"), function)
     try:
         return loader(content, source)
     except KnowledgeError as error:
         raise KnowledgeError(f"{name or source}: {error}") from error
 
 
-def _loader(suffix: str) -> Loader:
-    module, _, function = _LOADERS.get(suffix, "text:load_text").partition(":")
-    loader: Loader = getattr(import_module(f"{_HERE}.{module}"), function)
-    return loader
+def loader_module(source: str) -> str:
+    """The module of this package that loads a source, such as "pdf"."""
+    return _loader_of(source).partition(":")[0]
+
+
+def _loader_of(source: str) -> str:
+    return _LOADERS.get(PurePosixPath(source).suffix.lower(), "text:load_text")

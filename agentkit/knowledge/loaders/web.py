@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from agentkit._fetch import Page, fetch
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import SUFFIXES, Loaded, load
+from agentkit.knowledge.loaders.files import SUFFIXES, Loaded
+from agentkit.knowledge.loaders.parsing import load_bounded
 from agentkit.knowledge.loaders.text import decoded
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
@@ -60,7 +61,7 @@ async def load_url(
     page = await fetch(
         url, max_bytes=max_bytes, seconds=seconds, types=_TYPES, allow_private=allow_private
     )
-    loaded = await asyncio.to_thread(load, _content(page), _file_name(page), page.url)
+    loaded = await asyncio.to_thread(load_bounded, _content(page), _file_name(page), page.url)
     known = {**loaded.document.metadata, **_origin(page, url)}
     return replace(loaded, document=replace(loaded.document, source=page.url, metadata=known))
 

@@ -14,7 +14,7 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import KnowledgeError
 from agentkit.findings import Finding
-from agentkit.knowledge.index.consistency import ChildFailed, check, read_child
+from agentkit.knowledge.index.consistency import check
 from agentkit.knowledge.index.doctor import diagnose, repair
 from agentkit.knowledge.index.schema import rebuild_full_text
 from agentkit.knowledge.index.vectors import Vectors
@@ -141,27 +141,6 @@ async def test_vectors_missing_changed_or_too_many_in_chroma_are_distinguished(
         ("warning", "it holds 2 vectors that the catalog does not know"),
     ]
     await _is_repaired(index, embedder)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
-        ("raise RuntimeError('Error finding id')", "Error finding id"),
-        ("raise SystemExit(3)", "cannot be read"),
-    ],
-)
-async def test_a_child_that_dies_is_reported_and_harms_nobody(code: str, message: str) -> None:
-    with pytest.raises(ChildFailed, match=message):
-        await read_child([sys.executable, "-c", code], 60)
-
-
-@pytest.mark.slow
-async def test_a_child_that_hangs_is_ended() -> None:
-    with pytest.raises(TimeoutError):
-        await read_child([sys.executable, "-c", "import time; time.sleep(600)"], 1)
 
 
 @pytest.mark.slow

@@ -1,0 +1,125 @@
+"""What runs in a child: read calls, run them within their limits, write results.
+
+A frame is two lengths (4 bytes each), a JSON record and bytes. Only JSON comes back, so that a
+child that a hostile file has taken over cannot make its parent run code. What a function prints
+goes to standard error, and it cannot read the calls from standard input.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from agentkit._child.tree import adopt_orphans, die_with_parent
+
+FROZEN_FLAG = "--agentkit-child"
+"""The argument by which a frozen program, which contains no Python, starts itself as a child."""
+
+_HEADER = struct.Struct(">II")
+
+_ADDRESS_FACTOR = 1.5
+"""Libraries reserve more addresses than they use; the parent watches the memory that is used."""
+
+Report = Callable[[str, float | None], None]
+"""Takes a progress message, and a fraction between 0 and 1."""
+
+Target = Callable[..., Any]
+"""Called as `target(content, report, **arguments)`; its result must fit into JSON."""
+
+
+class FrameTooLarge(Exception):
+    """A frame is larger than its reader accepts."""
+
+
+def write_frame(stream: BinaryIO, record: Mapping[str, Any], content: bytes = b"") -> None:
+    """Write a record and bytes. Raises OSError where nobody reads."""
+    text = json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+    stream.write(_HEADER.pack(len(text), len(content)))
+    stream.write(text)
+    stream.write(content)
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO, most: float = math.inf) -> tuple[Any, bytes] | None:
+    """Read a record and bytes, None at the end of the stream. Raises FrameTooLarge, ValueError."""
+    header = stream.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        return None
+    length, more = _HEADER.unpack(header)
+    if length + more > most:
+        raise FrameTooLarge
+    text, content = stream.read(length), stream.read(more)
+    if len(text) + len(content) < length + more:
+        return None
+    return json.loads(text.decode("utf-8", "surrogatepass")), content
+
+
+def serve_if_child() -> None:
+    """Serve and exit where a frozen program was started as a child; its import path is its own."""
+    if sys.argv[1:2] == [FROZEN_FLAG]:
+        calls = os.fdopen(os.dup(0), "rb")
+        calls.readline()
+        serve(calls)
+
+
+def serve(calls: BinaryIO) -> None:
+    """Run calls until the parent closes the stream or dies."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    adopt_orphans()
+    die_with_parent()
+    with suppress(OSError):
+        while (frame := read_frame(calls)) is not None:
+            write_frame(replies, _answer(*frame, replies))
+    os._exit(0)
+
+
+def _answer(call: Mapping[str, Any], content: bytes, replies: BinaryIO) -> dict[str, Any]:
+    def report(message: str, fraction: float | None = None) -> None:
+        write_frame(replies, {"progress": message, "fraction": fraction})
+
+    try:
+        module, _, name = call["target"].partition(":")
+        target: Target = getattr(import_module(module), name)
+        _limit(call["memory_mb"], call["cpu_seconds"])
+        return {"result": target(content, report, **call["arguments"])}
+    except MemoryError:
+        return {"failure": "memory"}
+    except BaseException as error:
+        return {"failure": "raised", "error": f"{type(error).__name__}: {error}"[:1000]}
+
+
+def _limit(memory_mb: float | None, cpu_seconds: float | None) -> None:
+    """Limit what one call may use on top of what the process has, where the system supports it."""
+    with suppress(ImportError):
+        import resource
+
+        _lower(resource, resource.RLIMIT_CORE, 0)
+        if memory_mb is not None and (size := _virtual_bytes()):
+            _lower(resource, resource.RLIMIT_AS, size + int(memory_mb * 1e6 * _ADDRESS_FACTOR))
+        if cpu_seconds is not None:
+            used = sum(os.times()[:2])
+            _lower(resource, resource.RLIMIT_CPU, math.ceil(used + cpu_seconds))
+
+
+def _lower(resource: Any, kind: int, value: int) -> None:
+    with suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(kind)
+        most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (most, hard))
+
+
+def _virtual_bytes() -> int:
+    """The address space of this process, 0 where the system does not tell."""
+    with suppress(OSError, ValueError):
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
