@@ -78,13 +78,16 @@ _ABBREVIATIONS = (
 _NOT_ABBREVIATED = "".join(rf"(?<!\b{re.escape(word)})" for word in _ABBREVIATIONS)
 """A full stop after an abbreviation does not end a sentence."""
 _STOP = rf"[。！？；!?;]+[{_CLOSING}]*|{_NOT_ABBREVIATED}\.[{_CLOSING}]*(?=\s|$)|\Z"
+_LONGEST_SENTENCE = 10_000
+"""In characters; what ends later is split there. The search takes memory for each of them."""
 _UNIT = re.compile(
     rf"""
       ^[ \t]*(?P<fence>```|~~~)[\s\S]*?^[ \t]*(?P=fence)[^\n]*\n?  # a code block is one unit
     | ^[ \t]*\$\$[\s\S]*?\$\$[^\n]*\n?                              # and so is a formula
     | ^[ \t]*[#|][^\n]*?(?:{_STOP}|(?=\n))                      # a heading, a row
     | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # not a sentence: "1. "
-      (?:[^\n]|{_WRAP})+?(?:{_STOP}|(?=\n)(?!{_WRAP}))
+      (?:[^\n]|{_WRAP}){{1,{_LONGEST_SENTENCE}}}?(?:{_STOP}|(?=\n)(?!{_WRAP}))
+    | [^\n]{{{_LONGEST_SENTENCE}}}
     """,
     re.VERBOSE | re.MULTILINE,
 )

@@ -18,6 +18,9 @@ from agentkit.knowledge.chunking.markup import is_markup_only, plain
 
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
 _RULE = frozenset("-*_ ")
+_MOST_FRONT_MATTER = 50_000
+_FLOW, _MOST_FLOWS = re.compile(r"[\[{]"), 500
+"""PyYAML takes quadratic time for nested lists and mappings."""
 _NO_FORMULA = re.compile(r" {0,3}(?:#{1,6}\s|```|~~~)")
 _KINDS: Mapping[str, Kind] = {
     "heading_open": "heading",
@@ -47,6 +50,8 @@ def front_matter(text: str) -> FrontMatter | None:
 def _mapping(written: str) -> dict[str, Any]:
     import yaml
 
+    if len(written) > _MOST_FRONT_MATTER or len(_FLOW.findall(written)) > _MOST_FLOWS:
+        return {}
     try:
         if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(written, yaml.BaseLoader)):
             return {}

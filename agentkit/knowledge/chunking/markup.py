@@ -14,6 +14,9 @@ from agentkit.documents import Chunk
 from agentkit.text.terms import clean
 
 _LONGEST_ADDRESS = 60
+_MOST_EMBEDDED = 20_000
+"""Characters of a chunk that are embedded: a row of a table, which is never split, may be longer
+than any document."""
 _LINE_START, _LINE_END = r"(?:^|(?<=\r))[ \t]*", r"[ \t]*(?=\r|\n|\Z)"
 _LINE_MARKUP = re.compile(
     rf"""
@@ -65,7 +68,8 @@ def index_text(chunk: Chunk) -> str:
     path = chunk.heading
     if has_title and not path.startswith(chunk.title):
         path = f"{chunk.title} > {path}".removesuffix(" > ")
-    return "\n".join(filter(None, (path, chunk.context, plain(chunk.text))))
+    text = plain(chunk.text)[:_MOST_EMBEDDED]
+    return "\n".join(filter(None, (path, chunk.context, text)))
 
 
 def _short_address(match: re.Match[str]) -> str:

@@ -34,6 +34,8 @@ _FENCES = ("```", "~~~")
 _STANZA_END = re.compile(r"(?:\r\n|\n|\r)(?:[ \t]*(?:\r\n|\n|\r))+")
 _JOINERS = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
 _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
+_ENCODED_RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{5000,}+")
+_KEPT_OF_RUN = 200
 _LONGEST_RUN = 1000
 """The most characters examined on either side of a place, which bounds the time."""
 
@@ -169,14 +171,28 @@ def pack(
 ) -> Iterator[tuple[str, Span]]:
     """(heading, span) of each chunk. `seams` are the sorted starts of pages, where a chunk ends
     best."""
-    whole = iter(sized(text, [b for s in sections for b in s.blocks], count, limit))
-    pieces = [[next(whole) for _ in section.blocks] for section in sections]
+    blocks = [_without_encoded(text, section.blocks) for section in sections]
+    whole = iter(sized(text, [b for of_section in blocks for b in of_section], count, limit))
+    pieces = [[next(whole) for _ in of_section] for of_section in blocks]
     rooms = [room for of_section in pieces for room in _rooms(of_section, limit)]
     cut = iter(_cut_to(text, [p for of_section in pieces for p in of_section], rooms, count, limit))
-    for section in sections:
-        parts = [part for _ in section.blocks for part in next(cut)]
+    for section, of_section in zip(sections, pieces, strict=True):
+        parts = [part for _ in of_section for part in next(cut)]
         for span in _stretches(parts, limit, section.even, seams):
             yield section.heading, span
+
+
+def _without_encoded(text: str, blocks: Sequence[Block]) -> list[Block]:
+    """The blocks without the rest of each long run of encoded data, which has nothing to find and
+    takes tokenizers ten seconds a megabyte."""
+    found: list[Block] = []
+    for block in blocks:
+        start = block.start
+        for run in _ENCODED_RUN.finditer(text, block.start, block.end):
+            found.append(trimmed(text, start, run.start() + _KEPT_OF_RUN, block.kind))
+            start = run.end()
+        found.append(trimmed(text, start, block.end, block.kind) if start > block.start else block)
+    return filled(found)
 
 
 def sized(text: str, blocks: Sequence[Block], count: CountMany, limit: int) -> list[Piece]:

@@ -102,6 +102,7 @@ async def test_a_pipe_does_not_hold_up_the_indexing_of_its_folder(
     assert (report.added, report.warnings) == (("a.md",), ())
 
 
+@pytest.mark.slow
 async def test_a_file_read_only_in_part_is_named_by_the_warning(
     tmp_path: Path, embedder: TermEmbedder
 ) -> None:

@@ -50,7 +50,7 @@ async def test_a_page_is_a_document_that_says_where_and_when_it_was_fetched(web:
         ("/a.md", "", "markdown"),
         ("/a", "text/plain", "text"),
         ("/a.unknown", "text/x-unknown", "text"),
-        ("/a?x=.md", "text/csv", "rows"),
+        pytest.param("/a?x=.md", "text/csv", "rows", marks=pytest.mark.slow),
     ],
 )
 async def test_the_kind_is_the_content_type_else_the_path_suffix(
@@ -60,6 +60,7 @@ async def test_the_kind_is_the_content_type_else_the_path_suffix(
     assert (await _load(web, path)).document.format == format_
 
 
+@pytest.mark.slow
 async def test_a_web_page_is_read_by_the_loader_of_web_pages(web: WebServer) -> None:
     html = "<html><head><title>层</title></head><body><p>神经网络由许多层组成。</p></body></html>"
     for path, kind in (("/", "text/html; charset=gb2312"), ("/x", "")):
@@ -101,6 +102,7 @@ async def test_a_charset_that_does_not_fit_is_not_believed(web: WebServer, chars
     assert (await _load(web, "/")).document.text == CHINESE
 
 
+@pytest.mark.slow
 async def test_a_page_without_a_title_is_called_by_the_last_part_of_its_url_or_the_host(
     web: WebServer,
 ) -> None:

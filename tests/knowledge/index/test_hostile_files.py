@@ -1,0 +1,141 @@
+"""Files made to exhaust or crash a parser: each ends within its bounds with one line, is not read
+again until it changes, and the files beside it are indexed. The generated files are small."""
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from agentkit.knowledge.index.catalog import Catalog
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from tests.conftest import TermEmbedder
+
+pytestmark = pytest.mark.slow
+
+FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
+CONTAINER = (
+    '<?xml version="1.0"?><container xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
+    '<rootfiles><rootfile full-path="c.opf" media-type="application/oebps-package+xml"/>'
+    "</rootfiles></container>"
+)
+
+
+def _pdf(*objects: bytes) -> bytes:
+    out, places = b"%PDF-1.7\n", []
+    for number, body in enumerate(objects, 1):
+        places.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    size = len(objects) + 1
+    return out + (
+        b"xref\n0 %d\n0000000000 65535 f \n%strailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF"
+        % (size, table, size, len(out))
+    )
+
+
+def _stream(data: bytes, entries: bytes = b"") -> bytes:
+    packed = zlib.compress(data)
+    head = b"<</Length %d/Filter/FlateDecode%s>>" % (len(packed), entries)
+    return head + b"stream\n" + packed + b"\nendstream"
+
+
+def _page(content: bytes, resources: bytes = b"", *more: bytes) -> bytes:
+    """A PDF of one page; `more` are objects from 6 on, 5 is a font."""
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F 5 "
+    return _pdf(
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        page + b"0 R>>%s>>>>" % resources,
+        _stream(content),
+        FONT,
+        *more,
+    )
+
+
+def _forms(calls: int, depth: int) -> bytes:
+    """Forms that call the next one several times: `calls` to the power of `depth` lines of text."""
+    text = b"BT /F 12 Tf 72 700 Td (Hello hostile page) Tj ET\n"
+    head = b"/Type/XObject/Subtype/Form/BBox[0 0 612 792]/Resources<</Font<</F 5 0 R>>"
+    inner = [
+        _stream(b"/X Do " * calls, head + b"/XObject<</X %d 0 R>>>>" % (7 + at))
+        for at in range(depth - 1)
+    ]
+    forms = (*inner, _stream(text, head + b">>"))
+    return _page(b"/X Do " * calls, b"/XObject<</X 6 0 R>>", *forms)
+
+
+def _epub(chapter: str, spine: str = '<itemref idref="a"/>') -> bytes:
+    package = (
+        '<package xmlns="http://www.idpf.org/2007/opf"><manifest><item id="a" href="a.xhtml"'
+        f' media-type="application/xhtml+xml"/></manifest><spine>{spine}</spine></package>'
+    )
+    return _zip({"META-INF/container.xml": CONTAINER, "c.opf": package, "a.xhtml": chapter})
+
+
+def _zip(entries: dict[str, str]) -> bytes:
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in entries.items():
+            archive.writestr(name, text)
+    return packed.getvalue()
+
+
+def _attributes() -> bytes:
+    return b"<p " + b" ".join(b"a%d=1" % n for n in range(300_000)) + b">hello</p>"
+
+
+ENDED: dict[str, Callable[[], bytes]] = {
+    "forms.pdf": lambda: _forms(10, 9),
+    "forms of four.pdf": lambda: _forms(4, 16),
+    "characters.pdf": lambda: _page(
+        b"BT /F 1 Tf 0 0 Td " + b"(%s) Tj " % (b"a" * 60) * 150_000 + b" ET"
+    ),
+    "spaces.pdf": lambda: _page(b" " * 900_000_000),
+    "chapters.epub": lambda: _epub(
+        f"<html><body>{'word ' * 300_000}</body></html>",
+        "".join(f'<itemref idref="a" id="i{n}"/>' for n in range(3000)),
+    ),
+    "attributes.html": _attributes,
+}
+
+
+async def _index(folder: Path, index: Path) -> tuple[KnowledgeBase, tuple[str, ...]]:
+    knowledge = KnowledgeBase.open(index, TermEmbedder())
+    report = await knowledge.add_path(folder)
+    return knowledge, report.warnings
+
+
+def _good_files(folder: Path, number: int) -> None:
+    folder.mkdir()
+    for at in range(number):
+        (folder / f"good{at:03}.md").write_text(f"# Pump {at}\n\nThe pump weighs {at} kg.\n")
+    (folder / "page.html").write_text("<p>The valve of the good page is blue.</p>")
+
+
+@pytest.mark.parametrize("name", ENDED)
+async def test_a_file_that_exhausts_its_parser_is_left_out_with_one_line(
+    name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "notes"
+    _good_files(folder, 200)
+    (folder / name).write_bytes(ENDED[name]())
+    (folder / "zz.html").write_text("<p>The page after it is green.</p>")
+    knowledge, warnings = await _index(folder, tmp_path / "index")
+    with knowledge:
+        documents = await knowledge.documents()
+        (warning,) = warnings
+        assert warning.startswith(f"{folder / name}: ")
+        assert len(documents) == 202
+        assert (await knowledge.search("blue valve"))[0].chunk.source == "page.html"
+        assert (await knowledge.add_path(folder)).warnings == ()
+        unread = Catalog(tmp_path / "index" / "catalog.sqlite")
+        assert name in unread.files(next(iter(set(unread.origins().values()))))
+        unread.close()
+        (folder / name).write_bytes(b"<p>It is a page now.</p>" if "html" in name else _page(b""))
+        changed = await knowledge.add_path(folder)
+        assert name in changed.added or any(name in warning for warning in changed.warnings)
+        (folder / name).unlink()
+        assert (await knowledge.add_path(folder)).removed == ((name,) if changed.added else ())
