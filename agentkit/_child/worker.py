@@ -40,7 +40,7 @@ class FrameTooLarge(Exception):
 
 
 def write_frame(stream: BinaryIO, record: Mapping[str, Any], content: bytes = b"") -> None:
-    """Write a record and bytes. Raises OSError where nobody reads."""
+    """Write a record and bytes. Raises OSError on a closed pipe."""
     text = json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
     stream.write(_HEADER.pack(len(text), len(content)))
     stream.write(text)
