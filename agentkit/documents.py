@@ -89,11 +89,14 @@ class Hit:
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A chunk that a model was shown, with the marker by which an answer cites it. `relevance` is
-    from 0 to 1, None where no search ranked it, such as for an attached file."""
+    from 0 to 1, None where no search ranked it, such as for an attached file. `above` is the
+    marker of an earlier passage of the conversation that has all of its text: a model then reads
+    a reference to that in place of the text."""
 
     marker: str
     chunk: Chunk
     relevance: float | None = None
+    above: str = ""
 
 
 def part_of(parts: Iterable[Part], start: int, end: int) -> str:

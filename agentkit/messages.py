@@ -43,12 +43,18 @@ def text_of(content: Content) -> str:
 
 def render_passages(passages: Iterable[Passage]) -> str:
     """Passages as a model reads them, each in a `<passage>` tag that names its marker, place and
-    relevance. What a passage says cannot end its tag."""
+    relevance; one that stands above already is a reference. What a passage says cannot end its
+    tag."""
     return "\n".join(map(_render_passage, passages))
 
 
 def _render_passage(passage: Passage) -> str:
     chunk = passage.chunk
+    if passage.above:
+        is_same = passage.above == passage.marker
+        text = f"[{passage.above}] shown above: {chunk.place}"
+        text = text if is_same else f"[{passage.marker}] is part of {text}"
+        return f'<passage id="{passage.marker}">{_contained(text)}</passage>'
     attributes = {"id": passage.marker, "source": chunk.source, "heading": chunk.heading}
     if chunk.page is not None and not chunk.part:
         attributes["page"] = str(chunk.page)
@@ -61,6 +67,11 @@ def _render_passage(passage: Passage) -> str:
         if value or name in ("id", "source")
     )
     return f"<passage {written}>\n{chunk.text.replace(_END, _ESCAPED_END)}\n</passage>"
+
+
+def _contained(text: str) -> str:
+    """A line that cannot end its tag."""
+    return text.replace(_NEWLINE, " ").replace(_END, _ESCAPED_END)
 
 
 _NEWLINE = "\n"
@@ -219,7 +230,8 @@ def read_message(record: Mapping[str, Any]) -> Message:
 
 
 def _read_passage(record: Mapping[str, Any]) -> Passage:
-    return Passage(record["marker"], read_chunk(record["chunk"]), record.get("relevance"))
+    chunk, relevance = read_chunk(record["chunk"]), record.get("relevance")
+    return Passage(record["marker"], chunk, relevance, record.get("above", ""))
 
 
 def call_record(call: ToolCall) -> Record:

@@ -1,9 +1,12 @@
 """Keep the prompt of a run within the model's context window.
 
-Before the window is full, old tool results are shortened, then old turns are replaced by a summary
-that keeps its citations, then recent results are shortened. The question being answered is never
-changed, and a note stands where something was left out. Where the window is unknown, nothing is
-compacted until a server rejects a prompt as too long; its size is then taken as the window.
+Before the window is full, and before a new result is cut, old tool results are shortened, then old
+turns are replaced by a summary that keeps its citations, then recent results are shortened. The
+question being answered is never changed, and a note stands where something was left out. Where the
+window is unknown, nothing is compacted until a server rejects a prompt as too long; its size is
+then taken as the window.
+
+A passage that a compaction shortens is made whole again where a later result refers to it.
 
 Sizes are the server's where it reports them, plus a count of later messages. Until a compaction
 each request extends the previous one, so that a server's prefix cache applies.
@@ -12,15 +15,24 @@ each request extends the previous one, so that a server's prefix cache applies.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from agentkit.agent.limits import UsageMeter
+from agentkit.agent.prompt import (
+    CountTokens,
+    Prompt,
+    ShownPassages,
+    tokens_of,
+    tokens_of_all,
+)
+from agentkit.agent.turn import without_thinking
 from agentkit.backends.base import Model, Options
 from agentkit.documents import Passage
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, TextDelta
-from agentkit.messages import Message, ToolCall, Usage
+from agentkit.messages import Message, Usage
 from agentkit.text.terms import sentences
 from agentkit.tools.tool import Tool
 
@@ -30,90 +42,6 @@ SUMMARIZE = """\
 Summarise the conversation below in its own language, in at most ten sentences: what the user
 wants, what was found out, what is still open. Keep every number, name and unit, and keep the
 citations, the numbers in square brackets like [3], behind the statements that they support."""
-
-CountTokens = Callable[[str], int]
-
-_IMAGE = 1000
-"""Tokens of an image, about what most models use."""
-_AROUND = 8
-"""Tokens of role and template around a message."""
-
-
-class Prompt:
-    """The messages of the next request and their size. `count` is the model's tokenizer or an
-    estimate, `overhead` the tokens of the tools' descriptions."""
-
-    def __init__(self, messages: Iterable[Message], count: CountTokens, overhead: int = 0) -> None:
-        self.messages = list(messages)
-        self._count = count
-        self._overhead = overhead
-        self._known = self._counted = 0
-        self._bound = self._bounded = 0
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all messages and the overhead."""
-        new = self.messages[self._counted :]
-        self._settle(self._known + sum(tokens_of(message, self._count) for message in new))
-        return self._known + self._overhead
-
-    @property
-    def at_most(self) -> int:
-        """An upper bound without tokenizing: no token is shorter than a byte."""
-        new = self.messages[self._bounded :]
-        self._bound += sum(_bytes_of(message) for message in new)
-        self._bounded = len(self.messages)
-        return self._known + self._overhead + self._bound
-
-    @property
-    def counted_messages(self) -> int:
-        """Tokens of the messages alone, by `count`."""
-        return tokens_of_all(self.messages, self._count)
-
-    def add(self, messages: Iterable[Message]) -> None:
-        """Append messages."""
-        self.messages += messages
-
-    def learn(self, usage: Usage) -> None:
-        """Take the server's count of the current messages, which replaces the estimate."""
-        if usage.input_tokens and not usage.estimated:
-            self._settle(max(0, usage.input_tokens - self._overhead))
-
-    def replace(self, messages: Iterable[Message]) -> None:
-        """Start over with other messages, after a compaction."""
-        self.messages = list(messages)
-        self._known = self._counted = 0
-        self._bound = self._bounded = 0
-
-    def _settle(self, known: int) -> None:
-        """Set the known size of all current messages."""
-        self._known = known
-        self._counted = self._bounded = len(self.messages)
-        self._bound = 0
-
-
-def tokens_of(message: Message, count: CountTokens) -> int:
-    """Tokens of one message, its images and calls included."""
-    images = 0 if isinstance(message.content, str) else len(message.content)
-    calls = sum(count(call_text(call)) for call in message.tool_calls)
-    return count(message.prompt_text) + calls + images * _IMAGE + _AROUND
-
-
-def tokens_of_all(messages: Sequence[Message], count: CountTokens) -> int:
-    """Tokens of several messages."""
-    return sum(tokens_of(message, count) for message in messages)
-
-
-def call_text(call: ToolCall) -> str:
-    """A call as text, to measure its size."""
-    return f"{call.name} {call.arguments}"
-
-
-def _bytes_of(message: Message) -> int:
-    images = 0 if isinstance(message.content, str) else len(message.content)
-    calls = sum(4 * len(call_text(call)) for call in message.tool_calls)
-    return 4 * len(message.prompt_text) + calls + images * _IMAGE + _AROUND
-
 
 _KEPT_OF_OLD = 200
 """Characters kept of an old result, or of each passage in it."""
@@ -131,35 +59,42 @@ async def compact_messages(
     count: CountTokens,
     summarise: Summarise,
     model: str = "",
+    *,
+    most: int | None = None,
+    for_result: bool = False,
 ) -> list[Message]:
-    """The messages, shortened to at most `target` tokens. Raises ModelError (too_long) where even
-    the question and its newest results do not fit."""
+    """The messages with old turns shortened towards `target` tokens, then the results of the
+    current turn as far as `most` (by default the target) demands it. `for_result` makes room for a
+    result of this turn: then no passage of this turn is given up, and what is left may be larger.
+    Raises ModelError (too_long) where even the question and its newest results do not fit."""
+    most = target if most is None else most
     system, old, new = _split(messages)
 
-    def fits() -> bool:
-        return tokens_of_all([*system, *old, *new], count) <= target
+    def whole() -> list[Message]:
+        return ShownPassages().referring([*system, *old, *new])
+
+    def size() -> int:
+        return tokens_of_all(whole(), count)
 
     old = [shorten(message, _KEPT_OF_OLD) for message in old]
-    if not fits() and old:
+    if old and size() > target:
         system, old = [_with_summary(system, await summarise(old))], []
-    for at in range(len(new)):
-        if fits():
+    steps = [(_KEPT_OF_NEW, at) for at in range(len(new))]
+    if not for_result:
+        steps += [(_KEPT_OF_OLD, at) for at in range(len(new) - 1)]
+    for kept, at in steps:
+        if size() <= most:
             break
-        new[at] = shorten(new[at], _KEPT_OF_NEW)
-    for at in range(len(new) - 1):
-        if fits():
-            break
-        new[at] = shorten(new[at], _KEPT_OF_OLD)
-    if not fits():
-        size = tokens_of_all([*system, *old, *new], count)
+        new[at] = shorten(new[at], kept)
+    if not for_result and size() > most:
         raise ModelError(
-            f"The question and what belongs to it take {size} tokens, and {model or 'the model'} "
-            f"has room for {target}. Ask for less at once, or choose a model or a server setting "
-            "with a larger context.",
+            f"The question and what belongs to it take {size()} tokens, and "
+            f"{model or 'the model'} has room for {most}. Ask for less at once, or choose a model "
+            "or a server setting with a larger context.",
             model,
             "too_long",
         )
-    return [*system, *old, *new]
+    return whole()
 
 
 def shorten(message: Message, kept: int) -> Message:
@@ -226,8 +161,26 @@ _AFTER = 0.6
 """The share of the window used after a compaction, so that the next one is some turns away."""
 _RESULT = 0.5
 """The share of the free tokens that one tool result may take."""
+_RESULTS = 0.8
+"""The share of the free tokens that the results of a turn may take together."""
+_WANTED = 2400
+"""Tokens that one result may have where the window is small: those of some five passages."""
+_LEAST_RESULT = 200
 _REJECTED_SHARE = 0.8
-_SUMMARY_TOKENS = 600
+_STATED = re.compile(
+    r"(?:maximum|max|context|window|limit|n_ctx|allowed|up to)\D{0,40}?(\d{3,7})(?![\d.])", re.I
+)
+"""The window in a server's message: "maximum context length is 8192 tokens", "n_ctx (4096)"."""
+_MAX_SUMMARY = 3000
+"""Characters of a summary."""
+_LEAST_WINDOW = 256
+
+
+def _share(free: int, results: int) -> int:
+    """How many of the free tokens each of some results may take."""
+    each = _RESULTS * free / max(1, results)
+    most = max(_RESULT * free, min(_WANTED, each)) if results == 1 else each
+    return max(_LEAST_RESULT, int(most))
 
 
 class Window:
@@ -260,44 +213,78 @@ class Window:
         room = await self._room()
         if room is None or prompt.at_most <= room:
             return None
-        before = prompt.tokens
-        if before <= room:
-            return None
-        return await self._compact(prompt, before, room)
+        return None if prompt.tokens <= room else await self.compact(prompt, room)
 
-    async def free(self, prompt: Prompt) -> int | None:
-        """How many tokens one tool result may have; None where the window is unknown."""
+    async def allowance(self, prompt: Prompt, results: int) -> int | None:
+        """How many tokens each of some results may have, once old ones are shortened for them;
+        None where the window is unknown."""
         room = await self._room()
         if room is None:
             return None
         taken = prompt.at_most if 2 * prompt.at_most <= room else prompt.tokens
-        return max(200, int(_RESULT * (room - taken)))
+        return _share(max(room - taken, self._variable(prompt, room, 1 - _AFTER)), results)
 
-    async def too_long(self, prompt: Prompt) -> Compacted:
-        """Compact a prompt that the server rejected: the window is smaller than was known."""
-        before = prompt.tokens
-        self._size = int(_REJECTED_SHARE * before)
-        return await self._compact(prompt, before, self._size)
+    async def make_room(self, prompt: Prompt, results: Sequence[Message]) -> Compacted | None:
+        """Shorten what is old where the results of a turn do not fit beside it."""
+        room = await self._room()
+        if room is None or not results:
+            return None
+        allowed = await self.allowance(prompt, len(results)) or 0
+        wanted = sum(min(tokens_of(each, self._model.count_tokens), allowed) for each in results)
+        if prompt.at_most + wanted <= room or prompt.tokens + wanted <= room:
+            return None
+        return await self.compact(prompt, room - wanted, for_result=True)
 
-    async def _compact(self, prompt: Prompt, before: int, room: int) -> Compacted:
-        """Compact by our own counts, scaled to the server's where it counts more."""
-        own = max(1, prompt.counted_messages)
-        scale = own / max(own, before)
-        count, name = self._model.count_tokens, self._model.name
-        try:
-            target = int(_AFTER * room * scale)
-            messages = await compact_messages(prompt.messages, target, count, self._summary, name)
-        except ModelError:
-            messages = await compact_messages(
-                prompt.messages, int(room * scale), count, self._summary, name
-            )
+    async def left(self, prompt: Prompt, results: int) -> int | None:
+        """How many tokens each of some results may have beside the prompt as it is."""
+        room = await self._room()
+        return None if room is None else _share(room - prompt.tokens, results)
+
+    async def too_long(self, prompt: Prompt, error: ModelError) -> Compacted | None:
+        """Compact a prompt that the server rejected: the window is smaller than was known, as the
+        server states it or below what was sent. Later runs of the model know it too."""
+        stated = [int(size) for size in _STATED.findall(str(error))]
+        sizes = [size for size in stated if size >= _LEAST_WINDOW]
+        self._size = min([int(_REJECTED_SHARE * prompt.tokens), *sizes])
+        self._model.learned_window = self._size
+        return await self.compact(prompt, self._size)
+
+    @staticmethod
+    def _variable(prompt: Prompt, room: int, share: float) -> int:
+        """A share of what the descriptions of the tools leave of the room."""
+        return int(share * max(0, room - prompt.overhead))
+
+    async def compact(
+        self, prompt: Prompt, room: int | None = None, *, for_result: bool = False
+    ) -> Compacted | None:
+        """Compact a prompt to so many tokens, or to four fifths of what it has. Counts are ours,
+        scaled to the server's where it counts more. None where nothing could be shortened. Raises
+        ModelError (too_long) where that is not enough."""
+        before, own = prompt.tokens, max(1, prompt.counted_messages)
+        room = int(_REJECTED_SHARE * before) if room is None else room
+        scale = own / max(own, before - prompt.overhead)
+        most = int(scale * max(0, room - prompt.overhead))
+        target = min(most, int(scale * self._variable(prompt, room, _AFTER)))
+        messages = await compact_messages(
+            prompt.messages,
+            target,
+            self._model.count_tokens,
+            self._summary,
+            self._model.name,
+            most=most,
+            for_result=for_result,
+        )
+        if messages == prompt.messages:
+            return None
         prompt.replace(messages)
         return Compacted(before, prompt.tokens)
 
     async def _room(self) -> int | None:
         """How many tokens a prompt may have; None where the window is unknown."""
         if not self._is_size_requested:
-            self._size, self._is_size_requested = await self._model.context_window(), True
+            stated, learned = await self._model.context_window(), self._model.learned_window
+            sizes = [size for size in (stated, learned) if size is not None]
+            self._size, self._is_size_requested = min(sizes, default=None), True
         if self._size is None:
             return None
         answer = self._options.max_tokens or MAX_FOR_ANSWER
@@ -311,16 +298,15 @@ class Window:
         most = 2 * (self._size or 8192)
         request = [Message("system", SUMMARIZE), Message("user", conversation[-most:])]
         try:
-            summary = await self._complete(request)
+            summary = without_thinking(await self._complete(request))[0]
         except ModelError:
             summary = ""
-        return summary.strip() or plain_summary(old)
+        return _beginning(summary.strip(), _MAX_SUMMARY) or plain_summary(old)
 
     async def _complete(self, messages: Sequence[Message]) -> str:
         pieces: list[str] = []
-        options = Options(max_tokens=_SUMMARY_TOKENS, temperature=0.0, extra=self._options.extra)
         self._meter.count_request()
-        async for part in self._model.stream(messages, (), options):
+        async for part in self._model.stream(messages, (), Options(extra=self._options.extra)):
             if isinstance(part, TextDelta):
                 pieces.append(part.text)
             elif isinstance(part, Usage):

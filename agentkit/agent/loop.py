@@ -13,13 +13,14 @@ from typing import Protocol
 
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
-from agentkit.agent.compaction import Prompt, Window, truncate
+from agentkit.agent.compaction import Window, truncate
 from agentkit.agent.explain import Exchange, explain
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import Limits
 from agentkit.agent.pending import Outcome, PausedAgent, Pending
+from agentkit.agent.prompt import Prompt
 from agentkit.agent.tool_runner import INTERRUPTED, ToolRunner, failed_result
-from agentkit.agent.turn import REPEATED, RepeatDetector, Turn
+from agentkit.agent.turn import RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options
 from agentkit.errors import ModelError, ToolError
@@ -32,6 +33,7 @@ from agentkit.events import (
     TextDelta,
     ToolFinished,
 )
+from agentkit.knowledge.search.context import packed
 from agentkit.messages import Message, ToolCall, ToolResult, Usage, render_passages
 from agentkit.tools.tool import Tool
 
@@ -200,9 +202,12 @@ class Loop:
         except ModelError as error:
             if error.kind != "too_long" or self.unfinished.text:
                 raise
+            rejection = error
         self.unfinished = Turn(taken=self._ids)
-        if await self._compact(self._window.too_long(self._prompt)):
+        if await self._compact(self._window.too_long(self._prompt, rejection)):
             await self._request(tools, note)
+        elif not self._is_late():
+            raise rejection
 
     async def _compact(self, work: Awaitable[Compacted | None]) -> bool:
         """Whether a compaction was made before the deadline."""
@@ -270,7 +275,7 @@ class Loop:
         refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
         turn.calls[: len(allowed)] = [resolved.call for resolved in allowed]
         outcomes: list[Outcome] = []
-        room = await self._window.free(self._prompt)
+        room = await self._window.allowance(self._prompt, len(allowed))
         emit = self._recorder.emit
         is_complete = False
         try:
@@ -279,10 +284,19 @@ class Loop:
                 call, error = turn.calls[at], ToolError(reason, turn.calls[at].name)
                 emit(ToolFinished(call, ToolResult(reason), 0.0, failed=True, error=error))
             is_complete = True
+            room = await self._make_room(outcomes)
         finally:
             for at, reason in refused.items():
                 outcomes.append(failed_result(turn.calls[at], reason))
             self._record_turn(turn.message, outcomes, room, is_complete)
+
+    async def _make_room(self, outcomes: Sequence[Outcome]) -> int | None:
+        """Shorten old results before new ones are cut; returns how many tokens each of these may
+        have."""
+        results = [outcome for outcome in outcomes if isinstance(outcome, Message)]
+        referring = self._prompt.referring(results)
+        await self._compact(self._window.make_room(self._prompt, referring))
+        return await self._window.left(self._prompt, len(results))
 
     async def _resume(self, pending: Pending, verdicts: Mapping[str, Verdict]) -> None:
         """Run the calls that waited for approval, and complete their turn."""
@@ -295,7 +309,7 @@ class Loop:
         }
         calls = [self._tools.resolve(pending.message.tool_calls[at]) for at in waiting]
         found: list[Outcome] = []
-        room = await self._window.free(self._prompt)
+        room = await self._window.allowance(self._prompt, len(calls))
         emit, deadline = self._recorder.emit, self._deadline
         is_complete = False
         try:
@@ -309,6 +323,7 @@ class Loop:
                 agents=agents,
             )
             is_complete = True
+            room = await self._make_room(found)
         finally:
             for at, outcome in zip(waiting, found, strict=True):
                 outcomes[at] = outcome
@@ -328,14 +343,15 @@ class Loop:
         if len(results) < len(outcomes):
             self.pending = Pending(message, tuple(outcomes))
             return
+        repeated = self._repeats.record(message.tool_calls, results)
+        results = self._prompt.referring(results)
         if room is not None:
             results = [self._cut(result, room) for result in results]
-        repeated = self._repeats.record(message.tool_calls, results)
         results = [
-            replace(result, content=result.content + REPEATED)
-            if again and isinstance(result.content, str)
+            replace(result, content=result.content + hint)
+            if hint and isinstance(result.content, str)
             else result
-            for result, again in zip(results, repeated, strict=True)
+            for result, hint in zip(results, repeated, strict=True)
         ]
         self.transcript += [message, *results]
         self._prompt.add([message, *results])
@@ -347,12 +363,16 @@ class Loop:
         if not isinstance(result.content, str) or len(result.prompt_text) * 4 <= room:
             return result
         content = truncate(result.content, room, count)
-        fitting, left = list(result.passages), room - count(content)
-        while fitting and count(render_passages(fitting)) > left:
-            fitting.pop()
-        if omitted := len(result.passages) - len(fitting):
-            content = f"{content}\n({omitted} more passages did not fit: ask for fewer.)".strip()
-        return replace(result, content=content, passages=tuple(fitting))
+        left = room - count(content)
+        if not result.passages or count(render_passages(result.passages)) <= left:
+            return replace(result, content=content)
+        fitting = packed([passage.chunk for passage in result.passages], left, count)
+        passages = (
+            replace(passage, chunk=chunk)
+            for passage, chunk in zip(result.passages, fitting.chunks, strict=False)
+        )
+        content = f"{content}\n{fitting.note}".strip()
+        return replace(result, content=content, passages=tuple(passages))
 
     def _is_late(self) -> bool:
         now = asyncio.get_running_loop().time()

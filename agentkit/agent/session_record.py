@@ -142,6 +142,7 @@ class _Passage(TypedDict):
     marker: str
     chunk: _Chunk
     relevance: NotRequired[float | None]
+    above: NotRequired[str]
 
 
 class _Chunk(TypedDict):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.events import Done
 from agentkit.knowledge.citations.markers import masked
+from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.repair import join_surrogates
 
@@ -86,16 +87,20 @@ def without_thinking(text: str) -> tuple[str, str]:
 REPEATED = (
     "\n(The same call gave the same result before. Do not repeat it: answer, or try another.)"
 )
+REPEATED_SEARCH = (
+    "\n(The same search was made before, word for word. Do not repeat it: search with other words, "
+    "or in the language of the documents, read a document, or answer.)"
+)
 _ENCODER = json.JSONEncoder(sort_keys=True, default=str)
 _MAX_REPEATED_TURNS = 3
 """After so many turns of only repeated calls, no more tools are offered."""
 
 
 class RepeatDetector:
-    """Detects a model that repeats the same calls with the same results."""
+    """Detects a model that repeats the same calls with the same results, or the same searches."""
 
     def __init__(self) -> None:
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._seen: Counter[tuple[object, ...]] = Counter()
         self._idle_turns = 0
 
     @property
@@ -103,15 +108,18 @@ class RepeatDetector:
         """Whether several turns in a row only repeated earlier calls."""
         return self._idle_turns >= _MAX_REPEATED_TURNS
 
-    def record(self, calls: Sequence[ToolCall], results: Sequence[Message]) -> list[bool]:
-        """Record a turn; returns for each call whether it gave the same result before."""
-        repeated = []
+    def record(self, calls: Sequence[ToolCall], results: Sequence[Message]) -> list[str]:
+        """Record a turn; returns for each call a hint to the model, "" for one that is new."""
+        hints = []
         for call, result in zip(calls, results, strict=True):
-            key = (_call_text(call), result.prompt_text)
-            repeated.append(self._seen[key] > 0)
+            key: tuple[object, ...] = (_call_text(call), result.prompt_text)
+            if is_search := call.name == SEARCH and not result.failed:
+                key = (" ".join(_call_text(call).casefold().split()),)
+            repeated = REPEATED_SEARCH if is_search else REPEATED
+            hints.append(repeated if self._seen[key] else "")
             self._seen[key] += 1
-        self._idle_turns = self._idle_turns + 1 if repeated and all(repeated) else 0
-        return repeated
+        self._idle_turns = self._idle_turns + 1 if hints and all(hints) else 0
+        return hints
 
 
 def _call_text(call: ToolCall) -> str:

@@ -44,7 +44,13 @@ class Capabilities:
 
 
 class Model(ABC):
-    """A language model. A subclass implements `name` and `stream`; the rest has defaults."""
+    """A language model. A subclass implements `name` and `stream`; the rest has defaults.
+
+    `learned_window` is set where the server rejects a prompt within its `context_window`: the
+    window that it has.
+    """
+
+    learned_window: int | None = None
 
     @property
     @abstractmethod

@@ -42,7 +42,7 @@ from agentkit.knowledge.index.roots import (
 from agentkit.knowledge.index.token_store import TOKEN_CACHE_MB, TOKENS, TokenStore
 from agentkit.knowledge.index.vectors import Vectors, open_store
 from agentkit.knowledge.loaders.parsing import Parsers
-from agentkit.knowledge.search.context import widen
+from agentkit.knowledge.search.context import merged, widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Excerpt, Finder, Lookup, Occurrences, OutlineEntry
@@ -338,6 +338,10 @@ class KnowledgeBase(Closeable):
         return await asyncio.to_thread(
             lambda: [widen(lookup, chunk, room, count) for chunk in chunks]
         )
+
+    async def merge(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Chunks, those of one section that overlap or adjoin as one passage, the best first."""
+        return await asyncio.to_thread(merged, Lookup(self._catalog), chunks)
 
     async def excerpt(self, document_id: str, start: int, end: int) -> Excerpt | None:
         """`text[start:end]` of a document with the parts it touches, None for an unknown one."""

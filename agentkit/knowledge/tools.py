@@ -285,28 +285,14 @@ def _described(
 async def _search_result(
     knowledge: KnowledgeBase, hits: Sequence[Hit], context: ToolContext
 ) -> ToolResult:
-    """Hits as passages, each with the section around it where it is small."""
+    """Hits as passages, each with the section around it where it is small; those that overlap or
+    adjoin in a section are one."""
     chunks = await knowledge.widen([hit.chunk for hit in hits], PARENT_TOKENS)
     scores = {hit.chunk.id: hit.score for hit in hits}
-    fitting = packed(_without_contained(chunks), context.room, estimated_tokens)
+    fitting = packed(await knowledge.merge(chunks), context.room, estimated_tokens)
     passages = tuple(_passage(chunk, context, scores[chunk.id]) for chunk in fitting.chunks)
     records = [SearchHit(**_fields(each), score=each.relevance or 0.0) for each in passages]
     return ToolResult(fitting.note, passages, SearchResult(hits=records))
-
-
-def _without_contained(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """The chunks without those that are part of a better one."""
-    kept: list[Chunk] = []
-    for chunk in chunks:
-        is_contained = any(
-            other.document_id == chunk.document_id
-            and other.start <= chunk.start
-            and chunk.end <= other.end
-            for other in kept
-        )
-        if not is_contained:
-            kept.append(chunk)
-    return kept
 
 
 def _find_result(

@@ -227,6 +227,14 @@ class TracedModel(Model):
     async def context_window(self) -> int | None:
         return await self._model.context_window()
 
+    @property
+    def learned_window(self) -> int | None:  # type: ignore[override]
+        return self._model.learned_window
+
+    @learned_window.setter
+    def learned_window(self, size: int) -> None:
+        self._model.learned_window = size
+
     def count_tokens(self, text: str) -> int:
         return self._model.count_tokens(text)
 

@@ -11,6 +11,7 @@ import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
 from agentkit.agent.approval import Verdict, pause
+from agentkit.agent.compaction import SUMMARIZE
 from agentkit.agent.hooks import Hooks
 from agentkit.agent.tool_runner import INTERRUPTED
 from agentkit.backends.base import Options
@@ -314,7 +315,7 @@ async def test_cancelling_while_old_turns_are_summarised_keeps_them() -> None:
             tools: Sequence[Tool] = (),
             options: Options = Options(),
         ) -> AsyncGenerator[ModelPart, None]:
-            if options.max_tokens == 600:
+            if messages[0].text == SUMMARIZE:
                 asked.set()
                 await asyncio.Event().wait()
             async for part in super().stream(messages, tools, options):

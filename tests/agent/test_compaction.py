@@ -10,9 +10,9 @@ from agentkit.agent.compaction import (
     SUMMARIZE,
     SUMMARY_HEADING,
     compact_messages,
-    tokens_of_all,
     truncate,
 )
+from agentkit.agent.prompt import tokens_of_all
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Chunk, Passage
 from agentkit.errors import ModelError

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, Limits, Session, tool
-from agentkit.agent.compaction import Prompt, Window
+from agentkit.agent.compaction import Window
+from agentkit.agent.prompt import Prompt
 from agentkit.backends.base import Model, Options
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.openai.model import OpenAIModel
@@ -100,7 +101,7 @@ async def test_the_window_is_asked_for_once_in_a_run() -> None:
     prompt = window.prompt(_messages(10), ())
     for _ in range(5):
         await window.fit(prompt)
-        await window.free(prompt)
+        await window.allowance(prompt, 1)
     assert model.asked_window == 1
 
 

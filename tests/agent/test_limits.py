@@ -9,6 +9,7 @@ import pytest
 
 from agentkit import Agent, KnowledgeBase, Limits, Session, tool
 from agentkit.agent.approval import DENIED, Verdict
+from agentkit.agent.compaction import SUMMARIZE
 from agentkit.agent.limits import Price
 from agentkit.agent.loop import LAST_TURN, OVER_THE_LIMIT
 from agentkit.agent.setup import Retrieval
@@ -288,7 +289,7 @@ async def test_time_spent_on_a_summary_counts() -> None:
             tools: Sequence[Tool] = (),
             options: Options = Options(),
         ) -> AsyncGenerator[ModelPart, None]:
-            if options.max_tokens == 600:
+            if messages[0].text == SUMMARIZE:
                 await asyncio.Event().wait()
             async for part in super().stream(messages, tools, options):
                 yield part

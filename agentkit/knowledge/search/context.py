@@ -149,6 +149,59 @@ def _at_span(document: Document, chunk: Chunk, span: Span, first_line: int) -> C
     )
 
 
+def merged(lookup: Lookup, chunks: Sequence[Chunk]) -> list[Chunk]:
+    """The chunks, those of one section that overlap, or have only white space between them, as one
+    passage with the id and the rank of the best of them. Chunks of a document that has changed
+    since are left as they are."""
+    found: list[Chunk] = []
+    for chunk in chunks:
+        meeting = [each for each in found if _meets(lookup, each, chunk)]
+        union = _union(lookup, [*meeting, chunk]) if meeting else None
+        if union is None:
+            found.append(chunk)
+            continue
+        found[found.index(meeting[0])] = union
+        found = [each for each in found if each not in meeting[1:]]
+    return found
+
+
+def _meets(lookup: Lookup, one: Chunk, other: Chunk) -> bool:
+    """Whether two chunks are parts of one passage."""
+    if one.document_id != other.document_id:
+        return False
+    first, last = sorted((one, other), key=lambda chunk: (chunk.start, -chunk.end))
+    if last.end <= first.end:
+        return True
+    if one.heading != other.heading or last.start - first.end > _GAP:
+        return False
+    if last.start <= first.end:
+        return True
+    between = lookup.excerpt(one.document_id, first.end, last.start)
+    return between is not None and not between.document.text.strip()
+
+
+def _union(lookup: Lookup, chunks: Sequence[Chunk]) -> Chunk | None:
+    """One passage over all the chunks, with the id of the first; None where the document has
+    changed since."""
+    start, end = min(chunk.start for chunk in chunks), max(chunk.end for chunk in chunks)
+    for chunk in chunks:
+        if (chunk.start, chunk.end) == (start, end):
+            return replace(chunk, id=chunks[0].id)
+    excerpt = lookup.excerpt(chunks[0].document_id, start, end)
+    if excerpt is None:
+        return None
+    text = excerpt.document.text
+    if any(text[chunk.start - start : chunk.end - start] != chunk.text for chunk in chunks):
+        return None
+    first = min(chunks, key=lambda chunk: chunk.start)
+    local = replace(chunks[0], start=0, context=first.context)
+    wide = _at_span(excerpt.document, local, (0, len(text)), excerpt.first_line)
+    return replace(wide, start=start, end=end)
+
+
+_GAP = 40
+"""Characters of white space between two chunks of one passage, at most."""
+
 _AROUND = 60
 """Tokens of the tag around a passage: marker, source, headings, place."""
 

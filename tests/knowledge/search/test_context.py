@@ -150,3 +150,63 @@ async def test_an_index_widens_a_passage_without_reading_its_whole_document(
     assert wide == [widened(stored, chunk, room, embedder.count_tokens) for chunk in chunks]
     assert room < 400 or any(passage != chunk for passage, chunk in zip(wide, chunks, strict=True))
     kb.close()
+
+
+SECTIONS = (
+    "# One\n\n" + "\n\n".join(f"Sentence {n} of one." for n in range(12)) + "\n\n# Two\n\nEnd."
+)
+
+
+@pytest.mark.parametrize(
+    ("taken", "spans"),
+    [
+        ([0, 1], [(0, 1)]),
+        ([2, 1, 0], [(0, 2)]),
+        ([0, 2, 1], [(0, 2)]),
+        ([0, 2], [(0, 0), (2, 2)]),
+        ([1, 1], [(1, 1)]),
+        ([0, -1], [(0, 0), (-1, -1)]),
+    ],
+    ids=["adjacent", "backwards", "a bridge", "apart", "the same", "other sections"],
+)
+async def test_chunks_of_one_section_that_adjoin_are_one_exact_passage(
+    tmp_path: Path, embedder: TermEmbedder, taken: list[int], spans: list[tuple[int, int]]
+) -> None:
+    kb = KnowledgeBase.open(tmp_path / "index", embedder, chunk_tokens=20)
+    await kb.add([Document("a.md", SECTIONS, "a")])
+    stored = await kb.document("a.md")
+    chunks = split(stored, embedder.count_tokens, 20)
+    assert len({chunk.heading for chunk in chunks[:3]}) == 1
+    merged = await kb.merge([chunks[at] for at in taken])
+    assert [(m.start, m.end) for m in merged] == [
+        (chunks[first].start, chunks[last].end) for first, last in spans
+    ]
+    assert all(stored.text[m.start : m.end] == m.text for m in merged)
+    assert merged[0].id == chunks[taken[0]].id
+    kb.close()
+
+
+async def test_overlapping_passages_are_merged_without_repeating_their_text(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
+    kb = KnowledgeBase.open(tmp_path / "index", embedder, chunk_tokens=20)
+    await kb.add([Document("a.md", SECTIONS, "a")])
+    stored = await kb.document("a.md")
+    chunks = split(stored, embedder.count_tokens, 20)
+    wide = await kb.widen(chunks[1:3], 40)
+    assert wide[0].end > wide[1].start
+    (one,) = await kb.merge(wide)
+    assert one.text == stored.text[one.start : one.end]
+    assert len(one.text) < len(wide[0].text) + len(wide[1].text)
+    kb.close()
+
+
+async def test_chunks_of_a_document_that_has_changed_are_not_merged(
+    tmp_path: Path, embedder: TermEmbedder
+) -> None:
+    kb = KnowledgeBase.open(tmp_path / "index", embedder, chunk_tokens=20)
+    await kb.add([Document("a.md", SECTIONS, "a")])
+    chunks = split(await kb.document("a.md"), embedder.count_tokens, 20)[:2]
+    await kb.add([Document("a.md", SECTIONS.replace("Sentence", "Phrase"), "a")])
+    assert await kb.merge(chunks) == chunks
+    kb.close()

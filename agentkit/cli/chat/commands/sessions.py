@@ -116,10 +116,12 @@ async def compact(chat: Chat, argument: str) -> None:
     window = Window(agent.model, agent.options)
     prompt = window.prompt([*head, *view], agent.offered_tools)
     try:
-        event = await window.too_long(prompt)
+        event = await window.compact(prompt)
     except ModelError as error:
         if error.kind != "too_long":
             raise
+        event = None
+    if event is None:
         chat.note(_("There are no older turns to compact."))
         return
     chat.session.compact(prompt.messages)
