@@ -228,11 +228,11 @@ class TracedModel(Model):
         return await self._model.context_window()
 
     @property
-    def learned_window(self) -> int | None:  # type: ignore[override]
+    def learned_window(self) -> int | None:
         return self._model.learned_window
 
     @learned_window.setter
-    def learned_window(self, size: int) -> None:
+    def learned_window(self, size: int | None) -> None:
         self._model.learned_window = size
 
     def count_tokens(self, text: str) -> int:
