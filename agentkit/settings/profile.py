@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+ToolChoice = Literal["none", "required", "named"]
+
 
 class Profile(BaseModel):
     """What a server takes and what it wants back. Unknown servers have the defaults."""
@@ -26,8 +28,8 @@ class Profile(BaseModel):
     min_temperature: float = Field(
         default=0.0, description="Smallest temperature; lower ones become this."
     )
-    tool_choices: frozenset[Literal["none", "required", "named"]] = Field(
-        default=frozenset({"none", "required", "named"}),
+    tool_choices: frozenset[ToolChoice] = Field(
+        default=frozenset(("none", "required", "named")),
         description="Forms of tool_choice beside auto; other forms are not sent.",
     )
     tools: Literal["native", "prompt"] = Field(
@@ -61,28 +63,31 @@ class Profile(BaseModel):
         description="System messages: anywhere, one at the start, or none (in the first user "
         "message).",
     )
-    alternate: bool = Field(
-        default=False,
-        description="The first message is the user's, and after a tool's result comes an "
-        "assistant's.",
+    first_user: bool = Field(
+        default=False, description="The first message after the system's is a user's."
     )
-    empty_content: Literal["null", "empty", "dot"] = Field(
-        default="null", description="Content of a message that holds only tool calls."
+    assistant_after_tool: bool = Field(
+        default=False, description="Between a tool's result and a user's message is an assistant's."
+    )
+    result_name: bool = Field(default=False, description="A tool's result names the tool.")
+    empty_content: str | None = Field(
+        default=None, description="Content of a message that holds only tool calls."
     )
     images: Literal["user", "none"] = Field(
         default="user",
         description="Images, those of tools included, in user messages; none: named in the text.",
     )
-    sent_back: frozenset[str] = Field(
-        default=frozenset(),
+    sent_back: tuple[str, ...] = Field(
+        default=(),
         description="Fields of a reply that go back with its message, such as reasoning_content.",
     )
-    sent_back_scope: Literal["all", "turn"] = Field(
-        default="all", description="They go back with all messages, or since the last question."
+    message_fill: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of an assistant's message where the reply had none.",
     )
     call_message_fill: dict[str, Any] = Field(
         default_factory=dict,
-        description="Fields of a message with tool calls where the reply had none.",
+        description="The same, of messages with tool calls alone.",
     )
     call_fill: dict[str, Any] = Field(
         default_factory=dict,

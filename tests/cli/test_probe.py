@@ -13,7 +13,7 @@ import pytest
 from agentkit.backends.base import Capabilities
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.probe.checks import CHECKS
-from agentkit.backends.probe.runner import cached_capabilities, save_capabilities
+from agentkit.backends.probe.memory import cached_capabilities, save_capabilities
 from agentkit.cli.main import command_line
 from tests.servers.obedient import ObedientOllama, ObedientOpenAI
 from tests.servers.running import refused_url, serving

@@ -1,20 +1,12 @@
-"""Run the checks of a probe on a model, and keep the results in the user's cache directory.
-
-A file that cannot be read counts as missing; one that cannot be written is left out.
-"""
+"""Run the checks of a probe on a model."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-import json
-import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agentkit.backends.base import Capabilities, Model, Options
@@ -154,34 +146,6 @@ def capabilities_from(results: Collection[CheckResult], claims: Capabilities) ->
         json_schema="json_schema" in passed,
         images="image" in passed,
     )
-
-
-def cached_capabilities(name: str, server: str = "") -> Capabilities | None:
-    """Return what the last probe of the model found; None where there was none."""
-    try:
-        found = json.loads(_path(name, server).read_text(encoding="utf-8"))
-        return Capabilities(**{key: bool(value) for key, value in found["capabilities"].items()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def save_capabilities(
-    name: str, server: str, found: Capabilities, checks: Sequence[dict[str, Any]] = ()
-) -> None:
-    """Write what a probe found, atomically."""
-    path = _path(name, server)
-    body = {"model": name, "server": server, "capabilities": asdict(found), "checks": list(checks)}
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(body, ensure_ascii=False, indent=2), encoding="utf-8")
-        part.replace(path)
-
-
-def _path(name: str, server: str) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    digest = hashlib.sha256(f"{name}\n{server}".encode()).hexdigest()[:32]
-    return Path(base) / "agentkit" / "probes" / f"{digest}.json"
 
 
 def user(text: str) -> Message:

@@ -97,18 +97,16 @@ async def probe(
 ) -> int:
     from agentkit.answering.extractive import ExtractiveModel
     from agentkit.backends.probe.checks import CHECKS
-    from agentkit.backends.probe.runner import (
-        Subject,
-        capabilities_from,
-        run_check,
-        save_capabilities,
-    )
+    from agentkit.backends.probe.memory import save_capabilities, save_learned
+    from agentkit.backends.probe.runner import Subject, capabilities_from, run_check
     from agentkit.backends.registry import get_model, require_keys
     from agentkit.cli.project import describe_model
 
     out, log = open_consoles()
     opened = get_model(model, base_url=base_url, extractive=ExtractiveModel)
     require_keys(model, base_url=base_url)
+    server = str(getattr(opened, "server", ""))
+    save_learned(opened.name, server, {})
     results: list[CheckResult] = []
     try:
         log.print(Text(f"{await describe_model(opened)}: {len(CHECKS)} checks", "dim"))
@@ -125,7 +123,7 @@ async def probe(
         await opened.close()
     found = capabilities_from(results, claims)
     checks = [asdict(result) for result in results]
-    save_capabilities(opened.name, str(getattr(opened, "server", "")), found, checks)
+    save_capabilities(opened.name, server, found, checks)
     if json:
         print_json({"model": opened.name, "capabilities": asdict(found), "checks": checks})
     else:
