@@ -36,6 +36,10 @@ def _sections() -> Iterator[str]:
             yield f"### [{title}]\n\n{about}\n\n" + _table(
                 section["properties"], section.get("required", ())
             )
+        if name == "providers":
+            profile = schema["$defs"]["Profile"]
+            about = " ".join(profile["description"].split())
+            yield f"### [providers.NAME.profile]\n\n{about}\n\n" + _table(profile["properties"], ())
 
 
 def _section(schema: dict[str, Any], name: str) -> dict[str, Any]:
@@ -59,6 +63,8 @@ def _cell(key: dict[str, Any]) -> str:
 
 
 def _kind(key: dict[str, Any]) -> str:
+    if "$ref" in key:
+        return "table"
     if "enum" in key:
         return " or ".join(f"`{each}`" for each in key["enum"])
     if "anyOf" in key:

@@ -110,6 +110,7 @@ def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str |
         read_timeout=settings.read_timeout,
         max_retries=settings.max_retries,
         extra_body=settings.extra_body,
+        profile=settings.profile.model_dump(exclude_unset=True),
     )
 
 

@@ -38,6 +38,31 @@ PRESETS: Mapping[str, ProviderSettings] = {
         base_url="https://dashscope.aliyuncs.com/compatible-mode/v1",
         api_key_env="DASHSCOPE_API_KEY",
     ),
+    "mistral": ProviderSettings(
+        base_url="https://api.mistral.ai/v1", api_key_env="MISTRAL_API_KEY"
+    ),
+    "gemini": ProviderSettings(
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        api_key_env="GEMINI_API_KEY",
+    ),
+    "openrouter": ProviderSettings(
+        base_url="https://openrouter.ai/api/v1", api_key_env="OPENROUTER_API_KEY"
+    ),
+    "groq": ProviderSettings(base_url="https://api.groq.com/openai/v1", api_key_env="GROQ_API_KEY"),
+    "together": ProviderSettings(
+        base_url="https://api.together.xyz/v1", api_key_env="TOGETHER_API_KEY"
+    ),
+    "xai": ProviderSettings(base_url="https://api.x.ai/v1", api_key_env="XAI_API_KEY"),
+    "zhipu": ProviderSettings(
+        base_url="https://open.bigmodel.cn/api/paas/v4", api_key_env="ZHIPU_API_KEY"
+    ),
+    "minimax": ProviderSettings(
+        base_url="https://api.minimax.io/v1", api_key_env="MINIMAX_API_KEY"
+    ),
+    "siliconflow": ProviderSettings(
+        base_url="https://api.siliconflow.cn/v1", api_key_env="SILICONFLOW_API_KEY"
+    ),
+    "sglang": ProviderSettings(base_url="http://127.0.0.1:30000/v1"),
     "lmstudio": ProviderSettings(base_url="http://127.0.0.1:1234/v1"),
     "llamacpp": ProviderSettings(base_url="http://127.0.0.1:8080/v1"),
     "vllm": ProviderSettings(base_url="http://127.0.0.1:8000/v1"),

@@ -13,23 +13,28 @@ from pydantic import BaseModel, ConfigDict, Field
 ToolChoice = Literal["none", "required", "named"]
 
 
-class Profile(BaseModel):
-    """What a server takes and what it wants back. Unknown servers have the defaults."""
+class SettingsTable(BaseModel):
+    """A table of agentkit.toml. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Profile(SettingsTable):
+    """What an OpenAI-compatible server takes and what it wants back, where the profile of its kind
+    is to be changed. docs/backends.md lists the kinds."""
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = Field(
         default="max_tokens", description="Field of the limit of output tokens; empty: not sent."
     )
-    refused: frozenset[str] = Field(
-        default=frozenset(),
+    refused: tuple[str, ...] = Field(
+        default=(),
         description="Fields that are never sent, such as temperature, seed or stream_options.",
     )
     min_temperature: float = Field(
         default=0.0, description="Smallest temperature; lower ones become this."
     )
-    tool_choices: frozenset[ToolChoice] = Field(
-        default=frozenset(("none", "required", "named")),
+    tool_choices: tuple[ToolChoice, ...] = Field(
+        default=("none", "required", "named"),
         description="Forms of tool_choice beside auto; other forms are not sent.",
     )
     tools: Literal["native", "prompt"] = Field(

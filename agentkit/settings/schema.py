@@ -15,9 +15,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from agentkit.errors import ConfigError
+from agentkit.settings.profile import Profile, SettingsTable
 
 FILE_NAME = "agentkit.toml"
 
@@ -37,12 +38,6 @@ def _check_absolute(path: str) -> str:
     if path.startswith(("/", "~")) or re.match(r"[A-Za-z]:[\\/]", path):
         return path
     raise ValueError("not an absolute path. Keep the key outside the project, such as in ~/key")
-
-
-class SettingsTable(BaseModel):
-    """A table of agentkit.toml. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ProviderSettings(SettingsTable):
@@ -96,6 +91,9 @@ class ProviderSettings(SettingsTable):
     extra_body: dict[str, Any] = Field(
         default_factory=dict,
         description="openai, ollama: extra fields in each request, such as top_k or think.",
+    )
+    profile: Profile = Field(
+        default_factory=Profile, description="openai: what the server takes, see docs/backends.md."
     )
 
 

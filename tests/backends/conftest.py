@@ -33,6 +33,12 @@ def end_runner() -> None:
     ).raise_for_status()
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was learned of a server is not kept for another test, whose server has its port."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 async def openai_model(openai_server: OpenAIServer) -> AsyncIterator[OpenAIModel]:
     model = OpenAIModel(

@@ -14,6 +14,7 @@ from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.openai.model import OpenAIModel
+from agentkit.backends.openai.profiles import SERVERS, known_server
 from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError
 from agentkit.messages import Message
@@ -150,11 +151,11 @@ def test_the_extractive_model_is_built_by_the_caller() -> None:
         get_model("extractive")
 
 
-def test_the_presets_are_those_of_the_documentation() -> None:
-    assert set(PRESETS) == {
-        *("openai", "ollama", "hf", "gguf"),
-        *("deepseek", "moonshot", "dashscope", "lmstudio", "vllm", "llamacpp"),
-    }
+def test_each_preset_of_a_server_has_a_profile() -> None:
+    assert set(PRESETS) - {"hf", "gguf"} <= set(SERVERS)
+    for name, preset in PRESETS.items():
+        if preset.kind == "openai" and preset.base_url:
+            assert known_server(name, preset.base_url) == name
 
 
 @pytest.mark.slow

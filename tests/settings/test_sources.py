@@ -14,9 +14,9 @@ import pytest
 
 from agentkit.errors import ConfigError
 from agentkit.project.project import Project
+from agentkit.settings.profile import SettingsTable
 from agentkit.settings.schema import (
     Settings,
-    SettingsTable,
     format_key,
     known_keys,
     parse_key,

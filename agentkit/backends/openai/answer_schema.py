@@ -66,7 +66,9 @@ def answer_format(schema: Mapping[str, Any], strict: bool, simple: bool = False)
         {"anyOf", "oneOf", "allOf", "$ref"} & root.keys()
     )
     if is_wrapped:
-        definitions: Schema = {key: root.pop(key) for key in ("$defs", "definitions") if key in root}
+        definitions: Schema = {
+            key: root.pop(key) for key in ("$defs", "definitions") if key in root
+        }
         root = {
             "type": "object",
             "properties": {_ANSWER: root},
@@ -133,8 +135,8 @@ def _strict_parts(found: Schema) -> Schema:
 
 def _closed(schema: Schema) -> Schema:
     """Return an object that requires all its keys and takes no others."""
-    properties = schema.get("properties")
-    if schema.get("additionalProperties", False) is not False or properties is None:
+    properties, further = schema.get("properties") or {}, schema.get("additionalProperties")
+    if further or (further is None and not properties):
         raise _NotExpressible
     required = schema.get("required") or ()
     closed = {

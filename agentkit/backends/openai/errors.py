@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 from agentkit.addresses import is_loopback, normalize_url, without_credentials
 from agentkit.backends.faults import ServerError, ServerFault, read_fault, retry_delay
+from agentkit.backends.openai.profiles import known_profile, known_server
 from agentkit.backends.retry import TransientError
 from agentkit.errors import FaultKind, ModelError
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -46,13 +49,16 @@ _START = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A model and its server, as error messages name them. The key is replaced in messages."""
+    """A model and its server, as error messages name them. The key is replaced in messages. `query`
+    goes with each request, such as Azure's api-version."""
 
     name: str
     model: str
     url: str
     key_env: str = ""
     key: str = field(default="", repr=False)
+    query: Mapping[str, str] = field(default_factory=dict)
+    key_header: str = ""
 
     @classmethod
     def of(
@@ -60,11 +66,27 @@ class Endpoint:
     ) -> Endpoint:
         """Return the endpoint of a provider's model; without a URL that of OpenAI."""
         default_env = "OPENAI_API_KEY" if provider == "openai" else ""
-        url = normalize_url(base_url or OPENAI_URL)
-        return cls(f"{provider}:{model}", model, url, key_env or default_env, key or "")
+        parts = urlsplit(normalize_url(base_url or OPENAI_URL))
+        kind = known_server(provider, parts.geturl())
+        path = parts.path.rstrip("/").removesuffix("/chat/completions")
+        if kind == "azure" and path in ("", "/openai"):
+            path = "/openai/v1"
+        return cls(
+            f"{provider}:{model}",
+            model,
+            parts._replace(path=path, query="").geturl(),
+            key_env or default_env,
+            key or "",
+            dict(parse_qsl(parts.query)),
+            known_profile(kind, model).key_header,
+        )
 
     def client(
-        self, connect_timeout: float, read_timeout: float, max_retries: int = 0
+        self,
+        connect_timeout: float,
+        read_timeout: float,
+        max_retries: int = 0,
+        headers: Mapping[str, str] = {},
     ) -> openai.AsyncOpenAI:
         """Return a client of the server, which uses no proxy to this machine."""
         import openai
@@ -74,10 +96,21 @@ class Endpoint:
         return openai.AsyncOpenAI(
             api_key=self.key or _NO_KEY,
             base_url=self.url,
+            default_query=dict(self.query) or None,
+            default_headers=dict(headers) or None,
             max_retries=max_retries,
             timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=trust_env, timeout=timeout),
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=trust_env, timeout=timeout, event_hooks={"request": [self._set_key]}
+            ),
         )
+
+    async def _set_key(self, request: httpx2.Request) -> None:
+        """Move the key to the server's own header. A token of Entra ID (a JWT) is no key: it stays
+        a bearer token, as Azure wants it."""
+        if self.key_header and not self.key.startswith("eyJ"):
+            request.headers.pop("authorization", None)
+            request.headers[self.key_header] = self.key
 
     def error(self, text: str, kind: FaultKind = "other") -> ModelError:
         return ModelError(self._one_line(text), self.name, kind)

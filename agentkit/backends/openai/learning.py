@@ -6,18 +6,18 @@ the kind of fault. Each change is tried once, and remembered where the request t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agentkit.backends.faults import ServerError
 from agentkit.settings.profile import Profile
 
 Changes = Mapping[str, Any]
 
-STATUSES = frozenset({0, 400, 404, 405, 406, 409, 415, 422, 500, 501})
-"""Statuses of refusals that may be about the form of a request; 0 within a stream."""
+_STATUSES = frozenset({400, 404, 405, 406, 409, 415, 422, 500, 501})
+"""Statuses of refusals that may be about the form of a request."""
 
 _FIXED = frozenset({"model", "messages", "tools"})
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -25,13 +25,15 @@ _REFUSED = re.compile(
     r"unsupported|un-?recogni[sz]ed|unknown|unexpected|not (?:be )?(?:supported|permitted|allowed"
     r"|available|implemented|accepted|recogni[sz]ed|valid|enabled)|(?:n['o]t|not yet) support"
     r"|extra[_ ](?:forbidden|inputs?|fields?)|forbidden|additional propert|no such"
-    r"|cannot find field|only the default|only (?:\d|one|default)|deprecated|invalid|illegal|must|cannot|can't|remove"
+    r"|cannot find field|only the default|only (?:\d|one|default)|deprecated|invalid"
+    r"|illegal|must|cannot|can't|remove"
     r"|不支持|无效|非法|未知",
     re.IGNORECASE,
 )
 _OUT_OF_RANGE = re.compile(
     r"\bbetween\b|\brange\b|(?:less|greater|larger|smaller|more|higher|lower) than"
-    r"|at (?:most|least)|maximum|minimum|too (?:large|small|high|low|big)|exceed|[<>]=?|[\[(]\s*[\d.]+\s*,\s*[\d.]+"
+    r"|at (?:most|least)|maximum|minimum|too (?:large|small|high|low|big)|exceed"
+    r"|[<>]=?|[\[(]\s*[\d.]+\s*,\s*[\d.]+"
     r"|positive",
     re.IGNORECASE,
 )
@@ -76,10 +78,27 @@ class Refusal:
         return [call for message in self.messages for call in message.get("tool_calls") or ()]
 
 
-def refusal_text(body: Any, message: str) -> str:
-    """Return what a server said, from the body of its response, which may nest JSON in text."""
-    text = json.dumps(body, ensure_ascii=False) if body else ""
-    return f"{text}\n{message}".replace("\\", "")
+def refusal_text(error: Exception) -> str | None:
+    """Return what a server said in a refusal, None for an error that is no refusal of the request's
+    form. Errors within a stream have no status."""
+    import openai
+
+    match error:
+        case openai.APIStatusError():
+            refused = error.status_code in _STATUSES
+            text = f"{error.response.text}\n{error.message}" if refused else None
+        case openai.APIConnectionError():
+            text = None
+        case openai.APIError() | ServerError():
+            text = f"{getattr(error, 'body', '')}\n{error}"
+        case _:
+            text = None
+    # JSON within JSON has its quotes escaped.
+    return text and re.sub(r"\\u([0-9a-f]{4})", _character, text).replace("\\", "")
+
+
+def _character(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16))
 
 
 def lesson(refusal: Refusal) -> Changes | None:
@@ -129,7 +148,7 @@ def _signature(refusal: Refusal) -> Changes | None:
     sent = {key for call in refusal.calls for key in call if key not in ("id", "type", "function")}
     named = {key for key in sent if refusal.names(key)}
     if named and _REFUSED.search(refusal.text):
-        return {"refused": refusal.profile.refused | named, "call_fill": {}}
+        return {"refused": (*refusal.profile.refused, *sorted(named)), "call_fill": {}}
     if any("name" in m for m in refusal.messages) and refusal.says(r"messages.{0,40}['\".]name\b"):
         return {"result_name": False}
     return None
@@ -202,15 +221,13 @@ def _no_tools(refusal: Refusal) -> Changes | None:
     )
     if "tools" not in refusal.body:
         needs = r"tools?\b.{0,60}(?:must|required|need|defin|provid|specif|missing|set)"
-        is_missing = refusal.calls and refusal.says(
-            r"(?:must|requires?|without).{0,60}\btools?\b"
-        )
+        is_missing = refusal.calls and refusal.says(r"(?:must|requires?|without).{0,60}\btools?\b")
         asks = is_missing and refusal.says(needs) and not refusal.says("followed by")
         return {"tools_with_calls": True} if asks else None
     asked = refusal.body.get("tool_choice")
     if asked and refusal.names("tool_choice") and not refusal.says("--enable-auto"):
         form = asked if isinstance(asked, str) else "named"
-        return {"tool_choices": refusal.profile.tool_choices - {form}}
+        return {"tool_choices": tuple(c for c in refusal.profile.tool_choices if c != form)}
     return {"tools": "prompt"} if refusal.says(about) else None
 
 
@@ -272,7 +289,7 @@ def _field(refusal: Refusal) -> Changes | None:
                 return {"min_temperature": 0.01}
             continue
         if _REFUSED.search(refusal.text):
-            return {"refused": refusal.profile.refused | {field}}
+            return {"refused": (*refusal.profile.refused, field)}
     return None
 
 

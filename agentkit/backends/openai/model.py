@@ -6,15 +6,15 @@ Uses streamed chat completions.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop, in_worker
-from agentkit.backends.base import Capabilities, Options, prompt_tokens
+from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.openai.errors import (
-    OPENAI_URL,
     Endpoint,
     cut_off_error,
     fault_of,
@@ -23,14 +23,18 @@ from agentkit.backends.openai.errors import (
     not_a_stream_error,
     to_model_error,
 )
-from agentkit.backends.openai.request import request_body
+from agentkit.backends.openai.learning import Refusal, lesson, refusal_text
+from agentkit.backends.openai.profiles import ModelProfile
+from agentkit.backends.openai.request import Request, RequestBuilder
 from agentkit.backends.openai.sse import decode
 from agentkit.backends.openai.stream import CompletionStream
-from agentkit.backends.probe.runner import cached_capabilities
+from agentkit.backends.probe.memory import cached_capabilities
 from agentkit.backends.retry import with_retries
-from agentkit.backends.text_tool_calls import ParsedModel
-from agentkit.events import Done, ModelPart
-from agentkit.messages import Message, Usage
+from agentkit.backends.text_tool_calls import ParsedModel, parse_text_calls
+from agentkit.backends.tool_schemas import wire_names
+from agentkit.errors import ModelError
+from agentkit.events import Done, ModelPart, TextDelta
+from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -40,12 +44,19 @@ if TYPE_CHECKING:
 _WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 _LISTING_SECONDS = 5.0
 _DRAIN_SECONDS = 0.2
+_MAX_CHANGES = 12
+"""Fields of a profile that the refusals of one request may change."""
 
 
 class OpenAIModel(ParsedModel):
     """A model on an OpenAI-compatible server. Timeouts are in seconds, `read_timeout` between two
     chunks. `api_key` may be a function, which is called before the first request. `api_key_env` is
-    only named in error messages."""
+    only named in error messages. `profile` changes fields of the server's profile, and
+    `extra_body` fields of each request, where None takes one out.
+
+    A request that the server refuses because of its form is changed and sent again, a few times;
+    what helped is remembered for this model at this address.
+    """
 
     def __init__(
         self,
@@ -59,6 +70,7 @@ class OpenAIModel(ParsedModel):
         read_timeout: float = 120.0,
         max_retries: int = 2,
         extra_body: Mapping[str, Any] | None = None,
+        profile: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{provider}:{model}")
         self._find_key = api_key if callable(api_key) else None
@@ -66,29 +78,58 @@ class OpenAIModel(ParsedModel):
         self._endpoint = Endpoint.of(provider, model, base_url, key, api_key_env)
         self._max_retries = max_retries
         self._extra_body = dict(extra_body or {})
-        self._clients = PerLoop(lambda: self._endpoint.client(connect_timeout, read_timeout))
+        self._settings = dict(profile or {})
+        if "key_header" in self._settings:
+            self._endpoint = replace(self._endpoint, key_header=self._settings["key_header"])
+        self._timeouts = (connect_timeout, read_timeout)
+        self._clients = PerLoop(
+            lambda: self._endpoint.client(*self._timeouts, headers=self._profiles.current.headers)
+        )
+
+    @cached_property
+    def _profiles(self) -> ModelProfile:
+        provider, _, model = self.name.partition(":")
+        return ModelProfile(provider, model, self.server, self._settings)
+
+    @cached_property
+    def _builder(self) -> RequestBuilder:
+        profiles = self._profiles
+        return RequestBuilder(
+            self._endpoint.model, profiles.current, profiles.tag, self._extra_body
+        )
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        names = wire_names([tool.name for tool in tools], self._builder.profile.tool_name)
+        shown = [replace(tool, name=names[tool.name]) for tool in tools]
+        if all(name == wire for name, wire in names.items()):
+            return super().stream(messages, tools, options)
+        choice = names.get(options.tool_choice, options.tool_choice)
+        parts = self.request(messages, tools, options)
+        parsed = parse_text_calls(parts, shown, replace(options, tool_choice=choice))
+        return _with_names(parsed, names)
 
     def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
-        limit_key = "max_completion_tokens" if self._is_openai else "max_tokens"
-        body = request_body(self._endpoint.model, messages, tools, options, limit_key)
-        body |= {**self._extra_body, **options.extra}
-        read = prompt_tokens(messages, tools)
-        return with_retries(lambda: self._attempt(body, read), self._max_retries)
+        return with_retries(lambda: self._attempt(messages, tools, options), self._max_retries)
 
     async def context_window(self) -> int | None:
         """The window in the server's list of models, where it is there. A server of one model
         serves it under any name."""
-        if self._is_openai:
+        if self._profiles.kind == "openai":
             return None
         models = await self._list_models()
         own = [model for model in models if model.id == self._endpoint.model]
         return _window((own or models)[0]) if own or len(models) == 1 else None
 
     async def capabilities(self) -> Capabilities:
-        """Everything at OpenAI; elsewhere what `agentkit probe` found, else the defaults."""
-        if self._is_openai:
+        """Everything at OpenAI and Azure; elsewhere what a probe found, else the defaults."""
+        if self._profiles.kind in ("openai", "azure"):
             return Capabilities(forced_tools=True, json_schema=True, images=True)
         return cached_capabilities(self.name, self.server) or Capabilities()
 
@@ -101,38 +142,96 @@ class OpenAIModel(ParsedModel):
         """The server's URL without user name and password."""
         return self._endpoint.address
 
-    @property
-    def _is_openai(self) -> bool:
-        return self._endpoint.url == OPENAI_URL
-
-    async def _attempt(self, body: Mapping[str, Any], read: int) -> AsyncGenerator[ModelPart, None]:
-        """Yield the parts of one answer. Closes the connection; raises ModelError alone."""
+    async def _attempt(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    ) -> AsyncGenerator[ModelPart, None]:
+        """Yield the parts of one answer. Raises ModelError alone."""
         import httpx2
         import openai
 
-        names = [tool["function"]["name"] for tool in body.get("tools", ())]
-        completion = CompletionStream(names, self.server)
-        try:
-            async with aclosing(self._chunks(body)) as chunks:
-                async for chunk in chunks:
-                    for part in completion.feed(chunk):
-                        yield part
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
-            fault = fault_of(error)
-            if is_missing_model(error):
-                known = [model.id for model in await self._list_models()]
-                raise missing_model_error(self._endpoint, known, fault.message) from error
-            if not (written := fault.generation):
-                raise to_model_error(error, self._endpoint) from error
-            for part in completion.feed(_whole_message(written)):
-                yield part
+        changes: dict[str, Any] = {}
+        request, is_complete = self._builder.build(messages, tools, options), False
+        while not is_complete:
+            completion = CompletionStream(list(request.names.values()), self._profiles.tag)
+            texts: list[str] = []
+            try:
+                async with aclosing(self._chunks(request.body)) as chunks:
+                    async for chunk in chunks:
+                        for part in completion.feed(chunk):
+                            if request.restore and isinstance(part, TextDelta):
+                                texts.append(part.text)
+                            else:
+                                yield part
+                is_complete = True
+            except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
+                explained = await self._explain(error)
+                if more := self._lesson(error, explained, request, completion, changes):
+                    changes |= more
+                    request = self._rebuilt(request, more, messages, tools, options)
+                    continue
+                for part in completion.feed(_generation(error, explained)):
+                    yield part
+                is_complete = True
+        if changes and completion.is_finished:
+            self._remember(changes)
+        for part in self._last_parts(completion, request, texts):
+            yield part
+
+    def _last_parts(
+        self, completion: CompletionStream, request: Request, texts: Sequence[str]
+    ) -> Iterator[ModelPart]:
+        """Yield what is known at the end of an answer. Raises ModelError for one cut off."""
         reason = completion.stop_reason
         if not completion.is_finished or reason == "broken":
             raise cut_off_error(self._endpoint, completion.has_choices, completion.finish_reason)
+        if texts and request.restore:
+            yield TextDelta(request.restore("".join(texts)))
+        originals = {wire: name for name, wire in request.names.items()}
         for call in completion.calls:
-            yield call
+            name = originals.get(call.name, call.name)
+            yield call if name == call.name else replace(call, name=name)
+        read = request.tokens if completion.usage is None else 0
         yield completion.usage or Usage(read, completion.estimated_tokens, estimated=True)
         yield Done(reason, self.name, completion.provider_data)
+
+    async def _explain(self, error: Exception) -> ModelError:
+        if is_missing_model(error):
+            known = [model.id for model in await self._list_models()]
+            return missing_model_error(self._endpoint, known, fault_of(error).message)
+        return to_model_error(error, self._endpoint)
+
+    def _lesson(
+        self,
+        error: Exception,
+        explained: ModelError,
+        request: Request,
+        completion: CompletionStream,
+        changes: Mapping[str, Any],
+    ) -> Mapping[str, Any] | None:
+        """Return the fields of the profile that a refusal changes, None for other errors."""
+        if completion.has_choices or len(changes) >= _MAX_CHANGES:
+            return None
+        text = refusal_text(error)
+        if text is None or explained.kind not in ("bad_request", "down", "other"):
+            return None
+        return self._profiles.free(
+            lesson(Refusal(text, request.body, request.explicit, request.profile))
+        )
+
+    def _rebuilt(
+        self,
+        request: Request,
+        changes: Mapping[str, Any],
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        options: Options,
+    ) -> Request:
+        profile = request.profile.model_copy(update=changes)
+        return replace(self._builder, profile=profile).build(messages, tools, options)
+
+    def _remember(self, changes: Mapping[str, Any]) -> None:
+        self._profiles.learn(changes)
+        self._builder = replace(self._builder, profile=self._profiles.current)
 
     async def _client(self) -> openai.AsyncOpenAI:
         """The running loop's client. Raises ConfigError for a missing key."""
@@ -185,8 +284,24 @@ class OpenAIModel(ParsedModel):
         return [model for model in getattr(page, "data", None) or [] if hasattr(model, "id")]
 
 
-def _whole_message(text: str) -> Mapping[str, Any]:
-    """The completion of a text that the server sent in an error."""
+async def _with_names(
+    parts: AsyncGenerator[ModelPart, None], names: Mapping[str, str]
+) -> AsyncGenerator[ModelPart, None]:
+    """Yield an answer's parts with the tools' own names in calls found in the text."""
+    originals = {wire: name for name, wire in names.items()}
+    async with aclosing(parts):
+        async for part in parts:
+            if isinstance(part, ToolCall) and part.name in originals:
+                yield replace(part, name=originals[part.name])
+            else:
+                yield part
+
+
+def _generation(error: Exception, explained: ModelError) -> Mapping[str, Any]:
+    """Return the completion whose text the server sent in an error. Raises the error as it is
+    explained where there is none."""
+    if not (text := fault_of(error).generation):
+        raise explained from error
     return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
 
 

@@ -7,14 +7,17 @@ that is not listed has the profile of `Profile()` and is learned (`learning.py`)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from agentkit.addresses import without_credentials
+from agentkit.backends.probe.memory import learned_fields, save_learned
+from agentkit.errors import ConfigError
 from agentkit.settings.profile import Profile, ToolChoice
 
 Changes = Mapping[str, Any]
@@ -36,7 +39,7 @@ class Server:
 
 _REASONING = ("reasoning_content",)
 _NO_TEMPERATURE: Changes = {
-    "refused": frozenset({"temperature", "stop"}),
+    "refused": ("temperature", "stop"),
     "max_tokens_field": "max_completion_tokens",
 }
 _OPENAI_MODELS: tuple[tuple[str, Changes], ...] = (
@@ -55,7 +58,7 @@ _MISTRAL_MODELS: tuple[tuple[str, Changes], ...] = (
         {"call_id": _NINE_LETTERS, "assistant_after_tool": True, "system": "first"},
     ),
 )
-_NONE: frozenset[ToolChoice] = frozenset(("none",))
+_NONE: tuple[ToolChoice, ...] = ("none",)
 
 SERVERS: Mapping[str, Server] = {
     "openai": Server(
@@ -99,16 +102,16 @@ SERVERS: Mapping[str, Server] = {
         ),
         (
             ("^moonshot-v1", {"call_message_fill": {}}),
-            (r"kimi-k(?:2\.[5-9]|[3-9])|k2.*thinking", {"refused": frozenset({"temperature"})}),
+            (r"kimi-k(?:2\.[5-9]|[3-9])|k2.*thinking", {"refused": ("temperature",)}),
         ),
     ),
     "dashscope": Server(
         "DashScope",
         ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"),
-        "dashscope|aliyun|bailian|qwen",
+        "dashscope|aliyun|bailian",
         Profile(
             response_format="json_object",
-            tool_choices=frozenset(("none", "named")),
+            tool_choices=("none", "named"),
             system="first",
             empty_content="",
             sent_back=_REASONING,
@@ -120,7 +123,7 @@ SERVERS: Mapping[str, Server] = {
         ("api.mistral.ai", "codestral.mistral.ai"),
         "mistral|codestral|devstral",
         Profile(
-            refused=frozenset({"stream_options", "seed"}),
+            refused=("stream_options", "seed"),
             call_id=_NINE_LETTERS,
             system="first",
             assistant_after_tool=True,
@@ -132,7 +135,7 @@ SERVERS: Mapping[str, Server] = {
         ("generativelanguage.googleapis.com", "aiplatform.googleapis.com"),
         "gemini|google|vertex",
         Profile(
-            refused=frozenset({"seed"}),
+            refused=("seed",),
             schemas="simple",
             tool_name="[a-zA-Z_][a-zA-Z0-9_-]{0,62}",
             system="first",
@@ -201,7 +204,7 @@ SERVERS: Mapping[str, Server] = {
         r"lm[._-]?studio",
         Profile(
             schemas="inlined",
-            tool_choices=frozenset(("none", "required")),
+            tool_choices=("none", "required"),
             system="first",
             first_user=True,
             empty_content="",
@@ -235,16 +238,16 @@ SERVERS: Mapping[str, Server] = {
         ("api.x.ai",),
         r"(?:^|\W)x-?ai|grok",
         Profile(max_tokens_field="max_completion_tokens", schemas="inlined"),
-        (("grok-(?:[4-9]|3-mini|code)", {"refused": frozenset({"stop"})}),),
+        (("grok-(?:[4-9]|3-mini|code)", {"refused": ("stop",)}),),
     ),
     "zhipu": Server(
         "Zhipu",
         ("open.bigmodel.cn", "api.z.ai"),
         r"zhipu|bigmodel|glm|z\.?ai",
         Profile(
-            refused=frozenset({"seed"}),
+            refused=("seed",),
             min_temperature=0.01,
-            tool_choices=frozenset(),
+            tool_choices=(),
             response_format="json_object",
             schemas="inlined",
             system="first",
@@ -258,7 +261,7 @@ SERVERS: Mapping[str, Server] = {
         ("api.minimax.io", "api.minimax.chat", "api.minimaxi.com"),
         "minimax",
         Profile(
-            refused=frozenset({"seed"}),
+            refused=("seed",),
             min_temperature=0.01,
             tool_choices=_NONE,
             response_format="none",
@@ -305,37 +308,60 @@ def known_server(provider: str, url: str) -> str:
     return next(named, "")
 
 
-def profile_of(name: str, model: str, changes: Iterable[Changes] = ()) -> Profile:
-    """Return the profile of a known server's model, with changes, the last of which wins. Models
-    of an unknown server are OpenAI's where their name says so."""
-    server = SERVERS.get(name)
+class ModelProfile:
+    """The profile of one model at an address: that of the kind of server (`kind`, "" for an unknown
+    one) and of the model, then what refusals taught, then the `settings`, which win.
+
+    `tag` is the key of the provider's data in messages. A gateway's models are providers of their
+    own, since each vendor reads its own data alone. Raises ConfigError for invalid settings.
+    """
+
+    def __init__(self, provider: str, model: str, url: str, settings: Changes) -> None:
+        self.kind = known_server(provider, url)
+        self._key = (f"{provider}:{model}", url)
+        try:
+            self._settings = _validated(settings)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False)[0]
+            at = ".".join(map(str, fault["loc"]))
+            raise ConfigError(f"Invalid profile of {provider}: {at}: {fault['msg']}") from None
+        self._learned: dict[str, Any] = {}
+        with suppress(ValidationError):
+            self._learned = _validated(learned_fields(*self._key))
+        server = SERVERS.get(self.kind)
+        is_vendor = server is not None and not server.gateway
+        self.tag = self.kind if is_vendor else f"{self.kind or url} {model}"
+        self._base = known_profile(self.kind, model)
+
+    @cached_property
+    def current(self) -> Profile:
+        return self._base.model_copy(update={**self._learned, **self._settings})
+
+    def free(self, changes: Changes | None) -> Changes | None:
+        """Return those of the changes that the settings do not decide."""
+        return {k: v for k, v in (changes or {}).items() if k not in self._settings} or None
+
+    def learn(self, changes: Changes) -> None:
+        """Keep changes for all later requests, also of other processes."""
+        self._learned |= changes
+        del self.current
+        fields = Profile(**self._learned).model_dump(mode="json", include=set(self._learned))
+        save_learned(*self._key, fields)
+
+
+def known_profile(kind: str, model: str) -> Profile:
+    """Return the profile of a kind of server for a model. Models of an unknown server are OpenAI's
+    where their name says so."""
+    server = SERVERS.get(kind)
     profile = server.profile if server else Profile()
-    by_model = server.models if server else _OPENAI_MODELS
-    own = [fields for pattern, fields in by_model if re.search(pattern, model)]
-    fields: dict[str, Any] = {}
-    for each in (*own, *changes):
-        fields |= each
-    return profile.model_copy(update=fields) if fields else profile
+    changes: dict[str, Any] = {}
+    for pattern, fields in server.models if server else _OPENAI_MODELS:
+        if re.search(pattern, model):
+            changes |= fields
+    return profile.model_copy(update=changes)
 
 
-def provider_tag(name: str, model: str, url: str) -> str:
-    """Return the key of a provider's data in messages. A gateway's models are providers of their
-    own."""
-    server = SERVERS.get(name)
-    if server and not server.gateway:
-        return name
-    return f"{name or without_credentials(url)} {model}"
-
-
-def changes_json(changes: Changes) -> dict[str, Any]:
-    """Return changes as JSON, for `valid_changes`."""
-    return Profile(**changes).model_dump(mode="json", include=set(changes))
-
-
-def valid_changes(fields: Changes) -> dict[str, Any]:
-    """Return fields of a profile that were stored or set, {} where they are invalid."""
-    try:
-        profile = Profile(**fields)
-    except ValidationError:
-        return {}
+def _validated(fields: Changes) -> dict[str, Any]:
+    """Return fields of a profile as their types. Raises ValidationError."""
+    profile = Profile(**fields)
     return {key: getattr(profile, key) for key in profile.model_fields_set}

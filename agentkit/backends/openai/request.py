@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentkit.backends.base import Options, arguments_object, tool_definition
+from agentkit.backends.base import Options, arguments_object, prompt_tokens, tool_definition
 from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.openai.answer_schema import AnswerFormat, answer_format
 from agentkit.backends.prompted_tools import with_tools_in_text
@@ -22,12 +22,22 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request in the form that a server takes. `names` are the tools' names there, and `restore`
-    converts a reply that fits another JSON Schema than the one asked for."""
+    """A request in the form that a server takes. `names` are the tools' names there, `explicit` the
+    fields of the body that the user has set, and `restore` converts a reply that fits another JSON
+    Schema than the one asked for."""
 
     body: Body
+    profile: Profile
     names: Mapping[str, str]
+    explicit: frozenset[str]
+    messages: Sequence[Message]
+    tools: Sequence[Tool]
     restore: Callable[[str], str] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of the tokens of the prompt."""
+        return prompt_tokens(self.messages, self.tools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,15 @@ class RequestBuilder:
         body |= self._offered(shown, names, options.tool_choice, called)
         body |= {**profile.body, **self.extra, **options.extra}
         kept = {key: value for key, value in body.items() if value is not None}
-        return Request(kept, names, form.restore if form else None)
+        return Request(
+            kept,
+            profile,
+            names,
+            frozenset((*self.extra, *options.extra)),
+            messages,
+            shown,
+            form.restore if form else None,
+        )
 
     def _options(self, options: Options) -> Body:
         profile = self.profile

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,11 +152,6 @@ def backend(request: pytest.FixtureRequest) -> Iterator[tuple[str, Candidate]]:
     opened = BACKENDS[name](request)
     for tested in opened:
         yield name, tested
-
-
-@pytest.fixture(autouse=True)
-def _no_probe_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("check", CHECKS)
