@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -333,7 +332,7 @@ class ModelProfile:
         self.tag = self.kind if is_vendor else f"{self.kind or url} {model}"
         self._base = known_profile(self.kind, model)
 
-    @cached_property
+    @property
     def current(self) -> Profile:
         return self._base.model_copy(update={**self._learned, **self._settings})
 
@@ -344,7 +343,6 @@ class ModelProfile:
     def learn(self, changes: Changes) -> None:
         """Keep changes for all later requests, also of other processes."""
         self._learned |= changes
-        del self.current
         fields = Profile(**self._learned).model_dump(mode="json", include=set(self._learned))
         save_learned(*self._key, fields)
 
