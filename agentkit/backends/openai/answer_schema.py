@@ -1,7 +1,7 @@
 """JSON Schemas of answers in the subset that servers enforce, and answers back in the form asked.
 
 The subset is that of OpenAI's Structured Outputs: the root is an object, each object is closed and
-requires every key, optional keys may be null. What cannot be said in it is sent as it is, not as
+requires every key, optional keys may be null. What it cannot express is sent as it is, not as
 strict.
 """
 

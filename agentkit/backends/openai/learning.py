@@ -42,7 +42,7 @@ _ONLY_ONE_VALUE = re.compile(r"only the default|only \d|default \(|only .{0,12}i
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refused request: what the server said, the body, its `explicit` fields, which the user has
+    """A refused request: the text of the server, the body, its `explicit` fields, which the user has
     set and which are never changed, and the profile that the body was made with."""
 
     text: str
@@ -79,7 +79,7 @@ class Refusal:
 
 
 def refusal_text(error: Exception) -> str | None:
-    """Return what a server said in a refusal, None for an error that is no refusal of the request's
+    """Return the text of a server in a refusal, None for an error that is no refusal of the request's
     form. Errors within a stream have no status."""
     import openai
 
