@@ -106,8 +106,8 @@ class Endpoint:
         )
 
     async def _set_key(self, request: httpx2.Request) -> None:
-        """Move the key to the server's own header. A token of Entra ID (a JWT) is not a key and stays
-        a bearer token, as Azure wants it."""
+        """Move the key to the server's own header. A token of Entra ID (a JWT) stays a bearer token,
+        as Azure wants it."""
         if self.key_header and not self.key.startswith("eyJ"):
             request.headers.pop("authorization", None)
             request.headers[self.key_header] = self.key

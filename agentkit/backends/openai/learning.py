@@ -42,8 +42,8 @@ _ONLY_ONE_VALUE = re.compile(r"only the default|only \d|default \(|only .{0,12}i
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refused request: the text of the server, the body, its `explicit` fields, which the user has
-    set and which are never changed, and the profile that the body was made with."""
+    """A refused request: the server's text, the body, its `explicit` fields, which the user has set
+    and which are never changed, and the profile that the body was made with."""
 
     text: str
     body: Mapping[str, Any]
@@ -79,8 +79,8 @@ class Refusal:
 
 
 def refusal_text(error: Exception) -> str | None:
-    """Return the text of a server in a refusal, None for an error that is no refusal of the request's
-    form. Errors within a stream have no status."""
+    """Return the server's text in a refusal, None for an error that is not about the form of a
+    request. Errors within a stream have no status."""
     import openai
 
     match error:
