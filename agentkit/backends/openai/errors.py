@@ -106,7 +106,7 @@ class Endpoint:
         )
 
     async def _set_key(self, request: httpx2.Request) -> None:
-        """Move the key to the server's own header. A token of Entra ID (a JWT) stays a bearer token,
+        """Move the key to the server's own header. A token of Entra ID (a JWT) stays in place,
         as Azure wants it."""
         if self.key_header and not self.key.startswith("eyJ"):
             request.headers.pop("authorization", None)
