@@ -207,7 +207,7 @@ class OllamaModel(ParsedModel):
         tools = "tools" in listed if listed else ".Tools" in (facts.template or "")
         return Capabilities(
             tools=tools and "tools" not in self._refused,
-            forced_tools=True,
+            forced_tools=tools,
             json_schema=True,
             images="vision" in listed,
             reasoning="thinking" in listed,

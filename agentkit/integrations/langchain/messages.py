@@ -1,6 +1,7 @@
 """Convert messages and streamed parts between agentkit and LangChain.
 
-Text, images as bytes, and tool calls are converted; audio, files and images by URL are refused.
+Text, images as bytes, tool calls and what a provider wants back are converted. In a prompt, audio,
+files and images by URL are refused; in a tool's result they are named.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from langchain_core.messages import (
     AIMessageChunk,
     BaseMessage,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -22,10 +24,13 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from agentkit.backends.base import new_call_id, parse_arguments
+from agentkit.backends.base import images, new_call_id, parse_arguments
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Content, ImagePart, Message, Role, TextPart, ToolCall, Usage
+
+_MESSAGE_DATA, _CALL_DATA = "agentkit_provider_data", "agentkit_call_data"
+"""Keys of `additional_kwargs` for what a provider wants back with a message and its calls."""
 
 _ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -42,9 +47,23 @@ def from_langchain_messages(messages: Iterable[BaseMessage]) -> list[Message]:
     return [_from_langchain(message) for message in messages]
 
 
-def to_langchain_messages(messages: Iterable[Message]) -> list[BaseMessage]:
-    """Convert messages to those of LangChain."""
-    return [_to_langchain(message) for message in messages]
+def to_langchain_messages(messages: Iterable[Message], provider: str = "") -> list[BaseMessage]:
+    """Convert messages to those of LangChain. Images of tools go into a message of the user after
+    the results, since few providers take them elsewhere. `provider` gets its own fields back."""
+    converted: list[BaseMessage] = []
+    pictures: list[ImagePart] = []
+    for message in messages:
+        if pictures and message.role != "tool":
+            converted.append(_shown(pictures))
+            pictures = []
+        converted.append(_to_langchain(message, provider))
+        pictures += images(message) if message.role == "tool" else []
+    return [*converted, _shown(pictures)] if pictures else converted
+
+
+def _shown(pictures: Sequence[ImagePart]) -> HumanMessage:
+    note = {"type": "text", "text": "Images of the tool results above:"}
+    return HumanMessage([note, *map(_block, pictures)])
 
 
 def as_chunk(part: ModelPart, index: int) -> AIMessageChunk | None:
@@ -56,23 +75,46 @@ def as_chunk(part: ModelPart, index: int) -> AIMessageChunk | None:
             return AIMessageChunk(content="", additional_kwargs={"reasoning_content": text})
         case ToolCall(id_, name, arguments):
             piece = tool_call_chunk(name=name, args=_as_json(arguments), id=id_, index=index)
-            return AIMessageChunk(content="", tool_call_chunks=[piece])
+            own = {_CALL_DATA: {id_: part.provider_data}} if part.provider_data else {}
+            return AIMessageChunk(content="", tool_call_chunks=[piece], additional_kwargs=own)
         case Usage():
             return AIMessageChunk(content="", usage_metadata=_usage_metadata(part))
         case Done(reason, model):
             metadata = {"model_name": model, "finish_reason": reason}
-            return AIMessageChunk(content="", response_metadata=metadata, chunk_position="last")
+            kept = {_MESSAGE_DATA: part.provider_data} if part.provider_data else {}
+            return AIMessageChunk(
+                content="",
+                response_metadata=metadata,
+                additional_kwargs=kept,
+                chunk_position="last",
+            )
     return None
 
 
 def _calls_of(message: AIMessage) -> tuple[ToolCall, ...]:
     """Return the calls of a message; invalid arguments stay text."""
-    valid = [ToolCall(c["id"] or new_call_id(), c["name"], c["args"]) for c in message.tool_calls]
-    invalid = [
-        ToolCall(c["id"] or new_call_id(), c["name"] or "", c["args"] or "")
-        for c in message.invalid_tool_calls
+    kept: Mapping[str, Any] = message.additional_kwargs.get(_CALL_DATA) or {}
+    calls = [
+        ToolCall(
+            call_id := c["id"] or new_call_id(),
+            c["name"] or "",
+            c["args"] or ("" if c["type"] == "invalid_tool_call" else {}),
+            provider_data=kept.get(call_id),
+        )
+        for c in (*message.tool_calls, *message.invalid_tool_calls)
     ]
-    return (*valid, *invalid)
+    old: Mapping[str, Any] = message.additional_kwargs.get("function_call") or {}
+    if old and not calls:
+        name = str(old.get("name") or "")
+        calls.append(
+            ToolCall(_function_id(name), name, parse_arguments(old.get("arguments") or ""))
+        )
+    return tuple(calls)
+
+
+def _function_id(name: str) -> str:
+    """The id of a call of before calls had ids."""
+    return f"call_{name}"
 
 
 def streamed_calls(merged: AIMessageChunk) -> tuple[ToolCall, ...]:
@@ -95,9 +137,16 @@ def _from_langchain(message: BaseMessage) -> Message:
         case SystemMessage():
             return Message("system", str(message.text))
         case AIMessage():
-            return Message("assistant", str(message.text), _calls_of(message))
+            kept = message.additional_kwargs.get(_MESSAGE_DATA)
+            return Message("assistant", str(message.text), _calls_of(message), provider_data=kept)
         case ToolMessage():
-            return Message("tool", _result(message), tool_call_id=message.tool_call_id)
+            content = content_of(message)
+            is_error = message.status == "error" and isinstance(content, str)
+            if is_error and not str(content).startswith("Error"):
+                content = f"Error: {content}"
+            return Message("tool", content, tool_call_id=message.tool_call_id)
+        case FunctionMessage():
+            return Message("tool", str(message.text), tool_call_id=_function_id(message.name))
         case HumanMessage():
             return Message("user", _content(message))
         case ChatMessage() if message.role in _ROLES:
@@ -105,12 +154,26 @@ def _from_langchain(message: BaseMessage) -> Message:
     raise _unsupported(f"a message of the type {message.type!r}")
 
 
-def _result(message: ToolMessage) -> str:
-    if any(block["type"] != "text" for block in message.content_blocks):
-        raise _unsupported("a tool result other than text")
-    text = str(message.text)
-    failed = message.status == "error" and not text.startswith("Error")
-    return f"Error: {text}" if failed else text
+def content_of(message: ToolMessage) -> Content:
+    """The content of a tool's result: text and images, and a note for each part of another kind."""
+    if isinstance(message.content, str):
+        return message.content
+    parts = tuple(_result_part(dict(block)) for block in message.content_blocks)
+    if any(isinstance(part, ImagePart) for part in parts):
+        return parts
+    return "".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def _result_part(block: Mapping[str, Any]) -> TextPart | ImagePart:
+    try:
+        return _part(block)
+    except ModelError:
+        value = block.get("value", block)
+        if url := block.get("url"):
+            return TextPart(f"[{block['type']}: {url}]")
+        if any(key in block for key in ("base64", "data")):
+            return TextPart(f"[{block['type']}, which cannot be shown]")
+        return TextPart(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _content(message: HumanMessage) -> Content:
@@ -141,21 +204,26 @@ def _unsupported(content: str) -> ModelError:
     )
 
 
-def _to_langchain(message: Message) -> BaseMessage:
+def _to_langchain(message: Message, provider: str) -> BaseMessage:
     match message.role:
         case "system":
             return SystemMessage(message.text)
         case "assistant":
-            return _assistant_message(message.text, message.tool_calls)
+            kept = (message.provider_data or {}).get(provider) or {}
+            return _assistant_message(message.text, message.tool_calls, kept)
         case "tool":
-            return ToolMessage(message.prompt_text, tool_call_id=message.tool_call_id)
+            return ToolMessage(
+                message.prompt_text,
+                tool_call_id=message.tool_call_id,
+                status="error" if message.failed else "success",
+            )
     content = message.prompt_content
     if isinstance(content, str):
         return HumanMessage(content)
     return HumanMessage([_block(part) for part in content])
 
 
-def _assistant_message(text: str, calls: Sequence[ToolCall]) -> AIMessage:
+def _assistant_message(text: str, calls: Sequence[ToolCall], kept: Mapping[str, Any]) -> AIMessage:
     valid, invalid = [], []
     for call in calls:
         if isinstance(call.arguments, str):
@@ -165,7 +233,46 @@ def _assistant_message(text: str, calls: Sequence[ToolCall]) -> AIMessage:
             )
         else:
             valid.append(tool_call(name=call.name, args=dict(call.arguments), id=call.id))
-    return AIMessage(text, tool_calls=valid, invalid_tool_calls=invalid)
+    content: str | list[str | dict[str, Any]] = text
+    if blocks := kept.get("blocks"):
+        content = [*blocks, *([{"type": "text", "text": text}] if text else [])]
+    return AIMessage(
+        content,
+        tool_calls=valid,
+        invalid_tool_calls=invalid,
+        additional_kwargs=dict(kept.get("fields") or {}),
+    )
+
+
+_OWN_BLOCKS = {"text", "tool_use", "tool_call", "tool_call_chunk", "input_json_delta"}
+"""Blocks that a message holds as text and calls."""
+
+
+def fields_to_keep(merged: AIMessageChunk) -> dict[str, Any]:
+    """Return what the provider of a message wants back, such as signed thinking, as JSON."""
+    content = merged.content if isinstance(merged.content, list) else []
+    blocks = [b for b in content if isinstance(b, dict) and b.get("type") not in _OWN_BLOCKS]
+    extra = {
+        k: v
+        for k, v in merged.additional_kwargs.items()
+        if k not in ("tool_calls", "function_call")
+    }
+    found = {"blocks": list(filter(_is_json, blocks))}
+    found_fields = {key: value for key, value in extra.items() if _is_json(value)}
+    return {key: v for key, v in {**found, "fields": found_fields}.items() if v}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def result_content(content: Content) -> str | list[dict[str, Any]]:
+    """The content of a tool's result in LangChain's form."""
+    return content if isinstance(content, str) else list(map(_block, content))
 
 
 def _block(part: TextPart | ImagePart) -> dict[str, Any]:

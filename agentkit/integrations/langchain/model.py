@@ -5,14 +5,16 @@ LangChain does not ask for approval: a tool that needs it is converted only on e
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from agentkit._sync import run_sync
 from agentkit.backends.base import (
@@ -27,12 +29,15 @@ from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.integrations.langchain.messages import (
+    content_of,
+    fields_to_keep,
     reasoning_of,
+    result_content,
     streamed_calls,
     to_langchain_messages,
 )
-from agentkit.messages import Message, ToolCall, Usage
-from agentkit.tools.tool import Tool, log_failure
+from agentkit.messages import Message, ToolCall, ToolResult, Usage
+from agentkit.tools.tool import Tool, as_text, log_failure
 
 _REASON_KEYS = ("finish_reason", "stop_reason", "done_reason")
 _LENGTH_REASONS = frozenset({"length", "max_tokens"})
@@ -61,13 +66,15 @@ class LangChainModel(ParsedModel):
     ) -> AsyncGenerator[ModelPart, None]:
         chat = self._bind(tools, options)
         merged, written = AIMessageChunk(content=""), 0
-        chunks = chat.astream(to_langchain_messages(messages), stop=list(options.stop) or None)
+        sent = to_langchain_messages(messages, self.name)
+        chunks = chat.astream(sent, stop=list(options.stop) or None)
         try:
             async for chunk in _chunks(chunks):
                 for piece in _parts(chunk):
                     written += len(piece.text.encode("utf-8", "replace"))
                     yield piece
-                merged += chunk.model_copy(update={"content": ""})
+                text = isinstance(chunk.content, str)
+                merged += chunk.model_copy(update={"content": ""}) if text else chunk
         except ModelError:
             raise
         except Exception as error:
@@ -134,7 +141,9 @@ class LangChainModel(ParsedModel):
         calls = streamed_calls(merged)
         if reported := merged.usage_metadata:
             usage = Usage(reported["input_tokens"], reported["output_tokens"])
-        return [*calls, usage, Done(_stop_reason(merged, bool(calls)), self.name)]
+        kept = fields_to_keep(merged)
+        data = {self.name: kept} if kept else None
+        return [*calls, usage, Done(_stop_reason(merged, bool(calls)), self.name, data)]
 
     def _model_error(self, error: Exception) -> ModelError:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
@@ -200,14 +209,14 @@ def as_langchain_tool(tool: Tool, *, approved: bool = False) -> BaseTool:
             "approved=True if it may always run."
         )
 
-    async def acall(**arguments: Any) -> str:
+    async def acall(**arguments: Any) -> Any:
         try:
-            return (await tool.run(arguments)).prompt_text
+            return result_content((await tool.run(arguments)).prompt_content)
         except ToolError as error:
             log_failure(ToolCall("", tool.name, arguments), error)
             raise ToolException(str(error)) from error
 
-    def call(**arguments: Any) -> str:
+    def call(**arguments: Any) -> Any:
         return run_sync(acall(**arguments))
 
     return StructuredTool(
@@ -220,23 +229,61 @@ def as_langchain_tool(tool: Tool, *, approved: bool = False) -> BaseTool:
     )
 
 
-def from_langchain_tool(tool: BaseTool, *, needs_approval: bool = False) -> Tool:
-    """Convert a LangChain tool, which validates its arguments itself."""
+def from_langchain_tool(
+    tool: BaseTool, *, needs_approval: bool = False, injected: Mapping[str, Any] = {}
+) -> Tool:
+    """Convert a LangChain tool, which validates its arguments itself. `injected` are values for
+    arguments that the model does not see (InjectedToolArg, InjectedState, ToolRuntime), and which
+    it cannot set. Raises ConfigError where a required one is missing."""
     definition = convert_to_openai_tool(tool)["function"]
+    parameters = definition.get("parameters") or {"type": "object", "properties": {}}
+    shown = frozenset(parameters.get("properties") or ())
+    _check_injected(tool, shown | injected.keys())
 
-    async def call(**arguments: Any) -> str:
-        request = {"type": "tool_call", "id": new_call_id(), "name": tool.name, "args": arguments}
+    async def call(**arguments: Any) -> ToolResult:
+        given = {name: value for name, value in arguments.items() if name in shown}
+        request = {
+            "type": "tool_call",
+            "id": new_call_id(),
+            "name": tool.name,
+            "args": {**given, **injected},
+        }
         result = await tool.ainvoke(request)
         if not isinstance(result, ToolMessage):
-            return str(result)
+            return ToolResult(as_text(result))
         if result.status == "error":
             raise ToolError(str(result.text), tool.name)
-        return str(result.text)
+        return ToolResult(content_of(result))
 
     return Tool(
         name=definition["name"],
         description=definition.get("description") or "",
-        parameters=definition.get("parameters") or {"type": "object", "properties": {}},
+        parameters=parameters,
         function=call,
         needs_approval=needs_approval,
     )
+
+
+def _check_injected(tool: BaseTool, given: Collection[str]) -> None:
+    """Raise ConfigError for a required argument that neither the model nor the caller gives."""
+    schema = tool.args_schema
+    fields = (
+        schema.model_fields if isinstance(schema, type) and issubclass(schema, BaseModel) else {}
+    )
+    missing = [
+        name
+        for name, field in fields.items()
+        if field.is_required() and name not in given and not _is_call_id(field)
+    ]
+    if missing:
+        names = ", ".join(missing)
+        raise ConfigError(
+            f"The LangChain tool {tool.name!r} has arguments that a model does not set: {names}. "
+            "Pass them: from_langchain_tool(tool, injected={...})."
+        )
+
+
+def _is_call_id(field: FieldInfo) -> bool:
+    """Whether LangChain fills a field with the id of the call."""
+    marks = [mark if isinstance(mark, type) else type(mark) for mark in field.metadata]
+    return any(issubclass(mark, InjectedToolCallId) for mark in marks)

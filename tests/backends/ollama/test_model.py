@@ -202,7 +202,7 @@ async def test_capabilities_come_from_the_server(
     ollama_server: OllamaServer, model: OllamaModel
 ) -> None:
     ollama_server.capabilities = ["completion", "vision", "thinking"]
-    assert await model.capabilities() == Capabilities(False, True, True, True, True)
+    assert await model.capabilities() == Capabilities(False, False, True, True, True)
 
 
 async def test_an_old_server_shows_tools_by_its_template(
