@@ -54,14 +54,14 @@ def to_langchain_messages(messages: Iterable[Message], provider: str = "") -> li
     pictures: list[ImagePart] = []
     for message in messages:
         if pictures and message.role != "tool":
-            converted.append(_shown(pictures))
+            converted.append(_image_message(pictures))
             pictures = []
         converted.append(_to_langchain(message, provider))
         pictures += images(message) if message.role == "tool" else []
-    return [*converted, _shown(pictures)] if pictures else converted
+    return [*converted, _image_message(pictures)] if pictures else converted
 
 
-def _shown(pictures: Sequence[ImagePart]) -> HumanMessage:
+def _image_message(pictures: Sequence[ImagePart]) -> HumanMessage:
     note = {"type": "text", "text": "Images of the tool results above:"}
     return HumanMessage([note, *map(_block, pictures)])
 
