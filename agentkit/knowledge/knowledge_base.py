@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +43,7 @@ from agentkit.knowledge.index.vectors import Vectors, open_store
 from agentkit.knowledge.loaders.parsing import Parsers
 from agentkit.knowledge.search.context import merged, widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS
-from agentkit.knowledge.search.filters import Filters
+from agentkit.knowledge.search.filters import Filters, nearest, same_files
 from agentkit.knowledge.search.lookup import Excerpt, Finder, Lookup, Occurrences, OutlineEntry
 from agentkit.knowledge.search.rerank import Reranker
 from agentkit.knowledge.search.retriever import Retriever
@@ -353,15 +352,33 @@ class KnowledgeBase(Closeable):
         return await asyncio.to_thread(Lookup(self._catalog).sections, document.id)
 
     async def document(self, source: str, *, filters: Filters = Filters()) -> Document:
-        """A whole document. Raises KnowledgeError, with the nearest source, if there is none that
-        passes the filters."""
+        """A whole document, by its source or a file name that only one has. Raises KnowledgeError,
+        with the nearest source, if there is none that passes the filters."""
         found = await asyncio.to_thread(self._catalog.document, self._held(source) or source)
         if found is None or not filters.accept(found.source, found.title, found.metadata):
             known = [info.source for info in await self.documents(filters=filters)]
-            near = get_close_matches(source, known, n=1, cutoff=0.4)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            same = same_files(source, known)
+            if len(same) == 1 and same[0] != source:
+                return await self.document(same[0], filters=filters)
+            near = ", ".join(map(repr, same[:3])) or repr(nearest(source, known) or "")
+            hint = f" Did you mean {near}?" if near != "''" else ""
             raise KnowledgeError(f"No document {source!r} in the index.{hint}")
         return found
+
+    async def document_of(self, beginning: str) -> Document | None:
+        """The document whose id begins so; None for an unknown beginning and for one of several."""
+        rows = self._catalog.rows(
+            "SELECT source FROM documents WHERE substr(id, 1, ?) = ?", (len(beginning), beginning)
+        )
+        return await self.document(rows[0][0]) if len(rows) == 1 else None
+
+    async def with_headings(self, ranges: Sequence[Chunk]) -> list[Chunk]:
+        """Ranges of documents with the headings above them."""
+        holders = await asyncio.to_thread(Lookup(self._catalog).holding, ranges)
+        return [
+            replace(each, heading=holder.heading) if holder else each
+            for each, holder in zip(ranges, holders, strict=True)
+        ]
 
     async def documents(self, *, filters: Filters = Filters()) -> list[DocumentInfo]:
         """The documents that pass the filters, by source. Raises KnowledgeError."""
@@ -392,6 +409,11 @@ class KnowledgeBase(Closeable):
     def chunk_count(self) -> int:
         """The number of chunks that a search considers."""
         return self._catalog.count()
+
+    @property
+    def generation(self) -> int:
+        """A number that changes with each published write, of whatever process."""
+        return self._catalog.generation
 
     def close(self) -> None:
         """Release the files."""

@@ -20,7 +20,7 @@ from agentkit.agent.setup import Retrieval
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model, require_keys
-from agentkit.errors import ConfigError, KnowledgeError
+from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.findings import for_folder
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
@@ -50,8 +50,9 @@ class Project:
     """An open project folder. As an async context manager it starts `agent` and its servers.
 
     `notices` lists what is skipped and why: files, tools, servers, trust. Set before entering,
-    `skip_index` leaves the index alone, and `skip_unused_servers` starts no MCP server for a model
-    that cannot call tools.
+    `skip_index` leaves the index alone, `skip_unused_servers` starts no MCP server for a model
+    that cannot call tools, and `in_background` does not wait: the agent gets the servers' tools
+    when those have started, and the caller updates the index.
     """
 
     def __init__(self, path: Path, settings: Settings, trusted: bool) -> None:
@@ -70,7 +71,7 @@ class Project:
         self._remote_tools: tuple[Tool, ...] = ()
         self.servers: McpServers | None = None
         self.elicit: Elicit | None = None
-        self.skip_index = self.skip_unused_servers = False
+        self.skip_index = self.skip_unused_servers = self.in_background = False
         self._sessions: SessionStore | None = None
 
     @classmethod
@@ -185,9 +186,12 @@ class Project:
             knowledge = await self.ready_knowledge()
             model = self._model(knowledge)
             self._stack.push_async_callback(model.close)
-            tools = [*self._local_tools(), *await self._start_servers(model)]
-            self._agent = self._create_agent(model, tools, knowledge)
+            remote = () if self.in_background else await self._start_servers(model)
+            self._agent = self._create_agent(model, [*self._local_tools(), *remote], knowledge)
             self._stack.push_async_callback(self._agent.close)
+            if self.in_background:
+                starting = asyncio.create_task(self._add_servers(model), name="mcp servers")
+                self._stack.push_async_callback(_cancel, starting)
         except BaseException:
             await self.close()
             raise
@@ -257,6 +261,9 @@ class Project:
         if not await asyncio.to_thread((self.path / "knowledge").is_dir):
             self.notices.append(_no_knowledge(self.path))
             return None
+        if self.in_background:
+            await asyncio.to_thread(self._make_own_folder)
+            return self.knowledge
         try:
             self.notices += (await self.index()).warnings
         except KnowledgeError as error:
@@ -342,6 +349,14 @@ class Project:
         self._remote_tools = servers.tools
         return self._remote_tools
 
+    async def _add_servers(self, model: Model) -> None:
+        """Start the servers while the agent is used already, and add their tools to it."""
+        try:
+            await self._start_servers(model)
+        except AgentkitError as error:
+            self.notices.append(str(error))
+        self._update_remote_tools()
+
     def _update_remote_tools(self) -> None:
         """Replace the tools of the servers, from the next request on."""
         if self._agent is None or self.servers is None:
@@ -390,6 +405,11 @@ class Project:
         if not keep or not os.access(own, os.W_OK):
             return None
         return Tracing(TraceFiles(traces_path(self.path), keep))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def sessions_path(folder: Path) -> Path:
@@ -445,7 +465,7 @@ def builtin_tools(
             case "files":
                 tools += _file_tools(roots)
             case "fetch":
-                from agentkit.knowledge.tools import fetch_tool
+                from agentkit.knowledge.loaders.web import fetch_tool
 
                 tools.append(fetch_tool(allow_private))
             case "python":

@@ -200,6 +200,15 @@ class TraceSettings(SettingsTable):
     keep: int = Field(default=100, ge=0, description="Number of traces to keep; 0 disables them.")
 
 
+class McpSettings(SettingsTable):
+    """The folder as an MCP server (`agentkit mcp serve`)."""
+
+    resource_links: bool = Field(
+        default=False,
+        description="Add links to the quoted resources to results; some clients cannot use them.",
+    )
+
+
 class Settings(SettingsTable):
     """Settings of agentkit. Every key is optional."""
 
@@ -218,6 +227,7 @@ class Settings(SettingsTable):
     approval: ApprovalSettings = ApprovalSettings()
     tools: ToolSettings = ToolSettings()
     traces: TraceSettings = TraceSettings()
+    mcp: McpSettings = McpSettings()
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -317,9 +317,12 @@ class _JsonSchema(GenerateJsonSchema):
         return number
 
 
-def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+def json_schema(
+    model: type[BaseModel], mode: Literal["validation", "serialization"] = "validation"
+) -> dict[str, Any]:
     """Return the JSON Schema of a model, without the titles that pydantic generates."""
-    schema: dict[str, Any] = _without_titles(model.model_json_schema(schema_generator=_JsonSchema))
+    found = model.model_json_schema(schema_generator=_JsonSchema, mode=mode)
+    schema: dict[str, Any] = _without_titles(found)
     schema.setdefault("properties", {})
     return schema
 

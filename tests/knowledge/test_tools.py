@@ -9,6 +9,7 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.documents import Chunk, Part
 from agentkit.errors import ToolError
+from agentkit.knowledge.addresses import passage_id
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.search.context import packed
 from agentkit.knowledge.tools import knowledge_tools
@@ -80,13 +81,128 @@ async def test_a_search_keeps_to_source_tags_and_dates(
 
 async def test_what_filters_leave_empty_is_stated_with_the_way_out(tools: Any) -> None:
     search = tools["search_knowledge"]
-    assert (
-        "without them" in (await search.run({"query": "cats", "tags": ["none"]}, Session())).content
-    )
     with pytest.raises(ToolError, match="relative"):
         await search.run({"query": "cats", "source": "/etc/*"}, Session())
     with pytest.raises(ToolError, match="after"):
         await search.run({"query": "cats", "after": "yesterday"}, Session())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            {"source": "guid.md"},
+            "No document matches the source 'guid.md'. Did you mean 'guide.md'?",
+        ),
+        ({"source": "*.docx"}, "No document matches the source '*.docx'."),
+        ({"source": "reports/**"}, "No document matches the source 'reports/**'."),
+        ({"tags": ["pet"]}, "No document has the tag 'pet'. Did you mean 'pets'?"),
+        ({"tags": ["pets", "zebra"]}, "No document has the tag 'zebra'. Tags: pets."),
+        ({"after": "2025-01-01"}, "They are dated 2020-01-01 to 2024-05-01."),
+        ({"before": "2019"}, "They are dated 2020-01-01 to 2024-05-01."),
+        ({"source": "empty.md", "after": "2020"}, "No document passes source, tags and dates"),
+    ],
+)
+async def test_a_filter_that_no_document_passes_says_so_with_the_nearest_name(
+    tools: Any, arguments: dict[str, Any], words: str
+) -> None:
+    found = await tools["search_knowledge"].run({"query": "cats", **arguments}, Session())
+    assert words in found.text
+    assert found.structured.note == found.text
+    assert found.structured.hits == []
+
+
+@pytest.fixture
+async def nested(tmp_path: Path, embedder: TermEmbedder) -> AsyncIterator[dict[str, Tool]]:
+    kb = KnowledgeBase.open(tmp_path / "nested", embedder)
+    await kb.add(
+        [
+            Document("notes/03_[x].md", "# Nets\n\nNets learn.\n\n## Deep\n\nDeep nets learn too."),
+            Document("notes/a.md", "Nets here."),
+            Document("old/a.md", "Nets there."),
+        ]
+    )
+    yield {tool.name: tool for tool in knowledge_tools(kb)}
+    kb.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["03_[x].md", "03_[X].MD", "notes/03_[x].md", "./notes/03_[x].md", "knowledge/notes/03_[x].md"],
+)
+async def test_a_bare_file_name_is_accepted_by_every_tool(nested: Any, name: str) -> None:
+    found = await nested["search_knowledge"].run({"query": "nets", "source": name})
+    assert {hit.source for hit in found.structured.hits} == {"notes/03_[x].md"}
+    every = await nested["find_all"].run({"text": "nets", "source": name})
+    assert every.structured.times == 3
+    assert [place.heading for place in every.structured.places] == ["Nets", "Nets", "Nets > Deep"]
+    for tool in ("read_document", "outline_document"):
+        assert (await nested[tool].run({"source": name})).structured.source == "notes/03_[x].md"
+
+
+async def test_a_file_name_of_several_documents_searches_all_and_reads_none(nested: Any) -> None:
+    found = await nested["find_all"].run({"text": "nets", "source": "a.md"})
+    assert {each.source for each in found.structured.documents} == {"notes/a.md", "old/a.md"}
+    with pytest.raises(ToolError, match=r"Did you mean 'notes/a.md', 'old/a.md'\?"):
+        await nested["read_document"].run({"source": "a.md"})
+
+
+class Stateless(NoContext):
+    def cite(self, chunk: Chunk) -> str:
+        return passage_id(chunk)
+
+
+async def test_every_tool_gives_short_ids_and_uris_that_reading_takes(nested: Any) -> None:
+    hits = (await nested["search_knowledge"].run({"query": "deep nets"}, Stateless())).structured
+    places = (await nested["find_all"].run({"text": "nets"}, Stateless())).structured.places
+    outline = await nested["outline_document"].run({"source": "notes/a.md"}, Stateless())
+    for record in (*hits.hits, *places, outline.structured.opening):
+        for reference in (record.id, f"[{record.id}]", record.uri):
+            read = await nested["read_document"].run({"source": reference}, Stateless())
+            assert read.structured.text == record.text
+            assert read.structured.id == record.id
+            assert len(record.id) < 24
+
+
+async def test_null_is_the_default_of_an_argument(nested: Any) -> None:
+    nothing = {"source": None, "tags": None, "after": None, "before": None, "k": None}
+    assert (await nested["search_knowledge"].run({"query": "nets", **nothing})).structured.hits
+    read = await nested["read_document"].run({"source": "old/a.md", "start": None, "end": None})
+    assert read.structured.text == "Nets there."
+    assert (await nested["list_documents"].run({"containing": None, "page": None})).structured
+
+
+def test_parameters_have_one_plain_type_and_a_plain_default(nested: Any) -> None:
+    for tool in nested.values():
+        for name, schema in tool.parameters["properties"].items():
+            assert isinstance(schema["type"], str)
+            assert ("default" in schema) != (name in tool.parameters.get("required", []))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"start": 5, "end": 3}, r"start \(5\) is not before end \(3\)"),
+        ({"start": 5, "end": 5}, r"start \(5\) is not before end \(5\)"),
+        ({"start": 500}, "nothing from 500"),
+        ({"end": -1}, "end"),
+    ],
+)
+async def test_an_empty_range_is_an_error(nested: Any, arguments: Any, words: str) -> None:
+    with pytest.raises(ToolError, match=words):
+        await nested["read_document"].run({"source": "old/a.md", **arguments})
+
+
+async def test_documents_are_listed_with_their_dates_and_tags(tools: Any) -> None:
+    listed = await tools["list_documents"].run({})
+    assert [(each.date, each.tags) for each in listed.structured.documents] == [
+        ("", []),
+        ("2024-05-01", ["pets"]),
+        ("2020-01-01", []),
+    ]
+    assert "2024-05-01; tags: pets" in listed.text
+    found = await tools["list_documents"].run({"containing": "PETS"})
+    assert [each.source for each in found.structured.documents] == ["guide.md"]
 
 
 async def test_a_small_hit_comes_with_the_section_around_it_under_its_own_number(

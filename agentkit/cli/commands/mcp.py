@@ -6,7 +6,7 @@ import json as json_module
 import os
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from textwrap import indent
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 FAILED = 10
 """The exit code where a check failed, as of any McpError."""
+_STOP_SECONDS = 5.0
+"""Time to close a folder after a signal."""
+
 _MOST_NESTED = 1
 """An agent may use another as a server, but not one that uses a third: that may be itself."""
 
@@ -238,18 +241,34 @@ async def serve(
 
 
 async def _serve_stdio(folder: Path, model: str | None, base_url: str | None) -> None:
-    """Serve until the client leaves. Whatever a tool prints goes to standard error."""
+    """Serve until the client leaves, or a signal comes. Whatever a tool prints goes to standard
+    error."""
     import asyncio
     import signal
 
     from agentkit.mcp.server import claim_stdout, serve_stdio
 
     wire = claim_stdout()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: os._exit(INTERRUPTED))
-    async with _project_server(folder, model, base_url) as server:
-        if sys.stdin.isatty():
-            _log(f"serving {server.name} to an MCP client over stdio; Ctrl-C stops")
-        await serve_stdio(server, wire)
+    loop, serving = asyncio.get_running_loop(), asyncio.current_task()
+    assert serving is not None
+    stopped: list[int] = []
+
+    def stop(number: int) -> None:
+        # A thread that waits for standard input cannot be stopped: only leaving ends it.
+        loop.call_later(_STOP_SECONDS, os._exit, 128 + number)
+        stopped.append(128 + number)
+        serving.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, lambda: os._exit(INTERRUPTED))
+    loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM)
+    try:
+        async with _project_server(folder, model, base_url) as server:
+            if sys.stdin.isatty():
+                _log(f"serving {server.name} to an MCP client over stdio; Ctrl-C stops")
+            await serve_stdio(server, wire)
+    finally:
+        if stopped:
+            os._exit(stopped[0])
 
 
 async def _serve_http(
@@ -289,6 +308,7 @@ async def _project_server(
     folder: Path, model: str | None, base_url: str | None
 ) -> AsyncIterator[McpServer[Any]]:
     from agentkit.mcp.server import build_server
+    from agentkit.mcp.server.indexing import BackgroundIndex
     from agentkit.mcp.stdio import depth
     from agentkit.project.project import Project
 
@@ -297,21 +317,34 @@ async def _project_server(
             f"{folder} is not served: agents have started each other as MCP servers {depth()} "
             "times. Take `agentkit mcp serve` out of mcp_servers/mcp.json."
         )
-    async with Project.open(folder, model=model, base_url=base_url) as project:
+    project = Project.open(folder, model=model, base_url=base_url)
+    project.in_background = True
+    async with project, AsyncExitStack() as stack:
         agent = project.agent
         for notice in project.notices:
             _log(f"note: {notice}")
+        indexing = None
+        if agent.knowledge is not None:
+            indexing = BackgroundIndex(
+                agent.knowledge,
+                folder / "knowledge",
+                max_file_mb=project.settings.knowledge.max_file_mb,
+                report=lambda line: _log(f"note: {line}"),
+            )
+            await stack.enter_async_context(indexing.running())
         yield build_server(
             project.path.resolve().name,
             knowledge=agent.knowledge,
             agent=agent,
             tools=own_tools(agent),
             policy=agent.policy,
+            indexing=indexing,
+            links=project.settings.mcp.resource_links,
         )
 
 
 def own_tools(agent: Agent) -> list[Tool]:
-    """An agent\'s tools without remote ones, which have no model of their arguments."""
+    """An agent's tools without remote ones, which have no model of their arguments."""
     return [tool for tool in agent.tools if tool.model is not None]
 
 

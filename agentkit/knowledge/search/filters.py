@@ -6,10 +6,11 @@ Globs are those of a shell: `*` and `?` stay within a folder, `**` goes through 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Protocol
 
 from agentkit.errors import KnowledgeError
 from agentkit.text.terms import composed, fold
@@ -30,6 +31,7 @@ _NAMED_MONTH = re.compile(
 )
 _LONGEST_DATE = 100
 _MOST_GLOB = 500
+_MOST_TAGS = 20
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[(?P<not>!?)(?P<set>[^\]/]+)\]|.", re.DOTALL)
 
 
@@ -64,7 +66,7 @@ class Filters:
         return (
             _is_among(source, self.sources)
             and fold(self.title) in fold(title)
-            and {fold(tag.strip()) for tag in self.tags} <= set(_tags(metadata))
+            and {fold(tag.strip()) for tag in self.tags} <= set(tags_of(metadata))
             and self._in_time(metadata)
             and all(_holds(metadata.get(key), value) for key, value in self.metadata.items())
             and (self.within is None or self.within.accept(source, title, metadata))
@@ -86,7 +88,7 @@ class Filters:
     def _in_time(self, metadata: Mapping[str, Any]) -> bool:
         if self.after is None and self.before is None:
             return True
-        day = _document_day(metadata)
+        day = day_of(metadata)
         if day is None:
             return False
         return (self.after or day) <= day <= (self.before or day)
@@ -123,7 +125,7 @@ def _piece(match: re.Match[str]) -> str:
     return known.get(match[0]) or re.escape(match[0])
 
 
-def _tags(metadata: Mapping[str, Any]) -> Iterator[str]:
+def tags_of(metadata: Mapping[str, Any]) -> Iterator[str]:
     """The tags of a document; those of one text are separated by commas or blanks."""
     for key, value in metadata.items():
         if key.lower() not in _TAG_KEYS:
@@ -135,15 +137,15 @@ def _tags(metadata: Mapping[str, Any]) -> Iterator[str]:
             yield from (fold(str(tag).strip().lstrip("#")) for tag in found)
 
 
-def _document_day(metadata: Mapping[str, Any]) -> date | None:
+def day_of(metadata: Mapping[str, Any]) -> date | None:
     """The day under `date`, else under another key that names one."""
     keys = [key for key in metadata if _DATE_KEY.search(key.lower())]
     ordered = sorted(keys, key=lambda key: key.lower() != "date")
-    days = (_day(str(metadata[key] or "")) for key in ordered)
+    days = (parse_day(str(metadata[key] or "")) for key in ordered)
     return next((day for day in days if day is not None), None)
 
 
-def _day(written: str) -> date | None:
+def parse_day(written: str) -> date | None:
     """The day of a date as people write it; a year or a month alone means its first day. Of
     05/03/2024 the day is first, as long as there is such a month."""
     text = fold(written[:_LONGEST_DATE])
@@ -161,6 +163,69 @@ def _day(written: str) -> date | None:
     except ValueError:
         pass
     return None
+
+
+class Listed(Protocol):
+    """A document in a list."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+
+
+def same_files(name: str, sources: Iterable[str]) -> list[str]:
+    """The sources that a name without wildcards may stand for: a file's name alone, or a path that
+    has folders too many or too few in front."""
+    wanted = fold(name.strip().removeprefix("./").lstrip("/"))
+    if not wanted or "*" in wanted or ".." in wanted.split("/"):
+        return []
+    folded = {source: fold(source) for source in sources}
+    exact = [source for source, each in folded.items() if each == wanted]
+    ends = [s for s, f in folded.items() if f.endswith(f"/{wanted}") or wanted.endswith(f"/{f}")]
+    return exact or ends
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another, "" where none is."""
+    by_form: dict[str, str] = {}
+    for each in known:
+        by_form.setdefault(fold(each.rpartition("/")[2]), each)
+        by_form[fold(each)] = each
+    near = get_close_matches(fold(name.strip("*?/ ")), by_form, n=1, cutoff=0.5)
+    return by_form[near[0]] if near else ""
+
+
+def explain_no_match(filters: Filters, documents: Sequence[Listed]) -> str:
+    """Why no document passes some filters, with the nearest name; "" where one does. Raises
+    KnowledgeError for an invalid glob."""
+
+    def none_pass(part: Filters) -> bool:
+        return not any(part.accept(d.source, d.title, d.metadata) for d in documents)
+
+    if not none_pass(filters):
+        return ""
+    for glob in filters.sources:
+        if none_pass(Filters((glob,))):
+            near = nearest(glob, (d.source for d in documents))
+            return f"No document matches the source {glob!r}.{_hint(near)}"
+    known = {tag for d in documents for tag in tags_of(d.metadata)}
+    for tag in filters.tags:
+        if none_pass(Filters(tags=(tag,))):
+            near = nearest(tag, known)
+            some = f" Tags: {', '.join(sorted(known)[:_MOST_TAGS])}." if known and not near else ""
+            return f"No document has the tag {tag!r}.{_hint(near)}{some}"
+    if none_pass(Filters(after=filters.after, before=filters.before)):
+        days = sorted(day for d in documents if (day := day_of(d.metadata)))
+        dated = f" They are dated {days[0]} to {days[-1]}." if days else " None has a date."
+        return f"No document is within these dates.{dated}"
+    return "No document passes source, tags and dates together."
+
+
+def _hint(near: str) -> str:
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def _holds(value: object, wanted: str) -> bool:

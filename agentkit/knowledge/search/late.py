@@ -22,6 +22,7 @@ from agentkit.knowledge.embedders.base import Embedder, TokenEmbedder, TokenVect
 from agentkit.knowledge.index.embedding_cache import content_of
 from agentkit.knowledge.index.token_store import StoredTokens, TokenStore
 from agentkit.knowledge.search.lookup import Lookup
+from agentkit.text.terms import is_cjk
 
 READ = 30
 """How many hits are scored, at the most."""
@@ -35,7 +36,31 @@ SECONDS = 0.4
 WEIGHT = 3.0
 """The weight of the score beside a relevance. Chosen on documentation and even paragraphs."""
 
+UNLIKELY = 0.3
+"""Below this relevance a passage is unlikely to be about the query."""
+
 _AT_ONCE = 2
+_MIDDLE, _MIDDLE_ACROSS, _SLOPE = 0.80, 0.75, 50.0
+"""The score at which a passage is as likely about the query as not, in the same and in another
+language, and how steeply the probability grows there. Fitted on the lecture notes (92 questions)
+and on half of XQuAD's English articles, with questions about both halves."""
+
+
+def relevances(query: str, hits: Sequence[Hit]) -> list[float]:
+    """How likely each hit is about the query, from 0 to 1, by its score by late interaction; the
+    retriever's own relevance where none has one. A hit without a score gets the least of the
+    others."""
+    known = {at: _relevance(query, hit) for at, hit in enumerate(hits) if hit.late}
+    if not known:
+        return [hit.score for hit in hits]
+    least = min(known.values())
+    return [round(known.get(at, least), 2) for at in range(len(hits))]
+
+
+def _relevance(query: str, hit: Hit) -> float:
+    is_across = is_cjk(query) != is_cjk(hit.chunk.text)
+    middle = _MIDDLE_ACROSS if is_across else _MIDDLE
+    return float(1 / (1 + np.exp(-_SLOPE * ((hit.late or 0.0) - middle))))
 
 
 @dataclass(frozen=True, slots=True)

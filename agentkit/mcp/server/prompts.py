@@ -14,7 +14,8 @@ from mcp.shared.exceptions import MCPError
 
 from agentkit.documents import Passage
 from agentkit.errors import AgentkitError
-from agentkit.mcp.server.resources import TEMPLATE, Address, Resources, completion, paginate, read
+from agentkit.knowledge.addresses import Address, passage_id
+from agentkit.mcp.server.resources import TEMPLATE, Resources, completion, paginate, read
 from agentkit.messages import render_passages
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Prompts:
 
     async def _question(self, question: str) -> sdk.PromptMessage:
         hits = await self._knowledge.search(question, 5)
-        passages = [Passage(hit.chunk.id, hit.chunk) for hit in hits]
+        passages = [Passage(passage_id(hit.chunk), hit.chunk) for hit in hits]
         return _text(_QUESTION.format(question=question, passages=render_passages(passages)))
 
     async def _about_document(

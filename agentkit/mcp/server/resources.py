@@ -1,22 +1,19 @@
 """Documents of a knowledge base as MCP resources: listed, read, completed and watched.
 
-A resource is `knowledge:///SOURCE`, with `#char=START,END` (RFC 5147) for a part. The source is
-looked up in the index: no path on the disk is ever opened. For subscribers in both versions of the
-protocol the index is compared every few seconds, whichever process changes it.
+A resource is a document or a part of it, at its address (see `agentkit.knowledge.addresses`). For
+subscribers in both versions of the protocol, and for clients that listed the resources, the index
+is compared every few seconds, whichever process changes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, unquote
 
 import mcp_types as sdk
 from mcp.server.subscriptions import (
@@ -26,9 +23,11 @@ from mcp.server.subscriptions import (
     ResourceUpdated,
 )
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from agentkit.documents import Document, Passage
 from agentkit.errors import AgentkitError
+from agentkit.knowledge.addresses import PREFIX, Address, parse_address
 
 if TYPE_CHECKING:
     from mcp.server.connection import Connection
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 T = TypeVar("T")
-PREFIX = "knowledge:///"
-TEMPLATE = "knowledge:///{+source}"
+TEMPLATE = f"{PREFIX}{{+source}}"
 PAGE_SIZE = 100
 MAX_CHARACTERS = 1_000_000
 """Most characters that one read of a resource returns."""
@@ -51,33 +49,6 @@ MAX_WATCHED = 1000
 
 NOTIFY_SECONDS = 5.0
 """A client that does not take a notification in this time is unsubscribed."""
-
-_RANGE = re.compile(r"#char=(\d{1,12}),(\d{1,12})")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A document, or characters `start` to `end` of it, as a URI."""
-
-    source: str
-    start: int | None = None
-    end: int | None = None
-
-    def __str__(self) -> str:
-        path = quote(self.source, safe="/")
-        part = "" if self.start is None else f"#char={self.start},{self.end}"
-        return f"{PREFIX}{path}{part}"
-
-
-def parse_address(uri: str) -> Address | None:
-    """Parse a URI, None where it is not the address of a document."""
-    if not uri.startswith(PREFIX) or len(uri) == len(PREFIX):
-        return None
-    path, mark, fragment = uri[len(PREFIX) :].partition("#")
-    found = _RANGE.fullmatch(mark + fragment)
-    if found:
-        return Address(unquote(path), int(found[1]), int(found[2]))
-    return Address(unquote(uri[len(PREFIX) :]))
 
 
 class Resources:
@@ -147,7 +118,9 @@ class Subscriptions:
         self._listening: dict[object, Sequence[str]] = {}
         self._subscribed: dict[Connection, dict[str, ServerSession]] = {}
         self._hashes: dict[str, str] = {}
+        self._listers: dict[Connection, ServerSession] = {}
         self._sources: list[str] | None = None
+        self._generation = -1
 
     @asynccontextmanager
     async def lifespan(self, server: object) -> AsyncIterator[dict[str, Any]]:
@@ -173,6 +146,17 @@ class Subscriptions:
             connection.exit_stack.callback(self._subscribed.pop, connection, None)
         self._subscribed[connection][uri] = ctx.session
         return sdk.EmptyResult()
+
+    async def follow(self, ctx: ServerRequestContext[Any, Any]) -> None:
+        """Notify a client of the older protocol when the list that it got changes."""
+        connection = ctx.session._connection
+        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS or connection in self._listers:
+            return
+        if len(self._listers) < MAX_WATCHED:
+            self._listers[connection] = ctx.session
+            connection.exit_stack.callback(self._listers.pop, connection, None)
+            if self._sources is None:
+                self._sources = await self._list_sources()
 
     async def unsubscribe(
         self, ctx: ServerRequestContext[Any, Any], params: sdk.UnsubscribeRequestParams
@@ -204,9 +188,13 @@ class Subscriptions:
     async def _compare(self) -> None:
         """Notify subscribers of what changed since the last comparison."""
         watched = self._watched()
-        if not watched and not self._listening:
+        if not (watched or self._listening or self._listers):
             self._hashes, self._sources = {}, None
             return
+        generation = await asyncio.to_thread(lambda: self._knowledge.generation)
+        if generation == self._generation:
+            return
+        self._generation = generation
         self._hashes = {uri: value for uri, value in self._hashes.items() if uri in watched}
         for uri in watched:
             value = await self._hash(uri)
@@ -216,6 +204,9 @@ class Subscriptions:
         sources = await self._list_sources()
         if self._sources is not None and sources != self._sources:
             await self._bus.publish(ResourcesListChanged())
+            for connection, session in list(self._listers.items()):
+                if not await _delivered(session.send_resource_list_changed()):
+                    self._listers.pop(connection, None)
         self._sources = sources
 
     async def _remember(self, uris: Sequence[str]) -> None:
@@ -231,12 +222,8 @@ class Subscriptions:
     async def _notify(self, uri: str) -> None:
         await self._bus.publish(ResourceUpdated(uri))
         for uris in list(self._subscribed.values()):
-            if uri in uris:
-                try:
-                    async with asyncio.timeout(NOTIFY_SECONDS):
-                        await uris[uri].send_resource_updated(uri)
-                except Exception:
-                    uris.pop(uri, None)
+            if uri in uris and not await _delivered(uris[uri].send_resource_updated(uri)):
+                uris.pop(uri, None)
 
     def _watched(self) -> set[str]:
         return {
@@ -256,6 +243,16 @@ class Subscriptions:
 
     async def _list_sources(self) -> list[str]:
         return [info.source for info in await self._knowledge.documents()]
+
+
+async def _delivered(notification: Awaitable[None]) -> bool:
+    """Whether a client took a notification in time."""
+    try:
+        async with asyncio.timeout(NOTIFY_SECONDS):
+            await notification
+    except Exception:
+        return False
+    return True
 
 
 def read(document: Document, address: Address, uri: str) -> sdk.TextResourceContents:

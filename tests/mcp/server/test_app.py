@@ -75,7 +75,7 @@ async def refused(client: Client, name: str, **arguments: Any) -> str:
 async def test_search_returns_passages_with_exact_ranges(notes: KnowledgeBase, era: str) -> None:
     async with Client(build_server("demo", knowledge=notes), mode=era) as client:
         hits = (await called(client, "search_knowledge", query="Why do cats purr?"))["hits"]
-    fields = {"id", "source", "title", "heading", "page", "part", "start", "end", "score", "text"}
+    fields = {"id", "uri", "source", "title", "heading", "start", "end", "score", "text"}
     assert set(hits[0]) == fields
     assert (hits[0]["source"], hits[0]["heading"]) == ("pets.md", "Cats")
     assert all(NOTES[hit["start"] : hit["end"]] == hit["text"] for hit in hits)
@@ -175,19 +175,19 @@ async def test_a_failed_call_has_a_message_for_the_model(
         assert words in await refused(client, name, **arguments)
 
 
-async def test_ask_returns_the_answer_with_citations_by_chunk_id(era: str) -> None:
+async def test_ask_returns_the_answer_with_citations_by_short_ids(era: str) -> None:
     chunk = Chunk("c1d", "d", "pets.md", "Pets", "Cats", "Cats purr. They sleep.", 10, 32)
     citation = Citation("1", chunk, "They sleep.", True)
     answer = Answer("Cats sleep [1], not `x[1]`.", (citation,), model="clerk")
     async with Client(build_server("demo", agent=Clerk(answer)), mode=era) as client:
         result = await called(client, "ask", question="What do cats do?")
-    assert result["answer"] == "Cats sleep [c1d], not `x[1]`."
+    assert result["answer"] == "Cats sleep [d:10-32], not `x[1]`."
     assert result["citations"] == [
         {
-            "marker": "c1d",
+            "marker": "d:10-32",
+            "uri": "knowledge:///pets.md#char=21,32",
             "source": "pets.md",
             "heading": "Cats",
-            "page": None,
             "start": 21,
             "end": 32,
             "quote": "They sleep.",
@@ -267,11 +267,14 @@ def test_two_tools_of_one_name_are_refused(era: str) -> None:
 
 def test_markers_in_code_and_formulas_and_unknown_ones_stay(era: str) -> None:
     citations = [
-        Citation(marker, Chunk(name, "d", "s", "", "", "t", 0, 1), None, False)
-        for marker, name in [("1", "c"), ("3", "d1")]
+        Citation(marker, Chunk("c", "d", "s", "", "", "t", 0, end), None, False)
+        for marker, end in [("1", 1), ("3", 3)]
     ]
     text = "A [1][2]. ```\nx[1]\n``` `y[1]` $$z[1]$$ $v[1]$ [1](url) B [1, 3] 共 [3、2]."
-    marked = "A [c][2]. ```\nx[1]\n``` `y[1]` $$z[1]$$ $v[1]$ [1](url) B [c, d1] 共 [d1、2]."
+    marked = (
+        "A [d:0-1][2]. ```\nx[1]\n``` `y[1]` $$z[1]$$ $v[1]$ [1](url) B [d:0-1, d:0-3] "
+        "共 [d:0-3、2]."
+    )
     assert use_chunk_ids(text, citations) == marked
 
 

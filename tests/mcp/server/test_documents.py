@@ -13,9 +13,11 @@ from mcp import Client, MCPError
 from agentkit import __version__
 from agentkit.answers import Answer, Citation
 from agentkit.documents import Chunk, Document
+from agentkit.knowledge.addresses import PREFIX, Address, parse_address
+from agentkit.knowledge.index.catalog import DocumentInfo
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.mcp.server import build_server
-from agentkit.mcp.server.resources import PREFIX, TEMPLATE, Address, paginate, parse_address
+from agentkit.mcp.server.resources import TEMPLATE, paginate
 from tests.mcp.server.test_app import Clerk
 
 NOTES = "# Cats\n\nCats purr when they are content.\n\n# Dogs\n\nDogs bark at strangers.\n"
@@ -85,7 +87,7 @@ async def test_nothing_but_documents_of_the_index_is_read(
 async def test_hits_and_citations_have_resource_links(notes: KnowledgeBase, era: str) -> None:
     chunk = Chunk("c1d", "d", "pets.md", "Pets", "Cats", NOTES[8:40], 8, 40)
     answer = Answer("Cats purr [1].", (Citation("1", chunk, "Cats purr", True),))
-    server = build_server("demo", knowledge=notes, agent=Clerk(answer))
+    server = build_server("demo", knowledge=notes, agent=Clerk(answer), links=True)
     async with Client(server, mode=era) as client:
         found = await client.call_tool("search_knowledge", {"query": "Why do cats purr?"})
         asked = await client.call_tool("ask", {"question": "Why do cats purr?"})
@@ -158,7 +160,7 @@ async def test_invalid_prompt_arguments_are_errors_with_the_reason(
 async def test_long_lists_come_in_pages(tmp_path: Any, era: str) -> None:
     class Library:
         async def documents(self, *, filters: Any = None) -> list[Any]:
-            return [_Info(f"{number:04}.md") for number in range(250)]
+            return [DocumentInfo(f"{number:04}.md", "", 1, 1) for number in range(250)]
 
     server = build_server("demo", knowledge=Library())  # type: ignore[arg-type]
     async with Client(server, mode=era) as client:
@@ -214,8 +216,3 @@ def test_addresses_are_parsed_as_they_were_written() -> None:
     for source in ("pets.md", ODD, "https://example.org/a?b=c#d", "深度/学习.md", "a#char=1,2"):
         for address in (Address(source), Address(source, 3, 9)):
             assert parse_address(str(address)) == address
-
-
-class _Info:
-    def __init__(self, source: str) -> None:
-        self.source, self.title, self.characters, self.chunks = source, "", 1, 1
