@@ -52,6 +52,6 @@ def passage_id(chunk: Chunk) -> str:
 
 
 def parse_passage_id(text: str) -> tuple[str, int, int] | None:
-    """The beginning of a document's id, and the range; None where a text is no passage's id."""
+    """The beginning of a document's id, and the range; None for any other text."""
     found = _PASSAGE_ID.fullmatch(text.strip())
     return (found[1], int(found[2]), int(found[3])) if found else None
