@@ -14,7 +14,6 @@ each request extends the previous one, so that a server's prefix cache applies.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -27,8 +26,9 @@ from agentkit.agent.prompt import (
     tokens_of,
     tokens_of_all,
 )
+from agentkit.agent.tool_search import tool_tokens
 from agentkit.agent.turn import without_thinking
-from agentkit.backends.base import Model, Options
+from agentkit.backends.base import Model, Options, estimated_tokens
 from agentkit.documents import Passage
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, TextDelta
@@ -202,11 +202,7 @@ class Window:
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Prompt:
         """A prompt measured by the model's tokenizer."""
-        described = sum(
-            len(tool.description) + len(json.dumps(dict(tool.parameters), default=str))
-            for tool in tools
-        )
-        return Prompt(messages, self._model.count_tokens, overhead=described // 3)
+        return Prompt(messages, self._model.count_tokens, tool_tokens(tools, estimated_tokens))
 
     async def fit(self, prompt: Prompt) -> Compacted | None:
         """Compact the prompt if it leaves no room for the answer. Raises ModelError."""
@@ -240,14 +236,13 @@ class Window:
         room = await self._room()
         return None if room is None else _share(room - prompt.tokens, results)
 
-    async def too_long(self, prompt: Prompt, error: ModelError) -> Compacted | None:
-        """Compact a prompt that the server rejected: the window is smaller than was known, as the
-        server states it or below what was sent. Later runs of the model know it too."""
+    def learn(self, prompt: Prompt, error: ModelError) -> None:
+        """Take from a rejection of a prompt as too long that the window is smaller than was known:
+        as the server states it, or below what was sent. Later runs of the model know it too."""
         stated = [int(size) for size in _STATED.findall(str(error))]
         sizes = [size for size in stated if size >= _LEAST_WINDOW]
         self._size = min([int(_REJECTED_SHARE * prompt.tokens), *sizes])
         self._model.learned_window = self._size
-        return await self.compact(prompt, self._size)
 
     @staticmethod
     def _variable(prompt: Prompt, room: int, share: float) -> int:
@@ -279,16 +274,21 @@ class Window:
         prompt.replace(messages)
         return Compacted(before, prompt.tokens)
 
-    async def _room(self) -> int | None:
-        """How many tokens a prompt may have; None where the window is unknown."""
+    async def measure(self) -> int | None:
+        """The window in tokens, None where it is unknown; the model is asked once."""
         if not self._is_size_requested:
             stated, learned = await self._model.context_window(), self._model.learned_window
             sizes = [size for size in (stated, learned) if size is not None]
             self._size, self._is_size_requested = min(sizes, default=None), True
-        if self._size is None:
+        return self._size
+
+    async def _room(self) -> int | None:
+        """How many tokens a prompt may have; None where the window is unknown."""
+        size = await self.measure()
+        if size is None:
             return None
         answer = self._options.max_tokens or MAX_FOR_ANSWER
-        return self._size - min(answer, int(_ANSWER * self._size))
+        return size - min(answer, int(_ANSWER * size))
 
     async def _summary(self, old: Sequence[Message]) -> str:
         """The model's summary, or the turns' first sentences where it gives none."""

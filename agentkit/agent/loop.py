@@ -20,9 +20,10 @@ from agentkit.agent.limits import Limits
 from agentkit.agent.pending import Outcome, PausedAgent, Pending
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.tool_runner import INTERRUPTED, ToolRunner, failed_result
+from agentkit.agent.tool_search import tool_tokens
 from agentkit.agent.turn import RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
-from agentkit.backends.base import Model, Options
+from agentkit.backends.base import Model, Options, estimated_tokens
 from agentkit.errors import ModelError, ToolError
 from agentkit.events import (
     Compacted,
@@ -125,6 +126,7 @@ class Loop:
         made them; `resumed` is a turn that waited, with the user's decisions on its calls. Raises
         ModelError."""
         self.start()
+        await self.offer_tools()
         self._prompt = self._window.prompt(messages, self._tools.tools)
         if resumed:
             await self._resume(*resumed)
@@ -132,6 +134,18 @@ class Loop:
             self.unfinished = Turn(calls=list(opening), done=Done("tool_calls", ""))
             await self._run_calls(self.unfinished)
         return await self._run_turns()
+
+    async def offer_tools(self) -> tuple[Tool, ...]:
+        """The tools of this run's requests, as many as its model's window has room for. Raises
+        ModelError."""
+        size = None
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                size = await self._window.measure()
+        except TimeoutError:
+            if not self._is_late():
+                raise
+        return self._tools.offer(size, self._model.count_tokens)
 
     @property
     def limit(self) -> str:
@@ -204,7 +218,11 @@ class Loop:
                 raise
             rejection = error
         self.unfinished = Turn(taken=self._ids)
-        if await self._compact(self._window.too_long(self._prompt, rejection)):
+        self._window.learn(self._prompt, rejection)
+        if tools:
+            tools = self._tools.offer(self._window.size, self._model.count_tokens)
+            self._prompt.overhead = tool_tokens(tools, estimated_tokens)
+        if await self._compact(self._window.compact(self._prompt, self._window.size)):
             await self._request(tools, note)
         elif not self._is_late():
             raise rejection

@@ -107,7 +107,7 @@ class Run:
                     model,
                     self._meter,
                     conversation,
-                    self._tools,
+                    await loop.offer_tools(),
                     replace(self._setup.options, tool_choice="auto"),
                 )
                 opening = await self._opening_searches(message.text, rewriter, deadline)

@@ -22,6 +22,7 @@ from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import UsageMeter
 from agentkit.agent.pending import Outcome, PausedAgent, PausedResult, decisions_within
+from agentkit.agent.tool_search import CALL_TOOL, direct_call, offered_tools
 from agentkit.documents import Chunk
 from agentkit.errors import Retry, ToolError
 from agentkit.events import (
@@ -35,7 +36,12 @@ from agentkit.events import (
 )
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import Message, ToolCall, ToolResult, Usage
-from agentkit.tools.repair import fit_arguments, repair_arguments, without_surrogates
+from agentkit.tools.repair import (
+    fit_arguments,
+    repair_arguments,
+    unknown_arguments,
+    without_surrogates,
+)
 from agentkit.tools.tool import Tool, log, log_failure
 
 NOT_ALLOWED = "The user did not allow this call. Do not repeat it; go on without, or ask the user."
@@ -157,12 +163,13 @@ class _Events:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCall:
-    """A call with its arguments repaired, its tool, and the reason why it cannot run, "" if it
-    can."""
+    """A call with its arguments repaired, its tool, the reason why it cannot run, "" if it can, and
+    a note to the model on what was ignored."""
 
     call: ToolCall
     tool: Tool | None
     problem: str = ""
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -199,15 +206,27 @@ class ToolRunner:
     """Runs calls of the given tools for one run."""
 
     def __init__(self, tools: Sequence[Tool], context: RunState = RunState()) -> None:
-        self.tools = tuple(tools)
+        self.tools = self._all = tuple(tools)
         self.meter = context.meter
         self._by_name = {tool.name: tool for tool in tools}
         self._context = context
         self._slots = asyncio.Semaphore(max(1, context.parallel))
         self._approval_lock = asyncio.Lock()
 
+    def offer(self, window: int | None, count: Callable[[str], int]) -> tuple[Tool, ...]:
+        """Set the tools that requests offer, in a window of so many tokens: all, or some and a
+        search for those of the others that the policy allows."""
+        self.tools = offered_tools(self._all, window, count)
+        if self.tools != self._all:
+            allowed = [t for t in self._all if self._context.policy.decide(t) != "deny"]
+            self.tools = offered_tools(allowed, window, count)
+        self._by_name = {tool.name: tool for tool in (*self.tools, *self._all)}
+        return self.tools
+
     def resolve(self, call: ToolCall) -> ResolvedCall:
-        """Find the tool that a call names, and repair the call's arguments to fit its schema."""
+        """Find the tool that a call names, and fit the call's arguments to its schema."""
+        if call.name == CALL_TOOL and self._by_name.get(CALL_TOOL) not in self._all:
+            call = direct_call(call)
         tool = self._by_name.get(call.name) or self._by_name.get(self._similar_name(call.name))
         if tool is None:
             near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
@@ -224,7 +243,13 @@ class ToolRunner:
             )
             return ResolvedCall(call, tool, problem)
         fit = fit_arguments(without_surrogates(read), tool.parameters)
-        return ResolvedCall(replace(call, name=tool.name, arguments=fit), tool)
+        unknown = unknown_arguments(fit, tool.parameters)
+        note = ""
+        if unknown:
+            fit = {name: value for name, value in fit.items() if name not in unknown}
+            takes = ", ".join(tool.parameters.get("properties", ())) or "no arguments"
+            note = f"\n(Ignored unknown arguments: {', '.join(unknown)}. It takes: {takes}.)"
+        return ResolvedCall(replace(call, name=tool.name, arguments=fit), tool, note=note)
 
     async def run(
         self,
@@ -289,10 +314,10 @@ class ToolRunner:
             call = replace(call, arguments=verdict.arguments)
         async with self._slots:
             ended = await self._execute(tool, call, turn)
-        if is_changed and isinstance(ended.result.content, str):
-            changed = CHANGED.format(arguments=_arguments_text(call.arguments))
-            result = replace(ended.result, content=changed + ended.result.content)
-            return replace(ended, result=result)
+        changed = CHANGED.format(arguments=_arguments_text(call.arguments)) if is_changed else ""
+        if (changed or resolved.note) and isinstance(ended.result.content, str):
+            content = f"{changed}{ended.result.content}{resolved.note}".strip()
+            return replace(ended, result=replace(ended.result, content=content))
         return ended
 
     async def _execute(self, tool: Tool, call: ToolCall, turn: _RunningCalls) -> _Ended:

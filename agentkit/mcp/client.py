@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from agentkit.agent.approval import Policy
 from agentkit.errors import McpError
 from agentkit.mcp.client_features import ClientFeatures, Elicit, Sample
 from agentkit.mcp.config import ServerConfig
@@ -28,7 +27,6 @@ from agentkit.mcp.tools import (
     list_resources,
     remote_tool,
     resource_tool,
-    search_and_call,
     unique_names,
 )
 from agentkit.messages import Content, Message
@@ -41,15 +39,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONNECT_TIMEOUT = 30.0
 MAX_CHARACTERS = 50_000
-MAX_TOOLS = 40
 READ_RESOURCE = "read_resource"
 
 
 class McpServers:
     """Servers that run while the context is entered.
 
-    `features` is what they may ask for. With `pins`, tools that have changed are withheld. With a
-    `policy`, more than `max_tools` tools are replaced by two: `search_tools` and `call_tool`.
+    `features` is what they may ask for. With `pins`, tools that have changed are withheld.
     `on_change` is called when `tools` has changed after the start.
     """
 
@@ -60,12 +56,10 @@ class McpServers:
         log_folder: Path | None = None,
         features: ClientFeatures = ClientFeatures(),
         pins: Pins | None = None,
-        policy: Policy | None = None,
         auths: Mapping[str, httpx2.Auth] | None = None,
         on_change: Callable[[], None] | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         max_characters: int = MAX_CHARACTERS,
-        max_tools: int = MAX_TOOLS,
     ) -> None:
         self._servers = {
             config.name: RemoteServer(
@@ -80,9 +74,7 @@ class McpServers:
             if not config.disabled
         }
         self._pins = pins
-        self._policy = policy
         self._max_characters = max_characters
-        self._max_tools = max_tools
         self._server_tools: dict[str, tuple[ServerTool, ...]] = {}
         self._tools: tuple[Tool, ...] | None = None
         self._on_change = on_change
@@ -125,15 +117,7 @@ class McpServers:
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """The current tools, each named `server__tool`, or the two that replace too many."""
-        tools = self.all_tools
-        if self._policy is None or len(tools) <= self._max_tools:
-            return tools
-        return search_and_call(lambda: self.all_tools, self._policy)
-
-    @property
-    def all_tools(self) -> tuple[Tool, ...]:
-        """The current tools, however many."""
+        """The current tools, each named `server__tool`."""
         if self._tools is None:
             self._tools = self._convert_tools()
         return self._tools
@@ -224,20 +208,18 @@ def folder_servers(
     folder: Path,
     configs: Iterable[ServerConfig],
     *,
-    policy: Policy | None = None,
     elicit: Elicit | None = None,
     sample: Sample | None = None,
     on_change: Callable[[], None] | None = None,
 ) -> McpServers:
     """Servers with the pins, logs, sign-ins and root of a project; enter it to start them.
-    `policy` is the agent's; without `elicit` or `sample` servers cannot ask the user or model."""
+    Without `elicit` or `sample` servers cannot ask the user or model."""
     active = [config for config in configs if not config.disabled]
     return McpServers(
         active,
         log_folder=logs_folder(folder),
         features=ClientFeatures(folder, elicit, sample),
         pins=Pins(folder),
-        policy=policy,
         auths={
             config.name: auth_for(config, folder=folder) for config in active if uses_oauth(config)
         },

@@ -7,15 +7,13 @@ whether a call that was lost may be repeated.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from agentkit.agent.approval import Policy
 from agentkit.errors import ToolError
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.remote_server import RemoteServer
@@ -29,7 +27,6 @@ from agentkit.mcp.results import (
 )
 from agentkit.mcp.session import all_pages
 from agentkit.messages import ImagePart, ToolResult
-from agentkit.text.terms import terms
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
 
@@ -41,8 +38,6 @@ if TYPE_CHECKING:
 MAX_DESCRIPTION = 8000
 MAX_LISTED = 200
 MAX_NAME = 64
-SEARCH_TOOLS, CALL_TOOL = "search_tools", "call_tool"
-MAX_FOUND = 8
 
 Result = str | list[str | ImagePart]
 
@@ -190,79 +185,6 @@ def unique_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
 def may_belong_to(server: str, name: str) -> bool:
     """Whether a name of `unique_names` can be that of a server's tool."""
     return name.startswith(_clean(f"{server}__")[: MAX_NAME - 9])
-
-
-def search_and_call(current: Callable[[], Sequence[Tool]], policy: Policy) -> tuple[Tool, Tool]:
-    """`search_tools` and `call_tool`, in place of the many tools that `current` returns.
-
-    A model that gets hundreds of tools chooses badly and pays for all of them at each step.
-    `call_tool` needs approval if any tool behind it does; tools that the policy denies are not
-    available. Where a policy lets it run without approval, it runs no tool that needs it.
-    """
-
-    def available() -> dict[str, Tool]:
-        return {t.name: t for t in current() if policy.decide(t) != "deny"}
-
-    async def search(query: str) -> str:
-        found = [
-            {"name": t.name, "description": t.description[:1000], "parameters": dict(t.parameters)}
-            for t in _rank(query, list(available().values()))
-        ]
-        if not found:
-            return "No tool matches. Search with other words."
-        return json.dumps(found, ensure_ascii=False)
-
-    async def call(name: str, agentkit_context: ToolContext, arguments: Any = None) -> Any:
-        tools = available()
-        if name not in tools:
-            near = ", ".join(tool.name for tool in _rank(name, list(tools.values()))) or "none"
-            raise ToolError(f"There is no tool {name!r}. Did you mean: {near}?")
-        if policy.decide(tools[name]) == "ask" and policy.decide(call_tool) != "ask":
-            raise ToolError(
-                f"{name} needs approval, and {CALL_TOOL} runs without it: put "
-                f'"{CALL_TOOL}" under "ask" in [approval], or the tool under "allow" by its own '
-                "name."
-            )
-        if not isinstance(arguments, dict | None):  # models write other values now and then
-            raise ToolError('`arguments` must be an object, such as {"a": 1}. Call again with one.')
-        return await tools[name].run(arguments or {}, agentkit_context)
-
-    search_tool = Tool(
-        name=SEARCH_TOOLS,
-        description=(
-            f"Find tools among {len(available())} by words of what they should do. Returns names, "
-            f"descriptions and parameters; call one with {CALL_TOOL}."
-        ),
-        parameters={
-            "type": "object",
-            "properties": {"query": {"type": "string"}},
-            "required": ["query"],
-        },
-        function=search,
-        idempotent=True,
-    )
-    call_tool = Tool(
-        name=CALL_TOOL,
-        description=f"Call a tool that {SEARCH_TOOLS} found, with arguments for its parameters.",
-        parameters={
-            "type": "object",
-            "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
-            "required": ["name"],
-        },
-        function=call,
-        needs_approval=any(policy.decide(tool) == "ask" for tool in available().values()),
-    )
-    return search_tool, call_tool
-
-
-def _rank(query: str, tools: Sequence[Tool]) -> list[Tool]:
-    """The tools whose names and descriptions share most with the query, rare words first."""
-    words = [set(terms(f"{t.name.replace('_', ' ')} {t.description}")) for t in tools]
-    common = Counter(word for each in words for word in each)
-    query_words = set(terms(query.replace("_", " ")))
-    scores = [sum(1 / common[word] for word in query_words & each) for each in words]
-    order = sorted(range(len(tools)), key=lambda index: -scores[index])
-    return [tools[index] for index in order[:MAX_FOUND] if scores[index] > 0]
 
 
 def _supports(server: RemoteServer, capability: str) -> bool:

@@ -337,7 +337,6 @@ class Project:
         servers = folder_servers(
             self.path,
             config.servers,
-            policy=policy,
             elicit=self.elicit,
             sample=sampler(
                 lambda: self._agent.model if self._agent else model, self.approve, policy

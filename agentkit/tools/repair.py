@@ -14,6 +14,9 @@ from agentkit.tools.lenient_json import InvalidJson, find_values, parse_value
 _EMPTY = ("", '""', "null", "None")
 """Texts that models send for a call without arguments."""
 
+_OPEN_KEYS = {"patternProperties", "anyOf", "oneOf", "allOf", "$ref", "if"}
+"""Keys of a schema that may allow arguments which `properties` does not name."""
+
 _VARIANT_KEYS = {"enum", "const", "anyOf", "oneOf", "$ref"}
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
@@ -43,6 +46,17 @@ def fit_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> di
             own = name  # Two spellings of one name are ambiguous.
         found[own] = _fit(value, properties.get(own, {}), definitions)
     return found
+
+
+def unknown_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """The names that a schema does not have, where it names all that it takes. A second spelling
+    of a name that it has is not one of them: its value may be the one that is meant."""
+    names = schema.get("properties")
+    is_open = schema.get("additionalProperties") or _OPEN_KEYS & schema.keys()
+    if is_open or (not names and "additionalProperties" not in schema):
+        return []
+    known = names or {}
+    return [each for each in arguments if each not in known and _match_name(each, known) == each]
 
 
 def without_surrogates(value: Any) -> Any:

@@ -25,6 +25,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
+from agentkit.tools.tool import Tool
 from tests.agent.scripts import assert_valid, call, events_of, results
 
 
@@ -168,8 +169,38 @@ async def test_a_missing_argument_is_named() -> None:
     assert "city: Field required" in await _result(call("lookup", days=2))
 
 
-async def test_an_unknown_argument_is_named() -> None:
-    assert "wind: Extra inputs" in await _result(call("lookup", city="Rome", wind=1))
+async def test_an_unknown_argument_is_ignored_and_named() -> None:
+    reported = await _result(call("lookup", city="Rome", wind=1, rain="yes"))
+    assert "Rome" in reported
+    assert "(Ignored unknown arguments: wind, rain. It takes: city, days" in reported
+
+
+@pytest.mark.parametrize(
+    ("schema", "passed"),
+    [
+        ({"properties": {"a": {}}}, {"a"}),
+        ({"properties": {"a": {}}, "additionalProperties": False}, {"a"}),
+        ({"properties": {}, "additionalProperties": False}, set()),
+        ({"properties": {"a": {}}, "additionalProperties": True}, {"a", "b"}),
+        ({"properties": {"a": {}}, "additionalProperties": {"type": "string"}}, {"a", "b"}),
+        ({"properties": {"a": {}}, "patternProperties": {"^b": {}}}, {"a", "b"}),
+        ({"properties": {"a": {}}, "anyOf": [{"properties": {"b": {}}}]}, {"a", "b"}),
+        ({}, {"a", "b"}),
+        ({"properties": {}}, {"a", "b"}),
+    ],
+)
+async def test_a_schema_decides_which_arguments_are_unknown(
+    schema: dict[str, Any], passed: set[str]
+) -> None:
+    received: dict[str, Any] = {}
+
+    async def remote(**arguments: Any) -> str:
+        received.update(arguments)
+        return "done"
+
+    tool_ = Tool("remote", "Run.", {"type": "object", **schema}, remote)
+    await Agent(ScriptedModel([call("remote", a="1", b="2"), "done"]), [tool_]).run("?")
+    assert received.keys() == passed
 
 
 @pytest.mark.parametrize("name", ["Lookup", "LOOKUP", "look-up", " lookup ", "lookup_"])

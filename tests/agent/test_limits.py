@@ -157,7 +157,7 @@ async def test_the_last_request_says_that_it_is_the_last_and_the_session_does_no
 
 async def test_a_compaction_in_the_last_turn_keeps_the_question() -> None:
     turns: Iterator[Turn] = iter([*(call("step", str(n), n=n) for n in range(4)), "done"])
-    model, session = Narrow(turns, 1200), Session()
+    model, session = Narrow(turns, 1300), Session()
     agent = Agent(model, [step], instructions="i" * 430, limits=Limits(turns=5))
     session.add([])
     events = await events_of(agent, "the question " + "q" * 100, session)

@@ -224,7 +224,7 @@ async def test_a_window_is_learned_from_a_rejection(message: str, size: int) -> 
     prompt.add([Message("user", "and now?")])
     prompt.messages[2] = Message("user", "?" * 16)
     assert prompt.tokens == 2000
-    await window.too_long(prompt, ModelError(message, "m", "too_long"))
+    window.learn(prompt, ModelError(message, "m", "too_long"))
     assert window.size == model.learned_window == size
 
 

@@ -40,7 +40,7 @@ def full_server(state: Path, name: str = "full", timeout: float = 60) -> ServerC
 
 
 def by_name(servers: McpServers, name: str) -> Tool:
-    return next(tool for tool in servers.all_tools if tool.name == f"full__{name}")
+    return next(tool for tool in servers.tools if tool.name == f"full__{name}")
 
 
 @pytest.fixture
@@ -236,40 +236,6 @@ async def test_calls_need_approval_unless_the_entry_or_the_policy_says_otherwise
         greet = by_name(servers, "greet")
     assert Policy().decide(greet) == "ask"
     assert Policy(allow=("full__*",)).decide(greet) == "allow"
-
-
-async def test_too_many_tools_are_replaced_by_search_tools_and_call_tool(state: Path) -> None:
-    policy = Policy(deny=("*__babble",), allow=("*",))
-    async with McpServers([full_server(state)], policy=policy, max_tools=5) as servers:
-        find, call = servers.tools
-        found = json.loads(str((await find.run({"query": "greet somebody"})).content))
-        assert found[0]["name"] == "full__greet"
-        assert "babble" not in str((await find.run({"query": "babble"})).content)
-        arguments = {"name": "full__greet", "arguments": {"who": "Ada"}}
-        assert inside((await call.run(arguments)).content) == "hello Ada"
-        with pytest.raises(ToolError, match="no tool 'full__babble'"):
-            await call.run({"name": "full__babble"})
-        assert not call.needs_approval
-    asking = Policy(allow=("full__greet",))
-    async with McpServers([full_server(state)], policy=asking, max_tools=5) as servers:
-        assert servers.tools[1].needs_approval
-
-
-async def test_call_tool_runs_no_tool_that_needs_approval_without_it(state: Path) -> None:
-    policy = Policy(ask=("full__greet",), allow=("*",))
-    async with McpServers([full_server(state)], policy=policy, max_tools=5) as servers:
-        _, call = servers.tools
-        assert policy.decide(call) == "allow"
-        with pytest.raises(ToolError, match='put "call_tool" under "ask"'):
-            await call.run({"name": "full__greet", "arguments": {"who": "Ada"}})
-
-
-async def test_call_tool_refuses_arguments_that_are_not_an_object(state: Path) -> None:
-    async with McpServers(
-        [full_server(state)], policy=Policy(allow=("*",)), max_tools=5
-    ) as servers:
-        with pytest.raises(ToolError, match="must be an object"):
-            await servers.tools[1].run({"name": "full__greet", "arguments": '{"who": "Ada"}'})
 
 
 async def test_a_changed_tool_list_is_read_again(state: Path) -> None:

@@ -24,7 +24,7 @@ def published(name: str, *args: str, env: dict[str, str] | None = None) -> Serve
 
 def by_name(servers: McpServers, name: str) -> Tool:
     assert servers.problems == {}
-    return next(tool for tool in servers.all_tools if tool.name == name)
+    return next(tool for tool in servers.tools if tool.name == name)
 
 
 async def test_everything_server_has_tools_resources_prompts_and_elicitation() -> None:

@@ -87,7 +87,7 @@ async def list_tools(
         tools: tuple[Tool, ...] = ()
     else:
         async with start_servers(folder, log, server) as servers:
-            tools = servers.all_tools
+            tools = servers.tools
     if json:
         print_json([_tool_record(tool) for tool in tools])
         return
@@ -114,7 +114,7 @@ async def call(
     out, log = open_consoles()
     values = _read_arguments(arguments)
     async with start_servers(folder, log, *_servers_of_tool(folder, tool)) as servers:
-        tools = {each.name: each for each in servers.all_tools}
+        tools = {each.name: each for each in servers.tools}
         if tool not in tools:
             raise McpError(f"There is no tool {tool!r}. Available: {', '.join(tools) or 'none'}.")
         returned = await tools[tool].run(values)
