@@ -6,6 +6,7 @@ Each line of a file has `passage`, `heading`, `sentence`, `supported` and `split
 "dev" is used, and only sentences whose numbers and names are in their passage. A sentence is false
 where all comparisons of one of its clauses say so, so the fit alternates: the comparison that
 decides is selected with the weights so far, and a logistic regression follows its gradient.
+The constant in use is 0.17 lower, since to mark a true sentence is worse than to miss a false one.
 `--folds` estimates the error on passages that were not fitted.
 """
 
@@ -25,12 +26,11 @@ from agentkit.knowledge.citations.evidence import missing_name, missing_number
 
 Vector = NDArray[np.float64]
 PRIORS = dict.fromkeys(WEIGHTS, 2.0) | {
-    "subject": 1.0, "neighbour": 1.0, "named": 1.0, "replaced": 0.5, "absent": 1.0, "reversed": 2.5,
-    "denied": 3.0, "opposite": 1.0, "misplaced": 3.0, "reversed_numbers": 3.0, "rate": 3.0,
-    "counted": 2.6, "constant": -2.0,
+    "neighbour": 1.0, "reversed": 2.5, "denied": 3.0, "opposite": 1.0, "reversed_numbers": 3.0,
+    "rate": 3.0, "counted": 2.6, "misplaced": 3.0, "constant": -2.0,
 }  # fmt: skip
 """The weights before any example: the fit stays near them where examples are few."""
-STEPS, RATE, PULL = 400, 0.3, 0.01
+STEPS, RATE, PULL = 400, 0.3, 0.002
 
 
 class Example(NamedTuple):

@@ -30,6 +30,7 @@ _FOLDER = Path(__file__).parent.parent / "tests" / "knowledge" / "citations"
 SENTENCES = _FOLDER / "support_sentences.jsonl"
 NOTES = _FOLDER / "support_notes.jsonl"
 CONTRASTS = _FOLDER / "support_contrasts.jsonl"
+GENERAL = _FOLDER / "support_general.jsonl"
 
 
 class Judged(NamedTuple):

@@ -134,7 +134,9 @@ _DECIMAL_COMMA = re.compile(
 _EXPONENT = re.compile(r"<sup>\s*([-+−]?\d{1,3})\s*</sup>|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _QUANTITY = rf"""
-      (?P<clock>(?<![\d:])\d{{1,2}}:\d{{2}}(?![\d:]))
+      (?<![\w:.])(?P<hour12>\d{{1,2}}(?::\d{{2}})?|(?i:{_NUMBER_WORD}))[ ]?
+      (?P<half_day>[ap]\.?m\b|in[ ]the[ ](?:morning|afternoon|evening)\b)
+    | (?P<clock>(?<![\d:])\d{{1,2}}:\d{{2}}(?![\d:]))
     | (?P<oclock>\d{{1,2}}|[两三四五六七八九]|十[一二]?)\s*点(?:钟|整)?(?![{_CHINESE}\d半几点])
     | (?P<century>\d{{2}})\s*世纪\s*(?P<decade>\d{{2}})\s*年代
     | (?P<years>\b\d{{3}}0)(?:s\b|\s*年代)
@@ -154,7 +156,7 @@ _QUANTITY = rf"""
       (?:(?P<digits>{_DIGIT_GROUPS})
          (?:\s*(?:\\times|×|x|\*)\s*10\^?\{{?(?P<power>[-−]?\d{{1,2}})\}}?|[eE](?P<exponent>[-+]?\d{{1,2}})
             |\^\{{?(?P<raised>[-−]?\d{{1,2}})\}}?)?
-       | \b(?P<word>(?:{_NUMBER_WORD})(?:-(?:{_NUMBER_WORD}))?)\b
+       | \b(?P<word>(?i:{_NUMBER_WORD})(?:-(?:{_NUMBER_WORD}))?)\b
        | \b(?P<ordinal>{"|".join(_ORDINALS)})\b
        | \b(?P<article>an?)(?=\s+(?:hundred|thousand|million|billion|trillion)\b)
        | \b(?:a\s+)?(?P<dozen>dozen)\b
@@ -260,6 +262,8 @@ def is_stated(claimed: Quantity, stated: Sequence[Quantity]) -> bool:
 def _is_same(claimed: Quantity, other: Quantity) -> bool:
     if claimed.text == other.text:
         return True
+    if {claimed.kind, other.kind} in _CENTS:
+        return abs(_in_cents(claimed) - _in_cents(other)) < _LEAST_MONEY
     if (claimed.kind and other.kind) or "decade" in (claimed.kind, other.kind):
         if claimed.kind != other.kind:
             return False
@@ -270,6 +274,14 @@ def _is_same(claimed: Quantity, other: Quantity) -> bool:
         pairs = [(claimed.bare, other.bare), (claimed.value, other.value)]
     pairs += [(claimed.bare, part) for part in other.parts]
     return any(_is_near(mine, yours, claimed) for mine, yours in pairs)
+
+
+_CENTS = ({"cent", "euro"}, {"cent", "dollar"})
+_LEAST_MONEY = 1e-6
+
+
+def _in_cents(amount: Quantity) -> float:
+    return amount.value if amount.kind == "cent" else 100 * amount.value
 
 
 def _is_near(mine: float, yours: float, claimed: Quantity) -> bool:
@@ -296,11 +308,9 @@ def _parse_match(match: re.Match[str], text: str) -> Iterator[Quantity]:
     def quantity(value: float, kind: str = "") -> Quantity:
         return Quantity(matched, value, value, kind, 0.0, start, end)
 
-    if match["clock"] or match["oclock"]:
-        hours, _, minutes = (match["clock"] or match["oclock"]).partition(":")
-        hour = _parse_numeral(hours)
-        parts = () if match["clock"] else (hour,)
-        yield replace(quantity(60 * hour + int(minutes or 0), "clock"), parts=parts)
+    if match["hour12"] or match["clock"] or match["oclock"]:
+        minute, hour = _parse_clock(match)
+        yield replace(quantity(minute, "clock"), parts=() if match["clock"] else (hour,))
     elif match["century"]:
         yield quantity(100 * (int(match["century"]) - 1) + int(match["decade"]), "decade")
     elif match["years"]:
@@ -317,6 +327,16 @@ def _parse_match(match: re.Match[str], text: str) -> Iterator[Quantity]:
         yield replace(fraction, bare=100 * share) if match["share"] else fraction
     elif not match["version"] and (found := _parse_number(match, text)):
         yield found
+
+
+def _parse_clock(match: re.Match[str]) -> tuple[float, float]:
+    """The minute of the day, and the hour as it is written."""
+    hours, _, minutes = (match["hour12"] or match["clock"] or match["oclock"]).partition(":")
+    hour = float(_WORDS.get(hours.lower(), 0)) or _parse_numeral(hours)
+    if not (half := match["half_day"]):
+        return 60 * hour + int(minutes or 0), hour
+    is_late = half[0] == "p" or half.endswith(("afternoon", "evening"))
+    return 60 * (hour % 12 + 12 * is_late) + int(minutes or 0), hour
 
 
 def _parse_fraction(match: re.Match[str]) -> float | None:
@@ -389,7 +409,7 @@ def _number_before_scale(match: re.Match[str], text: str) -> float | None:
     if match["ordinal"]:
         return float(_ORDINALS[match["ordinal"]])
     if match["word"]:
-        number = float(sum(_WORDS[part] for part in match["word"].split("-")))
+        number = float(sum(_WORDS[part] for part in match["word"].lower().split("-")))
         return None if number == 1 and not match["scale"] else number
     return _parse_numeral(match["chinese"].removeprefix("第"))
 

@@ -51,7 +51,6 @@ _FRAMES = (
     (re.compile(r"是([^，。是]{1,20}?)的(?:一部分|分支|子集|一种|一类)"), r"属于\1"),
 )
 """Chinese ways to say the same, in one form, so that the order of their parts can be compared."""
-_SAME = {"与": "和", "及": "和", "跟": "和"}
 START, END = "<", ">"
 _ARTICLES = frozenset(["a", "an", "the", "its", "their", "his", "her", "的", "了"])
 
@@ -96,7 +95,7 @@ def _words(text: str) -> list[str]:
     text = fold(text)
     for frame, form in _FRAMES:
         text = frame.sub(form, text)
-    return [_SAME.get(word, stem(word)) for word in _TOKEN.findall(_FILLERS.sub(" ", text))]
+    return [stem(word) for word in _TOKEN.findall(_FILLERS.sub(" ", text))]
 
 
 @lru_cache(maxsize=50_000)
@@ -211,17 +210,6 @@ def whole_sentences(clauses: Sequence[Tokens]) -> Iterator[Tokens]:
     """The sentences of a passage, each with all its clauses, and its table rows."""
     for _, group in groupby(clauses, key=lambda clause: clause.sentence):
         yield _joined(list(group))
-
-
-def with_subjects(clauses: Sequence[Tokens]) -> list[Tokens]:
-    """The clauses of a sentence, those after "and" joined with the clause before."""
-    found: list[list[Tokens]] = []
-    for clause in clauses:
-        if clause.continues and found:
-            found[-1].append(clause)
-        else:
-            found.append([clause])
-    return [_joined(group) for group in found]
 
 
 def _joined(clauses: Sequence[Tokens]) -> Tokens:

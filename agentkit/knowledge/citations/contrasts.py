@@ -57,10 +57,7 @@ def is_reversed(mine: Tokens, other: Tokens, entities: frozenset[str]) -> bool:
         if not before or not after:
             continue
         is_turned = has_changed and token in passive
-        if token in _RELATIONS:
-            have_changed = max(before) > pivot > min(after)
-        else:
-            have_changed = before[-1] > pivot > after[0]
+        have_changed = max(before) > pivot > min(after)
         if have_changed or (is_turned and before[-1] < pivot < after[0]):
             return have_changed != is_turned
     return False

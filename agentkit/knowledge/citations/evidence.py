@@ -129,18 +129,29 @@ def missing_number(
         if claimed.text not in versions and claimed.text != "第一" and not turn.has(claimed)
     ]
     wanted = [q for q in wanted if q.kind == "share" or not is_stated(q, around)]
+    wanted = [q for q in wanted if not _is_in_name(q, normalize(claim), normalize(known))]
     for claimed in wanted:
         if not (_is_in(claimed, claim, passage) or _is_asked(claimed, passage, turn)):
             return f"the number {claimed.text} is not in the passage"
         if _has_other_unit(claimed, passage, context):
             return f"the passage has another unit than {claimed.text}"
-    wanted = [q for q in wanted if is_stated(q, _all_quantities(passage))]
+    wanted = [
+        q
+        for q in wanted
+        if is_stated(q, _all_quantities(passage)) and (q.kind or q.value not in _counts(passage))
+    ]
     if len(wanted) < 2 or any(_states(unit, wanted) for unit in units(passage)):
         return None
     if _are_in_sentences_of_their_own(claim, passage, wanted):
         return None
     named = ", ".join(dict.fromkeys(q.text for q in wanted))
     return f"the numbers {named} are not in one sentence or row of the passage"
+
+
+def _is_in_name(claimed: Quantity, claim: str, known: str) -> bool:
+    """Whether a number belongs to a name, such as Tour 5, that the evidence has."""
+    name = re.search(r"\b[A-Z]\w* $", claim[: claimed.start])
+    return name is not None and not claimed.kind and _has_code(f"{name[0]}{claimed.text}", known)
 
 
 def _states(unit: Unit, wanted: Sequence[Quantity]) -> bool:

@@ -11,20 +11,19 @@ The list of English and Chinese antonyms holds patterns over folded text: the be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import chain, pairwise
+from itertools import chain
 
 from agentkit.text.numbers import quantities
 from agentkit.text.terms import fold, is_cjk, sentences, terms
 
 _OPPOSITES = (
     (
-        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain|(?<!any )(?<!no )more\b(?! than))"
-        r"|[较更越变]多|增|上升|升[高至到]|提[高升]|扩大|变大",
+        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain|(?<!any )(?<!no )more\b(?! than)|extra\b"
+        r"|additional)|[较更越变]多|多[用花付要]|增|上升|升[高至到]|提[高升]|扩大|变大",
         r"\b(?:decreas|fall|fell\b|drop(?!\w* support)|declin|reduc|shr[aiu]nk|cut\b|less\b|fewer)"
-        r"|[较更越变]少|减(?!轻)|下降|降[低至到]|缩[小减]|变小",
+        r"|[较更越变]少|少[用花付要]|减(?!轻)|下降|降[低至到]|缩[小减]|变小",
     ),
     (r"\b(?:rais(?:e|ing)|went up)|调高|上调", r"\b(?:lower(?:ed|ing)\b|went down)|调低|下调"),
     (r"\bmost (?:recent|often|likely|common)", r"\bleast (?:recent|often|likely|common)"),
@@ -39,12 +38,12 @@ _OPPOSITES = (
         r"\b(?:lower|lowest|low\b)|[较更最]低|低于",
     ),
     (
-        r"\b(?:larger|largest|bigger|greater)|[较更最过太越]大|大于",
-        r"\b(?:smaller|smallest)|[较更最过太越]小|小于",
+        r"\b(?:larger|largest|bigger|greater)|[较更最过太越很]大|大于",
+        r"\b(?:smaller|smallest)|[较更最过太越很]小|小于",
     ),
     (
-        r"\b(?:longer|longest)\b|\blengthen|\bextended\b|[较更最]长|延长",
-        r"\bshort(?:er|est|en)|[较更最]短|缩短",
+        r"\b(?:longer|longest)\b|\blengthen|\bextended\b|[较更最过太很]长|延长",
+        r"\bshort(?:er|est|en)|[较更最过太很]短|缩短",
     ),
     (
         r"\b(?:maxim|at most|up to|no more than|not exceed|never exceed)"
@@ -88,14 +87,49 @@ _OPPOSITES = (
     (r"\bleft\b|左", r"\bright\b|右"),
     (r"\bimport", r"\bexport"),
     (r"\b(?:bought|buy|purchase)|买", r"\b(?:sold|sell|sale)|卖"),
-    (r"\binside|\binternal|内部", r"\boutside|\bexternal|外部"),
+    (
+        r"\binside|\binternal|\binwards?\b|内[部侧]|向内",
+        r"\boutside|\bexternal|\boutwards?\b|外[部侧]|向外",
+    ),
+    (
+        r"\b(?:enabl|activat|turn(?:s|ed)? on|switch(?:es|ed)? on)|开启|启用|打开",
+        r"\b(?:disabl|deactivat|(?:turn|switch)(?:e?s|ed)? (?:\w+ )?off)|关闭|禁用|停用",
+    ),
+    (r"\baccept|接受|同意", r"\b(?:refus|reject|declined? (?:his|her|the|an?|to))|拒绝"),
+    (r"\bexact|\bprecise|精确|准确", r"\bapproximat|近似"),
+    (r"\bpublic\b|公[开有]", r"\bprivate\b|私[有密]"),
+    (r"\bmandatory|\bcompulsory|\brequired\b|必[须需选填]|强制", r"\boptional|可选|自愿"),
+    (r"\bascending|升序", r"\bdescending|降序"),
+    (r"\bstatic|静态|固定", r"\bdynamic|动态|[变浮]动"),
+    (r"\bdense\b|稠密", r"\bsparse|稀疏"),
+    (r"\b(?:oldest|older|elder)", r"\b(?:newest|newer|younge)"),
+    (r"\bwarm(?:er|est)?\b|\bhot(?:ter|test)?\b|热", r"\bcold(?:er|est)?\b|\bcool(?:er|est)?\b|冷"),
+    (r"\b(?:heav(?:y|ier|iest))|[较更最]重", r"\b(?:light(?:er|est))\b|[较更最]轻"),
+    (r"\b(?:cheap)|便宜", r"\b(?:expensive|dear)|昂贵|贵"),
+    (r"\b(?:arriv)|到达", r"\b(?:depart|leaves?\b)|离开|出发"),
+    (
+        r"\b(?:appear|add(?:s|ed)?\b)|新增|添加|加入",
+        r"\b(?:disappear|remov|delet)|去[除掉]|删除|移除",
+    ),
+    (r"\bwin(?:s|ner)?\b|\bwon\b|胜", r"\blos(?:es?|t|er)\b|败|输给"),
+    (r"\bmajority|多数", r"\bminority|少数"),
+    (r"\bbefore noon|\ba\.?m\b|上午", r"\bafter noon|\bp\.?m\b|下午"),
+    (r"\bhorizontal|水平|横向", r"\bvertical|垂直|纵向"),
+    (r"\bmanual|手[动工]", r"\bautomatic|自动"),
+    (r"\bweekdays?\b|工作日", r"\bweekends?\b|周末"),
+    (r"\bpermanent|永久", r"\btemporar|临时|暂时"),
     (r"\bfree\b(?! of (?!charge))|免费", r"\bcharged\b|\bpay|收费|付费"),
     (r"\b(?:work|run)s?\b|正常", r"\bout of order|\bbroken\b|故障|坏了"),
 )
 
-BEFORE = re.compile(r"\b(?:before|prior to|until)\s+(?:the\s+|an?\s+)?(\w+)|(\w{2,4}?)\s*[之以]?前")
-AFTER = re.compile(r"\b(?:after|since)\s+(?:the\s+|an?\s+)?(\w+)|(\w{2,4}?)\s*[之以]?后")
-"""Before and after what: opposites only when they stand with the same word."""
+_OBJECT = r"\s+((?:(?!\b(?:to|until|and|or)\b)[^,.;]){1,30})"
+_BEFORE = re.compile(
+    rf"\b(?:before|prior to|until){_OBJECT}|(\w{{2,4}})(?:[之以]前|前(?![馈向端者几进]))"
+)
+_AFTER = re.compile(
+    rf"\b(?:after|since){_OBJECT}|\bfrom\s+(?:the\s+)?(\w+)\s+on\b|(\w{{2,4}})(?:[之以]后|后(?![者续端台]))"
+)
+"""Before and after what: opposites only when they are with the same words."""
 
 
 @cache
@@ -117,7 +151,7 @@ _CLAUSE_END = re.compile(
     re.IGNORECASE,
 )
 _NO_NEGATION = re.compile(
-    r"(\w)[不没]\1|不得不|不能不|不可不|不仅|不但|不只|不单(?!独)|不光|不止|不过|不同|不断|不久|不妨|不论|不管"
+    r"(\w)[不没]\1|不够(?=[，。,;；\s]|$)|不得不|不能不|不可不|不仅|不但|不只|不单(?!独)|不光|不止|不过|不同|不断|不久|不妨|不论|不管"
     r"|不超过|不少于|不低于|不高于|不大于|不小于|不多于|不足|不少|不一定|差不多|不错|不可或缺"
     r"|无论|无监督|无标[注签]|无穷|无限|无数|无线|无符号|非常|非线性|并非不|未来|未免"
     r"|没关系|没问题|[区差类特分级识个性告]别|别[的人处]|是否|能否|可否|与否|是不是|有没有|会不会"
@@ -126,10 +160,10 @@ _NO_NEGATION = re.compile(
     r"|\bno matter\b|\bnothing but\b|\bno doubt\b|\bwhether or not\b|\bno\. ?\d"
 )
 _NEGATION = re.compile(
-    r"不|没|无|非|未|勿|莫|别(?=[再把让去用在将])|禁|缺乏|缺少|排除|拒绝|防止|避免"
+    r"不|没|无|非|未|勿|莫|别(?=[再把让去用在将])|禁|缺乏|缺少|排除|防止|避免"
     r"|\b(?:not|no|never|nor|neither|none|nobody|nothing|nowhere|without|cannot|unless|except|seldom|rarely"
     r"|hardly|scarcely|lacks?|lacking|excludes?|excluded|forbid(?:s|den)?|prohibit(?:s|ed)?|banned"
-    r"|prevent(?:s|ed)?|refus(?:es|ed)|reject(?:s|ed)?|den(?:y|ies|ied)|absent|unable"
+    r"|prevent(?:s|ed)?|den(?:y|ies|ied)|absent|unable"
     r"|impossible)\b"
     r"|\bbypass|\bskips?\b|\bdrop(?:s|ped)? support\b|\binstead of\b|\brather than\b|冻结|少了"
     r"|\bsupport\b.{0,30}\bended\b|\bdiscontinued\b|\bdeprecated\b|停止支持|终止支持"
@@ -153,22 +187,17 @@ _LATIN = re.compile(r"[a-z][a-z0-9]+")
 _LEAST_OVERLAP = 0.3
 _LEAST_SHARED = 2
 _AS_GOOD = 0.9
-_OF_TWO = 0.7
-"""How much of two neighbouring clauses' overlap one of them may have at most."""
 _OF_SENTENCE = 0.5
 _OF_MARKS = 2
 """How much more than a word a shared number or pair of opposites counts."""
-_HEAD = 0.5
 _HEADS = 2
 
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause, and what its alignment needs. `denials` are its negations where they are not to
-    be counted."""
+    """A clause, and what its alignment needs."""
 
     written: str
-    denials: int | None = None
 
     @cached_property
     def text(self) -> str:
@@ -200,8 +229,6 @@ class Clause:
 
     @cached_property
     def negations(self) -> int:
-        if self.denials is not None:
-            return self.denials
         return len(_NEGATION.findall(self.bare.replace("neither", "").replace("cannot", "not ")))
 
     def is_opposed(self, other: Clause) -> bool:
@@ -245,7 +272,12 @@ def opposed(claim: str, passage: str) -> str | None:
     """How a claim contradicts a passage in one language: "negated", "opposite" or None."""
     for mine in clauses(claim):
         near = _aligned(mine, claim, passage)
-        if near and all(_is_odd(mine, other) for other in near):
+        if near and all(
+            _is_odd(mine, other)
+            and not _is_denied_elsewhere(mine, other, passage)
+            and not _is_denied_elsewhere(other, mine, claim)
+            for other in near
+        ):
             return _kind(mine, near[0])
     return None
 
@@ -256,13 +288,20 @@ def opposed_across(claim: str, passage: str, nearest: str) -> str | None:
     mine = clauses(claim)
     for clause in mine:
         anchors = _anchors(clause.written)
-        near = [other for other in clauses(passage) if anchors & _anchors(other.written)]
+        near = [
+            other
+            for start, end in sentences(passage)
+            if anchors & _anchors(passage[start:end])
+            for other in clauses(passage[start:end])
+            if anchors & _anchors(other.written) or other.written == nearest
+        ]
         near = [other for other in near if other.written == nearest] or near
         if not near and len(mine) == 1 and nearest:
             near = [Clause(nearest)]
         whole = Clause(claim)
         if near and all(_is_odd(clause, o) and _is_odd(whole, o) for o in near):
-            return _kind(clause, near[0])
+            is_both = clause.negations % 2 and any(o.negations % 2 for o in clauses(passage))
+            return _kind(clause, near[0]) if _opposites(clause, near[0]) or not is_both else None
     return None
 
 
@@ -271,6 +310,16 @@ def _anchors(text: str) -> frozenset[object]:
     """What is the same in all languages: numbers and Latin names."""
     values = {q.value for q in quantities(text)}
     return frozenset(values | (set(_LATIN.findall(fold(text))) - _EMPTY_WORDS))
+
+
+def _is_denied_elsewhere(one: Clause, other: Clause, text: str) -> bool:
+    """Whether what a clause denies may be what another clause of the other's text denies."""
+    if not one.negations % 2 or other.negations % 2 or _opposites(one, other):
+        return False
+    return any(
+        clause.negations % 2 and (clause.terms & one.terms or _denies(clause, one))
+        for clause in clauses(text)
+    )
 
 
 def _aligned(mine: Clause, claim: str, passage: str) -> list[Clause]:
@@ -282,33 +331,11 @@ def _aligned(mine: Clause, claim: str, passage: str) -> list[Clause]:
         nearness = _OF_SENTENCE * len(wanted & content(sentence)) / len(wanted)
         scored += [
             (overlap + nearness, other)
-            for overlap, other in _overlaps(mine, clauses(sentence))
-            if overlap >= _LEAST_OVERLAP
+            for other in clauses(sentence)
+            if (overlap := _overlap(mine, other)) >= _LEAST_OVERLAP
         ]
     best = max((score for score, _ in scored), default=0.0)
     return [other for score, other in scored if score >= _AS_GOOD * best]
-
-
-def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, Clause]]:
-    """The overlap with each clause, and with two neighbours where both contribute."""
-    found = [(_overlap(mine, other), other) for other in others]
-    yield from found
-    for (one_overlap, one), (two_overlap, two) in pairwise(found):
-        if one.terms & mine.terms and two.terms & mine.terms:
-            nearer = one if one_overlap >= two_overlap else two
-            both = _both(one, two, _denials(mine, one, two, nearer))
-            overlap = _overlap(mine, both)
-            if max(one_overlap, two_overlap) < _OF_TWO * overlap:
-                yield overlap, both
-
-
-def _denials(mine: Clause, one: Clause, two: Clause, nearer: Clause) -> int:
-    """The negations of two clauses: of the one that denies something that a claim's clause has, or
-    denies as it does, else of the nearer one."""
-    for each in (one, two):
-        if each.negations % 2 and (_denies(each, mine) or mine.negations % 2):
-            return each.negations
-    return nearer.negations
 
 
 def _denies(one: Clause, mine: Clause) -> bool:
@@ -318,21 +345,15 @@ def _denies(one: Clause, mine: Clause) -> bool:
     )
 
 
-def _both(one: Clause, two: Clause, denials: int) -> Clause:
-    """Two clauses as one, which denies what the one that is nearer to the claim denies."""
-    return Clause(f"{one.written}, {two.written}", denials)
-
-
 def _overlap(mine: Clause, other: Clause) -> float:
     meeting = mine.terms & other.terms
     if is_cjk(mine.text) and all(term.isascii() and term[0] not in "#=" for term in meeting):
         return 0.0
     shared = _weight(meeting)
-    has_head = bool(mine.heads & other.terms or other.heads & mine.terms)
     whole = _weight(mine.terms)
     if shared < min(_LEAST_SHARED, whole / 2):
         return 0.0
-    return shared / whole + _HEAD * has_head
+    return shared / whole
 
 
 def _weight(found: frozenset[str]) -> int:
@@ -363,8 +384,11 @@ def _opposites(mine: Clause, other: Clause) -> int:
 
 def _turned(mine: str, other: str) -> bool:
     """Whether one says "before" of what the other says "after"."""
-    return bool(_times(BEFORE, mine) & _times(AFTER, other) - _times(AFTER, mine))
+    return bool(_times(_BEFORE, mine) & _times(_AFTER, other) - _times(_AFTER, mine))
 
 
 def _times(pattern: re.Pattern[str], text: str) -> frozenset[str]:
-    return frozenset(one or two for one, two in pattern.findall(text))
+    """The terms that follow before or after, in Chinese those that precede it."""
+    return content(
+        " ".join(filter(None, (part for m in pattern.finditer(text) for part in m.groups())))
+    )

