@@ -32,12 +32,12 @@ def with_tools_in_text(messages: Sequence[Message], tools: Sequence[Tool]) -> li
     if tools:
         lines = "\n".join(json.dumps(tool_definition(tool), ensure_ascii=False) for tool in tools)
         plain.insert(0, Message("system", _TOOLS_PROMPT.format(tools=lines)))
-    return _merge_neighbours(plain)
+    return merge_neighbours(plain)
 
 
 def without_system(messages: Sequence[Message]) -> list[Message]:
     """Return the conversation for a template that refuses system messages."""
-    return _merge_neighbours(
+    return merge_neighbours(
         [replace(m, role="user") if m.role == "system" else m for m in messages]
     )
 
@@ -57,7 +57,7 @@ def _call_text(call: ToolCall) -> str:
     return f"{CALL}\n{json.dumps(body, ensure_ascii=False)}\n{END_CALL}"
 
 
-def _merge_neighbours(messages: Iterable[Message]) -> list[Message]:
+def merge_neighbours(messages: Iterable[Message]) -> list[Message]:
     """Join neighbours of one role, since templates expect alternating roles. Calls and results stay
     apart."""
     merged: list[Message] = []

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface.grammar import Constraint, Grammars
 from agentkit.backends.huggingface.load import LoadedModel, is_out_of_memory, quiet
+from agentkit.backends.huggingface.prompt import TEMPLATE_OPTIONS
 from agentkit.backends.text_tool_calls import MARKERS, split_partial_marker
 from agentkit.errors import ModelError
 
@@ -154,9 +155,6 @@ class _TokenText:
         text, self._pending = split_partial_marker(text, held_back)
         return text
 
-
-TEMPLATE_OPTIONS = "chat_template_kwargs"
-"""The key of `Options.extra` whose mapping goes to the chat template."""
 
 _SAMPLING = ("top_k", "top_p", "min_p")
 _PENALTIES = ("repetition_penalty", "no_repeat_ngram_size")

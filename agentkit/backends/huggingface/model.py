@@ -1,133 +1,39 @@
 """Models of Hugging Face in this process: any causal model by hub id, directory or GGUF file.
 
-A conversation is rendered by the model's own chat template. Where the answer is constrained, the
-prompt ends with its beginning: an open thought is closed, a tool call is opened.
+A conversation is rendered by the model's own chat template (`prompt`). Where the answer is
+constrained, the prompt ends with its beginning: an open thought is closed, a tool call is opened.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from agentkit.backends.base import (
     Capabilities,
     Options,
     estimated_tokens,
     images,
-    message_bodies,
     offered_tools,
-    tool_definition,
 )
 from agentkit.backends.huggingface.generator import (
-    TEMPLATE_OPTIONS,
     Generation,
     GenerationEnd,
     Generator,
     can_batch,
     check_options,
 )
-from agentkit.backends.huggingface.load import LoadedModel, Placement, load_model, resolve_source
-from agentkit.backends.prompted_tools import (
-    calls_schema,
-    is_forced,
-    with_tools_in_text,
-    without_system,
-)
-from agentkit.backends.text_tool_calls import CALL, END_CALL, END_THINK, THINK, ParsedModel
+from agentkit.backends.huggingface.load import Placement, load_model, resolve_source
+from agentkit.backends.huggingface.prompt import chat_template, render_prompt
+from agentkit.backends.prompted_tools import calls_schema, is_forced
+from agentkit.backends.text_tool_calls import CALL, END_CALL, THINK, ParsedModel
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, Usage
 from agentkit.tools.tool import Tool
-
-
-@dataclass(frozen=True, slots=True)
-class CallFormat:
-    """How a model writes a tool call: what stands before it, its key for the arguments, and
-    whether calls are a list."""
-
-    before: str = ""
-    arguments: str = "arguments"
-    is_list: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedPrompt:
-    """A conversation in tokens. `opening` is the marker of the thought (THINK) or call (CALL) in
-    which it ends."""
-
-    ids: Sequence[int]
-    opening: str
-
-
-def call_format(template: str) -> CallFormat:
-    """Return the call format that a chat template teaches; that of Hermes where the template has no
-    tools, for then the prompt describes them in that form."""
-    if "tools" not in template or "<tool_call>" in template:
-        return CallFormat("<tool_call>\n")
-    if "[TOOL_CALLS]" in template:
-        return CallFormat("[TOOL_CALLS]", is_list=True)
-    is_llama = '"parameters"' in template and "<|eot_id|>" in template
-    return CallFormat(arguments="parameters") if is_llama else CallFormat()
-
-
-def render_prompt(
-    loaded: LoadedModel, messages: Sequence[Message], tools: Sequence[Tool], options: Options
-) -> RenderedPrompt:
-    """Return the conversation as the model reads it. Raises ModelError where the model has no chat
-    template, or it refuses the conversation."""
-    template = str(loaded.tokenizer.chat_template or "")
-    if not template:
-        raise loaded.source.error(
-            f"{loaded.source.name} has no chat template: it only continues texts. Choose a model "
-            "trained to chat (its name often ends in -Instruct or -it)."
-        )
-    known = "tools" in template
-    conversation = list(messages) if known else with_tools_in_text(messages, tools)
-    text = _apply_template(
-        loaded,
-        conversation,
-        [tool_definition(tool) for tool in tools] if known and tools else None,
-        options.extra.get(TEMPLATE_OPTIONS) or {},
-    )
-    opening = THINK if text.rstrip().endswith(THINK) else ""
-    forced = is_forced(tools, options)
-    if opening and (forced or options.schema is not None):
-        text, opening = f"{text.rstrip()}\n{END_THINK}\n\n", ""
-    if forced:
-        text, opening = text + call_format(template).before, CALL
-    ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-    return RenderedPrompt(ids, opening)
-
-
-def _apply_template(
-    loaded: LoadedModel,
-    messages: Sequence[Message],
-    tools: Sequence[Mapping[str, Any]] | None,
-    extra: Mapping[str, Any],
-) -> str:
-    """Apply the template; where it refuses a system message, once more without one."""
-    import jinja2
-
-    try:
-        text: str = loaded.tokenizer.apply_chat_template(
-            message_bodies(messages, "name"),
-            tools=tools,
-            add_generation_prompt=True,
-            tokenize=False,
-            **extra,
-        )
-    except jinja2.TemplateError as error:
-        has_system = any(message.role == "system" for message in messages)
-        if has_system and "system" in str(error).lower():
-            return _apply_template(loaded, without_system(messages), tools, extra)
-        raise loaded.source.error(
-            f"The chat template of {loaded.source.name} refuses this conversation: {error}"
-        ) from error
-    return text
 
 
 class HuggingFaceModel(ParsedModel):
@@ -216,11 +122,11 @@ class HuggingFaceModel(ParsedModel):
 
     async def capabilities(self) -> Capabilities:
         """Whether it reasons is known once it is loaded."""
-        template = self._generator.loaded.tokenizer.chat_template if self._generator else ""
+        template = chat_template(self._generator.loaded, False) if self._generator else ""
         return Capabilities(
             forced_tools=True,
             json_schema=True,
-            reasoning=THINK in str(template or ""),
+            reasoning=THINK in template,
         )
 
     async def close(self) -> None:
@@ -267,7 +173,7 @@ class HuggingFaceModel(ParsedModel):
         limit = self._limit(len(prompt.ids), options.max_tokens, loaded.window)
         constraint = None
         if is_forced(left, options):
-            form = call_format(str(loaded.tokenizer.chat_template))
+            form = prompt.call_format
             schema = calls_schema(left, form.arguments, form.is_list)
             constraint = generator.grammars.constraint(schema, limit, lenient=True)
         elif options.schema is not None:

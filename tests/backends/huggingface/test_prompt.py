@@ -9,7 +9,7 @@ import pytest
 
 from agentkit.backends.base import Options
 from agentkit.backends.huggingface.load import LoadedModel, Source
-from agentkit.backends.huggingface.model import call_format, render_prompt
+from agentkit.backends.huggingface.prompt import call_format, render_prompt
 from agentkit.backends.text_tool_calls import CALL, THINK
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall
@@ -119,3 +119,134 @@ def test_a_constrained_answer_has_no_thought_and_a_forced_call_is_opened(
 def test_a_call_has_the_format_of_the_template(template: str, before: str, key: str) -> None:
     form = call_format(template)
     assert (form.before, form.arguments) == (before, key)
+
+
+CALLS = [
+    *TALK[:2],
+    Message(
+        "assistant",
+        "",
+        (ToolCall("c1", "lookup", {"city": "Rome"}), ToolCall("c2", "lookup", {"city": "Oslo"})),
+    ),
+    Message("tool", "sunny", tool_call_id="c1"),
+    Message("tool", "rainy", tool_call_id="c2"),
+]
+OFFER = "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}"
+CALL_EACH = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls or [] %}"
+    "({{ c.function.name }} {{ c.function.arguments | tojson }} {{ c.id }}){% endfor %}{% endfor %}"
+)
+REFUSE = "{{ raise_exception('refused') }}"
+TURNS = (
+    "{% for m in (messages[1:] if messages[0].role == 'system' else messages) %}"
+    "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}" + REFUSE + "{% endif %}{% endfor %}"
+)
+RESULTS = "<user><tool_response>\nsunny\n</tool_response>\n\n<tool_response>\nrainy"
+TEMPLATES = {
+    "its own tools and results": (
+        OFFER + CALL_EACH,
+        ["[lookup]<system>", "<tool>sunny<tool>rainy"],
+    ),
+    "tools, but no results": (
+        OFFER + PLAIN.replace("<{{", "{% if m.role == 'tool' %}" + REFUSE + "{% endif %}<{{"),
+        ["[lookup]<system>Be brief.<user>Where?", '"Rome"', RESULTS],
+    ),
+    "tools, and results left out": (
+        OFFER
+        + "{% for m in messages if m.role != 'tool' %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+        ["[lookup]<system>", '"Oslo"', RESULTS],
+    ),
+    "tools, and calls left out": (OFFER + PLAIN, ["[lookup]<system>", '"Oslo"', RESULTS]),
+    "one call in a message": (
+        OFFER
+        + "{% for m in messages if (m.tool_calls or []) | length > 1 %}"
+        + "{{ raise_exception('This model only supports single tool-calls at once!') }}{% endfor %}"
+        + CALL_EACH,
+        ["[lookup]<system>", '"Oslo"', RESULTS],
+    ),
+    "arguments as text": (
+        OFFER
+        + "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls or [] %}"
+        + "{{ '(' + c.function.name + c.function.arguments + ')' }}{% endfor %}{% endfor %}",
+        ['(lookup{"city": "Rome"})(lookup{"city": "Oslo"})<tool>sunny<tool>rainy'],
+    ),
+    "ids of nine characters": (
+        "{% for m in messages %}{% for c in m.tool_calls or [] if c.id | length != 9 %}"
+        + REFUSE
+        + "{% endfor %}{% endfor %}"
+        + OFFER
+        + CALL_EACH,
+        ["[lookup]<system>", "<tool>sunny<tool>rainy"],
+    ),
+    "tools named in a comment alone": (
+        "{# no tools #}" + CALL_EACH,
+        ["<system>You may call these tools:", RESULTS],
+    ),
+    "no tools, in turn": (TURNS + PLAIN, ["<system>You may call these tools:", RESULTS]),
+    "no tools and no system, in turn": (
+        "{% if messages[0].role == 'system' %}" + REFUSE + "{% endif %}" + TURNS + PLAIN,
+        ["<user>You may call these tools:", "Be brief.\n\nWhere?<assistant>", RESULTS],
+    ),
+    "a system message left out": (
+        "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+        ["<user>You may call these tools:", "Be brief.\n\nWhere?<assistant>", RESULTS],
+    ),
+    "tools, but no system": (
+        "{% if messages[0].role == 'system' %}" + REFUSE + "{% endif %}" + OFFER + CALL_EACH,
+        ["[lookup]<user>Be brief.\n\nWhere?<assistant>", "<tool>sunny<tool>rainy"],
+    ),
+    "results as JSON": (
+        OFFER + CALL_EACH.replace("{{ m.content }}", "{{ m.content | tojson }}"),
+        ['<tool>"sunny"<tool>"rainy"'],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_conversation_is_rendered_whole_by_templates_of_every_kind(
+    tokenizer: Any, lookup: Tool, kind: str
+) -> None:
+    template, parts = TEMPLATES[kind]
+    made = prompt(tokenizer, template, CALLS, lookup)
+    assert [part for part in parts if part not in made] == []
+    words = ("lookup", "Be brief.", "Where?", "Rome", "Oslo", "sunny", "rainy")
+    assert [word for word in words if word not in made] == []
+
+
+def test_messages_of_one_role_are_merged_for_templates_that_want_turns(tokenizer: Any) -> None:
+    talk = [*TALK[:2], Message("user", "Now."), Message("assistant", "A."), Message("user", "B")]
+    made = prompt(tokenizer, TURNS + PLAIN, talk)
+    assert made == "<system>Be brief.<user>Where?\n\nNow.<assistant>A.<user>B"
+
+
+def test_thinking_that_a_template_leaves_out_of_earlier_turns_is_not_missed(
+    tokenizer: Any, lookup: Tool
+) -> None:
+    template = OFFER + CALL_EACH.replace("m.content", "m.content.split('</think>')[-1]")
+    thought = Message("assistant", "<think>considerations</think>Hi.")
+    made = prompt(tokenizer, template, [*TALK[:2], thought, Message("user", "And?")], lookup)
+    assert made == "[lookup]<system>Be brief.<user>Where?<assistant>Hi.<user>And?"
+
+
+def test_of_several_templates_the_one_for_tools_is_taken(tokenizer: Any, lookup: Tool) -> None:
+    templates: Any = {"default": PLAIN, "tool_use": OFFER + CALL_EACH}
+    assert prompt(tokenizer, templates, TALK[:2], lookup).startswith("[lookup]<system>")
+    assert prompt(tokenizer, templates, TALK[:2]) == "<system>Be brief.<user>Where?"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (Options(), "on"),
+        (Options(schema={}), "off"),
+        (Options(schema={}, extra={"chat_template_kwargs": {"enable_thinking": True}}), "on"),
+        (Options(extra={"chat_template_kwargs": {"enable_thinking": False}}), "off"),
+    ],
+)
+def test_a_constrained_answer_is_requested_without_thinking(
+    tokenizer: Any, options: Options, text: str
+) -> None:
+    tokenizer.chat_template = "Where?{{ 'off' if enable_thinking is false else 'on' }}"
+    loaded = LoadedModel(Source("hf:x", "x"), tokenizer, None, None)
+    made = render_prompt(loaded, [Message("user", "Where?")], (), options)
+    assert tokenizer.decode(made.ids) == f"Where?{text}"
