@@ -1,8 +1,8 @@
 """GGUF models in this process, by llama.cpp in a wheel that needs no compiler.
 
-One answer at a time, in the order of the requests. Tools are described in the system message, in
-the form of Hermes, not by the model's own template, and a forced call is constrained by a JSON
-Schema, so that a tiny model's calls parse too. No images.
+One answer at a time, in the order of the requests. Tools are described by the model's own template
+where it has a form for them and their calls, else in the system message in the form of Hermes. A
+forced call is constrained by a JSON Schema, so that a tiny model's calls parse too. No images.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import importlib
 import importlib.util
+import json
 import os
 import secrets
 import shutil
@@ -18,25 +19,41 @@ import signal
 import tempfile
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentkit.backends.base import (
     Capabilities,
     Options,
     estimated_tokens,
     images,
+    message_bodies,
+    new_call_id,
     offered_tools,
+    tool_definition,
 )
-from agentkit.backends.prompted_tools import answer_schema, with_tools_in_text
-from agentkit.backends.text_tool_calls import ParsedModel
+from agentkit.backends.openai.partial_calls import PartialCalls
+from agentkit.backends.prompted_tools import (
+    answer_schema,
+    is_forced,
+    merge_neighbours,
+    with_tools_in_text,
+)
+from agentkit.backends.text_tool_calls import THINK, ParsedModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import Message, Usage
+from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -49,6 +66,7 @@ _BATCH = 128
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TIMEOUT = 5.0
+_TOO_LONG = "exceed_context_size_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +133,9 @@ class Engine:
         weakref.finalize(self, self._client.close)
         properties = self._client.get("/props").json()
         self.window: int = properties["default_generation_settings"]["n_ctx"]
+        able = properties.get("chat_template_caps") or {}
+        self.takes_tools = bool(able.get("supports_tools") and able.get("supports_tool_calls"))
+        self.reasons = THINK in str(properties.get("chat_template") or "")
 
     def chat(self, body: Body, emit: Callable[[Body], bool]) -> None:
         """Answer in the caller's thread; `emit` gets each chunk, and ends the answer by returning
@@ -211,20 +232,22 @@ class LlamaCppModel(ParsedModel):
         if any(images(message) for message in messages):
             raise self.error(f"{self.name} reads no images: choose another model.", "bad_request")
         engine = await self._ready()
-        body = request_body(messages, offered_tools(tools, options.tool_choice), options)
-        usage, reason = Usage(estimated=True), ""
-        async with aclosing(self._answer(engine, body)) as chunks:
-            async for chunk in chunks:
-                if error := chunk.get("error"):
-                    raise self._engine_error(error)
-                if counts := chunk.get("usage"):
-                    usage = Usage(counts["prompt_tokens"], counts["completion_tokens"])
-                for choice in chunk.get("choices") or ():
-                    reason = choice.get("finish_reason") or reason
-                    for part in _delta_parts(choice.get("delta") or {}):
+        offered = offered_tools(tools, options.tool_choice)
+        native = engine.takes_tools and not is_forced(offered, options) and options.schema is None
+        has_started = False
+        while True:
+            body = request_body(messages, offered, options, native)
+            try:
+                async with aclosing(self._answer(engine, body)) as chunks:
+                    async for part in completion_parts(chunks, self.name, offered):
+                        has_started = True
                         yield part
-        yield usage
-        yield Done("length" if reason == "length" else "stop", self.name)
+                return
+            except _EngineError as error:
+                # A template may refuse what it has a form for, such as two calls at once.
+                if not native or has_started or error.fault.get("type") == _TOO_LONG:
+                    raise self._engine_error(error.fault) from error
+                native = False
 
     async def _answer(self, engine: Engine, body: Body) -> AsyncGenerator[Body, None]:
         """Answer in the worker, and yield the chunks. Closing the iterator ends the answer."""
@@ -252,7 +275,7 @@ class LlamaCppModel(ParsedModel):
         finally:
             cancelled.set()
         if piece is not None:
-            raise self._engine_error({"message": str(piece)}) from piece
+            raise _EngineError({"message": str(piece)}) from piece
 
     async def context_window(self) -> int:
         """The model's own window, or `max_context` below it; loads the model."""
@@ -268,7 +291,9 @@ class LlamaCppModel(ParsedModel):
         return estimated_tokens(text)
 
     async def capabilities(self) -> Capabilities:
-        return Capabilities(forced_tools=True, json_schema=True)
+        """Whether it reasons is known once it is loaded."""
+        reasons = self._engine is not None and self._engine.reasons
+        return Capabilities(forced_tools=True, json_schema=True, reasoning=reasons)
 
     async def close(self) -> None:
         """Free the weights, once the answer in progress is complete."""
@@ -287,7 +312,7 @@ class LlamaCppModel(ParsedModel):
         return self._engine
 
     def _engine_error(self, error: Mapping[str, Any]) -> ModelError:
-        if error.get("type") == "exceed_context_size_error":
+        if error.get("type") == _TOO_LONG:
             return self.error(
                 f"The prompt of {error.get('n_prompt_tokens')} tokens does not fit {self.name}, "
                 f"whose window is {error.get('n_ctx')} tokens. Shorten it, or raise max_context "
@@ -299,18 +324,34 @@ class LlamaCppModel(ParsedModel):
         )
 
 
+class _EngineError(Exception):
+    """An error that the server reports in place of an answer."""
+
+    def __init__(self, fault: Mapping[str, Any]) -> None:
+        super().__init__(str(fault.get("message") or ""))
+        self.fault = fault
+
+
 def request_body(
-    messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    messages: Sequence[Message], tools: Sequence[Tool], options: Options, native: bool = False
 ) -> dict[str, Any]:
-    """Return the body of a streamed chat. With a seed nothing is taken from the prompt cache, since
-    the sums of a warm run differ in their last bits from those of a cold one."""
+    """Return the body of a streamed chat, with tools and calls in the form of the model's template
+    (`native`) or as text. With a seed nothing is taken from the prompt cache, since the sums of a
+    warm run differ in their last bits from those of a cold one."""
     response_format = None
     if (schema := answer_schema(tools, options)) is not None:
         json_schema = {"name": "answer", "schema": dict(schema)}
         response_format = {"type": "json_schema", "json_schema": json_schema}
-    conversation = with_tools_in_text(messages, tools)
+    if native:
+        bodies = message_bodies(merge_neighbours(messages), "name")
+        for call in (call for body in bodies for call in body.get("tool_calls", ())):
+            function = call["function"]
+            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+    else:
+        bodies = message_bodies(with_tools_in_text(messages, tools), "name")
     body = {
-        "messages": [{"role": each.role, "content": each.prompt_text} for each in conversation],
+        "messages": bodies,
+        "tools": [tool_definition(tool) for tool in tools] if native and tools else None,
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
@@ -324,8 +365,28 @@ def request_body(
     return {key: value for key, value in body.items() if value is not None} | dict(options.extra)
 
 
-def _delta_parts(delta: Body) -> Iterator[ModelPart]:
-    if thought := delta.get("reasoning_content"):
-        yield ReasoningDelta(thought)
-    if text := delta.get("content"):
-        yield TextDelta(text)
+async def completion_parts(
+    chunks: AsyncIterable[Body], name: str, tools: Sequence[Tool]
+) -> AsyncGenerator[ModelPart, None]:
+    """Yield the parts of a streamed completion. Raises _EngineError for an error in it."""
+    usage, reason = Usage(estimated=True), ""
+    calls = PartialCalls([tool.name for tool in tools])
+    async for chunk in chunks:
+        if error := chunk.get("error"):
+            raise _EngineError(error if isinstance(error, Mapping) else {"message": error})
+        if counts := chunk.get("usage"):
+            usage = Usage(counts["prompt_tokens"], counts["completion_tokens"])
+        for choice in chunk.get("choices") or ():
+            reason = choice.get("finish_reason") or reason
+            delta = choice.get("delta") or {}
+            calls.feed(delta.get("tool_calls") or ())
+            if thought := delta.get("reasoning_content"):
+                yield ReasoningDelta(thought)
+            if text := delta.get("content"):
+                yield TextDelta(text)
+    made = calls.complete()
+    for call in made:
+        yield ToolCall(call.id or new_call_id(), call.name, call.parsed_arguments)
+    yield usage
+    stopped: Literal["stop", "tool_calls"] = "tool_calls" if made else "stop"
+    yield Done("length" if reason == "length" else stopped, name)

@@ -11,19 +11,19 @@ WIDTH, INNER, WINDOW = 16, 32, 64
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 
-def write_tiny_gguf(path: Path) -> Path:
+def write_tiny_gguf(path: Path, template: str = TEMPLATE, window: int = WINDOW) -> Path:
     """Write the model; its vocabulary is the 256 bytes, one pair of them and an end."""
     import gguf
 
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(WINDOW)
+    writer.add_context_length(window)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(1)
     writer.add_feed_forward_length(INNER)
     writer.add_head_count(2)
     writer.add_head_count_kv(2)
     writer.add_layer_norm_rms_eps(1e-5)
-    _add_tokenizer(writer)
+    _add_tokenizer(writer, template)
     draw = np.random.default_rng(0)
     for name, shape in _shapes().items():
         writer.add_tensor(name, draw.normal(size=shape).astype(np.float32))
@@ -34,7 +34,7 @@ def write_tiny_gguf(path: Path) -> Path:
     return path
 
 
-def _add_tokenizer(writer: Any) -> None:
+def _add_tokenizer(writer: Any, template: str) -> None:
     tokens = [*_byte_letters(), "ab", "<end>"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
@@ -43,7 +43,7 @@ def _add_tokenizer(writer: Any) -> None:
     writer.add_token_merges(["a b"])
     writer.add_bos_token_id(257)
     writer.add_eos_token_id(257)
-    writer.add_chat_template(TEMPLATE)
+    writer.add_chat_template(template)
 
 
 def _byte_letters() -> list[str]:

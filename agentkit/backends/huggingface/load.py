@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,7 +52,12 @@ class Source:
         return ModelError(" ".join(text.split())[:600], self.name, kind)
 
 
-@dataclass(frozen=True, slots=True)
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>")
+_CHANNEL = "<|channel|>"
+"""In templates with channels <|end|> ends a message, and not the turn."""
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """A model ready to generate. `window` in tokens."""
 
@@ -60,12 +66,20 @@ class LoadedModel:
     model: Any
     window: int | None
 
-    @property
+    @cached_property
     def end_tokens(self) -> frozenset[int]:
-        """The tokens that end a turn."""
+        """The tokens that end a turn: as configured, and those of the chat template, which many
+        configurations leave out."""
         configured = self.model.generation_config.eos_token_id
-        ends = configured if isinstance(configured, list) else [configured]
-        return frozenset({*ends, self.tokenizer.eos_token_id} - {None})
+        ends = configured if isinstance(configured, (list, tuple)) else [configured]
+        template = str(self.tokenizer.chat_template or "")
+        known = _TURN_ENDS[: -1 if _CHANNEL in template else None]
+        written = {
+            number
+            for number, token in self.tokenizer.added_tokens_decoder.items()
+            if str(token) in known and str(token) in template
+        }
+        return frozenset({*ends, self.tokenizer.eos_token_id, *written} - {None})
 
 
 def load_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,3 +251,25 @@ def test_a_constrained_answer_is_requested_without_thinking(
     loaded = LoadedModel(Source("hf:x", "x"), tokenizer, None, None)
     made = render_prompt(loaded, [Message("user", "Where?")], (), options)
     assert tokenizer.decode(made.ids) == f"Where?{text}"
+
+
+@pytest.mark.parametrize(
+    ("configured", "template", "ends"),
+    [
+        (0, PLAIN, {0, 2}),
+        ([0, 1], PLAIN, {0, 1, 2}),
+        ((1,), PLAIN, {1, 2}),
+        (None, PLAIN, {2}),
+        (None, "", {2}),
+        (0, PLAIN + "<end_of_turn>", {0, 2, 9}),
+        (0, PLAIN + "<|end|>", {0, 2, 8}),
+        (0, PLAIN + "<|channel|><|end|>", {0, 2}),
+    ],
+)
+def test_a_turn_ends_as_configured_and_as_the_template_ends_it(
+    configured: Any, template: str, ends: set[int]
+) -> None:
+    added = {2: "<|im_end|>", 8: "<|end|>", 9: "<end_of_turn>"}
+    tokenizer = SimpleNamespace(eos_token_id=2, chat_template=template, added_tokens_decoder=added)
+    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=configured))
+    assert LoadedModel(Source("hf:x", "x"), tokenizer, model, None).end_tokens == ends

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +19,13 @@ from agentkit.backends.llamacpp import (
     Engine,
     LlamaCppModel,
     Package,
+    completion_parts,
     find_file,
     request_body,
     server_client,
 )
 from agentkit.errors import ConfigError, ModelError
-from agentkit.events import Done, TextDelta
+from agentkit.events import Done, ReasoningDelta, TextDelta
 from agentkit.messages import ImagePart, Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 from tests.backends.conftest import collected
@@ -169,3 +171,66 @@ def test_a_seeded_answer_takes_nothing_from_the_cache(lookup: Tool) -> None:
     assert body["top_k"] == 3
     call = body["response_format"]["json_schema"]["schema"]
     assert call["properties"]["name"] == {"const": "lookup"}
+
+
+NATIVE = (
+    "{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}({{ c.function.name }} {{ c.function.arguments | tojson }})"
+    "{% endfor %}{% endfor %}"
+)
+SINGLE = (
+    "{% for m in messages %}{% if m.tool_calls and m.tool_calls | length != 1 %}"
+    "{{ raise_exception('only single tool-calls at once') }}{% endif %}{% endfor %}"
+)
+CALLS = tuple(ToolCall(city, "lookup", {"city": city}) for city in ("Rome", "Oslo"))
+TALK = [
+    Message("user", "Where?"),
+    Message("assistant", "", CALLS),
+    *(Message("tool", "sunny", tool_call_id=call.id) for call in CALLS),
+]
+
+
+@pytest.mark.parametrize(
+    ("template", "is_native"),
+    [
+        (NATIVE, True),
+        ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", False),
+        (SINGLE + NATIVE, True),
+    ],
+    ids=["tools and calls", "no tools", "one call at once"],
+)
+async def test_tools_are_described_by_the_models_own_template_where_it_takes_them(
+    tmp_path: Path, lookup: Tool, template: str, is_native: bool
+) -> None:
+    pytest.importorskip("gguf", reason="gguf is not installed")
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", template, 2048)
+    model = LlamaCppModel(str(path), threads=1, max_context=2048)
+    engine = Engine("gguf:tiny", path, 2048, 1)
+    assert engine.takes_tools == is_native
+    # The template may refuse a conversation, and llama.cpp cannot read what random weights write as
+    # calls: then tools stand in the prompt. A byte is a token, and that description is long.
+    parts = await collected(model.stream(TALK, [lookup], GREEDY))
+    [usage] = [part for part in parts if isinstance(part, Usage)]
+    assert usage.input_tokens > 300
+    await model.close()
+
+
+async def test_calls_that_llama_cpp_reads_come_in_pieces(lookup: Tool) -> None:
+    async def chunks() -> AsyncIterator[Any]:
+        for delta in (
+            {"reasoning_content": "hm", "content": None},
+            {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "lookup"}}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": '}}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": '"Rome"}'}}]},
+        ):
+            yield {"choices": [{"delta": delta}]}
+        yield {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}
+        yield {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+
+    assert await collected(completion_parts(chunks(), "gguf:x", [lookup])) == [
+        ReasoningDelta("hm"),
+        ToolCall("a", "lookup", {"city": "Rome"}),
+        Usage(3, 2),
+        Done("tool_calls", "gguf:x"),
+    ]
