@@ -118,6 +118,19 @@ async def test_the_sample_note_answers_how_documents_are_added(tmp_path: Path) -
     assert answer.citations[0].chunk.source == "welcome.md"
 
 
+async def test_the_sample_note_is_not_indexed_beside_other_documents(tmp_path: Path) -> None:
+    make_project(tmp_path)
+    own = tmp_path / "knowledge" / "own.md"
+    async with Project.open(tmp_path, model="extractive") as project:
+        own.write_text("# Plans\n\nAdd documents to the plan by Friday.\n", encoding="utf-8")
+        report = await project.index()
+        assert (report.added, report.removed) == (("own.md",), ("welcome.md",))
+        assert [found.source for found in await project.knowledge.documents()] == ["own.md"]
+        own.unlink()
+        await project.index()
+        assert [found.source for found in await project.knowledge.documents()] == ["welcome.md"]
+
+
 def test_what_is_there_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     own = {

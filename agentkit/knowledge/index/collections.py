@@ -246,6 +246,11 @@ class Stats:
     largest: tuple[tuple[str, int], ...]
 
 
+def token_bytes(index: Path) -> int:
+    """The size of the file that keeps token vectors, 0 where there is none."""
+    return sum(path.stat().st_size for path in index.glob(TOKENS + "*"))
+
+
 def stats_of(info: CollectionInfo) -> Stats:
     """Read a collection's figures. Raises KnowledgeError where its catalog cannot be read."""
     try:
@@ -279,6 +284,6 @@ def _stats(info: CollectionInfo, connection: sqlite3.Connection) -> Stats:
         full_text_bytes=number(_FULL_TEXT),
         vector_bytes=number("SELECT sum(length(vector)) FROM embeddings"),
         chroma_bytes=size_of(info.path / "chroma"),
-        token_bytes=sum(path.stat().st_size for path in info.path.glob(TOKENS + "*")),
+        token_bytes=token_bytes(info.path),
         largest=tuple((source, characters) for source, characters in largest),
     )

@@ -28,7 +28,7 @@ from agentkit.addresses import is_loopback
 from agentkit.errors import KnowledgeError
 from agentkit.findings import Finding, name_project, ok, quantity
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, writing
-from agentkit.knowledge.index.collections import CollectionInfo, size_of
+from agentkit.knowledge.index.collections import CollectionInfo, size_of, token_bytes
 from agentkit.knowledge.index.consistency import (
     RESTORE,
     check,
@@ -233,6 +233,8 @@ async def _check_in_child(
         return [Finding("problem", "index", f"{info.name}: cannot be checked: {error}", step)]
     if not found:
         counts = f"{quantity(info.documents, 'document')}, {quantity(info.chunks, 'passage')}"
+        if size := token_bytes(info.path):
+            counts += f", {size / 1e6:.1f} MB of token vectors"
         made_with = info.embedder or "no embedder yet"
         return [ok("index", f"{info.name}: sound, {counts}, by {made_with}")]
     return [_named(info, finding) for finding in found]

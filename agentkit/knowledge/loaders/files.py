@@ -125,10 +125,29 @@ SUFFIXES = tuple(_LOADERS)
 def discover(path: Path, root: Path | None = None) -> Iterator[Path]:
     """The files of supported kinds at or below a path, sorted, without hidden ones. `root` is the
     folder whose files are indexed, where the path is only a part of it: a symbolic link is left out
-    when it leads out of the root, or to a file that is listed already."""
+    when it leads out of the root, or to a file that is listed already. The sample note of a new
+    project is listed only where it is alone."""
     if path.is_file():
         yield path
         return
+    found = list(_walk(path, root))
+    yield from [file for file in found if not _is_sample(file)] or found
+
+
+def _is_sample(file: Path) -> bool:
+    if file.name != "welcome.md":
+        return False
+    try:
+        with file.open("rb") as content:
+            return content.read(len(_SAMPLE)) == _SAMPLE
+    except OSError:  # It is reported when it is read.
+        return False
+
+
+_SAMPLE = b"---\nsample: true\n---\n"
+
+
+def _walk(path: Path, root: Path | None) -> Iterator[Path]:
     base = (root or path).resolve()
 
     def unreadable(error: OSError) -> None:
@@ -139,9 +158,9 @@ def discover(path: Path, root: Path | None = None) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and is_supported(name):
-                found = Path(folder, name)
-                if _is_wanted(found, base, targets):
-                    yield found
+                file = Path(folder, name)
+                if _is_wanted(file, base, targets):
+                    yield file
 
 
 def is_supported(name: str) -> bool:
