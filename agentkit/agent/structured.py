@@ -22,8 +22,8 @@ import typing_extensions
 from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
+from agentkit.agent.turn import without_thinking
 from agentkit.answers import Answer
-from agentkit.backends.text_tool_calls import END_THINK
 from agentkit.errors import ConfigError, LimitReached, ModelError
 from agentkit.tools.lenient_json import find_values
 
@@ -89,7 +89,7 @@ class OutputSchema:
                 faults.append(error)
         if self.read_text:
             try:
-                return self.read_text(without_thinking(text).strip())
+                return self.read_text(without_thinking(text)[0].strip())
             except InvalidOutput as error:
                 faults.append(error)
         raise next((fault for fault in faults if fault.is_json), faults[0])
@@ -239,14 +239,9 @@ def _describe(faults: list[tuple[Any, str]]) -> str:
     )
 
 
-def without_thinking(text: str) -> str:
-    """The text after thinking, whose opening tag some templates keep in the prompt."""
-    return text.rpartition(END_THINK)[2]
-
-
 def _candidates(text: str, is_cut: bool, keys: frozenset[str]) -> Iterator[str]:
     """The JSON texts that a reply may mean, the likeliest first."""
-    text = without_thinking(text).strip().lstrip("\ufeff") or text.strip()
+    text = without_thinking(text)[0].strip().lstrip("\ufeff") or text.strip()
     fences = [fence["body"].strip() for fence in _FENCE.finditer(text)][::-1]
     whole = [(value, part) for part in (text, *fences) if (value := _json_value(part)) is not None]
     if not any(_is_wrapper(value, keys) for value, _ in whole):

@@ -36,6 +36,7 @@ from agentkit.events import (
 )
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.messages import Message, ToolCall, ToolResult, Usage
+from agentkit.tools.names import UNREADABLE, clean_name, match_name
 from agentkit.tools.repair import (
     fit_arguments,
     repair_arguments,
@@ -53,6 +54,7 @@ TRY_AGAIN = "Correct this and call the tool again."
 CALL_CANCELLED = "Error: the tool cancelled its own call; its result is unknown."
 CHANGED = "(The user changed the arguments to {arguments}.)\n"
 _MAX_SCHEMA = 4000
+_MAX_CALL = 500
 
 OnToolError = Literal["tell", "raise"] | Callable[[ToolCall, BaseException], str | Awaitable[str]]
 """What a failure of a tool leads to: "tell" reports it to the model, "raise" ends the run with a
@@ -227,12 +229,9 @@ class ToolRunner:
         """Find the tool that a call names, and fit the call's arguments to its schema."""
         if call.name == CALL_TOOL and self._by_name.get(CALL_TOOL) not in self._all:
             call = direct_call(call)
-        tool = self._by_name.get(call.name) or self._by_name.get(self._similar_name(call.name))
+        tool = self._by_name.get(match_name(call.name, self._by_name))
         if tool is None:
-            near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
-            known = ", ".join(near or sorted(self._by_name)[:20]) or "none at all"
-            problem = f"Error: there is no tool {call.name!r}. There is: {known}."
-            return ResolvedCall(call, None, problem)
+            return ResolvedCall(*self._unknown(call))
         given = call.arguments
         read = repair_arguments(given) if isinstance(given, str) else given
         if read is None:
@@ -402,14 +401,19 @@ class ToolRunner:
             problem = f"Error: not run, because approval failed ({reason})."
             raise ToolError(problem, tool.name, error) from error
 
-    def _similar_name(self, name: str) -> str:
-        """The only tool whose name differs just in case, "-", "." or "_"."""
-        same = [known for known in self._by_name if _fold_name(known) == _fold_name(name)]
-        return same[0] if len(same) == 1 else ""
-
-
-def _fold_name(name: str) -> str:
-    return name.replace("-", "_").replace(".", "_").strip("_ ").casefold()
+    def _unknown(self, call: ToolCall) -> tuple[ToolCall, None, str]:
+        """A call of no tool, under a name that can be sent back, and what is wrong with it."""
+        known = ", ".join(sorted(self._by_name)[:20]) or "none at all"
+        if call.name == UNREADABLE:
+            problem = (
+                f"Error: this tool call could not be read: {str(call.arguments)[:_MAX_CALL]!r}. "
+                f"Call again with a tool's name and its arguments as a JSON object. There is: "
+                f"{known}."
+            )
+            return call, None, problem
+        near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
+        problem = f"Error: there is no tool {call.name!r}. There is: {', '.join(near) or known}."
+        return replace(call, name=clean_name(call.name)), None, problem
 
 
 def _arguments_text(arguments: Mapping[str, Any] | str) -> str:

@@ -56,7 +56,7 @@ class Turn:
         """Whether there is an answer: text without a call in it, or calls that can be parsed."""
         if self.calls:
             return not any(isinstance(call.arguments, str) for call in self.calls)
-        text = "".join(self.text)
+        text = masked("".join(self.text))
         return bool(text.strip()) and not any(mark in text for mark in CALL_MARKERS)
 
 

@@ -2,45 +2,82 @@
 
 Many servers and local models give calls in the text, in the format of the model's family, and
 thinking between tags. `parse_text_calls` turns both into parts of their own for every backend,
-however the text is cut into pieces. Without tools nothing is a call. What cannot be parsed as a
-call stays text; nothing is repaired here.
+however the text is cut into pieces. What stands in a code fence or in backticks among other text is
+quoted, and stays. A call that cannot be read becomes a call of `UNREADABLE`, which the model is
+asked to repeat; it is never part of the answer.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-import warnings
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from agentkit.backends.base import Model, Options, new_call_id, offered_tools, parse_arguments
+from agentkit.backends.bare_calls import BareCalls
+from agentkit.backends.base import Model, Options, new_call_id, offered_tools
+from agentkit.backends.call_formats import BEGINNINGS, END_TOKENS, INNER_MARKERS, read_calls
 from agentkit.errors import FaultKind, ModelError
-from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
-from agentkit.messages import Message, ToolCall
+from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
+from agentkit.messages import Message, ToolCall, Usage
+from agentkit.tools.names import UNREADABLE, clean_name, match_name
 from agentkit.tools.tool import Tool
-
-Calls = list[ToolCall] | None
 
 THINK, END_THINK = "<think>", "</think>"
 CALL, END_CALL = "<tool_call>", "</tool_call>"
 
-_NAME_KEYS = ("name", "tool", "tool_name")
-_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input")
-_END_TOKENS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "</s>", "<｜end▁of▁sentence｜>")
-_MISTRAL_CALL = re.compile(
-    r"(?P<name>[\w.\-]+)\s*(?:\[CALL_ID\](?P<id>[\w\-]+))?\s*(?:\[ARGS\])?\s*(?=\{)"
+_THINKING = {
+    THINK: END_THINK,
+    "[THINK]": "[/THINK]",
+    "<seed:think>": "</seed:think>",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "◁think▷": "◁/think▷",
+}
+_CHANNELS = ("<|channel|>", "<|start|>")
+_CHANNEL_ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|start|>", "<|channel|>")
+_MESSAGE = "<|message|>"
+_RECIPIENT = re.compile(r"\bto=\s*(?P<name>[^\s<]+)|<\|start\|>(?P<author>functions\.[^\s<]+)")
+
+CALL_MARKERS = (*BEGINNINGS, *(end for end in BEGINNINGS.values() if end), *INNER_MARKERS)
+MARKERS = (
+    *CALL_MARKERS,
+    *(mark for pair in _THINKING.items() for mark in pair),
+    *(*_CHANNELS, *_CHANNEL_ENDS, _MESSAGE),
 )
-_DEEPSEEK_CALL = re.compile(
-    r"<｜tool▁call▁begin｜>(?P<head>.*?)<｜tool▁sep｜>(?P<tail>.*?)(?:<｜tool▁call▁end｜>|$)",
-    re.DOTALL,
+"""What a tokenizer must leave in the text for calls and thinking to be found."""
+
+_CLOSERS = tuple(end for begin, end in BEGINNINGS.items() if end and begin.startswith("<"))
+_EVENT = re.compile(
+    r"\n|`+|~~~+|"
+    + "|".join(
+        map(
+            re.escape,
+            sorted((*BEGINNINGS, *_CLOSERS, *_CHANNELS, *_CHANNEL_ENDS), key=len, reverse=True),
+        )
+    )
 )
-_FENCE = re.compile(r"```(?:json|tool_call|tool_code|python)?\s*(?P<body>.*?)\s*```", re.DOTALL)
-_JSON_WORDS = {"true": True, "false": False, "null": None}
+"""What may change how the text after it is read."""
+_SPACE = re.compile(r"(?:\s|" + "|".join(map(re.escape, END_TOKENS)) + r")+\Z")
+
+
+def _nested(marker: str) -> str:
+    """A pattern for every beginning of a marker, to find one at the end of a piece of text."""
+    pattern = ""
+    for character in reversed(marker[:-1]):
+        pattern = re.escape(character) + (f"(?:{pattern})?" if pattern else "")
+    return pattern
+
+
+_PARTIAL = re.compile(
+    "(?:`+|~+|"
+    + "|".join(
+        sorted(
+            {_nested(m) for m in (*BEGINNINGS, *_CLOSERS, *_CHANNELS, *_CHANNEL_ENDS, *END_TOKENS)}
+        )
+    )
+    + r")\Z"
+)
 
 
 class ParsedModel(Model):
@@ -60,7 +97,8 @@ class ParsedModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        return parse_text_calls(self.request(messages, tools, options), tools, options)
+        called = {call.name for message in messages for call in message.tool_calls} - {UNREADABLE}
+        return parse_text_calls(self.request(messages, tools, options), tools, options, called)
 
     @abstractmethod
     def request(
@@ -77,16 +115,18 @@ async def parse_text_calls(
     parts: AsyncGenerator[ModelPart, None],
     tools: Sequence[Tool] = (),
     options: Options = Options(),
+    called: Collection[str] = (),
 ) -> AsyncGenerator[ModelPart, None]:
     """Yield an answer's parts with calls and thinking taken out of its text.
 
     Calls found in the text come just before Done, unless the server reported calls itself: then
-    the text repeats them. Text that was held back is yielded before a ModelError is raised.
+    the text repeats them. `called` are the tools of earlier calls, which a model may call though
+    they are not offered any more. Text that was held back is yielded before a ModelError is raised.
     A backend whose prompt already opens a marker (THINK, CALL) yields it as its first text.
     """
     is_shaped = options.schema is not None and options.tool_choice in ("auto", "none")
     callable_tools = [] if is_shaped else offered_tools(tools, options.tool_choice)
-    parser = TextCallParser([tool.name for tool in callable_tools])
+    parser = TextCallParser(callable_tools, () if is_shaped else called)
     async with aclosing(parts):
         try:
             async for part in parts:
@@ -100,211 +140,26 @@ async def parse_text_calls(
         yield found
 
 
-def _strip_end_tokens(text: str) -> str:
-    text = text.strip()
-    while token := next((token for token in _END_TOKENS if text.endswith(token)), ""):
-        text = text.removesuffix(token).rstrip()
-    return text
-
-
-def _parse_json_calls(text: str) -> Calls:
-    """Parse one or more JSON objects with a name and arguments, or one list of them."""
-    values = _json_values(_strip_end_tokens(text))
-    if values is not None and len(values) == 1 and isinstance(values[0], list):
-        values = values[0]
-    return _all_or_none([_call_from_json(value) for value in values or []])
-
-
-def _parse_pythonic_calls(text: str) -> Calls:
-    """Parse `[f(a=1), g(b="x")]` or `f.call(a=1)`: keyword arguments with literal values."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            body = ast.parse(_strip_end_tokens(text), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    nodes = body.elts if isinstance(body, ast.List) else [body]
-    return _all_or_none([_pythonic_call(node) for node in nodes])
-
-
-def _parse_llama_calls(text: str) -> Calls:
-    """Parse what follows `<|python_tag|>`: JSON, or a call in Python's syntax."""
-    return _parse_json_calls(text) or _parse_pythonic_calls(text)
-
-
-def _parse_mistral_calls(text: str) -> Calls:
-    """Parse what follows `[TOOL_CALLS]`: a JSON list, or `name[ARGS]{...}`, repeated."""
-    text = _strip_end_tokens(text)
-    if text.startswith(("[{", "{")):
-        return _parse_json_calls(text)
-    calls: list[ToolCall | None] = []
-    while text:
-        call, text = _mistral_call(text)
-        if call is None:
-            return None
-        calls.append(call)
-    return _all_or_none(calls)
-
-
-def _parse_deepseek_calls(text: str) -> Calls:
-    """Parse what stands between DeepSeek's markers for the begin and the end of the calls."""
-    return _all_or_none([_deepseek_call(match) for match in _DEEPSEEK_CALL.finditer(text)])
-
-
-def _parse_bare_calls(text: str, names: Collection[str]) -> Calls:
-    """Parse a whole answer that consists of calls of known tools, bare or in one fence."""
-    text = _strip_end_tokens(text)
-    if fence := _FENCE.fullmatch(text):
-        text = fence["body"]
-    calls = _parse_llama_calls(text)
-    if calls is None or any(call.name not in names for call in calls):
-        return None
-    return calls
-
-
-def _all_or_none(calls: list[ToolCall | None]) -> Calls:
-    found = [call for call in calls if call is not None]
-    return found if found and len(found) == len(calls) else None
-
-
-def _json_values(text: str) -> list[Any] | None:
-    decoder = json.JSONDecoder(strict=False)
-    values, at = [], 0
-    while at < len(text):
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            return None
-        values.append(value)
-        while at < len(text) and text[at] in " \t\r\n;,":
-            at += 1
-    return values
-
-
-def _call_from_json(value: Any) -> ToolCall | None:
-    if not isinstance(value, Mapping):
-        return None
-    inner = value.get("function")
-    if isinstance(inner, Mapping):
-        value = {"id": value.get("id"), **inner}
-    name = next((value[key] for key in _NAME_KEYS if value.get(key)), inner)
-    if not isinstance(name, str) or not name:
-        return None
-    arguments: Any = next((value[key] for key in _ARGUMENT_KEYS if key in value), {})
-    if isinstance(arguments, str):
-        arguments = parse_arguments(arguments)
-    elif not isinstance(arguments, dict):
-        arguments = {} if arguments is None else json.dumps(arguments)
-    return ToolCall(str(value.get("id") or new_call_id()), name, arguments)
-
-
-def _pythonic_call(node: ast.expr) -> ToolCall | None:
-    if not isinstance(node, ast.Call) or node.args:
-        return None
-    name = ast.unparse(node.func).removesuffix(".call")
-    if not re.fullmatch(r"[\w.\-]+", name):
-        return None
-    try:
-        arguments = {word.arg: _literal(word.value) for word in node.keywords if word.arg}
-    except (ValueError, TypeError, RecursionError):
-        return None
-    complete = len(arguments) == len(node.keywords)
-    return ToolCall(new_call_id(), name, arguments) if complete else None
-
-
-def _literal(node: ast.expr | None) -> Any:
-    """Evaluate a literal; JSON's true, false and null count as literals. Raises ValueError."""
-    match node:
-        case ast.Name(name) if name in _JSON_WORDS:
-            return _JSON_WORDS[name]
-        case ast.List(items) | ast.Tuple(items):
-            return [_literal(item) for item in items]
-        case ast.Dict(keys, values):
-            return {str(_literal(k)): _literal(v) for k, v in zip(keys, values, strict=True)}
-        case ast.expr():
-            value = ast.literal_eval(node)
-            if value is None or isinstance(value, (str, int, float)):
-                return value
-    raise ValueError("not a literal of a JSON type")
-
-
-def _mistral_call(text: str) -> tuple[ToolCall | None, str]:
-    """Return the first call and the text after it."""
-    text = text.removeprefix("[TOOL_CALLS]").lstrip()
-    head = _MISTRAL_CALL.match(text)
-    if head is None:
-        return None, ""
-    try:
-        arguments, end = json.JSONDecoder(strict=False).raw_decode(text, head.end())
-    except (ValueError, RecursionError):
-        return None, ""
-    call = ToolCall(head["id"] or new_call_id(), head["name"], arguments)
-    return call, text[end:].lstrip(" \t\r\n,;")
-
-
-def _deepseek_call(match: re.Match[str]) -> ToolCall | None:
-    head, tail = match["head"].strip(), match["tail"].strip()
-    if head == "function":
-        name, _, tail = (part.strip() for part in tail.partition("\n"))
-    else:
-        name = head
-    if fence := _FENCE.fullmatch(tail):
-        tail = fence["body"]
-    arguments = parse_arguments(tail)
-    if not name or isinstance(arguments, str):
-        return None
-    return ToolCall(new_call_id(), name, arguments)
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A format of calls in the text: between two markers, or to the end where `end` is empty."""
-
-    begin: str
-    end: str
-    parse: Callable[[str], Calls]
-
-
-_BLOCKS = (
-    _Block(CALL, END_CALL, _parse_json_calls),
-    _Block("[TOOL_CALLS]", "", _parse_mistral_calls),
-    _Block("<|python_tag|>", "", _parse_llama_calls),
-    _Block("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", _parse_deepseek_calls),
-)
-
-CALL_MARKERS = (
-    *(marker for block in _BLOCKS for marker in (block.begin, block.end) if marker),
-    *("[ARGS]", "[CALL_ID]"),
-    *("<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"),
-)
-MARKERS = (*CALL_MARKERS, THINK, END_THINK)
-"""What a tokenizer must leave in the text for calls and thinking to be found."""
-
-LONGEST_OPENING = 400
-"""Characters within which an answer must begin like a call to be held back."""
-
-_NAMED = (
-    *('"name":"%s"', '"tool":"%s"', '"tool_name":"%s"', '"function":"%s"'),
-    *('"function":{"name":"%s"', '"type":"function","name":"%s"'),
-    '"type":"function","function":{"name":"%s"',
-)
-_NAMELESS = ('"arguments":', '"parameters":', '"id":"call')
-
-
 class TextCallParser:
-    """Takes an answer's parts one by one, and returns what is certain. `names` are the tools that
-    the text may call."""
+    """Takes an answer's parts one by one, and returns what is certain. The text may call `tools`,
+    and those with the names `called`; without either nothing is a call."""
 
-    def __init__(self, names: Collection[str] = ()) -> None:
-        self._names = frozenset(names)
-        self._openings = _bare_openings(self._names)
-        self._blocks = _BLOCKS if names else ()
-        self._block = _BLOCKS[0]
+    def __init__(self, tools: Sequence[Tool] = (), called: Collection[str] = ()) -> None:
+        self._tools = tools
+        self._names = frozenset({*called, *(tool.name for tool in tools)})
+        self._bare = BareCalls(tools, self._names)
         self._held = ""
+        self._end = ""
+        self._recipient = ""
         self._thought = _Trimmer(trims_start=True)
         self._answer = _Trimmer(trims_start=False)
+        self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
+        self._usage: list[ModelPart] = []
         self._has_native_calls = False
+        self._has_channels = False
+        self._is_cut = False
+        self._code = _Code()
         self._state: Callable[[bool], list[ModelPart]] = self._at_start
 
     def feed(self, part: ModelPart) -> list[ModelPart]:
@@ -312,24 +167,41 @@ class TextCallParser:
             case TextDelta(text):
                 self._held += text
                 return self._run(ended=False)
-            case ReasoningDelta() | Retried():
+            case ReasoningDelta(text):
+                if not self._answer.has_begun:
+                    self._reasoning.append(text)
                 return [part]
-            case ToolCall():
+            case Usage():  # Whether the text was cut off is known only at the end.
+                self._usage = [part]
+                return []
+            case ToolCall(name=name):
                 self._has_native_calls = True
-        parts = self.flush()
-        if isinstance(part, Done) and self._calls and not self._has_native_calls:
-            parts += self._calls
-            if part.stop_reason == "stop":
-                part = replace(part, stop_reason="tool_calls")
-        return [*parts, part]
+                known = match_name(name, self._names) or (name if not self._names else "")
+                part = part if known == name else replace(part, name=known or clean_name(name))
+                return [*self.flush(), part]
+            case Done(stop_reason=reason):
+                self._is_cut = reason == "length"
+                return self._finish(part)
+        return [part]
 
     def flush(self) -> list[ModelPart]:
         """Return the text that was held back."""
         parts = self._run(ended=True)
         if self._answer.space and not self._calls:
-            parts.append(TextDelta(self._answer.space))
+            parts.append(TextDelta(_without_end_tokens(self._answer.space)))
         self._answer.space, self._state = "", self._at_start
-        return parts
+        return [part for part in parts if not isinstance(part, TextDelta) or part.text]
+
+    def _finish(self, done: Done) -> list[ModelPart]:
+        parts = [*self.flush(), *self._usage]
+        self._usage = []
+        if not (self._calls or self._has_native_calls or self._answer.has_begun):
+            self._calls = self._calls_in_thinking()
+        if self._calls and not self._has_native_calls:
+            parts += self._calls
+            if done.stop_reason == "stop":
+                done = replace(done, stop_reason="tool_calls")
+        return [*parts, done]
 
     def _run(self, ended: bool) -> list[ModelPart]:
         """Let each state take what it can, until one waits for more text."""
@@ -342,73 +214,229 @@ class TextCallParser:
 
     def _at_start(self, ended: bool) -> list[ModelPart]:
         start = self._held.lstrip()
-        if start.startswith(THINK):
-            self._held = start.removeprefix(THINK)
+        begin = next((mark for mark in _THINKING if start.startswith(mark)), "")
+        if begin:
+            self._held, self._end = start.removeprefix(begin), _THINKING[begin]
             self._answer.trims_start = True
             self._state = self._in_thinking
-        elif ended or not THINK.startswith(start):
-            self._state = self._maybe_bare_calls
+        elif ended or not any(mark.startswith(start) for mark in _THINKING):
+            self._state = self._at_line
         return []
 
     def _in_thinking(self, ended: bool) -> list[ModelPart]:
-        thought, mark, rest = self._held.partition(END_THINK)
-        if mark:
-            self._held, self._state = rest, self._at_start
+        ends = _CHANNEL_ENDS if self._end == _MESSAGE else (self._end,)
+        found = min((at for end in ends if (at := self._held.find(end)) >= 0), default=-1)
+        if found >= 0:
+            thought, self._held = self._held[:found], self._held[found:]
+            if self._end == _MESSAGE:
+                self._state = self._at_line
+            else:
+                self._held, self._state = self._held.removeprefix(self._end), self._at_start
         else:
-            thought, self._held = split_partial_marker(thought, () if ended else (END_THINK,))
+            thought, self._held = split_partial_marker(self._held, () if ended else ends)
         trimmed = self._thought.feed(thought)
+        if trimmed:
+            self._reasoning.append(trimmed)
         return [ReasoningDelta(trimmed)] if trimmed else []
 
-    def _maybe_bare_calls(self, ended: bool) -> list[ModelPart]:
-        """Hold back an answer that may consist of calls alone: only its end can tell."""
-        start = "".join(self._held[:LONGEST_OPENING].split())
-        may_be_calls = any(
-            start.startswith(opening) or opening.startswith(start) for opening in self._openings
-        )
-        if may_be_calls and not ended:
-            return []
+    def _at_line(self, ended: bool) -> list[ModelPart]:
+        """At the beginning of a line: hold back text that may consist of calls to its end."""
         self._state = self._in_text
-        calls = _parse_bare_calls(self._held, self._names) if may_be_calls else None
-        if calls:
+        if self._code.is_open or not self._bare.may_begin(self._held):
+            return []
+        if not ended:
+            self._state = self._at_line
+            return []
+        is_first = not self._answer.has_begun
+        if found := self._bare.read(self._held, is_first, is_cut=self._is_cut):
+            before, calls = found
             self._held = ""
             self._add_calls(calls)
+            return self._emit(before)
         return []
 
     def _in_text(self, ended: bool) -> list[ModelPart]:
-        begins = tuple(block.begin for block in self._blocks)
-        at, self._block = min(
-            ((at, block) for block in self._blocks if (at := self._held.find(block.begin)) >= 0),
-            key=lambda start: start[0],
-            default=(-1, self._block),
-        )
-        if at >= 0:
-            text, self._held = self._held[:at], self._held[at:]
-            self._state = self._in_block
+        held = self._held
+        if ended and not held:
+            return []
+        event = _EVENT.search(held)
+        if event is None:
+            partial = None if ended else _PARTIAL.search(held)
+            at = partial.start() if partial else len(held)
+            self._held = held[at:]
+            return self._emit(held[:at])
+        mark, end = event[0], event.end()
+        if mark[0] in "`~" and end == len(held) and not ended:  # A longer run may follow.
+            self._held = held[event.start() :]
+            return self._emit(held[: event.start()])
+        if mark == "\n" or mark[0] in "`~":
+            self._held = held[end:]
+            parts = self._emit(held[:end])
+            if mark == "\n":
+                self._state = self._at_line
+            return parts
+        parts = self._emit(held[: event.start()])
+        return parts + self._at_marker(mark, held[event.start() :])
+
+    def _at_marker(self, mark: str, held: str) -> list[ModelPart]:
+        """Begin what a marker begins. In code, and where nothing can be called, it is text."""
+        self._held = held.removeprefix(mark)
+        if self._code.is_open:
+            return self._emit(mark)
+        if mark in _CHANNELS:
+            self._held, self._state = held, self._in_header
+            return []
+        if mark in _CHANNEL_ENDS:
+            return [] if self._has_channels else self._emit(mark)
+        if not self._names:
+            return self._emit(mark)
+        if mark in BEGINNINGS:
+            self._held, self._end, self._state = held, mark, self._in_block
+            return []
+        return [] if self._calls else self._emit(mark)
+
+    def _in_header(self, ended: bool) -> list[ModelPart]:
+        """The header of a channel of gpt-oss (harmony): reasoning, a call, or text."""
+        header, mark, rest = self._held.partition(_MESSAGE)
+        if not mark:
+            if ended:
+                self._held = "" if "<|channel|>" in header else self._held
+                self._state = self._in_text
+                return [] if not self._held else self._emit_all()
+            return []
+        self._has_channels = True
+        self._held = rest
+        recipient = _RECIPIENT.search(header)
+        name = (recipient["name"] or recipient["author"]) if recipient else ""
+        if name and name not in ("user", "assistant", "system"):
+            self._recipient, self._state = name, self._in_addressed
+        elif "analysis" in header:
+            self._end, self._state = _MESSAGE, self._in_thinking
         else:
-            text, self._held = split_partial_marker(self._held, () if ended else begins)
-        return self._emit_text(text)
+            self._state = self._at_line
+        self._answer.trims_start = True
+        return []
+
+    def _emit_all(self) -> list[ModelPart]:
+        text, self._held = self._held, ""
+        return self._emit(text)
+
+    def _in_addressed(self, ended: bool) -> list[ModelPart]:
+        """The arguments of a call in a channel."""
+        found = min((at for end in _CHANNEL_ENDS if (at := self._held.find(end)) >= 0), default=-1)
+        if found < 0 and not ended:
+            return []
+        body = self._held[:found] if found >= 0 else self._held
+        self._held = self._held[len(body) :]
+        self._state = self._at_line
+        name = match_name(self._recipient, self._names) or clean_name(self._recipient)
+        written = f"{name} {body.strip() or '{}'}"
+        reading = read_calls(written, self._tools, {*self._names, name}, is_cut=self._is_cut)
+        self._add_calls(reading.calls if not reading.rest else [unreadable(written)])
+        return []
 
     def _in_block(self, ended: bool) -> list[ModelPart]:
-        block = self._block
-        end = self._held.find(block.end) if block.end else -1
-        if end < 0 and not ended:
+        """What stands between the marks of calls. A closing mark may be part of an argument: the
+        first one that ends a readable block counts, at the end the first one."""
+        begin, close = self._end, BEGINNINGS[self._end]
+        held = self._held
+        ends = [m.end() for m in re.finditer(re.escape(close), held)] if close else []
+        for end in ends or ([len(held)] if ended else []):
+            is_cut = self._is_cut and not ends
+            reading = read_calls(held[:end], self._tools, self._names, is_cut=is_cut)
+            if reading.calls and not reading.rest:
+                return self._take_block(end, reading.calls)
+        if not ended and not (ends and not looks_like_call(held, begin, self._names)):
             return []
-        whole = self._held[: end + len(block.end)] if end >= 0 else self._held
-        self._held = self._held[len(whole) :]
-        self._state = self._in_text
-        calls = block.parse(whole.removeprefix(block.begin).removesuffix(block.end))
-        if not calls:
-            return self._emit_text(whole)
+        end = ends[0] if ends else len(held)
+        if not looks_like_call(held, begin, self._names):
+            self._held, self._state = held.removeprefix(begin), self._in_text
+            return self._emit(begin)
+        reading = read_calls(held[:end], self._tools, self._names)
+        calls = reading.calls if not self._is_cut or ends else ()
+        return self._take_block(end, [*calls, unreadable(reading.rest if calls else held[:end])])
+
+    def _take_block(self, end: int, calls: Sequence[ToolCall]) -> list[ModelPart]:
+        self._held, self._state = self._held[end:], self._at_line
         self._add_calls(calls)
         return []
+
+    def _calls_in_thinking(self) -> list[ToolCall]:
+        """The calls at the end of an answer that is thinking alone: some models call tools before
+        they close their thinking."""
+        thinking = "".join(self._reasoning)
+        at = min((at for mark in BEGINNINGS if (at := thinking.find(mark)) >= 0), default=-1)
+        if at < 0 or not self._names:
+            return []
+        reading = read_calls(thinking[at:], self._tools, self._names, is_cut=self._is_cut)
+        is_known = all(call.name in self._names for call in reading.calls)
+        return list(reading.calls) if is_known and not reading.rest else []
 
     def _add_calls(self, calls: Sequence[ToolCall]) -> None:
         self._calls += calls
         self._answer.trims_start = True
 
-    def _emit_text(self, text: str) -> list[ModelPart]:
+    def _emit(self, text: str) -> list[ModelPart]:
+        self._code.feed(text)
         trimmed = self._answer.feed(text)
         return [TextDelta(trimmed)] if trimmed else []
+
+
+def unreadable(text: str) -> ToolCall:
+    """A call that could not be read."""
+    return ToolCall(new_call_id(), UNREADABLE, text.strip())
+
+
+_CALL_LIKE = re.compile(
+    r"\s*(?:[\[{<(\"'`]|[^\W\d][\w.:-]*\s*(?:[\[{(<:=]|$))|.{0,200}?[{<]\s*[\"']?\w", re.DOTALL
+)
+
+
+def looks_like_call(block: str, begin: str, names: Collection[str]) -> bool:
+    """Whether a block that cannot be read is an attempt at a call, and not a word on its mark."""
+    if begin.endswith("="):
+        return True
+    body = block.removeprefix(begin)
+    if body.startswith((" ", ",", ".", ")")) and begin[0] != "[" and body.strip()[:1] not in "{[<":
+        word = re.match(r"\s*([\w.:-]+)", body)
+        return bool(word and match_name(word[1], names))
+    return bool(_CALL_LIKE.match(body))
+
+
+class _Code:
+    """Whether the end of the text so far stands in a code fence or in backticks."""
+
+    def __init__(self) -> None:
+        self._fence = ""
+        self._ticks = ""
+        self._is_line_start = True
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._fence or self._ticks)
+
+    def feed(self, text: str) -> None:
+        """Take a text that has at most one run of backticks or tildes, or one line break, and that
+        at its end, as `_in_text` emits it."""
+        body = text.rstrip("`~") if text[-1:] in "`~" else text
+        run = text[len(body) :]
+        if "\n" in body:
+            self._ticks = ""
+            body = body.rpartition("\n")[2]
+            self._is_line_start = True
+        self._is_line_start = self._is_line_start and not body.strip()
+        if run:
+            self._toggle(run)
+            self._is_line_start = False
+
+    def _toggle(self, run: str) -> None:
+        if self._fence:
+            if self._is_line_start and run[0] == self._fence[0] and len(run) >= len(self._fence):
+                self._fence = ""
+        elif len(run) >= 3 and self._is_line_start:
+            self._fence = run
+        elif run[0] == "`":
+            self._ticks = "" if run == self._ticks else self._ticks or run
 
 
 class _Trimmer:
@@ -418,16 +446,23 @@ class _Trimmer:
     def __init__(self, trims_start: bool) -> None:
         self.trims_start = trims_start
         self.space = ""
-        self._has_begun = False
+        self.has_begun = False
 
     def feed(self, text: str) -> str:
         text = self.space + text
-        if self.trims_start and not self._has_begun:
+        if self.trims_start and not self.has_begun:
             text = text.lstrip()
-        body = text.rstrip()
+        space = _SPACE.search(text)
+        body = text[: space.start()] if space else text
         self.space = text[len(body) :]
-        self._has_begun = self._has_begun or bool(body)
+        self.has_begun = self.has_begun or bool(body)
         return body
+
+
+def _without_end_tokens(space: str) -> str:
+    for token in END_TOKENS:
+        space = space.replace(token, "")
+    return space
 
 
 def split_partial_marker(text: str, markers: Sequence[str]) -> tuple[str, str]:
@@ -437,11 +472,3 @@ def split_partial_marker(text: str, markers: Sequence[str]) -> tuple[str, str]:
         if any(marker.startswith(text[-kept:]) for marker in markers):
             return text[:-kept], text[-kept:]
     return text, ""
-
-
-def _bare_openings(names: Collection[str]) -> tuple[str, ...]:
-    """How an answer that consists of calls may begin, without white space."""
-    known = [key % name for name in names for key in _NAMED]
-    objects = ["{" + key for key in (*known, *_NAMELESS)] if names else []
-    bare = [*objects, *("[" + one for one in objects), *(f"[{name}(" for name in names)]
-    return tuple(fence + one for fence in ("", "```", "```json", "```tool_call") for one in bare)

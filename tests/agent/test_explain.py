@@ -158,11 +158,11 @@ def test_an_error_outside_a_run_has_no_report() -> None:
 
 @pytest.mark.parametrize(
     ("expected", "reported"),
-    [("", "no tool template"), ("<tool_call>{oops", "The text contains a tool call"), ("blue", "")],
+    [("", "no tool template"), ("<tool_call>{oops", "are not JSON"), ("blue", "")],
 )
 async def test_a_run_that_ended_without_a_usable_answer_has_a_report(
     expected: str, reported: str
 ) -> None:
-    answer = await Agent(ScriptedModel([expected]), [lookup]).run("weather?")
+    answer = await Agent(ScriptedModel([expected] * 6), [lookup]).run("weather?")
     assert reported in answer.report
     assert bool(reported) == bool(answer.report)

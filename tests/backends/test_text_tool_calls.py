@@ -13,6 +13,7 @@ from agentkit.backends.base import Options
 from agentkit.backends.text_tool_calls import THINK, TextCallParser, parse_text_calls
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import ToolCall, Usage
+from agentkit.tools.names import UNREADABLE
 from agentkit.tools.tool import Tool
 
 NAMES = ("lookup", "add", "web.search")
@@ -76,12 +77,13 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
      "", "", [("lookup", {"city": "a\nb"})]),
     ('<tool_call>{"name":"lookup","arguments":{"city":"北京"}}</tool_call>',
      "", "", [("lookup", {"city": "北京"})]),
-    ('<tool_call>{"name":"lookup","argum</tool_call>',
-     '<tool_call>{"name":"lookup","argum</tool_call>', "", []),
+    ('<tool_call>{"name":"lookup","argum</tool_call>', "", "",
+     [(UNREADABLE, '<tool_call>{"name":"lookup","argum</tool_call>')]),
     ("<tool_call>lookup Paris</tool_call> ok", "<tool_call>lookup Paris</tool_call> ok", "", []),
-    ('<tool_call>{"name":"lookup","arg', '<tool_call>{"name":"lookup","arg', "", []),
-    ("<tool_call>[]</tool_call>", "<tool_call>[]</tool_call>", "", []),
-    ("<tool_call></tool_call>", "<tool_call></tool_call>", "", []),
+    ('<tool_call>{"name":"lookup","arg', "", "",
+     [(UNREADABLE, '<tool_call>{"name":"lookup","arg')]),
+    ("<tool_call>[]</tool_call>", "", "", [(UNREADABLE, "<tool_call>[]</tool_call>")]),
+    ("<tool_call></tool_call>", "", "", [(UNREADABLE, "<tool_call></tool_call>")]),
     ('<tool_call>{"function":{"name":"lookup","arguments":{"city":"Paris"}}}</tool_call>',
      "", "", [PARIS]),
     # Llama 3, JSON
@@ -97,13 +99,13 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
      "", "", [PARIS, SUM]),
     ('<|python_tag|>{"name": "lookup", "parameters": {"city": "Paris"}}', "", "", [PARIS]),
     ('<|python_tag|>lookup.call(city="Paris")<|eom_id|>', "", "", [PARIS]),
-    ("<|python_tag|>print(1)", "<|python_tag|>print(1)", "", []),
+    ("<|python_tag|>print(1)", "", "", [(UNREADABLE, "<|python_tag|>print(1)")]),
     ('{"name": "other", "parameters": {"city": "Paris"}}',
      '{"name": "other", "parameters": {"city": "Paris"}}', "", []),
     ('{"name": "lookup", "parameters": {"city": "Paris"}} is how I would call it.',
      '{"name": "lookup", "parameters": {"city": "Paris"}} is how I would call it.', "", []),
-    ('{"name": "lookup", "parameters": {"city": "P', '{"name": "lookup", "parameters": {"city": "P',
-     "", []),
+    ('{"name": "lookup", "parameters": {"city": "P', "", "",
+     [(UNREADABLE, '{"name": "lookup", "parameters": {"city": "P')]),
     # Llama, pythonic
     ('[lookup(city="Paris")]', "", "", [PARIS]),
     ("[lookup(city='Paris'), add(a=1, b=2)]", "", "", [PARIS, SUM]),
@@ -128,8 +130,9 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
      "", "", [PARIS, SUM]),
     ('[TOOL_CALLS]lookup{"city":"Paris"}', "", "", [PARIS]),
     ('Sure.[TOOL_CALLS]lookup[ARGS]{"city":"Paris"}', "Sure.", "", [PARIS]),
-    ('[TOOL_CALLS]lookup[ARGS]{"city":', '[TOOL_CALLS]lookup[ARGS]{"city":', "", []),
-    ("[TOOL_CALLS]nothing", "[TOOL_CALLS]nothing", "", []),
+    ('[TOOL_CALLS]lookup[ARGS]{"city":', "", "",
+     [(UNREADABLE, '[TOOL_CALLS]lookup[ARGS]{"city":')]),
+    ("[TOOL_CALLS]nothing", "", "", [(UNREADABLE, "[TOOL_CALLS]nothing")]),
     # DeepSeek
     (DS.format(DS_CALL.format(FENCED.format("lookup", '{"city":"Paris"}'))), "", "", [PARIS]),
     (DS.format(DS_CALL.format('lookup<｜tool▁sep｜>{"city":"Paris"}')), "", "", [PARIS]),
@@ -137,12 +140,12 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
         DS_CALL.format(FENCED.format("lookup", '{"city":"Paris"}')) + "\n"
         + DS_CALL.format(FENCED.format("add", '{"a":1,"b":2}'))), "", "", [PARIS, SUM]),
     ("Wait.\n" + DS.format(DS_CALL.format('add<｜tool▁sep｜>{"a":1,"b":2}'))
-     + "<｜end▁of▁sentence｜>", "Wait.\n<｜end▁of▁sentence｜>", "", [SUM]),
+     + "<｜end▁of▁sentence｜>", "Wait.", "", [SUM]),
     ('<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>lookup<｜tool▁sep｜>{"city":"Paris"}',
      "", "", [PARIS]),
-    (DS.format("none"), DS.format("none"), "", []),
-    (DS.format(DS_CALL.format("lookup<｜tool▁sep｜>{oops")),
-     DS.format(DS_CALL.format("lookup<｜tool▁sep｜>{oops")), "", []),
+    (DS.format("none"), "", "", [(UNREADABLE, DS.format("none"))]),
+    (DS.format(DS_CALL.format("lookup<｜tool▁sep｜>{oops")), "", "",
+     [(UNREADABLE, DS.format(DS_CALL.format("lookup<｜tool▁sep｜>{oops")))]),
     # fenced
     ('```json\n{"name": "lookup", "arguments": {"city": "Paris"}}\n```', "", "", [PARIS]),
     ('```\n{"name": "lookup", "arguments": {"city": "Paris"}}\n```\n', "", "", [PARIS]),
@@ -156,7 +159,7 @@ CASES: list[tuple[str, str, str, list[tuple[str, object]]]] = [
 
 def read(pieces: Iterable[str], names: Iterable[str] = NAMES, thinking: bool = False) -> Split:
     """Text, thoughts and calls of what the parser makes of the pieces."""
-    parser = TextCallParser(tuple(names))
+    parser = TextCallParser(called=tuple(names))
     return summed(fed(parser, *([THINK] if thinking else []), *pieces))
 
 
@@ -217,7 +220,7 @@ def test_without_tools_nothing_is_a_call(written: str) -> None:
 
 
 def test_plain_text_is_yielded_at_once() -> None:
-    parser = TextCallParser(NAMES)
+    parser = TextCallParser(called=NAMES)
     assert parser.feed(TextDelta("Hello")) == [TextDelta("Hello")]
     assert parser.feed(TextDelta(", you")) == [TextDelta(", you")]
 
@@ -228,18 +231,18 @@ def test_a_marker_opened_by_the_prompt_begins_the_thinking() -> None:
 
 def test_each_call_gets_an_id_of_its_own() -> None:
     call = '<tool_call>{"name":"add","arguments":{}}</tool_call>'
-    parts = fed(TextCallParser(NAMES), call + call)
+    parts = fed(TextCallParser(called=NAMES), call + call)
     assert len({part.id for part in parts if isinstance(part, ToolCall)}) == 2
 
 
 def test_an_id_that_the_model_gives_is_preserved() -> None:
     written = '[TOOL_CALLS][{"name":"add","arguments":{},"id":"abc123xyz"}]'
-    assert fed(TextCallParser(NAMES), written)[0] == ToolCall("abc123xyz", "add", {})
+    assert fed(TextCallParser(called=NAMES), written)[0] == ToolCall("abc123xyz", "add", {})
 
 
-def test_deep_nesting_stays_text() -> None:
+def test_deep_nesting_cannot_be_read() -> None:
     deep = '<tool_call>{"name":"add","arguments":' + "[" * 100_000 + "</tool_call>"
-    assert read([deep])[0] == deep
+    assert read([deep]) == ("", "", [(UNREADABLE, deep)])
 
 
 ADD = Tool("add", "Add two numbers.", {"type": "object"}, lambda: "")
