@@ -406,9 +406,9 @@ class ToolRunner:
         known = ", ".join(sorted(self._by_name)[:20]) or "none at all"
         if call.name == UNREADABLE:
             problem = (
-                f"Error: this tool call could not be read: {str(call.arguments)[:_MAX_CALL]!r}. "
-                f"Call again with a tool's name and its arguments as a JSON object. There is: "
-                f"{known}."
+                "Error: your tool call could not be read. Call again with a tool's name and its "
+                f"arguments as a JSON object. There is: {known}. The call was: "
+                f"{str(call.arguments)[:_MAX_CALL]!r}"
             )
             return call, None, problem
         near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)

@@ -64,9 +64,9 @@ class BareCalls:
         if action := _ACTION.match(text):
             return self._read_action(action)
         bare = _strip(text)
+        if bare.startswith("```") and not is_first:
+            return None
         if fence := _FENCE.fullmatch(bare):
-            if not is_first:
-                return None
             bare = fence["body"].strip()
         is_python = bool(fence) or bare.startswith("[")
         if _WORD.match(bare) and "(" in bare.partition("{")[0] and not is_python:
@@ -110,8 +110,9 @@ class BareCalls:
             start = start[fence.end() :]
             if start[:1] == "<":
                 return any(m.startswith(start[: len(m)]) for m in map(_compact, BEGINNINGS))
-            if start and start[0].isalpha() and not self._starts_call(start):
-                return any(language.startswith(start) for language in _LANGUAGES)
+            if start and start[0].isalpha():
+                is_language = any(language.startswith(start) for language in _LANGUAGES)
+                return is_language or self._starts_call(start)
         if start[:1] == "[":
             start = start[1:]
             if start and (start[0].isalpha() or start[0] == "_"):
@@ -160,7 +161,7 @@ class BareCalls:
         action = _ACTION.match(line)
         if action is None:
             return True
-        rest = action["rest"]
+        rest = action["rest"].lstrip("* ")
         if not rest or rest[0] in "`{[":
             return True
         word = re.split(r"[\n(\[{]", rest, maxsplit=1)

@@ -19,7 +19,7 @@ from typing import Any
 from agentkit.backends.base import new_call_id, parse_arguments
 from agentkit.messages import ToolCall
 from agentkit.tools.lenient_json import InvalidJson, parse_value
-from agentkit.tools.names import match_name
+from agentkit.tools.names import UNREADABLE, match_name
 from agentkit.tools.repair import fit_arguments, repair_arguments
 from agentkit.tools.tool import Tool
 
@@ -38,6 +38,7 @@ BEGINNINGS: dict[str, str] = {
     "<|tool_call|>": "<|/tool_call|>",  # Granite, Phi
     "<|tool_call>": "<tool_call|>",  # Gemma
     "<start_function_call>": "<end_function_call>",
+    "<|python_start|>": "<|python_end|>",  # Llama 4
     "<|START_ACTION|>": "<|END_ACTION|>",  # Command R
     "<|action_start|>": "<|action_end|>",  # InternLM
     "[TOOL_REQUEST]": "[END_TOOL_REQUEST]",  # LM Studio
@@ -87,11 +88,14 @@ _OPEN_TAG = re.compile(
     r"(?P<name>[^\s<>={(\"']+)[\"']?\s*[^\s<>{]{0,2}\s*>?"
 )
 _CLOSE_TAG = re.compile(rf"</{_PREFIX}(?:function|invoke)>|<function>")
-_PARAMETER = re.compile(
+_PARAMETER_TAG = (
     rf"<{_PREFIX}param(?:eter)?(?:=|\s+name=)\s*[\"']?(?P<key>[^\"'>\s]+)[\"']?(?P<more>[^>]*)>"
-    rf"(?P<value>.*?)(?:</{_PREFIX}param(?:eter)?(?:=[^>]*)?>|(?=<{_PREFIX}param(?:eter)?[\s=])"
-    rf"|(?=</{_PREFIX}(?:function|invoke)>))",
-    re.DOTALL,
+    r"(?P<value>.*?)"
+)
+_PARAMETER_END = rf"</{_PREFIX}param(?:eter)?(?:=[^>]*)?>"
+_PARAMETER = re.compile(rf"{_PARAMETER_TAG}{_PARAMETER_END}", re.DOTALL)
+_OPEN_PARAMETER = re.compile(
+    rf"{_PARAMETER_TAG}(?=<{_PREFIX}param(?:eter)?[\s=]|</{_PREFIX}(?:function|invoke)>)", re.DOTALL
 )
 _ARGUMENT = re.compile(
     r"\s*<arg_key>\s*(?P<key>.*?)\s*</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>", re.DOTALL
@@ -144,7 +148,8 @@ class _Reader:
         while self._skip_gap() < len(self._text):
             if not any(take() for take in formats):
                 break
-        return Reading(tuple(self._calls), self._text[self._at :].strip())
+        rest = self._text[self._at :].strip()
+        return Reading(tuple(self._calls), rest if rest.strip("]} \n") or not self._calls else "")
 
     def _skip_gap(self) -> int:
         found = _GAP.match(self._text, self._at)
@@ -193,8 +198,8 @@ class _Reader:
         if found is None or not known:
             return False
         gap = _GAP.match(self._text, found.end())
-        following = self._text[gap.end() : gap.end() + 1] if gap else ""
-        return following not in ("{", "[", "(", "<") and self._add(known, {}, found.end())
+        is_last = gap is not None and gap.end() == len(self._text)
+        return is_last and self._add(known, {}, len(self._text))
 
     def _take_pairs(self) -> bool:
         """GLM: a name, then tags of keys and values."""
@@ -250,7 +255,8 @@ class _Reader:
         values: dict[str, str] = {}
         is_json: dict[str, Any] = {}
         end = 0
-        for found in _PARAMETER.finditer(body if not is_closed else f"{body}</function>"):
+        pattern = _PARAMETER if re.search(_PARAMETER_END, body) else _OPEN_PARAMETER
+        for found in pattern.finditer(f"{body}</function>" if is_closed else body):
             values[found["key"]] = found["value"]
             end = found.end()
             if 'string="false"' in found["more"]:
@@ -410,3 +416,26 @@ def _strip_end_tokens(text: str) -> str:
     while token := next((token for token in END_TOKENS if text.endswith(token)), ""):
         text = text.removesuffix(token).rstrip()
     return text
+
+
+def unreadable(text: str) -> ToolCall:
+    """A call that could not be read."""
+    return ToolCall(new_call_id(), UNREADABLE, text.strip())
+
+
+_CALL_LIKE = re.compile(
+    r"\s*(?:[\[{<(\"'`]|[^\W\d][\w.:-]*\s*(?:[\[{(<:=]|$))|.{0,200}?[{<]\s*[\"']?\w", re.DOTALL
+)
+
+
+def looks_like_call(block: str, begin: str, names: Collection[str]) -> bool:
+    """Whether a block that cannot be read is an attempt at a call, and not a word on its mark."""
+    if begin.endswith("=") or not names:  # Only unreadable calls were made before.
+        return True
+    body = block.removeprefix(begin)
+    word = re.match(r"\s*([^\W\d][\w.:-]*)", body)
+    if word and match_name(word[1], names):
+        return True
+    if body.startswith((" ", ",", ".", ")")) and begin[0] != "[" and body.strip()[:1] not in "{[<":
+        return False
+    return bool(_CALL_LIKE.match(body))

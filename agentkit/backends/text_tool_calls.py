@@ -16,8 +16,22 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from agentkit.backends.bare_calls import BareCalls
-from agentkit.backends.base import Model, Options, new_call_id, offered_tools
-from agentkit.backends.call_formats import BEGINNINGS, END_TOKENS, INNER_MARKERS, read_calls
+from agentkit.backends.base import Model, Options, offered_tools
+from agentkit.backends.call_formats import (
+    BEGINNINGS,
+    END_TOKENS,
+    INNER_MARKERS,
+    looks_like_call,
+    read_calls,
+    unreadable,
+)
+from agentkit.backends.text_pieces import (
+    CodeSpans,
+    Trimmer,
+    partial_pattern,
+    split_partial_marker,
+    without,
+)
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
@@ -58,25 +72,8 @@ _EVENT = re.compile(
     )
 )
 """What may change how the text after it is read."""
-_SPACE = re.compile(r"(?:\s|" + "|".join(map(re.escape, END_TOKENS)) + r")+\Z")
-
-
-def _nested(marker: str) -> str:
-    """A pattern for every beginning of a marker, to find one at the end of a piece of text."""
-    pattern = ""
-    for character in reversed(marker[:-1]):
-        pattern = re.escape(character) + (f"(?:{pattern})?" if pattern else "")
-    return pattern
-
-
-_PARTIAL = re.compile(
-    "(?:`+|~+|"
-    + "|".join(
-        sorted(
-            {_nested(m) for m in (*BEGINNINGS, *_CLOSERS, *_CHANNELS, *_CHANNEL_ENDS, *END_TOKENS)}
-        )
-    )
-    + r")\Z"
+_PARTIAL = partial_pattern(
+    (*BEGINNINGS, *_CLOSERS, *_CHANNELS, *_CHANNEL_ENDS, *END_TOKENS), runs="`~"
 )
 
 
@@ -97,7 +94,7 @@ class ParsedModel(Model):
         tools: Sequence[Tool] = (),
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
-        called = {call.name for message in messages for call in message.tool_calls} - {UNREADABLE}
+        called = {call.name for message in messages for call in message.tool_calls}
         return parse_text_calls(self.request(messages, tools, options), tools, options, called)
 
     @abstractmethod
@@ -146,20 +143,21 @@ class TextCallParser:
 
     def __init__(self, tools: Sequence[Tool] = (), called: Collection[str] = ()) -> None:
         self._tools = tools
-        self._names = frozenset({*called, *(tool.name for tool in tools)})
+        self._can_call = bool(tools or called)
+        self._names = frozenset({*called, *(tool.name for tool in tools)} - {UNREADABLE})
         self._bare = BareCalls(tools, self._names)
         self._held = ""
         self._end = ""
         self._recipient = ""
-        self._thought = _Trimmer(trims_start=True)
-        self._answer = _Trimmer(trims_start=False)
+        self._thought = Trimmer(trims_start=True)
+        self._answer = Trimmer(END_TOKENS)
         self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
         self._usage: list[ModelPart] = []
         self._has_native_calls = False
         self._has_channels = False
         self._is_cut = False
-        self._code = _Code()
+        self._code = CodeSpans()
         self._state: Callable[[bool], list[ModelPart]] = self._at_start
 
     def feed(self, part: ModelPart) -> list[ModelPart]:
@@ -188,7 +186,7 @@ class TextCallParser:
         """Return the text that was held back."""
         parts = self._run(ended=True)
         if self._answer.space and not self._calls:
-            parts.append(TextDelta(_without_end_tokens(self._answer.space)))
+            parts.append(TextDelta(without(self._answer.space, END_TOKENS)))
         self._answer.space, self._state = "", self._at_start
         return [part for part in parts if not isinstance(part, TextDelta) or part.text]
 
@@ -288,7 +286,7 @@ class TextCallParser:
             return []
         if mark in _CHANNEL_ENDS:
             return [] if self._has_channels else self._emit(mark)
-        if not self._names:
+        if not self._can_call:
             return self._emit(mark)
         if mark in BEGINNINGS:
             self._held, self._end, self._state = held, mark, self._in_block
@@ -343,15 +341,17 @@ class TextCallParser:
         ends = [m.end() for m in re.finditer(re.escape(close), held)] if close else []
         for end in ends or ([len(held)] if ended else []):
             is_cut = self._is_cut and not ends
-            reading = read_calls(held[:end], self._tools, self._names, is_cut=is_cut)
+            body = held[:end].removesuffix(close if begin[-1] in ">]|" else "")
+            reading = read_calls(body, self._tools, self._names, is_cut=is_cut)
             if reading.calls and not reading.rest:
                 return self._take_block(end, reading.calls)
-        if not ended and not (ends and not looks_like_call(held, begin, self._names)):
+        is_call = (ended or ends) and looks_like_call(held, begin, self._names)
+        if not ended and (is_call or not ends):
             return []
-        end = ends[0] if ends else len(held)
-        if not looks_like_call(held, begin, self._names):
+        if not is_call:
             self._held, self._state = held.removeprefix(begin), self._in_text
             return self._emit(begin)
+        end = ends[0] if ends else len(held)
         reading = read_calls(held[:end], self._tools, self._names)
         calls = reading.calls if not self._is_cut or ends else ()
         return self._take_block(end, [*calls, unreadable(reading.rest if calls else held[:end])])
@@ -366,7 +366,7 @@ class TextCallParser:
         they close their thinking."""
         thinking = "".join(self._reasoning)
         at = min((at for mark in BEGINNINGS if (at := thinking.find(mark)) >= 0), default=-1)
-        if at < 0 or not self._names:
+        if at < 0 or not self._can_call:
             return []
         reading = read_calls(thinking[at:], self._tools, self._names, is_cut=self._is_cut)
         is_known = all(call.name in self._names for call in reading.calls)
@@ -380,95 +380,3 @@ class TextCallParser:
         self._code.feed(text)
         trimmed = self._answer.feed(text)
         return [TextDelta(trimmed)] if trimmed else []
-
-
-def unreadable(text: str) -> ToolCall:
-    """A call that could not be read."""
-    return ToolCall(new_call_id(), UNREADABLE, text.strip())
-
-
-_CALL_LIKE = re.compile(
-    r"\s*(?:[\[{<(\"'`]|[^\W\d][\w.:-]*\s*(?:[\[{(<:=]|$))|.{0,200}?[{<]\s*[\"']?\w", re.DOTALL
-)
-
-
-def looks_like_call(block: str, begin: str, names: Collection[str]) -> bool:
-    """Whether a block that cannot be read is an attempt at a call, and not a word on its mark."""
-    if begin.endswith("="):
-        return True
-    body = block.removeprefix(begin)
-    if body.startswith((" ", ",", ".", ")")) and begin[0] != "[" and body.strip()[:1] not in "{[<":
-        word = re.match(r"\s*([\w.:-]+)", body)
-        return bool(word and match_name(word[1], names))
-    return bool(_CALL_LIKE.match(body))
-
-
-class _Code:
-    """Whether the end of the text so far stands in a code fence or in backticks."""
-
-    def __init__(self) -> None:
-        self._fence = ""
-        self._ticks = ""
-        self._is_line_start = True
-
-    @property
-    def is_open(self) -> bool:
-        return bool(self._fence or self._ticks)
-
-    def feed(self, text: str) -> None:
-        """Take a text that has at most one run of backticks or tildes, or one line break, and that
-        at its end, as `_in_text` emits it."""
-        body = text.rstrip("`~") if text[-1:] in "`~" else text
-        run = text[len(body) :]
-        if "\n" in body:
-            self._ticks = ""
-            body = body.rpartition("\n")[2]
-            self._is_line_start = True
-        self._is_line_start = self._is_line_start and not body.strip()
-        if run:
-            self._toggle(run)
-            self._is_line_start = False
-
-    def _toggle(self, run: str) -> None:
-        if self._fence:
-            if self._is_line_start and run[0] == self._fence[0] and len(run) >= len(self._fence):
-                self._fence = ""
-        elif len(run) >= 3 and self._is_line_start:
-            self._fence = run
-        elif run[0] == "`":
-            self._ticks = "" if run == self._ticks else self._ticks or run
-
-
-class _Trimmer:
-    """Holds back white space at the end of a text until more text follows, since white space next
-    to thinking or a call is not part of the answer."""
-
-    def __init__(self, trims_start: bool) -> None:
-        self.trims_start = trims_start
-        self.space = ""
-        self.has_begun = False
-
-    def feed(self, text: str) -> str:
-        text = self.space + text
-        if self.trims_start and not self.has_begun:
-            text = text.lstrip()
-        space = _SPACE.search(text)
-        body = text[: space.start()] if space else text
-        self.space = text[len(body) :]
-        self.has_begun = self.has_begun or bool(body)
-        return body
-
-
-def _without_end_tokens(space: str) -> str:
-    for token in END_TOKENS:
-        space = space.replace(token, "")
-    return space
-
-
-def split_partial_marker(text: str, markers: Sequence[str]) -> tuple[str, str]:
-    """Split off an end of the text that may be the beginning of a marker."""
-    longest = max(map(len, markers), default=1) - 1
-    for kept in range(min(longest, len(text)), 0, -1):
-        if any(marker.startswith(text[-kept:]) for marker in markers):
-            return text[:-kept], text[-kept:]
-    return text, ""

@@ -19,7 +19,8 @@ from agentkit.backends.base import Options
 from agentkit.backends.huggingface.grammar import Constraint, Grammars
 from agentkit.backends.huggingface.load import LoadedModel, is_out_of_memory, quiet
 from agentkit.backends.huggingface.prompt import TEMPLATE_OPTIONS
-from agentkit.backends.text_tool_calls import MARKERS, split_partial_marker
+from agentkit.backends.text_pieces import split_partial_marker
+from agentkit.backends.text_tool_calls import MARKERS
 from agentkit.errors import ModelError
 
 

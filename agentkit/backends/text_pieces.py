@@ -1,0 +1,99 @@
+"""Follow a text that comes in pieces: where it stands in code, and what its end may become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+
+class CodeSpans:
+    """Whether the end of the text so far stands in a code fence or in backticks."""
+
+    def __init__(self) -> None:
+        self._fence = ""
+        self._ticks = ""
+        self._is_line_start = True
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._fence or self._ticks)
+
+    def feed(self, text: str) -> None:
+        """Take a text that has at most one run of backticks or tildes, or one line break, and that
+        at its end, as `_in_text` emits it."""
+        body = text.rstrip("`~") if text[-1:] in "`~" else text
+        run = text[len(body) :]
+        if "\n" in body:
+            self._ticks = ""
+            body = body.rpartition("\n")[2]
+            self._is_line_start = True
+        self._is_line_start = self._is_line_start and not body.strip()
+        if run:
+            self._toggle(run)
+            self._is_line_start = False
+
+    def _toggle(self, run: str) -> None:
+        if self._fence:
+            if self._is_line_start and run[0] == self._fence[0] and len(run) >= len(self._fence):
+                self._fence = ""
+        elif len(run) >= 3 and self._is_line_start:
+            self._fence = run
+        elif run[0] == "`":
+            self._ticks = "" if run == self._ticks else self._ticks or run
+
+
+class Trimmer:
+    """Holds back white space, and `tokens` that end an answer, at the end of a text until more text
+    follows, since they are not part of the answer at its end, or next to thinking or a call."""
+
+    def __init__(self, tokens: Sequence[str] = (), *, trims_start: bool = False) -> None:
+        self.trims_start = trims_start
+        self.space = ""
+        self.has_begun = False
+        self._space = _space_pattern(tuple(tokens))
+
+    def feed(self, text: str) -> str:
+        text = self.space + text
+        if self.trims_start and not self.has_begun:
+            text = text.lstrip()
+        space = self._space.search(text)
+        body = text[: space.start()] if space else text
+        self.space = text[len(body) :]
+        self.has_begun = self.has_begun or bool(body)
+        return body
+
+
+@cache
+def _space_pattern(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?:{'|'.join((chr(92) + 's', *map(re.escape, tokens)))})+\Z")
+
+
+def without(text: str, tokens: Sequence[str]) -> str:
+    """The text with all tokens removed."""
+    for token in tokens:
+        text = text.replace(token, "")
+    return text
+
+
+def partial_pattern(markers: Sequence[str], runs: str = "") -> re.Pattern[str]:
+    """A pattern that finds the beginning of a marker, or a run of one of the characters `runs`, at
+    the end of a text."""
+    beginnings = sorted({_beginning(marker) for marker in markers})
+    return re.compile(rf"(?:{'|'.join([*(f'{one}+' for one in runs), *beginnings])})\Z")
+
+
+def _beginning(marker: str) -> str:
+    pattern = ""
+    for character in reversed(marker[:-1]):
+        pattern = re.escape(character) + (f"(?:{pattern})?" if pattern else "")
+    return pattern
+
+
+def split_partial_marker(text: str, markers: Sequence[str]) -> tuple[str, str]:
+    """Split off an end of the text that may be the beginning of a marker."""
+    longest = max(map(len, markers), default=1) - 1
+    for kept in range(min(longest, len(text)), 0, -1):
+        if any(marker.startswith(text[-kept:]) for marker in markers):
+            return text[:-kept], text[-kept:]
+    return text, ""
