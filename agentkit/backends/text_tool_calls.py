@@ -174,8 +174,8 @@ class TextCallParser:
                 return []
             case ToolCall(name=name):
                 self._has_native_calls = True
-                known = match_name(name, self._names) or (name if not self._names else "")
-                part = part if known == name else replace(part, name=known or clean_name(name))
+                known = match_name(name, self._names) or name
+                part = part if known == name else replace(part, name=known)
                 return [*self.flush(), part]
             case Done(stop_reason=reason):
                 self._is_cut = reason == "length"

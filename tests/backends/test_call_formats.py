@@ -455,13 +455,12 @@ def test_a_name_that_may_mean_two_tools_means_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["x<|channel|>commentary", "功能", "a b", "", "a.b:c", "y" * 200, "{}"]
+    "written", ["x<|channel|>commentary", "天气", "a b", "", "a.b:c", "y" * 200, "{}"]
 )
-def test_a_name_of_no_tool_is_one_that_servers_accept(written: str) -> None:
+def test_a_name_of_no_tool_is_made_a_word(written: str) -> None:
     cleaned = clean_name(written)
     assert 0 < len(cleaned) <= 64
-    assert cleaned.replace("_", "").replace("-", "").isascii()
-    assert cleaned.replace("_", "").replace("-", "").isalnum()
+    assert cleaned.replace("_", "").isalnum()
 
 
 async def test_a_name_of_no_tool_is_not_sent_back_as_it_was_written() -> None:
