@@ -216,7 +216,7 @@ ONE_CALL = {
 }  # fmt: skip
 
 
-def made_of(*pieces: str, stop: str = "stop", tools: list[Tool] = TOOLS) -> tuple[str, Made]:
+def read_pieces(*pieces: str, stop: str = "stop", tools: list[Tool] = TOOLS) -> tuple[str, Made]:
     """The text and the calls that the parser makes of pieces of text."""
     parser = TextCallParser(tools)
     parts: list[ModelPart] = [*map(TextDelta, pieces), Done(stop, "m")]  # type: ignore[arg-type]
@@ -230,7 +230,7 @@ WORDS = ("Let me look that up.", "I will look.", "Thought: I look.")
 
 @pytest.mark.parametrize("written", ONE_CALL.values(), ids=ONE_CALL)
 def test_a_call_is_read_and_not_shown(written: str) -> None:
-    text, calls = made_of(written)
+    text, calls = read_pieces(written)
     assert [(name, dict(arguments)) for name, arguments in calls] == [ROME]
     assert text.strip() in ("", *WORDS)
 
@@ -238,13 +238,15 @@ def test_a_call_is_read_and_not_shown(written: str) -> None:
 @pytest.mark.parametrize("written", ONE_CALL.values(), ids=ONE_CALL)
 def test_a_call_is_read_however_it_is_cut_into_pieces(written: str) -> None:
     draw = random.Random(written)
-    whole = made_of(written)
-    assert made_of(*written) == whole
+    whole = read_pieces(written)
+    assert read_pieces(*written) == whole
     for size in (2, 3, 5, 7, 11):
-        assert made_of(*(written[at : at + size] for at in range(0, len(written), size))) == whole
+        assert (
+            read_pieces(*(written[at : at + size] for at in range(0, len(written), size))) == whole
+        )
     cuts = sorted(draw.sample(range(len(written) + 1), 6))
     edges = [0, *cuts, len(written)]
-    assert made_of(*(written[a:b] for a, b in pairwise(edges))) == whole
+    assert read_pieces(*(written[a:b] for a, b in pairwise(edges))) == whole
 
 
 HERMES_NOW = '<tool_call>{"name": "now", "arguments": {}}</tool_call>'
@@ -310,7 +312,7 @@ SEVERAL: dict[str, tuple[str, str, Made]] = {
 @pytest.mark.parametrize(("written", "text", "calls"), SEVERAL.values(), ids=SEVERAL)
 def test_words_and_several_calls_are_kept_apart(written: str, text: str, calls: Made) -> None:
     for pieces in ([written], list(written)):
-        found, made = made_of(*pieces)
+        found, made = read_pieces(*pieces)
         assert [(name, dict(arguments)) for name, arguments in made] == calls
         assert found.strip() == text
 
@@ -338,8 +340,8 @@ QUOTED = {
 
 @pytest.mark.parametrize("written", QUOTED.values(), ids=QUOTED)
 def test_what_only_quotes_a_call_stays_an_answer(written: str) -> None:
-    assert made_of(written) == (written, [])
-    assert made_of(*written) == (written, [])
+    assert read_pieces(written) == (written, [])
+    assert read_pieces(*written) == (written, [])
 
 
 BROKEN = {
@@ -367,7 +369,7 @@ BROKEN = {
 @pytest.mark.parametrize("written", BROKEN.values(), ids=BROKEN)
 def test_a_call_that_cannot_be_read_is_never_text(written: str, stop: str) -> None:
     for pieces in ([written], list(written)):
-        text, calls = made_of("One moment.\n", *pieces, stop=stop)
+        text, calls = read_pieces("One moment.\n", *pieces, stop=stop)
         assert text.strip() == "One moment."
         assert [name for name, _ in calls] == [UNREADABLE]
         assert all(isinstance(arguments, str) for _, arguments in calls)
@@ -375,17 +377,17 @@ def test_a_call_that_cannot_be_read_is_never_text(written: str, stop: str) -> No
 
 def test_nothing_is_added_to_a_call_that_the_limit_of_tokens_cut() -> None:
     written = f'<tool_call>{{"name": "get_weather", "arguments": {JSON}'
-    assert made_of(written)[1] == [ROME]
-    assert [name for name, _ in made_of(written, stop="length")[1]] == [UNREADABLE]
+    assert read_pieces(written)[1] == [ROME]
+    assert [name for name, _ in read_pieces(written, stop="length")[1]] == [UNREADABLE]
 
 
 async def test_a_call_that_cannot_be_read_is_asked_again_with_what_was_wrong() -> None:
     model = ScriptedModel([BROKEN["Hermes, words"], ONE_CALL["Hermes"], "Sunny."])
     answer = await Agent(model, TOOLS).run("?")
     assert answer.text == "Sunny."
-    told, found = results(model)
-    assert "could not be read" in told
-    assert "get_weather Rome" in told
+    problem, found = results(model)
+    assert "could not be read" in problem
+    assert "get_weather Rome" in problem
     assert found == "Rome 2 False"
 
 
