@@ -1,4 +1,4 @@
-"""Read and write the MCP server lists of other programs: Claude, Cursor, VS Code.
+"""Read and write the MCP server lists of other programs: Claude, Claude Code, Cursor, VS Code.
 
 Files are only added to: existing content stays, and an existing name is not replaced.
 """
@@ -17,8 +17,8 @@ from agentkit.errors import McpError, file_error
 from agentkit.mcp.config import MCP_JSON, parse_entry, read_entries, read_json
 from agentkit.settings.sources import write_private
 
-Program = Literal["claude", "cursor", "vscode"]
-PROGRAMS: tuple[Program, ...] = ("claude", "cursor", "vscode")
+Program = Literal["claude", "claude-code", "cursor", "vscode"]
+PROGRAMS: tuple[Program, ...] = ("claude", "claude-code", "cursor", "vscode")
 
 _SECRET_KEYS = ("env", "headers", "oauth")
 """The keys whose values are often secret."""
@@ -33,6 +33,7 @@ def config_paths(program: Program, project: Path) -> list[Path]:
             home / ".claude.json",
             project / ".mcp.json",
         ],
+        "claude-code": [home / ".claude.json", project / ".mcp.json"],
         "cursor": [home / ".cursor" / "mcp.json", project / ".cursor" / "mcp.json"],
         "vscode": [settings / "Code" / "User" / "mcp.json", project / ".vscode" / "mcp.json"],
     }[program]
@@ -74,23 +75,36 @@ def add_to_project(project: Path, servers: Mapping[str, Any]) -> list[str]:
     return list(new)
 
 
-def own_entry(program: Program, project: Path) -> dict[str, Any]:
-    """The entry with which a program starts a project of ours as a server."""
-    folder = str(project.resolve())
-    args = ["-m", "agentkit", "mcp", "serve", "--folder", folder]
-    kind = {"type": "stdio"} if program == "vscode" else {}
-    return kind | {"command": sys.executable, "args": args}
+def own_entry(
+    program: Program,
+    project: Path,
+    *,
+    model: str = "",
+    base_url: str = "",
+    env: Mapping[str, str] = {},
+) -> dict[str, Any]:
+    """The entry with which a program starts a project of ours as a server: with this model, and
+    these variables beside its own environment."""
+    args = ["-m", "agentkit", "mcp", "serve", "--folder", str(project.resolve())]
+    args += [
+        *(("--model", model) if model else ()),
+        *(("--base-url", base_url) if base_url else ()),
+    ]
+    kind = {"type": "stdio"} if program in ("vscode", "claude-code") else {}
+    return kind | {"command": sys.executable, "args": args} | ({"env": dict(env)} if env else {})
 
 
-def install(program: Program, project: Path, name: str) -> Path:
-    """Write a project of ours into a program's own list. Raises McpError where the name exists, or
-    where the file has comments, which would be lost."""
+def install(
+    program: Program, project: Path, name: str, entry: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a project of ours, or an entry for it, into a program's own list. Raises McpError where
+    the name exists, or where the file has comments, which would be lost."""
     path = config_paths(program, project)[0]
     content = read_json(path)
     if name in read_entries(path, content):
         raise McpError(f"{path} already has a server {name!r}. Give another --name, or remove it.")
     key = "servers" if program == "vscode" else "mcpServers"
-    _add_entries(path, content, key, {name: own_entry(program, project)})
+    _add_entries(path, content, key, {name: entry or own_entry(program, project)})
     return path
 
 

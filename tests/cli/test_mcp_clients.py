@@ -166,6 +166,27 @@ def test_import_and_install_show_and_ask_first(
     assert _mcp(folder, "import", "emacs").returncode == 3
 
 
+def test_install_passes_a_model_and_variables_and_warns_of_what_is_missing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    install = ("install", "claude-code", "--json", "--model", "openai:gpt-5-mini")
+    warned = _mcp(bare, *install)
+    assert "no folder knowledge/" in warned.stderr
+    assert "Add: --env OPENAI_API_KEY" in warned.stderr
+    done = _mcp(bare, *install, "--env", "OPENAI_API_KEY", "--env", "A=b=c", "--yes")
+    assert "--env" not in done.stderr
+    assert "secret" not in done.stdout
+    content = json.loads((tmp_path / "home" / ".claude.json").read_text())
+    entry = content["mcpServers"]["bare"]
+    assert entry["env"] == {"OPENAI_API_KEY": "secret", "A": "b=c"}
+    assert entry["args"][-2:] == ["--model", "openai:gpt-5-mini"]
+    assert "has no value" in _mcp(bare, *install, "--env", "NOT_SET_ANYWHERE").stderr
+
+
 def test_a_program_reads_json_and_is_asked_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ console.log(
     server: client.getServerVersion().name,
     tools: tools.map((tool) => tool.name),
     hit: found.structuredContent.hits[0].source,
-    link: found.content[1].type,
+    kinds: found.content.map((block) => block.type),
     text: contents[0].text,
     completed: completion.values,
     messages: prompt.messages.length,

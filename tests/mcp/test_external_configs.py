@@ -19,6 +19,7 @@ from agentkit.mcp.external_configs import (
     find_servers,
     hide_secrets,
     install,
+    own_entry,
 )
 
 
@@ -144,3 +145,27 @@ def test_servers_that_claude_keeps_for_one_folder_are_found_only_there(tmp_path:
 def test_secrets_of_an_entry_are_hidden() -> None:
     entry = {"command": "x", "args": ["-y"], "env": {"TOKEN": "secret", "KEY": "${KEY}"}}
     assert hide_secrets(entry) == {**entry, "env": {"TOKEN": "…", "KEY": "${KEY}"}}
+
+
+def test_claude_code_gets_the_project_with_a_model_and_variables(tmp_path: Path) -> None:
+    write(
+        tmp_path / "home" / ".claude.json", {"theme": "dark", "mcpServers": {"a": {"command": "x"}}}
+    )
+    entry = own_entry(
+        "claude-code",
+        tmp_path,
+        model="openai:gpt-5-mini",
+        base_url="http://127.0.0.1:1/v1",
+        env={"OPENAI_API_KEY": "secret"},
+    )
+    path = install("claude-code", tmp_path, "notes", entry)
+    content = json.loads(path.read_text("utf-8"))
+    assert path == tmp_path / "home" / ".claude.json"
+    assert (content["theme"], set(content["mcpServers"])) == ("dark", {"a", "notes"})
+    written = content["mcpServers"]["notes"]
+    assert written["type"] == "stdio"
+    assert written["args"][-4:] == [
+        *("--model", "openai:gpt-5-mini"),
+        *("--base-url", "http://127.0.0.1:1/v1"),
+    ]
+    assert written["env"] == {"OPENAI_API_KEY": "secret"}

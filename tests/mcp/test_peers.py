@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,8 @@ async def peer(release: str, *target: str) -> dict[str, Any]:
 def check(given: Mapping[str, Any], app: Path) -> None:
     assert given["server"] == app.name
     assert {"search_knowledge", "read_document", "ask"} <= set(given["tools"])
-    assert (given["hit"], given["link"], given["text"]) == ("pets.md", "resource_link", NOTES)
+    assert (given["hit"], given["text"]) == ("pets.md", NOTES)
+    assert given["kinds"] == ["text"]
     assert (given["completed"], given["messages"]) == (["pets.md"], 2)
 
 
@@ -130,6 +132,43 @@ async def test_the_command_requires_its_key_and_ends_with_open_streams(app: Path
                 assert await asyncio.to_thread(child.wait, 30) == 0
         assert child.stderr is not None
         assert "Traceback" not in child.stderr.read()
+
+
+@pytest.mark.parametrize(("stop", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("EOF", 0)])
+def test_the_command_leaves_quietly_while_a_question_is_asked(
+    app: Path, stop: str, code: int
+) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    model = ("-m", "openai:m", "--base-url", f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+    with (
+        silent,
+        subprocess.Popen(
+            (*AGENTKIT, "mcp", "serve", "-C", str(app), *model),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OPENAI_API_KEY": "key"},
+        ) as child,
+    ):
+        assert child.stdin is not None
+        assert child.stdout is not None
+        ask = {"name": "ask", "arguments": {"question": "Why?"}, "_meta": {"progressToken": "t"}}
+        for message in (
+            INITIALIZE,
+            {"jsonrpc": "2.0", "method": "notifications/initialized"},
+            {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": ask},
+        ):
+            print(json.dumps(message), file=child.stdin, flush=True)
+        lines = [json.loads(child.stdout.readline()) for _ in range(3)]
+        assert [line.get("method") for line in lines[1:]] == ["notifications/progress"] * 2
+        if stop == "EOF":
+            child.stdin.close()
+        else:
+            child.send_signal(getattr(signal, stop))
+        assert child.wait(SECONDS) == code
+        assert child.stderr is not None
+        assert child.stderr.read() == ""
 
 
 @pytest.mark.parametrize(

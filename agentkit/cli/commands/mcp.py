@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FAILED = 10
 """The exit code where a check failed, as of any McpError."""
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 1.0
 """Time to close a folder after a signal."""
 
 _MOST_NESTED = 1

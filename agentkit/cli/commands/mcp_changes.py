@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from typer import Argument, Option
 
-from agentkit.cli.command import Folder, Json, command
+from agentkit.cli.command import BaseUrl, Folder, Json, Model, command
 from agentkit.cli.commands.mcp import (
     Server,
     app,
@@ -19,7 +20,7 @@ from agentkit.cli.commands.mcp import (
     select_servers,
     start_servers,
 )
-from agentkit.cli.console import confirm, open_consoles, print_json
+from agentkit.cli.console import confirm, open_consoles, print_json, print_notes
 from agentkit.cli.errors import REFUSED
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, McpError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from agentkit.mcp.external_configs import Program
     from agentkit.mcp.pins import ToolChange
 
-ProgramName = Annotated[str, Argument(help="claude, cursor or vscode.")]
+ProgramName = Annotated[str, Argument(help="claude, claude-code, cursor or vscode.")]
 Yes = Annotated[
     bool, Option("--yes", "-y", help=_("Do not ask. With --json nothing is done without it."))
 ]
@@ -113,15 +114,22 @@ async def import_servers(
     "install",
     _("Add this folder as a server to another program."),
     "agentkit mcp install claude --folder my-app",
+    "agentkit mcp install claude-code --model openai:gpt-5-mini --env OPENAI_API_KEY",
 )
 async def install(
     program: ProgramName,
     folder: Folder = Path(),
     name: Annotated[str, Option(help=_("Its name there."))] = "",
+    model: Model = None,
+    base_url: BaseUrl = None,
+    env: Annotated[
+        list[str] | None,
+        Option("--env", help=_("A variable for the server: NAME=VALUE, or NAME for yours.")),
+    ] = None,
     yes: Yes = False,
     json: Json = False,
 ) -> int:
-    from agentkit.mcp.external_configs import config_paths, own_entry
+    from agentkit.mcp.external_configs import config_paths, hide_secrets, own_entry
     from agentkit.mcp.external_configs import install as write_entry
 
     out, log = open_consoles()
@@ -129,17 +137,45 @@ async def install(
         raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
     known = _known_program(program)
     path, server = config_paths(known, folder)[0], name or folder.resolve().name
-    entry = {server: own_entry(known, folder)}
+    variables = dict(map(_read_variable, env or ()))
+    entry = own_entry(known, folder, model=model or "", base_url=base_url or "", env=variables)
+    shown = {server: hide_secrets(entry)}
+    print_notes(_install_notes(folder, model or "", variables), log)
     if not json:
-        _print_entries(entry, out)
+        _print_entries(shown, out)
     is_done = _may(f"Add this to {path}?", yes, json)
     if is_done:
-        write_entry(known, folder, server)
+        write_entry(known, folder, server, entry)
     if json:
-        print_json({"file": str(path), "entry": entry, "written": is_done})
+        print_json({"file": str(path), "entry": shown, "written": is_done})
     elif is_done:
         log.print(Text(f"Written to {path}. Restart {program}."))
     return 0 if is_done or json else REFUSED
+
+
+def _read_variable(text: str) -> tuple[str, str]:
+    """Parse NAME=VALUE, or NAME for a variable that is set. Raises ConfigError."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        value = os.environ.get(name, "")
+    if not name or not value:
+        raise ConfigError(f"--env {text}: the variable has no value. Set it, or write NAME=VALUE.")
+    return name, value
+
+
+def _install_notes(folder: Path, model: str, env: Mapping[str, str]) -> Iterator[str]:
+    """What will be missing when the program starts the server."""
+    from agentkit.settings.keys import PRESETS
+
+    if not (folder / "knowledge").is_dir():
+        yield (
+            f"{folder.resolve()} has no folder knowledge/: there will be no documents to search. "
+            f"Create it, or run: {for_folder('agentkit init', folder)}"
+        )
+    preset = PRESETS.get(model.partition(":")[0])
+    key = preset.api_key_env if preset else None
+    if key and key not in env:
+        yield f"{model} needs {key}, which the program may not pass on. Add: --env {key}"
 
 
 @command(app, "login", _("Sign in at a server over HTTP that asks for it."),

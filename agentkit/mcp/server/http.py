@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import logging
 import re
 import signal
 import socket
@@ -141,7 +142,12 @@ async def serve_http(
 
 class _UvicornServer(uvicorn.Server):
     """uvicorn raises a signal again after its shutdown, which would end the process before the
-    callers have closed their resources."""
+    callers have closed their resources. Requests that a shutdown cuts off are not logged."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for name in ("uvicorn", "mcp"):
+            logging.getLogger(name).addHandler(logging.NullHandler())
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
 from mcp import Client
+from mcp.server import Server
 from pydantic import BaseModel, RootModel
 
 from agentkit.agent.agent import Agent
@@ -20,7 +22,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Occurrences
 from agentkit.mcp.server import build_server
-from agentkit.mcp.server.tools import use_chunk_ids
+from agentkit.mcp.server.tools import PublishedTool, ToolHandlers, ask_tool, use_chunk_ids
 from agentkit.messages import ToolCall
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import tool
@@ -173,6 +175,85 @@ async def test_a_failed_call_has_a_message_for_the_model(
     server = build_server("demo", knowledge=notes, agent=Clerk(None))
     async with Client(server, mode=era) as client:
         assert words in await refused(client, name, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"query": "cats", "k": 99}, "k: Input should be less than or equal to 50"),
+        ({"query": "cats", "k": "many"}, "k: Input should be a valid integer"),
+        ({}, "query: Field required (What to look for"),
+        ({"query": "cats", "sources": "a.md"}, "Its arguments are: query, k, source, tags"),
+        ({"query": "cats", "after": "soon"}, "after: 'soon' is not a date"),
+    ],
+)
+async def test_an_argument_error_names_the_argument_and_not_the_schema(
+    notes: KnowledgeBase, arguments: dict[str, Any], words: str, era: str
+) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        message = await refused(client, "search_knowledge", **arguments)
+    assert words in message
+    assert "properties" not in message
+    assert len(message) < 400
+
+
+async def test_an_argument_of_another_type_is_read_where_that_is_clear(
+    notes: KnowledgeBase, era: str
+) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        found = await called(client, "search_knowledge", query="cats", k="1", tags=None)
+    assert len(found["hits"]) == 1
+
+
+async def test_a_search_without_a_likely_passage_says_so(notes: KnowledgeBase, era: str) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        right = await called(client, "search_knowledge", query="Why do cats purr?")
+        wrong = await called(client, "search_knowledge", query="How high is the Eiffel tower?")
+    assert "note" not in right
+    assert right["hits"][0]["score"] > 0.7
+    assert wrong["note"].startswith(("None of these passages is likely", "No passage was found"))
+    assert all(hit["score"] < 0.3 for hit in wrong["hits"])
+
+
+async def test_results_have_no_links_unless_they_are_wanted(notes: KnowledgeBase, era: str) -> None:
+    for links, count in ((False, 1), (True, 2)):
+        server = build_server("demo", knowledge=notes, links=links)
+        async with Client(server, mode=era) as client:
+            found = await client.call_tool("search_knowledge", {"query": "cats", "k": 1})
+        assert len(found.content) == count
+
+
+async def test_a_hit_is_read_again_by_its_id_and_by_its_uri(notes: KnowledgeBase, era: str) -> None:
+    async with Client(build_server("demo", knowledge=notes), mode=era) as client:
+        (hit, *_) = (await called(client, "search_knowledge", query="Why do cats purr?"))["hits"]
+        for reference in (hit["id"], hit["uri"]):
+            assert (await called(client, "read_document", source=reference))["text"] == hit["text"]
+        (resource,) = (await client.read_resource(hit["uri"])).contents
+    assert resource.text == hit["text"]  # type: ignore[union-attr]
+
+
+async def test_ask_reports_the_time_while_the_agent_is_silent(era: str) -> None:
+    class Slow(Clerk):
+        async def stream(self, prompt: str) -> AsyncGenerator[Event, None]:
+            await reported.wait()
+            yield Finished(Answer("Yes."))
+
+    steps: list[str | None] = []
+    reported = asyncio.Event()
+
+    async def noted(progress: float, total: float | None, message: str | None) -> None:
+        steps.append(message)
+        if len(steps) == 2:
+            reported.set()
+
+    published = PublishedTool(ask_tool(Slow(None), progress_seconds=0.05))
+    handlers = ToolHandlers([published])
+    server: Server[Any] = Server(
+        "demo", on_list_tools=handlers.list_tools, on_call_tool=handlers.call_tool
+    )
+    async with Client(server, mode=era) as client:
+        await client.call_tool("ask", {"question": "Is it?"}, progress_callback=noted)
+    assert all((step or "").startswith("still working") for step in steps)
 
 
 async def test_ask_returns_the_answer_with_citations_by_short_ids(era: str) -> None:
