@@ -97,7 +97,7 @@ def own_entry(
 def install(
     program: Program, project: Path, name: str, entry: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write a project of ours, or an entry for it, into a program's own list. Raises McpError where
+    """Write a project, or a given entry for it, into a program's own list. Raises McpError where
     the name exists, or where the file has comments, which would be lost."""
     path = config_paths(program, project)[0]
     content = read_json(path)
