@@ -17,12 +17,13 @@ from typing import Any
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import Loaded, escaped, named_ranges
+from agentkit.knowledge.loaders.pdf_forms import values_of, with_values
+from agentkit.knowledge.loaders.pdf_page import Line, Shown, lines_of
+from agentkit.knowledge.loaders.pdf_tables import in_columns
 from agentkit.knowledge.loaders.reflow import (
-    Line,
     Usual,
     continues,
     joined,
-    lines_of,
     paragraphs,
     usual,
     without_running_heads,
@@ -61,7 +62,8 @@ def load_pdf(content: bytes, source: str) -> Loaded:
             headings, metadata = _headings(pdf), _metadata(pdf)
         finally:
             pdf.close()
-    text, parts, format_ = _assembled(without_running_heads(pages), headings)
+    pages = [in_columns(lines) for lines in without_running_heads(pages)]
+    text, parts, format_ = _assembled(pages, headings)
     unread = [page + 1 for page in empty if not text[parts[page].start : parts[page].end]]
     if not text.strip():
         raise KnowledgeError("scanned: no text on its pages, run OCR first (for example ocrmypdf)")
@@ -85,6 +87,7 @@ def _pages(pdf: Any) -> tuple[list[list[Line]], list[int]]:
     if len(pdf) > _MOST_PAGES:
         raise KnowledgeError(f"more than {_MOST_PAGES:,} pages: split it")
     pages, filled = list[list[Line]](), list[int]()
+    pdf.init_forms()
     characters, began = 0, time.monotonic()
     for number in range(len(pdf)):
         lines, count, has_objects = _page(pdf, number, _MOST_CHARACTERS - characters)
@@ -105,11 +108,16 @@ def _page(pdf: Any, number: int, most: int) -> tuple[list[Line], int, bool]:
         text_page = page.get_textpage()
     except PdfiumError:
         return [], 0, True
+    form = pdf.formenv.raw if pdf.formenv is not None else None
     try:
         count = text_page.count_chars()
         if count > most:
             raise KnowledgeError(f"more than {_MOST_CHARACTERS:,} characters: split it")
-        return lines_of(text_page, page.get_height()), count, raw.FPDFPage_CountObjects(page) > 0
+        shown = Shown.of(page, text_page)
+        lines = lines_of(page, text_page, shown)
+        values = list(values_of(page, form, shown)) if form is not None else []
+        lines = with_values(lines, values, shown.height) if values else lines
+        return lines, count, raw.FPDFPage_CountObjects(page) > 0
     finally:
         text_page.close()
         page.close()
@@ -155,17 +163,17 @@ def _assembled(
         written = "\n\n".join(_written(level, block, is_markdown) for level, block in blocks)
         if text and blocks:
             goes_on = last and not blocks[0][0] and continues(last, lines[0])
-            text, parts = _glued(text, parts, written) if goes_on else (f"{text}\n\n", parts)
+            text, parts = _glued(text, parts, written, norm) if goes_on else (f"{text}\n\n", parts)
         parts.append(Part("page", str(number), len(text), len(text) + len(written)))
         text += written
         last = lines[-1] if lines and not blocks[-1][0] else None
     return text, tuple(parts), "markdown" if is_markdown else "text"
 
 
-def _glued(text: str, parts: list[Part], after: str) -> tuple[str, list[Part]]:
+def _glued(text: str, parts: list[Part], after: str, norm: Usual) -> tuple[str, list[Part]]:
     """The text up to where the next page continues it, and its parts: a final hyphen may go."""
-    whole = joined(text[-200:], after[:1])
-    kept = text[:-200] + whole[: len(whole) - 1]
+    begins = after[:200]
+    kept = text[:-200] + joined(text[-200:], begins, norm.words).removesuffix(begins)
     if len(kept) < len(text):
         end = parts[-1]
         parts = [*parts[:-1], Part(end.kind, end.name, end.start, len(kept))]

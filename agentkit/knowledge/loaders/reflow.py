@@ -3,121 +3,19 @@
 It uses geometry: a line that ends although the next word had fitted ends on purpose. A running head
 is kept at its first appearance, so that no word is lost; page numbers are dropped. Lines come in
 the order of the file's content, which is the reading order in most files; lengths are in points.
-PDFium is not thread-safe: callers hold the lock of pdf.py.
 """
 
 from __future__ import annotations
 
-import ctypes
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise, takewhile
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
-from typing import Any
 
-from agentkit.text.terms import clean
-
-_WORD_BREAK = "\ufffe\x02"
-"""What PDFium puts for a hyphen at the end of a line, in place of the hyphen and the line break."""
-_LIGATURES = str.maketrans(
-    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xa0": " "}
-)
-_GAP_OF_CELLS = 1.5
-"""In font sizes: a wider gap inside a line stands between two cells of a table."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of text and its box. `opening` is the width of its first word: had it fitted on the
-    line before, that line would have ended on purpose. A `height` is from 0 (foot) to 1 (top);
-    in `fixed` pitch all letters are as wide, as in code."""
-
-    text: str
-    left: float
-    right: float
-    bottom: float
-    size: float
-    opening: float
-    height: float
-    fixed: bool
-
-
-@dataclass(slots=True)
-class _Glyph:
-    index: int
-    character: str
-    left: float
-    right: float
-    bottom: float
-
-
-def lines_of(text_page: Any, page_height: float) -> list[Line]:
-    """The lines of a page that hold more than white space."""
-    from pypdfium2 import raw
-
-    found = []
-    glyphs = list[_Glyph]()
-    for glyph in [*_glyphs(text_page, raw), None]:
-        if glyph and glyph.character not in "\r\n" + _WORD_BREAK:
-            glyphs.append(glyph)
-            continue
-        if glyph and glyph.character in _WORD_BREAK and glyphs:
-            glyphs.append(replace(glyphs[-1], character="-", left=glyphs[-1].right))
-        if inked := [glyph for glyph in glyphs if not glyph.character.isspace()]:
-            # At its middle, because a line may begin with a bullet or end with a note's figure.
-            size = raw.FPDFText_GetFontSize(text_page, inked[len(inked) // 2].index)
-            found.append(_line(glyphs, inked, size if size > 1 else 10.0, page_height))
-        glyphs = []
-    return found
-
-
-def _glyphs(text_page: Any, raw: Any) -> Iterator[_Glyph]:
-    box = raw.FS_RECTF()
-    pointer = ctypes.byref(box)
-    for index in range(raw.FPDFText_CountChars(text_page)):
-        character = chr(raw.FPDFText_GetUnicode(text_page, index))
-        raw.FPDFText_GetLooseCharBox(text_page, index, pointer)
-        yield _Glyph(index, character, box.left, box.right, box.bottom)
-
-
-def _line(glyphs: list[_Glyph], inked: list[_Glyph], size: float, page_height: float) -> Line:
-    text = clean("".join(_spaced(glyphs, size))).translate(_LIGATURES).strip()
-    start = glyphs.index(inked[0])
-    word = takewhile(lambda glyph: not glyph.character.isspace(), glyphs[start:])
-    return Line(
-        text,
-        left=inked[0].left,
-        right=max(glyph.right for glyph in inked),
-        bottom=inked[0].bottom,
-        size=size,
-        opening=max(glyph.right for glyph in word) - inked[0].left,
-        height=inked[0].bottom / page_height if page_height else 0.5,
-        fixed=_is_fixed(inked, size),
-    )
-
-
-def _is_fixed(glyphs: list[_Glyph], size: float) -> bool:
-    letters = [glyph for glyph in glyphs if "a" <= glyph.character <= "z"]
-    widths = [glyph.right - glyph.left for glyph in letters]
-    kinds = {glyph.character for glyph in letters}
-    return len(kinds) > 3 and max(widths) - min(widths) < 0.05 * size
-
-
-def _spaced(glyphs: list[_Glyph], size: float) -> Iterator[str]:
-    """The characters, with a tab for the space between two cells."""
-    gaps = {
-        at: glyphs[at + 1].left - glyphs[at - 1].right
-        for at in range(1, len(glyphs) - 1)
-        if glyphs[at].character == " "
-    }
-    justified = len(gaps) > 1 and max(gaps.values()) - min(gaps.values()) < 0.2 * size
-    for at, glyph in enumerate(glyphs):
-        wide = gaps.get(at, 0.0) > _GAP_OF_CELLS * size and not justified
-        yield "\t" if wide else glyph.character
-
+from agentkit.knowledge.loaders.pdf_page import Line
 
 _MARGIN = 0.12
 """The share of a page's height, above and below, where running heads and page numbers stand."""
@@ -127,6 +25,23 @@ _ONLY_COUNTS = re.compile(r"[\W\d_]*(?:(?:pages?|p|of|第|页|頁|共)[\W\d_]*){
 _MARKER = re.compile(
     r"(?:[•◦▪●○■□‣·–—*-]\s|\(?\d{1,3}[.)](?!\d)|[（(]?[一二三四五六七八九十]{1,3}[）)、.])\s*\S"
 )
+_BROKEN_NUMBER = re.compile(r"\w-$")
+_URL = re.compile(r"[<(\[\"']?(?:https?://|www\.|ftp://|file:/)", re.IGNORECASE)
+_GOES_ON = "-/_=&?%#"
+"""Characters of a URL after which it goes on in the next line."""
+_PUNCTUATION = ".,;:!?()[]{}<>\"'“”‘’«»"
+_FIRST_HALVES = frozenset((
+    "well", "self", "ever", "long", "short", "high", "low", "full", "half", "part", "cross", "real",
+    "state", "two", "three", "four", "five", "six", "ten", "so", "ill", "open", "single", "double",
+    "multi", "user", "built", "first", "second", "third", "large", "small", "old", "new", "all",
+))  # fmt: skip
+"""Words that begin compounds with a hyphen, as in well-known."""
+_SECOND_HALVES = frozenset((
+    "aware", "based", "called", "defined", "dependent", "driven", "ended", "free", "friendly",
+    "grained", "known", "level", "like", "only", "oriented", "powered", "purpose", "quality",
+    "related", "scale", "sized", "specific", "style", "term", "wide",
+))  # fmt: skip
+"""Words that end them, as in user-defined."""
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
 _LEADER = re.compile(r"(?:\.\s?){4,}\s*\w{1,5}$")
 """The dots of a table of contents, and the page at their end."""
@@ -201,10 +116,12 @@ def _keys(line: Line, page: int) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The usual line distance of a document in font sizes, and whether its pitch is fixed."""
+    """The usual line distance of a document in font sizes, whether its pitch is fixed, and its
+    words."""
 
     pitch: float
     fixed: bool
+    words: frozenset[str]
 
 
 def usual(pages: Sequence[Sequence[Line]]) -> Usual:
@@ -216,7 +133,7 @@ def usual(pages: Sequence[Sequence[Line]]) -> Usual:
         if _are_aligned(above, below) and 0.5 < (above.bottom - below.bottom) / above.size < 2.5
     ]
     fixed = [line.fixed for lines in pages for line in lines]
-    return Usual(median(drops) if drops else 1.2, sum(fixed) > len(fixed) / 2)
+    return Usual(median(drops) if drops else 1.2, sum(fixed) > len(fixed) / 2, _words(pages))
 
 
 def paragraphs(lines: Sequence[Line], usual: Usual) -> Iterator[list[str]]:
@@ -232,18 +149,56 @@ def paragraphs(lines: Sequence[Line], usual: Usual) -> Iterator[list[str]]:
         yield block
 
 
-def joined(before: str, after: str) -> str:
-    """Join two pieces of a paragraph: without a space between Chinese and at a hyphenated word."""
+def _is_broken(before: str, after: str) -> bool:
+    """Whether a line ends inside a word, a number or a URL."""
+    if _URL.match(before.rsplit(None, 1)[-1]) and before[-1] in _GOES_ON:
+        return True
+    last = _BROKEN_WORD if after[0].isalpha() else _BROKEN_NUMBER if after[0].isdigit() else None
+    return last is not None and last.search(before) is not None
+
+
+def joined(before: str, after: str, words: Set[str] = frozenset()) -> str:
+    """Join two pieces of a paragraph: without a space between Chinese, in a URL and at a hyphen.
+    `words` are the words of the document, which tell a broken word from a compound."""
+    last, first = before.rsplit(None, 1)[-1:], after.split(None, 1)[:1]
+    token, follows = (last or [""])[0], (first or [""])[0]
+    if _URL.match(token) and token[-1] in _GOES_ON:
+        return before + after
+    if _BROKEN_NUMBER.search(token) and after[:1].isdigit():
+        return before + after
     if _BROKEN_WORD.search(before) and after[:1].isalpha():
-        whole = (
-            after[0].islower()
-            and before[-2].islower()
-            and "-" not in before.rsplit(None, 1)[-1][:-1]
-        )
-        return (before[:-1] if whole else before) + after
+        return (before[:-1] if _is_one_word(token, follows, words) else before) + after
     if _CJK.match(before[-1:]) or _CJK.match(after[:1]):
         return before + after
     return f"{before} {after}"
+
+
+def _is_one_word(before: str, after: str, words: Set[str]) -> bool:
+    """Whether a hyphen at the end of a line breaks one word, and is none of the word's own."""
+    stem, rest = before[:-1].strip(_PUNCTUATION), after.strip(_PUNCTUATION)
+    if not (rest[:1].islower() and stem[-1:].islower()) or "-" in stem or _URL.match(before):
+        return False
+    if stem.casefold() + rest in words:
+        return True
+    stem = stem.casefold()
+    compound = len(stem) == 1 or stem in _FIRST_HALVES or rest in _SECOND_HALVES
+    return not (compound or f"{stem}-{rest}" in words)
+
+
+def _words(pages: Sequence[Sequence[Line]]) -> frozenset[str]:
+    """The words of a document in small letters, without those that the end of a line may break."""
+    found: set[str] = set()
+    for lines in pages:
+        broken = False
+        for line in lines:
+            tokens = line.text.casefold().split()
+            if tokens and broken:
+                del tokens[0]
+            broken = bool(tokens) and tokens[-1].endswith("-")
+            if broken:
+                del tokens[-1]
+            found.update(token.strip(_PUNCTUATION) for token in tokens)
+    return frozenset(found)
 
 
 def continues(before: Line, after: Line) -> bool:
@@ -260,9 +215,10 @@ def _lines_in_runs(lines: Sequence[Line], pitch: float) -> Iterator[list[Line]]:
     run: list[Line] = []
     for line in lines:
         drop = (run[-1].bottom - line.bottom) / run[-1].size if run else 0.0
-        rows = bool(run) and "\t" in run[-1].text + line.text
-        most = 3.0 if rows else max(1.35 * pitch, pitch + 0.3)
-        if run and not (_are_aligned(run[-1], line) and 0.5 < drop < most):
+        is_row = "\t" in line.text
+        most = 3.0 if is_row else max(1.35 * pitch, pitch + 0.3)
+        same = bool(run) and is_row == ("\t" in run[-1].text)
+        if run and not (same and _are_aligned(run[-1], line) and 0.5 < drop < most):
             yield run
             run = []
         run.append(line)
@@ -284,7 +240,7 @@ def _of_run(run: Sequence[Line], usual: Usual) -> Iterator[tuple[str, bool]]:
     starts_left = sum(indented) > len(run) / 2
     text = run[0].text
     for before, after, is_in in zip(run, run[1:], indented[1:], strict=False):
-        broken = _BROKEN_WORD.search(before.text) and after.text[0].isalpha()
+        broken = _is_broken(before.text, after.text)
         fits = not broken and before.right + 0.3 * before.size + after.opening < right
         starts = is_in != starts_left and len(run) > 2
         listed = _MARKER.match(after.text) or _LEADER.search(before.text[-60:])
@@ -293,5 +249,5 @@ def _of_run(run: Sequence[Line], usual: Usual) -> Iterator[tuple[str, bool]]:
             yield text, before.text[-1:] in _END and not _MARKER.match(text)
             text = after.text
         else:
-            text = joined(text, after.text)
+            text = joined(text, after.text, usual.words)
     yield text, True

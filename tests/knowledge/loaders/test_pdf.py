@@ -122,13 +122,23 @@ def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece() -> None:
         (["the exam-", "ple of a hyphen"], "the example of a hyphen"),
         (["the state-of-the-", "art of this year"], "the state-of-the-art of this year"),
         (["the winter in Baden-", "Baden was long"], "the winter in Baden-Baden was long"),
+        (["the well-", "known author"], "the well-known author"),
+        (["the time of COVID-", "19 and later"], "the time of COVID-19 and later"),
+        (["from 1990-", "1995 in the north"], "from 1990-1995 in the north"),
+        (["solar-powered or solar-", "powered"], "solar-powered or solar-powered"),
+        (["one wind-farm or another wind-", "farm"], "one wind-farm or another wind-farm"),
+        (["a word for a check-", "sum in use"], "a word for a checksum in use"),
+        (["the first e-", "mail was long"], "the first e-mail was long"),
+        (["a notebook and a note-", "book of them"], "a notebook and a notebook of them"),
+        (["https://example.org/a-", "b/c.html for it"], "https://example.org/a-b/c.html for it"),
+        (["see https://example.org/", "docs for it"], "see https://example.org/docs for it"),
         (
             ["the efficient office", "flattens waffles too"],
             "the efficient office flattens waffles too",
         ),
     ],
-)
-def test_hyphens_at_a_line_end_join_words_and_stay_in_compounds(
+)  # fmt: skip
+def test_a_hyphen_at_a_line_end_goes_only_where_it_breaks_one_word(
     lines: list[str], text: str
 ) -> None:
     def draw(canvas: Any) -> None:
@@ -146,6 +156,154 @@ def test_the_rows_of_a_table_are_not_joined() -> None:
             canvas.drawString(300, 700 - 14 * at, row[1])
 
     assert load(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\nPear\t2.10"
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (
+            [["Plant", "2023", "2024"], ["Ulm", "1 2", "13"], ["Bonn", "", "9"], ["Kiel", "5", ""]],
+            "Plant\t2023\t2024\nUlm\t1 2\t13\nBonn\t\t9\nKiel\t5\t",
+        ),
+        (
+            [["", "Output of", "years"], ["Ulm", "1", "2"], ["", "3", ""], ["Kiel", "", "4"]],
+            "\tOutput of\tyears\nUlm\t1\t2\n\t3\t\nKiel\t\t4",
+        ),
+    ],
+)  # fmt: skip
+def test_an_empty_cell_keeps_its_column(rows: list[list[str]], text: str) -> None:
+    def draw(canvas: Any) -> None:
+        canvas.setFont("Helvetica", 10)
+        for at, row in enumerate(rows):
+            for x, cell in zip((60, 250, 330), row, strict=True):
+                canvas.drawString(x, 700 - 16 * at, cell)
+
+    assert load(_drawn(draw), "a.pdf").document.text == text
+
+
+def test_a_head_over_two_columns_stands_over_each() -> None:
+    def draw(canvas: Any) -> None:
+        canvas.drawString(60, 716, "Plant")
+        canvas.drawString(240, 716, "Output in 2023")
+        for at, row in enumerate([("", "Q1", "Q2"), ("Ulm", "100", "200"), ("Bonn", "30", "40")]):
+            for x, cell in zip((60, 210, 330), row, strict=True):
+                canvas.drawString(x, 700 - 16 * at, cell)
+
+    text = load(_drawn(draw), "a.pdf").document.text
+    assert text.splitlines()[0] == "Plant\tOutput in 2023\tOutput in 2023"
+
+
+def test_columns_that_are_drawn_row_by_row_are_read_one_after_the_other() -> None:
+    left = [f"the left column goes on with line {n}" for n in range(8)]
+    right = [f"and the right one has its line {n} here" for n in range(8)]
+
+    def draw(canvas: Any) -> None:
+        for at, (one, other) in enumerate(zip(left, right, strict=True)):
+            canvas.drawString(60, 700 - 14 * at, one)
+            canvas.drawString(320, 700 - 14 * at, other)
+
+    text = " ".join(load(_drawn(draw), "a.pdf").document.text.split())
+    assert text == " ".join([*left, *right])
+
+
+@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_text_that_is_turned_is_read_upright(rotation: int, turned: bool) -> None:
+    def draw(canvas: Any) -> None:
+        canvas.setPageSize((800, 800))
+        if turned:
+            canvas.setPageRotation(rotation)
+        canvas.translate(*{90: (800, 0), 180: (800, 800), 270: (0, 800)}[rotation])
+        canvas.rotate(rotation)
+        for at, row in enumerate([("Name", "Price"), ("Apple", "3.20"), ("", "2.10")]):
+            canvas.drawString(72, 400 - 14 * at, row[0])
+            canvas.drawString(300, 400 - 14 * at, row[1])
+
+    assert load(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\n\t2.10"
+
+
+def test_raised_and_lowered_characters_are_marked() -> None:
+    def draw(canvas: Any) -> None:
+        for y, (before, shifted, rise, after) in zip(
+            (700, 600, 500),
+            [
+                ("Limit 10", "6", 5, " cells"),
+                ("The pump", "3", 5, " is new."),
+                ("CO", "2", -3, " falls"),
+            ],
+            strict=True,
+        ):
+            text = canvas.beginText(72, y)
+            for size, lift, piece in ((12, 0, before), (8, rise, shifted), (12, 0, after)):
+                text.setFont("Helvetica", size)
+                text.setRise(lift)
+                text.textOut(piece)
+            canvas.drawText(text)
+
+    text = load(_drawn(draw), "a.pdf").document.text
+    assert text.split("\n\n") == ["Limit 10^6 cells", "The pump[^3] is new.", "CO_2 falls"]
+
+
+def test_the_values_of_a_form_stand_beside_their_labels() -> None:
+    def draw(canvas: Any) -> None:
+        form = canvas.acroForm
+        area = {"width": 200, "height": 20}
+        canvas.drawString(72, 750, "Applicant:")
+        form.textfield(name="n", value="Erika Muster", x=200, y=745, **area)
+        canvas.drawString(72, 700, "City:")
+        form.choice(name="c", value="Bremen", options=["Hamburg", "Bremen"], x=200, y=695, **area)
+        canvas.drawString(100, 650, "Smoker")
+        form.checkbox(name="k", checked=True, x=72, y=647, size=16)
+        canvas.drawString(100, 600, "Driver")
+        form.checkbox(name="d", checked=False, x=72, y=597, size=16)
+        canvas.drawString(72, 550, "PIN:")
+        form.textfield(name="p", value="1234", fieldFlags="password", x=200, y=545, **area)
+
+    text = load(_drawn(draw), "a.pdf").document.text
+    assert text.split("\n\n") == [
+        "Applicant: Erika Muster", "City: Bremen", "[x] Smoker", "[ ] Driver", "PIN:",
+    ]  # fmt: skip
+
+
+def test_a_form_of_nothing_but_values_is_read() -> None:
+    def draw(canvas: Any) -> None:
+        canvas.acroForm.textfield(name="n", value="Only this", x=72, y=700, width=200, height=20)
+        canvas.showPage()
+
+    assert load(_drawn(draw), "a.pdf").document.text == "Only this"
+
+
+def test_text_that_no_reader_sees_is_left_out() -> None:
+    def draw(canvas: Any) -> None:
+        canvas.drawString(72, 750, "seen")
+        canvas.drawString(72, -50, "below the page")
+        canvas.drawString(900, 700, "beside the page")
+        hidden = canvas.beginText(72, 650)
+        hidden.setTextRenderMode(3)
+        hidden.textOut("invisible")
+        canvas.drawText(hidden)
+        canvas.setFont("Helvetica", 0.5)
+        canvas.drawString(72, 620, "too small")
+        canvas.setFont("Helvetica", 12)
+        canvas.setFillColorRGB(1, 1, 1)
+        canvas.drawString(72, 600, "white on white")
+        canvas.setFillColorRGB(0, 0, 0.5)
+        canvas.rect(60, 490, 300, 30, fill=1)
+        canvas.setFillColorRGB(1, 1, 1)
+        canvas.drawString(72, 500, "white on blue")
+
+    assert load(_drawn(draw), "a.pdf").document.text == "seen\n\nwhite on blue"
+
+
+def test_the_hidden_text_of_a_scan_is_read() -> None:
+    def draw(canvas: Any) -> None:
+        canvas.drawInlineImage(Image.new("L", (20, 20)), 0, 0, *A4)
+        hidden = canvas.beginText(72, 650)
+        hidden.setTextRenderMode(3)
+        hidden.textOut("recognised before")
+        canvas.drawText(hidden)
+
+    assert load(_drawn(draw), "a.pdf").document.text == "recognised before"
 
 
 def test_lines_of_code_among_prose_are_not_joined() -> None:

@@ -1,0 +1,344 @@
+"""The lines of a PDF page as a reader sees them: visible text, with raised characters.
+
+Text that is outside the page, transparent, or white where nothing lies behind it is left out, but
+for the hidden text of a scan. Coordinates are turned so that most of the text is upright. PDFium is
+not thread-safe: callers hold the lock of pdf.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from statistics import median
+from typing import Any, NamedTuple
+
+from agentkit.knowledge.loaders.notation import lowered, raised
+from agentkit.text.terms import clean
+
+WORD_BREAK = "\ufffe\x02"
+"""What PDFium puts for a hyphen at the end of a line, in place of the hyphen and the line break."""
+_LIGATURES = str.maketrans(
+    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\xa0": " "}
+)
+_GAP_OF_CELLS = 1.5
+"""In font sizes: a wider gap inside a line stands between two cells of a table."""
+_GAP_OF_WORDS = 0.6
+_SMALL = 0.85
+"""A raised or lowered character is smaller than its line by this factor."""
+_SHIFT = 0.12
+"""In heights of the line: how far a character is raised or lowered at least."""
+_LEAST_HEIGHT = 0.8
+"""In points: smaller text cannot be seen."""
+_WHITE = 250
+_INVISIBLE = 3
+_SAMPLED = 40
+
+
+class Box(NamedTuple):
+    """A rectangle in points, with the origin at the lower left of the page as it is shown."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def covers(self, x: float, y: float) -> bool:
+        """Whether a point lies inside."""
+        return self.left <= x <= self.right and self.bottom <= y <= self.top
+
+
+class Cell(NamedTuple):
+    """A piece of a line between wide gaps, and where it stands."""
+
+    text: str
+    left: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text and its box. `opening` is the width of its first word: had it fitted on the
+    line before, that line would have ended on purpose. A `height` is from 0 (foot) to 1 (top);
+    in `fixed` pitch all letters are as wide, as in code."""
+
+    text: str
+    left: float
+    right: float
+    bottom: float
+    size: float
+    opening: float
+    height: float
+    fixed: bool
+    cells: tuple[Cell, ...] = ()
+
+
+@dataclass(slots=True)
+class _Glyph:
+    index: int
+    character: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @property
+    def height(self) -> float:
+        return self.top - self.bottom
+
+
+def lines_of(page: Any, text_page: Any, shown: Shown) -> list[Line]:
+    """The lines of a page that hold more than white space."""
+    lines: list[Line] = []
+    glyphs = list[_Glyph]()
+    runs = list[list[_Glyph]]()
+    for glyph in _glyphs(page, text_page, shown):
+        if glyph.character not in "\r\n" + WORD_BREAK:
+            glyphs.append(glyph)
+            continue
+        if glyph.character in WORD_BREAK and glyphs:
+            glyphs.append(replace(glyphs[-1], character="-", left=glyphs[-1].right))
+        if glyphs:
+            runs.append(glyphs)
+        glyphs = []
+    for run in _rejoined([*runs, glyphs]):
+        if inked := [glyph for glyph in run if not glyph.character.isspace()]:
+            lines.append(_line(run, inked, text_page, shown.height))
+    return lines
+
+
+class Shown(NamedTuple):
+    """How a page is shown: its box, how far it is turned, and which text cannot be seen."""
+
+    area: Box
+    turned: int
+    hides: Callable[[int, Box], bool] | None
+
+    @property
+    def height(self) -> float:
+        """The height of the page as it is shown."""
+        return (
+            self.area.right - self.area.left
+            if self.turned % 2
+            else self.area.top - self.area.bottom
+        )
+
+    @classmethod
+    def of(cls, page: Any, text_page: Any) -> Shown:
+        """How a page of PDFium is shown."""
+        area = Box(*page.get_cropbox())
+        return cls(area, _turned_text(text_page), _hidden(page, text_page))
+
+    def placed(self, box: Box) -> Box:
+        """A box of the page's own coordinates as it is shown."""
+        left, bottom, right, top = box
+        area = self.area
+        if self.turned == 1:
+            return Box(
+                bottom - area.bottom, area.right - right, top - area.bottom, area.right - left
+            )
+        if self.turned == 2:
+            return Box(area.right - right, area.top - top, area.right - left, area.top - bottom)
+        if self.turned == 3:
+            return Box(area.top - top, left - area.left, area.top - bottom, right - area.left)
+        return Box(left - area.left, bottom - area.bottom, right - area.left, top - area.bottom)
+
+
+def _turned_text(text_page: Any) -> int:
+    """How many quarters most of the text is turned: on pages that the viewer turns, and in wide
+    tables on upright pages."""
+    from pypdfium2 import raw
+
+    count = raw.FPDFText_CountChars(text_page)
+    angles: Counter[int] = Counter()
+    for index in range(0, count, max(1, count // _SAMPLED)):
+        angle = raw.FPDFText_GetCharAngle(text_page, index)
+        angles[round(angle / 1.5708) % 4 if angle > 0 else 0] += 1
+    return -angles.most_common(1)[0][0] % 4 if angles else 0
+
+
+def _hidden(page: Any, text_page: Any) -> Callable[[int, Box], bool] | None:
+    """A test for the characters that cannot be seen, None where all text objects are visible."""
+    from pypdfium2 import raw
+
+    colour = [ctypes.c_uint() for _ in range(4)]
+    pointers = [ctypes.byref(part) for part in colour]
+
+    def is_faint(item: Any) -> bool:
+        known = bool(raw.FPDFPageObj_GetFillColor(item, *pointers))
+        red, green, blue, alpha = (int(part.value) for part in colour)
+        return known and (alpha == 0 or min(red, green, blue) >= _WHITE)
+
+    def is_invisible(item: Any) -> bool:
+        return bool(raw.FPDFTextObj_GetTextRenderMode(item) == _INVISIBLE)
+
+    kinds = (raw.FPDF_PAGEOBJ_TEXT,)
+    texts = [item.raw for item in page.get_objects(filter=kinds, max_depth=4)]
+    if not any(is_faint(item) or is_invisible(item) for item in texts):
+        return None
+    behind = [
+        Box(*item.get_bounds())
+        for item in page.get_objects(max_depth=4)
+        if item.type in (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_SHADING)
+        and not (item.type == raw.FPDF_PAGEOBJ_PATH and is_faint(item.raw))
+    ]
+
+    def hides(index: int, box: Box) -> bool:
+        item = raw.FPDFText_GetTextObject(text_page, index)
+        if not item or not (is_faint(item) or is_invisible(item)):
+            return False
+        middle = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+        return not any(area.covers(*middle) for area in behind)
+
+    return hides
+
+
+def _glyphs(page: Any, text_page: Any, shown: Shown) -> Iterator[_Glyph]:
+    from pypdfium2 import raw
+
+    rectangle = raw.FS_RECTF()
+    pointer = ctypes.byref(rectangle)
+    area, hides = shown.area, shown.hides
+    is_plain = shown.turned == 0 and area.left == area.bottom == 0
+    unicode, char_box = raw.FPDFText_GetUnicode, raw.FPDFText_GetLooseCharBox
+    for index in range(raw.FPDFText_CountChars(text_page)):
+        character = chr(unicode(text_page, index))
+        char_box(text_page, index, pointer)
+        left, bottom = rectangle.left, rectangle.bottom
+        right, top = rectangle.right, rectangle.top
+        if not character.isspace() and character not in WORD_BREAK:
+            x, y = (left + right) / 2, (bottom + top) / 2
+            if 0 < top - bottom < _LEAST_HEIGHT or 0 < right - left < _LEAST_HEIGHT / 8:
+                continue
+            if not (area.left <= x <= area.right and area.bottom <= y <= area.top):
+                continue
+            if hides is not None and hides(index, Box(left, bottom, right, top)):
+                continue
+        if not is_plain:
+            left, bottom, right, top = shown.placed(Box(left, bottom, right, top))
+        yield _Glyph(index, character, left, bottom, right, top)
+
+
+def _rejoined(runs: Sequence[list[_Glyph]]) -> Iterator[list[_Glyph]]:
+    """Lines that PDFium broke at a raised or lowered character are one line again."""
+    line: list[_Glyph] = []
+    for run in runs:
+        if line and run and _goes_on(line, run):
+            line = [*line, *run]
+            continue
+        if line:
+            yield line
+        line = run
+    if line:
+        yield line
+
+
+def _goes_on(before: Sequence[_Glyph], after: Sequence[_Glyph]) -> bool:
+    last = next((g for g in reversed(before) if not g.character.isspace()), None)
+    first = next((g for g in after if not g.character.isspace()), None)
+    if last is None or first is None:
+        return False
+    height = max(last.height, first.height)
+    overlap = min(last.top, first.top) - max(last.bottom, first.bottom)
+    gap = first.left - last.right
+    return overlap > 0.3 * height and -0.2 * height < gap < _GAP_OF_WORDS * height
+
+
+def _line(glyphs: list[_Glyph], inked: list[_Glyph], text_page: Any, page_height: float) -> Line:
+    from pypdfium2 import raw
+
+    heights = sorted(glyph.height for glyph in inked)
+    least = _SMALL * heights[len(heights) // 2]
+    full = inked if heights[0] > least else [g for g in inked if g.height > least] or inked
+    # At its middle, because a line may begin with a bullet or end with a note's figure.
+    size = raw.FPDFText_GetFontSize(text_page, full[len(full) // 2].index)
+    size = size if size > 1 else 10.0
+    cells = list(_cells(glyphs, inked, full, size))
+    if len(cells) > 1 and not _is_right_to_left(inked[0].character):
+        cells.sort(key=lambda cell: cell.left)
+    start = glyphs.index(inked[0])
+    word = list(takewhile(lambda glyph: not glyph.character.isspace(), glyphs[start:]))
+    bottom = full[0].bottom
+    return Line(
+        "\t".join(cell.text for cell in cells),
+        left=min(glyph.left for glyph in inked),
+        right=max(glyph.right for glyph in inked),
+        bottom=bottom,
+        size=size,
+        opening=max(glyph.right for glyph in word) - min(glyph.left for glyph in word),
+        height=bottom / page_height if page_height else 0.5,
+        fixed=_is_fixed(inked, size),
+        cells=tuple(cells),
+    )
+
+
+def _is_right_to_left(character: str) -> bool:
+    return unicodedata.bidirectional(character) in ("R", "AL")
+
+
+def _is_fixed(glyphs: list[_Glyph], size: float) -> bool:
+    letters = [glyph for glyph in glyphs if "a" <= glyph.character <= "z"]
+    widths = [glyph.right - glyph.left for glyph in letters]
+    kinds = {glyph.character for glyph in letters}
+    return len(kinds) > 3 and max(widths) - min(widths) < 0.05 * size
+
+
+def _cells(
+    glyphs: list[_Glyph], inked: list[_Glyph], full: list[_Glyph], size: float
+) -> Iterator[Cell]:
+    """The pieces of a line between the wide gaps, with raised and lowered characters."""
+    gaps = {
+        at: _gap(glyphs[at - 1], glyphs[at + 1])
+        for at in range(1, len(glyphs) - 1)
+        if glyphs[at].character == " "
+    }
+    justified = len(gaps) > 1 and max(gaps.values()) - min(gaps.values()) < 0.2 * size
+    wide = [] if justified else [at for at, gap in gaps.items() if gap > _GAP_OF_CELLS * size]
+    for start, end in zip([0, *(at + 1 for at in wide)], [*wide, len(glyphs)], strict=True):
+        piece = glyphs[start:end]
+        if len(full) < len(inked):
+            written = _shifted(piece, full)
+        else:
+            written = "".join([glyph.character for glyph in piece])
+        seen = [glyph for glyph in piece if not glyph.character.isspace()] if wide else inked
+        if seen:
+            text = clean(written).translate(_LIGATURES).strip()
+            yield Cell(text, min(g.left for g in seen), max(g.right for g in seen))
+
+
+def _gap(before: _Glyph, after: _Glyph) -> float:
+    """The distance between two characters, in either direction of writing."""
+    return max(after.left - before.right, before.left - after.right)
+
+
+def _shifted(glyphs: Sequence[_Glyph], full: Sequence[_Glyph]) -> str:
+    """The characters, with marks at those that are raised or lowered."""
+    height = full[0].height
+    base = median(glyph.bottom for glyph in full)
+    written, shifted, kind = "", "", ""
+    for glyph in [*glyphs, None]:
+        shift = _shift(glyph, height, base) if glyph is not None else ""
+        if shift != kind:
+            written += raised(written, shifted) if kind == "raised" else lowered(shifted)
+            shifted = ""
+        kind = shift
+        if glyph is not None and shift:
+            shifted += glyph.character
+        elif glyph is not None:
+            written += glyph.character
+    return written
+
+
+def _shift(glyph: _Glyph, height: float, base: float) -> str:
+    """Whether a character is smaller than its line and `raised` or `lowered`, else ""."""
+    if not glyph.character.isalnum() and glyph.character not in "+-−*†‡[]()":
+        return ""
+    if height <= 0 or glyph.height > _SMALL * height:
+        return ""
+    middle = (glyph.top + glyph.bottom) / 2
+    if glyph.bottom - base > _SHIFT * height and middle > base + 0.55 * height:
+        return "raised"
+    return "lowered" if middle < base + 0.42 * height and glyph.top < base + 0.8 * height else ""
