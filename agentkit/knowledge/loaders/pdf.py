@@ -18,7 +18,7 @@ from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import Loaded, escaped, named_ranges
 from agentkit.knowledge.loaders.pdf_forms import values_of, with_values
-from agentkit.knowledge.loaders.pdf_page import Line, Shown, lines_of
+from agentkit.knowledge.loaders.pdf_page import Line, PageView, lines_of
 from agentkit.knowledge.loaders.pdf_tables import in_columns
 from agentkit.knowledge.loaders.reflow import (
     Usual,
@@ -113,10 +113,10 @@ def _page(pdf: Any, number: int, most: int) -> tuple[list[Line], int, bool]:
         count = text_page.count_chars()
         if count > most:
             raise KnowledgeError(f"more than {_MOST_CHARACTERS:,} characters: split it")
-        shown = Shown.of(page, text_page)
-        lines = lines_of(page, text_page, shown)
-        values = list(values_of(page, form, shown)) if form is not None else []
-        lines = with_values(lines, values, shown.height) if values else lines
+        view = PageView.of(page, text_page)
+        lines = lines_of(page, text_page, view)
+        values = list(values_of(page, form, view)) if form is not None else []
+        lines = with_values(lines, values, view.height) if values else lines
         return lines, count, raw.FPDFPage_CountObjects(page) > 0
     finally:
         text_page.close()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from agentkit.knowledge.loaders.notation import check_box
-from agentkit.knowledge.loaders.pdf_page import Box, Cell, Line, Shown
+from agentkit.knowledge.loaders.pdf_page import Box, Cell, Line, PageView
 from agentkit.text.terms import clean
 
 _MOST_ANNOTATIONS = 5000
@@ -26,7 +26,7 @@ class Value(NamedTuple):
     is_mark: bool
 
 
-def values_of(page: Any, form: Any, shown: Shown) -> Iterator[Value]:
+def values_of(page: Any, form: Any, view: PageView) -> Iterator[Value]:
     """The values of the fields, and the text of free notes, that a reader sees."""
     from pypdfium2 import raw
 
@@ -48,8 +48,8 @@ def values_of(page: Any, form: Any, shown: Shown) -> Iterator[Value]:
                 text, is_mark = _field(form, annotation)
             elif kind == raw.FPDF_ANNOT_FREETEXT:
                 text = _string(lambda *a: raw.FPDFAnnot_GetStringValue(annotation, b"Contents", *a))  # noqa: B023
-            if text.strip() and shown.area.covers(box.left + 0.1, box.bottom + 0.1):
-                yield Value(" ".join(clean(text).split()), shown.placed(box), is_mark)
+            if text.strip() and view.area.covers(box.left + 0.1, box.bottom + 0.1):
+                yield Value(" ".join(clean(text).split()), view.placed(box), is_mark)
         finally:
             raw.FPDFPage_CloseAnnot(annotation)
 

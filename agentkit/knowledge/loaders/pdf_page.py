@@ -90,12 +90,12 @@ class _Glyph:
         return self.top - self.bottom
 
 
-def lines_of(page: Any, text_page: Any, shown: Shown) -> list[Line]:
+def lines_of(page: Any, text_page: Any, view: PageView) -> list[Line]:
     """The lines of a page that hold more than white space."""
     lines: list[Line] = []
     glyphs = list[_Glyph]()
     runs = list[list[_Glyph]]()
-    for glyph in _glyphs(page, text_page, shown):
+    for glyph in _glyphs(page, text_page, view):
         if glyph.character not in "\r\n" + WORD_BREAK:
             glyphs.append(glyph)
             continue
@@ -106,11 +106,11 @@ def lines_of(page: Any, text_page: Any, shown: Shown) -> list[Line]:
         glyphs = []
     for run in _rejoined([*runs, glyphs]):
         if inked := [glyph for glyph in run if not glyph.character.isspace()]:
-            lines.append(_line(run, inked, text_page, shown.height))
+            lines.append(_line(run, inked, text_page, view.height))
     return lines
 
 
-class Shown(NamedTuple):
+class PageView(NamedTuple):
     """How a page is shown: its box, how far it is turned, and which text cannot be seen."""
 
     area: Box
@@ -127,7 +127,7 @@ class Shown(NamedTuple):
         )
 
     @classmethod
-    def of(cls, page: Any, text_page: Any) -> Shown:
+    def of(cls, page: Any, text_page: Any) -> PageView:
         """How a page of PDFium is shown."""
         area = Box(*page.get_cropbox())
         return cls(area, _turned_text(text_page), _hidden(page, text_page))
@@ -196,13 +196,13 @@ def _hidden(page: Any, text_page: Any) -> Callable[[int, Box], bool] | None:
     return hides
 
 
-def _glyphs(page: Any, text_page: Any, shown: Shown) -> Iterator[_Glyph]:
+def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[_Glyph]:
     from pypdfium2 import raw
 
     rectangle = raw.FS_RECTF()
     pointer = ctypes.byref(rectangle)
-    area, hides = shown.area, shown.hides
-    is_plain = shown.turned == 0 and area.left == area.bottom == 0
+    area, hides = view.area, view.hides
+    is_plain = view.turned == 0 and area.left == area.bottom == 0
     unicode, char_box = raw.FPDFText_GetUnicode, raw.FPDFText_GetLooseCharBox
     for index in range(raw.FPDFText_CountChars(text_page)):
         character = chr(unicode(text_page, index))
@@ -218,7 +218,7 @@ def _glyphs(page: Any, text_page: Any, shown: Shown) -> Iterator[_Glyph]:
             if hides is not None and hides(index, Box(left, bottom, right, top)):
                 continue
         if not is_plain:
-            left, bottom, right, top = shown.placed(Box(left, bottom, right, top))
+            left, bottom, right, top = view.placed(Box(left, bottom, right, top))
         yield _Glyph(index, character, left, bottom, right, top)
 
 
