@@ -71,6 +71,19 @@ def explain(exchange: Exchange, error: ModelError | None = None) -> str:
     return "\n".join(f"{name}: {text}" for name, text in parts if text)
 
 
+def no_answer_error(exchange: Exchange, fault: str) -> ModelError:
+    """The error for a reply that is `empty` or a call that is `unreadable`."""
+    if exchange.stop_reason == "refused":
+        reason = "The server withheld the answer: its content filter stopped it"
+        step = "Ask in other words, or choose another model."
+    else:
+        what = "an empty answer" if fault == "empty" else "a tool call that cannot be read"
+        reason, step = f"The model gave {what}", likely_cause(exchange)
+    error = ModelError(f"{exchange.model}: {reason}. {step}".strip(), exchange.model)
+    error.report = explain(exchange, error)
+    return error
+
+
 def likely_cause(exchange: Exchange, error: ModelError | None = None) -> str:
     """The first cause that fits the exchange, with the next step."""
     if error:

@@ -14,7 +14,7 @@ from typing import Protocol
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import Window, truncate
-from agentkit.agent.explain import Exchange, explain
+from agentkit.agent.explain import Exchange, explain, no_answer_error
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import Limits
 from agentkit.agent.pending import Outcome, PausedAgent, Pending
@@ -39,6 +39,11 @@ from agentkit.messages import Message, ToolCall, ToolResult, Usage, render_passa
 from agentkit.tools.tool import Tool
 
 LAST_TURN = "No more tool calls are possible. Answer now from what you have; say what is missing."
+AGAIN = {
+    "empty": "Your reply was empty. Answer the question now, or call a tool.",
+    "unreadable": "Your reply held a tool call that cannot be read. Call the tool again, in the "
+    "form that you were given, or answer.",
+}
 OVER_THE_LIMIT = "Not run: the run's limit of tool calls is reached. Answer from what you have."
 REPEATS = "limit of repeated tool calls"
 CUT_OFF = (
@@ -198,11 +203,33 @@ class Loop:
             self._meter.turns += 1
             note = [Message("user", LAST_TURN)] if last_for and self.transcript else []
             await self._run_turn(() if last_for else self._tools.tools, note)
+            if self._is_faulty and not last_for:
+                await self._run_turn_again(self.unfinished)
             turn = self.unfinished
             if turn.done is None or not turn.calls or last_for:
                 break
             await self._run_calls(turn)
         return self._answer(turn, last_for)
+
+    async def _run_turn_again(self, faulty: Turn) -> None:
+        """Make the request of a turn that gave no answer once more. Raises ModelError where it
+        gives none again, or where the server withheld it."""
+        error = no_answer_error(self._exchange(), faulty.fault)
+        assert faulty.done is not None
+        if faulty.done.stop_reason == "refused" or self._meter.exhausted:
+            raise error
+        self._recorder.emit(Retried(str(error), 0.0))
+        self._meter.turns += 1
+        await self._run_turn(self._tools.tools, [Message("user", AGAIN[faulty.fault])])
+        if self._is_faulty:
+            raise no_answer_error(self._exchange(), self.unfinished.fault)
+
+    @property
+    def _is_faulty(self) -> bool:
+        """Whether the reply is complete and no answer. Without tools, a call is text."""
+        turn = self.unfinished
+        has_fault = turn.fault == "empty" or (turn.fault and self._request_sent.tools)
+        return turn.done is not None and bool(has_fault)
 
     async def _run_turn(self, tools: Sequence[Tool], note: Sequence[Message] = ()) -> None:
         """Make one request; `note` is sent with it and is not part of the conversation. A prompt
@@ -266,6 +293,9 @@ class Loop:
             error.report = explain(self._exchange(), error)
             raise
         self._prompt.learn(turn.usage)
+        if turn.take_out_thinking():
+            await self._recorder.send(Retried("the text began with the model's thinking", 0.0))
+            await self._recorder.send(TextDelta("".join(turn.text)))
         if self._hooks.after_model:
             await call_with(self._hooks.after_model, turn.message, extra=self._info)
 

@@ -51,13 +51,30 @@ class Turn:
             return False
         return isinstance(self.calls[-1].arguments, str)
 
+    def take_out_thinking(self) -> bool:
+        """Move the thinking that a server left in the text to the reasoning; returns whether there
+        was any."""
+        written = "".join(self.text)
+        text, thought = without_thinking(written)
+        if text == written:
+            return False
+        self.text, self.reasoning = [text], [*self.reasoning, thought]
+        return True
+
+    @property
+    def fault(self) -> str:
+        """Why the reply is no answer: "" if it has text without a call in it, or makes calls."""
+        text = "".join(self.text)
+        if self.calls:
+            return ""
+        if not text.strip():
+            return "empty"
+        return "unreadable" if any(mark in masked(text) for mark in CALL_MARKERS) else ""
+
     @property
     def is_usable(self) -> bool:
-        """Whether there is an answer: text without a call in it, or calls that can be parsed."""
-        if self.calls:
-            return not any(isinstance(call.arguments, str) for call in self.calls)
-        text = masked("".join(self.text))
-        return bool(text.strip()) and not any(mark in text for mark in CALL_MARKERS)
+        """Whether there is an answer, or calls that can be parsed."""
+        return not self.fault and not any(isinstance(call.arguments, str) for call in self.calls)
 
 
 _OPEN = r"(?:<(?:think(?:ing)?|thought|reason(?:ing)?|seed:think)>|\[THINK\]|◁think▷)"

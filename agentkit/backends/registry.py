@@ -111,6 +111,7 @@ def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str |
         max_retries=settings.max_retries,
         extra_body=settings.extra_body,
         profile=settings.profile.model_dump(exclude_unset=True),
+        max_context=settings.max_context,
     )
 
 

@@ -15,10 +15,11 @@ from agentkit.agent.prompt import Prompt
 from agentkit.backends.base import Model, Options
 from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.openai.model import OpenAIModel
-from agentkit.backends.registry import FallbackModel
+from agentkit.backends.registry import FallbackModel, get_model
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.events import Compacted, Done, ModelPart, TextDelta
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall, Usage
+from agentkit.settings.schema import ProviderSettings
 from agentkit.tools.tool import Tool
 from tests.agent.scripts import call
 from tests.backends.tiny_gguf import WINDOW, write_tiny_gguf
@@ -224,3 +225,23 @@ async def test_the_next_run_of_a_session_extends_the_last_request_of_the_one_bef
     await agent.run("second", session)
     for before, after in pairwise(model.requests):
         assert after[: len(before)] == before
+
+
+@pytest.mark.parametrize(
+    ("max_context", "window"), [(None, obedient.WINDOW), (500, 500), (10**6, obedient.WINDOW)]
+)
+async def test_max_context_of_the_settings_bounds_an_openai_compatible_window(
+    max_context: int | None, window: int
+) -> None:
+    server = obedient.ObedientOpenAI()
+    with serving(server.app) as url:
+        settings = ProviderSettings(base_url=f"{url}/v1", max_context=max_context)
+        model = get_model("mine:small", {"mine": settings})
+        assert await model.context_window() == window
+        await model.close()
+
+
+async def test_max_context_bounds_a_window_that_nobody_states() -> None:
+    settings = ProviderSettings(max_context=900, api_key_env="PATH")
+    model = get_model("openai:gpt-5-mini", {"openai": settings})
+    assert await model.context_window() == 900

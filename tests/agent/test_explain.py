@@ -157,12 +157,18 @@ def test_an_error_outside_a_run_has_no_report() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "reported"),
-    [("", "no tool template"), ("<tool_call>{oops", "are not JSON"), ("blue", "")],
+    ("reply", "reported"),
+    [("", "no tool template"), ("look it up [ARGS] {oops", "The text contains a tool call")],
 )
-async def test_a_run_that_ended_without_a_usable_answer_has_a_report(
-    expected: str, reported: str
+async def test_a_run_without_a_usable_answer_is_tried_again_and_ends_with_a_report(
+    reply: str, reported: str
 ) -> None:
-    answer = await Agent(ScriptedModel([expected] * 6), [lookup]).run("weather?")
-    assert reported in answer.report
-    assert bool(reported) == bool(answer.report)
+    model = ScriptedModel([reply, reply])
+    with pytest.raises(ModelError, match="The model gave") as caught:
+        await Agent(model, [lookup]).run("weather?")
+    assert reported in caught.value.report
+    assert len(model.requests) == 2
+
+
+async def test_a_usable_answer_has_no_report() -> None:
+    assert (await Agent(ScriptedModel(["blue"]), [lookup]).run("weather?")).report == ""

@@ -248,21 +248,44 @@ async def test_a_prompt_that_stays_too_long_says_what_to_do(
     assert "context" in str(caught.value)
 
 
-async def test_an_empty_answer_is_an_empty_answer(
+async def test_an_empty_answer_is_asked_for_again(
     openai_server: OpenAIServer, model: OpenAIModel
 ) -> None:
-    openai_server.replies(Reply([]))
+    openai_server.replies(Reply([]), Reply(text("blue")))
     session = Session()
     answer = await Agent(model, [lookup]).run("?", session)
-    assert (answer.text, answer.stop_reason) == ("", "stop")
+    assert (answer.text, answer.stop_reason) == ("blue", "stop")
+    assert [m.role for m in session.messages] == ["user", "assistant"]
     assert_valid(session.messages)
 
 
-async def test_thinking_alone_is_no_answer(openai_server: OpenAIServer, model: OpenAIModel) -> None:
-    openai_server.replies(Reply([{"reasoning_content": "hm"}], "length"))
-    events = await events_of(Agent(model, [lookup]))
-    assert ReasoningDelta("hm") in events
-    assert (answer_of(events).text, answer_of(events).stop_reason) == ("", "length")
+async def test_thinking_alone_is_an_error_with_the_next_step(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
+    thinking = Reply([{"reasoning_content": "hm"}], "length")
+    openai_server.replies(thinking, thinking)
+    with pytest.raises(ModelError, match=r"empty answer.*still thinking.*Raise max_tokens"):
+        await Agent(model, [lookup]).run("?")
+
+
+async def test_an_answer_that_the_content_filter_withholds_is_an_error(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
+    openai_server.replies(Reply([], "content_filter"))
+    with pytest.raises(ModelError, match=r"content filter.*other words"):
+        await Agent(model, [lookup]).run("?")
+
+
+async def test_thinking_without_its_opening_tag_is_not_part_of_the_answer(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
+    openai_server.replies(Reply(text("They ask for ", "a colour.\n</think>\n\n", "blue")))
+    session = Session()
+    events = await events_of(Agent(model, [lookup]), session=session)
+    assert answer_of(events).text == "blue"
+    assert session.messages[-1].text == "blue"
+    retried = next(at for at, event in enumerate(events) if isinstance(event, Retried))
+    assert [e.text for e in events[retried:] if isinstance(e, TextDelta)] == ["blue"]
 
 
 async def test_thinking_in_tags_is_distinguished(

@@ -71,8 +71,10 @@ class OpenAIModel(ParsedModel):
         max_retries: int = 2,
         extra_body: Mapping[str, Any] | None = None,
         profile: Mapping[str, Any] | None = None,
+        max_context: int | None = None,
     ) -> None:
         super().__init__(f"{provider}:{model}")
+        self._max_context = max_context
         self._find_key = api_key if callable(api_key) else None
         key = None if callable(api_key) else api_key
         self._endpoint = Endpoint.of(provider, model, base_url, key, api_key_env)
@@ -119,13 +121,14 @@ class OpenAIModel(ParsedModel):
         return with_retries(lambda: self._attempt(messages, tools, options), self._max_retries)
 
     async def context_window(self) -> int | None:
-        """The window in the server's list of models, where it is there. A server of one model
-        serves it under any name."""
-        if self._profiles.kind == "openai":
-            return None
-        models = await self._list_models()
-        own = [model for model in models if model.id == self._endpoint.model]
-        return _window((own or models)[0]) if own or len(models) == 1 else None
+        """The window in the server's list of models, where it is there, or `max_context` below it.
+        A server of one model serves it under any name."""
+        listed = None
+        if self._profiles.kind != "openai":
+            models = await self._list_models()
+            own = [model for model in models if model.id == self._endpoint.model]
+            listed = _window((own or models)[0]) if own or len(models) == 1 else None
+        return min(filter(None, (listed, self._max_context)), default=None)
 
     async def capabilities(self) -> Capabilities:
         """Everything at OpenAI and Azure; elsewhere what a probe found, else the defaults."""
