@@ -13,7 +13,7 @@ import pytest
 from agentkit import Agent, Limits, Session, tool
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.errors import ModelError
-from agentkit.events import Compacted, ReasoningDelta, Retried, TextDelta
+from agentkit.events import Compacted, Retried, TextDelta
 from agentkit.messages import Usage
 from tests.agent.scripts import answer_of, assert_valid, events_of
 from tests.agent.test_written_calls import WRITTEN
