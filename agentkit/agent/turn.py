@@ -63,7 +63,7 @@ class Turn:
 
     @property
     def fault(self) -> str:
-        """Why the reply is no answer: "" if it has text without a call in it, or makes calls."""
+        """What is wrong with the reply: "" if it has text without a call in it, or makes calls."""
         text = "".join(self.text)
         if self.calls:
             return ""
