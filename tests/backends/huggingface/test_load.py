@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.backends.base import Options
+from agentkit.backends.base import Model, Options
 from agentkit.backends.huggingface.load import (
     Placement,
     Source,
@@ -21,6 +22,7 @@ from agentkit.backends.huggingface.load import (
     weight_arguments,
 )
 from agentkit.backends.huggingface.model import HuggingFaceModel
+from agentkit.backends.llamacpp import LlamaCppModel
 from agentkit.backends.registry import get_model
 from agentkit.errors import ConfigError, ModelError
 from agentkit.messages import Message, Usage
@@ -113,7 +115,7 @@ def test_transformers_writes_nothing_to_the_terminal(smollm2_folder: Path, tmp_p
     models = [str(smollm2_folder), str(write_tiny_gguf(tmp_path / "tiny.gguf"))]
     script = f"""
 import asyncio
-from agentkit.backends.base import Options
+from agentkit.backends.base import Model, Options
 from agentkit.backends.huggingface.model import HuggingFaceModel
 from agentkit.messages import Message
 async def main():
@@ -159,6 +161,35 @@ async def test_on_a_gpu_a_model_answers(
     parts = await collected(model.stream([Message("user", "Name three colours.")], (), options))
     assert parts[-2] == Usage(34, 8)
     await model.close()
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_0"])
+async def test_a_gguf_file_in_eight_or_four_bits_answers(
+    tmp_path: Path, device: str, kind: str
+) -> None:
+    path = write_tiny_gguf(tmp_path / "tiny.gguf", quantization=kind)
+    models: list[Model] = [HuggingFaceModel(str(path), placement=Placement(device))]
+    if importlib.util.find_spec("xllamacpp"):
+        models.append(LlamaCppModel(str(path), threads=1))
+    for model in models:
+        options = Options(temperature=0.0, max_tokens=4)
+        parts = await collected(model.stream([Message("user", "abc")], (), options))
+        assert isinstance(parts[-2], Usage)
+        assert parts[-2].output_tokens in range(1, 5)
+        await model.close()
 
 
 def test_a_missing_device_is_named(tmp_path: Path) -> None:
