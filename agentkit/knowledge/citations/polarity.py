@@ -4,8 +4,7 @@ A claim's clause is aligned with the clause of the passage that shares most of i
 negations and antonyms between the two are counted; an odd number is a contradiction. There is no
 parser: irony, "hardly ever" far from its verb, and antonyms that are not in the list are missed.
 
-The list of English and Chinese antonyms holds patterns over folded text: the beginning of a word
-(`increas`), or whole words where that would match others.
+antonyms.tsv lists English and Chinese antonyms as patterns.
 """
 
 from __future__ import annotations
@@ -14,114 +13,13 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import chain
+from pathlib import Path
 
 from agentkit.text.numbers import quantities
 from agentkit.text.terms import fold, is_cjk, sentences, terms
 
-_OPPOSITES = (
-    (
-        r"\b(?:increas|ris(?:e|ing)|rose|grow|grew|gain|(?<!any )(?<!no )more\b(?! than)|extra\b"
-        r"|additional)|[较更越变]多|多[用花付要]|增|上升|升[高至到]|提[高升]|扩大|变大",
-        r"\b(?:decreas|fall|fell\b|drop(?!\w* support)|declin|reduc|shr[aiu]nk|cut\b|less\b|fewer)"
-        r"|[较更越变]少|少[用花付要]|减(?!轻)|下降|降[低至到]|缩[小减]|变小",
-    ),
-    (r"\b(?:rais(?:e|ing)|went up)|调高|上调", r"\b(?:lower(?:ed|ing)\b|went down)|调低|下调"),
-    (r"\bmost (?:recent|often|likely|common)", r"\bleast (?:recent|often|likely|common)"),
-    (r"\b(?:keep|kept|retain|preserv)|保留", r"\b(?:remov|delet|discard|evict)|去[除掉]|删除|移除"),
-    (r"先(?![进前])|首先|\bfirst\b", r"再(?![次现])|然后|最后|随后|\bthen\b|\bfinally\b"),
-    (r"不够|不足|太少|\binsufficient|\btoo little", r"过头|过度|太多|\bexcessive|\btoo much"),
-    (r"减轻|缓解|\b(?:alleviat|mitigat|reliev)", r"加重|加剧|恶化|\b(?:aggravat|worsen)"),
-    (r"开头|开端|\bbeginning\b", r"末尾|结尾|\bend\b"),
-    (r"\b(?:faster|quick|fast\b|speeds? up)|快", r"\b(?:slow)|慢"),
-    (
-        r"\b(?:higher|highest|high\b)|[较更最]高|高于",
-        r"\b(?:lower|lowest|low\b)|[较更最]低|低于",
-    ),
-    (
-        r"\b(?:larger|largest|bigger|greater)|[较更最过太越很]大|大于",
-        r"\b(?:smaller|smallest)|[较更最过太越很]小|小于",
-    ),
-    (
-        r"\b(?:longer|longest)\b|\blengthen|\bextended\b|[较更最过太很]长|延长",
-        r"\bshort(?:er|est|en)|[较更最过太很]短|缩短",
-    ),
-    (
-        r"\b(?:maxim|at most|up to|no more than|not exceed|never exceed)"
-        r"|最多|至多|最大|上限|不超过|不多于",
-        r"\b(?:minim|at least|no less than)|最少|至少|最小|下限|不少于|不低于",
-    ),
-    (
-        r"\b(?:better|best|improv)|优于|[较更变]好|提升|改善",
-        r"\b(?:worse|worst)|不[好佳]|劣于|[较更变]差|下降|恶化",
-    ),
-    (r"\bfirst\b", r"\blast\b"),
-    (r"\b(?:succeed|success)|成功", r"\b(?:fail)|失败"),
-    (
-        r"\b(?:begin|began|start|open(?:s|ed)?\b)|开始|打开",
-        r"\b(?:end(?:s|ed)?\b|stop|close)|结束|停止|关闭",
-    ),
-    (r"\bsame\b|\bidentical|\bequal|相同|一样|相等", r"\bdiffer|不同|不等"),
-    (r"\bsimpl|\beas[yi]|简单|容易", r"\bcomplex|\bcomplicat|\bdifficult|\bhard\b|复杂|困难"),
-    (r"\bpositive|正[数值向面]", r"\bnegative|负[数值向面]"),
-    (r"\bopen[- ]source|开源", r"\bclosed[- ]source|\bproprietary|闭源"),
-    (r"\bencod|编码器", r"\bdecod|解码器"),
-    (r"\boverfit|过拟合", r"\bunderfit|欠拟合"),
-    (r"\bodd\b|奇数", r"\beven[- ](?:dim|num|ind|row|pos)|偶数"),
-    (r"\bcosin|余弦", r"\bsine\b|正弦"),
-    (r"(?<!un)supervised|(?<![无自])监督", r"\bunsupervised|\bself-supervised|[无自]监督"),
-    (r"\bglobal|全局", r"\blocal\b|局部"),
-    (r"\bteacher|教师", r"\bstudent|学生"),
-    (r"\binput|输入", r"\boutput|输出"),
-    (r"\bserial|\bsequential|串行", r"\bparallel|并行"),
-    (r"(?<!a)\bsynchron|同步", r"\basynchron|异步"),
-    (r"\badvantage|优点|优势", r"\bdisadvantage|\bdrawback|缺点|劣势"),
-    (
-        r"\b(?:dawn|morning|sunrise)|清晨|早上|上午",
-        r"\b(?:dusk|evening|sunset)|黄昏|晚上|下午",
-    ),
-    (r"\b(?:night|nocturnal)|夜间|夜里", r"\b(?:by day|daytime|diurnal)\b|白天|日间"),
-    (r"\b(?:top|uppermost|upper)\b|顶部|最上", r"\b(?:bottom|lowermost)\b|底部|最下"),
-    (r"\bsummer|夏", r"\bwinter|冬"),
-    (r"\bnorth|北", r"\bsouth|南"),
-    (r"\beast|东", r"\bwest|西"),
-    (r"\bleft\b|左", r"\bright\b|右"),
-    (r"\bimport", r"\bexport"),
-    (r"\b(?:bought|buy|purchase)|买", r"\b(?:sold|sell|sale)|卖"),
-    (
-        r"\binside|\binternal|\binwards?\b|内[部侧]|向内",
-        r"\boutside|\bexternal|\boutwards?\b|外[部侧]|向外",
-    ),
-    (
-        r"\b(?:enabl|activat|turn(?:s|ed)? on|switch(?:es|ed)? on)|开启|启用|打开",
-        r"\b(?:disabl|deactivat|(?:turn|switch)(?:e?s|ed)? (?:\w+ )?off)|关闭|禁用|停用",
-    ),
-    (r"\baccept|接受|同意", r"\b(?:refus|reject|declined? (?:his|her|the|an?|to))|拒绝"),
-    (r"\bexact|\bprecise|精确|准确", r"\bapproximat|近似"),
-    (r"\bpublic\b|公[开有]", r"\bprivate\b|私[有密]"),
-    (r"\bmandatory|\bcompulsory|\brequired\b|必[须需选填]|强制", r"\boptional|可选|自愿"),
-    (r"\bascending|升序", r"\bdescending|降序"),
-    (r"\bstatic|静态|固定", r"\bdynamic|动态|[变浮]动"),
-    (r"\bdense\b|稠密", r"\bsparse|稀疏"),
-    (r"\b(?:oldest|older|elder)", r"\b(?:newest|newer|younge)"),
-    (r"\bwarm(?:er|est)?\b|\bhot(?:ter|test)?\b|热", r"\bcold(?:er|est)?\b|\bcool(?:er|est)?\b|冷"),
-    (r"\b(?:heav(?:y|ier|iest))|[较更最]重", r"\b(?:light(?:er|est))\b|[较更最]轻"),
-    (r"\b(?:cheap)|便宜", r"\b(?:expensive|dear)|昂贵|贵"),
-    (r"\b(?:arriv)|到达", r"\b(?:depart|leaves?\b)|离开|出发"),
-    (
-        r"\b(?:appear|add(?:s|ed)?\b)|新增|添加|加入",
-        r"\b(?:disappear|remov|delet)|去[除掉]|删除|移除",
-    ),
-    (r"\bwin(?:s|ner)?\b|\bwon\b|胜", r"\blos(?:es?|t|er)\b|败|输给"),
-    (r"\bmajority|多数", r"\bminority|少数"),
-    (r"\bbefore noon|\ba\.?m\b|上午", r"\bafter noon|\bp\.?m\b|下午"),
-    (r"\bhorizontal|水平|横向", r"\bvertical|垂直|纵向"),
-    (r"\bmanual|手[动工]", r"\bautomatic|自动"),
-    (r"\bweekdays?\b|工作日", r"\bweekends?\b|周末"),
-    (r"\bpermanent|永久", r"\btemporar|临时|暂时"),
-    (r"\bfree\b(?! of (?!charge))|免费", r"\bcharged\b|\bpay|收费|付费"),
-    (r"\b(?:work|run)s?\b|正常", r"\bout of order|\bbroken\b|故障|坏了"),
-)
-
+_ANTONYMS = Path(__file__).with_name("antonyms.tsv")
+_COMMENTS = 2
 _OBJECT = r"\s+((?:(?!\b(?:to|until|and|or)\b)[^,.;]){1,30})"
 _BEFORE = re.compile(
     rf"\b(?:before|prior to|until){_OBJECT}|(\w{{2,4}})(?:[之以]前|前(?![馈向端者几进]))"
@@ -134,14 +32,17 @@ _AFTER = re.compile(
 
 @cache
 def opposites() -> tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]:
-    """Each pair, compiled when it is first wanted."""
-    return tuple((re.compile(one), re.compile(other)) for one, other in _OPPOSITES)
+    """Each pair, read and compiled when it is first wanted."""
+    pairs = [line.split("\t") for line in _ANTONYMS.read_text("utf-8").splitlines()[_COMMENTS:]]
+    return tuple((re.compile(one), re.compile(other)) for one, other in pairs)
 
 
 @cache
 def either() -> tuple[re.Pattern[str], ...]:
     """The same with both sides in one, up to the end of the word."""
-    return tuple(re.compile(f"(?:{one}|{other})[a-z]*") for one, other in _OPPOSITES)
+    return tuple(
+        re.compile(f"(?:{one.pattern}|{other.pattern})[a-z]*") for one, other in opposites()
+    )
 
 
 _CLAUSE_END = re.compile(
