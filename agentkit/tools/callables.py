@@ -23,8 +23,6 @@ from agentkit.errors import ConfigError
 from agentkit.tools.context import RunContext, ToolContext
 
 _CONTEXTS = {"ToolContext": ToolContext, "RunContext": RunContext}
-_DATA_KEYS = ("default", "enum", "const", "examples")
-_INSTANCE_NAMES = ("self", "cls")
 
 
 def implementation(value: Any) -> Any:
@@ -82,6 +80,9 @@ def parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
 
 def positional_only(function: Any) -> list[str]:
     """Return the names of the arguments that must be passed by position."""
+    code = getattr(function, "__code__", None)
+    if code is not None and not code.co_posonlyargcount and not hasattr(function, "__wrapped__"):
+        return []
     found = parameters_of(function).values()
     return [each.name for each in found if each.kind is inspect.Parameter.POSITIONAL_ONLY]
 
@@ -119,7 +120,8 @@ class Namespace(ChainMap[str, Any]):
         target = inspect.unwrap(implementation(function))
         self._module = getattr(target, "__module__", None) or ""
         self._outer = _outer_names(getattr(target, "__qualname__", ""))
-        scopes: list[Any] = [_type_parameters(target), _closure(target)]
+        generic = {each.__name__: each for each in getattr(target, "__type_params__", ())}
+        scopes: list[Any] = [generic, _closure(target)]
         if inspect.ismethod(function):
             owner = function.__self__
             scopes += map(vars, (owner if isinstance(owner, type) else type(owner)).__mro__)
@@ -139,10 +141,6 @@ def _outer_names(qualified: str) -> list[str]:
     """Return the qualified names of the functions and classes around one, innermost first."""
     parts = qualified.replace(".<locals>", "").split(".")[:-1]
     return [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
-
-
-def _type_parameters(target: Any) -> dict[str, Any]:
-    return {each.__name__: each for each in getattr(target, "__type_params__", ())}
 
 
 def _closure(target: Any) -> dict[str, Any]:

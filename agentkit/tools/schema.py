@@ -66,7 +66,7 @@ def check_callable(value: Any) -> None:
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise ConfigError(f"The tool {name!r} yields its result: return a list or a text instead.")
     try:
-        inspect.signature(value)
+        signature_of(value)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"The tool {name!r} has no signature that can be read ({error}): call it in a "
@@ -109,6 +109,9 @@ def _fault(value: Any) -> str:
             f"{value.name!r} is a tool of LangChain: convert it with "
             "agentkit.integrations.langchain.from_langchain_tool."
         )
+    wrapped: Any = getattr(value, "__wrapped__", None)
+    if hasattr(wrapped, "needs_approval"):
+        return f"The tool {wrapped.name!r} is decorated again: write @tool above other decorators."
     if not callable(value):
         return f"A tool is made from a function, not from a value of type {kind}."
     return ""
@@ -226,10 +229,15 @@ def _typed_parameters(function: Any) -> Iterator[tuple[str, inspect.Parameter, A
 def _default_factories(function: Any) -> dict[str, Any]:
     if not (isinstance(function, type) and dataclasses.is_dataclass(function)):
         return {}
+    pydantic_fields: Mapping[str, FieldInfo] = getattr(function, "__pydantic_fields__", {})
+    factories: dict[str, Any] = {
+        each.name: each.default_factory for each in dataclasses.fields(function)
+    }
+    factories |= {name: field.default_factory for name, field in pydantic_fields.items()}
     return {
-        field.name: Field(default_factory=field.default_factory)
-        for field in dataclasses.fields(function)
-        if field.default_factory is not dataclasses.MISSING
+        name: Field(default_factory=factory)
+        for name, factory in factories.items()
+        if callable(factory)
     }
 
 

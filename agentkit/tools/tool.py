@@ -94,8 +94,6 @@ class Tool(Generic[Function]):
     ) -> ToolResult:
         """Validate the arguments, call the function and return its result. Raises ToolError with
         a message for the model: what was wrong and what to do; Retry for invalid arguments."""
-        if is_unbound(self.function):
-            raise ConfigError(unbound_fault(self.function))
         checked = self._validate(arguments)
         context = context or NoContext()
         limit: asyncio.Timeout | None = None
@@ -309,10 +307,12 @@ def as_text(result: Any) -> str:
 
 def _plain_value(result: Any) -> Any:
     """Return a text, or a value that JSON can carry."""
-    if isinstance(result, (bytes, bytearray)):
+    if isinstance(result, (bytes, bytearray, memoryview)):
         return _decoded(bytes(result))
-    if callable(as_dict := getattr(result, "_asdict", None)):  # A NamedTuple.
-        return as_dict()
+    if isinstance(result, tuple) and hasattr(result, "_asdict"):
+        return result._asdict()
+    if isinstance(result, list) and result and hasattr(result[0], "_asdict"):
+        return [_plain_value(row) for row in result]
     if isinstance(result, (dict, list, tuple, int, float)) or result is None:
         return result
     if isinstance(result, str) and not isinstance(result, Enum):
