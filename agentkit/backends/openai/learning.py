@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from agentkit.backends.faults import ServerError
@@ -128,7 +129,8 @@ def _reasoning(refusal: Refusal) -> Changes | None:
                 "call_message_fill": _without(profile.call_message_fill, field),
             }
     if refusal.says(r"thinking.{0,30}block|redacted_thinking"):
-        return {"sent_back": (*profile.sent_back, "thinking_blocks")}
+        signed = ("reasoning_details", "thinking_blocks")
+        return {"sent_back": tuple(dict.fromkeys((*profile.sent_back, *signed)))}
     return None
 
 
@@ -145,6 +147,10 @@ def _signature(refusal: Refusal) -> Changes | None:
     if refusal.says(r"thought_?signature"):
         google = {"thought_signature": "skip_thought_signature_validator"}
         return {"call_fill": {"extra_content": {"google": google}}}
+    if refusal.says(
+        r"function_?response\W{1,3}name|(?:tool|role)\W.{0,30}\bname\W.{0,20}(?:required|missing)"
+    ):
+        return {"result_name": True}
     sent = {key for call in refusal.calls for key in call if key not in ("id", "type", "function")}
     named = {key for key in sent if refusal.names(key)}
     if named and _REFUSED.search(refusal.text):
@@ -293,7 +299,23 @@ def _field(refusal: Refusal) -> Changes | None:
     return None
 
 
+def _unnamed(refusal: Refusal) -> Changes | None:
+    """A refusal of the messages that names no fault: all that some server refuses is changed."""
+    if not refusal.says(r"required|invalid|illegal|did not match|bad request|非法|参数|error"):
+        return None
+    roles = [message.get("role") for message in refusal.messages]
+    plain = [role for role in roles if role != "system"]
+    is_odd = (
+        roles.count("system") > 1
+        or plain[:1] != ["user"]
+        or ("tool", "user") in pairwise(roles)
+        or any(message.get("content") is None for message in refusal.messages)
+    )
+    strict = {"system": "first", "first_user": True, "assistant_after_tool": True}
+    return {**strict, "empty_content": ""} if is_odd else None
+
+
 _RULES: tuple[Callable[[Refusal], Changes | None], ...] = (
     *(_reasoning, _signature, _call_ids, _token_limit, _answer_schema, _no_tools),
-    *(_field, _images, _roles, _tool_definitions, _contents),
+    *(_field, _images, _roles, _tool_definitions, _contents, _unnamed),
 )

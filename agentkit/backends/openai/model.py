@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 _WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 _LISTING_SECONDS = 5.0
 _DRAIN_SECONDS = 0.2
-_MAX_CHANGES = 12
-"""Fields of a profile that the refusals of one request may change."""
+_MAX_LESSONS = 8
+"""Refusals of one request that may change its form."""
 
 
 class OpenAIModel(ParsedModel):
@@ -152,7 +152,7 @@ class OpenAIModel(ParsedModel):
         import httpx2
         import openai
 
-        changes: dict[str, Any] = {}
+        lessons: list[Mapping[str, Any]] = []
         request, is_complete = self._builder.build(messages, tools, options), False
         while not is_complete:
             completion = CompletionStream(list(request.names.values()), self._profiles.tag)
@@ -168,15 +168,15 @@ class OpenAIModel(ParsedModel):
                 is_complete = True
             except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
                 explained = await self._explain(error)
-                if more := self._lesson(error, explained, request, completion, changes):
-                    changes |= more
+                if more := self._lesson(error, explained, request, completion, lessons):
+                    lessons.append(more)
                     request = self._rebuilt(request, more, messages, tools, options)
                     continue
                 for part in completion.feed(_generation(error, explained)):
                     yield part
                 is_complete = True
-        if changes and completion.is_finished:
-            self._remember(changes)
+        if lessons and completion.is_finished:
+            self._remember({key: new for each in lessons for key, new in each.items()})
         for part in self._last_parts(completion, request, texts):
             yield part
 
@@ -209,17 +209,19 @@ class OpenAIModel(ParsedModel):
         explained: ModelError,
         request: Request,
         completion: CompletionStream,
-        changes: Mapping[str, Any],
+        lessons: Sequence[Mapping[str, Any]],
     ) -> Mapping[str, Any] | None:
-        """Return the fields of the profile that a refusal changes, None for other errors."""
-        if completion.has_choices or len(changes) >= _MAX_CHANGES:
+        """Return the fields of the profile that a refusal changes, None for other errors, and for a
+        change that was tried."""
+        if completion.has_choices or len(lessons) >= _MAX_LESSONS:
             return None
         text = refusal_text(error)
         if text is None or explained.kind not in ("bad_request", "down", "other"):
             return None
-        return self._profiles.free(
+        found = self._profiles.free(
             lesson(Refusal(text, request.body, request.explicit, request.profile))
         )
+        return None if found in lessons else found
 
     def _rebuilt(
         self,

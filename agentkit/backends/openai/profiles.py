@@ -148,7 +148,7 @@ SERVERS: Mapping[str, Server] = {
         "OpenRouter",
         ("openrouter.ai",),
         "openrouter",
-        Profile(schemas="inlined", sent_back=("reasoning_details",)),
+        Profile(schemas="inlined", call_id="[a-zA-Z0-9_-]{1,40}", sent_back=("reasoning_details",)),
         (*_OPENAI_MODELS, *_MISTRAL_MODELS),
         gateway=True,
     ),
@@ -157,9 +157,15 @@ SERVERS: Mapping[str, Server] = {
         ("api.groq.com",),
         "groq",
         Profile(
-            max_tokens_field="max_completion_tokens", response_format="json_object", strict=False
+            max_tokens_field="max_completion_tokens",
+            response_format="json_object",
+            strict=False,
+            images="none",
         ),
-        (("gpt-oss", {"response_format": "json_schema", "strict": True}),),
+        (
+            ("gpt-oss", {"response_format": "json_schema", "strict": True}),
+            ("llama-4|vision|-vl", {"images": "user"}),
+        ),
         gateway=True,
     ),
     "together": Server(

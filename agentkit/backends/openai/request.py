@@ -50,7 +50,7 @@ class RequestBuilder:
     profile: Profile
     provider: str
     extra: Mapping[str, Any] = field(default_factory=dict)
-    _tools: dict[tuple[int, str], tuple[Tool, Tool]] = field(default_factory=dict)
+    _tools: dict[tuple[int, str, str], tuple[Tool, Tool]] = field(default_factory=dict)
 
     def build(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
@@ -119,7 +119,7 @@ class RequestBuilder:
 
     def _wire_tool(self, tool: Tool, name: str) -> Tool:
         """Return a tool as the server takes it; cached, since an agent offers the same again."""
-        key = (id(tool), name)
+        key = (id(tool), name, self.profile.schemas)
         if key not in self._tools:
             self._tools[key] = (tool, wire_tool(tool, name, self.profile.schemas))
         return self._tools[key][1]
