@@ -301,7 +301,7 @@ def _field(refusal: Refusal) -> Changes | None:
 
 def _unnamed(refusal: Refusal) -> Changes | None:
     """A refusal of the messages that names no fault: all that some server refuses is changed."""
-    if not refusal.says(r"required|invalid|illegal|did not match|bad request|非法|参数|error"):
+    if not refusal.says(r"\brequired|\binvalid\b|illegal|did not match|bad request|非法|参数"):
         return None
     roles = [message.get("role") for message in refusal.messages]
     plain = [role for role in roles if role != "system"]
