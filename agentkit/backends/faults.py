@@ -45,7 +45,7 @@ _TOO_LONG = re.compile(
     r"|must be less than max_seq_len|prompt_len.{0,40}max_seq_len|out of context"
     r"|trying to keep the first \d+ tokens|free space in the kv cache"
     r"|exceeds? .{0,30}max_num_tokens|total tokens .{0,40}exceed|input tokens must be"
-    r"|provide a shorter input"
+    r"|provide a shorter input|context overflow"
     r"|(输入|上下文|prompt|tokens?数?)\s*.{0,12}(超长|过长|超过|超出)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -61,6 +61,11 @@ _NO_QUOTA = re.compile(
     r"billing_(hard_limit|not_active)|arrearage|overdue.payment|out of credits|payment required|"
     r"requires more credits|used all available credits|monthly spending limit"
     r"|余额不足|额度不足|欠费",
+    re.IGNORECASE,
+)
+_UNREAD = re.compile(
+    r"tool_use_failed|output_parse_failed|json_validate_failed|failed to call a function|"
+    r"tool call validation failed|tool use failed|failed to parse tool call",
     re.IGNORECASE,
 )
 _WAIT = re.compile(
@@ -99,7 +104,7 @@ class ServerFault:
     def is_unread_generation(self) -> bool:
         """Whether the server failed to read what the model wrote: to be read here, or asked
         again."""
-        return "tool_use_failed" in self.codes or "output_parse_failed" in self.codes
+        return bool(_UNREAD.search(f"{self.codes} {self.message}"))
 
 
 class ServerError(ValueError):
@@ -119,6 +124,8 @@ def is_too_long(text: str) -> bool:
 
 def is_fault(chunk: Any) -> bool:
     """Whether a chunk of a stream reports an error. Many servers send `"error": null` elsewhere."""
+    if isinstance(chunk, list) and chunk:  # Gemini reports errors as a list.
+        return _has_error(chunk[0])
     if not isinstance(chunk, Mapping):
         return False
     choices = chunk.get("choices")
@@ -159,8 +166,13 @@ def read_fault(body: Any) -> ServerFault:
         codes[:_MAX_MESSAGE],
         next((status for status in statuses if status), 0),
         _body_delay(objects, message),
-        next((text for text in texts if isinstance(text, str) and text.strip()), ""),
+        next((text for text in texts if _is_generation(text)), ""),
     )
+
+
+def _is_generation(text: Any) -> bool:
+    """Whether a `failed_generation` is a model's text, rather than a message of the server."""
+    return isinstance(text, str) and bool(text.strip()) and not _UNREAD.match(text.strip())
 
 
 def _decoded(text: str) -> Any:

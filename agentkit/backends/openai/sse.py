@@ -73,6 +73,8 @@ class EventDecoder:
             self._dispatch(values)
         elif line.startswith(b"data:"):
             self._data.append(line[5:])
+        elif line.startswith(b"{"):
+            self._data.append(line)
         elif line.startswith(b"event:"):
             self._event = line[6:].strip()
 

@@ -63,7 +63,7 @@ class CompletionStream:
         self._calls = PartialCalls(names)
         self._is_refused = False
         self._is_whole = False
-        self._text = {"content": "", "reasoning": ""}
+        self._pieces: dict[str, list[str]] = {"content": [], "reasoning": []}
         self._written_bytes = 0
         self.finish_reason = ""
         self.usage: Usage | None = None
@@ -107,10 +107,10 @@ class CompletionStream:
     def feed(self, chunk: Any) -> Iterator[ModelPart]:
         """Yield the text and the thinking in a chunk. Raises ServerError for one that reports an
         error."""
-        if not isinstance(chunk, Mapping):
-            return
         if is_fault(chunk):
             raise ServerError(read_fault(chunk))
+        if not isinstance(chunk, Mapping):
+            return
         choices = chunk.get("choices")
         choices = (
             [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []
@@ -168,12 +168,12 @@ class CompletionStream:
     def _new_text(
         self, kind: str, text: str, is_whole: bool
     ) -> Iterator[TextDelta | ReasoningDelta]:
-        before = self._text[kind]
-        if is_whole and before:
+        pieces = self._pieces[kind]
+        if is_whole and pieces:
+            before = "".join(pieces)
             text = text.removeprefix(before) if text.startswith(before) else ""
         if text:
-            if not before or is_whole:
-                self._text[kind] = text
+            pieces.append(text)
             yield (TextDelta if kind == "content" else ReasoningDelta)(text)
 
 
