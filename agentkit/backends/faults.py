@@ -166,7 +166,7 @@ def read_fault(body: Any) -> ServerFault:
         codes[:_MAX_MESSAGE],
         next((status for status in statuses if status), 0),
         _body_delay(objects, message),
-        next((text for text in texts if _is_generation(text)), ""),
+        next((str(text) for text in texts if _is_generation(text)), ""),
     )
 
 

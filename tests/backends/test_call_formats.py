@@ -14,7 +14,7 @@ from agentkit.backends.text_tool_calls import TextCallParser
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import ToolCall
-from agentkit.tools.names import UNREADABLE, clean_name, match_name
+from agentkit.tools.names import UNREADABLE
 from agentkit.tools.tool import Tool
 from tests.agent.scripts import results
 
@@ -429,40 +429,6 @@ def test_calls_in_thinking_that_an_answer_follows_are_not_made() -> None:
     ]
     found = [out for part in parts for out in parser.feed(part)]
     assert not any(isinstance(part, ToolCall) for part in found)
-
-
-NAMES = {
-    "get_weather": "get_weather", "functions.get_weather": "get_weather",
-    "functions.get_weather:0": "get_weather", "get_weather:12": "get_weather",
-    "get_weather<|channel|>commentary": "get_weather", "get_weather<|channel|>json": "get_weather",
-    "get_weather ": "get_weather", "default_api:get_weather": "get_weather",
-    "default_api.get_weather": "get_weather", "tool.get_weather": "get_weather",
-    "tools/get_weather": "get_weather", "get_weather()": "get_weather",
-    "get-weather": "get_weather", "Get_Weather": "get_weather", "getWeather": "get_weather",
-    '"get_weather"': "get_weather", "`get_weather`": "get_weather",
-    "get_weather\n{": "get_weather", "get_weather(city=": "get_weather",
-    "assistant.functions.get_weather": "get_weather", "mcp__time__now": "time__now",
-    "time.now": "time__now", "time__now": "time__now",
-    "": "", "weather": "", "get_weather2": "", "other__get_weather": "", "<|call|>": "",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("written", "name"), NAMES.items(), ids=map(repr, NAMES))
-def test_a_wild_name_means_the_one_tool_it_can_mean(written: str, name: str) -> None:
-    assert match_name(written, ["get_weather", "time__now"]) == name
-
-
-def test_a_name_that_may_mean_two_tools_means_none() -> None:
-    assert match_name("GET-WEATHER", ["get_weather", "getWeather"]) == ""
-
-
-@pytest.mark.parametrize(
-    "written", ["x<|channel|>commentary", "天气", "a b", "", "a.b:c", "y" * 200, "{}"]
-)
-def test_a_name_of_no_tool_is_made_a_word(written: str) -> None:
-    cleaned = clean_name(written)
-    assert 0 < len(cleaned) <= 64
-    assert cleaned.replace("_", "").isalnum()
 
 
 async def test_a_name_of_no_tool_is_not_sent_back_as_it_was_written() -> None:

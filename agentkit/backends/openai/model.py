@@ -172,7 +172,7 @@ class OpenAIModel(ParsedModel):
                     lessons.append(more)
                     request = self._rebuilt(request, more, messages, tools, options)
                     continue
-                for part in completion.feed(_generation(error, explained)):
+                for part in completion.feed(_generation(error, explained, bool(tools))):
                     yield part
                 is_complete = True
         if lessons and completion.is_finished:
@@ -215,7 +215,7 @@ class OpenAIModel(ParsedModel):
         change that was tried."""
         if completion.has_choices or len(lessons) >= _MAX_LESSONS:
             return None
-        text = refusal_text(error)
+        text = None if fault_of(error).is_unread_generation else refusal_text(error)
         if text is None or explained.kind not in ("bad_request", "down", "other"):
             return None
         found = self._profiles.free(
@@ -302,12 +302,14 @@ async def _with_names(
                 yield part
 
 
-def _generation(error: Exception, explained: ModelError) -> Mapping[str, Any]:
+def _generation(error: Exception, explained: ModelError, can_call: bool) -> Mapping[str, Any]:
     """Return the completion whose text the server sent in an error. Raises the error as it is
-    explained where there is none."""
-    if not (text := fault_of(error).generation):
+    explained where there is none, or where it is a call and no tools were offered."""
+    fault = fault_of(error)
+    is_call = fault.is_unread_generation and "json_validate" not in fault.codes
+    if not fault.generation or (is_call and not can_call):
         raise explained from error
-    return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+    return {"choices": [{"message": {"content": fault.generation}, "finish_reason": "stop"}]}
 
 
 def _window(model: openai.types.Model) -> int | None:
