@@ -147,7 +147,7 @@ THOUGHT: dict[str, list[Json]] = {
 
 
 @pytest.mark.parametrize("deltas", THOUGHT.values(), ids=THOUGHT)
-async def test_thinking_and_text_are_told_apart_wherever_they_stand(
+async def test_thinking_and_text_are_kept_apart_wherever_they_stand(
     openai_server: OpenAIServer, openai_model: OpenAIModel, deltas: list[Json]
 ) -> None:
     openai_server.replies(Reply(deltas))

@@ -99,7 +99,7 @@ def now() -> str:
     return "12:00"
 
 
-async def ran(server: OpenAIServer, model: OpenAIModel, reply: Reply) -> list[str]:
+async def tool_results(server: OpenAIServer, model: OpenAIModel, reply: Reply) -> list[str]:
     """The results of the calls in a reply."""
     server.replies(reply, Reply())
     answer = await Agent(model, [get_weather, now]).run("?")
@@ -111,7 +111,7 @@ async def test_one_call_in_any_pieces_runs_once(
     openai_server: OpenAIServer, openai_model: OpenAIModel, deltas: list[Json]
 ) -> None:
     reply = Reply(deltas, finish="tool_calls")
-    assert await ran(openai_server, openai_model, reply) == ["sunny in Rome"]
+    assert await tool_results(openai_server, openai_model, reply) == ["sunny in Rome"]
     [sent] = openai_server.requests[-1]["messages"][2]["tool_calls"]
     assert sent["function"]["name"] == "get_weather"
     assert sent["id"]
@@ -121,7 +121,7 @@ async def test_one_call_in_any_pieces_runs_once(
 async def test_two_calls_are_kept_apart(
     openai_server: OpenAIServer, openai_model: OpenAIModel, deltas: list[Json]
 ) -> None:
-    found = await ran(openai_server, openai_model, Reply(deltas, finish="tool_calls"))
+    found = await tool_results(openai_server, openai_model, Reply(deltas, finish="tool_calls"))
     assert found == ["sunny in Oslo", "sunny in Rome"]
     ids = [one["id"] for one in openai_server.requests[-1]["messages"][2]["tool_calls"]]
     assert len(set(ids)) == 2
@@ -133,7 +133,7 @@ async def test_calls_without_arguments_are_made(
     openai_server: OpenAIServer, openai_model: OpenAIModel, arguments: Any, ids: tuple[str, str]
 ) -> None:
     deltas = calls(call(arguments, "now", 0, ids[0]), call(ROME, "get_weather", 0, ids[1]))
-    found = await ran(openai_server, openai_model, Reply(deltas, finish="tool_calls"))
+    found = await tool_results(openai_server, openai_model, Reply(deltas, finish="tool_calls"))
     assert found == ["12:00", "sunny in Rome"]
 
 
@@ -164,7 +164,7 @@ async def test_calls_that_come_whole_at_the_end_are_made(
     openai_server: OpenAIServer, openai_model: OpenAIModel, chunks: list[Json]
 ) -> None:
     reply = Reply(raw=data(*chunks))
-    assert await ran(openai_server, openai_model, reply) == ["sunny in Rome"]
+    assert await tool_results(openai_server, openai_model, reply) == ["sunny in Rome"]
 
 
 FAILED = {"message": "Failed to call a function.", "code": "tool_use_failed"}
@@ -189,7 +189,7 @@ async def test_a_call_that_the_server_could_not_read_is_read(
     reply = Reply(raw=json.dumps({"error": failed}), status=400, content_type="application/json")
     if is_event:
         reply = Reply(raw=f"event: error\ndata: {json.dumps({'error': failed})}\n\n")
-    assert await ran(openai_server, openai_model, reply) == ["sunny in Rome"]
+    assert await tool_results(openai_server, openai_model, reply) == ["sunny in Rome"]
 
 
 @pytest.mark.parametrize(
