@@ -191,13 +191,14 @@ def arguments_model(function: Any) -> type[BaseModel]:
         fields[name] = (annotation, ... if default is inspect.Parameter.empty else default)
     try:
         model: type[BaseModel] = create_model(tool, __config__=_CONFIG, **fields)
-        json_schema(model)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"The tool {tool!r} has no schema: {reason} Use types that JSON can carry."
-        ) from error
+        raise _no_schema(tool, error) from error
     return model
+
+
+def _no_schema(tool: str, error: Exception) -> ConfigError:
+    reason = str(error).partition("\n")[0]
+    return ConfigError(f"The tool {tool!r} has no schema: {reason} Use types that JSON can carry.")
 
 
 def _typed_parameters(function: Any) -> Iterator[tuple[str, inspect.Parameter, Any]]:
@@ -328,8 +329,12 @@ class _JsonSchema(GenerateJsonSchema):
 def json_schema(
     model: type[BaseModel], mode: Literal["validation", "serialization"] = "validation"
 ) -> dict[str, Any]:
-    """Return the JSON Schema of a model, without the titles that pydantic generates."""
-    found = model.model_json_schema(schema_generator=_JsonSchema, mode=mode)
+    """Return the JSON Schema of a model, without the titles that pydantic generates. Raises
+    ConfigError for a type that JSON cannot carry."""
+    try:
+        found = model.model_json_schema(schema_generator=_JsonSchema, mode=mode)
+    except Exception as error:
+        raise _no_schema(model.__name__, error) from error
     schema: dict[str, Any] = _without_titles(found)
     schema.setdefault("properties", {})
     return schema

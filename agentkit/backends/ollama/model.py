@@ -74,7 +74,9 @@ _TEMPORARY = re.compile(
     r"runner process has terminated|model is busy|no slots? available",
     re.IGNORECASE,
 )
-_NO_TOOLS = re.compile(r"does not support tools", re.IGNORECASE)
+_NO_TOOLS = re.compile(
+    r"(does not|doesn't) support tools|tools? (use )?(is|are) not supported", re.IGNORECASE
+)
 _NO_THINKING = re.compile(r"does not support thinking|think value|invalid think", re.IGNORECASE)
 _UNREADABLE = re.compile(
     r"pars\w+ (the )?(tool|function) ?call|tool ?call.{0,40}(pars|invalid|malformed|unmarshal)|"
@@ -244,7 +246,7 @@ class OllamaModel(ParsedModel):
         return self._facts
 
     async def _attempt(self, body: Mapping[str, Any], read: int) -> AsyncGenerator[ModelPart, None]:
-        called = False
+        called, thought, has_text = False, "", False
         async with self._response(body) as response:
             async for chunk in _json_lines(response.aiter_bytes()):
                 if chunk.get("error"):
@@ -252,11 +254,16 @@ class OllamaModel(ParsedModel):
                     raise OllamaError("refused", fault.message, fault.status or -1)
                 for part in _parts(chunk):
                     called = called or isinstance(part, ToolCall)
+                    has_text = has_text or isinstance(part, TextDelta)
+                    thought += part.text if isinstance(part, ReasoningDelta) else ""
                     yield part
                 if chunk.get("done"):
                     if chunk.get("done_reason") in ("load", "unload"):
                         raise OllamaError("refused", "it was only loaded, without an answer")
                     await self._check_window(chunk, body, read)
+                    if "format" in body and not has_text and thought.lstrip()[:1] in ("{", "["):
+                        # Some servers take a constrained answer for the model's thought.
+                        yield TextDelta(thought)
                     for part in _end(chunk, called, read, self.name):
                         yield part
                     return

@@ -522,3 +522,14 @@ async def test_the_key_of_the_cloud_goes_to_the_cloud_alone(
     assert authorization("https://ollama.com:443/api") == {"Authorization": "Bearer k-secret"}
     for url in ("http://ollama.com", "https://ollama.com.evil.example", "http://127.0.0.1:11434"):
         assert authorization(url) == {}
+
+
+async def test_a_constrained_answer_that_the_server_takes_for_a_thought_is_text(
+    ollama_server: OllamaServer, model: OllamaModel
+) -> None:
+    pieces = [{"content": "", "thinking": piece} for piece in ('{"city": ', '"Rome"}')]
+    ollama_server.replies(Reply(pieces))
+    parts = await collected(model.stream(HI, (), Options(schema=Place.model_json_schema())))
+    assert "".join(p.text for p in parts if isinstance(p, TextDelta)) == '{"city": "Rome"}'
+    parts = await collected(model.stream(HI))
+    assert not [part for part in parts if isinstance(part, TextDelta)]
