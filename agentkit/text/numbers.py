@@ -12,8 +12,10 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import zip_longest
+
+from agentkit.text.patterns import lazy_pattern
 
 _DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _TENS = {"十": 10, "百": 100, "千": 1000}
@@ -127,13 +129,14 @@ _DIGIT_GROUPS = (
     r"|\d{1,3}(?:[ '’_]\d{3})+(?![\d/])(?:[.,]\d+(?!\d))?"  # 1 250 000 and 1'250'000
     r"|(?<!\d,)\d+,(?:\d\d?|\d{4,})(?![\d/]|,\d)|\d+(?:\.\d+)?"  # 4,20 and 4.20
 )
-_DECIMAL_COMMA = re.compile(
+_DECIMAL_COMMA = lazy_pattern(
     r"\d\.\d{3}(?:\.\d{3}|,\d)|\d,\d\d?(?![\d,])|\b(?:der|das|und|ist|für|mit|les|une|est|pour|los"
     r"|las|una|por|della|sono|het|een|oraz|jest)\b"
 )
-_EXPONENT = re.compile(r"<sup>\s*([-+−]?\d{1,3})\s*</sup>|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
-_VULGAR = re.compile("[¼-¾⅐-⅞]")
-_QUANTITY = rf"""
+_EXPONENT = lazy_pattern(r"<sup>\s*([-+−]?\d{1,3})\s*</sup>|([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+_VULGAR = lazy_pattern("[¼-¾⅐-⅞]")
+_QUANTITY = lazy_pattern(
+    rf"""
       (?<![\w:.])(?P<hour12>\d{{1,2}}(?::\d{{2}})?|(?i:{_NUMBER_WORD}))[ ]?
       (?P<half_day>[ap]\.?m\b|in[ ]the[ ](?:morning|afternoon|evening)\b)
     | (?P<clock>(?<![\d:])\d{{1,2}}:\d{{2}}(?![\d:]))
@@ -166,23 +169,19 @@ _QUANTITY = rf"""
       (?:st|nd|rd|th)?
       (?:[\s-]*个?(?P<unit>{_UNIT}){_AFTER})?
       (?P<tail>[A-Za-z]*)
-    """
+    """,
+    re.VERBOSE,
+)
 
 
-@cache
-def _quantity() -> re.Pattern[str]:
-    """Compiled when it is first wanted: it takes 5 ms."""
-    return re.compile(_QUANTITY, re.VERBOSE)
-
-
-_UNIT_WORD = rf"(?<![A-Za-z])(?:{_UNIT})(?![A-Za-z])"
-_RANGE = re.compile(r"\s*(?:-|–|—|~|～|到|至|to|and)\s*")
-_APPROXIMATE_BEFORE = re.compile(
+_UNIT_WORD = lazy_pattern(rf"(?<![A-Za-z])(?:{_UNIT})(?![A-Za-z])")
+_RANGE = lazy_pattern(r"\s*(?:-|–|—|~|～|到|至|to|and)\s*")
+_APPROXIMATE_BEFORE = lazy_pattern(
     r"(?:约|大概|近|将近|差不多|接近|about|around|roughly|some|nearly|almost|approximately|~|≈|～)"
     r"\D{0,4}$"
 )
 _LONGEST_APPROXIMATION = 40
-_APPROXIMATE_AFTER = re.compile(r"\s*\S{0,3}(?:左右|上下|or so)")
+_APPROXIMATE_AFTER = lazy_pattern(r"\s*\S{0,3}(?:左右|上下|or so)")
 _IDIOMS = ("千万", "万一", "十分", "百分", "万万", "一一", "千千万万", "一二")
 _ROUNDING = 0.05
 _GREATEST_BASE = 1000
@@ -215,7 +214,7 @@ def quantities(text: str) -> list[Quantity]:
     """Find the quantities of a text, in order; places are those of the normalized text."""
     text = normalize(text)
     found: list[Quantity] = []
-    for match in _quantity().finditer(text):
+    for match in _QUANTITY.finditer(text):
         for quantity in _parse_match(match, text):
             if found and _continues(found[-1], quantity, text):
                 quantity = _joined(found.pop(), quantity)
@@ -230,7 +229,7 @@ def is_unit(word: str) -> bool:
 
 def units_in(text: str) -> set[tuple[str, float]]:
     """The units that a text names, as their kind and size."""
-    return {_UNITS[unit] for unit in re.findall(_UNIT_WORD, normalize(text))}
+    return {_UNITS[unit] for unit in _UNIT_WORD.findall(normalize(text))}
 
 
 def _continues(first: Quantity, second: Quantity, text: str) -> bool:

@@ -10,7 +10,6 @@ paraphrased is not compared, so a synonym from elsewhere in the passage looks li
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +44,7 @@ from agentkit.knowledge.citations.contrasts import (
     is_reversed,
 )
 from agentkit.knowledge.citations.polarity import opposed
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import is_cjk
 
 WEIGHTS: Mapping[str, float] = {
@@ -117,8 +117,8 @@ def _same_in_both(part: Tokens, weights: Mapping[str, float]) -> Tokens:
     return Tokens(kept, "", capitals=frozenset(kept))
 
 
-_COMMA = re.compile("[，,]")
-_JOINING = re.compile(r"\band\b|以及|并且|而且|[;；]")
+_COMMA = lazy_pattern("[，,]")
+_JOINING = lazy_pattern(r"\band\b|以及|并且|而且|[;；]")
 """What joins statements that need not be in one sentence."""
 _MOST_COMPARED = 5
 _NEAR = 0.12

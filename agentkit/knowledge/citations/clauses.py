@@ -14,13 +14,14 @@ from itertools import groupby
 
 from agentkit.knowledge.citations.evidence import ORDINAL, ROW, units
 from agentkit.text.numbers import is_unit, normalize, quantities
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold, is_cjk, terms
 
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_TOKEN = re.compile(
+_TOKEN = lazy_pattern(
     rf"[a-z]*\d[a-z0-9]*\+[a-z0-9]+|[{_CJK}]|(?:(?![{_CJK}_])\w)+|(?<=[a-z])(?:\+\+|#)"
 )
-_SPLIT = re.compile(
+_SPLIT = lazy_pattern(
     r"[，；;。！？!?\n：]|:(?!\d)|,(?!\s?\d)|(?<=[A-Za-z\d%)\]])\.(?=\s|$)"
     r"|\b(?:but|although|though|while|whereas|because|unless)\b"
     r"|(?=\bwhich\b|\binstead of\b|\brather than\b)"
@@ -37,7 +38,7 @@ just up out if when not no never without too now
 """
 EMPTY = frozenset(_FUNCTION_WORDS.split())
 """Tokens that carry no content of their own."""
-_FILLERS = re.compile(
+_FILLERS = lazy_pattern(
     r"例如|比如|相比|对比|比例|可见|因此|所以|通常|一般|主要|负责|其中|用来|用于|称为|叫做|无法|不能|没有|不会|可以"
     r"|能够|往往|必须|需要|笔记|列举|这类|该类|这种|(?<=[^机社协聚])会(?=[^话议员计晤])"
 )
@@ -151,8 +152,8 @@ def _parts(sentence: str) -> Iterator[str]:
         yield part[reached:]
 
 
-_BRACKETS = re.compile(r"[\[(（【][^\])）】\n]{1,60}[\])）】]")
-_LABEL = re.compile(r"^([^，。,.:：]{1,40})[:：](?=\s*[^\s\d])")
+_BRACKETS = lazy_pattern(r"[\[(（【][^\])）】\n]{1,60}[\])）】]")
+_LABEL = lazy_pattern(r"^([^，。,.:：]{1,40})[:：](?=\s*[^\s\d])")
 """A label before its text: "Storage: 50 GB"."""
 
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from agentkit.knowledge.citations.clauses import EMPTY, Tokens, is_number, stem
 from agentkit.knowledge.citations.polarity import Clause
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold
 
 
@@ -32,7 +33,7 @@ def entities_of(clauses: tuple[Tokens, ...]) -> frozenset[str]:
 
 _RELATIONS = frozenset(["than", "比", "属", "换", "replac", "preced", "exceed", "outperform"])
 """Words whose two sides are not interchangeable, whatever stands there."""
-_PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been|being)\s+(\w+)(?:\s+\w+){0,2}?\s+by\b")
+_PASSIVE = lazy_pattern(r"\b(?:is|are|was|were|be|been|being)\s+(\w+)(?:\s+\w+){0,2}?\s+by\b")
 
 
 def is_reversed(mine: Tokens, other: Tokens, entities: frozenset[str]) -> bool:

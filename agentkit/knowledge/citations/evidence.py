@@ -15,12 +15,13 @@ from functools import cached_property, lru_cache
 
 from agentkit.knowledge.citations.polarity import clauses, content
 from agentkit.text.numbers import Quantity, is_stated, normalize, quantities, units_in
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold, is_cjk, sentences, terms
 
-ROW = re.compile(r"[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
-RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}[\s:|-]*$")
-ORDINAL = re.compile(r"^[ \t]*(?:\d+[.)、]|[-*+>•])[ \t]+")
-_ITEM = re.compile(r"^[ \t]*(?:\d+[.)]|[-*+])[ \t]+\S", re.MULTILINE)
+ROW = lazy_pattern(r"[ \t]*\|.*\|[ \t]*$", re.MULTILINE)
+RULE = lazy_pattern(r"[ \t]*\|?[ \t]*:?-{2,}[\s:|-]*$")
+ORDINAL = lazy_pattern(r"^[ \t]*(?:\d+[.)、]|[-*+>•])[ \t]+")
+_ITEM = lazy_pattern(r"^[ \t]*(?:\d+[.)]|[-*+])[ \t]+\S", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _noun_after(text: str, quantity: Quantity) -> str:
     return found[1] if found else quantity.text
 
 
-_LISTED = re.compile(r"[^、，。；：:\s]{1,16}(?:、[^、，。；：:\s]{1,16})+")
+_LISTED = lazy_pattern(r"[^、，。；：:\s]{1,16}(?:、[^、，。；：:\s]{1,16})+")
 
 
 @lru_cache(maxsize=1_000)
@@ -264,12 +265,12 @@ def _capitals(text: str) -> set[str]:
     return set(re.findall(r"\b[A-Z]\w*", text, re.ASCII))
 
 
-_VERSIONED = re.compile(
+_VERSIONED = lazy_pattern(
     r"(?:\b(?:[Vv]ersion|[Rr]elease|[Ss]ection|[Cc]hapter|v|[A-Z][A-Za-z]{2,})|版本|版|[章节]|§)\s*$"
 )
 
 
-_RATIO = re.compile(r"(?<![\w.:])(\d+)\s*:\s*(\d)(?![\w:]|\.\d)")
+_RATIO = lazy_pattern(r"(?<![\w.:])(\d+)\s*:\s*(\d)(?![\w:]|\.\d)")
 """3:1, which a clock time is not."""
 
 
@@ -283,14 +284,14 @@ def _versions(claim: str) -> frozenset[str]:
     )
 
 
-NAME = re.compile(
+NAME = lazy_pattern(
     r"v?\d+(?:\.\d+){2,}(?:[-+.]?\w+)*|0x[0-9A-Fa-f]+"
     r"|\d?[A-Za-z\u00c0-\u024f][A-Za-z0-9\u00c0-\u024f]*(?:[-_.&/][A-Za-z0-9]+)*(?:\+\+|\#)?"
 )
 """A Latin word, a code or a version, whole."""
 _SUFFIX = r"-(?:based|like|style|compatible|only|level|class|series|powered|enabled)"
-_STARTS = re.compile(r"(?:^|[.?!:;。！？：；]\s*|\n)[\W_]*$")
-_TITLES = re.compile(r"\b(?:Dr|Mr|Ms|Mrs|Prof|St|No|vs|Inc|Co|Ltd|Corp|Jr|Sr|[A-Z])\.\s*$")
+_STARTS = lazy_pattern(r"(?:^|[.?!:;。！？：；]\s*|\n)[\W_]*$")
+_TITLES = lazy_pattern(r"\b(?:Dr|Mr|Ms|Mrs|Prof|St|No|vs|Inc|Co|Ltd|Corp|Jr|Sr|[A-Z])\.\s*$")
 _UNITS_AND_MONTHS = """
 I AI OK ID IDs FAQ GB MB KB TB kW kWh MWh MW Hz kHz MHz GHz UTC am pm AM PM
 EUR USD Celsius Fahrenheit Euro Euros

@@ -18,21 +18,22 @@ from dataclasses import dataclass
 
 from agentkit.knowledge.citations.polarity import content
 from agentkit.text.numbers import quantities
+from agentkit.text.patterns import lazy_pattern
 
-_NOT_PROSE = re.compile(
+_NOT_PROSE = lazy_pattern(
     r"(?P<fence>```|~~~)[\s\S]*?(?:(?P=fence)|\Z)|`[^`\n]*`"
     r"|\$\$[\s\S]*?(?:\$\$|\Z)|\\\[[\s\S]*?(?:\\\]|\Z)"
     r"|\$(?!\s)[^$\n]+(?<!\s)\$(?!\d)"
 )
-_BOLD = re.compile(r"(\*\*|__)(?P<text>[^*\n]{1,60}?)\1[:：]?$")
-_PREDICATE = re.compile(
+_BOLD = lazy_pattern(r"(\*\*|__)(?P<text>[^*\n]{1,60}?)\1[:：]?$")
+_PREDICATE = lazy_pattern(
     r"[.!。！]$|[:：]\s*\S|\b(?:is|are|was|were|has|have|had|can|must|may|will|does|do|needs?|takes?|costs?"
     r"|holds?|uses?|gives?|supports?|runs?|becomes?|contains?|requires?)\b|[是为有占需应达可能将被把]"
 )
-_HEADING = re.compile(r"#{1,6}\s|(?:[-*_]\s*){3,}$|\|?[\s:|-]+$")
-_MARKS = re.compile(r"\A(?:(?:\d+[.)、]|[-*+>•])[ \t]+)+")
-_EMPHASIS = re.compile(r"\*\*|__(?=\w)|(?<=\w)__")
-_NO_CLAIM = re.compile(
+_HEADING = lazy_pattern(r"#{1,6}\s|(?:[-*_]\s*){3,}$|\|?[\s:|-]+$")
+_MARKS = lazy_pattern(r"\A(?:(?:\d+[.)、]|[-*+>•])[ \t]+)+")
+_EMPHASIS = lazy_pattern(r"\*\*|__(?=\w)|(?<=\w)__")
+_NO_CLAIM = lazy_pattern(
     r"(?:hi|hello|hey|sure|certainly|of course|thanks|thank you|you.re welcome|great question"
     r"|sorry|i apologi[sz]e|unfortunately|i hope|hope this|let me know|feel free"
     r"|if you (?:have|need|want|would)|please (?:let|see|note|refer)|sources?:|references?:"
@@ -49,7 +50,7 @@ _NO_CLAIM = re.compile(
     r"[里中内]?(?:都|均|并)?(?:没有|未|无法|不能|不包含)",
     re.IGNORECASE,
 )
-_COURTESY = re.compile(
+_COURTESY = lazy_pattern(
     r"(?:(?:hi|hello|hey|sure|certainly|of course|thanks|thank you|sorry|unfortunately)\b"
     r"|你好|您好|好的|当然|谢谢|抱歉|很遗憾|遗憾的是)[ ,，!！:：]*",
     re.IGNORECASE,
@@ -113,38 +114,38 @@ _ROUND = (
     r"[(（][0-9０-９]{1,2}(?:\s*[,，、]\s*[0-9０-９]{1,2})*[)）]"
     r"(?=[.,;:!?。，；！？：]|[ \t]?(?:\n|\Z))(?!,? ?(?:(?:and|or) )?[(（]\d)"
 )
-_MARKERS = re.compile(
+_MARKERS = lazy_pattern(
     rf"(?P<clear>(?!\s)(?:\s?{_BRACKETS})+|{_TAGS})"
     rf"|(?P<raised>{_RAISED}(?:[,⁻–]{_RAISED})*)|(?P<round>{_ROUND})"
 )
-_START_OF_MARKER = re.compile("[\\[【［〔(（<⁰¹²³⁴⁵⁶⁷⁸⁹]")
-_RANGE = re.compile(r"(\d+)\s*[-–—~～⁻]\s*(\d+)|(\d+)")
+_START_OF_MARKER = lazy_pattern("[\\[【［〔(（<⁰¹²³⁴⁵⁶⁷⁸⁹]")
+_RANGE = lazy_pattern(r"(\d+)\s*[-–—~～⁻]\s*(\d+)|(\d+)")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-_VARIABLE = re.compile(
+_VARIABLE = lazy_pattern(
     r"(?<![A-Za-z])(?:\w*[_.])?(?:arr|args|argv|buf|idx|ptr|vec|dict|kwargs)$"
     r"|\w[_.](?:array|list|data|items?|rows?|values?|keys|names|tokens|lines|map|queue|stack|shape)$"
     r"|(?<![\w.])(?:self|this|sys|os|np|obj)\.[\w.]+$"
     r"|[A-Za-z_][\w.]*\([^()\n]+\)$|=\s*[A-Za-z_][\w.]*\(\)$|[A-Za-z_]\w*\[[\w:+, -]*\]$"
 )
-_LETTER = re.compile(r"(?:\b([A-Za-z]+)[ ])?(?<![A-Za-z0-9_.'’-])[a-z]$")
+_LETTER = lazy_pattern(r"(?:\b([A-Za-z]+)[ ])?(?<![A-Za-z0-9_.'’-])[a-z]$")
 _NOT_BEFORE_A_LABEL = """
 a an the of in at to for from with and or is are as by read set get use let sort print where if on
 value values index element variable matrix vector array list call calls into over
 """
 _NO_NOUN = frozenset(_NOT_BEFORE_A_LABEL.split())
-_INDEXING = re.compile(r"\s?(?:=[^=]|==|\+=|-=)|\.[a-z_]+\(|\(")
-_OPEN = re.compile(
+_INDEXING = lazy_pattern(r"\s?(?:=[^=]|==|\+=|-=)|\.[a-z_]+\(|\(")
+_OPEN = lazy_pattern(
     r"(?:[\[【［〔][^\]】］〕\n]{0,60}|[(（]\s*(?:[A-Za-z]{0,11}|[\u4e00-\u9fff]{0,2})[\s:：#.]*"
     r"(?:[\d０-９\s,，、;；&–—~～-]|and|or|[和与及])*|<|<[/a-z][^>\n]{0,120}|<sup>[^<\n]{0,30}(?:<[/sup]{0,4})?)$"
 )
-_NUMBERED = re.compile(
+_NUMBERED = lazy_pattern(
     r"(?:\b(?:equation|eq|formula|figure|fig|table|step|section|item|case|option|chapter|part|line|page"
     r"|level|note|type|class|rule|no|one|two|three|four|five|six|seven|eight|nine|ten)\.?"
     r"|公式|式|图|表|步骤?|节|项|条|款|方程)\s*$",
     re.IGNORECASE,
 )
-_IN_A_COUNT = re.compile(r"[:：]\s*$|[(（]\d{1,2}[)）]\W*(?:(?:and|or) |[和与及])?$")
-_UNIT_OR_FUNCTION = re.compile(
+_IN_A_COUNT = lazy_pattern(r"[:：]\s*$|[(（]\d{1,2}[)）]\W*(?:(?:and|or) |[和与及])?$")
+_UNIT_OR_FUNCTION = lazy_pattern(
     r"(?:\b(?:sec|mol|min|inch|feet|foot|met(?:re|er)s?|miles?|rad|deg|sin|cos|tan|log|exp)|[米里尺寸])$"
 )
 _WIDEST_RANGE = 20

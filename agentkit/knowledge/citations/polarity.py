@@ -16,15 +16,16 @@ from itertools import chain
 from pathlib import Path
 
 from agentkit.text.numbers import quantities
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold, is_cjk, sentences, terms
 
 _ANTONYMS = Path(__file__).with_name("antonyms.tsv")
 _COMMENTS = 2
 _OBJECT = r"\s+((?:(?!\b(?:to|until|and|or)\b)[^,.;]){1,30})"
-_BEFORE = re.compile(
+_BEFORE = lazy_pattern(
     rf"\b(?:before|prior to|until){_OBJECT}|(\w{{2,4}})(?:[之以]前|前(?![馈向端者几进]))"
 )
-_AFTER = re.compile(
+_AFTER = lazy_pattern(
     rf"\b(?:after|since){_OBJECT}|\bfrom\s+(?:the\s+)?(\w+)\s+on\b|(\w{{2,4}})(?:[之以]后|后(?![者续端台]))"
 )
 """Before and after what: opposites only when they are with the same words."""
@@ -45,13 +46,13 @@ def either() -> tuple[re.Pattern[str], ...]:
     )
 
 
-_CLAUSE_END = re.compile(
+_CLAUSE_END = lazy_pattern(
     r"[，；;：:。！？!?\n()（）|]|,(?!\d)|(?<=[a-z\d%)\]])\.(?=\s|$)"
     r"|\b(?:but|although|though|while|whereas|because|which|instead of|rather than)\b"
     r"|(?=\b(?:unless|except)\b)|而且|并且|(?=而不|而是|而非|而无|而没|但)",
     re.IGNORECASE,
 )
-_NO_NEGATION = re.compile(
+_NO_NEGATION = lazy_pattern(
     r"(\w)[不没]\1|不够(?=[，。,;；\s]|$)|不得不|不能不|不可不|不仅|不但|不只|不单(?!独)|不光|不止|不过|不同|不断|不久|不妨|不论|不管"
     r"|不超过|不少于|不低于|不高于|不大于|不小于|不多于|不足|不少|不一定|差不多|不错|不可或缺"
     r"|无论|无监督|无标[注签]|无穷|无限|无数|无线|无符号|非常|非线性|并非不|未来|未免"
@@ -60,7 +61,7 @@ _NO_NEGATION = re.compile(
     r"|\b(?:never|not|cannot) exceed|不到\s*[\d一二三四五六七八九十百]|不[大高多长快远好佳](?!于)"
     r"|\bno matter\b|\bnothing but\b|\bno doubt\b|\bwhether or not\b|\bno\. ?\d"
 )
-_NEGATION = re.compile(
+_NEGATION = lazy_pattern(
     r"不|没|无|非|未|勿|莫|别(?=[再把让去用在将])|禁|缺乏|缺少|排除|防止|避免"
     r"|\b(?:not|no|never|nor|neither|none|nobody|nothing|nowhere|without|cannot|unless|except|seldom|rarely"
     r"|hardly|scarcely|lacks?|lacking|excludes?|excluded|forbid(?:s|den)?|prohibit(?:s|ed)?|banned"
@@ -70,7 +71,7 @@ _NEGATION = re.compile(
     r"|\bsupport\b.{0,30}\bended\b|\bdiscontinued\b|\bdeprecated\b|停止支持|终止支持"
     r"|n[’']t\b"
 )
-_PREFIX = re.compile(r"\b(?:un|non-?|dis|in|im)([a-z]{3,})\b")
+_PREFIX = lazy_pattern(r"\b(?:un|non-?|dis|in|im)([a-z]{3,})\b")
 _FUNCTION_WORDS = """
 a an the of to in on at by for from with and or as is are was were be been being it its them
 we us our you your i me my this
@@ -80,11 +81,11 @@ all each every only also more most very just up out if when not no never without
 的 了 在 是 和 与 也 都 就 会 能 这 那 其 它 被 把 从 到 等 于 为
 """
 _EMPTY_WORDS = frozenset(_FUNCTION_WORDS.split())
-_EMPTY_CHINESE = re.compile(
+_EMPTY_CHINESE = lazy_pattern(
     r"可以|能够|需要|必须|应当|应该|以及|或者|因为|所以|因此|如果|虽然|不会|没有|无法|无须|无需|不必"
     r"|[的了在是和与也都就会能这那其它被把从到等于为由用以而且又及要须再仍还很只更最之所将让使给对向]"
 )
-_LATIN = re.compile(r"[a-z][a-z0-9]+")
+_LATIN = lazy_pattern(r"[a-z][a-z0-9]+")
 _LEAST_OVERLAP = 0.3
 _LEAST_SHARED = 2
 _AS_GOOD = 0.9

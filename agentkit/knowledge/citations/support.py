@@ -20,11 +20,12 @@ from agentkit.knowledge.citations.evidence import (
     missing_number,
 )
 from agentkit.knowledge.citations.polarity import clauses, content, opposed_across
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import is_cjk, numbers, sentences
 
 _ENOUGH_WORDS = 0.3
 _ENOUGH_SIMILARITY = {
-    (True, True): 0.905,
+    (True, True): 0.9,
     (False, False): 0.84,
     (True, False): 0.855,
     (False, True): 0.83,
@@ -87,8 +88,8 @@ def judge(
     return SupportVerdict(True, min(1.0, score), "", span)
 
 
-_CUT_BEFORE = re.compile(r"\w$|\w[-./:,]$", re.ASCII)
-_CUT_AFTER = re.compile(r"\w|[-./:,]\w|[+#]", re.ASCII)
+_CUT_BEFORE = lazy_pattern(r"\w$|\w[-./:,]$", re.ASCII)
+_CUT_AFTER = lazy_pattern(r"\w|[-./:,]\w|[+#]", re.ASCII)
 
 
 def find_whole(quote: str, passage: str) -> int | None:

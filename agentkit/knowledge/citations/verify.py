@@ -8,7 +8,6 @@ uncited. A marker that refers to no passage is reported.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,12 +33,13 @@ from agentkit.knowledge.citations.support import (
     pieces,
 )
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import Similarity, is_cjk, sentences
 
 _BLANK = "\u2005"
 """A space that people do not write. It ends sentences as other spaces do."""
 _DIGITS_OF_A_YEAR = 4
-_PARAGRAPH = re.compile(r"\n[ \t]*\n")
+_PARAGRAPH = lazy_pattern(r"\n[ \t]*\n")
 
 
 @dataclass(frozen=True, slots=True)
