@@ -10,9 +10,10 @@ antonyms.tsv lists English and Chinese antonyms as patterns.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 from agentkit.text.numbers import quantities
@@ -89,6 +90,8 @@ _LATIN = lazy_pattern(r"[a-z][a-z0-9]+")
 _LEAST_OVERLAP = 0.3
 _LEAST_SHARED = 2
 _AS_GOOD = 0.9
+_OF_TWO = 0.7
+"""How much of two neighbouring clauses' overlap one of them may have at most."""
 _OF_SENTENCE = 0.5
 _OF_MARKS = 2
 """How much more than a word a shared number or pair of opposites counts."""
@@ -97,9 +100,11 @@ _HEADS = 2
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause, and what its alignment needs."""
+    """A clause, and what its alignment needs. `denials` are its negations where they are not to
+    be counted."""
 
     written: str
+    denials: int | None = None
 
     @cached_property
     def text(self) -> str:
@@ -131,6 +136,8 @@ class Clause:
 
     @cached_property
     def negations(self) -> int:
+        if self.denials is not None:
+            return self.denials
         return len(_NEGATION.findall(self.bare.replace("neither", "").replace("cannot", "not ")))
 
     def is_opposed(self, other: Clause) -> bool:
@@ -233,11 +240,30 @@ def _aligned(mine: Clause, claim: str, passage: str) -> list[Clause]:
         nearness = _OF_SENTENCE * len(wanted & content(sentence)) / len(wanted)
         scored += [
             (overlap + nearness, other)
-            for other in clauses(sentence)
-            if (overlap := _overlap(mine, other)) >= _LEAST_OVERLAP
+            for overlap, other in _overlaps(mine, clauses(sentence))
+            if overlap >= _LEAST_OVERLAP
         ]
     best = max((score for score, _ in scored), default=0.0)
     return [other for score, other in scored if score >= _AS_GOOD * best]
+
+
+def _overlaps(mine: Clause, others: Sequence[Clause]) -> Iterator[tuple[float, Clause]]:
+    """The overlap with each clause, and with two neighbours where both contribute: those deny what
+    the one denies that denies something of the claim's clause, else what the nearer one denies."""
+    found = [(_overlap(mine, other), other) for other in others]
+    yield from found
+    for (one_overlap, one), (two_overlap, two) in pairwise(found):
+        if one.terms & mine.terms and two.terms & mine.terms:
+            denying = [
+                c
+                for c in (one, two)
+                if c.negations % 2 and (_denies(c, mine) or mine.negations % 2)
+            ]
+            nearer = one if one_overlap >= two_overlap else two
+            both = Clause(f"{one.written}, {two.written}", (denying or [nearer])[0].negations)
+            overlap = _overlap(mine, both)
+            if max(one_overlap, two_overlap) < _OF_TWO * overlap:
+                yield overlap, both
 
 
 def _denies(one: Clause, mine: Clause) -> bool:
