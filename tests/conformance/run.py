@@ -1,4 +1,5 @@
-"""Run the official conformance suite against what is shipped: `make conformance`.
+"""Run the official conformance suite against what is shipped, and clients of other projects against
+the server: `make conformance`.
 
 `python -m tests.conformance.run FOLDER SERVER` runs the generic scenarios against a server that
 mcp_servers/mcp.json of a folder names. Scenarios run one after another.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from agentkit.mcp.config import read_config
 from agentkit.mcp.oauth import auth_for, token_path, uses_oauth
+from tests.conformance.clients import run_clients
 from tests.conformance.suite import GENERIC, REVISIONS, Result, Suite, reach, run_generic
 from tests.node import FOLDER, ROOT
 
@@ -43,6 +45,7 @@ async def main(arguments: Sequence[str]) -> int:
             await generic("the same, mounted", mounted_command(folder)),
             await fixtures(),
             await client(),
+            await asyncio.to_thread(run_clients, Path(folder, "clients")),
         ]
     return 0 if all(results) else 1
 
