@@ -25,6 +25,7 @@ from agentkit.backends.base import (
     prompt_tokens,
     tool_definition,
 )
+from agentkit.backends.faults import is_too_long
 from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError, ToolError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
@@ -189,12 +190,11 @@ def _stop_reason(
 
 def _fault_kind(error: Exception) -> FaultKind:
     """Classify by the status or class of the error of the underlying client."""
-    status = getattr(error, "status_code", None)
+    name, status = type(error).__name__.lower(), getattr(error, "status_code", None)
+    if "contextoverflow" in name or is_too_long(str(error)):
+        return "too_long"
     if isinstance(status, int):
         return _STATUSES.get(status, "down" if status >= 500 else "bad_request")
-    name = type(error).__name__.lower()
-    if "contextoverflow" in name or "context_length" in str(error):
-        return "too_long"
     if "timeout" in name:
         return "timed_out"
     return "down" if "connect" in name or isinstance(error, OSError) else "other"
