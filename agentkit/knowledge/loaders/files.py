@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from agentkit.documents import Document
@@ -89,6 +90,7 @@ def named_ranges(kind: str, numbers: Sequence[int]) -> str:
 
 
 _HERE = "agentkit.knowledge.loaders"
+_IMAGE = "ocr:load_image"
 _LOADERS: Mapping[str, str] = {
     ".md": "text:load_markdown",
     ".markdown": "text:load_markdown",
@@ -115,11 +117,15 @@ _LOADERS: Mapping[str, str] = {
     ".xlsm": "sheets:load_sheets",
     ".epub": "epub:load_epub",
     **dict.fromkeys((".doc", ".ppt", ".xls"), "archive:load_old"),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"), _IMAGE),
     **dict.fromkeys((*LANGUAGES, *CONFIGURATION), "text:load_code"),
 }
 """Suffix -> module and function, imported when first used."""
 
-SUFFIXES = tuple(_LOADERS)
+HAS_OCR = find_spec("rapidocr") is not None
+"""Whether the extra `ocr` is installed."""
+SUFFIXES = tuple(suffix for suffix, loader in _LOADERS.items() if loader != _IMAGE or HAS_OCR)
+"""Images are listed where their text can be recognised."""
 
 
 def discover(path: Path, root: Path | None = None) -> Iterator[Path]:
@@ -161,6 +167,12 @@ def _walk(path: Path, root: Path | None) -> Iterator[Path]:
                 file = Path(folder, name)
                 if _is_wanted(file, base, targets):
                     yield file
+
+
+def may_be_recognised(source: str) -> bool:
+    """Whether a file may be a scan whose text is recognised (OCR)."""
+    suffix = PurePosixPath(source).suffix.lower()
+    return HAS_OCR and (suffix == ".pdf" or _LOADERS.get(suffix) == _IMAGE)
 
 
 def is_supported(name: str) -> bool:

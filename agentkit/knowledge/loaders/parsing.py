@@ -20,7 +20,7 @@ from agentkit._child.worker import Report
 from agentkit._sync import Closeable
 from agentkit.documents import Document, Format, Part
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import Loaded, load, loader_module
+from agentkit.knowledge.loaders.files import Loaded, load, loader_module, may_be_recognised
 
 _MEMORY_MB = 1000.0
 _MEMORY_SHARE = 0.25
@@ -28,6 +28,8 @@ _MEMORY_SHARE = 0.25
 _BASE_SECONDS, _SECONDS_PER_MB = 10.0, 10.0
 _WALL_FACTOR = 4.0
 """Wall-clock seconds for each second of CPU time: other processes may keep the processors busy."""
+_OCR_FACTOR, _OCR_MB = 6.0, 1000.0
+"""What recognising the text of a scan takes more: about 2 s of CPU time a page."""
 _BASE_BYTES, _MOST_BYTES, _BYTES_FACTOR = 8_000_000, 80_000_000, 20
 _HERE = __name__
 
@@ -36,10 +38,13 @@ class UnparsedFile(KnowledgeError):
     """A parser exceeded its bounds or crashed: the file would make it do so again."""
 
 
-def parsing_bounds(size: int) -> Bounds:
+def parsing_bounds(size: int, source: str = "") -> Bounds:
     """The bounds for a file of `size` bytes. The result is at most 20 times as large."""
     cpu = _BASE_SECONDS + _SECONDS_PER_MB * size / 1e6
-    memory = min(_MEMORY_MB, psutil.virtual_memory().total / 1e6 * _MEMORY_SHARE)
+    megabytes = _MEMORY_MB
+    if may_be_recognised(source):
+        cpu, megabytes = cpu * _OCR_FACTOR, megabytes + _OCR_MB
+    memory = min(megabytes, psutil.virtual_memory().total / 1e6 * _MEMORY_SHARE)
     result = min(_MOST_BYTES, max(_BASE_BYTES, _BYTES_FACTOR * size))
     return Bounds(_WALL_FACTOR * cpu, cpu, memory, result)
 
@@ -59,7 +64,7 @@ class Parsers(Closeable):
         arguments = {"source": source, "name": name}
         try:
             record = self._pool.call(
-                f"{_HERE}:load_in_child", arguments, content, parsing_bounds(len(content))
+                f"{_HERE}:load_in_child", arguments, content, parsing_bounds(len(content), source)
             )
         except ChildFailed as error:
             if error.kind == "raised":

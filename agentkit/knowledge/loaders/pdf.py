@@ -1,7 +1,8 @@
 """PDF: the text of each page as paragraphs, its pages as parts, its outline as headings.
 
-Text only: a page that is a picture is named in a warning. PDFium reads it, one file at a time. A
-file made to exhaust it can still do so inside one page; pages, characters and time are bounded.
+A page that is a picture is recognised where the extra `ocr` is installed, else named in a warning.
+PDFium reads a file at a time. A file made to exhaust it can still do so inside one page; pages,
+characters and time are bounded.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import Loaded, escaped, named_ranges
+from agentkit.knowledge.loaders.files import HAS_OCR, Loaded, escaped, named_ranges
+from agentkit.knowledge.loaders.ocr import RecognisedPage, confidence_warning, recognise
 from agentkit.knowledge.loaders.pdf_forms import values_of, with_values
 from agentkit.knowledge.loaders.pdf_page import Line, PageView, lines_of
 from agentkit.knowledge.loaders.pdf_tables import in_columns
@@ -35,6 +37,14 @@ _MOST_CHARACTERS = 20_000_000
 _MOST_SECONDS = 300
 _MOST_HEADINGS = 20_000
 _LONGEST_HEADING = 400
+_NEXT_STEP = (
+    "OCR recognised nothing on them" if HAS_OCR else 'Install OCR: pip install "agentkit-rag[ocr]"'
+)
+_LEAST_TEXT = 40
+"""Characters, as of a running head or stamp, below which a page with pictures may be a scan."""
+_MOST_IMAGES = 5000
+_DOTS_PER_INCH = 200
+_LONGEST_SIDE = 4000
 _HEADING_NUMBER = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.\d+|第.{1,4}[章节])\s+")
 _NO_TITLE = re.compile(
     r"untitled|\(?anonymous\)?|无标题|未命名|(?:microsoft )?(?:word|powerpoint) - .*|.*\.\w{3,4}",
@@ -58,7 +68,7 @@ def load_pdf(content: bytes, source: str) -> Loaded:
         except pypdfium2.PdfiumError as error:
             raise KnowledgeError(_why_not(error, content)) from error
         try:
-            pages, empty = _pages(pdf)
+            pages, empty, recognised = _pages(pdf)
             headings, metadata = _headings(pdf), _metadata(pdf)
         finally:
             pdf.close()
@@ -66,10 +76,12 @@ def load_pdf(content: bytes, source: str) -> Loaded:
     text, parts, format_ = _assembled(pages, headings)
     unread = [page + 1 for page in empty if not text[parts[page].start : parts[page].end]]
     if not text.strip():
-        raise KnowledgeError("scanned: no text on its pages, run OCR first (for example ocrmypdf)")
+        raise KnowledgeError(f"scanned: no text on its pages. {_NEXT_STEP}")
+    if recognised:
+        metadata["ocr"] = recognised
     title = str(metadata.get("title") or PurePosixPath(source).stem)
     document = Document(source, text, title, metadata=metadata, format=format_, parts=parts)
-    return Loaded(document, _warnings(unread))
+    return Loaded(document, (*_warnings(unread), *confidence_warning(recognised)))
 
 
 def _why_not(error: Exception, content: bytes) -> str:
@@ -82,32 +94,44 @@ def _why_not(error: Exception, content: bytes) -> str:
     return f"{kind}: open it in a PDF reader and print it to a new PDF"
 
 
-def _pages(pdf: Any) -> tuple[list[list[Line]], list[int]]:
-    """The lines of each page, and the pages with objects: without text they may be scans."""
+def _pages(pdf: Any) -> tuple[list[list[Line]], list[int], dict[str, Any]]:
+    """The lines of each page; the pages with objects, which without text may be scans; and what was
+    recognised by OCR, by the number of the page."""
     if len(pdf) > _MOST_PAGES:
         raise KnowledgeError(f"more than {_MOST_PAGES:,} pages: split it")
     pages, filled = list[list[Line]](), list[int]()
+    recognised: dict[str, Any] = {}
     pdf.init_forms()
     characters, began = 0, time.monotonic()
     for number in range(len(pdf)):
-        lines, count, has_objects = _page(pdf, number, _MOST_CHARACTERS - characters)
-        pages.append(lines)
-        filled += [number] if has_objects else []
-        characters += count
+        page = _page(pdf, number, _MOST_CHARACTERS - characters)
+        pages.append(page.lines)
+        filled += [number] if page.has_objects else []
+        if page.recognised is not None:
+            recognised[str(number + 1)] = page.recognised.record
+        characters += page.characters
         if time.monotonic() - began > _MOST_SECONDS:
             raise KnowledgeError(f"reading it takes more than {_MOST_SECONDS} s: split it")
-    return pages, filled
+    return pages, filled, recognised
 
 
-def _page(pdf: Any, number: int, most: int) -> tuple[list[Line], int, bool]:
-    """The lines of a page, its number of characters, and whether it has any objects."""
+class _Page(NamedTuple):
+    """What is read of a page. `characters` counts those in the file."""
+
+    lines: list[Line]
+    characters: int
+    has_objects: bool
+    recognised: RecognisedPage | None = None
+
+
+def _page(pdf: Any, number: int, most: int) -> _Page:
     from pypdfium2 import PdfiumError, raw
 
     try:
         page = pdf[number]
         text_page = page.get_textpage()
     except PdfiumError:
-        return [], 0, True
+        return _Page([], 0, True)
     form = pdf.formenv.raw if pdf.formenv is not None else None
     try:
         count = text_page.count_chars()
@@ -117,10 +141,43 @@ def _page(pdf: Any, number: int, most: int) -> tuple[list[Line], int, bool]:
         lines = lines_of(page, text_page, view)
         values = list(values_of(page, form, view)) if form is not None else []
         lines = with_values(lines, values, view.height) if values else lines
-        return lines, count, raw.FPDFPage_CountObjects(page) > 0
+        has_objects = raw.FPDFPage_CountObjects(page) > 0
+        if has_objects and HAS_OCR and _is_scan(page, lines):
+            recognised = _recognise(page)
+            if _length(recognised.lines) > _length(lines):
+                return _Page(recognised.lines, count, True, recognised)
+        return _Page(lines, count, has_objects)
     finally:
         text_page.close()
         page.close()
+
+
+def _is_scan(page: Any, lines: Sequence[Line]) -> bool:
+    """Whether a page has hardly any text and pictures on at least a tenth of it."""
+    from pypdfium2 import raw
+
+    if _length(lines) >= _LEAST_TEXT:
+        return False
+    area = page.get_width() * page.get_height()
+    covered = 0.0
+    for item in islice(
+        page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE,), max_depth=4), _MOST_IMAGES
+    ):
+        left, bottom, right, top = item.get_bounds()
+        covered += max(0.0, right - left) * max(0.0, top - bottom)
+    return bool(covered >= area / 10)
+
+
+def _length(lines: Sequence[Line]) -> int:
+    return sum(len(line.text) for line in lines)
+
+
+def _recognise(page: Any) -> RecognisedPage:
+    """The text of a page that is a picture, with boxes in points from its upper left."""
+    longest = max(page.get_width(), page.get_height(), 1.0)
+    scale = min(_DOTS_PER_INCH / 72, _LONGEST_SIDE / longest)
+    image = page.render(scale=scale, rev_byteorder=True, maybe_alpha=False).to_numpy()
+    return recognise(image[:, :, :3] if image.ndim == 3 else image, scale)
 
 
 def _headings(pdf: Any) -> Headings:
@@ -218,4 +275,4 @@ def _warnings(unread: Sequence[int]) -> tuple[str, ...]:
     if not unread:
         return ()
     verb = "holds" if len(unread) == 1 else "hold"
-    return (f"{named_ranges('page', unread)} {verb} no text: scanned? Run OCR (ocrmypdf) first",)
+    return (f"{named_ranges('page', unread)} {verb} no text: scanned? {_NEXT_STEP}",)

@@ -368,7 +368,7 @@ def test_a_scan_is_refused_and_scanned_pages_among_others_are_named() -> None:
         scan(canvas)
         canvas.drawString(72, 700, "Another.")
 
-    with pytest.raises(KnowledgeError, match=r"scanned: .* run OCR"):
+    with pytest.raises(KnowledgeError, match=r"scanned: no text on its pages\. .*OCR"):
         load(_drawn(scan), "a.pdf")
     loaded = load(_drawn(mixed), "a.pdf")
     assert loaded.warnings[0].startswith("pages 3-4 hold no text: scanned?")
