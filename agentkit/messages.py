@@ -137,7 +137,8 @@ class Message:
     """One message of a conversation. A tool's message has the id of the call that it answers.
     `passages` are what an answer can cite: those a tool found, or a user attached. `failed` marks
     the message of a call that failed, was denied or did not run. `provider_data` is what the
-    provider of an assistant's message wants back with it."""
+    provider of an assistant's message wants back with it. `marker` is that of a tool's result that
+    an answer can cite as a whole, such as "t1"."""
 
     role: Role
     content: Content = ""
@@ -146,6 +147,7 @@ class Message:
     passages: tuple[Passage, ...] = ()
     failed: bool = False
     provider_data: ProviderData | None = None
+    marker: str = ""
 
     @property
     def text(self) -> str:
@@ -154,8 +156,12 @@ class Message:
 
     @property
     def prompt_content(self) -> Content:
-        """The content as a model reads it: followed by the passages."""
-        return _with_passages(self.content, self.passages)
+        """The content as a model reads it: behind its marker, followed by the passages."""
+        content = _with_passages(self.content, self.passages)
+        if not self.marker:
+            return content
+        marker = f"[{self.marker}] "
+        return f"{marker}{content}" if isinstance(content, str) else (TextPart(marker), *content)
 
     @property
     def prompt_text(self) -> str:
@@ -211,6 +217,8 @@ def message_record(message: Message) -> Record:
         record["passages"] = [asdict(passage) for passage in message.passages]
     if message.failed:
         record["failed"] = True
+    if message.marker:
+        record["marker"] = message.marker
     if message.provider_data:
         record["provider_data"] = dict(message.provider_data)
     return record
@@ -226,6 +234,7 @@ def read_message(record: Mapping[str, Any]) -> Message:
         tuple(_read_passage(passage) for passage in record.get("passages", ())),
         record.get("failed", False),
         record.get("provider_data"),
+        record.get("marker", ""),
     )
 
 

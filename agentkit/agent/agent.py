@@ -377,6 +377,7 @@ def _with_markers_of(answer: Answer, context: ToolContext) -> str:
     pieces, reached = [], 0
     for group in markers(answer.text, [c.chunk.text for c in answer.citations]):
         known = [numbers[n] for n in numbers_in(group[0]) if n in numbers]
-        pieces += [answer.text[reached : group.start()], *(f"[{number}]" for number in known)]
+        before = answer.text[reached : group.start()]
+        pieces += [before if known else before.rstrip(), *(f"[{number}]" for number in known)]
         reached = group.end()
     return "".join([*pieces, answer.text[reached:]])

@@ -32,7 +32,8 @@ from agentkit.backends.base import Model, Options, estimated_tokens
 from agentkit.documents import Passage
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, TextDelta
-from agentkit.messages import Message, Usage
+from agentkit.knowledge.search.context import packed
+from agentkit.messages import Message, Usage, render_passages
 from agentkit.text.terms import sentences
 from agentkit.tools.tool import Tool
 
@@ -120,6 +121,24 @@ def truncate(text: str, room: int, count: CountTokens) -> str:
         return text
     kept = max(200, int(len(text) * room / count(text)) - 100)
     return text[:kept] + _LEFT_OUT.format(count=len(text) - kept)
+
+
+def cut_result(result: Message, room: int, count: CountTokens) -> Message:
+    """A result of at most about `room` tokens: the beginning of its text, and as many whole
+    passages as fit. Images are left as they are."""
+    if not isinstance(result.content, str) or len(result.prompt_text) * 4 <= room:
+        return result
+    content = truncate(result.content, room, count)
+    left = room - count(content)
+    if not result.passages or count(render_passages(result.passages)) <= left:
+        return replace(result, content=content)
+    fitting = packed([passage.chunk for passage in result.passages], left, count)
+    passages = (
+        replace(passage, chunk=chunk)
+        for passage, chunk in zip(result.passages, fitting.chunks, strict=False)
+    )
+    content = f"{content}\n{fitting.note}".strip()
+    return replace(result, content=content, passages=tuple(passages))
 
 
 def plain_summary(messages: Sequence[Message]) -> str:

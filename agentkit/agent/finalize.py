@@ -87,7 +87,7 @@ _MOST_OF_REASON = 200
 
 
 class Finalizer:
-    """Finishes the answer of one run."""
+    """Finishes the answer of one run. `history` are the messages of its session."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class Finalizer:
         hooks: Hooks,
         retrieval: Retrieval = Retrieval(),
         info: RunInfo = RunInfo(),
+        history: Sequence[Message] = (),
     ) -> None:
         self._sources = sources
         self._knowledge = knowledge
@@ -104,6 +105,7 @@ class Finalizer:
         self._strict = retrieval.strict
         self._extractive = ExtractiveModel(knowledge, retrieval.refuse_below)
         self._info = info
+        self._history = history
 
     @property
     def withholds_text(self) -> bool:
@@ -129,8 +131,12 @@ class Finalizer:
         return answer if answer.text == drafted else _with_final_message(answer, drafted)
 
     async def _verify(self, answer: Answer, question: str) -> Answer:
-        results = _tool_evidence(answer.messages)
-        proof = await prove(answer.text, self._sources, self._similarity, results, question)
+        earlier = [m for m in self._history if m.marker and f"[{m.marker}]" in answer.text]
+        markers = {m.marker for m in (*self._history, *answer.messages) if m.marker}
+        results = [*_tool_evidence(answer.messages), *(m.text for m in earlier)]
+        proof = await prove(
+            answer.text, self._sources, self._similarity, results, question, markers
+        )
         citations = proof.citations
         if self._knowledge is not None:
             citations = await located(citations, self._knowledge)

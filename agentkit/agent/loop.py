@@ -6,20 +6,20 @@ It takes a model, tools and limits, never an Agent. What happens goes to a recor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
-from agentkit.agent.compaction import Window, truncate
+from agentkit.agent.compaction import Window, cut_result
 from agentkit.agent.explain import Exchange, explain, no_answer_error
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import Limits
 from agentkit.agent.pending import Outcome, PausedAgent, Pending
 from agentkit.agent.prompt import Prompt
-from agentkit.agent.tool_runner import INTERRUPTED, ToolRunner, failed_result
+from agentkit.agent.tool_runner import INTERRUPTED, ResolvedCall, ToolRunner, failed_result
 from agentkit.agent.tool_search import tool_tokens
 from agentkit.agent.turn import RepeatDetector, Turn
 from agentkit.answers import Answer, StopReason
@@ -34,8 +34,7 @@ from agentkit.events import (
     TextDelta,
     ToolFinished,
 )
-from agentkit.knowledge.search.context import packed
-from agentkit.messages import Message, ToolCall, ToolResult, Usage, render_passages
+from agentkit.messages import Message, ToolCall, ToolResult, Usage
 from agentkit.tools.tool import Tool
 
 LAST_TURN = "No more tool calls are possible. Answer now from what you have; say what is missing."
@@ -78,7 +77,8 @@ class Loop:
     """The loop of one run. `transcript` grows by complete turns (an answer, or calls with all their
     results), so that it is a valid conversation whenever the run is stopped. A schema of `options`
     applies to turns without tools: many servers make no calls under a schema. `call_ids` are those
-    of earlier calls, which no call of this run gets again."""
+    of earlier calls, which no call of this run gets again. `result_markers` are given to the
+    results that have no passages, where answers cite them."""
 
     def __init__(
         self,
@@ -107,6 +107,7 @@ class Loop:
         self._request_sent = _SentRequest()
         self._ended = False
         self._ids = set(call_ids)
+        self.result_markers: Iterator[str] = iter(())
         self.transcript: list[Message] = []
         self.unfinished = Turn(taken=self._ids)
         self.pending: Pending | None = None
@@ -322,60 +323,58 @@ class Loop:
         refused = dict.fromkeys(range(len(allowed), len(whole)), OVER_THE_LIMIT)
         refused |= dict.fromkeys(range(len(whole), len(turn.calls)), CUT_OFF)
         turn.calls[: len(allowed)] = [resolved.call for resolved in allowed]
-        outcomes: list[Outcome] = []
-        room = await self._window.allowance(self._prompt, len(allowed))
-        emit = self._recorder.emit
-        is_complete = False
-        try:
-            await self._tools.run(allowed, outcomes, emit, deadline=self._deadline, room=room)
-            for at, reason in refused.items():
-                call, error = turn.calls[at], ToolError(reason, turn.calls[at].name)
-                emit(ToolFinished(call, ToolResult(reason), 0.0, failed=True, error=error))
-            is_complete = True
-            room = await self._make_room(outcomes)
-        finally:
-            for at, reason in refused.items():
-                outcomes.append(failed_result(turn.calls[at], reason))
-            self._record_turn(turn.message, outcomes, room, is_complete)
-
-    async def _make_room(self, outcomes: Sequence[Outcome]) -> int | None:
-        """Shorten old results before new ones are cut; returns how many tokens each of these may
-        have."""
-        results = [outcome for outcome in outcomes if isinstance(outcome, Message)]
-        referring = self._prompt.referring(results)
-        await self._compact(self._window.make_room(self._prompt, referring))
-        return await self._window.left(self._prompt, len(results))
+        results = [failed_result(turn.calls[at], reason) for at, reason in refused.items()]
+        outcomes: list[Outcome] = [*(None for _ in allowed), *results]
+        await self._complete(turn.message, dict(enumerate(allowed)), outcomes)
+        for at, reason in refused.items():
+            call, error = turn.calls[at], ToolError(reason, turn.calls[at].name)
+            finished = ToolFinished(call, ToolResult(reason), 0.0, failed=True, error=error)
+            self._recorder.emit(finished)
 
     async def _resume(self, pending: Pending, verdicts: Mapping[str, Verdict]) -> None:
         """Run the calls that waited for approval, and complete their turn."""
-        outcomes = list(pending.outcomes)
-        waiting = [at for at, o in enumerate(outcomes) if not isinstance(o, Message)]
+        outcomes, made = list(pending.outcomes), pending.message.tool_calls
         agents = {
             call.id: outcome
-            for call, outcome in zip(pending.message.tool_calls, outcomes, strict=True)
+            for call, outcome in zip(made, outcomes, strict=True)
             if isinstance(outcome, PausedAgent)
         }
-        calls = [self._tools.resolve(pending.message.tool_calls[at]) for at in waiting]
+        waiting = [at for at, outcome in enumerate(outcomes) if not isinstance(outcome, Message)]
+        calls = {at: self._tools.resolve(made[at]) for at in waiting}
+        await self._complete(pending.message, calls, outcomes, verdicts, agents)
+
+    async def _complete(
+        self,
+        message: Message,
+        calls: Mapping[int, ResolvedCall],
+        outcomes: list[Outcome],
+        verdicts: Mapping[str, Verdict] | None = None,
+        agents: Mapping[str, PausedAgent] | None = None,
+    ) -> None:
+        """Run calls of a turn, by their positions, and record it with all its outcomes. Old results
+        are shortened before new ones are cut."""
         found: list[Outcome] = []
         room = await self._window.allowance(self._prompt, len(calls))
-        emit, deadline = self._recorder.emit, self._deadline
         is_complete = False
         try:
             await self._tools.run(
-                calls,
+                list(calls.values()),
                 found,
-                emit,
-                deadline=deadline,
+                self._recorder.emit,
+                deadline=self._deadline,
                 room=room,
                 verdicts=verdicts,
                 agents=agents,
             )
             is_complete = True
-            room = await self._make_room(found)
+            results = [outcome for outcome in found if isinstance(outcome, Message)]
+            referring = self._prompt.referring(results)
+            await self._compact(self._window.make_room(self._prompt, referring))
+            room = await self._window.left(self._prompt, len(results))
         finally:
-            for at, outcome in zip(waiting, found, strict=True):
+            for at, outcome in zip(calls, found, strict=True):
                 outcomes[at] = outcome
-            self._record_turn(pending.message, outcomes, room, is_complete)
+            self._record_turn(message, outcomes, room, is_complete)
 
     def _record_turn(
         self, message: Message, outcomes: Sequence[Outcome], room: int | None, is_complete: bool
@@ -394,33 +393,22 @@ class Loop:
         repeated = self._repeats.record(message.tool_calls, results)
         results = self._prompt.referring(results)
         if room is not None:
-            results = [self._cut(result, room) for result in results]
+            results = [cut_result(each, room, self._model.count_tokens) for each in results]
         results = [
             replace(result, content=result.content + hint)
             if hint and isinstance(result.content, str)
             else result
             for result, hint in zip(results, repeated, strict=True)
         ]
+        results = [
+            replace(result, marker=next(self.result_markers, ""))
+            if result.content and not (result.failed or result.passages)
+            else result
+            for result in results
+        ]
         self.transcript += [message, *results]
         self._prompt.add([message, *results])
         self._recorder.add([message, *results])
-
-    def _cut(self, result: Message, room: int) -> Message:
-        """A result of at most about `room` tokens; images are left as they are."""
-        count = self._model.count_tokens
-        if not isinstance(result.content, str) or len(result.prompt_text) * 4 <= room:
-            return result
-        content = truncate(result.content, room, count)
-        left = room - count(content)
-        if not result.passages or count(render_passages(result.passages)) <= left:
-            return replace(result, content=content)
-        fitting = packed([passage.chunk for passage in result.passages], left, count)
-        passages = (
-            replace(passage, chunk=chunk)
-            for passage, chunk in zip(result.passages, fitting.chunks, strict=False)
-        )
-        content = f"{content}\n{fitting.note}".strip()
-        return replace(result, content=content, passages=tuple(passages))
 
     def _is_late(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -165,6 +165,7 @@ class _Message(TypedDict):
     tool_call_id: NotRequired[str]
     passages: NotRequired[list[_Passage]]
     failed: NotRequired[bool]
+    marker: NotRequired[str]
     provider_data: NotRequired[dict[str, dict[str, Any]]]
 
 

@@ -159,6 +159,11 @@ def print_citations(answer: Answer, out: Console) -> None:
         _print_place(f"[{marker}] {place}", "", out)
         for line in dict.fromkeys(map(_format_quote, quoted or cited)):
             print_indented(Text(line), out)
+    calls = {call.id: call for message in answer.messages for call in message.tool_calls}
+    for message in answer.messages:
+        if message.marker and re.search(rf"\b{message.marker}\b", answer.text):
+            call = format_call(calls[message.tool_call_id])
+            _print_place(f"[{message.marker}] {call}", "", out)
 
 
 def _print_place(place: str, ranges: str, out: Console) -> None:

@@ -405,6 +405,10 @@ class KnowledgeBase(Closeable):
         """How rare each search term is in the index, from 0 (in every chunk) to 1 (in none)."""
         return await asyncio.to_thread(Lookup(self._catalog).rarity, words)
 
+    async def languages(self) -> list[str]:
+        """The main languages of the documents, as English names, the most frequent first."""
+        return await asyncio.to_thread(Lookup(self._catalog).languages)
+
     @property
     def chunk_count(self) -> int:
         """The number of chunks that a search considers."""

@@ -103,7 +103,7 @@ async def test_citations_of_an_inner_agent_get_the_outer_runs_numbers(
     model = ScriptedModel([call("dogs", question="Dogs?"), "Cats purr [1]. Dogs bark [2]."])
     agent = Agent(model, [inner.as_tool("dogs", "Ask about dogs.")], knowledge=knowledge)
     answer = await agent.run("How loud are cats and dogs?")
-    assert results(model)[-1] == "Dogs bark at 90 dB [2], and loud ; see `x[1]`."
+    assert results(model)[-1] == "Dogs bark at 90 dB [2], and loud; see `x[1]`."
     cited = {c.marker: c.chunk.source for c in answer.citations}
     assert cited == {"1": "a.md", "2": "b.md"}
     knowledge.close()

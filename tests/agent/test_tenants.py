@@ -135,7 +135,7 @@ async def test_a_sub_agent_uses_the_knowledge_base_of_the_run_that_asks_it(
     expert = Agent(inner, knowledge=shared, retrieval=Retrieval("auto"))
     router = Agent(ScriptedModel([call("ask", question="?"), "."]), [expert.as_tool("ask", "Ask.")])
     await router.run("?", retrieval=Retrieval(knowledge=northern))
-    assert _tool_texts(inner) == ["north.md: The north contract (52 characters; tags: secret)"]
+    assert _tool_texts(inner) == ["[t1] north.md: The north contract (52 characters; tags: secret)"]
 
 
 @pytest.mark.parametrize("name", ["sources", "tags"])

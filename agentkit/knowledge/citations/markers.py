@@ -4,7 +4,7 @@
 markers, as are `【1†source】`, `<passage id="1">`, a superscript after a word and `(1)` after a
 clause. Brackets in code and formulas, `[3](link)`, an index such as `arr[1]` or `f(x)[1]`, an
 exponent, a list's number, and brackets that a quoted source has itself are not. The caller decides
-about numbers that no passage has.
+about numbers that no passage has. `[t1]` is the marker of a tool's result.
 
 A heading, a question, a greeting, a refusal, an introduction that ends with a colon, a table's head
 and a line of symbols claim nothing. A greeting or a refusal is recognised by its first words.
@@ -94,7 +94,7 @@ def is_table_head(text: str, end: int) -> bool:
     return bool(re.match(r"[ \t]*\n[ \t]*\|?[ \t]*:?-{2,}[\s:|-]*(?:\n|\Z)", text[end:]))
 
 
-_NUMBER = r"[0-9０-９]{1,6}"
+_NUMBER = r"t?[0-9０-９]{1,6}"
 _NUMBERS = rf"{_NUMBER}(?::[0-9]{{1,3}}(?=†))?(?:\s*[-–—~～]\s*{_NUMBER})?"
 _BETWEEN = r"(?:\s*[,，、;；&]\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*[和与及]\s*)"
 _LIST = rf"{_NUMBERS}(?:{_BETWEEN}{_NUMBERS})*"
@@ -119,7 +119,7 @@ _MARKERS = lazy_pattern(
     rf"|(?P<raised>{_RAISED}(?:[,⁻–]{_RAISED})*)|(?P<round>{_ROUND})"
 )
 _START_OF_MARKER = lazy_pattern("[\\[【［〔(（<⁰¹²³⁴⁵⁶⁷⁸⁹]")
-_RANGE = lazy_pattern(r"(\d+)\s*[-–—~～⁻]\s*(\d+)|(\d+)")
+_RANGE = lazy_pattern(r"(t?)(\d+)(?:\s*[-–—~～⁻]\s*t?(\d+))?")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _VARIABLE = lazy_pattern(
     r"(?<![A-Za-z])(?:\w*[_.])?(?:arr|args|argv|buf|idx|ptr|vec|dict|kwargs)$"
@@ -171,12 +171,14 @@ def markers(text: str, sources: Collection[str]) -> Iterator[re.Match[str]]:
 
 
 def numbers_in(group: str) -> tuple[str, ...]:
-    """The numbers of a group of markers, in order, ranges expanded."""
+    """The numbers of a group of markers, in order, ranges expanded: "1" of a passage, "t1" of a
+    tool's result."""
     found: list[str] = []
     group = re.sub(r"(?::\d+)?†[^\]】〕\n]*", "", group).translate(_SUPERSCRIPTS)
-    for first, last, single in _RANGE.findall(group):
-        low, high = int(single or first), int(single or last)
-        found += map(str, range(low, high + 1) if high - low < _WIDEST_RANGE else (low, high))
+    for kind, first, last in _RANGE.findall(group):
+        low, high = int(first), int(last or first)
+        numbers = range(low, high + 1) if high - low < _WIDEST_RANGE else (low, high)
+        found += [f"{kind}{number}" for number in numbers]
     return tuple(dict.fromkeys(found))
 
 

@@ -54,7 +54,8 @@ class StatementPart:
 class Statement:
     """A sentence: `written` is `answer[start:end]`, `text` the same without markers. `pieces` are
     the parts that its own markers close; `markers` are its own, or the next of its paragraph;
-    `unresolved` are the numbers of its markers that no passage has."""
+    `unresolved` are the numbers of its markers that no passage has; `cites_result` tells whether it
+    has the marker of a tool's result."""
 
     text: str
     written: str
@@ -64,6 +65,7 @@ class Statement:
     markers: tuple[str, ...]
     claims: bool
     unresolved: tuple[str, ...] = ()
+    cites_result: bool = False
 
     @property
     def is_marked(self) -> bool:
@@ -73,17 +75,25 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A group of markers: its place, the numbers of passages in it, and its other numbers."""
+    """A group of markers: its place, the numbers of passages in it, its other numbers, and whether
+    it has the marker of a tool's result."""
 
     start: int
     end: int
     numbers: tuple[str, ...]
     unresolved: tuple[str, ...]
+    cites_result: bool = False
 
 
-def statements(text: str, sources: Collection[str], known: Collection[str]) -> list[Statement]:
-    """The sentences of an answer, in order; `known` are the numbers of the passages."""
-    groups = _groups(text, sources, known)
+def statements(
+    text: str,
+    sources: Collection[str],
+    known: Collection[str],
+    results: Collection[str] = (),
+) -> list[Statement]:
+    """The sentences of an answer, in order; `known` are the numbers of the passages, `results` the
+    markers of tool results."""
+    groups = _groups(text, sources, known, results)
     blank = text
     for group in groups:
         length = group.end - group.start
@@ -97,15 +107,19 @@ def statements(text: str, sources: Collection[str], known: Collection[str]) -> l
     return _with_following_markers(blank, found)
 
 
-def _groups(text: str, sources: Collection[str], known: Collection[str]) -> list[_Group]:
+def _groups(
+    text: str, sources: Collection[str], known: Collection[str], results: Collection[str]
+) -> list[_Group]:
     """The groups of markers of an answer. A superscript or `(9)` without a passage is none."""
     found = []
     for match in markers(text, sources):
         numbers = numbers_in(match.group())
         resolved = tuple(number for number in numbers if number in known)
-        unresolved = tuple(n for n in numbers if n not in known and len(n) < _DIGITS_OF_A_YEAR)
-        if resolved or (unresolved and match["clear"]):
-            found.append(_Group(*match.span(), resolved, unresolved))
+        others = [n for n in numbers if n not in known and len(n) < _DIGITS_OF_A_YEAR]
+        cites_result = any(n in results for n in others)
+        unresolved = tuple(n for n in others if n not in results and (results or n.isdigit()))
+        if resolved or cites_result or (unresolved and match["clear"]):
+            found.append(_Group(*match.span(), resolved, unresolved, cites_result))
     return found
 
 
@@ -141,8 +155,11 @@ def _statement(text: str, blank: str, span: tuple[int, int], own: Sequence[_Grou
     numbers = tuple(dict.fromkeys(n for piece in pieces for n in piece.markers))
     claims = claims_something(plain) and not is_table_head(blank, end)
     unresolved = tuple(dict.fromkeys(n for group in own for n in group.unresolved))
+    cites_result = any(group.cites_result for group in own)
     written = text[start:end]
-    return Statement(plain, written, start, end, tuple(pieces), numbers, claims, unresolved)
+    return Statement(
+        plain, written, start, end, tuple(pieces), numbers, claims, unresolved, cites_result
+    )
 
 
 def _with_following_markers(blank: str, found: Sequence[Statement]) -> list[Statement]:
@@ -198,14 +215,16 @@ async def prove(
     similarity: Similarity | None = None,
     results: Sequence[str] = (),
     question: str = "",
+    result_markers: Collection[str] = (),
 ) -> Proof:
     """The citations of an answer, in its order, one for each passage and quote, and its judged
     sentences. `results` are the other tool calls of the turn, arguments and result of each, and
-    `question` is what the user wrote: they are evidence too."""
+    `question` is what the user wrote: they are evidence too. `result_markers` are the markers of
+    tool results, such as "t1"."""
     if not len(sources):
-        return Proof(unresolved=_unresolved(_groups(text, (), ())))
+        return Proof(unresolved=_unresolved(_groups(text, (), (), result_markers)))
     prover = _Prover(sources, similarity, results, question)
-    found = statements(text, sources.texts(), sources.numbers())
+    found = statements(text, sources.texts(), sources.numbers(), result_markers)
     verbatim = _verbatim(text, found, sources)
     citations: dict[tuple[str, str | None], Citation] = {}
     judged = []
@@ -308,6 +327,11 @@ class _Prover:
             if verdict.supported:
                 return _supported(statement, True, verdict.score), [citation]
         uncited = replace(statement, markers=())
+        if statement.cites_result:
+            for result in self._results:
+                verdict = judge(claim, result)
+                if verdict.supported or is_computed(claim, result):
+                    return _supported(uncited, True, verdict.score), []
         if found := await self._search_session(claim):
             verdict, marker = found
             reason = f"uncited: it is in [{marker}]"
@@ -317,7 +341,8 @@ class _Prover:
             if verdict.supported or is_computed(claim, result):
                 reason = "uncited: it is in a tool result"
                 return _supported(uncited, True, verdict.score, reason), []
-        return _supported(uncited, False, 0.0, "no source cited"), []
+        reason = "no tool result states it" if statement.cites_result else "no source cited"
+        return _supported(uncited, False, 0.0, reason), []
 
     async def _search_session(self, claim: str) -> tuple[SupportVerdict, str] | None:
         """A passage that supports an uncited claim: by words, and in another language by the

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,11 +21,16 @@ from agentkit.documents import Chunk, Document, Part, page_of, part_of
 from agentkit.knowledge.chunking.blocks import line_starts
 from agentkit.knowledge.index.catalog import CHUNK_COLUMNS, Catalog, Vector
 from agentkit.knowledge.search.filters import Filters
+from agentkit.text.language import language_of
 from agentkit.text.terms import UNSPACED, WORD_CHARACTER, characters, fold, is_cjk, sentences, terms
 
 Numbers = NDArray[np.int64]
 _OPENING = 300
 _DOCUMENT_OPENING = 3000
+_SAMPLE, _SAMPLED_DOCUMENTS = 1000, 60
+"""Characters of a document, and documents (by their ids, which are hashes), to tell a language."""
+_LEAST_OF_LANGUAGE = 0.2
+"""The share of the documents that a language is named for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,17 @@ class Lookup:
         )
         self._cjk.update((id_, is_cjk(text)) for id_, text in rows)
         return {id_ for id_ in ids if self._cjk.get(id_)}
+
+    def languages(self) -> list[str]:
+        """The languages of the documents, the most frequent first, those of a few aside."""
+        rows = self._catalog.rows(
+            "SELECT substr(text, iif(length(text) > ?, ?, 1), ?) FROM documents"
+            " ORDER BY id LIMIT ?",
+            (_SAMPLE, _OPENING, _SAMPLE, _SAMPLED_DOCUMENTS),
+        )
+        found = Counter(filter(None, (language_of(text) for (text,) in rows)))
+        least = _LEAST_OF_LANGUAGE * found.total()
+        return [language for language, count in found.most_common(3) if count >= least]
 
     def indexed_words(self, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
         """Number -> what the full text holds of a chunk: terms and single characters, a blank
