@@ -44,7 +44,7 @@ _LEAST_SHARE = 0.06
 
 @lru_cache(maxsize=2000)
 def language_of(text: str) -> str:
-    """The English name of a text's language, "" where it cannot be told."""
+    """The English name of a text's language, "" where it is not certain."""
     letters = {name: len(pattern.findall(text)) for name, pattern in _LETTERS.items()}
     letters["Latin"] //= _LETTERS_OF_A_WORD
     if letters["Japanese"] > _KANA * (letters["Chinese"] + letters["Japanese"]):

@@ -30,5 +30,5 @@ from agentkit.text.language import language_of
         ("", "12 345"),
     ],
 )
-def test_the_language_is_told_by_script_or_function_words(language: str, text: str) -> None:
+def test_the_language_is_found_by_script_or_function_words(language: str, text: str) -> None:
     assert language_of(text) == language
