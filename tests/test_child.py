@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from agentkit._child import Bounds, ChildFailed
 from agentkit._child.pool import Pool
-from agentkit._child.process import Bounds, Child, ChildFailed, call_in_child
+from agentkit._child.process import Child, call_in_child
 
 pytestmark = pytest.mark.slow
 
@@ -262,7 +263,7 @@ def _ways_to_start(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
 
 USER = textwrap.dedent("""
     print("runs")
-    from agentkit.knowledge.loaders.parsing import Parsers
+    from agentkit.knowledge.loaders.files import Parsers
     with Parsers() as parsers:
         print(parsers.load(b"<p>parsed in a child</p>", "a.html").document.text)
 """)

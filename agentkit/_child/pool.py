@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
-from agentkit._child.process import Bounds, Child, ChildFailed
+from agentkit._child import Bounds, ChildFailed
+from agentkit._child.process import Child
 from agentkit._sync import Closeable
 
 _MOST_CALLS = 500

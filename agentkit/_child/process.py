@@ -17,18 +17,16 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any, Literal
+from typing import Any
 
 import agentkit
+from agentkit._child import Bounds, ChildFailed
 from agentkit._child.tree import kill_group, kill_tree
 from agentkit._child.worker import FROZEN_FLAG, FrameTooLarge, Report, read_frame, write_frame
 from agentkit._sync import in_worker
-
-Failure = Literal["time", "cpu", "memory", "output", "ended", "raised"]
 
 _BOOT = (
     "import json, os, sys; calls = os.fdopen(os.dup(0), 'rb');"
@@ -46,26 +44,6 @@ _IMPORT_VARIABLES = ("PYTHONPATH", "PYTHONSTARTUP")
 _POLL_SECONDS = 0.05
 _ERROR_BYTES = 2000
 _EXIT_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one call may take: wall-clock and CPU seconds, memory on top of what the child has
-    before, and the size of its result. None is unlimited."""
-
-    seconds: float | None = None
-    cpu_seconds: float | None = None
-    memory_mb: float | None = None
-    result_bytes: int = 32_000_000
-
-
-class ChildFailed(Exception):
-    """Why a call gave no result, in a few words: "killed at 1 GB of memory". After "raised", an
-    exception of the function called, the child can be called again."""
-
-    def __init__(self, kind: Failure, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 def import_path() -> tuple[list[str], list[str]]:

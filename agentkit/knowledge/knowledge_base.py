@@ -40,7 +40,7 @@ from agentkit.knowledge.index.roots import (
 )
 from agentkit.knowledge.index.token_store import TOKEN_CACHE_MB, TOKENS, TokenStore
 from agentkit.knowledge.index.vectors import Vectors, open_store
-from agentkit.knowledge.loaders.parsing import Parsers
+from agentkit.knowledge.loaders.files import Parsers
 from agentkit.knowledge.search.context import merged, widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS
 from agentkit.knowledge.search.filters import Filters, nearest, same_files

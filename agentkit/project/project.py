@@ -482,7 +482,7 @@ def builtin_tools(
 
 
 def _file_tools(roots: Sequence[Path]) -> tuple[Tool, ...]:
-    from agentkit.knowledge.loaders.parsing import load_bounded
+    from agentkit.knowledge.loaders.files import load
     from agentkit.knowledge.loaders.text import decoded
     from agentkit.tools.builtin.files import file_tools
 
@@ -490,6 +490,6 @@ def _file_tools(roots: Sequence[Path]) -> tuple[Tool, ...]:
         raise ConfigError("The built-in tool 'files' needs a folder. Name it in tools.roots.")
     return file_tools(
         roots,
-        text_of=lambda content, name: load_bounded(content, name).document.text,
+        text_of=lambda content, name: load(content, name).document.text,
         plain_text=lambda content, name: decoded(content),
     )

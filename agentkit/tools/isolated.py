@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from agentkit._child.process import Bounds, ChildFailed, call_in_child, import_path
+from agentkit._child import Bounds, ChildFailed
+from agentkit._child.process import call_in_child, import_path
 from agentkit._child.worker import Report
 from agentkit.errors import ConfigError, Retry, ToolError
 from agentkit.messages import Content, content_record, read_content

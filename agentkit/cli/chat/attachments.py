@@ -16,8 +16,7 @@ from agentkit.errors import AgentkitError, KnowledgeError
 from agentkit.knowledge.chunking.splitter import first_heading
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.passages import attach as attach_document
-from agentkit.knowledge.loaders.files import read_bytes
-from agentkit.knowledge.loaders.parsing import load_bounded
+from agentkit.knowledge.loaders.files import load, read_bytes
 from agentkit.mcp.client import McpServers
 from agentkit.messages import ImagePart, Message, TextPart
 from agentkit.project.project import Project
@@ -85,7 +84,7 @@ def _read_file(name: str, folder: Path) -> Part:
         raise KnowledgeError(_("there is no document and no file of this name."))
     if media_type := _IMAGES.get(found.suffix.lower()):
         return ImagePart(read_bytes(found, _MOST_IMAGE_BYTES), media_type)
-    return TextPart(load_bounded(read_bytes(found, 4 * _MOST_CHARACTERS), name).document.text)
+    return TextPart(load(read_bytes(found, 4 * _MOST_CHARACTERS), name).document.text)
 
 
 def _cite(name: str, text: str, sources: Sources) -> tuple[Passage, ...]:

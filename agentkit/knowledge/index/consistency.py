@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit._child.process import Bounds, ChildFailed, call_in_child
+from agentkit._child import Bounds, ChildFailed
+from agentkit._child.process import call_in_child
 from agentkit._child.worker import Report
 from agentkit.findings import Finding, Level, join_names, quantity
 from agentkit.knowledge.index.catalog import OUTDATED

@@ -22,7 +22,8 @@ from typing import Any
 import psutil
 from filelock import Timeout
 
-from agentkit._child.process import Bounds, ChildFailed, call_in_child
+from agentkit._child import Bounds, ChildFailed
+from agentkit._child.process import call_in_child
 from agentkit._child.worker import Report
 from agentkit.addresses import is_loopback
 from agentkit.errors import KnowledgeError

@@ -25,8 +25,7 @@ from agentkit.knowledge.index.indexer import (
     ignore_progress,
 )
 from agentkit.knowledge.index.roots import Selection
-from agentkit.knowledge.loaders.files import read_bytes
-from agentkit.knowledge.loaders.parsing import Parsers, UnparsedFile
+from agentkit.knowledge.loaders.files import Parsers, UnparsedFile, read_bytes
 
 if TYPE_CHECKING:
     from agentkit.knowledge.knowledge_base import KnowledgeBase

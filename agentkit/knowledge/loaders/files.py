@@ -1,5 +1,9 @@
 """Load files as documents, each with the loader of its kind: bytes in, a document out.
 
+A file may be made to exhaust or crash a parser: it is parsed in a warm child process with bounds
+that grow with its size, and takes only itself with it. Plain text, Markdown and source code are
+loaded in this process: their loaders decode, and read a front matter of bounded size.
+
 A file that cannot be read is reported with the reason, and the others load. Symbolic links that
 lead out of the folder are not followed; pipes and devices, which may never end, are left out.
 """
@@ -14,9 +18,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self, get_args
 
-from agentkit.documents import Document
+from agentkit._child import Bounds, ChildFailed
+from agentkit.documents import Document, Format, Part
 from agentkit.errors import KnowledgeError
+
+if TYPE_CHECKING:
+    from agentkit._child.worker import Report
 
 LANGUAGES: Mapping[str, str] = {
     ".py": "python",
@@ -223,9 +232,9 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def load(content: bytes, source: str, name: str = "") -> Loaded:
+def parse(content: bytes, source: str, name: str = "") -> Loaded:
     """Load a file's bytes by the suffix of its source, as text for an unknown one, in this process:
-    see `parsing` for files that may be hostile. Raises KnowledgeError, whose message starts with
+    without bounds, so for files that are trusted. Raises KnowledgeError, whose message starts with
     `name`, or else the source."""
     module, _, function = _loader_of(source).partition(":")
     loader: Loader = getattr(import_module(f"{_HERE}.{module}"), function)
@@ -235,10 +244,123 @@ def load(content: bytes, source: str, name: str = "") -> Loaded:
         raise KnowledgeError(f"{name or source}: {error}") from error
 
 
-def loader_module(source: str) -> str:
-    """The module of this package that loads a source, such as "pdf"."""
-    return _loader_of(source).partition(":")[0]
-
-
 def _loader_of(source: str) -> str:
     return _LOADERS.get(PurePosixPath(source).suffix.lower(), "text:load_text")
+
+
+_MEMORY_MB = 1000.0
+_MEMORY_SHARE = 0.25
+"""The most of the machine's memory that one file may take."""
+_BASE_SECONDS, _SECONDS_PER_MB = 10.0, 10.0
+_WALL_FACTOR = 4.0
+"""Wall-clock seconds for each second of CPU time: other processes may keep the processors busy."""
+_OCR_FACTOR, _OCR_MB = 6.0, 1000.0
+"""What recognising the text of a scan takes more: about 2 s of CPU time a page."""
+_BASE_BYTES, _MOST_BYTES, _BYTES_FACTOR = 8_000_000, 80_000_000, 20
+
+
+class UnparsedFile(KnowledgeError):
+    """A parser exceeded its bounds or crashed: the file would make it do so again."""
+
+
+def parsing_bounds(size: int, source: str = "") -> Bounds:
+    """The bounds for a file of `size` bytes. The result is at most 20 times as large."""
+    import psutil
+
+    cpu = _BASE_SECONDS + _SECONDS_PER_MB * size / 1e6
+    megabytes = _MEMORY_MB
+    if may_be_recognised(source):
+        cpu, megabytes = cpu * _OCR_FACTOR, megabytes + _OCR_MB
+    memory = min(megabytes, psutil.virtual_memory().total / 1e6 * _MEMORY_SHARE)
+    result = min(_MOST_BYTES, max(_BASE_BYTES, _BYTES_FACTOR * size))
+    return Bounds(_WALL_FACTOR * cpu, cpu, memory, result)
+
+
+class Parsers:
+    """Loads files, in at most `jobs` children but no more than there are processors. They are
+    started when they are needed and end by `close`."""
+
+    def __init__(self, jobs: int = 1) -> None:
+        from agentkit._child.pool import Pool
+
+        self._pool = Pool(max(1, min(jobs, os.cpu_count() or 1)))
+
+    def load(self, content: bytes, source: str, name: str = "") -> Loaded:
+        """Load a file's bytes as `load` does. Raises KnowledgeError, UnparsedFile."""
+        if _loader_of(source).startswith("text:"):
+            return parse(content, source, name)
+        name = name or source
+        arguments = {"source": source, "name": name}
+        try:
+            bounds = parsing_bounds(len(content), source)
+            record = self._pool.call(f"{__name__}:parse_in_child", arguments, content, bounds)
+        except ChildFailed as error:
+            if error.kind == "raised":
+                raise KnowledgeError(f"{name}: it cannot be read ({error!s:.200})") from error
+            raise UnparsedFile(f"{name}: {_describe(source, error)}") from error
+        except OSError as error:
+            raise KnowledgeError(
+                f"{name}: no process can be started to read it ({error.strerror}). "
+                "Raise the limit of processes or free memory."
+            ) from error
+        if "error" in record:
+            raise KnowledgeError(str(record["error"]))
+        return _read(record, name)
+
+    def close(self) -> None:
+        """End the children; what they are loading is lost."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def load(content: bytes, source: str, name: str = "") -> Loaded:
+    """Load one file, in a child of its own where its kind needs one. Raises KnowledgeError, whose
+    message starts with `name`, or else the source."""
+    with Parsers() as parsers:
+        return parsers.load(content, source, name)
+
+
+def parse_in_child(content: bytes, report: Report, source: str, name: str) -> dict[str, Any]:
+    """Load a file in the child: the document as a record, or an error."""
+    try:
+        loaded = parse(content, source, name)
+    except KnowledgeError as error:
+        return {"error": str(error)}
+    document = loaded.document
+    return {
+        "source": document.source,
+        "text": document.text,
+        "title": document.title,
+        "metadata": document.metadata,
+        "format": document.format,
+        "parts": [(part.kind, part.name, part.start, part.end) for part in document.parts],
+        "warnings": loaded.warnings,
+    }
+
+
+def _describe(source: str, error: ChildFailed) -> str:
+    kind = PurePosixPath(source).suffix[1:].upper()
+    return f"the {kind} parser ended ({error}); the file is left out until it changes"
+
+
+def _read(record: Mapping[str, Any], name: str) -> Loaded:
+    """The document of a record, which a hostile file may have written."""
+    try:
+        if record["format"] not in get_args(Format):
+            raise ValueError(record["format"])
+        document = Document(
+            str(record["source"]),
+            str(record["text"]),
+            str(record["title"]),
+            metadata=dict(record["metadata"]),
+            format=record["format"],
+            parts=tuple(Part(kind, str(n), int(s), int(e)) for kind, n, s, e in record["parts"]),
+        )
+        return Loaded(document, tuple(map(str, record["warnings"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnparsedFile(f"{name}: its parser returned no document") from error

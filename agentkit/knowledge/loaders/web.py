@@ -17,8 +17,7 @@ from pydantic import Field
 
 from agentkit._fetch import Page, fetch
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import SUFFIXES, Loaded
-from agentkit.knowledge.loaders.parsing import load_bounded
+from agentkit.knowledge.loaders.files import SUFFIXES, Loaded, load
 from agentkit.knowledge.loaders.text import decoded
 from agentkit.tools.tool import Tool, tool
 
@@ -69,7 +68,7 @@ async def load_url(
     page = await fetch(
         url, max_bytes=max_bytes, seconds=seconds, types=_TYPES, allow_private=allow_private
     )
-    loaded = await asyncio.to_thread(load_bounded, _content(page), _file_name(page), page.url)
+    loaded = await asyncio.to_thread(load, _content(page), _file_name(page), page.url)
     known = {**loaded.document.metadata, **_origin(page, url)}
     return replace(loaded, document=replace(loaded.document, source=page.url, metadata=known))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import load
+from agentkit.knowledge.loaders.files import parse
 from tests.knowledge.loaders.parts import assert_in_order
 
 SUFFIXES = [
@@ -28,7 +28,7 @@ def test_any_bytes_give_a_document_that_can_be_stored_or_a_reason(
     content: Any, suffix: Any
 ) -> None:
     try:
-        document = load(content, f"a{suffix}").document
+        document = parse(content, f"a{suffix}").document
     except KnowledgeError as error:
         output = str(error)
         assert (output[: len(suffix) + 3], output.count("\n")) == (f"a{suffix}: ", 0)
@@ -40,5 +40,5 @@ def test_any_bytes_give_a_document_that_can_be_stored_or_a_reason(
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_empty_file_is_an_empty_text(suffix: Any) -> None:
-    document = load(b"", f"a{suffix}").document
+    document = parse(b"", f"a{suffix}").document
     assert (document.text, document.parts) == ("", ())

@@ -10,7 +10,7 @@ import pytest
 
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.archive import checked
-from agentkit.knowledge.loaders.files import load
+from agentkit.knowledge.loaders.files import parse
 
 
 def _archive(entries: Any, of: bytes = b"") -> bytes:
@@ -31,7 +31,7 @@ def _word() -> bytes:
 def test_a_zip_bomb_is_refused_in_every_kind(suffix: str) -> None:
     bomb = _archive({"word/media/image.bin": bytes(30_000_000)}, of=_word())
     with pytest.raises(KnowledgeError, match="a zip bomb: it unpacks to more than 20 MB"):
-        load(bomb, f"a.{suffix}")
+        parse(bomb, f"a.{suffix}")
 
 
 def test_a_header_that_lies_of_the_size_helps_no_bomb() -> None:
@@ -63,7 +63,7 @@ def test_xml_that_defines_entities_is_refused(suffix: str, encoding: str) -> Non
     content = LAUGHS.encode(encoding)
     for name in ("word/document.xml", "OEBPS/chapter", "_rels/.rels"):
         with pytest.raises(KnowledgeError, match="XML bomb"):
-            load(_archive({name: content}), f"a.{suffix}")
+            parse(_archive({name: content}), f"a.{suffix}")
 
 
 def test_xml_in_an_encoding_that_hides_entities_is_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import load
+from agentkit.knowledge.loaders.files import parse
 
 CONTAINER = '<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>'
 PACKAGE = """<?xml version="1.0"?>
@@ -46,7 +46,7 @@ def _book(**more: Any) -> bytes:
 
 
 def test_chapters_are_parts_in_the_order_of_the_spine() -> None:
-    loaded = load(_book(), "a.epub")
+    loaded = parse(_book(), "a.epub")
     document = loaded.document
     texts = [document.text[part.start : part.end] for part in document.parts]
     assert texts == [
@@ -61,7 +61,7 @@ def test_chapters_are_parts_in_the_order_of_the_spine() -> None:
 
 
 def test_the_package_gives_title_authors_language_and_date() -> None:
-    document = load(_book(), "a.epub").document
+    document = parse(_book(), "a.epub").document
     assert document.title == "白鲸"
     assert document.metadata == {
         "title": "白鲸",
@@ -79,9 +79,9 @@ def _encrypted_by(algorithm: str) -> str:
 def test_a_protected_book_is_named_so_and_hidden_fonts_are_no_protection() -> None:
     aes = _encrypted_by("http://www.w3.org/2001/04/xmlenc#aes128-cbc")
     with pytest.raises(KnowledgeError, match="encrypted"):
-        load(_book(**{"META-INF/encryption.xml": aes}), "a.epub")
+        parse(_book(**{"META-INF/encryption.xml": aes}), "a.epub")
     fonts = _encrypted_by("http://www.idpf.org/2008/embedding")
-    assert load(_book(**{"META-INF/encryption.xml": fonts}), "a.epub").document.text
+    assert parse(_book(**{"META-INF/encryption.xml": fonts}), "a.epub").document.text
 
 
 def test_damaged_books_and_books_without_text_say_so() -> None:
@@ -89,7 +89,7 @@ def test_damaged_books_and_books_without_text_say_so() -> None:
     no_package = _book(**{"META-INF/container.xml": "<container/>"})
     for broken in (content[: len(content) // 2], no_package, b""):
         with pytest.raises(KnowledgeError, match="damaged"):
-            load(broken, "a.epub")
+            parse(broken, "a.epub")
     empty = {"OEBPS/a b.xhtml": "", "OEBPS/text/1.xhtml": "<html><body/></html>"}
     with pytest.raises(KnowledgeError, match="no text"):
-        load(_book(**empty), "a.epub")
+        parse(_book(**empty), "a.epub")

@@ -9,13 +9,13 @@ from agentkit import KnowledgeBase
 from agentkit.documents import Document
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.chunking.splitter import split
-from agentkit.knowledge.loaders.files import discover, load, read_bytes
+from agentkit.knowledge.loaders.files import discover, parse, read_bytes
 from agentkit.knowledge.search.filters import Filters
 from tests.conftest import TermEmbedder, unprivileged
 
 
 def _load(path: Path, limit: int = 10_000) -> Document:
-    return load(read_bytes(path, limit), path.name, str(path)).document
+    return parse(read_bytes(path, limit), path.name, str(path)).document
 
 
 def test_front_matter_gives_title_and_metadata_and_stays_in_the_text(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import load
+from agentkit.knowledge.loaders.files import load, parse
 from agentkit.knowledge.loaders.ocr import confidence_warning
-from agentkit.knowledge.loaders.parsing import load_bounded
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("rapidocr", reason="needs the extra ocr")
@@ -53,7 +52,7 @@ def _accuracy(text: str, right: str) -> float:
 @pytest.mark.parametrize("language", SCANS)
 def test_a_scan_is_read_with_its_page_and_boxes(language: str, kind: str) -> None:
     content = _saved(_scan(language), kind, **({"resolution": 200} if kind == "pdf" else {}))
-    document = load_bounded(content, f"scan.{kind}").document
+    document = load(content, f"scan.{kind}").document
     assert _accuracy(document.text, SCANS[language]) >= 0.97
     assert [(part.kind, part.name) for part in document.parts] == [("page", "1")]
     page = document.metadata["ocr"]["1"]
@@ -72,7 +71,7 @@ def test_a_scanned_page_among_others_is_cited_with_its_number() -> None:
     canvas.drawString(72, 30, "Scan 7")
     canvas.showPage()
     canvas.save()
-    document = load(buffer.getvalue(), "a.pdf").document
+    document = parse(buffer.getvalue(), "a.pdf").document
     at = document.text.index("14,300 euros")
     assert [part.name for part in document.parts if part.start <= at < part.end] == ["2"]
     assert list(document.metadata["ocr"]) == ["2"]
@@ -81,7 +80,7 @@ def test_a_scanned_page_among_others_is_cited_with_its_number() -> None:
 def test_the_frames_of_a_tiff_are_pages_and_a_picture_without_text_is_empty() -> None:
     blank = Image.new("RGB", (400, 300), "white")
     frames = {"save_all": True, "append_images": [_scan("zh")]}
-    document = load(_saved(blank, "tiff", **frames), "a.tif").document
+    document = parse(_saved(blank, "tiff", **frames), "a.tif").document
     first, second = (document.text[part.start : part.end] for part in document.parts)
     assert first == ""
     assert _accuracy(second, SCANS["zh"]) >= 0.97
@@ -97,4 +96,4 @@ def test_low_confidence_is_reported_with_the_pages() -> None:
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
 def test_a_damaged_image_is_refused(content: bytes) -> None:
     with pytest.raises(KnowledgeError, match="damaged"):
-        load(content, "a.png")
+        parse(content, "a.png")

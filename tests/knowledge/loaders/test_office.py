@@ -20,7 +20,7 @@ from pptx.util import Inches
 
 from agentkit.documents import Document, page_of, part_of
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import load
+from agentkit.knowledge.loaders.files import parse
 
 W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
@@ -50,7 +50,7 @@ def test_word_gives_headings_lists_and_tables_in_the_order_of_the_document() -> 
     file.add_paragraph("two", style="List Number")
     file.add_heading("Details", 2)
     file.add_paragraph("# no heading")
-    document = load(_saved(file), "a.docx").document
+    document = parse(_saved(file), "a.docx").document
     assert document.text == (
         "# 年度报告\n\n# Prices\n\nBefore the table.\n\n"
         "| Name | Price |\n| --- | --- |\n| Apple\\|Pear | 3.20 |\n\n"
@@ -65,7 +65,7 @@ def test_word_says_title_author_and_date() -> None:
     file.core_properties.title = "Plan"
     file.core_properties.author = "王芳"
     file.core_properties.modified = datetime(2025, 3, 1, 12)
-    document = load(_saved(file), "a.docx").document
+    document = parse(_saved(file), "a.docx").document
     assert document.title == "Plan"
     assert document.metadata == {"title": "Plan", "author": "王芳", "date": "2025-03-01"}
 
@@ -86,7 +86,7 @@ def test_word_keeps_footnotes_insertions_and_content_controls_and_drops_deletion
     )
     control = f"<w:sdt {W}><w:sdtContent><w:p>{body}</w:p></w:sdtContent></w:sdt>"
     file.element.body.insert(0, parse_xml(control))
-    text = load(_saved(file), "a.docx").document.text
+    text = parse(_saved(file), "a.docx").document.text
     assert text == "The price is 4[^1]\n\n[^1]: See page 9."
 
 
@@ -117,7 +117,7 @@ def _deck() -> bytes:
 
 
 def test_each_slide_is_a_part_in_reading_order_with_its_notes() -> None:
-    loaded = load(_deck(), "a.pptx")
+    loaded = parse(_deck(), "a.pptx")
     document = loaded.document
     assert [(part.kind, part.name) for part in document.parts] == [("slide", n) for n in "1234"]
     assert _texts(document) == [
@@ -144,7 +144,7 @@ def test_each_row_is_a_part_named_as_excel_shows_it() -> None:
     other = file.create_sheet("Times, all")
     other["B3"] = True
     other["C3"] = datetime(2025, 3, 1, 12, 30)
-    document = load(_saved(file), "a.xlsx").document
+    document = parse(_saved(file), "a.xlsx").document
     assert [part.name for part in document.parts] == [
         "价格, 1",
         "价格, 2",
@@ -167,7 +167,7 @@ def test_formulas_that_were_never_calculated_are_named() -> None:
     file = openpyxl.Workbook()
     file.active.append([1, 2])
     file.active.append(["Total", "=A1+B1"])
-    loaded = load(_saved(file), "a.xlsx")
+    loaded = parse(_saved(file), "a.xlsx")
     assert _texts(loaded.document) == ["1 | 2", "Total"]
     assert loaded.warnings == (
         "Sheet: formulas without a saved value in 1 row from 2 on. Open it in Excel and save it",
@@ -183,7 +183,7 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(
     content = _saved(made[library]())
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(KnowledgeError, match=r'needs pip install "agentkit-rag\[office\]"'):
-        load(content, f"a.{suffix}")
+        parse(content, f"a.{suffix}")
 
 
 def _compound(*streams: str) -> bytes:
@@ -195,11 +195,11 @@ def _compound(*streams: str) -> bytes:
 @pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
 def test_encrypted_and_old_files_are_distinguished(suffix: str) -> None:
     with pytest.raises(KnowledgeError, match="encrypted: save it without a password"):
-        load(_compound("EncryptionInfo", "EncryptedPackage"), f"a.{suffix}")
+        parse(_compound("EncryptionInfo", "EncryptedPackage"), f"a.{suffix}")
     with pytest.raises(KnowledgeError, match=f"old format: save it as .{suffix}"):
-        load(_compound("WordDocument"), f"a.{suffix}")
+        parse(_compound("WordDocument"), f"a.{suffix}")
     with pytest.raises(KnowledgeError, match=f"old format: save it as .{suffix}"):
-        load(_compound("WordDocument"), f"a.{suffix[:-1]}")
+        parse(_compound("WordDocument"), f"a.{suffix[:-1]}")
 
 
 @pytest.mark.parametrize(
@@ -211,4 +211,4 @@ def test_truncated_files_and_files_of_another_kind_are_damaged(suffix: str, make
     other = _saved(docx.Document() if suffix != "docx" else openpyxl.Workbook())
     for broken in (content[: len(content) // 2], other, b"", b"PK\x03\x04"):
         with pytest.raises(KnowledgeError, match=rf"^a\.{suffix}: damaged: open it in"):
-            load(broken, f"a.{suffix}")
+            parse(broken, f"a.{suffix}")

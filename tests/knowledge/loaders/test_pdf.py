@@ -15,7 +15,7 @@ from reportlab.platypus import BaseDocTemplate, Frame, PageBreak, PageTemplate, 
 
 from agentkit.documents import Document, page_of, part_of
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import load
+from agentkit.knowledge.loaders.files import parse
 
 pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
 ENGLISH = ParagraphStyle("en", fontName="Times-Roman", fontSize=11, leading=14, spaceAfter=8)
@@ -72,7 +72,7 @@ def test_every_page_is_a_part_that_holds_its_text() -> None:
     content = _pdf(
         *([(ENGLISH, SENTENCES.format(n)), (CHINESE, ZH.format(n))] for n in range(1, 4))
     )
-    document = load(content, "a.pdf").document
+    document = parse(content, "a.pdf").document
     assert [(part.kind, part.name) for part in document.parts] == [("page", n) for n in "123"]
     for number, text in enumerate(_texts(document), 1):
         assert text == f"{SENTENCES.format(number)}\n\n{ZH.format(number)}"
@@ -85,14 +85,14 @@ def test_every_page_is_a_part_that_holds_its_text() -> None:
 
 def test_two_columns_are_read_one_after_the_other() -> None:
     texts = [SENTENCES.format(n) for n in range(26)]
-    document = load(_pdf([(ENGLISH, text) for text in texts], columns=2), "a.pdf").document
+    document = parse(_pdf([(ENGLISH, text) for text in texts], columns=2), "a.pdf").document
     assert " ".join(document.text.split()) == " ".join(texts)
     assert len(document.parts) == 2
 
 
 def test_a_running_head_stays_once_and_page_numbers_go() -> None:
     pages = [[(ENGLISH, f"{SENTENCES.format(n)}")] for n in range(1, 6)]
-    document = load(_pdf(*pages, running="Annual report, confidential"), "a.pdf").document
+    document = parse(_pdf(*pages, running="Annual report, confidential"), "a.pdf").document
     assert document.text.count("Annual report, confidential") == 1
     assert "- 3 -" not in document.text
     assert _texts(document)[2] == SENTENCES.format(3)
@@ -109,7 +109,7 @@ def test_a_paragraph_over_the_end_of_a_page_is_in_one_piece() -> None:
                 canvas.drawString(72, 760 - 15 * at, line.replace("Line", "line"))
             canvas.showPage()
 
-    document = load(_drawn(draw), "a.pdf").document
+    document = parse(_drawn(draw), "a.pdf").document
     assert "\n" not in document.text
     first, second = document.parts
     assert document.text[first.end : second.start] == " "
@@ -146,7 +146,7 @@ def test_a_hyphen_at_a_line_end_goes_only_where_it_breaks_one_word(
         for at, line in enumerate(lines):
             canvas.drawString(72, 700 - 12 * at, line)
 
-    assert load(_drawn(draw), "a.pdf").document.text == text
+    assert parse(_drawn(draw), "a.pdf").document.text == text
 
 
 def test_the_rows_of_a_table_are_not_joined() -> None:
@@ -155,7 +155,7 @@ def test_the_rows_of_a_table_are_not_joined() -> None:
             canvas.drawString(72, 700 - 14 * at, row[0])
             canvas.drawString(300, 700 - 14 * at, row[1])
 
-    assert load(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\nPear\t2.10"
+    assert parse(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\nPear\t2.10"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_empty_cell_keeps_its_column(rows: list[list[str]], text: str) -> Non
             for x, cell in zip((60, 250, 330), row, strict=True):
                 canvas.drawString(x, 700 - 16 * at, cell)
 
-    assert load(_drawn(draw), "a.pdf").document.text == text
+    assert parse(_drawn(draw), "a.pdf").document.text == text
 
 
 def test_a_head_over_two_columns_stands_over_each() -> None:
@@ -189,7 +189,7 @@ def test_a_head_over_two_columns_stands_over_each() -> None:
             for x, cell in zip((60, 210, 330), row, strict=True):
                 canvas.drawString(x, 700 - 16 * at, cell)
 
-    text = load(_drawn(draw), "a.pdf").document.text
+    text = parse(_drawn(draw), "a.pdf").document.text
     assert text.splitlines()[0] == "Plant\tOutput in 2023\tOutput in 2023"
 
 
@@ -202,7 +202,7 @@ def test_columns_that_are_drawn_row_by_row_are_read_one_after_the_other() -> Non
             canvas.drawString(60, 700 - 14 * at, one)
             canvas.drawString(320, 700 - 14 * at, other)
 
-    text = " ".join(load(_drawn(draw), "a.pdf").document.text.split())
+    text = " ".join(parse(_drawn(draw), "a.pdf").document.text.split())
     assert text == " ".join([*left, *right])
 
 
@@ -219,7 +219,7 @@ def test_text_that_is_turned_is_read_upright(rotation: int, turned: bool) -> Non
             canvas.drawString(72, 400 - 14 * at, row[0])
             canvas.drawString(300, 400 - 14 * at, row[1])
 
-    assert load(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\n\t2.10"
+    assert parse(_drawn(draw), "a.pdf").document.text == "Name\tPrice\nApple\t3.20\n\t2.10"
 
 
 def test_raised_and_lowered_characters_are_marked() -> None:
@@ -240,7 +240,7 @@ def test_raised_and_lowered_characters_are_marked() -> None:
                 text.textOut(piece)
             canvas.drawText(text)
 
-    text = load(_drawn(draw), "a.pdf").document.text
+    text = parse(_drawn(draw), "a.pdf").document.text
     assert text.split("\n\n") == ["Limit 10^6 cells", "The pump[^3] is new.", "CO_2 falls"]
 
 
@@ -259,7 +259,7 @@ def test_the_values_of_a_form_stand_beside_their_labels() -> None:
         canvas.drawString(72, 550, "PIN:")
         form.textfield(name="p", value="1234", fieldFlags="password", x=200, y=545, **area)
 
-    text = load(_drawn(draw), "a.pdf").document.text
+    text = parse(_drawn(draw), "a.pdf").document.text
     assert text.split("\n\n") == [
         "Applicant: Erika Muster", "City: Bremen", "[x] Smoker", "[ ] Driver", "PIN:",
     ]  # fmt: skip
@@ -270,7 +270,7 @@ def test_a_form_of_nothing_but_values_is_read() -> None:
         canvas.acroForm.textfield(name="n", value="Only this", x=72, y=700, width=200, height=20)
         canvas.showPage()
 
-    assert load(_drawn(draw), "a.pdf").document.text == "Only this"
+    assert parse(_drawn(draw), "a.pdf").document.text == "Only this"
 
 
 def test_text_that_no_reader_sees_is_left_out() -> None:
@@ -292,7 +292,7 @@ def test_text_that_no_reader_sees_is_left_out() -> None:
         canvas.setFillColorRGB(1, 1, 1)
         canvas.drawString(72, 500, "white on blue")
 
-    assert load(_drawn(draw), "a.pdf").document.text == "seen\n\nwhite on blue"
+    assert parse(_drawn(draw), "a.pdf").document.text == "seen\n\nwhite on blue"
 
 
 def test_the_hidden_text_of_a_scan_is_read() -> None:
@@ -303,7 +303,7 @@ def test_the_hidden_text_of_a_scan_is_read() -> None:
         hidden.textOut("recognised before")
         canvas.drawText(hidden)
 
-    assert load(_drawn(draw), "a.pdf").document.text == "recognised before"
+    assert parse(_drawn(draw), "a.pdf").document.text == "recognised before"
 
 
 def test_lines_of_code_among_prose_are_not_joined() -> None:
@@ -316,7 +316,7 @@ def test_lines_of_code_among_prose_are_not_joined() -> None:
             canvas.drawString(72, 600 - 12 * at, "prose that goes on to the end of the line and")
 
     prose = " ".join(["prose that goes on to the end of the line and"] * 3)
-    document = load(_drawn(draw), "a.pdf").document
+    document = parse(_drawn(draw), "a.pdf").document
     assert document.text == f"make build all\nmake check all\n\n{prose}"
 
 
@@ -326,7 +326,7 @@ def test_numbers_that_differ_from_page_to_page_are_no_running_head() -> None:
             canvas.drawString(72, 800, f"{value} units sold in this quarter")
             canvas.showPage()
 
-    document = load(_drawn(draw), "a.pdf").document
+    document = parse(_drawn(draw), "a.pdf").document
     assert _texts(document) == [f"{n} units sold in this quarter" for n in (17, 4, 98, 55)]
 
 
@@ -341,7 +341,7 @@ def test_the_outline_gives_the_headings_and_other_text_is_no_markup() -> None:
             canvas.drawString(72, 720, f"# comment {number}")
             canvas.showPage()
 
-    document = load(_drawn(draw), "a.pdf").document
+    document = parse(_drawn(draw), "a.pdf").document
     assert document.format == "markdown"
     assert _texts(document) == [
         "# Introduction\n\n\\# comment 1",
@@ -352,7 +352,7 @@ def test_the_outline_gives_the_headings_and_other_text_is_no_markup() -> None:
 def test_an_encrypted_file_is_named_so() -> None:
     content = _pdf([(ENGLISH, "secret")], encryption=StandardEncryption("user", "owner"))
     with pytest.raises(KnowledgeError, match=r"^a\.pdf: encrypted: save it without a password$"):
-        load(content, "a.pdf")
+        parse(content, "a.pdf")
 
 
 def test_a_scan_is_refused_and_scanned_pages_among_others_are_named() -> None:
@@ -369,8 +369,8 @@ def test_a_scan_is_refused_and_scanned_pages_among_others_are_named() -> None:
         canvas.drawString(72, 700, "Another.")
 
     with pytest.raises(KnowledgeError, match=r"scanned: no text on its pages\. .*OCR"):
-        load(_drawn(scan), "a.pdf")
-    loaded = load(_drawn(mixed), "a.pdf")
+        parse(_drawn(scan), "a.pdf")
+    loaded = parse(_drawn(mixed), "a.pdf")
     assert loaded.warnings[0].startswith("pages 3-4 hold no text: scanned?")
     assert _texts(loaded.document) == ["A page of text.", "", "", "", "Another."]
 
@@ -378,6 +378,6 @@ def test_a_scan_is_refused_and_scanned_pages_among_others_are_named() -> None:
 def test_damaged_files_say_so() -> None:
     content = _pdf([(ENGLISH, "text")])
     with pytest.raises(KnowledgeError, match="damaged"):
-        load(content[:200], "a.pdf")
+        parse(content[:200], "a.pdf")
     with pytest.raises(KnowledgeError, match="not a PDF"):
-        load(b"<html>an error page</html>", "a.pdf")
+        parse(b"<html>an error page</html>", "a.pdf")

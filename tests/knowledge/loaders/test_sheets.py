@@ -10,14 +10,14 @@ from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
 
 from agentkit.documents import Document
-from agentkit.knowledge.loaders.files import load
+from agentkit.knowledge.loaders.files import parse
 from agentkit.knowledge.loaders.number_format import formatted
 
 
 def _document(file: Any) -> Document:
     buffer = BytesIO()
     file.save(buffer)
-    return load(buffer.getvalue(), "a.xlsx").document
+    return parse(buffer.getvalue(), "a.xlsx").document
 
 
 @pytest.mark.parametrize(

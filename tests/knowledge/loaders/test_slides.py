@@ -10,7 +10,7 @@ from pptx.enum.chart import XL_CHART_TYPE
 from pptx.oxml import parse_xml
 from pptx.util import Inches
 
-from agentkit.knowledge.loaders.files import Loaded, load
+from agentkit.knowledge.loaders.files import Loaded, parse
 
 NAMESPACES = (
     'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" '
@@ -24,7 +24,7 @@ AREA = (Inches(1), Inches(1), Inches(6), Inches(2))
 def _loaded(file: Any) -> Loaded:
     buffer = BytesIO()
     file.save(buffer)
-    return load(buffer.getvalue(), "a.pptx")
+    return parse(buffer.getvalue(), "a.pptx")
 
 
 def _deck() -> tuple[Any, Any]:

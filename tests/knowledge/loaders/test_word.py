@@ -11,7 +11,7 @@ from docx.opc.packuri import PackURI
 from docx.opc.part import Part as FilePart
 from docx.oxml import parse_xml
 
-from agentkit.knowledge.loaders.files import Loaded, load
+from agentkit.knowledge.loaders.files import Loaded, parse
 
 NAMESPACES = (
     'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
@@ -40,7 +40,7 @@ def _loaded(*blocks: str) -> Loaded:
     file = docx.Document()
     for at, block in enumerate(blocks):
         file.element.body.insert(at, parse_xml(block.replace(">", f" {NAMESPACES}>", 1)))
-    return load(_bytes(file), "a.docx")
+    return parse(_bytes(file), "a.docx")
 
 
 def _text(inner: str) -> str:
@@ -112,7 +112,7 @@ def test_a_style_raises_strikes_and_hides() -> None:
         _run("10") + _run("6", '<w:rStyle w:val="Power"/>') + _run(" 9", '<w:rStyle w:val="Old"/>')
     )
     file.element.body.insert(0, parse_xml(f"<w:p {NAMESPACES}>{runs}</w:p>"))
-    assert load(_bytes(file), "a.docx").document.text == "10^6"
+    assert parse(_bytes(file), "a.docx").document.text == "10^6"
 
 
 LEVELS = "".join(
@@ -143,7 +143,7 @@ def _numbered(*items: tuple[int, int, str], style: str = "") -> str:
         )
         paragraph = f"<w:p {NAMESPACES}>{properties}{_run(text)}</w:p>"
         file.element.body.insert(at, parse_xml(paragraph))
-    return load(_bytes(file), "a.docx").document.text
+    return parse(_bytes(file), "a.docx").document.text
 
 
 def test_items_have_the_numbers_and_letters_that_word_shows() -> None:
@@ -219,7 +219,7 @@ def test_page_headers_and_footers_come_once_and_without_page_numbers() -> None:
         section.header.is_linked_to_previous = section.footer.is_linked_to_previous = False
         section.header.paragraphs[0].text = "ACME, confidential"
         section.footer.paragraphs[0].text = "3"
-    text = load(_bytes(file), "a.docx").document.text
+    text = parse(_bytes(file), "a.docx").document.text
     assert text == "Page header: ACME, confidential\n\n# Contract"
 
 
@@ -240,7 +240,7 @@ def test_a_chart_is_its_data_and_a_broken_one_costs_itself_only(
     drawing = f'<w:r><w:drawing><c:chart r:id="{relation}"/></w:drawing></w:r>'
     paragraph = f"<w:p {NAMESPACES}>{_run('Before')}{drawing}</w:p>"
     file.element.body.insert(0, parse_xml(paragraph))
-    loaded = load(_bytes(file), "a.docx")
+    loaded = parse(_bytes(file), "a.docx")
     assert (loaded.document.text, loaded.warnings) == (text, warnings)
 
 
@@ -258,4 +258,4 @@ def test_a_file_in_iso_strict_is_read() -> None:
                     data,
                 )
             copy.writestr(name, data)
-    assert load(strict.getvalue(), "a.docx").document.text == "# Strict"
+    assert parse(strict.getvalue(), "a.docx").document.text == "# Strict"
