@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from agentkit.addresses import is_loopback
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog
 from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
+from agentkit.knowledge.index.seal import break_seal, is_sealed, seal
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,12 @@ class Vectors:
         self._lock = threading.RLock()
         self._client: Any = None
         self._collection: Any = None
+        self._is_changed = False
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the files are as a writer left them, or open in this process already."""
+        return self._client is not None or is_sealed(self._path)
 
     def count(self) -> int:
         with self._lock:
@@ -69,13 +76,13 @@ class Vectors:
 
     def upsert(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Store vectors of shape (len(ids), dimension)."""
-        with self._lock:
+        with self._changing():
             for at in range(0, len(ids), _BATCH):
                 part = slice(at, at + _BATCH)
                 self._open().upsert(ids=list(ids[part]), embeddings=vectors[part])
 
     def delete(self, ids: Sequence[str]) -> None:
-        with self._lock:
+        with self._changing():
             for at in range(0, len(ids), _BATCH):
                 self._open().delete(ids=list(ids[at : at + _BATCH]))
 
@@ -110,6 +117,7 @@ class Vectors:
     def clear(self) -> None:
         """Delete every vector and the files, which may be damaged."""
         with self._lock:
+            self._is_changed = False
             self.close()
             shutil.rmtree(self._path, ignore_errors=True)
 
@@ -119,6 +127,17 @@ class Vectors:
             client, self._client, self._collection = self._client, None, None
             if client is not None:
                 client.close()
+            if self._is_changed:
+                seal(self._path)
+            self._is_changed = False
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            if not self._is_changed:
+                break_seal(self._path)
+            self._is_changed = True
+            yield
 
     def _open(self) -> Any:
         if self._client is None:
@@ -191,6 +210,10 @@ class ServerVectors(Vectors):
         self._owner = owner
         self._is_complete = False
         self._paused_until = 0.0
+
+    @property
+    def is_trusted(self) -> bool:
+        return True
 
     def count(self) -> int:
         return int(self._call(super().count))
