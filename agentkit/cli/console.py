@@ -6,11 +6,12 @@ the screen, here and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from agentkit.knowledge.index.indexer import Progress as IndexProgress
 
 INDENT = 4
+_LINE_SECONDS = 5.0
 _PIPE_WIDTH = 2000
 """Columns of a table that is not printed to a terminal."""
 
@@ -186,43 +188,62 @@ def redraw_line(text: str, log: Console, *, is_last: bool) -> None:
 
 @contextmanager
 def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
-    """A progress bar that appears when there is something to embed; one line where nothing may be
-    redrawn; silent in a pipe."""
+    """A progress bar that appears when there is something to embed; a line every few seconds where
+    nothing may be redrawn. An interruption is reported with what was kept."""
+    last: list[IndexProgress] = []
+    with _bar(log) if log.is_terminal else nullcontext(_lines(log)) as draw:
+
+        def show(progress: IndexProgress) -> None:
+            last[:] = [progress]
+            draw(progress)
+
+        try:
+            yield show
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            if last and last[0].source:
+                log.print(Text(_interruption(last[0])))
+            raise
+
+
+@contextmanager
+def _bar(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    if log.file.isatty() and not log.is_terminal:
-        yield _announce_once(log)
-        return
     columns = (
         TextColumn(_("indexing")),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[details]}", markup=False),
     )
-    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+    with Progress(*columns, console=log, transient=True) as bar:
         task = bar.add_task("", total=None, visible=False, details="")
-
-        def show(progress: IndexProgress) -> None:
-            bar.update(
-                task,
-                total=progress.total,
-                completed=progress.done,
-                visible=bool(progress.source),
-                details=_format_progress(progress),
-            )
-
-        yield show
+        yield lambda progress: bar.update(
+            task,
+            total=progress.total,
+            completed=progress.done,
+            visible=bool(progress.source),
+            details=_format_progress(progress),
+        )
 
 
-def _announce_once(log: Console) -> Callable[[IndexProgress], None]:
-    announced: list[str] = []
+def _lines(log: Console) -> Callable[[IndexProgress], None]:
+    printed = 0.0
 
     def show(progress: IndexProgress) -> None:
-        if progress.source and not announced:
-            announced.append(progress.source)
-            log.print(_("Indexing; this may take a while."))
+        nonlocal printed
+        if progress.source and progress.seconds - printed >= _LINE_SECONDS:
+            printed = progress.seconds
+            done = f"{progress.done}/{progress.total}"
+            log.print(Text(f"{_('indexing')} {done} {_format_progress(progress)}"))
 
     return show
+
+
+def _interruption(progress: IndexProgress) -> str:
+    return _(
+        "Interrupted: {done} of {total} documents are indexed and {chunks} new passages are kept. "
+        "Index again to continue."
+    ).format(done=progress.done, total=progress.total, chunks=progress.chunks)
 
 
 def _format_progress(progress: IndexProgress) -> str:

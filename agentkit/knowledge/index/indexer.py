@@ -309,7 +309,7 @@ class Indexer:
             return
         run.advance(source)
         version, texts = await in_thread(self._version, incoming, loaded.hash, run)
-        run.waiting.append((run.queue.put(texts), size, version))
+        run.waiting.append((await in_thread(run.queue.put, texts), size, version))
         run.collect_ready()
         while run.queue.is_full:
             await self._embed(run)
