@@ -87,7 +87,7 @@ _UNIT = re.compile(
     | ^[ \t]*[#|][^\n]*?(?:{_STOP}|(?=\n))                      # a heading, a row
     | [ \t]*(?:(?:\d+[.)]|[-*+>])[ \t]+)*                           # not a sentence: "1. "
       (?:[^\n]|{_WRAP}){{1,{_LONGEST_SENTENCE}}}?(?:{_STOP}|(?=\n)(?!{_WRAP}))
-    | [^\n]{{{_LONGEST_SENTENCE}}}
+    | (?:[^\n]|{_WRAP}){{{_LONGEST_SENTENCE}}}
     """,
     re.VERBOSE | re.MULTILINE,
 )

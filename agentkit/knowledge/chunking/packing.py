@@ -259,7 +259,8 @@ def _stretches(
         block = piece.block
         is_full = size + piece.size / 2 > target and not below_heading
         ends_page = size >= _FULL_ENOUGH * target and _between(seams, end, block.start)
-        if size + piece.size > limit or is_full or (ends_page and not below_heading):
+        is_apart = block.start - end > _LONGEST_RUN  # Encoded data was left out between them.
+        if size + piece.size > limit or is_full or is_apart or (ends_page and not below_heading):
             yield start, end
             start, size = block.start, 0
         end, size = block.end, size + piece.size

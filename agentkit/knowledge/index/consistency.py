@@ -8,18 +8,16 @@ compared, not a sample.
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentkit._child import Bounds, ChildFailed
-from agentkit._child.process import Child, call_in_child
+from agentkit._child.process import call_in_child
 from agentkit._child.worker import Report
 from agentkit.findings import Finding, Level, join_names, quantity
 from agentkit.knowledge.index.catalog import OUTDATED
@@ -32,14 +30,11 @@ from agentkit.knowledge.index.schema import (
 )
 from agentkit.knowledge.index.vectors import Vectors
 
-_log = logging.getLogger(__name__)
-
 REPAIR = "Run: agentkit kb doctor --repair"
 RESTORE = (
     "It cannot be repaired: delete the folder and index again, or restore an archive with "
     "agentkit kb import --replace."
 )
-_CHECK_SECONDS = 300.0
 _LENGTH_ERROR = 0.01
 _TOLERANCE = 1e-3
 _MOST_SHOWN = 300
@@ -244,21 +239,6 @@ def check_store(index: Path, vectors: Vectors) -> list[Finding]:
         return _differences(compare(index, vectors))
     except Exception as error:
         return [_repairable("chroma", f"it cannot be read ({error})")]
-
-
-def is_sound(index: Path) -> bool:
-    """Whether the Chroma in an index's folder can be read and holds no changed vector, checked in a
-    child process. True where no process can be started."""
-    try:
-        with closing(Child()) as child:
-            bounds = Bounds(seconds=_CHECK_SECONDS)
-            counts = child.call(f"{__name__}:compare_folder", {"index": str(index)}, bounds=bounds)
-    except ChildFailed as error:
-        _log.warning("Chroma is damaged (%s): rebuilding it from the catalog", error)
-        return False
-    except OSError:
-        return True
-    return not counts["different"]
 
 
 def compare_folder(_: bytes, report: Report, index: str) -> dict[str, int]:

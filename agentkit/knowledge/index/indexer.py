@@ -23,7 +23,6 @@ from agentkit.knowledge.chunking.markup import index_text
 from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.embedders.base import Embedder, counter
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, StoredChunk, Version
-from agentkit.knowledge.index.consistency import is_sound
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache, EmbeddingQueue, content_of
 from agentkit.knowledge.index.token_store import TokenStore
 from agentkit.knowledge.index.vectors import Vectors
@@ -377,7 +376,7 @@ class Indexer:
         """Finish what a crash interrupted, and give Chroma back what it lacks."""
         if self._catalog.meta("embedder") != self._embedder.name:
             self._catalog.set_meta({"embedder": self._embedder.name})
-        if self._catalog.meta("chroma") != OUTDATED and self._is_sound() and self._vectors.works():
+        if self._catalog.meta("chroma") != OUTDATED and self._vectors.works():
             self._delete(self._catalog.inactive_ids())
             if _call_chroma(self._vectors.count) == self._catalog.count():
                 return
@@ -388,10 +387,6 @@ class Indexer:
         for block in self._catalog.active_chunks(PUBLISHED_CHUNKS):
             self._upsert(block)
         self._catalog.mark_chroma("")
-
-    def _is_sound(self) -> bool:
-        """Whether Chroma's files can be opened: damaged ones would end this process."""
-        return self._vectors.is_trusted or is_sound(self._catalog.path.parent)
 
     def _content(self, chunk: Chunk) -> str:
         return content_of(index_text(chunk), self._embedder.name)

@@ -31,7 +31,7 @@ from agentkit.addresses import is_loopback
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog
 from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
-from agentkit.knowledge.index.seal import break_seal, is_sealed, seal
+from agentkit.knowledge.index.seal import break_seal, is_sealed, read_in_child, seal
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Vectors:
         self._is_changed = False
 
     @property
-    def is_trusted(self) -> bool:
+    def _is_trusted(self) -> bool:
         """Whether the files are as a writer left them, or open in this process already."""
         return self._client is not None or is_sealed(self._path)
 
@@ -103,9 +103,11 @@ class Vectors:
                 yield found["ids"], np.asarray(found["embeddings"], np.float32)
 
     def works(self) -> bool:
-        """Whether Chroma can be opened at all; a damaged one cannot. Raises KnowledgeError for a
-        server that does not answer."""
+        """Whether Chroma can be opened at all; a damaged one cannot, and may end the process that
+        tries. Raises KnowledgeError for a server that does not answer."""
         try:
+            if not self._is_trusted:
+                read_in_child(self._path)
             self.count()
         except KnowledgeError:
             raise
@@ -212,7 +214,7 @@ class ServerVectors(Vectors):
         self._paused_until = 0.0
 
     @property
-    def is_trusted(self) -> bool:
+    def _is_trusted(self) -> bool:
         return True
 
     def count(self) -> int:
