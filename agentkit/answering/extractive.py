@@ -238,7 +238,7 @@ def _overlap(unit: Unit, other: Unit) -> bool:
     """Whether two units have text in common, the header of a table aside."""
     if unit.passage is not other.passage:
         return unit.body in other.body or other.body in unit.body
-    spans = [unit.spans[unit.lead :], other.spans[other.lead :]]
+    spans = [unit.own, other.own]
     return any(a[0] < b[1] and b[0] < a[1] for a in spans[0] for b in spans[1])
 
 

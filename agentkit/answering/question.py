@@ -11,7 +11,17 @@ from typing import Literal
 from agentkit.knowledge.search.query import Query, analyze
 
 AnswerKind = Literal[
-    "amount", "date", "person", "place", "reason", "steps", "list", "yes_no", "definition", "other"
+    "amount",
+    "date",
+    "person",
+    "place",
+    "code",
+    "reason",
+    "steps",
+    "list",
+    "yes_no",
+    "definition",
+    "other",
 ]
 
 _KINDS: tuple[tuple[AnswerKind, str], ...] = (
@@ -35,6 +45,11 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
         "place",
         r"\bwhere\b|\bwhich (?:file|folder|directory|place|city|country)\b|\blocation\b"
         r"|哪里|哪儿|何处|在哪|什么地方|位置|路径|哪个(?:文件|目录|城市|国家)",
+    ),
+    (
+        "code",
+        r"\b(?:commands?|options?|flags?|functions?|methods?|variables?|parameters?|arguments?|syntax"
+        r"|switch|keys?|settings?|class|decorator)\b|命令|选项|函数|变量|开关|配置项|快捷键|按键|什么参数|哪个参数",
     ),
     (
         "reason",
@@ -88,16 +103,6 @@ _SIDES = (
 )
 
 
-_SMALL_TALK = re.compile(
-    r"\W*(?:(?:thanks?|thank you|thx|ok(?:ay)?|great|cool|nice|hi|hello|hey|bye|good (?:morning"
-    r"|evening|day)"
-    r"|very much|a lot|so much|got it|i see|perfect|good|well done|fine|yes|no|yep"
-    r"|谢谢|多谢|感谢|谢了|好的?|好吧|嗯|哦|明白|明白了|知道了|懂了|收到|你好|您好|嗨|再见|拜拜|辛苦了?|不错|可以|行|对|是的"
-    r"|你|您|了|啦|呀|大家)\W*)+",
-    re.IGNORECASE,
-)
-
-
 @dataclass(frozen=True)
 class Question:
     """A question with what it asks for."""
@@ -140,7 +145,7 @@ class Question:
     @property
     def is_small_talk(self) -> bool:
         """Whether it is thanks, a greeting or a word of agreement, and asks nothing."""
-        return bool(_SMALL_TALK.fullmatch(self.text.strip() or "ok"))
+        return self.query.is_small_talk
 
 
 def as_written(text: str, folded: str) -> str:

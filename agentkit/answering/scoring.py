@@ -44,6 +44,11 @@ _EVIDENCE: Mapping[AnswerKind, re.Pattern[str]] = {
         r"|保存|路径|地址)|\b(?:folder|directory|file|stored|located)\b",
         re.I,
     ),
+    "code": re.compile(
+        r"`[^`\n]+`|(?<![\w-])--?[A-Za-z]|```|\w\(|[a-z]_[a-z]|^[ \t]*[$#] |\b(?:Ctrl|Alt|Shift|Esc)\b"
+        r"|\*\*[^*\n]+\*\*",
+        re.M,
+    ),
     "reason": re.compile(
         r"\b(?:because|since|due to|so that|in order|therefore|reason|to (?:avoid|prevent|ensure"
         r"|keep|make)|as a result|caused|otherwise|means that)\b|因为|由于|为了|所以|因此|原因"

@@ -25,7 +25,10 @@ MAX_LIST = 700
 """The most characters of a printed list, table or code block."""
 
 MAX_SECTION = 320
-"""The most characters of a section that is a unit as a whole."""
+"""The most characters of a section, a paragraph or a piece of code that is a unit as a whole."""
+
+MIN_SENTENCE = 30
+"""The fewest characters of a heading that is a sentence rather than a name."""
 
 _MARK = re.compile(r"(?:(?:\d{1,3}[.)]|[-*+>•])[ \t]+(?:\[[ xX]\][ \t]+)?)+")
 _HEADING = re.compile(r"#{1,6}[ \t]+|(?:[ \t]*\n)?[=-]{3,}[ \t]*$")
@@ -36,10 +39,14 @@ _LEAD_IN = re.compile(r"[:：]\s*(?:\*\*|__)?\s*$")
 _NOTE = re.compile(r"\[\^?[\w-]+\]:\s")
 _MARKUP = re.compile(
     r"<!--[\s\S]*?(?:-->|\Z)|</?[A-Za-z][^<>\n]*>?|!?\[[^\]\n]*\]\([^)\n]*\)?|\w+://[^\s)>\]]+"
-    r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|\|[\w-]+\||&#?\w{1,9};|[!-~]{60,}"
+    r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|^(?:[ \t]*\|[\w-]+\|)+[ \t]*$|&#?\w{1,9};|[!-~]{60,}"
     r"|(?:\w+=[\w%+.-]*&){2}[^\s]*",
     re.MULTILINE,
 )
+_TARGET = re.compile(r"(?<=\])\([^)\n]*\)?|\w+://[^\s)>\]]+")
+"""The address of a link, and a bare one."""
+_PIPED = re.compile(r"[ \t]*\|[^|\n]*\|[^\n]*")
+_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _WORD = re.compile(
     r"(?:^|(?<=[\s|(`'\"*_>]))[^\W\d_]{2,}(?=$|[\s|,.;:!?)`'\"*_-])|[\u3040-\u9fff]|\d"
 )
@@ -55,14 +62,15 @@ def _is_prose(text: str) -> bool:
     """Whether a text says something beside links, badges and markup."""
     prose = without_markup(text)
     words = _WORD.findall(prose)
-    letters = sum(map(str.isalnum, text))
+    letters = sum(map(str.isalnum, _TARGET.sub("", text)))
     return bool(words) and sum(map(str.isalnum, prose)) >= _LEAST_PROSE * letters
 
 
 @dataclass(frozen=True)
 class Unit:
     """A piece of a passage: `spans` are slices of the passage's text, in order. `lead` is the
-    number of spans that introduce it: a lead-in, or the header of a table."""
+    number of spans that introduce it: a lead-in, the header of a table, the line that opens a code
+    block; `tail` the number of those that close it."""
 
     passage: Passage
     kind: UnitKind
@@ -70,12 +78,14 @@ class Unit:
     heading: str = ""
     lead: int = 0
     is_cut: bool = False
+    tail: int = 0
 
     @cached_property
     def text(self) -> str:
         """The unit as it is printed."""
         whole = self.passage.chunk.text
-        separator = "\n" if self.kind in ("row", "table", "list") else "\n\n"
+        is_joined = self.kind in ("row", "table", "list") or self.tail
+        separator = "\n" if is_joined else "\n\n"
         text = separator.join(whole[start:end] for start, end in self.spans)
         if self.kind == "list" and self.lead:
             lead, _, items = text.partition("\n")
@@ -83,10 +93,15 @@ class Unit:
         return f"{text}\n…" if self.is_cut else text
 
     @property
+    def own(self) -> Sequence[Span]:
+        """The spans without what introduces and closes them."""
+        return self.spans[self.lead : len(self.spans) - self.tail]
+
+    @cached_property
     def body(self) -> str:
         """The text without its lead-in or header."""
         whole = self.passage.chunk.text
-        return "\n".join(whole[start:end] for start, end in self.spans[self.lead :])
+        return "\n".join(whole[start:end] for start, end in self.own)
 
     @property
     def start(self) -> int:
@@ -125,16 +140,14 @@ class _SectionUnits:
     def units(self) -> Iterator[Unit]:
         blocks = [b for b in self._section.blocks if self._is_content(b)]
         headings = [block for block in self._section.blocks if block.kind == "heading"]
+        yield from self._long_headings(headings[:-1])
         if blocks and headings:
             start, end = headings[-1].start, blocks[-1].end
             if end - start <= MAX_SECTION:
-                name = _HEADING.match(self._text, start)
-                spans = ((name.end() if name else start, headings[-1].end), (blocks[0].start, end))
+                spans = (self._named(headings[-1]), (blocks[0].start, end))
                 yield self._unit("section", spans, lead=1)
         elif headings:
-            block = headings[-1]
-            name = _HEADING.match(self._text, block.start)
-            yield self._unit("sentence", ((name.end() if name else block.start, block.end),))
+            yield self._unit("sentence", (self._named(headings[-1]),))
         before: Block | None = None
         for block, after in zip_longest(blocks, blocks[1:]):
             announces = after is not None and after.kind in ("list", "table", "code")
@@ -144,14 +157,31 @@ class _SectionUnits:
                     yield unit
             before = block
 
+    def _named(self, heading: Block) -> Span:
+        """The span of a heading without its marks."""
+        mark = _HEADING.match(self._text, heading.start)
+        return (mark.end() if mark else heading.start), heading.end
+
+    def _long_headings(self, headings: Sequence[Block]) -> Iterator[Unit]:
+        """Headings with nothing under them that are sentences."""
+        for heading in headings:
+            start, end = self._named(heading)
+            if end - start >= MIN_SENTENCE:
+                yield self._unit("sentence", ((start, end),))
+
     def _is_content(self, block: Block) -> bool:
         text = self._text[block.start : block.end]
         return block.kind != "heading" and not text.startswith("---\n")
 
     def _unit(
-        self, kind: UnitKind, spans: Sequence[Span], lead: int = 0, cut: bool = False
+        self,
+        kind: UnitKind,
+        spans: Sequence[Span],
+        lead: int = 0,
+        cut: bool = False,
+        tail: int = 0,
     ) -> Unit:
-        return Unit(self._passage, kind, tuple(spans), self._heading, lead, cut)
+        return Unit(self._passage, kind, tuple(spans), self._heading, lead, cut, tail)
 
     def _block_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
         text = self._text[block.start : block.end]
@@ -162,7 +192,18 @@ class _SectionUnits:
         elif block.kind == "list":
             yield from self._list_units(block, before)
         else:
-            yield from self._sentences(block.start, block.end, "sentence")
+            yield from self._prose_units(block.start, block.end, "sentence")
+
+    def _prose_units(self, start: int, end: int, kind: UnitKind) -> Iterator[Unit]:
+        """The sentences of some prose, its rows, and its paragraphs of several sentences."""
+        text = self._text
+        ends = [(m.start() + start, m.end() + start) for m in _BLANK_LINES.finditer(text[start:end])]
+        begins = [start, *(after for _, after in ends)]
+        for begin, stop in zip(begins, [*(before for before, _ in ends), end], strict=True):
+            pieces = list(self._sentences(begin, stop, kind))
+            if len(pieces) > 1 and pieces[-1].end - pieces[0].start <= MAX_SECTION:
+                yield self._unit(kind, ((pieces[0].start, pieces[-1].end),))
+            yield from pieces
 
     def _sentences(self, start: int, end: int, kind: UnitKind) -> Iterator[Unit]:
         for at, stop in sentences(self._text[start:end]):
@@ -171,7 +212,7 @@ class _SectionUnits:
             begin = mark.end() if mark else begin
             inside = self._text[begin:stop]
             if _is_prose(inside) and not _NOTE.match(inside):
-                yield self._unit(kind, ((begin, stop),))
+                yield self._unit("row" if _PIPED.fullmatch(inside) else kind, ((begin, stop),))
 
     def _lead_in(self, before: Block | None) -> tuple[Span, ...]:
         """The last sentence of the block before, where it announces this one."""
@@ -193,6 +234,25 @@ class _SectionUnits:
         is_closed = len(_FENCE_LINE.findall(self._text, block.start, block.end)) > 1
         if is_closed and block.end - block.start <= MAX_LIST:
             yield self._unit("code", (*lead, (block.start, block.end)), len(lead))
+        if is_closed and block.end - block.start > MAX_SECTION:
+            yield from self._code_pieces(block)
+
+    def _code_pieces(self, block: Block) -> Iterator[Unit]:
+        """The parts of a long code block between its empty lines, in the fence of the block."""
+        inside = self._text[block.start : block.end]
+        first, last = inside.find("\n"), inside.rfind("\n")
+        opening = (block.start, block.start + first)
+        closing = (block.start + last + 1, block.end)
+        reached = first + 1
+        for gap in [*_BLANK_LINES.finditer(inside, reached, last), None]:
+            start, end = reached, gap.start() if gap else last
+            is_short = end - start <= MAX_SECTION
+            for line in [None] if is_short else re.finditer(r"[^\n]+", inside[start:end]):
+                at, stop = line.span() if line else (0, end - start)
+                part = (block.start + start + at, block.start + start + stop)
+                if part[0] < part[1]:
+                    yield self._unit("code", (opening, part, closing), lead=1, tail=1)
+            reached = gap.end() if gap else last
 
     def _list_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
         starts = [block.start, *item_starts(self._text, block.start, block.end)]
@@ -212,7 +272,7 @@ class _SectionUnits:
         for start, end in items:
             mark = _MARK.match(self._text, start, end)
             begin = mark.end() if mark else start
-            pieces = list(self._sentences(begin, end, "item"))
+            pieces = list(self._prose_units(begin, end, "item"))
             if len(pieces) > 1 and end - begin <= MAX_SECTION:
                 yield self._unit("item", ((begin, end),))
             yield from pieces

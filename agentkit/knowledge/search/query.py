@@ -19,12 +19,19 @@ _FUNCTION_WORD = re.compile(
     "|will|would|may|might|must|not|what|what's|which|whom?|whose|when|where|why|how|please|tell"
     "|many|much|any|some|let|just|also|give|show|know|want"
 )
-_GREETING = re.compile(
-    "thanks?|ok|okay|hello|hi|hey|bye|goodbye|yes|no|yeah|sure|great|cool|good|fine|lot|very|again"
-    "|perfect|nice"
+_GREETINGS = "谢谢|多谢|感谢|谢了|你好|您好|好的|再见|拜拜"
+_SMALL_TALK = re.compile(
+    r"\W*(?:(?:thanks?|thank you|thx|ok(?:ay)?|great|cool|nice|hi|hello|hey|(?:good)?bye"
+    r"|good (?:morning|evening|day)|very much|a lot|so much|again|got it|i see|perfect|good|sure"
+    r"|well done|fine|yes|no|yep|yeah"
+    rf"|{_GREETINGS}|好吧?|嗯|哦|明白了?|知道了|懂了|收到|嗨|辛苦了?|不错|可以|行|对|是的"
+    r"|你|您|了|啦|呀|大家)\W*)+",
+    re.IGNORECASE,
 )
 _PHRASES = re.compile(
-    r"\b(?:i (?:want|need|would like|'d like) to(?: know)?|(?:show|give|tell) me|let me know)\b",
+    r"\b(?:i (?:want|need|would like|'d like) to(?: know)?|(?:show|give|tell) me|let me know"
+    r"|how (?:long|often|far|big|large|old|tall|fast|deep)|what (?:kinds?|sorts?) of|used for"
+    r"|what happens|(?:do|does) (?:it|this|that) (?:take|mean))\b",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"(?<![\w.:/-])[a-z]+(?:['’][a-z]+)?(?![\w:/-]|\.\w|\()", re.IGNORECASE)
@@ -36,9 +43,11 @@ _CHANGES = re.compile(
 _IDENTIFIER = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]++(?:(?:[_.]|::)[A-Za-z0-9]++)+")
 _CODE = re.compile(r"(?=\D{0,20}\d)[a-z0-9.]{2,40}\Z")
 _CHINESE = re.compile(
-    "请问一下|请问|能不能|可不可以|可以吗|是不是|有没有|能否|是否|为什么|为何|什么是|是什么|是啥|什么样"
-    "|什么|怎么样|怎么办|怎么|怎样|如何|哪一个|哪一种|有哪些|哪些|哪个|哪种|哪里|哪儿|哪几[个种]|几个|几种"
-    "|多少|多大|多久|告诉我|(?:介绍|解释|说明|讲|说)一下|一下|谢谢|多谢|感谢|你好|您好|好的|再见|麻烦|帮我"
+    "请问一下|请问|能不能|可不可以|可以吗|是不是|有没有|要不要|会不会|能否|是否|为什么|为何|为啥|什么是"
+    "|是什么意思|什么意思|(?:叫|有|做|干)?(?:什么|啥)(?:用的?|样)?|是?干嘛用?的?|怎么(?:样|办|回事)?|怎样|如何"
+    "|咋(?:样|办)?|有?哪些|哪几[个种]|哪(?:一?[个种年天月日号家位里儿款类])?(?!吒)|是谁|谁"
+    "|有?几(?:[个种年天月号点岁秒次条位项步倍层台块代类页章]|分钟|小时)|有?多[少大久长高快深宽重远]|告诉我"
+    f"|(?:介绍|解释|说明|讲|说)一下|一下|{_GREETINGS}|麻烦|帮我"
     "|(?:我想|想)知道|我想|的话|[吗呢吧呀嘛么嗯哦](?=\\W|$)|(?<![目标])的(?![确士])|(?<![为除])了(?![解结])"
     "|(?<![于但可还总])是(?!非)|^请"
 )
@@ -60,6 +69,8 @@ class Query:
     """Whether a version, a release or a change is asked for."""
     is_filler: bool
     """Whether nothing is asked: thanks, a greeting, or question words alone."""
+    is_small_talk: bool
+    """Whether it is thanks, a greeting or a word of agreement."""
 
 
 def analyze(text: str) -> Query:
@@ -78,6 +89,7 @@ def analyze(text: str) -> Query:
         is_cjk(text),
         bool(_CHANGES.search(text)),
         is_filler,
+        bool(_SMALL_TALK.fullmatch(text.strip() or "ok")),
     )
 
 
@@ -92,5 +104,4 @@ def _without_fillers(text: str) -> str:
 
     content = _WORD.sub(replacement, _PHRASES.sub(" ", text))
     content = _CHINESE.sub(" ", fold(content))
-    words = re.findall(r"\w+", content.lower())
-    return "" if all(_GREETING.fullmatch(word) for word in words) else content
+    return "" if _SMALL_TALK.fullmatch(content.strip() or "ok") else content
