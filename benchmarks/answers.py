@@ -97,24 +97,6 @@ class Case:
         return verdict(self.question, self.answer, self.is_refused)
 
 
-class MemoIndex:
-    """A knowledge base that computes the similarity of texts to a question once."""
-
-    def __init__(self, knowledge: KnowledgeBase) -> None:
-        self._knowledge = knowledge
-        self._known: dict[tuple[str, str], float] = {}
-
-    async def similarity(self, text: str, others: Sequence[str]) -> list[float]:
-        lacking = [other for other in others if (text, other) not in self._known]
-        found = await self._knowledge.similarity(text, lacking)
-        for other, cosine in zip(lacking, found, strict=True):
-            self._known[text, other] = cosine
-        return [self._known[text, other] for other in others]
-
-    async def rarity(self, words: Sequence[str]) -> list[float]:
-        return await self._knowledge.rarity(words)
-
-
 def verdict(question: Question, answer: str, is_refused: bool) -> Verdict:
     """Judge an answer; its introduction does not count."""
     text = _INTRODUCTION.sub("", answer)
@@ -164,7 +146,7 @@ async def answers(
 
 
 async def curve(
-    cases: Sequence[Case], index: MemoIndex, thresholds: Sequence[float]
+    cases: Sequence[Case], index: KnowledgeBase, thresholds: Sequence[float]
 ) -> list[tuple[float, int, int]]:
     """For each threshold of the probability of an answer, how many unanswerable questions would be
     refused, and how many answerable ones."""
@@ -206,7 +188,7 @@ async def report(asked: QuestionSet, knowledge: KnowledgeBase, show: bool, point
     if points:
         answerable = sum(case.question.answerable for case in cases)
         print("| refuse_below | unanswerable refused | answerable refused |\n|---|---|---|")
-        for threshold, right, wrong in await curve(cases, MemoIndex(knowledge), THRESHOLDS):
+        for threshold, right, wrong in await curve(cases, knowledge, THRESHOLDS):
             print(
                 f"| {threshold} | {right} of {len(cases) - answerable} | {wrong} of {answerable} |"
             )

@@ -36,6 +36,9 @@ _BLOCK = re.compile(
 )
 
 
+_EMPHASIS = re.compile(r"(?<![\w*])\*{1,2}(?=[^\s*])|(?<=[^\s*])\*{1,2}(?![\w*])")
+
+
 class DocumentsError(Exception):
     """Documents could not be downloaded, or differ from those that the questions are about."""
 
@@ -59,7 +62,8 @@ class DocumentQuestion:
         return self.kind != "unanswerable"
 
     def is_answered_by(self, text: str) -> bool:
-        """Whether a text contains one spelling of each fact; case and white space do not matter."""
+        """Whether a text contains one spelling of each fact; case, white space and the asterisks
+        of Markdown do not matter."""
         plain = _plain(text)
         return all(any(_plain(one) in plain for one in group) for group in self.facts)
 
@@ -150,7 +154,7 @@ class _TextParser(HTMLParser):
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return " ".join(_EMPHASIS.sub("", text).casefold().split())
 
 
 def _rows(collection: str) -> list[dict[str, Any]]:

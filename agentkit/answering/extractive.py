@@ -18,7 +18,7 @@ from agentkit.answering.question import Question
 from agentkit.answering.scoring import Scored, Scorer
 from agentkit.answering.units import Unit, split_units
 from agentkit.backends.base import Capabilities, Model, Options
-from agentkit.documents import Passage
+from agentkit.documents import Chunk, Passage
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.settings.schema import REFUSE_BELOW
@@ -28,14 +28,12 @@ from agentkit.tools.tool import Tool
 SEARCH = "search_knowledge"
 
 MAX_UNITS = 3
-MAX_CHARACTERS = 600
-MAX_SENTENCE = 160
-"""The length of a section that is printed like a sentence."""
+MAX_CHARACTERS = 500
+"""The length above which no further unit is printed."""
 MAX_COMPARED = 12
-"""Units whose embedding is compared with the question's, at some 30 ms each. With 12 the best unit
-is found as often as with all of them."""
+"""Units that are embedded, at some 30 ms each, where the index has no token vectors."""
 
-SCORE_MARGIN = 1.2
+SCORE_MARGIN = 4.0
 ROW_MARGIN = 0.3
 """How far below the best unit's score another, or another row of its table, may be and still be
 given."""
@@ -80,6 +78,10 @@ _ENGLISH = _Phrases(
 
 class SearchIndex(Protocol):
     """What the extractive model asks of a knowledge base."""
+
+    async def late_scores(self, question: str, ranges: Sequence[Chunk]) -> list[float] | None:
+        """The score of each of some ranges of documents by late interaction, None without it."""
+        ...
 
     async def similarity(self, text: str, others: Sequence[str]) -> Sequence[float]:
         """The cosine similarity of a question with each of some texts."""
@@ -143,9 +145,9 @@ class ExtractiveModel(Model):
         """Return an answer that quotes the passages, and whether it is a refusal."""
         asked = Question(question)
         phrases = _phrases(asked)
-        units = [
-            unit for passage in passages for unit in split_units(passage) if _is_wanted(unit, asked)
-        ]
+        units = [unit for passage in passages for unit in split_units(passage)]
+        if "list" not in asked.kinds:
+            units = [unit for unit in units if unit.kind != "table"]
         if not units:
             return phrases.refusal, True
         scorer = Scorer(asked, passages, await self._rarity(asked))
@@ -167,23 +169,16 @@ class ExtractiveModel(Model):
     async def _score(
         self, question: Question, scorer: Scorer, units: Sequence[Unit]
     ) -> list[Scored]:
-        """The most promising units, best first, by cosines too where there are embeddings."""
-        scored = scorer.preselect(units, MAX_COMPARED)
+        """The units, best first. Without token vectors the most promising ones are embedded."""
+        unknown = [0.0] * len(units)
         if self._index is None:
-            return scored
-        texts = [f"{each.unit.heading}\n{each.unit.text}" for each in scored]
-        return scorer.with_cosines(scored, await self._index.similarity(question.text, texts))
-
-
-def _is_wanted(unit: Unit, question: Question) -> bool:
-    """Whether a unit can be an answer as a whole: a table where all is asked for, a section that
-    is short or whose heading names half of what is asked."""
-    if unit.kind == "table":
-        return "list" in question.kinds
-    if unit.kind == "section" and len(unit.text) > MAX_SENTENCE:
-        wanted = set(question.query.terms)
-        return 2 * len(wanted & set(terms(unit.heading))) >= len(wanted) and "|\n" not in unit.text
-    return True
+            return scorer.score(units, unknown)
+        late = await self._index.late_scores(question.text, [unit.range for unit in units])
+        if late is not None:
+            return scorer.score(units, late)
+        first = [each.unit for each in scorer.score(units, unknown)[:MAX_COMPARED]]
+        texts = [f"{unit.heading}\n{unit.text}" for unit in first]
+        return scorer.score(first, await self._index.similarity(question.text, texts))
 
 
 def _small_talk(question: Question) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 from typing import Literal
 
-from agentkit.documents import Passage
+from agentkit.documents import Chunk, Passage
 from agentkit.knowledge.chunking.blocks import Block, Section, Span
 from agentkit.knowledge.chunking.markdown import item_starts, markdown_sections
 from agentkit.text.terms import sentences
@@ -104,6 +104,12 @@ class Unit:
         return "\n".join(whole[start:end] for start, end in self.own)
 
     @property
+    def range(self) -> Chunk:
+        """Its place in the document, without what introduces and closes it."""
+        chunk, own = self.passage.chunk, self.own
+        return replace(chunk, start=chunk.start + own[0][0], end=chunk.start + own[-1][1])
+
+    @property
     def start(self) -> int:
         return self.spans[0][0]
 
@@ -143,6 +149,9 @@ class _SectionUnits:
         yield from self._long_headings(headings[:-1])
         if blocks and headings:
             start, end = headings[-1].start, blocks[-1].end
+            if end - start > MAX_SECTION and blocks[0].kind == "prose":
+                gap = _BLANK_LINES.search(self._text, blocks[0].start, blocks[0].end)
+                end = gap.start() if gap else blocks[0].end
             if end - start <= MAX_SECTION:
                 spans = (self._named(headings[-1]), (blocks[0].start, end))
                 yield self._unit("section", spans, lead=1)
@@ -197,7 +206,9 @@ class _SectionUnits:
     def _prose_units(self, start: int, end: int, kind: UnitKind) -> Iterator[Unit]:
         """The sentences of some prose, its rows, and its paragraphs of several sentences."""
         text = self._text
-        ends = [(m.start() + start, m.end() + start) for m in _BLANK_LINES.finditer(text[start:end])]
+        ends = [
+            (m.start() + start, m.end() + start) for m in _BLANK_LINES.finditer(text[start:end])
+        ]
         begins = [start, *(after for _, after in ends)]
         for begin, stop in zip(begins, [*(before for before, _ in ends), end], strict=True):
             pieces = list(self._sentences(begin, stop, kind))

@@ -97,7 +97,7 @@ class ProviderSettings(SettingsTable):
     )
 
 
-REFUSE_BELOW = 0.3
+REFUSE_BELOW = 0.4
 """The least probability of an answer, with which the extractive model gives one."""
 
 

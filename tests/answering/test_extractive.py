@@ -84,7 +84,10 @@ def _text(parts: Sequence[ModelPart]) -> str:
 
 
 class _Alike:
-    """An index in which every text is near to every question."""
+    """An index without token vectors, in which every text is near to every question."""
+
+    async def late_scores(self, question: str, ranges: Sequence[Chunk]) -> list[float] | None:
+        return None
 
     async def similarity(self, text: str, others: Sequence[str]) -> list[float]:
         return [0.9] * len(others)

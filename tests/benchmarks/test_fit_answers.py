@@ -20,9 +20,7 @@ def test_a_feature_that_answering_units_have_gets_the_highest_weight() -> None:
         Scored(unit, {"kind": kind, "first": 1.0}, 0.0)
         for unit, kind in zip(split_units(passages[0]), (1.0, 0.0), strict=True)
     )
-    data = [
-        Example("set", n, True, scorer, [wrong, right], np.array([0.0, 1.0]), 1.0) for n in (0, 1)
-    ]
+    data = [Example("set", True, scorer, [wrong, right], np.array([0.0, 1.0]), 1.0)] * 2
     weights = fit_ranking(data)
     assert list(WEIGHTS)[int(weights.argmax())] == "kind"
     assert data[0].order(weights)[0] == 1

@@ -75,16 +75,10 @@ class LateQuery:
         total = max(float(found.rarity.sum()), 1e-6)
         return cls(found.vectors, (found.rarity / total).astype(np.float32))
 
-    def score(self, tokens: StoredTokens, start: int = 0, end: int | None = None) -> float:
-        """MaxSim with the tokens of a passage, or with those of its characters from `start` to
-        `end`; 0 where there are none."""
-        inside = tokens.spans[:, 1] > start
-        if end is not None:
-            inside &= tokens.spans[:, 0] < end
-        if not len(self.vectors) or not inside.any():
-            return 0.0
-        best = tokens.similarities(self.vectors)[:, inside].max(axis=1)
-        return float(best @ self.weights)
+    def score(self, similarities: NDArray[np.float32]) -> float:
+        """MaxSim from the cosines of the query's tokens with those of a text, (query tokens,
+        tokens); 0 where there are none."""
+        return float(similarities.max(axis=1) @ self.weights) if similarities.size else 0.0
 
 
 class LateInteraction:
@@ -95,19 +89,30 @@ class LateInteraction:
         self._embedder: TokenEmbedder | None = token_embedder(embedder)
         self._name = embedder.name
         self._store = store
+        self._last: tuple[str, NDArray[np.float32], LateQuery] | None = None
 
     async def query(self, text: str) -> tuple[NDArray[np.float32], LateQuery] | None:
-        """The vector of a query and its tokens, from one run; None without token vectors."""
-        found = await self._embedder.embed_tokens([text], True) if self._embedder else None
-        return (found[0].whole, LateQuery.of(found[0])) if found else None
+        """The vector of a query and its tokens, from one run; None without token vectors. The last
+        query is kept: its answer's units are scored after its passages."""
+        last = self._last
+        if last is None or last[0] != text:
+            found = await self._embedder.embed_tokens([text], True) if self._embedder else None
+            if not found:
+                return None
+            self._last = last = (text, found[0].whole, LateQuery.of(found[0]))
+        return last[1], last[2]
 
     async def rerank(self, query: LateQuery, hits: Sequence[Hit]) -> list[Hit]:
         """The first hits ordered by relevance and score together; those without token vectors
         keep their places. The relevances stay sorted."""
         first = hits[:READ]
         tokens = await self.tokens([hit.chunk for hit in first])
+
+        def similarities(hit: Hit) -> NDArray[np.float32]:
+            return tokens[hit.chunk.id].similarities(query.vectors)
+
         scored = {
-            at: replace(hit, late=round(query.score(tokens[hit.chunk.id]), 4))
+            at: replace(hit, late=round(query.score(similarities(hit)), 4))
             for at, hit in enumerate(first)
             if hit.chunk.id in tokens
         }
@@ -133,16 +138,18 @@ class LateInteraction:
 
     async def scores(self, question: str, ranges: Sequence[Chunk]) -> list[float] | None:
         """The score of each of some ranges of documents (units of answers) for a question, by the
-        tokens of the chunks that hold them. A range that no chunk holds, and one whose tokens are
-        not to be had, has 0. None without token vectors."""
+        tokens of the range and of the headings above it, in the chunk that holds it. A range that
+        no chunk holds, and one whose tokens are not to be had, has 0. None without token
+        vectors."""
         asked = await self.query(question)
         if asked is None:
             return None
         holders = await asyncio.to_thread(self._lookup.holding, ranges)
         chunks = {chunk.id: chunk for chunk in holders if chunk is not None}
         tokens = await self.tokens(list(chunks.values()))
+        scorers = {id_: _RangeScorer(asked[1], chunks[id_], found) for id_, found in tokens.items()}
         return [
-            _range_score(asked[1], unit, holder, tokens)
+            scorers[holder.id].score(unit) if holder and holder.id in scorers else 0.0
             for unit, holder in zip(ranges, holders, strict=True)
         ]
 
@@ -159,18 +166,31 @@ class LateInteraction:
         return found
 
 
-def _range_score(
-    query: LateQuery, unit: Chunk, holder: Chunk | None, tokens: Mapping[str, StoredTokens]
-) -> float:
-    if holder is None or holder.id not in tokens:
-        return 0.0
-    whole = index_text(holder)
-    first = max(unit.start, holder.start) - holder.start
-    shown = plain(holder.text[first : min(unit.end, holder.end) - holder.start])
-    at = whole.find(shown, max(0, len(whole) - len(plain(holder.text[first:])) - _SLACK))
-    if at < 0 or not shown:
-        return query.score(tokens[holder.id])
-    return query.score(tokens[holder.id], at, at + len(shown))
+class _RangeScorer:
+    """Scores ranges of a document within the chunk that holds them."""
+
+    def __init__(self, query: LateQuery, holder: Chunk, tokens: StoredTokens) -> None:
+        self._query = query
+        self._holder = holder
+        self._spans = tokens.spans
+        self._similarities = tokens.similarities(query.vectors)
+        self._indexed = index_text(holder)
+        self._context = len(self._indexed) - len(plain(holder.text))
+
+    def score(self, unit: Chunk) -> float:
+        """The score of a range, that of the whole chunk where its text is not in the index."""
+        holder = self._holder
+        first = max(unit.start, holder.start) - holder.start
+        shown = plain(holder.text[first : min(unit.end, holder.end) - holder.start])
+        at = self._indexed.find(shown, self._context) if shown else -1
+        if self._indexed.find(shown, at + 1) > 0:
+            rest = len(plain(holder.text[first:]))
+            at = self._indexed.find(shown, max(self._context, len(self._indexed) - rest - _SLACK))
+        if at < 0:
+            return self._query.score(self._similarities)
+        starts, ends = self._spans[:, 0], self._spans[:, 1]
+        inside = (ends > at) & (starts < at + len(shown)) | (ends <= self._context)
+        return self._query.score(self._similarities[:, inside])
 
 
 _SLACK = 20

@@ -97,27 +97,34 @@ class Lookup:
 
     def holding(self, ranges: Sequence[Chunk]) -> list[Chunk | None]:
         """For each range of a document the active chunk that holds most of it, None for none."""
-        rows = self._catalog.rows(
-            f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE state = 'active' AND document_id IN"
-            " (SELECT value FROM json_each(?)) AND start < ? AND end > ?",
-            (
-                json.dumps(sorted({each.document_id for each in ranges})),
-                max((each.end for each in ranges), default=0),
-                min((each.start for each in ranges), default=0),
-            ),
-        )
-        chunks = [Chunk(*row) for row in rows]
+        by_document: dict[str, list[Chunk]] = {}
+        for each in ranges:
+            by_document.setdefault(each.document_id, []).append(each)
+        chunks = {
+            id_: self._overlapping(id_, min(r.start for r in these), max(r.end for r in these))
+            for id_, these in by_document.items()
+        }
 
         def overlap(chunk: Chunk, each: Chunk) -> int:
-            if chunk.document_id != each.document_id:
-                return 0
             return min(chunk.end, each.end) - max(chunk.start, each.start)
 
-        best = [max(chunks, key=lambda c: overlap(c, each), default=None) for each in ranges]
+        best = [
+            max(chunks[each.document_id], key=lambda c: overlap(c, each), default=None)
+            for each in ranges
+        ]
         return [
             chunk if chunk is not None and overlap(chunk, each) > 0 else None
             for chunk, each in zip(best, ranges, strict=True)
         ]
+
+    def _overlapping(self, document: str, start: int, end: int) -> list[Chunk]:
+        """The active chunks of a document that overlap a range."""
+        rows = self._catalog.rows(
+            f"SELECT {CHUNK_COLUMNS} FROM chunks WHERE state = 'active' AND document_id = ?"
+            " AND start < ? AND end > ?",
+            (document, end, start),
+        )
+        return [Chunk(*row) for row in rows]
 
     def numbers_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Chunk id -> number, of the active ones."""
