@@ -46,6 +46,8 @@ _MARKUP = re.compile(
 _TARGET = re.compile(r"(?<=\])\([^)\n]*\)?|\w+://[^\s)>\]]+")
 """The address of a link, and a bare one."""
 _PIPED = re.compile(r"[ \t]*\|[^|\n]*\|[^\n]*")
+_DATED = re.compile(r"\b(?:19|20)\d\d[-/.年]\d|\b\w{3,9}\.? (?:\d{1,2}, )?(?:19|20)\d\d\b")
+"""A date, as in the heading of a release."""
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _WORD = re.compile(
     r"(?:^|(?<=[\s|(`'\"*_>]))[^\W\d_]{2,}(?=$|[\s|,.;:!?)`'\"*_-])|[\u3040-\u9fff]|\d"
@@ -152,9 +154,12 @@ class _SectionUnits:
             if end - start > MAX_SECTION and blocks[0].kind == "prose":
                 gap = _BLANK_LINES.search(self._text, blocks[0].start, blocks[0].end)
                 end = gap.start() if gap else blocks[0].end
-            if end - start <= MAX_SECTION:
+            is_whole = end == blocks[-1].end or not _LEAD_IN.search(self._text[start:end])
+            if end - start <= MAX_SECTION and is_whole:
                 spans = (self._named(headings[-1]), (blocks[0].start, end))
                 yield self._unit("section", spans, lead=1)
+            if _DATED.search(self._text, *self._named(headings[-1])):
+                yield self._unit("sentence", (self._named(headings[-1]),))
         elif headings:
             yield self._unit("sentence", (self._named(headings[-1]),))
         before: Block | None = None

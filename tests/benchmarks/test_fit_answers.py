@@ -16,10 +16,8 @@ def test_a_feature_that_answering_units_have_gets_the_highest_weight() -> None:
     chunk = Chunk("1", "1", "a.md", "", "", "It takes ten minutes. The sky is blue.", 0, 38)
     passages = [Passage("1", chunk)]
     scorer = Scorer(Question("how long does it take?"), passages, {})
-    right, wrong = (
-        Scored(unit, {"kind": kind, "first": 1.0}, 0.0)
-        for unit, kind in zip(split_units(passages[0]), (1.0, 0.0), strict=True)
-    )
+    unit = split_units(passages[0])[0]
+    right, wrong = (Scored(unit, {"kind": kind, "first": 1.0}, 0.0) for kind in (1.0, 0.0))
     data = [Example("set", True, scorer, [wrong, right], np.array([0.0, 1.0]), 1.0)] * 2
     weights = fit_ranking(data)
     assert list(WEIGHTS)[int(weights.argmax())] == "kind"
