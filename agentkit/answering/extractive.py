@@ -15,7 +15,7 @@ from typing import Protocol
 
 from agentkit.answering.follow_up import standalone_question
 from agentkit.answering.question import Question
-from agentkit.answering.scoring import Scored, Scorer
+from agentkit.answering.scoring import Scored, Scorer, surely_answers
 from agentkit.answering.units import Unit, split_units
 from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.documents import Chunk, Passage
@@ -33,10 +33,11 @@ MAX_CHARACTERS = 500
 MAX_COMPARED = 12
 """Units that are embedded, at some 30 ms each, where the index has no token vectors."""
 
-SCORE_MARGIN = 4.0
+SCORE_MARGIN = 3.0
+SURE_MARGIN = 0.5
 ROW_MARGIN = 0.3
-"""How far below the best unit's score another, or another row of its table, may be and still be
-given."""
+"""How far below the best unit's score another may be and still be given; another where the best
+surely answers; another row of its table."""
 
 
 _THANKS = re.compile(r"\bth(?:an)?(?:ks?|x)\b|谢|辛苦", re.IGNORECASE)
@@ -193,8 +194,9 @@ def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], l
         return found
     chosen: list[Unit] = []
     room = MAX_CHARACTERS
+    margin = SURE_MARGIN if surely_answers(question, scored[0]) else SCORE_MARGIN
     for each in scored:
-        if len(chosen) == MAX_UNITS or each.score < scored[0].score - SCORE_MARGIN:
+        if len(chosen) == MAX_UNITS or each.score < scored[0].score - margin:
             break
         if any(_overlap(each.unit, other) for other in chosen):
             continue

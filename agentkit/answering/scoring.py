@@ -133,6 +133,12 @@ answer it."""
 _VALUES = ("amount", "date", "person")
 """Kinds of answers that a unit has or has not, whatever its words."""
 
+_FAR = (0.76 - SIMILARITY) * 10
+"""The similarity of unrelated texts in two languages, as a feature."""
+
+_ALL_TERMS = 0.9
+"""The share of a question's terms that counts as all."""
+
 
 def kind_match(question: Question, unit: Unit) -> float:
     """Whether a unit has the kind of answer that is asked for: 1, 0, or 0.5 where any kind would
@@ -173,6 +179,13 @@ class Scored:
     unit: Unit
     features: Mapping[str, float]
     score: float
+
+
+def surely_answers(question: Question, best: Scored) -> bool:
+    """Whether the best unit has the value that is asked for and all terms of the question."""
+    asks_value = any(kind in (*_VALUES, "place", "code") for kind in question.kinds)
+    found = best.features
+    return asks_value and found["kind"] == 1.0 and found["all_terms"] >= _ALL_TERMS
 
 
 class Scorer:
@@ -234,8 +247,11 @@ class Scorer:
 
     def answered(self, scored: Sequence[Scored]) -> float:
         """The probability that the passages answer the question, 0 where they lack a name in it
-        that nobody translates; `scored` is sorted."""
+        that nobody translates, or are in another language and far; `scored` is sorted."""
         if not scored or self._lacks_name(across=not self._question.is_cjk):
+            return 0.0
+        nearest = max(each.features["similarity"] for each in scored)
+        if scored[0].features["across"] and not self._compared(True) and nearest < _FAR:
             return 0.0
         return 1 / (1 + math.exp(-_weighted(ANSWERED, self.answer_features(scored))))
 

@@ -150,16 +150,7 @@ class _SectionUnits:
         headings = [block for block in self._section.blocks if block.kind == "heading"]
         yield from self._long_headings(headings[:-1])
         if blocks and headings:
-            start, end = headings[-1].start, blocks[-1].end
-            if end - start > MAX_SECTION and blocks[0].kind == "prose":
-                gap = _BLANK_LINES.search(self._text, blocks[0].start, blocks[0].end)
-                end = gap.start() if gap else blocks[0].end
-            is_whole = end == blocks[-1].end or not _LEAD_IN.search(self._text[start:end])
-            if end - start <= MAX_SECTION and is_whole:
-                spans = (self._named(headings[-1]), (blocks[0].start, end))
-                yield self._unit("section", spans, lead=1)
-            if _DATED.search(self._text, *self._named(headings[-1])):
-                yield self._unit("sentence", (self._named(headings[-1]),))
+            yield from self._headed(headings[-1], blocks)
         elif headings:
             yield self._unit("sentence", (self._named(headings[-1]),))
         before: Block | None = None
@@ -170,6 +161,22 @@ class _SectionUnits:
                 if not (announces and is_last and _LEAD_IN.search(unit.text)):
                     yield unit
             before = block
+
+    def _headed(self, heading: Block, blocks: Sequence[Block]) -> Iterator[Unit]:
+        """A heading with its section, else with the first paragraph, where that is short; and a
+        heading with a date alone. Of a table the rows are units, not the section."""
+        name = self._named(heading)
+        start, end = blocks[0].start, blocks[-1].end
+        is_whole = end - heading.start <= MAX_SECTION
+        if not is_whole and blocks[0].kind == "prose":
+            gap = _BLANK_LINES.search(self._text, start, blocks[0].end)
+            end = gap.start() if gap else blocks[0].end
+        announces = not is_whole and _LEAD_IN.search(self._text[start:end])
+        has_table = any(block.kind == "table" and block.start < end for block in blocks)
+        if end - heading.start <= MAX_SECTION and not announces and not has_table:
+            yield self._unit("section", (name, (start, end)), lead=1)
+        if _DATED.search(self._text, *name):
+            yield self._unit("sentence", (name,))
 
     def _named(self, heading: Block) -> Span:
         """The span of a heading without its marks."""
