@@ -25,6 +25,7 @@ from agentkit.knowledge.citations.clauses import (
     claim_clauses,
     grams,
     is_character,
+    is_label,
     is_number,
     matched,
     passage_clauses,
@@ -194,7 +195,7 @@ class _Pairs:
         rivals = [
             rival
             for rival in runs(other, matched(other, grams(known)))
-            if len(rival.tokens) > 1 or not is_character(rival.tokens[0])
+            if len(rival.tokens) > 1 or not _says_little(rival.tokens[0])
         ]
         places = list(_places(run, other, self.clauses))
         if not places:
@@ -278,7 +279,7 @@ def _text(run: Run) -> str:
 def _places(run: Run, other: Tokens, clauses: Sequence[Tokens]) -> Iterator[tuple[Tokens, Run]]:
     """Where else in the passage a run is, whole or its longest part."""
     for length in range(len(run.tokens), 0, -1):
-        if length < (2 if is_character(run.tokens[0]) else 1):
+        if length < (2 if _says_little(run.tokens[0]) else 1):
             return
         found = False
         for at in range(len(run.tokens) - length + 1):
@@ -289,6 +290,11 @@ def _places(run: Run, other: Tokens, clauses: Sequence[Tokens]) -> Iterator[tupl
                     yield clause, Run(start, start + length, part)
         if found:
             return
+
+
+def _says_little(token: str) -> bool:
+    """Whether a token alone is no word."""
+    return is_character(token) and not is_label(token)
 
 
 def _find(tokens: tuple[str, ...], part: tuple[str, ...]) -> int | None:

@@ -53,6 +53,10 @@ _FRAMES = (
 )
 """Chinese ways to say the same, in one form, so that the order of their parts can be compared."""
 START, END = "<", ">"
+_LABEL_A = lazy_pattern(
+    r"(?<=[A-Za-z\u4e00-\u9fff] )A(?![\w'’.])|(?<![A-Za-z])A(?= ?[\u4e00-\u9fff])"
+)
+"""A that is no article: plan A."""
 _ARTICLES = frozenset(["a", "an", "the", "its", "their", "his", "her", "的", "了"])
 
 
@@ -93,7 +97,7 @@ _CONVERTED = frozenset(["time", "power", "length", "mass"])
 
 
 def _words(text: str) -> list[str]:
-    text = fold(text)
+    text = fold(_LABEL_A.sub("labela", text))
     for frame, form in _FRAMES:
         text = frame.sub(form, text)
     return [stem(word) for word in _TOKEN.findall(_FILLERS.sub(" ", text))]
@@ -250,6 +254,11 @@ def matched(mine: Tokens, others: frozenset[tuple[str, ...]]) -> list[bool]:
 def is_number(token: str) -> bool:
     """Whether a token is the value of a number."""
     return token[0] == "="
+
+
+def is_label(token: str) -> bool:
+    """Whether a character names one of several things: 甲方案, 乙方案."""
+    return token in "甲乙丙丁"
 
 
 def is_character(token: str) -> bool:
