@@ -37,8 +37,9 @@ _PASSIVE = lazy_pattern(r"\b(?:is|are|was|were|be|been|being)\s+(\w+)(?:\s+\w+){
 
 
 def is_reversed(mine: Tokens, other: Tokens, entities: frozenset[str]) -> bool:
-    """Whether two things have changed sides around a word that both clauses have. The subject of a
-    passive has changed sides already."""
+    """Whether two things have changed sides around a word that both clauses have: two of the
+    entities, or any where the clauses have the same words. The subject of a passive has changed
+    sides already."""
     shared = [
         (at, other.tokens.index(token), token)
         for at, token in enumerate(mine.tokens)
@@ -50,6 +51,9 @@ def is_reversed(mine: Tokens, other: Tokens, entities: frozenset[str]) -> bool:
         for verb in _PASSIVE.findall(fold(text))
     }
     has_changed = bool(_PASSIVE.search(mine.written)) != bool(_PASSIVE.search(other.written))
+    has_same_words = set(mine.tokens) - EMPTY == set(other.tokens) - EMPTY
+    if has_same_words and not re.search("[,，;；]", mine.written + other.written):
+        entities = frozenset(mine.tokens)
     for number, (_, pivot, token) in enumerate(shared):
         if token in EMPTY and token not in _RELATIONS:
             continue

@@ -89,6 +89,7 @@ def judge(
 
 
 _CUT_BEFORE = lazy_pattern(r"\w$|\w[-./:,]$", re.ASCII)
+_NEGATED_BEFORE = frozenset("不没未非无勿")
 _CUT_AFTER = lazy_pattern(r"\w|[-./:,]\w|[+#]", re.ASCII)
 
 
@@ -97,11 +98,10 @@ def find_whole(quote: str, passage: str) -> int | None:
     at = passage.find(quote)
     while at >= 0:
         end = at + len(quote)
-        starts_inside = quote[:1].isascii() and _CUT_BEFORE.search(passage[max(0, at - 2) : at])
-        ends_inside = quote[-1:].isascii() and _CUT_AFTER.match(passage, end)
-        if not (starts_inside and quote[:1].isalnum()) and not (
-            ends_inside and quote[-1:].isalnum()
-        ):
+        before = passage[max(0, at - 2) : at]
+        is_cut = re.match(r"\w", quote, re.ASCII) and _CUT_BEFORE.search(before)
+        is_cut = is_cut or (re.search(r"\w$", quote, re.ASCII) and _CUT_AFTER.match(passage, end))
+        if not is_cut and before[-1:] not in _NEGATED_BEFORE:
             return at
         at = passage.find(quote, at + 1)
     return None
