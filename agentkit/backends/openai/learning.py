@@ -68,6 +68,7 @@ class Refusal:
         return self.says(
             rf"['\"`\[(./]{name}['\"`\])]|['\"`]{name}[.\[]|(?:^|[\"{{\s]){name}\s*:"
             rf"|\b(?:{word})\b\W{{0,4}}(?:\w+\W{{1,3}}){{0,2}}{name}|{name}\W{{0,3}}(?:{about})\b"
+            rf"|(?:support|permit|allow|accept|argument|suppli|field)[^.:]{{0,40}}:\s*{name}"
         )
 
     @property
@@ -94,6 +95,7 @@ def refusal_text(error: Exception) -> str | None:
             text = f"{getattr(error, 'body', '')}\n{error}"
         case _:
             text = None
+    text = text and re.sub(r"<\d{3}>", "", text)
     # JSON within JSON has its quotes escaped.
     return text and re.sub(r"\\u([0-9a-f]{4})", _character, text).replace("\\", "")
 
@@ -226,10 +228,9 @@ def _no_tools(refusal: Refusal) -> Changes | None:
         r"|tools?.{0,4} (?:param\w* |field )?(?:is |are )?(?:not supported|unsupported)|不支持工具"
     )
     if "tools" not in refusal.body:
-        needs = r"tools?\b.{0,60}(?:must|required|need|defin|provid|specif|missing|set)"
-        is_missing = refusal.calls and refusal.says(r"(?:must|requires?|without).{0,60}\btools?\b")
-        asks = is_missing and refusal.says(needs) and not refusal.says("followed by")
-        return {"tools_with_calls": True} if asks else None
+        asks = refusal.says(r"(?:must|requires?|without|needs?)\b.{0,60}\btools?\b")
+        is_missing = refusal.calls and asks and not refusal.says("followed by")
+        return {"tools_with_calls": True} if is_missing else None
     asked = refusal.body.get("tool_choice")
     if asked and refusal.names("tool_choice") and not refusal.says("--enable-auto"):
         form = asked if isinstance(asked, str) else "named"
