@@ -17,7 +17,7 @@ from agentkit.messages import Content, ImagePart, Message, TextPart, ToolCall, t
 NO_RESULT = "No result: this call was interrupted before it was answered."
 _EMPTY_RESULT = "(No output.)"
 _ORPHAN = "Result of an earlier tool call:\n{result}"
-_IMAGES = "Images of the tool results:"
+IMAGES = "Images of the tool results:"
 _NO_IMAGE = "(An image, which this model cannot read.)"
 _SEE_BELOW = "(An image, which follows.)"
 _CONTINUE = "Continue."
@@ -97,10 +97,12 @@ def _with_id(call: ToolCall, rules: Rules, taken: set[str]) -> ToolCall:
     return call if id_ == call.id else replace(call, id=id_)
 
 
-def _with_images_for_user(messages: Iterable[Message], rules: Rules) -> list[Message]:
-    """Let only messages of the user hold images, or none where the model reads none."""
+def _with_images_for_user(messages: Sequence[Message], rules: Rules) -> list[Message]:
+    """Let only messages of the user hold images, or only the last of them where the model reads
+    none: that the user shall see the refusal."""
     found: list[Message] = []
     pictures: list[TextPart | ImagePart] = []
+    question = next((m for m in reversed(messages) if m.role == "user"), None)
     for message in messages:
         if pictures and message.role != "tool":
             found.append(Message("user", tuple(pictures)))
@@ -108,12 +110,13 @@ def _with_images_for_user(messages: Iterable[Message], rules: Rules) -> list[Mes
         if not isinstance(message.content, str):
             parts = message.prompt_content
             images = [part for part in parts if isinstance(part, ImagePart)]
-            if rules.images == "none" or (message.role != "user" and images):
+            is_read = rules.images == "user" or message is question
+            if images and not (is_read and message.role == "user"):
                 note = _NO_IMAGE if rules.images == "none" else _SEE_BELOW
-                text = "\n".join(filter(None, (text_of(parts), note if images else "")))
+                text = "\n".join(filter(None, (text_of(parts), note)))
                 message = replace(message, content=text, passages=())
                 if rules.images == "user" and message.role == "tool":
-                    pictures += images if pictures else [TextPart(_IMAGES), *images]
+                    pictures += images if pictures else [TextPart(IMAGES), *images]
         found.append(message)
     return [*found, Message("user", tuple(pictures))] if pictures else found
 

@@ -156,11 +156,12 @@ class _Cleaner:
         return value
 
     def _fit(self, schema: Schema) -> Schema:
+        any_value = {"type": "string"} if self._is_simple else {}
         if isinstance(items := schema.get("items"), list | bool):
-            schema["items"] = self._one_of(items) if isinstance(items, list) else {}
+            schema["items"] = (isinstance(items, list) and self._one_of(items)) or any_value
         kind = schema.get("type")
         if kind == "array" or (isinstance(kind, list) and "array" in kind):
-            schema.setdefault("items", {"type": "string"} if self._is_simple else {})
+            schema.setdefault("items", any_value)
         choices = schema.get("anyOf")
         if isinstance(choices, list) and "type" in schema and not self._is_simple:
             kind = schema.pop("type")  # Moonshot refuses a type beside anyOf.

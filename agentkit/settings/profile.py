@@ -80,7 +80,8 @@ class Profile(SettingsTable):
     )
     images: Literal["user", "none"] = Field(
         default="user",
-        description="Images, those of tools included, in user messages; none: named in the text.",
+        description="Images of tools in a user message, or only mentioned, as those of earlier "
+        "questions then are.",
     )
     sent_back: tuple[str, ...] = Field(
         default=(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from agentkit.backends.conversation import IMAGES
 from agentkit.backends.faults import ServerError
 from agentkit.settings.profile import Profile
 
@@ -200,9 +201,13 @@ def _roles(refusal: Refusal) -> Changes | None:
 
 
 def _images(refusal: Refusal) -> Changes | None:
-    """Images that tools returned; an image of the user's question is refused to the user."""
+    """Images that tools returned, or of earlier questions; the refusal of an image of the question
+    itself is shown."""
     about = r"image|vision|multi-?modal|mmproj|unknown variant|content.{0,40}string"
-    holds = any(isinstance(message.get("content"), list) for message in refusal.messages)
+    lists = [m["content"] for m in refusal.messages if isinstance(m.get("content"), list)]
+    is_question = isinstance(refusal.messages[-1].get("content"), list)
+    by_tool = any(part.get("text") == IMAGES for parts in lists for part in parts)
+    holds = by_tool or len(lists) > is_question
     return {"images": "none"} if holds and refusal.says(about) else None
 
 
