@@ -46,9 +46,7 @@ class PassageRecord(Record):
 class SearchHit(PassageRecord):
     """A passage that a search found."""
 
-    score: float = Field(
-        description="How likely it is about the query: above 0.7 likely, below 0.3 unlikely."
-    )
+    score: float = Field(description="The probability that it is about the query.")
 
 
 class SearchResult(Record):

@@ -30,6 +30,8 @@ _LISTS = {
 _DECORATION = ("annotations", "_meta", "icons", "title", "description", "size")
 _BINARY = ("data", "blob")
 _MAX_REASON = 200
+_MAX_ENTRIES = 10_000
+_MAX_NOTES = 10
 
 
 class Repairs:
@@ -90,7 +92,7 @@ class Repairs:
         if cursor is not None and not isinstance(cursor, str):
             result["nextCursor"] = str(cursor)
         entries = result.get(key)
-        kept = entries if isinstance(entries, list) else []
+        kept = entries[:_MAX_ENTRIES] if isinstance(entries, list) else []
         is_named = all(isinstance(each, dict) and each.get(required[0]) for each in kept)
         if not is_named or _faults(method, self._version, {**result, key: kept}, ""):
             kept = [each for each in kept if self._keeps(method, result, each)]
@@ -121,7 +123,11 @@ class Repairs:
         return not _faults(method, self._version, {**result, key: [entry]}, key)
 
     def _note(self, method: str, text: str) -> None:
-        self._notes.setdefault(method, []).append(visible(text)[:500])
+        notes = self._notes.setdefault(method, [])
+        if len(notes) < _MAX_NOTES:
+            notes.append(visible(text)[:500])
+        elif len(notes) == _MAX_NOTES:
+            notes.append("and more")
 
 
 def schema_mismatch(schema: Any, structured: Any) -> str:

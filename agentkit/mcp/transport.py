@@ -37,6 +37,9 @@ _KEEPING_METHOD = {301: 308, 302: 307}
 
 _REPLACED_HEADERS = ("content-type", "content-length", "transfer-encoding")
 _MAX_REFUSAL = 65_536
+_MAX_MESSAGE = 500
+"""The part of a message that says what it is about. The pattern takes quadratic time."""
+
 _REFUSED = -32603
 _NOT_ABOUT_SESSIONS = (-32601, -32602, -32603)
 """The codes of an unknown method, of invalid parameters and of an internal error."""
@@ -52,7 +55,7 @@ _TOO_MANY = re.compile(r"limit|too many|maximum|exceed|quota", re.IGNORECASE)
 
 def is_forgotten_session(message: str) -> bool:
     """Whether a server's error message says that it does not know the session (any more)."""
-    words = message.replace("_", " ").replace("sessionId", "session id")
+    words = message[:_MAX_MESSAGE].replace("_", " ").replace("sessionId", "session id")
     return bool(_FORGOTTEN.search(words)) and not _TOO_MANY.search(words)
 
 

@@ -14,6 +14,7 @@ from agentkit.messages import ToolCall
 from agentkit.project.demo import copy_demo
 from agentkit.project.trust import is_trusted, trust
 from tests.conftest import unprivileged
+from tests.mcp.processes import soon
 from tests.servers.openai_server import OpenAIServer, Reply, text
 
 TOOL = '''
@@ -73,6 +74,26 @@ async def test_a_trusted_folder_gives_documents_tools_and_servers(folder: Path) 
         assert shouted == "HI"
         assert received.split("\n")[1:-1] == ["received hi"]
         assert project.notices == []
+
+
+@pytest.mark.slow
+async def test_in_the_background_the_agent_is_there_before_its_index_and_servers(
+    folder: Path,
+) -> None:
+    project = Project.open(folder, trust=True)
+    project.in_background = True
+    async with project:
+        assert project.knowledge.chunk_count == 0
+        names = [tool.name for tool in project.agent.tools]
+        assert "shout" in names
+        assert "echo__echo" not in names
+        assert await soon(lambda: "echo__echo" in [tool.name for tool in project.agent.tools])
+        await project.index()
+        assert (await project.agent.run("残差连接有什么用？")).citations
+    project = Project.open(folder, trust=True)
+    project.in_background = True
+    async with project:
+        pass  # closed while the servers start
 
 
 @pytest.mark.slow

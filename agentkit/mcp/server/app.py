@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcp.server import Server
@@ -17,7 +18,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from agentkit import __version__
 from agentkit.agent.approval import Policy
-from agentkit.knowledge.tools import knowledge_tools
+from agentkit.knowledge.tools import SEARCH, knowledge_tools
 from agentkit.mcp.server.indexing import BackgroundIndex
 from agentkit.mcp.server.prompts import Prompts
 from agentkit.mcp.server.resources import Resources, Subscriptions
@@ -37,6 +38,12 @@ TITLES = {
     "list_documents": "List the documents",
     "ask": "Ask the agent",
 }
+SCORE = (
+    "`score` is the probability that a passage is about the query: above 0.7 likely, below 0.3 "
+    "unlikely."
+)
+"""Added to the description of the search, whose results have scores here."""
+
 READ_LIMIT = 20_000
 """Most characters that one `read_document` returns to a client."""
 
@@ -124,6 +131,8 @@ def _published_tools(
 ) -> Iterator[PublishedTool]:
     if knowledge is not None:
         for tool in knowledge_tools(knowledge, read_limit=READ_LIMIT):
+            if tool.name == SEARCH:
+                tool = replace(tool, description=f"{tool.description}\n\n{SCORE}")
             yield PublishedTool(tool, TITLES[tool.name], effects="none", links=links)
     if agent is not None:
         asks = ask_tool(agent)
