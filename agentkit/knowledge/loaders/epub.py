@@ -78,7 +78,7 @@ def _chapters(
     """The Markdown of each file of the spine, "" where it has no text, with a warning for a missing
     one."""
     items = {item.get("id"): item for item in package.iterfind(".//{*}manifest/{*}item")}
-    names = set(archive.namelist())
+    names, read = set(archive.namelist()), set[str]()
     for reference in package.iterfind(".//{*}spine/{*}itemref"):
         item = items.get(reference.get("idref"))
         if item is None or item.get("media-type") not in _PAGES:
@@ -86,7 +86,8 @@ def _chapters(
         path = posixpath.normpath(posixpath.join(folder, unquote(item.get("href", ""))))
         if path not in names:
             warnings.append(f"{clean(path)} is missing from the book")
-        elif "nav" not in item.get("properties", "").split():
+        elif path not in read and "nav" not in item.get("properties", "").split():
+            read.add(path)  # A spine may name a chapter any number of times.
             try:
                 yield _markdown(archive.read(path))
             except KnowledgeError as error:

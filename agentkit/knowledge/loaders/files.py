@@ -256,7 +256,7 @@ _WALL_FACTOR = 4.0
 """Wall-clock seconds for each second of CPU time: other processes may keep the processors busy."""
 _OCR_FACTOR, _OCR_MB = 6.0, 1000.0
 """What recognising the text of a scan takes more: about 2 s of CPU time a page."""
-_BASE_BYTES, _MOST_BYTES, _BYTES_FACTOR = 8_000_000, 80_000_000, 20
+_BASE_BYTES, _MOST_BYTES, _BYTES_FACTOR = 8_000_000, 60_000_000, 20
 
 
 class UnparsedFile(KnowledgeError):

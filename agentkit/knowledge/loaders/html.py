@@ -57,6 +57,8 @@ _MAIN_NAMES = frozenset(
 _UNSEEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _ANCHOR_SIGNS = frozenset("¶#§🔗")
 _DROPPED = "agentkit-dropped"
+_LONG_TAG = re.compile(r"<([A-Za-z][^\s<>/]{0,50})[^<>]{20000,}+>")
+"""A tag with thousands of attributes, for which libxml2 takes quadratic time: it loses them."""
 _MOST_NAME = 500
 _ENOUGH_TEXT = 200
 _FEWEST_LINKS = 5
@@ -312,7 +314,7 @@ def markdown_of(html: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     # From bytes, because a str with an XML declaration is refused.
     parser = HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     try:
-        root = document_fromstring(html.encode(), parser=parser)
+        root = document_fromstring(_LONG_TAG.sub(r"<\1>", html).encode(), parser=parser)
     except etree.ParserError:
         return "", {}, ()
     too_deep = any("depth" in error.message for error in parser.error_log)

@@ -3,19 +3,22 @@ again until it changes, and the files beside it are indexed. The generated files
 
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.knowledge.loaders.files import Parsers, UnparsedFile
 from tests.conftest import TermEmbedder
 
 pytestmark = pytest.mark.slow
 
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
+WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml"
 CONTAINER = (
     '<?xml version="1.0"?><container xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
     '<rootfiles><rootfile full-path="c.opf" media-type="application/oebps-package+xml"/>'
@@ -83,22 +86,17 @@ def _zip(entries: dict[str, str]) -> bytes:
     return packed.getvalue()
 
 
-def _attributes() -> bytes:
-    return b"<p " + b" ".join(b"a%d=1" % n for n in range(300_000)) + b">hello</p>"
-
-
 ENDED: dict[str, Callable[[], bytes]] = {
     "forms.pdf": lambda: _forms(10, 9),
     "forms of four.pdf": lambda: _forms(4, 16),
     "characters.pdf": lambda: _page(
         b"BT /F 1 Tf 0 0 Td " + b"(%s) Tj " % (b"a" * 60) * 150_000 + b" ET"
     ),
-    "spaces.pdf": lambda: _page(b" " * 900_000_000),
-    "chapters.epub": lambda: _epub(
-        f"<html><body>{'word ' * 300_000}</body></html>",
-        "".join(f'<itemref idref="a" id="i{n}"/>' for n in range(3000)),
+    "forms of three.pdf": lambda: _forms(3, 20),
+    "chapter.epub": lambda: _epub(f"<html><body>{'<p>word</p>' * 2_000_000}</body></html>"),
+    "cells.html": lambda: (
+        b"<table>" + b"<tr><td colspan=1000 rowspan=1000>x</td></tr>" * 40_000 + b"</table>"
     ),
-    "attributes.html": _attributes,
 }
 
 
@@ -139,3 +137,92 @@ async def test_a_file_that_exhausts_its_parser_is_left_out_with_one_line(
         assert name in changed.added or any(name in warning for warning in changed.warnings)
         (folder / name).unlink()
         assert (await knowledge.add_path(folder)).removed == ((name,) if changed.added else ())
+
+
+def _docx(body: str, head: str = "") -> bytes:
+    types = (
+        '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+        '<Default Extension="rels" ContentType='
+        '"application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/word/document.xml" ContentType="{WORD}.document.main+xml"/></Types>'
+    )
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    relations = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        f'<Relationship Id="r" Type="{office}" Target="word/document.xml"/></Relationships>'
+    )
+    main = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    document = f'{head}<w:document xmlns:w="{main}"><w:body>{body}</w:body></w:document>'
+    entries = {"[Content_Types].xml": types, "_rels/.rels": relations}
+    return _zip({**entries, "word/document.xml": document})
+
+
+def _mails(depth: int) -> bytes:
+    inside = b"Subject: in\r\nContent-Type: text/plain\r\n\r\ninner text\r\n"
+    return b"Subject: out\r\nContent-Type: message/rfc822\r\n\r\n" * depth + inside
+
+
+ENTITIES = "<!DOCTYPE l [<!ENTITY a 'lol'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'>]>"
+RUN = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
+READ: dict[str, Callable[[], bytes]] = {
+    "attributes.html": lambda: b"<p " + b" ".join(b"a%d=1" % n for n in range(300_000)) + b">hi",
+    "divisions.html": lambda: b"<div>" * 200_000 + b"text",
+    "lists.html": lambda: b"<ul><li>a" * 20_000,
+    "tables.html": lambda: b"<table><tr><td>a" * 3000,
+    "bold.html": lambda: b"<b><i>" * 100_000 + b"x",
+    "arrays.json": lambda: b"[" * 500_000 + b"]" * 500_000,
+    "objects.json": lambda: b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "number.json": lambda: b'{"a": ' + b"9" * 3_000_000 + b"}",
+    "arrays.jsonl": lambda: (b"[" * 100_000 + b"\n") * 20,
+    "columns.csv": lambda: b",".join(b"c%d" % n for n in range(300_000)) + b"\n1,2\n",
+    "quotes.csv": lambda: b"a,b\n" + b'"x,1\n' * 200_000,
+    "mails.eml": lambda: _mails(100),
+    "deep mails.eml": lambda: _mails(5000),
+    "header.eml": lambda: b"Subject: " + b"=?utf-8?q?a?= " * 200_000 + b"\r\n\r\nhi",
+    "senders.mbox": lambda: b"From \n\nx\n\n" * 200_000,
+    "entities.docx": lambda: _docx(RUN.format("&b;"), ENTITIES),
+    "zip bomb.docx": lambda: _docx(RUN.format("A" * 120_000_000)),
+    "tables.docx": lambda: _docx("<w:tbl><w:tr><w:tc>" * 2000 + "</w:tc></w:tr></w:tbl>" * 2000),
+    "outside.docx": lambda: _docx(
+        RUN.format("&x;"), "<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>"
+    ),
+    "not a zip.docx": lambda: b"GIF89a" + b"\0" * 1000,
+    "same chapter.epub": lambda: _epub(
+        f"<html><body>{'word ' * 20_000}</body></html>", '<itemref idref="a"/>' * 20_000
+    ),
+    "depth.epub": lambda: _epub("<html><body>" + "<div>" * 50_000 + "x"),
+    "own child.pdf": lambda: _pdf(
+        b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[2 0 R 2 0 R]/Count 2>>"
+    ),
+    "pages.pdf": lambda: _pdf(
+        b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 9999>>", b"<<>>"
+    ),
+    "noise.pdf": lambda: b"%PDF-1.7\n" + bytes(range(256)) * 4000,
+    "outputs.ipynb": lambda: (
+        b'{"cells":[{"cell_type":"code","source":"1","metadata":{},"outputs":[{"output_type":'
+        b'"stream","name":"stdout","text":"' + b"x" * 5_000_000 + b'"}]}],"nbformat":4}'
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def parsers() -> Iterator[Parsers]:
+    with Parsers() as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_file_of_extremes_is_read_or_refused_and_its_parser_goes_on(
+    name: str, parsers: Parsers
+) -> None:
+    text = refused = ""
+    try:
+        text = parsers.load(READ[name](), name).document.text
+    except UnparsedFile:
+        raise
+    except KnowledgeError as error:
+        refused = str(error)
+    assert len(text) < 8_000_000
+    assert "root:" not in text
+    assert refused == "" or refused.startswith(f"{name}: ")
+    assert parsers.load(b"<p>good</p>", "good.html").document.text == "good"
