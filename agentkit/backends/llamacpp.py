@@ -43,13 +43,9 @@ from agentkit.backends.base import (
     offered_tools,
     tool_definition,
 )
+from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.openai.partial_calls import PartialCalls
-from agentkit.backends.prompted_tools import (
-    answer_schema,
-    is_forced,
-    merge_neighbours,
-    with_tools_in_text,
-)
+from agentkit.backends.prompted_tools import answer_schema, is_forced, with_tools_in_text
 from agentkit.backends.text_tool_calls import THINK, ParsedModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
@@ -229,8 +225,9 @@ class LlamaCppModel(ParsedModel):
     async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
-        if any(images(message) for message in messages):
+        if any(images(message) for message in messages if message.role == "user"):
             raise self.error(f"{self.name} reads no images: choose another model.", "bad_request")
+        messages = valid_conversation(messages, Rules(images="none", system="first"))
         engine = await self._ready()
         offered = offered_tools(tools, options.tool_choice)
         native = engine.takes_tools and not is_forced(offered, options) and options.schema is None
@@ -343,7 +340,7 @@ def request_body(
         json_schema = {"name": "answer", "schema": dict(schema)}
         response_format = {"type": "json_schema", "json_schema": json_schema}
     if native:
-        bodies = message_bodies(merge_neighbours(messages), "name")
+        bodies = message_bodies(messages, "name")
         for call in (call for body in bodies for call in body.get("tool_calls", ())):
             function = call["function"]
             function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)

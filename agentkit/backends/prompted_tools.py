@@ -7,13 +7,13 @@ of Hermes, which most models know.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentkit.backends.base import Options, arguments_object, images, tool_definition
+from agentkit.backends.base import Options, arguments_object, tool_definition
+from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.text_tool_calls import CALL, END_CALL
-from agentkit.messages import Message, TextPart, ToolCall
+from agentkit.messages import Message, ToolCall
 from agentkit.tools.tool import Tool
 
 _TOOLS_PROMPT = """You may call these tools:
@@ -27,25 +27,17 @@ To call one, answer with its name and arguments as JSON, between these marks:
 
 
 def with_tools_in_text(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
-    """Return the conversation in system, user and assistant messages alone."""
-    plain = [_as_text(message) for message in messages]
+    """Return the conversation in system, user and assistant messages that take turns."""
+    plain = [_as_text(message) for message in valid_conversation(messages)]
     if tools:
         lines = "\n".join(json.dumps(tool_definition(tool), ensure_ascii=False) for tool in tools)
         plain.insert(0, Message("system", _TOOLS_PROMPT.format(tools=lines)))
-    return merge_neighbours(plain)
-
-
-def without_system(messages: Sequence[Message]) -> list[Message]:
-    """Return the conversation for a template that refuses system messages."""
-    return merge_neighbours(
-        [replace(m, role="user") if m.role == "system" else m for m in messages]
-    )
+    return valid_conversation(plain, Rules(system="first"))
 
 
 def _as_text(message: Message) -> Message:
     if message.role == "tool":
-        text = f"<tool_response>\n{message.prompt_text}\n</tool_response>"
-        return Message("user", (TextPart(text), *images(message)) if images(message) else text)
+        return Message("user", f"<tool_response>\n{message.prompt_text}\n</tool_response>")
     if message.tool_calls:
         text = "\n".join([message.text, *map(_call_text, message.tool_calls)]).strip()
         return Message(message.role, text)
@@ -55,29 +47,6 @@ def _as_text(message: Message) -> Message:
 def _call_text(call: ToolCall) -> str:
     body = {"name": call.name, "arguments": arguments_object(call)}
     return f"{CALL}\n{json.dumps(body, ensure_ascii=False)}\n{END_CALL}"
-
-
-def merge_neighbours(messages: Iterable[Message]) -> list[Message]:
-    """Join neighbours of one role, since templates expect alternating roles. Calls and results stay
-    apart."""
-    merged: list[Message] = []
-    for message in messages:
-        if merged and _can_merge(merged[-1], message):
-            merged[-1] = _merge(merged[-1], message)
-        else:
-            merged.append(message)
-    return merged
-
-
-def _merge(one: Message, other: Message) -> Message:
-    text = f"{one.prompt_text}\n\n{other.prompt_text}"
-    pictures = (*images(one), *images(other))
-    return Message(one.role, (TextPart(text), *pictures) if pictures else text)
-
-
-def _can_merge(one: Message, other: Message) -> bool:
-    calls = one.tool_calls or other.tool_calls
-    return one.role == other.role and one.role != "tool" and not calls
 
 
 def is_forced(tools: Sequence[Tool], options: Options) -> bool:

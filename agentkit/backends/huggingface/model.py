@@ -19,6 +19,7 @@ from agentkit.backends.base import (
     images,
     offered_tools,
 )
+from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.huggingface.generator import (
     Generation,
     GenerationEnd,
@@ -82,9 +83,10 @@ class HuggingFaceModel(ParsedModel):
     async def request(
         self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
     ) -> AsyncGenerator[ModelPart, None]:
-        if any(images(message) for message in messages):
+        if any(images(message) for message in messages if message.role == "user"):
             text = f"{self.name} reads no images: choose another model."
             raise self.error(text, "bad_request")
+        messages = valid_conversation(messages, Rules(images="none"))
         generator = await self._ready()
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | GenerationEnd | ModelError]()
 

@@ -8,7 +8,6 @@ drops a message is passed over.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,19 +15,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentkit.backends.base import Options, arguments_object, message_bodies, tool_definition
+from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.huggingface.load import LoadedModel
-from agentkit.backends.prompted_tools import (
-    is_forced,
-    merge_neighbours,
-    with_tools_in_text,
-    without_system,
-)
+from agentkit.backends.prompted_tools import is_forced, with_tools_in_text
 from agentkit.backends.text_tool_calls import CALL, END_THINK, THINK
 from agentkit.messages import Message
 from agentkit.tools.tool import Tool
 
 TEMPLATE_OPTIONS = "chat_template_kwargs"
 """The key of `Options.extra` whose mapping goes to the chat template."""
+
+
+_MISTRAL_ID = "[a-zA-Z0-9]{9}"
+"""The call ids that Mistral's templates require; others take any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ def _forms(template: str, messages: Sequence[Message], tools: Sequence[Tool]) ->
     forms = []
     if "tools" in template or not tools:
         has_calls = any(message.tool_calls or message.role == "tool" for message in messages)
-        merged = merge_neighbours(messages)
+        merged = valid_conversation(messages, Rules(call_id=_MISTRAL_ID))
         forms.append(_Form(merged, tools))
         if has_calls:
             forms += [_Form(merged, tools, True), _Form(with_tools_in_text(messages, ()), tools)]
@@ -151,21 +150,17 @@ def _forms(template: str, messages: Sequence[Message], tools: Sequence[Tool]) ->
     yield from forms
     if any(message.role == "system" for message in plain):
         for form in forms:
-            yield _Form(without_system(form.messages), form.tools, form.arguments_as_text)
+            yield replace(form, messages=valid_conversation(form.messages, Rules(system="none")))
 
 
 def _apply_template(
     loaded: LoadedModel, form: _Form, template: str, extra: Mapping[str, Any]
 ) -> str:
     bodies = message_bodies(form.messages, "name")
-    for body in bodies:
-        for call in body.get("tool_calls", ()):
-            call["id"] = _short_id(call["id"])
-            if form.arguments_as_text:
-                arguments = call["function"]["arguments"]
-                call["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False)
-        if "tool_call_id" in body:
-            body["tool_call_id"] = _short_id(body["tool_call_id"])
+    for call in (call for body in bodies for call in body.get("tool_calls", ())):
+        if form.arguments_as_text:
+            arguments = call["function"]["arguments"]
+            call["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False)
     text: str = loaded.tokenizer.apply_chat_template(
         bodies,
         chat_template=template,
@@ -175,11 +170,6 @@ def _apply_template(
         **extra,
     )
     return text
-
-
-def _short_id(call_id: str) -> str:
-    """Return nine letters and digits, which Mistral's templates require of an id."""
-    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
 
 
 def _is_whole(text: str, form: _Form) -> bool:

@@ -37,6 +37,7 @@ from agentkit.backends.base import (
     prompt_tokens,
     tool_definition,
 )
+from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.faults import is_too_long, read_fault
 from agentkit.backends.ollama.server import (
     OllamaError,
@@ -51,7 +52,7 @@ from agentkit.backends.retry import TransientError, with_retries
 from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
-from agentkit.messages import Message, TextPart, ToolCall, Usage
+from agentkit.messages import Message, ToolCall, Usage
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -164,8 +165,9 @@ class OllamaModel(ParsedModel):
         able = await self.capabilities()
         options = replace(options, extra={**self._extra, **options.extra})
         offered = offered_tools(tools, options.tool_choice)
-        if not able.images and (await self._show()).capabilities:
-            messages = list(map(_without_images, messages))
+        attached = any(images(message) for message in messages if message.role == "user")
+        sees = able.images or attached or not (await self._show()).capabilities
+        messages = valid_conversation(messages, Rules(images="user" if sees else "none"))
         if not able.tools:
             messages = with_tools_in_text(messages, offered)
         window = await self._window_for(
@@ -340,15 +342,6 @@ class OllamaModel(ParsedModel):
             return TransientError(text, self.name)
         default: FaultKind = "bad_request" if 400 <= error.status < 500 else "down"
         return self.error(text, _KINDS.get(error.kind) or _KINDS.get(error.status) or default)
-
-
-def _without_images(message: Message) -> Message:
-    """Replace the images of a tool's result by a note, for a model that reads none."""
-    if message.role != "tool" or isinstance(message.content, str):
-        return message
-    note = TextPart("[an image, which this model cannot read]")
-    parts = tuple(part if isinstance(part, TextPart) else note for part in message.content)
-    return replace(message, content=parts)
 
 
 def request_body(

@@ -24,7 +24,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 
-from agentkit.backends.base import images, new_call_id, parse_arguments
+from agentkit.backends.base import new_call_id, parse_arguments
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Content, ImagePart, Message, Role, TextPart, ToolCall, Usage
@@ -48,22 +48,8 @@ def from_langchain_messages(messages: Iterable[BaseMessage]) -> list[Message]:
 
 
 def to_langchain_messages(messages: Iterable[Message], provider: str = "") -> list[BaseMessage]:
-    """Convert messages to those of LangChain. Images of tools go into a message of the user after
-    the results, since few providers take them elsewhere. `provider` gets its own fields back."""
-    converted: list[BaseMessage] = []
-    pictures: list[ImagePart] = []
-    for message in messages:
-        if pictures and message.role != "tool":
-            converted.append(_image_message(pictures))
-            pictures = []
-        converted.append(_to_langchain(message, provider))
-        pictures += images(message) if message.role == "tool" else []
-    return [*converted, _image_message(pictures)] if pictures else converted
-
-
-def _image_message(pictures: Sequence[ImagePart]) -> HumanMessage:
-    note = {"type": "text", "text": "Images of the tool results above:"}
-    return HumanMessage([note, *map(_block, pictures)])
+    """Convert messages to those of LangChain. `provider` gets its own fields back."""
+    return [_to_langchain(message, provider) for message in messages]
 
 
 def as_chunk(part: ModelPart, index: int) -> AIMessageChunk | None:
@@ -213,7 +199,7 @@ def _to_langchain(message: Message, provider: str) -> BaseMessage:
             return _assistant_message(message.text, message.tool_calls, kept)
         case "tool":
             return ToolMessage(
-                message.prompt_text,
+                result_content(message.prompt_content),
                 tool_call_id=message.tool_call_id,
                 status="error" if message.failed else "success",
             )
@@ -270,9 +256,9 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def result_content(content: Content) -> str | list[dict[str, Any]]:
+def result_content(content: Content) -> str | list[str | dict[Any, Any]]:
     """The content of a tool's result in LangChain's form."""
-    return content if isinstance(content, str) else list(map(_block, content))
+    return content if isinstance(content, str) else [_block(part) for part in content]
 
 
 def _block(part: TextPart | ImagePart) -> dict[str, Any]:

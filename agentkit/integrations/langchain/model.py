@@ -25,6 +25,7 @@ from agentkit.backends.base import (
     prompt_tokens,
     tool_definition,
 )
+from agentkit.backends.conversation import valid_conversation
 from agentkit.backends.faults import is_too_long
 from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import ConfigError, FaultKind, ModelError, ToolError
@@ -67,7 +68,7 @@ class LangChainModel(ParsedModel):
     ) -> AsyncGenerator[ModelPart, None]:
         chat = self._bind(tools, options)
         merged, written = AIMessageChunk(content=""), 0
-        sent = to_langchain_messages(messages, self.name)
+        sent = to_langchain_messages(valid_conversation(messages), self.name)
         chunks = chat.astream(sent, stop=list(options.stop) or None)
         try:
             async for chunk in _chunks(chunks):

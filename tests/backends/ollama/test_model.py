@@ -464,7 +464,7 @@ async def test_images_are_sent_to_models_that_see(
     shown = [*TALK[:2], Message("tool", seen, tool_call_id="c1")]
     await collected(model.stream(shown, [lookup]))
     last = ollama_server.requests[-1]["messages"][-1]
-    assert last["content"] == "the screen[an image, which this model cannot read]"
+    assert last["content"] == "the screen\n(An image, which this model cannot read.)"
     for capabilities in (["completion", "tools", "vision"], ["completion", "vision"], None):
         ollama_server.capabilities = capabilities
         other = OllamaModel("small", base_url=ollama_server.url)

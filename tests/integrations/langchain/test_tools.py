@@ -216,24 +216,24 @@ async def test_an_image_of_our_tool_reaches_langchain() -> None:
     assert message.content == [{"type": "text", "text": "see"}, block]
 
 
-def test_images_of_tools_follow_the_results() -> None:
+async def test_images_of_tools_follow_the_results() -> None:
+    chat = SignedThinking()
     calls = (ToolCall("1", "a", {}), ToolCall("2", "b", {}))
-    sent = to_langchain_messages(
-        [
-            Message("user", "?"),
-            Message("assistant", "", calls),
-            Message("tool", IMAGE, tool_call_id="1"),
-            Message("tool", "Error: no", tool_call_id="2", failed=True),
-            Message("user", "go on"),
-        ]
-    )
-    assert [type(message).__name__ for message in sent] == [
-        *("HumanMessage", "AIMessage", "ToolMessage", "ToolMessage"),
-        *("HumanMessage", "HumanMessage"),
+    talk = [
+        Message("user", "?"),
+        Message("assistant", "", calls),
+        Message("tool", IMAGE, tool_call_id="1"),
+        Message("tool", "Error: no", tool_call_id="2", failed=True),
     ]
-    assert sent[4].content[1] == {"type": "image", "base64": B64, "mime_type": "image/png"}
+    async for _ in LangChainModel(chat).stream(talk):
+        pass
+    [sent] = chat.received
+    kinds = ["HumanMessage", "AIMessage", "ToolMessage", "ToolMessage", "HumanMessage"]
+    assert [type(message).__name__ for message in sent] == kinds
+    assert sent[4].content[-1] == {"type": "image", "base64": B64, "mime_type": "image/png"}
     assert isinstance(sent[3], ToolMessage)
     assert sent[3].status == "error"
+    assert from_langchain_messages(to_langchain_messages(talk))[2] == talk[2]
 
 
 def test_calls_of_before_calls_had_ids_are_read() -> None:
