@@ -9,7 +9,7 @@ from typing import Any, Literal
 Format = Literal["markdown", "text", "code", "rows"]
 """How a document is chunked: at headings, at paragraphs, at functions, or between rows."""
 
-PartKind = Literal["page", "slide", "row", "cell", "line", "record", "message", "chapter"]
+PartKind = Literal["page", "slide", "row", "cell", "line", "record", "message", "chapter", "file"]
 
 
 @dataclass(frozen=True, slots=True)

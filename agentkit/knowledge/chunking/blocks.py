@@ -68,7 +68,7 @@ def one_line(name: str) -> str:
     return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
 
 
-_PAGES = ("page", "slide", "chapter", "message", "cell")
+_PAGES = ("page", "slide", "chapter", "message", "cell", "file")
 
 
 class Places:

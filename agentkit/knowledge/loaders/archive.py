@@ -12,11 +12,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import Loaded
 from agentkit.text.terms import clean
 
 _MOST_ENTRIES = 10_000
@@ -149,9 +147,3 @@ def core_metadata(properties: Any) -> dict[str, Any]:
         "date": changed.date().isoformat() if changed else "",
     }
     return {key: value for key, value in found.items() if value}
-
-
-def load_old(content: bytes, source: str) -> Loaded:
-    """Reject the formats that Office wrote until 2006."""
-    suffix = PurePosixPath(source).suffix.lower()
-    raise KnowledgeError(f"old format: save it as {suffix}x")

@@ -1,4 +1,4 @@
-"""Mail: a message, or a mailbox with a part for each message. Attachments are named, not read.
+"""Mail: a message (.eml, .msg), or a mailbox with a part for each. Attachments are named, not read.
 
 All parts with text are read in their order: of alternatives the plain text, or the HTML where that
 says more (RFC 2046, 5.1.4); a forwarded message with its own headers; an invitation with its time
@@ -15,6 +15,7 @@ from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.policy import EmailPolicy
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -89,12 +90,41 @@ class _Mail:
 
 def load_mail(content: bytes, source: str) -> Loaded:
     """The subject is the title; sender, receiver and date (ISO) are metadata."""
-    mail = _mail(content)
+    return _document(_mail(content), source)
+
+
+def _document(mail: _Mail, source: str) -> Loaded:
     title = mail.headers.get("subject") or PurePosixPath(source).stem
     metadata = {name: value for name, value in mail.headers.items() if name != "subject"}
     document = Document(source, mail.text, title, metadata=metadata, format="text")
     document = replace(document, format="markdown") if mail.is_html else document
     return Loaded(document, (mail.warning,) if mail.warning else ())
+
+
+def load_outlook(content: bytes, source: str) -> Loaded:
+    """A message that Outlook saved (.msg): its headers, text and the names of what is attached."""
+    try:
+        import oxmsg
+    except ImportError as error:
+        raise KnowledgeError('needs pip install "agentkit-rag[office]"') from error
+
+    try:
+        message = oxmsg.Message.load(BytesIO(content))
+        body = _Body((message.body or "").strip())
+        if message.html_body:
+            body = _richer(body, _Body(markdown_of(message.html_body)[0], True))
+        sent = message.sent_date.isoformat() if message.sent_date else ""
+        to = ", ".join(f"{r.name} <{r.email_address}>" for r in message.recipients)
+        written = {"subject": message.subject, "from": message.sender, "to": to, "date": sent}
+        attached = [clean(a.file_name or a.mime_type or "a file") for a in message.attachments]
+    except Exception as error:  # The library raises whatever a broken container makes it raise.
+        raise KnowledgeError("damaged: open it in Outlook and save it again") from error
+    headers = {
+        name: " ".join(clean(value[:_MOST_HEADER]).split())
+        for name, value in written.items()
+        if value
+    }
+    return _document(_Mail(headers, clean(body.text), body.is_markdown, tuple(attached)), source)
 
 
 def load_mailbox(content: bytes, source: str) -> Loaded:
@@ -191,11 +221,13 @@ def _best(alternatives: Sequence[Message], attached: list[str]) -> _Body:
     bodies = [pair for pair in bodies if pair[0] != "text/calendar" and pair[1].text]
     plain = next((body for kind, body in bodies if kind == "text/plain"), None)
     richest = bodies[-1][1] if bodies else _NOTHING
-    if plain is not None:
-        words = set(_WORD.findall(richest.text))
-        if len(words & set(_WORD.findall(plain.text))) >= 0.8 * len(words):
-            richest = plain
-    return _joined([richest, *events])
+    return _joined([richest if plain is None else _richer(plain, richest), *events])
+
+
+def _richer(plain: _Body, rich: _Body) -> _Body:
+    """The plain text where it has four fifths of the words of the rich one, else that."""
+    words = set(_WORD.findall(rich.text))
+    return plain if len(words & set(_WORD.findall(plain.text))) >= 0.8 * len(words) else rich
 
 
 def _joined(bodies: Sequence[_Body]) -> _Body:

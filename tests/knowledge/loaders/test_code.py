@@ -16,7 +16,7 @@ def test_a_program_says_its_language(name: str, language: str) -> None:
     assert document.title == name.rpartition("/")[2]
 
 
-@pytest.mark.parametrize("name", ["a.toml", "b.yaml", "c.ini", "d.rst", "e.log", "f.tex"])
+@pytest.mark.parametrize("name", ["a.toml", "b.yaml", "c.ini", "d.xml", "e.log", "f.srt"])
 def test_configuration_and_other_plain_kinds_are_text(name: str) -> None:
     document = parse("键 = 值\n".encode(), name).document
     assert (document.text, document.format, document.metadata) == ("键 = 值\n", "text", {})

@@ -1,0 +1,39 @@
+"""Load the formats that Office wrote until 2006 (.doc, .xls, .ppt) with LibreOffice, where it is.
+
+LibreOffice converts the file in a folder of its own, with a profile of its own and a time limit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.files import Loaded, load
+
+_SECONDS = 60
+_TARGETS = {".doc": ".docx", ".xls": ".xlsx", ".ppt": ".pptx"}
+
+
+def load_legacy(content: bytes, source: str) -> Loaded:
+    """Raises KnowledgeError where LibreOffice is not installed or cannot convert the file."""
+    suffix = PurePosixPath(source).suffix.lower()
+    target = _TARGETS[suffix]
+    office = shutil.which("soffice") or shutil.which("libreoffice")
+    if office is None:
+        raise KnowledgeError(f"old format: save it as {target}, or install LibreOffice")
+    with tempfile.TemporaryDirectory(prefix="agentkit-") as folder:
+        file = Path(folder, f"document{suffix}")
+        file.write_bytes(content)
+        command = [
+            office, f"-env:UserInstallation={Path(folder, 'profile').as_uri()}", "--headless",
+            "--convert-to", target[1:], "--outdir", folder, str(file),
+        ]  # fmt: skip
+        try:
+            subprocess.run(command, capture_output=True, timeout=_SECONDS, check=True, cwd=folder)
+            converted = file.with_suffix(target).read_bytes()
+        except (OSError, subprocess.SubprocessError) as error:
+            raise KnowledgeError(f"LibreOffice cannot convert it: save it as {target}") from error
+        return load(converted, str(PurePosixPath(source).with_suffix(target)), source)

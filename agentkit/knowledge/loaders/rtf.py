@@ -1,0 +1,51 @@
+"""Load RTF as text, its tables as rows with a bar between the cells."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from agentkit.documents import Document
+from agentkit.errors import KnowledgeError
+from agentkit.knowledge.loaders.files import Loaded
+from agentkit.knowledge.loaders.notation import lowered, raised
+from agentkit.text.terms import clean
+
+_SHIFTED = re.compile(r"\\(super|sub)(?![a-z0-9])\s?([^\\{}]{1,40})")
+_UNSEEN = re.compile(r"\\(?:striked?1?|v)(?![a-z0-9])\s?[^\\{}]*")
+_TITLE = re.compile(r"\{\\title\s([^\\{}]{1,300})\}")
+_AUTHOR = re.compile(r"\{\\author\s([^\\{}]{1,300})\}")
+
+
+def load_rtf(content: bytes, source: str) -> Loaded:
+    """Struck-out and hidden text is left out; title and author are from the file's properties."""
+    try:
+        from striprtf.striprtf import rtf_to_text
+    except ImportError as error:
+        raise KnowledgeError('needs pip install "agentkit-rag[office]"') from error
+
+    if not content.lstrip().startswith(b"{\\rtf"):
+        raise KnowledgeError(
+            "not RTF, despite its name: open it in a text program and save it again"
+        )
+    written = content.decode("latin-1")
+    written = _SHIFTED.sub(_marked, _UNSEEN.sub("", written))
+    try:
+        text = clean(str(rtf_to_text(written, errors="replace")))  # type: ignore[no-untyped-call]
+    except (ValueError, LookupError, IndexError) as error:
+        raise KnowledgeError("damaged: open it in a text program and save it again") from error
+    text = re.sub(r"\n{3,}", "\n\n", text.replace("|\n", "\n")).strip()
+    found = {
+        key: clean(match[1]).strip()
+        for key, pattern in (("title", _TITLE), ("author", _AUTHOR))
+        if (match := pattern.search(written[:20_000]))
+    }
+    title = found.get("title") or PurePosixPath(source).stem
+    return Loaded(Document(source, text, title, metadata=dict(found), format="text"))
+
+
+def _marked(match: re.Match[str]) -> str:
+    """Raised or lowered text by the convention, for the text right before it."""
+    before = re.split(r"[\\{}]", match.string[max(0, match.start() - 60) : match.start()])
+    plain = next((piece for piece in reversed(before) if piece.strip()), "")
+    return raised(plain, match[2]) if match[1] == "super" else lowered(match[2])
