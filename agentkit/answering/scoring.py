@@ -133,7 +133,7 @@ answer it."""
 _VALUES = ("amount", "date", "person")
 """Kinds of answers that a unit has or has not, whatever its words."""
 
-_FAR = (0.75 - SIMILARITY) * 10
+_FAR = (0.74 - SIMILARITY) * 10
 """The similarity of unrelated texts in two languages, as a feature."""
 
 _ALL_TERMS = 0.9
