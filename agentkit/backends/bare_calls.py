@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from agentkit.backends.base import new_call_id
-from agentkit.backends.call_formats import BEGINNINGS, END_TOKENS, read_calls
+from agentkit.backends.call_formats import BEGINNINGS, END_TOKENS, python_calls, read_calls
 from agentkit.messages import ToolCall
 from agentkit.tools.names import UNREADABLE, match_name
 from agentkit.tools.repair import repair_arguments
@@ -94,7 +94,9 @@ class BareCalls:
         after = line[word.end() : word.end() + 12].lstrip()
         if not after:
             return self._is_name_start(word[0])
-        return after[0] == "{" and bool(match_name(word[0], self._names))
+        return after.startswith(("{", "```"[: len(after)])) and bool(
+            match_name(word[0], self._names)
+        )
 
     def _is_name_start(self, word: str) -> bool:
         return any(name.startswith(word) for name in (*self._names, *_NAMESPACES)) or (
@@ -141,7 +143,7 @@ class BareCalls:
             return False
         known = (*_NAME_KEYS, *_OTHER_KEYS, "function", "type", "id")
         if key["after"] is None:
-            return any(name.startswith(key["key"]) for name in known)
+            return any(name.startswith(key["key"]) for name in (*known, *self._names))
         if key["key"] not in known:
             return bool(match_name(key["key"], self._names))
         value = key["value"] or ""
@@ -196,11 +198,15 @@ class BareCalls:
             text = fence["body"]
         if (found := repair_arguments(text)) is not None and (text[:1] == "{" or not text.strip()):
             return found
+        if calls := python_calls(f"{name}({text})", {}):
+            return calls[0].arguments
         tool = next((tool for tool in self._tools if tool.name == name), None)
         properties = list(tool.parameters.get("properties", ())) if tool else []
         required = list(tool.parameters.get("required", ())) if tool else []
         only = properties if len(properties) == 1 else required
-        return {only[0]: text.strip("\"'")} if len(only) == 1 else text
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            text = text[1:-1]
+        return {only[0]: text} if len(only) == 1 else text
 
 
 def _compact(marker: str) -> str:

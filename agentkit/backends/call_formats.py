@@ -13,13 +13,14 @@ import json
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from agentkit.backends.base import new_call_id, parse_arguments
 from agentkit.messages import ToolCall
 from agentkit.tools.lenient_json import InvalidJson, parse_value
-from agentkit.tools.names import UNREADABLE, match_name
+from agentkit.tools.names import match_name
 from agentkit.tools.repair import fit_arguments, repair_arguments
 from agentkit.tools.tool import Tool
 
@@ -41,6 +42,10 @@ BEGINNINGS: dict[str, str] = {
     "<|python_start|>": "<|python_end|>",  # Llama 4
     "<|START_ACTION|>": "<|END_ACTION|>",  # Command R
     "<|action_start|>": "<|action_end|>",  # InternLM
+    "<|plugin|>": "<|action_end|>",
+    "to=functions.": "<|call|>",  # gpt-oss without its control tokens
+    "<tool_call ": "</tool_call>",
+    "<function>": "",
     "[TOOL_REQUEST]": "[END_TOOL_REQUEST]",  # LM Studio
     "[TOOL_CALLS]": "",  # Mistral
     "<|python_tag|>": "",  # Llama
@@ -63,16 +68,26 @@ END_TOKENS = (
 )
 """What ends an answer, where a server leaves it in the text."""
 
+RESULTS = (
+    *("<tool_response", "<tool_result", "<function_result", "<|im_start|>", "<|start_header_id|>"),
+    *("[TOOL_RESULTS]", "<｜tool▁outputs▁begin｜>", "<|START_TOOL_RESULT|>", "Observation:"),
+)
+"""What a model writes that invents the result of its call, and goes on."""
+
 _NAME_KEYS = ("name", "tool", "tool_name", "function_name", "action", "recipient_name")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "action_input", "params", "kwargs")
 _LIST_KEYS = ("tool_calls", "tool_call", "function_call", "calls")
 _JSON_WORDS = {"true": True, "false": False, "null": None}
 
+_MOST_OF_TAGS = 20_000
+"""Characters of nested tags that are read, since each tag is searched for its end."""
+
 _PREFIX = r"(?:[\w-]+:|｜DSML｜)?"
 _GAP = re.compile(
     r"(?:[\s,;]+|```[\w-]*|\[/?(?:TOOL_CALLS|ARGS|END_TOOL_REQUEST|TOOL_REQUEST)\]"
     r"|<[|｜](?!DSML｜(?:invoke|param))[^<>{}]{0,40}>"
-    rf"|</?{_PREFIX}(?:tool_?(?:calls?|use|code|s)|function_?(?:calls?)?|invoke|\w+_call)\|?>"
+    rf"|</?{_PREFIX}(?:tool_?(?:calls?|use|code|s)|function_?calls?|invoke|\w+_call)\s*\|?>"
+    r"|</function>|<function>(?=\s*(?:[{\[]|$))"
     r"|[|｜]?>|✿[A-Z]+✿:?|functools(?=\[)|" + "|".join(map(re.escape, END_TOKENS)) + ")*",
     re.IGNORECASE,
 )
@@ -84,15 +99,16 @@ _BEFORE_JSON = re.compile(
 _KIND = re.compile(r"(?:function|tool|call)\s*(?:<[|｜][^<>{}]{1,40}>|:)\s*(?=[^\W\d])")
 _ALONE = re.compile(rf"{_NAME}\s*(?:\(\s*\)|(?=[<,;]|$))")
 _OPEN_TAG = re.compile(
-    rf"[<(](?:{_PREFIX}function=|function name=|{_PREFIX}invoke name=)\s*[\"']?"
+    rf"[<(](?:{_PREFIX}function=|function name=|{_PREFIX}invoke name="
+    r"|tool_call\s+(?:\w+=[\"'][^\"']*[\"']\s+)*name=)\s*[\"']?"
     r"(?P<name>[^\s<>={(\"']+)[\"']?\s*[^\s<>{]{0,2}\s*>?"
 )
-_CLOSE_TAG = re.compile(rf"</{_PREFIX}(?:function|invoke)>|<function>")
+_CLOSE_TAG = re.compile(rf"</{_PREFIX}(?:function|invoke|tool_call)>|<function>")
 _PARAMETER_TAG = (
-    rf"<{_PREFIX}param(?:eter)?(?:=|\s+name=)\s*[\"']?(?P<key>[^\"'>\s]+)[\"']?(?P<more>[^>]*)>"
+    rf"<{_PREFIX}(?:param(?:eter)?|arg(?:ument)?)(?:=|\s+name=)\s*[\"']?(?P<key>[^\"'>\s]+)[\"']?(?P<more>[^>]*)>"
     r"(?P<value>.*?)"
 )
-_PARAMETER_END = rf"</{_PREFIX}param(?:eter)?(?:=[^>]*)?>"
+_PARAMETER_END = rf"</{_PREFIX}(?:param(?:eter)?|arg(?:ument)?)(?:=[^>]*)?>"
 _PARAMETER = re.compile(rf"{_PARAMETER_TAG}{_PARAMETER_END}", re.DOTALL)
 _OPEN_PARAMETER = re.compile(
     rf"{_PARAMETER_TAG}(?=<{_PREFIX}param(?:eter)?[\s=]|</{_PREFIX}(?:function|invoke)>)", re.DOTALL
@@ -100,7 +116,9 @@ _OPEN_PARAMETER = re.compile(
 _ARGUMENT = re.compile(
     r"\s*<arg_key>\s*(?P<key>.*?)\s*</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>", re.DOTALL
 )
-_NAME_TAG = re.compile(r"<(?P<tag>(?:tool_|function_)?name)>\s*(?P<name>[^<>]+?)\s*</(?P=tag)>")
+_NAME_TAG = re.compile(
+    r"<(?P<tag>(?:tool_|function_)?name|function)>\s*(?P<name>[^<>]+?)\s*</(?P=tag)>"
+)
 _BODY_TAG = re.compile(
     r"\s*<(?P<tag>arguments|parameters|input|args)>(?P<body>.*?)</(?P=tag)>", re.DOTALL
 )
@@ -173,9 +191,20 @@ class _Reader:
         calls = [call for call in found if call is not None]
         if not calls or len(calls) < len(found):
             return False
-        self._calls += calls
+        self._calls += [self._with_object(call) for call in calls]
         self._at = end
         return True
+
+    def _with_object(self, call: ToolCall) -> ToolCall:
+        """The call with a text for arguments as the one argument that the tool requires."""
+        required = self._schemas.get(call.name, {}).get("required", ())
+        if (
+            isinstance(call.arguments, str)
+            and len(required) == 1
+            and call.arguments[:1] not in "{["
+        ):
+            return replace(call, arguments={required[0]: call.arguments})
+        return call
 
     def _take_named(self) -> bool:
         """A name, then its arguments as JSON."""
@@ -229,7 +258,7 @@ class _Reader:
             close = _CLOSE_TAG.search(self._text, inner)
         end = close.end() if close else len(self._text)
         body = self._text[head.end() : close.start() if close else end].strip()
-        if "param" in body and "<" in body:
+        if re.match(rf"<{_PREFIX}(?:param|arg)", body):
             arguments = self._parameters(head["name"], body, is_closed=close is not None)
         elif body.startswith("{"):
             return self._take_tag_json(head["name"], head.end())
@@ -267,8 +296,7 @@ class _Reader:
 
     def _take_name_tag(self) -> bool:
         """`<name>NAME</name><arguments>{...}</arguments>`, or with a tag for each argument."""
-        start = re.compile(r"(?:<invoke>|<function>)?\s*").match(self._text, self._at)
-        head = _NAME_TAG.match(self._text, start.end() if start else self._at)
+        head = _NAME_TAG.match(self._text, self._at)
         if head is None:
             return False
         body = _BODY_TAG.match(self._text, head.end())
@@ -276,7 +304,8 @@ class _Reader:
             return self._add(head["name"], {}, head.end())
         arguments: Arguments | None = repair_arguments(body["body"])
         if arguments is None or not body["body"].strip().startswith("{"):
-            values = {tag["key"]: tag["value"] for tag in _CHILD_TAG.finditer(body["body"])}
+            tags = islice(_CHILD_TAG.finditer(body["body"][:_MOST_OF_TAGS]), 100)
+            values = {tag["key"]: tag["value"] for tag in tags}
             arguments = self._typed(head["name"], values)
         return self._add(head["name"], arguments, body.end())
 
@@ -416,26 +445,3 @@ def _strip_end_tokens(text: str) -> str:
     while token := next((token for token in END_TOKENS if text.endswith(token)), ""):
         text = text.removesuffix(token).rstrip()
     return text
-
-
-def unreadable(text: str) -> ToolCall:
-    """A call that could not be read."""
-    return ToolCall(new_call_id(), UNREADABLE, text.strip())
-
-
-_CALL_LIKE = re.compile(
-    r"\s*(?:[\[{<(\"'`]|[^\W\d][\w.:-]*\s*(?:[\[{(<:=]|$))|.{0,200}?[{<]\s*[\"']?\w", re.DOTALL
-)
-
-
-def looks_like_call(block: str, begin: str, names: Collection[str]) -> bool:
-    """Whether a block that cannot be read is an attempt at a call, and not a word on its mark."""
-    if begin.endswith("=") or not names:  # Only unreadable calls were made before.
-        return True
-    body = block.removeprefix(begin)
-    word = re.match(r"\s*([^\W\d][\w.:-]*)", body)
-    if word and match_name(word[1], names):
-        return True
-    if body.startswith((" ", ",", ".", ")")) and begin[0] != "[" and body.strip()[:1] not in "{[<":
-        return False
-    return bool(_CALL_LIKE.match(body))

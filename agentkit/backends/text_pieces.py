@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
 
 
 class CodeSpans:
-    """Whether the end of the text so far stands in a code fence or in backticks."""
+    """Where the end of the text so far stands: in a code fence, or in backticks (`ticks`)."""
 
     def __init__(self) -> None:
         self._fence = ""
-        self._ticks = ""
+        self._is_fence_inline = False
         self._is_line_start = True
+        self.ticks = ""
 
     @property
     def is_open(self) -> bool:
-        return bool(self._fence or self._ticks)
+        return bool(self._fence or self.ticks)
 
     def feed(self, text: str) -> None:
         """Take a text that has at most one run of backticks or tildes, or one line break, and that
-        at its end, as `_in_text` emits it."""
+        at its end."""
         body = text.rstrip("`~") if text[-1:] in "`~" else text
         run = text[len(body) :]
         if "\n" in body:
-            self._ticks = ""
+            self.ticks = ""
             body = body.rpartition("\n")[2]
             self._is_line_start = True
         self._is_line_start = self._is_line_start and not body.strip()
@@ -35,12 +35,13 @@ class CodeSpans:
 
     def _toggle(self, run: str) -> None:
         if self._fence:
-            if self._is_line_start and run[0] == self._fence[0] and len(run) >= len(self._fence):
+            may_end = self._is_line_start or self._is_fence_inline
+            if may_end and run[0] == self._fence[0] and len(run) >= len(self._fence):
                 self._fence = ""
-        elif len(run) >= 3 and self._is_line_start:
-            self._fence = run
+        elif len(run) >= 3 and (self._is_line_start or run[0] == "`"):
+            self._fence, self._is_fence_inline = run, not self._is_line_start
         elif run[0] == "`":
-            self._ticks = "" if run == self._ticks else self._ticks or run
+            self.ticks = "" if run == self.ticks else self.ticks or run
 
 
 class Trimmer:
@@ -51,22 +52,18 @@ class Trimmer:
         self.trims_start = trims_start
         self.space = ""
         self.has_begun = False
-        self._space = _space_pattern(tuple(tokens))
+        self._tokens = tokens
 
     def feed(self, text: str) -> str:
         text = self.space + text
         if self.trims_start and not self.has_begun:
             text = text.lstrip()
-        space = self._space.search(text)
-        body = text[: space.start()] if space else text
+        body = text.rstrip()
+        while token := next((one for one in self._tokens if body.endswith(one)), ""):
+            body = body.removesuffix(token).rstrip()
         self.space = text[len(body) :]
         self.has_begun = self.has_begun or bool(body)
         return body
-
-
-@cache
-def _space_pattern(tokens: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"(?:{'|'.join((chr(92) + 's', *map(re.escape, tokens)))})+\Z")
 
 
 def without(text: str, tokens: Sequence[str]) -> str:

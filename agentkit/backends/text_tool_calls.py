@@ -14,16 +14,16 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import islice
 
 from agentkit.backends.bare_calls import BareCalls
-from agentkit.backends.base import Model, Options, offered_tools
+from agentkit.backends.base import Model, Options, new_call_id, offered_tools
 from agentkit.backends.call_formats import (
     BEGINNINGS,
     END_TOKENS,
     INNER_MARKERS,
-    looks_like_call,
+    RESULTS,
     read_calls,
-    unreadable,
 )
 from agentkit.backends.text_pieces import (
     CodeSpans,
@@ -51,6 +51,9 @@ _THINKING = {
 _CHANNELS = ("<|channel|>", "<|start|>")
 _CHANNEL_ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|start|>", "<|channel|>")
 _MESSAGE = "<|message|>"
+_LONGEST_HEADER = 200
+_MOST_TRIES = 40
+"""How many ends of one block, and how many lines of one reply, are read as calls."""
 _RECIPIENT = re.compile(r"\bto=\s*(?P<name>[^\s<]+)|<\|start\|>(?P<author>functions\.[^\s<]+)")
 
 CALL_MARKERS = (*BEGINNINGS, *(end for end in BEGINNINGS.values() if end), *INNER_MARKERS)
@@ -62,19 +65,12 @@ MARKERS = (
 """What a tokenizer must leave in the text for calls and thinking to be found."""
 
 _CLOSERS = tuple(end for begin, end in BEGINNINGS.items() if end and begin.startswith("<"))
+_MARKS = (*BEGINNINGS, *_CLOSERS, *_CHANNELS, *_CHANNEL_ENDS, *RESULTS)
 _EVENT = re.compile(
-    r"\n|`+|~~~+|"
-    + "|".join(
-        map(
-            re.escape,
-            sorted((*BEGINNINGS, *_CLOSERS, *_CHANNELS, *_CHANNEL_ENDS), key=len, reverse=True),
-        )
-    )
+    r"\n|`+|~~~+|" + "|".join(map(re.escape, sorted(set(_MARKS), key=len, reverse=True)))
 )
 """What may change how the text after it is read."""
-_PARTIAL = partial_pattern(
-    (*BEGINNINGS, *_CLOSERS, *_CHANNELS, *_CHANNEL_ENDS, *END_TOKENS), runs="`~"
-)
+_PARTIAL = partial_pattern((*_MARKS, *END_TOKENS), runs="`~")
 
 
 class ParsedModel(Model):
@@ -149,6 +145,7 @@ class TextCallParser:
         self._held = ""
         self._end = ""
         self._recipient = ""
+        self._ends_tried = self._lines_read = 0
         self._thought = Trimmer(trims_start=True)
         self._answer = Trimmer(END_TOKENS)
         self._reasoning: list[str] = []
@@ -240,11 +237,14 @@ class TextCallParser:
     def _at_line(self, ended: bool) -> list[ModelPart]:
         """At the beginning of a line: hold back text that may consist of calls to its end."""
         self._state = self._in_text
-        if self._code.is_open or not self._bare.may_begin(self._held):
+        if self._code.is_open or self._lines_read > _MOST_TRIES:
+            return []
+        if not self._bare.may_begin(self._held):
             return []
         if not ended:
             self._state = self._at_line
             return []
+        self._lines_read += 1
         is_first = not self._answer.has_begun
         if found := self._bare.read(self._held, is_first, is_cut=self._is_cut):
             before, calls = found
@@ -274,13 +274,23 @@ class TextCallParser:
                 self._state = self._at_line
             return parts
         parts = self._emit(held[: event.start()])
-        return parts + self._at_marker(mark, held[event.start() :])
+        self._held = held[event.start() :]
+        if self._code.ticks and self._code.ticks not in (line := self._held.partition("\n")[0]):
+            if line == self._held and not ended:
+                return parts  # Only the end of the line tells whether a backtick opens code.
+            self._code.ticks = ""
+        return parts + self._at_marker(mark, self._held)
 
     def _at_marker(self, mark: str, held: str) -> list[ModelPart]:
         """Begin what a marker begins. In code, and where nothing can be called, it is text."""
         self._held = held.removeprefix(mark)
         if self._code.is_open:
             return self._emit(mark)
+        if mark in RESULTS:
+            if not self._calls:
+                return self._emit(mark)
+            self._state = self._in_invention
+            return []
         if mark in _CHANNELS:
             self._held, self._state = held, self._in_header
             return []
@@ -290,17 +300,26 @@ class TextCallParser:
             return self._emit(mark)
         if mark in BEGINNINGS:
             self._held, self._end, self._state = held, mark, self._in_block
+            self._ends_tried = 0
             return []
         return [] if self._calls else self._emit(mark)
+
+    def _in_invention(self, ended: bool) -> list[ModelPart]:
+        """A result that the model invented for its own call, and what it made of it."""
+        self._held = ""
+        return []
 
     def _in_header(self, ended: bool) -> list[ModelPart]:
         """The header of a channel of gpt-oss (harmony): reasoning, a call, or text."""
         header, mark, rest = self._held.partition(_MESSAGE)
+        if len(header) > _LONGEST_HEADER or "\n" in header or (ended and not mark):
+            marker = next(mark for mark in _CHANNELS if header.startswith(mark))
+            self._state = self._in_text
+            if ended and re.fullmatch(r"(?:<\|\w+\|>\w*)+", header):
+                marker, rest = "", ""
+            self._held = self._held.removeprefix(marker) if marker else rest
+            return self._emit(marker)
         if not mark:
-            if ended:
-                self._held = "" if "<|channel|>" in header else self._held
-                self._state = self._in_text
-                return [] if not self._held else self._emit_all()
             return []
         self._has_channels = True
         self._held = rest
@@ -314,10 +333,6 @@ class TextCallParser:
             self._state = self._at_line
         self._answer.trims_start = True
         return []
-
-    def _emit_all(self) -> list[ModelPart]:
-        text, self._held = self._held, ""
-        return self._emit(text)
 
     def _in_addressed(self, ended: bool) -> list[ModelPart]:
         """The arguments of a call in a channel."""
@@ -338,8 +353,10 @@ class TextCallParser:
         first one that ends a readable block counts, at the end the first one."""
         begin, close = self._end, BEGINNINGS[self._end]
         held = self._held
-        ends = [m.end() for m in re.finditer(re.escape(close), held)] if close else []
-        for end in ends or ([len(held)] if ended else []):
+        found = re.finditer(re.escape(close), held) if close else ()
+        ends = [match.end() for match in islice(found, _MOST_TRIES)]
+        tried, self._ends_tried = (0, 0) if ended else (self._ends_tried, len(ends))
+        for end in ends[tried:] or ([len(held)] if ended and not ends else []):
             is_cut = self._is_cut and not ends
             body = held[:end].removesuffix(close if begin[-1] in ">]|" else "")
             reading = read_calls(body, self._tools, self._names, is_cut=is_cut)
@@ -380,3 +397,26 @@ class TextCallParser:
         self._code.feed(text)
         trimmed = self._answer.feed(text)
         return [TextDelta(trimmed)] if trimmed else []
+
+
+def unreadable(text: str) -> ToolCall:
+    """A call that could not be read."""
+    return ToolCall(new_call_id(), UNREADABLE, text.strip())
+
+
+_CALL_LIKE = re.compile(
+    r"\s*(?:[\[{<(\"'`]|[^\W\d][\w.:-]*\s*(?:[\[{(<:=]|$))|.{0,200}?[{<]\s*[\"']?\w", re.DOTALL
+)
+
+
+def looks_like_call(block: str, begin: str, names: Collection[str]) -> bool:
+    """Whether a block that cannot be read is an attempt at a call, and not a word on its mark."""
+    if begin.endswith("=") or not names:  # Only unreadable calls were made before.
+        return True
+    body = block.removeprefix(begin)
+    word = re.match(r"\s*([^\W\d][\w.:-]*)", body)
+    if word and match_name(word[1], names):
+        return True
+    if body.startswith((" ", ",", ".", ")")) and begin[0] != "[" and body.strip()[:1] not in "{[<":
+        return False
+    return bool(_CALL_LIKE.match(body))

@@ -14,6 +14,7 @@ UNREADABLE = "unreadable_call"
 """The name of a call that could not be read; its arguments are the text of it."""
 
 _MAX_LENGTH = 64
+_LONGEST = 200
 _TAIL = re.compile(r"(?:<|\s|\(|\[|\{|=).*", re.DOTALL)
 _NUMBER = re.compile(r"[:#]\d+$")
 _NAMESPACE = re.compile(r"[.:/]|(?<=^mcp)__")
@@ -24,7 +25,8 @@ def match_name(written: str, known: Collection[str]) -> str:
     for candidate in _candidates(written):
         if candidate in known:
             return candidate
-        same = [name for name in known if _folded(name) == _folded(candidate)]
+        folded = _folded(candidate[:_LONGEST])
+        same = [name for name in known if _folded(name) == folded]
         if same:
             return same[0] if len(same) == 1 else ""
     return ""
@@ -43,7 +45,7 @@ def _candidates(written: str) -> Iterator[str]:
     yield written
     bare = _TAIL.sub("", written.strip("\"'`* \n")).removeprefix("$")
     yield bare
-    if not bare:
+    if not bare or len(bare) > _LONGEST:
         return
     numberless = _NUMBER.sub("", bare)
     yield numberless

@@ -209,6 +209,27 @@ ONE_CALL = {
     ),
     "a fence": f'```json\n{{"name": "get_weather", "arguments": {JSON}}}\n```',
     "a fence of XML": f"```xml\n<tool_call>\n{QWEN}\n</tool_call>\n```",
+    "gpt-oss without control tokens": f"to=functions.get_weather json{JSON}",
+    "attributes of the tag": f'<tool_call id="1" name="get_weather">{JSON}</tool_call>',
+    "a space in the tag": (
+        f'<tool_call >{{"name": "get_weather", "arguments": {JSON}}}</tool_call>'
+    ),
+    "tags of arguments": (
+        '<tool_call name="get_weather"><arg name="city">Rome</arg><arg name="days">2</arg>'
+        "</tool_call>"
+    ),
+    "a name, then a fence": f"get_weather\n```json\n{JSON}\n```",
+    "a tag around the name": f"<function>get_weather</function>\n<arguments>{JSON}</arguments>",
+    "the name as the only key": f'{{"get_weather": {JSON}}}',
+    "ReAct with Python's arguments": 'Action: get_weather\nAction Input: city="Rome", days=2',
+    "an invented result": (
+        f'<tool_call>{{"name": "get_weather", "arguments": {JSON}}}</tool_call>\n<tool_response>'
+        "sunny</tool_response>\nIt is sunny."
+    ),
+    "an invented turn": (
+        f'<tool_call>{{"name": "get_weather", "arguments": {JSON}}}</tool_call><|im_end|>\n'
+        "<|im_start|>user\nsunny"
+    ),
     "JSON after a line of words": (
         f'Let me look that up.\n\n{{"name": "get_weather", "parameters": {JSON}}}'
     ),
@@ -304,6 +325,9 @@ SEVERAL: dict[str, tuple[str, str, Made]] = {
     "a text of several lines": (
         "<tool_call><function=search><parameter=query>\na\n\nb\n</parameter></function></tool_call>",
         "", [("search", {"query": "a\n\nb"})]),
+    "a backtick that is none": (f"I don`t know. {HERMES_NOW}", "I don`t know.", [("now", {})]),
+    "a text for the one argument": ('{"action": "search", "action_input": "Rome"}', "",
+                                    [("search", {"query": "Rome"})]),
     "a wild name": ('<tool_call>{"name": "functions.get_weather", "arguments": '
                     f"{JSON}}}</tool_call>", "", [ROME]),
 }  # fmt: skip
@@ -322,10 +346,13 @@ QUOTED = {
     "a fence at the end": 'Hermes:\n\n```json\n{"name": "now", "arguments": {}}\n```',
     "a fence of tildes": f"So:\n~~~\n{HERMES_NOW}\n~~~\n",
     "a fence that is not closed": f"So:\n```\n{HERMES_NOW}",
+    "a fence within a line": 'Sure! ```json\n{"name": "now", "arguments": {}}\n```',
+    "a fence in a list": f"1. So:\n   ```\n   {HERMES_NOW}\n   ```\n2. Done.",
     "backticks": f"It writes `{HERMES_NOW}` in its text.",
     "backticks around a mark": "Qwen uses `<tool_call>` and Mistral `[TOOL_CALLS]`.",
     "a mark in prose": "The tag <tool_call> opens a call, and </tool_call> closes it.",
     "a token in prose": "Llama's token <|python_tag|> begins a call.",
+    "a token of gpt-oss in prose": "Its <|channel|> names the channel.\nThen <|start|> begins one.",
     "Mistral's mark in prose": "[TOOL_CALLS] is the mark of Mistral.",
     "a list": "[1] says so.\n[get_weather] is the tool.",
     "JSON of something else": '{"name": "Rome", "people": 3}',
