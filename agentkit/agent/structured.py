@@ -46,6 +46,7 @@ Your answer is not accepted: {faults}
 Give the whole answer again, corrected."""
 
 _MAX_WRAPPERS = 3
+_MOST_VALUES = 50
 _FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
 _MODULE = re.compile(r"\b[A-Za-z_]\w*\.(?=[A-Za-z_])")
 
@@ -260,7 +261,8 @@ def _values_in(text: str, is_cut: bool) -> list[Any]:
     lists = [(value, start, end) for value, start, end in found if isinstance(value, list)]
     is_marker = len(lists) == 1 and re.fullmatch(r"\[\d+\]", text[lists[0][1] : lists[0][2]])
     takes_lists = len(lists) == 1 and not is_marker
-    return [value for value, _, _ in found if takes_lists or not isinstance(value, list)]
+    values = [value for value, _, _ in found if takes_lists or not isinstance(value, list)]
+    return values[-_MOST_VALUES:]
 
 
 def _json_value(text: str) -> Any:

@@ -15,8 +15,8 @@ from typing import Any
 MAX_LENGTH = 200_000
 """Characters above which nothing is repaired."""
 _MAX_DEPTH = 100
-_MAX_VALUES = 50
-"""How many beginnings of a value are tried in one text."""
+_MAX_FAILURES = 50
+"""How many beginnings in one text may turn out to be no value."""
 _MAX_QUOTES = 2_000
 """How many quotes within one text may lack their escape."""
 
@@ -79,15 +79,15 @@ def find_values(text: str, *, is_cut: bool = False) -> Iterator[tuple[Any, int, 
     """Find the objects and lists in a text: each with its start and its end. Braces of prose are
     passed over."""
     at = tried = 0
-    while tried < _MAX_VALUES:
+    while tried < _MAX_FAILURES:
         starts = [found for found in (text.find("{", at), text.find("[", at)) if found >= 0]
         if not starts:
             return
-        tried, start = tried + 1, min(starts)
+        start = min(starts)
         try:
             value, end = parse_value(text, start, is_cut=is_cut)
         except InvalidJson:
-            at = start + 1
+            tried, at = tried + 1, start + 1
             continue
         yield value, start, end
         at = end
