@@ -67,6 +67,8 @@ ANSWER_TOKENS = 2048
 SMALLEST_WINDOW = 8192
 _TOP_LEVEL = frozenset({"think", "keep_alive", "format", "logprobs", "top_logprobs"})
 _RETRIES = 2
+_PROVIDER = "ollama"
+"""The key of `provider_data` with the thinking of a message with calls."""
 _SMALL_PROMPT = 2048
 """Tokens that fit into the window of every server."""
 
@@ -266,7 +268,7 @@ class OllamaModel(ParsedModel):
                     if "format" in body and not has_text and thought.lstrip()[:1] in ("{", "["):
                         # Some servers take a constrained answer for the model's thought.
                         yield TextDelta(thought)
-                    for part in _end(chunk, called, read, self.name):
+                    for part in _end(chunk, called, read, self.name, thought):
                         yield part
                     return
         place = without_credentials(self._url)
@@ -352,6 +354,7 @@ def request_body(
     the request goes among its options (`top_k`, `num_gpu`)."""
     bodies = message_bodies(messages, "tool_name")
     for message, each in zip(messages, bodies, strict=True):
+        each |= (message.provider_data or {}).get(_PROVIDER) or {}
         if pictures := images(message):
             each["images"] = [base64.b64encode(image.data).decode() for image in pictures]
     settings = {
@@ -413,10 +416,14 @@ def _parts(chunk: Mapping[str, Any]) -> Iterator[ModelPart]:
         yield ToolCall(call_id, function.get("name") or "", arguments)
 
 
-def _end(chunk: Mapping[str, Any], called: bool, read: int, name: str) -> list[ModelPart]:
-    """Return usage and end. A server that had the prompt in its cache may leave out its count."""
+def _end(
+    chunk: Mapping[str, Any], called: bool, read: int, name: str, thought: str
+) -> list[ModelPart]:
+    """Return usage and end, with the thought that goes back with calls. A server that had the
+    prompt in its cache may leave out its count."""
     counted = chunk.get("prompt_eval_count")
     usage = Usage(counted or read, chunk.get("eval_count") or 0, estimated=not counted)
     if chunk.get("done_reason") == "length":
         return [usage, Done("length", name)]
-    return [usage, Done("tool_calls" if called else "stop", name)]
+    data = {_PROVIDER: {"thinking": thought}} if called and thought else None
+    return [usage, Done("tool_calls" if called else "stop", name, data)]

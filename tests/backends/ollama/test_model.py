@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
+from agentkit import Agent, Session
 from agentkit.backends.base import Capabilities, Options
 from agentkit.backends.ollama.model import OllamaModel
 from agentkit.backends.ollama.server import authorization
@@ -533,3 +534,16 @@ async def test_a_constrained_answer_that_the_server_takes_for_a_thought_is_text(
     assert "".join(p.text for p in parts if isinstance(p, TextDelta)) == '{"city": "Rome"}'
     parts = await collected(model.stream(HI))
     assert not [part for part in parts if isinstance(part, TextDelta)]
+
+
+async def test_thinking_goes_back_with_the_calls_that_it_led_to(
+    ollama_server: OllamaServer, model: OllamaModel, lookup: Tool
+) -> None:
+    thinking = {**call("lookup", PARIS), "thinking": "I look it up."}
+    ollama_server.replies(Reply([thinking]), Reply([{"content": "Sunny.", "thinking": "Fine."}]))
+    session = Session()
+    agent = Agent(model, [lookup])
+    for _ in range(2):
+        assert (await agent.run("Weather?", session=session)).text == "Sunny."
+    sent = [m for m in ollama_server.requests[-1]["messages"] if m["role"] == "assistant"]
+    assert [message.get("thinking") for message in sent] == ["I look it up.", None]

@@ -38,6 +38,7 @@ def test_a_name_twice_is_one_and_an_unknown_one_is_explained() -> None:
         builtin_tools(["shell"])
 
 
+@pytest.mark.slow
 async def test_a_page_is_fetched_as_text_in_pieces(url: str) -> None:
     (fetch,) = builtin_tools(["fetch"], allow_private=True)
     output = text_of((await fetch.run({"url": url})).content)
