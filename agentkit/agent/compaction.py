@@ -46,6 +46,9 @@ citations, the numbers in square brackets like [3], behind the statements that t
 
 _KEPT_OF_OLD = 200
 """Characters kept of an old result, or of each passage in it."""
+_KEPT_AT_LEAST = 40
+_LONG_SUMMARY = 1200
+"""Characters from which on a summary is part of what the next one summarises."""
 _KEPT_OF_NEW = 1200
 _ELLIPSIS = " …"
 _LEFT_OUT = "\n[… {count} characters left out to fit the model's window; call again to see them]"
@@ -77,9 +80,11 @@ async def compact_messages(
     def size() -> int:
         return tokens_of_all(whole(), count)
 
-    old = [shorten(message, _KEPT_OF_OLD) for message in old]
+    for kept in (_KEPT_OF_OLD, _KEPT_AT_LEAST):
+        if kept == _KEPT_OF_OLD or size() > target:
+            old = [shorten(message, kept) for message in old]
     if old and size() > target:
-        system, old = [_with_summary(system, await summarise(old))], []
+        system, old = [await _with_summary(system, old, summarise)], []
     steps = [(_KEPT_OF_NEW, at) for at in range(len(new))]
     if not for_result:
         steps += [(_KEPT_OF_OLD, at) for at in range(len(new) - 1)]
@@ -157,12 +162,17 @@ def _split(
     return list(messages[:start]), list(messages[start:last]), list(messages[last:])
 
 
-def _with_summary(system: Sequence[Message], summary: str) -> Message:
-    """One system message: the instructions, then the summaries of earlier turns."""
+async def _with_summary(
+    system: Sequence[Message], old: Sequence[Message], summarise: Summarise
+) -> Message:
+    """One system message: the instructions, then the summaries of earlier turns. A long one is
+    summarised again with the old turns, so that it does not grow for ever."""
     text = "\n\n".join(message.text for message in system)
-    instructions, _, before = text.partition(SUMMARY_HEADING)
-    parts = [instructions.strip(), f"{SUMMARY_HEADING}\n{before.strip()}\n{summary}".strip()]
-    return Message("system", "\n\n".join(parts))
+    instructions, _, before = (part.strip() for part in text.partition(SUMMARY_HEADING))
+    if len(before) > _LONG_SUMMARY:
+        old, before = [Message("assistant", before), *old], ""
+    summary = "\n".join(filter(None, [SUMMARY_HEADING, before, await summarise(old)]))
+    return Message("system", f"{instructions}\n\n{summary}".strip())
 
 
 def _beginning(text: str, kept: int) -> str:

@@ -115,6 +115,23 @@ async def test_a_summary_goes_into_the_next_summary() -> None:
     assert short[1:] == [Message("user", "now?")]
 
 
+async def test_a_long_summary_is_summarised_again() -> None:
+    earlier = "They spoke of memory [1]. " * 60
+    reported = [
+        *(Message("system", f"Rules.\n\n{SUMMARY_HEADING}\n{earlier}"), Message("user", "old")),
+        *(Message("assistant", "words " * 300), Message("user", "now?")),
+    ]
+    given: list[Message] = []
+
+    async def summarise(old: Sequence[Message]) -> str:
+        given.extend(old)
+        return "all of it"
+
+    short = await compact_messages(reported, 400, _count, summarise)
+    assert short[0].text == f"Rules.\n\n{SUMMARY_HEADING}\nall of it"
+    assert given[0].text == earlier.strip()
+
+
 async def test_tool_results_are_shortened_before_anything_is_summarised() -> None:
     long = "First sentence. " + "more " * 300
     passage = Passage("7", Chunk("c", "d", "a.md", "", "H", long, 40, 40 + len(long)))
