@@ -12,6 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from agentkit.agent.query_rewriting import is_rewriting
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.cli.chat.approval import AllowedTools, ChatApproval
 from agentkit.cli.chat.commands.table import COMMANDS, run_command
@@ -124,7 +125,7 @@ def _text(*pieces: str) -> list[ModelPart]:
 def _answers(script: Any) -> Callable[[Sequence[Message]], Turn]:
     """The turns one after another; a question that shall be rewritten is left as it is."""
     turns = iter(script)
-    return lambda messages: "" if messages[0].text.startswith("Rewrite") else next(turns)
+    return lambda messages: "" if is_rewriting(messages) else next(turns)
 
 
 def _calls(name: str, **arguments: Any) -> ToolCall:

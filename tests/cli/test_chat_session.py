@@ -46,7 +46,7 @@ class ChatServer(OpenAIServer):
     """Plays its script to the chat alone; asked to rewrite a question, it leaves it as it is."""
 
     def _reply(self, body: Any) -> Reply:
-        if str(body["messages"][0]["content"]).startswith("Rewrite the last question"):
+        if str(body["messages"][-1]["content"]).startswith("Rewrite the last question"):
             self.requests.pop()
             return Reply(text(""))
         return super()._reply(body)

@@ -89,8 +89,8 @@ def _rewritten_or(replies: list[Reply]) -> Any:
 
     def answer(body: dict[str, Any]) -> Reply:
         messages = body["messages"]
-        if messages[0]["content"].startswith("Rewrite"):
-            return Reply(text(messages[-1]["content"].rpartition("last question: ")[2]))
+        if str(messages[-1]["content"]).startswith("Rewrite"):
+            return Reply(text(messages[-1]["content"].rpartition("Last question: ")[2]))
         return replies.pop(0)
 
     return answer
