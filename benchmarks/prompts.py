@@ -105,7 +105,7 @@ async def converse(project: Project, window: int) -> tuple[Scripted, int]:
     return model, compactions
 
 
-def kept_share(request: Request, before: Request) -> float:
+def shared_prefix(request: Request, before: Request) -> float:
     """The share of the earlier request's messages with which this one begins."""
     if request.tools != before.tools:
         return 0.0
@@ -147,7 +147,7 @@ def report(model: Scripted, window: int, compactions: int) -> None:
         kind = kind_of(request)
         rest = tokens_of_all(request.messages, estimated_tokens)
         found, whole = passages(request.messages)
-        kept = kept_share(request, before) if before and kind != "summary" else 1.0
+        kept = shared_prefix(request, before) if before and kind != "summary" else 1.0
         share = f"{kept:.0%}" if kind != "summary" else "-"
         tools = f"{request.tool_tokens} ({len(request.tools)})"
         print(f"| {request.turn + 1} | {kind} | {tools} | {rest} | {share} | {found}, {whole} |")

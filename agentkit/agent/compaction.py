@@ -166,7 +166,7 @@ async def _with_summary(
     system: Sequence[Message], old: Sequence[Message], summarise: Summarise
 ) -> Message:
     """One system message: the instructions, then the summaries of earlier turns. A long one is
-    summarised again with the old turns, so that it does not grow for ever."""
+    summarised again with the old turns, so that it stays bounded."""
     text = "\n\n".join(message.text for message in system)
     instructions, _, before = (part.strip() for part in text.partition(SUMMARY_HEADING))
     if len(before) > _LONG_SUMMARY:
