@@ -8,7 +8,6 @@ On Windows the SDK's own transport is used, which has none of these limits.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO, Self
 
 from agentkit._child import tree
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.repairs import read_message
 
 MAX_LINE = 16 * 1024 * 1024
 MAX_UNENDED_LINE = 256 * 1024 * 1024
@@ -241,22 +241,9 @@ class _Outgoing(_Stream):
 def parse_message(line: bytes) -> Any:
     """Parse a line as a message of the SDK; None where it is none."""
     from mcp.shared.message import SessionMessage
-    from mcp_types import jsonrpc_message_adapter
 
-    if not line.lstrip().startswith(b"{"):
-        return None
-    for convert in (bytes, _replace_surrogates):
-        with suppress(ValueError, RecursionError):
-            message = jsonrpc_message_adapter.validate_json(convert(line), by_name=False)
-            return SessionMessage(message)
-    return None
-
-
-def _replace_surrogates(line: bytes) -> bytes:
-    """Replace halves of surrogate pairs, left by texts that were cut within an emoji, by question
-    marks. Raises ValueError, RecursionError."""
-    value = json.loads(line.decode("utf-8", "replace"))
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    message = read_message(line) if line.lstrip()[:1] in (b"{", b"[") else None
+    return None if message is None else SessionMessage(message)
 
 
 class LineBuffer:

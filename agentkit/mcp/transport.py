@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.repairs import Repairs
+from agentkit.mcp.repairs import Repairs, read_message
 from agentkit.mcp.stdio import MAX_LINE, ServerLog, child_process
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ async def _answer_to_message(
 
     status = response.status_code
     response.status_code = _KEEPING_METHOD.get(status, status)
+    if status == HTTPStatus.OK:
+        return await _readable(request, response)
     if status < 400:
         return response
     code, message = _read_refusal((await response.aread())[:_MAX_REFUSAL].decode(errors="replace"))
@@ -190,6 +192,23 @@ async def _answer_to_message(
     headers = {k: v for k, v in response.headers.items() if k not in _REPLACED_HEADERS}
     body = {"jsonrpc": "2.0", "id": None, "error": error}
     return httpx2.Response(status, headers=headers, json=body, request=request)
+
+
+async def _readable(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+    """An answer that the SDK reads: a message that breaks the rules is repaired, and one of another
+    content type named JSON."""
+    import httpx2
+
+    kind = response.headers.get("content-type", "").lower()
+    if kind.startswith("text/event-stream"):
+        return response
+    message = read_message(await response.aread())
+    if message is None:
+        return response
+    headers = {k: v for k, v in response.headers.items() if k not in _REPLACED_HEADERS}
+    text = message.model_dump_json(by_alias=True, exclude_unset=True)
+    headers["content-type"] = "application/json"
+    return httpx2.Response(200, headers=headers, content=text.encode(), request=request)
 
 
 def _read_refusal(text: str) -> tuple[int | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -270,3 +271,48 @@ async def test_prompts_and_resources_of_odd_forms_are_read() -> None:
 
 def test_no_schema_is_no_mismatch() -> None:
     assert schema_mismatch(None, None) == ""
+
+
+FRAMES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "no version": (lambda m: {"id": m["id"], "result": m["result"]}, "hello"),
+    "another version": (lambda m: {**m, "jsonrpc": "1.0"}, "hello"),
+    "null error": (lambda m: {**m, "error": None}, "hello"),
+    "a batch of one": (lambda m: [m], "hello"),
+    "a number with a point": (lambda m: {**m, "id": float(m["id"])}, "hello"),
+    "a text": (lambda m: {**m, "result": "plain"}, "plain"),
+    "a list": (lambda m: {**m, "result": ["one", "two"]}, "one\ntwo"),
+    "nothing": (lambda m: {**m, "result": None}, "{}"),
+}
+ERRORS: dict[str, tuple[Any, str]] = {
+    "a text": ("out of paper", "out of paper"),
+    "no code": ({"message": "out of paper"}, "out of paper"),
+    "a code in words": ({"code": "E_PAPER", "message": "out of paper"}, "out of paper"),
+    "no message": ({"code": -32603, "message": None, "data": "out of paper"}, "out of paper"),
+    "an object": ({"code": -32603, "message": {"text": "out of paper"}}, "out of paper"),
+}
+
+
+@pytest.mark.parametrize(("frame", "text"), FRAMES.values(), ids=FRAMES.keys())
+async def test_an_answer_in_a_broken_frame_is_read(frame: Any, text: str) -> None:
+    with raw(frame=frame) as server:
+        async with McpServers([config(server)]) as servers:
+            assert text in inside((await servers.tools[0].run({})).content)
+
+
+@pytest.mark.parametrize(("error", "text"), ERRORS.values(), ids=ERRORS.keys())
+@pytest.mark.parametrize("keeps_id", [True, False])
+async def test_an_error_in_a_broken_frame_is_read(error: Any, text: str, keeps_id: bool) -> None:
+    def frame(message: dict[str, Any]) -> Any:
+        return {"jsonrpc": "2.0", "id": message["id"] if keeps_id else None, "error": error}
+
+    with raw(frame=frame) as server:
+        async with McpServers([config(server)]) as servers:
+            with pytest.raises(ToolError, match=text):
+                await servers.tools[0].run({})
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json; charset=utf-8", "", "text/json"])
+async def test_the_content_type_of_an_answer_may_be_another(kind: str) -> None:
+    with raw(content_type=kind) as server:
+        async with McpServers([config(server)]) as servers:
+            assert inside((await servers.tools[0].run({})).content) == "hello"

@@ -27,7 +27,8 @@ class RawServer(ThreadingHTTPServer):
     """Answers each method with a result of `results`, exactly as it stands there.
 
     `forgotten` is how it refuses a session that it does not know, `redirect` the status and place
-    to which it redirects /mcp; `sends_string_ids` returns every id as a string."""
+    to which it redirects /mcp; `sends_string_ids` returns every id as a string. `frame` changes an
+    answer to a tool's call before it is sent, `content_type` is that of every answer."""
 
     daemon_threads = True
 
@@ -39,6 +40,8 @@ class RawServer(ThreadingHTTPServer):
         forgotten: Refusal = (404, "text/plain", ""),
         redirect: tuple[int, str] | None = None,
         sends_string_ids: bool = False,
+        frame: Callable[[dict[str, Any]], Any] = lambda answer: answer,
+        content_type: str = "application/json",
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.results: dict[str, Any] = {
@@ -54,6 +57,7 @@ class RawServer(ThreadingHTTPServer):
         self.forgotten = forgotten
         self.redirect = redirect
         self.sends_string_ids = sends_string_ids
+        self.frame, self.content_type = frame, content_type
         self.sessions: set[str] = set()
         self.calls = 0
 
@@ -107,8 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
         self, message: Mapping[str, Any], answer: Mapping[str, Any], headers: Mapping[str, str] = {}
     ) -> None:
         id_ = str(message["id"]) if self.server.sends_string_ids else message["id"]
-        body = json.dumps({"jsonrpc": "2.0", "id": id_, **answer})
-        self._send((200, "application/json", body), headers)
+        whole = {"jsonrpc": "2.0", "id": id_, **answer}
+        if message["method"] == "tools/call":
+            whole = self.server.frame(whole)
+        self._send((200, self.server.content_type, json.dumps(whole)), headers)
 
     def _send(self, answer: Refusal, headers: Mapping[str, str] = {}) -> None:
         status, kind, text = answer
