@@ -159,6 +159,7 @@ def tool(
     /,
     *,
     name: str = "",
+    description: str = "",
     needs_approval: bool = False,
     timeout: float | None = None,
     isolated: bool = False,
@@ -172,6 +173,7 @@ def tool(
 def tool(
     *,
     name: str = "",
+    description: str = "",
     needs_approval: bool = False,
     timeout: float | None = None,
     isolated: bool = False,
@@ -186,6 +188,7 @@ def tool(
     /,
     *,
     name: str = "",
+    description: str = "",
     needs_approval: bool = False,
     timeout: float | None = None,
     isolated: bool = False,
@@ -193,10 +196,11 @@ def tool(
     idempotent: bool = False,
     output: type[BaseModel] | None = None,
 ) -> Tool | Callable[[AnyFunction], Tool[AnyFunction]]:
-    """Turn a function into a Tool, with name, description and schema from its signature and
-    docstring. `timeout`, in seconds, is for async functions and `isolated` ones, which run in a
-    process of their own with at most `memory_mb` of memory. `output` is the model of a result's
-    `structured`; the default is a pydantic model that the function returns. Raises ConfigError."""
+    """Turn a callable into a Tool, with name, description and schema from its signature and
+    docstring; `name` and `description` replace them. `timeout`, in seconds, is for async functions
+    and `isolated` ones, which run in a process of their own with at most `memory_mb` of memory.
+    `output` is the model of a result's `structured`; the default is a pydantic model that the
+    function returns. Raises ConfigError."""
 
     def create(function: AnyFunction) -> Tool[AnyFunction]:
         check_callable(function)
@@ -214,7 +218,7 @@ def tool(
             )
         return Tool(
             name=own,
-            description=summary(function),
+            description=description or summary(function),
             parameters=json_schema(model),
             function=function,
             needs_approval=needs_approval,

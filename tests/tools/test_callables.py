@@ -261,6 +261,8 @@ def test_descriptions_come_from_the_callable_itself() -> None:
     assert as_tool(Later()).description == "Twice x."
     assert as_tool(City).description == "A city."
     assert as_tool(Point).description == ""
+    named = tool(name="double", description="Double a number.")(lambda x=1: 2 * x)
+    assert (named.name, named.description) == ("double", "Double a number.")
 
 
 async def test_what_a_partial_fixes_cannot_be_given_by_the_model() -> None:
