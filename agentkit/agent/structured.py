@@ -14,7 +14,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, get_args, get_origin
 
@@ -26,6 +26,7 @@ from agentkit.agent.turn import without_thinking
 from agentkit.answers import Answer
 from agentkit.errors import ConfigError, LimitReached, ModelError
 from agentkit.tools.lenient_json import find_values
+from agentkit.tools.repair import fit_value
 
 REPAIRS = 2
 """How often a faulty answer goes back to the model."""
@@ -65,13 +66,15 @@ class OutputSchema:
     """The output that a run is asked for: its name, and its schema on the wire, None for text.
 
     `read` converts JSON to the output and `read_text` a reply that holds no JSON, where the type
-    has such a form; both raise InvalidOutput. `keys` are those of an object that ignores others."""
+    has such a form; both raise InvalidOutput. `keys` are those of an object that ignores others,
+    `value_schema` is the schema of the output itself."""
 
     name: str
     schema: Mapping[str, Any] | None
     read: Callable[[str], Any]
     read_text: Callable[[str], Any] | None = None
     keys: frozenset[str] = frozenset()
+    value_schema: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def instructions(self) -> str:
@@ -83,7 +86,7 @@ class OutputSchema:
         be repaired; of several values the last that fits. Nothing is added to a reply that was cut
         off (`is_cut`). Raises InvalidOutput for the best candidate."""
         faults: list[InvalidOutput] = []
-        for candidate in _candidates(text, is_cut, self.keys):
+        for candidate in _candidates(text, is_cut, self.keys, self.value_schema):
             try:
                 return self.read(candidate)
             except InvalidOutput as error:
@@ -141,7 +144,9 @@ def _of_type(output: Any) -> OutputSchema:
         schema = adapter.json_schema()
         if _is_object(schema):
             read_json = partial(_validated, adapter.validate_json)
-            return OutputSchema(name, schema, read_json, keys=_keys(schema))
+            return OutputSchema(
+                name, schema, read_json, keys=_keys(schema), value_schema=_root_with(schema)
+            )
         config = ConfigDict(extra="forbid")
         wrapper = create_model("answer", __config__=config, result=(output, ...))
         schema = wrapper.model_json_schema()
@@ -158,7 +163,9 @@ def _of_type(output: Any) -> OutputSchema:
             except InvalidOutput:
                 raise error from None
 
-    return OutputSchema(name, schema, read, lambda text: _validated(adapter.validate_strings, text))
+    inner = {"$defs": schema.get("$defs", {}), **schema["properties"]["result"]}
+    read_text = partial(_validated, adapter.validate_strings)
+    return OutputSchema(name, schema, read, read_text, value_schema=inner)
 
 
 def _validated(validate: Callable[[str], Any], text: str) -> Any:
@@ -175,6 +182,10 @@ def _root(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     name = str(schema.get("$ref", "")).rpartition("/")[2]
     root: Mapping[str, Any] = schema.get("$defs", {}).get(name, schema)
     return root
+
+
+def _root_with(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"$defs": schema.get("$defs", {}), **_root(schema)}
 
 
 def _is_object(schema: Mapping[str, Any]) -> bool:
@@ -230,7 +241,8 @@ def _of_json_schema(schema: Mapping[str, Any]) -> OutputSchema:
             raise InvalidOutput(_describe(faults), is_json=True)
         return value
 
-    return OutputSchema(str(schema.get("title") or "answer of this schema"), schema, read)
+    name = str(schema.get("title") or "answer of this schema")
+    return OutputSchema(name, schema, read, value_schema=schema)
 
 
 def _describe(faults: list[tuple[Any, str]]) -> str:
@@ -240,7 +252,9 @@ def _describe(faults: list[tuple[Any, str]]) -> str:
     )
 
 
-def _candidates(text: str, is_cut: bool, keys: frozenset[str]) -> Iterator[str]:
+def _candidates(
+    text: str, is_cut: bool, keys: frozenset[str], schema: Mapping[str, Any]
+) -> Iterator[str]:
     """The JSON texts that a reply may mean, the likeliest first."""
     text = without_thinking(text)[0].strip().lstrip("\ufeff") or text.strip()
     fences = [fence["body"].strip() for fence in _FENCE.finditer(text)][::-1]
@@ -252,6 +266,14 @@ def _candidates(text: str, is_cut: bool, keys: frozenset[str]) -> Iterator[str]:
         values += _values_in(part, is_cut)[::-1]
     for value in values:
         yield from map(json.dumps, _readings(value, keys))
+    objects = [value for value in _values_in(text, is_cut) if isinstance(value, dict)]
+    if schema.get("type") == "array" and len(objects) > 1:
+        yield json.dumps(objects)  # One object a line.
+        return
+    for value in values:
+        for reading in _readings(value, keys):
+            if (fitted := fit_value(reading, schema)) != reading:
+                yield json.dumps(fitted)
     yield text
 
 

@@ -35,10 +35,10 @@ _CONTROL = "bf"
 """Escapes that are backslashes of LaTeX where the text has other unescaped ones."""
 
 _SPACE = re.compile(r"(?:[\s\ufeff\u200b]+|//[^\n]*|#[^\n]*|/\*.*?\*/)*", re.DOTALL)
-_NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.%/:-])")
+_NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.%:-]|/(?![/*]))")
 _STRICT_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d[\d:.Z+-]*)?(?=\s*[,}\]\n])")
-_WORDS = re.compile(r"[^\W\d](?:[\w .@/+-]*[\w])?(?=\s*(?:[,}\]\n]|$))")
+_WORDS = re.compile(r"[^\W\d](?:(?:[\w .@+-]|/(?![/*]))*[\w])?(?=[ \t]*(?:[,}\]\n]|//|/\*|#|$))")
 _KEY = re.compile(r"[\w$.-]+(?=\s*:)")
 _NEXT_KEY = r'(?:"[^"\n]*"|\'[^\'\n]*\'|“[^”\n]*”|[\w$-]+)\s*:'
 _ENDS_MEMBER = re.compile(

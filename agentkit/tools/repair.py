@@ -48,6 +48,11 @@ def fit_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> di
     return found
 
 
+def fit_value(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Convert a value to the types of a schema, as `fit_arguments` does."""
+    return _fit(value, schema, schema.get("$defs", {}))
+
+
 def unknown_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """The names that a schema does not have, where it names all that it takes. A second spelling
     of a name that it has is not one of them: its value may be the one that is meant."""

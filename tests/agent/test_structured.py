@@ -118,6 +118,8 @@ WRITTEN = {
     "thinking without an opening tag": f'maybe {{"name": "Rome", "people": 1}}</think>{PARIS}',
     "a missing bracket": PARIS.removesuffix("}"),
     "a citation after it": f"{PARIS} [1]",
+    "keys in another case": '{"Name": "Paris", "PEOPLE": 2100000}',
+    "a comment after a value": '{"name": "Paris", "people": 2100000 // about\n}',
     "a label before it": f"json\n{PARIS}",
 }  # fmt: skip
 
@@ -149,6 +151,22 @@ async def test_a_missing_bracket_is_not_added_where_the_limit_of_tokens_cut_the_
     cut: list[ModelPart] = [TextDelta('{"name": "Paris", "people": 21'), Done("length", "m")]
     model = ScriptedModel([cut, PARIS])
     assert (await Agent(model).run("Which city?", output=City)).output == OBJECT
+
+
+async def test_an_object_for_a_list_of_them_is_a_list_of_one() -> None:
+    assert (await Agent(ScriptedModel([PARIS])).run("?", output=list[City])).output == [OBJECT]
+
+
+async def test_objects_on_lines_are_a_list_of_all_of_them() -> None:
+    rome = City(name="Rome", people=3)
+    model = ScriptedModel([f"{PARIS}\n{rome.model_dump_json()}\n"])
+    assert (await Agent(model).run("?", output=list[City])).output == [OBJECT, rome]
+
+
+async def test_a_number_in_quotes_fits_a_json_schema() -> None:
+    schema = {"type": "object", "properties": {"people": {"type": "integer"}}}
+    answer = await Agent(ScriptedModel(['{"people": "7"}'])).run("?", output=schema)
+    assert answer.output == {"people": 7}
 
 
 class Loose(BaseModel):
