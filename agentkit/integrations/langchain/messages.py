@@ -27,7 +27,16 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 from agentkit.backends.base import new_call_id, parse_arguments
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import Content, ImagePart, Message, Role, TextPart, ToolCall, Usage
+from agentkit.messages import (
+    Content,
+    ImagePart,
+    Message,
+    Role,
+    TextPart,
+    ToolCall,
+    Usage,
+    text_of,
+)
 
 _MESSAGE_DATA, _CALL_DATA = "agentkit_provider_data", "agentkit_call_data"
 """Keys of `additional_kwargs` for what a provider wants back with a message and its calls."""
@@ -89,6 +98,12 @@ def _calls_of(message: AIMessage) -> tuple[ToolCall, ...]:
         )
         for c in (*message.tool_calls, *message.invalid_tool_calls)
     ]
+    if not calls and isinstance(message.content, list):
+        calls = [
+            ToolCall(str(block.get("id") or new_call_id()), block["name"], block.get("input") or {})
+            for block in message.content
+            if isinstance(block, dict) and block.get("type") == "tool_use"
+        ]
     old: Mapping[str, Any] = message.additional_kwargs.get("function_call") or {}
     if old and not calls:
         name = str(old.get("name") or "")
@@ -142,45 +157,53 @@ def _from_langchain(message: BaseMessage) -> Message:
 
 def content_of(message: ToolMessage) -> Content:
     """The content of a tool's result: text and images, and a note for each part of another kind."""
-    if isinstance(message.content, str):
-        return message.content
-    parts = tuple(_result_part(dict(block)) for block in message.content_blocks)
+    return _joined([_result_part(block) for block in _blocks(message)])
+
+
+def _content(message: HumanMessage) -> Content:
+    return _joined([_part(block) for block in _blocks(message)])
+
+
+def _joined(parts: Sequence[TextPart | ImagePart]) -> Content:
+    """Return parts as a content: a text where there are no images."""
     if any(isinstance(part, ImagePart) for part in parts):
-        return parts
-    return "".join(part.text for part in parts if isinstance(part, TextPart))
+        return tuple(parts)
+    return text_of(tuple(parts))
+
+
+def _blocks(message: BaseMessage) -> list[dict[str, Any]]:
+    """Return the blocks of a message in LangChain's standard form, as far as it knows them."""
+    if isinstance(message.content, str):
+        return [{"type": "text", "text": message.content}]
+    blocks: list[dict[str, Any]] = [dict(block) for block in message.content_blocks]
+    return [block["value"] if isinstance(block.get("value"), dict) else block for block in blocks]
 
 
 def _result_part(block: Mapping[str, Any]) -> TextPart | ImagePart:
     try:
         return _part(block)
     except ModelError:
-        value = block.get("value", block)
         if url := block.get("url"):
             return TextPart(f"[{block['type']}: {url}]")
         if any(key in block for key in ("base64", "data")):
             return TextPart(f"[{block['type']}, which cannot be shown]")
-        return TextPart(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _content(message: HumanMessage) -> Content:
-    if isinstance(message.content, str):
-        return message.content
-    parts = tuple(_part(dict(block)) for block in message.content_blocks)
-    if all(isinstance(part, TextPart) for part in parts):
-        return str(message.text)
-    return parts
+        return TextPart(json.dumps(block, ensure_ascii=False, default=str))
 
 
 def _part(block: Mapping[str, Any]) -> TextPart | ImagePart:
-    if block["type"] == "text":
-        return TextPart(block["text"])
-    if block["type"] == "image" and block.get("base64"):
+    kind = str(block.get("type") or "text")
+    if isinstance(text := block.get("text"), str):
+        return TextPart(text)
+    if kind == "json":
+        return TextPart(json.dumps(block.get("json"), ensure_ascii=False))
+    if kind == "image" and block.get("base64"):
         return ImagePart(base64.b64decode(block["base64"]), block.get("mime_type") or "image/png")
-    url = str(block.get("url") or "")
-    if block["type"] == "image" and url.startswith("data:"):
+    given = block.get("url") or block.get("image_url")
+    url = str(given.get("url") if isinstance(given, Mapping) else given or "")
+    if kind.startswith(("image", "input_image")) and url.startswith("data:"):
         head, _, data = url.partition(",")
         return ImagePart(base64.b64decode(data), head[5:].partition(";")[0] or "image/png")
-    part = "an image by its URL (pass its bytes)" if url else f"a part of type {block['type']!r}"
+    part = "an image by its URL (pass its bytes)" if url else f"a part of type {kind!r}"
     raise _unsupported(part)
 
 

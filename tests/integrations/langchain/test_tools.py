@@ -245,6 +245,32 @@ def test_calls_of_before_calls_had_ids_are_read() -> None:
     assert (result.role, result.text, result.tool_call_id) == ("tool", "found", "call_look")
 
 
+@pytest.mark.parametrize(
+    ("block", "content"),
+    [
+        ({"type": "image_url", "image_url": f"data:image/png;base64,{B64}"}, (ImagePart(PNG),)),
+        ({"type": "input_image", "image_url": f"data:image/png;base64,{B64}"}, (ImagePart(PNG),)),
+        ({"type": "input_text", "text": "x"}, "x"),
+        ({"type": "output_text", "text": "x"}, "x"),
+        ({"type": "text-plain", "text": "x"}, "x"),
+        ({"text": "x"}, "x"),
+        ({"type": "json", "json": {"a": "é"}}, '{"a": "é"}'),
+    ],
+)
+@pytest.mark.parametrize("kind", [HumanMessage, ToolMessage])
+def test_parts_of_every_spelling_are_read(
+    kind: Any, block: dict[str, Any], content: Content
+) -> None:
+    message = kind([block], **({"tool_call_id": "1"} if kind is ToolMessage else {}))
+    assert from_langchain_messages([message])[0].content == content
+
+
+def test_calls_among_the_parts_of_a_message_are_read() -> None:
+    block: dict[str, Any] = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}}
+    [message] = from_langchain_messages([AIMessage([{"type": "text", "text": "So."}, block])])
+    assert (message.text, message.tool_calls) == ("So.", (ToolCall("t1", "look", {"a": 1}),))
+
+
 def test_an_image_in_a_tool_message_is_read() -> None:
     block = {"type": "image", "base64": B64, "mime_type": "image/png"}
     theirs = ToolMessage([{"type": "text", "text": "see"}, block], tool_call_id="1")
