@@ -66,6 +66,8 @@ def _calls(profile: Profile) -> str:
         cells.append(f"ids `{profile.call_id}`")
     if profile.tool_name != default.tool_name:
         cells.append(f"names `{profile.tool_name}`")
+    if profile.max_description:
+        cells.append(f"descriptions of {profile.max_description} characters")
     if profile.tool_choices != default.tool_choices:
         cells.append(f"choice {', '.join(('auto', *profile.tool_choices))}")
     return "; ".join(cells)

@@ -341,7 +341,7 @@ async def request_json(url: str, path: str, key: str = "") -> JsonReply:
     try:
         async with (
             httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=not is_loopback(url)) as client,
-            client.stream("GET", url + path, headers=headers) as response,
+            client.stream("GET", _at_path(url, path), headers=headers) as response,
         ):
             content = b""
             async for piece in response.aiter_bytes():
@@ -352,6 +352,12 @@ async def request_json(url: str, path: str, key: str = "") -> JsonReply:
             return JsonReply(response.status_code, found if isinstance(found, dict) else {})
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError):
         return JsonReply()
+
+
+def _at_path(url: str, path: str) -> str:
+    """Append a path to a URL, before its query."""
+    parts = urlsplit(url)
+    return parts._replace(path=parts.path.rstrip("/") + path).geturl()
 
 
 def _root(url: str) -> str:

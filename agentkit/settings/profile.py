@@ -57,6 +57,9 @@ class Profile(SettingsTable):
     tool_name: str = Field(
         default="[a-zA-Z0-9_-]{1,64}", description="Pattern of tool names; others are mapped."
     )
+    max_description: int = Field(
+        default=0, ge=0, description="Characters of a tool's description; 0: any number."
+    )
     call_id: str = Field(
         default="", description="Pattern of tool call ids; others are mapped. Empty: any."
     )

@@ -39,6 +39,13 @@ _OUT_OF_RANGE = re.compile(
     r"|positive",
     re.IGNORECASE,
 )
+_BARE_WORDS = frozenset(
+    (
+        *("error", "code", "message", "type", "param", "detail", "object", "status", "null"),
+        *("bad", "invalid", "request", "parameter", "parameters", "params"),
+    )
+)
+"""The words of a refusal that names no fault at all."""
 _ONLY_ONE_VALUE = re.compile(r"only the default|only \d|default \(|only .{0,12}is (?:allowed|supp)")
 
 
@@ -264,6 +271,8 @@ def _answer_schema(refusal: Refusal) -> Changes | None:
 def _tool_definitions(refusal: Refusal) -> Changes | None:
     if "tools" not in refusal.body or not refusal.says(r"tool|function|schema"):
         return None
+    if refusal.says(r"description.{0,60}(?:too long|maximum|max_?length|at most|exceed|shorter)"):
+        return {"max_description": 1024 if refusal.profile.max_description != 1024 else 256}
     name = (
         r"(?:tools?|functions?|declarations?)\b.{0,30}\bname.{0,80}(?:pattern|match|invalid|charac"
     )
@@ -277,16 +286,14 @@ def _tool_definitions(refusal: Refusal) -> Changes | None:
 
 
 def _token_limit(refusal: Refusal) -> Changes | None:
-    """The two names of the limit of output tokens; where both are refused none is sent."""
+    """The limit of output tokens has two names."""
     sent = next((name for name in _TOKEN_FIELDS if name in refusal.body), "")
     if not sent or sent in refusal.explicit or not refusal.names(sent):
         return None
     other = _TOKEN_FIELDS[1 - _TOKEN_FIELDS.index(sent)]
     if not refusal.names(other) and refusal.says(_OUT_OF_RANGE.pattern):
         return None
-    is_default = refusal.profile.max_tokens_field in ("max_tokens", sent)
-    is_second = sent == "max_completion_tokens" and not refusal.names(other)
-    return {"max_tokens_field": "" if is_second or not is_default else other}
+    return {"max_tokens_field": other}
 
 
 def _field(refusal: Refusal) -> Changes | None:
@@ -317,8 +324,12 @@ def _unnamed(refusal: Refusal) -> Changes | None:
         or ("tool", "user") in pairwise(roles)
         or any(message.get("content") is None for message in refusal.messages)
     )
-    strict = {"system": "first", "first_user": True, "assistant_after_tool": True}
-    return {**strict, "empty_content": ""} if is_odd else None
+    if is_odd:
+        strict = {"system": "first", "first_user": True, "assistant_after_tool": True}
+        return {**strict, "empty_content": ""}
+    if set(re.findall(r"[a-z]+", refusal.text.lower())) <= _BARE_WORDS:
+        return {"refused": (*refusal.profile.refused, "stream_options")}
+    return None
 
 
 _RULES: tuple[Callable[[Refusal], Changes | None], ...] = (

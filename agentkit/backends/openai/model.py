@@ -221,7 +221,13 @@ class OpenAIModel(ParsedModel):
         found = self._profiles.free(
             lesson(Refusal(text, request.body, request.explicit, request.profile))
         )
-        return None if found in lessons else found
+        if not found:
+            return None
+        if found in lessons:
+            # Where both names of the limit of tokens are refused, none is sent.
+            last: Mapping[str, Any] = {"max_tokens_field": ""}
+            return last if "max_tokens_field" in found and last not in lessons else None
+        return found
 
     def _rebuilt(
         self,

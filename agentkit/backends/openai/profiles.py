@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from agentkit.backends.openai.provider_fields import THINKING_PART
 from agentkit.backends.probe.memory import learned_fields, save_learned
 from agentkit.errors import ConfigError
 from agentkit.settings.profile import Profile, ToolChoice
@@ -41,6 +42,7 @@ _NO_TEMPERATURE: Changes = {
     "refused": ("temperature", "stop"),
     "max_tokens_field": "max_completion_tokens",
 }
+_OPENAI = Profile(max_tokens_field="max_completion_tokens", call_id=".{1,40}", max_description=1024)
 _OPENAI_MODELS: tuple[tuple[str, Changes], ...] = (
     (r"(?:^|/)(?:o\d|gpt-5(?!.*chat))", _NO_TEMPERATURE),
     (r"(?:^|/)o1-(?:mini|preview)", {"system": "none", **_NO_TEMPERATURE}),
@@ -64,14 +66,14 @@ SERVERS: Mapping[str, Server] = {
         "OpenAI",
         ("api.openai.com",),
         r"$^",
-        Profile(max_tokens_field="max_completion_tokens", call_id=".{1,40}"),
+        _OPENAI,
         _OPENAI_MODELS,
     ),
     "azure": Server(
         "Azure OpenAI",
         ("openai.azure.com", "cognitiveservices.azure.com", "ai.azure.com", "azure-api.net"),
         "azure",
-        Profile(max_tokens_field="max_completion_tokens", call_id=".{1,40}", key_header="api-key"),
+        _OPENAI.model_copy(update={"key_header": "api-key"}),
         _OPENAI_MODELS,
     ),
     "deepseek": Server(
@@ -127,6 +129,7 @@ SERVERS: Mapping[str, Server] = {
             system="first",
             assistant_after_tool=True,
             empty_content="",
+            sent_back=(THINKING_PART,),
         ),
     ),
     "gemini": Server(

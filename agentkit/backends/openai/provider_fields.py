@@ -12,6 +12,9 @@ _SENT_BACK = (
     "thinking_blocks",
     "extra_content",
 )
+THINKING_PART = "thinking_part"
+"""The key of thinking that was a part of the content, and goes back as one."""
+
 _TEXTS = ("text", "summary", "thinking")
 
 
@@ -30,6 +33,21 @@ class ProviderFields:
                 self.values[name] = value
             else:
                 self.values[name] = _joined(self.values[name], value)
+        if thinking := _thinking_part(message.get("content")):
+            kept = "" if is_whole else self.values.get(THINKING_PART, "")
+            self.values[THINKING_PART] = kept + thinking
+
+
+def _thinking_part(content: Any) -> str:
+    """Return the text of the thinking in a content of parts, as Mistral sends it."""
+    parts = content if isinstance(content, list) else []
+    inner = [
+        text
+        for part in parts
+        if isinstance(part, Mapping) and part.get("type") == "thinking"
+        for text in part.get("thinking") or ()
+    ]
+    return "".join(str(text.get("text") or "") for text in inner if isinstance(text, Mapping))
 
 
 def _joined(kept: Any, piece: Any) -> Any:

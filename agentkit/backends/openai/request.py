@@ -11,6 +11,7 @@ from typing import Any
 from agentkit.backends.base import Options, arguments_object, prompt_tokens, tool_definition
 from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.openai.answer_schema import AnswerFormat, answer_format
+from agentkit.backends.openai.provider_fields import THINKING_PART
 from agentkit.backends.prompted_tools import with_tools_in_text
 from agentkit.backends.tool_schemas import wire_names, wire_tool
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
@@ -145,6 +146,9 @@ class RequestBuilder:
 
     def _definition(self, tool: Tool) -> Body:
         definition = tool_definition(tool)
+        if most := self.profile.max_description:
+            function = definition["function"]
+            function["description"] = _shortened(function["description"], most)
         if self.profile.schemas == "simple" and not tool.parameters.get("properties"):
             del definition["function"]["parameters"]
         return definition
@@ -177,7 +181,11 @@ class RequestBuilder:
         """Add the calls of an assistant's message, and what the provider wants back."""
         profile = self.profile
         data = (message.provider_data or {}).get(self.provider, {})
-        body |= {key: data[key] for key in profile.sent_back if key in data}
+        body |= _sent_back(data, profile.sent_back)
+        if (thinking := data.get(THINKING_PART)) and THINKING_PART in profile.sent_back:
+            part = {"type": "thinking", "thinking": [{"type": "text", "text": thinking}]}
+            written = [{"type": "text", "text": body["content"]}] if body["content"] else []
+            body["content"] = [part, *written]
         fills = {**profile.message_fill}
         if message.tool_calls:
             body["content"] = body["content"] or profile.empty_content
@@ -199,6 +207,15 @@ class RequestBuilder:
         return {**sent, "id": call.id, "type": "function", "function": function}
 
 
+def _sent_back(data: Mapping[str, Any], fields: Sequence[str]) -> Body:
+    """Return fields that a provider wants back. Some send reasoning under another name than they
+    want it."""
+    sent = {key: data[key] for key in fields if key in data and key != THINKING_PART}
+    if "reasoning_content" in fields and not sent and isinstance(data.get("reasoning"), str):
+        sent["reasoning_content"] = data["reasoning"]
+    return sent
+
+
 def _closed_tool(name: str) -> Tool:
     """Return a tool that is only named, for messages that call it."""
     return Tool(name, "No longer available.", {"type": "object", "properties": {}}, _unavailable)
@@ -206,6 +223,11 @@ def _closed_tool(name: str) -> Tool:
 
 def _unavailable(**arguments: Any) -> str:
     return ""
+
+
+def _shortened(text: str, most: int) -> str:
+    """Cut a text at a word to at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 2].rsplit(maxsplit=1)[0]} …"
 
 
 def _content(message: Message) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,6 +155,41 @@ async def test_the_limit_of_tokens_is_sent_under_its_other_name(
     assert openai_server.requests[-1]["max_completion_tokens"] == 20
 
 
+async def test_a_limit_that_is_refused_as_new_is_sent_under_its_old_name(
+    openai_server: OpenAIServer,
+) -> None:
+    message = "Unrecognized request argument supplied: max_completion_tokens"
+    refusing(openai_server, message, 400, lacks("max_completion_tokens"))
+    profile = {"max_tokens_field": "max_completion_tokens"}
+    refusing(openai_server, message, 400, lacks("max_completion_tokens"))
+    azure = OpenAIModel("gpt-35", provider="azure", base_url=openai_server.url, max_retries=0)
+    _open.append(azure)
+    await collected(azure.stream(HI, options=OPTIONS))
+    assert openai_server.requests[-1]["max_tokens"] == 20
+    with pytest.raises(ModelError, match="max_completion_tokens"):
+        await collected(model_at(openai_server, profile=profile).stream(HI, options=OPTIONS))
+
+
+async def test_a_refusal_without_words_drops_the_field_most_servers_refuse(
+    openai_server: OpenAIServer,
+) -> None:
+    refusing(openai_server, "Bad Request", 400, lacks("stream_options"))
+    assert text_of(await collected(model_at(openai_server).stream(HI))) == "ok"
+    assert len(openai_server.requests) == 2
+
+
+async def test_a_long_description_of_a_tool_is_cut(
+    openai_server: OpenAIServer, lookup: Tool
+) -> None:
+    def short(body: Mapping[str, Any]) -> bool:
+        return len(body["tools"][0]["function"]["description"]) <= 1024
+
+    message = "Invalid 'tools[0].function.description': string too long. Expected a string with "
+    refusing(openai_server, f"{message}maximum length 1024.", 400, short)
+    long = replace(lookup, description="word " * 400)
+    assert text_of(await collected(model_at(openai_server).stream(HI, [long]))) == "ok"
+
+
 async def test_a_limit_that_is_refused_under_both_names_is_left_out(
     openai_server: OpenAIServer,
 ) -> None:
@@ -165,7 +201,8 @@ async def test_a_limit_that_is_refused_under_both_names_is_left_out(
 
     openai_server.answer = answer
     await collected(model_at(openai_server).stream(HI, options=OPTIONS))
-    assert len(openai_server.requests) == 3
+    assert len(openai_server.requests) <= 4
+    assert not set(fields) & set(openai_server.requests[-1])
 
 
 ZERO = {

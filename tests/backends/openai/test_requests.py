@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Optional
 
 import pytest
@@ -301,3 +302,36 @@ async def test_headers_and_fields_of_a_profile_go_with_each_request() -> None:
     [(_, _, headers)] = seen
     assert (headers["x-title"], headers["x-key"]) == ("us", "k")
     assert "authorization" not in headers
+
+
+async def test_thinking_that_was_a_part_of_the_content_goes_back_as_one(
+    openai_server: OpenAIServer, connect: Connect
+) -> None:
+    parts = [[{"type": "thinking", "thinking": [{"type": "text", "text": each}]}] for each in "hm"]
+    made = call('{"city": "Rome"}', "weather", 0, "D681PevKs")
+    deltas = [{"content": part} for part in parts]
+    openai_server.replies(Reply([*deltas, *calls(made)], finish="tool_calls"), Reply())
+    await Agent(connect("mistral"), [weather]).run("?")
+    [sent] = [m for m in openai_server.requests[-1]["messages"] if m.get("tool_calls")]
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    assert sent["content"] == [thinking]
+
+
+async def test_reasoning_goes_back_under_the_name_that_is_wanted(
+    openai_server: OpenAIServer, connect: Connect
+) -> None:
+    made = calls(call('{"city": "Rome"}', "weather", 0, "a"))
+    openai_server.replies(Reply([{"reasoning": "hm"}, *made], finish="tool_calls"), Reply())
+    await Agent(connect("kimi"), [weather]).run("?")
+    [sent] = [m for m in openai_server.requests[-1]["messages"] if m.get("tool_calls")]
+    assert sent["reasoning_content"] == "hm"
+
+
+async def test_a_description_is_cut_to_what_a_server_takes(
+    openai_server: OpenAIServer, connect: Connect
+) -> None:
+    long = replace(weather, description="word " * 500)
+    await collected(connect("azure").stream(HI, [long]))
+    [sent] = openai_server.requests[0]["tools"]
+    assert len(sent["function"]["description"]) <= 1024
+    assert sent["function"]["description"].endswith("word …")
