@@ -299,7 +299,7 @@ async def _find_result(
     found = occurrences.found
     counts = sorted(occurrences.by_source().items(), key=lambda pair: (-pair[1], pair[0]))
     shown = found[(page - 1) * PLACES_PER_PAGE : page * PLACES_PER_PAGE]
-    chunks = await knowledge.with_headings([place.chunk for place in shown])
+    chunks = await knowledge.with_headings([place.chunk for place in shown]) if shown else []
     passages = tuple(_passage(chunk, context, None) for chunk in chunks)
     structured = FindResult(
         times=occurrences.times,

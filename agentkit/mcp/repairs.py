@@ -68,6 +68,7 @@ class Repairs:
             self._list(method, params, message.result)
         elif method in _RESULTS and message.result.get("resultType") in (None, "complete"):
             _RESULTS[method](message.result, params, self._version)
+            _drop_invalid(method, self._version, message.result)
 
     def _greeting(self, method: str, result: Record) -> None:
         """Note the version; an answer to `initialize` may lack what only describes the server."""
@@ -77,13 +78,14 @@ class Repairs:
             self._version = LATEST_MODERN_VERSION
             return
         self._version = str(result.get("protocolVersion"))
-        if not isinstance(result.get("capabilities"), dict):
-            result["capabilities"] = {}
-        info = result.get("serverInfo")
+        given, info = result.get("capabilities"), result.get("serverInfo")
+        offered = given.items() if isinstance(given, dict) else ()
+        result["capabilities"] = {k: v if isinstance(v, dict) else {} for k, v in offered if v}
+        result["capabilities"] |= {k: {} for k, v in offered if v == {}}
         info = info if isinstance(info, dict) else {}
-        result["serverInfo"] = {**info, **{k: str(info.get(k) or "") for k in ("name", "version")}}
-        for field, _ in _faults(method, self._version, result, ""):
-            result.pop(field, None)
+        result["serverInfo"] = {k: str(info.get(k) or "") for k in ("name", "version", "title")}
+        _drop_invalid(method, self._version, result)
+        result.setdefault("capabilities", {name: {} for name in dict(offered)})
 
     def _list(self, method: str, params: Record, result: Record) -> None:
         key, required = _LISTS[method]
@@ -98,6 +100,7 @@ class Repairs:
         if not is_named or _faults(method, self._version, {**result, key: kept}, ""):
             kept = [each for each in kept if self._keeps(method, result, each)]
         result[key] = kept
+        _drop_invalid(method, self._version, result)
 
     def _keeps(self, method: str, result: Record, entry: Any) -> bool:
         """Whether an entry can be used, once its invalid optional fields are taken out of it."""
@@ -201,6 +204,12 @@ def schema_mismatch(schema: Any, structured: Any) -> str:
     return f"it does not fit its output schema: {path}{': ' if path else ''}{_brief(error.message)}"
 
 
+def _drop_invalid(method: str, version: str, result: Record) -> None:
+    """Take the fields out of a result that are still invalid, such as its metadata."""
+    for field, _ in _faults(method, version, result, ""):
+        result.pop(field, None)
+
+
 def _faults(method: str, version: str, result: Record, key: str) -> list[tuple[str, str]]:
     """The invalid fields of a result, or of the only entry of its list `key`, each with a reason:
     by the rules of the connection's version, then by those of the SDK's own types."""
@@ -247,11 +256,8 @@ def _repair_call(result: Record, params: Record, version: str) -> None:
         if all(block.get("text") != text for block in blocks):
             blocks.append(_text(text))
     result["content"] = blocks
-    for field in ("isError", "_meta"):
-        kind = bool if field == "isError" else dict
-        if field in result and not isinstance(result[field], kind):
-            value = result.pop(field)
-            result |= {"isError": str(value).lower() in ("true", "1")} if kind is bool else {}
+    if "isError" in result and not isinstance(result["isError"], bool):
+        result["isError"] = str(result["isError"]).lower() in ("true", "1")
 
 
 def _repair_prompt(result: Record, params: Record, version: str) -> None:
@@ -274,7 +280,7 @@ def _repair_resource(result: Record, params: Record, version: str) -> None:
 
 
 def _contents(each: Record, uri: str) -> Record:
-    kept = {"uri": uri} | {k: v for k, v in each.items() if isinstance(v, str) or k == "_meta"}
+    kept = {"uri": uri} | {k: v for k, v in each.items() if isinstance(v, str) and k != "_meta"}
     if "text" in kept or "blob" in kept:
         return kept
     return {**kept, "text": _as_json(each)}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from random import Random
 from typing import Any
 
 import pytest
+from mcp_types import JSONRPCRequest, JSONRPCResponse
+from mcp_types.methods import MONOLITH_RESULTS, validate_server_result
+from pydantic import TypeAdapter
 
 from agentkit.errors import ToolError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.repairs import schema_mismatch
+from agentkit.mcp.repairs import Repairs, schema_mismatch
 from agentkit.messages import ImagePart
 from tests.mcp.reading import inside
 from tests.servers.raw_http import GREET, HELLO, RawServer, raw
@@ -316,3 +322,76 @@ async def test_the_content_type_of_an_answer_may_be_another(kind: str) -> None:
     with raw(content_type=kind) as server:
         async with McpServers([config(server)]) as servers:
             assert inside((await servers.tools[0].run({})).content) == "hello"
+
+
+VALUES: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        0,
+        1.5,
+        "",
+        "x",
+        [],
+        [None],
+        {},
+        {"a": 1},
+        {"type": "object"},
+        {"type": "string"},
+    ),
+    *([{"type": "text", "text": "t"}], {"properties": {"a": True}, "required": 1}),
+)
+FIELDS = (
+    *(
+        "name",
+        "title",
+        "description",
+        "inputSchema",
+        "outputSchema",
+        "annotations",
+        "icons",
+        "_meta",
+    ),
+    *("uri", "uriTemplate", "arguments", "mimeType", "size", "type", "text", "data", "resource"),
+)
+ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "tools/list": ("tools", GREET),
+    "resources/list": ("resources", {"uri": "a:b", "name": "good"}),
+    "resources/templates/list": ("resourceTemplates", {"uriTemplate": "a:{b}", "name": "good"}),
+    "prompts/list": ("prompts", {"name": "good"}),
+}
+CONTENT = {"tools/call": "content", "prompts/get": "messages", "resources/read": "contents"}
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
+def test_whatever_a_server_answers_the_sdk_accepts_what_is_left(version: str) -> None:
+    chance = Random(7)
+
+    def anything() -> Any:
+        return deepcopy(chance.choice(VALUES))
+
+    def record() -> Any:
+        return {field: anything() for field in FIELDS if chance.random() < 0.4}
+
+    def answered(method: str, result: dict[str, Any]) -> dict[str, Any]:
+        repairs.sent(JSONRPCRequest(jsonrpc="2.0", id=1, method=method))
+        answer = JSONRPCResponse(jsonrpc="2.0", id=1, result=result)
+        repairs.received(answer)
+        with suppress(KeyError):
+            validate_server_result(method, version, answer.result)
+        kind: Any = MONOLITH_RESULTS[method]
+        TypeAdapter(kind).validate_python(answer.result, by_name=False)
+        return answer.result
+
+    repairs = Repairs()
+    for _ in range(150):
+        greeting = {"protocolVersion": version, "_meta": anything(), "instructions": anything()}
+        greeting |= {"capabilities": {"tools": anything(), "prompts": anything()}}
+        answered("initialize", {**greeting, "serverInfo": chance.choice([anything(), record()])})
+        for method, (key, good) in ENTRIES.items():
+            entries = [record(), anything(), deepcopy(good)]
+            result = answered(method, {key: entries, "_meta": anything(), "nextCursor": anything()})
+            assert result[key][-1]["name"] == good["name"]
+        for method, key in CONTENT.items():
+            part = record() | {"role": anything(), "content": chance.choice([record(), anything()])}
+            answered(method, {key: chance.choice([anything(), [part, record()]]), "_meta": {}})
