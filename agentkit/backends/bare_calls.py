@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from agentkit.backends.base import new_call_id
-from agentkit.backends.call_formats import BEGINNINGS, END_TOKENS, python_calls, read_calls
+from agentkit.backends.call_formats import BEGINNINGS, python_calls, read_calls, strip_end_tokens
 from agentkit.messages import ToolCall
 from agentkit.tools.names import UNREADABLE, match_name
 from agentkit.tools.repair import repair_arguments
@@ -63,7 +63,7 @@ class BareCalls:
         else. A fence holds calls only where nothing precedes it (`is_first`)."""
         if action := _ACTION.match(text):
             return self._read_action(action)
-        bare = _strip(text)
+        bare = strip_end_tokens(text)
         if bare.startswith("```") and not is_first:
             return None
         if fence := _FENCE.fullmatch(bare):
@@ -184,7 +184,7 @@ class BareCalls:
             calls.append(ToolCall(new_call_id(), name, self._input(name, step["input"])))
         if calls:
             return "", calls
-        reading = read_calls(_strip(rest), self._tools, self._names)
+        reading = read_calls(strip_end_tokens(rest), self._tools, self._names)
         is_known = all(call.name in self._names for call in reading.calls)
         if reading.calls and is_known and not reading.rest:
             return "", list(reading.calls)
@@ -193,7 +193,7 @@ class BareCalls:
 
     def _input(self, name: str, text: str) -> Any:
         """The arguments of an action: JSON, or a text for the only argument of the tool."""
-        text = _strip(text)
+        text = strip_end_tokens(text)
         if fence := _FENCE.fullmatch(text):
             text = fence["body"]
         if (found := repair_arguments(text)) is not None and (text[:1] == "{" or not text.strip()):
@@ -211,10 +211,3 @@ class BareCalls:
 
 def _compact(marker: str) -> str:
     return "".join(marker.split())
-
-
-def _strip(text: str) -> str:
-    text = text.strip()
-    while token := next((token for token in END_TOKENS if text.endswith(token)), ""):
-        text = text.removesuffix(token).rstrip()
-    return text

@@ -313,7 +313,7 @@ class _Reader:
         """Calls in Python's syntax up to the end, or up to the next mark."""
         rest = self._text[self._at :]
         for end in (len(rest), rest.find("<"), rest.find("```")):
-            written = _strip_end_tokens(rest[:end].strip()) if end > 0 else ""
+            written = strip_end_tokens(rest[:end].strip()) if end > 0 else ""
             calls = python_calls(written, self._schemas, self._names) if written else None
             if calls:
                 self._calls += calls
@@ -440,7 +440,8 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def _strip_end_tokens(text: str) -> str:
+def strip_end_tokens(text: str) -> str:
+    """The text without white space around it and without tokens that end an answer."""
     text = text.strip()
     while token := next((token for token in END_TOKENS if text.endswith(token)), ""):
         text = text.removesuffix(token).rstrip()

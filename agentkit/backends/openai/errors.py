@@ -249,7 +249,7 @@ def _server_error(error: openai.APIError | ServerError, at: Endpoint) -> ModelEr
 
     fault = fault_of(error)
     response = error.response if isinstance(error, openai.APIStatusError) else None
-    status = response.status_code if response is not None else 0
+    status = response.status_code if response is not None else fault.status
     reported = f": {fault.message}" if fault.message else ""
     if fault.is_too_long and status not in (401, 403, 404):
         return at.error(
@@ -272,10 +272,10 @@ def _server_error(error: openai.APIError | ServerError, at: Endpoint) -> ModelEr
         )
     if response is None:
         text = f"{at.address} interrupted the answer of {at.name}{reported}. Try again."
-        if fault.status in TRANSIENT_STATUSES or _is_busy(fault):
+        if status in TRANSIENT_STATUSES or _is_busy(fault):
             busy: FaultKind = "rate_limited" if _is_busy(fault) else "down"
-            return at.transient_error(text, _TRANSIENT_KINDS.get(fault.status, busy), delay)
-        return at.error(text, "down")
+            return at.transient_error(text, _TRANSIENT_KINDS.get(status, busy), delay)
+        return at.error(text, "bad_request" if 400 <= status < 500 else "down")
     text = f"{at.address} answered {status} for {at.name}{reported}"
     if status in TRANSIENT_STATUSES:
         step = "Too many requests: wait and try again." if status == 429 else "Try again later."

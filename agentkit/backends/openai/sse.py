@@ -14,6 +14,7 @@ from agentkit.backends.faults import ServerError, ServerFault
 
 _MAX_BYTES = 64 * 2**20
 """Of one event."""
+_DECODER = json.JSONDecoder()
 _KEEP_ALIVE = (b"ping", b"heartbeat", b"keep-alive", b"keepalive", b"processing")
 
 
@@ -103,14 +104,25 @@ class EventDecoder:
         """Decode an event's data that is not one JSON value."""
         found: list[Any] = []
         for line in filter(None, map(bytes.strip, lines)):
-            if line.strip(b'"').startswith(b"[DONE]"):
-                self.is_done = True
-                break
             if line.lower().startswith(_KEEP_ALIVE):
                 continue
             if self._event == b"error" and line[:1] not in (b"{", b"["):
                 raise ServerError(ServerFault(line.decode("utf-8", "replace")[:300]))
-            found.append(json.loads(line))
+            found += self._decode_parts(line.decode("utf-8", "replace"))
+            if self.is_done:
+                break
+        return found
+
+    def _decode_parts(self, line: str) -> list[Any]:
+        """Decode what some proxies put on one line: several values, or a field's name again."""
+        found: list[Any] = []
+        while line := line.lstrip().removeprefix("data:").lstrip():
+            if line.strip('"').startswith("[DONE]"):
+                self.is_done = True
+                break
+            value, end = _DECODER.raw_decode(line)
+            found.append(value)
+            line = line[end:]
         return found
 
 

@@ -44,6 +44,8 @@ STREAMS = {
     "CR alone": HELLO.replace("\n", "\r"),
     "a byte order mark": f"\ufeff{HELLO}",
     "one line break between events": HELLO.replace("\n\n", "\n"),
+    "the field's name twice": HELLO.replace("data:", "data: data:"),
+    "events on one line": HELLO.replace("\n\n", "") + "\n\n",
     "no line break at the end": HELLO.rstrip("\n"),
     "no end mark": HELLO.removesuffix("data: [DONE]\n\n"),
     "comments": f": OPENROUTER PROCESSING\n\n{HELLO.replace('data', ': ping' + chr(10) + 'data')}",

@@ -48,6 +48,8 @@ async def test_an_error_within_a_stream_is_raised_with_the_servers_message(
         ({"message": "busy", "code": 429}, "rate_limited"),
         ({"message": "busy", "type": "overloaded_error"}, "rate_limited"),
         ({"message": "busy", "code": "502"}, "down"),
+        ({"message": "no such key", "code": 401}, "refused_key"),
+        ({"message": "no such field", "code": 400}, "bad_request"),
         ({"message": "pay", "code": "insufficient_quota"}, "rate_limited"),
     ],
     ids=str,
