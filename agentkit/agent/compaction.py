@@ -34,6 +34,7 @@ from agentkit.errors import ModelError
 from agentkit.events import Compacted, TextDelta
 from agentkit.knowledge.search.context import packed
 from agentkit.messages import Message, Usage, render_passages
+from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import sentences
 from agentkit.tools.tool import Tool
 
@@ -196,7 +197,7 @@ _WANTED = 2400
 """Tokens that one result may have where the window is small: those of some five passages."""
 _LEAST_RESULT = 200
 _REJECTED_SHARE = 0.8
-_STATED = re.compile(
+_STATED = lazy_pattern(
     r"(?:maximum|max|context|window|limit|n_ctx|allowed|up to)\D{0,40}?(\d{3,7})(?![\d.])", re.I
 )
 """The window in a server's message: "maximum context length is 8192 tokens", "n_ctx (4096)"."""

@@ -367,10 +367,11 @@ class Loop:
                 agents=agents,
             )
             is_complete = True
-            results = [outcome for outcome in found if isinstance(outcome, Message)]
-            referring = self._prompt.referring(results)
-            await self._compact(self._window.make_room(self._prompt, referring))
-            room = await self._window.left(self._prompt, len(results))
+            if room is not None:
+                results = [outcome for outcome in found if isinstance(outcome, Message)]
+                referring = self._prompt.referring(results)
+                await self._compact(self._window.make_room(self._prompt, referring))
+                room = await self._window.left(self._prompt, len(results))
         finally:
             for at, outcome in zip(calls, found, strict=True):
                 outcomes[at] = outcome
@@ -394,18 +395,14 @@ class Loop:
         results = self._prompt.referring(results)
         if room is not None:
             results = [cut_result(each, room, self._model.count_tokens) for each in results]
-        results = [
-            replace(result, content=result.content + hint)
-            if hint and isinstance(result.content, str)
-            else result
-            for result, hint in zip(results, repeated, strict=True)
-        ]
-        results = [
-            replace(result, marker=next(self.result_markers, ""))
-            if result.content and not (result.failed or result.passages)
-            else result
-            for result in results
-        ]
+        for at, hint in enumerate(repeated):
+            result = results[at]
+            if hint and isinstance(result.content, str):
+                result = replace(result, content=result.content + hint)
+            is_citable = result.content and not (result.failed or result.passages)
+            if is_citable and (marker := next(self.result_markers, "")):
+                result = replace(result, marker=marker)
+            results[at] = result
         self.transcript += [message, *results]
         self._prompt.add([message, *results])
         self._recorder.add([message, *results])

@@ -21,6 +21,7 @@ from agentkit.errors import ModelError
 from agentkit.events import TextDelta
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall, Usage
+from agentkit.text.patterns import lazy_pattern
 from agentkit.tools.tool import Tool
 
 STANDALONE_QUESTION = """\
@@ -48,7 +49,7 @@ _MAX_ADDED = 300
 """Characters that a rewritten question may be longer than the prompt."""
 _MAX_VARIANT = 300
 
-_LABEL = re.compile(
+_LABEL = lazy_pattern(
     r"(?:"
     r"(?:sure|okay|ok|certainly|of course|got it|no problem)\b[^:：?？\n]{0,80}[:：!！.,]"
     r"|(?:here (?:is|are)|here['’]s|this is|below is)\b[^:：?？\n]{0,80}[:：]"
@@ -69,7 +70,7 @@ _LABEL = re.compile(
 )
 """What models write before the question, such as "Sure! Here it is:" or "改写后的问题："."""
 
-_WRAPPED = re.compile(
+_WRAPPED = lazy_pattern(
     r"\"(?P<i>[^\"]+)\"|'(?P<j>[^']+)'|“(?P<a>[^“”]+)”|‘(?P<b>[^‘’]+)’|「(?P<c>[^「」]+)」|『(?P<d>[^『』]+)』|«(?P<e>[^«»]+)»"
     r"|[(（](?P<f>[^()（）]+)[)）]|\[(?P<g>[^\[\]]+)\]|<(?P<tag>\w+)>(?P<h>[^<>]+)</(?P=tag)>"
 )
@@ -78,8 +79,8 @@ _WRAPPED = re.compile(
 _LAYOUT = " \t\r\n*_#`•·–—-"
 """Marks of emphasis, headings, quotations and lists."""
 
-_FENCE = re.compile(r"```\w*\n?(?P<body>.*?)\n?```", re.DOTALL)
-_NOT_A_QUESTION = re.compile(
+_FENCE = lazy_pattern(r"```\w*\n?(?P<body>.*?)\n?```", re.DOTALL)
+_NOT_A_QUESTION = lazy_pattern(
     r"(?:i(?:['’]m| am)? (?:sorry|can(?:no|['’])t|cannot|do(?:n['’]t| not)|(?:would )?need"
     r"|could not)"
     r"|sorry|unfortunately|as an ai"
@@ -91,7 +92,7 @@ _NOT_A_QUESTION = re.compile(
     re.IGNORECASE,
 )
 """How a refusal begins, or a question back to the user."""
-_CITATION = re.compile(r"[\[【]\s*t?\d{1,4}(?:\s*[,，、-]\s*t?\d{1,4})*\s*[\]】]")
+_CITATION = lazy_pattern(r"[\[【]\s*t?\d{1,4}(?:\s*[,，、-]\s*t?\d{1,4})*\s*[\]】]")
 
 
 class QueryRewriter:

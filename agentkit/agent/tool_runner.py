@@ -248,7 +248,9 @@ class ToolRunner:
             fit = {name: value for name, value in fit.items() if name not in unknown}
             takes = ", ".join(tool.parameters.get("properties", ())) or "no arguments"
             note = f"\n(Ignored unknown arguments: {', '.join(unknown)}. It takes: {takes}.)"
-        return ResolvedCall(replace(call, name=tool.name, arguments=fit), tool, note=note)
+        if tool.name != call.name or fit != given:
+            call = replace(call, name=tool.name, arguments=fit)
+        return ResolvedCall(call, tool, note=note)
 
     async def run(
         self,

@@ -13,6 +13,7 @@ from agentkit.events import Done
 from agentkit.knowledge.citations.markers import masked
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall, Usage
+from agentkit.text.patterns import lazy_pattern
 from agentkit.tools.repair import join_surrogates
 
 
@@ -54,6 +55,8 @@ class Turn:
     def take_out_thinking(self) -> bool:
         """Move the thinking that a server left in the text to the reasoning; returns whether there
         was any."""
+        if not self.text:
+            return False
         written = "".join(self.text)
         text, thought = without_thinking(written)
         if text == written:
@@ -64,9 +67,9 @@ class Turn:
     @property
     def fault(self) -> str:
         """What is wrong with the reply: "" if it has text without a call in it, or makes calls."""
-        text = "".join(self.text)
         if self.calls:
             return ""
+        text = "".join(self.text)
         if not text.strip():
             return "empty"
         return "unreadable" if any(mark in masked(text) for mark in CALL_MARKERS) else ""
@@ -79,10 +82,10 @@ class Turn:
 
 _OPEN = r"(?:<(?:think(?:ing)?|thought|reason(?:ing)?|seed:think)>|\[THINK\]|◁think▷)"
 _CLOSE = r"(?:</(?:think(?:ing)?|thought|reason(?:ing)?|seed:think)>|\[/THINK\]|◁/think▷)"
-_THOUGHT = re.compile(
+_THOUGHT = lazy_pattern(
     rf"{_OPEN}(?:(?!{_OPEN}).)*?{_CLOSE}\s*|^[ \t]*{_OPEN}.*\Z", re.DOTALL | re.MULTILINE
 )
-_LAST_CLOSE = re.compile(rf"\A.*{_CLOSE}\s*", re.DOTALL)
+_LAST_CLOSE = lazy_pattern(rf"\A.*{_CLOSE}\s*", re.DOTALL)
 
 
 def without_thinking(text: str) -> tuple[str, str]:

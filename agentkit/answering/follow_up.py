@@ -7,19 +7,20 @@ import re
 from collections.abc import Sequence
 
 from agentkit.answering.question import Question
+from agentkit.text.patterns import lazy_pattern
 
 MAX_CHARACTERS = 300
 """How much of the earlier question a joined one repeats; a longer prompt stands alone."""
 
-_ENGLISH_CONNECTIVE = re.compile(
+_ENGLISH_CONNECTIVE = lazy_pattern(
     r"\W*(?:(?:and|but|or|so|then|also|ok(?:ay)?|well|now|yes|no)\b\W*)+", re.IGNORECASE
 )
-_ENGLISH_FRAGMENT = re.compile(
+_ENGLISH_FRAGMENT = lazy_pattern(
     r"(?:what|how) about\b|what if\b|same\b"
     r"|(?:in|for|on|at|with|without|under|after|before|using|from|by|as|if)\b",
     re.IGNORECASE,
 )
-_ENGLISH_QUESTION = re.compile(
+_ENGLISH_QUESTION = lazy_pattern(
     r"(?:what|how|why|who|whose|when|where|which|is|are|was|were|do|does|did|can|could|should|would|will"
     r"|must|may|has|have|list|show|explain|describe|compare|define|tell|give|find|summari[sz]e)\b",
     re.IGNORECASE,
@@ -29,7 +30,7 @@ _CORPUS = (
     r"|handbook|collection|knowledge base)\b"
 )
 """What a prompt names without an earlier question: the documents themselves."""
-_ENGLISH_REFERENCE = re.compile(
+_ENGLISH_REFERENCE = lazy_pattern(
     r"\b(?:it(?:'?s)?|its|they|them|their|theirs|he|she|him|his|her|hers)\b"
     rf"|\b(?:this|these|those)\b(?! {_CORPUS})"
     r"|\bthat(?= (?:is|was|are|do|does|mean|work|case|way|one|cost|take|help|compare)\b|\W*$)"
@@ -39,17 +40,17 @@ _ENGLISH_REFERENCE = re.compile(
     r"|\b(?:too|as well|instead|either)\W*$",
     re.IGNORECASE,
 )
-_ENGLISH_EXPLETIVE = re.compile(
+_ENGLISH_EXPLETIVE = lazy_pattern(
     r"\b(?:is|was|isn't|be) it (?=(?:possible|necessary|safe|worth|ok|okay|allowed|better|true"
     r"|recommended|required|easy|hard|important|useful)\b.)"
     r"|\b(?:does|will|would|can) it (?=(?:take|cost|make sense|matter|help|mean) (?:to|if|that)\b)"
     r"|\bwhat time is it\b",
     re.IGNORECASE,
 )
-_ENGLISH_CLAUSE = re.compile(
+_ENGLISH_CLAUSE = lazy_pattern(
     r"[,;:?.!](?=\s)|\b(?:and|or|but|so that|so|if|when|because|before|after|while)\b", re.I
 )
-_ENGLISH_RELATIONAL = re.compile(
+_ENGLISH_RELATIONAL = lazy_pattern(
     r"\b(?:(?:dis)?advantages?|pros|cons|drawbacks?|benefits?|downsides?|limit(?:ation)?s?|examples?|differ\w*"
     r"|alternatives?|steps?|reasons?|causes?|prices?|costs?|formulas?|definitions?|authors?|sources?|purposes?"
     r"|results?|effects?|details?|more|again|elaborate|explain|continue|go|on|really|short\w*|brief\w*|simpl\w*"
@@ -58,56 +59,56 @@ _ENGLISH_RELATIONAL = re.compile(
     r"|most|least|further|in|sure|certain|true|correct|right|wrong|possible|important|english|chinese)\b",
     re.IGNORECASE,
 )
-_ENGLISH_MEASURE = re.compile(r"\W*\d[\d.,]*\s*-?[^\W\d]*\W*")
+_ENGLISH_MEASURE = lazy_pattern(r"\W*\d[\d.,]*\s*-?[^\W\d]*\W*")
 
-_CHINESE_CHARACTER = re.compile("[\u4e00-\u9fff]")
-_CHINESE_CONNECTIVE = re.compile(
+_CHINESE_CHARACTER = lazy_pattern("[\u4e00-\u9fff]")
+_CHINESE_CONNECTIVE = lazy_pattern(
     "(?:那么|那(?![个些种样时里位年次])|还有|另外|而且|但是|但|可是|所以|然后|接着|再|并且|以及|或者|还|好的|好|嗯|哦|对了"
     r"|[\s，,。！!、])+"
 )
-_CHINESE_QUESTION = re.compile(
+_CHINESE_QUESTION = lazy_pattern(
     "什么|怎么|怎样|多少|哪|谁|为何|如何|是否|[吗么]|几|多[大长高久远快]|能不能|是不是|有没有|介绍|解释|说明|列出|比较|区别"
 )
-_CHINESE_REFERENCE = re.compile(
+_CHINESE_REFERENCE = lazy_pattern(
     "它|(?<![其吉])他们?|她|这(?!(?:个|份|些|门|本|套|篇)?(?:项目|文档|文件夹|资料|笔记|课|书|知识库|手册|仓库))"
     "|(?<=.)那[个些种样]|^那[个些种样]|其(?![他它中实余次])|(?<!应)该(?!不该)|前者|后者|上述|上面|刚才|刚刚|前面|之前(?:说|提)|同样|同理|^其[中他它余]"
     "|也(?:是|一样|可以|能|支持|行)?(?:这样)?[吗么]"
 )
-_CHINESE_CLAUSE = re.compile(r"[，,；;。？?！!]|并且|而且|以及|然后|如果")
-_CHINESE_RELATIONAL = re.compile(
+_CHINESE_CLAUSE = lazy_pattern(r"[，,；;。？?！!]|并且|而且|以及|然后|如果")
+_CHINESE_RELATIONAL = lazy_pattern(
     "优缺点|优点|缺点|优势|劣势|好处|坏处|区别|不同|差别|差异|原因|例子|步骤|价格|作者|来源|出处|原理|公式|定义|用途|作用|局限性?"
     "|限制|替代|结果|细节|详细|具体|更多|其他|其它|更好|更快|更大|更小|更便宜|最[好快大小]|继续|解释|介绍|说明|总结|简单|说说|讲讲|再说|一遍"
     "|一点|真的|确定|然后|接下来|下一步|举|例|英文|中文|英语|说|讲|做|办|意思|主要|影响|效果|风险|问题|名字|依据|别的?|还有|钱|时候|时间|地方|什么|怎么|为何"
     "|[有是的些在用会能要还都更最和与跟及又也就吗呢吧啊呀个了着过来去给我你您请再那么这几多少什为何样吗得到底应该可以对不没]"
 )
-_CHINESE_ENDING = re.compile(r"呢[\s？?。.!！]*$")
-_CHINESE_FRAGMENT = re.compile("如果|要是|在|用|对于|换成|换|改成|改用|对|假如|若")
+_CHINESE_ENDING = lazy_pattern(r"呢[\s？?。.!！]*$")
+_CHINESE_FRAGMENT = lazy_pattern("如果|要是|在|用|对于|换成|换|改成|改用|对|假如|若")
 
 _LATIN_WORD = r"(?=\S*[A-Z])(?!I\b)(?<![\w-])[A-Za-z][\w+#-]*(?:\.\w+)*"
 _LATIN_NAME = rf"{_LATIN_WORD}(?: {_LATIN_WORD})*"
-_WHOLE_NAME = re.compile(
+_WHOLE_NAME = lazy_pattern(
     rf"(?:(?:and|or|but) )?(?:(?:what|how) about )?(?:(?:in|for|on|with|the) )*({_LATIN_NAME})\W*"
     rf"|(?:那么?|还有|换成)?(?:在|用)?\s*({_LATIN_NAME})\s*[上中里]?\s*呢\W*"
 )
-_NAME = re.compile(_LATIN_NAME)
-_POSSESSIVE = re.compile(r"\b(?:its|their)\b", re.IGNORECASE)
-_PRONOUN = re.compile(r"\b(?:it|they|them)\b(?!'s)|它们?", re.IGNORECASE)
+_NAME = lazy_pattern(_LATIN_NAME)
+_POSSESSIVE = lazy_pattern(r"\b(?:its|their)\b", re.IGNORECASE)
+_PRONOUN = lazy_pattern(r"\b(?:it|they|them)\b(?!'s)|它们?", re.IGNORECASE)
 _LONGEST_SUBJECT = 40
-_QUANTITY = re.compile(r"(\d[\d.,]*)(\s*-?\s*)([A-Za-z%°]+|[\u4e00-\u9fff])")
-_IMPERATIVE = re.compile(
+_QUANTITY = lazy_pattern(r"(\d[\d.,]*)(\s*-?\s*)([A-Za-z%°]+|[\u4e00-\u9fff])")
+_IMPERATIVE = lazy_pattern(
     r"(?:please )?(?:list|show|explain|describe|compare|define|tell|give|find|summari[sz]e)\b"
     r"|请|介绍|解释|说明|列出|列举|比较|对比|总结|概括|描述",
     re.IGNORECASE,
 )
-_CHINESE_ASKING = re.compile(
+_CHINESE_ASKING = lazy_pattern(
     "什么|怎么|怎样|多少|为何|哪|谁|如何|是否|能不能|是不是|有没有|会不会|几[个种次层位年天台步倍]|多[大长高久远快]|[吗呢么]$"
 )
-_ENGLISH_WORD = re.compile(
+_ENGLISH_WORD = lazy_pattern(
     r"\b(?:the|is|are|what|how|why|when|where|which|who|does|did|can|of|and|for|with|it|to|this|that"
     r"|my|you|about|list|show|explain|compare|tell)\b",
     re.IGNORECASE,
 )
-_OTHER_SCRIPT = re.compile(r"[^\W\d_A-Za-z\u4e00-\u9fff]")
+_OTHER_SCRIPT = lazy_pattern(r"[^\W\d_A-Za-z\u4e00-\u9fff]")
 
 
 def asks(text: str) -> bool:

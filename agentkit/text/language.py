@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from functools import lru_cache
 
+from agentkit.text.patterns import lazy_pattern
+
 _SCRIPTS = {
     "Japanese": "\u3040-\u30ff",
     "Korean": "\uac00-\ud7af",
@@ -19,7 +21,7 @@ _SCRIPTS = {
     "Khmer": "\u1780-\u17ff",
     "Latin": "A-Za-z\u00c0-\u024f\u1e00-\u1eff",
 }
-_LETTERS = {name: re.compile(f"[{span}]") for name, span in _SCRIPTS.items()}
+_LETTERS = {name: lazy_pattern(f"[{span}]") for name, span in _SCRIPTS.items()}
 _LETTERS_OF_A_WORD = 5
 """A Latin word has about so many letters; a CJK character counts as one word."""
 _KANA = 0.1

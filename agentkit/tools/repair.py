@@ -56,11 +56,12 @@ def fit_value(value: Any, schema: Mapping[str, Any]) -> Any:
 def unknown_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """The names that a schema does not have, where it names all that it takes. A second spelling
     of a name that it has is not one of them: its value may be the one that is meant."""
-    names = schema.get("properties")
-    is_open = schema.get("additionalProperties") or _OPEN_KEYS & schema.keys()
-    if is_open or (not names and "additionalProperties" not in schema):
+    known = schema.get("properties") or {}
+    if arguments.keys() <= known.keys():
         return []
-    known = names or {}
+    is_open = schema.get("additionalProperties") or _OPEN_KEYS & schema.keys()
+    if is_open or (not known and "additionalProperties" not in schema):
+        return []
     return [each for each in arguments if each not in known and _match_name(each, known) == each]
 
 
