@@ -234,7 +234,7 @@ def _lines(log: Console) -> Callable[[IndexProgress], None]:
         if progress.source and progress.seconds - printed >= _LINE_SECONDS:
             printed = progress.seconds
             done = f"{progress.done}/{progress.total}"
-            log.print(Text(f"{_('indexing')} {done} {_format_progress(progress)}"))
+            log.print(Text(" ".join([_("indexing"), done, _format_progress(progress)])))
 
     return show
 

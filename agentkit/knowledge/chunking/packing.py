@@ -154,6 +154,7 @@ _CUTS: Mapping[Kind, Callable[[str, Block], Iterator[Block]]] = {
 _MOST_CHARACTERS_A_TOKEN = 16
 """A text with more is too long without being counted, which is slow."""
 _BATCH_CHARACTERS = 50_000
+_MOST_BLOCKS = 20_000
 _FULL_ENOUGH = 0.75
 """The share of the target size from which a chunk may end early, at the end of a page."""
 
@@ -171,6 +172,29 @@ def pack(
 ) -> Iterator[tuple[str, Span]]:
     """(heading, span) of each chunk. `seams` are the sorted starts of pages, where a chunk ends
     best."""
+    for group in _groups(sections):
+        yield from _pack_group(text, group, count, limit, seams)
+
+
+def _groups(sections: Sequence[Section]) -> Iterator[list[Section]]:
+    """The sections some at a time, a very long one in parts: what packing keeps for each block
+    takes more memory than its text."""
+    group: list[Section] = []
+    blocks = 0
+    for section in sections:
+        for at in range(0, len(section.blocks), _MOST_BLOCKS):
+            part = section.blocks[at : at + _MOST_BLOCKS]
+            if blocks + len(part) > _MOST_BLOCKS:
+                yield group
+                group, blocks = [], 0
+            group.append(Section(section.heading, part, section.even))
+            blocks += len(part)
+    yield group
+
+
+def _pack_group(
+    text: str, sections: Sequence[Section], count: CountMany, limit: int, seams: Sequence[int]
+) -> Iterator[tuple[str, Span]]:
     blocks = [_without_encoded(text, section.blocks) for section in sections]
     whole = iter(sized(text, [b for of_section in blocks for b in of_section], count, limit))
     pieces = [[next(whole) for _ in of_section] for of_section in blocks]

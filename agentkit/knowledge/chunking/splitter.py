@@ -48,7 +48,7 @@ def row_sections(document: Document) -> Iterator[Section]:
             blocks = []
         sheet = row_sheet
         if start < end:
-            blocks.append(trimmed(text, reached, start, "lines"))
+            blocks += filled([trimmed(text, reached, start, "lines")])
             blocks.append(trimmed(text, start, end, "row"))
             reached = end
     blocks.append(trimmed(text, reached, len(text), "lines"))

@@ -93,7 +93,9 @@ ENDED: dict[str, Callable[[], bytes]] = {
         b"BT /F 1 Tf 0 0 Td " + b"(%s) Tj " % (b"a" * 60) * 150_000 + b" ET"
     ),
     "forms of three.pdf": lambda: _forms(3, 20),
-    "chapter.epub": lambda: _epub(f"<html><body>{'<p>word</p>' * 2_000_000}</body></html>"),
+    "chapter.epub": lambda: _epub(
+        "<html><body>" + f"<p>{'word ' * 100}</p>" * 20_000 + "</body></html>"
+    ),
     "cells.html": lambda: (
         b"<table>" + b"<tr><td colspan=1000 rowspan=1000>x</td></tr>" * 40_000 + b"</table>"
     ),
