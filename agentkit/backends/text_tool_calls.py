@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
@@ -23,6 +23,7 @@ from agentkit.backends.call_formats import (
     END_TOKENS,
     INNER_MARKERS,
     RESULTS,
+    call_from_json,
     read_calls,
 )
 from agentkit.backends.text_pieces import (
@@ -169,15 +170,33 @@ class TextCallParser:
             case Usage():  # Whether the text was cut off is known only at the end.
                 self._usage = [part]
                 return []
-            case ToolCall(name=name):
+            case ToolCall():
                 self._has_native_calls = True
-                known = match_name(name, self._names) or name
-                part = part if known == name else replace(part, name=known)
-                return [*self.flush(), part]
+                return [*self.flush(), *self._native_calls(part)]
             case Done(stop_reason=reason):
                 self._is_cut = reason == "length"
                 return self._finish(part)
         return [part]
+
+    def _native_calls(self, call: ToolCall) -> list[ToolCall]:
+        """A call that the server reported, under the name of the tool: those within a call of
+        `multi_tool_use.parallel`, and the arguments that a server left in the name."""
+        if known := match_name(call.name, self._names):
+            return [call if known == call.name else replace(call, name=known)]
+        uses = call.arguments.get("tool_uses") if isinstance(call.arguments, Mapping) else None
+        found = [
+            call_from_json(use, self._names) for use in (uses if isinstance(uses, list) else ())
+        ]
+        if not call.arguments and call.name[-1:] in ")}":
+            found = [*read_calls(call.name, self._tools, self._names).calls]
+        inner = [one for one in found if one is not None and one.name in self._names]
+        if not inner or len(inner) < len(found):
+            return [call]
+        ids = [call.id, *(f"{call.id}-{number}" for number in range(2, len(inner) + 1))]
+        data = call.provider_data
+        return [
+            replace(one, id=id_, provider_data=data) for one, id_ in zip(inner, ids, strict=True)
+        ]
 
     def flush(self) -> list[ModelPart]:
         """Return the text that was held back."""

@@ -15,7 +15,7 @@ UNREADABLE = "unreadable_call"
 
 _MAX_LENGTH = 64
 _LONGEST = 200
-_TAIL = re.compile(r"(?:<|\s|\(|\[|\{|=).*", re.DOTALL)
+_TAIL = re.compile(r"(?:[<>\s].*|[\[({]\s*[\])}]?|[=:])\Z", re.DOTALL)
 _NUMBER = re.compile(r"[:#]\d+$")
 _NAMESPACE = re.compile(r"[.:/]|(?<=^mcp)__")
 

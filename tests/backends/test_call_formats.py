@@ -8,15 +8,11 @@ from typing import Any
 
 import pytest
 
-from agentkit import Agent, tool
-from agentkit.backends.scripted import ScriptedModel
+from agentkit import tool
 from agentkit.backends.text_tool_calls import TextCallParser
-from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import ToolCall
-from agentkit.tools.names import UNREADABLE
 from agentkit.tools.tool import Tool
-from tests.agent.scripts import results
 
 Made = list[tuple[str, Any]]
 
@@ -371,70 +367,6 @@ def test_what_only_quotes_a_call_stays_an_answer(written: str) -> None:
     assert read_pieces(*written) == (written, [])
 
 
-BROKEN = {
-    "Hermes, cut": '<tool_call>{"name": "get_weather", "arguments": {"city": "Ro',
-    "Hermes, words": "<tool_call>get_weather Rome</tool_call>",
-    "Hermes, no JSON": "<tool_call>{get_weather: Rome, }}, 2</tool_call>",
-    "Qwen, cut in a parameter": "<tool_call>\n<function=get_weather>\n<parameter=city>\nRo",
-    "Qwen, no parameter": "<tool_call>\n<function=get_weather>\nRome\n</function>\n</tool_call>",
-    "GLM, cut": "<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Ro",
-    "Kimi, cut": KIMI.partition("Rome")[0],
-    "DeepSeek, no JSON": (
-        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>Rome<｜tool▁call▁end｜>"
-        "<｜tool▁calls▁end｜>"
-    ),
-    "MiniMax, cut": f"<minimax:tool_call>\n{INVOKE.partition('me</para')[0]}",
-    "Mistral, cut": '[TOOL_CALLS]get_weather[ARGS]{"city": "Ro',
-    "gpt-oss, cut": '<|channel|>commentary to=functions.get_weather<|message|>{"city": "Ro',
-    "Llama, cut": '{"name": "get_weather", "parameters": {"city": "Ro',
-    "Llama, a value missing": '{"name": "get_weather", "parameters": {"city": }}',
-    "ReAct, cut": "Action: get_weather\nAction In",
-}
-
-
-@pytest.mark.parametrize("stop", ["stop", "length"])
-@pytest.mark.parametrize("written", BROKEN.values(), ids=BROKEN)
-def test_a_call_that_cannot_be_read_is_never_text(written: str, stop: str) -> None:
-    for pieces in ([written], list(written)):
-        text, calls = read_pieces("One moment.\n", *pieces, stop=stop)
-        assert text.strip() == "One moment."
-        assert [name for name, _ in calls] == [UNREADABLE]
-        assert all(isinstance(arguments, str) for _, arguments in calls)
-
-
-def test_nothing_is_added_to_a_call_that_the_limit_of_tokens_cut() -> None:
-    written = f'<tool_call>{{"name": "get_weather", "arguments": {JSON}'
-    assert read_pieces(written)[1] == [ROME]
-    assert [name for name, _ in read_pieces(written, stop="length")[1]] == [UNREADABLE]
-
-
-async def test_a_call_that_cannot_be_read_is_asked_again_with_what_was_wrong() -> None:
-    model = ScriptedModel([BROKEN["Hermes, words"], ONE_CALL["Hermes"], "Sunny."])
-    answer = await Agent(model, TOOLS).run("?")
-    assert answer.text == "Sunny."
-    problem, found = results(model)
-    assert "could not be read" in problem
-    assert "get_weather Rome" in problem
-    assert found == "Rome 2 False"
-
-
-async def test_a_model_that_writes_no_readable_call_ends_with_a_limit() -> None:
-    answer = await Agent(ScriptedModel([BROKEN["Hermes, words"]] * 9), TOOLS).run("?")
-    assert "<tool_call>" not in answer.text
-    assert answer.stop_reason == "limit"
-    assert answer.report
-
-
-async def test_a_call_in_the_turn_without_tools_is_not_shown() -> None:
-    """The last turn of a run offers no tools, which not every model heeds."""
-    from agentkit.agent.limits import Limits
-
-    model = ScriptedModel([ONE_CALL["Hermes"], ONE_CALL["Qwen3-Coder"]])
-    answer = await Agent(model, TOOLS, limits=Limits(turns=2)).run("?")
-    assert "<function" not in answer.text
-    assert answer.stop_reason == "limit"
-
-
 def test_calls_in_thinking_that_nothing_follows_are_made() -> None:
     parser = TextCallParser(TOOLS)
     parts: list[ModelPart] = [
@@ -458,15 +390,28 @@ def test_calls_in_thinking_that_an_answer_follows_are_not_made() -> None:
     assert not any(isinstance(part, ToolCall) for part in found)
 
 
-async def test_a_name_of_no_tool_is_not_sent_back_as_it_was_written() -> None:
-    call = ToolCall("1", "fly<|channel|>commentary", {})
-    model = ScriptedModel([call, "done"])
-    answer = await Agent(model, TOOLS).run("?")
-    assert [c.name for message in answer.messages for c in message.tool_calls] == ["fly"]
+USES = [
+    {"recipient_name": "functions.get_weather", "parameters": {"city": "Rome", "days": 2}},
+    {"recipient_name": "functions.now", "parameters": {}},
+]
+NATIVE: dict[str, tuple[ToolCall, Made]] = {
+    "a wild name": (ToolCall("1", "functions.now:0", {}), [("now", {})]),
+    "parallel calls in one": (ToolCall("1", "multi_tool_use.parallel", {"tool_uses": USES}),
+                              [ROME, ("now", {})]),
+    "JSON in the name": (ToolCall("1", f"get_weather{JSON}", {}), [ROME]),
+    "Python in the name": (ToolCall("1", 'get_weather(city="Rome", days=2)', {}), [ROME]),
+    "no tool": (ToolCall("1", "fly", {"a": 1}), [("fly", {"a": 1})]),
+    "a use of no tool": (
+        ToolCall("1", "multi_tool_use.parallel", {"tool_uses": [{"recipient_name": "fly"}]}),
+        [("multi_tool_use.parallel", {"tool_uses": [{"recipient_name": "fly"}]})]),
+}  # fmt: skip
 
 
-async def test_text_after_a_failure_of_the_server_is_kept() -> None:
-    parser = TextCallParser(TOOLS)
-    parser.feed(TextDelta("<tool_"))
-    assert parser.flush() == [TextDelta("<tool_")]
-    assert ModelError("x").kind == "other"
+@pytest.mark.parametrize(("call", "calls"), NATIVE.values(), ids=NATIVE)
+def test_a_call_that_the_server_reported_gets_the_name_of_its_tool(
+    call: ToolCall, calls: Made
+) -> None:
+    found = [one for one in TextCallParser(TOOLS).feed(call) if isinstance(one, ToolCall)]
+    assert [(one.name, one.arguments) for one in found] == calls
+    assert len({one.id for one in found}) == len(found)
+    assert found[0].id == "1"
