@@ -2,9 +2,10 @@
 
     python benchmarks/loaders.py FOLDER [FOLDER ...]
 
-The reference is independent of the loaders: `pdftotext` for PDF, the text in the XML of Office files,
-the text of an HTML page's content, the cells of a notebook. Recall is the share of its words that the
-loader has too (as a multiset); order is the longest common sequence of words in shares of those found.
+The reference is independent of the loaders: `pdftotext` for PDF, the text in the XML of Office
+files, the text of an HTML page's content, the cells of a notebook. Recall is the share of its words
+that the loader has too (as a multiset); order is the longest common sequence of words in shares of
+those found.
 """
 
 from __future__ import annotations
