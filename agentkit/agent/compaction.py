@@ -197,13 +197,30 @@ _WANTED = 2400
 """Tokens that one result may have where the window is small: those of some five passages."""
 _LEAST_RESULT = 200
 _REJECTED_SHARE = 0.8
-_STATED = lazy_pattern(
-    r"(?:maximum|max|context|window|limit|n_ctx|allowed|up to)\D{0,40}?(\d{3,7})(?![\d.])", re.I
+_STATED = (
+    lazy_pattern(r"(?:context|n_ctx|window)\D{0,40}?(\d{3,7})(?!\d|\.\d)", re.IGNORECASE),
+    lazy_pattern(r"(\d{3,7}) *(?:tokens? *)?(?:maximum|limit|max\b)", re.IGNORECASE),
+    lazy_pattern(
+        r"(?:maximum|max|limit|allowed|up to|exceed|less than|<=)\D{0,40}?(\d{3,7})(?!\d|\.\d)"
+        r"|\[\d+, *(\d{3,7})\]",
+        re.IGNORECASE,
+    ),
 )
-"""The window in a server's message: "maximum context length is 8192 tokens", "n_ctx (4096)"."""
+"""The window in a server's message, the surest form first: "maximum context length is 8192 tokens",
+"n_ctx (4096)"; "205000 tokens > 200000 maximum"; "must be <= 4096", "should be [1, 30720]"."""
 _MAX_SUMMARY = 3000
 """Characters of a summary."""
 _LEAST_WINDOW = 256
+
+
+def stated_window(message: str) -> list[int]:
+    """The window that a server's message states, [] where it states none."""
+    message = re.sub(r"(?<=\d)[,_](?=\d{3})", "", message)
+    for pattern in _STATED:
+        found = [int(next(filter(None, match.groups()))) for match in pattern.finditer(message)]
+        if sizes := [size for size in found if size >= _LEAST_WINDOW]:
+            return [min(sizes)]
+    return []
 
 
 def _share(free: int, results: int) -> int:
@@ -269,9 +286,8 @@ class Window:
     def learn(self, prompt: Prompt, error: ModelError) -> None:
         """Take from a rejection of a prompt as too long that the window is smaller than was known:
         as the server states it, or below what was sent. Later runs of the model know it too."""
-        stated = [int(size) for size in _STATED.findall(str(error))]
-        sizes = [size for size in stated if size >= _LEAST_WINDOW]
-        self._size = min([int(_REJECTED_SHARE * prompt.tokens), *sizes])
+        sizes = [int(_REJECTED_SHARE * prompt.tokens), *stated_window(str(error))]
+        self._size = min(sizes)
         self._model.learned_window = self._size
 
     @staticmethod

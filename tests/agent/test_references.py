@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
-from agentkit.agent.compaction import SUMMARIZE, Window, compact_messages
+from agentkit.agent.compaction import SUMMARIZE, Window, compact_messages, stated_window
 from agentkit.agent.loop import LAST_TURN
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.setup import Retrieval
@@ -226,6 +226,41 @@ async def test_a_window_is_learned_from_a_rejection(message: str, size: int) -> 
     assert prompt.tokens == 2000
     window.learn(prompt, ModelError(message, "m", "too_long"))
     assert window.size == model.learned_window == size
+
+
+@pytest.mark.parametrize(
+    ("message", "window"),
+    [
+        (
+            "This model's maximum context length is 8192 tokens. However, you requested 9001.",
+            [8192],
+        ),
+        (
+            "'max_tokens' is too large: 4096. This model's maximum context length is 16,384 tokens "
+            "and your request has 15000 input tokens (4096 > 16384 - 15000).",
+            [16384],
+        ),
+        ("the request exceeds the available context size (4096 tokens), try increasing it", [4096]),
+        ("prompt is too long: 205000 tokens > 200000 maximum", [200000]),
+        (
+            "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+            [32768],
+        ),
+        (
+            "The token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+            [1048576],
+        ),
+        ("inputs tokens + max_new_tokens must be <= 4096. Given: 5000 inputs tokens", [4096]),
+        ("Range of input length should be [1, 30720]", [30720]),
+        ("maximum prompt length is 131072 but the request contains 200000 tokens", [131072]),
+        ("the input (5000 tokens) is longer than the model's context length (4096 tokens)", [4096]),
+        ("number of tokens in the prompt cannot exceed 4081 - received 5000", [4081]),
+        ("input length exceeds the context length", []),
+        ("Input is too long for requested model.", []),
+    ],
+)
+def test_the_window_is_read_from_the_messages_of_servers(message: str, window: list[int]) -> None:
+    assert stated_window(message) == window
 
 
 async def test_a_learned_window_holds_for_the_next_run() -> None:
