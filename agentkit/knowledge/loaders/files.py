@@ -263,7 +263,7 @@ _BASE_SECONDS, _SECONDS_PER_MB = 10.0, 10.0
 _WALL_FACTOR = 4.0
 """Wall-clock seconds for each second of CPU time: other processes may keep the processors busy."""
 _OCR_FACTOR, _OCR_MB = 6.0, 1000.0
-"""What recognising the text of a scan takes more: about 2 s of CPU time a page."""
+"""What recognising the text of a scan takes more: about 2 s of CPU time a page of 30 kB."""
 _BASE_BYTES, _MOST_BYTES, _BYTES_FACTOR = 8_000_000, 60_000_000, 20
 
 
@@ -275,10 +275,10 @@ def parsing_bounds(size: int, source: str = "") -> Bounds:
     """The bounds for a file of `size` bytes. The result is at most 20 times as large."""
     import psutil
 
-    cpu = _BASE_SECONDS + _SECONDS_PER_MB * size / 1e6
-    megabytes = _MEMORY_MB
+    base, rate, megabytes = _BASE_SECONDS, _SECONDS_PER_MB, _MEMORY_MB
     if may_be_recognised(source):
-        cpu, megabytes = cpu * _OCR_FACTOR, megabytes + _OCR_MB
+        base, rate, megabytes = 2 * base, _OCR_FACTOR * rate, megabytes + _OCR_MB
+    cpu = base + rate * size / 1e6
     memory = min(megabytes, psutil.virtual_memory().total / 1e6 * _MEMORY_SHARE)
     result = min(_MOST_BYTES, max(_BASE_BYTES, _BYTES_FACTOR * size))
     return Bounds(_WALL_FACTOR * cpu, cpu, memory, result)
