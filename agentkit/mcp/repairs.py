@@ -49,9 +49,13 @@ class Repairs:
         return [note for notes in self._notes.values() for note in notes]
 
     def sent(self, message: Any) -> None:
-        """Remember a request, whose method its answer does not name."""
+        """Remember a request, whose method its answer does not name, until it is cancelled."""
+        params = getattr(message, "params", None) or {}
         if hasattr(message, "method") and hasattr(message, "id"):
-            self._pending[str(message.id)] = message.method, message.params or {}
+            kept = {key: params[key] for key in ("cursor", "uri") if key in params}
+            self._pending[str(message.id)] = message.method, kept
+        elif getattr(message, "method", "") == "notifications/cancelled":
+            self._pending.pop(str(params.get("requestId")), None)
 
     def received(self, message: Any) -> None:
         """Repair an answer in place. An error without an id belongs to the only pending request."""

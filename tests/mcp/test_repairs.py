@@ -10,7 +10,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from mcp_types import JSONRPCRequest, JSONRPCResponse
+from mcp_types import (
+    ErrorData,
+    JSONRPCError,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+)
 from mcp_types.methods import MONOLITH_RESULTS, validate_server_result
 from pydantic import TypeAdapter
 
@@ -395,3 +401,18 @@ def test_whatever_a_server_answers_the_sdk_accepts_what_is_left(version: str) ->
         for method, key in CONTENT.items():
             part = record() | {"role": anything(), "content": chance.choice([record(), anything()])}
             answered(method, {key: chance.choice([anything(), [part, record()]]), "_meta": {}})
+
+
+def test_an_error_without_an_id_belongs_to_the_only_request_that_waits() -> None:
+    repairs = Repairs()
+    for id_ in (1, 2):
+        repairs.sent(JSONRPCRequest(jsonrpc="2.0", id=id_, method="tools/call"))
+    error = JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=-32603, message="full"))
+    repairs.received(error)
+    assert error.id is None
+    cancelled = {"requestId": 1}
+    repairs.sent(
+        JSONRPCNotification(jsonrpc="2.0", method="notifications/cancelled", params=cancelled)
+    )
+    repairs.received(error)
+    assert error.id == "2"
