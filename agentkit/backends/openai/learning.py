@@ -39,6 +39,12 @@ _OUT_OF_RANGE = re.compile(
     r"|positive",
     re.IGNORECASE,
 )
+_ACCEPTED = re.compile(
+    r"\b(?:expected one of|(?:supported|allowed|valid|accepted|known) (?:values|fields|param\w*|keys"
+    r"|arguments|options))\b.*",
+    re.IGNORECASE,
+)
+"""The list of what a server takes, in its refusal of something else."""
 _BARE_WORDS = frozenset(
     (
         *("error", "code", "message", "type", "param", "detail", "object", "status", "null"),
@@ -65,19 +71,21 @@ class Refusal:
     def names(self, field: str) -> bool:
         """Whether the text names a field as a field: quoted, in a path, or by such a word."""
         name = rf"(?<!\w){re.escape(field)}(?!\w)"
-        if not self.says(name):
+        text = _ACCEPTED.sub("", self.text)
+        if not re.search(name, text, re.IGNORECASE):
             return False
         if "_" in field:
             return True
         word = r"unsupported|unknown|unrecogni[sz]ed|unexpected|invalid|extra|illegal|param\w*"
         word += r"|arg\w*|field\w*|propert\w*|keyword\w*|option|value|name|support|参数"
         about = r"is|are|was|does|do|not|isn't|must|only|cannot|can't|should|unsupported|parameter"
-        about += "|field|不支持|参数"
-        return self.says(
+        about += "|field|extra|不支持|参数"
+        pattern = (
             rf"['\"`\[(./]{name}['\"`\])]|['\"`]{name}[.\[]|(?:^|[\"{{\s]){name}\s*:"
-            rf"|\b(?:{word})\b\W{{0,4}}(?:\w+\W{{1,3}}){{0,2}}{name}|{name}\W{{0,3}}(?:{about})\b"
+            rf"|\b(?:{word})\b\W{{0,4}}(?:\w+\W{{1,3}}){{0,2}}{name}|{name}\W{{0,3}}(?:sequences?\W)?(?:{about})\b"
             rf"|(?:support|permit|allow|accept|argument|suppli|field)[^.:]{{0,40}}:\s*{name}"
         )
+        return re.search(pattern, text, re.IGNORECASE) is not None
 
     @property
     def messages(self) -> list[Mapping[str, Any]]:
@@ -198,6 +206,7 @@ def _roles(refusal: Refusal) -> Changes | None:
         r"\broles?\b.{0,80}(?:alternat|order|sequence|consecutive)|alternat.{0,60}\broles?\b"
         r"|after role|alternate user|unexpected.{0,10}role|expected.{0,20}role"
         r"|message.{0,20}order|function call turn|first.{0,30}message.{0,30}user|角色"
+        r"|messages? must (?:start|begin|end) with"
     )
     if not refusal.says(order):
         return None
@@ -238,6 +247,8 @@ def _no_tools(refusal: Refusal) -> Changes | None:
         r"|endpoints? found that support tool|enable-auto-tool-choice|tool-call-parser|--jinja"
         r"|tool.{0,3}call\w*.{0,30}not (?:enabled|supported|available)|cannot use tools"
         r"|tools?.{0,4} (?:param\w* |field )?(?:is |are )?(?:not supported|unsupported)|不支持工具"
+        r"|(?:invalid|unknown|unsupported)[^.]{0,20}\brole\W{1,4}tool\b"
+        r"|\brole\W{1,4}tool\b[^.]{0,20}(?:not|n't|un)\W?(?:support|allow|known)"
     )
     if "tools" not in refusal.body:
         asks = refusal.says(r"(?:must|requires?|without|needs?)\b.{0,60}\btools?\b")

@@ -118,6 +118,19 @@ FIELDS = {
         "litellm.UnsupportedParamsError: cohere does not support parameters: ['seed'], for "
         "model=command-r.",
     ),
+    "zod": ("stream_options", "Unrecognized key(s) in object: 'stream_options'"),
+    "Rust, with what is taken": (
+        "stream_options",
+        "Failed to deserialize the JSON body: unknown field `stream_options`, expected one of "
+        "`model`, `messages`, `temperature`, `max_tokens`, `stop`, `seed` at line 1 column 99",
+    ),
+    "pydantic, as text": (
+        "seed",
+        "1 validation error for ChatCompletionRequest\nseed\n  Extra inputs are not permitted "
+        "[type=extra_forbidden, input_value=7, input_type=int]",
+    ),
+    "thinking": ("temperature", "Thinking mode does not support temperature parameter"),
+    "sequences": ("stop", "Stop sequences are not supported by this model"),
     "Cerebras": ("seed", '{"message":"body.seed: property \'body.seed\' is unsupported"}'),
 }
 
@@ -292,6 +305,7 @@ ORDER = {
     "Jinja": "Conversation roles must alternate user/assistant/user/assistant/...",
     "Ministral": "After the optional system message, conversation roles must alternate user and "
     "assistant roles except for tool calls and results.",
+    "the start": "Invalid request: messages must end with a user message after an assistant's",
     "unnamed": '{"error":{"code":"1214","message":"messages 参数非法。请检查文档。"}}',
 }
 
@@ -341,6 +355,8 @@ TOOLS = {
     "vLLM": '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser',
     "llama.cpp": "tools param requires --jinja flag",
     "OpenRouter": "No endpoints found that support tool use.",
+    "roles": "Unsupported role: tool. Supported roles: system, user, assistant",
+    "a role": "messages[2]: role 'tool' is not supported",
     "a model": "`tools` is not supported with this model",
 }
 
