@@ -40,8 +40,8 @@ _OUT_OF_RANGE = re.compile(
     re.IGNORECASE,
 )
 _ACCEPTED = re.compile(
-    r"\b(?:expected one of|(?:supported|allowed|valid|accepted|known) (?:values|fields|param\w*|keys"
-    r"|arguments|options))\b.*",
+    r"\b(?:expected one of|(?:supported|allowed|valid|accepted|known) (?:values|fields|param\w*"
+    r"|keys|arguments|options))\b.*",
     re.IGNORECASE,
 )
 """The list of what a server takes, in its refusal of something else."""
