@@ -114,9 +114,11 @@ class _Unresolved:
 
 class Namespace(ChainMap[str, Any]):
     """The names that a callable's annotations can use: of the functions and classes around it, of
-    its module, and the built-in ones. A name that is not defined is an _Unresolved."""
+    its module, and the built-in ones. A name that is not defined is an _Unresolved; with
+    `finds_classes` it may be a class that a function around the callable left behind."""
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, finds_classes: bool = False) -> None:
+        self._finds_classes = finds_classes
         target = inspect.unwrap(implementation(function))
         self._module = getattr(target, "__module__", None) or ""
         self._outer = _outer_names(getattr(target, "__qualname__", ""))
@@ -133,7 +135,9 @@ class Namespace(ChainMap[str, Any]):
         super().__init__(*scopes, vars(builtins))
 
     def __missing__(self, name: str) -> Any:
-        found = _CONTEXTS.get(name) or _local_class(self._module, self._outer, name)
+        found = _CONTEXTS.get(name)
+        if found is None and self._finds_classes:
+            found = _local_class(self._module, self._outer, name)
         return found or _Unresolved(name)
 
 
@@ -172,7 +176,8 @@ def _local_class(module: str, outer: list[str], name: str) -> Any:
     wanted = {f"{place}.{name}" for place in outer}
     found = None
     for each in gc.get_objects():
-        is_near = isinstance(each, type) and each.__module__ == module
+        # isinstance() would ask proxies for the class of an object that may be gone.
+        is_near = issubclass(type(each), type) and each.__module__ == module
         if is_near and each.__qualname__.replace(".<locals>", "") in wanted:
             found = each
     return found

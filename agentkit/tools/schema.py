@@ -204,7 +204,7 @@ def _no_schema(tool: str, error: Exception) -> ConfigError:
 def _typed_parameters(function: Any) -> Iterator[tuple[str, inspect.Parameter, Any]]:
     """Yield the parameters that a model or the run fills, with their types; a type that is not
     given is that of the default, else a text."""
-    names = Namespace(function)
+    names = Namespace(function, finds_classes=True)
     parameters = list(parameters_of(function).items())[is_unbound(function) :]
     variadic = [
         str(each) for _, each in parameters if each.kind is inspect.Parameter.VAR_POSITIONAL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+import weakref
 from typing import Any
 
 import pytest
@@ -98,6 +99,19 @@ f = make()
 """,
         {"name": "a"},
         '{"name": "a"}',
+    ),
+    "argument of a class that a function left behind": (
+        """
+def make():
+    class Query(BaseModel):
+        text: str
+    def f(query: Query):
+        return query.text
+    return f
+f = make()
+""",
+        {"query": {"text": "a"}},
+        "a",
     ),
     "local type, with a decorator": (
         """
@@ -198,3 +212,14 @@ async def test_hints_that_are_not_needed_and_local_types(kind: str) -> None:
 def test_a_hint_that_is_needed_is_named(source: str, name: str) -> None:
     with pytest.raises(ConfigError, match=rf"The tool 'f' has an annotation of 'a' .*{name}"):
         as_tool(module(source).f)
+
+
+class Gone:
+    """An object that ends while a proxy of it is left."""
+
+
+def test_a_local_type_is_found_beside_proxies_of_objects_that_are_gone() -> None:
+    left = [weakref.proxy(Gone())]
+    source, _, _ = HINTS["argument of a class that a function left behind"]
+    assert list(as_tool(module(source).f).parameters["properties"]) == ["query"]
+    assert len(left) == 1
