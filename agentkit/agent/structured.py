@@ -47,6 +47,7 @@ Your answer is not accepted: {faults}
 Give the whole answer again, corrected."""
 
 _MAX_WRAPPERS = 3
+_CALL_KEYS = ("arguments", "parameters", "input", "args")
 _MOST_VALUES = 50
 _FENCE = re.compile(r"```\w*\s*\n(?P<body>.*?)```", re.DOTALL)
 _MODULE = re.compile(r"\b[A-Za-z_]\w*\.(?=[A-Za-z_])")
@@ -295,9 +296,15 @@ def _json_value(text: str) -> Any:
 
 
 def _is_wrapper(value: Any, keys: frozenset[str]) -> bool:
-    """Whether an object has one key, which is not the output's, and a value with more in it."""
-    one = isinstance(value, dict) and len(value) == 1 and bool(keys) and not keys & value.keys()
-    return one and isinstance(next(iter(value.values())), (dict, list))
+    """Whether an object holds the output rather than being it: one key that is not the output's
+    with more in it, a tool call, or a schema. What fits such an object besides would be wrong."""
+    if not isinstance(value, dict) or not keys:
+        return False
+    if len(value) == 1 and not keys & value.keys():
+        return isinstance(next(iter(value.values())), (dict, list))
+    inner = _wrapped(value)
+    is_own = bool(keys & {*_CALL_KEYS, "properties", "function"} & value.keys())
+    return len(value) > 1 and not is_own and bool(inner) and isinstance(inner[0], (dict, str))
 
 
 def _readings(value: Any, keys: frozenset[str], depth: int = 0) -> Iterator[Any]:
@@ -326,5 +333,5 @@ def _wrapped(value: Mapping[str, Any]) -> list[Any]:
     function = value.get("function")
     call = function if isinstance(function, Mapping) else value
     if isinstance(call.get("name"), str) or value.get("type") in ("function", "tool_use"):
-        return [call[key] for key in ("arguments", "parameters", "input", "args") if key in call]
+        return [call[key] for key in _CALL_KEYS if key in call]
     return [value["properties"]] if value.get("type") == "object" and "properties" in value else []

@@ -169,6 +169,25 @@ async def test_a_number_in_quotes_fits_a_json_schema() -> None:
     assert answer.output == {"people": 7}
 
 
+class Named(BaseModel):
+    name: str
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"name": "Named", "arguments": {"name": "fig"}}',
+        '{"name": "Named", "parameters": "{\\"name\\": \\"fig\\"}"}',
+        '{"name": "fig", "arguments": "none"}',
+        '{"name": "fig", "extra": {"name": "plum"}}',
+    ],
+)
+async def test_a_tool_call_is_not_taken_for_an_object_with_a_name(written: str) -> None:
+    assert (await Agent(ScriptedModel([written])).run("?", output=Named)).output == Named(
+        name="fig"
+    )
+
+
 class Loose(BaseModel):
     note: str = ""
 
