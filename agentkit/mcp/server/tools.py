@@ -240,7 +240,8 @@ class ToolHandlers:
         published = self._tools.get(params.name)
         if published is None:
             raise MCPError(sdk.INVALID_PARAMS, f"Unknown tool: {params.name}")
-        tool, arguments = published.tool, _fitted(params.arguments or {}, published.tool)
+        tool = published.tool
+        arguments = fit_arguments(params.arguments or {}, tool.parameters)
         context = _ProgressContext(ctx.session)
         try:
             if published.needs_approval:
@@ -309,11 +310,6 @@ def output_schema(output: type[BaseModel]) -> dict[str, Any]:
     for definition in schema.get("$defs", {}).values():
         definition.pop("description", None)
     return schema
-
-
-def _fitted(arguments: dict[str, Any], tool: Tool) -> dict[str, Any]:
-    """Arguments in the types of the schema, where they can be read in one way only."""
-    return fit_arguments(arguments, tool.parameters)
 
 
 def _argument_error(error: ToolError, tool: Tool) -> str:
