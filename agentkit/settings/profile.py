@@ -6,10 +6,21 @@ what the settings say, replaces single fields.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
 ToolChoice = Literal["none", "required", "named"]
 
 
@@ -54,13 +65,13 @@ class Profile(SettingsTable):
         default="full",
         description="Schemas of tools: with references, without, or plain types alone.",
     )
-    tool_name: str = Field(
+    tool_name: Pattern = Field(
         default="[a-zA-Z0-9_-]{1,64}", description="Pattern of tool names; others are mapped."
     )
     max_description: int = Field(
         default=0, ge=0, description="Characters of a tool's description; 0: any number."
     )
-    call_id: str = Field(
+    call_id: Pattern = Field(
         default="", description="Pattern of tool call ids; others are mapped. Empty: any."
     )
     call_id_length: int = Field(

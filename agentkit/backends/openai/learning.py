@@ -21,6 +21,7 @@ Changes = Mapping[str, Any]
 _STATUSES = frozenset({400, 404, 405, 406, 409, 415, 422, 500, 501})
 """Statuses of refusals that may be about the form of a request."""
 
+_MAX_TEXT = 20_000
 _FIXED = frozenset({"model", "messages", "tools"})
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _REFUSED = re.compile(
@@ -111,7 +112,7 @@ def refusal_text(error: Exception) -> str | None:
             text = f"{getattr(error, 'body', '')}\n{error}"
         case _:
             text = None
-    text = text and re.sub(r"<\d{3}>", "", text)
+    text = text and re.sub(r"<\d{3}>", "", text[:_MAX_TEXT])
     # JSON within JSON has its quotes escaped.
     return text and re.sub(r"\\u([0-9a-f]{4})", _character, text).replace("\\", "")
 

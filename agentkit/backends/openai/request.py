@@ -20,6 +20,9 @@ from agentkit.tools.tool import Tool
 
 Body = dict[str, Any]
 
+_MAX_CACHED = 512
+"""Tools whose form for the server is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -122,6 +125,8 @@ class RequestBuilder:
         """Return a tool as the server takes it; cached, since an agent offers the same again."""
         key = (id(tool), name, self.profile.schemas)
         if key not in self._tools:
+            if len(self._tools) >= _MAX_CACHED:
+                self._tools.clear()
             self._tools[key] = (tool, wire_tool(tool, name, self.profile.schemas))
         return self._tools[key][1]
 

@@ -74,7 +74,11 @@ def test_settings_win_over_the_profile_and_over_what_was_learned() -> None:
     assert again.call_id == "[a-zA-Z0-9]{9}"
 
 
-async def test_a_profile_that_cannot_be_read_is_an_error() -> None:
-    model = OpenAIModel("m", base_url=LOCAL, profile={"system": "last"})
-    with pytest.raises(ConfigError, match="Invalid profile of openai: system"):
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("system", "last"), ("tool_name", "[a-z"), ("call_id_length", 1), ("colour", "red")],
+)
+async def test_a_profile_that_cannot_be_read_is_an_error(field: str, value: object) -> None:
+    model = OpenAIModel("m", base_url=LOCAL, profile={field: value})
+    with pytest.raises(ConfigError, match=f"Invalid profile of openai: {field}"):
         await anext(model.stream([]))
