@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from agentkit._code import Code
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
@@ -30,7 +31,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.rerank import Reranker, get_reranker
 from agentkit.project.demo import demo_path
-from agentkit.project.trust import GUARDED, is_trusted
+from agentkit.project.trust import GUARDED, take
 from agentkit.settings.schema import FILE_NAME, GENERATED, Settings, make_generated_folder
 from agentkit.settings.sources import read_settings
 from agentkit.tools.loading import LoadedTools, load_tools
@@ -55,10 +56,12 @@ class Project:
     when those have started, and the caller updates the index.
     """
 
-    def __init__(self, path: Path, settings: Settings, trusted: bool) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, trusted: bool, code: Code | None = None
+    ) -> None:
         self.path = path
         self.settings = settings
-        self.trusted = trusted
+        self.trusted, self._code = trusted, code
         self.notices: list[str] = [] if trusted else [_not_trusted(path)]
         self.base_url: str | None = None
         self.approve: Approve = deny
@@ -96,15 +99,15 @@ class Project:
         folder = Path(path).expanduser()
         if not folder.is_dir():
             raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
-        trusted = trust or is_trusted(folder)
+        found = take(folder)
+        trusted = trust or found.is_trusted
         options = {"model": model or None} | dict(overrides or {})
         resolved = read_settings(folder, trusted=trusted, overrides=options)
-        project = cls(folder, resolved.settings, trusted)
+        project = cls(folder, resolved.settings, trusted, found.code)
         project.notices += resolved.notices
         project.base_url = base_url
-        project.approve = approve
+        project.approve, project.wait, project.ray = approve, wait, ray
         project.on_progress = on_progress or _ignore_progress
-        project.wait, project.ray = wait, ray
         return project
 
     @staticmethod
@@ -305,7 +308,8 @@ class Project:
 
     def _local_tools(self) -> list[Tool]:
         """Load the built-in tools and those in tools/, which replace built-in ones by name."""
-        loaded = load_tools(self.path / "tools") if self.trusted else LoadedTools()
+        folder = self.path / "tools"
+        loaded = load_tools(folder, self._code) if self.trusted else LoadedTools()
         self.notices += loaded.problems
         settings = self.settings.tools
         builtin = builtin_tools(

@@ -10,24 +10,79 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agentkit._code import CODE_FOLDERS, MAX_BYTES, Code, CodeTooLarge, entry, list_code, read_code
 from agentkit.errors import TrustError, file_error
+from agentkit.findings import for_folder, join_names
 from agentkit.project.demo import demo_path
 from agentkit.settings.edit import SettingsFile
 from agentkit.settings.schema import FILE_NAME
 from agentkit.settings.sources import user_folder, write_private
 
-GUARDED = (FILE_NAME, "tools", "mcp_servers")
-_MAX_BYTES = 64_000_000
+GUARDED = (FILE_NAME, *CODE_FOLDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What needs trust in a folder, as it was read once: settings, and the code that may run."""
+
+    settings: bytes | None
+    code: Code
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of it all; "" where there is nothing."""
+        files = self.code.files
+        if self.settings is not None:
+            files = {FILE_NAME: self.settings} | files
+        digest = hashlib.sha256()
+        for name, content in files.items():
+            digest.update(entry(name, content))
+        return digest.hexdigest() if any(files.values()) else ""
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it needs no trust, is trusted by the user, or equals the demo's."""
+        current = self.fingerprint
+        known = _trusted_folders().get(str(self.code.folder.resolve()))
+        return not current or known == current or fingerprint(demo_path()) == current
+
+
+def take(folder: Path) -> Snapshot:
+    """Read what needs trust in a folder. Raises TrustError if files cannot be read or are too
+    large."""
+    try:
+        path = folder / FILE_NAME
+        return Snapshot(path.read_bytes() if path.is_file() else None, read_code(folder))
+    except CodeTooLarge as error:
+        raise TrustError(
+            f"{folder}: tools/ and mcp_servers/ are too large to be checked: they may hold "
+            f"{MAX_BYTES // 10**6} MB, links included. Move data elsewhere."
+        ) from error
+    except OSError as error:
+        raise TrustError(file_error(Path(error.filename or folder), error)) from error
 
 
 def is_trusted(folder: Path) -> bool:
-    """Whether a folder's contents need no trust, are trusted by the user, or equal the demo's."""
-    current = fingerprint(folder)
-    if not current or _trusted_folders().get(str(folder.resolve())) == current:
-        return True
-    return fingerprint(demo_path()) == current
+    """Whether a folder's contents need no trust, are trusted by the user, or equal the demo's.
+    Raises TrustError."""
+    return take(folder).is_trusted
+
+
+def trusted_code(folder: Path, known: Code | None = None) -> Code:
+    """Read the code that may run. Raises TrustError where the user has not trusted the present
+    contents; it names the files that differ from `known`."""
+    now = take(folder)
+    if now.is_trusted:
+        return now.code
+    changed = known.differences(now.code) if known else []
+    what = f"{join_names(changed)} changed after it was trusted" if changed else "it is not trusted"
+    raise TrustError(
+        f"Nothing of {folder.resolve()} is started: {what}. "
+        f"Review it, then run: {for_folder('agentkit trust', folder)}"
+    )
 
 
 def trust(folder: Path, contents: str = "") -> None:
@@ -44,26 +99,18 @@ def trust(folder: Path, contents: str = "") -> None:
 def fingerprint(folder: Path, settings: bytes | None = None) -> str:
     """Hash everything in a folder that needs trust; "" where there is nothing. `settings` replaces
     the contents of agentkit.toml. Raises TrustError if files cannot be read or are too large."""
-    digest = hashlib.sha256()
-    size = 0
-    for name, content in _contents(folder, settings):
-        size += len(content)
-        if size > _MAX_BYTES:
-            raise TrustError(f"{folder}: tools/ and mcp_servers/ are too large to be checked.")
-        digest.update(f"{len(name)}:{name}:{len(content)}:".encode() + content)
-    return digest.hexdigest() if size else ""
+    found = take(folder)
+    return (found if settings is None else replace(found, settings=settings)).fingerprint
 
 
-def guarded_files(folder: Path) -> Iterator[Path]:
-    """Yield the files that trust covers, sorted: all but caches, hidden folders, and hidden files
-    other than Python, since a hidden Python file can be executed like any other."""
-    for name in GUARDED:
-        path = folder / name
-        if path.is_file():
-            yield path
-        for found in sorted(path.rglob("*")):
-            if found.is_file() and not _is_ignored(found.relative_to(folder)):
-                yield found
+def guarded_files(folder: Path) -> list[Path]:
+    """List the files that trust covers: the settings and what may be executed. Raises
+    TrustError."""
+    path = folder / FILE_NAME
+    try:
+        return [*([path] if path.is_file() else []), *(path for _, path in list_code(folder))]
+    except OSError as error:
+        raise TrustError(file_error(Path(error.filename or folder), error)) from error
 
 
 def settings_file(folder: Path | None) -> SettingsFile:
@@ -80,26 +127,6 @@ def _keep_trust(folder: Path, settings: bytes) -> Iterator[None]:
     yield
     if expected:
         trust(folder, expected)
-
-
-def _contents(folder: Path, settings: bytes | None) -> Iterator[tuple[str, bytes]]:
-    """Yield names and contents of the files that trust covers, agentkit.toml first."""
-    if settings is not None:
-        yield FILE_NAME, settings
-    for path in guarded_files(folder):
-        if settings is not None and path == folder / FILE_NAME:
-            continue
-        try:
-            yield path.relative_to(folder).as_posix(), path.read_bytes()
-        except OSError as error:
-            raise TrustError(file_error(path, error)) from error
-
-
-def _is_ignored(path: Path) -> bool:
-    *parents, name = path.parts
-    if any(part.startswith(".") or part == "__pycache__" for part in parents):
-        return True
-    return name.startswith(".") and not name.endswith(".py")
 
 
 def _trusted_folders() -> dict[str, str]:

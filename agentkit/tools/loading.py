@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from agentkit.errors import ToolError
+from agentkit._code import MAX_BYTES, Code, CodeLoader, CodeTooLarge, read_code
+from agentkit.errors import file_error
 from agentkit.tools.callables import implementation
 from agentkit.tools.tool import Tool
 
@@ -29,15 +27,24 @@ class LoadedTools:
     problems: tuple[str, ...] = ()
 
 
-def load_tools(folder: Path) -> LoadedTools:
-    """Load `folder/*.py`, except names that begin with "_" or "."."""
+def load_tools(folder: Path, code: Code | None = None) -> LoadedTools:
+    """Load `folder/*.py`, except names that begin with "_" or ".", from their bytes in `code`, by
+    default as they are now. From now on their imports too come from there only."""
+    try:
+        code = code or read_code(folder.parent, (folder.name,))
+    except OSError as error:
+        return LoadedTools(problems=(file_error(folder, error),))
+    except CodeTooLarge:
+        return LoadedTools(problems=(f"{folder} holds more than {MAX_BYTES // 10**6} MB.",))
+    code.activate()
     found: dict[str, Tool] = {}
     problems: list[str] = []
-    for path in sorted(folder.glob("*.py")):
-        if path.name.startswith(("_", ".")):
+    for name in code.files:
+        path = code.folder / name
+        if path.parent != folder or path.suffix != ".py" or path.name.startswith(("_", ".")):
             continue
         try:
-            module = _load_module(path)
+            module = _load_module(path, code.files[name])
         except (Exception, SystemExit) as error:
             problems.append(f"{path}: {type(error).__name__}: {error}")
             continue
@@ -57,24 +64,17 @@ def _is_imported(tool: Tool, module: ModuleType) -> bool:
     return home != module.__name__ and any(each is tool for each in others)
 
 
-def _load_module(path: Path) -> ModuleType:
+def _load_module(path: Path, content: bytes) -> ModuleType:
     unique = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     name = f"agentkit_tools_{unique}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Source(name, str(path)))
-    if spec is None or spec.loader is None:
-        raise ToolError(f"{path} is not a Python file")
+    loader = CodeLoader(name, str(path), content)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
-
-
-class _Source(SourceFileLoader):
-    """Loads the source and never cached bytecode, which may be stale: its time is in seconds."""
-
-    def path_stats(self, path: Any) -> Mapping[str, Any]:
-        raise OSError

@@ -1,0 +1,285 @@
+"""Code of a project folder: list it, hash it, and import only what was hashed.
+
+`read_code` reads each file of tools/ and mcp_servers/ that may be executed, through links and in
+hidden folders, once. `Code.activate` installs an importer of those bytes: a module of these folders
+that is not among them fails, and no bytecode file of them is read or written. Run as a program,
+`python _code.py FOLDER DIGEST (-m MODULE | -c CODE | SCRIPT) [ARGUMENT ...]`, it starts a Python
+server the same way. It uses the standard library only, since a server has its own Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+CODE_FOLDERS = ("tools", "mcp_servers")
+MAX_BYTES = 64_000_000
+_HIDDEN_CODE = {
+    *(".py", ".pyw", ".so", ".pyd", ".dll", ".dylib", ".js", ".mjs", ".cjs", ".ts", ".sh", ".rb"),
+    *(".pl", ".php", ".lua", ".jar", ".exe", ".bat", ".cmd", ".ps1"),
+}
+_ENVIRONMENT = "pyvenv.cfg"
+
+
+class CodeTooLarge(Exception):
+    """The files hold more than MAX_BYTES."""
+
+
+class Code:
+    """The bytes of the files that may be executed, by name ("tools/lib/units.py")."""
+
+    def __init__(self, folder: Path, names: Sequence[str], files: Mapping[str, bytes]) -> None:
+        self.folder = folder
+        self.names = tuple(names)
+        self.files = dict(files)
+        base = os.path.abspath(folder)
+        self._contents: dict[str, bytes] = {}
+        self.roots: set[str] = set()
+        for name in names:
+            path = os.path.join(base, name)
+            self.roots |= {path, os.path.realpath(path)}
+        for name, content in self.files.items():
+            path = os.path.join(base, *name.split("/"))
+            self._contents[path] = content
+            self._contents.setdefault(os.path.realpath(path), content)
+            for parent in _parents(path, self.roots):
+                if os.path.islink(parent):
+                    self.roots.add(os.path.realpath(parent))
+
+    @property
+    def digest(self) -> str:
+        """A hash of all names and contents."""
+        total = hashlib.sha256()
+        for name, content in self.files.items():
+            total.update(entry(name, content))
+        return total.hexdigest()
+
+    def content(self, path: str | os.PathLike[str]) -> bytes | None:
+        """The contents of a file as they were read, None for a file that was not."""
+        own = self._contents.get(os.path.abspath(path))
+        return self._contents.get(os.path.realpath(path)) if own is None else own
+
+    def covers(self, path: str, real: str) -> bool:
+        """Whether an absolute path, and with links resolved, is in these folders, and not in the
+        environment of this Python."""
+        if not _is_below(path, self.roots) and not _is_below(real, self.roots):
+            return real in self._contents
+        prefix = os.path.realpath(sys.prefix)
+        return not (_is_below(prefix, self.roots) and _is_below(real, {prefix}))
+
+    def differences(self, other: Code) -> list[str]:
+        """The names of the files that are missing in either or differ."""
+        names = {*self.files, *other.files}
+        return sorted(name for name in names if self.files.get(name) != other.files.get(name))
+
+    def activate(self) -> None:
+        """Import modules of these folders from these bytes, in this process and from now on."""
+        _active[os.path.abspath(self.folder), self.names] = self
+        if not any(each is _Finder for each in sys.meta_path):
+            places = [index for index, each in enumerate(sys.meta_path) if each is PathFinder]
+            sys.meta_path.insert(places[0] if places else len(sys.meta_path), _Finder)
+        if not _hooked:
+            _hooked.append(True)
+            sys.addaudithook(_audit)
+
+
+_active: dict[tuple[str, tuple[str, ...]], Code] = {}
+_hooked: list[bool] = []
+
+
+def active_code(path: str | os.PathLike[str]) -> Code | None:
+    """The code in use whose folders hold a path."""
+    own, real = os.path.abspath(path), os.path.realpath(path)
+    return next((code for code in reversed(_active.values()) if code.covers(own, real)), None)
+
+
+def read_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> Code:
+    """Read the files of a folder that may be executed. Raises OSError, CodeTooLarge."""
+    files, size = {}, 0
+    for name, path in list_code(folder, names):
+        size += path.stat().st_size
+        if size > MAX_BYTES:
+            raise CodeTooLarge
+        files[name] = path.read_bytes()
+    return Code(folder, names, files)
+
+
+def list_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> list[tuple[str, Path]]:
+    """List the name and path of each file that may be executed, sorted; links are followed.
+
+    Left out are bytecode, hidden files and caches that are no code, and virtual environments but
+    for their pyvenv.cfg: an environment is used by its own Python only.
+    """
+    found: list[tuple[str, Path]] = []
+    for name in names:
+        path = folder / name
+        if path.is_file():
+            found.append((name, path))
+        elif path.is_dir():
+            found += sorted(_walk(path, name, set()), key=lambda each: each[0].split("/"))
+    return found
+
+
+def entry(name: str, content: bytes) -> bytes:
+    """A file as it is hashed."""
+    return f"{len(name)}:{name}:{len(content)}:".encode("utf-8", "surrogateescape") + content
+
+
+def _walk(folder: Path, prefix: str, seen: set[str]) -> Iterator[tuple[str, Path]]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    children = sorted(folder.iterdir())
+    if (folder / _ENVIRONMENT).is_file():
+        children = [folder / _ENVIRONMENT]
+    for path in children:
+        name = f"{prefix}/{path.name}"
+        if path.is_dir():
+            yield from _walk(path, name, seen)
+        elif path.is_file() and _is_code(path, name):
+            yield name, path
+
+
+def _is_code(path: Path, name: str) -> bool:
+    if path.suffix == ".pyc" or path.name == _ENVIRONMENT:
+        return path.name == _ENVIRONMENT
+    if not any(part.startswith(".") or part == "__pycache__" for part in name.split("/")):
+        return True
+    return path.suffix.lower() in _HIDDEN_CODE or bool(path.stat().st_mode & 0o111)
+
+
+def _is_below(path: str, roots: Iterable[str]) -> bool:
+    return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in roots)
+
+
+def _parents(path: str, roots: set[str]) -> Iterator[str]:
+    while (path := os.path.dirname(path)) and _is_below(path, roots):
+        yield path
+
+
+class CodeLoader(SourceFileLoader):
+    """Loads a module from bytes that were read before; its file names and lines are the file's."""
+
+    def __init__(self, fullname: str, path: str, content: bytes) -> None:
+        super().__init__(fullname, path)
+        self._content = content
+
+    def get_data(self, path: str) -> bytes:
+        return self._content if path == self.path else super().get_data(path)
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """Raise OSError, so that no bytecode is read or written."""
+        raise OSError
+
+
+class _Finder:
+    """Finds modules as PathFinder does, and replaces or refuses those of the folders in use."""
+
+    @staticmethod
+    def find_spec(
+        fullname: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target)
+        origin = spec.origin if spec else None
+        if spec is None or not origin:  # Nothing of a namespace package is executed.
+            return spec
+        if (code := active_code(origin)) is None:
+            return spec
+        content = _trusted(code, origin, fullname)
+        if isinstance(spec.loader, SourceFileLoader):
+            return spec_from_file_location(
+                fullname,
+                origin,
+                loader=CodeLoader(fullname, origin, content),
+                submodule_search_locations=spec.submodule_search_locations,
+            )
+        if not origin.endswith(tuple(EXTENSION_SUFFIXES)):
+            raise _refusal(origin, "it is neither Python source nor an extension module", fullname)
+        if Path(origin).read_bytes() != content:
+            raise _refusal(origin, "it has changed since", fullname)
+        return spec
+
+    @staticmethod
+    def invalidate_caches() -> None:
+        """PathFinder does it."""
+
+
+def _trusted(code: Code, path: str, module: str = "") -> bytes:
+    content = code.content(path)
+    if content is None:
+        raise _refusal(path, "it was not there then, or is no source file", module)
+    return content
+
+
+def _refusal(path: str, reason: str, module: str = "") -> ImportError:
+    return ImportError(
+        f"{path} is not run: it is not part of what was checked for trust ({reason}). "
+        "Review it, run `agentkit trust`, and start again.",
+        name=module or None,
+        path=path,
+    )
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """Hold loaders that are called without the importer to the same bytes."""
+    if event == "open":
+        path, _, flags = arguments
+        reads = not flags & (os.O_WRONLY | os.O_RDWR)
+        if reads and isinstance(path, str) and path.endswith(".pyc") and active_code(path):
+            raise FileNotFoundError(2, "Bytecode of trusted folders is not used", path)
+    elif event == "compile":
+        source, path = arguments
+        if isinstance(path, bytes):
+            path = os.fsdecode(path)
+        if not isinstance(source, bytes) or not isinstance(path, str) or path.startswith("<"):
+            return
+        code = active_code(path)
+        if code is not None and _trusted(code, path) != source:
+            raise _refusal(path, "it has changed since")
+
+
+def _main(arguments: list[str]) -> None:
+    """Run a Python program as `python` would, with the code of a folder as it was hashed."""
+    import runpy
+
+    folder, digest, kind, *rest = arguments
+    code = read_code(Path(folder))
+    if code.digest != digest:
+        sys.exit(f"{folder}: tools/ or mcp_servers/ changed while a server was started. Try again.")
+    code.activate()
+    isolated = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
+    if not isolated:
+        del sys.path[0]
+    sys.modules["agentkit_code"] = sys.modules["__main__"]
+    sys.modules["__main__"] = main = ModuleType("__main__")
+    main.__dict__["__builtins__"] = __builtins__
+    target = rest[0]
+    sys.argv = rest if kind == "script" else [kind, *rest[1:]]
+    if kind == "script" and os.path.isdir(target):
+        sys.path.insert(0, target)
+        runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
+        return
+    if not isolated:
+        own = os.path.dirname(os.path.realpath(target))
+        sys.path.insert(0, {"script": own, "-m": os.getcwd(), "-c": ""}[kind])
+    if kind == "-m":
+        runpy._run_module_as_main(target)  # type: ignore[attr-defined]
+    elif kind == "-c":
+        exec(compile(target, "<string>", "exec"), main.__dict__)
+    else:
+        is_ours = active_code(target) is not None
+        source = _trusted(code, target) if is_ours else Path(target).read_bytes()
+        main.__dict__.update(__file__=target, __cached__=None)
+        exec(compile(source, target, "exec"), main.__dict__)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])
