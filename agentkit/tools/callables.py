@@ -78,13 +78,15 @@ def parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
     return {name: each for name, each in found.items() if name not in fixed}
 
 
-def positional_only(function: Any) -> list[str]:
-    """Return the names of the arguments that must be passed by position."""
+def bind_positional(function: Any, arguments: dict[str, Any]) -> Any:
+    """Take the arguments that must be passed by position out of `arguments`, and return the
+    callable with them."""
     code = getattr(function, "__code__", None)
     if code is not None and not code.co_posonlyargcount and not hasattr(function, "__wrapped__"):
-        return []
+        return function
     found = parameters_of(function).values()
-    return [each.name for each in found if each.kind is inspect.Parameter.POSITIONAL_ONLY]
+    first = [each.name for each in found if each.kind is inspect.Parameter.POSITIONAL_ONLY]
+    return functools.partial(function, *map(arguments.pop, first)) if first else function
 
 
 class _Unresolved:

@@ -22,7 +22,7 @@ from agentkit._child.process import call_in_child, import_path
 from agentkit._child.worker import Report
 from agentkit.errors import ConfigError, Retry, ToolError
 from agentkit.messages import Content, content_record, read_content
-from agentkit.tools.callables import callable_name, context_parameter
+from agentkit.tools.callables import bind_positional, callable_name, context_parameter
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.schema import arguments_model, validate
 from agentkit.tools.tool import Tool, as_result, describe_error
@@ -99,7 +99,7 @@ def execute(_: bytes, report: Report, **call: Any) -> dict[str, Any]:
         arguments = validate(arguments_model(function), call["arguments"])
         if name := context_parameter(function):
             arguments[name] = _ChildContext(report)
-        result = function(**arguments)
+        result = bind_positional(function, arguments)(**arguments)
         if inspect.isawaitable(result):
             result = asyncio.run(_await(result))
         return {"result": content_record(as_result(result).content)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import inspect
 import json
 import logging
@@ -27,12 +26,12 @@ from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
 from agentkit.messages import Content, ImagePart, TextPart, ToolCall, ToolResult
 from agentkit.tools.callables import (
+    bind_positional,
     callable_name,
     context_parameter,
     is_async,
     is_unbound,
     needs_deps,
-    positional_only,
 )
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.repair import join_surrogates
@@ -145,8 +144,7 @@ class Tool(Generic[Function]):
 
 
 async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    if first := positional_only(function):
-        function = functools.partial(function, *(arguments.pop(name) for name in first))
+    function = bind_positional(function, arguments)
     if is_async(function):
         return await function(**arguments)
     result = await in_worker(function, **arguments)

@@ -49,6 +49,10 @@ async def test_arguments_and_results_cross_with_their_types() -> None:
     assert int(text_of((await wild.own_process.run({})).content)) != os.getpid()
 
 
+async def test_arguments_by_position_reach_the_process() -> None:
+    assert (await wild.subtract.run({"a": 5, "b": 2, "times": 2})).text == "6"
+
+
 async def test_progress_comes_through_while_it_works() -> None:
     model = ScriptedModel([ToolCall("1", "slow_steps", {}), "done"])
     events = [e async for e in Agent(model, [wild.slow_steps]).stream("go")]

@@ -32,6 +32,12 @@ def describe(size: Size, times: int = 1) -> Size:
 
 
 @tool(isolated=True, timeout=100)
+def subtract(a: int, b: int, /, *, times: int = 1) -> int:
+    """Subtract, with arguments by position."""
+    return (a - b) * times
+
+
+@tool(isolated=True, timeout=100)
 def picture() -> list[object]:
     """Draw."""
     return ["a dot", ImagePart(b"\x89PNG", "image/png")]
