@@ -69,7 +69,8 @@ class BareCalls:
         if fence := _FENCE.fullmatch(bare):
             bare = fence["body"].strip()
         is_python = bool(fence) or bare.startswith("[")
-        if _WORD.match(bare) and "(" in bare.partition("{")[0] and not is_python:
+        is_word = re.search(r"[\[{(<]", bare) is None
+        if is_word or (_WORD.match(bare) and "(" in bare.partition("{")[0] and not is_python):
             return None
         reading = read_calls(bare, self._tools, self._names, is_cut=is_cut)
         is_known = all(call.name in self._names for call in reading.calls)

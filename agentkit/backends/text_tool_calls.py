@@ -424,7 +424,7 @@ def unreadable(text: str) -> ToolCall:
 
 
 _CALL_LIKE = re.compile(
-    r"\s*(?:[\[{<(\"'`]|[^\W\d][\w.:-]*\s*(?:[\[{(<:=]|$))|.{0,200}?[{<]\s*[\"']?\w", re.DOTALL
+    r"\s*(?:[\[{<(`]|[^\W\d][\w.:-]*\s*(?:[\[{(<:=]|$))|.{0,200}?[{<]\s*[\"']?\w", re.DOTALL
 )
 
 
