@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.i18n import _, counted
-from agentkit.cli.text import CONTROLS, shorten, strip_controls
+from agentkit.cli.text import CONTROLS, escape_controls, shorten, strip_controls
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def format_arguments(arguments: Any) -> str:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON to standard output."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(escape_controls(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
 def print_notes(lines: Iterable[str], log: Console) -> None:

@@ -47,7 +47,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, AgentkitError):
         _print_error(str(error))
         if isinstance(error, ModelError) and error.report:
-            print(error.report, file=sys.stderr)
+            print(strip_controls(error.report), file=sys.stderr)
         return exit_code_of(error)
     if os.environ.get("AGENTKIT_DEBUG"):
         raise error
@@ -65,7 +65,7 @@ def _report_usage(error: ClickException) -> int:
             error.message = value_error(error.__cause__.errors()[0])
     message = error.format_message()
     if isinstance(error, NoArgsIsHelpError):
-        print(message, file=sys.stderr)
+        print(strip_controls(message), file=sys.stderr)
         return USAGE
     context = error.ctx if isinstance(error, UsageError) else None
     command = context.command_path if context else "agentkit"

@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from typing import IO, Any
 
 from agentkit.answers import Answer, Citation
+from agentkit.cli.text import escape_controls
 from agentkit.documents import Hit
 from agentkit.events import (
     ApprovalRequested,
@@ -92,7 +93,8 @@ async def print_events(events: AsyncGenerator[Event, None], file: IO[str]) -> An
 
 def print_record(record: Record, file: IO[str]) -> None:
     """Print one line and flush it."""
-    print(json.dumps(record, ensure_ascii=False, default=str), file=file, flush=True)
+    line = escape_controls(json.dumps(record, ensure_ascii=False, default=str))
+    print(line, file=file, flush=True)
 
 
 def event_record(event: Event) -> Record:

@@ -24,6 +24,11 @@ def strip_controls(text: str, replacement: str = "") -> str:
     return CONTROLS.sub(replacement, text)
 
 
+def escape_controls(json: str) -> str:
+    """JSON whose strings have such characters as escapes, so that no terminal obeys them."""
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", json)
+
+
 def shorten(text: object, length: int = SHORT) -> str:
     """A text on one line of at most so many characters."""
     line = " ".join(strip_controls(str(text)).split())

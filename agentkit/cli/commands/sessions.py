@@ -15,7 +15,7 @@ from typer import Argument, Option
 from agentkit.cli.command import Folder, Json, Yes, command, complete_sessions, group
 from agentkit.cli.console import confirm, open_consoles, print_json, print_table
 from agentkit.cli.i18n import _
-from agentkit.cli.text import shorten
+from agentkit.cli.text import escape_controls, shorten, strip_controls
 from agentkit.errors import ConfigError, file_error
 from agentkit.findings import for_folder, quantity
 
@@ -73,7 +73,8 @@ async def search(
     app, "show", _("Print a conversation as Markdown, or as JSON."), "agentkit sessions show last"
 )
 async def show(session: SessionKey = "last", folder: Folder = Path(), json: Json = False) -> None:
-    print(_export(session, folder, json), end="")
+    written = _export(session, folder, json)
+    print(escape_controls(written) if json else strip_controls(written), end="")
 
 
 @command(

@@ -13,7 +13,7 @@ from typer import Argument
 from agentkit.cli.command import Folder, Json, command, group
 from agentkit.cli.console import open_consoles, print_indented, print_json
 from agentkit.cli.i18n import _
-from agentkit.cli.text import shorten
+from agentkit.cli.text import escape_controls, shorten
 from agentkit.findings import quantity
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def show(which: RunKey = "last", folder: Folder = Path(), json: Json = Fal
         from agentkit.tracing.trace import read_trace
 
         for record in read_trace(_trace_files(folder).find(which)).records:
-            print(json_module.dumps(record, ensure_ascii=False))
+            print(escape_controls(json_module.dumps(record, ensure_ascii=False)))
     else:
         print_trace(which, folder, open_consoles()[0])
 
