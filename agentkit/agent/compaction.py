@@ -288,7 +288,7 @@ class Window:
         as the server states it, or below what was sent. Later runs of the model know it too."""
         sizes = [int(_REJECTED_SHARE * prompt.tokens), *stated_window(str(error))]
         self._size = min(sizes)
-        self._model.learned_window = self._size
+        self._model.learned.window = self._size
 
     @staticmethod
     def _variable(prompt: Prompt, room: int, share: float) -> int:
@@ -323,7 +323,7 @@ class Window:
     async def measure(self) -> int | None:
         """The window in tokens, None where it is unknown; the model is asked once."""
         if not self._is_size_requested:
-            stated, learned = await self._model.context_window(), self._model.learned_window
+            stated, learned = await self._model.context_window(), self._model.learned.window
             sizes = [size for size in (stated, learned) if size is not None]
             self._size, self._is_size_requested = min(sizes, default=None), True
         return self._size

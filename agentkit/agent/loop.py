@@ -21,7 +21,7 @@ from agentkit.agent.pending import Outcome, PausedAgent, Pending
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.tool_runner import INTERRUPTED, ResolvedCall, ToolRunner, failed_result
 from agentkit.agent.tool_search import tool_tokens
-from agentkit.agent.turn import RepeatDetector, Turn
+from agentkit.agent.turn import RepeatDetector, Turn, hold_back_thinking, may_think_untagged
 from agentkit.answers import Answer, StopReason
 from agentkit.backends.base import Model, Options, estimated_tokens
 from agentkit.errors import ModelError, ToolError
@@ -278,11 +278,11 @@ class Loop:
         names = [tool.name for tool in tools]
         self._request_sent = _SentRequest(messages, len(messages), names, options)
         self._meter.count_request()
+        reply = self._model.stream(messages, tools, options)
+        if may_think_untagged(self._model):
+            reply = hold_back_thinking(reply)
         try:
-            async with (
-                asyncio.timeout_at(self._deadline),
-                aclosing(self._model.stream(messages, tools, options)) as parts,
-            ):
+            async with asyncio.timeout_at(self._deadline), aclosing(reply) as parts:
                 async for part in parts:
                     self._apply(turn, part)
                     if isinstance(part, TextDelta | ReasoningDelta | Retried):
@@ -295,6 +295,7 @@ class Loop:
             raise
         self._prompt.learn(turn.usage)
         if turn.take_out_thinking():
+            self._model.learned.thinks_untagged = True
             await self._recorder.send(Retried("the text began with the model's thinking", 0.0))
             await self._recorder.send(TextDelta("".join(turn.text)))
         if self._hooks.after_model:

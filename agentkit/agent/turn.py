@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from agentkit.backends.base import Model
 from agentkit.backends.text_tool_calls import CALL_MARKERS
-from agentkit.events import Done
+from agentkit.errors import ModelError
+from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
 from agentkit.knowledge.citations.markers import masked
 from agentkit.knowledge.tools import SEARCH
 from agentkit.messages import Message, ToolCall, Usage
@@ -102,6 +105,48 @@ def without_thinking(text: str) -> tuple[str, str]:
             text = text[: match.start()] + text[match.end() :]
             prose = prose[: match.start()] + prose[match.end() :]
     return text, re.sub(rf"{_OPEN}|{_CLOSE}", "", "\n".join(thoughts)).strip()
+
+
+_THINKING_MODEL = lazy_pattern(
+    r"(?<![a-z])(?:r1|qwq|z1|thinking|think|reasoner|reasoning|magistral)(?![a-z])", re.IGNORECASE
+)
+
+
+def may_think_untagged(model: Model) -> bool:
+    """Whether a model may write thinking before an end tag alone, by its name or as earlier replies
+    showed."""
+    return model.learned.thinks_untagged or bool(_THINKING_MODEL.search(model.name))
+
+
+async def hold_back_thinking(
+    parts: AsyncGenerator[ModelPart, None],
+) -> AsyncGenerator[ModelPart, None]:
+    """The parts of a reply with its first text held back until the end tag of thinking, a part of
+    another kind, or the end."""
+    held, is_held, is_start = "", True, False
+    async with aclosing(parts):
+        try:
+            async for part in parts:
+                if is_held and isinstance(part, TextDelta):
+                    held += part.text
+                    if not re.search(_CLOSE, held):
+                        continue
+                    held, thought = without_thinking(held)
+                    yield ReasoningDelta(thought)
+                    part, is_held, is_start = TextDelta(held), False, True
+                elif is_held and not isinstance(part, Usage | Retried):
+                    is_held = False
+                    if held:
+                        yield TextDelta(held)
+                if is_start and isinstance(part, TextDelta):
+                    part = TextDelta(part.text.lstrip())
+                    is_start = not part.text
+                if not is_start:
+                    yield part
+        except ModelError:
+            if is_held and held:
+                yield TextDelta(held)
+            raise
 
 
 REPEATED = (

@@ -43,14 +43,23 @@ class Capabilities:
     instructions: bool = True
 
 
+@dataclass(slots=True)
+class Learned:
+    """What a model's replies show: the `window` that it has where its server rejects a prompt
+    within its `context_window`, and whether it writes thinking before an end tag alone."""
+
+    window: int | None = None
+    thinks_untagged: bool = False
+
+
 class Model(ABC):
-    """A language model. A subclass implements `name` and `stream`; the rest has defaults.
+    """A language model. A subclass implements `name` and `stream`; the rest has defaults."""
 
-    `learned_window` is set where the server rejects a prompt within its `context_window`: the
-    window that it has.
-    """
-
-    learned_window: int | None = None
+    @property
+    def learned(self) -> Learned:
+        """What its replies have shown of it."""
+        learned: Learned = self.__dict__.setdefault("_learned", Learned())
+        return learned
 
     @property
     @abstractmethod

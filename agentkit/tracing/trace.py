@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from agentkit.answers import Answer
-from agentkit.backends.base import Capabilities, Model, Options
+from agentkit.backends.base import Capabilities, Learned, Model, Options
 from agentkit.errors import ConfigError, file_error
 from agentkit.events import (
     Compacted,
@@ -228,12 +228,8 @@ class TracedModel(Model):
         return await self._model.context_window()
 
     @property
-    def learned_window(self) -> int | None:
-        return self._model.learned_window
-
-    @learned_window.setter
-    def learned_window(self, size: int | None) -> None:
-        self._model.learned_window = size
+    def learned(self) -> Learned:
+        return self._model.learned
 
     def count_tokens(self, text: str) -> int:
         return self._model.count_tokens(text)

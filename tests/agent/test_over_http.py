@@ -13,7 +13,7 @@ import pytest
 from agentkit import Agent, Limits, Session, tool
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.errors import ModelError
-from agentkit.events import Compacted, Retried, TextDelta
+from agentkit.events import Compacted, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import Usage
 from tests.agent.scripts import answer_of, assert_valid, events_of
 from tests.agent.test_written_calls import WRITTEN
@@ -286,6 +286,31 @@ async def test_thinking_without_its_opening_tag_is_not_part_of_the_answer(
     assert session.messages[-1].text == "blue"
     retried = next(at for at, event in enumerate(events) if isinstance(event, Retried))
     assert [e.text for e in events[retried:] if isinstance(e, TextDelta)] == ["blue"]
+
+
+async def test_after_one_such_reply_thinking_is_held_back_while_it_is_streamed(
+    openai_server: OpenAIServer, model: OpenAIModel
+) -> None:
+    thinking = Reply(text("They ask ", "again.", "</think>", "\n\n", "bl", "ue"))
+    openai_server.replies(thinking, thinking, Reply(text("plain ", "text")))
+    agent = Agent(model, [lookup])
+    await agent.run("?")
+    events = await events_of(agent)
+    assert [e.text for e in events if isinstance(e, TextDelta)] == ["bl", "ue"]
+    assert [e.text for e in events if isinstance(e, ReasoningDelta)] == ["They ask again."]
+    events = await events_of(agent)
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "plain text"
+
+
+@pytest.mark.parametrize("name", ["deepseek-r1:7b", "QwQ-32B", "qwen3-4b-thinking-2507"])
+async def test_a_model_that_thinks_by_its_name_is_held_back_at_once(
+    openai_server: OpenAIServer, name: str
+) -> None:
+    openai_server.replies(Reply(text("hm", "\n</think>\n", "blue")))
+    model = OpenAIModel(name, provider="test", base_url=openai_server.url)
+    events = await events_of(Agent(model))
+    assert [e.text for e in events if isinstance(e, TextDelta)] == ["blue"]
+    await model.close()
 
 
 async def test_thinking_in_tags_is_distinguished(

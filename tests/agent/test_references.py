@@ -225,7 +225,7 @@ async def test_a_window_is_learned_from_a_rejection(message: str, size: int) -> 
     prompt.messages[2] = Message("user", "?" * 16)
     assert prompt.tokens == 2000
     window.learn(prompt, ModelError(message, "m", "too_long"))
-    assert window.size == model.learned_window == size
+    assert window.size == model.learned.window == size
 
 
 @pytest.mark.parametrize(
