@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 _LISTING_SECONDS = 5.0
-_DRAIN_SECONDS = 0.2
+_DRAIN_SECONDS = 0.05
 _MAX_LESSONS = 8
 """Refusals of one request that may change its form."""
 
