@@ -28,7 +28,7 @@ _REFUSED = re.compile(
     r"unsupported|un-?recogni[sz]ed|unknown|unexpected|not (?:be )?(?:supported|permitted|allowed"
     r"|available|implemented|accepted|recogni[sz]ed|valid|enabled)|(?:n['o]t|not yet) support"
     r"|extra[_ ](?:forbidden|inputs?|fields?)|forbidden|additional propert|no such"
-    r"|cannot find field|only the default|only (?:\d|one|default)|deprecated|invalid"
+    r"|cannot find field|only the default|only (?:\d|one|default|allowed|be set)|deprecated|invalid"
     r"|illegal|must|cannot|can't|remove"
     r"|不支持|无效|非法|未知",
     re.IGNORECASE,
@@ -36,7 +36,7 @@ _REFUSED = re.compile(
 _OUT_OF_RANGE = re.compile(
     r"\bbetween\b|\brange\b|(?:less|greater|larger|smaller|more|higher|lower) than"
     r"|at (?:most|least)|maximum|minimum|too (?:large|small|high|low|big)|exceed"
-    r"|[<>]=?|[\[(]\s*[\d.]+\s*,\s*[\d.]+"
+    r"|(?<![-=])[<>]=?\s*[\d.]|[\[(]\s*[\d.]+\s*,\s*[\d.]+"
     r"|positive",
     re.IGNORECASE,
 )
@@ -310,7 +310,7 @@ def _token_limit(refusal: Refusal) -> Changes | None:
 
 def _field(refusal: Refusal) -> Changes | None:
     """A field of the body that the refusal names."""
-    for field in refusal.body:
+    for field in sorted(refusal.body, key=lambda each: each == "stream"):
         if field in _FIXED or field in refusal.explicit or not refusal.names(field):
             continue
         value = refusal.body[field]

@@ -118,6 +118,19 @@ FIELDS = {
         "litellm.UnsupportedParamsError: cohere does not support parameters: ['seed'], for "
         "model=command-r.",
     ),
+    "Perplexity": ("stop", "At body -> stop: Extra inputs are not permitted"),
+    "Bedrock": ("temperature", "`temperature` may only be set to 1 when thinking is enabled."),
+    "NVIDIA": (
+        "seed",
+        '{"type":"about:blank","status":400,"title":"Bad Request","detail":"Unsupported '
+        'parameter(s): seed"}',
+    ),
+    "a list": (
+        "stream_options",
+        '{"error":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs '
+        'are not permitted"}]}',
+    ),
+    "a condition": ("stream_options", "stream_options is only allowed when stream is true"),
     "zod": ("stream_options", "Unrecognized key(s) in object: 'stream_options'"),
     "Rust, with what is taken": (
         "stream_options",
