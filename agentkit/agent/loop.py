@@ -102,6 +102,7 @@ class Loop:
         self._meter = runner.meter
         self._window = Window(model, options, self._meter)
         self._repeats = RepeatDetector()
+        self._holds_text = may_think_untagged(model)
         self._deadline: float | None = None
         self._prompt = Prompt((), model.count_tokens)
         self._request_sent = _SentRequest()
@@ -229,8 +230,8 @@ class Loop:
     def _is_faulty(self) -> bool:
         """Whether the reply is complete and no answer. Without tools, a call is text."""
         turn = self.unfinished
-        has_fault = turn.fault == "empty" or (turn.fault and self._request_sent.tools)
-        return turn.done is not None and bool(has_fault)
+        fault = "" if turn.calls or turn.done is None else turn.fault
+        return fault == "empty" or bool(fault and self._request_sent.tools)
 
     async def _run_turn(self, tools: Sequence[Tool], note: Sequence[Message] = ()) -> None:
         """Make one request; `note` is sent with it and is not part of the conversation. A prompt
@@ -258,12 +259,15 @@ class Loop:
     async def _compact(self, work: Awaitable[Compacted | None]) -> bool:
         """Whether a compaction was made before the deadline."""
         compacted = None
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                compacted = await work
-        except TimeoutError:
-            if not self._is_late():
-                raise
+        if self._deadline is None:
+            compacted = await work
+        else:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    compacted = await work
+            except TimeoutError:
+                if not self._is_late():
+                    raise
         if compacted:
             self._recorder.compact(self.view)
             self._recorder.emit(compacted)
@@ -279,7 +283,7 @@ class Loop:
         self._request_sent = _SentRequest(messages, len(messages), names, options)
         self._meter.count_request()
         reply = self._model.stream(messages, tools, options)
-        if may_think_untagged(self._model):
+        if self._holds_text:
             reply = hold_back_thinking(reply)
         try:
             async with asyncio.timeout_at(self._deadline), aclosing(reply) as parts:
@@ -295,7 +299,7 @@ class Loop:
             raise
         self._prompt.learn(turn.usage)
         if turn.take_out_thinking():
-            self._model.learned.thinks_untagged = True
+            self._holds_text = self._model.learned.thinks_untagged = True
             await self._recorder.send(Retried("the text began with the model's thinking", 0.0))
             await self._recorder.send(TextDelta("".join(turn.text)))
         if self._hooks.after_model:
