@@ -118,6 +118,15 @@ def _lower(resource: Any, kind: int, value: int) -> None:
         resource.setrlimit(kind, (most, hard))
 
 
+def lift_memory_limit() -> None:
+    """Lift the limit of a call for another program that it starts, which reserves more addresses
+    than a parser; the parent still ends it with the call."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
 def _virtual_bytes() -> int:
     """The address space of this process, 0 where the system does not tell."""
     with suppress(OSError, ValueError):

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.archive import checked
-from agentkit.knowledge.loaders.files import Loaded, is_supported, load
+from agentkit.knowledge.loaders.files import Loaded, is_supported, parse
 from agentkit.text.terms import clean
 
 _MOST_FILES = 500
@@ -33,7 +33,7 @@ def load_bundle(content: bytes, source: str) -> Loaded:
                 unread += 1
                 continue
             try:
-                loaded = load(archive.read(entry), name)
+                loaded = parse(archive.read(entry), name)
             except (KnowledgeError, ValueError, RuntimeError) as error:
                 warnings.append(str(error))
                 continue

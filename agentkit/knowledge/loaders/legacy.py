@@ -5,13 +5,15 @@ LibreOffice converts the file in a folder of its own, with a profile of its own 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path, PurePosixPath
 
+from agentkit._child.worker import lift_memory_limit
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import Loaded, load
+from agentkit.knowledge.loaders.files import Loaded, parse
 
 _SECONDS = 60
 _TARGETS = {".doc": ".docx", ".xls": ".xlsx", ".ppt": ".pptx"}
@@ -32,8 +34,15 @@ def load_legacy(content: bytes, source: str) -> Loaded:
             "--convert-to", target[1:], "--outdir", folder, str(file),
         ]  # fmt: skip
         try:
-            subprocess.run(command, capture_output=True, timeout=_SECONDS, check=True, cwd=folder)
+            subprocess.run(
+                command,
+                capture_output=True,
+                timeout=_SECONDS,
+                check=True,
+                cwd=folder,
+                preexec_fn=lift_memory_limit if os.name == "posix" else None,
+            )
             converted = file.with_suffix(target).read_bytes()
         except (OSError, subprocess.SubprocessError) as error:
             raise KnowledgeError(f"LibreOffice cannot convert it: save it as {target}") from error
-        return load(converted, str(PurePosixPath(source).with_suffix(target)), source)
+        return parse(converted, str(PurePosixPath(source).with_suffix(target)), source)

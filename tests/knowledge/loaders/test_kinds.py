@@ -8,7 +8,7 @@ import pytest
 
 from agentkit.documents import part_of
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.loaders.files import Loaded, load
+from agentkit.knowledge.loaders.files import Loaded, parse
 
 _NAMES = {
     "office": "office", "text": "text", "table": "table", "style": "style", "draw": "drawing",
@@ -44,7 +44,7 @@ def _open(kind: str, body: str, suffix: str, manifest: str = "<m/>", **files: st
         archive.writestr("META-INF/manifest.xml", manifest)
         for name, text in files.items():
             archive.writestr(f"{name}/content.xml", text)
-    return load(buffer.getvalue(), f"a.{suffix}")
+    return parse(buffer.getvalue(), f"a.{suffix}")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ RTF = (
 
 
 def test_rtf() -> None:
-    document = load(RTF.encode(), "a.rtf").document
+    document = parse(RTF.encode(), "a.rtf").document
     assert document.text.splitlines() == ["Limit 10^6 cells, CO_2, 8 EUR, 日 é.", "A|B"]
     assert (document.title, document.metadata["author"]) == ("Plan", "Li")
 
@@ -158,7 +158,7 @@ def test_rtf() -> None:
     ],
 )
 def test_restructured_text(written: str, text: str) -> None:
-    got = load(written.encode(), "a.rst").document.text
+    got = parse(written.encode(), "a.rst").document.text
     assert [" ".join(line.split()) for line in got.splitlines()] == [
         " ".join(line.split()) for line in text.splitlines()
     ]
@@ -170,7 +170,7 @@ def test_org() -> None:
         "See [[https://a.b][the list]]. +9 EUR+ 8 EUR, 10^{6}, H_{2}O.\n** Code\n"
         "#+begin_src python\nx = [[1]]\n#+end_src\n"
     )
-    document = load(written.encode(), "a.org").document
+    document = parse(written.encode(), "a.org").document
     assert document.text == (
         "# Costs\n\nSee the list.  8 EUR, 10^6, H_2O.\n\n## Code\n\n```python\nx = [[1]]\n```"
     )
@@ -186,7 +186,7 @@ def test_latex() -> None:
 \subsection{Code}\begin{verbatim}
 \x{1}
 \end{verbatim}\end{document}"""
-    document = load(written.encode(), "a.tex").document
+    document = parse(written.encode(), "a.tex").document
     assert document.title == "On pumps"
     for piece in (
         "# Limits\n\nTake 10^6 cells, 50% of $x_1^2$[^1].", "\n- one \n- two", "$$\nE = mc^2\n$$",
@@ -209,7 +209,7 @@ def test_each_file_of_an_archive_is_a_part_and_the_others_are_counted() -> None:
         notes__a_dot_md=b"# A\n\nalpha", b_dot_csv=b"x,y\n1,2\n", c_dot_bin=b"\0", d_dot_zip=_zip(),
         e_dot_pdf=b"no PDF",
     )  # fmt: skip
-    loaded = load(content, "all.zip")
+    loaded = parse(content, "all.zip")
     document = loaded.document
     assert [(part.kind, part.name) for part in document.parts] == [
         ("file", "b.csv"), ("file", "notes/a.md"),
@@ -222,7 +222,7 @@ def test_each_file_of_an_archive_is_a_part_and_the_others_are_counted() -> None:
 
 def test_an_archive_without_documents_is_refused() -> None:
     with pytest.raises(KnowledgeError, match="no file in it is of a kind that is read"):
-        load(_zip(a_dot_bin=b"\0"), "a.zip")
+        parse(_zip(a_dot_bin=b"\0"), "a.zip")
 
 
 @pytest.mark.parametrize("suffix", ["rtf", "odt", "ods", "odp", "msg", "zip"])
@@ -234,14 +234,14 @@ def test_files_of_another_kind_are_damaged(suffix: str) -> None:
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600,
     ):
         with pytest.raises(KnowledgeError, match=rf"^a\.{suffix}: "):
-            load(content, f"a.{suffix}")
+            parse(content, f"a.{suffix}")
 
 
 @pytest.mark.skipif(shutil.which("soffice") is not None, reason="LibreOffice is installed")
 @pytest.mark.parametrize("suffix", ["doc", "xls", "ppt"])
 def test_an_old_format_needs_libreoffice(suffix: str) -> None:
     with pytest.raises(KnowledgeError, match=f"old format: save it as .{suffix}x, or install"):
-        load(b"x", f"a.{suffix}")
+        parse(b"x", f"a.{suffix}")
 
 
 @pytest.mark.parametrize(
@@ -249,4 +249,4 @@ def test_an_old_format_needs_libreoffice(suffix: str) -> None:
 )
 @pytest.mark.parametrize("suffix", ["rst", "org", "tex"])
 def test_hostile_markup_takes_linear_time(suffix: str, unit: str) -> None:
-    load((unit * (200_000 // len(unit))).encode(), f"a.{suffix}")
+    parse((unit * (200_000 // len(unit))).encode(), f"a.{suffix}")
