@@ -125,6 +125,30 @@ async def test_damaged_hnsw_files_are_found_and_rebuilt_whatever_they_do(large: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("header.bin", 0.5),
+        ("header.bin", 0.0),
+        ("data_level0.bin", 0.5),
+        ("length.bin", 0.0),
+        ("index_metadata.pickle", 0.5),
+        ("link_lists.bin", 0.5),
+    ],
+)
+async def test_damaged_hnsw_files_are_rebuilt_before_they_are_written(
+    large: Path, embedder: TermEmbedder, name: str, kept: float
+) -> None:
+    for file in (large / "chroma").rglob(name):
+        content = file.read_bytes()
+        file.write_bytes(content[: int(len(content) * kept)])
+    with KnowledgeBase.open(large, embedder) as kb:
+        await kb.add([Document(source="new.md", text="a seal of rubber")])
+        assert kb.chunk_count == 1201
+    assert await diagnose(large) == []
+
+
+@pytest.mark.slow
 async def test_vectors_missing_changed_or_too_many_in_chroma_are_distinguished(
     index: Path, embedder: TermEmbedder
 ) -> None:
