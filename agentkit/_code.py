@@ -277,6 +277,7 @@ def _main(arguments: list[str]) -> None:
     else:
         is_ours = active_code(target) is not None
         source = _trusted(code, target) if is_ours else Path(target).read_bytes()
+        target = os.path.abspath(target)
         main.__dict__.update(__file__=target, __cached__=None)
         exec(compile(source, target, "exec"), main.__dict__)
 

@@ -5,10 +5,14 @@ import os
 import py_compile
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agentkit._code import list_code, read_code
 from agentkit.tools.loading import load_tools
@@ -218,3 +222,83 @@ def _compile_with_time_of(helper: Path, harmless: str) -> None:
     before = helper.stat()
     helper.write_text(harmless)
     os.utime(helper, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+_FOLDERS = ("", "lib", ".lib", "__pycache__", "linked", "environment")
+_HELPERS = st.tuples(
+    st.sampled_from(_FOLDERS),
+    st.sampled_from(["source", "planted bytecode", "only bytecode", "package"]),
+    st.sampled_from(["keep", "change", "add", "remove"]),
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_HELPERS, min_size=1, max_size=5))
+def test_what_runs_is_a_subset_of_what_was_fingerprinted(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    helpers: list[tuple[str, str, str]],
+) -> None:
+    place = Place(tmp_path_factory.mktemp("random"))
+    _make_folders(place)
+    imports = "import contextlib, importlib, sys\n"
+    later: list[Callable[[], None]] = []
+    for number, (folder, kind, change) in enumerate(helpers):
+        name = f"{place.name}_{number}"
+        directory = str(place.tools / folder)
+        imports += f"sys.path.insert(0, {directory!r})\nimportlib.invalidate_caches()\n"
+        imports += f"with contextlib.suppress(ImportError):\n    import {name}\n"
+        path = Path(directory, f"{name}.py")
+        if kind == "package":
+            path = Path(directory, name, "__init__.py")
+        if change == "add":
+            later.append(partial(_write, path, kind, f"{name} added"))
+            continue
+        _write(path, kind, f"{name} before")
+        if change == "change":
+            later.append(partial(_write, path, kind, f"{name} after"))
+        elif change == "remove":
+            later.append(partial(path.unlink, missing_ok=True))
+    (place.tools / "g.py").write_text(imports)
+    before = list(sys.path)
+    code = read_code(place.folder)
+    for act in later:
+        act()
+    ran = ModuleType("ran_of_trust")
+    names: list[str] = []
+    ran.__dict__["names"] = names
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, ran.__name__, ran)
+        try:
+            assert load_tools(place.tools, code).problems == ()
+        finally:
+            sys.path[:] = before
+    hashed = b"\n".join(code.files.values()).decode()
+    assert [name for name in names if repr(name) not in hashed] == []
+    kept = [
+        f"{place.name}_{number} before"
+        for number, (folder, kind, change) in enumerate(helpers)
+        if change == "keep" and kind in ("source", "package") and folder != "environment"
+    ]
+    assert set(kept) <= set(names)
+
+
+def _make_folders(place: Place) -> None:
+    (place.folder / "elsewhere").mkdir()
+    (place.tools / "linked").symlink_to(place.folder / "elsewhere")
+    for folder in _FOLDERS:
+        (place.tools / folder).mkdir(exist_ok=True)
+    (place.tools / "environment" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+
+
+def _write(path: Path, kind: str, name: str) -> None:
+    """Write a module that records its name when it runs, or bytecode that does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"import ran_of_trust\nran_of_trust.names.append({name!r})\n")
+    if kind == "planted bytecode":
+        size = path.stat().st_size
+        _compile_with_time_of(path, "#" * (size - 1) + "\n")
+    elif kind == "only bytecode":
+        py_compile.compile(str(path), cfile=str(path.with_suffix(".pyc")), doraise=True)
+        path.unlink()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from agentkit._code import Code
 from agentkit.errors import McpError
 from agentkit.findings import Finding, for_folder, from_error, join_names, ok, quantity
 from agentkit.mcp.client import folder_servers
@@ -45,10 +46,10 @@ def check_config(folder: Path, commands: bool = True) -> list[Finding]:
     return [ok("mcp", f"enabled: {names}; disabled: {disabled}"), *found]
 
 
-async def check_start(folder: Path) -> list[Finding]:
-    """Start the enabled servers, and stop them again."""
+async def check_start(folder: Path, code: Callable[[], Code] | None = None) -> list[Finding]:
+    """Start the enabled servers with the code that may run, and stop them again."""
     enabled = [server for server in read_config(folder).servers if not server.disabled]
-    async with folder_servers(folder, enabled) as running:
+    async with folder_servers(folder, enabled, code=code) as running:
         problems, started = dict(running.problems), set(running.clients)
         counts = {server.name: len(running.server_tools(server.name)) for server in enabled}
     return [

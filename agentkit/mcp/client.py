@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from agentkit._code import Code
 from agentkit.errors import McpError
 from agentkit.mcp.client_features import ClientFeatures, Elicit, Sample
 from agentkit.mcp.config import ServerConfig
@@ -211,10 +213,12 @@ def folder_servers(
     elicit: Elicit | None = None,
     sample: Sample | None = None,
     on_change: Callable[[], None] | None = None,
+    code: Callable[[], Code] | None = None,
 ) -> McpServers:
     """Servers with the pins, logs, sign-ins and root of a project; enter it to start them.
-    Without `elicit` or `sample` servers cannot ask the user or model."""
-    active = [config for config in configs if not config.disabled]
+    Without `elicit` or `sample` servers cannot ask the user or model; `code` reads what of the
+    folder may run, at each start."""
+    active = [replace(config, code=code) for config in configs if not config.disabled]
     return McpServers(
         active,
         log_folder=logs_folder(folder),

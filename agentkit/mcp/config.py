@@ -11,13 +11,14 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agentkit._code import Code
 from agentkit.errors import McpError, file_error, value_error
 from agentkit.mcp.results import visible
 
@@ -66,6 +67,8 @@ class ServerConfig:
     deny: tuple[str, ...] = ()
     approval: Approval = "ask"
     sampling: Sampling = "never"
+    code: Callable[[], Code] | None = field(default=None, compare=False, repr=False)
+    """Reads the code that may run, right before the start. Raises TrustError."""
 
     @property
     def summary(self) -> str:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Self
 from agentkit._child import tree
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.repairs import read_message
+from agentkit.mcp.trusted_command import trusted_command
 
 MAX_LINE = 16 * 1024 * 1024
 MAX_UNENDED_LINE = 256 * 1024 * 1024
@@ -44,7 +45,9 @@ def depth() -> int:
 
 @asynccontextmanager
 async def child_process(config: ServerConfig, log: ServerLog) -> AsyncIterator[tuple[Any, Any]]:
-    """Start a server and yield the SDK's streams of messages from and to it. Raises OSError."""
+    """Start a server and yield the SDK's streams of messages from and to it. Raises OSError,
+    McpError."""
+    config = await asyncio.to_thread(trusted_command, config)
     own_variables = {DEPTH_VARIABLE: str(depth() + 1)} | dict(config.env)
     if sys.platform == "win32":
         from mcp import StdioServerParameters

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from agentkit._code import Code
+from agentkit._code import Code, read_code
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
@@ -31,7 +31,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.rerank import Reranker, get_reranker
 from agentkit.project.demo import demo_path
-from agentkit.project.trust import GUARDED, take
+from agentkit.project.trust import GUARDED, take, trusted_code
 from agentkit.settings.schema import FILE_NAME, GENERATED, Settings, make_generated_folder
 from agentkit.settings.sources import read_settings
 from agentkit.tools.loading import LoadedTools, load_tools
@@ -56,18 +56,16 @@ class Project:
     when those have started, and the caller updates the index.
     """
 
-    def __init__(
-        self, path: Path, settings: Settings, trusted: bool, code: Code | None = None
-    ) -> None:
+    def __init__(self, path: Path, settings: Settings, trusted: bool, code: Code) -> None:
         self.path = path
         self.settings = settings
         self.trusted, self._code = trusted, code
+        self.read_code: Callable[[], Code] = partial(read_code, path)
         self.notices: list[str] = [] if trusted else [_not_trusted(path)]
         self.base_url: str | None = None
         self.approve: Approve = deny
         self.on_progress: OnProgress = _ignore_progress
-        self.wait = 5.0
-        self.ray = ""
+        self.wait, self.ray = 5.0, ""
         self._stack = AsyncExitStack()
         self._knowledge: KnowledgeBase | None = None
         self._agent: Agent | None = None
@@ -104,9 +102,10 @@ class Project:
         options = {"model": model or None} | dict(overrides or {})
         resolved = read_settings(folder, trusted=trusted, overrides=options)
         project = cls(folder, resolved.settings, trusted, found.code)
+        if not trust:
+            project.read_code = partial(trusted_code, folder, found.code)
         project.notices += resolved.notices
-        project.base_url = base_url
-        project.approve, project.wait, project.ray = approve, wait, ray
+        project.base_url, project.approve, project.wait, project.ray = base_url, approve, wait, ray
         project.on_progress = on_progress or _ignore_progress
         return project
 
@@ -346,6 +345,7 @@ class Project:
                 lambda: self._agent.model if self._agent else model, self.approve, policy
             ),
             on_change=self._update_remote_tools,
+            code=self.read_code,
         )
         self.servers = await self._stack.enter_async_context(servers)
         self.notices += servers.problems.values()

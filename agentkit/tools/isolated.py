@@ -20,12 +20,17 @@ from typing import Any
 from agentkit._child import Bounds, ChildFailed
 from agentkit._child.process import call_in_child, import_path
 from agentkit._child.worker import Report
+from agentkit._code import active_code, read_code
 from agentkit.errors import ConfigError, Retry, ToolError
+from agentkit.findings import join_names
 from agentkit.messages import Content, content_record, read_content
 from agentkit.tools.callables import bind_positional, callable_name, context_parameter
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.schema import arguments_model, validate
 from agentkit.tools.tool import Tool, as_result, describe_error
+
+_CHANGED = "it is not run, since files changed after they were checked for trust"
+_REVIEW = "Review them, run `agentkit trust`, and start again."
 
 
 def locate(function: Callable[..., Any], memory_mb: int) -> dict[str, Any]:
@@ -60,6 +65,10 @@ async def run_isolated(
 
     memory_mb = location["memory_mb"]
     call = {**location, "arguments": dict(arguments), "folders": import_path()[1]}
+    if code := active_code(location["path"]):
+        call["code"] = [os.path.abspath(code.folder), list(code.names), code.digest]
+        if changed := code.differences(await asyncio.to_thread(read_code, code.folder, code.names)):
+            raise ToolError(f"{_CHANGED}: {join_names(changed)}. {_REVIEW}")
     try:
         record = await call_in_child(
             f"{__name__}:execute",
@@ -95,6 +104,8 @@ def execute(_: bytes, report: Report, **call: Any) -> dict[str, Any]:
     cannot stand for a library."""
     sys.path += call["folders"]
     try:
+        if "code" in call:
+            _use_code(*call["code"])
         function = _load_function(call)
         arguments = validate(arguments_model(function), call["arguments"])
         if name := context_parameter(function):
@@ -109,6 +120,13 @@ def execute(_: bytes, report: Report, **call: Any) -> dict[str, Any]:
         return {"retry": str(error)}
     except BaseException as error:
         return {"error": describe_error(error)}
+
+
+def _use_code(folder: str, names: list[str], digest: str) -> None:
+    code = read_code(Path(folder), names)
+    if code.digest != digest:
+        raise ToolError(f"{_CHANGED}. {_REVIEW}")
+    code.activate()
 
 
 async def _await(result: Any) -> Any:

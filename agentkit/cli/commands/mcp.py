@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
@@ -366,10 +367,12 @@ async def start_servers(folder: Path, log: Console, *names: str) -> AsyncIterato
     any."""
     from agentkit.mcp.client import folder_servers
     from agentkit.mcp.config import read_config
+    from agentkit.project.trust import take, trusted_code
 
     configs = select_servers(read_config(folder).servers, [name for name in names if name])
     await require_trust(folder, configs)
-    async with folder_servers(folder, configs) as servers:
+    code = partial(trusted_code, folder, take(folder).code)
+    async with folder_servers(folder, configs, code=code) as servers:
         if configs and not servers.clients:
             raise McpError(" ".join(servers.problems.values()), configs[0].name)
         print_notes(servers.problems.values(), log)

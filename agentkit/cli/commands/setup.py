@@ -155,7 +155,7 @@ def offer_trust(folder: Path) -> None:
 def trust_folder(folder: Path) -> int:
     """List the files and the exact commands that trust covers, ask on a terminal, and remember
     the folder's present contents. Raises ConfigError for settings that cannot be read."""
-    from agentkit.project.trust import guarded_files
+    from agentkit.project.trust import fingerprint, guarded_files
     from agentkit.project.trust import trust as remember_trust
     from agentkit.settings.schema import FILE_NAME
     from agentkit.settings.sources import file_layer, merge_layers
@@ -163,6 +163,7 @@ def trust_folder(folder: Path) -> int:
     out, _log = open_consoles()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+    shown = fingerprint(folder)
     files = [path.relative_to(folder).as_posix() for path in guarded_files(folder)]
     for name in files:
         out.print(Text(f"  {name}"))
@@ -174,7 +175,7 @@ def trust_folder(folder: Path) -> int:
     question = _("Trust {folder} as it is now?").format(folder=place)
     if files and not confirm(question, yes=not sys.stdin.isatty()):
         return REFUSED
-    remember_trust(folder)
+    remember_trust(folder, shown)
     out.print(Text(_("Trusted as it is now: {folder}").format(folder=place)))
     return 0
 

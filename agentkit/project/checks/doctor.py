@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from agentkit._code import Code
 from agentkit._sync import in_worker
 from agentkit.addresses import ollama_url
 from agentkit.backends import checks as models
@@ -79,7 +80,7 @@ async def run_check(check: Check) -> list[Finding]:
 
 async def _open_project(folder: Path) -> tuple[Project, list[Finding]]:
     """Open the project, with default settings where its own cannot be used."""
-    defaults = Project(folder, Settings(), trusted=False)
+    defaults = Project(folder, Settings(), trusted=False, code=Code(folder, (), {}))
     try:
         project = await asyncio.wait_for(in_worker(partial(Project.open, folder)), _TIMEOUT)
     except TimeoutError:
@@ -146,7 +147,7 @@ def _mcp_checks(project: Project, start: bool) -> list[Check]:
     config = Check("mcp", in_worker(partial(mcp.check_config, project.path, commands=not start)))
     if not start:
         return [config]
-    return [config, Check("mcp", mcp.check_start(project.path), _LONG_TIMEOUT)]
+    return [config, Check("mcp", mcp.check_start(project.path, project.read_code), _LONG_TIMEOUT)]
 
 
 async def _check_indexes(project: Project) -> list[Finding]:
