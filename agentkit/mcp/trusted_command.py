@@ -44,7 +44,7 @@ def _require_checked(config: ServerConfig, code: Code, argument: str) -> None:
     path = (config.cwd or Path()) / argument
     try:
         is_inside = path.is_file() and code.covers(os.path.abspath(path), os.path.realpath(path))
-    except (OSError, ValueError):  # It is no path.
+    except (OSError, ValueError):  # An argument that is not a path.
         return
     if is_inside and code.content(path) is None:
         raise McpError(

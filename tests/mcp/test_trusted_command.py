@@ -35,7 +35,7 @@ from agentkit.project.trust import take, trust, trusted_code
         ),
     ],
 )
-def test_what_python_runs_is_told_from_its_options(
+def test_the_options_of_python_are_split_from_what_it_runs(
     arguments: list[str], options: list[str], program: list[str]
 ) -> None:
     assert split_python(arguments) == (options, program)
