@@ -23,6 +23,7 @@ from agentkit.project.scaffold import (
     make_project,
 )
 from agentkit.project.trust import is_trusted, trust
+from agentkit.settings.profile import Profile
 from agentkit.settings.schema import Settings
 from agentkit.settings.sources import merge_layers, text_layer
 from agentkit.tools.loading import load_tools
@@ -35,6 +36,8 @@ UNCOMMENTED = re.sub(r"(?m)^#(?=[\w\[])", "", TOML)
 def _fields(model: Any, values: Any) -> Iterator[tuple[str, Any, Any]]:
     """(dotted name, field, value given) of every key, tables by any name seen through."""
     for name, field in model.model_fields.items():
+        if field.annotation is Profile:  # It is described in docs/backends.md.
+            continue
         inner = [
             kind for kind in (field.annotation, *get_args(field.annotation)) if _is_table(kind)
         ]
