@@ -386,6 +386,10 @@ class KnowledgeBase(Closeable):
         infos = await asyncio.to_thread(self._catalog.documents)
         return [info for info in infos if filters.accept(info.source, info.title, info.metadata)]
 
+    async def unread(self) -> dict[str, str]:
+        """The files that were not read when they were indexed, by source, and why."""
+        return await asyncio.to_thread(self._catalog.unread)
+
     async def late_scores(self, question: str, ranges: Sequence[Chunk]) -> list[float] | None:
         """How well each of some ranges of documents answers a question, by late interaction: the
         tokens of the chunk that holds a range are compared with those of the question, so that no

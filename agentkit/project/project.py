@@ -267,7 +267,7 @@ class Project:
             await asyncio.to_thread(self._make_own_folder)
             return self.knowledge
         try:
-            self.notices += (await self.index()).warnings
+            self.notices += (await self.index()).notes
         except KnowledgeError as error:
             if self._knowledge is None or not self._knowledge.chunk_count:
                 raise

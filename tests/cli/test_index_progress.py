@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.process import run_agentkit
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="it sends SIGINT"),
@@ -51,3 +53,30 @@ def test_progress_is_printed_by_line_and_an_interruption_says_what_is_kept(tmp_p
     assert run.returncode == 130
     assert printed == ""
     assert "of 300 documents are indexed" in errors.splitlines()[-1]
+
+
+def test_files_that_cannot_be_read_are_named_once_by_reason(tmp_path: Path) -> None:
+    knowledge = tmp_path / "knowledge"
+    knowledge.mkdir()
+    (knowledge / "a.md").write_text("# A\n\nalpha")
+    for number in range(5):
+        (knowledge / f"f{number}.docx").write_text("no Word file")
+    first, again = (run_agentkit("index", "--folder", tmp_path) for _ in range(2))
+    assert "5 files: damaged: open it in its program" in first.stderr
+    assert "damaged" not in again.stderr
+    assert "5 files not read: agentkit kb show --unread" in again.stderr
+    listed = run_agentkit("kb", "show", "--unread", "--folder", tmp_path)
+    assert listed.stdout.count("damaged: open it in its program") == 5
+    (knowledge / "f0.docx").unlink()
+    assert "4 files not read" in run_agentkit("index", "--folder", tmp_path).stderr
+
+
+def test_a_file_that_is_named_and_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "knowledge" / "a.md").write_text("# A\n\nalpha")
+    (tmp_path / "bad.pdf").write_text("no PDF")
+    run_agentkit("index", "--folder", tmp_path)
+    for _ in range(2):
+        refused = run_agentkit("index", tmp_path / "bad.pdf", "--folder", tmp_path)
+        assert refused.returncode != 0
+        assert "bad.pdf: not a PDF" in refused.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -60,13 +60,17 @@ async def index(
                 await project.rebuild(collection)
             knowledge = await project.collection(collection)
             report = await _index_sources(project, knowledge, sources or [""], jobs)
-            documents = len(await knowledge.documents())
-        print_notes([*project.notices, *report.warnings], log)
+            documents, unread = len(await knowledge.documents()), await knowledge.unread()
+        print_notes([*project.notices, *report.notes], log)
+        if unread and not collection:
+            named = quantity(len(unread), "file")
+            log.print(Text(f"{named} not read: agentkit kb show --unread", "dim"))
         if not documents and not watch:
             place = ", ".join(sources or ()) or folder / "knowledge"
             formats = ", ".join(SUFFIXES[:6])
             raise KnowledgeError(f"{place} has no readable document ({formats}, ...).")
         out.print(_summary(report, documents))
+        _refuse_unread(sources or (), unread)
         if watch:
             await _watch(project, knowledge, sources or [""], jobs, out, log)
     finally:
@@ -171,6 +175,13 @@ async def _index_sources(
     return total
 
 
+def _refuse_unread(sources: Sequence[str], unread: Mapping[str, str]) -> None:
+    """Raise KnowledgeError for a file that was named and cannot be read."""
+    for source in sources:
+        if not source.startswith(_WEB) and (reason := unread.get(Path(source).name)):
+            raise KnowledgeError(reason)
+
+
 def _place(source: str, project: Project) -> tuple[Path, str]:
     """A file or folder to index, and the prefix of its sources: the name of another folder."""
     own = project.path / "knowledge"
@@ -202,7 +213,7 @@ async def _watch(
     is_first = True
     async for report in watch(knowledge, path, prefix=prefix, max_file_mb=limit, jobs=jobs):
         if not is_first:
-            print_notes(report.warnings, log)
+            print_notes(report.notes, log)
             out.print(_summary(report, len(await knowledge.documents())))
         is_first = False
 

@@ -61,12 +61,24 @@ async def list_collections(folder: Folder = Path(), json: Json = False) -> None:
     _("List the documents of a collection."),
     "agentkit kb show",
     "agentkit kb show papers --json",
+    "agentkit kb show --unread",
 )
-async def show(name: Collection = "knowledge", folder: Folder = Path(), json: Json = False) -> None:
+async def show(
+    name: Collection = "knowledge",
+    folder: Folder = Path(),
+    unread: Annotated[bool, Option("--unread", help=_("The files that were not read."))] = False,
+    json: Json = False,
+) -> None:
     out, log = open_consoles()
-    rows = _documents(_collections(folder, log).find(name))
+    rows = _documents(_collections(folder, log).find(name), unread)
     if json:
         print_json(rows)
+        return
+    if unread:
+        for row in rows:
+            out.print(Text(row["reason"]))
+        if not rows:
+            log.print(Text("every file was read", "dim"))
         return
     table = _table("source", "title", "kind", numbers=("characters", "passages"))
     for row in rows:
@@ -220,22 +232,27 @@ def _collections(folder: Path, log: Console) -> Collections:
     return project.collections
 
 
-def _documents(info: CollectionInfo) -> list[dict[str, Any]]:
+_DOCUMENTS = (
+    "SELECT source, title, format, length(text), (SELECT count(*) FROM chunks"
+    " WHERE document_id = documents.id AND state = 'active') FROM documents ORDER BY source"
+)
+_UNREAD = "SELECT source, unread FROM files WHERE unread != '' ORDER BY source"
+
+
+def _documents(info: CollectionInfo, unread: bool = False) -> list[dict[str, Any]]:
+    """A record for each document, or for each file that was not read."""
     import sqlite3
 
     from agentkit.knowledge.index.schema import CATALOG, open_read_only
 
     try:
         with open_read_only(info.path / CATALOG) as connection:
-            rows = connection.execute(
-                "SELECT source, title, format, length(text), (SELECT count(*) FROM chunks"
-                " WHERE document_id = documents.id AND state = 'active')"
-                " FROM documents ORDER BY source"
-            ).fetchall()
+            rows = connection.execute(_UNREAD if unread else _DOCUMENTS).fetchall()
     except sqlite3.Error as error:
         step = name_project("Run: agentkit kb doctor", info.path)
         raise KnowledgeError(f"{info.name} cannot be read ({error}). {step}") from error
-    keys = ("source", "title", "kind", "characters", "passages")
+    of_document = ("source", "title", "kind", "characters", "passages")
+    keys = ("source", "reason") if unread else of_document
     return [dict(zip(keys, row, strict=True)) for row in rows]
 
 

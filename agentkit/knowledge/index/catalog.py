@@ -139,6 +139,12 @@ class Catalog:
             row = (source, origin, hash_, reason)
             connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", row)
 
+    def unread(self) -> dict[str, str]:
+        """Source -> why the file was not read."""
+        return dict(
+            self.rows("SELECT source, unread FROM files WHERE unread != '' ORDER BY source")
+        )
+
     def forget_unread(self, sources: Iterable[str]) -> None:
         with self.writing() as connection:
             rows = [(source,) for source in sources]

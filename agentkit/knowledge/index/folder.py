@@ -25,7 +25,7 @@ from agentkit.knowledge.index.indexer import (
     ignore_progress,
 )
 from agentkit.knowledge.index.roots import Selection
-from agentkit.knowledge.loaders.files import Parsers, UnparsedFile, read_bytes
+from agentkit.knowledge.loaders.files import Parsers, UnparsedFile, installed_parsers, read_bytes
 
 if TYPE_CHECKING:
     from agentkit.knowledge.knowledge_base import KnowledgeBase
@@ -66,12 +66,13 @@ class Folder:
         content = read_bytes(path, self._max_bytes)
         digest = hashlib.sha256(f"{_LOADER_VERSION} {cut}\0".encode())
         digest.update(content)
-        if digest.hexdigest() == known:
+        refused = f"{digest.hexdigest()} {installed_parsers()}"
+        if known in (digest.hexdigest(), refused):
             return None
         try:
             loaded = parsers.load(content, source, str(path))
         except UnparsedFile as error:
-            return Unreadable(digest.hexdigest(), str(error))
+            return Unreadable(refused, str(error))
         warnings = tuple(f"{path}: {warning}" for warning in loaded.warnings)
         return Incoming(loaded.document, digest.hexdigest(), warnings)
 

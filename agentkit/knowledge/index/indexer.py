@@ -76,9 +76,30 @@ class IndexReport:
     warnings: tuple[str, ...] = ()
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """The warnings, with the files that share a reason named together."""
+        files: dict[str, list[str]] = {}
+        for warning in self.warnings:
+            name, _, reason = warning.partition(": ")
+            files.setdefault(reason, []).append(name)
+        return tuple(
+            f"{len(names)} files: {reason} ({', '.join(map(_file_name, names[:3]))}, ...)"
+            if reason and len(names) > 3
+            else f"{name}: {reason}"
+            if reason
+            else name
+            for reason, names in files.items()
+            for name in (names if len(names) <= 3 or not reason else names[:1])
+        )
+
+    @property
     def has_news(self) -> bool:
         """Whether anything was added, changed or removed."""
         return bool(self.added or self.changed or self.removed)
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -268,7 +269,16 @@ _BASE_BYTES, _MOST_BYTES, _BYTES_FACTOR = 8_000_000, 60_000_000, 20
 
 
 class UnparsedFile(KnowledgeError):
-    """A parser exceeded its bounds or crashed: the file would make it do so again."""
+    """A file that its loader refused, or whose parser exceeded its bounds or crashed: it would be
+    the same again until the file changes, or what is installed."""
+
+
+def installed_parsers() -> str:
+    """What optional parsers are installed, as a text that differs where that differs."""
+    found = (
+        name for name in ("docx", "openpyxl", "pptx", "rapidocr", "striprtf") if find_spec(name)
+    )
+    return " ".join([*found, *filter(shutil.which, ("soffice", "libreoffice"))])
 
 
 def parsing_bounds(size: int, source: str = "") -> Bounds:
@@ -296,7 +306,10 @@ class Parsers:
     def load(self, content: bytes, source: str, name: str = "") -> Loaded:
         """Load a file's bytes as `load` does. Raises KnowledgeError, UnparsedFile."""
         if _loader_of(source).startswith("text:"):
-            return parse(content, source, name)
+            try:
+                return parse(content, source, name)
+            except KnowledgeError as error:
+                raise UnparsedFile(str(error)) from error
         name = name or source
         arguments = {"source": source, "name": name}
         try:
@@ -312,7 +325,7 @@ class Parsers:
                 "Raise the limit of processes or free memory."
             ) from error
         if "error" in record:
-            raise KnowledgeError(str(record["error"]))
+            raise UnparsedFile(str(record["error"]))
         return _read(record, name)
 
     def close(self) -> None:

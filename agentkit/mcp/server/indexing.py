@@ -89,7 +89,7 @@ class BackgroundIndex:
             async for report in reports:
                 self._progress = None
                 self._idle.set()
-                self._warn(*report.warnings)
+                self._warn(*report.notes)
         except (AgentkitError, OSError) as error:
             self._warn(f"The index is no longer updated: {error}")
         finally:

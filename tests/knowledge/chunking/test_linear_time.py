@@ -45,6 +45,7 @@ def _seconds(name: str, size: int) -> float:
     return best
 
 
+@pytest.mark.flaky(reruns=4)  # CPU time varies on a busy machine.
 @pytest.mark.parametrize("name", TEXTS)
 def test_four_times_the_text_takes_about_four_times_the_time(name: str) -> None:
     parse(TEXTS[name](100).encode(), name)
