@@ -157,7 +157,8 @@ def test_a_child_has_no_keys_and_imports_nothing_of_the_current_folder(
         arguments = {"names": names}
         found = pool.call("wild_functions:find", arguments, b"", BOUNDS)
         variables = pool.call("wild_functions:variables", {}, b"", BOUNDS)
-    assert found["psutil"] == psutil.__file__
+    # Another library may have put its own copy before it.
+    assert found["psutil"].endswith(os.path.join("psutil", "__init__.py"))
     assert not any(origin and Path(origin).parent == here for origin in found.values())
     assert not {"OPENAI_API_KEY", "PYTHONPATH"} & set(variables)
 
@@ -228,6 +229,7 @@ def test_a_child_dies_with_a_parent_that_is_killed(function: str, tmp_path: Path
 
 
 def test_a_pool_keeps_children_warm_and_replaces_only_the_one_that_failed(child: Child) -> None:
+    before = {each.pid for each in psutil.Process().children()}
     with Pool(2) as pool:
         first = pool.call("wild_functions:answer", {}, b"", BOUNDS)["pid"]
         assert pool.call("wild_functions:answer", {}, b"", BOUNDS)["pid"] == first
@@ -236,7 +238,7 @@ def test_a_pool_keeps_children_warm_and_replaces_only_the_one_that_failed(child:
         assert pool.call("wild_functions:answer", {}, b"", BOUNDS)["pid"] != first
     with pytest.raises(ChildFailed, match="stopped"):
         pool.call("wild_functions:answer", {}, b"", BOUNDS)
-    assert {each.pid for each in psutil.Process().children()} == {child.pid}
+    assert {each.pid for each in psutil.Process().children()} <= before
 
 
 def _ways_to_start(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:

@@ -36,8 +36,9 @@ MAX_COMPARED = 12
 SCORE_MARGIN = 3.0
 SURE_MARGIN = 0.5
 ROW_MARGIN = 0.3
+INSIDE_MARGIN = 0.2
 """How far below the best unit's score another may be and still be given; another where the best
-surely answers; another row of its table."""
+surely answers; another row of its table; and a shorter unit inside it that is given instead."""
 
 
 _THANKS = re.compile(r"\bth(?:an)?(?:ks?|x)\b|谢|辛苦", re.IGNORECASE)
@@ -192,9 +193,10 @@ def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], l
     """The units to print, best first, and the sides of a comparison that none is about."""
     if question.sides and (found := _choose_sides(question.sides, scored)):
         return found
+    margin = SURE_MARGIN if surely_answers(question, scored[0]) else SCORE_MARGIN
+    scored = _shortest_first(scored)
     chosen: list[Unit] = []
     room = MAX_CHARACTERS
-    margin = SURE_MARGIN if surely_answers(question, scored[0]) else SCORE_MARGIN
     for each in scored:
         if len(chosen) == MAX_UNITS or each.score < scored[0].score - margin:
             break
@@ -208,6 +210,22 @@ def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], l
         chosen.append(each.unit)
         room -= len(each.unit.text)
     return _merged_rows(chosen), []
+
+
+def _shortest_first(scored: Sequence[Scored]) -> list[Scored]:
+    """The units with the shortest one first that lies inside the best and is about as good: of a
+    section, the sentence that answers."""
+    best = scored[0]
+    inside = [
+        each
+        for each in scored
+        if each.score >= best.score - INSIDE_MARGIN
+        and each.unit.passage is best.unit.passage
+        and best.unit.start <= each.unit.start
+        and each.unit.end <= best.unit.end
+    ]
+    shortest = min(inside, key=lambda each: len(each.unit.text))
+    return [shortest, *(each for each in scored if each is not shortest)]
 
 
 def _choose_sides(
