@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import source_from_cache, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -228,12 +228,21 @@ def _refusal(path: str, reason: str, module: str = "") -> ImportError:
     )
 
 
+def _is_bytecode_of_code(path: str) -> bool:
+    """Whether bytecode lies in the folders or, with PYTHONPYCACHEPREFIX, belongs to a file there."""
+    try:
+        source = source_from_cache(path)
+    except (ValueError, NotImplementedError):
+        source = path
+    return active_code(path) is not None or active_code(source) is not None
+
+
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     """Hold loaders that are called without the importer to the same bytes."""
     if event == "open":
         path, _, flags = arguments
         reads = not flags & (os.O_WRONLY | os.O_RDWR)
-        if reads and isinstance(path, str) and path.endswith(".pyc") and active_code(path):
+        if reads and isinstance(path, str) and path.endswith(".pyc") and _is_bytecode_of_code(path):
             raise FileNotFoundError(2, "Bytecode of trusted folders is not used", path)
     elif event == "compile":
         source, path = arguments
