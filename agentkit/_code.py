@@ -242,7 +242,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         path, _, flags = arguments
         reads = not flags & (os.O_WRONLY | os.O_RDWR)
-        if reads and isinstance(path, str) and path.endswith(".pyc") and _is_bytecode_of_code(path):
+        is_bytecode = reads and isinstance(path, str) and path.endswith(".pyc")
+        if is_bytecode and _is_bytecode_of_code(path):
             raise FileNotFoundError(2, "Bytecode of trusted folders is not used", path)
     elif event == "compile":
         source, path = arguments
