@@ -229,7 +229,7 @@ def _refusal(path: str, reason: str, module: str = "") -> ImportError:
 
 
 def _is_bytecode_of_code(path: str) -> bool:
-    """Whether bytecode lies in the folders or, with PYTHONPYCACHEPREFIX, belongs to a file there."""
+    """Whether bytecode lies in the folders, or elsewhere and belongs to a file there."""
     try:
         source = source_from_cache(path)
     except (ValueError, NotImplementedError):
