@@ -62,6 +62,11 @@ COMMANDS = {
         "commands.mcp_changes",
         _("Serve a folder to other programs over MCP, and use MCP servers in it."),
     ),
+    "serve": (
+        "commands.serve",
+        _("Serve the agent to OpenAI clients and to a browser, at one address."),
+    ),
+    "keys": ("commands.keys", _("Make, list and revoke the keys of agentkit serve.")),
     "config": (
         "commands.config",
         _("Show and change the settings, and where each comes from."),

@@ -209,6 +209,50 @@ class McpSettings(SettingsTable):
     )
 
 
+class ServeSettings(SettingsTable):
+    """The folder behind an OpenAI-compatible API and a web page (`agentkit serve`)."""
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to serve at; any other than this one needs keys."
+    )
+    port: int = Field(default=8400, ge=0, le=65535, description="Port to serve at.")
+    require_key: bool = Field(
+        default=False, description="Demand a key from this machine's own requests too."
+    )
+    hosts: list[str] = Field(
+        default_factory=list, description="Other host names of the server, such as a proxy's."
+    )
+    origins: list[str] = Field(
+        default_factory=list,
+        description="Web sites whose pages may call the API, such as https://app.example.org.",
+    )
+    public_url: str = Field(
+        default="", description="Address for links to passages; default: that of the request."
+    )
+    raw_models: bool = Field(
+        default=False, description="Offer the models themselves too, without documents and tools."
+    )
+    examples: list[str] = Field(
+        default_factory=list,
+        description="Questions that a first visit shows; default: from questions.jsonl.",
+    )
+    max_body_mb: float = Field(default=16.0, gt=0, description="Size limit of a request.")
+    max_upload_mb: float = Field(default=100.0, gt=0, description="Size limit of an upload.")
+    running: int = Field(default=64, ge=1, description="Answers that are written at once.")
+    queued: int = Field(default=256, ge=0, description="Requests that wait for their turn.")
+    queue_seconds: float = Field(
+        default=30.0, gt=0, description="Time that a request waits for its turn."
+    )
+    per_minute: int = Field(
+        default=0, ge=0, description="Answers a minute for each key; 0 sets no limit."
+    )
+
+    @property
+    def upload_bytes(self) -> int:
+        """Size limit of an upload in bytes."""
+        return int(self.max_upload_mb * 2**20)
+
+
 class Settings(SettingsTable):
     """Settings of agentkit. Every key is optional."""
 
@@ -228,6 +272,7 @@ class Settings(SettingsTable):
     tools: ToolSettings = ToolSettings()
     traces: TraceSettings = TraceSettings()
     mcp: McpSettings = McpSettings()
+    serve: ServeSettings = ServeSettings()
 
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

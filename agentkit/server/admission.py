@@ -1,0 +1,80 @@
+"""Bound the answers that run at once, the queue before them, and the rate of each identity."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from agentkit.server.errors import ApiError
+
+_MOST_NAMES = 10_000
+
+
+class Admission:
+    """Admits runs: `running` at once, `queued` that wait up to `seconds` for one of those to end,
+    and of each identity `per_minute` (0: any number), a tenth of which may come at once."""
+
+    def __init__(
+        self,
+        running: int,
+        queued: int,
+        seconds: float,
+        per_minute: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limit, self._queue_limit, self._seconds = running, queued, seconds
+        self._per_minute, self._clock = per_minute, clock
+        self._slots = asyncio.Semaphore(running)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self.running = self.queued = 0
+
+    @asynccontextmanager
+    async def slot(self, name: str) -> AsyncIterator[None]:
+        """Hold one place for a run of an identity. Raises ApiError with 429 or 503, both with
+        Retry-After."""
+        self._take_token(name)
+        if self._slots.locked() and self.queued >= self._queue_limit:
+            raise self._busy("The server is busy and its queue is full.")
+        self.queued += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise self._busy("The server was busy for too long.") from None
+        finally:
+            self.queued -= 1
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._slots.release()
+
+    def _busy(self, reason: str) -> ApiError:
+        seconds = max(1, math.ceil(self._seconds / 2))
+        message = f"{reason} Try again in {seconds} seconds."
+        return ApiError(503, message, "overloaded", headers={"retry-after": str(seconds)})
+
+    def _take_token(self, name: str) -> None:
+        """Count a request against the rate of an identity. Raises ApiError."""
+        if not self._per_minute:
+            return
+        now, burst = self._clock(), max(1.0, self._per_minute / 10)
+        tokens, then = self._buckets.pop(name, (burst, now))
+        tokens = min(burst, tokens + (now - then) * self._per_minute / 60)
+        is_allowed = tokens >= 1
+        self._buckets[name] = (tokens - 1 if is_allowed else tokens, now)
+        if len(self._buckets) > _MOST_NAMES:
+            self._buckets.popitem(last=False)
+        if not is_allowed:
+            wait = max(1, math.ceil((1 - tokens) * 60 / self._per_minute))
+            raise ApiError(
+                429,
+                f"More than {self._per_minute} requests a minute. Try again in {wait} seconds.",
+                "rate_limit_exceeded",
+                headers={"retry-after": str(wait)},
+            )

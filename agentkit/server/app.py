@@ -1,0 +1,86 @@
+"""The ASGI app of a project folder: its routes, behind the guard, with its watchers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from agentkit import __version__
+from agentkit.project.project import Project
+from agentkit.server import health, state
+from agentkit.server.admission import Admission
+from agentkit.server.errors import install_handlers
+from agentkit.server.guard import Access, Guard, Keys
+from agentkit.server.keys import KeyStore
+from agentkit.server.metrics import Metrics
+from agentkit.server.openai_api import models
+from agentkit.server.service import Service
+from agentkit.settings.schema import ServeSettings
+
+UPLOAD_PATHS = ("/api/documents",)
+"""Requests to these paths may have larger bodies."""
+
+
+def create_app(
+    project: Project,
+    settings: ServeSettings | None = None,
+    *,
+    keys: Keys | None = None,
+    needs_key: bool = True,
+    hosts: Sequence[str] = (),
+) -> FastAPI:
+    """The app of a project, which is started by the app's lifespan if it is not yet. `settings`
+    replace those of the folder. `keys` find whom a key belongs to, by default those of
+    `agentkit keys`. Without `needs_key` this machine's own requests need none."""
+    chosen = settings or project.settings.serve
+    admission = Admission(chosen.running, chosen.queued, chosen.queue_seconds, chosen.per_minute)
+    access = Access(
+        keys or KeyStore(project.path),
+        needs_key or chosen.require_key,
+        (*chosen.hosts, *hosts),
+        chosen.origins,
+    )
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=chosen.origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["retry-after"],
+    )
+    guard = Middleware(
+        Guard,
+        access,
+        max_bytes=int(chosen.max_body_mb * 2**20),
+        max_upload_bytes=chosen.upload_bytes,
+        large_paths=UPLOAD_PATHS,
+        sign_in=health.sign_in_page,
+    )
+    app = FastAPI(
+        title="agentkit",
+        version=__version__,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        middleware=[cors, guard] if chosen.origins else [guard],
+    )
+    app.state.access = access
+    app.state.service = Service(project, chosen, admission, Metrics(admission))
+    install_handlers(app)
+    for router in (health.router, state.router, models.router):
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Start the project where it is not started."""
+    server: Service = app.state.service
+    async with AsyncExitStack() as stack:
+        if not server.project.is_started:
+            await stack.enter_async_context(server.project)
+        yield
+        server.is_stopping = True

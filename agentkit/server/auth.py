@@ -1,0 +1,58 @@
+"""Who calls: identities, their roles, and the FastAPI dependencies that demand them.
+
+A request is identified once, by the guard before every route (`guard.py`). A route names the role
+that it needs: `identity: Annotated[Identity, Depends(require("ask"))]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from starlette.requests import Request
+
+from agentkit.server.errors import ApiError
+
+Role = Literal["ask", "documents", "approve"]
+"""What a key may do: ask questions and have sessions, manage documents, decide on tool calls."""
+
+ROLES: frozenset[Role] = frozenset(get_args(Role))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls. Sessions, runs and rates are kept by its name."""
+
+    name: str
+    roles: frozenset[Role]
+
+
+LOCAL = Identity("local", ROLES)
+"""Whoever uses this machine, where no key is demanded."""
+
+
+def current(request: Request) -> Identity:
+    """The identity of a request. Raises ApiError without one."""
+    identity = request.scope.get("state", {}).get("identity")
+    if not isinstance(identity, Identity):
+        raise ApiError(401, "This server demands a key. Send it as a bearer token.")
+    return identity
+
+
+def require(role: Role) -> Callable[[Request], Identity]:
+    """A dependency that returns the identity of a request if it has a role, and raises ApiError
+    if it has not."""
+
+    def identity_with_role(request: Request) -> Identity:
+        identity = current(request)
+        if role not in identity.roles:
+            raise ApiError(
+                403,
+                f"The key {identity.name!r} does not have the role {role!r}. "
+                f"Make one that has: agentkit keys add NAME --role {role}",
+                "role_missing",
+            )
+        return identity
+
+    return identity_with_role

@@ -1,0 +1,33 @@
+"""Tell open pages that something changed on the server, so that they fetch it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+_MOST_WAITING = 100
+
+
+class Changes:
+    """Notices for open pages. One that does not read loses the oldest."""
+
+    def __init__(self) -> None:
+        self._readers: set[asyncio.Queue[tuple[str, Mapping[str, Any]]]] = set()
+
+    def publish(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
+        """Tell every page that something of a kind ("documents", "sessions", "trust") changed."""
+        for queue in self._readers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait((kind, data or {}))
+
+    async def events(self) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        """The notices from now on, each with its kind."""
+        queue: asyncio.Queue[tuple[str, Mapping[str, Any]]] = asyncio.Queue(_MOST_WAITING)
+        self._readers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._readers.discard(queue)

@@ -1,0 +1,153 @@
+"""Errors of the HTTP server: one exception, one JSON shape, and the status of each kind of error.
+
+The shape is OpenAI's, `{"error": {"message", "type", "param", "code"}}`, with `next`, the step
+that helps, which OpenAI's clients ignore.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from agentkit.errors import (
+    AgentkitError,
+    AlreadyDecided,
+    ConfigError,
+    FaultKind,
+    KnowledgeError,
+    LimitReached,
+    ModelError,
+    SessionBusy,
+    SessionNotFound,
+    TrustError,
+    value_error,
+)
+
+log = logging.getLogger(__name__)
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+_MODEL_FAULTS: dict[FaultKind, tuple[int, str]] = {
+    "rate_limited": (429, "upstream_rate_limited"),
+    "down": (502, "model_unreachable"),
+    "timed_out": (504, "model_timeout"),
+    "too_long": (400, "context_length_exceeded"),
+    "refused_key": (502, "model_refused_key"),
+    "bad_request": (400, "model_refused_request"),
+    "other": (502, "model_error"),
+}
+_STATUSES: tuple[tuple[type[AgentkitError], int, str], ...] = (
+    (SessionNotFound, 404, "session_not_found"),
+    (SessionBusy, 409, "session_busy"),
+    (AlreadyDecided, 409, "already_decided"),
+    (ConfigError, 400, "invalid_request"),
+    (KnowledgeError, 503, "knowledge_unavailable"),
+    (TrustError, 403, "not_trusted"),
+)
+_SENTENCE_END = re.compile(r"(?<=[.。])\s+(?=\S)")
+
+
+class ApiError(HTTPException):
+    """An error that a request is answered with."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str = "",
+        *,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, message, headers)
+        self.code = code or _default_code(status)
+        self.param = param
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON object that describes the error."""
+        kind = _TYPES.get(self.status_code, "invalid_request_error")
+        message, _, step = self.detail.partition("\n")
+        sentences = _SENTENCE_END.split(message)
+        return {
+            "error": {
+                "message": message,
+                "type": "api_error" if self.status_code >= 500 else kind,
+                "param": self.param,
+                "code": self.code,
+                "next": step or (sentences[-1] if len(sentences) > 1 else ""),
+            }
+        }
+
+    def response(self) -> Response:
+        """The whole response."""
+        content = json.dumps(self.body, ensure_ascii=False)
+        headers = {"cache-control": "no-store", **(self.headers or {})}
+        return Response(content, self.status_code, headers, "application/json")
+
+
+def to_api_error(error: BaseException) -> ApiError:
+    """What a request or a stream is told of an exception. An unexpected one is logged, and tells
+    nothing of the server."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, LimitReached):
+        return ApiError(422, str(error), "limit_reached")
+    if isinstance(error, ModelError):
+        status, code = _MODEL_FAULTS[error.kind]
+        return ApiError(status, str(error), code)
+    for kind, status, code in _STATUSES:
+        if isinstance(error, kind):
+            return ApiError(status, str(error), code)
+    if isinstance(error, AgentkitError):
+        return ApiError(500, str(error), "agent_error")
+    if isinstance(error, HTTPException):
+        return ApiError(error.status_code, str(error.detail), headers=error.headers)
+    if isinstance(error, OSError) and error.errno == 28:
+        return ApiError(507, "The disk is full. Free some disk space.", "disk_full")
+    log.exception("A request failed unexpectedly", exc_info=error)
+    return ApiError(500, "The server failed unexpectedly. Its log has the details.")
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every error of an app in the one shape."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, RequestValidationError):
+            is_openai = request.url.path.startswith("/v1/")
+            return _invalid(error.errors(), 400 if is_openai else 422).response()
+        return to_api_error(error).response()
+
+    for kind in (HTTPException, RequestValidationError, AgentkitError, OSError, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+def _invalid(faults: Sequence[Any], status: int) -> ApiError:
+    """An error for a body or parameters that do not fit, from the first fault."""
+    fault = faults[0]
+    place = [str(part) for part in fault.get("loc", ()) if part not in ("body", "query", "path")]
+    if fault["type"] == "json_invalid":
+        return ApiError(status, "The body is not JSON. Send a JSON object.", "invalid_json")
+    param = ".".join(place)
+    reason = value_error(fault)
+    verb = "" if reason.startswith(("must", "is ")) else "is invalid: "
+    named = f"{param or 'The body'} {verb}{reason}".rstrip(".")
+    return ApiError(status, f"{named}.", "invalid_value", param=param or None)
+
+
+def _default_code(status: int) -> str:
+    known = {401: "invalid_api_key", 403: "not_allowed", 404: "not_found", 405: "wrong_method"}
+    return known.get(status, "server_error" if status >= 500 else "invalid_request")

@@ -1,0 +1,76 @@
+"""Whether the server lives and is ready, its measurements, and the form that takes a key."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Scope
+
+from agentkit.server.auth import current
+from agentkit.server.errors import ApiError
+from agentkit.server.guard import COOKIE, Access
+from agentkit.server.metrics import CONTENT_TYPE
+from agentkit.server.service import Service, service
+
+router = APIRouter(tags=["server"])
+
+_SIGN_IN = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>agentkit</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<main><h1>agentkit</h1><form method="post" action="/login">
+<p><label>Key <input name="key" type="password" autocomplete="current-password" required></label>
+<button>Sign in</button></p></form>{note}
+<p>A key is made on the server: <code>agentkit keys add NAME</code></p></main></html>
+"""
+
+
+@router.get("/health")
+def health() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/ready", dependencies=[Depends(current)])
+def ready(server: Annotated[Service, Depends(service)]) -> dict[str, str]:
+    """Whether questions can be answered: the index is up to date, the server is not stopping."""
+    if server.is_stopping or not server.is_ready:
+        reason = "The server is stopping." if server.is_stopping else "The index is being updated."
+        raise ApiError(503, reason, "not_ready", headers={"retry-after": "5"})
+    return {"status": "ready"}
+
+
+@router.get("/metrics", dependencies=[Depends(current)])
+def metrics(server: Annotated[Service, Depends(service)]) -> Response:
+    """The measurements, in Prometheus' text format."""
+    return Response(server.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+@router.post("/login", include_in_schema=False)
+def login(request: Request, key: Annotated[str, Form(max_length=200)]) -> Response:
+    """Take a key from the form, and keep it in a cookie that scripts cannot read."""
+    access: Access = request.app.state.access
+    if access.keys.find(key) is None:
+        return HTMLResponse(_SIGN_IN.format(note="<p>This key is not known.</p>"), 401)
+    response = RedirectResponse("/", 303)
+    is_secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=is_secure)
+    return response
+
+
+@router.post("/logout", include_in_schema=False, dependencies=[Depends(current)])
+def logout() -> Response:
+    """Forget the key of the page."""
+    response = RedirectResponse("/", 303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def sign_in_page(scope: Scope, headers: Headers) -> ASGIApp | None:
+    """The form that takes a key, for a browser that asks for a page without one."""
+    if scope["method"] != "GET" or "text/html" not in headers.get("accept", ""):
+        return None
+    return HTMLResponse(_SIGN_IN.format(note=""), 401)

@@ -1,0 +1,69 @@
+"""What the routes of the server share: the open project, its settings, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from agentkit.agent.agent import Agent
+from agentkit.answering.extractive import ExtractiveModel
+from agentkit.knowledge.knowledge_base import KnowledgeBase
+from agentkit.project.project import Project
+from agentkit.server.admission import Admission
+from agentkit.server.changes import Changes
+from agentkit.server.metrics import Metrics
+from agentkit.settings.schema import ServeSettings
+
+
+@dataclass
+class Service:
+    """The served project. `warnings` are the files that wait for trust, with what changed."""
+
+    project: Project
+    settings: ServeSettings
+    admission: Admission
+    metrics: Metrics
+    changes: Changes = field(default_factory=Changes)
+    changed: list[dict[str, str]] = field(default_factory=list)
+    is_ready: bool = True
+    is_stopping: bool = False
+    _collections: dict[str, KnowledgeBase] = field(default_factory=dict)
+    _raw: dict[str, Agent] = field(default_factory=dict)
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def agent(self) -> Agent:
+        """The agent of the project. Raises ConfigError where it is not started."""
+        return self.project.agent
+
+    @property
+    def name(self) -> str:
+        """The name of the project: that of its folder."""
+        return self.project.path.resolve().name or "agentkit"
+
+    async def collection(self, name: str) -> KnowledgeBase:
+        """A collection by name, opened once. Raises KnowledgeError."""
+        async with self._opening:
+            if name not in self._collections:
+                self._collections[name] = await self.project.collection(name, create=False)
+            return self._collections[name]
+
+    def raw_agent(self, model: str) -> Agent:
+        """An agent that is a model alone: without documents, tools and instructions."""
+        if model not in self._raw:
+            opened = self.project.open_model(model, ExtractiveModel, self.project.base_url)
+            self._raw[model] = Agent(opened, preamble="", limits=self.agent.limits)
+        return self._raw[model]
+
+    def address(self, request: Request) -> str:
+        """The address of this server, for links: the configured one, else that of a request."""
+        configured = self.settings.public_url.rstrip("/")
+        return configured or f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+def service(request: Request) -> Service:
+    """The service of an app, as a FastAPI dependency."""
+    found: Service = request.app.state.service
+    return found
