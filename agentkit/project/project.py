@@ -116,11 +116,6 @@ class Project:
         return any(map(os.path.isdir, places)) or os.path.isfile(folder / FILE_NAME)
 
     @property
-    def is_started(self) -> bool:
-        """Whether the agent can be used."""
-        return self._agent is not None
-
-    @property
     def agent(self) -> Agent:
         """The agent, inside `async with`. Raises ConfigError outside."""
         if self._agent is None:

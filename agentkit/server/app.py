@@ -32,8 +32,9 @@ def create_app(
     keys: Keys | None = None,
     needs_key: bool = True,
     hosts: Sequence[str] = (),
+    start_project: bool = False,
 ) -> FastAPI:
-    """The app of a project, which is started by the app's lifespan if it is not yet. `settings`
+    """The app of a project. With `start_project` the app's lifespan starts it. `settings`
     replace those of the folder. `keys` find whom a key belongs to, by default those of
     `agentkit keys`. Without `needs_key` this machine's own requests need none."""
     chosen = settings or project.settings.serve
@@ -67,7 +68,7 @@ def create_app(
         redoc_url=None,
         middleware=[cors, guard] if chosen.origins else [guard],
     )
-    app.state.access = access
+    app.state.access, app.state.start_project = access, start_project
     app.state.service = Service(project, chosen, admission, Metrics(admission))
     install_handlers(app)
     for router in (health.router, state.router, models.router):
@@ -80,7 +81,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Start the project where it is not started."""
     server: Service = app.state.service
     async with AsyncExitStack() as stack:
-        if not server.project.is_started:
+        if app.state.start_project:
             await stack.enter_async_context(server.project)
         yield
         server.is_stopping = True
