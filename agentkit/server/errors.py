@@ -100,7 +100,7 @@ class ApiError(HTTPException):
 
 
 def to_api_error(error: BaseException) -> ApiError:
-    """What a request or a stream is told of an exception. An unexpected one is logged, and tells
+    """The error that an exception is reported as. An unexpected one is logged, and reveals
     nothing of the server."""
     if isinstance(error, ApiError):
         return error
