@@ -315,6 +315,7 @@ class Project:
             settings.builtin,
             roots=[self.path / root for root in settings.roots],
             allow_private=self.settings.knowledge.allow_private_addresses,
+            python_unconfined=settings.python_unconfined,
         )
         own = {tool.name for tool in loaded.tools}
         return [*(tool for tool in builtin if tool.name not in own), *loaded.tools]
@@ -451,9 +452,11 @@ def builtin_tools(
     *,
     roots: Sequence[Path] = (),
     allow_private: bool = False,
+    python_unconfined: bool = False,
 ) -> list[Tool]:
     """Return the built-in tools of some groups. `roots` are the folders of `files`;
-    `allow_private` lets `fetch` reach private addresses. Raises ConfigError for unknown names."""
+    `allow_private` lets `fetch` reach private addresses, `python_unconfined` lets `python` run
+    where the system cannot confine it. Raises ConfigError for unknown names."""
     tools: list[Tool] = []
     for name in dict.fromkeys(names):
         match name:
@@ -474,7 +477,7 @@ def builtin_tools(
             case "python":
                 from agentkit.tools.builtin.python import python_tool
 
-                tools.append(python_tool())
+                tools.append(python_tool(unconfined=python_unconfined))
             case _:
                 near = get_close_matches(name, BUILTIN_TOOLS, 1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""

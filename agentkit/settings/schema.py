@@ -192,6 +192,10 @@ class ToolSettings(SettingsTable):
         default_factory=list,
         description="Folders that the files tools may access, relative to this one.",
     )
+    python_unconfined: bool = Field(
+        default=False,
+        description="Let the python tool run where the system cannot confine the code.",
+    )
 
 
 class TraceSettings(SettingsTable):
