@@ -157,6 +157,9 @@ def outside(tmp_path: Path) -> Iterator[dict[str, object]]:
             "file": str(file),
             "folder": str(tmp_path),
         }
+        udp.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            udp.recv(1)
         assert process.poll() is None
         process.kill()
     shutil.rmtree(folder)
@@ -165,7 +168,9 @@ def outside(tmp_path: Path) -> Iterator[dict[str, object]]:
 
 ATTEMPTS = {
     "tcp": "socket.create_connection(('127.0.0.1', port), 2)",
-    "udp": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', udp))",
+    "udp": (
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', udp)); 1 / 0"
+    ),
     "name lookup": "socket.getaddrinfo('example.org', 80)",
     "unix socket": "socket.socket(socket.AF_UNIX).connect(unix)",
     "unix datagram": "socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', datagrams)",
@@ -213,7 +218,7 @@ async def test_it_reaches_nothing_outside(confined: Tool, outside: dict[str, obj
 
 
 async def test_a_signal_to_all_processes_reaches_its_own_only(confined: Tool) -> None:
-    code = "import os, subprocess, signal\nsignal.signal(15, signal.SIG_IGN)\n"
+    code = "import os, subprocess, signal\nsignal.signal(15, lambda *_: None)\n"
     code += "p = subprocess.Popen(['sleep', '99'])\nos.kill(-1, 15)\np.wait()"
     assert await run_code(code, tool=confined) == "-15"
 
@@ -260,7 +265,12 @@ HOGS = {
 
 
 @pytest.mark.parametrize("hog", HOGS)
-async def test_what_all_of_its_processes_use_together_is_bounded(confined: Tool, hog: str) -> None:
+async def test_what_all_of_its_processes_use_together_is_bounded(
+    confined: Tool, hog: str, request: pytest.FixtureRequest
+) -> None:
+    is_bubblewrap = "bubblewrap" in request.node.name
+    if hog == "processes" and os.getuid() == 0 and is_bubblewrap:
+        pytest.skip("the number of root's processes is not limited by the kernel")
     output = await run_code(f"import os, time\n{HOGS[hog]}", tool=confined)
     assert "[stopped: more than" in output
 
