@@ -454,9 +454,8 @@ def builtin_tools(
     allow_private: bool = False,
     python_unconfined: bool = False,
 ) -> list[Tool]:
-    """Return the built-in tools of some groups. `roots` are the folders of `files`;
-    `allow_private` lets `fetch` reach private addresses, `python_unconfined` lets `python` run
-    where the system cannot confine it. Raises ConfigError for unknown names."""
+    """Return the built-in tools of some groups: `files` of `roots`, `fetch` that may reach private
+    addresses, `python` that may run unconfined. Raises ConfigError for unknown names."""
     tools: list[Tool] = []
     for name in dict.fromkeys(names):
         match name:
