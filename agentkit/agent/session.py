@@ -15,6 +15,7 @@ from agentkit.agent.pending import PausedAgent, Pending
 from agentkit.agent.session_record import (
     VERSION,
     Changes,
+    Note,
     changes_record,
     check_prompt,
     check_record,
@@ -34,8 +35,9 @@ class Session(Closeable):
     """A conversation that several runs continue, one after the other.
 
     `messages` is the full history. `view` is what the next request starts with: the history, or
-    its compacted form. `pending` is a turn with calls that wait for approval. A run on a session
-    that another run has is refused with SessionBusy, or waits for it up to `wait` seconds.
+    its compacted form. `pending` is a turn with calls that wait for approval, `notes` are what the
+    application keeps with the conversation. A run on a session that another run has is refused with
+    SessionBusy, or waits for it up to `wait` seconds.
     """
 
     def __init__(self, id: str = "", *, wait: float = 0.0) -> None:  # noqa: A002
@@ -44,6 +46,7 @@ class Session(Closeable):
         self.view: list[Message] = []
         self.sources: Sources = Sources()
         self.pending: Pending | None = None
+        self.notes: list[Note] = []
         self._is_resumed = False
         self._is_closed = False
         self._wait = wait
@@ -112,6 +115,20 @@ class Session(Closeable):
         self.check_open()
         self.pending = pending
 
+    def note(self, record: Record) -> None:
+        """Keep a JSON object with the conversation, behind its last message. No model reads it."""
+        self.check_open()
+        self.notes.append(Note(len(self.messages), record))
+
+    def rewind(self, count: int) -> None:
+        """Drop all messages after the first `count`, their notes, and a turn that waits. Markers
+        of passages are not given again."""
+        self.check_open()
+        self.messages = self.messages[:count]
+        self.view = list(self.messages)
+        self.notes = [note for note in self.notes if note.after <= count]
+        self.pending = None
+
     def draft(self, text: str) -> None:
         """Keep a piece of an answer that is being written, where a crash must not lose it."""
         return None
@@ -151,7 +168,7 @@ class Session(Closeable):
     def changes(self) -> Changes:
         """All that the session holds."""
         view = self.view if self.view != self.messages else None
-        return Changes(self.messages, self.passages(), view, self.pending)
+        return Changes(self.messages, self.passages(), view, self.pending, self.notes)
 
     def passages(self) -> dict[str, Chunk]:
         """The passages that were shown to the model, by marker."""
@@ -160,6 +177,8 @@ class Session(Closeable):
 
     def apply(self, changes: Changes) -> None:
         """Continue the session by recorded changes. Raises ConfigError where they do not fit."""
+        if changes.kept is not None:
+            Session.rewind(self, changes.kept)
         for marker, chunk in changes.sources.items():
             if self.sources.mark(chunk) != marker:
                 raise invalid_session(f"passage {marker} is out of order or stands there twice")
@@ -172,6 +191,7 @@ class Session(Closeable):
         if changes.pending is not None:
             check_prompt(changes.pending, self.messages)
             self.pending = changes.pending
+        self.notes += changes.notes
 
 
 def pause_session(session: Session) -> PausedAgent | None:

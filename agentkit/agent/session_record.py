@@ -1,7 +1,8 @@
 """Changes of a session as JSON objects, checked when they are read.
 
 The record of a whole session and the records that a store appends have one form: messages to
-append, passages by marker, a view that replaces the earlier one, a turn that waits for approval.
+append, passages by marker, a view that replaces the earlier one, a turn that waits for approval,
+notes of the application.
 """
 
 from __future__ import annotations
@@ -26,15 +27,27 @@ VERSION = 1
 _MAX_FAULT = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What an application keeps with a conversation, such as the verdicts on an answer; no model
+    reads it. `after` is the number of messages before it."""
+
+    after: int
+    record: Mapping[str, Any]
+
+
 @dataclass
 class Changes:
-    """What was added to a session: messages, passages by marker, a compacted view, and a turn that
-    waits for approval."""
+    """What was changed in a session: the number of messages that stay where the later ones were
+    dropped, messages that were added, passages by marker, a compacted view, a turn that waits for
+    approval, and notes."""
 
     messages: Sequence[Message] = ()
     sources: Mapping[str, Chunk] = field(default_factory=dict)
     view: Sequence[Message] | None = None
     pending: Pending | None = None
+    notes: Sequence[Note] = ()
+    kept: int | None = None
 
 
 def changes_record(changes: Changes) -> Record:
@@ -48,6 +61,10 @@ def changes_record(changes: Changes) -> Record:
         record["view"] = [message_record(message) for message in changes.view]
     if changes.pending is not None:
         record["pending"] = pending_record(changes.pending)
+    if changes.notes:
+        record["notes"] = [asdict(note) for note in changes.notes]
+    if changes.kept is not None:
+        record["kept"] = changes.kept
     return record
 
 
@@ -92,6 +109,8 @@ def read_changes(record: Mapping[str, Any]) -> Changes:
             {marker: read_chunk(sources[marker]) for marker in sorted(sources, key=int)},
             [read_message(each) for each in record["view"]] if "view" in record else None,
             None if pending is None else read_pending(pending),
+            [Note(int(each["after"]), dict(each["record"])) for each in record.get("notes", ())],
+            record.get("kept"),
         )
         if changes.pending:
             _check_pending(changes.pending)
@@ -206,12 +225,18 @@ class _Pending(TypedDict):
     run: _PausedRun
 
 
+class _Note(TypedDict):
+    after: int
+    record: dict[str, Any]
+
+
 class _Changes(TypedDict, total=False):
     id: str
     messages: list[_Message]
     sources: dict[str, _Chunk]
     view: list[_Message]
     pending: _Pending | None
+    notes: list[_Note]
 
 
 @cache

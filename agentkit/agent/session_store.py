@@ -12,7 +12,7 @@ import secrets
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from agentkit.agent.session_storage import (
 )
 from agentkit.errors import ConfigError, SessionBusy, SessionNotFound
 from agentkit.findings import name_project
-from agentkit.messages import Message
+from agentkit.messages import Message, Record
 from agentkit.text.terms import terms
 
 LAST = "last"
@@ -49,6 +49,7 @@ class SessionInfo:
     updated: str
     messages: int
     parent: str = ""
+    turns: int = 0
 
 
 class SessionStore(Closeable):
@@ -103,7 +104,8 @@ class SessionStore(Closeable):
         return OpeningSession(opened, wait)
 
     def read(self, which: str = LAST) -> Session:
-        """A copy of a session in memory: it may be open elsewhere, and nothing is written."""
+        """A copy of a session in memory, with the text of an answer that is being written as its
+        last message: the session may be open elsewhere, and nothing is written."""
         session = Session(self.find(which).id)
         _fill(session, self._stored(session.id))
         return session
@@ -113,7 +115,7 @@ class SessionStore(Closeable):
         known = self._infos(_LISTED)
         if which == LAST and (used := [info for info in known if info.messages]):
             return used[0]
-        exact = [s for s in known if which in (s.id, s.name)]
+        exact = [s for s in known if s.id == which] or [s for s in known if s.name == which]
         found = exact or [s for s in known if s.id.startswith(which) or s.name.startswith(which)]
         if len(found) == 1 and which:
             return found[0]
@@ -146,15 +148,10 @@ class SessionStore(Closeable):
     def fork(self, which: str, name: str = "", messages: int | None = None) -> StoredSession:
         """Create a session with the first messages of another one, which may be open elsewhere."""
         source = self.find(which)
-        copy = Session()
-        for record in self._stored(source.id).records:
-            changes, room = read_changes(read_json(record)), None
-            if messages is not None and changes.messages:
-                room = messages - len(copy.messages)
-                if room <= 0:
-                    break
-            changes.messages, changes.pending = changes.messages[:room], None
-            copy.apply(changes)
+        copy = self.read(source.id)
+        copy.pending = None
+        if messages is not None and messages < len(copy.messages):
+            copy.rewind(messages)
         new = self.create(name or f"{source.name} (fork)")
         self.storage.write(new.id, {"parent": source.id}, [])
         new.keep(copy)
@@ -293,7 +290,7 @@ class StoredSession(Session):
         self.on_close: Callable[[], object] = lambda: None
         self._storage = storage
         self.holder, self._lease, self._renewed = holder, lease, time.monotonic()
-        _fill(self, stored)
+        _fill(self, replace(stored, draft=""))
         self._stored_passages = self.passages()
         if stored.draft:
             self.add([Message("assistant", stored.draft)])
@@ -310,6 +307,14 @@ class StoredSession(Session):
     def pause(self, pending: Pending) -> None:
         super().pause(pending)
         self._write(Changes(pending=pending))
+
+    def note(self, record: Record) -> None:
+        super().note(record)
+        self._write(Changes(notes=self.notes[-1:]))
+
+    def rewind(self, count: int) -> None:
+        super().rewind(count)
+        self._write(Changes(kept=count))
 
     def draft(self, text: str) -> None:
         self.check_open()
@@ -336,8 +341,9 @@ class StoredSession(Session):
         known = self._stored_passages
         changes.sources = {n: c for n, c in passages.items() if known.get(n) is not c}
         fields = {}
-        if changes.messages:
+        if changes.messages or changes.kept is not None:
             fields = {"updated": _now(), "messages": str(len(self.messages))}
+            fields["turns"] = str(sum(each.role == "user" for each in self.messages))
         if len(changes.messages) == len(self.messages):
             fields["beginning"] = _one_line(self.messages[0].text) if self.messages else ""
         body = json.dumps(changes_record(changes), ensure_ascii=False, default=str)
@@ -361,6 +367,8 @@ def _fill(session: Session, stored: StoredRecords) -> None:
     """Make an empty session what was stored. Raises ConfigError for damaged records."""
     for record in stored.records:
         session.apply(read_changes(read_json(record)))
+    if stored.draft:
+        session.apply(Changes([Message("assistant", stored.draft)]))
 
 
 def _info(session_id: str, fields: Mapping[str, str]) -> SessionInfo:
@@ -371,6 +379,7 @@ def _info(session_id: str, fields: Mapping[str, str]) -> SessionInfo:
         fields.get("updated") or fields.get("created", ""),
         int(fields.get("messages", "0")),
         fields.get("parent", ""),
+        int(fields.get("turns", "0")),
     )
 
 

@@ -74,7 +74,8 @@ class Retrieval:
 class Overrides(TypedDict, Generic[Deps], total=False):
     """Keywords of every method that runs an agent; each replaces the agent's own for that run.
 
-    `deps` is what tools and instructions get as `context.deps`. `tools` replace the agent's own
+    `deps` is what tools and instructions get as `context.deps`; `approve` decides on the calls that
+    need approval. `tools` replace the agent's own
     tools, not those of its knowledge base, which `retrieval` sets.
     """
 
@@ -83,6 +84,7 @@ class Overrides(TypedDict, Generic[Deps], total=False):
     instructions: Instructions[Deps]
     tools: Sequence[Tool | Callable[..., Any]]
     limits: Limits
+    approve: Approve
     retrieval: Retrieval
     options: Options
     output_check: OutputCheck[Deps] | None

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from agentkit.mcp.results import content_part, visible
+from agentkit.tools.schema import schema_fault
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -183,29 +184,11 @@ def schema_mismatch(schema: Any, structured: Any) -> str:
         return ""
     if structured is None:
         return "it has no structured content, which its output schema asks for"
-    from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
-    from jsonschema.validators import (  # type: ignore[import-untyped]
-        Draft202012Validator,
-        validator_for,
-    )
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
     try:
-        kind = validator_for(schema, default=Draft202012Validator)
-        kind.check_schema(schema)
-        # Without a registry of its own, jsonschema would fetch a remote $ref.
-        error = best_match(kind(schema, registry=Registry()).iter_errors(structured))
-    except SchemaError as invalid:
-        return f"its output schema is invalid: {_brief(invalid.message)}"
-    except Unresolvable as missing:
-        return f"its output schema is invalid: {_brief(missing)}"
-    except Exception as failed:  # a pattern that is no regular expression, or endless recursion
-        return f"its output schema cannot be used: {_brief(failed)}"
-    if error is None:
-        return ""
-    path = ".".join(map(str, error.absolute_path))
-    return f"it does not fit its output schema: {path}{': ' if path else ''}{_brief(error.message)}"
+        fault = schema_fault(schema, structured)
+    except ValueError as error:
+        return f"its output schema {_brief(error)}"
+    return f"it does not fit its output schema: {_brief(fault)}" if fault else ""
 
 
 def _drop_invalid(method: str, version: str, result: Record) -> None:

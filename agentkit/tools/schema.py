@@ -361,6 +361,34 @@ def validate(model: type[BaseModel], arguments: Mapping[str, Any]) -> dict[str, 
     return {field.alias or name: getattr(checked, name) for name, field in fields.items()}
 
 
+def schema_fault(schema: Mapping[str, Any], value: Any) -> str:
+    """Why a value does not fit a JSON Schema, "" where it does. Raises ValueError for a schema that
+    cannot be used."""
+    from jsonschema.exceptions import SchemaError, best_match  # type: ignore[import-untyped]
+    from jsonschema.validators import (  # type: ignore[import-untyped]
+        Draft202012Validator,
+        validator_for,
+    )
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    try:
+        kind = validator_for(schema, default=Draft202012Validator)
+        kind.check_schema(schema)
+        # Without a registry of its own, jsonschema would fetch a remote $ref.
+        error = best_match(kind(schema, registry=Registry()).iter_errors(value))
+    except SchemaError as invalid:
+        raise ValueError(f"is invalid: {invalid.message}") from invalid
+    except Unresolvable as missing:
+        raise ValueError(f"is invalid: {missing}") from missing
+    except Exception as failed:  # a pattern that is no regular expression, or endless recursion
+        raise ValueError(f"cannot be used: {failed}") from failed
+    if error is None:
+        return ""
+    path = ".".join(map(str, error.absolute_path))
+    return f"{path}{': ' if path else ''}{error.message}"
+
+
 def _without_titles(value: Any, of_properties: bool = False) -> Any:
     """Remove `title` keywords, except in data and as names of properties."""
     if isinstance(value, dict):

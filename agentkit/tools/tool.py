@@ -34,12 +34,13 @@ from agentkit.tools.callables import (
     needs_deps,
 )
 from agentkit.tools.context import NoContext, ToolContext
-from agentkit.tools.repair import join_surrogates
+from agentkit.tools.repair import join_surrogates, unknown_arguments
 from agentkit.tools.schema import (
     arguments_model,
     check_callable,
     json_schema,
     result_model,
+    schema_fault,
     summary,
     unbound_fault,
     validate,
@@ -124,6 +125,21 @@ class Tool(Generic[Function]):
         except (Exception, SystemExit) as error:  # a tool that exits must not end the program
             raise self._failure(describe_error(error), error) from error
 
+    def fault(self, arguments: Mapping[str, Any]) -> str:
+        """What is wrong with arguments, "" where the tool takes them."""
+        if unknown := unknown_arguments(arguments, self.parameters):
+            takes = ", ".join(self.parameters.get("properties", ())) or "no arguments"
+            return f"unknown arguments: {', '.join(unknown)}; it takes {takes}"
+        try:
+            if self.model is None:
+                return schema_fault(self.parameters, dict(arguments))
+            validate(self.model, arguments)
+        except ValidationError as error:
+            return _faults(error)
+        except ValueError:  # A remote tool's schema cannot be used: its server checks.
+            return ""
+        return ""
+
     def _failure(self, reason: str, cause: BaseException) -> ToolError:
         return ToolError(f"{self.name} failed: {reason}", self.name, cause)
 
@@ -133,14 +149,18 @@ class Tool(Generic[Function]):
         try:
             return validate(self.model, arguments)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}"
-                for fault in error.errors()
-            )
             schema = json.dumps(self.parameters, ensure_ascii=False)
             raise Retry(
-                f"Invalid arguments for {self.name}: {faults}. Its schema: {schema}", self.name
+                f"Invalid arguments for {self.name}: {_faults(error)}. Its schema: {schema}",
+                self.name,
             ) from error
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}"
+        for fault in error.errors()
+    )
 
 
 async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -12,14 +12,14 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
-from agentkit import Agent, Retrieval, RunContext, Session, ToolContext, tool
+from agentkit import Agent, Retrieval, RunContext, Session, ToolContext, pause, tool
 from agentkit.agent.limits import Limits
 from agentkit.answers import Answer
 from agentkit.backends.base import Options
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError
 from agentkit.events import TextDelta
-from agentkit.messages import Message
+from agentkit.messages import Message, ToolCall
 from tests.agent.scripts import answer_of, call, results
 
 
@@ -294,7 +294,7 @@ _MISTAKES: Mapping[str, tuple[type[Exception], str, Callable[[Agent], Any]]] = {
     ),
     "a misspelt keyword": (
         TypeError,
-        "no keyword modle. It has output, deps, .*model",
+        "no keyword modle. It has output, approve, deps, .*model",
         lambda agent: agent.run_sync("?", **cast(Any, {"modle": "x"})),
     ),
     "an unknown retrieval mode": (
@@ -315,3 +315,15 @@ def test_a_mistake_is_answered_with_what_is_expected(mistake: str) -> None:
     kind, message, make = _MISTAKES[mistake]
     with pytest.raises(kind, match=message):
         make(Agent(ScriptedModel([])))
+
+
+async def test_a_run_can_have_its_own_approval() -> None:
+    @tool(needs_approval=True)
+    def send(to: str) -> str:
+        """Send."""
+        return f"sent to {to}"
+
+    model = ScriptedModel([ToolCall("1", "send", {"to": "a"}), ToolCall("2", "send", {"to": "b"})])
+    agent = Agent(model, tools=[send])
+    answer = await agent.run("Send it.", approve=pause)
+    assert [call.arguments for call in answer.waiting] == [{"to": "a"}]

@@ -16,6 +16,7 @@ import pytest
 from agentkit import Agent, Chunk, tool
 from agentkit.agent.approval import ALLOWED, DENIED, pause
 from agentkit.agent.pending import Pending
+from agentkit.agent.session import Session
 from agentkit.agent.session_export import as_json, as_markdown
 from agentkit.agent.session_storage import VERSION
 from agentkit.agent.session_store import SessionStore
@@ -115,6 +116,43 @@ def test_a_fork_goes_its_own_way(store: SessionStore) -> None:
     assert fork.sources.find("1") == CHUNK
     assert [m.text for m in session.messages] == ["a", "b", "c"]
     assert store.find(fork.id).parent == session.id
+
+
+def test_notes_and_dropped_turns_are_the_same_when_a_session_is_opened_again(
+    store: SessionStore,
+) -> None:
+    session = store.create("one")
+    session.add([Message("user", "a"), Message("assistant", "b")])
+    session.note({"of": "a"})
+    session.add([Message("user", "c"), Message("assistant", "d")])
+    session.note({"of": "c"})
+    copy = store.fork(session.id)
+    assert [note.record["of"] for note in store.fork(session.id, messages=2).notes] == ["a"]
+    session.rewind(2)
+    session.add([Message("user", "e")])
+    session.close()
+    for again in (store.read(session.id), store.open(session.id)):
+        assert [m.text for m in again.messages] == [m.text for m in again.view] == ["a", "b", "e"]
+        assert [(note.after, note.record) for note in again.notes] == [(2, {"of": "a"})]
+    assert [m.text for m in copy.messages] == ["a", "b", "c", "d"]
+    assert [note.record["of"] for note in Session.from_json(copy.to_json()).notes] == ["a", "c"]
+    assert store.find(session.id).turns == 2
+
+
+def test_a_copy_of_a_session_has_the_text_that_is_being_written(store: SessionStore) -> None:
+    session = store.create("one")
+    session.add([Message("user", "a")])
+    session.draft("half an ")
+    session.draft("answer")
+    assert [m.text for m in store.read("one").messages] == ["a", "half an answer"]
+    session.add([Message("assistant", "half an answer, whole")])
+    assert [m.text for m in store.read("one").messages] == ["a", "half an answer, whole"]
+
+
+def test_an_id_is_found_before_a_name_that_is_the_same(store: SessionStore) -> None:
+    one, other = store.create("one"), store.create("other")
+    store.rename(other.id, one.id)
+    assert store.find(one.id).name == "one"
 
 
 def test_sessions_are_listed_by_last_use_named_by_how_they_begin_renamed_and_deleted(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated, Any
 
@@ -220,3 +222,33 @@ def test_a_context_is_recognised_with_and_without_its_deps(hint: Any, needs: boo
     assert list(made.parameters["properties"]) == ["number"]
     assert context_parameter(made.function) == "context"
     assert needs_deps(made.function) == needs
+
+
+@tool
+def book(seats: int, name: str = "") -> str:
+    """Book seats."""
+    return f"{seats} {name}"
+
+
+_REMOTE = replace(book, model=None)
+_UNUSABLE = replace(_REMOTE, parameters={"properties": {"seats": {"$ref": "https://x.invalid/s"}}})
+
+
+@pytest.mark.parametrize(
+    ("checked", "arguments", "fault"),
+    [
+        (book, {"seats": 2, "name": "a"}, ""),
+        (book, {"seats": "many"}, "seats: .*integer"),
+        (book, {}, "seats: .*required"),
+        (book, {"seats": 2, "row": 3}, "unknown arguments: row; it takes seats, name"),
+        (_REMOTE, {"seats": 2}, ""),
+        (_REMOTE, {"seats": "many"}, "seats: 'many' is not of type 'integer'"),
+        (_REMOTE, {}, "'seats' is a required property"),
+        (_UNUSABLE, {"seats": "many"}, ""),
+    ],
+)
+def test_the_fault_of_arguments_is_named_without_a_call(
+    checked: Tool, arguments: dict[str, Any], fault: str
+) -> None:
+    found = checked.fault(arguments)
+    assert re.search(fault, found) if fault else found == ""
