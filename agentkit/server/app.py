@@ -11,13 +11,14 @@ from starlette.middleware.cors import CORSMiddleware
 
 from agentkit import __version__
 from agentkit.project.project import Project
-from agentkit.server import health, state
+from agentkit.server import health, runs_api, sessions_api, state
 from agentkit.server.admission import Admission
 from agentkit.server.errors import install_handlers
 from agentkit.server.guard import Access, Guard, Keys
 from agentkit.server.keys import KeyStore
 from agentkit.server.metrics import Metrics
 from agentkit.server.openai_api import models
+from agentkit.server.runs import Runs
 from agentkit.server.service import Service
 from agentkit.settings.schema import ServeSettings
 
@@ -69,9 +70,16 @@ def create_app(
         middleware=[cors, guard] if chosen.origins else [guard],
     )
     app.state.access, app.state.start_project = access, start_project
-    app.state.service = Service(project, chosen, admission, Metrics(admission))
+    app.state.service = server = Service(project, chosen, admission, Metrics(admission))
+    server.runs = Runs(server)
     install_handlers(app)
-    for router in (health.router, state.router, models.router):
+    for router in (
+        health.router,
+        state.router,
+        models.router,
+        sessions_api.router,
+        runs_api.router,
+    ):
         app.include_router(router)
     return app
 
@@ -83,5 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         if app.state.start_project:
             await stack.enter_async_context(server.project)
+        stack.callback(server.stores.close)
         yield
         server.is_stopping = True
+        await server.runs.close()

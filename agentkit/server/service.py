@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
@@ -14,7 +15,11 @@ from agentkit.project.project import Project
 from agentkit.server.admission import Admission
 from agentkit.server.changes import Changes
 from agentkit.server.metrics import Metrics
+from agentkit.server.session_stores import SessionStores
 from agentkit.settings.schema import ServeSettings
+
+if TYPE_CHECKING:
+    from agentkit.server.runs import Runs
 
 
 @dataclass
@@ -29,9 +34,14 @@ class Service:
     changed: list[dict[str, str]] = field(default_factory=list)
     is_ready: bool = True
     is_stopping: bool = False
+    stores: SessionStores = field(init=False)
+    runs: Runs = field(init=False)
     _collections: dict[str, KnowledgeBase] = field(default_factory=dict)
     _raw: dict[str, Agent] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.stores = SessionStores(self.project)
 
     @property
     def agent(self) -> Agent:
