@@ -1,0 +1,33 @@
+// Notices about the server that stay until their cause is gone, and short messages that do not.
+
+import { html, classes } from "../html.js";
+import { t } from "../i18n.js";
+import { useApp, useStore } from "../store.js";
+import { useState } from "../vendor/preact-hooks.js";
+import { Icon, IconButton } from "./icons.js";
+
+export function Banners() {
+  const server = useStore((state) => state.server);
+  const changed = useStore((state) => state.changed);
+  const offline = useStore((state) => state.offline);
+  const [hidden, setHidden] = useState(false);
+  return html`<div class="banners">
+    ${offline && html`<div class="banner doubt" role="status"><span class="spinner"></span><p>${t("The connection to the server is lost. Trying again.")}</p></div>`}
+    ${changed.length > 0 && html`<div class="banner doubt" role="status"><${Icon} name="shield" />
+      <p><strong>${t("Changed tools wait for trust.")}</strong> ${changed.map((each) => each.path).join(", ")}. ${t("They are not run until you check them with")} <code>agentkit trust</code>.</p></div>`}
+    ${server?.extractive && !hidden && html`<div class="banner" role="status"><${Icon} name="model" />
+      <p><strong>${t("Answers are quoted, without a language model.")}</strong> ${server.hint || t("Add a model in agentkit.toml to get written answers.")}</p>
+      <${IconButton} icon="close" size=${16} label=${t("Dismiss")} onClick=${() => setHidden(true)} /></div>`}
+  </div>`;
+}
+
+export function NoticeList() {
+  const { notices } = useApp();
+  const shown = useStore((state) => state.notices);
+  return html`<div class="notices">${shown.map((notice) => html`<div key=${notice.id} class=${classes("notice", notice.kind)}
+    role=${notice.kind === "error" ? "alert" : "status"}>
+    <${Icon} name=${notice.kind === "error" ? "warn" : "check"} size=${16} />
+    <p>${notice.text}${notice.next && html`<small>${notice.next}</small>`}</p>
+    <${IconButton} icon="close" size=${14} label=${t("Dismiss")} onClick=${() => notices.remove(notice.id)} />
+  </div>`)}</div>`;
+}

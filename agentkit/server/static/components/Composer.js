@@ -1,0 +1,118 @@
+// The question box, with the model, where to search, files to add, and the stop button.
+
+import { html, classes } from "../html.js";
+import { t } from "../i18n.js";
+import { folders } from "../library.js";
+import { useApp, useStore } from "../store.js";
+import { isOpen } from "../turns.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact-hooks.js";
+import { Icon } from "./icons.js";
+import { Menu } from "./Menu.js";
+
+const TALLEST = 220;
+
+export function Composer() {
+  const { conversation, library } = useApp();
+  const session = useStore((state) => state.session?.id ?? null);
+  const answering = useStore((state) => {
+    const last = state.session?.turns.at(-1);
+    return Boolean(last && isOpen(last));
+  });
+  const canUpload = useStore((state) => hasRole(state, "documents"));
+  const [text, setText] = useState("");
+  const area = useRef();
+  const files = useRef();
+
+  useEffect(() => area.current?.focus({ preventScroll: true }), [session]);
+  useLayoutEffect(() => {
+    const { style } = area.current;
+    style.height = "auto";
+    style.height = `${Math.min(area.current.scrollHeight, TALLEST)}px`;
+  }, [text]);
+
+  const send = async () => {
+    const question = text;
+    if (!question.trim() || answering) return;
+    setText("");
+    if (!(await conversation.ask(question))) setText(question);
+  };
+  const onKeyDown = (event) => {
+    // Enter that confirms a word of an input method is not the end of the question.
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) {
+      event.preventDefault();
+      send();
+    }
+  };
+  const onPaste = (event) => {
+    if (canUpload && event.clipboardData.files.length) {
+      event.preventDefault();
+      library.upload(event.clipboardData.files);
+    }
+  };
+  return html`<form class="composer" onSubmit=${(event) => { event.preventDefault(); send(); }}>
+    <label class="visually-hidden" for="question">${t("Your question")}</label>
+    <textarea id="question" ref=${area} rows="1" value=${text} placeholder=${t("Ask about your documents")}
+      onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown} onPaste=${onPaste}></textarea>
+    <div class="composer-row">
+      ${canUpload && html`
+        <button type="button" class="icon-button" aria-label=${t("Add documents")} title=${t("Add documents")}
+          onClick=${() => files.current.click()}><${Icon} name="attach" /></button>
+        <input type="file" multiple hidden ref=${files} aria-label=${t("Add documents")}
+          onChange=${(event) => { library.upload(event.target.files); event.target.value = ""; }} />`}
+      <${SourcePicker} />
+      <${ModelPicker} />
+      <span class="grow"></span>
+      ${answering
+        ? html`<button type="button" class="send stop" aria-label=${t("Stop")} title=${t("Stop")} onClick=${() => conversation.stop()}>
+            <${Icon} name="stop" /></button>`
+        : html`<button type="submit" class=${classes("send", text.trim() && "ready")} aria-label=${t("Send")} title=${t("Send")}
+            disabled=${!text.trim()}><${Icon} name="send" /></button>`}
+    </div>
+  </form>`;
+}
+
+export const hasRole = (state, role) => !state.server || (state.server.identity?.roles ?? []).includes(role);
+
+function ModelPicker() {
+  const { store } = useApp();
+  const server = useStore((state) => state.server);
+  const chosen = useStore((state) => state.model) ?? server?.model;
+  const models = server?.models ?? [];
+  if (!models.length) return null;
+  const label = models.find((model) => model.id === chosen)?.label ?? chosen;
+  const items = models.map((model) => ({
+    id: model.id, label: model.label ?? model.id, note: model.label && model.label !== model.id ? model.id : null,
+    checked: model.id === chosen, onSelect: () => store.set({ model: model.id }),
+  }));
+  return html`<${Menu} className="picker up" label=${t("Model: {name}", { name: label })} items=${items}>
+    <${Icon} name="model" size=${16} /><span class="picker-text">${label}</span><${Icon} name="down" size=${14} />
+  </${Menu}>`;
+}
+
+function SourcePicker() {
+  const { store } = useApp();
+  const documents = useStore((state) => state.documents);
+  const sources = useStore((state) => state.sources);
+  const choices = folders(documents);
+  if (documents.length < 2) return null;
+  const toggle = (path) => () => store.set((state) => ({
+    sources: state.sources.includes(path) ? state.sources.filter((each) => each !== path) : [...state.sources, path],
+  }));
+  const names = { all: t("All documents"), some: t("{n} selected", { n: sources.length }) };
+  const label = sources.length === 0 ? names.all : sources.length === 1 ? sources[0] : names.some;
+  const files = documents.filter((each) => each.state === "indexed");
+  const items = [
+    { id: "", label: names.all, icon: "documents", checked: sources.length === 0, onSelect: () => store.set({ sources: [] }) },
+    ...choices.map(({ path, count }) => ({
+      id: path, label: path, icon: "folder", note: t(count === 1 ? "{n} document" : "{n} documents", { n: count }),
+      checked: sources.includes(path), onSelect: toggle(path),
+    })),
+    ...files.map((each) => ({
+      id: each.source, label: each.title || each.source, note: each.title ? each.source : null,
+      checked: sources.includes(each.source), onSelect: toggle(each.source),
+    })),
+  ];
+  return html`<${Menu} className="picker up" multiple label=${t("Search in: {name}", { name: label })} items=${items}>
+    <${Icon} name="folder" size=${16} /><span class="picker-text">${label}</span><${Icon} name="down" size=${14} />
+  </${Menu}>`;
+}

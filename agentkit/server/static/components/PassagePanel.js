@@ -1,0 +1,167 @@
+// A document at a passage: the rendered text or the PDF page, with the quote highlighted.
+
+import { download } from "../conversation.js";
+import { html, classes } from "../html.js";
+import { formatNumber, t } from "../i18n.js";
+import { blocks, copyText, renderBlock } from "../markdown.js";
+import { insertMarks, wrapMarks } from "../marks.js";
+import { useApp, useStore } from "../store.js";
+import { passagesOf, slice } from "../turns.js";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/preact-hooks.js";
+import { Icon, IconButton } from "./icons.js";
+import { passagePanel } from "./passages.js";
+
+const FIRST_AROUND = 2500;
+
+export function PassagePanel({ panel }) {
+  const { library, notices } = useApp();
+  const [around, setAround] = useState(FIRST_AROUND);
+  const [loaded, setLoaded] = useState(null);
+  const [error, setError] = useState(null);
+  const [view, setView] = useState(null);
+  const place = `${panel.document} ${panel.start} ${panel.end}`;
+
+  useEffect(() => setAround(FIRST_AROUND), [place]);
+  useEffect(() => {
+    let current = true;
+    setError(null);
+    library.text(panel.document, { start: panel.start, end: panel.end, around }).then(
+      (text) => current && setLoaded({ ...text, place }),
+      (failure) => current && (failure.status === 401 ? notices.error(failure) : setError(failure)),
+    );
+    return () => (current = false);
+  }, [place, around]);
+
+  if (error) {
+    return html`<div class="panel-body"><div class="callout danger" role="alert"><${Icon} name="warn" />
+      <div><strong>${error.message}</strong>${error.next && html`<p>${error.next}</p>`}</div></div></div>`;
+  }
+  if (!loaded || loaded.place !== place) return html`<div class="panel-body"><div class="skeleton tall" aria-busy="true"></div></div>`;
+  const views = viewsOf(loaded);
+  const shown = views.some((each) => each.id === view) ? view : views[0].id;
+  return html`
+    <div class="panel-bar">
+      <div class="place-line"><strong>${loaded.source}</strong>
+        <span>${[loaded.heading, loaded.page && t("page {n} of {all}", { n: loaded.page, all: loaded.pages ?? loaded.page })].filter(Boolean).join(" · ")}</span></div>
+      <div class="row">
+        ${views.length > 1 && html`<div class="segments" role="group" aria-label=${t("View")}>
+          ${views.map((each) => html`<button type="button" key=${each.id} aria-pressed=${each.id === shown}
+            onClick=${() => setView(each.id)}>${t(each.label)}</button>`)}</div>`}
+        <span class="grow"></span>
+        <${Neighbours} panel=${panel} />
+        <${IconButton} icon="copy" size=${16} label=${t("Copy the quote")} onClick=${() => copyText(quoteOf(loaded))} />
+        <${IconButton} icon="download" size=${16} label=${t("Download the original")}
+          onClick=${() => library.file(loaded.id).then((file) => download(file, loaded.source.split("/").at(-1)), (failure) => notices.error(failure))} />
+      </div>
+    </div>
+    <div class="panel-body document" tabindex="0" role="region" aria-label=${t("Document text")}>
+      ${shown === "page"
+        ? html`<${PdfPage} loaded=${loaded} panel=${panel} />`
+        : html`<${Surroundings} loaded=${loaded} onMore=${() => setAround(around * 3)}>
+            ${shown === "rendered" ? html`<${Rendered} loaded=${loaded} />` : html`<${Plain} loaded=${loaded} />`}
+          </${Surroundings}>`}
+    </div>`;
+}
+
+function viewsOf({ format, pages, page }) {
+  if (format === "pdf" && page && pages) return [{ id: "page", label: "Page" }, { id: "text", label: "Text" }];
+  if (format === "md" || format === "markdown") return [{ id: "rendered", label: "Document" }, { id: "text", label: "Text" }];
+  return [{ id: "text", label: "Text" }];
+}
+
+const quoteOf = ({ text, from, start, end }) => slice(text, start - from, end - from);
+
+/** Step through the passages of the turn that the panel was opened from. */
+function Neighbours({ panel }) {
+  const { store } = useApp();
+  const turn = useStore((state) => (panel.turn === null ? null : state.session?.turns[panel.turn] ?? null));
+  const passages = turn ? passagesOf(turn) : [];
+  const at = passages.findIndex((passage) => passage.marker === panel.marker);
+  if (at < 0 || passages.length < 2) return null;
+  const go = (index) => store.set({ panel: passagePanel(passages[index], turn) });
+  return html`
+    <${IconButton} icon="left" size=${16} label=${t("Previous passage")} disabled=${at === 0} onClick=${() => go(at - 1)} />
+    <span class="position">${t("{n} of {all}", { n: at + 1, all: passages.length })}</span>
+    <${IconButton} icon="right" size=${16} label=${t("Next passage")} disabled=${at === passages.length - 1} onClick=${() => go(at + 1)} />`;
+}
+
+function Surroundings({ loaded, onMore, children }) {
+  const more = (count, message) => html`<button type="button" class="text-button more" onClick=${onMore}>${t(message, { n: formatNumber(count) })}</button>`;
+  return html`
+    ${loaded.from > 0 && more(loaded.from, "{n} characters before")}
+    ${children}
+    ${loaded.to < loaded.total && more(loaded.total - loaded.to, "{n} characters after")}`;
+}
+
+/** Scroll the highlight to the middle of the panel once it is drawn. */
+function useScrolled(root, dependencies) {
+  useLayoutEffect(() => {
+    const mark = root.current?.querySelector(".quote");
+    mark?.scrollIntoView({ block: "center" });
+  }, dependencies);
+}
+
+function Plain({ loaded }) {
+  const root = useRef();
+  const { text, from, start, end } = loaded;
+  useScrolled(root, [loaded]);
+  return html`<div class="plain-text" ref=${root}>${slice(text, 0, start - from)}<mark class="quote">${quoteOf(loaded)}</mark>${slice(text, end - from, Infinity)}</div>`;
+}
+
+function Rendered({ loaded }) {
+  const root = useRef();
+  const { text, from, start, end } = loaded;
+  const [found, setFound] = useState(true);
+  const tokens = useMemo(() => blocks(insertMarks(text, [{ start: start - from, end: end - from }])), [loaded]);
+  useLayoutEffect(() => {
+    const labels = { copy: t("Copy"), copied: t("Copied"), image: t("Image"), citation: String };
+    const rendered = tokens.map((token) => renderBlock(token, labels));
+    const whole = document.createElement("div");
+    whole.append(...rendered);
+    const marked = wrapMarks(whole, () => {
+      const mark = document.createElement("mark");
+      mark.className = "quote";
+      return mark;
+    });
+    root.current.replaceChildren(...whole.childNodes);
+    setFound(marked.size > 0);
+  }, [tokens]);
+  useScrolled(root, [tokens, found]);
+  return html`<div class=${classes("prose", "document-prose")} ref=${root} hidden=${!found}></div>
+    ${!found && html`<${Plain} loaded=${loaded} />`}`;
+}
+
+/** A PDF page drawn from the server's image, in which the quote is highlighted. */
+function PdfPage({ loaded, panel }) {
+  const { library } = useApp();
+  const canvas = useRef();
+  const [number, setNumber] = useState(loaded.page);
+  const [error, setError] = useState(null);
+  useEffect(() => setNumber(loaded.page), [loaded]);
+  useEffect(() => {
+    let current = true;
+    setError(null);
+    library.page(loaded.id, number, { start: panel.start, end: panel.end })
+      .then(createImageBitmap)
+      .then((image) => {
+        if (!current || !canvas.current) return;
+        canvas.current.width = image.width;
+        canvas.current.height = image.height;
+        canvas.current.getContext("2d").drawImage(image, 0, 0);
+        canvas.current.dataset.page = String(number);
+      })
+      .catch((failure) => current && setError(failure));
+    return () => (current = false);
+  }, [loaded, number]);
+  return html`
+    <div class="row page-bar">
+      <${IconButton} icon="left" size=${16} label=${t("Previous page")} disabled=${number <= 1} onClick=${() => setNumber(number - 1)} />
+      <span class="position">${t("page {n} of {all}", { n: number, all: loaded.pages })}</span>
+      <${IconButton} icon="right" size=${16} label=${t("Next page")} disabled=${number >= loaded.pages} onClick=${() => setNumber(number + 1)} />
+    </div>
+    ${error
+      ? html`<p class="field-error" role="alert">${error.message}</p>`
+      : html`<canvas class="pdf-page" ref=${canvas} width="800" height="1040" role="img"
+          aria-label=${t("Page {n} of {title}; the quote is: {quote}", { n: number, title: loaded.title || loaded.source, quote: quoteOf(loaded).slice(0, 300) })}></canvas>`}
+    <blockquote class="page-quote">${quoteOf(loaded)}</blockquote>`;
+}

@@ -1,0 +1,33 @@
+// Short messages at the edge of the screen, which a screen reader announces.
+
+const SECONDS = 7;
+
+export class Notices {
+  constructor(store) {
+    this.store = store;
+    this.last = 0;
+  }
+
+  info(text) {
+    this.add({ kind: "info", text });
+  }
+
+  /** Show an error with its next step; a missing key is asked for instead. */
+  error(error) {
+    if (error.status === 401) {
+      this.store.set({ locked: true });
+      return;
+    }
+    this.add({ kind: "error", text: error.message, next: error.next ?? null });
+  }
+
+  add(notice) {
+    const id = (this.last += 1);
+    this.store.set((state) => ({ notices: [...state.notices, { ...notice, id }].slice(-4) }));
+    setTimeout(() => this.remove(id), SECONDS * 1000 * (notice.kind === "error" ? 2 : 1));
+  }
+
+  remove(id) {
+    this.store.set((state) => ({ notices: state.notices.filter((notice) => notice.id !== id) }));
+  }
+}
