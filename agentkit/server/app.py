@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from agentkit import __version__
 from agentkit.project.project import Project
-from agentkit.server import health, runs_api, sessions_api, state
+from agentkit.server import health, page, runs_api, sessions_api, state
 from agentkit.server.admission import Admission
 from agentkit.server.errors import install_handlers
 from agentkit.server.guard import Access, Guard, Keys
@@ -79,6 +79,7 @@ def create_app(
         models.router,
         sessions_api.router,
         runs_api.router,
+        page.router,
     ):
         app.include_router(router)
     return app

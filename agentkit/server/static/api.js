@@ -17,14 +17,12 @@ const RETRY_MOST_MS = 8000;
 
 export class Api {
   /**
-   * @param {{base: string, fetch?: typeof fetch, key?: () => string | null,
-   *          wait?: (ms: number) => Promise<void>}} options
-   *   `base` ends in a slash; `key` gives the API key where the server demands one.
+   * @param {{base: string, fetch?: typeof fetch, wait?: (ms: number) => Promise<void>}} options
+   *   `base` ends in a slash. Where the server demands a key, its cookie carries it.
    */
-  constructor({ base, fetch: send = (...a) => globalThis.fetch(...a), key = () => null, wait = sleep }) {
+  constructor({ base, fetch: send = (...values) => globalThis.fetch(...values), wait = sleep }) {
     this.base = base;
     this.send = send;
-    this.key = key;
     this.wait = wait;
   }
 
@@ -67,7 +65,7 @@ export class Api {
     let response;
     try {
       response = await this.send(this.base + path, {
-        method, body, signal, headers: { accept: "application/json", ...this.authorization(), ...headers },
+        method, body, signal, headers: { accept: "application/json", ...headers },
       });
     } catch (error) {
       if (error.name === "AbortError") throw error;
@@ -75,11 +73,6 @@ export class Api {
     }
     if (!response.ok) throw await readError(response);
     return response;
-  }
-
-  authorization() {
-    const key = this.key();
-    return key ? { authorization: `Bearer ${key}` } : {};
   }
 
   /**
@@ -121,7 +114,6 @@ export class Api {
       const form = new FormData();
       for (const file of files) form.append("files", file, file.name);
       request.open("POST", this.base + path);
-      for (const [name, value] of Object.entries(this.authorization())) request.setRequestHeader(name, value);
       request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
       request.onerror = () => reject(new ApiError({ message: "The upload was interrupted.", code: "unreachable" }, 0));
       request.onload = () => {

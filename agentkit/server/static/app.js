@@ -12,13 +12,12 @@ import { render } from "./vendor/preact.js";
 
 const store = createStore();
 const notices = new Notices(store);
-const api = new Api({ base: new URL("api/", document.baseURI).href, key: () => preferences.apiKey });
+const api = new Api({ base: new URL("api/", document.baseURI).href });
 const preferences = new Preferences({
   store,
   root: document.documentElement,
-  storage: { get local() { return localStorage; }, get session() { return sessionStorage; } },
+  storage: () => localStorage,
   languages: navigator.languages,
-  check: start,
 });
 const conversation = new Conversation({ store, api, notices, navigate });
 const library = new Library({ store, api, notices });
@@ -57,22 +56,20 @@ function route() {
   if (!store.get().session || (!place && store.get().session.id)) conversation.begin();
 }
 
-/** Load what the page shows; resolves to whether the server let it. */
+/** Load what the page shows. */
 async function start() {
   try {
     const server = await api.get("state");
     store.set({ server, changed: server.changed ?? [], locked: false, offline: false });
     document.title = server.name ? `${server.name} · agentkit` : "agentkit";
   } catch (error) {
-    if (error.status === 401) store.set({ locked: true });
-    else notices.error(error);
-    return false;
+    notices.error(error);
+    return;
   }
   route();
   conversation.list().catch((error) => notices.error(error));
   library.list().catch((error) => notices.error(error));
   watch();
-  return true;
 }
 
 let watching = null;

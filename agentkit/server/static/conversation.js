@@ -115,9 +115,10 @@ export class Conversation {
       if (model) body.model = model;
       if (sources.length) body.sources = sources;
       if (replace !== null) body.replace = replace;
-      const { run } = await this.api.post(`sessions/${encodeURIComponent(id)}/turns`, body);
+      const { run, fork } = await this.api.post(`sessions/${encodeURIComponent(id)}/turns`, body);
       if (opened !== this.opened) return true;
       this.changeLast((turn) => ({ ...turn, run }));
+      if (fork) this.notices.info(t("The earlier version is kept as a conversation of its own."));
       this.announce(t("The answer has started."));
       this.follow(run);
       this.list().catch(() => {});
@@ -242,8 +243,8 @@ function summary(turn) {
   const said = turn.state === "stopped" ? t("The answer was stopped.") : t("The answer is complete.");
   const parts = [said, t(cited === 1 ? "{n} passage cited." : "{n} passages cited.", { n: cited })];
   if (unsupported.length) {
-    const message = unsupported.length === 1 ? "{n} sentence is not supported." : "{n} sentences are not supported.";
-    parts.push(t(message, { n: unsupported.length }));
+    const n = unsupported.length;
+    parts.push(t(n === 1 ? "{n} sentence is not supported." : "{n} sentences are not supported.", { n }));
   }
   return parts.join(" ");
 }

@@ -21,9 +21,12 @@ export function preferredLanguage(languages) {
   return "en";
 }
 
+/** Mark a message that is translated where it is shown. */
+export const message = (text) => text;
+
 /** Translate a message and fill in its values. */
-export function t(message, values = {}) {
-  const text = language === "zh" ? CHINESE[message] ?? message : message;
+export function t(english, values = {}) {
+  const text = language === "zh" ? CHINESE[english] ?? english : english;
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
@@ -40,9 +43,9 @@ export function formatDate(iso, now = new Date()) {
 /** The group of a list by date: today, yesterday, this week, or earlier. */
 export function dateGroup(iso, now = new Date()) {
   const days = dayNumber(now) - dayNumber(new Date(iso));
-  if (days <= 0) return "Today";
-  if (days === 1) return "Yesterday";
-  return days < 7 ? "This week" : "Earlier";
+  if (days <= 0) return message("Today");
+  if (days === 1) return message("Yesterday");
+  return days < 7 ? message("This week") : message("Earlier");
 }
 
 const dayNumber = (date) => Math.floor((date.getTime() - date.getTimezoneOffset() * 60_000) / 86_400_000);

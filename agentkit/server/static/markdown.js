@@ -15,7 +15,7 @@ const TAGS = [
   "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul", "var",
 ];
 const ATTRIBUTES = [
-  "href", "title", "align", "start", "colspan", "rowspan", "data-lang", "data-tex", "data-display", "data-cite",
+  "title", "align", "start", "colspan", "rowspan", "data-lang", "data-tex", "data-display", "data-cite",
   "data-image",
 ];
 const LINKS = /^(?:https?:|mailto:)/i;
@@ -54,7 +54,7 @@ const citationExtension = {
   tokenizer(source) {
     const match = source.match(/^\[(\d{1,4}(?:\s*[,，、]\s*\d{1,4})*)\](?!\()/);
     if (!match) return undefined;
-    const numbers = match[1].split(/[,，、]/).map(Number);
+    const numbers = match[1].split(/[,，、]/).map((number) => number.trim());
     if (!numbers.every((number) => markers.has(number))) return undefined;
     return { type: "citation", raw: match[0], numbers };
   },
@@ -77,7 +77,7 @@ const parser = new Marked({
 
 /** Split a text into its top-level blocks, whose `raw` tells whether one changed. */
 export function blocks(text, known = []) {
-  markers = new Set(known);
+  markers = new Set(known.map(String));
   return parser.lexer(text).filter((token) => token.type !== "space" && token.type !== "def");
 }
 
@@ -88,11 +88,11 @@ export function blocks(text, known = []) {
 export function renderBlock(token, labels) {
   const fragment = DOMPurify.sanitize(parser.parser([token]), {
     ALLOWED_TAGS: TAGS,
-    ALLOWED_ATTR: ATTRIBUTES,
+    ALLOWED_ATTR: ["href", ...ATTRIBUTES],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: LINKS,
-    ADD_URI_SAFE_ATTR: ["data-image", "data-tex"],
+    ADD_URI_SAFE_ATTR: ATTRIBUTES,
     RETURN_DOM_FRAGMENT: true,
   });
   const all = (selector) => [...fragment.querySelectorAll(selector)];
@@ -161,12 +161,12 @@ function completeCode(pre, labels) {
 }
 
 function completeCitation(element, labels) {
-  const number = Number(element.dataset.cite);
+  const number = element.dataset.cite;
   const chip = document.createElement("button");
   chip.type = "button";
   chip.className = "cite";
-  chip.dataset.marker = String(number);
-  chip.textContent = String(number);
+  chip.dataset.marker = number;
+  chip.textContent = number;
   chip.setAttribute("aria-label", labels.citation(number));
   element.replaceWith(chip);
 }

@@ -12,7 +12,7 @@ export class Notices {
     this.add({ kind: "info", text });
   }
 
-  /** Show an error with its next step; a missing key is asked for instead. */
+  /** Show an error with its next step; one of a missing key stays until it is given. */
   error(error) {
     if (error.status === 401) {
       this.store.set({ locked: true });

@@ -5,7 +5,7 @@ import { useContext, useLayoutEffect, useReducer, useRef } from "./vendor/preact
 
 export const INITIAL = Object.freeze({
   server: null, // GET /api/state
-  locked: false, // the server demands a key that it was not given
+  locked: false, // the server no longer accepts the key of this browser
   offline: false,
   changed: [], // tools and servers that wait for `agentkit trust`
   sessions: [],

@@ -22,9 +22,9 @@ export function applyEvent(turn, { event, data }) {
     case "reasoning":
       return { ...turn, reasoning: turn.reasoning + (data.delta ?? "") };
     case "tool":
-      return { ...turn, tools: withCall(turn.tools, data), state: data.state === "waiting" ? "paused" : running(turn) };
+      return stated({ ...turn, tools: withCall(turn.tools, data) });
     case "passages":
-      return { ...turn, passages: data.passages };
+      return { ...turn, passages: merged(turn.passages, data.passages) };
     case "turn":
       return { ...turn, ...data, index: turn.index };
     case "error":
@@ -36,7 +36,16 @@ export function applyEvent(turn, { event, data }) {
   }
 }
 
-const running = (turn) => (turn.state === "paused" ? "running" : turn.state);
+/** A turn whose answer is being made is paused as long as a call waits. */
+function stated(turn) {
+  const waits = turn.tools.some((call) => call.state === "waiting");
+  return isOpen(turn) ? { ...turn, state: waits ? "paused" : "running" } : turn;
+}
+
+function merged(passages, added) {
+  const all = new Map([...passages, ...added].map((passage) => [String(passage.marker), passage]));
+  return [...all.values()];
+}
 
 function withCall(calls, call) {
   const known = calls.some((each) => each.id === call.id);
@@ -46,19 +55,22 @@ function withCall(calls, call) {
 /** Whether the answer is still being made. */
 export const isOpen = (turn) => turn.state === "running" || turn.state === "paused";
 
-/** The passages of a turn, those that the answer cites first, each in order of its marker. */
+/**
+ * The passages of a turn, those that the answer cites first, each in order of its marker; `quotes`
+ * are the parts `{text, start, end}` that support what is said.
+ */
 export function passagesOf(turn) {
-  const cited = new Set((turn.citations ?? []).map((citation) => citation.marker));
-  const all = new Map((turn.passages ?? []).map((passage) => [passage.marker, passage]));
-  for (const citation of turn.citations ?? []) {
-    if (!all.has(citation.marker) && citation.passage) all.set(citation.marker, citation.passage);
+  const all = new Map((turn.passages ?? []).map((passage) => [String(passage.marker), { ...passage, cited: false, quotes: [] }]));
+  for (const { marker, passage, quote, start, end } of turn.citations ?? []) {
+    const known = all.get(String(marker)) ?? { ...passage, quotes: [] };
+    const quotes = quote ? [...known.quotes, { text: quote, start, end }] : known.quotes;
+    all.set(String(marker), { ...known, cited: true, quotes });
   }
-  const passages = [...all.values()].map((passage) => ({ ...passage, cited: passage.cited || cited.has(passage.marker) }));
-  return passages.sort((one, other) => other.cited - one.cited || one.marker - other.marker);
+  return [...all.values()].sort((one, other) => other.cited - one.cited || one.marker - other.marker);
 }
 
 /** Find the passage of a marker. */
-export const passageOf = (turn, marker) => passagesOf(turn).find((passage) => passage.marker === marker) ?? null;
+export const passageOf = (turn, marker) => passagesOf(turn).find((passage) => String(passage.marker) === String(marker)) ?? null;
 
 /** Count the sentences that were checked, and list those that no passage supports. */
 export function support(turn) {

@@ -1,6 +1,6 @@
 // The answer's text: Markdown that grows while it streams, citation chips, unsupported sentences.
 
-import { html } from "../html.js";
+import { classes, html } from "../html.js";
 import { t } from "../i18n.js";
 import { blocks, renderBlock } from "../markdown.js";
 import { insertMarks, wrapMarks } from "../marks.js";
@@ -30,14 +30,13 @@ export function Answer({ turn }) {
   const onClick = (event) => {
     const chip = event.target.closest(".cite");
     if (!chip) return;
-    const passage = passageOf(turn, Number(chip.dataset.marker));
+    const passage = passageOf(turn, chip.dataset.marker);
     if (passage) store.set({ panel: passagePanel(passage, turn) });
   };
   const shown = preview && describe(preview.element, turn, doubts);
   return html`<div class="answer" ref=${root} ...${handlers} onClick=${onClick}>
-    <div class="prose">
+    <div class=${classes("prose", open && "growing")}>
       ${tokens.map((token, index) => html`<${Block} key=${index} token=${token} doubts=${doubts} turn=${turn} known=${known} />`)}
-      ${open && html`<span class="caret" aria-hidden="true"></span>`}
     </div>
     ${shown && html`<${Preview} ...${shown} anchor=${preview.element} onEnter=${hold} onLeave=${release} />`}
   </div>`;
@@ -51,7 +50,7 @@ const markersOf = (turn) => [
 
 function describe(element, turn, doubts) {
   if (element.classList.contains("cite")) {
-    const passage = passageOf(turn, Number(element.dataset.marker));
+    const passage = passageOf(turn, element.dataset.marker);
     return passage ? { passage } : null;
   }
   const doubt = doubts[Number(element.dataset.sentence)];

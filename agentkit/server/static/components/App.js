@@ -8,7 +8,6 @@ import { useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact-h
 import { Banners, NoticeList } from "./Banners.js";
 import { Composer, hasRole } from "./Composer.js";
 import { Icon, IconButton } from "./icons.js";
-import { KeyDialog } from "./KeyDialog.js";
 import { Menu } from "./Menu.js";
 import { Panel } from "./Panel.js";
 import { Sidebar } from "./Sidebar.js";
@@ -37,7 +36,6 @@ export function App() {
     </div>
     <${DropTarget} />
     <${NoticeList} />
-    <${KeyDialog} />
     <${LiveRegion} />`;
 }
 

@@ -10,17 +10,17 @@ import { Icon } from "./icons.js";
 export function Approval({ call, run }) {
   const { conversation } = useApp();
   const allowed = useStore((state) => hasRole(state, "approve"));
-  const [values, setValues] = useState(() => ({ ...call.arguments }));
+  const [values, setValues] = useState(() => given(call));
   const [invalid, setInvalid] = useState({});
   const [refusal, setRefusal] = useState(null);
   const [busy, setBusy] = useState(false);
   const card = useRef();
   useEffect(() => card.current.scrollIntoView({ block: "nearest" }), []);
 
-  const changed = JSON.stringify(values) !== JSON.stringify(call.arguments);
+  const changed = sorted(values) !== sorted(given(call));
   const set = (name, value, error = null) => {
     setInvalid((known) => ({ ...known, [name]: error }));
-    if (error === null) setValues((known) => ({ ...known, [name]: value }));
+    if (error === null) setValues(({ [name]: before, ...others }) => (value === undefined ? others : { ...others, [name]: value }));
   };
   const decide = async (decision) => {
     setBusy(true);
@@ -32,15 +32,15 @@ export function Approval({ call, run }) {
     decide(changed ? { decision: "allow", arguments: values } : { decision: "allow" });
   };
   const bad = Object.values(invalid).some(Boolean);
-  const names = [...new Set([...Object.keys(call.arguments ?? {}), ...Object.keys(call.schema?.properties ?? {})])];
+  const names = [...new Set([...Object.keys(given(call)), ...Object.keys(call.schema?.properties ?? {})])];
   return html`<form class="approval" ref=${card} onSubmit=${allow} aria-label=${t("Approval of {tool}", { tool: call.name })}>
     <header><${Icon} name="shield" /><div>
       <strong>${t("{tool} waits for your approval", { tool: call.name })}</strong>
-      <p>${t("Check the arguments. What you change is checked against the tool's schema.")}</p></div></header>
+      <p>${call.schema ? t("Check the arguments. What you change is checked against the tool's schema.") : t("Check the arguments. They cannot be changed.")}</p></div></header>
     <div class="approval-fields">
       ${names.map((name) => html`<${Field} key=${name} id=${`${call.id}-${name}`} name=${name} value=${values[name]}
         schema=${call.schema?.properties?.[name] ?? {}} required=${(call.schema?.required ?? []).includes(name)}
-        error=${invalid[name]} disabled=${!allowed} onChange=${(value, error) => set(name, value, error)} />`)}
+        error=${invalid[name]} disabled=${!allowed || !call.schema} onChange=${(value, error) => set(name, value, error)} />`)}
       ${names.length === 0 && html`<p class="hint">${t("This call has no arguments.")}</p>`}
     </div>
     ${refusal && html`<p class="field-error" role="alert">${refusal}</p>`}
@@ -48,11 +48,16 @@ export function Approval({ call, run }) {
       ? html`<footer class="row">
           <button type="submit" class="button primary" disabled=${busy || bad}>${changed ? t("Allow with changes") : t("Allow")}</button>
           <button type="button" class="button" disabled=${busy} onClick=${() => decide({ decision: "deny" })}>${t("Deny")}</button>
-          ${changed && html`<button type="button" class="text-button" onClick=${() => { setValues({ ...call.arguments }); setInvalid({}); }}>${t("Undo changes")}</button>`}
+          ${changed && html`<button type="button" class="text-button" onClick=${() => { setValues(given(call)); setInvalid({}); }}>${t("Undo changes")}</button>`}
         </footer>`
       : html`<p class="hint">${t("Your key may not approve calls.")}</p>`}
   </form>`;
 }
+
+/** The arguments that the model gave; text that is not JSON has none. */
+const given = (call) => (typeof call.arguments === "object" ? { ...call.arguments } : {});
+
+const sorted = (values) => JSON.stringify(Object.entries(values).sort(([one], [other]) => (one < other ? -1 : 1)));
 
 /** An input that fits the type of an argument; what has no simple type is edited as JSON. */
 function Field({ id, name, value, schema, required, error, disabled, onChange }) {
@@ -60,7 +65,7 @@ function Field({ id, name, value, schema, required, error, disabled, onChange })
   return html`<div class="field">
     <label for=${id}><code>${name}</code>${required && html`<span class="required" title=${t("required")}>*</span>`}
       ${schema.description && html`<small>${schema.description}</small>`}</label>
-    ${INPUTS[type]({ id, value, schema, disabled, onChange, invalid: Boolean(error) })}
+    ${INPUTS[type]({ id, value, schema, required, disabled, onChange, invalid: Boolean(error) })}
     ${error && html`<p class="field-error" role="alert">${error}</p>`}
   </div>`;
 }
@@ -71,11 +76,13 @@ function typeOf(schema, value) {
   return ["string", "boolean", "number", "integer"].includes(type) ? type : "json";
 }
 
-const numberInput = ({ id, value, schema, disabled, invalid, onChange }) => html`<input id=${id} type="number" disabled=${disabled}
+const numberInput = ({ id, value, schema, required, disabled, invalid, onChange }) => html`<input id=${id} type="number" disabled=${disabled}
   step=${schema.type === "integer" ? 1 : "any"} min=${schema.minimum} max=${schema.maximum} aria-invalid=${invalid} defaultValue=${value}
-  onInput=${(event) => (event.target.value === "" || !Number.isFinite(event.target.valueAsNumber)
-    ? onChange(undefined, t("Enter a number."))
-    : onChange(event.target.valueAsNumber))} />`;
+  onInput=${({ target }) => {
+    const isEmpty = target.value === "" && !target.validity.badInput;
+    if (Number.isFinite(target.valueAsNumber)) onChange(target.valueAsNumber);
+    else onChange(undefined, isEmpty && !required ? null : t("Enter a number."));
+  }} />`;
 
 const INPUTS = {
   string: ({ id, value, disabled, onChange }) => html`<textarea id=${id} disabled=${disabled}
@@ -85,9 +92,11 @@ const INPUTS = {
     checked=${Boolean(value)} onChange=${(event) => onChange(event.target.checked)} />`,
   number: numberInput,
   integer: numberInput,
-  choice: ({ id, value, schema, disabled, onChange }) => html`<span class="select"><select id=${id} disabled=${disabled}
-    onChange=${(event) => onChange(schema.enum[event.target.selectedIndex])}>
-    ${schema.enum.map((each) => html`<option selected=${each === value}>${String(each)}</option>`)}</select></span>`,
+  choice: ({ id, value, schema, disabled, onChange }) => {
+    const choices = schema.enum.includes(value) ? schema.enum : [undefined, ...schema.enum];
+    return html`<span class="select"><select id=${id} disabled=${disabled} onChange=${(event) => onChange(choices[event.target.selectedIndex])}>
+      ${choices.map((each) => html`<option selected=${each === value}>${each === undefined ? t("not given") : String(each)}</option>`)}</select></span>`;
+  },
   json: ({ id, value, disabled, invalid, onChange }) => html`<textarea id=${id} class="code" disabled=${disabled} aria-invalid=${invalid}
     rows="3" defaultValue=${value === undefined ? "" : JSON.stringify(value, null, 2)}
     onInput=${(event) => {

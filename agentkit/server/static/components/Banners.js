@@ -10,8 +10,12 @@ export function Banners() {
   const server = useStore((state) => state.server);
   const changed = useStore((state) => state.changed);
   const offline = useStore((state) => state.offline);
+  const locked = useStore((state) => state.locked);
   const [hidden, setHidden] = useState(false);
   return html`<div class="banners">
+    ${locked && html`<div class="banner doubt" role="alert"><${Icon} name="shield" />
+      <p>${t("The server no longer accepts the key of this browser.")}</p>
+      <button type="button" class="small" onClick=${() => location.reload()}>${t("Sign in")}</button></div>`}
     ${offline && html`<div class="banner doubt" role="status"><span class="spinner"></span><p>${t("The connection to the server is lost. Trying again.")}</p></div>`}
     ${changed.length > 0 && html`<div class="banner doubt" role="status"><${Icon} name="shield" />
       <p><strong>${t("Changed tools wait for trust.")}</strong> ${changed.map((each) => each.path).join(", ")}. ${t("They are not run until you check them with")} <code>agentkit trust</code>.</p></div>`}

@@ -93,19 +93,19 @@ function SourcePicker() {
   const { store } = useApp();
   const documents = useStore((state) => state.documents);
   const sources = useStore((state) => state.sources);
-  const choices = folders(documents);
+  const choices = folders(documents).map(({ path, count }) => ({ path, glob: `${path}**`, count }));
   if (documents.length < 2) return null;
   const toggle = (path) => () => store.set((state) => ({
     sources: state.sources.includes(path) ? state.sources.filter((each) => each !== path) : [...state.sources, path],
   }));
   const names = { all: t("All documents"), some: t("{n} selected", { n: sources.length }) };
-  const label = sources.length === 0 ? names.all : sources.length === 1 ? sources[0] : names.some;
+  const label = sources.length === 0 ? names.all : sources.length === 1 ? sources[0].replace(/\*\*$/, "") : names.some;
   const files = documents.filter((each) => each.state === "indexed");
   const items = [
     { id: "", label: names.all, icon: "documents", checked: sources.length === 0, onSelect: () => store.set({ sources: [] }) },
-    ...choices.map(({ path, count }) => ({
-      id: path, label: path, icon: "folder", note: t(count === 1 ? "{n} document" : "{n} documents", { n: count }),
-      checked: sources.includes(path), onSelect: toggle(path),
+    ...choices.map(({ path, glob, count }) => ({
+      id: glob, label: path, icon: "folder", note: t(count === 1 ? "{n} document" : "{n} documents", { n: count }),
+      checked: sources.includes(glob), onSelect: toggle(glob),
     })),
     ...files.map((each) => ({
       id: each.source, label: each.title || each.source, note: each.title ? each.source : null,

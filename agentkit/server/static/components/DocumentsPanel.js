@@ -1,7 +1,7 @@
 // The documents: add by drop, file or address; see what was read; read again or delete.
 
 import { html, classes } from "../html.js";
-import { formatNumber, t } from "../i18n.js";
+import { formatNumber, message, t } from "../i18n.js";
 import { formatBytes } from "../library.js";
 import { useApp, useStore } from "../store.js";
 import { useRef, useState } from "../vendor/preact-hooks.js";
@@ -77,10 +77,10 @@ function Upload({ upload }) {
 }
 
 const STATES = {
-  queued: { label: "waiting", kind: "busy" },
-  reading: { label: "reading", kind: "busy" },
-  unread: { label: "not read", kind: "bad" },
-  failed: { label: "failed", kind: "bad" },
+  queued: { label: message("waiting"), kind: "busy" },
+  reading: { label: message("reading"), kind: "busy" },
+  unread: { label: message("not read"), kind: "bad" },
+  failed: { label: message("failed"), kind: "bad" },
 };
 
 function Document({ document: item, canChange }) {

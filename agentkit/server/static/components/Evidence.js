@@ -11,14 +11,14 @@ import { excerpt, passagePanel, placeOf } from "./passages.js";
 export function Evidence({ turn }) {
   const [all, setAll] = useState(false);
   const passages = passagesOf(turn);
-  if (!passages.length || (isOpen(turn) && !turn.text)) return null;
+  if (!passages.length || isOpen(turn)) return null;
   const cited = passages.filter((passage) => passage.cited);
   const others = passages.filter((passage) => !passage.cited);
   return html`<section class="evidence" aria-label=${t("Passages")}>
     ${cited.length > 0 && html`
       <h3>${t("Cited")} <span>${cited.length}</span></h3>
       <ol class="passages">${cited.map((passage) => html`<${Passage} key=${passage.marker} passage=${passage} turn=${turn} />`)}</ol>`}
-    ${others.length > 0 && !isOpen(turn) && html`
+    ${others.length > 0 && html`
       <button type="button" class="disclosure" aria-expanded=${all} onClick=${() => setAll(!all)}>
         <${Icon} name=${all ? "down" : "right"} size=${14} />
         ${t(others.length === 1 ? "{n} more passage was given to the model, not cited" : "{n} more passages were given to the model, not cited", { n: others.length })}
@@ -29,8 +29,7 @@ export function Evidence({ turn }) {
 
 function Passage({ passage, turn }) {
   const { store } = useApp();
-  const active = useStore((state) => state.panel?.kind === "passage" && state.panel.document === passage.document
-    && state.panel.start === passage.start && state.panel.turn === turn.index);
+  const active = useStore((state) => state.panel?.kind === "passage" && state.panel.marker === passage.marker && state.panel.turn === turn.index);
   return html`<li>
     <button type="button" class=${classes("passage", passage.cited && "cited", active && "active")} aria-pressed=${active}
       onClick=${() => store.set({ panel: passagePanel(passage, turn) })}>
@@ -38,7 +37,7 @@ function Passage({ passage, turn }) {
       <span class="passage-body">
         <span class="passage-head"><strong>${passage.title || passage.source}</strong>
           ${placeOf(passage) && html`<span class="place">${placeOf(passage)}</span>`}</span>
-        <span class="excerpt">${excerpt(passage.text, 180)}</span>
+        <span class="excerpt">${excerpt(passage, 180)}</span>
       </span>
       ${passage.relevance != null && html`<${Relevance} value=${passage.relevance} />`}
     </button>

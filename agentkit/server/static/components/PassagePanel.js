@@ -2,7 +2,7 @@
 
 import { download } from "../conversation.js";
 import { html, classes } from "../html.js";
-import { formatNumber, t } from "../i18n.js";
+import { formatNumber, message, t } from "../i18n.js";
 import { blocks, copyText, renderBlock } from "../markdown.js";
 import { insertMarks, wrapMarks } from "../marks.js";
 import { useApp, useStore } from "../store.js";
@@ -64,9 +64,9 @@ export function PassagePanel({ panel }) {
 }
 
 function viewsOf({ format, pages, page }) {
-  if (format === "pdf" && page && pages) return [{ id: "page", label: "Page" }, { id: "text", label: "Text" }];
-  if (format === "md" || format === "markdown") return [{ id: "rendered", label: "Document" }, { id: "text", label: "Text" }];
-  return [{ id: "text", label: "Text" }];
+  if (format === "pdf" && page && pages) return [{ id: "page", label: message("Page") }, { id: "text", label: message("Text") }];
+  if (format === "md" || format === "markdown") return [{ id: "rendered", label: message("Document") }, { id: "text", label: message("Text") }];
+  return [{ id: "text", label: message("Text") }];
 }
 
 const quoteOf = ({ text, from, start, end }) => slice(text, start - from, end - from);
@@ -86,11 +86,11 @@ function Neighbours({ panel }) {
 }
 
 function Surroundings({ loaded, onMore, children }) {
-  const more = (count, message) => html`<button type="button" class="text-button more" onClick=${onMore}>${t(message, { n: formatNumber(count) })}</button>`;
+  const more = (count, text) => html`<button type="button" class="text-button more" onClick=${onMore}>${t(text, { n: formatNumber(count) })}</button>`;
   return html`
-    ${loaded.from > 0 && more(loaded.from, "{n} characters before")}
+    ${loaded.from > 0 && more(loaded.from, message("{n} characters before"))}
     ${children}
-    ${loaded.to < loaded.total && more(loaded.total - loaded.to, "{n} characters after")}`;
+    ${loaded.to < loaded.total && more(loaded.total - loaded.to, message("{n} characters after"))}`;
 }
 
 /** Scroll the highlight to the middle of the panel once it is drawn. */

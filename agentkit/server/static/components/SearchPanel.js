@@ -1,13 +1,18 @@
 // A search of the passages, with the rank that each retriever gave.
 
 import { html } from "../html.js";
-import { t } from "../i18n.js";
+import { message, t } from "../i18n.js";
 import { useApp } from "../store.js";
 import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { Icon } from "./icons.js";
 import { excerpt, passagePanel, placeOf } from "./passages.js";
 
-const RETRIEVERS = { dense: "meaning", keywords: "words", tokens: "tokens", rerank: "reranker" };
+const RETRIEVERS = {
+  dense: message("meaning"),
+  keywords: message("words"),
+  tokens: message("tokens"),
+  rerank: message("reranker"),
+};
 
 export function SearchPanel({ panel }) {
   const { store, library } = useApp();
@@ -50,7 +55,7 @@ export function SearchPanel({ panel }) {
           <span class="passage-body">
             <span class="passage-head"><strong>${passage.title || passage.source}</strong>
               ${placeOf(passage) && html`<span class="place">${placeOf(passage)}</span>`}</span>
-            <span class="excerpt">${excerpt(passage.text, 260)}</span>
+            <span class="excerpt">${excerpt(passage, 260)}</span>
             <span class="ranks">
               <span class="score" title=${t("Score")}>${Number(score).toFixed(3)}</span>
               ${Object.entries(ranks ?? {}).filter(([, rank]) => rank != null).map(([name, rank]) => html`<span key=${name}

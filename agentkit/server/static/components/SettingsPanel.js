@@ -1,18 +1,19 @@
 // Settings: this browser's language, appearance and key, and what the server lets one change.
 
 import { html } from "../html.js";
-import { LANGUAGES, t } from "../i18n.js";
+import { LANGUAGES, message, t } from "../i18n.js";
 import { useApp, useStore } from "../store.js";
 import { useEffect, useState } from "../vendor/preact-hooks.js";
 
-const THEMES = { system: "System", light: "Light", dark: "Dark" };
+const LOCAL = "local";
+const THEMES = { system: message("System"), light: message("Light"), dark: message("Dark") };
 const SHORTCUTS = [
-  ["/", "Write a question"],
-  ["Ctrl K", "Find a conversation"],
-  ["Alt N", "New conversation"],
-  ["Alt D", "Documents"],
-  ["Alt F", "Search passages"],
-  ["Esc", "Close the panel, or stop the answer"],
+  ["/", message("Write a question")],
+  ["Ctrl K", message("Find a conversation")],
+  ["Alt N", message("New conversation")],
+  ["Alt D", message("Documents")],
+  ["Alt F", message("Search passages")],
+  ["Esc", message("Close the panel, or stop the answer")],
 ];
 
 export function SettingsPanel() {
@@ -25,8 +26,9 @@ export function SettingsPanel() {
       <${Choice} label=${t("Language")} value=${language} choices=${LANGUAGES} onChange=${(value) => preferences.setLanguage(value)} />
       <${Choice} label=${t("Appearance")} value=${theme} onChange=${(value) => preferences.setTheme(value)}
         choices=${Object.fromEntries(Object.entries(THEMES).map(([key, label]) => [key, t(label)]))} />
-      ${preferences.hasKey() && html`<div class="setting"><span>${t("Signed in as {name}", { name: identity?.name ?? "" })}</span>
-        <button type="button" class="button" onClick=${() => preferences.forgetKey()}>${t("Forget the key")}</button></div>`}
+      ${identity && identity.name !== LOCAL && html`<form class="setting" method="post" action="logout">
+        <span>${t("Signed in as {name}", { name: identity.name })}</span>
+        <button type="submit" class="button">${t("Sign out")}</button></form>`}
     </section>
     <${ServerSettings} />
     <section><h3>${t("Keyboard")}</h3>

@@ -1,7 +1,7 @@
 // The tool calls of a turn while they run and afterwards, each with its arguments and result.
 
 import { html, classes } from "../html.js";
-import { t } from "../i18n.js";
+import { message, t } from "../i18n.js";
 import { useState } from "../vendor/preact-hooks.js";
 import { Approval } from "./Approval.js";
 import { Icon } from "./icons.js";
@@ -17,7 +17,7 @@ export function ToolCalls({ turn }) {
   </ul>`;
 }
 
-const STATES = { running: "running", done: "done", failed: "failed", denied: "denied" };
+const STATES = { running: message("running"), done: message("done"), failed: message("failed"), denied: message("denied") };
 
 function Call({ call }) {
   const [open, setOpen] = useState(false);
@@ -27,13 +27,14 @@ function Call({ call }) {
     <button type="button" class="call-head" aria-expanded=${open} aria-controls=${open ? detail : undefined} onClick=${() => setOpen(!open)}>
       <span class="call-state" role="img" aria-label=${t(STATES[call.state] ?? call.state)}>${stateIcon(call.state)}</span>
       <span class="call-name">${call.name}</span>
-      ${subject && html`<span class="call-subject">${subject}</span>`}
+      ${(call.progress || subject) && html`<span class="call-subject">${call.progress || subject}</span>`}
+      ${call.seconds != null && html`<span class="call-time">${t("{n} s", { n: call.seconds.toFixed(1) })}</span>`}
       <${Icon} name=${open ? "down" : "right"} size=${14} />
     </button>
     ${open && html`<div class="call-detail" id=${detail}>
       <h4>${t("Arguments")}</h4>
       <${Arguments} value=${call.arguments} />
-      ${call.result != null && html`<h4>${call.state === "failed" ? t("Error") : t("Result")}</h4>
+      ${call.result && html`<h4>${call.state === "failed" ? t("Error") : t("Result")}</h4>
         <pre tabindex="0">${cut(typeof call.result === "string" ? call.result : JSON.stringify(call.result, null, 2))}</pre>`}
     </div>`}
   </div>`;
@@ -46,6 +47,7 @@ function stateIcon(state) {
 }
 
 function Arguments({ value }) {
+  if (typeof value === "string") return html`<pre tabindex="0">${cut(value)}</pre>`;
   const entries = Object.entries(value ?? {});
   if (!entries.length) return html`<p class="hint">${t("none")}</p>`;
   return html`<dl class="arguments">${entries.map(([name, each]) => html`<div key=${name}>
@@ -54,6 +56,7 @@ function Arguments({ value }) {
 
 /** The argument that tells most about a call: its first text. */
 function subjectOf(values) {
+  if (typeof values === "string") return "";
   const text = Object.values(values ?? {}).find((value) => typeof value === "string" && value.trim());
   return text ? text.replace(/\s+/g, " ").slice(0, 120) : "";
 }

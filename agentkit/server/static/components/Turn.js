@@ -1,7 +1,7 @@
 // One turn of a conversation: the question, tool calls, the answer, its evidence, and what to do next.
 
 import { html, classes } from "../html.js";
-import { formatNumber, t } from "../i18n.js";
+import { formatNumber, message, t } from "../i18n.js";
 import { copyText } from "../markdown.js";
 import { useApp } from "../store.js";
 import { isOpen, support } from "../turns.js";
@@ -104,8 +104,8 @@ function Ending({ turn }) {
 }
 
 const LIMITS = {
-  length: "The answer ends here because the model reached its output limit.",
-  limit: "The answer ends here because the agent reached a limit.",
+  length: message("The answer ends here because the model reached its output limit."),
+  limit: message("The answer ends here because the agent reached a limit."),
 };
 
 /** Whether the passages support the answer, and why a sentence is not. */
@@ -116,11 +116,9 @@ function Verdict({ turn }) {
     return html`<p class="verdict good"><${Icon} name="check" size=${16} />
       ${t(checked === 1 ? "The sentence is supported by the passages." : "All {n} sentences are supported by the passages.", { n: checked })}</p>`;
   }
-  const message = unsupported.length === 1
-    ? "{n} of {all} sentences is not supported by the passages"
-    : "{n} of {all} sentences are not supported by the passages";
+  const counts = { n: unsupported.length, all: checked };
   return html`<details class="verdict doubt">
-    <summary><${Icon} name="warn" size=${16} />${t(message, { n: unsupported.length, all: checked })}<${Icon} name="down" size=${14} /></summary>
+    <summary><${Icon} name="warn" size=${16} />${t(counts.n === 1 ? "{n} of {all} sentences is not supported by the passages" : "{n} of {all} sentences are not supported by the passages", counts)}<${Icon} name="down" size=${14} /></summary>
     <ul>${unsupported.map((sentence) => html`<li key=${sentence.start}>
       <q>${plain(turn.text, sentence)}</q><span>${sentence.reason || t("No passage says this.")}</span></li>`)}</ul>
   </details>`;

@@ -8,20 +8,33 @@ export function placeOf(passage) {
   return [passage.heading, page].filter(Boolean).join(" · ");
 }
 
-/** The side panel's state that shows a passage in its document, beside the others of its turn. */
+/**
+ * The side panel's state that shows a passage in its document, beside the others of its turn: its
+ * first quote where the answer rests on one, else all of it.
+ */
 export const passagePanel = (passage, turn = null) => ({
   kind: "passage",
   document: passage.document,
-  start: passage.start,
-  end: passage.end,
+  start: passage.quotes?.[0]?.start ?? passage.start,
+  end: passage.quotes?.[0]?.end ?? passage.end,
   marker: passage.marker ?? null,
   title: passage.title || passage.source,
   turn: turn ? turn.index : null,
 });
 
-/** The first characters of a text, cut at a word. */
-export function excerpt(text, most) {
-  const flat = text.replace(/\s+/g, " ").trim();
+const MARKUP = [
+  [/^[ \t]*(?:#{1,6}|>|[-*+]|\d{1,9}[.)])[ \t]+/gm, ""],
+  [/^[ \t]*\|?[ \t:|-]+\|?[ \t]*$/gm, ""],
+  [/!?\[([^\]]*)\]\([^)]*\)/g, "$1"],
+  [/(\*\*|__|~~|`+)(\S.*?)\1/g, "$2"],
+  [/[ \t]*\|[ \t]*/g, "  "],
+];
+
+/** The first characters of a passage, without Markdown's markup, cut at a word. */
+export function excerpt({ text, format }, most) {
+  const isMarkdown = format === "md" || format === "markdown";
+  const plain = isMarkdown ? MARKUP.reduce((rest, [pattern, by]) => rest.replace(pattern, by), text) : text;
+  const flat = plain.replace(/\s+/g, " ").trim();
   if (flat.length <= most) return flat;
   const cut = flat.slice(0, most);
   const space = cut.lastIndexOf(" ");
