@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 from agentkit.knowledge.loaders.files import escaped, markdown_table
+from agentkit.knowledge.loaders.number_format import formatted_serial
 
 _CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 _TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
@@ -46,16 +48,20 @@ def _table(series: list[Any]) -> str:
 def _points(element: Any) -> dict[int, str]:
     """The saved points by their index; of categories in several levels the levels joined."""
     points: dict[int, list[str]] = {}
+    code = element.findtext(f".//{_CHART}formatCode") or "" if element is not None else ""
     for point in element.iter(f"{_CHART}pt") if element is not None else ():
         at, value = point.get("idx", ""), point.find(f"{_CHART}v")
         if at.isdigit() and len(at) < 7 and value is not None:
-            points.setdefault(int(at), []).append(_number(value.text or ""))
+            points.setdefault(int(at), []).append(_number(value.text or "", code))
     return {at: " ".join(reversed(texts)) for at, texts in points.items()}
 
 
-def _number(text: str) -> str:
-    """A number without the noise of its binary form, other text as it is."""
+def _number(text: str, code: str) -> str:
+    """A number in its format, or without the noise of its binary form; other text as it is."""
     try:
-        return f"{float(text):.15g}" if len(text) > 15 else text
+        value = float(text)
     except ValueError:
         return text
+    if code.lower() not in ("", "general") and isfinite(value):
+        return formatted_serial(value, code)
+    return f"{value:.15g}" if len(text) > 15 else text

@@ -29,15 +29,14 @@ Sizes = dict[Any, int]
 """Characters of text below each element."""
 
 _NEVER = frozenset((
-    "script", "style", "noscript", "template", "iframe", "svg", "canvas", "dialog", "object",
+    "script", "style", "noscript", "template", "iframe", "svg", "canvas", "object",
     "embed", "audio", "video",
 ))  # fmt: skip
-_BOILERPLATE = ("nav", "menu")
 _FRAME = ("header", "footer", "aside")
-_ROLES = frozenset((
-    "navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alertdialog",
-    "menu", "menubar",
-))  # fmt: skip
+_LISTS = ("ul", "ol", "menu", "div", "table", "p")
+_ROLES = frozenset(("navigation", "banner", "contentinfo", "menu", "menubar"))
+_BESIDE = frozenset(("search", "complementary"))
+_OVERLAYS = frozenset(("dialog", "alertdialog"))
 _NAMED = frozenset((
     "cookie", "cookies", "consent", "gdpr", "nav", "navbar", "navigation", "menu", "breadcrumb",
     "breadcrumbs", "sidebar", "toc", "pagination", "pager", "share", "sharing", "social", "related",
@@ -49,6 +48,9 @@ _FITTINGS = frozenset((
     "overlay", "posts", "signup", "widget", "wrapper",
 ))  # fmt: skip
 """Words that only complete the name of a menu or banner, as in `share-buttons`."""
+_CONTROL_NAMES = frozenset(("button", "buttons", "icons", "link", "links"))
+_CONSENT = frozenset(("cookie", "cookies", "consent", "gdpr"))
+_NOTICES = frozenset(("banner", "bar", "notice", "overlay", "popup", "modal"))
 _CONTROLS = ("button", "input", "select", "textarea")
 _HOLDERS = ("section", "blockquote", "li", "dd", "td")
 _MAIN_NAMES = frozenset(
@@ -60,6 +62,7 @@ _DROPPED = "agentkit-dropped"
 _LONG_TAG = re.compile(r"<([A-Za-z][^\s<>/]{0,50})[^<>]{20000,}+>")
 """A tag with thousands of attributes, for which libxml2 takes quadratic time: it loses them."""
 _MOST_NAME = 500
+_MOST_LABELS = 100
 _ENOUGH_TEXT = 200
 _FEWEST_LINKS = 5
 _MOST_ELEMENTS = 200_000
@@ -111,6 +114,7 @@ def _sizes(root: Any) -> Sizes:
 def _is_hidden(element: Any) -> bool:
     return (
         "hidden" in element.attrib
+        or (element.tag == "dialog" and "open" not in element.attrib)
         or element.get("aria-hidden") == "true"
         or bool(_UNSEEN.search(element.get("style", "")[:_MOST_NAME]))
     )
@@ -137,11 +141,20 @@ def _marked(body: Any, sizes: Sizes) -> Any:
 def _is_boilerplate(element: Any, whole: bool) -> bool:
     if element.tag == "a" and (element.text or "").strip() in _ANCHOR_SIGNS:
         return True
-    if element.tag in _BOILERPLATE or element.get("role") in _ROLES:
+    role = element.get("role")
+    if element.tag == "nav" or role in _ROLES:
         return True
+    if role in _BESIDE:
+        return _leads_elsewhere(element)
     if element.tag in _FRAME:
-        return whole and not _is_note(element)
-    return False
+        leads = element.tag == "footer" or _leads_elsewhere(element)
+        return whole and leads and not _is_note(element)
+    return role in _OVERLAYS
+
+
+def _leads_elsewhere(element: Any) -> bool:
+    """Whether an element holds links or controls, as menus do and text in a frame does not."""
+    return next(element.iter("a", *_CONTROLS), None) is not None
 
 
 def _is_note(element: Any) -> bool:
@@ -183,8 +196,12 @@ def _without_link_lists(root: Any, whole: bool) -> Any:
         if element not in links or sizes[element] > sizes[root] / 3:
             return False
         held = _Links(links[element], linked[element], controls[element], sizes[element])
-        is_list = element.tag in ("ul", "ol", "div", "table", "p")
-        if whole and is_list and held.links >= _FEWEST_LINKS and held.linked >= 0.8 * held.size:
+        if (
+            whole
+            and element.tag in _LISTS
+            and held.links >= _FEWEST_LINKS
+            and held.linked >= 0.8 * held.size
+        ):
             return True
         return _is_named_furniture(element, held)
 
@@ -198,9 +215,9 @@ def _is_named_furniture(element: Any, held: _Links) -> bool:
         if not words or not words <= _NAMED | _FITTINGS or words <= _FITTINGS:
             continue
         only_links = held.links and held.linked >= 0.8 * held.size
-        if only_links or (held.controls and held.size <= _MOST_NAME) or (
-            words & _FITTINGS and held.size <= _MOST_NAME / 5
-        ):  # fmt: skip
+        is_notice = held.controls or (words & _CONSENT and words & _NOTICES)
+        are_controls = words & _CONTROL_NAMES and held.size <= _MOST_LABELS
+        if only_links or are_controls or (is_notice and held.size <= _MOST_NAME):
             return True
     return False
 

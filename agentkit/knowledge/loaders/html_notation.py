@@ -15,10 +15,19 @@ from agentkit.knowledge.loaders.tables import Span, head_depth, table
 
 _STRUCK = re.compile(r"line-through", re.IGNORECASE)
 _RAISED = re.compile(r"vertical-align\s*:\s*(super|sub)\b", re.IGNORECASE)
+_MOVED = re.compile(r"(?<![\w-])top\s*:\s*(-?)\.?\d", re.IGNORECASE)
+_CLASS = re.compile(r"[\w-]*\.([\w-]+)")
+_DRAWN = frozenset((
+    "MathJax", "MathJax_Preview", "MathJax_Display", "MathJax_SVG", "MathJax_CHTML",
+))  # fmt: skip
+"""What MathJax 2 draws beside the formula of a page that was saved by a browser."""
 _TEX = re.compile(r"math/(?:tex|latex)|text/x-tex", re.IGNORECASE)
 _PICTURED = re.compile(r"(?:^|[\s_-])(?:tex|latex|math|equation|formula)(?:$|[\s_-])|mwe-math")
 _NOTE_KINDS = ("doc-noteref", "noteref")
 _MOST_STYLE = 500
+_MOST_SHEET = 200_000
+_DEEPEST_TABLE = 3
+_LIGHT = ("em", "i", "b", "strong", "u", "small")
 _MOST_SPAN = 60
 """A cell of more columns covers those that the other rows have."""
 _MOST_CELLS = 100_000
@@ -30,35 +39,75 @@ def write_notation(root: Any) -> None:
     """Rewrite a parsed page. What is nested inside rewritten elements is lost but for its text."""
     for element in root.xpath("//*[@hidden='until-found']"):
         del element.attrib["hidden"]
-    for element in list(root.iter("math")):
-        _show(element)
-        _replace(element, dollars(formula(element)))
-    for element in list(root.iter("script", "img", "annotation")):
-        if element.tag == "script" and _TEX.match(element.get("type", "")):
-            _replace(element, dollars(element.text or ""))
-        elif element.tag == "img" and _PICTURED.search(element.get("class", "")[:_MOST_STYLE]):
-            _replace(element, dollars(element.get("alt", "")))
+    _write_formulas(root)
     for element in list(root.iter("input")):
         if element.get("type", "").lower() == "checkbox":
             _replace(element, check_box("checked" in element.attrib))
+    styles = _class_styles(root)
     for element in root.iter("rt", "rp", "del", "s", "strike", "sup", "sub", "span", "font"):
-        _write(element)
-    for element in list(root.iter("table")):
+        _write(element, styles)
+    for element in reversed(list(root.iter("table"))):
         _write_table(element)
 
 
-def _write(element: Any) -> None:
+def _write_formulas(root: Any) -> None:
+    for element in list(root.iter("math")):
+        _show(element)
+        _replace(element, dollars(formula(element)))
+    scripts = [s for s in root.iter("script") if _TEX.match(s.get("type", ""))]
+    for element in list(root.iter("span", "div")) if scripts else ():
+        if not _DRAWN.isdisjoint(element.get("class", "")[:_MOST_STYLE].split()):
+            element.tag = _LEFT_OUT
+    for element in scripts:
+        _replace(element, dollars(element.text or ""))
+    for element in list(root.iter("img")):
+        if _PICTURED.search(element.get("class", "")[:_MOST_STYLE]):
+            _replace(element, dollars(element.get("alt", "")))
+
+
+def _class_styles(root: Any) -> dict[str, str]:
+    """Class -> the rules of the page's style sheets that raise, lower or strike out its text."""
+    styles: dict[str, str] = {}
+    for sheet in root.iter("style"):
+        for block in (sheet.text or "")[:_MOST_SHEET].split("}"):
+            selectors, _, rules = block.rpartition("{")
+            if _kind(rules) or _STRUCK.search(rules):
+                for selector in selectors.rpartition("{")[2].split(","):
+                    if name := _CLASS.fullmatch(selector.strip()):
+                        styles[name[1]] = rules
+    return styles
+
+
+def _kind(style: str) -> str:
+    """`super`, `sub` or "" for a style."""
+    if found := _RAISED.search(style):
+        return found[1].lower()
+    moved = _MOVED.search(style) if "relative" in style and "font-size" in style else None
+    return "" if moved is None else "super" if moved[1] else "sub"
+
+
+def _write(element: Any, styles: dict[str, str]) -> None:
     style = element.get("style", "")[:_MOST_STYLE]
-    kind = (_RAISED.search(style) or ("", ""))[1].lower() if style else ""
+    if styles:
+        names = element.get("class", "")[:_MOST_STYLE].split()
+        style = " ".join([style, *(styles[name] for name in names if name in styles)])
+    kind = _kind(style) if style.strip() else ""
     if element.tag in ("del", "s", "strike", "rp") or (style and _STRUCK.search(style)):
         element.tag = _LEFT_OUT
     elif element.tag == "rt":
         text = _text(element)
         _replace(element, f"({text})" if text else "")
-    elif element.tag == "sup" or kind == "super":
-        _replace(element, raised(_before(element), _text(element), note=_is_note(element)))
-    elif element.tag == "sub" or kind == "sub":
-        _replace(element, lowered(_text(element)))
+    elif kind or element.tag in ("sup", "sub"):
+        for inner in reversed(list(element.iterdescendants("sup", "sub"))):
+            _write_shift(inner, inner.tag == "sup")
+        _write_shift(element, element.tag == "sup" or kind == "super")
+
+
+def _write_shift(element: Any, is_raised: bool) -> None:
+    text = _text(element)
+    note = is_raised and _is_note(element)
+    _replace(element, raised(_before(element), text, note=note) if is_raised else lowered(text))
+    _unwrap(element)
 
 
 def _text(element: Any) -> str:
@@ -69,6 +118,16 @@ def _replace(element: Any, text: str) -> None:
     tail = element.tail
     element.clear()
     element.tag, element.text, element.tail = "span", text, tail
+
+
+def _unwrap(element: Any) -> None:
+    """Emphasis around a power alone would stand as asterisks between it and its base."""
+    parent = element.getparent()
+    alone = (
+        parent is not None and len(parent) == 1 and not (parent.text or element.tail or "").strip()
+    )
+    if alone and parent.tag in _LIGHT:
+        parent.tag = "span"
 
 
 def _before(element: Any) -> str:
@@ -86,11 +145,10 @@ def _before(element: Any) -> str:
 
 def _is_note(element: Any) -> bool:
     """Whether a superscript is, or holds, a link to a note."""
-    nearby = [element.getparent(), *element.iter("a")]
-    return (
-        any(link is not None and link.tag == "a" and _leads_to_note(link) for link in nearby)
-        or element.get("role") in _NOTE_KINDS
-    )
+    parent = element.getparent()
+    around = parent is not None and parent.tag == "a" and _text(parent) == _text(element)
+    links = [parent, *element.iter("a")] if around else list(element.iter("a"))
+    return any(map(_leads_to_note, links)) or element.get("role") in _NOTE_KINDS
 
 
 def _leads_to_note(link: Any) -> bool:
@@ -112,9 +170,9 @@ def _show(element: Any) -> None:
 
 def _write_table(element: Any) -> None:
     """Repeat merged values and join the head rows, where there are any."""
-    if next(element.iterdescendants("table"), None) is not None:
-        return  # It arranges the page.
-    rows = list(element.iter("tr"))
+    rows = element.xpath("./tr | ./thead/tr | ./tbody/tr | ./tfoot/tr")
+    if _arranges_page(element, rows):
+        return
     cells, spans = _placed(rows)
     if not any(cells):
         return
@@ -139,6 +197,14 @@ def _write_table(element: Any) -> None:
         caption = element.makeelement("caption")
         caption.text = title
         element.insert(0, caption)
+
+
+def _arranges_page(element: Any, rows: list[Any]) -> bool:
+    """Whether a table holds tables and names no columns or rows of its own."""
+    if next(element.iterdescendants("table"), None) is None:
+        return False
+    names = any(cell.tag == "th" for row in rows for cell in row)
+    return not names or sum(1 for _ in element.iterancestors("table")) > _DEEPEST_TABLE
 
 
 def _placed(rows: list[Any]) -> tuple[list[list[Any]], list[Span]]:

@@ -34,7 +34,11 @@ _MOST_HEADER = 1000
 _MOST_PARSED = 4000
 _MOST_WARNINGS = 20
 _MOST_NAMES = 20
-_READ = ("text/plain", "text/html", "text/calendar")
+_UNREAD = ("text/rtf", "text/css", "text/javascript", "text/x-amp-html")
+_MARKED_UP = ("text/enriched", "text/richtext")
+_TAG = re.compile(r"</?[A-Za-z-]{1,40}>")
+_EVENTS = ("VEVENT", "VTODO", "VJOURNAL")
+_PERSON = re.compile(r';CN=("[^"]*"|[^;:"]*)', re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 _EVENT_FIELDS = {
     "SUMMARY": "Event",
@@ -42,6 +46,7 @@ _EVENT_FIELDS = {
     "DTEND": "End",
     "LOCATION": "Location",
     "ORGANIZER": "Organizer",
+    "ATTENDEE": "Attendee",
     "DESCRIPTION": "Description",
     "RRULE": "Repeats",
     "STATUS": "Status",
@@ -199,18 +204,31 @@ def _body(part: Message, attached: list[str]) -> _Body:
     kind = _kind(part)
     if kind == "message/rfc822":
         return _forwarded(part, attached)
+    if kind == "message/delivery-status":
+        return _Body(_fields(part))
     if part.is_multipart():
         inside = list(part.iter_parts()) if isinstance(part, EmailMessage) else []
         if kind == "multipart/alternative":
             return _best(inside, attached)
         return _joined([_body(piece, attached) for piece in inside])
-    if _quietly(part.get_content_disposition) == "attachment" or kind not in _READ:
+    # A multipart without a boundary is the text that it holds.
+    is_text = kind.startswith(("text/", "multipart/")) and kind not in _UNREAD
+    if _quietly(part.get_content_disposition) == "attachment" or not is_text:
         attached.append(_file_name(part))
         return _NOTHING
     text = _text(part)
     if kind == "text/html":
         return _Body(markdown_of(text)[0], True)
+    text = _TAG.sub("", text) if kind in _MARKED_UP else text
     return _Body(_calendar(text) if kind == "text/calendar" else text.strip())
+
+
+def _fields(part: Message) -> str:
+    """The fields of a delivery report: why a message was not delivered (RFC 3464)."""
+    blocks = part.get_payload()
+    messages = [b for b in blocks if isinstance(b, Message)] if isinstance(blocks, list) else []
+    fields = ("\n".join(f"{name}: {value}" for name, value in m.raw_items()) for m in messages)
+    return clean("\n\n".join(filter(None, fields)))
 
 
 def _best(alternatives: Sequence[Message], attached: list[str]) -> _Body:
@@ -220,7 +238,7 @@ def _best(alternatives: Sequence[Message], attached: list[str]) -> _Body:
     events = [body for kind, body in bodies if kind == "text/calendar"]
     bodies = [pair for pair in bodies if pair[0] != "text/calendar" and pair[1].text]
     plain = next((body for kind, body in bodies if kind == "text/plain"), None)
-    richest = bodies[-1][1] if bodies else _NOTHING
+    richest = next((body for kind, body in reversed(bodies) if kind != "text/plain"), _NOTHING)
     return _joined([richest if plain is None else _richer(plain, richest), *events])
 
 
@@ -242,27 +260,38 @@ def _forwarded(part: Message, attached: list[str]) -> _Body:
     message = inner[0] if isinstance(inner, list) and inner else None
     if not isinstance(message, Message):
         return _NOTHING
+    if not message.keys():  # It is encoded as a whole, against the rules.
+        message["Content-Transfer-Encoding"] = str(part.get("Content-Transfer-Encoding", "7bit"))
+        content = _quietly(lambda: message.get_payload(decode=True))
+        message = BytesParser(policy=_POLICY).parsebytes(content or b"")
     mail = _Mail(_headers(message), *_body(message, attached), ())
     return _Body(f"Forwarded message\n{mail.text}", mail.is_html)
 
 
 def _headers(message: Message) -> dict[str, str]:
-    headers = {name: _header(message, name) for name in ("subject", "from", "to")}
+    headers = {name: _header(message, name) for name in ("subject", "from", "to", "cc")}
     headers["date"] = _date(_header(message, "date"))
     return {name: value for name, value in headers.items() if value}
 
 
 def _calendar(text: str) -> str:
-    """The events of an invitation, a field in a line (RFC 5545)."""
+    """The events of an invitation, a field in a line (RFC 5545), without alarms and time zones."""
     lines: list[str] = []
+    inside = [""]
     for line in _FOLDED.sub("", text.replace("\r\n", "\n")).split("\n"):
         name, _, value = line.partition(":")
+        if name.upper() in ("BEGIN", "END"):
+            inside = [*inside, value.strip().upper()] if name.upper() == "BEGIN" else inside[:-1]
         field = _EVENT_FIELDS.get(name.partition(";")[0].upper())
+        if field is None or not inside or inside[-1] not in _EVENTS:
+            continue
+        if person := _PERSON.search(name):
+            value = f"{person[1].strip(chr(34))} <{value.strip().removeprefix('mailto:')}>"
         moment = _MOMENT.fullmatch(value.strip())
-        if moment and field:
+        if moment:
             year, month, day, hour, minute, zone = moment.groups("")
             value = f"{year}-{month}-{day}" + (f" {hour}:{minute}{zone}" if hour else "")
-        if field and value.strip():
+        if value.strip():
             lines.append(f"{field}: {_ESCAPED.sub(_unescaped, value.strip())}")
     return "\n".join(lines)
 

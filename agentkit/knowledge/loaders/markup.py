@@ -19,10 +19,12 @@ _MOST_LINE = 10_000
 _ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*")
 _UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1*\s*")
 _DIRECTIVE = re.compile(r"(\s*)\.\. (?:([\w:-]+)::\s*(.*)|.*)")
+_HEADER = re.compile(r"(?<=\s):header:(?=\s)")
 _OPTION = re.compile(r"\s+:[\w-]+:.*")
 _ROLE = re.compile(r":[\w:+.-]{1,40}:`([^`<>]{1,300})(?:\s<[^`>]{0,300}>)?`")
 _REFERENCE = re.compile(r"`([^`<>]{1,300})\s<[^`>]{0,300}>`__?")
 _LITERAL = re.compile(r"``([^`]{1,300})``")
+_ESCAPED = re.compile(r"\\(?:\s|([*_`|]))")
 _LANGUAGE = re.compile(r"[\w+-]{0,30}")
 _NOTES = (
     "note",
@@ -67,7 +69,8 @@ def _rst(lines: list[str]) -> Iterator[str]:
         elif directive := _DIRECTIVE.fullmatch(line):
             name, value = directive[2] or "", directive[3] or ""
             end = _block_end(lines, at + 1, len(directive[1]))
-            body = [text for text in lines[at + 1 : end] if not _OPTION.fullmatch(text)]
+            body = [_HEADER.sub("", text) for text in lines[at + 1 : end]]
+            body = [text for text in body if not _OPTION.fullmatch(text)]
             yield from _directive(name, value, body)
             at = end
         elif line.rstrip().endswith("::") and line.strip() != "::":
@@ -126,7 +129,7 @@ def _fenced(language: str, body: list[str]) -> Iterator[str]:
 
 
 def _inline(text: str) -> str:
-    text = _ROLE.sub(_role, text)
+    text = _ESCAPED.sub(r"\1", _ROLE.sub(_role, text))
     return _LITERAL.sub(r"`\1`", _REFERENCE.sub(r"\1", text))
 
 
@@ -206,6 +209,7 @@ _TEX_META = re.compile(r"\\(title|author|date)\{((?:[^{}\n]|\{[^{}\n]{0,100}\}){
 _TEX_FOOTNOTE = re.compile(r"\\footnote\{([^{}]{1,2000})\}")
 _TEX_RAISED = re.compile(r"\\text(superscript|subscript)\{([^{}]{1,60})\}")
 _TEX_STRUCK = re.compile(r"\\(?:sout|st|cancel|xout)\{[^{}]{0,500}\}")
+_TEX_SLASHED = re.compile(r"\\(?:nice|s|t|d)?frac\{([^{}]{1,60})\}\{([^{}]{1,60})\}")
 _TEX_KEPT = re.compile(
     r"\\(?:emph|textbf|textit|texttt|textsc|textrm|textsf|underline|mbox|url|text)\{([^{}]{0,500})\}"
 )
@@ -280,6 +284,7 @@ def _tex_plain(text: str) -> str:
         lambda m: raised(m.string[max(0, m.start() - 20) : m.start()], m[2])
         if m[1] == "superscript" else lowered(m[2]), text,
     )  # fmt: skip
+    text = _TEX_SLASHED.sub(r"\1/\2", text)
     text = _TEX_LINK.sub(r"\1", _TEX_STRUCK.sub("", text))
     for _ in range(3):
         text = _TEX_KEPT.sub(r"\1", text)

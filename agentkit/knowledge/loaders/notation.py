@@ -9,7 +9,8 @@ Unicode characters.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 _ORDINAL = re.compile(r"st|nd|rd|th|er|re|e|è?me|ère|o|a|º|ª|n?d|°", re.IGNORECASE)
@@ -47,6 +48,21 @@ def lowered(text: str) -> str:
     """Subscript, as in `H_2O` and `x_(i+1)`."""
     text = " ".join(text.split())
     return f"_{_grouped(text)}" if text else ""
+
+
+def shifted(pieces: Iterable[tuple[str, str]]) -> str:
+    """Join (text, "superscript", "subscript" or "") of the runs of a line. A program may cut a
+    power in several runs, and raise the white space at its ends."""
+    written = ""
+    for kind, group in groupby(pieces, key=lambda piece: piece[1]):
+        text = "".join(text for text, _ in group)
+        if not kind or not text.strip():
+            written += text
+            continue
+        before = written + text[: len(text) - len(text.lstrip())]
+        mark = raised(before, text) if kind == "superscript" else lowered(text)
+        written = before + mark + text[len(text.rstrip()) :]
+    return written
 
 
 def _grouped(text: str) -> str:
@@ -91,7 +107,7 @@ _DEEPEST = 60
 _TEX = ("application/x-tex", "latex", "tex", "text/x-latex")
 _ACCENTS = {
     "^": "\\hat", "̂": "\\hat", "ˆ": "\\hat", "~": "\\tilde", "̃": "\\tilde", "˜": "\\tilde",
-    "¯": "\\bar", "‾": "\\bar", "̅": "\\bar", "_": "\\bar", "→": "\\vec", "⃗": "\\vec",
+    "¯": "\\bar", "‾": "\\bar", "̅": "\\bar", "_": "\\underline", "→": "\\vec", "⃗": "\\vec",
     "˙": "\\dot", "̇": "\\dot", ".": "\\dot", "¨": "\\ddot", "̈": "\\ddot",
     "⏞": "\\overbrace", "⏟": "\\underbrace",
 }  # fmt: skip
@@ -128,6 +144,10 @@ def _local(element: Any) -> str:
 def _row(elements: list[Any], depth: int) -> str:
     """Elements side by side, with a space where numbers or names would run together."""
     written = ""
+    if len(elements) == 3 and _is_stack(elements[1]):
+        fences = [formula(elements[at], depth) for at in (0, 2)]
+        if fences == ["(", ")"]:
+            return formula(elements[1], depth)
     for element in elements:
         piece = formula(element, depth)
         touching = written[-1:].isalnum() and piece[:1].isalnum()
@@ -151,9 +171,10 @@ def _part(element: Any, name: str, depth: int) -> str:
 
 def _value(element: Any, name: str, default: str) -> str:
     """The value of a property of Office Math, `default` where it is not set."""
-    for child in element.iter():
-        if _local(child) == name:
-            return next((v for k, v in child.attrib.items() if k.endswith("val")), "")
+    for properties in element:
+        for child in properties if _local(properties).endswith("Pr") else ():
+            if _local(child) == name:
+                return next((v for k, v in child.attrib.items() if k.endswith("val")), "")
     return default
 
 
@@ -170,6 +191,22 @@ def _script(base: str, sub: str = "", sup: str = "") -> str:
 
 def _fraction(over: str, under: str) -> str:
     return f"\\frac{{{over}}}{{{under}}}"
+
+
+def _is_stack(element: Any) -> bool:
+    """Whether it is a fraction without a bar, as in a binomial coefficient."""
+    if _local(element) == "f":
+        return _value(element, "type", "") == "noBar"
+    thick = element.get("linethickness", "")
+    return _local(element) == "mfrac" and bool(re.fullmatch(r"0(?:\.0*)?[a-z]*", thick))
+
+
+def _divided(element: Any, depth: int) -> str:
+    if _local(element) == "f":
+        parts = [_part(element, "num", depth), _part(element, "den", depth)]
+    else:
+        parts = _children(element, depth, 2)
+    return f"\\binom{{{parts[0]}}}{{{parts[1]}}}" if _is_stack(element) else _fraction(*parts)
 
 
 def _root(inside: str, degree: str = "") -> str:
@@ -227,6 +264,9 @@ def _scripts(element: Any, depth: int) -> str:
 def _delimited(element: Any, depth: int) -> str:
     inside = [formula(child, depth) for child in element if _local(child) == "e"]
     separator = _value(element, "sepChr", "|")
+    inner = [child for part in element if _local(part) == "e" for child in part]
+    if len(inner) == 1 and _is_stack(inner[0]) and _value(element, "begChr", "(") == "(":
+        return inside[0]
     return _value(element, "begChr", "(") + separator.join(inside) + _value(element, "endChr", ")")
 
 
@@ -244,8 +284,11 @@ _FORMS: Mapping[str, Callable[[Any, int], str]] = {
     "annotation": lambda e, d: "",
     "annotation-xml": lambda e, d: "",
     "mphantom": lambda e, d: "",
+    "phant": lambda e, d: _part(e, "e", d) if _value(e, "show", "1") in ("1", "on", "true") else "",
+    "del": lambda e, d: "",
+    "moveFrom": lambda e, d: "",
     "semantics": lambda e, d: _children(e, d, 1)[0],
-    "mfrac": lambda e, d: _fraction(*_children(e, d, 2)),
+    "mfrac": _divided,
     "msqrt": lambda e, d: _root(_row(list(e), d)),
     "mroot": lambda e, d: _root(*_children(e, d, 2)),
     "msup": lambda e, d: _script(*(lambda c: (c[0], "", c[1]))(_children(e, d, 2))),
@@ -259,7 +302,7 @@ _FORMS: Mapping[str, Callable[[Any, int], str]] = {
     "mfenced": _fenced,
     "mtext": _text,
     "mspace": lambda e, d: " ",
-    "f": lambda e, d: _fraction(_part(e, "num", d), _part(e, "den", d)),
+    "f": _divided,
     "rad": lambda e, d: _root(_part(e, "e", d), _part(e, "deg", d)),
     "sSup": lambda e, d: _script(_part(e, "e", d), "", _part(e, "sup", d)),
     "sSub": lambda e, d: _script(_part(e, "e", d), _part(e, "sub", d)),
@@ -268,7 +311,9 @@ _FORMS: Mapping[str, Callable[[Any, int], str]] = {
     "nary": _large_operator,
     "d": _delimited,
     "acc": _accented,
-    "bar": lambda e, d: _limits(_part(e, "e", d), "", "¯"),
+    "bar": lambda e, d: _limits(
+        _part(e, "e", d), *(("", "¯") if _value(e, "pos", "bot") == "top" else ("_", ""))
+    ),
     "func": lambda e, d: f"{_part(e, 'fName', d)} {_part(e, 'e', d)}",
     "limLow": lambda e, d: _limits(_part(e, "e", d), _part(e, "lim", d), ""),
     "limUpp": lambda e, d: _limits(_part(e, "e", d), "", _part(e, "lim", d)),

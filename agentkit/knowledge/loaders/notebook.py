@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -20,10 +21,15 @@ from agentkit.knowledge.loaders.text import decoded
 from agentkit.text.terms import clean
 
 _MOST_OUTPUT = 1000
+_MOST_END = 300
+"""Of a cut output the end is kept too: a training run ends with its result."""
 _MOST_MARKDOWN = 10_000
 _MOST_HEADED = 10_000
 _OBJECT = re.compile(r"<[A-Za-z_][\w.]*(?: object| at 0x|\b)[^<>\n]*>")
 """The value of an object that has no text, as in `<IPython.core.display.HTML object>`."""
+_WORD = re.compile(r"\w+")
+_LABEL = re.compile(r"<text\b[^<>]*>(.{1,500}?)</text>", re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PICTURE = re.compile(r"!\[([^\]\n]{0,200})\]\((?:data|attachment):[^()\s]*\)")
 _PICTURE_HTML = re.compile(r"<img\b[^<>]*\bsrc=[\"']?data:[^<>]*>", re.IGNORECASE)
@@ -103,23 +109,38 @@ def _output(output: Any) -> _Output | None:
     if markdown := _joined(data, "text/markdown"):
         return _Output(f"\n{markdown}\n", True)
     is_blank = not plain or bool(_OBJECT.fullmatch(plain.strip()))
-    html = _joined(data, "text/html")
-    written = markdown_of(html)[0] if "<table" in html or (html and is_blank) else ""
-    if written:
+    html = _joined(data, "text/html") or _joined(data, "html")
+    written = markdown_of(html)[0] if html else ""
+    words = set(_WORD.findall(written))
+    if written and ("<table" in html or len(words & set(_WORD.findall(plain))) < 0.8 * len(words)):
         return _Output(f"\n{written}\n", True)
-    if latex := _joined(data, "text/latex"):
+    if latex := _joined(data, "text/latex") or _joined(data, "latex"):
         return _Output(f"\n{latex if '$' in latex else dollars(latex)}\n", True)
-    value = data.get("application/json") if isinstance(data, dict) else None
-    if value is not None and is_blank:
-        return _Output(json.dumps(value, ensure_ascii=False, indent=1))
+    if is_blank and (other := _data_text(data)):
+        return _Output(other)
     return _Output(plain) if plain else None
+
+
+def _data_text(data: Any) -> str:
+    """The text of an output that has no plain value: JSON, CSV and the labels of a drawing."""
+    for kind, value in data.items() if isinstance(data, dict) else ():
+        if kind.startswith("application/") and kind.endswith("json") and "widget" not in kind:
+            return json.dumps(value, ensure_ascii=False, indent=1)
+        if kind == "text/csv":
+            return _joined(data, kind)
+        if kind == "image/svg+xml":
+            labels = _LABEL.findall(_joined(data, kind))
+            return "\n".join(unescape(_TAG.sub("", label)).strip() for label in labels)
+    return ""
 
 
 def _cut(text: str, is_markdown: bool) -> str:
     most = _MOST_MARKDOWN if is_markdown else _MOST_OUTPUT
     if len(text) <= most:
         return text
-    return f"{text[:most]}\n[... {len(text) - most} more characters]"
+    end = text[-_MOST_END:].partition("\n")[2] if not is_markdown else ""
+    cut = len(text) - most - len(end)
+    return f"{text[:most]}\n[... {cut} more characters]" + (f"\n{end}" if end else "")
 
 
 def _heading(cell: Any, markdown: str) -> str:

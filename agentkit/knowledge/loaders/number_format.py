@@ -22,7 +22,11 @@ _TOKEN = re.compile(
 )
 _SECTION = re.compile(r'((?:"[^"]*"?|\\.|\[[^\]]*\]|[^;])*+)(?:;|\Z)', re.DOTALL)
 _LITERAL = re.compile(r'"[^"]*"?|\\.|_.|\*.|\[[$<>=][^\]]*\]', re.DOTALL)
+_HALF_DAY = re.compile(r"am/pm|a/p|上午/下午")
 _FRACTION = re.compile(r"[0#?]+\s*/\s*(?:[0#?]+|\d+)")
+_DATE = re.compile(r"[ymdhs]")
+_EPOCH = datetime(1899, 12, 30)
+_LAST_DAY = 600_000
 _PRECISION = Context(prec=40)
 _MOST_CODE = 255
 """Of Excel itself."""
@@ -131,11 +135,16 @@ def _digits(section: _Section, value: Decimal) -> str:
     point = next((at for at, (kind, _) in enumerate(tokens) if kind == "point"), len(tokens))
     exponent = next((at for at, (kind, _) in enumerate(tokens) if kind == "exponent"), len(tokens))
     decimals = min(_count(tokens[point:exponent]), _MOST_DIGITS)
+    unit = Decimal(1).scaleb(-decimals)
     power = 0
     if exponent < len(tokens) and value:
-        power = value.adjusted()
+        # The digits before the point are the step of the exponent: 3 in `##0.0E+0`.
+        step = max(1, _count(tokens[: min(point, exponent)]))
+        power = value.adjusted() // step * step
+        if value.scaleb(-power).quantize(unit, ROUND_HALF_UP, _PRECISION) >= 10**step:
+            power += step
         value = value.scaleb(-power)
-    rounded = value.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, _PRECISION)
+    rounded = value.quantize(unit, ROUND_HALF_UP, _PRECISION)
     whole, _, part = f"{rounded:f}".partition(".")
     integer = _integer(tokens[: min(point, exponent)], whole.lstrip("0"))
     fraction = _decimals(tokens[point:exponent], part)
@@ -221,9 +230,17 @@ def _fraction(section: _Section, plain: str, value: Decimal) -> str:
     return _spaced(" ".join([*filter(None, pieces), tail]))
 
 
+def formatted_serial(value: float, code: str) -> str:
+    """A number as Excel shows it where its format may be one of dates: days since 1900."""
+    letters = _LITERAL.sub("", code.partition(";")[0]).casefold().replace("general", "")
+    if _DATE.search(letters) and abs(value) < _LAST_DAY:
+        return formatted_date(_EPOCH + timedelta(days=value), code)
+    return formatted(value, code)
+
+
 def formatted_date(value: datetime | date | time | timedelta, code: str) -> str:
     """A date or time in ISO form, as exact as its format shows it; a duration as hours:minutes."""
-    letters = _LITERAL.sub("", code.partition(";")[0]).casefold()
+    letters = _HALF_DAY.sub("", _LITERAL.sub("", code.partition(";")[0]).casefold())
     if isinstance(value, timedelta):
         return _duration(value, letters)
     has_time = "h" in letters or "s" in letters or not letters or "general" in letters

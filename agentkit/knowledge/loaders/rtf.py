@@ -11,8 +11,9 @@ from agentkit.knowledge.loaders.files import Loaded
 from agentkit.knowledge.loaders.notation import lowered, raised
 from agentkit.text.terms import clean
 
-_SHIFTED = re.compile(r"\\(super|sub)(?![a-z0-9])\s?([^\\{}]{1,40})")
-_UNSEEN = re.compile(r"\\(?:striked?1?|v)(?![a-z0-9])\s?[^\\{}]*")
+_WORDS = r"((?:\\[a-z]{1,20}-?\d{0,6}(?=[\\ \r\n])){0,20}+)"
+_SHIFTED = re.compile(rf"\\(super|sub|up\d+|dn\d+)(?![a-z0-9]){_WORDS}\s?([^\\{{}}]{{1,40}})")
+_UNSEEN = re.compile(rf"\\(?:striked?1?|v)(?![a-z0-9]){_WORDS}\s?[^\\{{}}]*")
 _TITLE = re.compile(r"\{\\title\s([^\\{}]{1,300})\}")
 _AUTHOR = re.compile(r"\{\\author\s([^\\{}]{1,300})\}")
 
@@ -29,7 +30,7 @@ def load_rtf(content: bytes, source: str) -> Loaded:
             "not RTF, despite its name: open it in a text program and save it again"
         )
     written = content.decode("latin-1")
-    written = _SHIFTED.sub(_marked, _UNSEEN.sub("", written))
+    written = _SHIFTED.sub(_marked, _UNSEEN.sub(lambda m: f"{m[1]} " if m[1] else "", written))
     try:
         text = clean(str(rtf_to_text(written, errors="replace")))  # type: ignore[no-untyped-call]
     except (ValueError, LookupError, IndexError) as error:
@@ -48,4 +49,8 @@ def _marked(match: re.Match[str]) -> str:
     """Raised or lowered text by the convention, for the text right before it."""
     before = re.split(r"[\\{}]", match.string[max(0, match.start() - 60) : match.start()])
     plain = next((piece for piece in reversed(before) if piece.strip()), "")
-    return raised(plain, match[2]) if match[1] == "super" else lowered(match[2])
+    plain = plain.partition(" ")[2] or plain
+    is_raised = match[1] == "super" or match[1].startswith("up")
+    return (f"{match[2]} " if match[2] else "") + (
+        raised(plain, match[3]) if is_raised else lowered(match[3])
+    )

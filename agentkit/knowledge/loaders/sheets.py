@@ -24,7 +24,7 @@ from typing import Any
 from agentkit.documents import Document, Part
 from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
 from agentkit.knowledge.loaders.files import Loaded
-from agentkit.knowledge.loaders.notation import lowered, raised
+from agentkit.knowledge.loaders.notation import shifted
 from agentkit.knowledge.loaders.number_format import formatted, formatted_date
 from agentkit.knowledge.loaders.tables import Span, table
 from agentkit.text.terms import clean
@@ -104,21 +104,16 @@ def _write_plain(item: Any) -> None:
     runs = item.findall(f"{_SHEET}r")
     if not runs:
         return
-    text = ""
+    pieces = []
     for run in runs:
         properties = {child.tag: child.get("val", "1") for child in run.findall(f"{_SHEET}rPr/*")}
-        piece = run.findtext(f"{_SHEET}t") or ""
-        align = properties.get(f"{_SHEET}vertAlign")
-        if properties.get(f"{_SHEET}strike", "0") in ("1", "true"):
-            continue
-        text += (
-            raised(text, piece) if align == "superscript"
-            else lowered(piece) if align == "subscript" else piece
-        )  # fmt: skip
-    for run in runs:
+        align = properties.get(f"{_SHEET}vertAlign", "")
+        if properties.get(f"{_SHEET}strike", "0") not in ("1", "true"):
+            kind = align if align in ("superscript", "subscript") else ""
+            pieces.append((run.findtext(f"{_SHEET}t") or "", kind))
         item.remove(run)
     plain = item.makeelement(f"{_SHEET}t")
-    plain.text = text
+    plain.text = shifted(pieces)
     item.insert(0, plain)
 
 
@@ -172,12 +167,16 @@ def _read_sheet(sheet: Any, formulas: Any, spans: list[Span], tally: _Tally) -> 
     top: list[tuple[int, list[str]]] = []
     written = _rows(formulas) if formulas is not None else repeat(())
     merges = _Merges(spans)
+    struck = _struck_styles(sheet.parent)
     for number, (row, as_written) in enumerate(zip(_rows(sheet), written, strict=False), 1):
         if any(
             f.data_type == "f" and v.value is None for v, f in zip(row, as_written, strict=False)
         ):
             unsaved.append(number)
-        values = [_cell_text(cell) for cell in row]
+        values = [
+            "" if struck and getattr(cell, "_style_id", None) in struck else _cell_text(cell)
+            for cell in row
+        ]
         tally.cells += merges.fill(number, values)
         while values and not values[-1]:
             values.pop()
@@ -197,6 +196,13 @@ def _read_sheet(sheet: Any, formulas: Any, spans: list[Span], tally: _Tally) -> 
         tally.warnings.append(
             f"{title}: formulas without a saved value in {places}. Open it in Excel and save it"
         )
+
+
+def _struck_styles(book: Any) -> frozenset[int]:
+    """The cell styles whose font is struck out."""
+    fonts = [bool(font.strike) for font in book._fonts]
+    styles = enumerate(book._cell_styles) if any(fonts) else ()
+    return frozenset(at for at, style in styles if fonts[style.fontId])
 
 
 class _Merges:

@@ -16,7 +16,7 @@ from agentkit.documents import Document, Part
 from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
 from agentkit.knowledge.loaders.charts import chart_blocks
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table, named_ranges
-from agentkit.knowledge.loaders.notation import dollars, formula, lowered, raised
+from agentkit.knowledge.loaders.notation import dollars, formula, shifted
 from agentkit.knowledge.loaders.tables import Span, table
 from agentkit.knowledge.loaders.word_styles import numeral
 from agentkit.text.terms import clean
@@ -79,7 +79,8 @@ def _slide(slide: Any, lost: list[str]) -> Iterator[str]:
         if title is None or shape.shape_id != title.shape_id:
             yield from _text(shape, lost)
     notes = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
-    if notes is not None and (notes_text := notes.text.strip()):
+    lines = [_line(p).replace("\v", "\n") for p in notes._txBody.p_lst] if notes is not None else []
+    if notes_text := "\n".join(lines).strip():
         yield f"Notes: {escaped(notes_text)}"
 
 
@@ -151,27 +152,26 @@ def _mark(paragraph: Any, level: int, counts: dict[int, int]) -> str:
 
 def _line(paragraph: Any) -> str:
     """The text of a paragraph with its raised and lowered characters and formulas."""
-    written = ""
+    return shifted(_runs(paragraph))
+
+
+def _runs(paragraph: Any) -> Iterator[tuple[str, str]]:
+    """(text, "superscript", "subscript" or "") of the runs of a paragraph."""
     for run in paragraph.iter(f"{_DRAWING}r", f"{_DRAWING}br", f"{_DRAWING}fld", _FORMULA):
         if run.tag == _FORMULA:
-            written += dollars(formula(run))
+            yield dollars(formula(run)), ""
         elif run.tag == f"{_DRAWING}br":
-            written += "\v"
+            yield "\v", ""
         elif not any(above.tag in (_FORMULA, _FALLBACK) for above in run.iterancestors()):
-            properties, text = run.find(f"{_DRAWING}rPr"), run.find(_TEXT)
-            written += _written(written, properties, (text.text or "") if text is not None else "")
-    return written
+            properties = run.find(f"{_DRAWING}rPr")
+            if properties is None or properties.get("strike", "noStrike") == "noStrike":
+                yield run.findtext(_TEXT) or "", _raising(properties)
 
 
-def _written(before: str, properties: Any, text: str) -> str:
-    """The text of a run behind others."""
-    if properties is None:
-        return text
-    if properties.get("strike", "noStrike") != "noStrike":
-        return ""
-    baseline = properties.get("baseline", "0").removesuffix("%")
+def _raising(properties: Any) -> str:
+    baseline = properties.get("baseline", "0").removesuffix("%") if properties is not None else ""
     raise_by = float(baseline) if re.fullmatch(r"-?\d{1,6}(?:\.\d+)?", baseline) else 0.0
-    return raised(before, text) if raise_by > 0 else lowered(text) if raise_by < 0 else text
+    return "superscript" if raise_by > 0 else "subscript" if raise_by < 0 else ""
 
 
 def _table(grid: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 _NUMERIC = re.compile(r"[\s$€£¥%+−()'.,:/-]*\d[\d\s.,:'/%$€£¥+−()e-]*", re.IGNORECASE)
 _PERIOD = re.compile(r"(?:19|20)\d\d(?:[/–-]\d{2,4})?|\d{1,2}")
+_MOST_HEAD = 5
 _MOST_GROWTH = 4
 _MOST_CELLS = 10_000
 
@@ -82,19 +83,25 @@ def _title(rows: Sequence[Sequence[str]], spans: Sequence[Span]) -> str:
 
 
 def head_depth(rows: Sequence[Sequence[str]], spans: Sequence[Span], marked: int = 0) -> int:
-    """The number of head rows. Two where the file marks them, or where a value of the first row is
-    merged over columns that the second row names one by one."""
-    if len(rows) < 3:
-        return 1
+    """The number of head rows: those that the file marks, or one more below each row where a value
+    is merged over columns that the next row names one by one."""
     if marked > 1:
-        return min(marked, len(rows) - 1)
+        return max(1, min(marked, len(rows) - 1))
+    depth = 1
+    while depth < min(len(rows) - 1, _MOST_HEAD) and _names_groups(rows, spans, depth):
+        depth += 1
+    return depth
+
+
+def _names_groups(rows: Sequence[Sequence[str]], spans: Sequence[Span], at: int) -> bool:
+    """Whether a row names the columns below the merged values of the row above it."""
     groups = [
         span
         for span in spans
-        if span.row == 0 and span.rows == 1 and 1 < span.columns < max(2, len(rows[0]))
+        if span.row == at - 1 and span.rows == 1 and 1 < span.columns < max(2, len(rows[0]))
     ]
-    named = [cell for span in groups for cell in rows[1][span.column : span.column + span.columns]]
-    return 2 if named and all(cell.strip() and not _is_value(cell) for cell in named) else 1
+    named = [cell for span in groups for cell in rows[at][span.column : span.column + span.columns]]
+    return bool(named) and all(cell.strip() and not _is_value(cell) for cell in named)
 
 
 def _is_value(cell: str) -> bool:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from io import BytesIO
-from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,8 +18,9 @@ from agentkit.documents import Document
 from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
 from agentkit.knowledge.loaders.charts import chart_blocks
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table
-from agentkit.knowledge.loaders.notation import check_box, dollars, formula, lowered, raised, ruby
+from agentkit.knowledge.loaders.notation import check_box, dollars, formula, ruby, shifted
 from agentkit.knowledge.loaders.tables import Span, table
+from agentkit.knowledge.loaders.word_fields import equation, form_field
 from agentkit.knowledge.loaders.word_styles import WORD, Styles, symbol
 from agentkit.text.terms import clean
 
@@ -31,7 +31,7 @@ _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationship
 _CHECKED = "{http://schemas.microsoft.com/office/word/2010/wordml}"
 _PAGE_NUMBER = re.compile(r"\bPAGE\b|\bNUMPAGES\b")
 _BOX = f"{WORD}txbxContent"
-_LEFT_OUT = {f"{WORD}del", f"{WORD}moveFrom", f"{WORD}instrText", f"{WORD}delText", _BOX}
+_LEFT_OUT = {f"{WORD}del", f"{WORD}moveFrom", f"{WORD}delText", _BOX}
 _TRANSPARENT = {
     f"{WORD}sdt",
     f"{WORD}sdtContent",
@@ -51,6 +51,7 @@ _CHECK_BOX = f"{WORD}sdtPr/{_CHECKED}checkbox"
 _ORDERED = re.compile(r"\d{1,9}[.)]")
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 _MOST_COLUMNS = 100
+_MOST_INSTRUCTION = 2000
 _ALTERNATIVE = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _NOTES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 
@@ -78,6 +79,7 @@ class _Body:
         self._root = opened.element.body
         self._styles = Styles(opened.part)
         self._notes: list[str] = []
+        self._instruction = ""
         self.warnings: list[str] = []
         self.first_heading = ""
 
@@ -125,14 +127,7 @@ class _Body:
 
     def _line(self, element: Any) -> str:
         """The text of a paragraph, with its raised and lowered characters."""
-        written = ""
-        for kind, pieces in groupby(self._runs(element, element), key=lambda piece: piece[1]):
-            text = "".join(text for text, _ in pieces)
-            written += (
-                raised(written, text) if kind == "superscript"
-                else lowered(text) if kind == "subscript" else text
-            )  # fmt: skip
-        return written
+        return shifted(self._runs(element, element))
 
     def _marked(self, element: Any, text: str) -> tuple[str, str]:
         """A paragraph with the mark of its style: # of a heading, bullet or number of an item."""
@@ -189,8 +184,23 @@ class _Body:
             f"{WORD}footnoteReference": self._note_mark,
             f"{WORD}endnoteReference": self._note_mark,
             f"{WORD}ruby": self._ruby,
-            f"{WORD}fldChar": _form_field,
+            f"{WORD}fldChar": self._field_mark,
+            f"{WORD}instrText": self._add_instruction,
         }
+
+    def _field_mark(self, mark: Any) -> str:
+        """What is drawn where a field begins or ends: the value of a form field, an equation."""
+        kind = mark.get(f"{WORD}fldCharType", "")
+        if kind != "end":
+            self._instruction = "" if kind == "begin" else self._instruction
+            return form_field(mark)
+        drawn, self._instruction = equation(self._instruction), ""
+        return drawn
+
+    def _add_instruction(self, element: Any) -> str:
+        if len(self._instruction) < _MOST_INSTRUCTION:
+            self._instruction += element.text or ""
+        return ""
 
     def _ruby(self, element: Any) -> str:
         base, above = (element.find(f"{WORD}{name}") for name in ("rubyBase", "rt"))
@@ -248,10 +258,10 @@ class _Body:
 
     def _cells(self, row: Any) -> Iterator[tuple[str, int, str]]:
         """(text, columns, "restart" or "continue" of a vertical merge or "") of a row's cells."""
-        for cell in _children(row, f"{WORD}tc"):
-            text = " ".join(text for _, text in self._blocks(cell)).replace("\n", " ")
-            wide = _count(cell.find(f"{WORD}tcPr/{WORD}gridSpan"), 1)
-            merge = cell.find(f"{WORD}tcPr/{WORD}vMerge")
+        for cells in _merged_cells(row):
+            text = " ".join(text for _, text in self._blocks(cells[0])).replace("\n", " ")
+            wide = sum(_count(cell.find(f"{WORD}tcPr/{WORD}gridSpan"), 1) for cell in cells)
+            merge = cells[0].find(f"{WORD}tcPr/{WORD}vMerge")
             yield text, wide, "" if merge is None else merge.get(f"{WORD}val", "continue")
 
     def _frame(self) -> Iterator[str]:
@@ -278,23 +288,6 @@ def _count(element: Any, default: int) -> int:
     return min(int(value), _MOST_COLUMNS) if value.isdigit() and len(value) < 6 else default
 
 
-def _form_field(mark: Any) -> str:
-    """The value of an old form field that is a check box or a list; text is in runs of its own."""
-    data = mark.find(f"{WORD}ffData")
-    if data is None:
-        return ""
-    if (box := data.find(f"{WORD}checkBox")) is not None:
-        states = [box.find(f"{WORD}{name}") for name in ("checked", "default")]
-        state = next((s for s in states if s is not None), None)
-        on = state is not None and state.get(f"{WORD}val", "1") not in ("0", "false")
-        return check_box(on)
-    if (choices := data.find(f"{WORD}ddList")) is not None:
-        entries = [e.get(f"{WORD}val", "") for e in choices.findall(f"{WORD}listEntry")]
-        at = _count(choices.find(f"{WORD}result"), 0)
-        return entries[at] if at < len(entries) else ""
-    return ""
-
-
 def _children(element: Any, tag: str) -> Iterator[Any]:
     """The children of a tag, those inside content controls included."""
     for child in element:
@@ -302,6 +295,18 @@ def _children(element: Any, tag: str) -> Iterator[Any]:
             yield child
         elif child.tag in _TRANSPARENT:
             yield from _children(child, tag)
+
+
+def _merged_cells(row: Any) -> list[list[Any]]:
+    """The cells of a row, each with those that old files merge with it; deleted ones left out."""
+    found: list[list[Any]] = []
+    for cell in _children(row, f"{WORD}tc"):
+        merge = cell.find(f"{WORD}tcPr/{WORD}hMerge")
+        if found and merge is not None and merge.get(f"{WORD}val", "continue") == "continue":
+            found[-1].append(cell)
+        elif cell.find(f"{WORD}tcPr/{WORD}cellDel") is None:
+            found.append([cell])
+    return found
 
 
 def _is_outermost(box: Any, paragraph: Any) -> bool:

@@ -126,6 +126,11 @@ def test_menus_and_banners_inside_the_content_are_left_out(part: str) -> None:
         ("grew<sup><a href='#fn5'>5</a></sup>.", "grew[^5]."),
         ("in 2024<sup class='reference'><a href='#n'>[5]</a></sup>", "in 2024[^5]"),
         ("10<span style='vertical-align: super'>6</span>", "10^6"),
+        ("10<span style='font-size:70%;position:relative;top:-.4em'>6</span>", "10^6"),
+        ("<a href='a.html#b'>10<sup>6</sup> cells</a>", "10^6 cells"),
+        ("in 2024<a href='#n'><sup>5</sup></a>", "in 2024[^5]"),
+        ("x<em><sup>2</sup></em>", "x^2"),
+        ("e<sup>x<sub>1</sub></sup>", "e^x_1"),
         ("H<sub>2</sub>O", "H_2O"),
         ("<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>", "漢字(かんじ)"),
         ("<ruby>漢<rt>かん</rt>字<rt>じ</rt></ruby>", "漢(かん)字(じ)"),
@@ -145,6 +150,12 @@ def test_menus_and_banners_inside_the_content_are_left_out(part: str) -> None:
             "is $x$",
         ),
         ("<img class='latex' alt='a^2'>", "$a^2$"),
+        (
+            "<span class='MathJax_Preview'>1/2</span><span class='MathJax'>12</span>"
+            "<script type='math/tex'>\\frac{1}{2}</script>",
+            r"$\frac{1}{2}$",
+        ),
+        ("<dialog>No</dialog><dialog open>Yes</dialog>", "Yes"),
         ("<input type='checkbox' checked> paid <input type='checkbox'> open", "[x] paid [ ] open"),
         ("<i hidden='until-found'>folded</i> <b hidden>no</b>", "*folded*"),
     ],
@@ -174,10 +185,48 @@ def test_what_plain_text_lacks_is_written(part: str, text: str) -> None:
             "| x | y |\n| --- | --- |\n| x | z |",
         ),
         ("<tr><td rowspan=0>x<td>y<tr><td>z", "| x | y |\n| --- | --- |\n| x | z |"),
+        (
+            "<tr><th>A<th>B<tr><td rowspan=2>x<td><table><tr><td>y</table><tr><td>z",
+            "| A | B |\n| --- | --- |\n| x | y |\n| x | z |",
+        ),
+        (
+            "<thead><tr><th rowspan=3>Plant<th colspan=2>Sales<tr><th colspan=2>2023<tr><th>Q1"
+            "<th>Q2</thead><tr><td>Ulm<td>1<td>2",
+            "| Plant | Sales 2023 Q1 | Sales 2023 Q2 |\n| --- | --- | --- |\n| Ulm | 1 | 2 |",
+        ),
     ],
 )
 def test_a_row_of_a_table_holds_the_merged_values(rows: str, text: str) -> None:
     assert load_html(f"<table>{rows}</table>".encode(), "a.html").document.text == text
+
+
+def test_a_class_of_the_style_sheet_raises_lowers_or_strikes_out() -> None:
+    page = (
+        "<html><head><style>@media all { .up { vertical-align: super } } i.gone, p.x { "
+        "text-decoration: line-through }</style></head><body><p>10<span class='a up'>6</span> for "
+        "<span class='gone'>9</span> 8 EUR</p></body></html>"
+    )
+    assert load_html(page.encode(), "a.html").document.text == "10^6 for 8 EUR"
+
+
+@pytest.mark.parametrize("name", ["menu", "cookie", "share", "related", "promo", "toc", "ad"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '<div class="{}-list"><p>Goulash 8.50 EUR</p></div>',
+        '<div class="{}-box">Goulash 8.50 EUR</div>',
+        '<div class="{}"><p>Goulash 8.50 EUR, see <a href="/a">card</a></p></div>',
+        '<dl id="{}"><dt>Goulash</dt><dd>8.50 EUR</dd></dl>',
+        "<menu><li>{} Goulash 8.50 EUR</li></menu>",
+        '<aside class="{}">Goulash 8.50 EUR</aside>',
+        '<section role="complementary" id="{}"><p>Goulash 8.50 EUR</p></section>',
+    ],
+)
+def test_text_without_links_and_controls_is_no_menu(shape: str, name: str) -> None:
+    body = "<h1>Guide</h1><p>" + "The body text explains the system at some length. " * 6 + "</p>"
+    for frame in ("<main>{}</main>", "<div>{}</div>"):
+        page = f"<body>{frame.format(body + shape.format(name))}</body>"
+        assert "8.50 EUR" in load_html(page.encode(), "a.html").document.text
 
 
 def test_an_article_named_like_furniture_is_kept() -> None:

@@ -142,6 +142,20 @@ def test_rtf() -> None:
 @pytest.mark.parametrize(
     ("written", "text"),
     [
+        (r"{\f0\fs24 Limit 10}{\super\f0\fs24 6}{\fs24  cells}", "Limit 10^6 cells"),
+        (r"{\f0\fs24 Limit 10}{\fs24\super 6}{\fs24  cells}", "Limit 10^6 cells"),
+        (r"Limit 10\super 6\nosupersub  cells", "Limit 10^6 cells"),
+        (r"Limit 10{\up6 6} cells, H{\dn4\fs16 2}O", "Limit 10^6 cells, H_2O"),
+        (r"{\strike\f0 9 EUR }8 EUR", "8 EUR"),
+    ],
+)
+def test_what_plain_text_lacks_is_written_in_rtf(written: str, text: str) -> None:
+    assert parse(rf"{{\rtf1\ansi {written}\par}}".encode(), "a.rtf").document.text == text
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
         ("Title\n=====\n\nText.\n\nPart\n----\n\nMore.", "# Title\n\nText.\n\n## Part\n\nMore."),
         ("=====\nTitle\n=====\n\nA\n=\n\nx", "# Title\n\n## A\n\nx"),
         ("Run::\n\n    make all\n\nthen", "Run:\n\n```\nmake all\n```\n\nthen"),
@@ -153,8 +167,12 @@ def test_rtf() -> None:
         (".. note::\n\n   Mind it.\n\nx", "Note:\n\nMind it.\n\nx"),
         (".. _label:\n\nx", "x"),
         ("See :ref:`the map <m>` and `site <http://a>`_, ``f()``.", "See the map and site, `f()`."),
-        ("10\\ :sup:`6` and H\\ :sub:`2`\\ O", "10\\ ^6 and H\\ _2\\ O"),
+        ("10\\ :sup:`6` and H\\ :sub:`2`\\ O", "10^6 and H_2O"),
         ("so :math:`x^2`", "so $x^2$"),
+        (
+            ".. csv-table:: Prices\n   :header: Item, EUR\n\n   Pump, 9",
+            "Prices\nItem, EUR\n\nPump, 9",
+        ),
     ],
 )
 def test_restructured_text(written: str, text: str) -> None:

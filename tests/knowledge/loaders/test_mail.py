@@ -1,5 +1,6 @@
 """Mail and mailboxes: what a person reads of them."""
 
+from base64 import encodebytes
 from email.message import EmailMessage
 from email.mime.image import MIMEImage
 from email.mime.message import MIMEMessage
@@ -73,11 +74,20 @@ def _multipart(kind: str, *parts: Any) -> bytes:
 IMAGE = MIMEImage(b"\x89PNG\r\n\x1a\n", "png")
 INNER = _message("Delivery", "The delivery is on 14 March.\n")
 INVITATION = """BEGIN:VCALENDAR
+BEGIN:VTIMEZONE
+BEGIN:STANDARD
+DTSTART:16010101T030000
+END:STANDARD
+END:VTIMEZONE
 BEGIN:VEVENT
 SUMMARY:Review\\, part
   two
 DTSTART;TZID=Europe/Berlin:20250314T093000
 LOCATION:Room 4
+ATTENDEE;CN="Lee, Bob";PARTSTAT=ACCEPTED:mailto:bob@example.org
+BEGIN:VALARM
+DESCRIPTION:Reminder
+END:VALARM
 END:VEVENT
 END:VCALENDAR
 """
@@ -107,11 +117,39 @@ END:VCALENDAR
             ["Join", "Event: Review, part two", "Start: 2025-03-14 09:30", "Location: Room 4"],
         ),
         (_multipart("signed", MIMEText("Signed"), MIMEText("x", "x-signature")), ["Signed"]),
+        (_multipart("mixed", MIMEText("Hi"), MIMEText("**9 EUR**", "markdown")), ["**9 EUR**"]),
+        (_multipart("mixed", MIMEText("<bold>9 EUR</bold>", "enriched")), ["9 EUR"]),
+        (
+            _multipart("alternative", MIMEText("<p>Now 9 EUR</p>", "html"), MIMEText("Offer")),
+            ["9 EUR"],
+        ),
+        (b"Content-Type: multipart/mixed\n\n--Q\n\n9 EUR\n--Q--\n", ["9 EUR"]),
+        (b"Cc: gina@example.org\n\nHi", ["Cc: gina@example.org"]),
+        (
+            b'Content-Type: multipart/report; boundary="Q"\n\n--Q\n\nFailed\n--Q\nContent-Type: '
+            b"message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: rfc822; b@x.org\n"
+            b"Status: 5.1.1\n\n--Q--\n",
+            ["Failed", "Final-Recipient: rfc822; b@x.org", "Status: 5.1.1"],
+        ),
+        (
+            b'Content-Type: multipart/mixed; boundary="Q"\n\n--Q\nContent-Type: message/rfc822\n'
+            b"Content-Transfer-Encoding: base64\n\n"
+            + encodebytes(b"From: carol@example.org\n\nOn 14 March.\n") + b"\n--Q--\n",
+            ["carol@example.org", "14 March"],
+        ),
     ],
 )  # fmt: skip
 def test_all_parts_with_text_are_read(content: bytes, wanted: list[str]) -> None:
     text = load_mail(content, "a.eml").document.text
     assert [right for right in wanted if right not in text] == []
+
+
+def test_an_invitation_has_its_people_and_neither_alarms_nor_time_zones() -> None:
+    content = _multipart("mixed", MIMEText(INVITATION, "calendar"))
+    text = load_mail(content, "a.eml").document.text
+    assert "Attendee: Lee, Bob <bob@example.org>" in text
+    assert "1601" not in text
+    assert "Reminder" not in text
 
 
 def test_attachments_are_named_and_not_read() -> None:

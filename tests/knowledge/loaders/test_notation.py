@@ -57,6 +57,10 @@ def _run(text: str) -> str:
         ("<math><msup><mi>x</mi><mrow><mi>n</mi><mi>m</mi></mrow></msup></math>", "x^{n m}"),
         ("<math><mroot><mi>x</mi><mn>3</mn></mroot></math>", r"\sqrt[3]{x}"),
         ("<math><mi>sin</mi><mi>x</mi></math>", "sin x"),
+        (
+            "<math><mo>(</mo><mfrac linethickness='0'><mi>n</mi><mi>k</mi></mfrac><mo>)</mo></math>",
+            r"\binom{n}{k}",
+        ),
         ("<math><mover><mi>x</mi><mo>¯</mo></mover></math>", r"\bar{x}"),
         (
             "<math><munderover><mo>∑</mo><mrow><mi>i</mi><mo>=</mo><mn>1</mn></mrow><mi>n</mi>"
@@ -92,6 +96,26 @@ def _run(text: str) -> str:
             f"<m:oMath {OFFICE}><m:d><m:dPr><m:begChr m:val='['/><m:endChr m:val=']'/></m:dPr><m:e>"
             f"{_run('a')}</m:e></m:d></m:oMath>",
             "[a]",
+        ),
+        (
+            f"<m:oMath {OFFICE}><m:d><m:e><m:d><m:dPr><m:begChr m:val='['/></m:dPr><m:e>{_run('a')}"
+            "</m:e></m:d></m:e></m:d></m:oMath>",
+            "([a))",
+        ),
+        (
+            f"<m:oMath {OFFICE}><m:d><m:e><m:f><m:fPr><m:type m:val='noBar'/></m:fPr><m:num>"
+            f"{_run('n')}</m:num><m:den>{_run('k')}</m:den></m:f></m:e></m:d></m:oMath>",
+            r"\binom{n}{k}",
+        ),
+        (
+            f"<m:oMath {OFFICE}><m:bar><m:barPr><m:pos m:val='top'/></m:barPr><m:e>{_run('x')}</m:e>"
+            f"</m:bar><m:bar><m:e>{_run('y')}</m:e></m:bar></m:oMath>",
+            r"\bar{x}\underline{y}",
+        ),
+        (
+            f"<m:oMath {OFFICE}>{_run('a')}<m:phant><m:phantPr><m:show m:val='0'/></m:phantPr><m:e>"
+            f"{_run('99')}</m:e></m:phant><w:del xmlns:w='w'>{_run('8')}</w:del></m:oMath>",
+            "a",
         ),
     ],
 )  # fmt: skip

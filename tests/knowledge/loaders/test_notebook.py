@@ -74,6 +74,12 @@ def test_a_long_output_is_cut_and_an_error_is_its_name() -> None:
         ({"text/latex": ["$E=mc^2$"]}, "<IPython.core.display.Math object>", "\n\n$E=mc^2$"),
         ({"text/latex": ["x^2"]}, "", "$x^2$"),
         ({"application/json": {"loss": 0.42}}, "<JSON object>", '"loss": 0.42'),
+        ({"text/html": "<p>Error: 3.7 mm</p>"}, "Result(...)", "Error: 3.7 mm"),
+        ({"html": "<table><tr><th>R<tr><td>0.93</table>"}, "R", "| 0.93 |"),
+        ({"latex": "$x^2$"}, "", "$x^2$"),
+        ({"application/vnd.plotly.v1+json": {"title": "Sales"}}, "<Figure object>", '"Sales"'),
+        ({"text/csv": "a,b\n1,0.93"}, "", "1,0.93"),
+        ({"image/svg+xml": "<svg><text x='1'>Peak <b>4&amp;2</b></text></svg>"}, "", "Peak 4&2"),
         ({}, "0.93", "```text\n0.93\n```"),
     ],
 )
@@ -127,3 +133,13 @@ def test_nuls_and_lone_surrogates_are_replaced() -> None:
 def test_hostile_pictures_take_no_time() -> None:
     cells = [_markdown(text * 20_000) for text in ("![", "![](data:", "<img src=data: ")]
     assert len(_load(*cells).document.parts) == 3
+
+
+def test_the_end_of_a_cut_output_is_kept() -> None:
+    log = "\n".join(f"epoch {at}" for at in range(1000))
+    text = _load(
+        _code("fit()", {"output_type": "stream", "text": f"{log}\nloss 0.42"})
+    ).document.text
+    assert "epoch 0\n" in text
+    assert "more characters]" in text
+    assert text.endswith("epoch 999\nloss 0.42\n```\n\n")

@@ -8,6 +8,7 @@ import openpyxl
 import pytest
 from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
+from openpyxl.styles import Font
 
 from agentkit.documents import Document
 from agentkit.knowledge.loaders.files import parse
@@ -45,6 +46,9 @@ def _document(file: Any) -> Document:
         (1.005, "0.00", "1.01"),
         (1234567, '#,##0.0,,"M"', "1.2M"),
         (0.0000123, "0.00E+00", "1.23E-05"),
+        (99.995, "0.00E+00", "1.00E+02"),
+        (12345, "##0.0E+0", "12.3E+3"),
+        (0.07, "##0.0E+0", "70.0E-3"),
         (123456789, "000-00-0000", "123-45-6789"),
         (5551234567, "(000) 000-0000", "(555) 123-4567"),
         (3, '"Nr. "0', "Nr. 3"),
@@ -113,3 +117,17 @@ def test_a_hidden_sheet_is_named_as_one() -> None:
     hidden["A1"] = "unseen"
     hidden.sheet_state = "hidden"
     assert [part.name for part in _document(file).parts] == ["Sheet, 1", "Costs (hidden), 1"]
+
+
+def test_a_struck_out_cell_is_left_out() -> None:
+    file = openpyxl.Workbook()
+    file.active.append(["Pump", 420, 399])
+    file.active["B1"].font = Font(strike=True)
+    assert _document(file).text == "Pump |  | 399"
+
+
+def test_a_power_in_several_runs_is_one() -> None:
+    file = openpyxl.Workbook()
+    raised = InlineFont(vertAlign="superscript")
+    file.active["A1"] = CellRichText("10", TextBlock(raised, "-"), TextBlock(raised, "6 "), "m")
+    assert _document(file).text == "10^-6 m"

@@ -51,6 +51,7 @@ def _run(text: str, properties: str = "") -> str:
     ("paragraph", "text"),
     [
         (_run("Limit 10") + _run("6", 'baseline="30000"'), "Limit 10^6"),
+        (_run("10") + _run("-", 'baseline="30000"') + _run("6", 'baseline="30000"'), "10^-6"),
         (_run("H") + _run("2", 'baseline="-25000"') + _run("O"), "H_2O"),
         (_run("9 EUR ", 'strike="sngStrike"') + _run("8 EUR"), "8 EUR"),
         (
@@ -102,3 +103,30 @@ def test_a_chart_without_plots_costs_itself_only() -> None:
             area.remove(child)
     slide.shapes.add_textbox(*AREA).text_frame.text = "kept"
     assert "kept" in _loaded(file).document.text
+
+
+def test_notes_keep_raised_characters() -> None:
+    file, slide = _deck()
+    paragraph = slide.notes_slide.notes_text_frame.paragraphs[0]
+    paragraph.add_run().text = "Limit 10"
+    power = paragraph.add_run()
+    power.text = "6"
+    power.font._element.set("baseline", "30000")
+    assert _loaded(file).document.text == "Notes: Limit 10^6"
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "shown"),
+    [
+        (0.125, "0.0%", "12.5%"),
+        (1234.5, "#,##0.00", "1,234.50"),
+        (45000, "yyyy-mm-dd", "2023-03-15"),
+    ],
+)
+def test_the_values_of_a_chart_are_in_their_format(value: float, code: str, shown: str) -> None:
+    file, slide = _deck()
+    data = CategoryChartData(number_format=code)
+    data.categories = ["East"]
+    data.add_series("Q1", (value,))
+    slide.shapes.add_chart(XL_CHART_TYPE.PIE, *AREA, data)
+    assert f"| East | {shown} |" in _loaded(file).document.text

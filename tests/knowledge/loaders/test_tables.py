@@ -24,6 +24,22 @@ def test_a_head_of_two_rows_is_joined() -> None:
     ]
 
 
+def test_a_head_of_three_rows_is_joined() -> None:
+    rows = [
+        ["Sales", "", "", "Region"],
+        ["2023", "", "2024", ""],
+        ["Q1", "Q2", "Q1", ""],
+        list("123x"),
+    ]
+    spans = [Span(0, 0, columns=3), Span(0, 3, rows=3), Span(1, 0, columns=2)]
+    assert table(rows, spans).rows[0] == [
+        "Sales 2023 Q1",
+        "Sales 2023 Q2",
+        "Sales 2024 Q1",
+        "Region",
+    ]
+
+
 def test_numbers_below_a_merged_head_are_no_second_head() -> None:
     rows = [["Plant", "Output", ""], ["Ulm", "1 200", "1 350"], ["Bonn", "90", "80"]]
     assert len(table(rows, [Span(0, 1, columns=2)]).rows) == 3

@@ -59,6 +59,7 @@ SUPER, SUB = '<w:vertAlign w:val="superscript"/>', '<w:vertAlign w:val="subscrip
     [
         (_run("10") + _run("6", SUPER) + _run(" cells"), "10^6 cells"),
         (_run("10") + _run("1", SUPER) + _run("2", SUPER), "10^12"),
+        (_run("10") + _run("6", SUPER) + _run(" ", SUPER) + _run("m"), "10^6 m"),
         (_run("x") + _run("6", '<w:position w:val="12"/>'), "x^6"),
         (_run("H") + _run("2", SUB) + _run("O"), "H_2O"),
         (_run("9 EUR ", "<w:strike/>") + _run("8 EUR"), "8 EUR"),
@@ -259,3 +260,48 @@ def test_a_file_in_iso_strict_is_read() -> None:
                 )
             copy.writestr(name, data)
     assert parse(strict.getvalue(), "a.docx").document.text == "# Strict"
+
+
+@pytest.mark.parametrize(
+    ("instruction", "text"),
+    [
+        (r"EQ \f(1,2)", r"take $\frac{1}{2}$ a day"),
+        (r"EQ \r(3,8)", r"take $\sqrt[3]{8}$ a day"),
+        (r"EQ \r(;16)", r"take $\sqrt{16}$ a day"),
+        (r"eq 10\s\up5(6)", "take 10^6 a day"),
+        (r"EQ x\s\do5(1)", "take x_1 a day"),
+        (
+            r'EQ \* jc2 \* "Font:MS Mincho" \* hps10 \o\ad(\s\up 9(かんじ),漢字)',
+            "take 漢字(かんじ) a day",
+        ),
+        (r"EQ \o\ac(○,5)", "take 5 a day"),
+        (r"EQ \f(\f(1,2),3)", r"take $\frac{\frac{1}{2}}{3}$ a day"),
+        (r"PAGEREF _Toc1 \h", "take  a day"),
+    ],
+)
+def test_what_an_equation_field_draws_is_written(instruction: str, text: str) -> None:
+    field = "".join(
+        f"<w:r>{mark}</w:r>"
+        for mark in (
+            '<w:fldChar w:fldCharType="begin"/>',
+            f"<w:instrText>{instruction}</w:instrText>",
+            '<w:fldChar w:fldCharType="end"/>',
+        )
+    )
+    assert _text(_run("take ") + field + _run(" a day")) == text
+
+
+def test_cells_that_old_files_merge_hold_one_value_and_deleted_ones_none() -> None:
+    def cell(text: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr><w:p>{_run(text)}</w:p></w:tc>"
+
+    rows = [
+        cell("A") + cell("B") + cell("C"),
+        cell("x") + cell("both", '<w:hMerge w:val="restart"/>') + cell("", "<w:hMerge/>"),
+        cell("y") + cell("gone", '<w:cellDel w:id="1"/>') + cell("1") + cell("2"),
+    ]
+    table = "".join(f"<w:tr>{row}</w:tr>" for row in rows)
+    assert _loaded(f"<w:tbl>{table}</w:tbl>").document.text.splitlines()[2:] == [
+        "| x | both | both |",
+        "| y | 1 | 2 |",
+    ]
