@@ -127,9 +127,9 @@ END:VCALENDAR
         (b"Cc: gina@example.org\n\nHi", ["Cc: gina@example.org"]),
         (
             b'Content-Type: multipart/report; boundary="Q"\n\n--Q\n\nFailed\n--Q\nContent-Type: '
-            b"message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: rfc822; b@x.org\n"
+            b"message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: rfc822; b@x\n"
             b"Status: 5.1.1\n\n--Q--\n",
-            ["Failed", "Final-Recipient: rfc822; b@x.org", "Status: 5.1.1"],
+            ["Failed", "Final-Recipient: rfc822; b@x", "Status: 5.1.1"],
         ),
         (
             b'Content-Type: multipart/mixed; boundary="Q"\n\n--Q\nContent-Type: message/rfc822\n'

@@ -58,7 +58,8 @@ def _run(text: str) -> str:
         ("<math><mroot><mi>x</mi><mn>3</mn></mroot></math>", r"\sqrt[3]{x}"),
         ("<math><mi>sin</mi><mi>x</mi></math>", "sin x"),
         (
-            "<math><mo>(</mo><mfrac linethickness='0'><mi>n</mi><mi>k</mi></mfrac><mo>)</mo></math>",
+            "<math><mo>(</mo><mfrac linethickness='0'><mi>n</mi><mi>k</mi></mfrac><mo>)</mo>"
+            "</math>",
             r"\binom{n}{k}",
         ),
         ("<math><mover><mi>x</mi><mo>¯</mo></mover></math>", r"\bar{x}"),
@@ -108,8 +109,8 @@ def _run(text: str) -> str:
             r"\binom{n}{k}",
         ),
         (
-            f"<m:oMath {OFFICE}><m:bar><m:barPr><m:pos m:val='top'/></m:barPr><m:e>{_run('x')}</m:e>"
-            f"</m:bar><m:bar><m:e>{_run('y')}</m:e></m:bar></m:oMath>",
+            f"<m:oMath {OFFICE}><m:bar><m:barPr><m:pos m:val='top'/></m:barPr><m:e>{_run('x')}"
+            f"</m:e></m:bar><m:bar><m:e>{_run('y')}</m:e></m:bar></m:oMath>",
             r"\bar{x}\underline{y}",
         ),
         (

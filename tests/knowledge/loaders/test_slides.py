@@ -107,11 +107,12 @@ def test_a_chart_without_plots_costs_itself_only() -> None:
 
 def test_notes_keep_raised_characters() -> None:
     file, slide = _deck()
-    paragraph = slide.notes_slide.notes_text_frame.paragraphs[0]
-    paragraph.add_run().text = "Limit 10"
-    power = paragraph.add_run()
-    power.text = "6"
-    power.font._element.set("baseline", "30000")
+    frame = slide.notes_slide.notes_text_frame
+    body = next(slide.notes_slide.placeholders[1].element.iter("{*}txBody"))
+    body.remove(next(body.iter("{*}p")))
+    power = _run("Limit 10") + _run("6", 'baseline="30000"')
+    body.append(parse_xml(f"<a:p {NAMESPACES}>{power}</a:p>"))
+    assert frame.text == "Limit 106"
     assert _loaded(file).document.text == "Notes: Limit 10^6"
 
 
