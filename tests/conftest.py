@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from agentkit.knowledge.index.chroma_process import CHROMA_THREAD
 from agentkit.messages import Content, ToolResult
 from agentkit.settings.sources import PREFIX, is_reserved
 from agentkit.text.terms import terms
@@ -90,6 +92,8 @@ _is_fast = False
 
 
 def _refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
+    if threading.current_thread().name == CHROMA_THREAD:
+        return  # One warm child serves all tests.
     if _is_fast and event in _STARTS and "uname" not in str(arguments[:2]):
         raise AssertionError("This test starts a process: mark it with @pytest.mark.slow.")
 

@@ -20,6 +20,7 @@ from agentkit.findings import join_names, quantity
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.catalog import Catalog, DocumentInfo, writing
+from agentkit.knowledge.index.chroma_process import ChromaProcess
 from agentkit.knowledge.index.folder import Folder
 from agentkit.knowledge.index.indexer import (
     PUBLISHED_CHUNKS,
@@ -38,8 +39,9 @@ from agentkit.knowledge.index.roots import (
     select_known,
     source_name,
 )
+from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.index.token_store import TOKEN_CACHE_MB, TOKENS, TokenStore
-from agentkit.knowledge.index.vectors import Vectors, open_store
+from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.loaders.files import Parsers
 from agentkit.knowledge.search.context import merged, widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS
@@ -73,7 +75,7 @@ class KnowledgeBase(Closeable):
         self.embedder = embedder
         self._wait = wait
         self._catalog = Catalog(path / "catalog.sqlite")
-        self._vectors = vectors or Vectors(path / "chroma")
+        self._vectors = vectors or ChromaProcess(path / "chroma")
         self._tokens = TokenStore(path / TOKENS, int(token_cache_mb * 1e6))
         used = self._tokens if late_interaction else None
         self._retriever = Retriever(

@@ -271,7 +271,8 @@ def test_an_index_that_cannot_be_written_is_refused_with_its_name(
 async def test_a_read_only_index_still_answers(shared_folder: Path, embedder: TermEmbedder) -> None:
     path = shared_folder / "index"
     with unprivileged():
-        kb = KnowledgeBase.open(path, embedder)
+        here = Vectors(path / "chroma")  # The child of the other tests runs as another user.
+        kb = KnowledgeBase.open(path, embedder, vectors=here)
         await kb.add(_documents())
         kb.close()
         folders = [path, *(p for p in path.rglob("*") if p.is_dir())]

@@ -200,7 +200,7 @@ async def doctor(
     json: Json = False,
 ) -> int:
     from agentkit.knowledge.index import doctor as checks
-    from agentkit.knowledge.index.vectors import open_store
+    from agentkit.knowledge.index.stores import open_store
     from agentkit.project.project import Project
 
     out, log = open_consoles()

@@ -29,8 +29,8 @@ from agentkit.knowledge.index.schema import (
     read_meta,
     read_value,
 )
+from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.index.token_store import TOKENS
-from agentkit.knowledge.index.vectors import open_store
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 DEFAULT = "knowledge"

@@ -29,6 +29,7 @@ from agentkit.addresses import is_loopback
 from agentkit.errors import KnowledgeError
 from agentkit.findings import Finding, name_project, ok, quantity
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, writing
+from agentkit.knowledge.index.chroma_process import ChromaProcess
 from agentkit.knowledge.index.collections import CollectionInfo, size_of, token_bytes
 from agentkit.knowledge.index.consistency import (
     RESTORE,
@@ -46,7 +47,8 @@ from agentkit.knowledge.index.schema import (
     read_meta,
     rebuild_full_text,
 )
-from agentkit.knowledge.index.vectors import Vectors, open_store, parse_server
+from agentkit.knowledge.index.stores import open_store, parse_server
+from agentkit.knowledge.index.vectors import Vectors
 
 _SPARE_BYTES = 50_000_000
 _FORGET_DOCUMENT = (
@@ -179,7 +181,7 @@ def rebuild_chroma(path: Path, vectors: Vectors | None = None) -> None:
     """Rebuild Chroma from the catalog beside it. Readers scan the catalog meanwhile."""
     with open_read_only(path / CATALOG) as connection:
         ids, matrix = sound_vectors(connection)
-    chroma = vectors or Vectors(path / "chroma")
+    chroma = vectors or ChromaProcess(path / "chroma")
     with closing(Catalog(path / CATALOG)) as catalog:
         catalog.mark_chroma(OUTDATED)
         chroma.clear()

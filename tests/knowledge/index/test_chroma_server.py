@@ -21,13 +21,13 @@ from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.index.doctor import diagnose, repair
-from agentkit.knowledge.index.vectors import (
+from agentkit.knowledge.index.stores import (
     IndexOwner,
     ServerVectors,
-    Vectors,
     open_store,
     parse_server,
 )
+from agentkit.knowledge.index.vectors import Vectors
 from tests.conftest import TermEmbedder
 
 pytestmark = pytest.mark.slow
