@@ -230,7 +230,7 @@ class Run:
         knowledge = self._setup.documents
         if retrieval.mode != "always" or not self._searches or Question(prompt).is_small_talk:
             return []
-        if knowledge is None or not knowledge.chunk_count:
+        if knowledge is None or not await asyncio.to_thread(lambda: knowledge.chunk_count):
             return []
         queries, expansion = [prompt], retrieval.expand
         if session.messages or expansion != "none":

@@ -26,7 +26,7 @@ from agentkit.cli.text import CONTROLS, escape_controls, shorten, strip_controls
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentkit.knowledge.index.indexer import Progress as IndexProgress
+    from agentkit.knowledge.index.report import Progress as IndexProgress
 
 INDENT = 4
 _LINE_SECONDS = 5.0

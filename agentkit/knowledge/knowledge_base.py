@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from agentkit._sync import Closeable, synchronous
+from agentkit._sync import Closeable, in_thread, synchronous
 from agentkit.documents import Chunk, Document, Hit
 from agentkit.errors import KnowledgeError
 from agentkit.findings import join_names, quantity
@@ -22,15 +22,8 @@ from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.catalog import Catalog, DocumentInfo, writing
 from agentkit.knowledge.index.chroma_process import ChromaProcess
 from agentkit.knowledge.index.folder import Folder
-from agentkit.knowledge.index.indexer import (
-    PUBLISHED_CHUNKS,
-    Entry,
-    Incoming,
-    Indexer,
-    IndexReport,
-    OnProgress,
-    ignore_progress,
-)
+from agentkit.knowledge.index.indexer import PUBLISHED_CHUNKS, Entry, Incoming, Indexer
+from agentkit.knowledge.index.report import IndexReport, OnProgress, ignore_progress
 from agentkit.knowledge.index.roots import (
     Root,
     Selection,
@@ -190,9 +183,9 @@ class KnowledgeBase(Closeable):
         Files are parsed in `jobs` processes, at most one for each processor. Raises KnowledgeError.
         """
         async with self._writing():
-            known = self._known_roots()
+            known = await asyncio.to_thread(self._known_roots)
             selection = select(Path(path), prefix, known.values())
-            if not self._is_present(selection):
+            if not await asyncio.to_thread(self._is_present, selection):
                 raise KnowledgeError(
                     f"{selection.path} does not exist. Name a folder or file that does."
                 )
@@ -209,7 +202,7 @@ class KnowledgeBase(Closeable):
         read; a deleted file's document is removed. Raises KnowledgeError for a path that is in no
         indexed folder."""
         async with self._writing():
-            known = self._known_roots()
+            known = await asyncio.to_thread(self._known_roots)
             selection = select_known(Path(path), known.values())
             if selection is None:
                 raise KnowledgeError(
@@ -229,24 +222,26 @@ class KnowledgeBase(Closeable):
     ) -> IndexReport:
         """Index a selection's files and remove the vanished ones, the lock held. `known` are the
         roots of the index by origin."""
-        origin, before = selection.root.origin(self.path), self._catalog.origins()
+        origin = selection.root.origin(self.path)
+        before = await asyncio.to_thread(self._catalog.origins)
         held = {s for s, each in before.items() if each == origin and selection.covers(s)}
         if origin not in known and not selection.root.is_file:
-            self._catalog.add_folder(origin)
+            await in_thread(self._catalog.add_folder, origin)
         folder = Folder(selection, int(max_file_mb * 1e6))
-        hashes, cut = self._catalog.files(origin), self._indexer.cut
+        hashes, cut = await asyncio.to_thread(self._catalog.files, origin), self._indexer.cut
         with Parsers(jobs) as parsers:
             entries = await asyncio.to_thread(folder.entries, hashes, cut, parsers)
             report = await self._indexer.add(entries, on_progress, origin=origin, jobs=jobs)
         present = {entry.source for entry in entries}
         replaced = {o: root for o, root in known.items() if selection.replaces(root, present)}
-        gone = sorted((held | self._moved(selection, present, before, replaced)) - present)
+        moved = await asyncio.to_thread(self._moved, selection, present, before, replaced)
+        gone = sorted((held | moved) - present)
         if gone:
             await self._indexer.remove(gone)
         if vanished := {s for s in hashes if selection.covers(s)} - present - held:
-            self._catalog.forget_unread(vanished)
+            await in_thread(self._catalog.forget_unread, vanished)
         if replaced:
-            self._catalog.forget_folders(replaced)
+            await in_thread(self._catalog.forget_folders, replaced)
         others = {o: root for o, root in known.items() if o != origin and o not in replaced}
         warnings = report.warnings
         conflicts = [s for s in present if (root := others.get(before.get(s, ""))) and root.has(s)]
@@ -303,7 +298,8 @@ class KnowledgeBase(Closeable):
         sources that were removed. Raises KnowledgeError."""
         wanted = [sources] if isinstance(sources, str) else list(sources)
         async with self._writing():
-            found = tuple(dict.fromkeys(filter(None, map(self._held, wanted))))
+            held = await asyncio.to_thread(lambda: [self._held(source) for source in wanted])
+            found = tuple(dict.fromkeys(filter(None, held)))
             if found:
                 await self._indexer.remove(found)
         return found
@@ -313,7 +309,7 @@ class KnowledgeBase(Closeable):
         """Hold the index's lock for a write that fits its embedder."""
         self._catalog.check_open()
         async with writing(self.path, self._wait):
-            self._check_embedder()
+            await asyncio.to_thread(self._check_embedder)
             yield
 
     async def search(self, query: str, k: int = 5, *, filters: Filters = Filters()) -> list[Hit]:
@@ -321,7 +317,7 @@ class KnowledgeBase(Closeable):
         Raises KnowledgeError for an empty query."""
         if not query.strip():
             raise KnowledgeError("The query is empty. Ask something.")
-        self._check_embedder()
+        await asyncio.to_thread(self._check_embedder)
         return await self._retriever.search(clean(query), k, filters)
 
     async def find_all(self, text: str, *, filters: Filters = Filters()) -> Occurrences:
@@ -356,7 +352,9 @@ class KnowledgeBase(Closeable):
     async def document(self, source: str, *, filters: Filters = Filters()) -> Document:
         """A whole document, by its source or a file name that only one has. Raises KnowledgeError,
         with the nearest source, if there is none that passes the filters."""
-        found = await asyncio.to_thread(self._catalog.document, self._held(source) or source)
+        found = await asyncio.to_thread(
+            lambda: self._catalog.document(self._held(source) or source)
+        )
         if found is None or not filters.accept(found.source, found.title, found.metadata):
             known = [info.source for info in await self.documents(filters=filters)]
             same = same_files(source, known)
@@ -369,8 +367,10 @@ class KnowledgeBase(Closeable):
 
     async def document_of(self, beginning: str) -> Document | None:
         """The document whose id begins so; None for an unknown beginning and for one of several."""
-        rows = self._catalog.rows(
-            "SELECT source FROM documents WHERE substr(id, 1, ?) = ?", (len(beginning), beginning)
+        rows = await asyncio.to_thread(
+            self._catalog.rows,
+            "SELECT source FROM documents WHERE substr(id, 1, ?) = ?",
+            (len(beginning), beginning),
         )
         return await self.document(rows[0][0]) if len(rows) == 1 else None
 

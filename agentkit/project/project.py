@@ -26,7 +26,7 @@ from agentkit.findings import for_folder
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.knowledge.index.collections import DEFAULT, Collections
-from agentkit.knowledge.index.indexer import IndexReport, Progress
+from agentkit.knowledge.index.report import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.rerank import Reranker, get_reranker
@@ -272,7 +272,7 @@ class Project:
             if self._knowledge is None or not self._knowledge.chunk_count:
                 raise
             self.notices.append(f"The index is used without an update: {error}")
-        if not self.knowledge.chunk_count:
+        if not await asyncio.to_thread(lambda: self.knowledge.chunk_count):
             self.notices.append(f"{self.path / 'knowledge'} holds no documents yet.")
         return self.knowledge
 

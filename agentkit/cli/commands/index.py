@@ -20,7 +20,7 @@ from agentkit.errors import KnowledgeError
 from agentkit.findings import quantity
 
 if TYPE_CHECKING:
-    from agentkit.knowledge.index.indexer import IndexReport
+    from agentkit.knowledge.index.report import IndexReport
     from agentkit.knowledge.knowledge_base import KnowledgeBase
     from agentkit.project.project import Project
 
@@ -159,7 +159,7 @@ async def add_source(
 async def _index_sources(
     project: Project, knowledge: KnowledgeBase, sources: Sequence[str], jobs: int
 ) -> IndexReport:
-    from agentkit.knowledge.index.indexer import IndexReport
+    from agentkit.knowledge.index.report import IndexReport
 
     total = IndexReport()
     for source in sources:

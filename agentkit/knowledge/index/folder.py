@@ -16,14 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.index.indexer import (
-    Entry,
-    Incoming,
-    IndexReport,
-    OnProgress,
-    Unreadable,
-    ignore_progress,
-)
+from agentkit.knowledge.index.indexer import Entry, Incoming, Unreadable
+from agentkit.knowledge.index.report import IndexReport, OnProgress, ignore_progress
 from agentkit.knowledge.index.roots import Selection
 from agentkit.knowledge.loaders.files import Parsers, UnparsedFile, installed_parsers, read_bytes
 

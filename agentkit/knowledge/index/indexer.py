@@ -24,6 +24,7 @@ from agentkit.knowledge.chunking.splitter import split
 from agentkit.knowledge.embedders.base import Embedder, counter
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, StoredChunk, Version
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache, EmbeddingQueue, content_of
+from agentkit.knowledge.index.report import IndexReport, OnProgress, Progress
 from agentkit.knowledge.index.token_store import TokenStore
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.text.terms import clean
@@ -36,70 +37,6 @@ _PUBLISHED_SECONDS = 10.0
 Chroma takes some 30 ms, and nothing waits unsaved: vectors are in the cache."""
 _VOLATILE = ("fetched", "last_modified")
 """Metadata that a page fetched again has anew, though its text is the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an indexing run is: documents done of all (in a rebuild passages), chunks embedded
-    so far, the seconds taken and an estimate of those left, None while nothing is known."""
-
-    done: int
-    total: int
-    chunks: int
-    source: str
-    seconds: float = 0.0
-    seconds_left: float | None = None
-
-    @property
-    def rate(self) -> float:
-        """Passages embedded per second."""
-        return self.chunks / self.seconds if self.seconds > 0 else 0.0
-
-
-OnProgress = Callable[[Progress], None]
-
-
-def ignore_progress(progress: Progress) -> None:
-    """The default of `on_progress`."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexReport:
-    """What an indexing run did: sources by outcome, chunks embedded again, and one line for each
-    file that could not be read."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    embedded: int = 0
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The warnings, with the files that share a reason named together."""
-        files: dict[str, list[str]] = {}
-        for warning in self.warnings:
-            name, _, reason = warning.partition(": ")
-            files.setdefault(reason, []).append(name)
-        return tuple(
-            f"{len(names)} files: {reason} ({', '.join(map(_file_name, names[:3]))}, ...)"
-            if reason and len(names) > 3
-            else f"{name}: {reason}"
-            if reason
-            else name
-            for reason, names in files.items()
-            for name in (names if len(names) <= 3 or not reason else names[:1])
-        )
-
-    @property
-    def has_news(self) -> bool:
-        """Whether anything was added, changed or removed."""
-        return bool(self.added or self.changed or self.removed)
-
-
-def _file_name(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +172,8 @@ class Indexer:
             on_progress=on_progress,
             queue=EmbeddingQueue(self._cache, self._embedder, self._tokens),
             origin=origin,
-            hashes=self._catalog.hashes(),
-            origins=self._catalog.origins(),
+            hashes=await in_thread(self._catalog.hashes),
+            origins=await in_thread(self._catalog.origins),
         )
         await self._finish_interrupted(run)
         try:
@@ -261,15 +198,16 @@ class Indexer:
     async def rebuild(self, on_progress: OnProgress) -> int:
         """Embed every passage with this embedder, and fill Chroma again. Searches use the old
         vectors until all the new ones are there. Returns how many were embedded."""
-        count = self._catalog.count()
+        count = await in_thread(self._catalog.count)
         run = _IndexingRun(
             count, count, on_progress, EmbeddingQueue(self._cache, self._embedder, self._tokens)
         )
         contents: dict[str, str] = {}
-        for block in self._catalog.active_chunks(PUBLISHED_CHUNKS):
+        blocks = self._catalog.active_chunks(PUBLISHED_CHUNKS)
+        while block := await in_thread(next, blocks, None):
             texts = {self._content(s.chunk): index_text(s.chunk) for s in block}
             contents |= {s.chunk.id: self._content(s.chunk) for s in block}
-            wanted = run.queue.put(texts)
+            wanted = await in_thread(run.queue.put, texts)
             while run.queue.embedded < wanted:
                 await run.queue.embed()
                 run.advance(block[0].chunk.source)
@@ -285,8 +223,12 @@ class Indexer:
         wanted = run.queue.put({s.content: index_text(s.chunk) for s in lost})
         while run.queue.embedded < wanted:
             await run.queue.embed()
-        if lost or self._catalog.meta("chroma") == OUTDATED or self._catalog.inactive_ids():
+        if await in_thread(self._is_interrupted) or lost:
             await in_thread(self._recover)
+
+    def _is_interrupted(self) -> bool:
+        """Whether a write was not finished."""
+        return self._catalog.meta("chroma") == OUTDATED or bool(self._catalog.inactive_ids())
 
     def _load(self, entries: Sequence[Entry]) -> list[_Loaded]:
         loaded = []

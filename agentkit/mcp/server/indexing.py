@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from agentkit.errors import AgentkitError
 
 if TYPE_CHECKING:
-    from agentkit.knowledge.index.indexer import Progress
+    from agentkit.knowledge.index.report import Progress
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 SETTLE_SECONDS = 3.0

@@ -12,7 +12,7 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache
 from agentkit.knowledge.index.folder import watch
-from agentkit.knowledge.index.indexer import Progress
+from agentkit.knowledge.index.report import Progress
 from agentkit.knowledge.index.vectors import Vectors
 from tests.conftest import TermEmbedder
 

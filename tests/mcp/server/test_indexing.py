@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 
 from agentkit.answers import Answer
-from agentkit.knowledge.index.indexer import IndexReport
+from agentkit.knowledge.index.report import IndexReport
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.mcp.server import build_server
 from agentkit.mcp.server.indexing import BackgroundIndex
