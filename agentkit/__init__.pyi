@@ -77,6 +77,7 @@ from .project.project import Project as Project
 from .tools.context import RunContext as RunContext
 from .tools.context import ToolContext as ToolContext
 from .tools.tool import Tool as Tool
+from .tools.tool import external_tool as external_tool
 from .tools.tool import tool as tool
 
 __all__: list[str]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from agentkit.messages import ToolCall
+from agentkit.messages import ToolCall, ToolResult
 from agentkit.tools.tool import Tool
 
 Decision = Literal["allow", "ask", "deny"]
@@ -20,12 +20,14 @@ Decision = Literal["allow", "ask", "deny"]
 class Verdict:
     """The decision on one call. `arguments` replace the model's where the user edited them;
     `reason` tells the model why a call was denied; `later` leaves the call open and pauses the
-    run."""
+    run. `result` is that of a call which the application has made itself, as of an external tool:
+    the tool does not run."""
 
     allowed: bool
     arguments: Mapping[str, Any] | None = None
     reason: str = ""
     later: bool = False
+    result: ToolResult | str | None = None
 
 
 ALLOWED = Verdict(True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import Any, Literal, cast
 
-from agentkit.agent.approval import ALLOWED, Approve, Policy, Verdict, deny
+from agentkit.agent.approval import ALLOWED, LATER, Approve, Policy, Verdict, deny
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import UsageMeter
 from agentkit.agent.pending import Outcome, PausedAgent, PausedResult, decisions_within
@@ -296,6 +296,9 @@ class ToolRunner:
     async def _run_one(self, resolved: ResolvedCall, turn: _RunningCalls) -> _Ended | None:
         """The end of one call; None while it waits for approval."""
         call, tool = resolved.call, resolved.tool
+        if (given := _given_result(call, turn)) is not None:
+            turn.put(ToolFinished(call, given, 0.0))
+            return _Ended(given)
         try:
             if tool is None or resolved.problem:
                 raise ToolError(resolved.problem)
@@ -392,6 +395,8 @@ class ToolRunner:
             decision = self._context.policy.decide(tool)
             if decision == "deny":
                 return Verdict(False, reason=FORBIDDEN)
+            if tool.external:
+                return LATER
             if decision == "allow":
                 return ALLOWED
             async with self._approval_lock:
@@ -416,6 +421,13 @@ class ToolRunner:
         near = get_close_matches(call.name, self._by_name, n=3, cutoff=0.3)
         problem = f"Error: there is no tool {call.name!r}. There is: {', '.join(near) or known}."
         return replace(call, name=clean_name(call.name)), None, problem
+
+
+def _given_result(call: ToolCall, turn: _RunningCalls) -> ToolResult | None:
+    """The result of a call that the application has made itself, None where it has not."""
+    verdict = turn.verdicts.get(call.id)
+    given = verdict.result if verdict else None
+    return ToolResult(given) if isinstance(given, str) else given
 
 
 def _arguments_text(arguments: Mapping[str, Any] | str) -> str:

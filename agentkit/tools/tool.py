@@ -62,7 +62,7 @@ class Tool(Generic[Function]):
     it (a remote tool) the function gets them unchanged. `timeout` is in seconds. `output` is the
     model of a result's `structured`, where it has one. `location` tells the child process of an
     isolated tool where its function is. An `idempotent` tool can safely be called again with the
-    same arguments.
+    same arguments. The calls of an `external` tool are made by the application: they stay open.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Tool(Generic[Function]):
     output: type[BaseModel] | None = None
     location: Mapping[str, Any] | None = None
     idempotent: bool = False
+    external: bool = False
 
     @property
     def __call__(self) -> Function:
@@ -169,6 +170,16 @@ async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         return await function(**arguments)
     result = await in_worker(function, **arguments)
     return await result if inspect.isawaitable(result) else result
+
+
+def external_tool(name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
+    """A tool that the application calls itself, such as in a browser. A run pauses at its calls;
+    `Agent.resume` takes each result as a `Verdict(True, result=…)`."""
+
+    async def no_result() -> str:
+        raise ToolError(f"{name} has no result: the application gave none.", name)
+
+    return Tool(name, description, parameters, no_result, external=True)
 
 
 @overload
