@@ -17,7 +17,7 @@ from agentkit.server.errors import install_handlers
 from agentkit.server.guard import Access, Guard, Keys
 from agentkit.server.keys import KeyStore
 from agentkit.server.metrics import Metrics
-from agentkit.server.openai_api import models
+from agentkit.server.openai_api import chat, models
 from agentkit.server.runs import Runs
 from agentkit.server.service import Service
 from agentkit.settings.schema import ServeSettings
@@ -77,6 +77,7 @@ def create_app(
         health.router,
         state.router,
         models.router,
+        chat.router,
         sessions_api.router,
         runs_api.router,
         page.router,

@@ -94,7 +94,7 @@ class ApiError(HTTPException):
 
     def response(self) -> Response:
         """The whole response."""
-        content = json.dumps(self.body, ensure_ascii=False)
+        content = json.dumps(self.body, ensure_ascii=False).encode("utf-8", "replace")
         headers = {"cache-control": "no-store", **(self.headers or {})}
         return Response(content, self.status_code, headers, "application/json")
 

@@ -15,6 +15,7 @@ from agentkit.project.project import Project
 from agentkit.server.admission import Admission
 from agentkit.server.changes import Changes
 from agentkit.server.metrics import Metrics
+from agentkit.server.openai_api.conversation import PausedSessions
 from agentkit.server.session_stores import SessionStores
 from agentkit.settings.schema import ServeSettings
 
@@ -31,6 +32,7 @@ class Service:
     admission: Admission
     metrics: Metrics
     changes: Changes = field(default_factory=Changes)
+    paused: PausedSessions = field(default_factory=PausedSessions)
     changed: list[dict[str, str]] = field(default_factory=list)
     is_ready: bool = True
     is_stopping: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -21,24 +21,30 @@ PING_SECONDS = 10.0
 
 class EventResponse(Response):
     """A stream of server-sent events. `source` yields whole events as bytes; it is closed when the
-    client goes. While it yields nothing, comments are sent."""
+    client goes, and `on_end` is awaited in any case. While it yields nothing, comments are sent."""
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, source: AsyncGenerator[bytes, None], *, ping_seconds: float = PING_SECONDS
+        self,
+        source: AsyncGenerator[bytes, None],
+        *,
+        on_end: Callable[[], Awaitable[None]] | None = None,
+        ping_seconds: float = PING_SECONDS,
     ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._source = source
+        self._source, self._on_end = source, on_end
         self._ping_seconds = ping_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        sending = asyncio.create_task(self._send_all(send))
-        await run_until_gone(receive, sending)
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        try:
+            await send(start)
+            await run_until_gone(receive, asyncio.create_task(self._send_all(send)))
+        finally:
+            if self._on_end is not None:
+                await self._on_end()
 
     async def _send_all(self, send: Send) -> None:
         sent = 0

@@ -1,0 +1,135 @@
+"""A client's messages as a session of the agent, and what is asked of it now.
+
+The API is stateless: each request brings the whole conversation. The calls of a client's tools that
+end it are those on which the run waits, with their results. What the agent did itself before it
+called them (its searches, the numbers of its passages) is not in those messages: it is kept for a
+while, and where it is not there any more, the run goes on without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from agentkit.agent.approval import Verdict
+from agentkit.agent.pending import PausedRun, Pending
+from agentkit.agent.session import Session
+from agentkit.knowledge.citations.markers import markers
+from agentkit.messages import Message, ToolResult, content_record
+from agentkit.server.errors import ApiError
+
+KEPT_SECONDS = 900.0
+MOST_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a run continues: with a prompt, or with results of the calls on which it waits.
+    `history` are all messages before those results, or before the answer to the prompt."""
+
+    session: Session
+    prompt: Message | None
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    history: tuple[Message, ...] = ()
+
+
+class PausedSessions:
+    """The sessions that wait for results of a client's tools, by who asked and what was said."""
+
+    def __init__(self, seconds: float = KEPT_SECONDS, most: int = MOST_KEPT) -> None:
+        self._seconds, self._most = seconds, most
+        self._kept: OrderedDict[str, tuple[float, Session]] = OrderedDict()
+
+    def keep(self, who: str, conversation: Conversation) -> None:
+        """Keep a session whose run has paused."""
+        session = conversation.session
+        ids = [call.id for call in session.waiting]
+        self._kept[_fingerprint(who, conversation.history, ids)] = (time.monotonic(), session)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def find(self, who: str, history: Sequence[Message], ids: Sequence[str]) -> Session | None:
+        """A copy of the session that waits for these calls after this history."""
+        oldest = time.monotonic() - self._seconds
+        while self._kept and next(iter(self._kept.values()))[0] < oldest:
+            self._kept.popitem(last=False)
+        _, session = self._kept.get(_fingerprint(who, history, ids), (0.0, None))
+        return Session.from_json(session.to_json()) if session else None
+
+
+def read_conversation(
+    messages: Sequence[Message], who: str, paused: PausedSessions, *, cites: bool
+) -> Conversation:
+    """The conversation of messages without the system's. `cites` tells an agent whose earlier
+    answers have markers: they are removed, since numbers begin anew. Raises ApiError."""
+    _check_results(messages)
+    if not messages or messages[-1].role == "assistant":
+        raise _invalid("The last message must be the user's, or the result of a tool.")
+    if messages[-1].role == "tool":
+        return _resumed(messages, who, paused, cites)
+    session = Session()
+    session.add([_without_markers(m) if cites else m for m in messages[:-1]])
+    return Conversation(session, messages[-1], history=tuple(messages))
+
+
+def _resumed(
+    messages: Sequence[Message], who: str, paused: PausedSessions, cites: bool
+) -> Conversation:
+    """A conversation that ends with results of the calls before them."""
+    at = max(n for n, message in enumerate(messages) if message.role == "assistant")
+    history, calling, results = messages[:at], messages[at], messages[at + 1 :]
+    verdicts = {m.tool_call_id: Verdict(True, result=ToolResult(m.content)) for m in results}
+    ids = [call.id for call in calling.tool_calls]
+    session = paused.find(who, history, ids)
+    if session is None:
+        begun = max((n for n, m in enumerate(history) if m.role == "user"), default=-1)
+        if begun < 0:
+            raise _invalid("Before the call of a tool there must be a message of the user.")
+        session = Session()
+        session.add([_without_markers(m) if cites else m for m in history])
+        open_calls = tuple(None for _ in calling.tool_calls)
+        session.pause(Pending(calling, open_calls, PausedRun(begun=begun)))
+    return Conversation(session, None, verdicts, tuple(history))
+
+
+def _check_results(messages: Sequence[Message]) -> None:
+    """Raise ApiError unless each call has one result, right behind it."""
+    open_ids: set[str] = set()
+    for message in messages:
+        if message.role == "tool":
+            if message.tool_call_id not in open_ids:
+                raise _invalid(f"No call before it has the id {message.tool_call_id[:100]!r}.")
+            open_ids.discard(message.tool_call_id)
+            continue
+        if open_ids:
+            break
+        open_ids = {call.id for call in message.tool_calls}
+        if len(open_ids) < len(message.tool_calls):
+            raise _invalid("Two calls of one message have the same id.")
+    if open_ids:
+        raise _invalid(f"The call {min(open_ids)[:100]!r} has no result. Send one for each call.")
+
+
+def _without_markers(message: Message) -> Message:
+    if message.role != "assistant" or not isinstance(message.content, str):
+        return message
+    text = message.content
+    for match in [*markers(text, ())][::-1]:
+        text = text[: match.start()].rstrip(" ") + text[match.end() :]
+    return replace(message, content=text)
+
+
+def _fingerprint(who: str, history: Sequence[Message], ids: Sequence[str]) -> str:
+    record = [who, sorted(ids)] + [
+        [m.role, content_record(m.content), [call.id for call in m.tool_calls], m.tool_call_id]
+        for m in history
+    ]
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError(400, message, "invalid_messages", param="messages")
