@@ -17,7 +17,7 @@ from agentkit.server.errors import install_handlers
 from agentkit.server.guard import Access, Guard, Keys
 from agentkit.server.keys import KeyStore
 from agentkit.server.metrics import Metrics
-from agentkit.server.openai_api import chat, models
+from agentkit.server.openai_api import chat, embeddings, models, responses
 from agentkit.server.runs import Runs
 from agentkit.server.service import Service
 from agentkit.settings.schema import ServeSettings
@@ -81,6 +81,8 @@ def create_app(
         sessions_api.router,
         runs_api.router,
         page.router,
+        responses.router,
+        embeddings.router,
     ):
         app.include_router(router)
     return app
