@@ -15,7 +15,7 @@ from agentkit.project.project import Project
 from agentkit.server.admission import Admission
 from agentkit.server.changes import Changes
 from agentkit.server.metrics import Metrics
-from agentkit.server.openai_api.conversation import PausedSessions
+from agentkit.server.paused_sessions import PausedSessions
 from agentkit.server.session_stores import SessionStores
 from agentkit.settings.schema import ServeSettings
 

@@ -8,10 +8,6 @@ while, and where it is not there any more, the run goes on without it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,11 +15,9 @@ from agentkit.agent.approval import Verdict
 from agentkit.agent.pending import PausedRun, Pending
 from agentkit.agent.session import Session
 from agentkit.knowledge.citations.markers import markers
-from agentkit.messages import Message, ToolResult, content_record
+from agentkit.messages import Message, ToolResult
 from agentkit.server.errors import ApiError
-
-KEPT_SECONDS = 900.0
-MOST_KEPT = 256
+from agentkit.server.paused_sessions import PausedSessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +29,6 @@ class Conversation:
     prompt: Message | None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     history: tuple[Message, ...] = ()
-
-
-class PausedSessions:
-    """The sessions that wait for results of a client's tools, by who asked and what was said."""
-
-    def __init__(self, seconds: float = KEPT_SECONDS, most: int = MOST_KEPT) -> None:
-        self._seconds, self._most = seconds, most
-        self._kept: OrderedDict[str, tuple[float, Session]] = OrderedDict()
-
-    def keep(self, who: str, conversation: Conversation) -> None:
-        """Keep a session whose run has paused."""
-        session = conversation.session
-        ids = [call.id for call in session.waiting]
-        self._kept[_fingerprint(who, conversation.history, ids)] = (time.monotonic(), session)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-
-    def find(self, who: str, history: Sequence[Message], ids: Sequence[str]) -> Session | None:
-        """A copy of the session that waits for these calls after this history."""
-        oldest = time.monotonic() - self._seconds
-        while self._kept and next(iter(self._kept.values()))[0] < oldest:
-            self._kept.popitem(last=False)
-        _, session = self._kept.get(_fingerprint(who, history, ids), (0.0, None))
-        return Session.from_json(session.to_json()) if session else None
 
 
 def read_conversation(
@@ -121,14 +91,6 @@ def _without_markers(message: Message) -> Message:
     for match in [*markers(text, ())][::-1]:
         text = text[: match.start()].rstrip(" ") + text[match.end() :]
     return replace(message, content=text)
-
-
-def _fingerprint(who: str, history: Sequence[Message], ids: Sequence[str]) -> str:
-    record = [who, sorted(ids)] + [
-        [m.role, content_record(m.content), [call.id for call in m.tool_calls], m.tool_call_id]
-        for m in history
-    ]
-    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
 
 def _invalid(message: str) -> ApiError:

@@ -85,7 +85,8 @@ class Running:
                     is_first = False
                 metrics.count(event)
                 if isinstance(event, Finished) and event.answer.waiting:
-                    self._server.paused.keep(self._who, self._conversation)
+                    said = self._conversation
+                    self._server.paused.keep(self._who, said.history, said.session)
                 yield event
 
     async def answer(self) -> Answer[Any]:
