@@ -16,7 +16,7 @@ MOST_KEPT = 256
 
 
 class PausedSessions:
-    """The sessions that wait for results of a client's tools, by who asked and what was said."""
+    """The sessions that wait for results of a client's tools, by identity and history."""
 
     def __init__(self, seconds: float = KEPT_SECONDS, most: int = MOST_KEPT) -> None:
         self._seconds, self._most = seconds, most

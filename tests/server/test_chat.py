@@ -217,8 +217,8 @@ async def test_markers_of_earlier_answers_are_not_read_again(serve: Serve) -> No
     follow_up = {"role": "user", "content": "And when is a backup of the archive made?"}
     async with serve(model) as client:
         await ask(client, messages=[*QUESTION, earlier, follow_up])
-    said = [m.text for m in model.requests[-1] if m.role == "assistant" and m.text]
-    assert said == ["A backup is kept for 90 days."]
+    written = [m.text for m in model.requests[-1] if m.role == "assistant" and m.text]
+    assert written == ["A backup is kept for 90 days."]
 
 
 async def test_a_full_queue_is_answered_with_retry_after(serve: Serve) -> None:

@@ -69,7 +69,7 @@ async def test_the_streaming_helper_gathers_text_and_calls(serve: Serve) -> None
     assert choice.message.tool_calls[0].function.name == "locate"
 
 
-class Kept(BaseModel):
+class Retention(BaseModel):
     """How long a backup is kept."""
 
     days: int
@@ -78,11 +78,15 @@ class Kept(BaseModel):
 async def test_structured_output_is_parsed(serve: Serve) -> None:
     async with sdk(serve, ScriptedModel(['{"days": 90}', '{"days": 90}'])) as client:
         reply = await client.chat.completions.parse(
-            model="notes", messages=[{"role": "user", "content": QUESTION}], response_format=Kept
+            model="notes",
+            messages=[{"role": "user", "content": QUESTION}],
+            response_format=Retention,
         )
-        assert reply.choices[0].message.parsed == Kept(days=90)
-        response = await client.responses.parse(model="notes", input=QUESTION, text_format=Kept)
-        assert response.output_parsed == Kept(days=90)
+        assert reply.choices[0].message.parsed == Retention(days=90)
+        response = await client.responses.parse(
+            model="notes", input=QUESTION, text_format=Retention
+        )
+        assert response.output_parsed == Retention(days=90)
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])

@@ -35,7 +35,7 @@ def passage_url(citation: Citation, address: str) -> str:
 
 
 def support(answer: Answer) -> dict[str, Any]:
-    """Why the answer ended, and which sentences nothing supports: fields that OpenAI lacks."""
+    """Why the answer ended, and its unsupported sentences: fields that OpenAI lacks."""
     return {
         "stop_reason": answer.stop_reason,
         "limit": answer.limit,

@@ -35,7 +35,7 @@ def read_conversation(
     messages: Sequence[Message], who: str, paused: PausedSessions, *, cites: bool
 ) -> Conversation:
     """The conversation of messages without the system's. `cites` tells an agent whose earlier
-    answers have markers: they are removed, since numbers begin anew. Raises ApiError."""
+    answers have markers: they are removed, since numbers start again at 1. Raises ApiError."""
     _check_results(messages)
     if not messages or messages[-1].role == "assistant":
         raise _invalid("The last message must be the user's, or the result of a tool.")

@@ -85,8 +85,8 @@ class Running:
                     is_first = False
                 metrics.count(event)
                 if isinstance(event, Finished) and event.answer.waiting:
-                    said = self._conversation
-                    self._server.paused.keep(self._who, said.history, said.session)
+                    conversation = self._conversation
+                    self._server.paused.keep(self._who, conversation.history, conversation.session)
                 yield event
 
     async def answer(self) -> Answer[Any]:
@@ -100,7 +100,7 @@ class Running:
         return answer
 
     def _start(self) -> AsyncGenerator[Event[Any], None]:
-        ask, agent, said = self._ask, self._agent, self._conversation
+        ask, agent, conversation = self._ask, self._agent, self._conversation
         choice = self._aliases.get(ask.choice, ask.choice)
         own = agent.instructions if isinstance(agent.instructions, str) else ""
         overrides: Overrides = {
@@ -111,9 +111,11 @@ class Running:
         if ask.instructions:
             overrides["instructions"] = f"{own}\n\n{ask.instructions}".strip()
         output: Any = {} if ask.output is None else {"output": ask.output}
-        if said.prompt is None:
-            return agent.stream_resume(said.session, said.verdicts, **output, **overrides)
-        return agent.stream(said.prompt, said.session, **output, **overrides)
+        if conversation.prompt is None:
+            return agent.stream_resume(
+                conversation.session, conversation.verdicts, **output, **overrides
+            )
+        return agent.stream(conversation.prompt, conversation.session, **output, **overrides)
 
     def calls(self, answer: Answer[Any]) -> list[tuple[ToolCall, str, str]]:
         """The calls that the client is to make: each with its name there and its arguments."""
