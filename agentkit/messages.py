@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from agentkit.documents import Chunk, Passage
+from agentkit.tags import neutralize_tags
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -66,16 +67,16 @@ def _render_passage(passage: Passage) -> str:
         for name, value in attributes.items()
         if value or name in ("id", "source")
     )
-    return f"<passage {written}>\n{chunk.text.replace(_END, _ESCAPED_END)}\n</passage>"
+    return f"<passage {written}>\n{neutralize_tags(chunk.text, _TAG)}\n</passage>"
 
 
 def _contained(text: str) -> str:
     """A line that cannot end its tag."""
-    return text.replace(_NEWLINE, " ").replace(_END, _ESCAPED_END)
+    return neutralize_tags(text.replace(_NEWLINE, " "), _TAG)
 
 
 _NEWLINE = "\n"
-_END, _ESCAPED_END = "</passage", "<\\/passage"
+_TAG = "passage"
 
 
 def _with_passages(content: Content, passages: Sequence[Passage]) -> Content:

@@ -14,6 +14,7 @@ from agentkit.backends.base import Options, arguments_object, tool_definition
 from agentkit.backends.conversation import Rules, valid_conversation
 from agentkit.backends.text_tool_calls import CALL, END_CALL
 from agentkit.messages import Message, ToolCall
+from agentkit.tags import neutralize_tags
 from agentkit.tools.tool import Tool
 
 _TOOLS_PROMPT = """You may call these tools:
@@ -37,7 +38,8 @@ def with_tools_in_text(messages: Sequence[Message], tools: Sequence[Tool]) -> li
 
 def _as_text(message: Message) -> Message:
     if message.role == "tool":
-        return Message("user", f"<tool_response>\n{message.prompt_text}\n</tool_response>")
+        result = neutralize_tags(message.prompt_text, "tool_response")
+        return Message("user", f"<tool_response>\n{result}\n</tool_response>")
     if message.tool_calls:
         text = "\n".join([message.text, *map(_call_text, message.tool_calls)]).strip()
         return Message(message.role, text)
