@@ -1,12 +1,15 @@
 """Approval of tool calls: a policy by tool name, and a decision by the user where it says "ask".
 
-Without a way to ask, a call is denied. A decision is made on the arguments that the call runs with.
+Without a way to ask, a call is denied. A decision is made on the arguments that the call runs with:
+a paused call keeps the digest of its arguments, and does not run if they are others later.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -20,14 +23,19 @@ Decision = Literal["allow", "ask", "deny"]
 class Verdict:
     """The decision on one call. `arguments` replace the model's where the user edited them;
     `reason` tells the model why a call was denied; `later` leaves the call open and pauses the
-    run. `result` is that of a call which the application has made itself, as of an external tool:
-    the tool does not run."""
+    run. `digest` binds the decision to a call as it was shown to the user. `result` is that of a
+    call which the application has made itself, as of an external tool: the tool does not run."""
 
     allowed: bool
     arguments: Mapping[str, Any] | None = None
     reason: str = ""
     later: bool = False
     result: ToolResult | str | None = None
+    digest: str = ""
+
+    def for_call(self, call: ToolCall) -> Verdict:
+        """The decision for this call only: it does not hold if its arguments are others by then."""
+        return replace(self, digest=call_digest(call))
 
 
 ALLOWED = Verdict(True)
@@ -37,6 +45,18 @@ DENIED = Verdict(False)
 """Do not run the call; the model gets an error."""
 
 LATER = Verdict(False, later=True)
+
+
+def call_digest(call: ToolCall) -> str:
+    """SHA-256 of a call's tool and arguments, the same after a way through JSON."""
+    record = [call.name, call.arguments]
+    text = json.dumps(record, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
 
 Approve = Callable[[Tool, ToolCall], Awaitable[Verdict] | Verdict]
 """Decides on a call that needs approval, before it runs, with its exact arguments."""

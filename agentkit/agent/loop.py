@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agentkit.agent.approval import Verdict
+from agentkit.agent.approval import Verdict, call_digest
 from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import Window, cut_result
 from agentkit.agent.explain import Exchange, explain, no_answer_error
@@ -112,6 +112,8 @@ class Loop:
         self.transcript: list[Message] = []
         self.unfinished = Turn(taken=self._ids)
         self.pending: Pending | None = None
+        self._digests: tuple[str, ...] = ()
+        """Those of the calls of a turn that waited, until it is complete."""
 
     @property
     def view(self) -> list[Message]:
@@ -339,13 +341,14 @@ class Loop:
     async def _resume(self, pending: Pending, verdicts: Mapping[str, Verdict]) -> None:
         """Run the calls that waited for approval, and complete their turn."""
         outcomes, made = list(pending.outcomes), pending.message.tool_calls
+        self._digests = pending.digests
         agents = {
             call.id: outcome
             for call, outcome in zip(made, outcomes, strict=True)
             if isinstance(outcome, PausedAgent)
         }
         waiting = [at for at, outcome in enumerate(outcomes) if not isinstance(outcome, Message)]
-        calls = {at: self._tools.resolve(made[at]) for at in waiting}
+        calls = {at: self._tools.resolve_approved(made[at]) for at in waiting}
         await self._complete(pending.message, calls, outcomes, verdicts, agents)
 
     async def _complete(
@@ -394,8 +397,10 @@ class Loop:
             ]
         results = [outcome for outcome in outcomes if isinstance(outcome, Message)]
         if len(results) < len(outcomes):
-            self.pending = Pending(message, tuple(outcomes))
+            digests = self._digests or tuple(map(call_digest, message.tool_calls))
+            self.pending = Pending(message, tuple(outcomes), digests=digests)
             return
+        self._digests = ()
         repeated = self._repeats.record(message.tool_calls, results)
         results = self._prompt.referring(results)
         if room is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
+from agentkit.agent.approval import Verdict, call_digest
 from agentkit.agent.limits import Spent
 from agentkit.documents import Chunk
-from agentkit.errors import AlreadyDecided
+from agentkit.errors import AlreadyDecided, ConfigError
 from agentkit.messages import (
     Message,
     Record,
@@ -65,6 +66,8 @@ class Pending:
     message: Message
     outcomes: tuple[Outcome, ...]
     run: PausedRun = PausedRun()
+    digests: tuple[str, ...] = ()
+    """That of each call as it was when the run paused; those of a stored turn may differ."""
 
     @property
     def waiting(self) -> tuple[ToolCall, ...]:
@@ -81,14 +84,37 @@ class Pending:
                 ]
         return tuple(found)
 
-    def check(self, decided: Iterable[str]) -> None:
-        """Raise AlreadyDecided for the id of a call that does not wait."""
-        waiting = [call.id for call in self.waiting]
-        if unknown := [each for each in decided if each not in waiting]:
+    def check(self, decisions: Mapping[str, Verdict]) -> None:
+        """Raise AlreadyDecided for the id of a call that does not wait, and ConfigError where a
+        call is allowed whose arguments changed since it paused or was shown to the user."""
+        waiting = {call.id: call for call in self.waiting}
+        if unknown := [each for each in decisions if each not in waiting]:
             raise AlreadyDecided(
                 f"Call {unknown[0]!r} does not wait for a decision: it was decided before, or is "
                 f"not of this session. Waiting: {', '.join(waiting)}."
             )
+        changed = set(self.changed)
+        for call_id, verdict in decisions.items():
+            call = waiting[call_id]
+            is_other = verdict.digest not in ("", call_digest(call))
+            if verdict.allowed and (is_other or call_id in changed):
+                raise ConfigError(
+                    f"The arguments of call {call_id!r} of {call.name} changed after the user was "
+                    "asked. Nothing was run. Deny the call, and ask the agent again."
+                )
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The ids of waiting calls that are not those of which the turn kept the digests."""
+        found: list[str] = []
+        digests = dict(enumerate(self.digests))
+        for at, call in enumerate(self.message.tool_calls):
+            outcome = self.outcomes[at]
+            if not isinstance(outcome, Message) and digests.get(at) != call_digest(call):
+                found.append(call.id)
+            if isinstance(outcome, PausedAgent):
+                found += [f"{call.id}/{inner}" for inner in outcome.pending.changed]
+        return tuple(found)
 
 
 def decisions_within(call_id: str, decisions: Mapping[str, T]) -> dict[str, T]:
@@ -108,6 +134,7 @@ def pending_record(pending: Pending) -> Record:
         "message": message_record(pending.message),
         "outcomes": [_outcome_record(outcome) for outcome in pending.outcomes],
         "run": asdict(pending.run),
+        "digests": list(pending.digests),
     }
 
 
@@ -120,6 +147,7 @@ def read_pending(record: Mapping[str, Any]) -> Pending:
         read_message(record["message"]),
         tuple(map(_read_outcome, record["outcomes"])),
         PausedRun(**run, spent=Spent(usage, **spent)),
+        tuple(record.get("digests", ())),
     )
 
 

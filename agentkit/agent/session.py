@@ -7,10 +7,11 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from agentkit._sync import Closeable
+from agentkit.agent.approval import Verdict
 from agentkit.agent.pending import PausedAgent, Pending
 from agentkit.agent.session_record import (
     VERSION,
@@ -83,9 +84,10 @@ class Session(Closeable):
                 self._runs.remove(run)
 
     @contextmanager
-    def decide(self, verdicts: Iterable[str]) -> Iterator[Pending]:
+    def decide(self, verdicts: Mapping[str, Verdict]) -> Iterator[Pending]:
         """The turn that waits, for the one run that resumes it. Raises AlreadyDecided where no
-        turn waits, another run resumes it, or one of the calls does not wait."""
+        turn waits, another run resumes it, or one of the calls does not wait, and ConfigError where
+        a call is allowed whose arguments changed."""
         if self.pending is None:
             raise AlreadyDecided("No call of this session waits for a decision.")
         if self._is_resumed:

@@ -223,6 +223,7 @@ class _Pending(TypedDict):
     message: _Message
     outcomes: list[_PausedAgent | _Message | None]
     run: _PausedRun
+    digests: NotRequired[list[str]]
 
 
 class _Note(TypedDict):

@@ -12,13 +12,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from threading import get_ident
 from typing import Any, Literal, cast
 
-from agentkit.agent.approval import ALLOWED, LATER, Approve, Policy, Verdict, deny
+from agentkit.agent.approval import ALLOWED, LATER, Approve, Policy, Verdict, call_digest, deny
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import UsageMeter
 from agentkit.agent.pending import Outcome, PausedAgent, PausedResult, decisions_within
@@ -248,9 +249,16 @@ class ToolRunner:
             fit = {name: value for name, value in fit.items() if name not in unknown}
             takes = ", ".join(tool.parameters.get("properties", ())) or "no arguments"
             note = f"\n(Ignored unknown arguments: {', '.join(unknown)}. It takes: {takes}.)"
-        if tool.name != call.name or fit != given:
-            call = replace(call, name=tool.name, arguments=fit)
-        return ResolvedCall(call, tool, note=note)
+        return ResolvedCall(replace(call, name=tool.name, arguments=fit), tool, note=note)
+
+    def resolve_approved(self, call: ToolCall) -> ResolvedCall:
+        """Resolve a call that waited for approval; it has a problem if it would run otherwise than
+        it was shown, since its tool takes other arguments now."""
+        resolved = self.resolve(call)
+        if resolved.problem or call_digest(resolved.call) == call_digest(call):
+            return resolved
+        problem = f"Error: not run, since {call.name} takes other arguments now than were approved."
+        return replace(resolved, problem=problem)
 
     async def run(
         self,
@@ -303,7 +311,8 @@ class ToolRunner:
             if tool is None or resolved.problem:
                 raise ToolError(resolved.problem)
             verdict = ALLOWED if call.id in turn.agents else turn.verdicts.get(call.id)
-            verdict = verdict or await self._decide(tool, call, turn.put)
+            shown = replace(call, arguments=deepcopy(call.arguments))
+            verdict = verdict or await self._decide(tool, shown, turn.put)
         except ToolError as error:
             refused = ToolResult(str(error))
             turn.put(ToolFinished(call, refused, 0.0, failed=True, error=error.cause))

@@ -454,8 +454,7 @@ def builtin_tools(
     allow_private: bool = False,
     python_unconfined: bool = False,
 ) -> list[Tool]:
-    """Return the built-in tools of some groups: `files` of `roots`, `fetch` that may reach private
-    addresses, `python` that may run unconfined. Raises ConfigError for unknown names."""
+    """Return the built-in tools of some groups. Raises ConfigError for unknown names."""
     tools: list[Tool] = []
     for name in dict.fromkeys(names):
         match name:

@@ -257,3 +257,16 @@ def test_a_synchronous_function_can_approve() -> None:
     model = ScriptedModel([ToolCall("1", "erase", {"path": "a"}), "done"])
     Agent(model, [erase], approve=lambda tool, call: ALLOWED).run_sync("erase a")
     assert RAN == ["a"]
+
+
+async def test_arguments_that_change_while_the_user_is_asked_do_not_run() -> None:
+    made = call("erase", path="shown")
+
+    async def change(_: Tool, asked: ToolCall) -> Verdict:
+        for arguments in (made.arguments, asked.arguments):
+            assert isinstance(arguments, dict)
+            arguments["path"] = "other"
+        return ALLOWED
+
+    await Agent(ScriptedModel([made, "done"]), TOOLS, approve=change).run("?")
+    assert RAN == ["shown"]

@@ -1,7 +1,9 @@
 """Calls that wait for approval: the run pauses, and resumes with the verdict, here or elsewhere."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -420,3 +422,70 @@ async def test_a_decision_that_is_no_verdict_is_refused_and_the_call_still_waits
         await agent.resume(session, decisions)
     assert [c.id for c in session.waiting] == ["1"]
     assert (await agent.resume(session, {"1": ALLOWED})).text == "done"
+
+
+def _change_in_store(file: Path, old: str, new: str) -> None:
+    with closing(sqlite3.connect(file)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master")]
+        for table in tables:
+            with suppress(sqlite3.Error):
+                for _, column, *_rest in database.execute(f"PRAGMA table_info({table!r})"):
+                    query = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+                    with suppress(sqlite3.Error):
+                        database.execute(f"{query} WHERE typeof({column}) = 'text'", (old, new))
+        database.commit()
+
+
+async def test_a_call_whose_stored_arguments_were_changed_is_not_run(tmp_path: Path) -> None:
+    store = SessionStore(tmp_path / "s.sqlite")
+    session = store.create("s")
+    agent = await _paused(ScriptedModel([call("erase", path="shown"), "done"]), session)
+    session.close()
+    _change_in_store(tmp_path / "s.sqlite", "shown", "other")
+    session = store.open("s")
+    assert session.waiting[0].arguments == {"path": "other"}
+    for verdict in (ALLOWED, ALLOWED.for_call(session.waiting[0])):
+        with pytest.raises(ConfigError, match="arguments of call '1' of erase changed"):
+            await agent.resume(session, {"1": verdict})
+    assert RAN == []
+    assert (await agent.resume(session, {"1": DENIED})).text == "done"
+    assert RAN == []
+
+
+async def test_a_decision_holds_only_for_the_call_that_it_was_made_on() -> None:
+    model, session = ScriptedModel([call("erase", path="a"), "done"]), Session()
+    agent = await _paused(model, session)
+    shown = replace(session.waiting[0], arguments={"path": "b"})
+    with pytest.raises(ConfigError, match="changed after the user was asked"):
+        await agent.resume(session, {"1": ALLOWED.for_call(shown)})
+    assert RAN == []
+    await agent.resume(session, {"1": ALLOWED.for_call(session.waiting[0])})
+    assert RAN == ["a"]
+
+
+async def test_a_changed_call_stays_refused_after_another_call_was_decided() -> None:
+    calls = [call("erase", c, path=c) for c in "ab"]
+    session = Session()
+    agent = await _paused(ScriptedModel([calls, "done"]), session)
+    session = Session.from_json(session.to_json().replace('"path": "b"', '"path": "z"'))
+    await agent.resume(session, {"a": ALLOWED})
+    with pytest.raises(ConfigError, match="call 'b' of erase changed"):
+        await agent.resume(session, {"b": ALLOWED})
+    assert RAN == ["a"]
+
+
+async def test_a_call_is_not_run_with_other_arguments_than_were_approved() -> None:
+    """A tool that takes another type since the pause must not get a converted argument."""
+    session = Session()
+    await _paused(ScriptedModel([call("erase", path="7"), "done"]), session)
+
+    @tool(needs_approval=True)
+    def erase(path: int) -> str:
+        """Erase."""
+        RAN.append(str(path))
+        return "erased"
+
+    model = ScriptedModel(["done"])
+    await Agent(model, [erase], approve=pause).resume(session, {"1": ALLOWED})
+    assert RAN == []
+    assert "takes other arguments now" in results(model)[0]

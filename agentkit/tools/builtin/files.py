@@ -1,13 +1,16 @@
 """File tools: list, read, search and write the files of given folders.
 
-A path is resolved through links and must end inside one of the folders; hidden files and folders
-are invisible. Sizes are limited, files are decoded as documents are, and writing asks for approval.
+A path is resolved through links and must end inside one of the folders, where all hard links of
+its file must be; hidden files and folders are invisible. Sizes are limited, files are decoded as
+documents are, and writing asks for approval.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
@@ -43,33 +46,44 @@ class Roots:
 
     def files(self, path: str) -> Iterator[Path]:
         """Yield the files at or below a path, sorted; stops after 20,000 entries."""
-        visited = 0
-        for start in [self._inside(path)] if path.strip("/. ") else self._roots.values():
-            if start.is_file():
-                yield start
-            for folder, folders, names in os.walk(start):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                for name in sorted(names):
-                    visited += 1
-                    if visited > _MAX_VISITED:
-                        return
-                    with suppress(ToolError):
-                        found = self._resolve(Path(folder) / name, name)
-                        if found.is_file():
-                            yield found
+        starts = [self._inside(path)] if path.strip("/. ") else list(self._roots.values())
+        linked: Counter[tuple[int, int]] | None = None
+        for each in _walk(starts):
+            with suppress(ToolError, OSError):
+                found = self._resolve(each, each.name)
+                status = found.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                if status.st_nlink > 1:
+                    linked = _names(self._roots.values()) if linked is None else linked
+                    if linked[status.st_dev, status.st_ino] < status.st_nlink:
+                        continue
+                yield found
 
     def file(self, path: str) -> Path:
         """Return an existing file. Raises ToolError."""
         found = self._inside(path)
         if not found.is_file():
             raise ToolError(f"File {path!r} not found. Call list_files to see the files.")
-        return found
+        return self._without_links(found, path)
 
     def target(self, path: str) -> Path:
         """Return a path that may be written. Raises ToolError."""
         found = self._inside(path)
         if found.is_dir() or not found.parent.is_dir():
             raise ToolError(f"{path!r} is a folder, or its folder does not exist. Call list_files.")
+        return self._without_links(found, path) if found.exists() else found
+
+    def _without_links(self, found: Path, name: str) -> Path:
+        """Return a file. Raises ToolError if it has hard links that are hidden or outside."""
+        status = found.stat()
+        if status.st_nlink > 1:
+            inside = _names(self._roots.values())[status.st_dev, status.st_ino]
+            if inside < status.st_nlink:
+                raise ToolError(
+                    f"{name!r} has a hard link that is hidden or outside the folders that tools "
+                    "may access. Call list_files."
+                )
         return found
 
     def _inside(self, path: str) -> Path:
@@ -97,6 +111,33 @@ class Roots:
                     raise ToolError(f"{name!r} is hidden: tools cannot access hidden files.")
                 return found
         raise ToolError(f"{name!r} is outside the folders that tools may access. Call list_files.")
+
+
+def _walk(starts: Iterable[Path]) -> Iterator[Path]:
+    """Yield the visible files at or below some paths, sorted; stops after 20,000."""
+    visited = 0
+    for start in starts:
+        if start.is_file():
+            yield start
+        for folder, folders, names in os.walk(start):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                visited += 1
+                if visited > _MAX_VISITED:
+                    return
+                yield Path(folder, name)
+
+
+def _names(roots: Iterable[Path]) -> Counter[tuple[int, int]]:
+    """How many visible names below the folders each file with hard links has, by device and
+    inode."""
+    found: Counter[tuple[int, int]] = Counter()
+    for path in _walk(roots):
+        with suppress(OSError):
+            status = path.lstat()
+            if status.st_nlink > 1 and not path.name.startswith("."):
+                found[status.st_dev, status.st_ino] += 1
+    return found
 
 
 Reader = Callable[[bytes, str], str]

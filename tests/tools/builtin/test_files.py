@@ -150,3 +150,20 @@ def test_folders_that_cannot_be_are_refused_at_the_start(tmp_path: Path) -> None
         builtin_tools(["files"], roots=[tmp_path / "missing"])
     with pytest.raises(ConfigError, match="same name"):
         builtin_tools(["files"], roots=[tmp_path, tmp_path])
+
+
+async def test_a_hard_link_is_read_only_if_all_names_of_its_file_are_visible_inside(
+    tools: Any, folder: Path, tmp_path: Path
+) -> None:
+    os.link(tmp_path / "outside.txt", folder / "hard.txt")
+    os.link(folder / ".secret", folder / "deep" / "open.txt")
+    os.link(folder / "one.md", folder / "deep" / "same.md")
+    for path in ("hard.txt", "deep/open.txt"):
+        with pytest.raises(ToolError, match="hard link"):
+            await tools["read_file"].run({"path": path})
+        with pytest.raises(ToolError, match="hard link"):
+            await tools["write_file"].run({"path": path, "text": "x", "overwrite": True})
+        assert not (await tools["list_files"].run({"pattern": Path(path).name})).content.count(path)
+    assert "hard.txt" not in (await tools["search_files"].run({"text": "outside"})).content
+    assert "Alpha" in (await tools["read_file"].run({"path": "deep/same.md"})).content
+    assert "deep/same.md" in (await tools["list_files"].run({})).content
