@@ -70,6 +70,10 @@ class KnowledgeError(AgentkitError):
     """An index or document that cannot be read or written."""
 
 
+class IndexBusy(KnowledgeError):
+    """An index that another process is writing."""
+
+
 class McpError(AgentkitError):
     """An MCP server that cannot be started or reached, or that violates the protocol."""
 

@@ -11,7 +11,16 @@ from starlette.middleware.cors import CORSMiddleware
 
 from agentkit import __version__
 from agentkit.project.project import Project
-from agentkit.server import health, page, runs_api, sessions_api, state
+from agentkit.server import (
+    documents_api,
+    health,
+    page,
+    runs_api,
+    search_api,
+    sessions_api,
+    settings_api,
+    state,
+)
 from agentkit.server.admission import Admission
 from agentkit.server.errors import install_handlers
 from agentkit.server.guard import Access, Guard, Keys
@@ -80,6 +89,9 @@ def create_app(
         chat.router,
         sessions_api.router,
         runs_api.router,
+        documents_api.router,
+        search_api.router,
+        settings_api.router,
         page.router,
         responses.router,
         embeddings.router,
@@ -96,6 +108,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if app.state.start_project:
             await stack.enter_async_context(server.project)
         stack.callback(server.stores.close)
+        stack.callback(server.pdf_pages.close)
+        if not server.project.skip_index:
+            await stack.enter_async_context(server.indexing.running())
         yield
         server.is_stopping = True
         await server.runs.close()

@@ -14,8 +14,10 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.project import Project
 from agentkit.server.admission import Admission
 from agentkit.server.changes import Changes
+from agentkit.server.indexing import IndexWriter
 from agentkit.server.metrics import Metrics
 from agentkit.server.paused_sessions import PausedSessions
+from agentkit.server.pdf_pages import PdfPages
 from agentkit.server.session_stores import SessionStores
 from agentkit.settings.schema import ServeSettings
 
@@ -38,12 +40,16 @@ class Service:
     is_stopping: bool = False
     stores: SessionStores = field(init=False)
     runs: Runs = field(init=False)
+    indexing: IndexWriter = field(init=False)
+    pdf_pages: PdfPages = field(init=False)
     _collections: dict[str, KnowledgeBase] = field(default_factory=dict)
     _raw: dict[str, Agent] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.stores = SessionStores(self.project)
+        self.indexing = IndexWriter(self.project, self.changes)
+        self.pdf_pages = PdfPages()
 
     @property
     def agent(self) -> Agent:
@@ -61,6 +67,11 @@ class Service:
             if name not in self._collections:
                 self._collections[name] = await self.project.collection(name, create=False)
             return self._collections[name]
+
+    def knowledge_bases(self) -> list[KnowledgeBase]:
+        """The agent's own knowledge base, and the collections that are open."""
+        own = [self.agent.knowledge] if self.agent.knowledge else []
+        return [*own, *self._collections.values()]
 
     def raw_agent(self, model: str) -> Agent:
         """An agent that is a model alone: without documents, tools and instructions."""

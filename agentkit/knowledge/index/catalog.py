@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from agentkit.documents import Chunk, Document, Part
-from agentkit.errors import KnowledgeError
+from agentkit.errors import IndexBusy, KnowledgeError
 from agentkit.findings import name_project
 from agentkit.knowledge.index.schema import full_text_row, open_catalog
 from agentkit.text.terms import composed
@@ -62,13 +62,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class DocumentInfo:
-    """A document in a list, without its text."""
+    """A document in a list, without its text. `pages` is the last page or slide with text."""
 
     source: str
     title: str
     characters: int
     chunks: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    pages: int | None = None
 
 
 class Catalog:
@@ -169,12 +170,13 @@ class Catalog:
         """Every document, by source."""
         rows = self.rows(
             "SELECT source, title, length(text), (SELECT count(*) FROM chunks"
-            " WHERE document_id = documents.id AND state = 'active'), metadata"
+            " WHERE document_id = documents.id AND state = 'active'), metadata,"
+            " (SELECT max(page) FROM chunks WHERE document_id = documents.id AND state = 'active')"
             " FROM documents ORDER BY source"
         )
         return [
-            DocumentInfo(source, title, size, chunks, json.loads(metadata))
-            for source, title, size, chunks, metadata in rows
+            DocumentInfo(source, title, size, chunks, json.loads(metadata), pages)
+            for source, title, size, chunks, metadata, pages in rows
         ]
 
     def count(self) -> int:
@@ -390,14 +392,14 @@ def _next_generation(connection: sqlite3.Connection) -> None:
 
 @asynccontextmanager
 async def writing(path: Path, wait: float) -> AsyncIterator[None]:
-    """Hold the lock of the index in a folder, waited for so many seconds. Raises KnowledgeError
-    if another process still holds it then."""
+    """Hold the lock of the index in a folder, waited for so many seconds. Raises IndexBusy if
+    another process still holds it then."""
     lock = FileLock(path / "write.lock", timeout=wait, thread_local=False)
     holder = path / "writer"
     try:
         await asyncio.to_thread(lock.acquire)
     except Timeout as error:
-        raise KnowledgeError(
+        raise IndexBusy(
             f"Another process {_process_of(holder)}is writing to {path}. Wait until it has ended, "
             f"wait longer than {wait:g} seconds, or end it: nothing it has published is lost."
         ) from error

@@ -112,7 +112,7 @@ async def watch(
         raise KnowledgeError(f"{root} does not exist. Name a folder or file that does.")
     changes = awatch(
         root,
-        watch_filter=_filter(root, knowledge.path.resolve()),
+        watch_filter=relevant_changes(root, knowledge.path.resolve()),
         debounce=10 * quiet_ms,
         step=quiet_ms,
         rust_timeout=_RETRY_MS,
@@ -137,8 +137,8 @@ async def watch(
         await changes.aclose()
 
 
-def _filter(root: Path, index: Path) -> Callable[[object, str], bool]:
-    """Leave out hidden files and folders, and the index, whose changes would cause more."""
+def relevant_changes(root: Path, index: Path) -> Callable[[object, str], bool]:
+    """A filter of watchfiles without hidden files and the index, whose changes cause more."""
 
     def is_relevant(_: object, changed: str) -> bool:
         path = Path(changed)

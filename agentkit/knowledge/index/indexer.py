@@ -376,9 +376,14 @@ def _blocks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield block
 
 
+def document_id(source: str) -> str:
+    """The id of the document of a source, in every index."""
+    return hashlib.sha256(source.encode()).hexdigest()[:20]
+
+
 def _prepared(document: Document) -> Document:
     """The document as it is stored: an id derived from its source, and a text any store takes."""
-    identity = hashlib.sha256(document.source.encode()).hexdigest()[:20]
+    identity = document_id(document.source)
     title = document.title or Path(document.source).stem
     return replace(document, id=identity, title=clean(title), text=clean(document.text))
 
