@@ -15,6 +15,7 @@ from agentkit.server import (
     documents_api,
     health,
     page,
+    reference,
     runs_api,
     search_api,
     sessions_api,
@@ -49,6 +50,7 @@ def create_app(
     `agentkit keys`. Without `needs_key` this machine's own requests need none."""
     chosen = settings or project.settings.serve
     admission = Admission(chosen.running, chosen.queued, chosen.queue_seconds, chosen.per_minute)
+    metrics = Metrics(admission)
     access = Access(
         keys or KeyStore(project.path),
         needs_key or chosen.require_key,
@@ -68,6 +70,7 @@ def create_app(
         max_bytes=int(chosen.max_body_mb * 2**20),
         max_upload_bytes=chosen.upload_bytes,
         large_paths=UPLOAD_PATHS,
+        count=metrics.count_response,
         sign_in=health.sign_in_page,
     )
     app = FastAPI(
@@ -76,10 +79,11 @@ def create_app(
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         middleware=[cors, guard] if chosen.origins else [guard],
     )
     app.state.access, app.state.start_project = access, start_project
-    app.state.service = server = Service(project, chosen, admission, Metrics(admission))
+    app.state.service = server = Service(project, chosen, admission, metrics)
     server.runs = Runs(server)
     install_handlers(app)
     for router in (
@@ -93,6 +97,7 @@ def create_app(
         search_api.router,
         settings_api.router,
         page.router,
+        reference.router,
         responses.router,
         embeddings.router,
     ):

@@ -6,7 +6,6 @@ that it needs: `identity: Annotated[Identity, Depends(require("ask"))]`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -40,19 +39,25 @@ def current(request: Request) -> Identity:
     return identity
 
 
-def require(role: Role) -> Callable[[Request], Identity]:
-    """A dependency that returns the identity of a request if it has a role, and raises ApiError
-    if it has not."""
+@dataclass(frozen=True, slots=True)
+class RoleRequirement:
+    """A dependency that returns the identity of a request if it has a role. Raises ApiError if it
+    has not."""
 
-    def identity_with_role(request: Request) -> Identity:
+    role: Role
+
+    def __call__(self, request: Request) -> Identity:
         identity = current(request)
-        if role not in identity.roles:
+        if self.role not in identity.roles:
             raise ApiError(
                 403,
-                f"The key {identity.name!r} does not have the role {role!r}. "
-                f"Make one that has: agentkit keys add NAME --role {role}",
+                f"The key {identity.name!r} does not have the role {self.role!r}. "
+                f"Make one that has: agentkit keys add NAME --role {self.role}",
                 "role_missing",
             )
         return identity
 
-    return identity_with_role
+
+def require(role: Role) -> RoleRequirement:
+    """A dependency that demands a role: `Depends(require("ask"))`."""
+    return RoleRequirement(role)

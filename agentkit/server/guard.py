@@ -96,7 +96,8 @@ class Access:
 
 class Guard:
     """ASGI middleware that lets through what `access` allows, within `max_bytes` of body; the paths
-    that begin with one of `large_paths` within `max_upload_bytes`."""
+    that begin with one of `large_paths` within `max_upload_bytes`. `count` gets the status of each
+    response, `sign_in` may give a page in place of a refusal for want of a key."""
 
     def __init__(
         self,
@@ -106,13 +107,14 @@ class Guard:
         max_bytes: int,
         max_upload_bytes: int,
         large_paths: Collection[str] = (),
+        count: Callable[[Scope, int], None] = lambda scope, status: None,
         sign_in: Callable[[Scope, Headers], ASGIApp | None] = lambda scope, headers: None,
     ) -> None:
         self._app = app
         self._access = access
         self._max_bytes, self._max_upload_bytes = max_bytes, max_upload_bytes
         self._large_paths = tuple(large_paths)
-        self._sign_in = sign_in
+        self._count, self._sign_in = count, sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -131,7 +133,21 @@ class Guard:
                 refusal.headers = {"www-authenticate": "Bearer", **(refusal.headers or {})}
             app = page or refusal.response()
         limit = self._limit(scope)
-        await app(scope, _bounded(receive, headers, limit), _with_headers(send))
+        await app(scope, _bounded(receive, headers, limit), self._finished(scope, send))
+
+    def _finished(self, scope: Scope, send: Send) -> Send:
+        """Send with the headers that protect a browser, unless the route sets its own."""
+
+        async def finished(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("content-security-policy", CONTENT_POLICY)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                self._count(scope, message["status"])
+            await send(message)
+
+        return finished
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         """Identify a request, or raise ApiError."""
@@ -195,17 +211,3 @@ def _bounded(receive: Receive, headers: Headers, limit: int) -> Receive:
         return message
 
     return bounded
-
-
-def _with_headers(send: Send) -> Send:
-    """Send with the headers that protect a browser, unless the route sets its own."""
-
-    async def protected(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers.setdefault("content-security-policy", CONTENT_POLICY)
-            for name, value in _HEADERS.items():
-                headers.setdefault(name, value)
-        await send(message)
-
-    return protected

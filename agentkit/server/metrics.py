@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.types import Scope
 
 from agentkit.answers import Answer
 from agentkit.events import Event, Finished, Nested, ToolDenied, ToolFinished
@@ -42,6 +43,11 @@ class Metrics:
             buckets=_SHORT_SECONDS,
             registry=own,
         )
+
+    def count_response(self, scope: Scope, status: int) -> None:
+        """Count a response by the path of its route, in which parameters have names."""
+        route = getattr(scope.get("route"), "path", "other")
+        self.requests.labels(route, scope["method"], str(status)).inc()
 
     def count(self, event: Event) -> None:
         """Count an event of a run."""
