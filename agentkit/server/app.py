@@ -80,6 +80,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         middleware=[cors, guard] if chosen.origins else [guard],
     )
     app.state.access, app.state.start_project = access, start_project

@@ -123,7 +123,7 @@ def to_api_error(error: BaseException) -> ApiError:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answer every error of an app in the one shape."""
+    """Answer every error of an app in the one shape; unexpected ones are left to the guard."""
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestValidationError):
@@ -131,7 +131,7 @@ def install_handlers(app: FastAPI) -> None:
             return _invalid(error.errors(), 400 if is_openai else 422).response()
         return to_api_error(error).response()
 
-    for kind in (HTTPException, RequestValidationError, AgentkitError, OSError, Exception):
+    for kind in (HTTPException, RequestValidationError, AgentkitError, OSError):
         app.add_exception_handler(kind, answer)
 
 

@@ -133,21 +133,14 @@ class Guard:
                 refusal.headers = {"www-authenticate": "Bearer", **(refusal.headers or {})}
             app = page or refusal.response()
         limit = self._limit(scope)
-        await app(scope, _bounded(receive, headers, limit), self._finished(scope, send))
-
-    def _finished(self, scope: Scope, send: Send) -> Send:
-        """Send with the headers that protect a browser, unless the route sets its own."""
-
-        async def finished(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("content-security-policy", CONTENT_POLICY)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                self._count(scope, message["status"])
-            await send(message)
-
-        return finished
+        sending = _Sending(scope, send, self._count)
+        try:
+            await app(scope, _bounded(receive, headers, limit), sending)
+        except Exception as error:
+            # An error after the start of a response can only end the connection.
+            if sending.has_begun:
+                raise
+            await to_api_error(error).response()(scope, receive, sending)
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         """Identify a request, or raise ApiError."""
@@ -162,6 +155,24 @@ class Guard:
     def _limit(self, scope: Scope) -> int:
         is_large = scope["method"] in _UNSAFE and scope["path"].startswith(self._large_paths)
         return self._max_upload_bytes if is_large and self._large_paths else self._max_bytes
+
+
+class _Sending:
+    """Sends a response with the headers that protect a browser, unless the route sets its own."""
+
+    def __init__(self, scope: Scope, send: Send, count: Callable[[Scope, int], None]) -> None:
+        self._scope, self._send, self._count = scope, send, count
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("content-security-policy", CONTENT_POLICY)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            self._count(self._scope, message["status"])
+        await self._send(message)
 
 
 def host_of(authority: str) -> str:

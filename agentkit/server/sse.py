@@ -28,17 +28,25 @@ class EventResponse(Response):
     def __init__(
         self,
         source: AsyncGenerator[bytes, None],
+        status_code: int = 200,
         *,
         on_end: Callable[[], Awaitable[None]] | None = None,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
-        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        super().__init__(
+            status_code=status_code,
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
         del self.headers["content-length"]
         self._source, self._on_end = source, on_end
         self._ping_seconds = ping_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        start = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
         try:
             await send(start)
             await run_until_gone(receive, asyncio.create_task(self._send_all(send)))

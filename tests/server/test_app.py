@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agentkit import ScriptedModel
 from agentkit.server.keys import KeyStore
 from tests.server.conftest import Serve
 
@@ -64,3 +65,43 @@ async def test_a_key_is_not_stored(folder: Path, tmp_path: Path) -> None:
     stored = (tmp_path / "config" / "agentkit" / "server_keys.json").read_text(encoding="utf-8")
     assert key not in stored
     assert "alice" in stored
+
+
+async def test_the_reference_lists_the_routes_without_a_script(serve: Serve) -> None:
+    async with serve() as client:
+        page = (await client.get("/docs")).text
+        description = (await client.get("/openapi.json")).json()
+    assert "POST /v1/chat/completions" in page
+    assert "<script" not in page
+    assert "/v1/responses" in description["paths"]
+
+
+async def test_an_unexpected_failure_reveals_nothing_and_is_protected(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(messages: object) -> str:
+        raise RuntimeError("secret detail")
+
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    async with serve(ScriptedModel(script)) as client:
+        answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "secret detail" in caplog.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_metrics_count_answers_tools_and_time(serve: Serve) -> None:
+    model = ScriptedModel(["A backup is kept for 90 days [1]."])
+    body = {"messages": [{"role": "user", "content": "How long is a backup kept?"}]}
+    async with serve(model) as client:
+        await client.post("/v1/chat/completions", json=body)
+        text = (await client.get("/metrics")).text
+    for line in (
+        'agentkit_requests_total{method="POST",route="/v1/chat/completions",status="200"} 1.0',
+        'agentkit_tool_calls_total{outcome="succeeded"} 1.0',
+        "agentkit_time_to_first_token_seconds_count 1.0",
+        "agentkit_retrieval_seconds_count 1.0",
+        'agentkit_answers_total{stop_reason="stop"} 1.0',
+    ):
+        assert line in text

@@ -87,7 +87,7 @@ def _encoded(vector: np.ndarray[Any, Any], body: EmbeddingRequest) -> Any:
     return [float(value) for value in values]
 
 
-@router.api_route("/audio/{rest:path}", methods=["GET", "POST"], dependencies=[Depends(current)])
+@router.post("/audio/{rest:path}", dependencies=[Depends(current)])
 def refuse_audio(rest: str) -> None:
     """Refuse speech, transcription and translation."""
     raise ApiError(400, _AUDIO, "audio_not_available")
