@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, file_error
 from agentkit.messages import read_content, text_of
 from agentkit.text.terms import terms
 
@@ -126,8 +126,8 @@ class SqliteStorage:
                 db.execute("DELETE FROM drafts WHERE session = ?", (session_id,))
 
     def draft(self, session_id: str, text: str) -> None:
-        with self._lock:
-            self._db.execute("INSERT INTO drafts VALUES (?, ?)", (session_id, text))
+        with self._using() as db:
+            db.execute("INSERT INTO drafts VALUES (?, ?)", (session_id, text))
 
     def read(self, session_id: str) -> StoredRecords | None:
         with self._transaction("DEFERRED") as db:
@@ -140,17 +140,17 @@ class SqliteStorage:
             drafts = db.execute(
                 "SELECT text FROM drafts WHERE session = ? ORDER BY rowid", (session_id,)
             ).fetchall()
-        draft = "".join(piece for (piece,) in drafts)
-        return StoredRecords(json.loads(row[0]), [body for (body,) in records], draft)
+            draft = "".join(piece for (piece,) in drafts)
+            return StoredRecords(_read_fields(row[0]), [body for (body,) in records], draft)
 
     def recent(self, limit: int) -> Sequence[tuple[str, Mapping[str, str]]]:
-        with self._lock:
-            rows = self._db.execute(
+        with self._using() as db:
+            rows = db.execute(
                 "SELECT id, fields FROM sessions"
                 " ORDER BY json_extract(fields, '$.updated') DESC, id DESC LIMIT ?",
                 (limit,),
             ).fetchall()
-        return [(id_, json.loads(fields)) for id_, fields in rows]
+            return [(id_, _read_fields(fields)) for id_, fields in rows]
 
     def delete(self, session_id: str) -> None:
         with self._transaction() as db:
@@ -162,8 +162,8 @@ class SqliteStorage:
 
     def search(self, words: Sequence[str], limit: int) -> Sequence[tuple[str, str]]:
         query = " AND ".join(f'"{word}"' for word in words)
-        with self._lock:
-            return self._db.execute(
+        with self._using() as db:
+            return db.execute(
                 "SELECT session, text FROM full_text WHERE terms MATCH ? ORDER BY rank LIMIT ?",
                 (query, limit),
             ).fetchall()
@@ -173,12 +173,14 @@ class SqliteStorage:
             if known := self._locks.get(session_id):
                 return known[0] == holder
             path = self._lock_path(session_id)
-            path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path, timeout=0, thread_local=False)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 lock.acquire()
             except Timeout:
                 return False
+            except OSError as error:
+                raise ConfigError(file_error(path, error, "written")) from error
             self._locks[session_id] = (holder, lock)
             return True
 
@@ -194,14 +196,44 @@ class SqliteStorage:
 
     @contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        with self._using() as db:
+            db.execute(f"BEGIN {mode}")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # SQLite ends it by itself where the disk is full.
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for one thread. Raises ConfigError where the file fails."""
         with self._lock:
-            self._db.execute(f"BEGIN {mode}")
             try:
                 yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+            except (sqlite3.DatabaseError, ValueError, OverflowError) as error:
+                raise ConfigError(_describe_failure(self.path, error)) from error
+
+
+def _describe_failure(path: Path, error: Exception) -> str:
+    """What is wrong with the file, and what to do."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return f"{path} cannot be written: {error}. Free some disk space."
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return f"{path} cannot be written: {error}. Change its permissions."
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"{path} is in use by another process: {error}. Try again later."
+    return f"The sessions in {path} are damaged: {error}. Move the file away to start over."
+
+
+def _read_fields(text: str) -> dict[str, str]:
+    """The fields of a session. Raises ValueError where they are damaged."""
+    fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise ValueError("the fields of a session are not an object")
+    return {name: str(value) for name, value in fields.items()}
 
 
 def _texts(record: str) -> Iterator[str]:
@@ -221,10 +253,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         _create_tables(db, path)
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigError(
-            f"The sessions in {path} cannot be used: {error}. Move the file away to start over."
-        ) from error
+    except OSError as error:
+        raise ConfigError(file_error(path, error, "written")) from error
+    except (sqlite3.Error, ValueError) as error:
+        raise ConfigError(_describe_failure(path, error)) from error
     return db
 
 

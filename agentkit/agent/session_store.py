@@ -377,10 +377,16 @@ def _info(session_id: str, fields: Mapping[str, str]) -> SessionInfo:
         fields.get("name") or fields.get("beginning", ""),
         fields.get("created", ""),
         fields.get("updated") or fields.get("created", ""),
-        int(fields.get("messages", "0")),
+        _read_count(fields, "messages"),
         fields.get("parent", ""),
-        int(fields.get("turns", "0")),
+        _read_count(fields, "turns"),
     )
+
+
+def _read_count(fields: Mapping[str, str], name: str) -> int:
+    """A field that is a number, 0 where it is damaged."""
+    value = fields.get(name, "0")
+    return int(value) if value.isdecimal() else 0
 
 
 def _checked_id(session_id: str) -> str:

@@ -8,6 +8,7 @@ Trace files are JSON Lines, one file per run, readable only by the user.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import time
@@ -42,9 +43,12 @@ from agentkit.messages import (
     Usage,
     call_record,
     message_record,
+    read_call,
     read_message,
 )
 from agentkit.tools.tool import Tool
+
+_log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
@@ -75,7 +79,7 @@ class Tracing:
     ) -> Trace:
         """Start the trace of a run; `output` is the schema of its structured output."""
         run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        trace = Trace([open_sink(run_id) for open_sink in self._sinks])
+        trace = Trace(_open(self._sinks, run_id))
         trace.write(
             "run",
             id=run_id,
@@ -86,6 +90,17 @@ class Tracing:
             **({"output": output} if output else {}),
         )
         return trace
+
+
+def _open(sinks: Sequence[OpenSink], run_id: str) -> list[Sink]:
+    """The sinks of a run, without files that cannot be written: a trace is no reason to fail."""
+    opened = []
+    for open_sink in sinks:
+        try:
+            opened.append(open_sink(run_id))
+        except OSError as error:
+            _log.warning("This run is not traced: %s", error)
+    return opened
 
 
 class Trace:
@@ -100,7 +115,11 @@ class Trace:
         """Write one record with the current time."""
         record: Record = {"kind": kind, "at": datetime.now(UTC).isoformat(), **values}
         for sink in self._sinks:
-            sink.write(record)
+            try:
+                sink.write(record)
+            except OSError as error:
+                self._sinks = tuple(other for other in self._sinks if other is not sink)
+                _log.warning("The trace of this run is incomplete: %s", error)
 
     def event(self, event: Event) -> None:
         """Write a record of an event that requests and replies do not cover."""
@@ -302,7 +321,7 @@ class TraceFile:
 
 @dataclass(frozen=True, slots=True)
 class ReadTrace:
-    """The records of a trace, without a last line that a crash truncated."""
+    """The records of a trace, up to the first line that a crash or damage spoiled."""
 
     records: tuple[Record, ...]
 
@@ -336,14 +355,56 @@ def read_trace(path: Path) -> ReadTrace:
     """Read a trace file. Raises ConfigError if it is not one."""
     records: list[Record] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ConfigError(file_error(path, error)) from error
-    if not records or records[0].get("kind") != "run":
+    for line in content.split(b"\n"):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        if not _is_whole(record):
+            break
+        records.append(record)
+    if not records or records[0]["kind"] != "run":
         step = name_project("List traces with: agentkit trace list", path)
-        raise ConfigError(f"{path} is not a trace. {step}")
+        raise ConfigError(f"{path} is not a trace, or its beginning is damaged. {step}")
     return ReadTrace(tuple(records))
+
+
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "run": {"id": str, "model": str, "prompt": str, "tools": list},
+    "request": {"number": int, "kept": int, "messages": list, "options": dict},
+    "reply": {
+        "number": int,
+        "seconds": (int, float),
+        "text": str,
+        "reasoning": str,
+        "usage": dict,
+        "calls": list,
+        "stop_reason": str,
+        "model": str,
+        "error": (str, type(None)),
+    },
+    "tool": {"name": str, "seconds": (int, float), "failed": bool, "result": str},
+    "end": {"text": str, "stop_reason": str, "usage": dict},
+}
+"""The fields that readers of a record rely on, by kind."""
+
+
+def _is_whole(record: object) -> bool:
+    """Whether a record has what its readers rely on."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return False
+    needed = _FIELDS.get(record["kind"], {})
+    if not all(isinstance(record.get(name), kind) for name, kind in needed.items()):
+        return False
+    try:
+        for message in record.get("messages", ()):
+            read_message(message)
+        for call in record.get("calls", ()):
+            read_call(call)
+        Usage(**record.get("usage") or {})
+    except (LookupError, TypeError, AttributeError, ValueError, ConfigError):
+        return False
+    return True

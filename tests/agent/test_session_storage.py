@@ -3,8 +3,10 @@
 import asyncio
 import json
 import multiprocessing
+import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -254,3 +256,30 @@ def test_damaged_records_are_reported(make: Callable[[], SessionStorage]) -> Non
     with pytest.raises(ConfigError, match="not a session that agentkit wrote"):
         SessionStore(storage).open("talk")
     assert storage.acquire("talk", "free again", 60)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_file_of_sessions_is_named_whatever_is_asked_of_it(
+    seed: int, tmp_path: Path
+) -> None:
+    path, chance = tmp_path / "sessions.sqlite", random.Random(seed)
+    store = SessionStore(path)
+    for name in ("one", "two"):
+        with store.session(name) as session:
+            for turn in range(12):
+                session.add([Message("user", f"turn {turn} " * 40), Message("assistant", "yes")])
+    store.close()
+    content = bytearray(path.read_bytes())
+    for _ in range(chance.choice([1, 30, 400])):
+        content[chance.randrange(100, len(content))] = chance.randrange(256)
+    path.write_bytes(content)
+    actions: list[Callable[[SessionStore], object]] = [
+        lambda store: store.recent(),
+        lambda store: store.read("one"),
+        lambda store: store.search("turn"),
+        lambda store: store.create("new").add([Message("user", "hi")]),
+        lambda store: store.delete("two"),
+    ]
+    for action in actions:
+        with suppress(ConfigError), SessionStore(path) as store:
+            action(store)

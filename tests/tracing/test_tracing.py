@@ -1,8 +1,11 @@
 """Each run as records: in files of the user's own, as spans, and run again."""
 
+import errno
 import json
 import os
+import random
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from agentkit.backends.base import Model
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.documents import Document
 from agentkit.errors import ConfigError, ModelError
-from agentkit.messages import ToolCall
+from agentkit.messages import Record, ToolCall
 from agentkit.tools.tool import Tool
 from agentkit.tracing.otel import OtelSinks
 from agentkit.tracing.trace import ReadTrace, TraceFiles, Tracing, read_trace
@@ -98,6 +101,48 @@ async def test_a_trace_that_a_crash_cut_short_is_still_read(files: TraceFiles) -
     path = files.paths()[-1]
     path.write_text(path.read_text(encoding="utf-8")[:-30], encoding="utf-8")
     assert read_trace(path).of("end") == []
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_damaged_trace_is_read_up_to_the_damage_or_refused(
+    seed: int, files: TraceFiles
+) -> None:
+    await _traced(files)
+    path, chance = files.paths()[-1], random.Random(seed)
+    whole, content = read_trace(path), bytearray(path.read_bytes())
+    for _ in range(chance.randint(1, 3)):
+        content[chance.randrange(len(content))] = chance.randrange(256)
+    path.write_bytes(content)
+    with suppress(ConfigError):
+        found = read_trace(path)
+        assert len(found.records) <= len(whole.records)
+        assert len(found.requests()) <= 2
+        await replay(Agent("extractive", [add]), found)
+
+
+class FullDisk:
+    """A sink whose disk is full after some records."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def write(self, record: Record) -> None:
+        self._room -= 1
+        if self._room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("room", [0, 2])
+async def test_a_run_goes_on_where_its_trace_cannot_be_written(
+    room: int, files: TraceFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracing = Tracing(lambda _: FullDisk(room), files)
+    answer = await Agent(ScriptedModel(["three"]), tracing=tracing).run("1 + 2?")
+    assert answer.text == "three"
+    assert caplog.text.count("No space left") == 1
+    assert read_trace(files.paths()[-1]).of("end")
 
 
 async def test_a_run_made_again_on_the_same_answers_is_the_same(files: TraceFiles) -> None:

@@ -11,9 +11,10 @@ from rich.text import Text
 from typer import Argument
 
 from agentkit.cli.command import Folder, Json, command, group
-from agentkit.cli.console import open_consoles, print_indented, print_json
+from agentkit.cli.console import open_consoles, print_indented, print_json, print_notes
 from agentkit.cli.i18n import _
 from agentkit.cli.text import escape_controls, shorten
+from agentkit.errors import ConfigError
 from agentkit.findings import quantity
 
 if TYPE_CHECKING:
@@ -31,11 +32,16 @@ RunKey = Annotated[str, Argument(help=_("A run's id, the beginning of it, or las
 async def list_traces(folder: Folder = Path(), json: Json = False) -> None:
     from agentkit.tracing.trace import read_trace
 
-    traces = [(path, read_trace(path)) for path in reversed(_trace_files(folder).paths())]
+    out, log = open_consoles()
+    traces = []
+    for path in reversed(_trace_files(folder).paths()):
+        try:
+            traces.append((path, read_trace(path)))
+        except ConfigError as error:
+            print_notes([str(error)], log)
     if json:
         print_json([{**trace.run, **_totals(trace)} for _path, trace in traces])
         return
-    out, log = open_consoles()
     if not traces:
         log.print(Text("no runs are stored yet", "dim"))
     for path, trace in traces:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -152,6 +153,11 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 
 
 def _open_unwritable(path: Path, error: Exception) -> sqlite3.Connection:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_full or code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise KnowledgeError(f"{path} cannot be written: {reason}. Free some disk space.")
     if not os.path.exists(path):
         reason = error.strerror if isinstance(error, OSError) else error
         raise KnowledgeError(
