@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import HAS_OCR, Loaded, escaped, named_ranges
 from agentkit.knowledge.loaders.ocr import RecognisedPage, confidence_warning, recognise
-from agentkit.knowledge.loaders.pdf_forms import values_of, with_values
-from agentkit.knowledge.loaders.pdf_page import Line, PageView, lines_of
+from agentkit.knowledge.loaders.pdf_forms import data_of, values_of, with_values
+from agentkit.knowledge.loaders.pdf_grid import grids_of, in_grids
+from agentkit.knowledge.loaders.pdf_page import Line, PageView, Place, lines_of
 from agentkit.knowledge.loaders.pdf_tables import in_columns
 from agentkit.knowledge.loaders.reflow import (
     Usual,
@@ -69,11 +71,14 @@ def load_pdf(content: bytes, source: str) -> Loaded:
             raise KnowledgeError(_why_not(error, content)) from error
         try:
             pages, empty, recognised = _pages(pdf)
-            headings, metadata = _headings(pdf), _metadata(pdf)
+            headings, metadata, data = _headings(pdf), _metadata(pdf), data_of(pdf)
         finally:
             pdf.close()
     pages = [in_columns(lines) for lines in without_running_heads(pages)]
     text, parts, format_ = _assembled(pages, headings)
+    if lacking := [line for line in data if line.partition(": ")[2] not in text]:
+        text = "\n\n".join(filter(None, [text, "\n".join(lacking)]))
+        parts = (*parts[:-1], replace(parts[-1], end=len(text)))
     unread = [page + 1 for page in empty if not text[parts[page].start : parts[page].end]]
     if not text.strip():
         raise KnowledgeError(f"scanned: no text on its pages. {_NEXT_STEP}")
@@ -138,9 +143,16 @@ def _page(pdf: Any, number: int, most: int) -> _Page:
         if count > most:
             raise KnowledgeError(f"more than {_MOST_CHARACTERS:,} characters: split it")
         view = PageView.of(page, text_page)
-        lines = lines_of(page, text_page, view)
-        values = list(values_of(page, form, view)) if form is not None else []
-        lines = with_values(lines, values, view.height) if values else lines
+        grids = grids_of(page, view)
+
+        def place(x: float, y: float) -> Place | None:
+            found = ((at, grid.origin(x, y)) for at, grid in enumerate(grids))
+            return next((Place(at, *cell) for at, cell in found if cell is not None), None)
+
+        lines = lines_of(page, text_page, view, place if grids else None)
+        values = list(values_of(page, form, view))
+        lines = with_values(lines, values, view.height, place) if values else lines
+        lines = in_grids(lines, grids, view.height) if grids else lines
         has_objects = raw.FPDFPage_CountObjects(page) > 0
         if has_objects and HAS_OCR and _is_scan(page, lines):
             recognised = _recognise(page)
@@ -233,7 +245,7 @@ def _glued(text: str, parts: list[Part], after: str, norm: Usual) -> tuple[str, 
     kept = text[:-200] + joined(text[-200:], begins, norm.words).removesuffix(begins)
     if len(kept) < len(text):
         end = parts[-1]
-        parts = [*parts[:-1], Part(end.kind, end.name, end.start, len(kept))]
+        parts = [*parts[:-1], replace(end, end=len(kept))]
     return kept, parts
 
 

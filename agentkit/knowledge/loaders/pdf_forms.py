@@ -8,14 +8,17 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from agentkit.knowledge.loaders.notation import check_box
-from agentkit.knowledge.loaders.pdf_page import Box, Cell, Line, PageView
+from agentkit.knowledge.loaders.pdf_page import Box, Cell, Line, PageView, Place
 from agentkit.text.terms import clean
 
 _MOST_ANNOTATIONS = 5000
 _MOST_VALUE = 10_000
+_MOST_PACKETS = 50
+_MOST_DATA = 5_000_000
 
 
 class Value(NamedTuple):
@@ -66,15 +69,23 @@ def _field(form: Any, annotation: Any) -> tuple[str, bool]:
     ):
         return "", False
     if kind == raw.FPDF_FORMFIELD_LISTBOX:
-        chosen = [
-            _string(lambda *a, at=at: raw.FPDFAnnot_GetOptionLabel(form, annotation, at, *a))
-            for at in range(min(raw.FPDFAnnot_GetOptionCount(form, annotation), _MOST_ANNOTATIONS))
-            if raw.FPDFAnnot_IsOptionSelected(form, annotation, at)
-        ]
-        return ", ".join(chosen), False
+        return _chosen(form, annotation), False
+    if kind == raw.FPDF_FORMFIELD_COMBOBOX and (chosen := _chosen(form, annotation)):
+        return chosen, False
     if kind in (raw.FPDF_FORMFIELD_TEXTFIELD, raw.FPDF_FORMFIELD_COMBOBOX):
         return _string(lambda *a: raw.FPDFAnnot_GetFormFieldValue(form, annotation, *a)), False
     return "", False
+
+
+def _chosen(form: Any, annotation: Any) -> str:
+    """The labels of the options that are selected."""
+    from pypdfium2 import raw
+
+    return ", ".join(
+        _string(lambda *a, at=at: raw.FPDFAnnot_GetOptionLabel(form, annotation, at, *a))
+        for at in range(min(raw.FPDFAnnot_GetOptionCount(form, annotation), _MOST_ANNOTATIONS))
+        if raw.FPDFAnnot_IsOptionSelected(form, annotation, at)
+    )
 
 
 def _string(read: Callable[..., int]) -> str:
@@ -87,38 +98,86 @@ def _string(read: Callable[..., int]) -> str:
     return buffer.raw[:size].decode("utf-16-le", errors="replace").rstrip("\0")
 
 
-def with_values(lines: Sequence[Line], values: Sequence[Value], height: float) -> list[Line]:
+def data_of(pdf: Any) -> list[str]:
+    """`name: value` for each filled field of an XFA form, whose pages only ask for another viewer
+    (XFA 3.3, the packet `datasets`); [] for other files and data that cannot be read."""
+    from lxml import etree
+    from pypdfium2 import raw
+
+    for at in range(min(raw.FPDF_GetXFAPacketCount(pdf), _MOST_PACKETS)):
+        size = ctypes.c_ulong()
+        name = ctypes.create_string_buffer(40)
+        raw.FPDF_GetXFAPacketName(pdf, at, name, len(name))
+        raw.FPDF_GetXFAPacketContent(pdf, at, None, 0, size)
+        if name.value != b"datasets" or not 0 < size.value < _MOST_DATA:
+            continue
+        content = ctypes.create_string_buffer(size.value)
+        raw.FPDF_GetXFAPacketContent(pdf, at, content, size.value, size)
+        try:
+            root = etree.fromstring(content.raw, etree.XMLParser(resolve_entities=False))
+        except etree.XMLSyntaxError:
+            continue
+        return [
+            f"{etree.QName(element).localname}: {' '.join(clean(element.text).split())}"
+            for element in islice(root.iter(etree.Element), _MOST_ANNOTATIONS)
+            if not len(element) and (element.text or "").strip()
+        ]
+    return []
+
+
+def with_values(
+    lines: Sequence[Line],
+    values: Sequence[Value],
+    height: float,
+    place: Callable[[float, float], Place | None],
+) -> list[Line]:
     """Put each value behind its label on the same row, a check box beside the nearer text, and the
-    others where they stand on the page."""
+    others where they stand on the page or in a ruled table."""
     found = list(lines)
+    filled: dict[tuple[float, Cell], tuple[Cell, ...]] = {}
     for value in sorted(values, key=lambda v: (-v.box.top, v.box.left)):
-        at, before = _beside(found, value)
+        box = value.box
+        cell = place((box.left + box.right) / 2, (box.bottom + box.top) / 2)
+        at, piece, before = _beside(found, value, cell)
         if at is None:
-            at = sum(1 for line in found if line.bottom >= value.box.bottom)
-            found.insert(at, _value_line(value, height))
+            at = sum(1 for line in found if line.bottom >= box.bottom)
+            found.insert(at, replace(_value_line(value, height), place=cell))
             continue
         line = found[at]
-        text = f"{value.text} {line.text}" if before else f"{line.text} {value.text}"
-        left, right = min(line.left, value.box.left), max(line.right, value.box.right)
-        cells = (*line.cells[:-1], Cell(text.rpartition("\t")[2], left, right))
-        found[at] = replace(line, text=text, left=left, right=right, cells=cells)
+        label = line.cells[piece]
+        text = f"{value.text} {label.text}" if before else f"{label.text} {value.text}"
+        alone = Cell(value.text, box.left, box.right)
+        grown = [Cell(text, min(label.left, box.left), max(label.right, box.right))]
+        if (parts := filled.get((line.bottom, label))) and not value.is_mark:
+            # Several values behind a label are columns of a table.
+            grown = [*parts, alone]
+            filled[line.bottom, alone] = (alone,)
+        elif not before:
+            filled[line.bottom, grown[0]] = (label, alone)
+        cells = [*line.cells[:piece], *grown, *line.cells[piece + 1 :]]
+        left, right = min(line.left, box.left), max(line.right, box.right)
+        text = "\t".join(cell.text for cell in cells)
+        found[at] = replace(line, text=text, left=left, right=right, cells=tuple(cells))
     return found
 
 
-def _beside(lines: Sequence[Line], value: Value) -> tuple[int | None, bool]:
-    """(the line on the row of a value, whether the value stands before it)."""
-    best: tuple[float, int, bool] | None = None
+def _beside(
+    lines: Sequence[Line], value: Value, cell: Place | None
+) -> tuple[int | None, int, bool]:
+    """(the line on the row of a value, its piece, whether the value stands before it)."""
+    best: tuple[float, int, int, bool] | None = None
     middle = (value.box.bottom + value.box.top) / 2
     for at, line in enumerate(lines):
-        if not line.bottom - line.size < middle < line.bottom + 2 * line.size:
+        if not line.bottom - line.size < middle < line.bottom + 2 * line.size or line.place != cell:
             continue
-        after, before = value.box.left - line.right, line.left - value.box.right
-        gap, is_before = (after, False) if after >= -line.size else (before, True)
-        if gap < -line.size or (is_before and not value.is_mark):
-            continue
-        if best is None or gap < best[0]:
-            best = gap, at, is_before
-    return (best[1], best[2]) if best else (None, False)
+        for number, piece in enumerate(line.cells):
+            after, before = value.box.left - piece.right, piece.left - value.box.right
+            gap, is_before = (after, False) if after >= -line.size else (before, True)
+            if gap < -line.size or (is_before and not value.is_mark):
+                continue
+            if best is None or gap < best[0]:
+                best = gap, at, number, is_before
+    return best[1:] if best else (None, 0, False)
 
 
 def _value_line(value: Value, height: float) -> Line:

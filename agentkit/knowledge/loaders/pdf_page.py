@@ -8,7 +8,6 @@ not thread-safe: callers hold the lock of pdf.py.
 from __future__ import annotations
 
 import ctypes
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,13 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from agentkit.knowledge.loaders.notation import lowered, raised
+from agentkit.knowledge.loaders.pdf_bidi import (
+    Glyph,
+    in_reading_order,
+    is_right_to_left,
+    share_from_right,
+    without_forms,
+)
 from agentkit.text.terms import clean
 
 WORD_BREAK = "\ufffe\x02"
@@ -31,11 +37,14 @@ _SMALL = 0.85
 """A raised or lowered character is smaller than its line by this factor."""
 _SHIFT = 0.12
 """In heights of the line: how far a character is raised or lowered at least."""
+_SHIFT_OF_FULL_SIZE = 0.2
+"""The same for one that is as large as its line; other fonts may stand lower by less."""
 _LEAST_HEIGHT = 0.8
 """In points: smaller text cannot be seen."""
 _WHITE = 250
 _INVISIBLE = 3
 _SAMPLED = 40
+_NEAR = 4
 
 
 class Box(NamedTuple):
@@ -59,11 +68,20 @@ class Cell(NamedTuple):
     right: float
 
 
+class Place(NamedTuple):
+    """A cell of a ruled table: the number of the table on its page, row and column."""
+
+    grid: int
+    row: int
+    column: int
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of text and its box. `opening` is the width of its first word: had it fitted on the
     line before, that line would have ended on purpose. A `height` is from 0 (foot) to 1 (top);
-    in `fixed` pitch all letters are as wide, as in code."""
+    in `fixed` pitch all letters are as wide, as in code. `place` is the cell of a ruled table that
+    holds it; a `ruled` line is a whole row of one."""
 
     text: str
     left: float
@@ -74,28 +92,29 @@ class Line:
     height: float
     fixed: bool
     cells: tuple[Cell, ...] = ()
+    place: Place | None = None
+    ruled: bool = False
 
 
-@dataclass(slots=True)
-class _Glyph:
-    index: int
-    character: str
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    @property
-    def height(self) -> float:
-        return self.top - self.bottom
-
-
-def lines_of(page: Any, text_page: Any, view: PageView) -> list[Line]:
-    """The lines of a page that hold more than white space."""
+def lines_of(
+    page: Any,
+    text_page: Any,
+    view: PageView,
+    place: Callable[[float, float], Place | None] | None = None,
+) -> list[Line]:
+    """The lines of a page that hold more than white space. `place` gives the cell of a ruled table
+    at a point; a line ends where its cell does."""
     lines: list[Line] = []
-    glyphs = list[_Glyph]()
-    runs = list[list[_Glyph]]()
+    glyphs = list[Glyph]()
+    runs = list[list[Glyph]]()
+    here: Place | None = None
     for glyph in _glyphs(page, text_page, view):
+        if place is not None and not glyph.character.isspace():
+            there = place(glyph.middle, (glyph.bottom + glyph.top) / 2)
+            if there != here and glyphs and glyph.character not in WORD_BREAK:
+                runs.append(glyphs)
+                glyphs = []
+            here = there
         if glyph.character not in "\r\n" + WORD_BREAK:
             glyphs.append(glyph)
             continue
@@ -104,9 +123,14 @@ def lines_of(page: Any, text_page: Any, view: PageView) -> list[Line]:
         if glyphs:
             runs.append(glyphs)
         glyphs = []
-    for run in _rejoined([*runs, glyphs]):
+    runs.append(glyphs)
+    share = share_from_right(glyph.character for run in runs for glyph in run)
+    for run, cell in _rejoined(runs, place):
+        if share and (here_share := share_from_right(glyph.character for glyph in run)):
+            size = _font_size(text_page, run)
+            run = in_reading_order(run, size, from_right=max(share, here_share) >= 0.5)
         if inked := [glyph for glyph in run if not glyph.character.isspace()]:
-            lines.append(_line(run, inked, text_page, view.height))
+            lines.append(replace(_line(run, inked, text_page, view.height), place=cell))
     return lines
 
 
@@ -131,6 +155,11 @@ class PageView(NamedTuple):
         """How a page of PDFium is shown."""
         area = Box(*page.get_cropbox())
         return cls(area, _turned_text(text_page), _hidden(page, text_page))
+
+    def between(self, first: tuple[float, float], second: tuple[float, float]) -> Box:
+        """The box of two points of the page's own coordinates as it is shown."""
+        (x1, y1), (x2, y2) = first, second
+        return self.placed(Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
 
     def placed(self, box: Box) -> Box:
         """A box of the page's own coordinates as it is shown."""
@@ -196,7 +225,7 @@ def _hidden(page: Any, text_page: Any) -> Callable[[int, Box], bool] | None:
     return hides
 
 
-def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[_Glyph]:
+def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
     from pypdfium2 import raw
 
     rectangle = raw.FS_RECTF()
@@ -219,45 +248,57 @@ def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[_Glyph]:
                 continue
         if not is_plain:
             left, bottom, right, top = view.placed(Box(left, bottom, right, top))
-        yield _Glyph(index, character, left, bottom, right, top)
+        yield Glyph(index, character, left, bottom, right, top)
 
 
-def _rejoined(runs: Sequence[list[_Glyph]]) -> Iterator[list[_Glyph]]:
-    """Lines that PDFium broke at a raised or lowered character are one line again."""
-    line: list[_Glyph] = []
+def _rejoined(
+    runs: Sequence[list[Glyph]], place: Callable[[float, float], Place | None] | None
+) -> Iterator[tuple[list[Glyph], Place | None]]:
+    """(line, its cell): what PDFium broke at a raised or lowered character is one line again."""
+    line: list[Glyph] = []
+    here: Place | None = None
     for run in runs:
-        if line and run and _goes_on(line, run):
+        first = next((g for g in run if not g.character.isspace()), None)
+        there = (
+            place(first.middle, (first.bottom + first.top) / 2)
+            if place is not None and first is not None
+            else None
+        )
+        if line and run and there == here and _goes_on(line, run):
             line = [*line, *run]
             continue
         if line:
-            yield line
-        line = run
+            yield line, here
+        line, here = run, there
     if line:
-        yield line
+        yield line, here
 
 
-def _goes_on(before: Sequence[_Glyph], after: Sequence[_Glyph]) -> bool:
+def _goes_on(before: Sequence[Glyph], after: Sequence[Glyph]) -> bool:
     last = next((g for g in reversed(before) if not g.character.isspace()), None)
     first = next((g for g in after if not g.character.isspace()), None)
     if last is None or first is None:
         return False
     height = max(last.height, first.height)
-    overlap = min(last.top, first.top) - max(last.bottom, first.bottom)
+    # The last may be lowered and the first raised, as in SO_4^2-.
+    near = [g for g in before[-_NEAR:] if not g.character.isspace()]
+    top, bottom = max(g.top for g in near), min(g.bottom for g in near)
+    overlap = min(top, first.top) - max(bottom, first.bottom)
+    if is_right_to_left("".join(g.character for g in (*before, *after))):
+        left, right = min(g.left for g in before), max(g.right for g in before)
+        gap = max(min(g.left for g in after) - right, left - max(g.right for g in after))
+        return overlap > 0.3 * height and -0.2 * height < gap < _GAP_OF_CELLS * height
     gap = first.left - last.right
     return overlap > 0.3 * height and -0.2 * height < gap < _GAP_OF_WORDS * height
 
 
-def _line(glyphs: list[_Glyph], inked: list[_Glyph], text_page: Any, page_height: float) -> Line:
-    from pypdfium2 import raw
-
+def _line(glyphs: list[Glyph], inked: list[Glyph], text_page: Any, page_height: float) -> Line:
     heights = sorted(glyph.height for glyph in inked)
     least = _SMALL * heights[len(heights) // 2]
     full = inked if heights[0] > least else [g for g in inked if g.height > least] or inked
-    # At its middle, because a line may begin with a bullet or end with a note's figure.
-    size = raw.FPDFText_GetFontSize(text_page, full[len(full) // 2].index)
-    size = size if size > 1 else 10.0
+    size = _font_size(text_page, full)
     cells = list(_cells(glyphs, inked, full, size))
-    if len(cells) > 1 and not _is_right_to_left(inked[0].character):
+    if len(cells) > 1 and not is_right_to_left(inked[0].character):
         cells.sort(key=lambda cell: cell.left)
     start = glyphs.index(inked[0])
     word = list(takewhile(lambda glyph: not glyph.character.isspace(), glyphs[start:]))
@@ -275,11 +316,15 @@ def _line(glyphs: list[_Glyph], inked: list[_Glyph], text_page: Any, page_height
     )
 
 
-def _is_right_to_left(character: str) -> bool:
-    return unicodedata.bidirectional(character) in ("R", "AL")
+def _font_size(text_page: Any, line: Sequence[Glyph]) -> float:
+    """At its middle, because a line may begin with a bullet or end with a note's figure."""
+    from pypdfium2 import raw
+
+    size = float(raw.FPDFText_GetFontSize(text_page, line[len(line) // 2].index))
+    return size if size > 1 else 10.0
 
 
-def _is_fixed(glyphs: list[_Glyph], size: float) -> bool:
+def _is_fixed(glyphs: list[Glyph], size: float) -> bool:
     letters = [glyph for glyph in glyphs if "a" <= glyph.character <= "z"]
     widths = [glyph.right - glyph.left for glyph in letters]
     kinds = {glyph.character for glyph in letters}
@@ -287,34 +332,38 @@ def _is_fixed(glyphs: list[_Glyph], size: float) -> bool:
 
 
 def _cells(
-    glyphs: list[_Glyph], inked: list[_Glyph], full: list[_Glyph], size: float
+    glyphs: list[Glyph], inked: list[Glyph], full: list[Glyph], size: float
 ) -> Iterator[Cell]:
     """The pieces of a line between the wide gaps, with raised and lowered characters."""
     gaps = {
         at: _gap(glyphs[at - 1], glyphs[at + 1])
+        if glyphs[at].index >= 0
+        else glyphs[at].right - glyphs[at].left
         for at in range(1, len(glyphs) - 1)
         if glyphs[at].character == " "
     }
     justified = len(gaps) > 1 and max(gaps.values()) - min(gaps.values()) < 0.2 * size
     wide = [] if justified else [at for at, gap in gaps.items() if gap > _GAP_OF_CELLS * size]
+    bottoms = [glyph.bottom for glyph in full]
+    uneven = max(bottoms) - min(bottoms) > _SHIFT_OF_FULL_SIZE * full[0].height
     for start, end in zip([0, *(at + 1 for at in wide)], [*wide, len(glyphs)], strict=True):
         piece = glyphs[start:end]
-        if len(full) < len(inked):
+        if len(full) < len(inked) or uneven:
             written = _shifted(piece, full)
         else:
             written = "".join([glyph.character for glyph in piece])
         seen = [glyph for glyph in piece if not glyph.character.isspace()] if wide else inked
         if seen:
-            text = clean(written).translate(_LIGATURES).strip()
+            text = without_forms(clean(written).translate(_LIGATURES)).strip()
             yield Cell(text, min(g.left for g in seen), max(g.right for g in seen))
 
 
-def _gap(before: _Glyph, after: _Glyph) -> float:
+def _gap(before: Glyph, after: Glyph) -> float:
     """The distance between two characters, in either direction of writing."""
     return max(after.left - before.right, before.left - after.right)
 
 
-def _shifted(glyphs: Sequence[_Glyph], full: Sequence[_Glyph]) -> str:
+def _shifted(glyphs: Sequence[Glyph], full: Sequence[Glyph]) -> str:
     """The characters, with marks at those that are raised or lowered."""
     height = full[0].height
     base = median(glyph.bottom for glyph in full)
@@ -322,7 +371,10 @@ def _shifted(glyphs: Sequence[_Glyph], full: Sequence[_Glyph]) -> str:
     for glyph in [*glyphs, None]:
         shift = _shift(glyph, height, base) if glyph is not None else ""
         if shift != kind:
-            written += raised(written, shifted) if kind == "raised" else lowered(shifted)
+            if not any(map(_is_mark, shifted)):
+                written += shifted
+            else:
+                written += raised(written, shifted) if kind == "raised" else lowered(shifted)
             shifted = ""
         kind = shift
         if glyph is not None and shift:
@@ -332,12 +384,24 @@ def _shifted(glyphs: Sequence[_Glyph], full: Sequence[_Glyph]) -> str:
     return written
 
 
-def _shift(glyph: _Glyph, height: float, base: float) -> str:
+def _is_mark(character: str) -> bool:
+    return character.isalnum() or character in "*†‡+-−"
+
+
+def _shift(glyph: Glyph, height: float, base: float) -> str:
     """Whether a character is smaller than its line and `raised` or `lowered`, else ""."""
-    if not glyph.character.isalnum() and glyph.character not in "+-−*†‡[]()":
+    if not _is_mark(glyph.character) and glyph.character not in "[]()":
         return ""
-    if height <= 0 or glyph.height > _SMALL * height:
+    if is_right_to_left(glyph.character):
         return ""
+    if height <= 0:
+        return ""
+    if glyph.height > _SMALL * height:
+        shift = (glyph.bottom - base) / height
+        is_one_font = abs(glyph.height - height) < 0.01 * height
+        if not is_one_font or glyph.character.isalpha() or abs(shift) < _SHIFT_OF_FULL_SIZE:
+            return ""
+        return "raised" if shift > 0 else "lowered"
     middle = (glyph.top + glyph.bottom) / 2
     if glyph.bottom - base > _SHIFT * height and middle > base + 0.55 * height:
         return "raised"

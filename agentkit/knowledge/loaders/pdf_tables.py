@@ -30,6 +30,9 @@ def in_columns(lines: Sequence[Line]) -> list[Line]:
     """The lines of a page, the rows of tables with a tab between their columns."""
     found: list[Line] = []
     for run in _runs(_beside(lines)):
+        if run[0].ruled:
+            found += run
+            continue
         full = max(len(line.cells) for line in run)
         head = next(at for at, line in enumerate(run) if len(line.cells) == full)
         rows = [line for line in run[head:] if len(line.cells) > 1]
@@ -58,6 +61,9 @@ def _beside(lines: Sequence[Line]) -> list[Line]:
     """The lines, with those in one where PDFium broke a row between its cells."""
     found: list[Line] = []
     for line in lines:
+        if line.ruled:
+            found.append(line)
+            continue
         near = range(len(found) - 1, max(-1, len(found) - 1 - _LOOK_BACK), -1)
         row = next((at for at in near if _is_one_row(found[at], line)), None)
         if row is None:
@@ -70,6 +76,8 @@ def _beside(lines: Sequence[Line]) -> list[Line]:
 
 
 def _is_one_row(before: Line, after: Line) -> bool:
+    if before.ruled:
+        return False
     level = abs(before.bottom - after.bottom) <= _SAME_ROW * after.size
     return level and after.left >= before.right and bool(before.cells and after.cells)
 
@@ -83,7 +91,8 @@ def _runs(lines: Sequence[Line]) -> Iterator[list[Line]]:
         near = bool(run) and 0.3 * line.size < drop < _MOST_DROP * line.size
         rows = [other for other in run[-_LOOK_BACK:] if len(other.cells) > 1]
         inside = bool(rows) and line.left > min(cell.right for row in rows for cell in row.cells)
-        if run and not (near and rows and (len(line.cells) > 1 or inside)):
+        ruled = bool(run) and (line.ruled or run[-1].ruled)
+        if run and (ruled or not (near and rows and (len(line.cells) > 1 or inside))):
             yield run
             run = []
         run.append(line)

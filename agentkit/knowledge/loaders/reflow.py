@@ -218,6 +218,9 @@ def _lines_in_runs(lines: Sequence[Line], pitch: float) -> Iterator[list[Line]]:
         is_row = "\t" in line.text
         most = 3.0 if is_row else max(1.35 * pitch, pitch + 0.3)
         same = bool(run) and is_row == ("\t" in run[-1].text)
+        if run and line.ruled and run[-1].ruled and drop > 0:
+            run.append(line)
+            continue
         if run and not (same and _are_aligned(run[-1], line) and 0.5 < drop < most):
             yield run
             run = []
