@@ -1,7 +1,7 @@
 """Read the tables of a PDF page from their ruling lines: what stands in which cell.
 
 The lines that cross make a grid; where a line is missing between two cells, they are one. A grid of
-boxes with hardly any text, as of a chart, or with long prose, as of a page layout, is no table.
+boxes with hardly any text, as of a chart, or with long prose, as of a page layout, is not read as a table.
 PDFium is not thread-safe: callers hold the lock of pdf.py.
 """
 
@@ -58,7 +58,7 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """The number of cells, 0 for what is no table: fewer than two rows or columns."""
+        """The number of cells, 0 where there are fewer than two rows or columns."""
         rows, columns = len(self.ys) - 1, len(self.xs) - 1
         return rows * columns if rows > 1 and columns > 1 else 0
 
