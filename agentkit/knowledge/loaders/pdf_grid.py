@@ -1,7 +1,7 @@
 """Read the tables of a PDF page from their ruling lines: what stands in which cell.
 
-The lines that cross make a grid; where a line is missing between two cells, they are one. Boxes with
-hardly any text, as of a chart, or with long prose, as of a page layout, are not read as tables.
+The lines that cross make a grid; where a line is missing between two cells, they are one. Boxes
+with hardly any text, as of a chart, or with long prose, as of a page, are not read as tables.
 PDFium is not thread-safe: callers hold the lock of pdf.py.
 """
 
