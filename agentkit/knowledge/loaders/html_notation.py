@@ -226,7 +226,7 @@ def _placed(rows: list[Any]) -> tuple[list[list[Any]], list[Span]]:
                 taken.update((at + y, column + x) for y in range(1, down) for x in range(reach))
             column += reach
     ends = [span.column + span.columns for span in spans if span.columns <= _MOST_SPAN]
-    width = max([*(max(row, default=-1) + 1 for row in grid), *ends])
+    width = max([*(max(row, default=-1) + 1 for row in grid), *ends], default=0)
     if len(grid) * width > _MOST_CELLS:
         return [], []
     spans = [span._replace(columns=min(span.columns, width - span.column)) for span in spans]

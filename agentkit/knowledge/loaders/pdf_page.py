@@ -281,7 +281,7 @@ def _goes_on(before: Sequence[Glyph], after: Sequence[Glyph]) -> bool:
         return False
     height = max(last.height, first.height)
     # The last may be lowered and the first raised, as in SO_4^2-.
-    near = [g for g in before[-_NEAR:] if not g.character.isspace()]
+    near = [last, *(g for g in before[-_NEAR:] if not g.character.isspace())]
     top, bottom = max(g.top for g in near), min(g.bottom for g in near)
     overlap = min(top, first.top) - max(bottom, first.bottom)
     if is_right_to_left("".join(g.character for g in (*before, *after))):

@@ -185,6 +185,7 @@ def test_what_plain_text_lacks_is_written(part: str, text: str) -> None:
             "| x | y |\n| --- | --- |\n| x | z |",
         ),
         ("<tr><td rowspan=0>x<td>y<tr><td>z", "| x | y |\n| --- | --- |\n| x | z |"),
+        ("<caption>None</caption>", "*None*"),
         (
             "<tr><th>A<th>B<tr><td rowspan=2>x<td><table><tr><td>y</table><tr><td>z",
             "| A | B |\n| --- | --- |\n| x | y |\n| x | z |",
