@@ -11,6 +11,7 @@ from .agent.hooks import Hooks as Hooks
 from .agent.hooks import RunInfo as RunInfo
 from .agent.limits import Limits as Limits
 from .agent.limits import Price as Price
+from .agent.postgres_storage import PostgresStorage as PostgresStorage
 from .agent.session import Session as Session
 from .agent.session_storage import SessionStorage as SessionStorage
 from .agent.session_storage import StoredRecords as StoredRecords
@@ -37,6 +38,7 @@ from .documents import Passage as Passage
 from .errors import AgentkitError as AgentkitError
 from .errors import AlreadyDecided as AlreadyDecided
 from .errors import ConfigError as ConfigError
+from .errors import IndexBusy as IndexBusy
 from .errors import KnowledgeError as KnowledgeError
 from .errors import LimitReached as LimitReached
 from .errors import McpError as McpError
@@ -44,6 +46,8 @@ from .errors import ModelError as ModelError
 from .errors import Retry as Retry
 from .errors import SessionBusy as SessionBusy
 from .errors import SessionNotFound as SessionNotFound
+from .errors import StorageFull as StorageFull
+from .errors import StorageUnavailable as StorageUnavailable
 from .errors import ToolError as ToolError
 from .errors import TrustError as TrustError
 from .events import ApprovalRequested as ApprovalRequested

@@ -35,6 +35,14 @@ class SessionBusy(ConfigError):
     """A session that another run, another part of the program or another process has."""
 
 
+class StorageUnavailable(AgentkitError):
+    """A storage of sessions that cannot be reached now, and may be in a moment."""
+
+
+class StorageFull(AgentkitError):
+    """A disk that has no room for a session."""
+
+
 class ModelError(AgentkitError):
     """A model that cannot be reached, found or used. If it ended a run, `report` describes the
     request and the response, in some lines for people."""

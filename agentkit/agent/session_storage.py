@@ -14,7 +14,13 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from agentkit.errors import ConfigError, file_error
+from agentkit.errors import (
+    AgentkitError,
+    ConfigError,
+    StorageFull,
+    StorageUnavailable,
+    file_error,
+)
 from agentkit.messages import read_content, text_of
 from agentkit.text.terms import terms
 
@@ -119,7 +125,7 @@ class SqliteStorage:
                 db.execute(
                     "INSERT INTO records (session, body) VALUES (?, ?)", (session_id, record)
                 )
-                for text in _texts(record):
+                for text in record_texts(record):
                     words = " ".join(terms(text))
                     db.execute("INSERT INTO full_text VALUES (?, ?, ?)", (words, session_id, text))
             if records:
@@ -208,24 +214,27 @@ class SqliteStorage:
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one thread. Raises ConfigError where the file fails."""
+        """The connection, for one thread. Raises ConfigError where the file fails, StorageFull
+        and StorageUnavailable."""
         with self._lock:
             try:
                 yield self._db
             except (sqlite3.DatabaseError, ValueError, OverflowError) as error:
-                raise ConfigError(_describe_failure(self.path, error)) from error
+                raise _failure(self.path, error) from error
 
 
-def _describe_failure(path: Path, error: Exception) -> str:
+def _failure(path: Path, error: Exception) -> AgentkitError:
     """What is wrong with the file, and what to do."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return f"{path} cannot be written: {error}. Free some disk space."
+        return StorageFull(f"{path} cannot be written: {error}. Free some disk space.")
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return f"{path} cannot be written: {error}. Change its permissions."
+        return ConfigError(f"{path} cannot be written: {error}. Change its permissions.")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"{path} is in use by another process: {error}. Try again later."
-    return f"The sessions in {path} are damaged: {error}. Move the file away to start over."
+        busy = f"{path} is in use by another process: {error}. Try again later."
+        return StorageUnavailable(busy)
+    damaged = f"The sessions in {path} are damaged: {error}. Move the file away to start over."
+    return ConfigError(damaged)
 
 
 def _read_fields(text: str) -> dict[str, str]:
@@ -236,7 +245,7 @@ def _read_fields(text: str) -> dict[str, str]:
     return {name: str(value) for name, value in fields.items()}
 
 
-def _texts(record: str) -> Iterator[str]:
+def record_texts(record: str) -> Iterator[str]:
     """The texts of a record's messages, except tool results."""
     for message in json.loads(record).get("messages", ()):
         text = text_of(read_content(message.get("content") or ""))

@@ -28,6 +28,8 @@ from agentkit.errors import (
     ModelError,
     SessionBusy,
     SessionNotFound,
+    StorageFull,
+    StorageUnavailable,
     TrustError,
     value_error,
 )
@@ -52,6 +54,8 @@ _MODEL_FAULTS: dict[FaultKind, tuple[int, str]] = {
 _STATUSES: tuple[tuple[type[AgentkitError], int, str], ...] = (
     (SessionNotFound, 404, "session_not_found"),
     (SessionBusy, 409, "session_busy"),
+    (StorageFull, 507, "disk_full"),
+    (StorageUnavailable, 503, "sessions_unavailable"),
     (AlreadyDecided, 409, "already_decided"),
     (ConfigError, 400, "invalid_request"),
     (KnowledgeError, 503, "knowledge_unavailable"),
@@ -111,7 +115,8 @@ def to_api_error(error: BaseException) -> ApiError:
         return ApiError(status, str(error), code)
     for kind, status, code in _STATUSES:
         if isinstance(error, kind):
-            return ApiError(status, str(error), code)
+            headers = {"retry-after": "2"} if status == 503 else None
+            return ApiError(status, str(error), code, headers=headers)
     if isinstance(error, AgentkitError):
         return ApiError(500, str(error), "agent_error")
     if isinstance(error, HTTPException):

@@ -7,6 +7,7 @@ document's text was reflowed: lines are joined, tables and headings marked.
 from __future__ import annotations
 
 import base64
+import re
 import struct
 import unicodedata
 import zlib
@@ -40,8 +41,9 @@ MOST_CHARACTERS = 100_000
 
 CACHED_BYTES = 48_000_000
 _COLOUR = np.array([255, 226, 77], np.uint16)
-_LEAST_MATCH = 12
-"""Letters that a piece of a quote needs to be highlighted where the whole is not found."""
+_LEAST_MATCH, _LEAST_CELL = 12, 4
+"""Letters that a piece, and a line or cell, of a quote needs to be highlighted where the whole is
+not found."""
 
 Image = NDArray[np.uint8]
 
@@ -119,8 +121,7 @@ def rectangles(
     count = min(text_page.count_chars(), MOST_CHARACTERS)
     codes = (raw.FPDFText_GetUnicode(text_page, at) for at in range(count))
     letters, places = _letters("".join(map(chr, codes)))
-    wanted, _ = _letters(quote)
-    for start, end in _matches(letters, wanted, near):
+    for start, end in matches(letters, quote, near):
         first, last = places[start], places[end - 1]
         for at in range(text_page.count_rects(first, last - first + 1)):
             yield text_page.get_rect(at)
@@ -138,19 +139,34 @@ def _letters(text: str) -> tuple[str, list[int]]:
     return "".join(folded), places
 
 
-def _matches(letters: str, wanted: str, near: float) -> list[tuple[int, int]]:
-    """The ranges of the letters of a page that a quote has: the whole, or its larger pieces."""
+def matches(letters: str, quote: str, near: float) -> list[tuple[int, int]]:
+    """The ranges of the letters of a page that a quote has: the whole, else the pieces that stand
+    on the page together, else its lines and cells."""
+    wanted, _ = _letters(quote)
     if not wanted or not letters:
         return []
+    if whole := _nearest(letters, wanted, near):
+        return [whole]
+    least = min(_LEAST_MATCH, len(wanted))
+    blocks = SequenceMatcher(None, letters, wanted, autojunk=False).get_matching_blocks()
+    found = [(block.a, block.a + block.size) for block in blocks if block.size >= least]
+    if sum(end - start for start, end in found) > len(wanted) / 2:
+        return found
+    pieces = (_letters(piece)[0] for piece in re.split(r"[\n\t|]+", quote))
+    cells = [_nearest(letters, piece, near) for piece in pieces if len(piece) >= _LEAST_CELL]
+    return found + [cell for cell in cells if cell]
+
+
+def _nearest(letters: str, wanted: str, near: float) -> tuple[int, int] | None:
+    """The range of `wanted` that begins nearest to a place from 0 to 1, None without one."""
     starts, at = [], letters.find(wanted)
     while at >= 0:
         starts.append(at)
         at = letters.find(wanted, at + 1)
-    if starts:
-        best = min(starts, key=lambda start: abs(start / len(letters) - near))
-        return [(best, best + len(wanted))]
-    blocks = SequenceMatcher(None, letters, wanted, autojunk=False).get_matching_blocks()
-    return [(b.a, b.a + b.size) for b in blocks if b.size >= min(_LEAST_MATCH, len(wanted))]
+    if not starts:
+        return None
+    best = min(starts, key=lambda start: abs(start / len(letters) - near))
+    return best, best + len(wanted)
 
 
 def _highlight(image: Image, left: float, top: float, right: float, bottom: float) -> None:

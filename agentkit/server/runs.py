@@ -87,6 +87,7 @@ class AnswerRun:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     is_active: bool = True
+    is_ending: bool = False
     is_stopped: bool = False
     ended: float = 0.0
 
@@ -178,27 +179,21 @@ class Runs:
 
     async def stop(self, run: AnswerRun, store: SessionStore) -> None:
         """End a run; what was written is kept. The calls of a paused one do not run."""
-        run.is_stopped = True
-        if run.task and not run.task.done():
-            run.task.cancel()
-            await asyncio.wait({run.task})
+        await self._cancel(run)
         if run.state != "paused":
             return
         with await asyncio.to_thread(store.open, run.session_id) as session:
             if session.pending:
                 session.add(list(_abandoned(session.pending)))
             run.state = "stopped"
-            self._keep(run, session, _note(run, None, None), None)
+            await self._keep(run, session, _note(run, None, None), None)
         run.end()
         self._expire(run)
 
     async def forget(self, owner: str, session_id: str) -> None:
         """End the run of a session that is to be deleted."""
         if run := self.running_in(owner).get(session_id):
-            run.is_stopped = True
-            if run.task and not run.task.done():
-                run.task.cancel()
-                await asyncio.wait({run.task})
+            await self._cancel(run)
             run.state = "stopped"
             run.end()
         for key in [key for key, run in self._runs.items() if run.session_id == session_id]:
@@ -236,11 +231,20 @@ class Runs:
         tasks = {run.task for run in self._runs.values() if run.task and not run.task.done()}
         if tasks:
             await asyncio.wait(tasks, timeout=wait)
-            for task in tasks:
-                task.cancel()
+            for run in self._runs.values():
+                if run.task and not run.is_ending:
+                    run.task.cancel()
             await asyncio.wait(tasks)
         for run in self._runs.values():
             run.end()
+
+    async def _cancel(self, run: AnswerRun) -> None:
+        """End the task of a run; one that stores its end goes on with that."""
+        run.is_stopped = True
+        if run.task and not run.task.done():
+            if not run.is_ending:
+                run.task.cancel()
+            await asyncio.wait({run.task})
 
     async def _resume(
         self, run: AnswerRun, store: SessionStore, before: asyncio.Task[None] | None
@@ -282,8 +286,10 @@ class Runs:
         """Run to the end, or until calls wait and none is decided. Never raises."""
         async with opened:
             while True:
+                run.is_ending = False
                 note = await self._part(run, events)
-                self._keep(run, session, note, prompt)
+                run.is_ending = True  # What follows must not be cancelled.
+                await self._keep(run, session, note, prompt)
                 if run.state != "paused" or not run.verdicts:
                     break
                 events, prompt = await self._resumed(run, session), None
@@ -320,7 +326,9 @@ class Runs:
             run.log.append("error", fault)
         return _note(run, answer, fault)
 
-    def _keep(self, run: AnswerRun, session: Session, note: Record, prompt: Message | None) -> None:
+    async def _keep(
+        self, run: AnswerRun, session: Session, note: Record, prompt: Message | None
+    ) -> None:
         """Store the note, with the question where the run ended before it was stored, and log the
         turn as it is stored now."""
         index = run.live.index
@@ -328,6 +336,7 @@ class Runs:
             if prompt and index == sum(each.role == "user" for each in session.messages):
                 session.add([prompt])
             session.note({"turn": note})
+            await self._server.stores.settle(run.owner, run.session_id)
             turn = turns_of(session)[index]
         except Exception as raised:
             error = to_api_error(raised).body["error"]

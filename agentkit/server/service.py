@@ -47,7 +47,7 @@ class Service:
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self.stores = SessionStores(self.project)
+        self.stores = SessionStores(self.project, self.settings.sessions)
         self.indexing = IndexWriter(self.project, self.changes)
         self.pdf_pages = PdfPages()
 

@@ -8,43 +8,59 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
+from agentkit.agent.postgres_storage import PostgresStorage
 from agentkit.agent.session import Session
+from agentkit.agent.session_storage import SqliteStorage
 from agentkit.agent.session_store import SessionInfo, SessionStore
 from agentkit.errors import SessionNotFound
-from agentkit.project.project import Project
+from agentkit.project.project import Project, sessions_path
 from agentkit.server.auth import LOCAL, Identity
+from agentkit.server.background_storage import BackgroundStorage
 from agentkit.server.errors import ApiError
-from agentkit.settings.schema import GENERATED
+from agentkit.settings.schema import make_generated_folder
 
 
 class SessionStores:
-    """The session stores of a project by identity, opened at first use."""
+    """The session stores of a project by identity, opened at first use: in the database of `url`,
+    or with "" in SQLite files of the project."""
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
+    def __init__(self, project: Project, url: str = "") -> None:
+        self._project, self._url = project, url
         self._stores: dict[str, SessionStore] = {}
+        self._storages: dict[str, BackgroundStorage] = {}
+        self._database: PostgresStorage | None = None
         self._opening = asyncio.Lock()
 
     async def of(self, identity: Identity) -> SessionStore:
         """The store of an identity. Raises ConfigError."""
         async with self._opening:
             if identity.name not in self._stores:
-                self._stores[identity.name] = await asyncio.to_thread(self._open, identity.name)
+                storage = await asyncio.to_thread(self._open, identity.name)
+                self._storages[identity.name] = storage
+                self._stores[identity.name] = SessionStore(storage)
             return self._stores[identity.name]
 
-    def close(self) -> None:
-        """Close the stores, except that of the project, which it closes itself."""
-        for name, store in self._stores.items():
-            if name != LOCAL.name:
-                store.close()
-        self._stores.clear()
+    async def settle(self, owner: str, session_id: str) -> None:
+        """Wait until a session of an identity is stored as it is now. Raises AgentkitError."""
+        await self._storages[owner].settle(session_id)
 
-    def _open(self, name: str) -> SessionStore:
-        own = self._project.sessions
-        if name == LOCAL.name:
-            return own
-        folder = self._project.path / GENERATED / "sessions"
-        return SessionStore(folder / f"{quote(name, safe='@')}.sqlite")
+    def close(self) -> None:
+        """Store what waits, and close the stores."""
+        for name, store in self._stores.items():
+            store.close()
+            self._storages[name].close()
+        if self._database:
+            self._database.close()
+
+    def _open(self, name: str) -> BackgroundStorage:
+        if self._url:
+            self._database = self._database or PostgresStorage(self._url)
+            return BackgroundStorage(self._database.of_owner(name))
+        make_generated_folder(self._project.path)
+        path = sessions_path(self._project.path)
+        if name != LOCAL.name:
+            path = path.parent / "sessions" / f"{quote(name, safe='@')}.sqlite"
+        return BackgroundStorage(SqliteStorage(path))
 
 
 def find_session(store: SessionStore, session_id: str) -> SessionInfo:

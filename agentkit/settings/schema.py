@@ -233,6 +233,11 @@ class ServeSettings(SettingsTable):
     public_url: str = Field(
         default="", description="Address for links to passages; default: that of the request."
     )
+    sessions: str = Field(
+        default="",
+        description="Database of the sessions, such as postgresql://user@host/name; default: files "
+        "in .agentkit/. The password comes from PGPASSWORD or ~/.pgpass.",
+    )
     raw_models: bool = Field(
         default=False, description="Offer the models themselves too, without documents and tools."
     )
