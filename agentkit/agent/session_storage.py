@@ -265,7 +265,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise ConfigError(file_error(path, error, "written")) from error
     except (sqlite3.Error, ValueError) as error:
-        raise ConfigError(_describe_failure(path, error)) from error
+        raise _failure(path, error) from error
     return db
 
 
