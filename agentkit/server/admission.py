@@ -31,11 +31,16 @@ class Admission:
         self._slots = asyncio.Semaphore(running)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.running = self.queued = 0
+        self.is_closed = False
+        self.idle = asyncio.Event()
+        self.idle.set()
 
     @asynccontextmanager
     async def slot(self, name: str) -> AsyncIterator[None]:
         """Hold one place for a run of an identity. Raises ApiError with 429 or 503, both with
         Retry-After."""
+        if self.is_closed:
+            raise self._busy("The server is stopping.")
         self._take_token(name)
         if self._slots.locked() and self.queued >= self._queue_limit:
             raise self._busy("The server is busy and its queue is full.")
@@ -48,10 +53,13 @@ class Admission:
         finally:
             self.queued -= 1
         self.running += 1
+        self.idle.clear()
         try:
             yield
         finally:
             self.running -= 1
+            if not self.running:
+                self.idle.set()
             self._slots.release()
 
     def _busy(self, reason: str) -> ApiError:

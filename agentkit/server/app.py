@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -28,6 +29,7 @@ from agentkit.server.guard import Access, Guard, Keys
 from agentkit.server.keys import KeyStore
 from agentkit.server.metrics import Metrics
 from agentkit.server.openai_api import chat, embeddings, models, responses
+from agentkit.server.reloading import TrustWatch
 from agentkit.server.runs import Runs
 from agentkit.server.service import Service
 from agentkit.settings.schema import ServeSettings
@@ -44,8 +46,10 @@ def create_app(
     needs_key: bool = True,
     hosts: Sequence[str] = (),
     start_project: bool = False,
+    dev: bool = False,
 ) -> FastAPI:
-    """The app of a project. With `start_project` the app's lifespan starts it. `settings`
+    """The app of a project. With `start_project` the app's lifespan starts it, and with
+    `dev` changed files of the folder count as trusted. `settings`
     replace those of the folder. `keys` find whom a key belongs to, by default those of
     `agentkit keys`. Without `needs_key` this machine's own requests need none."""
     chosen = settings or project.settings.serve
@@ -83,7 +87,8 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         middleware=[cors, guard] if chosen.origins else [guard],
     )
-    app.state.access, app.state.start_project = access, start_project
+    app.state.access = access
+    app.state.start_project, app.state.dev = start_project, dev
     app.state.service = server = Service(project, chosen, admission, metrics)
     server.runs = Runs(server)
     install_handlers(app)
@@ -108,7 +113,7 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the project where it is not started."""
+    """Start the project where it is not started, and what watches it."""
     server: Service = app.state.service
     async with AsyncExitStack() as stack:
         if app.state.start_project:
@@ -117,6 +122,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.callback(server.pdf_pages.close)
         if not server.project.skip_index:
             await stack.enter_async_context(server.indexing.running())
+        watch = await asyncio.to_thread(TrustWatch, server, dev=app.state.dev)
+        await stack.enter_async_context(watch.running())
         yield
         server.is_stopping = True
         await server.runs.close()

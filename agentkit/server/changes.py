@@ -13,7 +13,8 @@ class Changes:
     """Notices for open pages. One that does not read loses the oldest."""
 
     def __init__(self) -> None:
-        self._readers: set[asyncio.Queue[tuple[str, Mapping[str, Any]]]] = set()
+        self._readers: set[asyncio.Queue[tuple[str, Mapping[str, Any]] | None]] = set()
+        self._is_closed = False
 
     def publish(self, kind: str, data: Mapping[str, Any] | None = None) -> None:
         """Tell every page that something of a kind ("documents", "sessions", "trust") changed."""
@@ -22,12 +23,20 @@ class Changes:
                 queue.get_nowait()
             queue.put_nowait((kind, data or {}))
 
+    def close(self) -> None:
+        """End the streams of notices."""
+        self._is_closed = True
+        for queue in self._readers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
     async def events(self) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
         """The notices from now on, each with its kind."""
-        queue: asyncio.Queue[tuple[str, Mapping[str, Any]]] = asyncio.Queue(_MOST_WAITING)
+        queue: asyncio.Queue[tuple[str, Mapping[str, Any]] | None] = asyncio.Queue(_MOST_WAITING)
         self._readers.add(queue)
         try:
-            while True:
-                yield await queue.get()
+            while not self._is_closed and (notice := await queue.get()) is not None:
+                yield notice
         finally:
             self._readers.discard(queue)

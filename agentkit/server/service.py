@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Service:
-    """The served project. `warnings` are the files that wait for trust, with what changed."""
+    """The served project. `changed` are the files that wait for trust, with what happened
+    to each; `reload` is set when the project is to be opened again."""
 
     project: Project
     settings: ServeSettings
@@ -36,8 +38,8 @@ class Service:
     changes: Changes = field(default_factory=Changes)
     paused: PausedSessions = field(default_factory=PausedSessions)
     changed: list[dict[str, str]] = field(default_factory=list)
-    is_ready: bool = True
     is_stopping: bool = False
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
     stores: SessionStores = field(init=False)
     runs: Runs = field(init=False)
     indexing: IndexWriter = field(init=False)
@@ -79,6 +81,15 @@ class Service:
             opened = self.project.open_model(model, ExtractiveModel, self.project.base_url)
             self._raw[model] = Agent(opened, preamble="", limits=self.agent.limits)
         return self._raw[model]
+
+    async def drain(self, seconds: float) -> None:
+        """Admit no more answers, end the streams of notices, and give the answers that are being
+        written some seconds to end."""
+        self.is_stopping = self.admission.is_closed = True
+        self.changes.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.admission.idle.wait()
 
     def address(self, request: Request) -> str:
         """The address of this server, for links: the configured one, else that of a request."""

@@ -29,7 +29,7 @@ router = APIRouter(
 Server = Annotated[Service, Depends(service)]
 
 
-_PLACES: Mapping[str, tuple[str, ...]] = {
+LIVE_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "instructions": ("instructions",),
     "knowledge.results": ("retrieval", "results"),
     "knowledge.retrieve": ("retrieval", "mode"),
@@ -58,16 +58,16 @@ class SettingList(BaseModel):
 @router.get("")
 def get_settings(server: Server) -> SettingList:
     """List the settings that may be changed, with their values and JSON Schemas."""
-    return _list(server, _PLACES)
+    return _list(server, LIVE_SETTINGS)
 
 
 @router.patch("")
 async def change_settings(body: dict[str, Any], server: Server) -> SettingList:
     """Change settings by their keys, all of which must be among those that may be changed."""
-    if unknown := [key[:80] for key in body if key not in _PLACES]:
+    if unknown := [key[:80] for key in body if key not in LIVE_SETTINGS]:
         raise ApiError(
             422,
-            f"{unknown[0]} cannot be changed here. Choose of: {', '.join(_PLACES)}.",
+            f"{unknown[0]} cannot be changed here. Choose of: {', '.join(LIVE_SETTINGS)}.",
             "unknown_setting",
             param=unknown[0],
         )
@@ -88,7 +88,7 @@ def _list(server: Service, keys: Iterable[str]) -> SettingList:
 
 def _read(agent: Agent, key: str) -> Any:
     value: Any = agent
-    for name in _PLACES[key]:
+    for name in LIVE_SETTINGS[key]:
         value = getattr(value, name)
     return value if isinstance(value, (str, int, float, tuple)) else None
 
@@ -102,9 +102,14 @@ def _change(server: Service, key: str, value: Any) -> None:
         checked = settings_file(server.project.path).set(parse_key(key), text)
     except ConfigError as error:
         raise ApiError(422, str(error), "invalid_value", param=key) from error
-    name, *rest = _PLACES[key]
-    checked = tuple(checked) if isinstance(checked, list) else checked
-    setattr(server.agent, name, _replaced(getattr(server.agent, name), rest, checked))
+    apply_setting(server.agent, key, checked)
+
+
+def apply_setting(agent: Agent, key: str, value: Any) -> None:
+    """Have a running agent use the value of a setting of LIVE_SETTINGS from its next run on."""
+    name, *rest = LIVE_SETTINGS[key]
+    value = tuple(value) if isinstance(value, list) else value
+    setattr(agent, name, _replaced(getattr(agent, name), rest, value))
 
 
 def _replaced(holder: Any, names: Sequence[str], value: Any) -> Any:

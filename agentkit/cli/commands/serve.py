@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -13,8 +14,11 @@ from typer import Option
 from agentkit.cli.command import BaseUrl, Folder, Model, command
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError
+from agentkit.findings import for_folder
 
 app = typer.Typer()
+
+_LEAST_KEY = 16
 
 
 @command(
@@ -42,7 +46,57 @@ async def serve(
         list[str] | None,
         Option("--allow-host", help=_("Another host name to accept, such as a proxy's.")),
     ] = None,
+    dev: Annotated[
+        bool,
+        Option(
+            "--dev",
+            help=_("Use changes of agentkit.toml, tools/ and mcp_servers/ at once, trusted."),
+        ),
+    ] = False,
 ) -> None:
+    _require_extra()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    from agentkit.mcp.server.http import is_loopback
+    from agentkit.project.project import Project
+    from agentkit.server.keys import KeyStore, SingleKey
+    from agentkit.server.serving import serve_project
+
+    def open_project() -> Project:
+        project = Project.open(folder, model=model, base_url=base_url, trust=dev)
+        project.in_background = True
+        return project
+
+    def ready(url: str, project: Project) -> None:
+        for notice in project.notices:
+            _log(f"note: {notice}")
+        _log(_("{name}: {url}  (Ctrl-C stops)").format(name=project.path.resolve().name, url=url))
+        if open_:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    settings = open_project().settings.serve
+    host = host or settings.host
+    keys = SingleKey(_read_key(key_env)) if key_env else KeyStore(folder)
+    needs_key = bool(key_env) or not is_loopback(host)
+    if needs_key and isinstance(keys, KeyStore) and all(key.revoked for key in keys.list()):
+        raise ConfigError(
+            f"At {host} other machines can call, and there is no key yet. "
+            f"Make one: {for_folder('agentkit keys add NAME', folder, '--folder')}"
+        )
+    await serve_project(
+        open_project,
+        host,
+        settings.port if port is None else port,
+        keys=keys,
+        needs_key=needs_key,
+        hosts=allow_host or (),
+        dev=dev,
+        on_ready=ready,
+    )
+
+
+def _require_extra() -> None:
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -50,40 +104,17 @@ async def serve(
         raise ConfigError(
             'The server needs the extra "serve". Run: pip install "agentkit-rag[serve]"'
         ) from error
-    from agentkit.mcp.server.http import is_loopback, serve_http
-    from agentkit.project.project import Project
-    from agentkit.server.app import create_app
-    from agentkit.server.keys import KeyStore, SingleKey
-
-    project = Project.open(folder, model=model, base_url=base_url)
-    chosen = project.settings.serve
-    host = host or chosen.host
-    keys = SingleKey(_key_of(key_env)) if key_env else KeyStore(folder)
-    needs_key = bool(key_env) or not is_loopback(host)
-    if isinstance(keys, KeyStore) and needs_key and not any(not k.revoked for k in keys.list()):
-        raise ConfigError(
-            f"At {host} other machines can call, and there is no key yet. "
-            "Make one: agentkit keys add NAME"
-        )
-    web = create_app(project, keys=keys, needs_key=needs_key, hosts=[*(allow_host or []), host])
-
-    def ready(url: str) -> None:
-        address = url.removesuffix("/mcp")
-        print(f"{project.path.resolve().name}: {address}  (Ctrl-C stops)", file=sys.stderr)
-        if open_:
-            import webbrowser
-
-            webbrowser.open(address)
-
-    async with project:
-        for notice in project.notices:
-            print(f"note: {notice}", file=sys.stderr)
-        where = chosen.port if port is None else port
-        await serve_http(web, host, where, has_verifier=needs_key, on_ready=ready)
 
 
-def _key_of(variable: str) -> str:
+def _read_key(variable: str) -> str:
     key = os.environ.get(variable, "")
-    if not key:
-        raise ConfigError(f"The variable {variable} has no key. Set it, or drop --key-env.")
+    if len(key) < _LEAST_KEY:
+        raise ConfigError(
+            f"The variable {variable} must hold a key of at least {_LEAST_KEY} characters. "
+            "Set it, or drop --key-env."
+        )
     return key
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
