@@ -216,6 +216,7 @@ class Run:
                 f"Model {model.name!r} only quotes documents and gives no structured output. "
                 "Choose another model, such as ollama:qwen3:8b.",
                 model.name,
+                "bad_request",
             )
         if able.json_schema:
             options = replace(options, schema=self._output.schema)
