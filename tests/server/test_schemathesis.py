@@ -39,8 +39,8 @@ bounded = settings(
 def test_no_request_is_answered_with_a_failure_of_the_server(tmp_path: Path) -> None:
     failures: list[str] = []
     with serving(_app(tmp_path / "notes"), lifespan="on") as url:
-        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
-        schema = schema.exclude(path_regex="/events$")
+        loaded = schemathesis.openapi.from_url(f"{url}/openapi.json")
+        schema: Any = loaded.exclude(path_regex="/events$")
         operations = [result.ok() for result in schema.get_all_operations()]
         assert len(operations) > 10
         for operation in operations:
