@@ -30,6 +30,18 @@ _ENCODING = re.compile(rb"""\A[^<]{0,8}<\?xml[^>]{0,200}encoding\s*=\s*["']([\w-
 _PLAIN = re.compile(rb"utf-?(8|16)|us-ascii|iso-8859-\d+|windows-\d+|gb\w+|big5|euc-\w+", re.I)
 _STRICT = b"http://purl.oclc.org/ooxml/"
 _STRICT_NAME = re.compile(_STRICT + rb"(\w+)/")
+_TYPES = "[Content_Types].xml"
+_OFFICE = rb"vnd.openxmlformats-officedocument."
+_VARIANTS = {
+    re.compile(
+        _OFFICE + rb"wordprocessingml\.template\.main|vnd\.ms-word\.\w+\.macroEnabled\w*\.main"
+    ): _OFFICE + rb"wordprocessingml.document.main",
+    re.compile(
+        _OFFICE + rb"presentationml\.(?:slideshow|template)\.main"
+        rb"|vnd\.ms-powerpoint\.\w+\.macroEnabled\w*\.main"
+    ): _OFFICE + rb"presentationml.presentation.main",
+}
+"""The types of templates, slide shows and files with macros, and of what they are read as."""
 _MEDIA = (
     ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".emf", ".wmf", ".svg",
     ".mp3", ".mp4", ".m4a", ".m4v", ".mov", ".wav", ".wmv", ".avi",
@@ -107,17 +119,23 @@ def _search(text: bytes, is_head: bool, found: dict[bytes, bool]) -> None:
 
 
 def transitional(content: bytes) -> bytes:
-    """An Office file whose ISO Strict name spaces are replaced by the transitional ones, which the
-    libraries know (ISO/IEC 29500-1 and -4); any other file unchanged."""
+    """An Office file as the libraries know it: ISO Strict name spaces are replaced by the
+    transitional ones (ISO/IEC 29500-1 and -4), and templates, slide shows and files with macros are
+    documents and presentations; any other file unchanged."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
         names = [entry for entry in archive.infolist() if entry.filename.endswith(".rels")]
-        if not any(_STRICT in archive.read(entry) for entry in names):
+        types = archive.read(_TYPES) if _TYPES in archive.namelist() else b""
+        is_strict = any(_STRICT in archive.read(entry) for entry in names)
+        if not is_strict and not any(pattern.search(types) for pattern in _VARIANTS):
             return content
         rewritten = BytesIO()
         with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as copy:
             for entry in archive.infolist():
                 data = archive.read(entry)
-                if entry.filename.endswith((".xml", ".rels")):
+                if entry.filename == _TYPES:
+                    for pattern, usual in _VARIANTS.items():
+                        data = pattern.sub(usual, data)
+                elif is_strict and entry.filename.endswith((".xml", ".rels")):
                     data = _STRICT_NAME.sub(rb"http://schemas.openxmlformats.org/\1/2006/", data)
                 copy.writestr(entry.filename, data)
         return rewritten.getvalue()

@@ -7,8 +7,10 @@ and place. No more than 20,000 messages of a mailbox are read.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import EmailMessage, Message
@@ -36,6 +38,8 @@ _MOST_WARNINGS = 20
 _MOST_NAMES = 20
 _UNREAD = ("text/rtf", "text/css", "text/javascript", "text/x-amp-html")
 _MARKED_UP = ("text/enriched", "text/richtext")
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SNIFFED = 200
 _TAG = re.compile(r"</?[A-Za-z-]{1,40}>")
 _EVENTS = ("VEVENT", "VTODO", "VJOURNAL")
 _PERSON = re.compile(r';CN=("[^"]*"|[^;:"]*)', re.IGNORECASE)
@@ -173,6 +177,9 @@ def _messages(content: bytes) -> Iterator[bytes]:
 
 
 def _mail(content: bytes) -> _Mail:
+    if content.startswith(_WIDE) or b"\0" in content[:_SNIFFED]:
+        with suppress(KnowledgeError):
+            content = decoded(content).encode()
     if content.count(b"\n--") - content.count(b"\n--- ") > _MOST_SEPARATORS:
         raise KnowledgeError(f"a mail of more than {_MOST_SEPARATORS} parts: save its text alone")
     try:

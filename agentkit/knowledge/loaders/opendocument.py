@@ -28,6 +28,7 @@ _TEXT, _TABLE, _OFFICE, _STYLE, _DRAW, _FORMAT = (
 )
 _PRESENTATION = f"{{{_NS}presentation:1.0}}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
+_FRAME = f"{_DRAW}frame"
 _MATH = "{http://www.w3.org/1998/Math/MathML}math"
 _ENTITY_FREE = {"resolve_entities": False, "no_network": True, "load_dtd": False}
 _LEFT_OUT = (
@@ -36,6 +37,7 @@ _LEFT_OUT = (
     f"{_TEXT}note",
     f"{_TEXT}sequence-decls",
 )
+_ITEMS = (f"{_TEXT}list-item", f"{_TEXT}list-header")
 _MOST_REPEATED = 200
 _MOST_ROWS = 300_000
 _MOST_CELLS = 2_000_000
@@ -145,14 +147,15 @@ class _File:
                 yield from self._blocks(element, depth + 1)
 
     def _items(self, element: Any, depth: int) -> Iterator[str]:
-        for item in element.iterfind(f"{_TEXT}list-item"):
-            for child in item:
+        for item in element:
+            mark = "" if item.tag == f"{_TEXT}list-header" else "- "
+            for child in item if item.tag in _ITEMS else ():
                 if child.tag == f"{_TEXT}list" and depth < _DEEPEST:
                     yield from self._items(child, depth + 1)
                 elif child.tag in (f"{_TEXT}p", f"{_TEXT}h") and (
                     text := self._line(child).strip()
                 ):
-                    yield f"{'    ' * depth}- {text}"
+                    yield f"{'    ' * depth}{mark}{text}"
 
     def _line(self, element: Any) -> str:
         """The text of a paragraph."""
@@ -277,10 +280,15 @@ class _File:
 
     def _slide(self, slide: Any) -> Iterator[str]:
         """The blocks of a slide: its title as a heading, its text, its notes."""
-        for frame in slide.iterfind(f"{_DRAW}frame"):
+        for frame in slide:
+            if frame.tag in (f"{_PRESENTATION}notes", f"{_OFFICE}annotation"):
+                continue
+            if frame.tag == f"{_DRAW}g":
+                yield from self._slide(frame)
+                continue
             blocks = [
                 block
-                for box in frame.iterfind(f"{_DRAW}text-box")
+                for box in (frame.iterfind(f"{_DRAW}text-box"), [frame])[frame.tag != _FRAME]
                 for block in self._blocks(box, 0)
             ]
             if frame.get(f"{_PRESENTATION}class") == "title" and blocks:

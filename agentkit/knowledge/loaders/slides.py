@@ -43,8 +43,8 @@ def load_slides(content: bytes, source: str) -> Loaded:
         import pptx
 
         opened = pptx.Presentation(BytesIO(transitional(content)))
-        lost: list[str] = []
-        slides = [clean("\n\n".join(filter(None, _slide(s, lost)))) for s in opened.slides]
+        frame, lost = set[str](), list[str]()
+        slides = [clean("\n\n".join(filter(None, _slide(s, frame, lost)))) for s in opened.slides]
         first = int(opened.element.get("firstSlideNum", "1"))
         metadata = core_metadata(opened.core_properties)
     text, parts = _joined(slides, first)
@@ -68,15 +68,19 @@ def _joined(slides: Sequence[str], first: int) -> tuple[str, tuple[Part, ...]]:
     return text, tuple(parts)
 
 
-def _slide(slide: Any, lost: list[str]) -> Iterator[str]:
-    """The blocks of a slide. A line for what cannot be read is added to `lost`."""
+def _slide(slide: Any, frame: set[str], lost: list[str]) -> Iterator[str]:
+    """The blocks of a slide. A footer that is in `frame` is left out; a line for what cannot be
+    read is added to `lost`."""
     title = slide.shapes.title
-    lines = [_line(p) for p in title.text_frame._txBody.p_lst] if title is not None else []
+    has_text = title is not None and title.has_text_frame
+    lines = [_line(p) for p in title.text_frame._txBody.p_lst] if has_text else []
     heading = " ".join(" ".join(lines).split())
     if heading:
         yield f"## {heading}"
     for shape in _in_reading_order(list(slide.shapes)):
-        if title is None or shape.shape_id != title.shape_id:
+        if _is_footer(shape):
+            yield from _footer(shape, frame)
+        elif title is None or shape.shape_id != title.shape_id:
             yield from _text(shape, lost)
     notes = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
     lines = [_line(p).replace("\v", "\n") for p in notes._txBody.p_lst] if notes is not None else []
@@ -106,8 +110,7 @@ def _text(shape: Any, lost: list[str], depth: int = 0) -> Iterator[str]:
     elif getattr(shape, "has_chart", False):
         yield from _chart(shape, lost)
     elif shape.has_text_frame:
-        if not _is_footer(shape):
-            yield from _paragraphs(shape.text_frame)
+        yield from _paragraphs(shape.text_frame)
     else:
         yield from _diagram(shape)
 
@@ -119,6 +122,16 @@ def _is_footer(shape: Any) -> bool:
     from pptx.enum.shapes import PP_PLACEHOLDER as KIND
 
     return shape.placeholder_format.type in (KIND.DATE, KIND.FOOTER, KIND.SLIDE_NUMBER)
+
+
+def _footer(shape: Any, frame: set[str]) -> Iterator[str]:
+    """The text of a footer at its first appearance, without the date of today and numbers."""
+    lines = [_line(p) for p in shape.text_frame._txBody.p_lst] if shape.has_text_frame else []
+    text = " ".join(" ".join(lines).split())
+    is_counted = next(shape.element.iter(f"{_DRAWING}fld"), None) is not None
+    if not is_counted and re.search(r"[^\W\d_]", text) and text not in frame:
+        frame.add(text)
+        yield f"Page footer: {escaped(text)}"
 
 
 def _paragraphs(frame: Any) -> Iterator[str]:

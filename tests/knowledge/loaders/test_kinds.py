@@ -72,6 +72,11 @@ def _open(kind: str, body: str, suffix: str, manifest: str = "<m/>", **files: st
             "- a\n    - b",
         ),
         (
+            "<text:list><text:list-header><text:p>head</text:p></text:list-header><text:list-item>"
+            "<text:p>a</text:p></text:list-item></text:list>",
+            "head\n- a",
+        ),
+        (
             "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes><text:p>x</text:p>",
             "x",
         ),
@@ -120,6 +125,17 @@ def test_a_slide_of_an_opendocument_deck_is_a_part() -> None:
     document = _open("presentation", body, "odp").document
     assert document.text == "## One\n\nwords\n\n## Two\n\nwords"
     assert part_of(document.parts, document.text.index("Two"), len(document.text)) == "slide 2"
+
+
+def test_the_text_of_all_shapes_of_a_slide_is_read() -> None:
+    body = (
+        "<draw:page><draw:custom-shape><text:p>one</text:p></draw:custom-shape><draw:g><draw:rect>"
+        "<text:p>two</text:p></draw:rect><draw:frame><draw:text-box><text:p>three</text:p>"
+        "</draw:text-box></draw:frame></draw:g><presentation:notes><draw:frame><draw:text-box>"
+        "<text:p>four</text:p></draw:text-box></draw:frame></presentation:notes></draw:page>"
+    )
+    text = _open("presentation", body, "odp").document.text
+    assert text == "one\n\ntwo\n\nthree\n\nNotes: four"
 
 
 def test_an_encrypted_opendocument_file_is_refused() -> None:

@@ -171,6 +171,12 @@ def test_the_charset_is_honoured_and_a_wrong_one_survived(charset: str) -> None:
     assert load_mail(content, "a.eml").document.text == text
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_mail_saved_in_wide_characters_is_read(encoding: str) -> None:
+    content = "Subject: Quote\nFrom: a@example.org\n\n9 EUR\n".encode(encoding)
+    assert load_mail(content, "a.eml").document.text.endswith("\n\n9 EUR")
+
+
 def test_a_subject_in_bare_bytes_is_read() -> None:
     content = "Subject: 关于明天会议的通知\n\nx".encode("gb18030")
     assert load_mail(content, "a.eml").document.title == "关于明天会议的通知"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pptx
 import pytest
+from PIL import Image
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.oxml import parse_xml
@@ -18,6 +19,7 @@ NAMESPACES = (
     'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" '
     'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
 )
+PRESENTATION = 'xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"'
 AREA = (Inches(1), Inches(1), Inches(6), Inches(2))
 
 
@@ -131,3 +133,33 @@ def test_the_values_of_a_chart_are_in_their_format(value: float, code: str, show
     data.add_series("Q1", (value,))
     slide.shapes.add_chart(XL_CHART_TYPE.PIE, *AREA, data)
     assert f"| East | {shown} |" in _loaded(file).document.text
+
+
+def _placeholder(kind: str, content: str) -> Any:
+    return parse_xml(
+        f"<p:sp {PRESENTATION} {NAMESPACES}>"
+        f'<p:nvSpPr><p:cNvPr id="90" name="f"/><p:cNvSpPr/><p:nvPr><p:ph type="{kind}" idx="30"/>'
+        f"</p:nvPr></p:nvSpPr><p:spPr/><p:txBody><a:bodyPr/><a:p>{content}</a:p></p:txBody></p:sp>"
+    )
+
+
+def test_a_footer_comes_once_and_numbers_and_dates_of_today_do_not() -> None:
+    file, first = _deck()
+    second = file.slides.add_slide(file.slide_layouts[6])
+    for slide in (first, second):
+        slide.shapes.element.append(_placeholder("ftr", _run("Confidential until 2026")))
+        field = '<a:fld id="{0}" type="slidenum"><a:t>Slide 7</a:t></a:fld>'
+        slide.shapes.element.append(_placeholder("sldNum", field))
+    second.shapes.add_textbox(*AREA).text_frame.text = "words"
+    assert _loaded(file).document.text == "Page footer: Confidential until 2026\n\nwords"
+
+
+def test_a_picture_in_the_place_of_the_title_costs_itself_only() -> None:
+    file, slide = _deck()
+    image = BytesIO()
+    Image.new("RGB", (2, 2)).save(image, "png")
+    picture = slide.shapes.add_picture(image, *AREA)
+    place = parse_xml(f"<p:ph {PRESENTATION} type='title'/>")
+    next(picture.element.iter("{*}nvPr")).append(place)
+    slide.shapes.add_textbox(*AREA).text_frame.text = "kept"
+    assert _loaded(file).document.text == "kept"

@@ -245,6 +245,26 @@ def test_a_chart_is_its_data_and_a_broken_one_costs_itself_only(
     assert (loaded.document.text, loaded.warnings) == (text, warnings)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        ("docx", "vnd.openxmlformats-officedocument.wordprocessingml.template.main+xml"),
+        ("dotx", "vnd.openxmlformats-officedocument.wordprocessingml.template.main+xml"),
+        ("docm", "vnd.ms-word.document.macroEnabled.main+xml"),
+        ("dotm", "vnd.ms-word.template.macroEnabledTemplate.main+xml"),
+    ],
+)
+def test_templates_and_files_with_macros_are_read(suffix: str, kind: str) -> None:
+    file = docx.Document()
+    file.add_heading("Form", 1)
+    usual = b"vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+    changed = BytesIO()
+    with zipfile.ZipFile(BytesIO(_bytes(file))) as archive, zipfile.ZipFile(changed, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, archive.read(name).replace(usual, kind.encode()))
+    assert parse(changed.getvalue(), f"a.{suffix}").document.text == "# Form"
+
+
 def test_a_file_in_iso_strict_is_read() -> None:
     file = docx.Document()
     file.add_heading("Strict", 1)
