@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+import struct
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args, overload
 
 Format = Literal["markdown", "text", "code", "rows"]
 """How a document is chunked: at headings, at paragraphs, at functions, or between rows."""
@@ -25,6 +29,107 @@ class Part:
     end: int
 
 
+_NUMBERED = re.compile(r"(.*?)(0|[1-9][0-9]{0,8})", re.DOTALL)
+_SIZES = struct.Struct("<II")
+_WORDS = 4
+"""Columns of the table in `Parts`, of 4 bytes each."""
+
+
+class Parts(Sequence[Part]):
+    """The parts of a document in 16 bytes each: a table may have a million rows. Names are kept as
+    a label, such as "Prices, ", and a number."""
+
+    def __init__(self, parts: Iterable[Part] = ()) -> None:
+        self._labels: list[tuple[PartKind, str]] = []
+        self._columns = tuple(array("I") for _ in range(_WORDS))
+        known: dict[tuple[PartKind, str], int] = {}
+        labels, numbers, starts, ends = self._columns
+        for part in parts:
+            match = _NUMBERED.fullmatch(part.name)
+            label = (part.kind, match[1] if match else part.name)
+            if label not in known:
+                known[label] = len(self._labels)
+                self._labels.append(label)
+            labels.append(known[label])
+            numbers.append(int(match[2]) + 1 if match else 0)
+            starts.append(part.start)
+            ends.append(part.end)
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> Parts:
+        """The same parts, in this form."""
+        return parts if isinstance(parts, cls) else cls(parts)
+
+    @property
+    def starts(self) -> Sequence[int]:
+        return self._columns[2]
+
+    @property
+    def ends(self) -> Sequence[int]:
+        return self._columns[3]
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, index: int) -> Part: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Part, ...]: ...
+    def __getitem__(self, index: int | slice) -> Part | tuple[Part, ...]:
+        if isinstance(index, slice):
+            return tuple(self[at] for at in range(*index.indices(len(self))))
+        label, number, start, end = (column[index] for column in self._columns)
+        kind, name = self._labels[label]
+        return Part(kind, f"{name}{number - 1}" if number else name, start, end)
+
+    def __iter__(self) -> Iterator[Part]:
+        for label, number, start, end in zip(*self._columns, strict=True):
+            kind, name = self._labels[label]
+            yield Part(kind, f"{name}{number - 1}" if number else name, start, end)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Parts):
+            return self.to_bytes() == other.to_bytes()
+        return tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def to_bytes(self) -> bytes:
+        """The parts for another process, or to be hashed; `from_bytes` reads them."""
+        head = json.dumps(self._labels).encode()
+        return b"".join((_SIZES.pack(len(head), len(self)), head, *self._columns))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Parts:
+        """Read what `to_bytes` wrote. Raises ValueError."""
+        found = cls()
+        try:
+            size, count = _SIZES.unpack_from(content)
+            at = _SIZES.size + size
+            labels = json.loads(content[at - size : at])
+            found._labels = [(_part_kind(kind), str(name)) for kind, name in labels]
+            if len(content) != at + _WORDS * 4 * count:
+                raise ValueError("the table of parts ends early")
+        except (struct.error, TypeError) as error:
+            raise ValueError(f"not a table of parts: {error}") from error
+        view = memoryview(content)
+        for number, column in enumerate(found._columns):
+            column.frombytes(view[at + number * 4 * count : at + (number + 1) * 4 * count])
+        if count and max(found._columns[0]) >= len(found._labels):
+            raise ValueError("a part without a label")
+        return found
+
+
+def _part_kind(kind: str) -> PartKind:
+    if kind not in get_args(PartKind):
+        raise ValueError(f"unknown kind of part: {kind}")
+    return cast(PartKind, kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text and where it comes from.
@@ -40,7 +145,7 @@ class Document:
     id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     format: Format = "markdown"
-    parts: tuple[Part, ...] = ()
+    parts: Sequence[Part] = ()
 
 
 @dataclass(frozen=True, slots=True)

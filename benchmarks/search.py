@@ -126,7 +126,7 @@ def _write(
         part = tuple(stored[at : at + _PER_DOCUMENT])
         first = part[0].chunk
         document = Document(first.source, "", first.title, first.document_id)
-        versions.append(Version(document, first.document_id, part, frozenset()))
+        versions.append(Version(document, first.document_id, len(part), frozenset()))
     catalog.publish(versions)
 
 

@@ -25,7 +25,14 @@ from typing import Any
 import agentkit
 from agentkit._child import Bounds, ChildFailed
 from agentkit._child.tree import kill_group, kill_tree
-from agentkit._child.worker import FROZEN_FLAG, FrameTooLarge, Report, read_frame, write_frame
+from agentkit._child.worker import (
+    FROZEN_FLAG,
+    FrameTooLarge,
+    Reply,
+    Report,
+    read_frame,
+    write_frame,
+)
 from agentkit._sync import in_worker
 
 _BOOT = (
@@ -122,8 +129,8 @@ class Child:
         bounds: Bounds,
         report: Report | None = None,
     ) -> Any:
-        """The result of `target`, "module:function" of a `worker.Target`. `report` is called with
-        its progress, in this thread. Raises ChildFailed."""
+        """The result of `target`, "module:function" of a `worker.Target`; a `Reply` where it has
+        bytes. `report` is called with its progress, in this thread. Raises ChildFailed."""
         self.calls += 1
         with self._lock:
             self._is_calling = not self._is_closed
@@ -135,7 +142,7 @@ class Child:
         try:
             with suppress(OSError, ValueError):
                 write_frame(self._stdin, call, content)
-            record = self._receive(bounds, report)
+            record, found = self._receive(bounds, report)
             if record is None:
                 raise self._explain(watch, bounds)
         finally:
@@ -145,18 +152,20 @@ class Child:
                 if self._is_closed:
                     self._close_pipes()
         if "result" in record:
-            return record["result"]
+            return Reply(record["result"], found) if found else record["result"]
         if record.get("failure") == "memory":
             raise _memory_failure(bounds)
         raise ChildFailed("raised", str(record.get("error")))
 
-    def _receive(self, bounds: Bounds, report: Report | None) -> dict[str, Any] | None:
+    def _receive(
+        self, bounds: Bounds, report: Report | None
+    ) -> tuple[dict[str, Any] | None, bytes]:
         """The final record of a call, None where the child ended or wrote what is no record."""
         try:
             while frame := read_frame(self._stdout, bounds.result_bytes):
-                record, _ = frame
+                record, content = frame
                 if "progress" not in record:
-                    return dict(record)
+                    return dict(record), content
                 if report is not None:
                     report(str(record["progress"]), record.get("fraction"))
         except FrameTooLarge as error:
@@ -165,7 +174,7 @@ class Child:
             raise ChildFailed("output", f"its result is larger than {size:.0f} MB") from error
         except (OSError, ValueError, TypeError, RecursionError, MemoryError):
             self.close()
-        return None
+        return None, b""
 
     def _explain(self, watch: _Watch, bounds: Bounds) -> ChildFailed:
         """Why the child has ended."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from agentkit._child.tree import adopt_orphans, die_with_parent
 
@@ -31,8 +31,16 @@ _ADDRESS_FACTOR = 1.5
 Report = Callable[[str, float | None], None]
 """Takes a progress message, and a fraction between 0 and 1."""
 
+
+class Reply(NamedTuple):
+    """A result with bytes beside what fits into JSON."""
+
+    result: Any
+    content: bytes
+
+
 Target = Callable[..., Any]
-"""Called as `target(content, report, **arguments)`; its result must fit into JSON."""
+"""Called as `target(content, report, **arguments)`; its result fits into JSON or is a `Reply`."""
 
 
 class FrameTooLarge(Exception):
@@ -79,11 +87,14 @@ def serve(calls: BinaryIO) -> None:
     die_with_parent()
     with suppress(OSError):
         while (frame := read_frame(calls)) is not None:
-            write_frame(replies, _answer(*frame, replies))
+            write_frame(replies, *_answer(*frame, replies))
+            del frame
     os._exit(0)
 
 
-def _answer(call: Mapping[str, Any], content: bytes, replies: BinaryIO) -> dict[str, Any]:
+def _answer(
+    call: Mapping[str, Any], content: bytes, replies: BinaryIO
+) -> tuple[dict[str, Any], bytes]:
     def report(message: str, fraction: float | None = None) -> None:
         write_frame(replies, {"progress": message, "fraction": fraction})
 
@@ -91,11 +102,14 @@ def _answer(call: Mapping[str, Any], content: bytes, replies: BinaryIO) -> dict[
         module, _, name = call["target"].partition(":")
         target: Target = getattr(import_module(module), name)
         _limit(call["memory_mb"], call["cpu_seconds"])
-        return {"result": target(content, report, **call["arguments"])}
+        result = target(content, report, **call["arguments"])
+        if isinstance(result, Reply):
+            return {"result": result.result}, result.content
+        return {"result": result}, b""
     except MemoryError:
-        return {"failure": "memory"}
+        return {"failure": "memory"}, b""
     except BaseException as error:
-        return {"failure": "raised", "error": f"{type(error).__name__}: {error}"[:1000]}
+        return {"failure": "raised", "error": f"{type(error).__name__}: {error}"[:1000]}, b""
 
 
 def _limit(memory_mb: float | None, cpu_seconds: float | None) -> None:

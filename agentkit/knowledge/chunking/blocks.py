@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import le
 from typing import Literal
 
-from agentkit.documents import Document, Part, page_of, part_of
+from agentkit.documents import Document, Part, Parts, page_of, part_of
 
 Span = tuple[int, int]
 CountMany = Callable[[Sequence[str]], Sequence[int]]
@@ -21,6 +23,8 @@ CountMany = Callable[[Sequence[str]], Sequence[int]]
 Kind = Literal["prose", "heading", "sentence", "table", "list", "formula", "code", "lines", "row"]
 """The kind of a block decides how it is split where it is too large; a "row" never is."""
 
+SECTION_BLOCKS = 20_000
+"""The most blocks of a section, or a long document would take many times its size in memory."""
 LONGEST_NAME = 200
 """The most characters of a name in a heading, which is embedded with every chunk."""
 _BREAK = re.compile(r"\r\n|\n|\r")
@@ -37,8 +41,8 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The blocks under one path of headings. They are packed into chunks of about equal size if
-    `even`, else into chunks that are as large as possible."""
+    """The blocks under one path of headings, or some of them where they are very many. They are
+    packed into chunks of about equal size if `even`, else into chunks as large as possible."""
 
     heading: str
     blocks: tuple[Block, ...]
@@ -71,13 +75,21 @@ def one_line(name: str) -> str:
 _PAGES = ("page", "slide", "chapter", "message", "cell", "file")
 
 
+def in_order(parts: Sequence[Part]) -> Parts:
+    """The parts by their start."""
+    found = Parts.of(parts)
+    if all(map(le, found.starts, islice(found.starts, 1, None))):
+        return found
+    return Parts(sorted(found, key=lambda part: part.start))
+
+
 class Places:
     """The parts of one document, or the lines of source code."""
 
     def __init__(self, document: Document, first_line: int = 1) -> None:
-        self._parts = sorted(document.parts, key=lambda part: part.start)
-        self._starts = [part.start for part in self._parts]
-        self._reach = list(accumulate((part.end for part in self._parts), max))
+        self._parts = in_order(document.parts)
+        self._starts = self._parts.starts
+        self._reach = array("I", accumulate(self._parts.ends, max))
         of_code = document.format == "code" and not document.parts
         self._first_line = first_line
         self._lines = line_starts(document.text) if of_code else []
@@ -100,6 +112,6 @@ class Places:
         last = before + bisect_left(self._lines, end)
         return f"line {first}" if first == last else f"lines {first}-{last}"
 
-    def _near(self, start: int, end: int) -> list[Part]:
+    def _near(self, start: int, end: int) -> Sequence[Part]:
         first = bisect_right(self._reach, start)
         return self._parts[first : bisect_left(self._starts, end, lo=first)]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -80,6 +80,8 @@ _WRAPPERS = {"export_statement", "template_declaration", "expression_statement"}
 _BODIES = ("body", "block", "declaration_list", "body_statement")
 _SEEN_THROUGH = {"preproc_ifdef", "preproc_if", "linkage_specification", "declaration_list"}
 _DEEPEST = 12
+_MOST_PARSED = 300_000
+"""Characters. A longer text is parsed in pieces, and a piece that is longer is split by layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +206,37 @@ class Definition:
 
 
 def outline(text: str, language: str) -> list[Definition]:
-    """The outermost definitions, in order, without overlaps."""
-    found = _parsed(text, language)
+    """The outermost definitions, in order, without overlaps. A long text is parsed in pieces."""
     starts = [*line_starts(text), len(text)]
     lines = [text[a:b] for a, b in pairwise(starts)]
-    if found is None:
-        found = list(_by_layout(lines))
+    found: list[Found] = []
+    for first, stop in _pieces(lines, starts):
+        inside = lines[first:stop]
+        parsed_ = _parsed("".join(inside), language)
+        found += _shifted(_by_layout(inside) if parsed_ is None else parsed_, first)
     return list(_placed(found, lines, starts, 0))
 
 
+def _pieces(lines: Sequence[str], starts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of lines that are parsed together, cut where a block begins at the margin: a syntax
+    tree takes hundreds of bytes a character."""
+    first = 0
+    for at in _block_starts(lines) if starts[-1] > _MOST_PARSED else ():
+        if starts[at] - starts[first] > _MOST_PARSED // 2:
+            yield first, at
+            first = at
+    yield first, len(lines)
+
+
+def _shifted(found: Iterable[Found], lines: int) -> Iterator[Found]:
+    for one in found:
+        inner = tuple(_shifted(one.inner, lines))
+        yield Found(one.name, one.first + lines, one.stop + lines, inner)
+
+
 def _parsed(text: str, language: str) -> list[Found] | None:
+    if len(text) > _MOST_PARSED:
+        return None
     unix = re.sub(r"\r\n?", "\n", text)
     if language == "python":
         return _python(unix)
@@ -261,13 +284,18 @@ def _is_above(line: str) -> bool:
     return bare.startswith(_ABOVE) and not _DIRECTIVE.match(bare)
 
 
-def _by_layout(lines: Sequence[str]) -> Iterator[Found]:
-    """The blocks that define something, each up to the start of the next."""
-    begins = [
+def _block_starts(lines: Sequence[str]) -> list[int]:
+    """The lines at the margin that are below an empty line, or the first."""
+    return [
         at
         for at, line in enumerate(lines)
         if not _NO_START.match(line) and (at == 0 or not lines[at - 1].strip())
     ]
+
+
+def _by_layout(lines: Sequence[str]) -> Iterator[Found]:
+    """The blocks that define something, each up to the start of the next."""
+    begins = _block_starts(lines)
     for first, stop in zip(begins, [*begins, len(lines)][1:], strict=True):
         name = next((_name(x) for x in lines[first:stop] if not _is_above(x) and x.strip()), "")
         if name:

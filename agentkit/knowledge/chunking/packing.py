@@ -12,10 +12,11 @@ import math
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agentkit.knowledge.chunking.blocks import (
+    SECTION_BLOCKS,
     Block,
     CountMany,
     Kind,
@@ -153,8 +154,9 @@ _CUTS: Mapping[Kind, Callable[[str, Block], Iterator[Block]]] = {
 
 _MOST_CHARACTERS_A_TOKEN = 16
 """A text with more is too long without being counted, which is slow."""
-_BATCH_CHARACTERS = 50_000
-_MOST_BLOCKS = 20_000
+_BATCH_CHARACTERS = 25_000
+_MOST_CHARACTERS = 200_000
+"""Characters of a long text that are split together."""
 _FULL_ENOUGH = 0.75
 """The share of the target size from which a chunk may end early, at the end of a page."""
 
@@ -168,36 +170,63 @@ class Piece:
 
 
 def pack(
-    text: str, sections: Sequence[Section], count: CountMany, limit: int, seams: Sequence[int] = ()
+    text: str, sections: Iterable[Section], count: CountMany, limit: int, seams: Sequence[int] = ()
 ) -> Iterator[tuple[str, Span]]:
     """(heading, span) of each chunk. `seams` are the sorted starts of pages, where a chunk ends
     best."""
-    for group in _groups(sections):
+    for group in _groups(text, sections):
         yield from _pack_group(text, group, count, limit, seams)
 
 
-def _groups(sections: Sequence[Section]) -> Iterator[list[Section]]:
+def _groups(text: str, sections: Iterable[Section]) -> Iterator[list[Section]]:
     """The sections some at a time, a very long one in parts: what packing keeps for each block
     takes more memory than its text."""
     group: list[Section] = []
-    blocks = 0
+    left_blocks, left_characters = SECTION_BLOCKS, _MOST_CHARACTERS
     for section in sections:
-        for at in range(0, len(section.blocks), _MOST_BLOCKS):
-            part = section.blocks[at : at + _MOST_BLOCKS]
-            if blocks + len(part) > _MOST_BLOCKS:
+        for part in _portions(text, section):
+            characters = part.blocks[-1].end - part.blocks[0].start if part.blocks else 0
+            if group and (len(part.blocks) > left_blocks or characters > left_characters):
                 yield group
-                group, blocks = [], 0
-            group.append(Section(section.heading, part, section.even))
-            blocks += len(part)
-    yield group
+                group, left_blocks, left_characters = [], SECTION_BLOCKS, _MOST_CHARACTERS
+            group.append(part)
+            left_blocks -= len(part.blocks)
+            left_characters -= characters
+    if group:
+        yield group
+
+
+def _portions(text: str, section: Section) -> Iterator[Section]:
+    """The section in parts of bounded size, without encoded data."""
+    blocks: list[Block] = []
+    for block in _without_encoded(text, section.blocks):
+        for piece in _bounded(text, block):
+            if blocks and piece.end - blocks[0].start > _MOST_CHARACTERS:
+                yield Section(section.heading, tuple(blocks), section.even)
+                blocks = []
+            blocks.append(piece)
+    yield Section(section.heading, tuple(blocks), section.even)
+
+
+def _bounded(text: str, block: Block) -> Iterator[Block]:
+    """A very long block in parts of its kind, cut at ends of lines where there are some."""
+    start = block.start
+    while block.kind != "row" and block.end - start > _MOST_CHARACTERS:
+        far = start + _MOST_CHARACTERS
+        at = 1 + max(text.rfind(end, start + _MOST_CHARACTERS // 2, far) for end in "\r\n")
+        at = at or _middle(text, start, min(block.end, far + _MOST_CHARACTERS))
+        if not at:
+            break
+        yield from filled([trimmed(text, start, at, block.kind)])
+        start = at
+    yield from filled([trimmed(text, start, block.end, block.kind)])
 
 
 def _pack_group(
     text: str, sections: Sequence[Section], count: CountMany, limit: int, seams: Sequence[int]
 ) -> Iterator[tuple[str, Span]]:
-    blocks = [_without_encoded(text, section.blocks) for section in sections]
-    whole = iter(sized(text, [b for of_section in blocks for b in of_section], count, limit))
-    pieces = [[next(whole) for _ in of_section] for of_section in blocks]
+    whole = iter(sized(text, [b for section in sections for b in section.blocks], count, limit))
+    pieces = [[next(whole) for _ in section.blocks] for section in sections]
     rooms = [room for of_section in pieces for room in _rooms(of_section, limit)]
     cut = iter(_cut_to(text, [p for of_section in pieces for p in of_section], rooms, count, limit))
     for section, of_section in zip(sections, pieces, strict=True):

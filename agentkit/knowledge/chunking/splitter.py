@@ -12,17 +12,20 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from agentkit.documents import Chunk, Document
 from agentkit.knowledge.chunking.blocks import (
+    SECTION_BLOCKS,
     Block,
     CountMany,
     Places,
     Section,
     Span,
     filled,
+    in_order,
     one_line,
     trimmed,
 )
@@ -35,24 +38,26 @@ _LONGEST_HEADING = 300
 
 
 def row_sections(document: Document) -> Iterator[Section]:
-    """One section for each sheet; text between rows belongs to the row after it."""
+    """One section for each sheet, a long sheet in several; text between rows belongs to the row
+    after it."""
     text, columns = document.text, document.metadata.get("columns")
     blocks: list[Block] = []
     sheet, reached = "", 0
-    rows = (part for part in document.parts if part.kind in ("row", "record"))
-    for row in sorted(rows, key=lambda part: part.start):
+    for row in in_order(document.parts):
+        if row.kind not in ("row", "record"):
+            continue
         start, end = max(row.start, reached), min(row.end, len(text))
         row_sheet = row.name.rpartition(", ")[0]
-        if row_sheet != sheet and blocks:
-            yield Section(_heading(sheet, columns), tuple(filled(blocks)), even=False)
+        if blocks and (row_sheet != sheet or len(blocks) >= SECTION_BLOCKS):
+            yield Section(_heading(sheet, columns), tuple(blocks), even=False)
             blocks = []
         sheet = row_sheet
         if start < end:
             blocks += filled([trimmed(text, reached, start, "lines")])
-            blocks.append(trimmed(text, start, end, "row"))
+            blocks += filled([trimmed(text, start, end, "row")])
             reached = end
-    blocks.append(trimmed(text, reached, len(text), "lines"))
-    yield Section(_heading(sheet, columns), tuple(filled(blocks)), even=False)
+    blocks += filled([trimmed(text, reached, len(text), "lines")])
+    yield Section(_heading(sheet, columns), tuple(blocks), even=False)
 
 
 def _heading(sheet: str, columns: Any) -> str:
@@ -64,7 +69,7 @@ def _heading(sheet: str, columns: Any) -> str:
     return heading if len(heading) <= _LONGEST_HEADING else heading[: _LONGEST_HEADING - 1] + "…"
 
 
-__all__ = ["CountTokens", "first_heading", "front_matter", "sections_of", "split"]
+__all__ = ["CountTokens", "chunks_of", "first_heading", "front_matter", "sections_of", "split"]
 
 CountTokens = Callable[[str], int]
 
@@ -80,36 +85,56 @@ def split(
     limit: int,
     count_many: CountMany | None = None,
 ) -> list[Chunk]:
-    """The chunks of a document, in order. `limit` is the most tokens that a chunk may have.
-    `count_many` counts many texts at once, where that is faster."""
+    """The chunks of a document, in order, as `chunks_of` yields them."""
+    return list(chunks_of(document, count_tokens, limit, count_many))
+
+
+def chunks_of(
+    document: Document,
+    count_tokens: CountTokens,
+    limit: int,
+    count_many: CountMany | None = None,
+) -> Iterator[Chunk]:
+    """Split a document into chunks, in order; the memory taken does not depend on how many they
+    are. `limit` is the most tokens that a chunk may have. `count_many` counts many texts at once,
+    where that is faster."""
     count = count_many or (lambda texts: [count_tokens(text) for text in texts])
     places = Places(document)
-    if document.format == "code":
-        sections = code_sections(document, count, limit)
-    else:
-        sections = sections_of(document)
-    stretches = pack(document.text, sections, count, limit, places.seams)
-    tables = [b for s in sections for b in s.blocks if b.kind == "table"]
-    return [
-        _chunk(document, heading, span, places, _table_header(document.text, tables, span))
-        for heading, span in stretches
-        if document.format != "markdown" or not is_markup_only(document.text[slice(*span)])
-    ]
+    tables: list[Block] = []
+    is_code = document.format == "code"
+    found = code_sections(document, count, limit) if is_code else _sections(document)
+    sections = _noting(found, tables)
+    for heading, span in pack(document.text, sections, count, limit, places.seams):
+        if document.format != "markdown" or not is_markup_only(document.text[slice(*span)]):
+            header = _table_header(document.text, tables, span)
+            yield _chunk(document, heading, span, places, header)
+
+
+def _noting(sections: Iterable[Section], tables: list[Block]) -> Iterator[Section]:
+    """The sections, with their tables added to a list as they are read."""
+    for section in sections:
+        tables += (block for block in section.blocks if block.kind == "table")
+        yield section
 
 
 def sections_of(document: Document) -> list[Section]:
     """The sections of a document, in order: for code, those of its outermost definitions."""
+    if document.format == "code":
+        return code_sections(document)
+    return list(_sections(document))
+
+
+def _sections(document: Document) -> Iterator[Section]:
     match document.format:
         case "markdown":
-            return list(markdown_sections(document.text))
+            yield from markdown_sections(document.text)
         case "rows":
-            return list(row_sections(document))
-        case "code":
-            return code_sections(document)
+            yield from row_sections(document)
         case _:
-            paragraphs = _PARAGRAPH.finditer(document.text)
-            blocks = tuple(trimmed(document.text, *match.span()) for match in paragraphs)
-            return [Section("", blocks)]
+            found = (m.span() for m in _PARAGRAPH.finditer(document.text))
+            blocks = (trimmed(document.text, *span) for span in found)
+            while some := tuple(islice(blocks, SECTION_BLOCKS)):
+                yield Section("", some)
 
 
 def _table_header(text: str, tables: Sequence[Block], span: Span) -> str:

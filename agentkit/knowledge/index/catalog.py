@@ -26,7 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from agentkit.documents import Chunk, Document, Part
+from agentkit.documents import Chunk, Document, Part, Parts
 from agentkit.errors import IndexBusy, KnowledgeError
 from agentkit.findings import name_project
 from agentkit.knowledge.index.schema import full_text_row, open_catalog
@@ -35,6 +35,11 @@ from agentkit.text.terms import composed
 Vector = NDArray[np.float32]
 CHUNK_COLUMNS = "id, document_id, source, title, heading, text, start, end, page, part, context"
 _FOLDER = "folder "
+_PREPARED = (
+    "CREATE TEMP TABLE IF NOT EXISTS prepared"
+    " (number INTEGER PRIMARY KEY, terms TEXT, characters TEXT)"
+)
+_PREPARED_CHUNKS = 500
 OUTDATED = "outdated"
 """What `meta("chroma")` is while Chroma's vectors cannot be relied on."""
 
@@ -49,12 +54,13 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of a document: its new chunks, and the ids of the active ones that stay. `origin`
-    is the folder it came from and `file_hash` what its file was, both "" for one added by hand."""
+    """A version of a document: how many of its chunks are staged, and the ids of the active ones
+    that stay. `origin` is the folder it came from and `file_hash` what its file was, both "" for
+    one added by hand."""
 
     document: Document
     hash: str
-    new: tuple[StoredChunk, ...]
+    new: int
     kept: frozenset[str]
     origin: str = ""
     file_hash: str = ""
@@ -163,7 +169,7 @@ class Catalog:
             same = (held for held in self.hashes() if held != source and composed(held) == name)
             return self.document(found) if (found := next(same, None)) is not None else None
         source_, text, title, id_, format_, metadata, parts = rows[0]
-        all_parts = tuple(Part(*part) for part in json.loads(parts))
+        all_parts = Parts(Part(*part) for part in json.loads(parts))
         return Document(source_, text, title, id_, json.loads(metadata), format_, all_parts)
 
     def documents(self) -> list[DocumentInfo]:
@@ -195,13 +201,25 @@ class Catalog:
 
     def active_chunks(self, size: int) -> Iterator[list[StoredChunk]]:
         """Every active chunk, `size` at a time, in the order of writing."""
+        for rows in self._pages("state = 'active'", (), size):
+            yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
+
+    def staged_chunks(self, document_id: str, size: int) -> Iterator[list[StoredChunk]]:
+        """The staged chunks of a document, `size` at a time, in the order of writing."""
+        for rows in self._pages("state = 'staged' AND document_id = ?", (document_id,), size):
+            yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
+
+    def _pages(
+        self, where: str, values: tuple[object, ...], size: int
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Number, content and columns of chunks, `size` at a time."""
         after = -1
         while rows := self.rows(
-            f"SELECT number, content, {CHUNK_COLUMNS} FROM chunks WHERE state = 'active'"
+            f"SELECT number, content, {CHUNK_COLUMNS} FROM chunks WHERE {where}"
             " AND number > ? ORDER BY number LIMIT ?",
-            (after, size),
+            (*values, after, size),
         ):
-            yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
+            yield rows
             after = rows[-1][0]
 
     def chunks_without_vector(self) -> list[StoredChunk]:
@@ -243,11 +261,8 @@ class Catalog:
     def publish(self, versions: Sequence[Version]) -> list[str]:
         """Activate the staged chunks of these documents and retire those of their active ones that
         are not kept, in one transaction. Returns the ids of the stale chunks."""
-        full_text = {  # computed before the transaction, which makes this process's readers wait
-            s.chunk.id: full_text_row(s.chunk.title, s.chunk.heading, s.chunk.context, s.chunk.text)
-            for version in versions
-            for s in version.new
-        }
+        for version in versions:
+            self._prepare_full_text(version.document.id)
         stale: list[str] = []
         with self.writing() as connection:
             for version in versions:
@@ -255,9 +270,27 @@ class Catalog:
                 _retire(connection, gone)
                 stale += gone
                 _store_document(connection, version)
-                _activate(connection, version.document.id, full_text)
+                _activate(connection, version.document.id)
+            connection.execute("DELETE FROM temp.prepared")
             _next_generation(connection)
         return stale
+
+    def _prepare_full_text(self, document_id: str) -> None:
+        """Write the full text of a document's staged chunks into a temporary table: computed within
+        the transaction that activates them, it would make this process's readers wait."""
+        with self.writing() as connection:
+            connection.execute(_PREPARED)
+        where = "state = 'staged' AND document_id = ?"
+        for rows in self._pages(where, (document_id,), _PREPARED_CHUNKS):
+            chunks = [(row[0], Chunk(*row[2:])) for row in rows]
+            full_text = [
+                (number, *full_text_row(c.title, c.heading, c.context, c.text))
+                for number, c in chunks
+            ]
+            with self.writing() as connection:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO temp.prepared VALUES (?, ?, ?)", full_text
+                )
 
     def remove(self, sources: Iterable[str]) -> list[str]:
         """Take documents out of search. Returns the ids of their chunks, now stale."""
@@ -347,17 +380,13 @@ def _retire(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
         connection.execute("UPDATE chunks SET state = 'stale' WHERE id = ?", (id_,))
 
 
-def _activate(
-    connection: sqlite3.Connection, document_id: str, full_text: Mapping[str, tuple[str, str]]
-) -> None:
-    """Mark a document's staged chunks as active and add them to the full text."""
-    rows = connection.execute(
-        "SELECT number, id FROM chunks WHERE document_id = ? AND state = 'staged'",
+def _activate(connection: sqlite3.Connection, document_id: str) -> None:
+    """Mark a document's staged chunks as active and add their prepared full text."""
+    connection.execute(
+        "INSERT INTO full_text (rowid, terms, characters) SELECT number, terms, characters"
+        " FROM temp.prepared JOIN chunks USING (number)"
+        " WHERE document_id = ? AND state = 'staged' ORDER BY number",
         (document_id,),
-    )
-    connection.executemany(
-        "INSERT INTO full_text (rowid, terms, characters) VALUES (?, ?, ?)",
-        [(number, *full_text[id_]) for number, id_ in rows.fetchall()],
     )
     connection.execute(
         "UPDATE chunks SET state = 'active' WHERE document_id = ? AND state = 'staged'",
@@ -368,12 +397,24 @@ def _activate(
 def _store_document(connection: sqlite3.Connection, version: Version) -> None:
     d = version.document
     metadata = json.dumps(dict(d.metadata), ensure_ascii=False, default=str)
-    parts = json.dumps([(p.kind, p.name, p.start, p.end) for p in d.parts], ensure_ascii=False)
+    parts = ", ".join(
+        json.dumps((p.kind, p.name, p.start, p.end), ensure_ascii=False) for p in d.parts
+    )
     connection.execute(
         "INSERT OR REPLACE INTO documents"
         " (id, source, title, text, hash, metadata, format, parts, origin)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (d.id, d.source, d.title, d.text, version.hash, metadata, d.format, parts, version.origin),
+        (
+            d.id,
+            d.source,
+            d.title,
+            d.text,
+            version.hash,
+            metadata,
+            d.format,
+            f"[{parts}]",
+            version.origin,
+        ),
     )
     connection.execute("DELETE FROM files WHERE source = ?", (d.source,))
     if version.file_hash:

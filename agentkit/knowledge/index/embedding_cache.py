@@ -20,8 +20,10 @@ from agentkit.knowledge.embedders.base import Embedder, token_embedder
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.token_store import StoredTokens, TokenStore
 
-_PASSAGES_PER_CALL = 64
+_PASSAGES_PER_CALL = 32
 """Embedders batch by themselves: larger calls are not faster, and a kill loses more."""
+_CHARACTERS_PER_CALL = 50_000
+"""Token vectors take a kilobyte a character until they are stored."""
 _KEYS_PER_QUERY = 500
 
 
@@ -111,7 +113,7 @@ class EmbeddingQueue:
 
     async def embed(self) -> None:
         """Embed and store the texts of one call. Raises KnowledgeError."""
-        batch = dict(islice(self._texts.items(), self._call))
+        batch = self._next_batch()
         if not batch:
             return
         vectors = await self._embedded(batch)
@@ -126,6 +128,17 @@ class EmbeddingQueue:
         for content in batch:
             del self._texts[content]
         self.embedded += len(batch)
+
+    def _next_batch(self) -> dict[str, str]:
+        """The texts of the next call: one, and more while they are not too long together."""
+        batch: dict[str, str] = {}
+        characters = 0
+        for content, text in islice(self._texts.items(), self._call):
+            characters += len(text)
+            if batch and characters > _CHARACTERS_PER_CALL * self._call / _PASSAGES_PER_CALL:
+                break
+            batch[content] = text
+        return batch
 
     async def _embedded(self, batch: Mapping[str, str]) -> NDArray[np.float32]:
         texts, embedder = list(batch.values()), token_embedder(self._embedder)

@@ -11,16 +11,18 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from agentkit._sync import in_thread, map_ordered
-from agentkit.documents import Chunk, Document
+from agentkit.documents import Chunk, Document, Parts
 from agentkit.errors import AgentkitError, KnowledgeError
 from agentkit.knowledge.chunking.markup import index_text
-from agentkit.knowledge.chunking.splitter import split
+from agentkit.knowledge.chunking.splitter import chunks_of
 from agentkit.knowledge.embedders.base import Embedder, counter
 from agentkit.knowledge.index.catalog import OUTDATED, Catalog, StoredChunk, Version
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache, EmbeddingQueue, content_of
@@ -30,6 +32,8 @@ from agentkit.knowledge.index.vectors import Vectors
 from agentkit.text.terms import clean
 
 PUBLISHED_CHUNKS = 1000
+_STAGED_CHUNKS = 200
+_HASHED_CHARACTERS = 1_000_000
 _BLOCK_ENTRIES = 16
 _BLOCK_SIZE = 100_000
 _PUBLISHED_SECONDS = 10.0
@@ -121,7 +125,7 @@ class _IndexingRun:
 
     def is_due(self, group: int) -> bool:
         """Whether what is ready should be published now."""
-        chunks = sum(len(version.new) for _, version in self.ready)
+        chunks = sum(version.new for _, version in self.ready)
         late = time.monotonic() - self.published > _PUBLISHED_SECONDS
         return chunks >= group or (late and bool(self.ready))
 
@@ -181,9 +185,11 @@ class Indexer:
                 for loaded in block:
                     await self._take(loaded, run)
             while run.waiting:
-                await self._embed(run)
+                await self._embed(run, run.waiting[0][-1].document.source)
         except Exception:
             await self._publish_ready(run)
+            with suppress(KnowledgeError):
+                await in_thread(lambda: self._delete(self._catalog.inactive_ids()))
             raise
         await self._publish_ready(run)
         if run.is_recovered:
@@ -270,34 +276,54 @@ class Indexer:
             run.advance("", 1, size)
             return
         run.advance(source)
-        version, texts = await in_thread(self._version, incoming, loaded.hash, run)
-        run.waiting.append((await in_thread(run.queue.put, texts), size, version))
+        version, wanted = await self._staged(incoming, loaded.hash, run)
+        run.waiting.append((wanted, size, version))
         run.collect_ready()
-        while run.queue.is_full:
-            await self._embed(run)
         if run.is_due(self._group):
             await self._publish_ready(run)
 
-    def _version(
+    async def _staged(
         self, incoming: Incoming, hash_: str, run: _IndexingRun
-    ) -> tuple[Version, dict[str, str]]:
-        """A document's new version, and the texts to embed by their keys."""
+    ) -> tuple[Version, int]:
+        """Stage a document's new chunks, queue their texts and embed what is due, some at a time: a
+        long document has more chunks than memory should hold. Returns its new version, and how many
+        texts are embedded when all of its own are."""
         document = incoming.document
-        active = self._catalog.ids_of(document.id)
-        new: tuple[StoredChunk, ...] = ()
-        kept = frozenset(active)
-        if run.hashes.get(document.source) != hash_:
+        active = await in_thread(self._catalog.ids_of, document.id)
+        kept, new, wanted = set[str](), 0, 0
+        if run.hashes.get(document.source) == hash_:
+            kept = active
+        else:
+            await in_thread(self._recover_once, run)
             count = self._embedder.count_tokens
-            chunks = split(document, count, self._chunk_tokens, counter(self._embedder))
-            new = tuple(StoredChunk(c, self._content(c)) for c in chunks if c.id not in active)
-            kept = frozenset(c.id for c in chunks)
-        version = Version(document, hash_, new, kept, run.origin, incoming.file_hash)
-        return version, {stored.content: index_text(stored.chunk) for stored in new}
+            chunks = chunks_of(document, count, self._chunk_tokens, counter(self._embedder))
+            while some := await in_thread(self._stage_next, chunks, active, kept):
+                staged, texts = some
+                new += staged
+                wanted = await in_thread(run.queue.put, texts)
+                while run.queue.is_full:
+                    await self._embed(run, document.source)
+        origin = run.origin
+        version = Version(document, hash_, new, frozenset(kept), origin, incoming.file_hash)
+        return version, wanted
 
-    async def _embed(self, run: _IndexingRun) -> None:
+    def _stage_next(
+        self, chunks: Iterator[Chunk], active: Collection[str], kept: set[str]
+    ) -> tuple[int, dict[str, str]] | None:
+        """Stage the next of a document's chunks that are not active, and add the ids of all to
+        `kept`. Returns how many were staged and the texts to embed by key, None at the end."""
+        some = list(islice(chunks, _STAGED_CHUNKS))
+        kept.update(chunk.id for chunk in some)
+        new = [StoredChunk(c, self._content(c)) for c in some if c.id not in active]
+        if new:
+            self._catalog.stage(new)
+        texts = {stored.content: index_text(stored.chunk) for stored in new}
+        return (len(new), texts) if some else None
+
+    async def _embed(self, run: _IndexingRun, source: str) -> None:
         await run.queue.embed()
         run.collect_ready()
-        run.advance((run.waiting[0] if run.waiting else run.ready[-1])[-1].document.source)
+        run.advance(run.waiting[0][-1].document.source if run.waiting else source)
         if run.is_due(self._group):
             await self._publish_ready(run)
 
@@ -316,14 +342,17 @@ class Indexer:
             run.advance(source, 1, size)
 
     def _publish(self, versions: Sequence[Version], run: _IndexingRun) -> None:
+        self._recover_once(run)
+        for version in versions:
+            for some in self._catalog.staged_chunks(version.document.id, _STAGED_CHUNKS):
+                self._upsert(some)
+        self._delete(self._catalog.publish(versions))
+
+    def _recover_once(self, run: _IndexingRun) -> None:
+        """Recover before the first chunk is staged: afterwards inactive chunks are this run's."""
         if not run.is_recovered:
             self._recover()
         run.is_recovered = True
-        new = [stored for version in versions for stored in version.new]
-        if new:
-            self._catalog.stage(new)
-            self._upsert(new)
-        self._delete(self._catalog.publish(versions))
 
     def _delete(self, ids: Sequence[str]) -> None:
         """Delete inactive chunks, from Chroma first."""
@@ -356,12 +385,13 @@ class Indexer:
 
     def _hash(self, document: Document) -> str:
         """The hash of everything that determines a document's chunks."""
-        d = document
-        metadata = {key: value for key, value in d.metadata.items() if key not in _VOLATILE}
-        parts = [(p.kind, p.name, p.start, p.end) for p in d.parts]
-        whole = [d.title, d.text, metadata, d.format, parts, self.cut]
-        written = json.dumps(whole, ensure_ascii=False, default=str, sort_keys=True)
-        return hashlib.sha256(written.encode()).hexdigest()
+        metadata = {key: value for key, value in document.metadata.items() if key not in _VOLATILE}
+        whole = [document.title, metadata, document.format, self.cut]
+        digest = hashlib.sha256(json.dumps(whole, default=str, sort_keys=True).encode())
+        digest.update(Parts.of(document.parts).to_bytes())
+        for at in range(0, len(document.text), _HASHED_CHARACTERS):
+            digest.update(document.text[at : at + _HASHED_CHARACTERS].encode())
+        return digest.hexdigest()
 
 
 def _blocks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:

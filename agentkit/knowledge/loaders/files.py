@@ -22,7 +22,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 from agentkit._child import Bounds, ChildFailed
-from agentkit.documents import Document, Format, Part
+from agentkit._child.worker import Reply
+from agentkit.documents import Document, Format, Parts
 from agentkit.errors import KnowledgeError
 
 if TYPE_CHECKING:
@@ -317,7 +318,7 @@ class Parsers:
         arguments = {"source": source, "name": name}
         try:
             bounds = parsing_bounds(len(content), source)
-            record = self._pool.call(f"{__name__}:parse_in_child", arguments, content, bounds)
+            reply = self._pool.call(f"{__name__}:parse_in_child", arguments, content, bounds)
         except ChildFailed as error:
             if error.kind == "raised":
                 raise KnowledgeError(f"{name}: it cannot be read ({error!s:.200})") from error
@@ -327,9 +328,9 @@ class Parsers:
                 f"{name}: no process can be started to read it ({error.strerror}). "
                 "Raise the limit of processes or free memory."
             ) from error
-        if "error" in record:
-            raise UnparsedFile(str(record["error"]))
-        return _read(record, name)
+        if isinstance(reply, dict) and "error" in reply:
+            raise UnparsedFile(str(reply["error"]))
+        return _read(reply, name)
 
     def close(self) -> None:
         """End the children; what they are loading is lost."""
@@ -349,22 +350,26 @@ def load(content: bytes, source: str, name: str = "") -> Loaded:
         return parsers.load(content, source, name)
 
 
-def parse_in_child(content: bytes, report: Report, source: str, name: str) -> dict[str, Any]:
-    """Load a file in the child: the document as a record, or an error."""
+def parse_in_child(
+    content: bytes, report: Report, source: str, name: str
+) -> Reply | dict[str, Any]:
+    """Load a file in the child: the document as a record with its text and parts as bytes, or an
+    error."""
     try:
         loaded = parse(content, source, name)
     except KnowledgeError as error:
         return {"error": str(error)}
     document = loaded.document
-    return {
+    text = document.text.encode("utf-8", "surrogatepass")
+    record = {
         "source": document.source,
-        "text": document.text,
+        "text_bytes": len(text),
         "title": document.title,
         "metadata": document.metadata,
         "format": document.format,
-        "parts": [(part.kind, part.name, part.start, part.end) for part in document.parts],
         "warnings": loaded.warnings,
     }
+    return Reply(record, text + Parts.of(document.parts).to_bytes())
 
 
 def _describe(source: str, error: ChildFailed) -> str:
@@ -372,18 +377,20 @@ def _describe(source: str, error: ChildFailed) -> str:
     return f"the {kind} parser ended ({error}); the file is left out until it changes"
 
 
-def _read(record: Mapping[str, Any], name: str) -> Loaded:
-    """The document of a record, which a hostile file may have written."""
+def _read(reply: Any, name: str) -> Loaded:
+    """The document of a reply, which a hostile file may have written."""
     try:
+        record, content = reply
         if record["format"] not in get_args(Format):
             raise ValueError(record["format"])
+        size = int(record["text_bytes"])
         document = Document(
             str(record["source"]),
-            str(record["text"]),
+            str(memoryview(content)[:size], "utf-8", "surrogatepass"),
             str(record["title"]),
             metadata=dict(record["metadata"]),
             format=record["format"],
-            parts=tuple(Part(kind, str(n), int(s), int(e)) for kind, n, s, e in record["parts"]),
+            parts=Parts.from_bytes(content[size:]),
         )
         return Loaded(document, tuple(map(str, record["warnings"])))
     except (KeyError, TypeError, ValueError) as error:

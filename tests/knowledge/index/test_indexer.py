@@ -219,7 +219,7 @@ async def test_passages_of_many_documents_are_embedded_together(
 
     embedder.before_passages = count
     await kb.add([Document(source=f"{at}.md", text=f"Text {at}.") for at in range(130)])
-    assert calls == [64, 64, 2]
+    assert calls == [32, 32, 32, 32, 2]
 
 
 async def test_what_came_before_a_failing_call_is_published_and_paid_once(
@@ -236,7 +236,7 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(
     embedder.before_passages = fail_in_the_second_call
     with pytest.raises(ConnectionError):
         await kb.add(documents)
-    assert kb.chunk_count == 64
+    assert kb.chunk_count == 32
     await kb.add(documents)
     assert kb.chunk_count == 100
     assert len(embedder.embedded) == 100
