@@ -40,6 +40,7 @@ _PREPARED = (
     " (number INTEGER PRIMARY KEY, terms TEXT, characters TEXT)"
 )
 _PREPARED_CHUNKS = 500
+_STAGED = "state = 'staged' AND document_id = ?"
 OUTDATED = "outdated"
 """What `meta("chroma")` is while Chroma's vectors cannot be relied on."""
 
@@ -206,7 +207,7 @@ class Catalog:
 
     def staged_chunks(self, document_id: str, size: int) -> Iterator[list[StoredChunk]]:
         """The staged chunks of a document, `size` at a time, in the order of writing."""
-        for rows in self._pages("state = 'staged' AND document_id = ?", (document_id,), size):
+        for rows in self._pages(_STAGED, (document_id,), size):
             yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
 
     def _pages(
@@ -271,7 +272,7 @@ class Catalog:
                 stale += gone
                 _store_document(connection, version)
                 _activate(connection, version.document.id)
-            connection.execute("DELETE FROM temp.prepared")
+            connection.execute("DELETE FROM prepared")
             _next_generation(connection)
         return stale
 
@@ -280,17 +281,11 @@ class Catalog:
         the transaction that activates them, it would make this process's readers wait."""
         with self.writing() as connection:
             connection.execute(_PREPARED)
-        where = "state = 'staged' AND document_id = ?"
-        for rows in self._pages(where, (document_id,), _PREPARED_CHUNKS):
-            chunks = [(row[0], Chunk(*row[2:])) for row in rows]
-            full_text = [
-                (number, *full_text_row(c.title, c.heading, c.context, c.text))
-                for number, c in chunks
-            ]
+        for rows in self._pages(_STAGED, (document_id,), _PREPARED_CHUNKS):
+            chunks = ((number, Chunk(*columns)) for number, _, *columns in rows)
+            words = [(n, *full_text_row(c.title, c.heading, c.context, c.text)) for n, c in chunks]
             with self.writing() as connection:
-                connection.executemany(
-                    "INSERT OR REPLACE INTO temp.prepared VALUES (?, ?, ?)", full_text
-                )
+                connection.executemany("INSERT OR REPLACE INTO prepared VALUES (?, ?, ?)", words)
 
     def remove(self, sources: Iterable[str]) -> list[str]:
         """Take documents out of search. Returns the ids of their chunks, now stale."""
@@ -384,7 +379,7 @@ def _activate(connection: sqlite3.Connection, document_id: str) -> None:
     """Mark a document's staged chunks as active and add their prepared full text."""
     connection.execute(
         "INSERT INTO full_text (rowid, terms, characters) SELECT number, terms, characters"
-        " FROM temp.prepared JOIN chunks USING (number)"
+        " FROM prepared JOIN chunks USING (number)"
         " WHERE document_id = ? AND state = 'staged' ORDER BY number",
         (document_id,),
     )
@@ -397,24 +392,13 @@ def _activate(connection: sqlite3.Connection, document_id: str) -> None:
 def _store_document(connection: sqlite3.Connection, version: Version) -> None:
     d = version.document
     metadata = json.dumps(dict(d.metadata), ensure_ascii=False, default=str)
-    parts = ", ".join(
-        json.dumps((p.kind, p.name, p.start, p.end), ensure_ascii=False) for p in d.parts
-    )
+    parts = (json.dumps((p.kind, p.name, p.start, p.end), ensure_ascii=False) for p in d.parts)
+    named = (d.id, d.source, d.title, d.text, version.hash, metadata, d.format)
     connection.execute(
         "INSERT OR REPLACE INTO documents"
         " (id, source, title, text, hash, metadata, format, parts, origin)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            d.id,
-            d.source,
-            d.title,
-            d.text,
-            version.hash,
-            metadata,
-            d.format,
-            f"[{parts}]",
-            version.origin,
-        ),
+        (*named, f"[{', '.join(parts)}]", version.origin),
     )
     connection.execute("DELETE FROM files WHERE source = ?", (d.source,))
     if version.file_hash:
