@@ -113,6 +113,7 @@ PACKAGES = (
     "@modelcontextprotocol/server-everything@2026.8.31",
     "@modelcontextprotocol/server-filesystem@2026.8.31",
     "@modelcontextprotocol/server-memory@2026.8.31",
+    "axe-core@4.14.1",
     "openai@7.59.0",
 )
 FOLDER = NodeFolder(ROOT / "build" / "node", PACKAGES)

@@ -48,8 +48,9 @@ function route() {
     return;
   }
   if (place === "documents" && id) {
-    const [start, end] = [Number(values.get("start")) || 0, Number(values.get("end")) || 0];
-    store.set({ panel: { kind: "passage", document: id, start, end, marker: null, title: values.get("title") ?? "", turn: null, back: { kind: "documents" } } });
+    const place = (name) => (/^\d+$/.test(values.get(name) ?? "") ? Number(values.get(name)) : null);
+    const [start, end] = [place("start"), place("end")];
+    store.set({ panel: { kind: "passage", document: id, start, end, marker: null, title: "", turn: null, back: { kind: "documents" } } });
   } else if (place === "documents" || place === "search" || place === "settings") {
     store.set({ panel: { kind: place, query: values.get("q") ?? "" } });
   }

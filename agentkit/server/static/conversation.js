@@ -109,8 +109,7 @@ export class Conversation {
     this.store.set({ session: { ...(session ?? { id: null, title: "" }), turns: [...kept, newTurn(text, index)] } });
     const opened = this.opened;
     try {
-      const id = await this.ensureSession(text);
-      if (opened !== this.opened) return true;
+      const id = session?.id ?? (await this.create(text, opened));
       const body = { question: text };
       if (model) body.model = model;
       if (sources.length) body.sources = sources;
@@ -132,10 +131,10 @@ export class Conversation {
     }
   }
 
-  async ensureSession(question) {
-    const { session } = this.store.get();
-    if (session.id) return session.id;
+  /** Make a session for a first question, and show it unless another was opened meanwhile. */
+  async create(question, opened) {
     const { id } = await this.api.post("sessions");
+    if (opened !== this.opened) return id;
     this.store.set((state) => ({ session: { ...state.session, id, title: question.slice(0, 80) } }));
     this.navigate(`chat/${id}`, { quiet: true });
     return id;

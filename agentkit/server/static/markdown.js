@@ -19,6 +19,9 @@ const ATTRIBUTES = [
   "data-image",
 ];
 const LINKS = /^(?:https?:|mailto:)/i;
+const HIDDEN = /<(script|style)\b[\s\S]*?(?:<\/\1\s*>|$)/gi;
+const TAG = /<\/?([a-z][^\s/>]*)[^>]*>/gi;
+const STYLE = /[\s"'/]style\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]+)/gi;
 const HIGHLIGHT_MOST = 40_000;
 const MATH = [
   { level: "block", pattern: /^\$\$([\s\S]+?)\$\$(?:\n|$)/, begins: /\$\$/, display: true },
@@ -68,6 +71,11 @@ const parser = new Marked({
     code({ text, lang }) {
       const language = (lang ?? "").trim().split(/\s/)[0];
       return `<pre data-lang="${escape(withoutMarks(language))}"><code>${escape(withoutMarks(text))}</code></pre>`;
+    },
+    html({ text }) {
+      // Not for safety: a browser reports each style and address that its policy refuses in a parser.
+      const allowed = (tag, name) => (TAGS.includes(name.toLowerCase()) ? tag.replace(STYLE, "") : "");
+      return text.replace(HIDDEN, "").replace(TAG, allowed);
     },
     image({ href, text }) {
       return `<span data-image="${escape(href ?? "")}">${escape(withoutMarks(text ?? ""))}</span>`;
@@ -190,9 +198,13 @@ function completeMath(element) {
   loadKatex()
     .then((library) => {
       // Renders through the DOM, not through markup, so that its inline styles pass the CSP.
-      library.render(tex, element, { displayMode: Boolean(display), throwOnError: false, trust: false, maxExpand: 1000 });
+      library.render(tex, element, { displayMode: Boolean(display), trust: false, maxExpand: 1000, strict: "ignore" });
     })
-    .catch(() => {});
+    .catch(() => {
+      // What is no formula, or cannot be drawn, stays as it was written.
+      element.textContent = tex;
+      element.className = "math-source";
+    });
 }
 
 /** Copy to the clipboard, also where the page is not served over HTTPS. */

@@ -57,14 +57,14 @@ export const isOpen = (turn) => turn.state === "running" || turn.state === "paus
 
 /**
  * The passages of a turn, those that the answer cites first, each in order of its marker; `quotes`
- * are the parts `{text, start, end}` that support what is said.
+ * are the parts `{text, start, end, page}` that support what is said.
  */
 export function passagesOf(turn) {
   const all = new Map((turn.passages ?? []).map((passage) => [String(passage.marker), { ...passage, cited: false, quotes: [] }]));
-  for (const { marker, passage, quote, start, end } of turn.citations ?? []) {
+  for (const { marker, passage, quote, start, end, page } of turn.citations ?? []) {
     const known = all.get(String(marker)) ?? { ...passage, quotes: [] };
-    const quotes = quote ? [...known.quotes, { text: quote, start, end }] : known.quotes;
-    all.set(String(marker), { ...known, cited: true, quotes });
+    const quotes = quote ? [...known.quotes, { text: quote, start, end, page }] : known.quotes;
+    all.set(String(marker), { ...known, cited: true, quotes, page: quotes[0]?.page ?? known.page });
   }
   return [...all.values()].sort((one, other) => other.cited - one.cited || one.marker - other.marker);
 }

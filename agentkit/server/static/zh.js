@@ -206,5 +206,4 @@ export const CHINESE = {
   "Changed tools wait for trust.": "有改动的工具等待信任。",
   "They are not run until you check them with": "在用以下命令检查之前不会运行：",
   "Answers are quoted, without a language model.": "回答由引文组成，没有使用语言模型。",
-  "Add a model in agentkit.toml to get written answers.": "在 agentkit.toml 中添加模型即可获得撰写的回答。",
 };

@@ -25,11 +25,12 @@ export function Answer({ turn }) {
     [text, doubts.length, known],
   );
   const root = useRef();
-  const { preview, handlers, hold, release } = usePreview(root);
+  const { preview, handlers, hold, release, close } = usePreview(root);
 
   const onClick = (event) => {
     const chip = event.target.closest(".cite");
     if (!chip) return;
+    close();
     const passage = passageOf(turn, chip.dataset.marker);
     if (passage) store.set({ panel: passagePanel(passage, turn) });
   };
@@ -110,7 +111,7 @@ function usePreview(root) {
     clearTimeout(timer.current);
     timer.current = setTimeout(() => setPreview(value), delay);
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!preview) return undefined;
     const escape = (event) => {
       if (event.key !== "Escape") return;
@@ -133,16 +134,20 @@ function usePreview(root) {
     const element = target(event);
     if (element && root.current.contains(element)) later({ element }, delay);
   };
-  const leave = (event) => target(event) && later(null, CLOSE_MS);
+  const close = () => {
+    clearTimeout(timer.current);
+    setPreview(null);
+  };
   return {
     preview: preview?.element.isConnected ? preview : null,
     handlers: {
       onMouseOver: (event) => enter(event, OPEN_MS),
-      onMouseOut: leave,
+      onMouseOut: (event) => target(event) && later(null, CLOSE_MS),
       onFocusIn: (event) => event.target.matches(":focus-visible") && enter(event, 0),
-      onFocusOut: leave,
+      onFocusOut: (event) => target(event) && close(),
     },
     hold: () => clearTimeout(timer.current),
     release: () => later(null, CLOSE_MS),
+    close,
   };
 }

@@ -99,7 +99,7 @@ function useShortcuts() {
   const { store, conversation, navigate } = useApp();
   useEffect(() => {
     const toggle = (kind) => store.set((state) => ({ panel: state.panel?.kind === kind ? null : { kind } }));
-    const alt = { KeyN: () => { conversation.begin(); navigate(""); }, KeyD: () => toggle("documents"), KeyF: () => toggle("search") };
+    const alt = { KeyN: () => { conversation.begin(); navigate(""); focusQuestion(); }, KeyD: () => toggle("documents"), KeyF: () => toggle("search") };
     const onKeyDown = (event) => {
       const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
       if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {

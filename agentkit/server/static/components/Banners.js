@@ -12,6 +12,7 @@ export function Banners() {
   const offline = useStore((state) => state.offline);
   const locked = useStore((state) => state.locked);
   const [hidden, setHidden] = useState(false);
+  const [read, setRead] = useState(false);
   return html`<div class="banners">
     ${locked && html`<div class="banner doubt" role="alert"><${Icon} name="shield" />
       <p>${t("The server no longer accepts the key of this browser.")}</p>
@@ -20,10 +21,16 @@ export function Banners() {
     ${changed.length > 0 && html`<div class="banner doubt" role="status"><${Icon} name="shield" />
       <p><strong>${t("Changed tools wait for trust.")}</strong> ${changed.map((each) => each.path).join(", ")}. ${t("They are not run until you check them with")} <code>agentkit trust</code>.</p></div>`}
     ${server?.extractive && !hidden && html`<div class="banner" role="status"><${Icon} name="model" />
-      <p><strong>${t("Answers are quoted, without a language model.")}</strong> ${server.hint || t("Add a model in agentkit.toml to get written answers.")}</p>
+      <p>${server.hint ? code(server.hint) : t("Answers are quoted, without a language model.")}</p>
       <${IconButton} icon="close" size=${16} label=${t("Dismiss")} onClick=${() => setHidden(true)} /></div>`}
+    ${server?.notices?.length > 0 && !read && html`<div class="banner" role="status"><${Icon} name="warn" />
+      <div class="grow">${server.notices.map((notice) => html`<p key=${notice}>${code(notice)}</p>`)}</div>
+      <${IconButton} icon="close" size=${16} label=${t("Dismiss")} onClick=${() => setRead(true)} /></div>`}
   </div>`;
 }
+
+/** A text with `code` in backticks. */
+const code = (text) => text.split("`").map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
 
 export function NoticeList() {
   const { notices } = useApp();

@@ -76,9 +76,9 @@ export const hasRole = (state, role) => !state.server || (state.server.identity?
 function ModelPicker() {
   const { store } = useApp();
   const server = useStore((state) => state.server);
-  const chosen = useStore((state) => state.model) ?? server?.model;
   const models = server?.models ?? [];
-  if (!models.length) return null;
+  const chosen = useStore((state) => state.model) ?? models[0]?.id;
+  if (models.length < 2) return null;
   const label = models.find((model) => model.id === chosen)?.label ?? chosen;
   const items = models.map((model) => ({
     id: model.id, label: model.label ?? model.id, note: model.label && model.label !== model.id ? model.id : null,

@@ -89,10 +89,9 @@ function Document({ document: item, canChange }) {
   const attempt = (action) => action.catch((error) => notices.error(error));
   const state = STATES[item.state];
   const open = () => store.set({
-    panel: { kind: "passage", document: item.id, start: 0, end: 0, marker: null, title: item.title || item.source, turn: null, back: { kind: "documents" } },
+    panel: { kind: "passage", document: item.id, start: null, end: null, marker: null, title: item.title || item.source, turn: null, back: { kind: "documents" } },
   });
   const facts = [
-    item.format?.toUpperCase(),
     item.pages && t(item.pages === 1 ? "{n} page" : "{n} pages", { n: item.pages }),
     item.chunks != null && item.state === "indexed" && t(item.chunks === 1 ? "{n} passage" : "{n} passages", { n: formatNumber(item.chunks) }),
     item.bytes != null && formatBytes(item.bytes),

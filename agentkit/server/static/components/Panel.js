@@ -11,7 +11,7 @@ import { SearchPanel } from "./SearchPanel.js";
 import { SettingsPanel } from "./SettingsPanel.js";
 
 const KINDS = {
-  passage: { title: (panel) => panel.title, body: PassagePanel },
+  passage: { title: (panel) => panel.title || t("Document"), body: PassagePanel },
   documents: { title: () => t("Documents"), body: DocumentsPanel },
   search: { title: () => t("Search passages"), body: SearchPanel },
   settings: { title: () => t("Settings"), body: SettingsPanel },

@@ -12,6 +12,7 @@ import { Icon, IconButton } from "./icons.js";
 import { passagePanel } from "./passages.js";
 
 const FIRST_AROUND = 2500;
+const MOST_AROUND = 200_000;
 
 export function PassagePanel({ panel }) {
   const { library, notices } = useApp();
@@ -42,34 +43,36 @@ export function PassagePanel({ panel }) {
   return html`
     <div class="panel-bar">
       <div class="place-line"><strong>${loaded.source}</strong>
-        <span>${[loaded.heading, loaded.page && t("page {n} of {all}", { n: loaded.page, all: loaded.pages ?? loaded.page })].filter(Boolean).join(" · ")}</span></div>
+        <span>${[loaded.heading?.replaceAll(" > ", " › "), pageOf(loaded)].filter(Boolean).join(" · ")}</span></div>
       <div class="row">
         ${views.length > 1 && html`<div class="segments" role="group" aria-label=${t("View")}>
           ${views.map((each) => html`<button type="button" key=${each.id} aria-pressed=${each.id === shown}
             onClick=${() => setView(each.id)}>${t(each.label)}</button>`)}</div>`}
         <span class="grow"></span>
         <${Neighbours} panel=${panel} />
-        <${IconButton} icon="copy" size=${16} label=${t("Copy the quote")} onClick=${() => copyText(quoteOf(loaded))} />
-        <${IconButton} icon="download" size=${16} label=${t("Download the original")}
-          onClick=${() => library.file(loaded.id).then((file) => download(file, loaded.source.split("/").at(-1)), (failure) => notices.error(failure))} />
+        ${quoteOf(loaded) && html`<${IconButton} icon="copy" size=${16} label=${t("Copy the quote")} onClick=${() => copyText(quoteOf(loaded))} />`}
+        ${loaded.original && html`<${IconButton} icon="download" size=${16} label=${t("Download the original")}
+          onClick=${() => library.file(loaded.id).then((file) => download(file, loaded.source.split("/").at(-1)), (failure) => notices.error(failure))} />`}
       </div>
     </div>
     <div class="panel-body document" tabindex="0" role="region" aria-label=${t("Document text")}>
       ${shown === "page"
         ? html`<${PdfPage} loaded=${loaded} panel=${panel} />`
-        : html`<${Surroundings} loaded=${loaded} onMore=${() => setAround(around * 3)}>
+        : html`<${Surroundings} loaded=${loaded} onMore=${() => setAround(Math.min(around * 4, MOST_AROUND))}>
             ${shown === "rendered" ? html`<${Rendered} loaded=${loaded} />` : html`<${Plain} loaded=${loaded} />`}
           </${Surroundings}>`}
     </div>`;
 }
 
-function viewsOf({ format, pages, page }) {
-  if (format === "pdf" && page && pages) return [{ id: "page", label: message("Page") }, { id: "text", label: message("Text") }];
+const pageOf = ({ page, pages, part }) => (page && pages ? t("page {n} of {all}", { n: page, all: pages }) : part);
+
+function viewsOf({ format, pages, page, original }) {
+  if (format === "pdf" && original && page && pages) return [{ id: "page", label: message("Page") }, { id: "text", label: message("Text") }];
   if (format === "md" || format === "markdown") return [{ id: "rendered", label: message("Document") }, { id: "text", label: message("Text") }];
   return [{ id: "text", label: message("Text") }];
 }
 
-const quoteOf = ({ text, from, start, end }) => slice(text, start - from, end - from);
+const quoteOf = ({ text, from, start, end }) => (start === null ? "" : slice(text, start - from, end - from));
 
 /** Step through the passages of the turn that the panel was opened from. */
 function Neighbours({ panel }) {
@@ -103,7 +106,8 @@ function useScrolled(root, dependencies) {
 
 function Plain({ loaded }) {
   const root = useRef();
-  const { text, from, start, end } = loaded;
+  const { text, from } = loaded;
+  const [start, end] = [loaded.start ?? from, loaded.end ?? from];
   useScrolled(root, [loaded]);
   return html`<div class="plain-text" ref=${root}>${slice(text, 0, start - from)}<mark class="quote">${quoteOf(loaded)}</mark>${slice(text, end - from, Infinity)}</div>`;
 }
@@ -112,7 +116,9 @@ function Rendered({ loaded }) {
   const root = useRef();
   const { text, from, start, end } = loaded;
   const [found, setFound] = useState(true);
-  const tokens = useMemo(() => blocks(insertMarks(text, [{ start: start - from, end: end - from }])), [loaded]);
+  const isQuoted = start !== null && end > start;
+  const ranges = isQuoted ? [{ start: start - from, end: end - from }] : [];
+  const tokens = useMemo(() => blocks(insertMarks(text, ranges)), [loaded]);
   useLayoutEffect(() => {
     const labels = { copy: t("Copy"), copied: t("Copied"), image: t("Image"), citation: String };
     const rendered = tokens.map((token) => renderBlock(token, labels));
@@ -124,7 +130,7 @@ function Rendered({ loaded }) {
       return mark;
     });
     root.current.replaceChildren(...whole.childNodes);
-    setFound(marked.size > 0);
+    setFound(!isQuoted || marked.size > 0);
   }, [tokens]);
   useScrolled(root, [tokens, found]);
   return html`<div class=${classes("prose", "document-prose")} ref=${root} hidden=${!found}></div>
@@ -163,5 +169,5 @@ function PdfPage({ loaded, panel }) {
       ? html`<p class="field-error" role="alert">${error.message}</p>`
       : html`<canvas class="pdf-page" ref=${canvas} width="800" height="1040" role="img"
           aria-label=${t("Page {n} of {title}; the quote is: {quote}", { n: number, title: loaded.title || loaded.source, quote: quoteOf(loaded).slice(0, 300) })}></canvas>`}
-    <blockquote class="page-quote">${quoteOf(loaded)}</blockquote>`;
+    ${quoteOf(loaded) && html`<blockquote class="page-quote">${quoteOf(loaded)}</blockquote>`}`;
 }

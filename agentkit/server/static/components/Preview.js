@@ -21,7 +21,7 @@ export function Preview({ passage, doubt, anchor, onEnter, onLeave }) {
   return html`<div class="preview" role="tooltip" ref=${card} onMouseEnter=${onEnter} onMouseLeave=${onLeave}>
     <p class="preview-head"><span class="marker">${passage.marker}</span><strong>${passage.title || passage.source}</strong></p>
     ${placeOf(passage) && html`<p class="place">${placeOf(passage)}</p>`}
-    <blockquote>${excerpt({ ...passage, text: passage.quotes[0]?.text ?? passage.text }, LONGEST)}</blockquote>
+    <blockquote>${excerpt(passage, LONGEST)}</blockquote>
     <p class="hint">${t("Click to read it in the document")}</p>
   </div>`;
 }

@@ -3,9 +3,12 @@
 import { html } from "../html.js";
 import { LANGUAGES, message, t } from "../i18n.js";
 import { useApp, useStore } from "../store.js";
-import { useEffect, useState } from "../vendor/preact-hooks.js";
+import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
+import { hasRole } from "./Composer.js";
+import { Field } from "./Field.js";
 
 const LOCAL = "local";
+const SAVE_MS = 700;
 const THEMES = { system: message("System"), light: message("Light"), dark: message("Dark") };
 const SHORTCUTS = [
   ["/", message("Write a question")],
@@ -45,35 +48,34 @@ function Choice({ label, value, choices, onChange }) {
 
 function ServerSettings() {
   const { api, notices } = useApp();
+  const allowed = useStore((state) => hasRole(state, "documents"));
   const [settings, setSettings] = useState([]);
   useEffect(() => {
-    api.get("settings").then((found) => setSettings(found.settings ?? []), () => {});
-  }, []);
+    if (allowed) api.get("settings").then((found) => setSettings(found.settings), (error) => notices.error(error));
+  }, [allowed]);
   if (!settings.length) return null;
-  const change = (key, value) => api.patch("settings", { [key]: value }).then(
-    (found) => {
-      setSettings(found?.settings ?? settings.map((each) => (each.key === key ? { ...each, value } : each)));
-      notices.info(t("Saved."));
-    },
-    (error) => {
-      setSettings([...settings]);
-      notices.error(error);
-    },
-  );
-  return html`<section><h3>${t("This server")}</h3>
-    ${settings.map((setting) => html`<${ServerSetting} key=${setting.key} setting=${setting} onChange=${(value) => change(setting.key, value)} />`)}
+  return html`<section class="server-settings"><h3>${t("This server")}</h3>
+    ${settings.map((setting) => html`<${ServerSetting} key=${setting.key} setting=${setting} />`)}
   </section>`;
 }
 
-function ServerSetting({ setting, onChange }) {
-  const id = `setting-${setting.key}`;
-  const input = {
-    bool: () => html`<input id=${id} type="checkbox" class="switch" role="switch" checked=${Boolean(setting.value)}
-      onChange=${(event) => onChange(event.target.checked)} />`,
-    choice: () => html`<span class="select"><select id=${id} onChange=${(event) => onChange(event.target.value)}>
-      ${(setting.choices ?? []).map((each) => html`<option value=${each} selected=${each === setting.value}>${each}</option>`)}</select></span>`,
-    integer: () => html`<input id=${id} type="number" step="1" value=${setting.value} onChange=${(event) => onChange(event.target.valueAsNumber)} />`,
-    number: () => html`<input id=${id} type="number" step="any" value=${setting.value} onChange=${(event) => onChange(event.target.valueAsNumber)} />`,
-  }[setting.type] ?? (() => html`<input id=${id} type="text" value=${setting.value ?? ""} onChange=${(event) => onChange(event.target.value)} />`);
-  return html`<div class="setting"><label for=${id}>${setting.label ?? setting.key}${setting.help && html`<small>${setting.help}</small>`}</label>${input()}</div>`;
+/** A setting of the server, saved a moment after its last change. */
+function ServerSetting({ setting }) {
+  const { api, notices } = useApp();
+  const [value, setValue] = useState(setting.value ?? undefined);
+  const [error, setError] = useState(null);
+  const timer = useRef();
+  const save = (changed) => api.patch("settings", { [setting.key]: changed ?? null }).then(
+    () => notices.info(t("Saved.")),
+    (failure) => setError(failure.message),
+  );
+  const onChange = (changed, fault = null) => {
+    clearTimeout(timer.current);
+    setError(fault);
+    if (fault) return;
+    setValue(changed);
+    timer.current = setTimeout(() => save(changed), SAVE_MS);
+  };
+  return html`<${Field} id=${`setting-${setting.key}`} name=${setting.key} value=${value} schema=${setting.schema}
+    required=${"default" in setting.schema} error=${error} onChange=${onChange} />`;
 }

@@ -89,8 +89,12 @@ function Session({ session, current, navigate }) {
 
   if (mode === "rename") {
     const save = () => {
+      // The field loses the focus once more when it goes.
+      if (!input.current) return;
+      const title = input.current.value;
+      input.current = null;
       setMode("show");
-      attempt(conversation.rename(session.id, input.current.value));
+      if (title !== session.title) attempt(conversation.rename(session.id, title));
     };
     return html`<form class="session editing" onSubmit=${(event) => { event.preventDefault(); save(); }}>
       <input ref=${input} value=${session.title} aria-label=${t("Title")} maxlength="200" onBlur=${save}
@@ -112,7 +116,8 @@ function Session({ session, current, navigate }) {
   return html`<div class=${classes("session", current && "current")}>
     <a href=${`#/chat/${session.id}`} aria-current=${current ? "page" : undefined} onClick=${() => store.set({ menu: false })}
       title=${`${session.title} · ${formatDate(session.updated)}`}>
-      <span class="session-title">${session.title || t("Untitled")}</span>
+      <span class="session-text"><span class="session-title">${session.title || t("Untitled")}</span>
+        ${session.excerpt && html`<small>${session.excerpt}</small>`}</span>
       ${session.running && html`<span class="pulse" role="img" aria-label=${t("Answering")}></span>`}
     </a>
     <${Menu} className="session-menu" align="end" label=${t("Actions for {title}", { title: session.title || t("Untitled") })} items=${items}>

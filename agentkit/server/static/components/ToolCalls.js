@@ -28,7 +28,7 @@ function Call({ call }) {
       <span class="call-state" role="img" aria-label=${t(STATES[call.state] ?? call.state)}>${stateIcon(call.state)}</span>
       <span class="call-name">${call.name}</span>
       ${(call.progress || subject) && html`<span class="call-subject">${call.progress || subject}</span>`}
-      ${call.seconds != null && html`<span class="call-time">${t("{n} s", { n: call.seconds.toFixed(1) })}</span>`}
+      ${call.seconds >= 0.1 && html`<span class="call-time">${t("{n} s", { n: call.seconds.toFixed(1) })}</span>`}
       <${Icon} name=${open ? "down" : "right"} size=${14} />
     </button>
     ${open && html`<div class="call-detail" id=${detail}>

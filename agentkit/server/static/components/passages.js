@@ -5,7 +5,7 @@ import { t } from "../i18n.js";
 /** Where a passage stands: heading and page. */
 export function placeOf(passage) {
   const page = passage.page ? t("page {n}", { n: passage.page }) : null;
-  return [passage.heading, page].filter(Boolean).join(" · ");
+  return [passage.heading?.replaceAll(" > ", " › "), page ?? passage.part].filter(Boolean).join(" · ");
 }
 
 /**
@@ -30,10 +30,11 @@ const MARKUP = [
   [/[ \t]*\|[ \t]*/g, "  "],
 ];
 
-/** The first characters of a passage, without Markdown's markup, cut at a word. */
-export function excerpt({ text, format }, most) {
+/** The first characters of a passage's quotes, else of its text, without Markdown's markup. */
+export function excerpt({ text, format, quotes = [] }, most) {
   const isMarkdown = format === "md" || format === "markdown";
-  const plain = isMarkdown ? MARKUP.reduce((rest, [pattern, by]) => rest.replace(pattern, by), text) : text;
+  const chosen = quotes.length ? quotes.map((quote) => quote.text).join(" … ") : text;
+  const plain = isMarkdown ? MARKUP.reduce((rest, [pattern, by]) => rest.replace(pattern, by), chosen) : chosen;
   const flat = plain.replace(/\s+/g, " ").trim();
   if (flat.length <= most) return flat;
   const cut = flat.slice(0, most);

