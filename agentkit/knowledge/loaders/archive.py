@@ -31,6 +31,7 @@ _PLAIN = re.compile(rb"utf-?(8|16)|us-ascii|iso-8859-\d+|windows-\d+|gb\w+|big5|
 _STRICT = b"http://purl.oclc.org/ooxml/"
 _STRICT_NAME = re.compile(_STRICT + rb"(\w+)/")
 _TYPES = "[Content_Types].xml"
+_PART_NAME = re.compile(rb'PartName="/([^"<>]{1,200})"')
 _OFFICE = rb"vnd.openxmlformats-officedocument."
 _VARIANTS = {
     re.compile(
@@ -120,13 +121,15 @@ def _search(text: bytes, is_head: bool, found: dict[bytes, bool]) -> None:
 
 def transitional(content: bytes) -> bytes:
     """An Office file as the libraries know it: ISO Strict name spaces are replaced by the
-    transitional ones (ISO/IEC 29500-1 and -4), and templates, slide shows and files with macros are
-    documents and presentations; any other file unchanged."""
+    transitional ones (ISO/IEC 29500-1 and -4), templates, slide shows and files with macros are
+    documents and presentations, and parts are spelt as they are listed (names do not differ in case
+    alone, ISO/IEC 29500-2); any other file unchanged."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
         names = [entry for entry in archive.infolist() if entry.filename.endswith(".rels")]
         types = archive.read(_TYPES) if _TYPES in archive.namelist() else b""
         is_strict = any(_STRICT in archive.read(entry) for entry in names)
-        if not is_strict and not any(pattern.search(types) for pattern in _VARIANTS):
+        spelt = _listed_names(types, archive.namelist())
+        if not (is_strict or spelt or any(pattern.search(types) for pattern in _VARIANTS)):
             return content
         rewritten = BytesIO()
         with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as copy:
@@ -137,8 +140,19 @@ def transitional(content: bytes) -> bytes:
                         data = pattern.sub(usual, data)
                 elif is_strict and entry.filename.endswith((".xml", ".rels")):
                     data = _STRICT_NAME.sub(rb"http://schemas.openxmlformats.org/\1/2006/", data)
-                copy.writestr(entry.filename, data)
+                copy.writestr(spelt.get(entry.filename, entry.filename), data)
         return rewritten.getvalue()
+
+
+def _listed_names(types: bytes, names: list[str]) -> dict[str, str]:
+    """The entries that the list of types spells in another case, with its spelling."""
+    present = {name.casefold(): name for name in names}
+    listed = (found.decode(errors="replace") for found in _PART_NAME.findall(types))
+    return {
+        present[name.casefold()]: name
+        for name in listed
+        if name.casefold() in present and name not in names
+    }
 
 
 @contextmanager

@@ -39,10 +39,11 @@ _MOST_MERGED = 20_000
 _HEADER_WITHIN = 8
 """The names of the columns are searched in so many rows from the first."""
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_FORMULAS = (b"<f>", b"<f ")
-_RICH = (b"<vertAlign", b"<strike")
-_MERGED = b"<mergeCell "
-_MERGE = re.compile(rb'<mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
+_FORMULAS = (b"<f>", b"<f ", b":f>", b":f ")
+_RICH = (b"vertAlign", b"strike")
+_MERGED = b"mergeCell "
+"""Some programs write `<x:f>`, with a prefix."""
+_MERGE = re.compile(rb'[<:]mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
 _CELL_NUMBER = re.compile(r"[-+]?[\d.,:\- ]*\d%?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 
@@ -256,7 +257,10 @@ def _cell_text(cell: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).upper()
-    code = str(cell.number_format)
+    try:
+        code = str(cell.number_format)
+    except (IndexError, TypeError):  # The file names a style that it does not have.
+        code = "General"
     if isinstance(value, date | time | timedelta):
         return formatted_date(value, code)
     if isinstance(value, int | float):

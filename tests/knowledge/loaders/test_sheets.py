@@ -1,5 +1,6 @@
 """Excel workbooks as Excel shows them: formats, merged cells, heads of two rows, hidden sheets."""
 
+import zipfile
 from datetime import datetime, time, timedelta
 from io import BytesIO
 from typing import Any
@@ -131,3 +132,50 @@ def test_a_power_in_several_runs_is_one() -> None:
     raised = InlineFont(vertAlign="superscript")
     file.active["A1"] = CellRichText("10", TextBlock(raised, "-"), TextBlock(raised, "6 "), "m")
     assert _document(file).text == "10^-6 m"
+
+
+def _rewritten(file: Any, *changes: tuple[str, bytes, bytes], name: str = "") -> Document:
+    """A workbook whose entries are changed, and its shared strings perhaps named in another way."""
+    saved, changed = BytesIO(), BytesIO()
+    file.save(saved)
+    with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(changed, "w") as copy:
+        for entry in archive.namelist():
+            data = archive.read(entry)
+            for changes_in, before, after in changes:
+                data = data.replace(before, after) if entry.endswith(changes_in) else data
+            copy.writestr(name if name and entry.endswith("sharedStrings.xml") else entry, data)
+    return parse(changed.getvalue(), "a.xlsx").document
+
+
+def test_names_of_parts_differ_in_case() -> None:
+    file = openpyxl.Workbook()
+    file.active["A1"] = "Pump"
+    assert _rewritten(file, name="xl/SharedStrings.xml").text == "Pump"
+
+
+@pytest.mark.parametrize("style", [b's="99"', b's=""'])
+def test_a_style_that_is_missing_costs_the_format_only(style: bytes) -> None:
+    file = openpyxl.Workbook()
+    file.active["A1"] = 1234.5
+    file.active["A1"].number_format = "0.00"
+    assert _rewritten(file, ("sheet1.xml", b's="1"', style)).text == "1234.5"
+
+
+def test_elements_with_a_prefix_are_read() -> None:
+    file = openpyxl.Workbook()
+    for row in (["Region", "Product"], ["North", "Pump"], [None, "Valve"]):
+        file.active.append(row)
+    file.active["C2"] = "=1+1"
+    file.active.merge_cells("A2:A3")
+    changes = [
+        ("sheet1.xml", before, after)
+        for before, after in (
+            (b"</", b"</x:"),
+            (b"<", b"<x:"),
+            (b"<x:/x:", b"</x:"),
+            (b"<x:?", b"<?"),
+            (b"xmlns=", b"xmlns:x="),
+        )
+    ]
+    document = _rewritten(file, *changes)
+    assert document.text == "Region | Product\nNorth | Pump\nNorth | Valve"
