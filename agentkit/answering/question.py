@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from agentkit.knowledge.search.query import Query, analyze
+from agentkit.text.terms import fold, terms
 
 AnswerKind = Literal[
     "amount",
@@ -101,6 +102,7 @@ _SIDES = (
     ),
     re.compile(r"^(?:比较|对比)(?:一下)?(?P<a>.+?)(?:和|与|跟)(?P<b>.+?)\W*$"),
 )
+_QUANTITY = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)[ \t-]?([a-z]+|%|[\u4e00-\u9fff])")
 
 
 @dataclass(frozen=True)
@@ -142,10 +144,26 @@ class Question:
                     return first, second
         return None
 
+    def exact_terms(self, across: bool) -> set[str]:
+        """The terms that stand as they are in a text that answers: names, codes and, unless it is
+        `across` languages, quantities."""
+        found = {name for name in self.query.names if not name.isdigit()}
+        return found if across else found | quantities(self.text)
+
     @property
     def is_small_talk(self) -> bool:
         """Whether it is thanks, a greeting or a word of agreement, and asks nothing."""
         return self.query.is_small_talk
+
+
+def quantities(text: str) -> set[str]:
+    """The numbers of a text, each joined with the word or the character that follows."""
+    found = _QUANTITY.findall(fold(text))
+    return {number.replace(",", "") + "".join(terms(unit)) for number, unit in found}
+
+
+def has_digit(term: str) -> bool:
+    return any(map(str.isdigit, term))
 
 
 def as_written(text: str, folded: str) -> str:

@@ -1,7 +1,7 @@
 """Scores of answer units: how likely a unit answers a question, and how likely the documents do.
 
 Both are linear over features that need no language model: late interaction, the share of the
-question's rare terms, the kind of answer and rank. `benchmarks/fit_answers.py` fits them.
+question's rare and exact terms, the kind of answer and rank. `benchmarks/fit_answers.py` fits them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from agentkit.answering.question import AnswerKind, Question
+from agentkit.answering.question import AnswerKind, Question, has_digit, quantities
 from agentkit.answering.units import Unit, without_markup
 from agentkit.documents import Passage
 from agentkit.text.terms import fold, is_cjk, names, terms
@@ -92,6 +92,12 @@ _UNITS = (
     (r"\bversion\b|版本", r"\bv?\d+(?:\.\d+)+\b|\bv?\d+\b"),
 )
 
+_NOT_MEASURED = re.compile(
+    r"(?<![\d.])(?:19|20)\d\d ?年(?:\d+ ?月)?|\b(?:19|20)\d\d-\d\d?(?:-\d\d?)?"
+    r"|\b[A-Za-z][\w.-]*\d[\w.]*"
+)
+"""Dates and names with digits, whose numbers are no amounts."""
+
 _CODE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`")
 
 NEUTRAL = 0.6
@@ -107,25 +113,29 @@ _SHORT = 4
 """A question of so many terms, or fewer, is short."""
 
 WEIGHTS: Mapping[str, float] = {
-    "similarity": 1.89,
-    "similarity_rank": 0.89,
-    "own_terms": 1.36,
-    "all_terms": 1.13,
-    "kind": 0.92,
-    "relevance": 0.7,
-    "first": 0.72,
+    "similarity": 1.8,
+    "similarity_rank": 0.92,
+    "own_terms": 0.95,
+    "all_terms": 0.83,
+    "together": 1.0,
+    "exact": 0.46,
+    "codes": 1.5,
+    "kind": 0.53,
+    "kind_near": 0.62,
+    "relevance": 0.69,
+    "first": 0.68,
     "length": -0.21,
-    "across": -0.13,
+    "across": -0.17,
 }
 """The weights of a unit's features in its score."""
 
 ANSWERED: Mapping[str, float] = {
-    "lacks_of_short": -1.96,
-    "lacks_kind": -0.61,
-    "amount_unit": 0.73,
-    "relevance": 0.61,
-    "across": -0.39,
-    "bias": 0.46,
+    "lacks_of_short": -2.11,
+    "lacks_kind": -0.47,
+    "amount_unit": 0.5,
+    "relevance": 0.57,
+    "across": -0.35,
+    "bias": 0.63,
 }
 """The weights of the features of a question and its best unit in the probability that the passages
 answer it."""
@@ -140,10 +150,9 @@ _ALL_TERMS = 0.9
 """The share of a question's terms that counts as all."""
 
 
-def kind_match(question: Question, unit: Unit) -> float:
-    """Whether a unit has the kind of answer that is asked for: 1, 0, or 0.5 where any kind would
+def kind_match(question: Question, text: str) -> float:
+    """Whether a text has the kind of answer that is asked for: 1, 0, or 0.5 where any kind would
     do."""
-    text = unit.body
     scores = []
     for kind in question.kinds:
         pattern = _EVIDENCE.get(kind)
@@ -182,10 +191,13 @@ class Scored:
 
 
 def surely_answers(question: Question, best: Scored) -> bool:
-    """Whether the best unit has the value that is asked for and all terms of the question."""
+    """Whether the best unit has the value that is asked for, and all terms of the question or all
+    its codes and quantities."""
     asks_value = any(kind in (*_VALUES, "place", "code") for kind in question.kinds)
     found = best.features
-    return asks_value and found["kind"] == 1.0 and found["all_terms"] >= _ALL_TERMS
+    has_codes = any(map(has_digit, question.exact_terms(bool(found["across"]))))
+    has_all = found["all_terms"] >= _ALL_TERMS or (has_codes and found["codes"] == 1.0)
+    return asks_value and found["kind"] == 1.0 and has_all
 
 
 class Scorer:
@@ -224,10 +236,21 @@ class Scorer:
         across = self._across[at]
         own = set(terms(unit.text))
         given = unit.passage.relevance
+        sentences = unit.sentences
+        shares = [self._share(set(terms(sentence)), across) for sentence in sentences]
+        together = max(shares)
+        nearest = [s for s, share in zip(sentences, shares, strict=True) if share == together]
+        exact = question.exact_terms(across)
+        found = exact & (own | self._heading_terms(unit) | quantities(unit.text))
+        codes = {term for term in exact if has_digit(term)}
         return {
             "own_terms": self._share(own, across),
             "all_terms": self._share(own | self._heading_terms(unit), across),
-            "kind": kind_match(question, unit),
+            "together": together,
+            "exact": len(found) / len(exact) if exact else 1.0,
+            "codes": float(codes <= found),
+            "kind": kind_match(question, unit.body),
+            "kind_near": max(kind_match(question, _NOT_MEASURED.sub(" ", s)) for s in nearest),
             "relevance": 1.0 if given is None else given / self._best_relevance,
             "first": float(at == 0),
             "length": math.log(max(10, len(unit.text)) / 100),

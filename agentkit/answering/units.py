@@ -95,6 +95,12 @@ class Unit:
         return f"{text}\n…" if self.is_cut else text
 
     @property
+    def sentences(self) -> list[str]:
+        """Its sentences; rows and code are one, with what introduces them."""
+        spans = [] if self.kind in ("row", "table", "code") else sentences(self.text)
+        return [self.text[start:end] for start, end in spans] or [self.text]
+
+    @property
     def own(self) -> Sequence[Span]:
         """The spans without what introduces and closes them."""
         return self.spans[self.lead : len(self.spans) - self.tail]
