@@ -202,6 +202,8 @@ def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], l
             break
         if any(_overlap(each.unit, other) for other in chosen):
             continue
+        if each.features["codes"] < scored[0].features["codes"]:
+            continue
         is_row = each.unit.kind == "row" and any(_same_table(each.unit, c) for c in chosen)
         if is_row and each.score < scored[0].score - ROW_MARGIN:
             continue

@@ -93,10 +93,10 @@ _UNITS = (
 )
 
 _NOT_MEASURED = re.compile(
-    r"(?<![\d.])(?:19|20)\d\d ?年(?:\d+ ?月)?|\b(?:19|20)\d\d-\d\d?(?:-\d\d?)?"
+    r"(?<![\d.])(?:19|20)\d\d(?: ?年(?: ?\d+ ?月)?|(?=\W*$|[。，；、)）;:|]|[.,](?!\d)))|\b(?:19|20)\d\d-\d\d?(?:-\d\d?)?"
     r"|\b[A-Za-z][\w.-]*\d[\w.]*"
 )
-"""Dates and names with digits, whose numbers are no amounts."""
+"""Dates, bare years and names with digits, whose numbers are no amounts."""
 
 _CODE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`")
 
@@ -123,6 +123,7 @@ WEIGHTS: Mapping[str, float] = {
     "kind": 0.53,
     "kind_near": 0.62,
     "relevance": 0.69,
+    "row": 0.37,
     "first": 0.68,
     "length": -0.21,
     "across": -0.17,
@@ -251,6 +252,7 @@ class Scorer:
             "codes": float(codes <= found),
             "kind": kind_match(question, unit.body),
             "kind_near": max(kind_match(question, _NOT_MEASURED.sub(" ", s)) for s in nearest),
+            "row": float(unit.kind == "row" and "amount" in question.kinds),
             "relevance": 1.0 if given is None else given / self._best_relevance,
             "first": float(at == 0),
             "length": math.log(max(10, len(unit.text)) / 100),
