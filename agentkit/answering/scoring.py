@@ -93,8 +93,8 @@ _UNITS = (
 )
 
 _NOT_MEASURED = re.compile(
-    r"(?<![\d.])(?:19|20)\d\d(?: ?年(?: ?\d+ ?月)?|(?=\W*$|[。，；、)）;:|]|[.,](?!\d)))|\b(?:19|20)\d\d-\d\d?(?:-\d\d?)?"
-    r"|\b[A-Za-z][\w.-]*\d[\w.]*"
+    r"(?<![\d.])(?:19|20)\d\d(?: ?年(?: ?\d+ ?月)?|(?=\W*$|[。，；、)）;:|]|[.,](?!\d)))"
+    r"|\b(?:19|20)\d\d-\d\d?(?:-\d\d?)?|\b[A-Za-z][\w.-]*\d[\w.]*"
 )
 """Dates, bare years and names with digits, whose numbers are no amounts."""
 
