@@ -22,9 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from agentkit._asgi_server import listen
 from agentkit.errors import McpError
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.server.http import Access, AccessControl, listen
+from agentkit.mcp.server.http import Access, AccessControl
 from agentkit.mcp.stdio import ServerLog
 from agentkit.mcp.transport import http_client, transport
 

@@ -10,19 +10,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-import logging
 import re
-import signal
-import socket
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import uvicorn
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
@@ -31,6 +24,7 @@ from starlette.applications import Starlette
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 
+from agentkit._asgi_server import ServerLimits, bracket, listen, serve_app
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,10 +36,7 @@ MCP_PATH = "/mcp"
 MIN_KEY_LENGTH = 16
 MAX_BODY_BYTES = 1_048_576
 MAX_SESSIONS = 1000
-MAX_CONNECTIONS = 1000
 IDLE_SECONDS = 1800.0
-SHUTDOWN_SECONDS = 5
-"""Time that open requests get after the server was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +106,7 @@ async def serve_http(
     host: str,
     port: int,
     *,
+    limits: ServerLimits = ServerLimits(),
     has_verifier: bool = False,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -124,57 +116,8 @@ async def serve_http(
     """
     check_address(host, has_verifier)
     listener = await asyncio.to_thread(listen, host, port)
-    with listener:
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            lifespan="on",
-            ws="none",
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-        on_ready(f"http://{_bracket(host)}:{listener.getsockname()[1]}{MCP_PATH}")
-        await _UvicornServer(config).serve(sockets=[listener])
-
-
-class _UvicornServer(uvicorn.Server):
-    """uvicorn raises a signal again after its shutdown, which would end the process before the
-    callers have closed their resources. Requests that a shutdown cuts off are not logged."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for name in ("uvicorn", "mcp"):
-            logging.getLogger(name).addHandler(logging.NullHandler())
-        await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-            with super().capture_signals():
-                yield
-            return
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Bind an address before anything else starts. Raises ConfigError."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"Cannot serve at {_bracket(host)}:{port}: {reason}. Choose another port."
-        ) from error
+    on_ready(f"http://{bracket(host)}:{listener.getsockname()[1]}{MCP_PATH}")
+    await serve_app(app, listener, limits)
 
 
 class AccessControl:
@@ -262,10 +205,6 @@ def _parse_host(authority: str) -> str:
     """The host of HOST or HOST:PORT, "" where it is neither."""
     found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", authority.lower())
     return found[1].strip("[]") if found else ""
-
-
-def _bracket(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 async def _send_text(send: Send, status: int, text: str) -> None:
