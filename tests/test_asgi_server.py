@@ -53,7 +53,7 @@ async def served(limits: ServerLimits) -> AsyncIterator[int]:
 
 
 async def send(port: int, *pieces: bytes, pause: float = 0.1) -> bytes:
-    """Send pieces with pauses between them, the last again and again; return what came until the end."""
+    """Send pieces with pauses, the last again and again; return what came until the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def write() -> None:
