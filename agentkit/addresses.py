@@ -32,14 +32,6 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def without_credentials(url: str) -> str:
-    """Return a URL without user name and password, for messages."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
 _OLLAMA_ROUTE = re.compile(r"/(v1|api)(/[a-z/]*)?$")
 
 

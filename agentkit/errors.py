@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from agentkit.redaction import redact
+
 FaultKind = Literal[
     "down", "rate_limited", "timed_out", "too_long", "refused_key", "bad_request", "other"
 ]
@@ -15,7 +17,11 @@ a person."""
 
 
 class AgentkitError(Exception):
-    """Base class of all errors of agentkit; `str(error)` is one line for people."""
+    """Base class of all errors of agentkit; `str(error)` is one line for people, without secrets:
+    what others report may contain them."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(str(message)))
 
 
 class ConfigError(AgentkitError):

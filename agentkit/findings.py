@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from agentkit.redaction import redact
+
 Level = Literal["ok", "note", "warning", "problem"]
 """A problem makes something fail or answers wrong; a warning may, or is unsafe; a note informs."""
 
@@ -27,6 +29,9 @@ class Finding:
     message: str
     next_step: str = ""
     repairable: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", redact(self.message))
 
 
 def ok(part: str, message: str) -> Finding:

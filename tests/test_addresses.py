@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.addresses import is_loopback, normalize_url, ollama_url, without_credentials
+from agentkit.addresses import is_loopback, normalize_url, ollama_url
 from agentkit.errors import ConfigError
+from agentkit.redaction import display_url
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_an_ollama_host_that_is_none_is_refused(host: str) -> None:
 
 
 def test_a_password_in_a_url_is_hidden() -> None:
-    assert without_credentials("http://me:secret@box:1/v1") == "http://box:1/v1"
+    assert display_url("http://me:secret@box:1/v1") == "http://box:1/v1"
 
 
 def test_a_sound_url_loses_only_its_last_slash() -> None:

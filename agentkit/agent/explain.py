@@ -15,6 +15,7 @@ from agentkit.backends.base import Options, estimated_tokens
 from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall, Usage
+from agentkit.redaction import redact
 
 _MAX_CHARACTERS = 600
 _MESSAGES = 6
@@ -68,7 +69,7 @@ def explain(exchange: Exchange, error: ModelError | None = None) -> str:
         ("error", str(error) if error else _parse_error(exchange)),
         ("likely cause", likely_cause(exchange, error)),
     ]
-    return "\n".join(f"{name}: {text}" for name, text in parts if text)
+    return redact("\n".join(f"{name}: {text}" for name, text in parts if text))
 
 
 def no_answer_error(exchange: Exchange, fault: str) -> ModelError:

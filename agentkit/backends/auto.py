@@ -16,11 +16,12 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from agentkit.addresses import is_loopback, ollama_url, without_credentials
+from agentkit.addresses import is_loopback, ollama_url
 from agentkit.backends.base import Capabilities, Model, Options
 from agentkit.errors import ModelError
 from agentkit.events import ModelPart
 from agentkit.messages import Message
+from agentkit.redaction import display_url
 from agentkit.tools.tool import Tool
 
 TIMEOUT = 0.5
@@ -167,7 +168,7 @@ class AutoModel(Model):
         return tuple(
             LocalServer(
                 name,
-                without_credentials(url),
+                display_url(url),
                 None if models is None else tuple(models),
                 not is_loopback(url),
             )

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from packaging.version import Version
 
 from agentkit._sync import in_worker
-from agentkit.addresses import is_loopback, ollama_url, without_credentials
+from agentkit.addresses import is_loopback, ollama_url
 from agentkit.backends.auto import LOCAL_SERVERS, AutoModel, ollama_models, openai_models
 from agentkit.backends.base import parse_arguments
 from agentkit.backends.llamacpp import find_file
@@ -28,6 +28,7 @@ from agentkit.backends.openai.errors import OPENAI_URL
 from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError, ModelError
 from agentkit.findings import Finding, from_error, join_names, ok
+from agentkit.redaction import display_url
 from agentkit.settings.keys import key_for, key_origin, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
 
@@ -109,7 +110,7 @@ async def _check_ollama_model(
         return [_small_window("model", name, window, "Choose a model with a larger window.")]
     limit = settings.max_context or 32768
     used = f", of which agentkit uses up to {limit}" if window and limit < window else ""
-    return [ok("model", f"{name} at {without_credentials(url)}{_window_text(window)}{used}")]
+    return [ok("model", f"{name} at {display_url(url)}{_window_text(window)}{used}")]
 
 
 async def check_openai_model(
@@ -120,25 +121,25 @@ async def check_openai_model(
     prefix, _, model = name.partition(":")
     url = server_url(prefix, settings) or OPENAI_URL
     if not is_loopback(url) and not (is_configured and settings.base_url):
-        return [ok("model", f"{name}: there is a key; {without_credentials(url)} was not asked")]
+        return [ok("model", f"{name}: there is a key; {display_url(url)} was not asked")]
     key = await in_worker(partial(key_for, prefix, settings, url, needed=False)) or ""
     listing = await request_json(url.rstrip("/"), "/models", key=key)
     if listing.status != 200:
-        return [_no_listing(name, without_credentials(url), listing.status)]
+        return [_no_listing(name, display_url(url), listing.status)]
     entries = listing.body.get("data")
     listed = entries if isinstance(entries, list) else []
     names = [str(entry.get("id")) for entry in listed if isinstance(entry, Mapping)]
     if len(names) > 1 and model not in names:
         near = get_close_matches(model, names, 1, cutoff=0.3) or names[:1]
-        message = f"{model} is not among the {len(names)} models at {without_credentials(url)}"
+        message = f"{model} is not among the {len(names)} models at {display_url(url)}"
         return [Finding("problem", "model", message, f"Did you mean {near[0]}?")]
     tags = await request_json(_root(url), "/api/tags")
     if isinstance(tags.body.get("models"), list):
-        return [_ollama_behind_openai_routes(name, model, without_credentials(url))]
+        return [_ollama_behind_openai_routes(name, model, display_url(url))]
     window = await _server_window(url, model)
     if window and window < SMALLEST_WINDOW:
         return [_small_window("model", name, window, _longer_context(prefix))]
-    return [ok("model", f"{name} at {without_credentials(url)}{_window_text(window)}")]
+    return [ok("model", f"{name} at {display_url(url)}{_window_text(window)}")]
 
 
 def _no_listing(name: str, url: str, status: int) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from shutil import get_terminal_size
 
 import typer
@@ -22,6 +23,7 @@ from agentkit.errors import (
     TrustError,
     value_error,
 )
+from agentkit.redaction import redact
 
 UNEXPECTED, USAGE, REFUSED, LIMIT, DENIED, INTERRUPTED = 1, 2, 5, 6, 7, 130
 MISSED = 12
@@ -50,9 +52,10 @@ def report(error: BaseException) -> int:
             print(strip_controls(error.report), file=sys.stderr)
         return exit_code_of(error)
     if os.environ.get("AGENTKIT_DEBUG"):
-        raise error
+        print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
+        return UNEXPECTED
     hint = _("unexpected: AGENTKIT_DEBUG=1 shows the traceback")
-    _print_error(f"{type(error).__name__}: {error} ({hint})")
+    _print_error(redact(f"{type(error).__name__}: {error} ({hint})"))
     return UNEXPECTED
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agentkit._code import Code
 from agentkit.errors import McpError, file_error, value_error
 from agentkit.mcp.results import visible
+from agentkit.redaction import is_secret_name, redact, redact_arguments
 
 MCP_JSON = Path("mcp_servers") / "mcp.json"
 DEFAULT_TIMEOUT = 60.0
@@ -72,13 +73,20 @@ class ServerConfig:
 
     @property
     def summary(self) -> str:
-        """The exact command line or the URL, for the user who decides whether to trust it; of
-        variables and headers the names only."""
+        """The command line or the URL, for the user who decides whether to trust it, without
+        secrets; of variables and headers the names only."""
         if self.url:
             names = f" with the headers {', '.join(self.headers)}" if self.headers else ""
-            return visible(f"{self.url}{names}")
+            return visible(f"{redact(self.url)}{names}")
         names = f" with {', '.join(self.env)} set" if self.env else ""
-        return visible(f"{shlex.join([self.command, *self.args])}{names}")
+        return visible(f"{shlex.join([self.command, *redact_arguments(self.args)])}{names}")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not be logged: of headers, and of variables named like a secret."""
+        named = (value for name, value in self.env.items() if is_secret_name(name))
+        words = (word for value in self.headers.values() for word in value.split())
+        return (*named, *words)
 
 
 @dataclass(frozen=True, slots=True)

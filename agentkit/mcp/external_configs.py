@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from agentkit.errors import McpError, file_error
 from agentkit.mcp.config import MCP_JSON, parse_entry, read_entries, read_json
+from agentkit.redaction import redact, redact_arguments
 from agentkit.settings.sources import write_private
 
 Program = Literal["claude", "claude-code", "cursor", "vscode"]
@@ -54,10 +55,15 @@ def hide_secrets(entry: Any) -> Any:
     """Replace the values of an entry that may be secret, for display."""
     if not isinstance(entry, dict):
         return entry
-    return {
-        key: _mask(value) if key in _SECRET_KEYS and isinstance(value, dict) else value
-        for key, value in entry.items()
-    }
+    return {key: _hidden(key, value) for key, value in entry.items()}
+
+
+def _hidden(key: str, value: Any) -> Any:
+    if key in _SECRET_KEYS and isinstance(value, dict):
+        return _mask(value)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return redact_arguments(value)
+    return redact(value) if isinstance(value, str) else value
 
 
 def add_to_project(project: Path, servers: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from agentkit.mcp.repairs import Repairs
 from agentkit.mcp.results import visible
 from agentkit.mcp.stdio import ServerLog
 from agentkit.mcp.transport import is_forgotten_session, transport
+from agentkit.redaction import display_url, redact
 
 if TYPE_CHECKING:
     import httpx2
@@ -133,7 +134,7 @@ class McpSession:
         await _wait_until_done(self._owner)
 
     async def _run(self, seconds: float) -> None:
-        with ServerLog(self._log) as log:
+        with ServerLog(self._log, self._config.secrets) as log:
             try:
                 await self._connect(self._config, log, seconds)
             except Exception as error:
@@ -335,13 +336,14 @@ def _startup_error(
     to standard error."""
     name = f"The MCP server {config.name!r}"
     see_log = f", or see {log}" if log else ""
-    reason = visible(" ".join(str(error or "").split()))[:500] or type(error).__name__
+    text = redact(" ".join(str(error or "").split()), config.secrets)
+    reason = visible(text)[:500] or type(error).__name__
     if isinstance(error, McpError):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"{name} did not answer in time. Start it by hand to see why{see_log}."
     if config.url:
-        url = config.url.partition("?")[0]
+        url = display_url(config.url)
         return f"{name} cannot be used at {url}: {reason}. Check the URL and its headers."
     if config.cwd is not None and not config.cwd.is_dir():
         return f'{name}: the directory {config.cwd} does not exist. Correct its "cwd".'

@@ -14,7 +14,7 @@ import shutil
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -23,11 +23,13 @@ from agentkit._child import tree
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.repairs import read_message
 from agentkit.mcp.trusted_command import trusted_command
+from agentkit.redaction import redact
 
 MAX_LINE = 16 * 1024 * 1024
 MAX_UNENDED_LINE = 256 * 1024 * 1024
 MAX_NOISE = 16 * 1024 * 1024
 MAX_LOG = 1_000_000
+_MAX_LOG_LINE = 65536
 MAX_DEPTH = 3
 DEPTH_VARIABLE = "AGENTKIT_MCP_DEPTH"
 """How many agents stand above this process, each having started the next as a server."""
@@ -313,9 +315,10 @@ class ServerLog:
     """What a server writes to standard error, in at most two files of a megabyte: a full file is
     rotated to `NAME.log.1`. Without a path, and where writing fails, output is dropped."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, secrets: Sequence[str] = ()) -> None:
+        self._path, self._secrets = path, secrets
         self._file: BinaryIO | None = None
+        self._line = b""
 
     def __enter__(self) -> Self:
         if self._path is not None:
@@ -326,13 +329,23 @@ class ServerLog:
 
     def __exit__(self, *exception: object) -> None:
         if self._file is not None:
+            self._append(self._line)
             self._file.close()
             self._file = None
 
     def write(self, data: bytes) -> None:
-        """Append to the log."""
-        if self._file is None or self._path is None:
+        """Append to the log, whole lines at a time and without secrets."""
+        complete, newline, rest = (self._line + data).rpartition(b"\n")
+        if len(rest) > _MAX_LOG_LINE:
+            complete, newline, rest = complete + newline + rest, b"", b""
+        self._line = rest
+        self._append(complete + newline)
+
+    def _append(self, text: bytes) -> None:
+        if self._file is None or self._path is None or not text:
             return
+        redacted = redact(text.decode("utf-8", "surrogateescape"), self._secrets)
+        data = redacted.encode("utf-8", "surrogateescape")
         with suppress(OSError):
             if self._file.tell() + len(data) > MAX_LOG:
                 self._file.close()

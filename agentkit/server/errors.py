@@ -7,7 +7,6 @@ that helps, which OpenAI's clients ignore.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,8 +32,9 @@ from agentkit.errors import (
     TrustError,
     value_error,
 )
+from agentkit.redaction import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _TYPES = {
     401: "authentication_error",

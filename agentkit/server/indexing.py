@@ -7,7 +7,6 @@ published to the open pages. Files are parsed in child processes with bounds.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,9 +19,10 @@ from agentkit.knowledge.index.report import IndexReport
 from agentkit.knowledge.index.roots import source_name
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.project import Project
+from agentkit.redaction import get_logger
 from agentkit.server.changes import Changes
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 JobState = Literal["queued", "reading", "failed"]
 

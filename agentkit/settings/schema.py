@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, Field
 
 from agentkit.errors import ConfigError
+from agentkit.redaction import is_secret_name
 from agentkit.settings.profile import Profile, SettingsTable
 
 FILE_NAME = "agentkit.toml"
@@ -345,7 +346,6 @@ PLACEHOLDERS = frozenset(("NAME", "MODEL"))
 """Stand-ins for names that the user chooses, in `known_keys`."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SECRET = re.compile(r"(^|[_-])(api_?key|key|token|secret|password|authorization)$", re.IGNORECASE)
 
 
 def parse_key(text: str) -> Key:
@@ -373,11 +373,6 @@ def format_key(key: Sequence[str]) -> str:
     )
 
 
-def is_secret(name: str) -> bool:
-    """Whether a value with this name must not be printed."""
-    return bool(_SECRET.search(name))
-
-
 def type_of(key: Key) -> Any:
     """Return the type of a key's value. Raises ConfigError with the nearest key."""
     kind: Any = Settings
@@ -391,7 +386,7 @@ def type_of(key: Key) -> Any:
 
 def unknown_key_error(key: Key) -> ConfigError:
     """Describe an unknown key, with the nearest one and without its value."""
-    if is_secret(key[-1]) and (key[0] == "providers" or "key" in key[-1].lower()):
+    if is_secret_name(key[-1]) and (key[0] == "providers" or "key" in key[-1].lower()):
         return ConfigError(
             f"{format_key(key)}: API keys are not allowed in settings, where others may read them. "
             "Name a variable that holds the key as api_key_env of the provider, or store the key "

@@ -25,6 +25,7 @@ from typing_extensions import TypeVar
 from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
 from agentkit.messages import Content, ImagePart, TextPart, ToolCall, ToolResult
+from agentkit.redaction import get_logger
 from agentkit.tools.callables import (
     bind_positional,
     callable_name,
@@ -267,7 +268,7 @@ def _locate(function: Callable[..., Any], memory_mb: int) -> Mapping[str, Any]:
     return locate(function, memory_mb)
 
 
-log = logging.getLogger("agentkit.tools")
+log = get_logger("agentkit.tools")
 log.addHandler(logging.NullHandler())
 
 

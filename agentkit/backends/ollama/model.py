@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import is_loopback, ollama_url, without_credentials
+from agentkit.addresses import is_loopback, ollama_url
 from agentkit.backends.base import (
     Capabilities,
     Options,
@@ -53,6 +53,7 @@ from agentkit.backends.text_tool_calls import ParsedModel
 from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
+from agentkit.redaction import display_url
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class OllamaModel(ParsedModel):
                     for part in _end(chunk, called, read, self.name, thought):
                         yield part
                     return
-        place = without_credentials(self._url)
+        place = display_url(self._url)
         raise self.error(f"The answer of {self.name} was cut off by {place}: try again.", "down")
 
     async def _check_window(self, end: Body, body: Mapping[str, Any], read: int) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from agentkit.addresses import is_loopback, without_credentials
+from agentkit.addresses import is_loopback
 from agentkit.errors import ModelError
+from agentkit.redaction import display_url
 
 if TYPE_CHECKING:
     import ollama
@@ -38,7 +39,7 @@ class OllamaError(Exception):
 
     def message(self, url: str, model: str, name: str, read_timeout: float) -> str:
         """Return what failed and the next step. `model` is the server's name for `name`."""
-        place = without_credentials(url)
+        place = display_url(url)
         if self.kind == "unreachable":
             return f"No Ollama server answers at {place}. Start it: ollama serve"
         if self.kind == "timeout":

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from agentkit.addresses import is_loopback, normalize_url, without_credentials
+from agentkit.addresses import is_loopback, normalize_url
 from agentkit.backends.faults import ServerError, ServerFault, read_fault, retry_delay
 from agentkit.backends.openai.profiles import known_profile, known_server
 from agentkit.backends.retry import TransientError
 from agentkit.errors import FaultKind, ModelError
+from agentkit.redaction import display_url, redact
 
 if TYPE_CHECKING:
     import httpx2
@@ -36,10 +37,6 @@ _TRANSIENT_KINDS: dict[int, FaultKind] = {
 
 _BUSY = re.compile(
     r"rate_?limit|overloaded|too_many_requests|resource_exhausted|unavailable", re.IGNORECASE
-)
-_SECRET = re.compile(
-    r"\b(?:sk|gsk|pk|rk|xai|hf|nvapi|AIza|ya29)[-_.]?[\w\-.*]{8,}|(?<=Bearer )[^\s\"',]+"
-    r"|(?<=[?&]key=)[^\s&\"']+|(?<=[?&]api[-_]key=)[^\s&\"']+"
 )
 _START = (
     "Start the server (LM Studio: Developer, Start Server; llama.cpp: llama-server -m FILE; "
@@ -122,15 +119,13 @@ class Endpoint:
 
     def _one_line(self, text: str) -> str:
         """Return at most 600 characters without the key, or what looks like one."""
-        if self.key:
-            text = text.replace(self.key, "***")
-        text = _SECRET.sub("***", text)
-        return " ".join(text.split())[:600]
+        values = [value for name, value in self.query.items() if name.lower() != "api-version"]
+        return " ".join(redact(text, (self.key, *values)).split())[:600]
 
     @property
     def address(self) -> str:
-        """The URL without user name and password."""
-        return without_credentials(self.url)
+        """The URL as messages name it."""
+        return display_url(self.url)
 
 
 def to_model_error(error: Exception, at: Endpoint) -> ModelError:

@@ -249,12 +249,13 @@ def _leaves(above: Key, value: Any) -> Iterator[tuple[Key, Any]]:
 
 
 def _masked(key: Key, value: Any) -> Any:
-    from agentkit.addresses import without_credentials
-    from agentkit.settings.schema import is_secret
+    from agentkit.redaction import is_secret_name, redact
 
-    if is_secret(key[-1]):
+    if is_secret_name(key[-1]) or "headers" in key:
         return HIDDEN
-    return without_credentials(value) if isinstance(value, str) and "://" in value else value
+    if isinstance(value, list):
+        return [_masked(key, each) for each in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _key_states(layered: ResolvedSettings, below: Key) -> Iterator[tuple[str, str]]:

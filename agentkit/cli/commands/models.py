@@ -166,11 +166,11 @@ async def _find_offers() -> list[Offer]:
 
 
 def _server_offer(name: str, url: str, found: Sequence[str] | None, reason: str) -> Offer:
-    from agentkit.addresses import without_credentials
+    from agentkit.redaction import display_url
 
     models = tuple(f"{name}:{model}" for model in found or ())
     missing = "" if models else reason if found is None else "it has no chat model"
-    return Offer(name, without_credentials(url), models, missing)
+    return Offer(name, display_url(url), models, missing)
 
 
 def _package_offer(name: str) -> Offer:

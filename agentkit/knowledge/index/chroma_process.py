@@ -8,7 +8,6 @@ are bounded, and what fails is rebuilt from the catalog or replaced by an exact 
 from __future__ import annotations
 
 import atexit
-import logging
 import shutil
 import threading
 import time
@@ -28,8 +27,9 @@ from agentkit._child.worker import Report
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.consistency import compare
 from agentkit.knowledge.index.vectors import Vectors, is_sealed
+from agentkit.redaction import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _READ_SECONDS = 60.0
 """Opening a million vectors takes some ten."""

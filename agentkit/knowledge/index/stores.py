@@ -31,8 +31,9 @@ from agentkit.knowledge.index.catalog import OUTDATED, Catalog
 from agentkit.knowledge.index.chroma_process import ChromaProcess
 from agentkit.knowledge.index.schema import CATALOG, open_read_only, read_meta, read_value
 from agentkit.knowledge.index.vectors import CONFIGURATION, Vectors
+from agentkit.redaction import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 CLOUD = "https://api.trychroma.com"
 _CLOUD_CONFIGURATION = {"spann": {"space": "cosine"}}

@@ -7,7 +7,6 @@ answer. A vector is kept at full width in bytes: 66 KB for a passage of 170 toke
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.knowledge.embedders.base import Spans, TokenVectors
+from agentkit.redaction import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 TOKENS = "tokens.sqlite"
 TOKEN_CACHE_MB = 64

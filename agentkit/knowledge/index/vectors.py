@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.errors import KnowledgeError
+from agentkit.redaction import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 200, "ef_construction": 200}}
 _COLLECTION = "chunks"

@@ -7,7 +7,6 @@ each vector goes the script of its chunk, since cosines across languages are low
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from agentkit.knowledge.index.catalog import OUTDATED, Vector
 from agentkit.knowledge.index.vectors import Vectors
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.lookup import Lookup, Numbers
+from agentkit.redaction import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 EXACT_CHUNKS = 20_000
 """The most vectors held in memory: 30 MB at 384 dimensions, 3 ms per query."""

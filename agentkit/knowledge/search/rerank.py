@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,8 +15,9 @@ from agentkit.documents import Hit
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import TextDelta
 from agentkit.messages import Message
+from agentkit.redaction import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _MOST_CHARACTERS = 700
 _MOST_READ = 4000

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import re
 import struct
@@ -32,8 +31,9 @@ from agentkit.knowledge.embedders.base import TokenVectors, Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
 from agentkit.knowledge.embedders.e5.weights import WeightsFile, default_cache, find_weights
+from agentkit.redaction import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 T = TypeVar("T")
 
 _SEAL = struct.Struct("<4sQI")

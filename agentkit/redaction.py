@@ -1,0 +1,135 @@
+"""Remove secrets from text that is printed, logged or given to a model: keys and tokens by their
+forms, values of variables that are named like a secret, private keys, and what URLs carry besides
+their place.
+
+The forms of keys are those of gitleaks' rules (github.com/gitleaks/gitleaks). What a user writes
+and what a tool returns as its result is not changed: redaction is for errors, logs and settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+HIDDEN = "***"
+
+_KEYS = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\bsk-(?:ant|proj|svcacct|admin|or|lf)-[\w*.-]{8,}"
+    r"|\b(?:sk|gsk|pk|rk|xai|hf|nvapi|npm|pypi|whsec|glpat|dop_v1|r8|tvly|pplx|csk|fw|AIza|ya29)"
+    r"[-_.]?(?=[\w*.-]*[\d*])[\w*.-]{8,}"
+    r"|\bgh[oprsu]_\w{16,}|\bgithub_pat_\w{20,}|\bxox[a-z]-[\w-]{10,}|\bSG\.[\w-]{16,}\.[\w-]{16,}"
+    r"|\b(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{12,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.?[\w-]*",
+    re.DOTALL,
+)
+_HEADERS = re.compile(
+    r"(?P<head>\b(?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token|digest)?\s*"
+    r"|\b(?:bearer|basic)\s+(?=(?-i:[a-z]*[^a-z\s])))[\w.~+/=*-]{8,}",
+    re.IGNORECASE,
+)
+_NAME = (
+    r"(?:api|access|secret|private|account|auth|signing|encryption|subscription)[_-]?key(?:[_-]id)?"
+    r"|(?:access|auth|refresh|id|session|bearer|api|security)?[_-]?token|(?:client)?[_-]?secret"
+    r"|passw(?:or)?d|passphrase|pwd|credentials?|sig|signature"
+)
+_ASSIGNED = re.compile(
+    rf"(?P<head>(?<![a-z])(?:[\w-]{{0,40}}[_-])?(?:{_NAME})\\?[\"']?\s*(?:=>|[:=])\s*\\?[\"']?"
+    rf"|--[\w-]{{0,40}}(?:{_NAME})[ =])(?=\S*\d|\S{{20}})[^\s\"',;&)}}\]\\]{{8,}}",
+    re.IGNORECASE,
+)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>`|\\]+", re.IGNORECASE)
+_URL_END = ").,;:!?]}"
+_HARMLESS = re.compile(r"api-version=[\w.-]{1,30}", re.IGNORECASE)
+_VARIABLE = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTHORIZATION)(_ID|_BASE|_?\d+)?$",
+    re.IGNORECASE,
+)
+_SHORT, _LONG = 4, 16
+_FLAG = re.compile(rf"--?[\w-]*(?:{_NAME})$", re.IGNORECASE)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text without secrets: those given, which the caller knows, those of environment
+    variables, and what looks like one. URLs lose user info, query and the values of fragments."""
+    known = {line for secret in secrets for line in secret.splitlines() if len(line) >= _SHORT}
+    known.update(line for secret in _variables() for line in secret.splitlines())
+    for secret in sorted(known, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    if "://" in text:
+        text = _URL.sub(_redact_url, text)
+    for pattern in (_HEADERS, _ASSIGNED):
+        text = pattern.sub(lambda found: found["head"] + HIDDEN, text)
+    return _KEYS.sub(HIDDEN, text)
+
+
+def redact_arguments(arguments: Sequence[str]) -> list[str]:
+    """Redact a command line, also the argument after an option such as --api-key."""
+    flagged = [bool(_FLAG.fullmatch(each)) for each in ("", *arguments[:-1])]
+    return [
+        HIDDEN if after and not each.startswith("-") else redact(each)
+        for each, after in zip(arguments, flagged, strict=True)
+    ]
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable or setting is named like a secret."""
+    return bool(_VARIABLE.search(name))
+
+
+def display_url(url: str) -> str:
+    """Return a URL as messages name it: without user name, password, query and fragment."""
+    parts = urlsplit(url)
+    netloc = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=netloc, query="", fragment="").geturl()
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger of that name, whose records and tracebacks are redacted."""
+    logger = logging.getLogger(name)
+    if not any(isinstance(each, _RedactingFilter) for each in logger.filters):
+        logger.addFilter(_RedactingFilter())
+    return logger
+
+
+class _RedactingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+for _library in (
+    *("httpx", "httpx2", "openai._base_client", "mcp.client.streamable_http", "mcp.client.sse"),
+    *("uvicorn.access", "hypercorn.access", "aiohttp.access"),
+):
+    get_logger(_library)
+
+
+def _variables() -> list[str]:
+    """The values of environment variables that are secrets by their names, and no plain words."""
+    return [
+        value
+        for name, value in os.environ.items()
+        if is_secret_name(name)
+        and (len(value) >= _LONG or (len(value) >= 8 and any(map(str.isdigit, value))))
+        and not os.path.isabs(value)
+    ]
+
+
+def _redact_url(found: re.Match[str]) -> str:
+    url = found.group()
+    ending = url[len(url.rstrip(_URL_END)) :]
+    place, question, query = url[: len(url) - len(ending)].partition("?")
+    place, hash_, fragment = place.partition("#")
+    query = query.partition("#")[0] if question else query
+    scheme, _, rest = place.partition("://")
+    host, slash, path = rest.partition("/")
+    place = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    place += hash_ + (HIDDEN if "=" in fragment else fragment)
+    kept = query if not query or _HARMLESS.fullmatch(query) else HIDDEN
+    return f"{place}{question}{kept}{ending}"

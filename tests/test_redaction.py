@@ -1,0 +1,131 @@
+"""No secret in errors, logs and what is printed of settings."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from agentkit import Agent, tool
+from agentkit.backends.scripted import ScriptedModel
+from agentkit.errors import ConfigError, ToolError
+from agentkit.findings import Finding
+from agentkit.messages import ToolCall
+from agentkit.redaction import display_url, redact, redact_arguments
+from tests import planted
+
+
+@pytest.mark.parametrize("form", planted.TEXTS)
+def test_a_secret_of_each_form_is_replaced_in_errors_and_findings(form: str) -> None:
+    text = planted.TEXTS[form]
+    for redacted in (
+        str(ConfigError(text)),
+        str(ToolError(text)),
+        Finding("ok", "p", text).message,
+    ):
+        assert planted.SECRETS[form] not in redacted
+        assert "***" in redacted or "db.example/x" in redacted
+
+
+@pytest.mark.parametrize("form", planted.TEXTS)
+def test_a_secret_is_replaced_in_json_too(form: str) -> None:
+    import json
+
+    assert planted.found_in(redact(json.dumps({"error": planted.TEXTS[form]}))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql://me:p@ss@db:5/x", "postgresql://db:5/x"),
+        ("(see https://a.example/b?sig=1).", "(see https://a.example/b?***)."),
+        ("http://[::1]:8/x?y=z next", "http://[::1]:8/x?*** next"),
+        ("https://a/cb#access_token=abc&x=1", "https://a/cb#***"),
+        ("https://a/page#part-2", "https://a/page#part-2"),
+        ("https://a/v1?api-version=2024-10-21", "https://a/v1?api-version=2024-10-21"),
+        ("Basic dXNlcjpwYXNz", "Basic ***"),
+        ("proxy-authorization: Basic dXNlcjpwYXNz", "proxy-authorization: Basic ***"),
+        ('{\\"client_secret\\": \\"abc123def456\\"}', '{\\"client_secret\\": \\"***\\"}'),
+        ("password='hunter2hunter2'", "password='***'"),
+        ("xoxb-123456789012-abc", "***"),
+    ],
+)
+def test_credentials_of_other_forms_are_replaced(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Set the environment variable OPENAI_API_KEY to a valid key.",
+        "max_tokens=4096000000, token: none, signature: required",
+        "basic understanding of bearer instruments",
+        "the package sk-learn-based and risk-of-failure-2020",
+        "C:\\keys\\monkey=12345678 or design=12345678",
+        "commit 0123456789abcdef0123456789abcdef01234567",
+    ],
+)
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_values_of_variables_that_are_named_like_a_secret_are_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORK_PASSWORD", "correct 4 horse battery")
+    monkeypatch.setenv("WORK_KEY", "plain")
+    monkeypatch.setenv("SSH_KEY", "/home/me/.ssh/id_ed25519")
+    text = "correct 4 horse battery in plain /home/me/.ssh/id_ed25519"
+    assert redact(text) == "*** in plain /home/me/.ssh/id_ed25519"
+
+
+def test_secrets_that_the_caller_knows_are_replaced_line_by_line() -> None:
+    assert redact("a key1 b\nkey2 c", ["key1\nkey2"]) == "a *** b\n*** c"
+
+
+def test_a_url_is_displayed_without_what_it_carries() -> None:
+    assert display_url("http://me:secret@box:1/v1?key=x#y") == "http://box:1/v1"
+
+
+def test_the_argument_after_an_option_for_a_secret_is_replaced() -> None:
+    given = ["run", "--api-key", "abc", "--port", "8", "-t", "--token=abc123def"]
+    expected = ["run", "--api-key", "***", "--port", "8", "-t", "--token=***"]
+    assert redact_arguments(given) == expected
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that is logged, at every level."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+async def test_the_traceback_of_a_tool_is_logged_without_secrets(log: io.StringIO) -> None:
+    @tool
+    def leak() -> str:
+        """Fail."""
+        try:
+            raise ValueError("\n".join(planted.TEXTS.values()))
+        except ValueError as error:
+            raise RuntimeError(f"twice: {error}") from error
+
+    model = ScriptedModel([ToolCall("1", "leak", {}), "done"])
+    await Agent(model, [leak]).run("?")
+    assert "Traceback" in log.getvalue()
+    assert planted.found_in(log.getvalue()) == []
+    assert planted.found_in(str(model.requests)) == []
+
+
+def test_the_requests_of_http_libraries_are_logged_without_queries(log: io.StringIO) -> None:
+    url = "https://me:secret-1@api.example/v1?key=secret-2"
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).info('HTTP Request: %s %s "%s %d %s"', "GET", url, "HTTP", 200, "")
+    assert "https://api.example/v1?***" in log.getvalue()
+    assert "secret" not in log.getvalue()
