@@ -1,5 +1,7 @@
-"""Secrets of eight forms, to plant and to search for. They are put together here so that scanners of
-repositories find none."""
+"""Secrets of eight forms, to plant and to search for.
+
+They are put together here, so that scanners of repositories find none.
+"""
 
 _BODY = "q7Xw3ZrT9kLm2VbN8cYd4HsJ6fGp1Ea5"
 

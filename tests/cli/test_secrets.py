@@ -16,9 +16,7 @@ from tests.servers.openai_server import OpenAIServer, Reply, call, calls
 
 pytestmark = pytest.mark.slow
 
-SERVER = (
-    "import os, sys\nfor text in os.environ.values(): print(text, file=sys.stderr)\nsys.exit(1)"
-)
+SERVER = "import os, sys\nprint(*os.environ.values(), sep='\\n', file=sys.stderr)\nsys.exit(1)"
 TOOL = """\
 import os
 from agentkit import tool
@@ -64,11 +62,11 @@ def folder(tmp_path: Path, openai_server: OpenAIServer) -> Path:
 
 COMMANDS = (
     *("ask zebra? --session s", "ask zebra? --session s --json", "sessions show s --json"),
-    *("sessions list", "trace list --json", "trace show", "doctor", "doctor --json"),
-    *("config show", "config show --json", "models", "models --json", "mcp list"),
-    *("mcp list --json", "mcp tools", "mcp tools --json", "mcp inspect web", "mcp inspect leaky"),
-    *("mcp logs leaky", "mcp install claude-code --print", "probe --json", "trust --json"),
-    *("config get providers.work.base_url", "kb list --json", "sessions export s"),
+    *("sessions export s out.md", "sessions list --json", "trace list --json", "trace show"),
+    *("doctor", "doctor --json", "config show", "config show --json", "models list --json"),
+    *("mcp list", "mcp list --json", "mcp tools --json", "mcp inspect web", "mcp inspect leaky"),
+    *("mcp logs leaky", "mcp install claude-code --json", "probe work:small --json", "trust"),
+    *("config show providers.work.base_url", "kb list --json"),
 )
 
 
@@ -82,16 +80,22 @@ def test_no_command_prints_a_secret_and_no_file_has_one(
     ran = ""
     for command in COMMANDS:
         name, *rest = command.split()
-        done = run_agentkit(name, *rest, "-C", folder, env=environment)
-        assert "No such" not in done.stderr, (command, done.stderr)
+        done = run_agentkit(name, *rest, cwd=folder, env=environment)
+        assert done.returncode != 2, done.stderr
         ran += done.stdout + done.stderr
         if found := planted.found_in(done.stdout + done.stderr):
             leaks[command] = found
-    for place in (folder / ".agentkit", home, Path(os.environ["XDG_CONFIG_HOME"])):
-        for path in place.rglob("*"):
+    for place in (
+        folder / ".agentkit",
+        folder / "out.md",
+        home,
+        Path(os.environ["XDG_CONFIG_HOME"]),
+    ):
+        for path in [place, *place.rglob("*")]:
             if path.is_file() and (found := planted.found_in(path.read_bytes().decode("latin-1"))):
                 leaks[str(path.relative_to(tmp_path))] = found
     assert leaks == {}
     assert "refuses the key" in ran
+    assert ran.count("***") > 20
     assert (folder / ".agentkit" / "traces").is_dir()
     assert planted.found_in(json.dumps(openai_server.requests)) == ["Anthropic key"]
