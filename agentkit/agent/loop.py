@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agentkit.agent.approval import Verdict, call_digest
+from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter
 from agentkit.agent.compaction import Window, cut_result
 from agentkit.agent.explain import Exchange, explain, no_answer_error
@@ -112,7 +112,7 @@ class Loop:
         self.transcript: list[Message] = []
         self.unfinished = Turn(taken=self._ids)
         self.pending: Pending | None = None
-        self._digests: tuple[str, ...] = ()
+        self._digests: tuple[str, ...] | None = None
         """Those of the calls of a turn that waited, until it is complete."""
 
     @property
@@ -397,10 +397,9 @@ class Loop:
             ]
         results = [outcome for outcome in outcomes if isinstance(outcome, Message)]
         if len(results) < len(outcomes):
-            digests = self._digests or tuple(map(call_digest, message.tool_calls))
-            self.pending = Pending(message, tuple(outcomes), digests=digests)
+            self.pending = Pending(message, tuple(outcomes), digests=self._digests)
             return
-        self._digests = ()
+        self._digests = None
         repeated = self._repeats.record(message.tool_calls, results)
         results = self._prompt.referring(results)
         if room is not None:

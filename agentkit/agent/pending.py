@@ -66,8 +66,13 @@ class Pending:
     message: Message
     outcomes: tuple[Outcome, ...]
     run: PausedRun = PausedRun()
-    digests: tuple[str, ...] = ()
-    """That of each call as it was when the run paused; those of a stored turn may differ."""
+    digests: tuple[str, ...] | None = None
+    """That of each call when the run paused, computed if None; a stored turn may have others."""
+
+    def __post_init__(self) -> None:
+        if self.digests is None:
+            digests = tuple(map(call_digest, self.message.tool_calls))
+            object.__setattr__(self, "digests", digests)
 
     @property
     def waiting(self) -> tuple[ToolCall, ...]:
@@ -107,7 +112,7 @@ class Pending:
     def changed(self) -> tuple[str, ...]:
         """The ids of waiting calls that are not those of which the turn kept the digests."""
         found: list[str] = []
-        digests = dict(enumerate(self.digests))
+        digests = dict(enumerate(self.digests or ()))
         for at, call in enumerate(self.message.tool_calls):
             outcome = self.outcomes[at]
             if not isinstance(outcome, Message) and digests.get(at) != call_digest(call):
@@ -134,7 +139,7 @@ def pending_record(pending: Pending) -> Record:
         "message": message_record(pending.message),
         "outcomes": [_outcome_record(outcome) for outcome in pending.outcomes],
         "run": asdict(pending.run),
-        "digests": list(pending.digests),
+        "digests": list(pending.digests or ()),
     }
 
 
