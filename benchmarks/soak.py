@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import shutil
@@ -27,7 +26,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -38,13 +36,14 @@ from agentkit.errors import AgentkitError, ToolError
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 from agentkit.tools.tool import Tool
+from benchmarks.hostile import VISITS, visit
 
 MEGABYTES_PER_1000 = 1.0
 DOCUMENTS = 60
 TURNS = 12
 """Of a session, which is then deleted and replaced."""
 SESSIONS = 4
-KILLED = "stdio servers killed"
+_KILLED = "stdio servers killed"
 _SAMPLE_SECONDS = 5.0
 _END_SECONDS = 40.0
 """Within this time a warm child that nobody uses ends."""
@@ -128,6 +127,7 @@ class Soak:
     chance: random.Random
     counts: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    killed_at: float = -_PATIENCE
 
     @property
     def goes_on(self) -> bool:
@@ -182,17 +182,19 @@ def _command_of(process: psutil.Process) -> str:
     return ""
 
 
-async def start(*arguments: str) -> asyncio.subprocess.Process:
-    """Start a command of agentkit in a group of its own."""
+async def start(*arguments: str, log: Path = Path(os.devnull)) -> asyncio.subprocess.Process:
+    """Start a command of agentkit in a group of its own; what it writes is added to a file."""
     quiet = asyncio.subprocess.DEVNULL
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agentkit", *arguments),
-        stdin=quiet,
-        stdout=quiet,
-        stderr=quiet,
-        start_new_session=True,
-        env=_ENVIRONMENT,
-    )
+    output = log.open("ab")
+    with output:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agentkit", *arguments),
+            stdin=quiet,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=_ENVIRONMENT,
+        )
 
 
 class InProcess:
@@ -260,79 +262,20 @@ class OverMcp:
             "ask": ("ask", {"question": question}),
             "list": ("list_documents", {}),
         }.get(name, (name, {"query": question}))
-        killed = self._soak.counts[KILLED]
         try:
             await self._tools[tool].run(arguments)
         except ToolError as error:
-            if self._soak.counts[KILLED] == killed or "was lost" not in str(error):
+            since = time.monotonic() - self._soak.killed_at
+            if since > _PATIENCE or "was lost" not in str(error):
                 raise
             self._soak.counts["calls lost by a kill"] += 1
         self.watched.requests += 1
 
 
-class Hostile:
-    """Visits an HTTP server with what no client should send."""
-
-    def __init__(self, soak: Soak, port: int) -> None:
-        self._soak, self._port = soak, port
-
-    async def visit(self) -> None:
-        name = self._soak.chance.choice(sorted(_VISITS))
-        self._soak.counts[f"hostile: {name}"] += 1
-        content, seconds = _VISITS[name]
-        with suppress(OSError, asyncio.IncompleteReadError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            try:
-                writer.write(content.replace(b"PORT", str(self._port).encode()))
-                await writer.drain()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(reader.read(2000), seconds)
-            finally:
-                writer.close()
-
-
-def _post(body: bytes, *headers: str, host: str = "127.0.0.1:PORT") -> bytes:
-    lines = [
-        "POST /mcp HTTP/1.1",
-        f"Host: {host}",
-        "Content-Type: application/json",
-        "Accept: application/json, text/event-stream",
-        f"Content-Length: {len(body)}",
-        *headers,
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def _request(method: str, **params: Any) -> bytes:
-    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    return json.dumps(call).encode()
-
-
-_HELLO = _request(
-    "initialize",
-    protocolVersion="2025-11-25",
-    capabilities={},
-    clientInfo={"name": "soak", "version": "1"},
-)
-_VISITS: dict[str, tuple[bytes, float]] = {
-    "half a header": (b"POST /mcp HTTP/1.1\r\nHost: 127", 3),
-    "no protocol": (bytes(range(256)) * 20, 1),
-    "endless header": (b"GET /mcp HTTP/1.1\r\nX: " + b"a" * 200_000, 1),
-    "half a body": (_post(_HELLO, "X: y")[:-20], 3),
-    "announced gigabytes": (_post(b"")[:-2].replace(b"Length: 0", b"Length: 9000000000"), 1),
-    "large body": (_post(b'{"a": "' + b"x" * 3_000_000 + b'"}'), 2),
-    "deep JSON": (_post(b"[" * 100_000), 2),
-    "no JSON": (_post(b"\xff\xfe{"), 1),
-    "unknown method": (_post(_request("no/such")), 1),
-    "unknown session": (_post(_request("tools/list"), "Mcp-Session-Id: " + "f" * 32), 1),
-    "abandoned session": (_post(_HELLO), 2),
-    "left while asking": (
-        _post(_request("tools/call", name="ask", arguments={"question": "code of part 1"})),
-        0.05,
-    ),
-    "foreign origin": (_post(_HELLO, "Origin: https://evil.example"), 1),
-    "foreign host": (_post(_HELLO, host="evil.example"), 1),
-}
+async def hostile_visit(soak: Soak, port: int) -> None:
+    name = soak.chance.choice(sorted(VISITS))
+    soak.counts[f"hostile: {name}"] += 1
+    await visit(name, port)
 
 
 async def killed_command(soak: Soak, folder: Folder) -> None:
@@ -360,7 +303,8 @@ async def killed_server(soak: Soak, watched: Watched) -> None:
     """Kill the stdio server, which the next call starts again."""
     for process in psutil.Process().children(recursive=True):
         if str(soak.home / "stdio") in (command := _command_of(process)) and "serve" in command:
-            soak.counts[KILLED] += 1
+            soak.counts[_KILLED] += 1
+            soak.killed_at = time.monotonic()
             with suppress(psutil.Error):
                 process.kill()
     await asyncio.sleep(1)
@@ -416,7 +360,9 @@ async def main(minutes: float, home: Path, seed: int) -> int:
     soak = Soak(home, time.monotonic() + 60 * minutes, random.Random(seed))
     http, stdio = Folder(home / "http"), Folder(home / "stdio")
     port = 20_000 + os.getpid() % 20_000
-    server = await start("mcp", "serve", "--folder", str(http.path), "--http", str(port))
+    server = await start(
+        "mcp", "serve", "--folder", str(http.path), "--http", str(port), log=home / "http.log"
+    )
     await wait_for_port(port)
     own = Watched("this process", os.getpid(), home / "own")
     own.folder.mkdir()
@@ -439,7 +385,6 @@ async def main(minutes: float, home: Path, seed: int) -> int:
         }
         web = OverMcp(soak, by_server["web"], http, over_http)
         pipe = OverMcp(soak, by_server["pipe"], stdio, own)
-        hostile = Hostile(soak, port)
         async with asyncio.TaskGroup() as group:
             group.create_task(sample(soak, watched))
             for part, step, pause in (
@@ -449,8 +394,8 @@ async def main(minutes: float, home: Path, seed: int) -> int:
                 ("calls over HTTP", web.call, 0.01),
                 ("calls over HTTP", web.call, 0.01),
                 ("calls over stdio", pipe.call, 0.03),
-                ("hostile visits", hostile.visit, 0.1),
-                ("hostile visits", hostile.visit, 0.1),
+                ("hostile visits", lambda: hostile_visit(soak, port), 0.1),
+                ("hostile visits", lambda: hostile_visit(soak, port), 0.1),
                 ("commands", lambda: killed_command(soak, http), 1.0),
                 ("kills of the stdio server", lambda: killed_server(soak, own), 45.0),
             ):

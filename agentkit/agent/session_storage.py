@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
+from agentkit._sqlite import DISK_FULL, open_immutable, write_fault
 from agentkit.errors import (
     AgentkitError,
     ConfigError,
@@ -86,6 +87,13 @@ class SearchableStorage(Protocol):
 
 
 VERSION = 2
+_UNWRITABLE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+)
 _SCHEMA = """
 CREATE TABLE sessions (id TEXT PRIMARY KEY, fields TEXT NOT NULL);
 CREATE TABLE records (
@@ -226,10 +234,11 @@ class SqliteStorage:
 def _failure(path: Path, error: Exception) -> AgentkitError:
     """What is wrong with the file, and what to do."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return StorageFull(f"{path} cannot be written: {error}. Free some disk space.")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return ConfigError(f"{path} cannot be written: {error}. Change its permissions.")
+    if code in _UNWRITABLE:
+        reason, step = write_fault(path, error)
+        is_full = reason == DISK_FULL or code == sqlite3.SQLITE_IOERR
+        kind = StorageFull if is_full else ConfigError
+        return kind(f"{path} cannot be written: {reason}. {step}")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         busy = f"{path} is in use by another process: {error}. Try again later."
         return StorageUnavailable(busy)
@@ -254,8 +263,8 @@ def record_texts(record: str) -> Iterator[str]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file, creating it if it is missing. Raises ConfigError for one that has another
-    format, is damaged or cannot be written."""
+    """Open the file, created if it is missing, or to read where it cannot be written. Raises
+    ConfigError for one that has another format or is damaged."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
@@ -265,6 +274,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise ConfigError(file_error(path, error, "written")) from error
     except (sqlite3.Error, ValueError) as error:
+        with suppress(sqlite3.Error):
+            if isinstance(error, sqlite3.OperationalError):
+                return open_immutable(path, "SELECT 1 FROM sessions")
         raise _failure(path, error) from error
     return db
 

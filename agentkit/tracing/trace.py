@@ -13,11 +13,11 @@ import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from agentkit.answers import Answer
 from agentkit.backends.base import Capabilities, Learned, Model, Options
@@ -120,6 +120,8 @@ class Trace:
             except OSError as error:
                 self._sinks = tuple(other for other in self._sinks if other is not sink)
                 _log.warning("The trace of this run is incomplete: %s", error)
+                with suppress(OSError):
+                    sink.close()
 
     def event(self, event: Event) -> None:
         """Write a record of an event that requests and replies do not cover."""
@@ -303,20 +305,29 @@ class TraceFiles:
 
 
 class TraceFile:
-    """The file of one run; each record is on disk when `write` returns."""
+    """The file of one run; each record is on disk, and whole, when `write` returns. Where the disk
+    is full before the first one, there is no file."""
 
     def __init__(self, path: Path) -> None:
-        self._file: IO[str] = os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8"
-        )
+        self._path, self._size = path, 0
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def write(self, record: Record) -> None:
-        line = json.dumps(record, ensure_ascii=False, default=str)
-        self._file.write(line.encode("utf-8", "replace").decode() + "\n")
-        self._file.flush()
+        line = json.dumps(record, ensure_ascii=False, default=str).encode("utf-8", "replace")
+        try:
+            with open(self._file, "wb", closefd=False) as file:
+                file.write(line + b"\n")
+        except OSError:
+            os.truncate(self._file, self._size)
+            if not self._size:
+                self._path.unlink(missing_ok=True)
+            raise
+        self._size += len(line) + 1
 
     def close(self) -> None:
-        self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 @dataclass(frozen=True, slots=True)

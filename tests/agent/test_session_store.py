@@ -25,6 +25,7 @@ from agentkit.errors import ConfigError
 from agentkit.events import ApprovalRequested, Finished
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
 from tests.agent.scripts import answer_of
+from tests.conftest import unprivileged
 
 CHUNK = Chunk("c1", "d1", "notes/a.md", "A", "A > B", "Sky is blue.", 3, 15, 2, "page 2")
 
@@ -256,3 +257,19 @@ def test_a_file_of_another_format_is_refused_and_a_damaged_one_named(tmp_path: P
     (tmp_path / "bad.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(ConfigError, match="Move the file away"):
         SessionStore(tmp_path / "bad.sqlite")
+
+
+def test_sessions_that_cannot_be_written_are_still_read(shared_folder: Path) -> None:
+    path = shared_folder / "sessions" / "sessions.sqlite"
+    with unprivileged():
+        with SessionStore(path) as store, store.session("talk") as session:
+            session.add([Message("user", "hello"), Message("assistant", "hi")])
+        path.parent.chmod(0o500)
+        for file in (each for each in path.parent.rglob("*") if each.is_file()):
+            file.chmod(0o400)
+        with SessionStore(path) as store:
+            assert [info.id for info in store.recent()] == ["talk"]
+            assert [m.text for m in store.read("talk").messages] == ["hello", "hi"]
+            with pytest.raises(ConfigError, match=r"cannot be written.*permissions"):
+                store.create("other")
+        path.parent.chmod(0o700)

@@ -26,6 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from agentkit._sqlite import write_fault
 from agentkit.documents import Chunk, Document, Part, Parts
 from agentkit.errors import IndexBusy, KnowledgeError
 from agentkit.findings import name_project
@@ -349,9 +350,10 @@ class Catalog:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.DatabaseError):
+                    reason, step = write_fault(self.path, error)
                     raise KnowledgeError(
-                        f"{self.path} cannot be written: {error}. Nothing indexed before is lost: "
-                        "see to the disk's space and permissions, then index again."
+                        f"{self.path} cannot be written: {reason}. Nothing indexed before is lost. "
+                        f"{step} Then index again."
                     ) from error
                 raise
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -425,7 +426,9 @@ def _call_chroma(call: Callable[..., Any], *args: object) -> Any:
     except KnowledgeError:
         raise
     except Exception as error:
+        step = "Index again. If it fails again, run: agentkit kb doctor"
+        if re.search(r"disk is full|No space left|disk I/O error", str(error)):
+            step = "Free some disk space, then index again."
         raise KnowledgeError(
-            f"Chroma failed: {error}. Nothing indexed before is lost: index again. If it fails "
-            "again, check the disk's space and run: agentkit kb doctor"
+            f"Chroma failed: {error}. Nothing indexed before is lost. {step}"
         ) from error

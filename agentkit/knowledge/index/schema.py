@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from agentkit._sqlite import open_immutable, write_fault
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.chunking.markup import plain
 from agentkit.text.terms import characters, terms
@@ -153,23 +153,14 @@ def _create_tables(connection: sqlite3.Connection) -> None:
 
 
 def _open_unwritable(path: Path, error: Exception) -> sqlite3.Connection:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if is_full or code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise KnowledgeError(f"{path} cannot be written: {reason}. Free some disk space.")
+    """Open a file to read that cannot be written, such as on a full disk. Raises KnowledgeError."""
+    reason, step = write_fault(path, error)
     if not os.path.exists(path):
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise KnowledgeError(
-            f"{path.parent} cannot be written ({reason}). Change its permissions."
-        ) from error
+        raise KnowledgeError(f"{path.parent} cannot be written ({reason}). {step}") from error
     try:
-        address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-        connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-        connection.execute("SELECT 1 FROM meta").fetchone()
-    except sqlite3.Error as second:
-        raise KnowledgeError(f"{path} cannot be read: {second}. Check its permissions.") from second
-    return connection
+        return open_immutable(path, "SELECT 1 FROM meta")
+    except sqlite3.Error:
+        raise KnowledgeError(f"{path} cannot be written: {reason}. {step}") from error
 
 
 def _connect_safely(address: str) -> sqlite3.Connection:
