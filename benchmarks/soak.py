@@ -85,9 +85,11 @@ class Watched:
         kept = self._settled()
         counts = np.array([each.requests for each in kept], float)
         held = np.array([each.megabytes for each in kept])
-        return float(np.polyfit(counts, held, 1)[0] * 1000) if np.ptp(counts) else 0.0
+        return float(np.polyfit(counts, held, 1)[0] * 1000) if len(set(counts)) > 1 else 0.0
 
     def report(self) -> str:
+        if not self.samples:
+            return f"{self.name}: no sample"
         first, last = self._settled()[0], self.samples[-1]
         values = ", ".join(
             f"{name} {getattr(first, name):.0f} -> {getattr(last, name):.0f}"
@@ -102,6 +104,8 @@ class Watched:
         """What grew: the medians of the second and the last third are compared."""
         kept = self._settled()
         half = len(kept) // 2
+        if not half:
+            return [f"{self.name}: too few samples"]
         faults = []
         if self.slope() >= MEGABYTES_PER_1000:
             faults.append(f"{self.name}: memory grows")
