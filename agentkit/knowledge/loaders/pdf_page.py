@@ -32,6 +32,9 @@ _LIGATURES = str.maketrans(
 )
 _GAP_OF_CELLS = 1.5
 """In font sizes: a wider gap inside a line stands between two cells of a table."""
+_GAP_OF_PIECES = 0.8
+_JUSTIFIED = 2.5
+"""In font sizes: the gaps of a justified line are no wider."""
 _GAP_OF_WORDS = 0.6
 _SMALL = 0.85
 """A raised or lowered character is smaller than its line by this factor."""
@@ -80,8 +83,9 @@ class Place(NamedTuple):
 class Line:
     """A line of text and its box. `opening` is the width of its first word: had it fitted on the
     line before, that line would have ended on purpose. A `height` is from 0 (foot) to 1 (top);
-    in `fixed` pitch all letters are as wide, as in code. `place` is the cell of a ruled table that
-    holds it; a `ruled` line is a whole row of one."""
+    in `fixed` pitch all letters are as wide, as in code. `pieces` are its `cells`, cut also at gaps
+    that stand between columns only where the lines around have them too. `place` is the cell of a
+    ruled table that holds it; a `ruled` line is a whole row of one."""
 
     text: str
     left: float
@@ -92,6 +96,7 @@ class Line:
     height: float
     fixed: bool
     cells: tuple[Cell, ...] = ()
+    pieces: tuple[Cell, ...] = ()
     place: Place | None = None
     ruled: bool = False
 
@@ -297,9 +302,13 @@ def _line(glyphs: list[Glyph], inked: list[Glyph], text_page: Any, page_height: 
     least = _SMALL * heights[len(heights) // 2]
     full = inked if heights[0] > least else [g for g in inked if g.height > least] or inked
     size = _font_size(text_page, full)
-    cells = list(_cells(glyphs, inked, full, size))
-    if len(cells) > 1 and not is_right_to_left(inked[0].character):
+    wide, narrow = _breaks(glyphs, size)
+    cells = pieces = list(_cells(glyphs, inked, full, wide))
+    if len(narrow) > len(wide):
+        pieces = list(_cells(glyphs, inked, full, narrow))
+    if not is_right_to_left(inked[0].character):
         cells.sort(key=lambda cell: cell.left)
+        pieces.sort(key=lambda cell: cell.left)
     start = glyphs.index(inked[0])
     word = list(takewhile(lambda glyph: not glyph.character.isspace(), glyphs[start:]))
     bottom = full[0].bottom
@@ -313,6 +322,7 @@ def _line(glyphs: list[Glyph], inked: list[Glyph], text_page: Any, page_height: 
         height=bottom / page_height if page_height else 0.5,
         fixed=_is_fixed(inked, size),
         cells=tuple(cells),
+        pieces=tuple(pieces),
     )
 
 
@@ -331,28 +341,41 @@ def _is_fixed(glyphs: list[Glyph], size: float) -> bool:
     return len(kinds) > 3 and max(widths) - min(widths) < 0.05 * size
 
 
-def _cells(
-    glyphs: list[Glyph], inked: list[Glyph], full: list[Glyph], size: float
-) -> Iterator[Cell]:
-    """The pieces of a line between the wide gaps, with raised and lowered characters."""
-    gaps = {
-        at: _gap(glyphs[at - 1], glyphs[at + 1])
-        if glyphs[at].index >= 0
-        else glyphs[at].right - glyphs[at].left
+def _breaks(glyphs: Sequence[Glyph], size: float) -> tuple[list[int], list[int]]:
+    """The spaces that stand between cells, none in a justified line; and those that are at least
+    wider than between words."""
+    gaps = [
+        (
+            at,
+            (
+                _gap(glyphs[at - 1], glyphs[at + 1])
+                if glyphs[at].index >= 0
+                else glyphs[at].right - glyphs[at].left
+            )
+            / size,
+        )
         for at in range(1, len(glyphs) - 1)
         if glyphs[at].character == " "
-    }
-    justified = len(gaps) > 1 and max(gaps.values()) - min(gaps.values()) < 0.2 * size
-    wide = [] if justified else [at for at, gap in gaps.items() if gap > _GAP_OF_CELLS * size]
+    ]
+    widths = [width for _, width in gaps]
+    justified = len(gaps) > 1 and max(widths) - min(widths) < 0.2 and max(widths) < _JUSTIFIED
+    wide = [] if justified else [at for at, width in gaps if width > _GAP_OF_CELLS]
+    return wide, [at for at, width in gaps if width > _GAP_OF_PIECES]
+
+
+def _cells(
+    glyphs: list[Glyph], inked: list[Glyph], full: list[Glyph], breaks: Sequence[int]
+) -> Iterator[Cell]:
+    """The pieces of a line between its breaks, with raised and lowered characters."""
     bottoms = [glyph.bottom for glyph in full]
     uneven = max(bottoms) - min(bottoms) > _SHIFT_OF_FULL_SIZE * full[0].height
-    for start, end in zip([0, *(at + 1 for at in wide)], [*wide, len(glyphs)], strict=True):
+    for start, end in zip([0, *(at + 1 for at in breaks)], [*breaks, len(glyphs)], strict=True):
         piece = glyphs[start:end]
         if len(full) < len(inked) or uneven:
             written = _shifted(piece, full)
         else:
             written = "".join([glyph.character for glyph in piece])
-        seen = [glyph for glyph in piece if not glyph.character.isspace()] if wide else inked
+        seen = [glyph for glyph in piece if not glyph.character.isspace()] if breaks else inked
         if seen:
             text = without_forms(clean(written).translate(_LIGATURES)).strip()
             yield Cell(text, min(g.left for g in seen), max(g.right for g in seen))

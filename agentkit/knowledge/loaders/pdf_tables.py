@@ -6,8 +6,10 @@ are a table; an empty cell keeps its column, and a head over several columns sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from statistics import mean
 
 from agentkit.knowledge.loaders.pdf_page import Cell, Line
@@ -18,6 +20,11 @@ _MOST_DROP = 4.0
 _SAME_ROW = 0.25
 """In font sizes: how far two pieces of one row may differ in height."""
 _LOOK_BACK = 3
+_SHARED = 0.6
+"""In font sizes: how far two gaps below each other overlap."""
+_MARKER = re.compile(
+    r"[•◦▪●○■□‣·–—*-]|[(\[]?(?:\d{1,3}(?:\.\d{1,3}){0,4}|[A-Za-z]|[ivx]{1,5})[.)\]]?"
+)
 _PROSE = 22
 """Characters of a piece, on average, from which two columns hold prose."""
 _LEAST_PROSE = 5
@@ -29,7 +36,10 @@ _Column = tuple[float, float]
 def in_columns(lines: Sequence[Line]) -> list[Line]:
     """The lines of a page, the rows of tables with a tab between their columns."""
     found: list[Line] = []
-    for run in _runs(_beside(lines)):
+    lines = _beside(lines)
+    cut = list(_cut(lines))
+    uncut = {id(after): before for before, after in zip(lines, cut, strict=True)}
+    for run in _runs(cut):
         if run[0].ruled:
             found += run
             continue
@@ -38,11 +48,43 @@ def in_columns(lines: Sequence[Line]) -> list[Line]:
         rows = [line for line in run[head:] if len(line.cells) > 1]
         columns = _columns(rows) if len(rows) > 1 or (rows and head) else []
         if head > 2 or not _are_columns(run[head:], columns):
-            found += run
+            found += (uncut[id(line)] for line in run)
             continue
         placed = [_placed(line.cells, columns, at < head) for at, line in enumerate(run)]
         found += _apart(run, placed) if _is_prose(placed) else map(_row, run, placed)
     return found
+
+
+def _cut(lines: Sequence[Line]) -> Iterator[Line]:
+    """The lines, cut at narrow gaps too where two of the lines around have a gap at this place."""
+    gaps = [
+        [] if line.fixed else [(a.right, b.left) for a, b in pairwise(line.pieces)]
+        for line in lines
+    ]
+    for at, line in enumerate(lines):
+        if len(line.pieces) <= len(line.cells) or line.fixed or line.ruled:
+            yield line
+            continue
+        around = [
+            gaps[other]
+            for other in range(max(0, at - _LOOK_BACK), min(len(lines), at + _LOOK_BACK + 1))
+            if other != at
+            and abs(lines[other].bottom - line.bottom) < _LOOK_BACK * _MOST_DROP / 2 * line.size
+        ]
+        kept = {(a.right, b.left) for a, b in pairwise(line.cells)}
+        cells = [line.pieces[0]]
+        for piece, gap in zip(line.pieces[1:], gaps[at], strict=True):
+            shared = sum(
+                any(min(gap[1], end) - max(gap[0], start) > _SHARED * line.size for start, end in g)
+                for g in around
+            )
+            listed = len(cells) == 1 and _MARKER.fullmatch(cells[0].text)
+            if gap in kept or (shared > 1 and not listed):
+                cells.append(piece)
+            else:
+                cells[-1] = Cell(f"{cells[-1].text} {piece.text}", cells[-1].left, piece.right)
+        text = "\t".join(cell.text for cell in cells)
+        yield replace(line, text=text, cells=tuple(cells)) if len(cells) > len(line.cells) else line
 
 
 def _are_columns(rows: Sequence[Line], columns: Sequence[_Column]) -> bool:

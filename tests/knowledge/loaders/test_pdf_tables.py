@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from reportlab.lib import colors
-from reportlab.lib.styles import getSampleStyleSheet
+from reportlab.lib.enums import TA_JUSTIFY
+from reportlab.lib.styles import ParagraphStyle, getSampleStyleSheet
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, SimpleDocTemplate, Table
 
@@ -123,3 +124,32 @@ def test_boxes_of_prose_and_the_lines_of_a_chart_are_no_table() -> None:
     text = _drawn(draw)
     assert "First box. The turbine" in text
     assert "\t" not in text.partition("2023")[0]
+
+
+@pytest.mark.parametrize("gap", [10, 14, 40])
+def test_columns_without_lines_may_stand_as_near_as_words(gap: int) -> None:
+    rows = [["Plant", "Q1", "Q2", "Q3"], ["Ulm", "11", "12", "13"], ["Bonn", "", "22", ""],
+            ["Kiel", "31", "32", "33"], ["Jena", "", "", "43"]]  # fmt: skip
+
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 10)
+        for at, row in enumerate(rows):
+            x = 72.0
+            for value in row:
+                canvas.drawString(x, 500 - 16 * at, value)
+                x += (26 if x == 72 else 14) + gap
+
+    lines = [line.rstrip("\t") for line in _drawn(draw).splitlines()]
+    assert lines == ["\t".join(row).rstrip("\t") for row in rows]
+
+
+def test_a_justified_paragraph_has_no_columns() -> None:
+    words = "The turbine of the old station was serviced in spring and runs at its own speed again"
+    style = ParagraphStyle("narrow", fontSize=11, leading=14, alignment=TA_JUSTIFY)
+
+    def draw(canvas: Canvas) -> None:
+        paragraph = Paragraph(" ".join([words] * 4), style)
+        paragraph.wrap(90, 500)
+        paragraph.drawOn(canvas, 72, 100)
+
+    assert "\t" not in _drawn(draw)
