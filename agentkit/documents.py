@@ -68,6 +68,16 @@ class Parts(Sequence[Part]):
     def ends(self) -> Sequence[int]:
         return self._columns[3]
 
+    @property
+    def kinds(self) -> frozenset[PartKind]:
+        return frozenset(kind for kind, _ in self._labels)
+
+    def labelled(self) -> Iterator[tuple[PartKind, str, int, int]]:
+        """Kind, name without its number, start and end of each part."""
+        labels, _, starts, ends = self._columns
+        for label, start, end in zip(labels, starts, ends, strict=True):
+            yield *self._labels[label], start, end
+
     def __len__(self) -> int:
         return len(self._columns[0])
 

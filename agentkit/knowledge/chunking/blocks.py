@@ -89,6 +89,7 @@ class Places:
     def __init__(self, document: Document, first_line: int = 1) -> None:
         self._parts = in_order(document.parts)
         self._starts = self._parts.starts
+        self._has_pages = not self._parts.kinds.isdisjoint(("page", "slide"))
         self._reach = array("I", accumulate(self._parts.ends, max))
         of_code = document.format == "code" and not document.parts
         self._first_line = first_line
@@ -97,21 +98,33 @@ class Places:
     @property
     def seams(self) -> list[int]:
         """The starts of pages and the like, which are good places to split."""
-        return [part.start for part in self._parts if part.kind in _PAGES]
+        return [start for kind, _, start, _ in self._parts.labelled() if kind in _PAGES]
 
     def page(self, start: int, end: int) -> int | None:
         """The first page or slide that a span touches."""
-        return page_of(self._near(start, end), start, end)
+        if not self._has_pages:
+            return None
+        first, stop = self._near(start, end)
+        return page_of(self._parts[first:stop], start, end)
 
     def part(self, start: int, end: int) -> str:
         """The parts or lines that a span touches, in words."""
         if not self._lines:
-            return part_of(self._near(start, end), start, end)
+            first, stop = self._near(start, end)
+            outer = dict.fromkeys(self._parts[at] for at in (first, stop - 1) if first < stop)
+            return part_of(outer, start, end)
         before = self._first_line - 1
         first = before + bisect_right(self._lines, start)
         last = before + bisect_left(self._lines, end)
         return f"line {first}" if first == last else f"lines {first}-{last}"
 
-    def _near(self, start: int, end: int) -> Sequence[Part]:
+    def _near(self, start: int, end: int) -> tuple[int, int]:
+        """The range of parts that a span touches, the first and the last of which it does."""
         first = bisect_right(self._reach, start)
-        return self._parts[first : bisect_left(self._starts, end, lo=first)]
+        stop = bisect_left(self._starts, end, lo=first)
+        ends = self._parts.ends
+        while first < stop and ends[first] <= start:
+            first += 1
+        while first < stop and ends[stop - 1] <= start:
+            stop -= 1
+        return first, stop

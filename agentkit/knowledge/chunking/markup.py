@@ -14,7 +14,7 @@ from agentkit.documents import Chunk
 from agentkit.text.terms import clean
 
 _LONGEST_ADDRESS = 60
-_MOST_EMBEDDED = 20_000
+_MOST_EMBEDDED = 8_000
 """Characters of a chunk that are embedded: a row of a table, which is never split, may be longer
 than any document."""
 _LINE_START, _LINE_END = r"(?:^|(?<=\r))[ \t]*", r"[ \t]*(?=\r|\n|\Z)"

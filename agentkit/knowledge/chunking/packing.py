@@ -35,7 +35,8 @@ _FENCES = ("```", "~~~")
 _STANZA_END = re.compile(r"(?:\r\n|\n|\r)(?:[ \t]*(?:\r\n|\n|\r))+")
 _JOINERS = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]")
 _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
-_ENCODED_RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{5000,}+")
+_LEAST_ENCODED = 5000
+_ENCODED_RUN = re.compile(rf"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{{{_LEAST_ENCODED},}}+")
 _KEPT_OF_RUN = 200
 _LONGEST_RUN = 1000
 """The most characters examined on either side of a place, which bounds the time."""
@@ -200,7 +201,8 @@ def _portions(text: str, section: Section) -> Iterator[Section]:
     """The section in parts of bounded size, without encoded data."""
     blocks: list[Block] = []
     for block in _without_encoded(text, section.blocks):
-        for piece in _bounded(text, block):
+        is_long = block.end - block.start > _MOST_CHARACTERS
+        for piece in _bounded(text, block) if is_long else (block,):
             if blocks and piece.end - blocks[0].start > _MOST_CHARACTERS:
                 yield Section(section.heading, tuple(blocks), section.even)
                 blocks = []
@@ -240,6 +242,9 @@ def _without_encoded(text: str, blocks: Sequence[Block]) -> list[Block]:
     takes tokenizers ten seconds a megabyte."""
     found: list[Block] = []
     for block in blocks:
+        if block.end - block.start < _LEAST_ENCODED:
+            found.append(block)
+            continue
         start = block.start
         for run in _ENCODED_RUN.finditer(text, block.start, block.end):
             found.append(trimmed(text, start, run.start() + _KEPT_OF_RUN, block.kind))
@@ -259,9 +264,11 @@ def sized(text: str, blocks: Sequence[Block], count: CountMany, limit: int) -> l
             batch.append(at)
             characters += length
         if batch and (characters >= _BATCH_CHARACTERS or at == len(blocks) - 1):
-            counted = count([text[blocks[n].start : blocks[n].end] for n in batch])
-            for n, size in zip(batch, counted, strict=True):
-                sizes[n] = size
+            texts = [text[blocks[n].start : blocks[n].end] for n in batch]
+            distinct = list(dict.fromkeys(texts))
+            counted = dict(zip(distinct, count(distinct), strict=True))
+            for n, each in zip(batch, texts, strict=True):
+                sizes[n] = counted[each]
             batch, characters = [], 0
     return [Piece(block, size) for block, size in zip(blocks, sizes, strict=True)]
 

@@ -42,18 +42,19 @@ def row_sections(document: Document) -> Iterator[Section]:
     after it."""
     text, columns = document.text, document.metadata.get("columns")
     blocks: list[Block] = []
-    sheet, reached = "", 0
-    for row in in_order(document.parts):
-        if row.kind not in ("row", "record"):
+    sheet, label, reached = "", "", 0
+    for kind, row_label, row_start, row_end in in_order(document.parts).labelled():
+        if kind not in ("row", "record"):
             continue
-        start, end = max(row.start, reached), min(row.end, len(text))
-        row_sheet = row.name.rpartition(", ")[0]
+        start, end = max(row_start, reached), min(row_end, len(text))
+        row_sheet = sheet if row_label == label else row_label.rpartition(", ")[0]
         if blocks and (row_sheet != sheet or len(blocks) >= SECTION_BLOCKS):
             yield Section(_heading(sheet, columns), tuple(blocks), even=False)
             blocks = []
-        sheet = row_sheet
+        sheet, label = row_sheet, row_label
         if start < end:
-            blocks += filled([trimmed(text, reached, start, "lines")])
+            if text[reached:start].strip():
+                blocks.append(trimmed(text, reached, start, "lines"))
             blocks += filled([trimmed(text, start, end, "row")])
             reached = end
     blocks += filled([trimmed(text, reached, len(text), "lines")])
@@ -142,7 +143,9 @@ def _table_header(text: str, tables: Sequence[Block], span: Span) -> str:
     at = bisect_left(tables, span[0], key=lambda table: table.start) - 1
     if at < 0 or tables[at].end <= span[0]:
         return ""
-    return one_line(_BREAK_AT.split(text[tables[at].start : tables[at].end], maxsplit=1)[0])
+    start, end = tables[at].start, tables[at].end
+    line_end = _BREAK_AT.search(text, start, end)
+    return one_line(text[start : line_end.start() if line_end else end])
 
 
 def _chunk(

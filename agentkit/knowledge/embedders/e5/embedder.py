@@ -199,7 +199,7 @@ def _prompt(is_query: bool) -> str:
 def _unit(vectors: Floats) -> Floats:
     """Vectors at length one, along the last axis."""
     norms = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    found: Floats = (vectors / norms).astype(np.float32)
+    found: Floats = (vectors / norms).astype(np.float32, copy=False)
     return found
 
 
