@@ -27,6 +27,7 @@ from agentkit.server.admission import Admission
 from agentkit.server.errors import install_handlers
 from agentkit.server.guard import Access, Guard, Keys
 from agentkit.server.keys import KeyStore
+from agentkit.server.mcp_api import project_mcp_app
 from agentkit.server.metrics import Metrics
 from agentkit.server.openai_api import chat, embeddings, models, responses
 from agentkit.server.reloading import TrustWatch
@@ -122,6 +123,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.callback(server.pdf_pages.close)
         if not server.project.skip_index:
             await stack.enter_async_context(server.indexing.running())
+        mcp = project_mcp_app(server.project, app.state.access)
+        await stack.enter_async_context(mcp.router.lifespan_context(mcp))
+        for route in mcp.routes:
+            app.router.routes.append(route)
         watch = await asyncio.to_thread(TrustWatch, server, dev=app.state.dev)
         await stack.enter_async_context(watch.running())
         yield

@@ -31,8 +31,8 @@ LOCAL = Identity("local", ROLES)
 """Whoever uses this machine, where no key is demanded."""
 
 
-def current(request: Request) -> Identity:
-    """The identity of a request. Raises ApiError without one."""
+async def current(request: Request) -> Identity:
+    """The identity of a request, as a FastAPI dependency. Raises ApiError without one."""
     identity = request.scope.get("state", {}).get("identity")
     if not isinstance(identity, Identity):
         raise ApiError(401, "This server demands a key. Send it as a bearer token.")
@@ -46,8 +46,8 @@ class RoleRequirement:
 
     role: Role
 
-    def __call__(self, request: Request) -> Identity:
-        identity = current(request)
+    async def __call__(self, request: Request) -> Identity:
+        identity = await current(request)
         if self.role not in identity.roles:
             raise ApiError(
                 403,

@@ -97,7 +97,7 @@ class Service:
         return configured or f"{request.url.scheme}://{request.headers.get('host', '')}"
 
 
-def service(request: Request) -> Service:
+async def service(request: Request) -> Service:
     """The service of an app, as a FastAPI dependency."""
     found: Service = request.app.state.service
     return found

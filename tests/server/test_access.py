@@ -169,3 +169,32 @@ async def test_every_response_has_the_headers_that_protect_a_browser(serve: Serv
             assert "default-src 'self'" in headers["content-security-policy"]
             assert "unsafe-inline" not in headers["content-security-policy"]
             assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(("roles", "status"), [(ROLES, 200), (ROLES - {"approve"}, 401)])
+async def test_mcp_needs_a_key_that_may_ask_and_approve(
+    folder: Path, roles: frozenset[Role], status: int
+) -> None:
+    key = KeyStore(folder).add("alice", roles)
+    hello = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
+        },
+    }
+    project = Project.open(folder, model="extractive", trust=True)
+    project.in_background = True
+    app = create_app(project, start_project=True)
+    headers = {"accept": "application/json, text/event-stream", "authorization": f"Bearer {key}"}
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1"
+        ) as client,
+    ):
+        assert (await client.post("/mcp", json=hello)).status_code == 401
+        assert (await client.post("/mcp", json=hello, headers=headers)).status_code == status

@@ -146,6 +146,16 @@ async def test_our_own_backend(served: Served) -> None:
     await model.close()
 
 
+async def test_an_mcp_client(served: Served) -> None:
+    from mcp import Client
+
+    async with Client(f"{served.url}/mcp") as client:
+        tools = {each.name for each in (await client.list_tools()).tools}
+        found: Any = await client.call_tool("search_knowledge", {"query": "How long is it kept?"})
+    assert {"ask", "search_knowledge", "read_document"} <= tools
+    assert "90 days" in found.content[0].text
+
+
 def test_the_model_is_stopped_when_the_client_goes(served: Served, upstream: OpenAIServer) -> None:
     upstream.answer = None
     upstream.replies(Reply(text("One", "Two"), stalls=True))
