@@ -11,7 +11,7 @@ from agentkit.server.sse import PING, EventResponse
 
 
 class Connection:
-    """A client's connection: keeps what it was sent, and closes when it is told to."""
+    """A client's connection: keeps what it was sent; `closed` is set to end it."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
