@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from agentkit._rate_limit import RateLimit
 from agentkit.server.errors import ApiError
-
-_MOST_NAMES = 10_000
 
 
 class Admission:
@@ -27,9 +25,8 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit, self._queue_limit, self._seconds = running, queued, seconds
-        self._per_minute, self._clock = per_minute, clock
+        self._per_minute, self._rate = per_minute, RateLimit(per_minute, clock)
         self._slots = asyncio.Semaphore(running)
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.running = self.queued = 0
         self.is_closed = False
         self.idle = asyncio.Event()
@@ -69,17 +66,7 @@ class Admission:
 
     def _take_token(self, name: str) -> None:
         """Count a request against the rate of an identity. Raises ApiError."""
-        if not self._per_minute:
-            return
-        now, burst = self._clock(), max(1.0, self._per_minute / 10)
-        tokens, then = self._buckets.pop(name, (burst, now))
-        tokens = min(burst, tokens + (now - then) * self._per_minute / 60)
-        is_allowed = tokens >= 1
-        self._buckets[name] = (tokens - 1 if is_allowed else tokens, now)
-        if len(self._buckets) > _MOST_NAMES:
-            self._buckets.popitem(last=False)
-        if not is_allowed:
-            wait = max(1, math.ceil((1 - tokens) * 60 / self._per_minute))
+        if wait := self._rate.take(name):
             raise ApiError(
                 429,
                 f"More than {self._per_minute} requests a minute. Try again in {wait} seconds.",

@@ -205,12 +205,42 @@ class TraceSettings(SettingsTable):
     keep: int = Field(default=100, ge=0, description="Number of traces to keep; 0 disables them.")
 
 
+class HttpSettings(SettingsTable):
+    """Bounds of the connections of `agentkit serve` and `agentkit mcp serve --http`. At the limit
+    of connections, those that wait for their client make room for new ones."""
+
+    connections: int = Field(default=1000, ge=1, description="Open connections.")
+    header_seconds: float = Field(
+        default=10.0, gt=0, description="Deadline for the headers of a request."
+    )
+    body_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="Deadline for the body of a request; at 1 kB/s or more it is extended.",
+    )
+    write_seconds: float = Field(
+        default=60.0, gt=0, description="How long a client may read nothing of a response."
+    )
+    idle_seconds: float = Field(
+        default=5.0, gt=0, description="How long a connection waits for the next request."
+    )
+
+
 class McpSettings(SettingsTable):
     """The folder as an MCP server (`agentkit mcp serve`)."""
 
     resource_links: bool = Field(
         default=False,
         description="Add links to the quoted resources to results; some clients cannot use them.",
+    )
+    sessions: int = Field(
+        default=1000, ge=1, description="Open sessions over HTTP; the longest idle make room."
+    )
+    running: int = Field(
+        default=256, ge=1, description="Requests over HTTP that are answered at once, for each key."
+    )
+    per_minute: int = Field(
+        default=0, ge=0, description="Requests over HTTP a minute for each key; 0 sets no limit."
     )
 
 
@@ -282,6 +312,7 @@ class Settings(SettingsTable):
     tools: ToolSettings = ToolSettings()
     traces: TraceSettings = TraceSettings()
     mcp: McpSettings = McpSettings()
+    http: HttpSettings = HttpSettings()
     serve: ServeSettings = ServeSettings()
 
 

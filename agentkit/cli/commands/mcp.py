@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentkit.agent.agent import Agent
     from agentkit.mcp.client import McpServers
     from agentkit.mcp.config import ServerConfig
+    from agentkit.settings.schema import Settings
     from agentkit.tools.tool import Tool
 
 FAILED = 10
@@ -263,7 +264,7 @@ async def _serve_stdio(folder: Path, model: str | None, base_url: str | None) ->
     loop.add_signal_handler(signal.SIGINT, lambda: os._exit(INTERRUPTED))
     loop.add_signal_handler(signal.SIGTERM, stop, signal.SIGTERM)
     try:
-        async with _project_server(folder, model, base_url) as server:
+        async with _project_server(folder, model, base_url) as (server, _settings):
             if sys.stdin.isatty():
                 _log(f"serving {server.name} to an MCP client over stdio; Ctrl-C stops")
             await serve_stdio(server, wire)
@@ -281,9 +282,11 @@ async def _serve_http(
     hosts: Iterable[str],
 ) -> None:
     """Serve until SIGINT or SIGTERM."""
+    from agentkit._asgi_server import ServerLimits
     from agentkit.mcp.server.http import (
         Access,
         KeyVerifier,
+        McpLimits,
         check_address,
         host_and_port,
         mcp_app,
@@ -294,11 +297,14 @@ async def _serve_http(
     verifier = KeyVerifier(_read_key(key_env)) if key_env else None
     check_address(host, verifier is not None)
     access = Access(hosts=(*hosts, host), verifier=verifier)
-    async with _project_server(folder, model, base_url) as server:
+    async with _project_server(folder, model, base_url) as (server, settings):
+        mcp = settings.mcp
+        limits = McpLimits(mcp.sessions, mcp.running, mcp.per_minute)
         await serve_http(
-            mcp_app(server, access),
+            mcp_app(server, access, limits),
             host,
             port,
+            limits=ServerLimits(**settings.http.model_dump()),
             has_verifier=verifier is not None,
             on_ready=lambda url: _log(f"serving {server.name} at {url}; Ctrl-C stops"),
         )
@@ -307,7 +313,8 @@ async def _serve_http(
 @asynccontextmanager
 async def _project_server(
     folder: Path, model: str | None, base_url: str | None
-) -> AsyncIterator[McpServer[Any]]:
+) -> AsyncIterator[tuple[McpServer[Any], Settings]]:
+    """Serve a project's documents, agent and tools; yields the server and the settings."""
     from agentkit.mcp.server import build_server
     from agentkit.mcp.server.indexing import BackgroundIndex
     from agentkit.mcp.stdio import depth
@@ -333,7 +340,7 @@ async def _project_server(
                 report=lambda line: _log(f"note: {line}"),
             )
             await stack.enter_async_context(indexing.running())
-        yield build_server(
+        server = build_server(
             project.path.resolve().name,
             knowledge=agent.knowledge,
             agent=agent,
@@ -342,6 +349,7 @@ async def _project_server(
             indexing=indexing,
             links=project.settings.mcp.resource_links,
         )
+        yield server, project.settings
 
 
 def own_tools(agent: Agent) -> list[Tool]:

@@ -56,6 +56,7 @@ async def serve(
 ) -> None:
     _require_extra()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    from agentkit._asgi_server import ServerLimits
     from agentkit.mcp.server.http import is_loopback
     from agentkit.project.project import Project
     from agentkit.server.keys import KeyStore, SingleKey
@@ -75,7 +76,8 @@ async def serve(
 
             webbrowser.open(url)
 
-    settings = open_project().settings.serve
+    all_settings = open_project().settings
+    settings = all_settings.serve
     host = host or settings.host
     keys = SingleKey(_read_key(key_env)) if key_env else KeyStore(folder)
     needs_key = bool(key_env) or not is_loopback(host)
@@ -92,6 +94,7 @@ async def serve(
         needs_key=needs_key,
         hosts=allow_host or (),
         dev=dev,
+        limits=ServerLimits(**all_settings.http.model_dump()),
         on_ready=ready,
     )
 

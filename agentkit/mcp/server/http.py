@@ -10,32 +10,38 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.auth.middleware.bearer_auth import (
+    AuthenticatedUser,
+    BearerAuthBackend,
+    RequireAuthMiddleware,
+)
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.routing import Route
 
 from agentkit._asgi_server import ServerLimits, bracket, listen, serve_app
+from agentkit._rate_limit import RateLimit
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from mcp.server import Server
     from mcp.server.auth.provider import AccessToken, TokenVerifier
+    from mcp.server.streamable_http import StreamableHTTPServerTransport
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 MCP_PATH = "/mcp"
 MIN_KEY_LENGTH = 16
-MAX_BODY_BYTES = 1_048_576
-MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
 
 
@@ -50,6 +56,19 @@ class Access:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     verifier: TokenVerifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class McpLimits:
+    """Bounds of an MCP server over HTTP; `running` and `per_minute` are those of each client."""
+
+    sessions: int = 1000
+    """Open sessions. At the limit the one that was idle longest makes room for a new one."""
+    running: int = 256
+    """Requests that are answered at once."""
+    per_minute: int = 0
+    """Requests a minute, a tenth of them at once; 0 sets no limit."""
+    body_bytes: int = 1_048_576
 
 
 class KeyVerifier:
@@ -71,28 +90,79 @@ class KeyVerifier:
         return AccessToken(token="", client_id="key", scopes=[])
 
 
+class _Sessions(StreamableHTTPSessionManager):
+    """The SDK's manager; at the limit of sessions it ends the one that was idle longest."""
+
+    def _admit_session(self, *options: Any) -> StreamableHTTPServerTransport | None:
+        idle = {
+            scope.deadline: name
+            for name, session in self._server_instances.items()
+            if (scope := session.idle_scope) is not None and scope.deadline < math.inf
+        }
+        if len(self._server_instances) >= (self.max_sessions or 0) and idle:
+            name = idle[min(idle)]
+            self._session_owners.pop(name, None)
+            ended = self._server_instances.pop(name)
+            if ended.idle_scope is not None:
+                ended.idle_scope.cancel()
+        return super()._admit_session(*options)
+
+
+class ClientLimits:
+    """ASGI middleware that bounds the running requests and the rate of each client: a key, or an
+    address where there is none. Streams that clients hold open for notifications (GET) are free."""
+
+    def __init__(self, app: ASGIApp, limits: McpLimits) -> None:
+        self._app = app
+        self._limits = limits
+        self._rate = RateLimit(limits.per_minute)
+        self._running: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        user = scope.get("user")
+        client = scope.get("client") or ("",)
+        name = f"key {user.username}" if isinstance(user, AuthenticatedUser) else client[0]
+        if self._running[name] >= self._limits.running:
+            await _send_text(send, 429, "Too many requests of this client are running.", 1)
+        elif wait := self._rate.take(name):
+            reason = f"More than {self._limits.per_minute} requests a minute."
+            await _send_text(send, 429, reason, wait)
+        else:
+            self._running[name] += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._running[name] -= 1
+                self._running += Counter()  # Removes the names without running requests.
+
+
 def mcp_app(
     server: Server[Any],
     access: Access = Access(),
+    limits: McpLimits = McpLimits(),
     *,
     path: str = MCP_PATH,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    max_sessions: int = MAX_SESSIONS,
 ) -> Starlette:
     """A server as an ASGI app that answers at `path` to those whom `access` allows.
 
     Mounted in another app, that app's lifespan must enter `app.router.lifespan_context(app)`. The
     app runs once, and messages to a client that lost its connection are not sent again.
     """
-    manager = StreamableHTTPSessionManager(
+    manager = _Sessions(
         server,
         # AccessControl checks Host and Origin; this leaves the check of the content type.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         session_idle_timeout=IDLE_SECONDS,
-        max_request_body_size=max_body_bytes,
-        max_sessions=max_sessions,
+        max_request_body_size=limits.body_bytes,
+        max_sessions=limits.sessions,
     )
-    endpoint: ASGIApp = StreamableHTTPASGIApp(manager)
+    # A body that is still arriving is no running request: the server has its own deadlines.
+    endpoint: ASGIApp = RequestBodyLimitMiddleware(
+        ClientLimits(StreamableHTTPASGIApp(manager), limits), limits.body_bytes
+    )
     if access.verifier is not None:
         required = AuthContextMiddleware(RequireAuthMiddleware(endpoint, []))
         endpoint = AuthenticationMiddleware(required, backend=BearerAuthBackend(access.verifier))
@@ -207,11 +277,13 @@ def _parse_host(authority: str) -> str:
     return found[1].strip("[]") if found else ""
 
 
-async def _send_text(send: Send, status: int, text: str) -> None:
+async def _send_text(send: Send, status: int, text: str, retry_after: int = 0) -> None:
     body = f"{text}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
     ]
+    if retry_after:
+        headers.append((b"retry-after", str(retry_after).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -22,7 +22,15 @@ from agentkit.documents import Document
 from agentkit.errors import ConfigError
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.mcp.server import build_server
-from agentkit.mcp.server.http import Access, KeyVerifier, host_and_port, mcp_app, serve_http
+from agentkit.mcp.server.http import (
+    Access,
+    KeyVerifier,
+    McpLimits,
+    host_and_port,
+    mcp_app,
+    serve_http,
+)
+from agentkit.tools.tool import tool
 from tests.servers.http_sessions import ACCEPT, INITIALIZE
 
 KEY = "a key that is long enough"
@@ -186,7 +194,7 @@ async def test_a_body_that_is_too_large_is_refused(declared: bool) -> None:
             yield b" " * 1000
 
     body: Any = b" " * 5000 if declared else pieces()
-    async with caller(mcp_app(build_server("demo"), max_body_bytes=4096)) as requests:
+    async with caller(mcp_app(build_server("demo"), limits=McpLimits(body_bytes=4096))) as requests:
         answer = await requests.post(
             "/mcp", content=body, headers={"Content-Type": "application/json"}
         )
@@ -210,10 +218,75 @@ async def test_sessions_cannot_be_guessed() -> None:
         assert (await requests.post("/mcp", json=ping, headers=headers)).status_code == 404
 
 
-async def test_sessions_are_bounded() -> None:
-    async with caller(mcp_app(build_server("demo"), max_sessions=2)) as requests:
-        opened = [(await requests.post("/mcp", json=INITIALIZE)).status_code for _ in range(3)]
-    assert opened == [200, 200, 503]
+async def test_an_idle_session_makes_room_and_one_in_use_does_not() -> None:
+    ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+    app = mcp_app(build_server("demo"), limits=McpLimits(sessions=2))
+    async with served(app) as url, httpx2.AsyncClient(headers=ACCEPT) as requests:
+
+        async def open_session() -> dict[str, str]:
+            opened = await requests.post(url, json=INITIALIZE)
+            return {"Mcp-Session-Id": opened.headers.get("mcp-session-id", "")}
+
+        async def status(session: dict[str, str]) -> int:
+            return (await requests.post(url, json=ping, headers=session)).status_code
+
+        first, second = await open_session(), await open_session()
+        assert await status(first) == 200
+        third = await open_session()
+        assert [await status(each) for each in (first, second, third)] == [200, 404, 200]
+        async with (
+            requests.stream("GET", url, headers=first),
+            requests.stream("GET", url, headers=third),
+        ):
+            refused = await requests.post(url, json=INITIALIZE)
+            assert refused.status_code == 503
+            assert await status(first) == 200
+
+
+async def test_a_client_is_bounded_in_running_requests_and_rate() -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        started.set()
+        await release.wait()
+        return "done"
+
+    server = build_server("demo", tools=[tool(wait)])
+    key = Access(verifier=KeyVerifier(KEY))
+    headers = ACCEPT | {"Authorization": f"Bearer {KEY}"}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "wait"}}
+    async with (
+        served(mcp_app(server, key, McpLimits(running=1)), has_verifier=True) as url,
+        httpx2.AsyncClient(headers=headers) as requests,
+    ):
+        opened = await requests.post(url, json=INITIALIZE)
+        session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        running = asyncio.create_task(requests.post(url, json=call, headers=session))
+        await started.wait()
+        refused = await requests.post(url, json=INITIALIZE)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        release.set()
+        assert "done" in (await running).text
+        assert (await requests.post(url, json=INITIALIZE)).status_code == 200
+    async with caller(mcp_app(build_server("demo"), limits=McpLimits(per_minute=20))) as requests:
+        answers = [await requests.post("/mcp", json=INITIALIZE) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 0 < int(answers[2].headers["retry-after"]) <= 3
+
+
+async def test_half_sent_bodies_do_not_count_against_a_client() -> None:
+    app = mcp_app(build_server("demo"), limits=McpLimits(sessions=1, running=1))
+    async with served(app) as url, httpx2.AsyncClient(headers=ACCEPT) as requests:
+        port = int(re.findall(r":(\d+)/", url)[0])
+        head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n{"
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for _, writer in slow:
+            writer.write(head.encode())
+            await writer.drain()
+        assert (await requests.post(url, json=INITIALIZE)).status_code == 200
+        for _, writer in slow:
+            writer.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "10.0.0.1", "::"])
