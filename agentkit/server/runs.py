@@ -33,6 +33,7 @@ from agentkit.server.openai_api.models import choose_model
 from agentkit.server.service import Service
 from agentkit.server.session_stores import read_session
 from agentkit.server.turns import (
+    BEGUN,
     Turn,
     TurnState,
     answer_note,
@@ -137,6 +138,7 @@ class Runs:
             opened.callback(session.close)
             self._check_free(owner, session_id)
             copy = await asyncio.to_thread(_make_room, store, session, replaced)
+            session.note(BEGUN)
             index = sum(each.role == "user" for each in session.messages)
             events = agent.stream(prompt, session, **overrides)
             turn = Turn(index=index, question=prompt.text)

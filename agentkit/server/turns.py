@@ -37,6 +37,10 @@ INTERRUPTED = {
 }
 
 
+BEGUN: Record = {"begun": True}
+"""The note before a turn's question. Without a note behind the turn, its run was interrupted."""
+
+
 class SourcePassage(BaseModel):
     """A passage that the model was shown: `text` is `document[start:end]`."""
 
@@ -241,11 +245,13 @@ def turns_of(session: Session) -> list[Turn]:
 
 
 def _note(notes: Sequence[Note], start: int, end: int) -> Mapping[str, Any]:
-    """The last note on a turn, which is behind its messages."""
-    found = (
-        n.record["turn"] for n in reversed(notes) if start < n.after <= end and "turn" in n.record
-    )
-    return next(found, {})
+    """The last note on a turn, which is behind its messages; that of an interrupted one where a
+    note before it says that a run began, and none how it ended."""
+    for note in reversed(notes):
+        if start < note.after <= end and "turn" in note.record:
+            return dict(note.record["turn"])
+    has_begun = any(note.after == start and note.record == BEGUN for note in notes)
+    return {"state": "stopped", "error": INTERRUPTED} if has_begun else {}
 
 
 def _turn(
