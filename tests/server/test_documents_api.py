@@ -129,7 +129,9 @@ async def test_a_passage_is_read_with_its_surroundings_as_an_exact_slice(folder:
 async def test_a_page_of_a_pdf_is_drawn_with_the_quote_highlighted(folder: Path) -> None:
     (folder / "knowledge" / "rules.pdf").write_bytes(a_pdf("An introduction.", QUOTE))
     async with open_page(folder) as page:
-        document = (await settled(page))["rules.pdf"]["id"]
+        listed = (await settled(page))["rules.pdf"]
+        document = listed["id"]
+        assert listed["pages"] == 2
         text = (await page.get(f"/api/documents/{document}/text"))["text"]
         path = f"/api/documents/{document}/pages/2.png"
         at = {"start": text.index(QUOTE), "end": text.index(QUOTE) + len(QUOTE)}

@@ -205,13 +205,13 @@ def test_a_model_server_that_fails_is_an_error_and_the_next_question_is_answered
 
 def test_an_answer_that_hangs_is_stopped_and_its_request_is_cancelled(folder: Path) -> None:
     upstream = OpenAIServer()
-    upstream.answer = lambda body: answers("Half", stalls=True)
+    upstream.answer = half_an_answer
     with served(folder, upstream) as server:
         session = server.session()
         run = server.ask(session)
-        server.until_text(run, "Half")
+        server.until_text(run, "answer")
         stopped = server.post(f"/api/runs/{run}/stop", {})
-        assert (stopped["state"], stopped["text"]) == ("stopped", "Half")
+        assert (stopped["state"], stopped["text"]) == ("stopped", "Half an answer")
         assert upstream.left.wait(10)
         assert server.get("/api/state")["name"] == "notes"
 

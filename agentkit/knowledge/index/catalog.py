@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -70,7 +71,8 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class DocumentInfo:
-    """A document in a list, without its text. `pages` is the last page or slide with text."""
+    """A document in a list, without its text. `pages` is the number of its last page
+    or slide."""
 
     source: str
     title: str
@@ -179,12 +181,11 @@ class Catalog:
         rows = self.rows(
             "SELECT source, title, length(text), (SELECT count(*) FROM chunks"
             " WHERE document_id = documents.id AND state = 'active'), metadata,"
-            " (SELECT max(page) FROM chunks WHERE document_id = documents.id AND state = 'active')"
-            " FROM documents ORDER BY source"
+            " substr(parts, -100) FROM documents ORDER BY source"
         )
         return [
-            DocumentInfo(source, title, size, chunks, json.loads(metadata), pages)
-            for source, title, size, chunks, metadata, pages in rows
+            DocumentInfo(source, title, size, chunks, json.loads(metadata), _last_page(parts))
+            for source, title, size, chunks, metadata, parts in rows
         ]
 
     def count(self) -> int:
@@ -415,6 +416,15 @@ def _next_generation(connection: sqlite3.Connection) -> None:
         "INSERT INTO meta VALUES ('generation', '1')"
         " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
     )
+
+
+_LAST_PAGE = re.compile(r'\["(?:page|slide)", "(\d+)", \d+, \d+\]\]$')
+
+
+def _last_page(parts: str) -> int | None:
+    """The last page by the end of the stored parts, which may be many; None without pages."""
+    found = _LAST_PAGE.search(parts)
+    return int(found[1]) if found else None
 
 
 @asynccontextmanager
