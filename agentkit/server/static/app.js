@@ -64,6 +64,7 @@ async function start() {
     store.set({ server, changed: server.changed ?? [], locked: false, offline: false });
     document.title = server.name ? `${server.name} · agentkit` : "agentkit";
   } catch (error) {
+    store.set({ loading: false });
     notices.error(error);
     return;
   }

@@ -109,6 +109,7 @@ export function renderBlock(token, labels) {
   all("pre").forEach((element) => completeCode(element, labels));
   all("table").forEach(completeTable);
   all("[data-cite]").forEach((element) => completeCitation(element, labels));
+  all("p").forEach(joinCitations);
   all("[data-tex]").forEach(completeMath);
   return fragment;
 }
@@ -176,7 +177,24 @@ function completeCitation(element, labels) {
   chip.dataset.marker = number;
   chip.textContent = number;
   chip.setAttribute("aria-label", labels.citation(number));
-  element.replaceWith(chip);
+  const { previousSibling: before, nextSibling: after } = element;
+  if (before instanceof Text) before.data = before.data.replace(/ $/, "\u00a0");
+  // A line neither begins with a chip nor ends between a chip and the sentence's full stop.
+  const unbroken = document.createElement("span");
+  unbroken.className = "cite-end";
+  element.replaceWith(unbroken);
+  unbroken.append(chip);
+  const stop = after instanceof Text ? after.data.match(/^[.,;:!?)\]。，；：！？、）]+/)?.[0] : null;
+  if (stop) {
+    unbroken.append(stop);
+    after.data = after.data.slice(stop.length);
+  }
+}
+
+/** A paragraph of citations alone belongs to the one before. */
+function joinCitations(paragraph) {
+  const chips = [...paragraph.querySelectorAll(".cite")].map((chip) => chip.textContent).join("");
+  if (chips && withoutMarks(paragraph.textContent).replace(/\s/g, "") === chips) paragraph.className = "cites-alone";
 }
 
 let katex = null;

@@ -12,7 +12,7 @@ export const INITIAL = Object.freeze({
   sessionsMore: false,
   sessionQuery: "",
   session: null, // {id, title, turns}; id null until the first question
-  loading: false,
+  loading: true,
   documents: [],
   uploads: [], // {id, name, fraction, state: sending | failed, error}
   panel: null, // {kind: "passage" | "documents" | "search" | "settings", ...}

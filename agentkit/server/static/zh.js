@@ -205,5 +205,6 @@ export const CHINESE = {
   "The server no longer accepts the key of this browser.": "服务器不再接受此浏览器的密钥。",
   "Changed tools wait for trust.": "有改动的工具等待信任。",
   "They are not run until you check them with": "在用以下命令检查之前不会运行：",
-  "Answers are quoted, without a language model.": "回答由引文组成，没有使用语言模型。",
+  "No language model is set up, so answers quote the documents. Add one: run `ollama pull qwen3:4b`, or start with `agentkit serve --model openai:NAME`.":
+    "还没有设置语言模型，回答由文档引文组成。添加模型：运行 `ollama pull qwen3:4b`，或用 `agentkit serve --model openai:NAME` 启动。",
 };

@@ -70,10 +70,12 @@ function Thread() {
   const follows = useRef(true);
 
   const toEnd = () => root.current.scrollTo({ top: root.current.scrollHeight });
-  // A new question and a growing answer stay in view, until the reader scrolls up.
+  // A new question and a growing answer stay in view, until the reader scrolls up. A conversation
+  // that is opened shows its last turn from the question on.
   useLayoutEffect(() => {
-    follows.current = true;
-    toEnd();
+    follows.current = busy;
+    if (busy) toEnd();
+    else root.current.querySelector(".turn:last-of-type")?.scrollIntoView({ block: "start" });
   }, [session?.id, turns.length]);
   useLayoutEffect(() => {
     const resized = new ResizeObserver(() => busy && follows.current && toEnd());

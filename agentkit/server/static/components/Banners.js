@@ -21,7 +21,7 @@ export function Banners() {
     ${changed.length > 0 && html`<div class="banner doubt" role="status"><${Icon} name="shield" />
       <p><strong>${t("Changed tools wait for trust.")}</strong> ${changed.map((each) => each.path).join(", ")}. ${t("They are not run until you check them with")} <code>agentkit trust</code>.</p></div>`}
     ${server?.extractive && !hidden && html`<div class="banner" role="status"><${Icon} name="model" />
-      <p>${server.hint ? code(server.hint) : t("Answers are quoted, without a language model.")}</p>
+      <p>${code(t("No language model is set up, so answers quote the documents. Add one: run `ollama pull qwen3:4b`, or start with `agentkit serve --model openai:NAME`."))}</p>
       <${IconButton} icon="close" size=${16} label=${t("Dismiss")} onClick=${() => setHidden(true)} /></div>`}
     ${server?.notices?.length > 0 && !read && html`<div class="banner" role="status"><${Icon} name="warn" />
       <div class="grow">${server.notices.map((notice) => html`<p key=${notice}>${code(notice)}</p>`)}</div>

@@ -104,7 +104,7 @@ function Document({ document: item, canChange }) {
     <button type="button" class="document-open" disabled=${item.state !== "indexed"} onClick=${open}>
       <${Icon} name="documents" />
       <span class="document-text"><strong>${item.title || item.source}</strong>
-        <small>${item.title ? `${item.source} · ` : ""}${facts.join(" · ")}</small>
+        <small class="document-facts">${item.title && html`<span>${item.source}</span>`}<span>${facts.join(" · ")}</span></small>
         ${item.reason && html`<small class="warn-text">${item.reason}</small>`}</span>
       ${state && html`<span class=${classes("badge", state.kind)}>${state.kind === "busy" && html`<span class="spinner"></span>`}${t(state.label)}</span>`}
     </button>

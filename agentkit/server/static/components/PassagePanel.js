@@ -9,7 +9,7 @@ import { useApp, useStore } from "../store.js";
 import { passagesOf, slice } from "../turns.js";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/preact-hooks.js";
 import { Icon, IconButton } from "./icons.js";
-import { passagePanel } from "./passages.js";
+import { headingPath, isMarkdown, passagePanel } from "./passages.js";
 
 const FIRST_AROUND = 2500;
 const MOST_AROUND = 200_000;
@@ -43,7 +43,7 @@ export function PassagePanel({ panel }) {
   return html`
     <div class="panel-bar">
       <div class="place-line"><strong>${loaded.source}</strong>
-        <span>${[loaded.heading?.replaceAll(" > ", " › "), pageOf(loaded)].filter(Boolean).join(" · ")}</span></div>
+        <span>${[headingPath(loaded), pageOf(loaded)].filter(Boolean).join(" · ")}</span></div>
       <div class="row">
         ${views.length > 1 && html`<div class="segments" role="group" aria-label=${t("View")}>
           ${views.map((each) => html`<button type="button" key=${each.id} aria-pressed=${each.id === shown}
@@ -68,7 +68,7 @@ const pageOf = ({ page, pages, part }) => (page && pages ? t("page {n} of {all}"
 
 function viewsOf({ format, pages, page, original }) {
   if (format === "pdf" && original && page && pages) return [{ id: "page", label: message("Page") }, { id: "text", label: message("Text") }];
-  if (format === "md" || format === "markdown") return [{ id: "rendered", label: message("Document") }, { id: "text", label: message("Text") }];
+  if (isMarkdown(format)) return [{ id: "rendered", label: message("Document") }, { id: "text", label: message("Text") }];
   return [{ id: "text", label: message("Text") }];
 }
 

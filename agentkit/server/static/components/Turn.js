@@ -37,7 +37,10 @@ function Question({ turn, busy, onEdit }) {
       <${IconButton} icon="copy" size=${16} label=${t("Copy question")} onClick=${() => copyText(turn.question)} />
       ${!busy && html`<${IconButton} icon="edit" size=${16} label=${t("Edit question")} onClick=${onEdit} />`}
     </div>
-    <h2 class="question">${turn.question}</h2>
+    <div class="question">
+      <h2>${turn.question}</h2>
+      ${turn.attachments?.length > 0 && html`<p class="attachments">${turn.attachments.map((name) => html`<span key=${name}><${Icon} name="attach" size=${14} />${name}</span>`)}</p>`}
+    </div>
   </div>`;
 }
 

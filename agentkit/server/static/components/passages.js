@@ -2,11 +2,21 @@
 
 import { t } from "../i18n.js";
 
-/** Where a passage stands: heading and page. */
+// Formats whose documents are read as Markdown, by suffix.
+const MARKDOWN = new Set([
+  "md", "markdown", "html", "htm", "xhtml", "docx", "odt", "pptx", "odp", "epub", "ipynb", "org", "rst", "tex",
+]);
+
+export const isMarkdown = (format) => MARKDOWN.has(format);
+
+/** Where a passage stands: its last two headings, and the page. */
 export function placeOf(passage) {
-  const page = passage.page ? t("page {n}", { n: passage.page }) : null;
-  return [passage.heading?.replaceAll(" > ", " › "), page ?? passage.part].filter(Boolean).join(" · ");
+  const page = passage.page ? t("page {n}", { n: passage.page }) : passage.part;
+  return [headingPath(passage, -2), page].filter(Boolean).join(" · ");
 }
+
+/** The headings above a passage, or the last ones with a negative `from`. */
+export const headingPath = ({ heading }, from = 0) => (heading ?? "").split(" > ").slice(from).join(" › ");
 
 /**
  * The side panel's state that shows a passage in its document, beside the others of its turn: its
@@ -32,9 +42,8 @@ const MARKUP = [
 
 /** The first characters of a passage's quotes, else of its text, without Markdown's markup. */
 export function excerpt({ text, format, quotes = [] }, most) {
-  const isMarkdown = format === "md" || format === "markdown";
   const chosen = quotes.length ? quotes.map((quote) => quote.text).join(" … ") : text;
-  const plain = isMarkdown ? MARKUP.reduce((rest, [pattern, by]) => rest.replace(pattern, by), chosen) : chosen;
+  const plain = isMarkdown(format) ? MARKUP.reduce((rest, [pattern, by]) => rest.replace(pattern, by), chosen) : chosen;
   const flat = plain.replace(/\s+/g, " ").trim();
   if (flat.length <= most) return flat;
   const cut = flat.slice(0, most);
