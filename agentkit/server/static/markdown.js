@@ -22,6 +22,7 @@ const LINKS = /^(?:https?:|mailto:)/i;
 const HIDDEN = /<(script|style)\b[\s\S]*?(?:<\/\1\s*>|$)/gi;
 const TAG = /<\/?([a-z][^\s/>]*)[^>]*>/gi;
 const STYLE = /[\s"'/]style\s*=\s*(?:"[^"]*"|'[^']*'|[^\s>]+)/gi;
+const LAST_WORD = /(?:[\x21-\u2fff]{1,24}|\S)[ \u00a0]?$/;
 const HIGHLIGHT_MOST = 40_000;
 const MATH = [
   { level: "block", pattern: /^\$\$([\s\S]+?)\$\$(?:\n|$)/, begins: /\$\$/, display: true },
@@ -178,12 +179,13 @@ function completeCitation(element, labels) {
   chip.textContent = number;
   chip.setAttribute("aria-label", labels.citation(number));
   const { previousSibling: before, nextSibling: after } = element;
-  if (before instanceof Text) before.data = before.data.replace(/ $/, "\u00a0");
   // A line neither begins with a chip nor ends between a chip and the sentence's full stop.
   const unbroken = document.createElement("span");
   unbroken.className = "cite-end";
   element.replaceWith(unbroken);
-  unbroken.append(chip);
+  const word = before instanceof Text ? before.data.match(LAST_WORD)?.[0] ?? "" : "";
+  if (word) before.data = before.data.slice(0, -word.length);
+  unbroken.append(word, chip);
   const stop = after instanceof Text ? after.data.match(/^[.,;:!?)\]。，；：！？、）]+/)?.[0] : null;
   if (stop) {
     unbroken.append(stop);

@@ -21,7 +21,7 @@ from tests.server.browser.conftest import CHROMIUM, ROOT, write_folder, write_pd
 IMAGES = ROOT / "docs" / "images"
 DESKTOP = {"width": 1360, "height": 850}
 PHONE = {"width": 390, "height": 844}
-COLORS = 200
+COLORS = 256
 QUESTIONS = (
     "How many objects may one bucket hold?",
     "When is the copy verified, according to the manual?",
