@@ -68,11 +68,15 @@ function Block({ token, doubts, turn, known }) {
       image: t("Image"),
       citation: (number) => t("Passage {n}: {title}", { n: number, title: passageOf(turn, number)?.title ?? "" }),
     });
+    const begun = new Set();
     wrapMarks(fragment, (number) => {
       const mark = document.createElement("mark");
       mark.className = "unsupported";
-      mark.tabIndex = 0;
       mark.dataset.sentence = String(number);
+      // A sentence is one stop of the Tab key, however many pieces it has.
+      if (begun.has(number)) return mark;
+      begun.add(number);
+      mark.tabIndex = 0;
       const reason = doubts[number]?.reason || t("No passage says this.");
       mark.setAttribute("aria-description", t("Not supported: {reason}", { reason }));
       return mark;
