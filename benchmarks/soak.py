@@ -48,6 +48,8 @@ _SAMPLE_SECONDS = 5.0
 _END_SECONDS = 40.0
 """Within this time a warm child that nobody uses ends."""
 _PATIENCE = 60.0
+_ABANDONED = 1000
+"""The sessions that an MCP server keeps: all are opened first, since they take memory by design."""
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -352,6 +354,12 @@ async def still_running() -> list[str]:
     return left
 
 
+async def fill_sessions(port: int) -> None:
+    """Open as many sessions as the HTTP server keeps, and leave them."""
+    for _ in range(0, _ABANDONED, 10):
+        await asyncio.gather(*(visit("abandoned session", port) for _ in range(10)))
+
+
 async def sample(soak: Soak, watched: list[Watched]) -> None:
     while soak.goes_on:
         for each in watched:
@@ -389,6 +397,8 @@ async def main(minutes: float, home: Path, seed: int) -> int:
         }
         web = OverMcp(soak, by_server["web"], http, over_http)
         pipe = OverMcp(soak, by_server["pipe"], stdio, own)
+        await fill_sessions(port)
+        soak.ends = time.monotonic() + 60 * minutes
         async with asyncio.TaskGroup() as group:
             group.create_task(sample(soak, watched))
             for part, step, pause in (

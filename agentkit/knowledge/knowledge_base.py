@@ -143,8 +143,15 @@ class KnowledgeBase(Closeable):
         new ones are there. After an interruption another call continues it. Raises KnowledgeError
         and ConfigError."""
         chosen = get_embedder(embedder) if isinstance(embedder, str) else embedder
-        vectors = vectors or open_store(Path(path), store)
-        opened = cls(Path(path), chosen, chunk_tokens=chunk_tokens, vectors=vectors, wait=wait)
+        opened = await in_thread(
+            lambda: cls(
+                Path(path),
+                chosen,
+                chunk_tokens=chunk_tokens,
+                vectors=vectors or open_store(Path(path), store),
+                wait=wait,
+            )
+        )
         try:
             async with writing(opened.path, wait):
                 await opened._indexer.rebuild(on_progress)
