@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from agentkit._child.worker import lift_memory_limit
@@ -45,4 +46,10 @@ def load_legacy(content: bytes, source: str) -> Loaded:
             converted = file.with_suffix(target).read_bytes()
         except (OSError, subprocess.SubprocessError) as error:
             raise KnowledgeError(f"LibreOffice cannot convert it: save it as {target}") from error
-        return parse(converted, str(PurePosixPath(source).with_suffix(target)), source)
+        loaded = parse(converted, str(PurePosixPath(source).with_suffix(target)), source)
+    document = replace(loaded.document, source=source)
+    if not document.parts:
+        # A field that names the file was filled with the name of the copy.
+        text = document.text.replace(str(file), PurePosixPath(source).name)
+        document = replace(document, text=text)
+    return replace(loaded, document=document)
