@@ -65,7 +65,8 @@ class EventLog:
                 after = self._count
                 yield NumberedEvent(after, "turn", self._snapshot())
             elif after < self._count:
-                for event in _joined(list(self._events)[after - self._count :]):
+                missed = [self._events[at] for at in range(after - self._count, 0)]
+                for event in _joined(missed):
                     after = event.number
                     yield event
             elif self.is_closed:

@@ -25,7 +25,7 @@ from agentkit.answers import Answer
 from agentkit.errors import AlreadyDecided, SessionBusy
 from agentkit.events import Event, Finished
 from agentkit.knowledge.search.filters import Filters
-from agentkit.messages import Message, Record
+from agentkit.messages import Message, Record, ToolCall
 from agentkit.server.errors import ApiError, to_api_error
 from agentkit.server.event_log import EventLog
 from agentkit.server.live_turn import MOST_TEXT, EndlessAnswer, LiveTurn
@@ -205,14 +205,15 @@ class Runs:
     async def decide(
         self, run: AnswerRun, store: SessionStore, call_id: str, verdict: Verdict
     ) -> None:
-        """Decide on a call that waits; the run goes on when it has paused. Raises AlreadyDecided
-        and ApiError."""
+        """Decide on a call that waits, with the arguments that the page was shown; the run goes on
+        when it has paused. Raises AlreadyDecided and ApiError."""
         call = run.live.calls.get(call_id)
         if call is None or call.state != "waiting" or call_id in run.verdicts:
             raise AlreadyDecided(f"Call {call_id!r} does not wait for a decision.")
         if self._is_closed:
             raise ApiError(503, "The server is stopping. Decide again later.", "stopping")
-        run.verdicts[call_id] = verdict
+        shown = ToolCall(call_id, call.name, call.arguments)
+        run.verdicts[call_id] = verdict.for_call(shown)
         run.log.append(*run.live.decided(call_id, verdict))
         if not run.is_active:
             run.is_active = True
