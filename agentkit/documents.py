@@ -192,13 +192,17 @@ class Chunk:
 class Hit:
     """A chunk that a search found. `score` is a relevance from 0 to 1, comparable across queries;
     the ranks are its places (from 1) in the results of the two retrievers, None where one did not
-    find it. `late` is its score by late interaction, None where it has none."""
+    find it. Its scores by each step: `cosine` of the vectors, `keywords`, the share of the query's
+    words that it has, weighed by rarity, None for a query in another script, and `late` by late
+    interaction, None where it has none."""
 
     chunk: Chunk
     score: float
     dense_rank: int | None = None
     keyword_rank: int | None = None
     late: float | None = None
+    cosine: float | None = None
+    keywords: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

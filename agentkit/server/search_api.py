@@ -28,12 +28,21 @@ class Ranks(BaseModel):
     rerank: int | None = None
 
 
+class Scores(BaseModel):
+    """The scores of a hit by each step: the cosine of the vectors, the share of the query's words,
+    and late interaction of the token vectors; null where a step did not judge it."""
+
+    dense: float | None
+    keywords: float | None
+    tokens: float | None
+
+
 class HitRecord(BaseModel):
-    """A passage that a search found. `score` is from 0 to 1, `late` the score by token vectors."""
+    """A passage that a search found. `score` is from 0 to 1."""
 
     passage: SourcePassage
     score: float
-    late: float | None
+    scores: Scores
     ranks: Ranks
 
 
@@ -62,7 +71,7 @@ def _record(hit: Hit, by_tokens: list[float], place: int) -> HitRecord:
     return HitRecord(
         passage=passage_record(hit.chunk, str(place), hit.score),
         score=hit.score,
-        late=hit.late,
+        scores=Scores(dense=hit.cosine, keywords=hit.keywords, tokens=hit.late),
         ranks=Ranks(
             dense=hit.dense_rank,
             keywords=hit.keyword_rank,

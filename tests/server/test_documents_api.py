@@ -81,6 +81,8 @@ async def test_an_upload_is_indexed_and_found_and_can_be_asked_about(folder: Pat
         assert hits[0]["passage"]["source"] == "notice.md"
         assert hits[0]["ranks"]["dense"] == 1
         assert hits[0]["ranks"]["keywords"] == 1
+        assert all(0 < score <= 1 for score in hits[0]["scores"].values())
+        assert hits[0]["scores"]["dense"] > hits[-1]["scores"]["dense"]
         turn = await page.answered(await page.session(), "When does the gate open?")
         assert "06:45" in turn["text"]
 

@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -143,6 +144,15 @@ def spread(hits: Iterable[Hit], vectors: Mapping[str, Vector], changelog: float 
     return [replace(hit, score=round(hit.score, 4)) for hit in found]
 
 
+class _Scores(NamedTuple):
+    """The scores of candidates by number: together, by vectors, and by keywords where the query is
+    in their script."""
+
+    fused: dict[int, float]
+    cosines: Mapping[int, float]
+    shares: Mapping[int, float]
+
+
 class Retriever:
     """Searches one index. The best hits are reranked by the embedder's token vectors where
     `tokens` keeps them; `reranker`, where there is one, decides the final order."""
@@ -201,8 +211,8 @@ class Retriever:
 
     def _scores(
         self, query: Query, vector: Vector, wanted: KeywordQuery, near: Nearest, matching: list[int]
-    ) -> dict[int, float]:
-        """Number -> relevance of every candidate, by both retrievers."""
+    ) -> _Scores:
+        """The scores of every candidate, by both retrievers and together."""
         lacking = [number for number in matching if number not in near.cosines]
         found = self._lookup.vectors(lacking)
         cosines = dict(near.cosines) | {n: float(v @ vector) for n, v in found.items()}
@@ -211,22 +221,20 @@ class Retriever:
         own = {number: found for number, found in words.items() if cjk[number] == query.is_cjk}
         others = {number: found for number, found in words.items() if number not in own}
         names = self._keywords.weighed_names(query)
-        return fused(
-            near,
-            {number: cosines[number] for number in words},
-            self._keywords.shares(wanted, own),
-            self._keywords.shares(names, others) if names.terms else {},
-            self._prior,
-        )
+        known = {number: cosines[number] for number in words}
+        shares = self._keywords.shares(wanted, own)
+        named = self._keywords.shares(names, others) if names.terms else {}
+        return _Scores(fused(near, known, shares, named, self._prior), known, shares)
 
     def _distinct(
-        self, scores: Mapping[int, float], near: Nearest, matching: Sequence[int], count: int
+        self, scores: _Scores, near: Nearest, matching: Sequence[int], count: int
     ) -> tuple[list[int], list[Hit]]:
         """The best chunks, best first, each text once, and their numbers. White space and the title
         in the headings do not make a text another one."""
         dense = {number: rank for rank, number in enumerate(near.cosines, start=1)}
         keyword = {number: rank for rank, number in enumerate(matching, start=1)}
-        ordered = sorted(scores, key=lambda number: (-scores[number], number))
+        together = scores.fused
+        ordered = sorted(together, key=lambda number: (-together[number], number))
         texts: set[tuple[str, str]] = set()
         kept: dict[int, Hit] = {}
         for at in range(0, len(ordered), count):
@@ -239,7 +247,8 @@ class Retriever:
                 text = chunk.heading.removeprefix(chunk.title), "".join(chunk.text.split())
                 if text not in texts:
                     texts.add(text)
-                    kept[n] = Hit(chunk, scores[n], dense.get(n), keyword.get(n))
+                    ranks, share = (dense.get(n), keyword.get(n)), scores.shares.get(n)
+                    kept[n] = Hit(chunk, together[n], *ranks, None, scores.cosines[n], share)
             if len(kept) >= count:
                 break
         return list(kept), list(kept.values())
