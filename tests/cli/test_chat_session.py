@@ -3,6 +3,8 @@
 Each step waits for what the screen or the server shows; none waits for the clock.
 """
 
+import os
+import signal
 import socket
 import textwrap
 import threading
@@ -151,6 +153,38 @@ def test_ctrl_c_stops_an_answer_and_a_second_one_leaves_and_keeps_what_was_state
             assert "Stored as 'Tell me more'" in talk.text
         finally:
             talk.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_chat_that_is_killed_in_an_answer_keeps_what_was_written(
+    folder: Path, address: Any, number: signal.Signals
+) -> None:
+    server = ChatServer()
+    options = ("chat", "-C", folder, "-m", "openai:small", "--base-url",
+               f"http://127.0.0.1:{address[1]}/v1")  # fmt: skip
+    server.replies(_holds("The first half of a long ", "answer"), _says("The other half."))
+    with _listening(server.app, address):
+        talk = Terminal(*options)
+        try:
+            talk.ready()
+            talk.say("Tell me more")
+            talk.expect("The first half of a long answer")
+            os.kill(talk.child.pid, number)
+            code = talk.close()
+            if number != signal.SIGKILL:
+                assert code == 128 + number
+                assert "Traceback" not in talk.whole
+            talk = Terminal(*options, "--continue")
+            talk.ready()
+            talk.tell("Go on")
+            assert "The other half." in talk.text
+            talk.press("ctrl-d")
+            assert talk.close() == 0
+        finally:
+            talk.kill()
+    before = [m for m in server.requests[-1]["messages"] if m["role"] in ("user", "assistant")]
+    written = " ".join(str(m["content"]) for m in before)
+    assert written.index("Tell me more") < written.index("The first half of a long")
 
 
 def _marked(talk: Any) -> list[bool]:

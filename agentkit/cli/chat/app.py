@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -45,8 +46,7 @@ async def start_chat(
         return 0
     offer_trust(project)
     with _no_echo():
-        await _chat(project, model, base_url, session, resume, out, log)
-    return 0
+        return await _chat(project, model, base_url, session, resume, out, log)
 
 
 async def _chat(
@@ -57,7 +57,8 @@ async def _chat(
     resume: bool,
     out: Console,
     log: Console,
-) -> None:
+) -> int:
+    """Chat until the user leaves. Returns the exit code."""
     approval = ChatApproval(AllowedTools(folder / ".agentkit" / "approvals.json"))
     async with open_project(
         folder,
@@ -85,12 +86,14 @@ async def _chat(
         await show_model_advice(project.agent.model, folder, log)
         await _print_welcome(chat)
         async with _open_keyboard(chat, folder) as keyboard:
-            await chat.run(keyboard, partial(run_command, COMMANDS))
+            with _leaving_on_signals(chat) as received:
+                await chat.run(keyboard, partial(run_command, COMMANDS))
         if chat.session_name:
             _print_goodbye(chat, folder)
         chat.close_session()
         for opened in chat.opened_models:
             await opened.close()
+    return 128 + received[0] if received else 0
 
 
 def _open_store(project: Project, log: Console) -> SessionStore | None:
@@ -190,6 +193,32 @@ class Pipe(Keyboard):
 
 
 @contextmanager
+def _leaving_on_signals(chat: Chat) -> Iterator[list[int]]:
+    """Stop the chat on SIGTERM, and on SIGHUP where its terminal is closed, as Ctrl-C twice does:
+    what was written is stored, and the terminal echoes again. Yields the signals received."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    received: list[int] = []
+
+    def leave(number: int) -> None:
+        received.append(number)
+        chat.interrupts.must_quit = True
+        task.cancel()
+
+    numbers = [] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGHUP]
+    for number in numbers:
+        loop.add_signal_handler(number, leave, number)
+    try:
+        yield received
+    except asyncio.CancelledError:
+        if not received:
+            raise
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
 def _no_echo() -> Iterator[None]:
     """Switch the terminal's own echo off: the prompt shows keys, and others wait for it."""
     try:
@@ -207,4 +236,5 @@ def _no_echo() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+        with suppress(termios.error):  # The terminal may be closed.
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
