@@ -16,7 +16,7 @@ MODEL ?= extractive
 BASE_URL ?=
 
 .PHONY: demo test test-all test-slow test-perturbed coverage chaos lint messages bench \
-	bench-retrieval bench-answers eval conformance clean
+	bench-retrieval bench-answers eval security conformance clean
 
 demo: $(CORE)
 	@$(BIN)/agentkit demo --folder $(DEMO) --model extractive
@@ -53,6 +53,10 @@ lint: $(DEV)
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python .lint/wording.py
+
+# The tests that SECURITY.md names, known vulnerabilities of dependencies, and bandit.
+security: $(DEV)
+	@$(BIN)/python .lint/security.py
 
 bench: $(DEV) $(PEERS)/.ready
 	@for script in apps backends embedder indexing search support mcp_calls terminal; do \

@@ -139,7 +139,7 @@ def completion(
 
     if shell == "bash":
         print(_BASH_COLONS)
-    print(get_completion_script(prog_name="agentkit", complete_var=COMPLETE, shell=shell))
+    print(get_completion_script(prog_name="agentkit", complete_var=COMPLETE, shell=shell))  # nosec B604
 
 
 def offer_trust(folder: Path) -> None:
