@@ -1,7 +1,7 @@
 """Run the security checks: the tests that SECURITY.md names, pip-audit and bandit.
 
-pip-audit asks PyPI for known vulnerabilities. A package that it cannot look up, as without a network,
-is no failure: how many were looked up is printed. A known vulnerability is one.
+pip-audit asks PyPI for known vulnerabilities. A package that it cannot look up, as without a
+network, is no failure: how many were looked up is printed. A known vulnerability is one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ TEST = re.compile(r"\| `(tests/[^`]+)` \|$", re.MULTILINE)
 
 def main() -> int:
     tests = TEST.findall((ROOT / "SECURITY.md").read_text(encoding="utf-8"))
-    pytest = _run("pytest", "-q", "-p", "no:benchmark", *tests).returncode
+    options = ("-q", "-p", "no:benchmark", "--numprocesses", "auto", "--dist", "loadfile")
+    pytest = _run("pytest", *options, *tests).returncode
     bandit = _run("bandit", "-q", "-r", "agentkit", "-c", "pyproject.toml").returncode
     return max(pytest, bandit, _audit())
 

@@ -283,13 +283,13 @@ def _main(arguments: list[str]) -> None:
     if kind == "-m":
         runpy._run_module_as_main(target)  # type: ignore[attr-defined]
     elif kind == "-c":
-        exec(compile(target, "<string>", "exec"), main.__dict__)  # nosec B102: trusted code
+        exec(compile(target, "<string>", "exec"), main.__dict__)  # nosec B102
     else:
         is_ours = active_code(target) is not None
         source = _trusted(code, target) if is_ours else Path(target).read_bytes()
         target = os.path.abspath(target)
         main.__dict__.update(__file__=target, __cached__=None)
-        exec(compile(source, target, "exec"), main.__dict__)  # nosec B102: trusted code
+        exec(compile(source, target, "exec"), main.__dict__)  # nosec B102
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def _mapping(written: str) -> dict[str, Any]:
     try:
         if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(written, yaml.BaseLoader)):
             return {}
-        found = yaml.load(written, yaml.BaseLoader)  # nosec B506: strings, lists and maps
+        found = yaml.load(written, yaml.BaseLoader)  # nosec B506
         return json.loads(json.dumps(found)) if isinstance(found, dict) else {}
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
