@@ -30,6 +30,7 @@ from agentkit.errors import ConfigError, SessionBusy, SessionNotFound
 from agentkit.findings import name_project
 from agentkit.messages import Message, Record
 from agentkit.text.terms import terms
+from agentkit.tools.repair import join_surrogates
 
 LAST = "last"
 _LONGEST_NAME = 80
@@ -401,7 +402,7 @@ def _checked_id(session_id: str) -> str:
 
 
 def _one_line(name: str) -> str:
-    return " ".join(name.split())[:_LONGEST_NAME]
+    return " ".join(join_surrogates(name).split())[:_LONGEST_NAME]
 
 
 def _now() -> str:

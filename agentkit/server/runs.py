@@ -22,7 +22,7 @@ from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.agent.setup import Overrides
 from agentkit.agent.tool_runner import INTERRUPTED, failed_result
 from agentkit.answers import Answer
-from agentkit.errors import AlreadyDecided, SessionBusy
+from agentkit.errors import AlreadyDecided, KnowledgeError, SessionBusy
 from agentkit.events import Event, Finished
 from agentkit.knowledge.search.filters import Filters
 from agentkit.messages import Message, Record, ToolCall
@@ -69,6 +69,10 @@ class Choices:
         if self.sources:
             retrieval = overrides.get("retrieval", chosen.agent.retrieval)
             filters = Filters(sources=self.sources).bounded(retrieval.filters)
+            try:
+                filters.check()
+            except KnowledgeError as error:
+                raise ApiError(422, str(error), "invalid_value", param="sources") from error
             overrides["retrieval"] = replace(retrieval, filters=filters)
         return chosen.agent, overrides
 

@@ -16,6 +16,7 @@ from agentkit.server.runs import AnswerRun
 from agentkit.server.sessions_api import Asker, Server, Store
 from agentkit.server.sse import EventResponse
 from agentkit.server.turns import CallRecord, Turn
+from agentkit.tools.repair import without_surrogates
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 
@@ -70,11 +71,12 @@ async def decide(
     approver: Annotated[Identity, Depends(require("approve"))],
 ) -> CallRecord:
     """Allow or deny a tool call that waits. Changed arguments must fit the tool's schema."""
-    verdict = Verdict(True, body.arguments)
+    arguments = None if body.arguments is None else without_surrogates(body.arguments)
+    verdict = Verdict(True, arguments)
     if body.decision == "deny":
         reason = f"{NOT_ALLOWED} Reason: {body.reason.strip()}" if body.reason.strip() else ""
         verdict = Verdict(False, reason=reason)
-    elif body.arguments is not None and (fault := server.runs.fault(run, call_id, body.arguments)):
+    elif arguments is not None and (fault := server.runs.fault(run, call_id, arguments)):
         raise ApiError(
             422, f"These arguments do not fit: {fault}.", "invalid_arguments", param="arguments"
         )

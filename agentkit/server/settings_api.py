@@ -21,6 +21,7 @@ from agentkit.server.auth import require
 from agentkit.server.errors import ApiError
 from agentkit.server.service import Service, service
 from agentkit.settings.schema import parse_key, settings_schema
+from agentkit.tools.repair import without_surrogates
 
 router = APIRouter(
     prefix="/api/settings", tags=["settings"], dependencies=[Depends(require("documents"))]
@@ -97,7 +98,7 @@ def _change(server: Service, key: str, value: Any) -> None:
     """Write a setting and have the agent use it. Raises ApiError and ConfigError."""
     if value is None or isinstance(value, dict):
         raise ApiError(422, f"{key} must have a value.", "invalid_value", param=key)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = json.dumps(without_surrogates(value), ensure_ascii=False).replace("\x7f", "\\u007f")
     try:
         checked = settings_file(server.project.path).set(parse_key(key), text)
     except ConfigError as error:

@@ -358,3 +358,13 @@ async def test_settings_are_changed_within_their_schema(
     assert settings["knowledge.results"]["value"] == (3 if status == 200 else 5)
     if status == 200:
         assert "results = 3" in (folder / "agentkit.toml").read_text()
+
+
+async def test_instructions_are_stored_as_they_were_written(folder: Path) -> None:
+    text = 'Say "yes" \\ or no.\nIn 中文 🙂\x7f'
+    async with open_page(folder) as page:
+        changed = await page.request("PATCH", "/api/settings", json={"instructions": text})
+        assert changed["settings"][0]["value"] == text
+    async with open_page(folder) as page:
+        settings = {s["key"]: s for s in (await page.get("/api/settings"))["settings"]}
+    assert settings["instructions"]["value"] == text

@@ -110,6 +110,7 @@ async def test_a_session_is_exported_and_deleted(folder: Path) -> None:
         ({"question": "x" * 200_001}, "question"),
         ({"question": "x", "replace": -1}, "replace"),
         ({"question": "x", "sources": [""]}, "sources.0"),
+        ({"question": "x", "sources": ["[a"]}, "sources"),
     ],
 )
 async def test_an_invalid_question_is_refused(
@@ -119,6 +120,21 @@ async def test_an_invalid_question_is_refused(
         session = await page.session()
         refused = await page.post(f"/api/sessions/{session}/turns", body, 422)
     assert refused["error"]["param"] == param
+
+
+async def test_text_that_no_store_takes_is_refused_or_kept_without_it(folder: Path) -> None:
+    headers = {"content-type": "application/json"}
+    async with open_page(folder, ScriptedModel(_echo)) as page:
+        session = await page.session()
+        path = f"/api/sessions/{session}/turns"
+        for body in (rb'{"question": "\ud800 when?"}', rb'{"question": "x", "model": "\udfff"}'):
+            refused = await page.client.post(path, content=body, headers=headers)
+            assert refused.status_code == 422
+        joined = rb'{"question": "\ud83d\ude00 when?\u0000"}'
+        asked = await page.client.post(path, content=joined, headers=headers)
+        turn = await page.finished(asked.json()["run"])
+        assert (turn["state"], turn["question"]) == ("done", "😀 when?\0")
+        assert await page.turns(session) == [turn]
 
 
 async def test_only_the_documents_that_were_chosen_are_used(folder: Path) -> None:
