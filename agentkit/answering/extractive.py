@@ -9,6 +9,7 @@ other tool.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -137,11 +138,22 @@ class ExtractiveModel(Model):
             answer, is_refusal = _phrases(question).search_failed.format(reason=reason), True
         else:
             answer, is_refusal = await self.quote(question.text, passages)
+        answer, is_cut = self._bounded(answer, options)
         for piece in re.findall(r"[\s\S]{1,24}", answer):
             yield TextDelta(piece)
         read = sum(self.count_tokens(message.prompt_text) for message in messages)
         yield Usage(read, self.count_tokens(answer), estimated=True)
-        yield Done("refused" if is_refusal else "stop", self.name)
+        yield Done("length" if is_cut else "refused" if is_refusal else "stop", self.name)
+
+    def _bounded(self, answer: str, options: Options) -> tuple[str, bool]:
+        """An answer up to a stop sequence, and whether it is cut at the limit of tokens."""
+        ends = [answer.find(stop) for stop in options.stop if stop in answer]
+        answer = answer[: min(ends, default=len(answer))]
+        most = options.max_tokens
+        if most is None or self.count_tokens(answer) <= most:
+            return answer, False
+        end = bisect_right(range(len(answer)), most, key=lambda n: self.count_tokens(answer[:n]))
+        return answer[: max(0, end - 1)], True
 
     async def quote(self, question: str, passages: Sequence[Passage]) -> tuple[str, bool]:
         """Return an answer that quotes the passages, and whether it is a refusal."""

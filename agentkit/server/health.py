@@ -37,8 +37,7 @@ def health() -> dict[str, str]:
 @router.get("/ready", dependencies=[Depends(current)])
 def ready(server: Annotated[Service, Depends(service)]) -> dict[str, str]:
     """Whether questions can be answered: the index is up to date, the server is not stopping."""
-    is_indexing = "" in server.indexing.jobs()
-    if server.is_stopping or is_indexing:
+    if server.is_stopping or server.is_indexing:
         reason = "The server is stopping." if server.is_stopping else "The index is being updated."
         raise ApiError(503, reason, "not_ready", headers={"retry-after": "5"})
     return {"status": "ready"}

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from agentkit.server.runs import Runs
 
 
+FIRST_INDEX_SECONDS = 60.0
+"""How long a question waits for the first documents of a folder."""
+
+
 @dataclass
 class Service:
     """The served project. `changed` are the files that wait for trust, with what happened
@@ -81,6 +85,21 @@ class Service:
             opened = self.project.open_model(model, ExtractiveModel, self.project.base_url)
             self._raw[model] = Agent(opened, preamble="", limits=self.agent.limits)
         return self._raw[model]
+
+    @property
+    def is_indexing(self) -> bool:
+        """Whether the whole folder is being indexed, as after the start."""
+        job = self.indexing.jobs().get("")
+        return job is not None and job.state != "failed"
+
+    async def wait_for_documents(self) -> None:
+        """Where nothing is indexed yet, wait a while until the folder is."""
+        job, knowledge = self.indexing.jobs().get(""), self.agent.knowledge
+        if job is None or knowledge is None or not self.is_indexing or knowledge.chunk_count:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_INDEX_SECONDS):
+                await job.done.wait()
 
     async def drain(self, seconds: float) -> None:
         """Admit no more answers, end the streams of notices, and give the answers that are being

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from agentkit import ModelError, ScriptedModel, ToolCall
+from agentkit import ModelError, Project, ScriptedModel, ToolCall
 from agentkit.knowledge.tools import SEARCH
+from agentkit.server.app import create_app
 from agentkit.settings.schema import ServeSettings
 from tests.server.conftest import Serve
 
@@ -228,3 +230,34 @@ async def test_a_full_queue_is_answered_with_retry_after(serve: Serve) -> None:
         response = await client.post("/v1/chat/completions", json={"messages": QUESTION})
     assert response.status_code == 429
     assert int(response.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "end", "reason"),
+    [({"stop": "kept"}, "and ", "stop"), ({"max_tokens": 30}, "", "length")],
+)
+async def test_the_extractive_model_keeps_to_stop_and_to_the_limit_of_tokens(
+    serve: Serve, body: dict[str, Any], end: str, reason: str
+) -> None:
+    async with serve() as client:
+        whole = (await ask(client))["choices"][0]["message"]["content"]
+        choice = (await ask(client, **body))["choices"][0]
+    text = choice["message"]["content"]
+    assert text.endswith(end)
+    assert whole.startswith(text)
+    assert len(text) < len(whole)
+    assert choice["finish_reason"] == reason
+
+
+async def test_a_question_waits_for_the_first_documents(folder: Path) -> None:
+    project = Project.open(folder, model="extractive", trust=True)
+    project.in_background = True
+    app = create_app(project, needs_key=False, start_project=True)
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1"
+        ) as client,
+    ):
+        reply = await ask(client)
+    assert "90 days" in reply["choices"][0]["message"]["content"]

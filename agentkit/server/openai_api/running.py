@@ -75,6 +75,7 @@ class Running:
         """The events of the run, counted; admitted when their turn comes. Raises ApiError and what
         the agent raises."""
         metrics, began, is_first = self._server.metrics, time.perf_counter(), True
+        await self._server.wait_for_documents()
         async with (
             self._server.admission.slot(self._identity.name),
             aclosing(self._start()) as events,
