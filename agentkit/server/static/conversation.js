@@ -5,6 +5,8 @@ import { t } from "./i18n.js";
 import { applyEvent, isOpen, newTurn, passagesOf, restarted, support } from "./turns.js";
 
 const PAGE = 50;
+const BUSY_TRIES = 8;
+const BUSY_MS = 250;
 const RUN_EVENTS = new Set(["text", "reasoning", "tool", "passages", "turn", "error", "done"]);
 
 export class Conversation {
@@ -108,13 +110,16 @@ export class Conversation {
     const index = replace ?? before.length;
     this.store.set({ session: { ...(session ?? { id: null, title: "" }), turns: [...kept, newTurn(text, index)] } });
     const opened = this.opened;
+    // What the run before still sends is not about this turn.
+    this.followed?.controller.abort();
+    this.followed = null;
     try {
       const id = session?.id ?? (await this.create(text, opened));
       const body = { question: text };
       if (model) body.model = model;
       if (sources.length) body.sources = sources;
       if (replace !== null) body.replace = replace;
-      const { run, fork } = await this.api.post(`sessions/${encodeURIComponent(id)}/turns`, body);
+      const { run, fork } = await this.start(id, body);
       if (opened !== this.opened) return true;
       this.changeLast((turn) => ({ ...turn, run }));
       if (fork) this.notices.info(t("The earlier version is kept as a conversation of its own."));
@@ -138,6 +143,18 @@ export class Conversation {
     this.store.set((state) => ({ session: { ...state.session, id, title: question.slice(0, 80) } }));
     this.navigate(`chat/${id}`, { quiet: true });
     return id;
+  }
+
+  /** Start an answer. The one before may still be stored when its last event has arrived. */
+  async start(id, body) {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.api.post(`sessions/${encodeURIComponent(id)}/turns`, body);
+      } catch (error) {
+        if (error.code !== "session_busy" || tries === BUSY_TRIES) throw error;
+        await this.api.wait(BUSY_MS);
+      }
+    }
   }
 
   retry(index) {

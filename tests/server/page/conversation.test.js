@@ -15,7 +15,7 @@ function page(routes = {}, events = []) {
     return typeof found === "function" ? found(body) : found ?? { sessions: [] };
   };
   const api = {
-    get: answer("GET"), post: answer("POST"), patch: answer("PATCH"), delete: answer("DELETE"),
+    wait: async () => {}, get: answer("GET"), post: answer("POST"), patch: answer("PATCH"), delete: answer("DELETE"),
     async *events() {
       for (const each of events) {
         if (each instanceof Error) throw each;
@@ -66,6 +66,20 @@ test("a question that the server refuses leaves the conversation as it was", asy
   conversation.begin();
   assert.equal(await conversation.ask("When?"), false);
   assert.deepEqual([store.get().session.turns, shown], [[], ["The server is busy."]]);
+});
+
+test("a question is asked again while the answer before is being stored", async () => {
+  let tries = 0;
+  const busy = () => {
+    tries += 1;
+    if (tries < 3) throw new ApiError({ message: "An answer is being written.", code: "session_busy" }, 409);
+    return { run: "s1.1" };
+  };
+  const { conversation, store, shown } = page({ ...ROUTES, "POST sessions/s1/turns": busy }, ANSWER);
+  conversation.begin();
+  assert.equal(await conversation.ask("When?"), true);
+  await settled();
+  assert.deepEqual([tries, shown, store.get().session.turns[0].state], [3, [], "done"]);
 });
 
 test("an edited question takes the place of its turn and what followed", async () => {
