@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -12,20 +16,14 @@ from starlette.types import ASGIApp, Scope
 
 from agentkit.server.auth import current
 from agentkit.server.errors import ApiError
-from agentkit.server.guard import COOKIE, Access
+from agentkit.server.guard import CONTENT_POLICY, COOKIE, Access
 from agentkit.server.metrics import CONTENT_TYPE
 from agentkit.server.service import Service, service
 
 router = APIRouter(tags=["server"])
 
-_SIGN_IN = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>agentkit</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<main><h1>agentkit</h1><form method="post" action="/login">
-<p><label>Key <input name="key" type="password" autocomplete="current-password" required></label>
-<button>Sign in</button></p></form>{note}
-<p>A key is made on the server: <code>agentkit keys add NAME</code></p></main></html>
-"""
+FORM = Path(__file__).with_name("static") / "sign-in.html"
+_REFUSED = '<p class="refused" role="alert">This key is not known.</p>'
 
 
 @router.get("/health")
@@ -54,7 +52,7 @@ def login(request: Request, key: Annotated[str, Form(max_length=200)]) -> Respon
     """Take a key from the form, and keep it in a cookie that scripts cannot read."""
     access: Access = request.app.state.access
     if access.keys.find(key) is None:
-        return HTMLResponse(_SIGN_IN.format(note="<p>This key is not known.</p>"), 401)
+        return _sign_in(_REFUSED)
     response = RedirectResponse("/", 303)
     is_secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=is_secure)
@@ -73,4 +71,21 @@ def sign_in_page(scope: Scope, headers: Headers) -> ASGIApp | None:
     """The form that takes a key, for a browser that asks for a page without one."""
     if scope["method"] != "GET" or "text/html" not in headers.get("accept", ""):
         return None
-    return HTMLResponse(_SIGN_IN.format(note=""), 401)
+    return _sign_in()
+
+
+def _sign_in(note: str = "") -> Response:
+    """The form, whose own style the content policy allows by its hash: nothing else can be loaded
+    without a key."""
+    form, style_hash = _form()
+    policy = f"{CONTENT_POLICY}; style-src 'sha256-{style_hash}'"
+    page = form.replace("<!-- note -->", note)
+    return HTMLResponse(page, 401, {"content-security-policy": policy})
+
+
+@cache
+def _form() -> tuple[str, str]:
+    """The HTML of the form, and the SHA-256 of its style in base64."""
+    form = FORM.read_text(encoding="utf-8")
+    style = form.partition("<style>")[2].partition("</style>")[0]
+    return form, b64encode(sha256(style.encode()).digest()).decode()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from agentkit.events import ModelPart, ReasoningDelta, TextDelta
 from agentkit.mcp.server.http import MCP_PATH, serve_http
 from agentkit.messages import Message, ToolCall
 from agentkit.server.app import create_app
+from agentkit.server.keys import SingleKey
 
 ANSWER = """The archive is backed up **every Sunday at 03:00**, and kept for 90 days [1].
 
@@ -59,6 +61,8 @@ $\\href{javascript:window.attacked=6}{x}$ $\\includegraphics{https://attacker.ex
 | <b onmouseover="window.attacked=8">b</b> | ![x](//attacker.example/f.png) |
 """
 SECONDS_PER_PART = 0.03
+KEY_VARIABLE = "AGENTKIT_TEST_SERVER_KEY"
+"""The variable with the key that callers must send; none is needed without it."""
 
 
 class PacedModel(ScriptedModel):
@@ -98,7 +102,9 @@ def _pieces(text: str) -> list[ModelPart]:
 async def main(folder: Path, port: int) -> None:
     async with Project.open(folder, model="extractive", trust=True) as project:
         project.agent.model = PacedModel(answer_to, name="scripted")
-        app = create_app(project, needs_key=False)
+        key = os.environ.get(KEY_VARIABLE, "")
+        keys = SingleKey(key) if key else None
+        app = create_app(project, keys=keys, needs_key=bool(key))
 
         def ready(url: str) -> None:
             print(url.removesuffix(MCP_PATH), flush=True)

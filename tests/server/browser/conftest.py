@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from reportlab.pdfgen.canvas import Canvas
+
+from tests.server.browser.app import KEY_VARIABLE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -86,14 +89,14 @@ def write_pdf(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a served folder, one for the tests of a file."""
-    folder = write_folder(tmp_path_factory.mktemp("served") / "handbook")
+@contextmanager
+def served(folder: Path, key: str = "") -> Iterator[str]:
+    """The address of a folder that is served in a process, where callers need `key` if given."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", KEY_VARIABLE: key}
+    command = [sys.executable, "-m", "tests.server.browser.app", str(folder)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.server.browser.app", str(folder)],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout is not None
     try:
         url = process.stdout.readline().strip()
@@ -103,6 +106,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.terminate()
         process.wait(30)
         process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a served folder, one for the tests of a file."""
+    with served(write_folder(tmp_path_factory.mktemp("served") / "handbook")) as url:
+        yield url
 
 
 @pytest.fixture(scope="package")
@@ -136,7 +146,7 @@ def page(chromium: Browser, address: str, faults: list[str]) -> Iterator[Page]:
     page.on("pageerror", lambda error: faults.append(f"script error: {error}"))
     page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))
     page.on("request", lambda request: faults.extend(_outside(request.url, address)))
-    page.on("console", lambda message: faults.extend(_policy(message.text)))
+    page.on("console", lambda message: faults.extend(policy_faults(message.text)))
     page.goto(address)
     page.get_by_role("textbox", name="Your question").wait_for()
     yield page
@@ -150,6 +160,6 @@ def _outside(url: str, address: str) -> list[str]:
     return [] if url.startswith(own) else [f"outside request: {url}"]
 
 
-def _policy(text: str) -> list[str]:
+def policy_faults(text: str) -> list[str]:
     """The fault that a browser reports of a violated content policy."""
     return [text] if "Content Security Policy" in text else []

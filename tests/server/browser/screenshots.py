@@ -5,18 +5,14 @@ A folder of three documents is served with the scripted model of the browser tes
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.server.browser.conftest import CHROMIUM, ROOT, write_folder, write_pdf
+from tests.server.browser.conftest import CHROMIUM, ROOT, served, write_folder, write_pdf
 
 IMAGES = ROOT / "docs" / "images"
 DESKTOP = {"width": 1360, "height": 850}
@@ -55,19 +51,6 @@ def main() -> None:
             page.locator(".approval input").first.fill("42")
             save(page, "page-approval")
         browser.close()
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of the served folder."""
-    command = [sys.executable, "-m", "tests.server.browser.app", str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def opened(

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.node import FOLDER, with_node
+from tests.server.browser.conftest import policy_faults, served, write_folder
 from tests.server.browser.test_conversation import QUESTION, ask, wait_for_answer
 
 pytestmark = pytest.mark.slow
 
+KEY = "a-key-for-the-browser-test"
 PHONE = {"width": 390, "height": 844}
 AXE = FOLDER.modules / "axe-core" / "axe.min.js"
 
@@ -164,3 +167,25 @@ def test_the_page_speaks_chinese_to_a_chinese_browser(page: Page) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
     page.reload()
     expect(page.get_by_role("textbox", name="你的问题")).to_be_visible()
+
+
+def test_a_browser_without_a_key_signs_in_with_one(chromium: Browser, tmp_path: Path) -> None:
+    with served(write_folder(tmp_path / "handbook"), KEY) as address:
+        context = chromium.new_context(locale="en-US")
+        page = context.new_page()
+        faults: list[str] = []
+        page.on("console", lambda message: faults.extend(policy_faults(message.text)))
+        page.goto(address)
+        assert luminance(page, "main") > 0.9
+        page.get_by_label("Key").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("This key is not known.")
+        page.get_by_label("Key").fill(KEY)
+        page.get_by_role("button", name="Sign in").click()
+        ask(page, QUESTION)
+        wait_for_answer(page)
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Key")).to_be_visible()
+        context.close()
+    assert faults == []
