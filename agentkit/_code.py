@@ -100,6 +100,16 @@ def active_code(path: str | os.PathLike[str]) -> Code | None:
     return next((code for code in reversed(_active.values()) if code.covers(own, real)), None)
 
 
+def changed_files(path: str | os.PathLike[str]) -> list[str]:
+    """The files that differ from the code in use, of the folder of it that holds a path; none for
+    a path that no code in use holds. Raises OSError, CodeTooLarge."""
+    if (code := active_code(path)) is None:
+        return []
+    changed = code.differences(read_code(code.folder, code.names))
+    top = os.path.relpath(os.path.abspath(path), os.path.abspath(code.folder)).split(os.sep)[0]
+    return [name for name in changed if top not in code.names or name.split("/")[0] == top]
+
+
 def read_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> Code:
     """Read the files of a folder that may be executed. Raises OSError, CodeTooLarge."""
     files, size = {}, 0
@@ -163,6 +173,15 @@ def _is_below(path: str, roots: Iterable[str]) -> bool:
 def _parents(path: str, roots: set[str]) -> Iterator[str]:
     while (path := os.path.dirname(path)) and _is_below(path, roots):
         yield path
+
+
+def forget_modules(folder: Path) -> None:
+    """Have the modules of a project's code imported again."""
+    roots = [os.path.realpath(folder / name) for name in CODE_FOLDERS]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and _is_below(os.path.realpath(file), roots):
+            del sys.modules[name]
 
 
 class CodeLoader(SourceFileLoader):

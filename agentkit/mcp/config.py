@@ -97,14 +97,16 @@ class McpConfig:
     warnings: tuple[str, ...] = ()
 
 
-def read_config(project: Path) -> McpConfig:
-    """Read the servers of `project/mcp_servers/mcp.json`; none where the file is missing.
+def read_config(project: Path, code: Code | None = None) -> McpConfig:
+    """Read the servers of `project/mcp_servers/mcp.json`, from `code` where that was read before;
+    none where the file is missing.
 
     Raises McpError that names the file, the server and the key.
     """
     project = project.resolve()
     path = project / MCP_JSON
-    content = read_json(path)
+    found = None if code is None else code.files.get(MCP_JSON.as_posix(), b"")
+    content = read_json(path, found)
     warnings = [
         f'{path}: unknown key {key!r}; servers go under "mcpServers".'
         for key in content
@@ -122,11 +124,12 @@ def read_config(project: Path) -> McpConfig:
     return McpConfig(tuple(servers), tuple(warnings))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, found: bytes | None = None) -> dict[str, Any]:
     """Read a JSON object that may have comments and trailing commas; empty where the file is
-    missing or empty. Raises McpError with the line and column."""
+    missing or empty. `found` is what was read of it before. Raises McpError with the line and
+    column."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = (path.read_bytes() if found is None else found).decode("utf-8-sig")
         content = json.loads(_strip_comments(text)) if text.strip() else {}
     except FileNotFoundError:
         return {}

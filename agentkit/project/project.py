@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from agentkit._code import Code, read_code
+from agentkit._code import Code, forget_modules, read_code
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
@@ -21,8 +20,8 @@ from agentkit.agent.setup import Retrieval
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model, require_keys
-from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
-from agentkit.findings import for_folder
+from agentkit.errors import AgentkitError, ConfigError, KnowledgeError, TrustError
+from agentkit.findings import for_folder, join_names
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.knowledge.index.collections import DEFAULT, Collections
@@ -30,6 +29,7 @@ from agentkit.knowledge.index.report import IndexReport, Progress
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.rerank import Reranker, get_reranker
+from agentkit.project.builtin_tools import builtin_tools
 from agentkit.project.demo import demo_path
 from agentkit.project.trust import GUARDED, take, trusted_code
 from agentkit.settings.schema import FILE_NAME, GENERATED, Settings, make_generated_folder
@@ -60,7 +60,7 @@ class Project:
         self.path = path
         self.settings = settings
         self.trusted, self._code = trusted, code
-        self.read_code: Callable[[], Code] = partial(read_code, path)
+        self._checks_trust = False
         self.notices: list[str] = [] if trusted else [_not_trusted(path)]
         self.base_url: str | None = None
         self.approve: Approve = deny
@@ -69,6 +69,7 @@ class Project:
         self._stack = AsyncExitStack()
         self._knowledge: KnowledgeBase | None = None
         self._agent: Agent | None = None
+        self._own_tools: tuple[Tool, ...] = ()
         self._remote_tools: tuple[Tool, ...] = ()
         self.servers: McpServers | None = None
         self.elicit: Elicit | None = None
@@ -100,10 +101,14 @@ class Project:
         found = take(folder)
         trusted = trust or found.is_trusted
         options = {"model": model or None} | dict(overrides or {})
-        resolved = read_settings(folder, trusted=trusted, overrides=options)
+        resolved = read_settings(
+            folder,
+            trusted=trusted and found.settings is not None,
+            overrides=options,
+            content=found.settings,
+        )
         project = cls(folder, resolved.settings, trusted, found.code)
-        if not trust:
-            project.read_code = partial(trusted_code, folder, found.code)
+        project._checks_trust = not trust
         project.notices += resolved.notices
         project.base_url, project.approve, project.wait, project.ray = base_url, approve, wait, ray
         project.on_progress = on_progress or _ignore_progress
@@ -189,7 +194,8 @@ class Project:
             model = self._model(knowledge)
             self._stack.push_async_callback(model.close)
             remote = () if self.in_background else await self._start_servers(model)
-            self._agent = self._create_agent(model, [*self._local_tools(), *remote], knowledge)
+            self._own_tools = tuple(self._local_tools())
+            self._agent = self._create_agent(model, [*self._own_tools, *remote], knowledge)
             self._stack.push_async_callback(self._agent.close)
             if self.in_background:
                 starting = asyncio.create_task(self._add_servers(model), name="mcp servers")
@@ -305,6 +311,35 @@ class Project:
         extractive = partial(extractive, refuse_below=self.settings.knowledge.refuse_below)
         return get_model(name, self.settings.providers, base_url=base_url, extractive=extractive)
 
+    def read_code(self) -> Code:
+        """Read the code that may run now. Raises TrustError where the user must trust it first."""
+        if not self._checks_trust:
+            return read_code(self.path)
+        return trusted_code(self.path, self._code if self.trusted else None)
+
+    async def refresh_tools(self) -> str:
+        """Load tools/ again where it changed and the user trusts it, for the next request of the
+        agent. Returns a notice: what is loaded, or what waits for trust; "" without changes."""
+        if not self.trusted:
+            return ""
+        try:
+            code = await asyncio.to_thread(self.read_code)
+        except TrustError as error:
+            return str(error)
+        changed = [each for each in self._code.differences(code) if each.startswith("tools/")]
+        self._code = code
+        if not changed:
+            return ""
+        forget_modules(self.path)
+        noticed = len(self.notices)
+        before, self._own_tools = self._own_tools, tuple(self._local_tools())
+        names = {tool.name for tool in self._own_tools}
+        kept = (each for each in self.agent.tools if each not in before and each.name not in names)
+        self.agent.tools = (*self._own_tools, *kept)
+        return " ".join(
+            (f"Loaded again, since it changed: {join_names(changed)}.", *self.notices[noticed:])
+        )
+
     def _local_tools(self) -> list[Tool]:
         """Load the built-in tools and those in tools/, which replace built-in ones by name."""
         folder = self.path / "tools"
@@ -333,7 +368,7 @@ class Project:
         from agentkit.mcp.client_features import sampler
         from agentkit.mcp.config import read_config
 
-        config = read_config(self.path)
+        config = read_config(self.path, self._code)
         self.notices += config.warnings
         if all(server.disabled for server in config.servers):
             return ()
@@ -441,60 +476,4 @@ def _not_trusted(path: Path) -> str:
     return (
         f"{place} is not trusted, so {', '.join(names)} {verb} not used. Review {object_}, then "
         f"run: {for_folder('agentkit trust', path)}"
-    )
-
-
-BUILTIN_TOOLS = ("calculator", "date", "files", "fetch", "python")
-
-
-def builtin_tools(
-    names: Iterable[str] = ("calculator", "date"),
-    *,
-    roots: Sequence[Path] = (),
-    allow_private: bool = False,
-    python_unconfined: bool = False,
-) -> list[Tool]:
-    """Return the built-in tools of some groups. Raises ConfigError for unknown names."""
-    tools: list[Tool] = []
-    for name in dict.fromkeys(names):
-        match name:
-            case "calculator":
-                from agentkit.tools.builtin.calculator import calculator
-
-                tools.append(calculator)
-            case "date":
-                from agentkit.tools.builtin.clock import DATE_TOOLS
-
-                tools += DATE_TOOLS
-            case "files":
-                tools += _file_tools(roots)
-            case "fetch":
-                from agentkit.knowledge.loaders.web import fetch_tool
-
-                tools.append(fetch_tool(allow_private))
-            case "python":
-                from agentkit.tools.builtin.python import python_tool
-
-                tools.append(python_tool(unconfined=python_unconfined))
-            case _:
-                near = get_close_matches(name, BUILTIN_TOOLS, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(
-                    f"Unknown built-in tool {name!r} in tools.builtin.{hint} "
-                    f"Available: {', '.join(BUILTIN_TOOLS)}."
-                )
-    return tools
-
-
-def _file_tools(roots: Sequence[Path]) -> tuple[Tool, ...]:
-    from agentkit.knowledge.loaders.files import load
-    from agentkit.knowledge.loaders.text import decoded
-    from agentkit.tools.builtin.files import file_tools
-
-    if not roots:
-        raise ConfigError("The built-in tool 'files' needs a folder. Name it in tools.roots.")
-    return file_tools(
-        roots,
-        text_of=lambda content, name: load(content, name).document.text,
-        plain_text=lambda content, name: decoded(content),
     )

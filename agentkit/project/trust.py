@@ -77,7 +77,7 @@ def trusted_code(folder: Path, known: Code | None = None) -> Code:
     now = take(folder)
     if now.is_trusted:
         return now.code
-    changed = known.differences(now.code) if known else []
+    changed = (known.differences(now.code) or [FILE_NAME]) if known else []
     what = f"{join_names(changed)} changed after it was trusted" if changed else "it is not trusted"
     raise TrustError(
         f"Nothing of {folder.resolve()} is started: {what}. "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -142,15 +141,6 @@ def differences(used: Snapshot, now: Snapshot) -> list[Change]:
     if used.settings != now.settings:
         changed.insert(0, {"path": FILE_NAME, "what": _what(used.settings, now.settings)})
     return changed
-
-
-def forget_modules(folder: Path) -> None:
-    """Have the modules of a project's code imported again."""
-    roots = [(folder / name).resolve() for name in CODE_FOLDERS]
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and any(Path(file).is_relative_to(root) for root in roots):
-            del sys.modules[name]
 
 
 def _what(before: bytes | None, after: bytes | None) -> str:

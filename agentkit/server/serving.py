@@ -12,12 +12,12 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from fastapi import FastAPI
 
 from agentkit._asgi_server import ServerLimits, bracket, listen, serve_app
+from agentkit._code import forget_modules
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.mcp.server.http import is_loopback
 from agentkit.project.project import Project
 from agentkit.server.app import create_app
 from agentkit.server.guard import Keys
-from agentkit.server.reloading import forget_modules
 from agentkit.server.service import Service
 
 log = logging.getLogger(__name__)

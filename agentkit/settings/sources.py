@@ -96,11 +96,16 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_settings(
-    folder: Path, *, trusted: bool = True, overrides: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    trusted: bool = True,
+    overrides: Mapping[str, Any] | None = None,
+    content: bytes | None = None,
 ) -> ResolvedSettings:
-    """Read the settings of a folder; agentkit.toml only if it is trusted. Overrides of None are
-    ignored. Raises ConfigError."""
-    files = (file_layer(user_file()), file_layer(folder / FILE_NAME) if trusted else ())
+    """Read the settings of a folder; agentkit.toml only if it is trusted, from `content` where it
+    was read before. Overrides of None are ignored. Raises ConfigError."""
+    own = file_layer(folder / FILE_NAME, content) if trusted else ()
+    files = (file_layer(user_file()), own)
     names = {setting.key[1] for layer in files for setting in layer if len(setting.key) > 1}
     environment, notices = _environment_layer(os.environ, names)
     return merge_layers((*files, environment, _options_layer(overrides or {})), notices)
@@ -126,14 +131,17 @@ def merge_layers(layers: Iterable[Layer], notices: Sequence[str] = ()) -> Resolv
     return ResolvedSettings(settings, origins, tuple(notices))
 
 
-def file_layer(path: Path) -> Layer:
-    """Read the settings of a file, none if it does not exist. Raises ConfigError."""
-    if not os.path.exists(path):
+def file_layer(path: Path, content: bytes | None = None) -> Layer:
+    """Read the settings of a file, none if it does not exist; `content` is what was read of it
+    before. Raises ConfigError."""
+    if content is None and not os.path.exists(path):
         return ()
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        size = path.stat().st_size if content is None else len(content)
+        if size > _MAX_BYTES:
             raise ConfigError(f"{path} is larger than 1 MB, the limit of a settings file.")
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes() if content is None else content
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(file_error(path, error)) from error
     return text_layer(text, str(path))

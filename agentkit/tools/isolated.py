@@ -22,15 +22,11 @@ from agentkit._child.process import call_in_child, import_path
 from agentkit._child.worker import Report
 from agentkit._code import active_code, read_code
 from agentkit.errors import ConfigError, Retry, ToolError
-from agentkit.findings import join_names
 from agentkit.messages import Content, content_record, read_content
 from agentkit.tools.callables import bind_positional, callable_name, context_parameter
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.schema import arguments_model, validate
-from agentkit.tools.tool import Tool, as_result, describe_error
-
-_CHANGED = "it is not run, since files changed after they were checked for trust"
-_REVIEW = "Review them, run `agentkit trust`, and start again."
+from agentkit.tools.tool import Tool, as_result, changed_reason, describe_error
 
 
 def locate(function: Callable[..., Any], memory_mb: int) -> dict[str, Any]:
@@ -67,8 +63,8 @@ async def run_isolated(
     call = {**location, "arguments": dict(arguments), "folders": import_path()[1]}
     if code := active_code(location["path"]):
         call["code"] = [os.path.abspath(code.folder), list(code.names), code.digest]
-        if changed := code.differences(await asyncio.to_thread(read_code, code.folder, code.names)):
-            raise ToolError(f"{_CHANGED}: {join_names(changed)}. {_REVIEW}")
+        if reason := await asyncio.to_thread(changed_reason, location["path"]):
+            raise ToolError(reason)
     try:
         record = await call_in_child(
             f"{__name__}:execute",
@@ -125,7 +121,7 @@ def execute(_: bytes, report: Report, **call: Any) -> dict[str, Any]:
 def _use_code(folder: str, names: list[str], digest: str) -> None:
     code = read_code(Path(folder), names)
     if code.digest != digest:
-        raise ToolError(f"{_CHANGED}. {_REVIEW}")
+        raise ToolError("it is not run, since files changed while it was started. Try again.")
     code.activate()
 
 

@@ -22,14 +22,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypeVar
 
+from agentkit._code import CodeTooLarge, changed_files
 from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
+from agentkit.findings import join_names
 from agentkit.messages import Content, ImagePart, TextPart, ToolCall, ToolResult
 from agentkit.redaction import get_logger
 from agentkit.tools.callables import (
     bind_positional,
     callable_name,
     context_parameter,
+    implementation,
     is_async,
     is_unbound,
     needs_deps,
@@ -106,6 +109,8 @@ class Tool(Generic[Function]):
                 content = await run_isolated(self.location, arguments, self.timeout, context)
                 return ToolResult(content)
             function: Any = self.function
+            if reason := await _changed_reason(function):
+                raise ToolError(f"{self.name} failed: {reason}", self.name)
             if name := context_parameter(function):
                 checked[name] = context
             async with asyncio.timeout(self.timeout) as limit:
@@ -162,6 +167,26 @@ def _faults(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, fault['loc'])) or 'arguments'}: {fault['msg']}"
         for fault in error.errors()
+    )
+
+
+async def _changed_reason(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(implementation(function)), "__code__", None)
+    return await asyncio.to_thread(changed_reason, code.co_filename) if code else ""
+
+
+def changed_reason(path: str) -> str:
+    """Why a tool that is defined in a file is not run: files of its folder changed after they were
+    checked for trust. "" where none did."""
+    try:
+        changed = changed_files(path)
+    except (OSError, CodeTooLarge) as error:
+        changed = [str(error) or "its folder"]
+    if not changed:
+        return ""
+    return (
+        f"it is not run, since files changed after they were checked for trust: "
+        f"{join_names(changed)}. Review them, and run `agentkit trust`."
     )
 
 

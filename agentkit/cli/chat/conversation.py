@@ -228,6 +228,8 @@ class Chat:
     shows_reasoning: bool = False
     prefill: str = ""
     """Text that stands at the next prompt."""
+    trust_notice: str = ""
+    """The last notice of changed tools."""
     documents_changed: bool = False
     """Whether documents were added since completion last read their names."""
     search_hits: dict[str, Chunk] = field(default_factory=dict)
@@ -268,6 +270,9 @@ class Chat:
         """Answer one prompt; Ctrl-C stops it and keeps the text so far, an error ends only it."""
         if self.session.pending:
             await self.resume_calls()
+        notice, self.trust_notice = self.trust_notice, await self.project.refresh_tools()
+        if self.trust_notice not in ("", notice):
+            self.note(self.trust_notice)
         await self._run_agent(self.project.agent.stream(prompt, self.session))
 
     async def resume_calls(self) -> None:

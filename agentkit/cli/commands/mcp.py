@@ -379,7 +379,11 @@ async def start_servers(folder: Path, log: Console, *names: str) -> AsyncIterato
 
     configs = select_servers(read_config(folder).servers, [name for name in names if name])
     await require_trust(folder, configs)
-    code = partial(trusted_code, folder, take(folder).code)
+    found = take(folder)
+    code = partial(trusted_code, folder, found.code)
+    code()
+    chosen = [config.name for config in configs]
+    configs = select_servers(read_config(folder, found.code).servers, chosen)
     async with folder_servers(folder, configs, code=code) as servers:
         if configs and not servers.clients:
             raise McpError(" ".join(servers.problems.values()), configs[0].name)

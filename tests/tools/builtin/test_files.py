@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentkit.errors import ConfigError, ToolError
-from agentkit.project.project import builtin_tools
+from agentkit.project.builtin_tools import builtin_tools
 from agentkit.tools.tool import Tool
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agentkit.errors import ConfigError, ToolError
-from agentkit.project.project import builtin_tools
+from agentkit.project.builtin_tools import builtin_tools
 from tests.conftest import text_of
 from tests.servers.web_server import page, web_server
 
