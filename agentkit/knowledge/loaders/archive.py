@@ -31,6 +31,8 @@ _PLAIN = re.compile(rb"utf-?(8|16)|us-ascii|iso-8859-\d+|windows-\d+|gb\w+|big5|
 _STRICT = b"http://purl.oclc.org/ooxml/"
 _STRICT_NAME = re.compile(_STRICT + rb"(\w+)/")
 _TYPES = "[Content_Types].xml"
+EMBEDDED = "application/x-docx"
+"""The type that a Word file inside a Word file is given."""
 _PART_NAME = re.compile(rb'PartName="/([^"<>]{1,200})"')
 _OFFICE = rb"vnd.openxmlformats-officedocument."
 _VARIANTS = {
@@ -41,6 +43,11 @@ _VARIANTS = {
         _OFFICE + rb"presentationml\.(?:slideshow|template)\.main"
         rb"|vnd\.ms-powerpoint\.\w+\.macroEnabled\w*\.main"
     ): _OFFICE + rb"presentationml.presentation.main",
+    # A document inside a document would be taken for the main part.
+    re.compile(
+        rb'((?:PartName="/[^"]{1,200}\.docx"|Extension="docx")\s+ContentType=")'
+        rb"application/vnd[^\"]+"
+    ): rb"\1" + EMBEDDED.encode(),
 }
 """The types of templates, slide shows and files with macros, and of what they are read as."""
 _MEDIA = (

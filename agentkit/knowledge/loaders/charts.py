@@ -1,4 +1,5 @@
-"""The data of a chart in a Word or PowerPoint file (ECMA-376-1, part 21.2) as Markdown."""
+"""The data of charts and SmartArt drawings in Word and PowerPoint files (ECMA-376-1, parts 21.2 and
+21.4) as Markdown."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from agentkit.knowledge.loaders.number_format import formatted_serial
 
 _CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 _TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
+_PARAGRAPH = "{http://schemas.openxmlformats.org/drawingml/2006/main}p"
 _MOST_POINTS = 5000
 _MOST_SERIES = 100
 
@@ -24,6 +26,18 @@ def chart_blocks(root: Any) -> Iterator[str]:
         series = plot.findall(f"{_CHART}ser")[:_MOST_SERIES]
         if series:
             yield _table(series)
+
+
+def diagram_block(content: bytes) -> str:
+    """The texts of a SmartArt drawing as a list, "" for a broken one. `content` is its data."""
+    from lxml import etree
+
+    try:
+        root = etree.fromstring(content, etree.XMLParser(resolve_entities=False))
+    except etree.XMLSyntaxError:
+        return ""
+    points = ("".join(t.text or "" for t in p.iter(_TEXT)) for p in root.iter(_PARAGRAPH))
+    return "\n".join(f"- {text}" for point in points if (text := " ".join(point.split())))
 
 
 def _texts(element: Any) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from agentkit.documents import Document, Part
 from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
-from agentkit.knowledge.loaders.charts import chart_blocks
+from agentkit.knowledge.loaders.charts import chart_blocks, diagram_block
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table, named_ranges
 from agentkit.knowledge.loaders.notation import dollars, formula, shifted
 from agentkit.knowledge.loaders.tables import Span, table
@@ -215,10 +215,5 @@ def _chart(shape: Any, lost: list[str]) -> Iterator[str]:
 
 def _diagram(shape: Any) -> Iterator[str]:
     """The text of a SmartArt drawing, which is in a file of its own."""
-    from pptx.oxml import parse_xml
-
     for link in shape.element.iter(_DIAGRAM):
-        drawing = parse_xml(shape.part.related_part(link.get(_RELATION)).blob)
-        texts = [text for t in drawing.iter(_TEXT) if (text := (t.text or "").strip())]
-        if texts:
-            yield "\n".join(f"- {text}" for text in texts)
+        yield diagram_block(shape.part.related_part(link.get(_RELATION)).blob)

@@ -15,17 +15,26 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document
-from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
-from agentkit.knowledge.loaders.charts import chart_blocks
+from agentkit.knowledge.loaders.archive import (
+    EMBEDDED,
+    checked,
+    core_metadata,
+    reading,
+    transitional,
+)
+from agentkit.knowledge.loaders.charts import chart_blocks, diagram_block
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table
+from agentkit.knowledge.loaders.html import markdown_of
 from agentkit.knowledge.loaders.notation import check_box, dollars, formula, ruby, shifted
 from agentkit.knowledge.loaders.tables import Span, table
+from agentkit.knowledge.loaders.text import decoded
 from agentkit.knowledge.loaders.word_fields import equation, form_field
 from agentkit.knowledge.loaders.word_styles import WORD, Styles, symbol
 from agentkit.text.terms import clean
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _FORMULAS = (f"{_MATH}oMath", f"{_MATH}oMathPara")
+_DIAGRAM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}relIds"
 _CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}chart"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _CHECKED = "{http://schemas.microsoft.com/office/word/2010/wordml}"
@@ -52,6 +61,7 @@ _ORDERED = re.compile(r"\d{1,9}[.)]")
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 _MOST_COLUMNS = 100
 _MOST_INSTRUCTION = 2000
+_DEEPEST = 3
 _ALTERNATIVE = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _NOTES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 
@@ -60,9 +70,7 @@ def load_word(content: bytes, source: str) -> Loaded:
     """Title, author and date are from the file's properties, or the title from a heading."""
     checked(content, ".docx")
     with reading(".docx", "Word"):
-        import docx
-
-        opened = docx.Document(BytesIO(transitional(content)))
+        opened = _opened(content)
         body = _Body(opened)
         text = clean(body.markdown())
         metadata = core_metadata(opened.core_properties)
@@ -71,10 +79,17 @@ def load_word(content: bytes, source: str) -> Loaded:
     return Loaded(Document(source, text, title, metadata=metadata), tuple(lost))
 
 
-class _Body:
-    """The body of one document as Markdown."""
+def _opened(content: bytes) -> Any:
+    import docx
 
-    def __init__(self, opened: Any) -> None:
+    return docx.Document(BytesIO(transitional(content)))
+
+
+class _Body:
+    """The body of one document as Markdown; `depth` counts the documents that it is embedded in."""
+
+    def __init__(self, opened: Any, depth: int = 0) -> None:
+        self._depth = depth
         self._part = opened.part
         self._root = opened.element.body
         self._styles = Styles(opened.part)
@@ -102,6 +117,24 @@ class _Body:
                 yield from self._table(element)
             elif element.tag in _TRANSPARENT:
                 yield from self._blocks(element)
+            elif element.tag == f"{WORD}altChunk":
+                yield from self._embedded(element.get(f"{_RELATION}id", ""))
+
+    def _embedded(self, relation: str) -> Iterator[tuple[str, str]]:
+        """The text of a page or document that Word shows in this place; others are named."""
+        part = self._part.related_parts.get(relation)
+        kind = part.content_type if part is not None else ""
+        if kind.endswith(("html", "xhtml+xml")):
+            yield "text", markdown_of(decoded(part.blob))[0]
+        elif kind == "text/plain":
+            yield "text", escaped(decoded(part.blob).strip())
+        elif kind == EMBEDDED and self._depth < _DEEPEST:
+            checked(part.blob, ".docx")
+            inner = _Body(_opened(part.blob), self._depth + 1)
+            yield "text", inner.markdown()
+            self.warnings += inner.warnings
+        else:
+            self.warnings.append(f"an embedded part ({kind or 'missing'}) was left out")
 
     def _paragraph(self, element: Any) -> Iterator[tuple[str, str]]:
         text = re.sub(r"[ \t]+\n", "\n", self._line(element)).strip()
@@ -112,6 +145,10 @@ class _Body:
             yield from self._blocks(box)
         for chart in element.iter(_CHART):
             yield from self._chart(chart.get(f"{_RELATION}id", ""))
+        for link in element.iter(_DIAGRAM):
+            data = self._part.related_parts.get(link.get(f"{_RELATION}dm", ""))
+            if data is not None and (block := diagram_block(data.blob)):
+                yield "text", block
 
     def _chart(self, relation: str) -> Iterator[tuple[str, str]]:
         """The data of a chart; one that cannot be read is left out with a warning."""

@@ -325,3 +325,58 @@ def test_cells_that_old_files_merge_hold_one_value_and_deleted_ones_none() -> No
         "| x | both | both |",
         "| y | 1 | 2 |",
     ]
+
+
+def _embedding(name: str, kind: str, content: bytes, markup: str) -> Loaded:
+    """A file with a part and, between two paragraphs, markup that names its relation."""
+    file = docx.Document()
+    part = FilePart(PackURI(f"/word/{name}"), kind, content, file.part.package)
+    relation = file.part.relate_to(part, f"http://example.org/{name}")
+    for at, text in enumerate(("before", "after")):
+        file.element.body.insert(at, parse_xml(f"<w:p {NAMESPACES}>{_run(text)}</w:p>"))
+    file.element.body.insert(1, parse_xml(markup.format(id=relation, names=NAMESPACES)))
+    return parse(_bytes(file), "a.docx")
+
+
+MAIN = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "content", "text"),
+    [
+        ("a.html", "text/html", b"<h2>Part</h2><p>10<sup>6</sup></p>", "## Part\n\n10^6"),
+        ("a.txt", "text/plain", b"9 EUR", "9 EUR"),
+        ("a.docx", MAIN, b"", "| A | B |\n| --- | --- |\n| 1 | 2 |"),
+    ],
+)
+def test_a_document_that_is_embedded_as_text_is_read(
+    name: str, kind: str, content: bytes, text: str
+) -> None:
+    if kind == MAIN:
+        inner = docx.Document()
+        table = inner.add_table(2, 2)
+        for at, value in enumerate("AB12"):
+            table.cell(at // 2, at % 2).text = value
+        content = _bytes(inner)
+    loaded = _embedding(name, kind, content, '<w:altChunk {names} r:id="{id}"/>')
+    assert loaded.document.text == f"before\n\n{text}\n\nafter"
+
+
+def test_an_embedded_part_that_is_not_read_is_named() -> None:
+    loaded = _embedding("a.bin", "application/x-other", b"", '<w:altChunk {names} r:id="{id}"/>')
+    assert loaded.warnings == ("an embedded part (application/x-other) was left out",)
+
+
+def test_the_text_of_a_drawing_of_smartart_is_a_list() -> None:
+    namespace = "http://schemas.openxmlformats.org/drawingml/2006/main"
+    points = "".join(
+        f"<a:p><a:r><a:t>{first}</a:t></a:r><a:r><a:t>{rest}</a:t></a:r></a:p>"
+        for first, rest in (("Pl", "an"), ("Bu", "ild"))
+    )
+    content = f'<d xmlns:a="{namespace}">{points}</d>'.encode()
+    markup = (
+        "<w:p {names}><w:r><w:drawing><dgm:relIds r:dm='{id}' "
+        "xmlns:dgm='http://schemas.openxmlformats.org/drawingml/2006/diagram'/></w:drawing></w:r></w:p>"
+    )
+    text = _embedding("d.xml", "application/xml", content, markup).document.text
+    assert text == "before\n\n- Plan\n- Build\n\nafter"
