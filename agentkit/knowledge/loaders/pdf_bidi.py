@@ -7,6 +7,7 @@ it from the left (the inverse of the Unicode bidirectional algorithm, UAX #9, fo
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,12 @@ _SEPARATORS = frozenset(".,:/'’")
 _BEHIND_NUMBERS = frozenset("%‰°€$£₪")
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
-_FORMS = ((0xFB1D, 0xFDFF), (0xFE70, 0xFEFC))
+_FORMS = re.compile("[\ufb1d-\ufdff\ufe70-\ufefc]")
 """Letters in the shape that they have at a place in a word."""
+_FROM_RIGHT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+"""The blocks of the scripts that are read from the right."""
 
 
 @dataclass(slots=True)
@@ -45,12 +50,17 @@ class Glyph:
 
 def is_right_to_left(text: str) -> bool:
     """Whether a text has letters that are read from the right."""
-    return any(unicodedata.bidirectional(character) in ("R", "AL") for character in text)
+    return _FROM_RIGHT.search(text) is not None and any(
+        unicodedata.bidirectional(character) in ("R", "AL") for character in text
+    )
 
 
 def share_from_right(texts: Iterable[str]) -> float:
     """The share of letters that are read from the right, from 0 to 1."""
-    letters = [character for text in texts for character in text if character.isalpha()]
+    text = "".join(texts)
+    if _FROM_RIGHT.search(text) is None:
+        return 0.0
+    letters = [character for character in text if character.isalpha()]
     return sum(map(is_right_to_left, letters)) / max(1, len(letters))
 
 
@@ -171,9 +181,4 @@ def _with_brackets(line: Sequence[Glyph]) -> list[Glyph]:
 
 def without_forms(text: str) -> str:
     """A text with letters in place of their shapes, as in `ﻻ`."""
-    return "".join(
-        unicodedata.normalize("NFKC", character)
-        if any(first <= ord(character) <= last for first, last in _FORMS)
-        else character
-        for character in text
-    )
+    return _FORMS.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)

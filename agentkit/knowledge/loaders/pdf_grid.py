@@ -20,8 +20,8 @@ from agentkit.knowledge.loaders.pdf_page import Cell, Line, PageView, Place
 from agentkit.knowledge.loaders.tables import Span, table
 
 _MOST_SEGMENTS = 20_000
-_MOST_RULINGS = 2_000
-_MOST_CELLS = 5_000
+_MOST_RULINGS = 600
+_MOST_CELLS = 3_000
 _THIN = 2.5
 """In points: a filled rectangle that is no thicker is a line."""
 _SHORTEST = 4.0
@@ -47,6 +47,7 @@ class Grid:
         bottom, top = min(r.start for r in upright), max(r.end for r in upright)
         self.xs = _distinct([*(r.at for r in upright), left, right])
         self.ys = _distinct([*(r.at for r in level), bottom, top])[::-1]
+        self._rising = self.ys[::-1]
         self._level, self._upright = level, upright
         self.spans = list(self._merged()) if self.size <= _MOST_CELLS else []
         self._origins = {
@@ -65,7 +66,7 @@ class Grid:
     def origin(self, x: float, y: float) -> tuple[int, int] | None:
         """(row, column) of the cell that holds a point, of a merged one its first."""
         column = bisect_right(self.xs, x) - 1
-        row = len(self.ys) - 1 - bisect_right(self.ys[::-1], y)
+        row = len(self.ys) - 1 - bisect_right(self._rising, y)
         return self._origins.get((row, column))
 
     def _merged(self) -> Iterator[Span]:
@@ -179,8 +180,14 @@ def _drawn(
 def _joined(rulings: list[_Ruling]) -> list[_Ruling]:
     """Lines whose pieces touch are one."""
     found: list[_Ruling] = []
-    for at in _distinct([ruling.at for ruling in rulings]):
-        pieces = sorted((r.start, r.end) for r in rulings if -0.01 <= r.at - at <= _NEAR)
+    groups: list[list[_Ruling]] = []
+    for ruling in sorted(rulings):
+        if not groups or ruling.at - groups[-1][0].at > _NEAR:
+            groups.append([])
+        groups[-1].append(ruling)
+    for group in groups:
+        at = group[0].at
+        pieces = sorted((ruling.start, ruling.end) for ruling in group)
         start, end = pieces[0]
         for left, right in pieces[1:]:
             if left > end + _NEAR:

@@ -130,7 +130,7 @@ def lines_of(
         glyphs = []
     runs.append(glyphs)
     share = share_from_right(glyph.character for run in runs for glyph in run)
-    for run, cell in _rejoined(runs, place):
+    for run, cell in _rejoined(runs, place, mixed=share > 0):
         if share and (here_share := share_from_right(glyph.character for glyph in run)):
             size = _font_size(text_page, run)
             run = in_reading_order(run, size, from_right=max(share, here_share) >= 0.5)
@@ -257,9 +257,13 @@ def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
 
 
 def _rejoined(
-    runs: Sequence[list[Glyph]], place: Callable[[float, float], Place | None] | None
+    runs: Sequence[list[Glyph]],
+    place: Callable[[float, float], Place | None] | None,
+    *,
+    mixed: bool,
 ) -> Iterator[tuple[list[Glyph], Place | None]]:
-    """(line, its cell): what PDFium broke at a raised or lowered character is one line again."""
+    """(line, its cell): what PDFium broke at a raised or lowered character is one line again, and
+    what it broke where the direction changes on a page of `mixed` ones."""
     line: list[Glyph] = []
     here: Place | None = None
     for run in runs:
@@ -269,7 +273,7 @@ def _rejoined(
             if place is not None and first is not None
             else None
         )
-        if line and run and there == here and _goes_on(line, run):
+        if line and run and there == here and _goes_on(line, run, mixed):
             line = [*line, *run]
             continue
         if line:
@@ -279,7 +283,7 @@ def _rejoined(
         yield line, here
 
 
-def _goes_on(before: Sequence[Glyph], after: Sequence[Glyph]) -> bool:
+def _goes_on(before: Sequence[Glyph], after: Sequence[Glyph], mixed: bool) -> bool:
     last = next((g for g in reversed(before) if not g.character.isspace()), None)
     first = next((g for g in after if not g.character.isspace()), None)
     if last is None or first is None:
@@ -289,7 +293,7 @@ def _goes_on(before: Sequence[Glyph], after: Sequence[Glyph]) -> bool:
     near = [last, *(g for g in before[-_NEAR:] if not g.character.isspace())]
     top, bottom = max(g.top for g in near), min(g.bottom for g in near)
     overlap = min(top, first.top) - max(bottom, first.bottom)
-    if is_right_to_left("".join(g.character for g in (*before, *after))):
+    if mixed and is_right_to_left("".join(g.character for g in (*before, *after))):
         left, right = min(g.left for g in before), max(g.right for g in before)
         gap = max(min(g.left for g in after) - right, left - max(g.right for g in after))
         return overlap > 0.3 * height and -0.2 * height < gap < _GAP_OF_CELLS * height
