@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from pathlib import Path
 
 from agentkit.errors import ConfigError
@@ -16,6 +17,12 @@ def demo_path() -> Path:
     package = Path(__file__).resolve().parents[1]
     inside = package / "demo"
     return inside if inside.is_dir() else package.parent
+
+
+def demo_questions() -> list[str]:
+    """The questions that the demo answers, which `agentkit serve` shows on a first visit."""
+    settings = tomllib.loads((demo_path() / "agentkit.toml").read_text(encoding="utf-8"))
+    return [str(question) for question in settings["serve"]["examples"]]
 
 
 def copy_demo(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from agentkit import Agent, KnowledgeBase, demo_path
-from agentkit.cli.commands.setup import DEMO_QUESTIONS
+from agentkit.project.demo import demo_questions
 
 BEGINNINGS = (
     ("| 7B | 4.2 | 8.4 | 16.8 |",),
@@ -26,7 +26,7 @@ def knowledge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KnowledgeBas
 
 
 @pytest.mark.parametrize(
-    ("question", "facts"), list(zip(DEMO_QUESTIONS, BEGINNINGS, strict=True)), ids=range(1, 6)
+    ("question", "facts"), list(zip(demo_questions(), BEGINNINGS, strict=True)), ids=range(1, 6)
 )
 async def test_the_first_quote_answers_and_is_short(
     knowledge: KnowledgeBase, question: str, facts: tuple[str, ...]

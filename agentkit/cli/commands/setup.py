@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from agentkit.mcp.config import ServerConfig
     from agentkit.project.project import Project
 
-DEMO_QUESTIONS = (
-    "7B 模型用 4 位量化加载，大约占多少显存？",
-    "什么是知识蒸馏？教师模型和学生模型各做什么？",
-    "KV Cache 是什么，为什么能加快推理？",
-    "What are the three parts of the 3H principle in RLHF?",
-    "How many tokens was DeepSeek-V3 trained on?",
-)
 _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 _COLOUR_SYSTEMS = {"standard": "16 colours", "256": "256 colours", "truecolor": "all colours"}
 _BASH_COLONS = "COMP_WORDBREAKS=${COMP_WORDBREAKS//:}"
@@ -103,12 +96,12 @@ async def demo(
     model: Annotated[str, Option("--model", "-m")] = "extractive",
 ) -> None:
     from agentkit.cli.project import open_project
-    from agentkit.project.demo import copy_demo
+    from agentkit.project.demo import copy_demo, demo_questions
 
     out, log = open_consoles()
     copy_demo(folder)
     async with open_project(folder, log, model=model) as project:
-        for number, question in enumerate(DEMO_QUESTIONS, start=1):
+        for number, question in enumerate(demo_questions(), start=1):
             out.rule(Text(f"{number}. {question}", "bold"), align="left")
             await _answer_and_check(project, question, out, log)
     out.rule(align="left")
