@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Verdict, pause
-from agentkit.agent.pending import Pending
 from agentkit.agent.session import Session
 from agentkit.agent.session_store import SessionStore, StoredSession
 from agentkit.agent.setup import Overrides
-from agentkit.agent.tool_runner import INTERRUPTED, failed_result
 from agentkit.answers import Answer
 from agentkit.errors import AlreadyDecided, KnowledgeError, SessionBusy
 from agentkit.events import Event, Finished
@@ -28,6 +26,7 @@ from agentkit.knowledge.search.filters import Filters
 from agentkit.messages import Message, Record, ToolCall
 from agentkit.server.errors import ApiError, to_api_error
 from agentkit.server.event_log import EventLog
+from agentkit.server.foreign_runs import follow, is_written_elsewhere
 from agentkit.server.live_turn import MOST_TEXT, EndlessAnswer, LiveTurn
 from agentkit.server.openai_api.models import choose_model
 from agentkit.server.service import Service
@@ -40,6 +39,7 @@ from agentkit.server.turns import (
     first_message,
     parse_run_id,
     run_id_of,
+    stopped_messages,
     turns_of,
 )
 from agentkit.tools.tool import Tool
@@ -80,7 +80,7 @@ class Choices:
 @dataclass
 class AnswerRun:
     """One answer that is being written. `verdicts` are decisions that the run has not taken yet;
-    `is_active` says whether a task drives it."""
+    `is_active` says whether a task drives it, `is_foreign` whether another process does."""
 
     id: str
     owner: str
@@ -93,6 +93,7 @@ class AnswerRun:
     task: asyncio.Task[None] | None = None
     is_active: bool = True
     is_ending: bool = False
+    is_foreign: bool = False
     is_stopped: bool = False
     ended: float = 0.0
 
@@ -165,6 +166,13 @@ class Runs:
         if known := self._runs.get((owner, run_id)):
             return known
         turn = turns[index]
+        if turn is turns[-1] and await is_written_elsewhere(store, session_id, turn):
+            shown = turn.model_copy(update={"state": "running", "error": None})
+            run = self._add(AnswerRun(*self._place(owner, session_id, shown), Choices()))
+            run.is_active, run.is_foreign = False, True
+            run.task = asyncio.create_task(follow(run, store))
+            run.task.add_done_callback(lambda _: self._expire(run))
+            return run
         kept = session.notes[-1].record.get("turn", {}) if session.notes else {}
         run = AnswerRun(*self._place(owner, session_id, turn), _choices(kept), turn.state)
         run.is_active, run.seconds = False, kept.get("seconds", 0.0)
@@ -184,13 +192,16 @@ class Runs:
         }
 
     async def stop(self, run: AnswerRun, store: SessionStore) -> None:
-        """End a run; what was written is kept. The calls of a paused one do not run."""
+        """End a run; what was written is kept. The calls of a paused one do not run. Raises
+        SessionBusy for a run of another process."""
+        if run.is_foreign and run.state == "running":
+            raise SessionBusy("Another process writes this answer. Stop it there.")
         await self._cancel(run)
         if run.state != "paused":
             return
         with await asyncio.to_thread(store.open, run.session_id) as session:
             if session.pending:
-                session.add(list(_abandoned(session.pending)))
+                session.add(list(stopped_messages(session.pending)))
             run.state = "stopped"
             await self._keep(run, session, _note(run, None, None), None)
         run.end()
@@ -202,9 +213,11 @@ class Runs:
             await self._cancel(run)
             run.state = "stopped"
             run.end()
-        for key in [key for key, run in self._runs.items() if run.session_id == session_id]:
-            if key[0] == owner:
-                del self._runs[key]
+        gone = [
+            key for key, r in self._runs.items() if (key[0], r.session_id) == (owner, session_id)
+        ]
+        for key in gone:
+            del self._runs[key]
 
     async def decide(
         self, run: AnswerRun, store: SessionStore, call_id: str, verdict: Verdict
@@ -235,6 +248,9 @@ class Runs:
     async def close(self, wait: float = SHUTDOWN_SECONDS) -> None:
         """Let running answers end for a while, then stop the rest."""
         self._is_closed = True
+        for run in self._runs.values():
+            if run.is_foreign and run.task:
+                run.task.cancel()
         tasks = {run.task for run in self._runs.values() if run.task and not run.task.done()}
         if tasks:
             await asyncio.wait(tasks, timeout=wait)
@@ -404,13 +420,6 @@ def _make_room(store: SessionStore, session: StoredSession, replaced: int | None
     copy.close()
     session.rewind(count)
     return copy.id
-
-
-def _abandoned(pending: Pending) -> Iterator[Message]:
-    """A turn that waited, as one whose open calls were stopped."""
-    yield pending.message
-    for call, outcome in zip(pending.message.tool_calls, pending.outcomes, strict=True):
-        yield outcome if isinstance(outcome, Message) else failed_result(call, INTERRUPTED)
 
 
 def _choices(note: Mapping[str, Any]) -> Choices:

@@ -16,10 +16,11 @@ from agentkit.agent.session_store import SessionInfo, SessionStore
 from agentkit.messages import Message
 from agentkit.server.auth import Identity, require
 from agentkit.server.errors import ApiError
+from agentkit.server.foreign_runs import is_written_elsewhere
 from agentkit.server.runs import Choices
 from agentkit.server.service import Service, service
 from agentkit.server.session_stores import find_session, read_session
-from agentkit.server.turns import Turn, first_message, turns_of
+from agentkit.server.turns import Turn, first_message, run_id_of, turns_of
 from agentkit.tools.repair import join_surrogates
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
@@ -146,6 +147,9 @@ async def get_session(
     turns = turns_of(session)
     if run := server.runs.running_in(identity.name).get(session_id):
         turns = [*turns[: run.live.index], run.turn()]
+    elif turns and await is_written_elsewhere(store, session_id, turns[-1]):
+        run = await server.runs.find(identity.name, store, run_id_of(session_id, len(turns) - 1))
+        turns[-1] = run.turn()
     return SessionTurns(id=session_id, title=info.name, turns=turns)
 
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, Field
 from agentkit.agent.pending import Pending
 from agentkit.agent.session import Session
 from agentkit.agent.session_record import Note
+from agentkit.agent.tool_runner import INTERRUPTED as CALL_STOPPED
+from agentkit.agent.tool_runner import failed_result
 from agentkit.answers import Answer
 from agentkit.documents import Chunk, Passage
 from agentkit.knowledge.citations.markers import markers, numbers_in
@@ -242,6 +244,13 @@ def turns_of(session: Session) -> list[Turn]:
         _turn(session, index, session.messages[start:end], _note(session.notes, start, end))
         for index, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
+
+
+def stopped_messages(pending: Pending) -> Iterator[Message]:
+    """The messages of a turn that waited, its open calls as stopped."""
+    yield pending.message
+    for call, outcome in zip(pending.message.tool_calls, pending.outcomes, strict=True):
+        yield outcome if isinstance(outcome, Message) else failed_result(call, CALL_STOPPED)
 
 
 def _note(notes: Sequence[Note], start: int, end: int) -> Mapping[str, Any]:

@@ -219,3 +219,25 @@ async def test_a_paused_answer_can_be_stopped_and_the_session_goes_on(folder: Pa
         assert (await page.post(f"/api/runs/{run}/stop"))["state"] == "stopped"
         assert (await page.answered(session, "Hello?"))["text"] == "Hello."
         await page.post(f"/api/runs/{run}/calls/c1", {"decision": "allow"}, 409)
+
+
+async def test_an_answer_of_another_server_of_the_folder_is_shown_as_it_grows(
+    folder: Path,
+) -> None:
+    model = SlowModel("one two | three")
+    async with open_page(folder, model) as writer, open_page(folder) as reader:
+        session = await writer.session()
+        run = await writer.ask(session, QUESTION)
+        async with writer.events(run) as events:
+            async for event in events:
+                if event.kind == "text":
+                    break
+        turn = (await reader.turns(session))[0]
+        assert (turn["state"], turn["run"], turn["text"].strip()) == ("running", run, "one two")
+        body = {"question": "And?"}
+        await reader.post(f"/api/sessions/{session}/turns", body, 409)
+        await reader.post(f"/api/runs/{run}/stop", status=409)
+        model.go.set()
+        followed = await reader.finished(run)
+        assert (followed["state"], followed["text"]) == ("done", "one two | three")
+        assert await reader.turns(session) == [followed] == await writer.turns(session)
