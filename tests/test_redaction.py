@@ -3,9 +3,11 @@
 import io
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import agentkit
 from agentkit import Agent, tool
 from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ToolError
@@ -129,3 +131,13 @@ def test_the_requests_of_http_libraries_are_logged_without_queries(log: io.Strin
         logging.getLogger(name).info('HTTP Request: %s %s "%s %d %s"', "GET", url, "HTTP", 200, "")
     assert "https://api.example/v1?***" in log.getvalue()
     assert "secret" not in log.getvalue()
+
+
+def test_every_logger_of_the_package_redacts() -> None:
+    package = Path(agentkit.__file__).parent
+    plain = [
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "logging.getLogger(__name__)" in path.read_text(encoding="utf-8")
+    ]
+    assert plain == []

@@ -12,8 +12,9 @@ import secrets
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agentkit._sync import Closeable
@@ -213,8 +214,10 @@ class SessionStore(Closeable):
             stored = self.storage.read(session_id)
             if stored is None:
                 self.storage.write(session_id, {"created": _now(), "name": name}, [])
+            newest = max((info.updated for info in self._infos(1)), default="")
+            records = stored or StoredRecords({})
             session = StoredSession(
-                self.storage, session_id, holder, stored or StoredRecords({}), self._lease, wait
+                self.storage, session_id, holder, records, self._lease, wait, newest
             )
         except BaseException:
             self.storage.release(session_id, holder)
@@ -286,8 +289,10 @@ class StoredSession(Session):
         stored: StoredRecords,
         lease: float,
         wait: float,
+        newest: str,
     ) -> None:
         super().__init__(session_id, wait=wait)
+        self._updated = newest
         self.on_close: Callable[[], object] = lambda: None
         self._storage = storage
         self.holder, self._lease, self._renewed = holder, lease, time.monotonic()
@@ -343,7 +348,8 @@ class StoredSession(Session):
         changes.sources = {n: c for n, c in passages.items() if known.get(n) is not c}
         fields = {}
         if changes.messages or changes.kept is not None:
-            fields = {"updated": _now(), "messages": str(len(self.messages))}
+            self._updated = _now(after=self._updated)
+            fields = {"updated": self._updated, "messages": str(len(self.messages))}
             fields["turns"] = str(sum(each.role == "user" for each in self.messages))
         if len(changes.messages) == len(self.messages):
             fields["beginning"] = _one_line(self.messages[0].text) if self.messages else ""
@@ -405,5 +411,10 @@ def _one_line(name: str) -> str:
     return " ".join(join_surrogates(name).split())[:_LONGEST_NAME]
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _now(after: str = "") -> str:
+    """The time, or just after another one that is later: the clock may have gone back, and what was
+    used last stays the last."""
+    now = datetime.now(UTC)
+    with suppress(ValueError, OverflowError, TypeError):
+        now = max(now, datetime.fromisoformat(after) + timedelta(milliseconds=1))
+    return now.isoformat(timespec="milliseconds")

@@ -9,7 +9,6 @@ tried again for a while; what then cannot be written is an error of the session'
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
@@ -19,8 +18,9 @@ from typing import Protocol
 
 from agentkit.agent.session_storage import SessionStorage, StoredRecords
 from agentkit.errors import AgentkitError, StorageUnavailable
+from agentkit.redaction import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 RETRY_SECONDS = 60.0
 """How long a step is tried again while its storage is unavailable."""

@@ -8,7 +8,6 @@ counts as trusted.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,12 +16,13 @@ from typing import Any
 from agentkit._code import CODE_FOLDERS
 from agentkit.errors import AgentkitError
 from agentkit.project.trust import Snapshot, take
+from agentkit.redaction import get_logger
 from agentkit.server.service import Service
 from agentkit.server.settings_api import LIVE_SETTINGS, apply_setting
 from agentkit.settings.schema import FILE_NAME
 from agentkit.settings.sources import read_settings, user_folder
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 POLL_MS = 1000
 

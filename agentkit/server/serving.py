@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +15,12 @@ from agentkit._code import forget_modules
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.mcp.server.http import is_loopback
 from agentkit.project.project import Project
+from agentkit.redaction import get_logger
 from agentkit.server.app import create_app
 from agentkit.server.guard import Keys
 from agentkit.server.service import Service
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DRAIN_SECONDS = 20.0
 """Time that running answers have to end when the server stops or its project is opened again."""

@@ -8,7 +8,6 @@ Trace files are JSON Lines, one file per run, readable only by the user.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import secrets
 import time
@@ -46,9 +45,10 @@ from agentkit.messages import (
     read_call,
     read_message,
 )
+from agentkit.redaction import get_logger
 from agentkit.tools.tool import Tool
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Sink(Protocol):

@@ -273,3 +273,18 @@ def test_sessions_that_cannot_be_written_are_still_read(shared_folder: Path) -> 
             with pytest.raises(ConfigError, match=r"cannot be written.*permissions"):
                 store.create("other")
         path.parent.chmod(0o700)
+
+
+async def test_the_last_session_used_is_the_last_one_after_the_clock_went_back(
+    store: SessionStore,
+) -> None:
+    agent = Agent(ScriptedModel(["One.", "Two.", "Three."]))
+    with store.create("before") as before:
+        await agent.run("?", before)
+        store.storage.write(before.id, {"updated": "2999-01-01T00:00:00.000+00:00"}, [])
+    with store.create("after") as after:
+        await agent.run("?", after)
+    assert store.find("last").name == "after"
+    with store.open("before") as again:
+        await agent.run("?", again)
+    assert store.find("last").name == "before"
