@@ -68,10 +68,9 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 def redact_arguments(arguments: Sequence[str]) -> list[str]:
     """Redact a command line, also the argument after an option such as --api-key."""
-    flagged = [bool(_FLAG.fullmatch(each)) for each in ("", *arguments[:-1])]
     return [
-        HIDDEN if after and not each.startswith("-") else redact(each)
-        for each, after in zip(arguments, flagged, strict=True)
+        HIDDEN if _FLAG.fullmatch(before) and not each.startswith("-") else redact(each)
+        for before, each in zip(("", *arguments), arguments, strict=False)
     ]
 
 

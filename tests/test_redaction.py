@@ -93,6 +93,7 @@ def test_the_argument_after_an_option_for_a_secret_is_replaced() -> None:
     given = ["run", "--api-key", "abc", "--port", "8", "-t", "--token=abc123def"]
     expected = ["run", "--api-key", "***", "--port", "8", "-t", "--token=***"]
     assert redact_arguments(given) == expected
+    assert redact_arguments([]) == []
 
 
 @pytest.fixture
