@@ -239,7 +239,7 @@ def first_message(session: Session, index: int) -> int | None:
 def turns_of(session: Session) -> list[Turn]:
     """The turns of a session, as it is stored."""
     starts = [at for at, message in enumerate(session.messages) if message.role == "user"]
-    ends = [*starts[1:], len(session.messages)]
+    ends = [*starts, len(session.messages)][1:]
     return [
         _turn(session, index, session.messages[start:end], _note(session.notes, start, end))
         for index, (start, end) in enumerate(zip(starts, ends, strict=True))

@@ -198,3 +198,24 @@ async def test_mcp_needs_a_key_that_may_ask_and_approve(
     ):
         assert (await client.post("/mcp", json=hello)).status_code == 401
         assert (await client.post("/mcp", json=hello, headers=headers)).status_code == status
+
+
+async def test_every_route_of_a_session_is_closed_to_another_key(
+    guarded: httpx2.AsyncClient, folder: Path
+) -> None:
+    store = KeyStore(folder)
+    alice, bob = ({"authorization": f"Bearer {store.add(name)}"} for name in ("alice", "bob"))
+    session = (await guarded.post("/api/sessions", json={}, headers=alice)).json()["id"]
+    own = await guarded.get(f"/api/sessions/{session}", headers=alice)
+    assert own.status_code == 200
+    bodies = {"turns": {"question": "Hello?"}, "fork": {"turn": 0}, "": {"title": "Mine"}}
+    answered = {}
+    for method, path, _, _ in routes(folder):
+        if "{session_id}" in path:
+            body = bodies.get(path.partition("{session_id}")[2].strip("/"))
+            target = path.replace("{session_id}", session)
+            response = await guarded.request(method, target, headers=bob, json=body)
+            answered[method, path] = response.status_code
+    assert len(answered) >= 5
+    assert set(answered.values()) == {404}
+    assert (await guarded.get("/api/sessions", headers=bob)).json()["sessions"] == []
