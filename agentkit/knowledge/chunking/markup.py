@@ -68,7 +68,7 @@ def index_text(chunk: Chunk) -> str:
     path = chunk.heading
     if has_title and not path.startswith(chunk.title):
         path = f"{chunk.title} > {path}".removesuffix(" > ")
-    text = plain(chunk.text)[:_MOST_EMBEDDED]
+    text = plain(chunk.text[: 4 * _MOST_EMBEDDED])[:_MOST_EMBEDDED]
     return "\n".join(filter(None, (path, chunk.context, text)))
 
 

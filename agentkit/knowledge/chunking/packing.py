@@ -38,6 +38,7 @@ _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
 _LEAST_ENCODED = 5000
 _ENCODED_RUN = re.compile(rf"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{{{_LEAST_ENCODED},}}+")
 _KEPT_OF_RUN = 200
+_NEAR = 50
 _LONGEST_RUN = 1000
 """The most characters examined on either side of a place, which bounds the time."""
 
@@ -124,9 +125,9 @@ def _middle(text: str, start: int, end: int) -> int:
     """Where to split text[start:end]: after a clause or at a space in its middle half, else between
     two characters; 0 where it is a single one."""
     half, aside = (start + end) // 2, min((end - start) // 4, _LONGEST_RUN)
-    low, high = half - aside, half + aside
-    for pattern in (_CLAUSE_END, _SPACE):
-        places = (match.end() for match in pattern.finditer(text, low, high))
+    near = min(aside, _NEAR)
+    for pattern, reach in ((_CLAUSE_END, aside), (_SPACE, near), (_SPACE, aside)):
+        places = (match.end() for match in pattern.finditer(text, half - reach, half + reach))
         good = [at for at in places if start < at < end and separable(text, at)]
         if good:
             return min(good, key=lambda at: abs(at - half))

@@ -395,13 +395,12 @@ def _activate(connection: sqlite3.Connection, document_id: str) -> None:
 def _store_document(connection: sqlite3.Connection, version: Version) -> None:
     d = version.document
     metadata = json.dumps(dict(d.metadata), ensure_ascii=False, default=str)
-    parts = (json.dumps((p.kind, p.name, p.start, p.end), ensure_ascii=False) for p in d.parts)
     named = (d.id, d.source, d.title, d.text, version.hash, metadata, d.format)
     connection.execute(
         "INSERT OR REPLACE INTO documents"
         " (id, source, title, text, hash, metadata, format, parts, origin)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*named, f"[{', '.join(parts)}]", version.origin),
+        (*named, Parts.of(d.parts).to_json(), version.origin),
     )
     connection.execute("DELETE FROM files WHERE source = ?", (d.source,))
     if version.file_hash:

@@ -22,7 +22,7 @@ from agentkit.knowledge.index.token_store import StoredTokens, TokenStore
 
 _PASSAGES_PER_CALL = 32
 """Embedders batch by themselves: larger calls are not faster, and a kill loses more."""
-_CHARACTERS_PER_CALL = 50_000
+_CHARACTERS_PER_CALL = 25_000
 """Token vectors take a kilobyte a character until they are stored."""
 _KEYS_PER_QUERY = 500
 

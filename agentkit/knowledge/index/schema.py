@@ -15,6 +15,8 @@ from agentkit.knowledge.chunking.markup import plain
 from agentkit.text.terms import characters, terms
 
 CATALOG = "catalog.sqlite"
+_MOST_SEARCHED = 200_000
+"""Characters of a chunk that are searched by keywords: a row is never split, whatever it holds."""
 SCHEMA_VERSION = "5"
 _FULL_TEXT = """
 CREATE VIRTUAL TABLE full_text USING fts5 (
@@ -105,9 +107,9 @@ def read_meta(connection: sqlite3.Connection, key: str) -> str:
 
 def full_text_row(title: str, heading: str, context: str, text: str) -> tuple[str, str]:
     """What the keyword index holds of a chunk: its terms and its single characters. The nearest
-    heading counts twice."""
+    heading counts twice. The end of a row that is longer than a book is left out."""
     nearest = heading.rpartition(" > ")[2]
-    whole = f"{title}\n{heading}\n{nearest}\n{context}\n{plain(text)}"
+    whole = f"{title}\n{heading}\n{nearest}\n{context}\n{plain(text[:_MOST_SEARCHED])}"
     return " ".join(terms(whole)), " ".join(characters(whole))
 
 

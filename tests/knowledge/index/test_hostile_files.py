@@ -1,6 +1,8 @@
 """Files made to exhaust or crash a parser: each ends within its bounds with one line, is not read
 again until it changes, and the files beside it are indexed. The generated files are small."""
 
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from agentkit.knowledge.loaders.files import Parsers, UnparsedFile
 from tests.conftest import TermEmbedder
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[3]
 
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
 WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml"
@@ -226,3 +229,43 @@ def test_a_file_of_extremes_is_read_or_refused_and_its_parser_goes_on(
     assert "root:" not in text
     assert refused == "" or refused.startswith(f"{name}: ")
     assert parsers.load(b"<p>good</p>", "good.html").document.text == "good"
+
+
+LONG: dict[str, Callable[[], bytes]] = {
+    "rows.csv": lambda: b"a,b\n" + b"1,2\n" * 400_000,
+    "quotes.csv": lambda: b"a,b\n" + b'"x,1\n' * 300_000,
+    "columns.csv": lambda: b",".join(b"c%d" % n for n in range(300_000)) + b"\n1,2\n",
+    "records.jsonl": lambda: b'{"a": 1}\n' * 300_000,
+    "headings.md": lambda: b"# h\n\n" * 300_000,
+    "paragraphs.md": lambda: b"a\n\n" * 500_000,
+    "items.md": lambda: b"- a\n" * 300_000,
+    "line.txt": lambda: b"word " * 1_000_000,
+    "newlines.md": lambda: b"\n" * 2_000_000 + b"x",
+    "sum.py": lambda: b"x=" + b"+".join([b"1"] * 1_000_000),
+}
+INDEX = """
+import asyncio, resource, sys
+from agentkit import KnowledgeBase
+from tests.conftest import TermEmbedder
+async def index(folder):
+    kb = KnowledgeBase.open(folder + "/index", TermEmbedder())
+    await kb.add_path(folder + "/small")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = await kb.add_path(folder + "/long")
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kb.close()
+    print(len(report.added), (after - before) // 1000)
+asyncio.run(index(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_the_process_that_indexes_a_long_document_stays_small(name: str, tmp_path: Path) -> None:
+    for folder, content in (("small", b"# A\n\ntext"), ("long", LONG[name]())):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / (name if folder == "long" else "a.md")).write_bytes(content)
+    command = [sys.executable, "-c", INDEX, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    added, megabytes = map(int, done.stdout.split())
+    assert added == 1
+    assert megabytes < 90

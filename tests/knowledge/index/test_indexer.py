@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agentkit import Document, KnowledgeBase
+from agentkit.documents import Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.embedding_cache import EmbeddingCache
@@ -240,6 +241,44 @@ async def test_what_came_before_a_failing_call_is_published_and_paid_once(
     await kb.add(documents)
     assert kb.chunk_count == 100
     assert len(embedder.embedded) == 100
+
+
+async def test_long_passages_are_embedded_in_smaller_calls(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
+    calls: list[int] = []
+
+    async def measure(texts: Sequence[str]) -> None:
+        calls.append(sum(map(len, texts)))
+
+    embedder.before_passages = measure
+    rows = tuple(Part("row", str(n), n * 10_001, n * 10_001 + 10_000) for n in range(40))
+    text = "\n".join(f"{n:04} " + "a b c d e " * 999 + "12345" for n in range(40))
+    await kb.add([Document("wide.csv", text, format="rows", parts=rows)])
+    assert len(embedder.embedded) == 40
+    assert max(calls) <= 25_000
+
+
+async def test_a_long_document_that_fails_midway_leaves_nothing_and_is_embedded_once(
+    kb: KnowledgeBase, embedder: TermEmbedder
+) -> None:
+    long = Document("long.txt", "\n\n".join(f"Text {n} " + "a b " * 60 for n in range(600)))
+    calls = 0
+
+    async def fail_in_the_tenth_call(texts: Sequence[str]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 10:
+            raise ConnectionError("the embedder is down")
+
+    embedder.before_passages = fail_in_the_tenth_call
+    with pytest.raises(ConnectionError):
+        await kb.add([Document("good.md", "The good text."), long])
+    assert await _sources(kb) == ["good.md"]
+    assert catalog_of(kb).inactive_ids() == []
+    await kb.add([long])
+    assert await _sources(kb) == ["good.md", "long.txt"]
+    assert len(embedder.embedded) == len(set(embedder.embedded)) == kb.chunk_count
 
 
 async def test_progress_tells_rate_and_time_left(kb: KnowledgeBase) -> None:
