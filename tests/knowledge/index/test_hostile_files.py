@@ -238,8 +238,8 @@ LONG: dict[str, Callable[[], bytes]] = {
     "records.jsonl": lambda: b'{"a": 1}\n' * 300_000,
     "headings.md": lambda: b"# h\n\n" * 300_000,
     "paragraphs.md": lambda: b"a\n\n" * 500_000,
-    "items.md": lambda: b"- a\n" * 300_000,
-    "line.txt": lambda: b"word " * 1_000_000,
+    "items.md": lambda: b"- a\n" * 60_000,
+    "line.txt": lambda: b"word " * 600_000,
     "newlines.md": lambda: b"\n" * 2_000_000 + b"x",
     "sum.py": lambda: b"x=" + b"+".join([b"1"] * 1_000_000),
 }
