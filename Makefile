@@ -15,7 +15,7 @@ DATA ?=
 MODEL ?= extractive
 BASE_URL ?=
 
-.PHONY: demo test test-all test-slow test-perturbed coverage chaos lint messages bench \
+.PHONY: demo test test-all test-slow test-perturbed coverage chaos lint docs messages bench \
 	bench-retrieval bench-answers eval security conformance clean
 
 demo: $(CORE)
@@ -57,6 +57,10 @@ lint: $(DEV)
 # The tests that SECURITY.md names, known vulnerabilities of dependencies, and bandit.
 security: $(DEV)
 	@$(BIN)/python .lint/security.py
+
+# The site of the documentation, in build/site.
+docs: $(DEV)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(DEV) $(PEERS)/.ready
 	@for script in apps backends embedder indexing search support mcp_calls terminal; do \
