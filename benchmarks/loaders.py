@@ -40,7 +40,7 @@ from lxml import etree, html
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import Parsers
 
-MOST_WORDS = 4000
+MOST_WORDS = 2000
 MOST_BYTES = 5_000_000
 FEWEST_WORDS = 20
 WORD = re.compile(r"[^\W_]+")
