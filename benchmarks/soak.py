@@ -5,9 +5,9 @@
 One program asks, indexes and searches in process, with sessions, and calls two `agentkit mcp serve`
 processes, over HTTP and stdio. Meanwhile the documents of the server over HTTP change, `agentkit
 index` and `agentkit ask` in their folder are killed at random instants, the stdio server is killed,
-and hostile clients visit the HTTP server. Printed are the growth of memory per 1,000 requests (a
-line fitted to the samples after the first third), descriptors, processes and files after the first
-third and at the end, and what was lost. Exits with 1 where a bound is broken.
+and hostile clients visit the HTTP server. Printed are the growth of private memory per 1,000
+requests (a line fitted to the samples after the first third), descriptors, processes and files
+after the first third and at the end, and what was lost. Exits with 1 where a bound is broken.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Watched:
     def sample(self) -> None:
         process = psutil.Process(self.pid)
         below = [each for each in process.children(recursive=True) if each.is_running()]
-        held = process.memory_info().rss / 1e6
+        held = process.memory_full_info().uss / 1e6
         files = sum(len(names) for _, _, names in os.walk(self.folder))
         own = [each for each in below if "agentkit" not in _command_of(each).split()]
         self.samples.append(Sample(self.requests, held, process.num_fds(), len(own), files))
