@@ -96,6 +96,8 @@ _hooked: list[bool] = []
 
 def active_code(path: str | os.PathLike[str]) -> Code | None:
     """The code in use whose folders hold a path."""
+    if not _active:
+        return None
     own, real = os.path.abspath(path), os.path.realpath(path)
     return next((code for code in reversed(_active.values()) if code.covers(own, real)), None)
 

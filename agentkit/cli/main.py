@@ -59,7 +59,7 @@ COMMANDS = {
     ),
     "models": ("commands.models", _("List the available models, and pull others.")),
     "mcp": (
-        "commands.mcp_changes",
+        "commands.mcp_serve",
         _("Serve a folder to other programs over MCP, and use MCP servers in it."),
     ),
     "serve": (

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 from typing_extensions import TypeVar
 
-from agentkit._code import CodeTooLarge, changed_files
+from agentkit._code import CodeTooLarge, active_code, changed_files
 from agentkit._sync import in_worker
 from agentkit.errors import AgentkitError, ConfigError, Retry, ToolError
 from agentkit.findings import join_names
@@ -172,7 +172,9 @@ def _faults(error: ValidationError) -> str:
 
 async def _changed_reason(function: Callable[..., Any]) -> str:
     code = getattr(inspect.unwrap(implementation(function)), "__code__", None)
-    return await asyncio.to_thread(changed_reason, code.co_filename) if code else ""
+    if code is None or active_code(code.co_filename) is None:
+        return ""
+    return await asyncio.to_thread(changed_reason, code.co_filename)
 
 
 def changed_reason(path: str) -> str:

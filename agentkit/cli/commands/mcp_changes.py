@@ -15,7 +15,7 @@ from typer import Argument, Option
 from agentkit.cli.command import BaseUrl, Folder, Json, Model, command
 from agentkit.cli.commands.mcp import (
     Server,
-    app,
+    app as app,
     require_trust,
     select_servers,
     start_servers,

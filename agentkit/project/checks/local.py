@@ -37,8 +37,10 @@ EXTRAS: Mapping[str, str] = {
     "ocr": "the text of scanned pages and images",
     "office": "Word, PowerPoint, Excel, RTF and Outlook files",
     "otel": "traces for OpenTelemetry",
+    "postgres": "sessions of the server in PostgreSQL",
     "ray": "embedding on a Ray cluster",
     "rerank": "reranking by a cross-encoder",
+    "serve": "the web page and the OpenAI-compatible API",
     "st": "sentence-transformers embedders",
 }
 """The purpose of each extra."""
