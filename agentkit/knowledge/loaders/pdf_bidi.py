@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 _GAP_OF_WORDS = 0.2
 """In font sizes: a wider gap stands between two words."""
+_GAP_OF_A_SPACE = 0.08
+"""The same where the file has a space there."""
 _SEPARATORS = frozenset(".,:/'’")
 _BEHIND_NUMBERS = frozenset("%‰°€$£₪")
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
@@ -68,7 +70,8 @@ def in_reading_order(line: Sequence[Glyph], size: float, *, from_right: bool) ->
     """The characters of a line as they are read, with spaces where gaps of a font of `size` are.
     `from_right` is the direction of the line."""
     inked = [glyph for glyph in line if not glyph.character.isspace()]
-    units = list(_units(_spaced(_by_place(inked), size)))
+    written = [glyph.middle for glyph in line if glyph.character == " " and glyph.index >= 0]
+    units = list(_units(_spaced(_by_place(inked), written, size)))
     ordered = [
         glyph
         for unit, is_latin in (reversed(units) if from_right else units)
@@ -109,13 +112,17 @@ def _by_place(line: Sequence[Glyph]) -> list[Glyph]:
     return ordered
 
 
-def _spaced(line: Sequence[Glyph], size: float) -> list[Glyph]:
-    """Characters from left to right, with a space in each gap."""
+def _spaced(line: Sequence[Glyph], written: Sequence[float], size: float) -> list[Glyph]:
+    """Characters from left to right, with a space in each gap. A narrower gap counts where the
+    file has a space in it: `written` are the middles of those."""
     spaced: list[Glyph] = []
     right = line[0].left if line else 0.0
     for glyph in line:
         is_mark = bool(unicodedata.combining(glyph.character))
-        if spaced and not is_mark and glyph.left - right > _GAP_OF_WORDS * size:
+        gap = (glyph.left - right) / size if spaced and not is_mark else 0.0
+        if gap > _GAP_OF_WORDS or (
+            gap > _GAP_OF_A_SPACE and any(right < place < glyph.left for place in written)
+        ):
             spaced.append(Glyph(-1, " ", right, glyph.bottom, glyph.left, glyph.top))
         spaced.append(glyph)
         right = right if is_mark else max(right, glyph.right)

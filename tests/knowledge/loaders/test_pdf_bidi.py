@@ -49,6 +49,19 @@ def test_a_mark_stands_behind_its_letter() -> None:
     )
 
 
+@pytest.mark.parametrize(("has_space", "read"), [(True, "אב ג"), (False, "אבג")])
+def test_a_narrow_gap_parts_words_where_the_file_has_a_space(has_space: bool, read: str) -> None:
+    glyphs = [
+        Glyph(0, "ג", 0, 0, 9, 10),
+        Glyph(2, "ב", 10, 0, 19, 10),
+        Glyph(3, "א", 19, 0, 28, 10),
+    ]
+    if has_space:
+        glyphs.insert(1, Glyph(1, " ", 9.1, 0, 9.9, 0))
+    found = in_reading_order(glyphs, 10, from_right=True)
+    assert "".join(glyph.character for glyph in found) == read
+
+
 def _pdf(lines: list[str]) -> bytes:
     """A page where the font's encoding makes Hebrew letters of a to j."""
     names = "".join(f"/afii{57664 + at}" for at in range(10))
