@@ -53,6 +53,9 @@ class Served:
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
         self.client = httpx2.Client(base_url=found[0], timeout=60)
+        while not self.get("/api/documents")["documents"]:
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
 
     def log(self) -> str:
         return self._folder.with_name("server.log").read_text(encoding="utf-8")
