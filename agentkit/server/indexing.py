@@ -73,7 +73,10 @@ class IndexWriter:
         """Queue a job for the source of a file in knowledge/, for an address, or with "" for the
         whole folder; a job of that source that waits is replaced."""
         self._failed.pop(source, None)
-        job = self._jobs[source] = Job(source, removes)
+        job, before = Job(source, removes), self._jobs.get(source)
+        if before and before.state == "queued":
+            job.done = before.done  # Who waits for the one that is replaced waits for this one.
+        self._jobs[source] = job
         self._wake.set()
         self._changes.publish("documents")
         return job
