@@ -8,7 +8,6 @@ import struct
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Literal, cast, get_args, overload
 
 Format = Literal["markdown", "text", "code", "rows"]
@@ -73,6 +72,19 @@ class Parts(Sequence[Part]):
     def kinds(self) -> frozenset[PartKind]:
         return frozenset(kind for kind, _ in self._labels)
 
+    @property
+    def last_page(self) -> int | None:
+        """The number of the last page or slide, None where the last part is none."""
+        last = self[-1] if len(self) else None
+        is_page = last and last.kind in ("page", "slide") and last.name.isdecimal()
+        return int(last.name) if last and is_page else None
+
+    def touching(self, start: int, end: int) -> Iterator[Part]:
+        """The parts that `text[start:end]` overlaps."""
+        for at, (first, last) in enumerate(zip(self.starts, self.ends, strict=True)):
+            if first < end and start < last:
+                yield self[at]
+
     def labelled(self) -> Iterator[tuple[PartKind, str, int, int]]:
         """Kind, name without its number, start and end of each part."""
         labels, _, starts, ends = self._columns
@@ -113,15 +125,6 @@ class Parts(Sequence[Part]):
         """The parts for another process, or to be hashed; `from_bytes` reads them."""
         head = json.dumps(self._labels).encode()
         return b"".join((_SIZES.pack(len(head), len(self)), head, *self._columns))
-
-    def to_json(self) -> str:
-        """The parts as a list of lists: kind, name, start and end. Joined some thousand at a time,
-        which takes a third of the memory."""
-        rows = (json.dumps((p.kind, p.name, p.start, p.end), ensure_ascii=False) for p in self)
-        blocks = list(iter(lambda: ", ".join(islice(rows, 10_000)), "")) or [""]
-        blocks[0] = "[" + blocks[0]
-        blocks[-1] += "]"
-        return ", ".join(blocks)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Parts:

@@ -19,7 +19,7 @@ from agentkit.errors import KnowledgeError
 from agentkit.findings import join_names, quantity
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import get_embedder
-from agentkit.knowledge.index.catalog import Catalog, DocumentInfo, writing
+from agentkit.knowledge.index.catalog import Catalog, DocumentInfo
 from agentkit.knowledge.index.chroma_process import ChromaProcess
 from agentkit.knowledge.index.folder import Folder
 from agentkit.knowledge.index.indexer import PUBLISHED_CHUNKS, Entry, Incoming, Indexer
@@ -35,6 +35,7 @@ from agentkit.knowledge.index.roots import (
 from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.index.token_store import TOKEN_CACHE_MB, TOKENS, TokenStore
 from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.index.write_lock import writing
 from agentkit.knowledge.loaders.files import Parsers
 from agentkit.knowledge.search.context import merged, widen
 from agentkit.knowledge.search.dense import EXACT_CHUNKS

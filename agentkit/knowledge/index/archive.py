@@ -17,10 +17,10 @@ import sqlite3
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -37,11 +37,15 @@ from agentkit.knowledge.index.consistency import check
 from agentkit.knowledge.index.doctor import rebuild_chroma
 from agentkit.knowledge.index.schema import (
     CATALOG,
+    PREVIOUS_VERSION,
     SCHEMA_VERSION,
+    create_tables,
     fill_full_text,
     open_read_only,
+    read_json_parts,
     read_meta,
     read_value,
+    unpack_parts,
 )
 
 MANIFEST = "manifest.json"
@@ -58,8 +62,13 @@ _FORGET_ORIGINS = (
     "DELETE FROM meta WHERE key LIKE 'folder %'",
 )
 """The folders of one machine mean nothing on another: documents travel as if added by hand."""
-_JSON_COLUMNS = ("metadata", "parts")
 _PAGE = 1000
+_READERS: Mapping[tuple[str, str], Callable[[Any], object]] = {
+    ("metadata", "TEXT"): json.loads,
+    ("parts", "TEXT"): read_json_parts,
+    ("parts", "BLOB"): unpack_parts,
+}
+"""How a column is read that has a form of its own, by its name and type."""
 _TYPES = {"TEXT": str, "INTEGER": int, "BLOB": bytes}
 
 
@@ -149,6 +158,7 @@ def _describe(copy: Path, name: str) -> Manifest:
     with open_read_only(copy) as connection:
         return Manifest(
             name=name,
+            table_format=read_meta(connection, "schema"),
             embedder=read_meta(connection, "embedder"),
             documents=read_value(connection, "SELECT count(*) FROM documents"),
             chunks=read_value(connection, "SELECT count(*) FROM chunks"),
@@ -223,7 +233,7 @@ def _read_manifest(archive: zipfile.ZipFile, file: Path) -> Manifest:
     is_bomb = catalog.file_size > _MAX_RATIO * max(catalog.compress_size, 5000)
     if catalog.file_size != manifest.bytes or is_bomb:
         raise KnowledgeError(f"{file} is damaged: the size of its catalog is not the stated one.")
-    if manifest.table_format != SCHEMA_VERSION:
+    if manifest.table_format not in (SCHEMA_VERSION, PREVIOUS_VERSION):
         raise KnowledgeError(
             f"{file} has schema version {manifest.table_format}, this agentkit reads "
             f"{SCHEMA_VERSION}. Export it again with the same version of agentkit."
@@ -241,7 +251,9 @@ def _build(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, label: st
             left -= len(block)
     if incoming.stat().st_size != manifest.bytes or _hash(incoming) != manifest.sha256:
         raise KnowledgeError(f"{archive.filename} is damaged: its catalog has another hash.")
-    _copy_rows(incoming, index / CATALOG)
+    index.mkdir()
+    _copy_rows(incoming, index / CATALOG, manifest.table_format)
+    Catalog(index / CATALOG).close()  # Upgrades one of the previous version.
     if found := check(index / CATALOG):
         raise KnowledgeError(
             f"{archive.filename} is not sound: {found[0].part}: {found[0].message}."
@@ -258,13 +270,14 @@ def _build(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, label: st
     rebuild_chroma(index)
 
 
-def _copy_rows(source: Path, target: Path) -> None:
-    """Create a catalog at `target` from the rows of an untrusted one. Raises KnowledgeError."""
-    Catalog(target).close()
+def _copy_rows(source: Path, target: Path, version: str) -> None:
+    """Create a catalog at `target` from the rows of an untrusted one of a schema version. Raises
+    KnowledgeError."""
     with (
         open_read_only(source) as incoming,
         closing(sqlite3.connect(target, isolation_level=None)) as own,
     ):
+        create_tables(own, version)
         schema = _schema(own)
         if _schema(incoming) != schema:  # another table, a trigger, a view
             raise KnowledgeError(
@@ -298,9 +311,9 @@ def _check_row(table: str, columns: list[tuple[object, ...]], row: tuple[object,
     KnowledgeError."""
     for (_, name, kind, required, _, key), cell in zip(columns, row, strict=True):
         fits = type(cell) is _TYPES[str(kind)] or (cell is None and not required and not key)
-        if fits and name in _JSON_COLUMNS:
+        if fits and (read := _READERS.get((str(name), str(kind)))):
             try:
-                json.loads(str(cell))
+                read(cell)
             except (ValueError, RecursionError):
                 fits = False
         if not fits:

@@ -3,35 +3,27 @@
 The catalog is the source of truth. A chunk is staged until Chroma holds its vector, active from the
 transaction that publishes its document, stale from the one that replaces it. Search sees active
 chunks only, so a crash at any point neither loses nor duplicates any.
-
-One writer at a time: the lock of an index, held for the length of a write.
-
-The lock is the operating system's: it ends with the process that holds it, however that ends.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import re
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from agentkit._sqlite import write_fault
-from agentkit.documents import Chunk, Document, Part, Parts
-from agentkit.errors import IndexBusy, KnowledgeError
+from agentkit.documents import Chunk, Document, Parts
+from agentkit.errors import KnowledgeError
 from agentkit.findings import name_project
-from agentkit.knowledge.index.schema import full_text_row, open_catalog
+from agentkit.knowledge.index.schema import full_text_row, open_catalog, pack_parts, unpack_parts
 from agentkit.text.terms import composed
 
 Vector = NDArray[np.float32]
@@ -173,19 +165,19 @@ class Catalog:
             same = (held for held in self.hashes() if held != source and composed(held) == name)
             return self.document(found) if (found := next(same, None)) is not None else None
         source_, text, title, id_, format_, metadata, parts = rows[0]
-        all_parts = Parts(Part(*part) for part in json.loads(parts))
-        return Document(source_, text, title, id_, json.loads(metadata), format_, all_parts)
+        loaded = json.loads(metadata)
+        return Document(source_, text, title, id_, loaded, format_, unpack_parts(parts))
 
     def documents(self) -> list[DocumentInfo]:
         """Every document, by source."""
         rows = self.rows(
             "SELECT source, title, length(text), (SELECT count(*) FROM chunks"
-            " WHERE document_id = documents.id AND state = 'active'), metadata,"
-            " substr(parts, -100) FROM documents ORDER BY source"
+            " WHERE document_id = documents.id AND state = 'active'), metadata, pages"
+            " FROM documents ORDER BY source"
         )
         return [
-            DocumentInfo(source, title, size, chunks, json.loads(metadata), _last_page(parts))
-            for source, title, size, chunks, metadata, parts in rows
+            DocumentInfo(source, title, size, chunks, json.loads(metadata), pages)
+            for source, title, size, chunks, metadata, pages in rows
         ]
 
     def count(self) -> int:
@@ -395,12 +387,13 @@ def _activate(connection: sqlite3.Connection, document_id: str) -> None:
 def _store_document(connection: sqlite3.Connection, version: Version) -> None:
     d = version.document
     metadata = json.dumps(dict(d.metadata), ensure_ascii=False, default=str)
+    parts = Parts.of(d.parts)
     named = (d.id, d.source, d.title, d.text, version.hash, metadata, d.format)
     connection.execute(
         "INSERT OR REPLACE INTO documents"
-        " (id, source, title, text, hash, metadata, format, parts, origin)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*named, Parts.of(d.parts).to_json(), version.origin),
+        " (id, source, title, text, hash, metadata, format, parts, origin, pages)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*named, pack_parts(parts), version.origin, parts.last_page),
     )
     connection.execute("DELETE FROM files WHERE source = ?", (d.source,))
     if version.file_hash:
@@ -415,46 +408,3 @@ def _next_generation(connection: sqlite3.Connection) -> None:
         "INSERT INTO meta VALUES ('generation', '1')"
         " ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
     )
-
-
-_LAST_PAGE = re.compile(r'\["(?:page|slide)", "(\d+)", \d+, \d+\]\]$')
-
-
-def _last_page(parts: str) -> int | None:
-    """The last page by the end of the stored parts, which may be many; None without pages."""
-    found = _LAST_PAGE.search(parts)
-    return int(found[1]) if found else None
-
-
-@asynccontextmanager
-async def writing(path: Path, wait: float) -> AsyncIterator[None]:
-    """Hold the lock of the index in a folder, waited for so many seconds. Raises IndexBusy if
-    another process still holds it then."""
-    lock = FileLock(path / "write.lock", timeout=wait, thread_local=False)
-    holder = path / "writer"
-    try:
-        await asyncio.to_thread(lock.acquire)
-    except Timeout as error:
-        raise IndexBusy(
-            f"Another process {_process_of(holder)}is writing to {path}. Wait until it has ended, "
-            f"wait longer than {wait:g} seconds, or end it: nothing it has published is lost."
-        ) from error
-    except OSError as error:
-        raise KnowledgeError(
-            f"{path} cannot be written ({error.strerror}). "
-            "Choose another folder for the index, or change its permissions."
-        ) from error
-    try:
-        with suppress(OSError):
-            holder.write_text(str(os.getpid()), encoding="ascii")
-        yield
-    finally:
-        lock.release()
-
-
-def _process_of(holder: Path) -> str:
-    """The id of the process that holds the lock, where it is known."""
-    try:
-        return f"({int(holder.read_text(encoding='ascii')[:20])}) "
-    except (OSError, ValueError):
-        return ""

@@ -22,7 +22,7 @@ from pathlib import Path
 from agentkit.errors import KnowledgeError
 from agentkit.findings import name_project
 from agentkit.knowledge.embedders.base import Embedder
-from agentkit.knowledge.index.catalog import Catalog, writing
+from agentkit.knowledge.index.catalog import Catalog
 from agentkit.knowledge.index.schema import (
     CATALOG,
     open_read_only,
@@ -31,6 +31,7 @@ from agentkit.knowledge.index.schema import (
 )
 from agentkit.knowledge.index.stores import open_store
 from agentkit.knowledge.index.token_store import TOKENS
+from agentkit.knowledge.index.write_lock import writing
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 DEFAULT = "knowledge"

@@ -23,6 +23,7 @@ from agentkit.findings import Finding, Level, join_names, quantity
 from agentkit.knowledge.index.catalog import OUTDATED
 from agentkit.knowledge.index.schema import (
     CATALOG,
+    PREVIOUS_VERSION,
     SCHEMA_VERSION,
     open_read_only,
     read_meta,
@@ -105,7 +106,7 @@ def _check_file(connection: sqlite3.Connection) -> list[Finding]:
     if answers != ["ok"]:
         return [_damaged(f"SQLite says: {'; '.join(map(str, answers))}")]
     version = read_meta(connection, "schema")
-    if version == SCHEMA_VERSION:
+    if version in (SCHEMA_VERSION, PREVIOUS_VERSION):
         return []
     problem = f"it has schema version {version or 'unknown'}, this agentkit reads {SCHEMA_VERSION}"
     return [Finding("problem", "catalog", problem, "Delete the index's folder and index again.")]

@@ -28,7 +28,7 @@ from agentkit._child.worker import Report
 from agentkit.addresses import is_loopback
 from agentkit.errors import KnowledgeError
 from agentkit.findings import Finding, name_project, ok, quantity
-from agentkit.knowledge.index.catalog import OUTDATED, Catalog, writing
+from agentkit.knowledge.index.catalog import OUTDATED, Catalog
 from agentkit.knowledge.index.chroma_process import ChromaProcess
 from agentkit.knowledge.index.collections import CollectionInfo, size_of, token_bytes
 from agentkit.knowledge.index.consistency import (
@@ -49,6 +49,7 @@ from agentkit.knowledge.index.schema import (
 )
 from agentkit.knowledge.index.stores import open_store, parse_server
 from agentkit.knowledge.index.vectors import Vectors
+from agentkit.knowledge.index.write_lock import writing
 
 _SPARE_BYTES = 50_000_000
 _FORGET_DOCUMENT = (

@@ -1,15 +1,19 @@
-"""The tables of a catalog, and how its file is opened: to write, or to read whatever is there."""
+"""The tables of a catalog, and how its file is opened: to write, or to read whatever is there. An
+index of the previous version is upgraded where it is opened to write."""
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from agentkit._sqlite import open_immutable, write_fault
+from agentkit.documents import Part, Parts
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.chunking.markup import plain
 from agentkit.text.terms import characters, terms
@@ -17,19 +21,28 @@ from agentkit.text.terms import characters, terms
 CATALOG = "catalog.sqlite"
 _MOST_SEARCHED = 200_000
 """Characters of a chunk that are searched by keywords: a row is never split, whatever it holds."""
-SCHEMA_VERSION = "5"
+SCHEMA_VERSION = "6"
+PREVIOUS_VERSION = "5"
+"""It has the parts of documents as JSON, without the number of pages."""
+_MOST_PARTS_BYTES = 1 << 28
 _FULL_TEXT = """
 CREATE VIRTUAL TABLE full_text USING fts5 (
   terms, characters,
   tokenize = "unicode61 remove_diacritics 0 categories 'L* N* Co M*' tokenchars '.'");
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab ('full_text', 'col');
 """
-_TABLES = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+_DOCUMENTS = """
 CREATE TABLE documents (
   id TEXT PRIMARY KEY, source TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-  hash TEXT NOT NULL, metadata TEXT NOT NULL, format TEXT NOT NULL, parts TEXT NOT NULL,
-  origin TEXT NOT NULL);
+  hash TEXT NOT NULL, metadata TEXT NOT NULL, format TEXT NOT NULL, parts {parts} NOT NULL,
+  origin TEXT NOT NULL{pages})
+""".strip()
+_DOCUMENTS_OF = {
+    PREVIOUS_VERSION: _DOCUMENTS.format(parts="TEXT", pages=""),
+    SCHEMA_VERSION: _DOCUMENTS.format(parts="BLOB", pages=", pages INTEGER"),
+}
+_TABLES = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE files (
   source TEXT PRIMARY KEY, origin TEXT NOT NULL, hash TEXT NOT NULL, unread TEXT NOT NULL);
 CREATE TABLE chunks (
@@ -42,7 +55,10 @@ CREATE INDEX chunks_of_document ON chunks (document_id, state);
 CREATE INDEX chunks_inactive ON chunks (state) WHERE state != 'active';
 CREATE INDEX chunks_by_content ON chunks (content);
 {_FULL_TEXT.strip()}
-INSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');
+"""
+_UPGRADED_ROW = """
+INSERT INTO documents SELECT id, source, title, text, hash, metadata, format, ?, origin, ?
+FROM former WHERE id = ?
 """
 _SAFE = ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "busy_timeout = 5000")
 
@@ -56,8 +72,9 @@ def open_catalog(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA busy_timeout = 10000")
-        if not _version(connection):
-            _create_tables(connection)
+        create_tables(connection, SCHEMA_VERSION)
+        if _version(connection) == PREVIOUS_VERSION:
+            _upgrade(connection, path)
     except (OSError, sqlite3.OperationalError) as error:
         connection = _open_unwritable(path, error)
     except sqlite3.DatabaseError as error:
@@ -66,6 +83,11 @@ def open_catalog(path: Path) -> sqlite3.Connection:
         ) from error
     if (version := _version(connection)) != SCHEMA_VERSION:
         connection.close()
+        if version == PREVIOUS_VERSION:
+            raise KnowledgeError(
+                f"{path} has the format {version} and must be upgraded, but cannot be written. "
+                "Make it writable and free some disk space, then try again."
+            )
         is_newer = version.isdigit() and int(version) > int(SCHEMA_VERSION)
         other, step = (
             ("a newer", "Update agentkit, or delete") if is_newer else ("an older", "Delete")
@@ -141,17 +163,72 @@ def _version(connection: sqlite3.Connection) -> str:
     return read_meta(connection, "schema") or "unknown"
 
 
-def _create_tables(connection: sqlite3.Connection) -> None:
+def create_tables(connection: sqlite3.Connection, version: str) -> None:
+    """Create the tables of this or the previous version in a file that has none."""
+    if _version(connection):
+        return
+    with _transaction(connection):
+        if not _version(connection):
+            for statement in (_DOCUMENTS_OF[version], *_TABLES.strip().split(";\n")):
+                connection.execute(statement)
+            connection.execute("INSERT INTO meta VALUES ('schema', ?)", (version,))
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the previous version's tables to this one's. Raises KnowledgeError."""
+    with _transaction(connection):
+        if _version(connection) != PREVIOUS_VERSION:
+            return
+        connection.execute("ALTER TABLE documents RENAME TO former")
+        connection.execute(_DOCUMENTS_OF[SCHEMA_VERSION])
+        for (id_,) in connection.execute("SELECT id FROM former").fetchall():
+            stored = read_value(connection, "SELECT parts FROM former WHERE id = ?", (id_,))
+            try:
+                parts = read_json_parts(stored)
+            except ValueError as error:
+                raise KnowledgeError(
+                    f"{path} is damaged: {error}. Delete {path.parent} and index again."
+                ) from error
+            connection.execute(_UPGRADED_ROW, (pack_parts(parts), parts.last_page, id_))
+        connection.execute("DROP TABLE former")
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if not _version(connection):
-            for statement in _TABLES.split(";\n"):
-                connection.execute(statement)
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def read_json_parts(stored: str) -> Parts:
+    """Read the parts of a document as the previous version stored them. Raises ValueError."""
+    try:
+        return Parts(Part(*part) for part in json.loads(stored))
+    except (TypeError, OverflowError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a list of parts: {error}") from error
+
+
+def pack_parts(parts: Parts) -> bytes:
+    """The parts of a document as they are stored: compressed, since a table may have a million."""
+    return zlib.compress(parts.to_bytes(), 1)
+
+
+def unpack_parts(stored: bytes) -> Parts:
+    """Read what `pack_parts` wrote. Raises ValueError."""
+    decompressor = zlib.decompressobj()
+    try:
+        content = decompressor.decompress(stored, _MOST_PARTS_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"not a table of parts: {error}") from error
+    if not decompressor.eof:
+        raise ValueError("a table of parts that is cut or too large")
+    return Parts.from_bytes(content)
 
 
 def _open_unwritable(path: Path, error: Exception) -> sqlite3.Connection:

@@ -12,14 +12,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.documents import Chunk, Document, Part, page_of, part_of
+from agentkit.documents import Chunk, Document, page_of, part_of
 from agentkit.knowledge.chunking.blocks import line_starts
 from agentkit.knowledge.index.catalog import CHUNK_COLUMNS, Catalog, Vector
+from agentkit.knowledge.index.schema import unpack_parts
 from agentkit.knowledge.search.filters import Filters
 from agentkit.text.language import language_of
 from agentkit.text.terms import UNSPACED, WORD_CHARACTER, characters, fold, is_cjk, sentences, terms
@@ -246,26 +247,18 @@ class Lookup:
     def excerpt(self, document_id: str, start: int, end: int) -> Excerpt | None:
         """`text[start:end]` of a document and the parts that it touches."""
         rows = self._catalog.rows(
-            "SELECT source, title, format, metadata, substr(text, ? + 1, ? - ?), parts = '[]',"
+            "SELECT source, title, format, metadata, substr(text, ? + 1, ? - ?), parts,"
             " CASE WHEN format = 'code' THEN substr(text, 1, ?) ELSE '' END"
             " FROM documents WHERE id = ?",
             (start, end, start, start, document_id),
         )
         if not rows:
             return None
-        source, title, format_, metadata, text, has_no_parts, before = rows[0]
-        parts: tuple[Part, ...] = ()
-        if not has_no_parts:
-            found = self._catalog.rows(
-                "SELECT part.value FROM documents, json_each(documents.parts) AS part"
-                " WHERE documents.id = ? AND json_extract(part.value, '$[2]') < ?"
-                " AND json_extract(part.value, '$[3]') > ?",
-                (document_id, end, start),
-            )
-            parts = tuple(
-                Part(kind, name, max(0, first - start), min(last, end) - start)
-                for kind, name, first, last in (json.loads(row[0]) for row in found)
-            )
+        source, title, format_, metadata, text, stored, before = rows[0]
+        parts = tuple(
+            replace(part, start=max(0, part.start - start), end=min(part.end, end) - start)
+            for part in unpack_parts(stored).touching(start, end)
+        )
         whole = Document(source, text, title, document_id, json.loads(metadata), format_, parts)
         return Excerpt(whole, start, len(line_starts(before)))
 

@@ -13,9 +13,9 @@ import pytest
 from agentkit import Document, KnowledgeBase
 from agentkit.errors import ConfigError
 from agentkit.findings import Finding, from_error, join_names
-from agentkit.knowledge.index.catalog import writing
 from agentkit.knowledge.index.collections import CollectionInfo
 from agentkit.knowledge.index.doctor import check_indexes, warn_of_store
+from agentkit.knowledge.index.write_lock import writing
 from agentkit.mcp import checks as mcp
 from agentkit.project.checks.doctor import Check, check_embedder, examine, run_check
 from agentkit.project.checks.local import TerminalInfo
