@@ -7,9 +7,11 @@ gives no question, a follow-up is joined with the question that it continues.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Literal
 
 from agentkit.agent.limits import UsageMeter
@@ -48,6 +50,8 @@ _EXPANSIONS = (QUERY_VARIANTS.format(count=_VARIANTS), HYPOTHETICAL_PASSAGE)
 _MAX_ADDED = 300
 """Characters that a rewritten question may be longer than the prompt."""
 _MAX_VARIANT = 300
+_SILENCE_SECONDS = 10.0
+"""How long a reply that has begun may be silent: it is short, and the answer waits for it."""
 
 _LABEL = lazy_pattern(
     r"(?:"
@@ -98,7 +102,8 @@ _CITATION = lazy_pattern(r"[\[【]\s*t?\d{1,4}(?:\s*[,，、-]\s*t?\d{1,4})*\s*[
 class QueryRewriter:
     """Rewrites queries with one model; its tokens count towards the run. `conversation` is what the
     model was last sent and has answered, the system message first, and `tools` what it was offered
-    with it; `options` are those of its requests."""
+    with it; `options` are those of its requests. A reply that has begun and is silent for `silence`
+    seconds counts as failed."""
 
     def __init__(
         self,
@@ -107,8 +112,10 @@ class QueryRewriter:
         conversation: Sequence[Message] = (),
         tools: Sequence[Tool] = (),
         options: Options = Options(),
+        silence: float = _SILENCE_SECONDS,
     ) -> None:
         self._model = model
+        self._silence = silence
         self._meter = meter
         self._conversation = conversation
         self._tools = tools
@@ -147,15 +154,20 @@ class QueryRewriter:
         query = ""
         self._meter.count_request()
         try:
-            async for part in self._model.stream(messages, tools, self._options):
-                match part:
-                    case TextDelta(text):
-                        pieces.append(text)
-                    case ToolCall(name=name, arguments=dict(given)) if name == SEARCH:
-                        query = query or str(given.get("query", ""))
-                    case Usage():
-                        self._meter.charge(part, self._model.name)
-        except ModelError:
+            async with (
+                asyncio.timeout(None) as silence,
+                aclosing(self._model.stream(messages, tools, self._options)) as parts,
+            ):
+                async for part in parts:
+                    silence.reschedule(asyncio.get_running_loop().time() + self._silence)
+                    match part:
+                        case TextDelta(text):
+                            pieces.append(text)
+                        case ToolCall(name=name, arguments=dict(given)) if name == SEARCH:
+                            query = query or str(given.get("query", ""))
+                        case Usage():
+                            self._meter.charge(part, self._model.name)
+        except (ModelError, TimeoutError):
             return ""
         return without_thinking("".join(pieces))[0].strip() or query
 

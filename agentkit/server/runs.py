@@ -326,9 +326,8 @@ class Runs:
         """Read the events of a run to their end, and give the turn's note."""
         began, answer, error = time.monotonic(), None, None
         try:
-            async with aclosing(events):
-                async for event in events:
-                    self._server.metrics.count(event)
+            async with aclosing(self._server.counted(events)) as counted:
+                async for event in counted:
                     for kind, data in run.live.apply(event):
                         run.log.append(kind, data)
                     if isinstance(event, Finished):

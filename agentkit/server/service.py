@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
 from agentkit.agent.agent import Agent
 from agentkit.answering.extractive import ExtractiveModel
+from agentkit.events import Event
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.project.project import Project
 from agentkit.server.admission import Admission
@@ -100,6 +102,16 @@ class Service:
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_INDEX_SECONDS):
                 await job.done.wait()
+
+    async def counted(
+        self, events: AsyncGenerator[Event[Any], None]
+    ) -> AsyncGenerator[Event[Any], None]:
+        """The events of a run, counted. The run begins when the first documents are indexed."""
+        async with aclosing(events):
+            await self.wait_for_documents()
+            async for event in events:
+                self.metrics.count(event)
+                yield event
 
     async def drain(self, seconds: float) -> None:
         """Admit no more answers, end the streams of notices, and give the answers that are being

@@ -1,20 +1,24 @@
 """A follow-up becomes a standalone question: what is asked of the model, what of its reply is the
 question, and what is left alone."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from agentkit import Agent, KnowledgeBase, Session, tool
-from agentkit.agent.query_rewriting import is_rewriting, read_question
+from agentkit.agent.limits import UsageMeter
+from agentkit.agent.query_rewriting import QueryRewriter, is_rewriting, read_question
 from agentkit.agent.turn import without_thinking
 from agentkit.answers import Answer
+from agentkit.backends.base import Model, Options
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Document
-from agentkit.events import ReasoningDelta, TextDelta
+from agentkit.events import ModelPart, ReasoningDelta, TextDelta
 from agentkit.knowledge.tools import SEARCH
-from agentkit.messages import ToolCall
+from agentkit.messages import Message, ToolCall
+from agentkit.tools.tool import Tool
 from tests.conftest import TermEmbedder
 
 PROMPT = "and at 4 bits?"
@@ -221,3 +225,30 @@ def test_thinking_is_taken_out_of_a_text_but_not_out_of_its_code(
     text: str, kept: str, thought: str
 ) -> None:
     assert without_thinking(text) == (kept, thought)
+
+
+class StallingModel(Model):
+    """Begins a reply and never ends it."""
+
+    name = "stalling"
+    is_closed = False
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        options: Options = Options(),
+    ) -> AsyncGenerator[ModelPart, None]:
+        try:
+            yield TextDelta("How much memory does")
+            await asyncio.Event().wait()
+        finally:
+            self.is_closed = True
+
+
+async def test_a_rewriting_that_stalls_is_given_up() -> None:
+    model = StallingModel()
+    rewriter = QueryRewriter(model, UsageMeter(), silence=0.01)
+    query = await rewriter.standalone(PROMPT, ["How much memory does a 7B model take?"])
+    assert query == f"How much memory does a 7B model take?\n{PROMPT}"
+    assert model.is_closed

@@ -151,10 +151,15 @@ async def open_page(
     model: Model | None = None,
     tools: tuple[Tool, ...] = (),
     settings: ServeSettings | None = None,
+    *,
+    in_background: bool = False,
     **options: Any,
 ) -> AsyncIterator[Page]:
-    """Serve a folder. `model` answers in place of the extractive one, with further tools."""
-    async with Project.open(folder, model="extractive", trust=True) as project:
+    """Serve a folder. `model` answers in place of the extractive one, with further tools; with
+    `in_background` the documents are indexed after the start, as `agentkit serve` does it."""
+    opened = Project.open(folder, model="extractive", trust=True)
+    opened.in_background = in_background
+    async with opened as project:
         if model is not None:
             project.agent.model = model
         project.agent.tools = (*project.agent.tools, *tools)

@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
+from agentkit import Project
+from agentkit.server.changes import Changes
 from agentkit.server.errors import ApiError
+from agentkit.server.indexing import IndexWriter
 from agentkit.server.keys import KeyStore
 from agentkit.server.uploads import named_by_content, safe_name
 from tests.server.page_client import Json, Page, open_page
@@ -85,6 +88,34 @@ async def test_an_upload_is_indexed_and_found_and_can_be_asked_about(folder: Pat
         assert hits[0]["scores"]["dense"] > hits[-1]["scores"]["dense"]
         turn = await page.answered(await page.session(), "When does the gate open?")
         assert "06:45" in turn["text"]
+
+
+@pytest.mark.parametrize("by_openai", [False, True])
+async def test_a_question_right_after_the_first_start_waits_for_the_documents(
+    folder: Path, by_openai: bool
+) -> None:
+    question = "When is a backup of the archive made?"
+    async with open_page(folder, in_background=True) as page:
+        if by_openai:
+            body = {"model": folder.name, "messages": [{"role": "user", "content": question}]}
+            answer = await page.post("/v1/chat/completions", body)
+            text = answer["choices"][0]["message"]["content"]
+        else:
+            text = (await page.answered(await page.session(), question))["text"]
+        assert "Sunday at 03:00" in text
+
+
+async def test_who_waits_for_a_job_that_is_replaced_waits_for_the_new_one(folder: Path) -> None:
+    project = Project.open(folder, model="extractive", trust=True)
+    project.in_background = True
+    async with project:
+        writer = IndexWriter(project, Changes())
+        first = writer.request("")
+        writer.request("")
+        assert not first.done.is_set()
+        async with writer.running(), asyncio.timeout(60):
+            await first.done.wait()
+        assert [each.source for each in await writer.knowledge.documents()] == ["storage.md"]
 
 
 async def test_a_file_with_a_name_that_is_known_replaces_it(folder: Path) -> None:

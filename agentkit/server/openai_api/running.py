@@ -75,16 +75,14 @@ class Running:
         """The events of the run, counted; admitted when their turn comes. Raises ApiError and what
         the agent raises."""
         metrics, began, is_first = self._server.metrics, time.perf_counter(), True
-        await self._server.wait_for_documents()
         async with (
             self._server.admission.slot(self._identity.name),
-            aclosing(self._start()) as events,
+            aclosing(self._server.counted(self._start())) as events,
         ):
             async for event in events:
                 if is_first and isinstance(event, TextDelta):
                     metrics.first_token.observe(time.perf_counter() - began)
                     is_first = False
-                metrics.count(event)
                 if isinstance(event, Finished) and event.answer.waiting:
                     conversation = self._conversation
                     self._server.paused.keep(self._who, conversation.history, conversation.session)
