@@ -31,6 +31,13 @@ class ImagePart:
     data: bytes
     media_type: str = "image/png"
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        """How pydantic reads an image of a record."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(_read_image)
+
 
 Content = str | tuple[TextPart | ImagePart, ...]
 
@@ -288,8 +295,14 @@ def read_content(content: Any) -> Content:
     if isinstance(content, str):
         return content
     return tuple(
-        ImagePart(b64decode(part["image"]), part.get("media_type", "image/png"))
-        if "image" in part
-        else TextPart(part.get("text", ""))
-        for part in content
+        _read_image(part) if "image" in part else TextPart(part.get("text", "")) for part in content
     )
+
+
+def _read_image(part: Any) -> ImagePart:
+    """Read an image. Raises ValueError for what is none."""
+    if isinstance(part, ImagePart):
+        return part
+    if not isinstance(part, Mapping) or not isinstance(part.get("image"), str):
+        raise ValueError("not an image")
+    return ImagePart(b64decode(part["image"]), str(part.get("media_type", "image/png")))

@@ -17,7 +17,7 @@ from agentkit.agent.compaction import Window, cut_result
 from agentkit.agent.explain import Exchange, explain, no_answer_error
 from agentkit.agent.hooks import Hooks, RunInfo, call_with
 from agentkit.agent.limits import Limits
-from agentkit.agent.pending import Outcome, PausedAgent, Pending
+from agentkit.agent.pending import Outcome, PausedAgent, Pending, digests_of
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.tool_runner import INTERRUPTED, ResolvedCall, ToolRunner, failed_result
 from agentkit.agent.tool_search import tool_tokens
@@ -397,7 +397,8 @@ class Loop:
             ]
         results = [outcome for outcome in outcomes if isinstance(outcome, Message)]
         if len(results) < len(outcomes):
-            self.pending = Pending(message, tuple(outcomes), digests=self._digests)
+            digests = digests_of(message) if self._digests is None else self._digests
+            self.pending = Pending(message, tuple(outcomes), digests=digests)
             return
         self._digests = None
         repeated = self._repeats.record(message.tool_calls, results)

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agentkit.agent.approval import Verdict, call_digest
 from agentkit.agent.limits import Spent
 from agentkit.documents import Chunk
 from agentkit.errors import AlreadyDecided, ConfigError
-from agentkit.messages import (
-    Message,
-    Record,
-    ToolCall,
-    ToolResult,
-    Usage,
-    message_record,
-    read_chunk,
-    read_message,
-)
+from agentkit.messages import Message, Record, ToolCall, ToolResult, message_record
 
 T = TypeVar("T")
 
@@ -66,13 +57,8 @@ class Pending:
     message: Message
     outcomes: tuple[Outcome, ...]
     run: PausedRun = PausedRun()
-    digests: tuple[str, ...] | None = None
-    """That of each call when the run paused, computed if None; a stored turn may have others."""
-
-    def __post_init__(self) -> None:
-        if self.digests is None:
-            digests = tuple(map(call_digest, self.message.tool_calls))
-            object.__setattr__(self, "digests", digests)
+    digests: tuple[str, ...] = ()
+    """Those of the calls when the run paused (`digests_of`); a call without one may not run."""
 
     @property
     def waiting(self) -> tuple[ToolCall, ...]:
@@ -112,7 +98,7 @@ class Pending:
     def changed(self) -> tuple[str, ...]:
         """The ids of waiting calls that are not those of which the turn kept the digests."""
         found: list[str] = []
-        digests = dict(enumerate(self.digests or ()))
+        digests = dict(enumerate(self.digests))
         for at, call in enumerate(self.message.tool_calls):
             outcome = self.outcomes[at]
             if not isinstance(outcome, Message) and digests.get(at) != call_digest(call):
@@ -120,6 +106,11 @@ class Pending:
             if isinstance(outcome, PausedAgent):
                 found += [f"{call.id}/{inner}" for inner in outcome.pending.changed]
         return tuple(found)
+
+
+def digests_of(message: Message) -> tuple[str, ...]:
+    """The digest of each call of a turn."""
+    return tuple(map(call_digest, message.tool_calls))
 
 
 def decisions_within(call_id: str, decisions: Mapping[str, T]) -> dict[str, T]:
@@ -139,21 +130,8 @@ def pending_record(pending: Pending) -> Record:
         "message": message_record(pending.message),
         "outcomes": [_outcome_record(outcome) for outcome in pending.outcomes],
         "run": asdict(pending.run),
-        "digests": list(pending.digests or ()),
+        "digests": list(pending.digests),
     }
-
-
-def read_pending(record: Mapping[str, Any]) -> Pending:
-    """Read a turn that waits. Raises KeyError or TypeError for an invalid record."""
-    run = dict(record["run"])
-    spent = dict(run.pop("spent"))
-    usage = Usage(**spent.pop("usage"))
-    return Pending(
-        read_message(record["message"]),
-        tuple(map(_read_outcome, record["outcomes"])),
-        PausedRun(**run, spent=Spent(usage, **spent)),
-        tuple(record.get("digests", ())),
-    )
 
 
 def _outcome_record(outcome: Outcome) -> Record | None:
@@ -167,16 +145,3 @@ def _outcome_record(outcome: Outcome) -> Record | None:
         "chunks": [asdict(chunk) for chunk in outcome.chunks],
         "pending": pending_record(outcome.pending),
     }
-
-
-def _read_outcome(record: Mapping[str, Any] | None) -> Outcome:
-    if record is None:
-        return None
-    if "pending" not in record:
-        return read_message(record)
-    return PausedAgent(
-        tuple(map(read_message, record["messages"])),
-        tuple(map(read_message, record["view"])),
-        tuple(map(read_chunk, record["chunks"])),
-        read_pending(record["pending"]),
-    )

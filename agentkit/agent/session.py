@@ -19,7 +19,6 @@ from agentkit.agent.session_record import (
     Note,
     changes_record,
     check_prompt,
-    check_record,
     invalid_session,
     read_changes,
     read_json,
@@ -158,7 +157,7 @@ class Session(Closeable):
         record = read_json(text)
         if not record.keys() & {"version", "messages"}:
             raise invalid_session("neither version nor messages")
-        check_record(record)
+        _check_text(record)
         session = Session(record.get("id", ""), wait=wait)
         session.apply(read_changes(record))
         return session
@@ -194,6 +193,14 @@ class Session(Closeable):
             check_prompt(changes.pending, self.messages)
             self.pending = changes.pending
         self.notes += changes.notes
+
+
+def _check_text(record: Record) -> None:
+    """Raise ConfigError for half of a surrogate pair, which stores refuse."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise invalid_session(str(error)) from None
 
 
 def pause_session(session: Session) -> PausedAgent | None:

@@ -11,14 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, NotRequired
+from typing import TYPE_CHECKING, Any
 
-from typing_extensions import TypedDict
-
-from agentkit.agent.pending import PausedAgent, Pending, pending_record, read_pending
+from agentkit.agent.pending import PausedAgent, Pending, pending_record
 from agentkit.documents import Chunk
 from agentkit.errors import ConfigError
-from agentkit.messages import Message, Record, Role, message_record, read_chunk, read_message
+from agentkit.messages import Message, Record, message_record
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -86,36 +84,20 @@ def read_json(text: str | bytes) -> Record:
     return record
 
 
-def check_record(record: Record) -> None:
-    """Check the form of a record that anyone may have written. Raises ConfigError."""
+def read_changes(record: Record) -> Changes:
+    """The changes of a record. Raises ConfigError for an invalid one."""
     from pydantic import ValidationError
 
     try:
-        json.dumps(record, ensure_ascii=False).encode()  # Stores refuse lone surrogates.
-        _adapter().validate_python(record, strict=True)
+        changes = _adapter().validate_python(record)
+        changes.sources = dict(sorted(changes.sources.items(), key=lambda item: int(item[0])))
+        if changes.pending:
+            _check_pending(changes.pending)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         raise invalid_session(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise invalid_session(str(error)) from None
-
-
-def read_changes(record: Mapping[str, Any]) -> Changes:
-    """The changes of a record. Raises ConfigError for an invalid one."""
-    try:
-        sources, pending = record.get("sources", {}), record.get("pending")
-        changes = Changes(
-            [read_message(each) for each in record.get("messages", ())],
-            {marker: read_chunk(sources[marker]) for marker in sorted(sources, key=int)},
-            [read_message(each) for each in record["view"]] if "view" in record else None,
-            None if pending is None else read_pending(pending),
-            [Note(int(each["after"]), dict(each["record"])) for each in record.get("notes", ())],
-            record.get("kept"),
-        )
-        if changes.pending:
-            _check_pending(changes.pending)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise invalid_session(f"{type(error).__name__}: {error}") from None
     return changes
 
 
@@ -143,106 +125,9 @@ def invalid_session(fault: str) -> ConfigError:
     )
 
 
-class _Part(TypedDict):
-    text: NotRequired[str]
-    image: NotRequired[str]
-    media_type: NotRequired[str]
-
-
-class _Call(TypedDict):
-    id: NotRequired[str]
-    name: str
-    arguments: NotRequired[dict[str, Any] | str]
-    agents: NotRequired[list[str]]
-    provider_data: NotRequired[dict[str, dict[str, Any]]]
-
-
-class _Passage(TypedDict):
-    marker: str
-    chunk: _Chunk
-    relevance: NotRequired[float | None]
-    above: NotRequired[str]
-
-
-class _Chunk(TypedDict):
-    id: str
-    document_id: str
-    source: str
-    title: str
-    heading: str
-    text: str
-    start: int
-    end: int
-    page: NotRequired[int | None]
-    part: NotRequired[str]
-
-
-class _Message(TypedDict):
-    role: Role
-    content: NotRequired[str | list[_Part]]
-    tool_calls: NotRequired[list[_Call]]
-    tool_call_id: NotRequired[str]
-    passages: NotRequired[list[_Passage]]
-    failed: NotRequired[bool]
-    marker: NotRequired[str]
-    provider_data: NotRequired[dict[str, dict[str, Any]]]
-
-
-class _PausedAgent(TypedDict):
-    messages: list[_Message]
-    view: list[_Message]
-    chunks: list[_Chunk]
-    pending: _Pending
-
-
-class _Usage(TypedDict, total=False):
-    input_tokens: int
-    output_tokens: int
-    estimated: bool
-    requests: int
-    tool_calls: int
-
-
-class _Spent(TypedDict):
-    usage: _Usage
-    cost: float | None
-    turns: int
-    tool_calls: int
-    seconds: float
-
-
-class _PausedRun(TypedDict):
-    id: str
-    begun: int
-    spent: _Spent
-    output: str
-    rejected: int
-
-
-class _Pending(TypedDict):
-    message: _Message
-    outcomes: list[_PausedAgent | _Message | None]
-    run: _PausedRun
-    digests: NotRequired[list[str]]
-
-
-class _Note(TypedDict):
-    after: int
-    record: dict[str, Any]
-
-
-class _Changes(TypedDict, total=False):
-    id: str
-    messages: list[_Message]
-    sources: dict[str, _Chunk]
-    view: list[_Message]
-    pending: _Pending | None
-    notes: list[_Note]
-
-
 @cache
-def _adapter() -> TypeAdapter[Any]:
-    """The check of a record's form, made at its first use."""
+def _adapter() -> TypeAdapter[Changes]:
+    """The reader of changes, made at its first use."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(_Changes)
+    return TypeAdapter(Changes)

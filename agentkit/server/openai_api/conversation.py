@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from agentkit.agent.approval import Verdict
-from agentkit.agent.pending import PausedRun, Pending
+from agentkit.agent.pending import PausedRun, Pending, digests_of
 from agentkit.agent.session import Session
 from agentkit.knowledge.citations.markers import markers
 from agentkit.messages import Message, ToolResult
@@ -62,7 +62,8 @@ def _resumed(
         session = Session()
         session.add([_without_markers(m) if cites else m for m in history])
         open_calls = tuple(None for _ in calling.tool_calls)
-        session.pause(Pending(calling, open_calls, PausedRun(begun=begun)))
+        run = PausedRun(begun=begun)
+        session.pause(Pending(calling, open_calls, run, digests_of(calling)))
     return Conversation(session, None, verdicts, tuple(history))
 
 
