@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Protocol
 
@@ -33,42 +32,16 @@ class NoReader:
         return None
 
 
-class _Channel:
-    def __init__(self) -> None:
-        self._events: deque[Event] = deque()
-        self._loop = asyncio.get_running_loop()
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
-        self._is_closed = False
+class _Queue(asyncio.Queue[Event[Any] | None]):
+    """Events on their way to a reader, who marks one as done when it asks for the next; None at the
+    end."""
 
     def emit(self, event: Event) -> None:
-        self._events.append(event)
-        _wake(self._reader)
+        self.put_nowait(event)
 
     async def send(self, event: Event) -> None:
-        self.emit(event)
-        self._writer = self._loop.create_future()
-        await self._writer
-
-    def close(self, _: object = None) -> None:
-        """Nothing more will be emitted."""
-        self._is_closed = True
-        _wake(self._reader)
-
-    async def next(self) -> Event | None:
-        """The next event, None at the end."""
-        while not self._events:
-            if self._is_closed:
-                return None
-            _wake(self._writer)
-            self._reader = self._loop.create_future()
-            await self._reader
-        return self._events.popleft()
-
-
-def _wake(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
+        self.put_nowait(event)
+        await self.join()
 
 
 async def stream_events(
@@ -76,12 +49,13 @@ async def stream_events(
 ) -> AsyncGenerator[Event[Any], None]:
     """Run a coroutine in a task of its own and yield what it emits. Raises what it raises; closing
     the generator cancels it and waits until it has ended."""
-    channel = _Channel()
-    task = asyncio.create_task(run(channel))
-    task.add_done_callback(channel.close)
+    queue = _Queue()
+    task = asyncio.create_task(run(queue))
+    task.add_done_callback(lambda _: queue.put_nowait(None))
     try:
-        while (event := await channel.next()) is not None:
+        while (event := await queue.get()) is not None:
             yield event
+            queue.task_done()
     finally:
         if not task.done():
             task.cancel()
