@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from agentkit.backends.base import Model
+from agentkit.backends.text_pieces import with_stalls
 from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
@@ -119,34 +120,42 @@ def may_think_untagged(model: Model) -> bool:
 
 
 async def hold_back_thinking(
-    parts: AsyncGenerator[ModelPart, None],
+    parts: AsyncGenerator[ModelPart, None], patience: float = 5.0
 ) -> AsyncGenerator[ModelPart, None]:
     """The parts of a reply with its first text held back until the end tag of thinking, a part of
-    another kind, or the end."""
-    held, is_held, is_start = "", True, False
+    another kind, the end, or `patience` seconds without a part."""
+    held, other = "", None
     async with aclosing(parts):
+        coming = with_stalls(parts, lambda: bool(held), patience)
         try:
-            async for part in parts:
-                if is_held and isinstance(part, TextDelta):
+            async for part in coming:
+                if isinstance(part, TextDelta):
                     held += part.text
-                    if not re.search(_CLOSE, held):
-                        continue
-                    held, thought = without_thinking(held)
-                    yield ReasoningDelta(thought)
-                    part, is_held, is_start = TextDelta(held), False, True
-                elif is_held and not isinstance(part, Usage | Retried):
-                    is_held = False
-                    if held:
-                        yield TextDelta(held)
-                if is_start and isinstance(part, TextDelta):
-                    part = TextDelta(part.text.lstrip())
-                    is_start = not part.text
-                if not is_start:
+                    if re.search(_CLOSE, held) and without_thinking(held)[0].strip():
+                        break
+                elif not isinstance(part, Usage | Retried):
+                    other = part
+                    break
+                else:
                     yield part
         except ModelError:
-            if is_held and held:
+            if held:
                 yield TextDelta(held)
             raise
+        for found in (*_told_apart(held), *([other] if other else [])):
+            held = ""
+            yield found
+        async for part in coming:
+            if part is not None:
+                yield part
+
+
+def _told_apart(text: str) -> list[TextDelta | ReasoningDelta]:
+    """The thinking before an end tag, and the text; "" is left out."""
+    if not re.search(_CLOSE, text):
+        return [TextDelta(text)] if text else []
+    text, thought = without_thinking(text)
+    return [ReasoningDelta(thought), *([TextDelta(text.lstrip())] if text.strip() else [])]
 
 
 REPEATED = (

@@ -74,9 +74,9 @@ RESULTS = (
 )
 """What a model writes that invents the result of its call, and goes on."""
 
-_NAME_KEYS = ("name", "tool", "tool_name", "function_name", "action", "recipient_name")
+NAME_KEYS = ("name", "tool", "tool_name", "function_name", "action", "recipient_name")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "action_input", "params", "kwargs")
-_LIST_KEYS = ("tool_calls", "tool_call", "function_call", "calls")
+LIST_KEYS = ("tool_calls", "tool_call", "function_call", "calls")
 _JSON_WORDS = {"true": True, "false": False, "null": None}
 
 _MOST_OF_TAGS = 20_000
@@ -135,6 +135,11 @@ class Reading:
 
     calls: tuple[ToolCall, ...]
     rest: str = ""
+
+    def only(self, names: Collection[str]) -> list[ToolCall]:
+        """The calls where all are of these names and all was read, else []."""
+        is_known = all(call.name in names for call in self.calls)
+        return list(self.calls) if is_known and not self.rest else []
 
 
 def read_calls(
@@ -336,12 +341,12 @@ def call_from_json(value: Any, names: Collection[str] = ()) -> ToolCall | None:
         return None
     if len(value) == 1 and isinstance(only := next(iter(value.values())), Mapping):
         key = str(next(iter(value)))
-        if known := match_name(key, names) if key not in ("function", *_LIST_KEYS) else "":
+        if known := match_name(key, names) if key not in ("function", *LIST_KEYS) else "":
             return ToolCall(new_call_id(), known, only)
     inner = value.get("function")
     if isinstance(inner, Mapping):
         value = {"id": value.get("id"), **inner}
-    name = next((value[key] for key in _NAME_KEYS if value.get(key)), inner)
+    name = next((value[key] for key in NAME_KEYS if value.get(key)), inner)
     if not isinstance(name, str) or not name:
         return None
     arguments: Any = next((value[key] for key in _ARGUMENT_KEYS if key in value), {})
@@ -355,8 +360,8 @@ def call_from_json(value: Any, names: Collection[str] = ()) -> ToolCall | None:
 
 def _listed(value: Any) -> list[Any]:
     """The objects of a list of calls, or of an object that holds one."""
-    if isinstance(value, Mapping) and not any(value.get(key) for key in _NAME_KEYS):
-        inner = next((value[key] for key in _LIST_KEYS if key in value), None)
+    if isinstance(value, Mapping) and not any(value.get(key) for key in NAME_KEYS):
+        inner = next((value[key] for key in LIST_KEYS if key in value), None)
         if isinstance(inner, (list, Mapping)):
             return _listed(inner)
     return value if isinstance(value, list) else [value]

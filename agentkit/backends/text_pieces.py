@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from agentkit.events import ModelPart
+
+
+async def with_stalls(
+    parts: AsyncGenerator[ModelPart, None], is_holding: Callable[[], bool], patience: float
+) -> AsyncGenerator[ModelPart | None, None]:
+    """Yield the parts of an answer, and None where none follows for `patience` seconds while their
+    reader holds text back."""
+    while True:
+        if is_holding():
+            coming = asyncio.ensure_future(anext(parts, None))
+            try:
+                if not (await asyncio.wait({coming}, timeout=patience))[0]:
+                    yield None
+                part = await coming
+            finally:
+                if not coming.done():
+                    coming.cancel()
+                    await asyncio.wait({coming})
+        else:
+            part = await anext(parts, None)
+        if part is None:
+            return
+        yield part
 
 
 class CodeSpans:

@@ -31,6 +31,7 @@ from agentkit.backends.text_pieces import (
     Trimmer,
     partial_pattern,
     split_partial_marker,
+    with_stalls,
     without,
 )
 from agentkit.errors import FaultKind, ModelError
@@ -110,12 +111,14 @@ async def parse_text_calls(
     tools: Sequence[Tool] = (),
     options: Options = Options(),
     called: Collection[str] = (),
+    patience: float = 2.0,
 ) -> AsyncGenerator[ModelPart, None]:
     """Yield an answer's parts with calls and thinking taken out of its text.
 
     Calls found in the text come just before Done, unless the server reported calls itself: then
     the text repeats them. `called` are the tools of earlier calls, which a model may call though
-    they are not offered any more. Text that was held back is yielded before a ModelError is raised.
+    they are not offered any more. Text that was held back is yielded before a ModelError is raised,
+    and where no part follows for `patience` seconds; a call in it is found nonetheless.
     A backend whose prompt already opens a marker (THINK, CALL) yields it as its first text.
     """
     is_shaped = options.schema is not None and options.tool_choice in ("auto", "none")
@@ -123,8 +126,8 @@ async def parse_text_calls(
     parser = TextCallParser(callable_tools, () if is_shaped else called)
     async with aclosing(parts):
         try:
-            async for part in parts:
-                for found in parser.feed(part):
+            async for part in with_stalls(parts, lambda: parser.is_holding, patience):
+                for found in parser.release() if part is None else parser.feed(part):
                     yield found
         except ModelError:
             for found in parser.flush():
@@ -144,6 +147,8 @@ class TextCallParser:
         self._names = frozenset({*called, *(tool.name for tool in tools)} - {UNREADABLE})
         self._bare = BareCalls(tools, self._names)
         self._held = ""
+        self._shown = 0
+        """Characters at the start of `_held` that were released."""
         self._end = ""
         self._recipient = ""
         self._ends_tried = self._lines_read = 0
@@ -198,6 +203,18 @@ class TextCallParser:
             replace(one, id=id_, provider_data=data) for one, id_ in zip(inner, ids, strict=True)
         ]
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether text is held back that may be a part of the answer."""
+        is_open = self._state in (self._at_start, self._at_line, self._in_text)
+        return is_open and not self._held[self._shown :].isspace() and len(self._held) > self._shown
+
+    def release(self) -> list[ModelPart]:
+        """Return the text that is held back. It stays what may become a call or a marker."""
+        text = self._answer.feed(self._held[self._shown :])
+        self._shown = len(self._held)
+        return [TextDelta(text)] if text else []
+
     def flush(self) -> list[ModelPart]:
         """Return the text that was held back."""
         parts = self._run(ended=True)
@@ -221,10 +238,11 @@ class TextCallParser:
         """Let each state take what it can, until one waits for more text."""
         parts: list[ModelPart] = []
         while True:
-            before = (self._state, len(self._held))
+            before, length, shown = self._state, len(self._held), self._shown
             parts += self._state(ended)
-            if before == (self._state, len(self._held)):
+            if (before, length) == (self._state, len(self._held)):
                 return parts
+            self._shown = min(self._shown, max(0, shown + len(self._held) - length))
 
     def _at_start(self, ended: bool) -> list[ModelPart]:
         start = self._held.lstrip()
@@ -265,11 +283,9 @@ class TextCallParser:
             return []
         self._lines_read += 1
         is_first = not self._answer.has_begun
-        if found := self._bare.read(self._held, is_first, is_cut=self._is_cut):
-            before, calls = found
+        if calls := self._bare.read(self._held, is_first, is_cut=self._is_cut):
             self._held = ""
             self._add_calls(calls)
-            return self._emit(before)
         return []
 
     def _in_text(self, ended: bool) -> list[ModelPart]:
@@ -405,8 +421,7 @@ class TextCallParser:
         if at < 0 or not self._can_call:
             return []
         reading = read_calls(thinking[at:], self._tools, self._names, is_cut=self._is_cut)
-        is_known = all(call.name in self._names for call in reading.calls)
-        return list(reading.calls) if is_known and not reading.rest else []
+        return reading.only(self._names)
 
     def _add_calls(self, calls: Sequence[ToolCall]) -> None:
         self._calls += calls
@@ -414,7 +429,9 @@ class TextCallParser:
 
     def _emit(self, text: str) -> list[ModelPart]:
         self._code.feed(text)
-        trimmed = self._answer.feed(text)
+        new = text[self._shown :]
+        self._shown -= len(text) - len(new)
+        trimmed = self._answer.feed(new)
         return [TextDelta(trimmed)] if trimmed else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from itertools import pairwise
 
@@ -294,3 +295,51 @@ async def test_a_call_the_server_reports_replaces_the_same_call_in_the_text(
     parts = await parsed(*order)
     assert [part for part in parts if isinstance(part, ToolCall)] == [native]
     assert summed(parts)[0] == ""
+
+
+async def stalling(*pieces: str, then: str = "") -> tuple[list[str], list[ModelPart]]:
+    """The text that came before the server went on, and all parts."""
+    go_on = asyncio.Event()
+
+    async def answer() -> AsyncGenerator[ModelPart, None]:
+        for piece in pieces:
+            yield TextDelta(piece)
+        await go_on.wait()
+        yield TextDelta(then)
+        yield Done("stop", "m")
+
+    parts: list[ModelPart] = []
+    early: list[str] = []
+    async for part in parse_text_calls(answer(), [LOOKUP], patience=0):
+        parts.append(part)
+        if "".join(p.text for p in parts if isinstance(p, TextDelta)) == "".join(pieces).strip():
+            early = ["".join(pieces).strip()]
+            go_on.set()
+    return early, parts
+
+
+@pytest.mark.parametrize(
+    ("pieces", "then", "text", "calls"),
+    [
+        (["Half an ", "answer"], " comes.", "Half an answer comes.", []),
+        (["a < b <"], " c", "a < b < c", []),
+        (["is `"], "x` then", "is `x` then", []),
+        (["Yes: <tool"], "box>", "Yes: <toolbox>", []),
+        (["{"], '"a": 1}', '{"a": 1}', []),
+        (["look", "up"], " it", "lookup it", []),
+        (
+            ['{"name": "lookup", '],
+            '"arguments": {"city": "Rome"}}',
+            '{"name": "lookup",',
+            ["lookup"],
+        ),
+        (["So <tool_"], 'call>{"name": "lookup"}</tool_call>', "So <tool_", ["lookup"]),
+    ],
+)
+async def test_held_text_is_released_where_the_server_stalls_and_a_call_in_it_is_found(
+    pieces: list[str], then: str, text: str, calls: list[str]
+) -> None:
+    early, parts = await asyncio.wait_for(stalling(*pieces, then=then), 30)
+    assert early == ["".join(pieces).strip()]
+    assert "".join(part.text for part in parts if isinstance(part, TextDelta)).strip() == text
+    assert [part.name for part in parts if isinstance(part, ToolCall)] == calls
