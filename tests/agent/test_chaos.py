@@ -6,7 +6,6 @@ AGENTKIT_CHAOS_SEEDS sets how many seeds run; a failing one is named by its test
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 from collections.abc import AsyncGenerator, Sequence
@@ -17,7 +16,7 @@ import pytest
 from agentkit import Agent, Session, tool
 from agentkit.agent.approval import ALLOWED, LATER, Verdict
 from agentkit.agent.limits import Limits
-from agentkit.agent.pending import PausedAgent, pending_record, read_pending
+from agentkit.agent.pending import PausedAgent
 from agentkit.backends.base import Options
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.errors import ModelError
@@ -138,11 +137,11 @@ async def _one_run(
     chaos: Chaos, agent: Agent, session: Session, prompt: str
 ) -> tuple[list[Event], asyncio.Task[None]]:  # noqa: E501, RUF100
     """A prompt, or the word on what waits; its events."""
-    pending = session.pending
+    pending = Session.from_json(session.to_json()).pending
     if pending is None:
         run = agent.stream(prompt, session)
     else:
-        session.pause(read_pending(json.loads(json.dumps(pending_record(pending)))))
+        session.pause(pending)
         given = {
             c.id: chaos.verdict("later") for c in session.waiting if chaos.random.random() < 0.8
         }
