@@ -142,7 +142,7 @@ async def hold_back_thinking(
             if held:
                 yield TextDelta(held)
             raise
-        for found in (*_told_apart(held), *([other] if other else [])):
+        for found in (*_split_thinking(held), *([other] if other else [])):
             held = ""
             yield found
         async for part in coming:
@@ -150,7 +150,7 @@ async def hold_back_thinking(
                 yield part
 
 
-def _told_apart(text: str) -> list[TextDelta | ReasoningDelta]:
+def _split_thinking(text: str) -> list[TextDelta | ReasoningDelta]:
     """The thinking before an end tag, and the text; "" is left out."""
     if not re.search(_CLOSE, text):
         return [TextDelta(text)] if text else []
