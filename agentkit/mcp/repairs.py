@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -137,45 +136,6 @@ class Repairs:
             notes.append(visible(text)[:500])
         elif len(notes) == _MAX_NOTES:
             notes.append("and more")
-
-
-def read_message(data: bytes) -> Any:
-    """Parse a JSON-RPC message as the SDK's type. One that breaks the rules is repaired: another
-    version, a number or text where an object belongs, an incomplete error, halves of surrogate
-    pairs, which texts that were cut within an emoji contain. None where it is no message."""
-    from mcp_types import jsonrpc_message_adapter
-
-    with suppress(ValueError, RecursionError):
-        return jsonrpc_message_adapter.validate_json(data, by_name=False)
-    with suppress(ValueError, RecursionError):
-        value = json.loads(data.decode("utf-8", "replace"))
-        if isinstance(value, list) and len(value) == 1:
-            (value,) = value
-        if isinstance(value, dict):
-            text = json.dumps(_repair_frame(value), ensure_ascii=False)
-            return jsonrpc_message_adapter.validate_json(
-                text.encode("utf-8", "replace"), by_name=False
-            )
-    return None
-
-
-def _repair_frame(message: Record) -> Record:
-    frame = {**message, "jsonrpc": "2.0"}
-    if isinstance(id_ := frame.get("id"), float) and id_.is_integer():
-        frame["id"] = int(id_)
-    if (error := frame.get("error")) is not None:
-        fields = error if isinstance(error, dict) else {"message": error}
-        code, text = fields.get("code"), fields.get("message")
-        frame["error"] = {
-            **fields,
-            "code": code if isinstance(code, int) else -32603,
-            "message": text
-            if isinstance(text, str)
-            else json.dumps(text or fields, ensure_ascii=False),
-        }
-    elif "result" in frame and not isinstance(result := frame["result"], dict):
-        frame["result"] = {} if result is None else {"content": result}
-    return frame
 
 
 def schema_mismatch(schema: Any, structured: Any) -> str:

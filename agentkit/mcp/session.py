@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agentkit.errors import McpError
 from agentkit.mcp.client_features import ClientFeatures, PausableClock
 from agentkit.mcp.config import ServerConfig
+from agentkit.mcp.refusals import is_session_error
 from agentkit.mcp.repairs import Repairs
 from agentkit.mcp.results import visible
 from agentkit.mcp.stdio import ServerLog
-from agentkit.mcp.transport import is_forgotten_session, transport
 from agentkit.redaction import display_url, redact
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ RELIST_SECONDS = 0.2
 
 SSE_SECONDS = 10.0
 """Most time in which an older server sends the address for messages."""
-
-SESSION_CODES = (-32000, -32600, -32001)
-"""Codes for a closed connection or an unknown session. They have other meanings too, which the
-message tells apart."""
 
 
 # Without a handler, Python would print every log message of the SDK on the terminal.
@@ -66,7 +62,7 @@ class McpSession:
         auth: httpx2.Auth | None = None,
     ) -> None:
         self._config = config
-        self._log = log
+        self._log = ServerLog(log, config.secrets)
         self._features = features
         self._on_tools = on_tools
         self._auth = auth
@@ -100,14 +96,12 @@ class McpSession:
 
     async def open(self, seconds: float) -> None:
         """Start the server, initialize and list its tools. Raises McpError with the reason."""
-        start = _size(self._log)
         self._owner = asyncio.create_task(self._run(seconds), name=f"mcp {self._config.name}")
         either: set[asyncio.Future[Any]] = {self._owner, self._opened}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._opened.done():
-            written = _read_from(self._log, start)
-            message = _startup_error(self._config, self._log, self._error(), written)
-            raise McpError(message, self._config.name)
+            error = None if self._owner.cancelled() else _first(self._owner.exception())
+            raise McpError(_startup_error(self._config, self._log, error), self._config.name)
 
     async def request(self, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
         """Make a request. Raises SessionLost, TimeoutError, or what the SDK raises."""
@@ -118,7 +112,7 @@ class McpSession:
         try:
             return await _wait_for_result(call, self._owner, self._config.timeout, self._clock)
         except Exception as error:
-            if self.ended or (self._config.url and _is_session_error(error)):
+            if self.ended or (self._config.url and is_session_error(error)):
                 self._leave.set()
                 raise SessionLost from error
             raise
@@ -134,9 +128,9 @@ class McpSession:
         await _wait_until_done(self._owner)
 
     async def _run(self, seconds: float) -> None:
-        with ServerLog(self._log, self._config.secrets) as log:
+        with self._log:
             try:
-                await self._connect(self._config, log, seconds)
+                await self._connect(self._config, seconds)
             except Exception as error:
                 if self._opened.done() or not _refuses_messages(self._config, _first(error)):
                     raise
@@ -144,20 +138,22 @@ class McpSession:
                 older = replace(self._config, transport="sse")
                 self._leave.clear()
                 try:
-                    await self._connect(older, log, min(seconds, SSE_SECONDS))
+                    await self._connect(older, min(seconds, SSE_SECONDS))
                 except Exception:
                     if self._opened.done():
                         raise
                     raise error from None
 
-    async def _connect(self, config: ServerConfig, log: ServerLog, seconds: float) -> None:
+    async def _connect(self, config: ServerConfig, seconds: float) -> None:
         """Serve requests from the start to the end of a connection. Raises TimeoutError, or what
         the SDK raises."""
         from mcp import Client
 
+        from agentkit.mcp.transport import transport
+
         async with asyncio.timeout(seconds) as startup:
-            streams = transport(config, log, self._leave.set, self._auth, self._repairs)
-            async with Client(streams, **self._client_options(log)) as client:
+            streams = transport(config, self._log, self._leave.set, self._auth, self._repairs)
+            async with Client(streams, **self._client_options()) as client:
                 # The SDK drops results that miss their schema; remote_tool notes the miss.
                 client.session.validate_tool_result = _accept  # type: ignore[method-assign]
                 self.has_resources = await _has_resources(client)
@@ -188,7 +184,7 @@ class McpSession:
                     self._on_tools(await all_tools(client))
             await asyncio.sleep(RELIST_SECONDS)
 
-    def _client_options(self, log: ServerLog) -> dict[str, Any]:
+    def _client_options(self) -> dict[str, Any]:
         from mcp_types import Implementation
 
         from agentkit import __version__
@@ -198,7 +194,7 @@ class McpSession:
                 self._tools_changed.set()
 
         async def on_log(params: Any) -> None:
-            log.write(f"[{params.level}] {params.data}\n".encode("utf-8", "replace"))
+            self._log.write(f"[{params.level}] {params.data}\n".encode("utf-8", "replace"))
 
         return {
             "client_info": Implementation(name="agentkit", version=__version__),
@@ -206,11 +202,6 @@ class McpSession:
             "logging_callback": on_log,
             **self._features.callbacks(self._config, self._clock),
         }
-
-    def _error(self) -> BaseException | None:
-        if self._owner is None or self._owner.cancelled():
-            return None
-        return _first(self._owner.exception())
 
 
 async def _accept(name: str, result: object) -> None:
@@ -293,14 +284,6 @@ def _refuses_messages(config: ServerConfig, error: BaseException | None) -> bool
     return config.transport == "http" and str(error).startswith(refused)
 
 
-def _is_session_error(error: Exception) -> bool:
-    message = str(error)
-    is_closed = message.lower().startswith(("connection closed", "sse stream"))
-    return getattr(error, "code", 0) in SESSION_CODES and (
-        is_closed or is_forgotten_session(message)
-    )
-
-
 async def _wait_until_done(task: asyncio.Task[None]) -> None:
     """Wait for the task's end, since children must not outlive us, and only then pass on a
     cancellation. A task that takes too long to leave is cancelled."""
@@ -329,13 +312,10 @@ async def _has_resources(client: Client) -> bool:
     return False
 
 
-def _startup_error(
-    config: ServerConfig, log: Path | None, error: BaseException | None, written: Sequence[str]
-) -> str:
-    """One line for the user: what happened, and the next step. `written` is what the server wrote
-    to standard error."""
+def _startup_error(config: ServerConfig, log: ServerLog, error: BaseException | None) -> str:
+    """One line for the user: what happened, and the next step."""
     name = f"The MCP server {config.name!r}"
-    see_log = f", or see {log}" if log else ""
+    see_log = f", or see {log.path}" if log.path else ""
     text = redact(" ".join(str(error or "").split()), config.secrets)
     reason = visible(text)[:500] or type(error).__name__
     if isinstance(error, McpError):
@@ -349,17 +329,6 @@ def _startup_error(
         return f'{name}: the directory {config.cwd} does not exist. Correct its "cwd".'
     if isinstance(error, FileNotFoundError):
         return f"{name}: the command {config.command!r} was not found. Install it."
-    cause = f": {written[-1]}" if written else f" ({reason})"
+    last = visible(log.last_line)[:500]
+    cause = f": {last}" if last else f" ({reason})"
     return f"{name} ended before it was ready{cause}. Start it by hand{see_log}."
-
-
-def _size(log: Path | None) -> int:
-    return log.stat().st_size if log and log.is_file() else 0
-
-
-def _read_from(log: Path | None, start: int) -> list[str]:
-    """The lines that a server wrote to its log since this position."""
-    if log is None or not log.is_file():
-        return []
-    lines = log.read_bytes()[start:].decode(errors="replace").splitlines()
-    return [visible(line.strip())[:500] for line in lines if line.strip()]

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentkit.mcp.stdio import MAX_LOG, LineBuffer, ServerLog, log_path, parse_message, read_log
+from agentkit.mcp.guard import MAX_NOISE, read_message, read_messages
+from agentkit.mcp.stdio import MAX_LOG, ServerLog, log_path, read_log
+
+
+def message(number: int) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%d,"result":{}}' % number
+
+
+class Pieces(io.RawIOBase):
+    """A pipe whose bytes come in these pieces."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = next(self._pieces, b"")
+        buffer[: len(piece)] = piece
+        self.size += len(piece)
+        return len(piece)
 
 
 def test_lines_are_joined_from_any_pieces() -> None:
-    lines = LineBuffer()
-    pieces = [b"a", b"b\nc", b"", b"\n\nd\ne"]
-    assert [line for piece in pieces for line in lines.add(piece)] == [b"ab", b"c", b"", b"d"]
+    whole = message(1) + b"\n\nnoise\n" + message(2) + b"\r\n" + message(3)
+    for size in (1, 7, 50, 500):
+        pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
+        found = list(read_messages(io.BufferedReader(Pieces(pieces))))
+        assert found == [message(1), message(2), message(3)]
 
 
 @pytest.mark.parametrize(
@@ -26,30 +53,36 @@ def test_lines_are_joined_from_any_pieces() -> None:
     ],
 )
 def test_an_answer_that_is_too_long_becomes_an_error_response(line: bytes) -> None:
-    lines = LineBuffer(max_line=200_000)
-    found = []
-    for start in range(0, len(line) + 1, 65536):
-        found += lines.add((line + b"\n")[start : start + 65536])
-    (error,) = found
+    stream = io.BytesIO(line + b"\n" + message(8) + b"\n")
+    error, after = read_messages(stream, max_line=200_000)
     assert json.loads(error)["id"] == 7
     assert "too large" in json.loads(error)["error"]["message"]
+    assert after == message(8)
 
 
 def test_a_long_line_without_an_id_is_dropped() -> None:
-    assert LineBuffer(max_line=10).add(b"x" * 100 + b"\n") == [b""]
+    stream = io.BytesIO(b"x" * 100 + b"\n" + message(1))
+    assert list(read_messages(stream, max_line=50)) == [message(1)]
 
 
 def test_a_long_line_takes_no_memory() -> None:
-    lines = LineBuffer(max_line=100_000)
+    piece = b"x" * 8000
+    pieces = Pieces(piece for _ in range(2000))
     tracemalloc.start()
     try:
-        for _ in range(100):
-            lines.add(b"x" * 65536)
-        held, _most = tracemalloc.get_traced_memory()
+        assert list(read_messages(io.BufferedReader(pieces), max_line=100_000)) == []
+        _held, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert lines.pending == 6_553_600
-    assert held < 400_000
+    assert pieces.size == 16_000_000
+    assert most < 1_000_000
+
+
+def test_messages_end_where_a_server_writes_only_noise() -> None:
+    noise = b"noise\n" * 1000
+    pieces = Pieces(noise for _ in range(100_000))
+    assert list(read_messages(io.BufferedReader(pieces))) == []
+    assert MAX_NOISE < pieces.size < 2 * MAX_NOISE
 
 
 def test_a_log_is_rotated_and_its_end_is_read(tmp_path: Path) -> None:
@@ -73,11 +106,18 @@ def test_a_log_that_cannot_be_written_is_dropped(tmp_path: Path) -> None:
         log.write(b"x")
 
 
-def test_a_message_with_half_a_surrogate_pair_is_parsed() -> None:
+def test_a_message_with_half_a_surrogate_pair_is_repaired() -> None:
     line = b'{"jsonrpc":"2.0","id":1,"result":{"a":"cut \\ud83d","b":"\xe6"}}'
-    assert parse_message(line).message.result == {"a": "cut ?", "b": "\ufffd"}
+    repaired = read_message(line)
+    assert repaired is not None
+    assert json.loads(repaired)["result"] == {"a": "cut ?", "b": "\ufffd"}
 
 
-@pytest.mark.parametrize("line", [b"{]", b'{"a": 1}', b'{"a":' + b"[" * 100_000])
+def test_a_sound_message_is_passed_on_as_it_is() -> None:
+    line = '{ "id": 1, "result": {"a": "é😀"}, "jsonrpc": "2.0" }'.encode()
+    assert read_message(line) == line
+
+
+@pytest.mark.parametrize("line", [b"{]", b'{"a": 1}', b'{"a":' + b"[" * 100_000, b"[]", b"1"])
 def test_an_invalid_message_is_ignored(line: bytes) -> None:
-    assert parse_message(line) is None
+    assert read_message(line) is None
