@@ -151,9 +151,6 @@ class RemoteServer:
             raise ToolError(f"{server}: {request} failed: {reason}") from error
 
     async def _current_session(self) -> McpSession:
-        session = self._session
-        if session is not None and session.ready:
-            return session
         async with self._opening:
             session = self._session
             if session is not None and not session.ended:

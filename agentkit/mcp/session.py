@@ -80,11 +80,6 @@ class McpSession:
         return self._leave.is_set() or (self._owner is not None and self._owner.done())
 
     @property
-    def ready(self) -> bool:
-        """Whether it was opened and has not ended."""
-        return self._opened.done() and not self.ended
-
-    @property
     def notes(self) -> Sequence[str]:
         """What was left out of the server's lists, and why."""
         return self._repairs.notes
@@ -251,12 +246,9 @@ async def _wait_for_result(
     """Return the call's result. The call is cancelled, at the server too, at a timeout."""
     until = clock.now() + seconds
     try:
-        done: set[asyncio.Task[Any]] = set()
-        while not done and (left := until - clock.now()) > 0:
-            done, _ = await asyncio.wait(
-                {call, owner}, timeout=left, return_when=asyncio.FIRST_COMPLETED
-            )
-        if owner in done:
+        while not (call.done() or owner.done()) and (left := until - clock.now()) > 0:
+            await asyncio.wait({call, owner}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        if owner.done():
             await asyncio.wait({call}, timeout=1)
         if not call.done():
             raise TimeoutError
@@ -264,11 +256,9 @@ async def _wait_for_result(
             raise SessionLost
         return call.result()
     finally:
-        if call.done():
-            _ = call.cancelled() or call.exception()  # Else asyncio logs a warning.
-        else:
-            call.cancel()
-            call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        call.cancel()
+        # Else asyncio logs a warning about an exception that nobody has read.
+        call.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 def _first(error: BaseException | None) -> BaseException | None:
