@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -81,11 +81,12 @@ async def serve_app(
     app: ASGIApp,
     listener: socket.socket,
     limits: ServerLimits = ServerLimits(),
-    *,
+    *further: socket.socket,
     handle_signals: bool = True,
 ) -> None:
-    """Serve `app`, lifespan included, on a socket of `listen` until SIGINT or SIGTERM, or until
-    this is cancelled; then open requests get `limits.shutdown_seconds`. The socket is closed.
+    """Serve `app`, lifespan included, on a socket of `listen`, and on further ones, until SIGINT or
+    SIGTERM, or until this is cancelled; then open requests get `limits.shutdown_seconds`. The
+    sockets are closed.
 
     Raises AgentkitError where the app's lifespan fails to start.
     """
@@ -106,8 +107,11 @@ async def serve_app(
         timeout_graceful_shutdown=cast(int, limits.shutdown_seconds),
     )
     server = _Server(config, handle_signals)
-    with listener:
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+    listeners = [listener, *further]
+    with ExitStack() as opened:
+        for each in listeners:
+            opened.enter_context(each)
+        serving = asyncio.create_task(server.serve(sockets=listeners))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:

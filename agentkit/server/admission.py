@@ -28,6 +28,7 @@ class Admission:
         self._per_minute, self._rate = per_minute, RateLimit(per_minute, clock)
         self._slots = asyncio.Semaphore(running)
         self.running = self.queued = 0
+        self.on_change: Callable[[], None] = lambda: None
         self.is_closed = False
         self.idle = asyncio.Event()
         self.idle.set()
@@ -41,23 +42,28 @@ class Admission:
         self._take_token(name)
         if self._slots.locked() and self.queued >= self._queue_limit:
             raise self._busy("The server is busy and its queue is full.")
-        self.queued += 1
+        self._count(queued=1)
         try:
             async with asyncio.timeout(self._seconds):
                 await self._slots.acquire()
         except TimeoutError:
             raise self._busy("The server was busy for too long.") from None
         finally:
-            self.queued -= 1
-        self.running += 1
+            self._count(queued=-1)
+        self._count(running=1)
         self.idle.clear()
         try:
             yield
         finally:
-            self.running -= 1
+            self._count(running=-1)
             if not self.running:
                 self.idle.set()
             self._slots.release()
+
+    def _count(self, running: int = 0, queued: int = 0) -> None:
+        self.running += running
+        self.queued += queued
+        self.on_change()
 
     def _busy(self, reason: str) -> ApiError:
         seconds = max(1, math.ceil(self._seconds / 2))

@@ -30,6 +30,8 @@ from agentkit.server.keys import KeyStore
 from agentkit.server.mcp_api import project_mcp_app
 from agentkit.server.metrics import Metrics
 from agentkit.server.openai_api import chat, embeddings, models, responses
+from agentkit.server.paused_sessions import PausedSessions
+from agentkit.server.peers import Forward, Peers, Worker
 from agentkit.server.reloading import TrustWatch
 from agentkit.server.runs import Runs
 from agentkit.server.service import Service
@@ -48,13 +50,17 @@ def create_app(
     hosts: Sequence[str] = (),
     start_project: bool = False,
     dev: bool = False,
+    worker: Worker | None = None,
 ) -> FastAPI:
     """The app of a project. With `start_project` the app's lifespan starts it, and with
     `dev` changed files of the folder count as trusted. `settings`
     replace those of the folder. `keys` find whom a key belongs to, by default those of
-    `agentkit keys`. Without `needs_key` this machine's own requests need none."""
+    `agentkit keys`. Without `needs_key` this machine's own requests need none. A `worker` is one of
+    several processes that serve together: it does its share of the answers."""
     chosen = settings or project.settings.serve
-    admission = Admission(chosen.running, chosen.queued, chosen.queue_seconds, chosen.per_minute)
+    count = worker.count if worker else 1
+    running, queued = -(-chosen.running // count), -(-chosen.queued // count)
+    admission = Admission(running, queued, chosen.queue_seconds, chosen.per_minute)
     metrics = Metrics(admission)
     access = Access(
         keys or KeyStore(project.path),
@@ -78,6 +84,7 @@ def create_app(
         count=metrics.count_response,
         sign_in=health.sign_in_page,
     )
+    forward = [Middleware(Forward, worker)] if worker else []
     app = FastAPI(
         title="agentkit",
         version=__version__,
@@ -86,11 +93,13 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        middleware=[cors, guard] if chosen.origins else [guard],
+        middleware=[*forward, cors, guard] if chosen.origins else [*forward, guard],
     )
     app.state.access = access
     app.state.start_project, app.state.dev = start_project, dev
-    app.state.service = server = Service(project, chosen, admission, metrics)
+    paused = PausedSessions(worker.folder / "paused.sqlite" if worker else None)
+    peers = Peers(worker)
+    app.state.service = server = Service(project, chosen, admission, metrics, paused, peers)
     server.runs = Runs(server)
     install_handlers(app)
     for router in (
@@ -121,7 +130,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await stack.enter_async_context(server.project)
         stack.callback(server.stores.close)
         stack.callback(server.pdf_pages.close)
-        if not server.project.skip_index:
+        await stack.enter_async_context(server.peers.connected(server))
+        if server.peers.writes_index and not server.project.skip_index:
             await stack.enter_async_context(server.indexing.running())
         mcp = project_mcp_app(server.project, app.state.access)
         await stack.enter_async_context(mcp.router.lifespan_context(mcp))

@@ -84,9 +84,13 @@ class IndexWriter:
     async def create_folder(self) -> None:
         """Create knowledge/ where there is none, and have the agent use it. Raises OSError."""
         await asyncio.to_thread(self.folder.mkdir, exist_ok=True)
-        if self._project.agent.knowledge is None:
-            self._project.agent.knowledge = self.knowledge
+        self.notice_folder()
         self._exists.set()
+
+    def notice_folder(self) -> None:
+        """Have the agent use knowledge/ where it has been created since. Raises KnowledgeError."""
+        if self._project.agent.knowledge is None and self.folder.is_dir():
+            self._project.agent.knowledge = self.knowledge
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

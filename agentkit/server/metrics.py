@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import Scope
 
 from agentkit.answers import Answer
@@ -12,6 +15,9 @@ from agentkit.knowledge.tools import SEARCH
 from agentkit.server.admission import Admission
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which the Prometheus client counts for several processes together."""
+
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _SHORT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
@@ -24,10 +30,16 @@ class Metrics:
         self.requests = Counter(
             "agentkit_requests", "HTTP requests.", ("route", "method", "status"), registry=own
         )
-        running = Gauge("agentkit_running", "Answers that are being written.", registry=own)
-        running.set_function(lambda: admission.running)
-        queued = Gauge("agentkit_queued", "Requests that wait for their turn.", registry=own)
-        queued.set_function(lambda: admission.queued)
+        self._admission = admission
+        self._running, self._queued = (
+            Gauge(name, about, registry=own, multiprocess_mode="livesum")
+            for name, about in (
+                ("agentkit_running", "Answers that are being written."),
+                ("agentkit_queued", "Requests that wait for their turn."),
+            )
+        )
+        admission.on_change = self._count_running
+        self._count_running()
         self.first_token = Histogram(
             "agentkit_time_to_first_token_seconds",
             "Time from a request to the first text of its answer.",
@@ -43,6 +55,10 @@ class Metrics:
             buckets=_SHORT_SECONDS,
             registry=own,
         )
+
+    def _count_running(self) -> None:
+        self._running.set(self._admission.running)
+        self._queued.set(self._admission.queued)
 
     def count_response(self, scope: Scope, status: int) -> None:
         """Count a response by the path of its route, in which parameters have names."""
@@ -69,5 +85,9 @@ class Metrics:
         self.tokens.labels("output").inc(answer.usage.output_tokens)
 
     def text(self) -> bytes:
-        """All of them in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """All of them in Prometheus' text format, those of all workers together."""
+        if not os.environ.get(SHARED_FOLDER):
+            return generate_latest(self.registry)
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+        return generate_latest(shared)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 from agentkit.agent.session import Session
 from agentkit.messages import Message, content_record
@@ -16,26 +17,37 @@ MOST_KEPT = 256
 
 
 class PausedSessions:
-    """The sessions that wait for results of a client's tools, by identity and history."""
+    """The sessions that wait for results of a client's tools, by identity and history: in a file
+    that the workers of a server share, or in memory."""
 
-    def __init__(self, seconds: float = KEPT_SECONDS, most: int = MOST_KEPT) -> None:
+    def __init__(
+        self, path: Path | None = None, seconds: float = KEPT_SECONDS, most: int = MOST_KEPT
+    ) -> None:
         self._seconds, self._most = seconds, most
-        self._kept: OrderedDict[str, tuple[float, Session]] = OrderedDict()
+        place = str(path) if path else ":memory:"
+        self._db = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS paused (id TEXT PRIMARY KEY, kept REAL, session TEXT)"
+        )
 
     def keep(self, who: str, history: Sequence[Message], session: Session) -> None:
         """Keep a session whose run has paused, after the history that the client has."""
-        ids = [call.id for call in session.waiting]
-        self._kept[_fingerprint(who, history, ids)] = (time.monotonic(), session)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        key = _fingerprint(who, history, [call.id for call in session.waiting])
+        row = (key, time.time(), session.to_json())
+        self._db.execute("INSERT OR REPLACE INTO paused VALUES (?, ?, ?)", row)
+        self._db.execute(
+            "DELETE FROM paused WHERE kept < ? OR id NOT IN"
+            " (SELECT id FROM paused ORDER BY kept DESC LIMIT ?)",
+            (time.time() - self._seconds, self._most),
+        )
 
     def find(self, who: str, history: Sequence[Message], ids: Sequence[str]) -> Session | None:
         """A copy of the session that waits for these calls after this history."""
-        oldest = time.monotonic() - self._seconds
-        while self._kept and next(iter(self._kept.values()))[0] < oldest:
-            self._kept.popitem(last=False)
-        _, session = self._kept.get(_fingerprint(who, history, ids), (0.0, None))
-        return Session.from_json(session.to_json()) if session else None
+        row = self._db.execute(
+            "SELECT session FROM paused WHERE id = ? AND kept >= ?",
+            (_fingerprint(who, history, ids), time.time() - self._seconds),
+        ).fetchone()
+        return Session.from_json(row[0]) if row else None
 
 
 def _fingerprint(who: str, history: Sequence[Message], ids: Sequence[str]) -> str:

@@ -143,6 +143,8 @@ class Runs:
             opened.callback(session.close)
             self._check_free(owner, session_id)
             copy = await asyncio.to_thread(_make_room, store, session, replaced)
+            if copy:
+                await self._server.stores.settle(owner, copy)
             session.note(BEGUN)
             index = sum(each.role == "user" for each in session.messages)
             events = agent.stream(prompt, session, **overrides)
@@ -190,6 +192,15 @@ class Runs:
             for (name, _), run in self._runs.items()
             if name == owner and run.state in ("running", "paused")
         }
+
+    def running_pairs(self) -> list[tuple[str, str]]:
+        """Owners and sessions of all runs that go on or are paused here."""
+        runs = self._runs.values()
+        return [
+            (run.owner, run.session_id)
+            for run in runs
+            if run.state in ("running", "paused") and not run.is_foreign
+        ]
 
     async def stop(self, run: AnswerRun, store: SessionStore) -> None:
         """End a run; what was written is kept. The calls of a paused one do not run. Raises

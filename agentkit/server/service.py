@@ -21,6 +21,7 @@ from agentkit.server.indexing import IndexWriter
 from agentkit.server.metrics import Metrics
 from agentkit.server.paused_sessions import PausedSessions
 from agentkit.server.pdf_pages import PdfPages
+from agentkit.server.peers import Peers
 from agentkit.server.session_stores import SessionStores
 from agentkit.settings.schema import ServeSettings
 
@@ -41,8 +42,9 @@ class Service:
     settings: ServeSettings
     admission: Admission
     metrics: Metrics
-    changes: Changes = field(default_factory=Changes)
     paused: PausedSessions = field(default_factory=PausedSessions)
+    peers: Peers = field(default_factory=Peers)
+    changes: Changes = field(default_factory=Changes)
     changed: list[dict[str, str]] = field(default_factory=list)
     is_stopping: bool = False
     reload: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,16 +94,21 @@ class Service:
     def is_indexing(self) -> bool:
         """Whether the whole folder is being indexed, as after the start."""
         job = self.indexing.jobs().get("")
-        return job is not None and job.state != "failed"
+        return self.peers.is_indexing or (job is not None and job.state != "failed")
 
     async def wait_for_documents(self) -> None:
         """Where nothing is indexed yet, wait a while until the folder is."""
-        job, knowledge = self.indexing.jobs().get(""), self.agent.knowledge
-        if job is None or knowledge is None or not self.is_indexing or knowledge.chunk_count:
+        knowledge = self.agent.knowledge
+        if knowledge is None or not self.is_indexing or knowledge.chunk_count:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_INDEX_SECONDS):
-                await job.done.wait()
+            async with (
+                asyncio.timeout(FIRST_INDEX_SECONDS),
+                aclosing(self.changes.events()) as all_,
+            ):
+                async for _ in all_:
+                    if not self.is_indexing:
+                        break
 
     async def counted(
         self, events: AsyncGenerator[Event[Any], None]

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -18,6 +18,7 @@ from agentkit.project.project import Project
 from agentkit.redaction import get_logger
 from agentkit.server.app import create_app
 from agentkit.server.guard import Keys
+from agentkit.server.peers import Worker
 from agentkit.server.service import Service
 
 log = get_logger(__name__)
@@ -37,9 +38,11 @@ async def serve_project(
     dev: bool = False,
     limits: ServerLimits = ServerLimits(),
     on_ready: Callable[[str, Project], None] = lambda url, project: None,
+    worker: Worker | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; `on_ready` gets the URL. A reload opens the project once more
     and then replaces the app on the same socket: connections wait meanwhile, and none is refused.
+    A `worker` serves on the socket of its supervisor, and stops with it.
     Raises ConfigError where other machines could call without a key, or change code by `dev`."""
     is_local = is_loopback(host)
     if not (needs_key or is_local):
@@ -48,22 +51,32 @@ async def serve_project(
         raise ConfigError(f"--dev trusts changed code, which is not possible at {host}.")
 
     def build(project: Project) -> FastAPI:
-        return create_app(project, keys=keys, needs_key=needs_key, hosts=[*hosts, host], dev=dev)
+        return create_app(
+            project, keys=keys, needs_key=needs_key, hosts=[*hosts, host], dev=dev, worker=worker
+        )
 
-    with await asyncio.to_thread(listen, host, port) as listener:
-        url = f"http://{bracket(host)}:{listener.getsockname()[1]}"
+    with ExitStack() as opened:
+        listener = worker.shared if worker else await asyncio.to_thread(listen, host, port)
+        listeners = [opened.enter_context(listener)]
         stack, project = await _started(open_project())
-        on_ready(url, project)
+        if worker:
+            listeners.append(opened.enter_context(worker.listen()))
+        on_ready(url_of(host, listener), project)
         try:
             while True:
                 app = build(project)
-                replacement = await _serve_once(app, listener, limits, open_project)
+                replacement = await _serve_once(app, listeners, limits, open_project)
                 if replacement is None:
                     return
                 await stack.aclose()
                 stack, project = replacement
         finally:
             await stack.aclose()
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """The URL of a server at a host."""
+    return f"http://{bracket(host)}:{listener.getsockname()[1]}"
 
 
 _Started = tuple[AsyncExitStack, Project]
@@ -78,18 +91,19 @@ async def _started(project: Project) -> _Started:
 
 async def _serve_once(
     app: FastAPI,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     limits: ServerLimits,
     open_project: Callable[[], Project],
 ) -> _Started | None:
     """Serve an app until it is to be replaced; returns the project that replaces its own, None
     where the process is asked to stop."""
     server: Service = app.state.service
+    listener, *further = (each.dup() for each in listeners)
     serving = asyncio.create_task(
-        serve_app(app, listener.dup(), limits, handle_signals=False), name="http server"
+        serve_app(app, listener, limits, *further, handle_signals=False), name="http server"
     )
     replacement: _Started | None = None
-    with _signals() as stopping:
+    with stop_signals(watch_stdin=bool(further)) as stopping:
         try:
             while await _first(serving, stopping, server.reload) is server.reload:
                 server.reload.clear()
@@ -128,15 +142,25 @@ async def _first(
 
 
 @contextmanager
-def _signals() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set; where they cannot be caught, they end the process."""
-    stopping, loop, caught = asyncio.Event(), asyncio.get_running_loop(), []
+def stop_signals(*, watch_stdin: bool = False) -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set; where they cannot be caught, they end the process.
+    With `watch_stdin` the end of standard input sets it too: a supervisor has died."""
+    stopping, loop, caught = asyncio.Event(), asyncio.get_running_loop(), list[signal.Signals]()
+
+    def on_end_of_input() -> None:
+        loop.remove_reader(0)
+        stopping.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, stopping.set)
             caught.append(number)
+    if watch_stdin:
+        loop.add_reader(0, on_end_of_input)
     try:
         yield stopping
     finally:
+        if watch_stdin:
+            loop.remove_reader(0)
         for number in caught:
             loop.remove_signal_handler(number)

@@ -112,7 +112,7 @@ async def list_sessions(
     offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> SessionList:
     """List the sessions, the last used first, or those whose title or messages contain a text."""
-    running = server.runs.running_in(identity.name)
+    running = {*server.runs.running_in(identity.name), *server.peers.running_in(identity.name)}
     found = await asyncio.to_thread(_matching, store, q.strip(), limit + offset)
     return SessionList(
         sessions=[
@@ -131,10 +131,13 @@ async def list_sessions(
 
 
 @router.post("", status_code=201)
-async def create_session(server: Server, store: Store, body: NewSession | None = None) -> SessionId:
+async def create_session(
+    identity: Asker, server: Server, store: Store, body: NewSession | None = None
+) -> SessionId:
     """Create a session."""
     session = await asyncio.to_thread(store.create, body.title if body else "")
     session.close()
+    await server.stores.settle(identity.name, session.id)  # Another worker may read it next.
     return SessionId(id=session.id)
 
 
@@ -172,12 +175,15 @@ async def delete_session(session_id: str, identity: Asker, server: Server, store
 
 
 @router.post("/{session_id}/fork", status_code=201)
-async def fork_session(session_id: str, body: ForkPoint, server: Server, store: Store) -> SessionId:
+async def fork_session(
+    session_id: str, body: ForkPoint, identity: Asker, server: Server, store: Store
+) -> SessionId:
     """Copy a session up to a turn."""
     session = await asyncio.to_thread(read_session, store, session_id)
     count = None if body.turn is None else first_message(session, body.turn + 1)
     copy = await asyncio.to_thread(store.fork, session_id, "", count)
     copy.close()
+    await server.stores.settle(identity.name, copy.id)
     server.changes.publish("sessions")
     return SessionId(id=copy.id)
 

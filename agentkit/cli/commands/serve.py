@@ -27,7 +27,7 @@ _LEAST_KEY = 16
     _("Serve the agent to OpenAI clients and to a browser, at one address."),
     "agentkit serve --open",
     "agentkit serve --folder my-app --model ollama:qwen3:8b",
-    "agentkit serve --host 0.0.0.0 --allow-host docs.example.org",
+    "agentkit serve --host 0.0.0.0 --allow-host docs.example.org --workers 4",
 )
 async def serve(
     folder: Folder = Path(),
@@ -53,24 +53,36 @@ async def serve(
             help=_("Use changes of agentkit.toml, tools/ and mcp_servers/ at once, trusted."),
         ),
     ] = False,
+    workers: Annotated[
+        int, Option("--workers", min=1, max=64, help=_("Processes that serve at the address."))
+    ] = 1,
+    worker: Annotated[str, Option("--worker", hidden=True)] = "",
 ) -> None:
     _require_extra()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    from agentkit._asgi_server import ServerLimits
+    from agentkit._asgi_server import ServerLimits, listen
     from agentkit.mcp.server.http import is_loopback
     from agentkit.project.project import Project
     from agentkit.server.keys import KeyStore, SingleKey
-    from agentkit.server.serving import serve_project
+    from agentkit.server.peers import Worker
+    from agentkit.server.serving import serve_project, url_of
+    from agentkit.server.supervisor import Supervisor
 
     def open_project() -> Project:
         project = Project.open(folder, model=model, base_url=base_url, trust=dev)
         project.in_background = True
         return project
 
+    this = Worker.parse(worker) if worker else None
+
     def ready(url: str, project: Project) -> None:
-        for notice in project.notices:
+        for notice in project.notices if this is None or this.index == 0 else ():
             _log(f"note: {notice}")
-        _log(_("{name}: {url}  (Ctrl-C stops)").format(name=project.path.resolve().name, url=url))
+        if this is None:
+            announce(url)
+
+    def announce(url: str) -> None:
+        _log(_("{name}: {url}  (Ctrl-C stops)").format(name=folder.resolve().name, url=url))
         if open_:
             import webbrowser
 
@@ -78,7 +90,7 @@ async def serve(
 
     all_settings = open_project().settings
     settings = all_settings.serve
-    host = host or settings.host
+    host, port = host or settings.host, settings.port if port is None else port
     keys = SingleKey(_read_key(key_env)) if key_env else KeyStore(folder)
     needs_key = bool(key_env) or not is_loopback(host)
     if needs_key and isinstance(keys, KeyStore) and all(key.revoked for key in keys.list()):
@@ -86,16 +98,32 @@ async def serve(
             f"At {host} other machines can call, and there is no key yet. "
             f"Make one: {for_folder('agentkit keys add NAME', folder, '--folder')}"
         )
+    if workers > 1 and this is None:
+        options = {
+            "--folder": str(folder),
+            "--model": model or "",
+            "--base-url": base_url or "",
+            "--host": host,
+            "--key-env": key_env,
+        }
+        command = [sys.executable, "-P", "-m", "agentkit", "serve", *(["--dev"] if dev else [])]
+        command += [f"{name}={value}" for name, value in options.items() if value]
+        command += [f"--allow-host={name}" for name in allow_host or ()]
+        with listen(host, port) as listener:
+            url = url_of(host, listener)
+            await Supervisor(command, workers, listener, lambda: announce(url)).run()
+        return
     await serve_project(
         open_project,
         host,
-        settings.port if port is None else port,
+        port,
         keys=keys,
         needs_key=needs_key,
         hosts=allow_host or (),
         dev=dev,
         limits=ServerLimits(**all_settings.http.model_dump()),
         on_ready=ready,
+        worker=this,
     )
 
 
