@@ -169,7 +169,7 @@ async def _sent(transport: httpx2.AsyncHTTPTransport, request: httpx2.Request) -
 
 
 class Peers:
-    """What the other workers told: the sessions with running answers, whether the index is being
+    """What the other workers report: the sessions with running answers, whether the index is being
     updated, and their notices for open pages. Alone, a server has none."""
 
     def __init__(self, worker: Worker | None = None) -> None:
