@@ -112,17 +112,20 @@ class _Graph:
         return len(self.weights.vector(f"{name}.b"))
 
     def serialized(self) -> bytes:
-        from onnx import TensorProto, helper
+        """The model as a file. Arrays follow it one by one, as parsers merge repeated messages:
+        copying them all at once would hold Python's lock for 50 ms."""
+        from onnx import GraphProto, ModelProto, TensorProto, helper
 
         kind, width = TensorProto.FLOAT, self.weights.shape.width
         taken = [helper.make_tensor_value_info("embedded", kind, [1, "tokens", width])]
         given = [helper.make_tensor_value_info("mean", kind, [1, width])]
         given += [helper.make_tensor_value_info("states", kind, [1, "tokens", width])]
         given += [helper.make_tensor_value_info(name, kind, [width]) for name in self.peaks]
-        graph = helper.make_graph(self.nodes, "e5", taken, given, list(self.arrays.values()))
+        graph = helper.make_graph(self.nodes, "e5", taken, given)
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid(_MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-        return bytes(model.SerializeToString())
+        arrays = (ModelProto(graph=GraphProto(initializer=[each])) for each in self.arrays.values())
+        return b"".join(each.SerializeToString() for each in (model, *arrays))
 
 
 class _FloatMultiplier:
