@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -98,6 +99,28 @@ class McpError(AgentkitError):
 
 class TrustError(AgentkitError):
     """A folder whose trust is missing or cannot be checked."""
+
+
+NO_MEMORY = "there is not enough memory"
+MORE_MEMORY = (
+    "End other programs, or raise the limit of memory (ulimit -v; of a container, its own). "
+    "agentkit needs about 1 GB."
+)
+_MEMORY_FAULT = re.compile(
+    r"can't start new thread|cannot allocate memory|unable to allocate|failed to map segment"
+    r"|bad.?alloc|out of memory|mmap failed|Resource temporarily unavailable",
+    re.IGNORECASE,
+)
+"""How the system and libraries in C say that memory, or room for a thread, is missing."""
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, comes from a lack of memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _MEMORY_FAULT.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 _FILE_FAULTS = {

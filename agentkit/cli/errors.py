@@ -13,6 +13,8 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageErro
 from agentkit.cli.i18n import _
 from agentkit.cli.text import strip_controls, wrap
 from agentkit.errors import (
+    MORE_MEMORY,
+    NO_MEMORY,
     AgentkitError,
     ConfigError,
     KnowledgeError,
@@ -21,6 +23,7 @@ from agentkit.errors import (
     ModelError,
     ToolError,
     TrustError,
+    lacks_memory,
     value_error,
 )
 from agentkit.redaction import redact
@@ -54,6 +57,10 @@ def report(error: BaseException) -> int:
     if os.environ.get("AGENTKIT_DEBUG"):
         print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
         return UNEXPECTED
+    if lacks_memory(error):
+        reason = str(error) or type(error).__name__
+        _print_error(f"{NO_MEMORY}: {reason}. {MORE_MEMORY}")
+        return LIMIT
     hint = _("unexpected: AGENTKIT_DEBUG=1 shows the traceback")
     _print_error(redact(f"{type(error).__name__}: {error} ({hint})"))
     return UNEXPECTED

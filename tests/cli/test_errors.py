@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def test_error_has_a_reason_and_a_next_step(
     assert message in error
     assert "Errno" not in error
     assert "Input should" not in error
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ],
+)
+def test_lack_of_memory_is_reported_with_a_next_step(
+    cause: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = RuntimeError("the model was not loaded")
+    error.__cause__ = cause
+    assert (report(cause), report(error)) == (6, 6)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("error: there is not enough memory: ")
+        assert "raise the limit of memory (ulimit -v" in line
 
 
 def test_settings_that_are_not_utf8_are_an_error_with_a_next_step(

@@ -19,7 +19,7 @@ from agentkit._code import Code
 from agentkit._sync import in_worker
 from agentkit.addresses import ollama_url
 from agentkit.backends import checks as models
-from agentkit.errors import AgentkitError, ConfigError
+from agentkit.errors import MORE_MEMORY, NO_MEMORY, AgentkitError, ConfigError, lacks_memory
 from agentkit.findings import Finding, from_error, ok
 from agentkit.knowledge.embedders.e5.weights import default_cache, find_weights
 from agentkit.knowledge.embedders.registry import get_embedder
@@ -74,6 +74,8 @@ async def run_check(check: Check) -> list[Finding]:
     except AgentkitError as error:
         return [from_error(check.part, error)]
     except Exception as error:
+        if lacks_memory(error):
+            return [Finding("problem", check.part, f"not checked: {NO_MEMORY}", MORE_MEMORY)]
         message = f"the check itself failed ({type(error).__name__}: {error})"
         return [Finding("problem", check.part, message, "Please report this.")]
 
@@ -120,6 +122,7 @@ def _folder_checks(project: Project) -> list[Check]:
         Check("trust", in_worker(partial(local.trust, folder))),
         Check("folder", in_worker(partial(local.writable, folder))),
         Check("disk", in_worker(partial(local.disk, folder))),
+        Check("sandbox", in_worker(partial(local.sandbox, settings)), _LONG_TIMEOUT),
         Check("secrets", in_worker(partial(local.secrets, folder, settings))),
         Check("embedder", in_worker(embedder)),
         Check("index", _check_indexes(project), 2 * _LONG_TIMEOUT),

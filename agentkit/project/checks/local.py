@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
@@ -26,6 +26,7 @@ from agentkit.project.project import Project
 from agentkit.project.trust import guarded_files, is_trusted
 from agentkit.settings.schema import Settings
 from agentkit.settings.sources import user_file, user_folder
+from agentkit.tools.builtin.python_sandbox import CONFINE, WAYS, why_unconfined
 
 DISTRIBUTION = "agentkit-rag"
 EXTRAS: Mapping[str, str] = {
@@ -227,6 +228,18 @@ def writable(folder: Path) -> list[Finding]:
 def disk(folder: Path) -> list[Finding]:
     """Check the free disk space."""
     return free_space(shutil.disk_usage(_existing_parent(folder)).free)
+
+
+def sandbox(settings: Settings, ways: Sequence[str] = WAYS) -> list[Finding]:
+    """Check that the system can confine the code of run_python, where that tool is used."""
+    if "python" not in settings.tools.builtin:
+        return []
+    if not (reason := why_unconfined(ways)):
+        return [ok("sandbox", "the code of run_python is confined")]
+    if settings.tools.python_unconfined:
+        return [Finding("warning", "sandbox", f"run_python runs unconfined: {reason}", CONFINE)]
+    message = f"run_python is off, since this system cannot confine its code: {reason}"
+    return [Finding("problem", "sandbox", message, CONFINE)]
 
 
 def free_space(free: float) -> list[Finding]:

@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -45,6 +46,12 @@ whom the kernel does not limit the number of processes."""
 _MOST_FILES = 50_000
 _OUTPUT_HEAD = 6000
 _OUTPUT_TAIL = 2000
+_TRIAL_MB = 100
+CONFINE = (
+    "Install bubblewrap (Linux), or set tools.python_unconfined = true to run code that can read "
+    "the user's files and reach the network."
+)
+"""The next step where code cannot be confined."""
 
 
 _IS_ROOT = hasattr(os, "getuid") and os.getuid() == 0
@@ -70,27 +77,43 @@ def run_code(
 
     Also returns a warning, which is not empty where the code ran unconfined. Raises ToolError where
     it may not run so."""
-    reasons = []
-    for way in ways:
-        start = _start_bubblewrap if way == "bubblewrap" else _start_namespaces
-        try:
-            return start(code, folder, memory_mb).finish(memory_mb), ""
-        except _CannotConfine as error:
-            reasons.append(str(error))
-    reason = "; ".join(reasons) or "nothing that confines it was selected"
+    try:
+        return _start_confined(code, folder, memory_mb, ways).finish(memory_mb), ""
+    except _CannotConfine as error:
+        reason = str(error)
     if not unconfined:
         raise ToolError(
-            f"run_python is off, since this system cannot confine the code: {reason}. Install "
-            "bubblewrap (Linux), or set tools.python_unconfined = true to run code that can read "
-            "the user's files and reach the network.",
+            f"run_python is off, since this system cannot confine the code: {reason}. {CONFINE}",
             "run_python",
         )
     run = _start_unconfined(code, folder)
     return run.finish(memory_mb), f"The code runs unconfined: {reason}."
 
 
+def why_unconfined(ways: Sequence[str] = WAYS) -> str:
+    """Say why this system cannot confine code, "" where it can: an empty program is run."""
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            _start_confined("", Path(folder), _TRIAL_MB, ways).finish(_TRIAL_MB)
+    except _CannotConfine as error:
+        return str(error)
+    return ""
+
+
 class _CannotConfine(Exception):
-    """Why one way to confine code is not available."""
+    """Why a way to confine code is not available."""
+
+
+def _start_confined(code: str, folder: Path, memory_mb: int, ways: Sequence[str]) -> _Run:
+    """Start a program by the first way that the system permits. Raises _CannotConfine."""
+    reasons = []
+    for way in ways:
+        start = _start_bubblewrap if way == "bubblewrap" else _start_namespaces
+        try:
+            return start(code, folder, memory_mb)
+        except _CannotConfine as error:
+            reasons.append(str(error))
+    raise _CannotConfine("; ".join(reasons) or "nothing that confines it was selected")
 
 
 def _start_bubblewrap(code: str, folder: Path, memory_mb: int) -> _Run:

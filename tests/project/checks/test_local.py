@@ -13,6 +13,7 @@ from agentkit.project.checks.local import TerminalInfo
 from agentkit.project.scaffold import make_project
 from agentkit.project.trust import trust
 from agentkit.settings.schema import ProviderSettings, Settings
+from agentkit.tools.builtin.python_sandbox import why_unconfined
 from tests.conftest import unprivileged
 
 HERE = TerminalInfo(True, "utf-8", "256 colours", 80)
@@ -223,3 +224,28 @@ def test_what_cannot_be_kept_for_the_user_is_reported(
         findings = local.writable(Path(tempfile.gettempdir()))
     assert [finding.level for finding in findings] == ["warning"]
     assert "trust is not stored" in findings[0].message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tools", "level", "effect"),
+    [
+        ({"builtin": ["python"]}, "problem", "is off"),
+        ({"builtin": ["python"], "python_unconfined": True}, "warning", "runs unconfined"),
+    ],
+)
+def test_a_machine_that_cannot_confine_code_is_named(
+    tools: dict[str, object], level: str, effect: str
+) -> None:
+    settings = Settings.model_validate({"tools": tools})
+    finding = _only(local.sandbox(settings, ways=()))
+    assert (finding.level, effect in finding.message) == (level, True)
+    assert "bubblewrap" in finding.next_step
+
+
+@pytest.mark.slow
+def test_a_machine_that_confines_code_is_in_order() -> None:
+    if why_unconfined():
+        pytest.skip(why_unconfined())
+    used = Settings.model_validate({"tools": {"builtin": ["python"]}})
+    assert _only(local.sandbox(used)).level == "ok"

