@@ -94,7 +94,11 @@ def why_unconfined(ways: Sequence[str] = WAYS) -> str:
     """Say why this system cannot confine code, "" where it can: an empty program is run."""
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            _start_confined("", Path(folder), _TRIAL_MB, ways).finish(_TRIAL_MB)
+            run = _start_confined("", Path(folder), _TRIAL_MB, ways)
+            run.wait()
+            with run.process:
+                for descriptor in run.descriptors:
+                    os.close(descriptor)
     except _CannotConfine as error:
         return str(error)
     return ""
