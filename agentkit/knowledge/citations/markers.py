@@ -1,4 +1,4 @@
-"""Citation markers in an answer, also while it is streamed, and which sentences claim something.
+"""Citation markers in an answer, and which of its sentences claim something.
 
 `[1]`, `[1][2]`, `[1, 2 and 3]`, `[1-3]`, `[^1]`, `[source 1]` and their full-width forms are
 markers, as are `【1†source】`, `<passage id="1">`, a superscript after a word and `(1)` after a
@@ -13,8 +13,7 @@ and a line of symbols claim nothing. A greeting or a refusal is recognised by it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 
 from agentkit.knowledge.citations.polarity import content
 from agentkit.text.numbers import quantities
@@ -134,10 +133,6 @@ value values index element variable matrix vector array list call calls into ove
 """
 _NO_NOUN = frozenset(_NOT_BEFORE_A_LABEL.split())
 _INDEXING = lazy_pattern(r"\s?(?:=[^=]|==|\+=|-=)|\.[a-z_]+\(|\(")
-_OPEN = lazy_pattern(
-    r"(?:[\[【［〔][^\]】］〕\n]{0,60}|[(（]\s*(?:[A-Za-z]{0,11}|[\u4e00-\u9fff]{0,2})[\s:：#.]*"
-    r"(?:[\d０-９\s,，、;；&–—~～-]|and|or|[和与及])*|<|<[/a-z][^>\n]{0,120}|<sup>[^<\n]{0,30}(?:<[/sup]{0,4})?)$"
-)
 _NUMBERED = lazy_pattern(
     r"(?:\b(?:equation|eq|formula|figure|fig|table|step|section|item|case|option|chapter|part|line|page"
     r"|level|note|type|class|rule|no|one|two|three|four|five|six|seven|eight|nine|ten)\.?"
@@ -150,14 +145,6 @@ _UNIT_OR_FUNCTION = lazy_pattern(
 )
 _WIDEST_RANGE = 20
 _CONTEXT = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """A group of markers in a text, and the numbers in it that are known."""
-
-    text: str
-    numbers: tuple[str, ...]
 
 
 def markers(text: str, sources: Collection[str]) -> Iterator[re.Match[str]]:
@@ -180,67 +167,6 @@ def numbers_in(group: str) -> tuple[str, ...]:
         numbers = range(low, high + 1) if high - low < _WIDEST_RANGE else (low, high)
         found += [f"{kind}{number}" for number in numbers]
     return tuple(dict.fromkeys(found))
-
-
-class MarkerStream:
-    """Split streamed text into text and markers: nothing is returned before it is certain what it
-    is, and the pieces joined are the text."""
-
-    def __init__(
-        self, is_known: Callable[[str], bool], sources: Callable[[], Collection[str]] = tuple
-    ) -> None:
-        self._is_known = is_known
-        self._sources = sources
-        self._text = ""
-        self._emitted = 0
-
-    def feed(self, delta: str) -> list[str | Marker]:
-        """What is certain after the next piece of text."""
-        self._text += delta
-        return self._cut(_certain(self._text))
-
-    def close(self) -> list[str | Marker]:
-        """The rest, at the end of the text."""
-        return self._cut(len(self._text))
-
-    def _cut(self, certain: int) -> list[str | Marker]:
-        found: list[str | Marker] = []
-        for match in self._markers(certain):
-            self._emit(found, match.start())
-            numbers = tuple(n for n in numbers_in(match.group()) if self._is_known(n))
-            if numbers:
-                found.append(Marker(match.group(), numbers))
-                self._emitted = match.end()
-        self._emit(found, certain)
-        return found
-
-    def _markers(self, certain: int) -> list[re.Match[str]]:
-        if not _START_OF_MARKER.search(self._text, self._emitted, certain):
-            return []
-        found = markers(self._text, self._sources())
-        return [m for m in found if self._emitted <= m.start() and m.end() <= certain]
-
-    def _emit(self, found: list[str | Marker], end: int) -> None:
-        if self._emitted < end:
-            found.append(self._text[self._emitted : end])
-            self._emitted = end
-
-
-def _certain(text: str) -> int:
-    """How much of a text, more of which comes, can be cut: up to the first bracket that may
-    still become a marker, or be one in code or in a quotation. On a line with marks of code or
-    formulas nothing is certain before its end: a later mark may pair the others anew."""
-    line = text.rfind("\n") + 1
-    open_bracket = _OPEN.search(text)
-    opens = open_bracket.start() if open_bracket else len(text)
-    undecided = [opens] + [
-        match.start()
-        for match in _MARKERS.finditer(text)
-        if len(text) - match.end() < _CONTEXT or opens - match.end() < 2
-    ]
-    if any(mark in text[line:] for mark in "`$"):
-        undecided += [m.start() for m in _MARKERS.finditer(text) if m.end() > line]
-    return min(undecided)
 
 
 def _is_marker(prose: str, match: re.Match[str]) -> bool:

@@ -1,23 +1,12 @@
-"""Which brackets are markers, whole and while the text still comes."""
-
-from typing import Any
+"""Which brackets are markers."""
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from agentkit.knowledge.citations.markers import Marker, MarkerStream, markers, numbers_in
-
-KNOWN = {"1", "2", "3"}
+from agentkit.knowledge.citations.markers import markers, numbers_in
 
 
 def _marker_texts(text: str, sources: tuple[str, ...] = ()) -> list[str]:
     return [match.group() for match in markers(text, sources)]
-
-
-def _streamed(deltas: Any) -> list[str | Marker]:
-    stream = MarkerStream(KNOWN.__contains__)
-    return [piece for delta in deltas for piece in stream.feed(delta)] + stream.close()
 
 
 @pytest.mark.parametrize(
@@ -90,43 +79,3 @@ def test_the_numbers_of_a_group() -> None:
     assert numbers_in("【1†L30-L40】") == ("1",)
     assert numbers_in("【2:13†source】") == ("2",)
     assert numbers_in("¹²") == ("12",)
-
-
-def test_a_marker_split_over_deltas_comes_whole() -> None:
-    assert _streamed(["A fact [", "1", "].", " More text follows."]) == [
-        "A fact ", Marker("[1]", ("1",)), ". More text follows.",
-    ]  # fmt: skip
-
-
-def test_text_comes_at_once_and_only_a_bracket_waits() -> None:
-    stream = MarkerStream(KNOWN.__contains__)
-    assert stream.feed("A fact ") == ["A fact "]
-    assert stream.feed("[1]") == []
-    assert stream.feed("(https://a.b) is no source") == ["[1](https://a.b) is no source"]
-
-
-def test_unknown_numbers_stay_text() -> None:
-    *text, marker = _streamed(["see [9]", " and [2]"])
-    assert ("".join(map(str, text)), marker) == ("see [9] and ", Marker("[2]", ("2",)))
-
-
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(
-            ["[1]", "[2", "]", "[1, 3]", "(x)", "`", "```", "$", "$$", "\n", " text", "事实。",
-             "【2】", "[^1]", "arr", "=", "5", "[9]", ". ", "(1)", "(source 2", "²", "<sup>1</sup>",
-             '<passage id="1">', "【1†source】", "[1 and 3]", "f("]
-        ),
-        max_size=14,
-    ),
-    st.integers(1, 4),
-)  # fmt: skip
-@example(parts=["`", "$", "`", "$", "[1]", " text", "[1]", "[1]", "$"], width=1)
-def test_however_it_is_cut_the_stream_finds_the_same(parts: Any, width: Any) -> None:
-    text = "".join(parts)
-    deltas = [text[at : at + width] for at in range(0, len(text), width)]
-    pieces = _streamed(deltas)
-    assert "".join(p if isinstance(p, str) else p.text for p in pieces) == text
-    shown = [p.text for p in pieces if isinstance(p, Marker)]
-    assert shown == [g for g in _marker_texts(text) if set(numbers_in(g)) & KNOWN]
