@@ -1,4 +1,4 @@
-"""HTML page of a report, self-contained: no scripts, requests or fonts, plots as inline SVG.
+"""HTML page of a report, self-contained: no scripts, requests or fonts, the plot as inline SVG.
 
 Everything that comes from questions, documents and models is escaped.
 """
@@ -6,17 +6,13 @@ Everything that comes from questions, documents and models is escaped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 
-from agentkit.evaluation.metrics import Interval
 from agentkit.evaluation.report import LABELS, Figure, Report, ScoreChange, describe_faults
 from agentkit.evaluation.runner import Outcome
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 44, 12, 420, 220
-_ROW, _NAMES, _BAR = 26, 190, 300
 _MAX_LINE_LENGTH = 600
-_PLOTTED = ("recall@5", "mrr", "facts", "citation_precision")
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2126;--dim:#5d6670;--paper:#fff;--line:#d9dee3;
 --track:#eef1f4;--c0:#0b62c4;--c1:#b3470b;--c2:#1b7a3d;--c3:#7a3db8;--good:#1b7a3d;--bad:#b3261e}
@@ -33,14 +29,10 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 details{border-bottom:1px solid var(--line);padding:.35rem 0}summary{cursor:pointer}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--track);padding:.6rem;
 margin:.4rem 0}
-.plots{display:flex;flex-wrap:wrap;gap:1rem 2rem}svg{max-width:100%;height:auto}
+meter{width:8rem}svg{max-width:100%;height:auto}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}
-.grid{stroke:var(--line)}.track{fill:var(--track)}.bar{fill:var(--c0)}
-.whisker{stroke:var(--ink);stroke-width:2}.curve{fill:none;stroke-width:2}
-.curve.c0{stroke:var(--c0)}.curve.c1{stroke:var(--c1)}.curve.c2{stroke:var(--c2)}
-.curve.c3{stroke:var(--c3)}.dot.c0{fill:var(--c0)}.dot.c1{fill:var(--c1)}.dot.c2{fill:var(--c2)}
-.dot.c3{fill:var(--c3)}svg .label.c0{fill:var(--c0)}svg .label.c1{fill:var(--c1)}
-svg .label.c2{fill:var(--c2)}svg .label.c3{fill:var(--c3)}
+.grid{stroke:var(--line)}.curve{fill:none;stroke:currentColor;stroke-width:2}
+.c0{color:var(--c0)}.c1{color:var(--c1)}.c2{color:var(--c2)}.c3{color:var(--c3)}
 """
 _HEAD = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -56,7 +48,12 @@ def page(report: Report) -> str:
     parts = [_HEAD, "<h1>Evaluation</h1>", _settings(report), _figures(report)]
     if report.retrievers:
         parts.append(_retrievers(report))
-    parts += [_plots(report), _changes(report.changes), _questions(report), "</body></html>"]
+    parts += [
+        _curves(report.curves()),
+        _changes(report.changes),
+        _questions(report),
+        "</body></html>",
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -67,15 +64,14 @@ def _settings(report: Report) -> str:
 
 def _figures(report: Report) -> str:
     """Tables of figures: over all questions, and folded, by group."""
-    heads = ("figure", "", "total", "of", "share", "95 % interval", "bound")
+    heads = ("figure", "", "", "total", "of", "share", "95 % interval", "bound")
     whole = [_figure_row(figure) for figure in report.figures if not figure.group]
     groups = [_figure_row(figure) for figure in report.figures if figure.group]
-    folded = f"<details><summary>By language, kind and wording</summary>{_table(heads, groups, 2)}"
-    return f"<h2>Figures</h2>{_table(heads, whole, 2)}{folded}</details>"
+    folded = f"<details><summary>By language, kind and wording</summary>{_table(heads, groups, 3)}"
+    return f"<h2>Figures</h2>{_table(heads, whole, 3)}{folded}</details>"
 
 
 def _figure_row(figure: Figure) -> list[str]:
-    low, high = figure.interval
     bound = escape(figure.requirement)
     if figure.met is not None:
         mark = ("good", "met") if figure.met else ("bad", "missed")
@@ -83,10 +79,11 @@ def _figure_row(figure: Figure) -> list[str]:
     return [
         escape(figure.key),
         f'<span class="dim">{escape(figure.label)}</span>' if figure.name in LABELS else "",
+        f'<meter value="{figure.share:.4f}"></meter>',
         f"{figure.total:.4g}",
         str(figure.count),
         f"{figure.share:.1%}",
-        f"{low:.1%} to {high:.1%}",
+        _interval(figure),
         bound,
     ]
 
@@ -94,25 +91,14 @@ def _figure_row(figure: Figure) -> list[str]:
 def _retrievers(report: Report) -> str:
     names = list(report.retrievers)
     rows = [
-        [escape(figures[0].key), *(_retriever_cell(figure) for figure in figures)]
+        [escape(figures[0].key), *(f"{figure.share:.1%} {_interval(figure)}" for figure in figures)]
         for figures in zip(*report.retrievers.values(), strict=True)
     ]
     return "<h2>Retrievers</h2>" + _table(("figure", *names), rows, 1)
 
 
-def _retriever_cell(figure: Figure) -> str:
-    low, high = figure.interval
-    return f'{figure.share:.1%} <span class="dim">{low:.1%} to {high:.1%}</span>'
-
-
-def _plots(report: Report) -> str:
-    drawn = [f"<div><h3>recall@k</h3>{curves(report.curves())}</div>"]
-    for name in _PLOTTED:
-        own = [figure for figure in report.figures if figure.name == name]
-        rows = [Bar(f.group or "all", f.share, f.interval, f.count) for f in own]
-        if rows:
-            drawn.append(f"<div><h3>{escape(own[0].label)}</h3>{bars(rows)}</div>")
-    return f'<h2>Plots</h2><div class="plots">{"".join(drawn)}</div>'
+def _interval(figure: Figure) -> str:
+    return '<span class="dim">{:.1%} to {:.1%}</span>'.format(*figure.interval)
 
 
 def _changes(changes: Sequence[ScoreChange]) -> str:
@@ -185,106 +171,29 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> s
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A share of `count`, with its interval."""
-
-    name: str
-    share: float
-    interval: Interval
-    count: int
-
-
-def curves(lines: Mapping[str, Sequence[float]]) -> str:
-    """Plot one line per name, with values from 0 to 1 at k = 1, 2, 3, ..."""
+def _curves(lines: Mapping[str, Sequence[float]]) -> str:
+    """Plot recall by k, one line and one name below for each retriever."""
     longest = max((len(values) for values in lines.values()), default=0)
-    width, height = _LEFT + _WIDTH + 110, _TOP + _HEIGHT + 40
-    body = [_grid(), _ticks(longest)]
-    ends = _spread([values[-1] for values in lines.values() if values])
-    named = [(name, values) for name, values in lines.items() if values]
-    for at, ((name, values), end) in enumerate(zip(named, ends, strict=True)):
-        body.append(_line(at, name, values, longest, end))
-    return _svg(width, height, f"recall by k: {', '.join(lines)}", "".join(body))
 
+    def x(k: int) -> float:
+        return _LEFT + _WIDTH * ((k - 1) / (longest - 1) if longest > 1 else 0.5)
 
-def bars(rows: Sequence[Bar]) -> str:
-    """Plot one bar per row, with its interval as a line."""
-    height = _ROW * len(rows) + 8
-    drawn = "".join(_bar(row, at * _ROW + 4) for at, row in enumerate(rows))
-    label = ", ".join(f"{row.name} {row.share:.1%}" for row in rows)
-    return _svg(_NAMES + _BAR + 120, height, label, drawn)
+    def y(share: float) -> float:
+        return _TOP + _HEIGHT * (1 - share)
 
-
-def _svg(width: int, height: int, label: str, body: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(label)}">{body}</svg>'
-    )
-
-
-def _grid() -> str:
-    lines = []
-    for tenth in range(0, 11, 2):
-        y = _y(tenth / 10)
-        lines.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_LEFT + _WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tenth * 10} %</text>'
-        )
-    return "".join(lines)
-
-
-def _ticks(longest: int) -> str:
-    step = max(1, -(-longest // 10))
-    marks = [1, *range(step, longest + 1, step)] if step > 1 else range(1, longest + 1)
     drawn = [
-        f'<text x="{_x(k, longest):.1f}" y="{_TOP + _HEIGHT + 18}" text-anchor="middle">{k}</text>'
-        for k in marks
+        f'<path class="grid" d="M{_LEFT} {y(tenth / 10):.1f}h{_WIDTH}"/>'
+        f'<text x="{_LEFT - 6}" y="{y(tenth / 10) + 4:.1f}" text-anchor="end">{tenth * 10} %</text>'
+        for tenth in range(0, 11, 2)
     ]
-    middle = _LEFT + _WIDTH / 2
-    title = f'<text x="{middle}" y="{_TOP + _HEIGHT + 36}" text-anchor="middle">first k hits</text>'
-    return "".join(drawn) + title
-
-
-def _line(at: int, name: str, values: Sequence[float], longest: int, end: float) -> str:
-    points = [(_x(k, longest), _y(value)) for k, value in enumerate(values, start=1)]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = "".join(
-        f'<circle class="c{at % 4} dot" cx="{x:.1f}" cy="{y:.1f}" r="3">'
-        f"<title>{escape(name)}, k = {k}: {value:.1%}</title></circle>"
-        for (k, value), (x, y) in zip(enumerate(values, start=1), points, strict=True)
-    )
-    label = (
-        f'<text class="c{at % 4} label" x="{_LEFT + _WIDTH + 8}" y="{_y(end) + 4:.1f}">'
-        f"{escape(name)}</text>"
-    )
-    return f'<polyline class="c{at % 4} curve" points="{path}"/>{dots}{label}'
-
-
-def _bar(row: Bar, y: int) -> str:
-    low, high = (_NAMES + _BAR * bound for bound in row.interval)
-    middle = y + (_ROW - 6) / 2
-    return (
-        f'<text x="{_NAMES - 8}" y="{middle + 4}" text-anchor="end">{escape(row.name)}</text>'
-        f'<rect class="track" x="{_NAMES}" y="{y}" width="{_BAR}" height="{_ROW - 6}"/>'
-        f'<rect class="bar" x="{_NAMES}" y="{y}" width="{_BAR * row.share:.1f}" '
-        f'height="{_ROW - 6}"/>'
-        f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>'
-        f'<text x="{_NAMES + _BAR + 8}" y="{middle + 4}">{row.share:.1%} of {row.count}</text>'
-    )
-
-
-def _spread(ends: Sequence[float], distance: float = 0.07) -> list[float]:
-    """Place the names of lines at their ends, without overlap."""
-    found = list(ends)
-    last = 2.0
-    for at in sorted(range(len(ends)), key=lambda at: -ends[at]):
-        last = found[at] = min(ends[at], last - distance)
-    return found
-
-
-def _x(k: int, longest: int) -> float:
-    return _LEFT + _WIDTH * ((k - 1) / (longest - 1) if longest > 1 else 0.5)
-
-
-def _y(share: float) -> float:
-    return _TOP + _HEIGHT * (1 - share)
+    drawn += [
+        f'<text x="{x(k):.1f}" y="{_TOP + _HEIGHT + 18}" text-anchor="middle">{k}</text>'
+        for k in sorted({1, *range(0, longest + 1, max(1, -(-longest // 10)))} - {0})
+    ]
+    for at, values in enumerate(lines.values()):
+        points = " ".join(f"{x(k):.1f},{y(v):.1f}" for k, v in enumerate(values, start=1))
+        drawn.append(f'<polyline class="c{at % 4} curve" points="{points}"/>')
+    names = " ".join(f'<b class="c{at % 4}">{escape(n)}</b>' for at, n in enumerate(lines))
+    size = f"{_LEFT + _WIDTH + 20} {_TOP + _HEIGHT + 24}"
+    plot = f'<svg viewBox="0 0 {size}" width="{size.partition(" ")[0]}">{"".join(drawn)}</svg>'
+    return f"<h2>Recall by the number of hits</h2>{plot}<p>{names}</p>"

@@ -8,13 +8,10 @@ stored in the index.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 from agentkit.backends.base import estimated_tokens
 from agentkit.documents import Chunk, Document, Passage
-from agentkit.errors import KnowledgeError
 from agentkit.knowledge.chunking.splitter import split
 
 
@@ -45,34 +42,8 @@ class Sources:
         """The texts of all passages."""
         return [chunk.text for chunk in self._chunks.values()]
 
-    def dump(self) -> list[dict[str, Any]]:
-        """The passages in the order of their numbers, as plain values that JSON can hold."""
-        return [asdict(chunk) for chunk in self._chunks.values()]
-
-    @classmethod
-    def load(cls, passages: Iterable[Mapping[str, Any]]) -> Sources:
-        """What `dump` gave, with the same numbers. Raises KnowledgeError."""
-        sources = cls()
-        try:
-            for number, passage in enumerate(passages, start=1):
-                if sources.mark(_checked(Chunk(**passage))) != str(number):
-                    raise ValueError("an id stands there twice")
-        except (TypeError, ValueError) as error:
-            raise KnowledgeError(
-                f"The stored passages of this session are damaged ({error}): start a new session."
-            ) from None
-        return sources
-
     def __len__(self) -> int:
         return len(self._chunks)
-
-
-def _checked(chunk: Chunk) -> Chunk:
-    if not isinstance(chunk.text, str) or not isinstance(chunk.id, str):
-        raise ValueError("a passage has no text")
-    if chunk.end - chunk.start != len(chunk.text):
-        raise ValueError("a range does not fit its text")
-    return chunk
 
 
 def _joined(known: Chunk, again: Chunk) -> Chunk:

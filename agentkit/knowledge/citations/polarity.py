@@ -140,9 +140,6 @@ class Clause:
             return self.denials
         return len(_NEGATION.findall(self.bare.replace("neither", "").replace("cannot", "not ")))
 
-    def is_opposed(self, other: Clause) -> bool:
-        return _is_odd(self, other)
-
     @cached_property
     def heads(self) -> frozenset[str]:
         """The first words after each negation: what is denied."""

@@ -246,13 +246,6 @@ def _unresolved(found: Iterable[Statement | _Group]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(number for each in found for number in each.unresolved))
 
 
-async def cite(
-    text: str, sources: Sources, similarity: Similarity | None = None
-) -> tuple[Citation, ...]:
-    """The citations of an answer, in its order, one for each passage and quote."""
-    return (await prove(text, sources, similarity)).citations
-
-
 def _verbatim(text: str, found: Sequence[Statement], sources: Sources) -> Mapping[int, Citation]:
     """The sentences that are in their passage word for word, alone or with those before them since
     the last marker, each with the citation of the whole quotation."""

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.answers import Answer
+from agentkit.answers import Answer, Citation
 from agentkit.documents import Chunk
 from agentkit.knowledge.citations.passages import Sources
-from agentkit.knowledge.citations.verify import cite, prove
+from agentkit.knowledge.citations.verify import prove
 
 TEXT = "INT8 是 8 位量化。7B 模型以 4 位加载约占 4.2 GB 显存。蒸馏由教师模型教学生模型。"
 CHUNK = Chunk("c1", "d", "a.md", "笔记", "量化", TEXT, 100, 100 + len(TEXT))
@@ -23,6 +23,10 @@ def sources() -> Sources:
     found.mark(CHUNK)
     found.mark(OTHER)
     return found
+
+
+async def cite(text: str, sources: Sources, *similarity: Any) -> tuple[Citation, ...]:
+    return (await prove(text, sources, *similarity)).citations
 
 
 def test_a_passage_keeps_the_number_of_its_first_appearance(sources: Sources) -> None:
