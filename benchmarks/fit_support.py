@@ -26,7 +26,7 @@ from agentkit.knowledge.citations.evidence import missing_name, missing_number
 
 Vector = NDArray[np.float64]
 PRIORS = dict.fromkeys(WEIGHTS, 2.0) | {
-    "neighbour": 1.0, "reversed": 2.5, "denied": 3.0, "opposite": 1.0, "reversed_numbers": 3.0,
+    "reversed": 2.5, "denied": 3.0, "opposite": 1.0, "reversed_numbers": 3.0,
     "rate": 3.0, "counted": 2.6, "misplaced": 3.0, "constant": -2.0,
 }  # fmt: skip
 """The weights before any example: the fit stays near them where examples are few."""

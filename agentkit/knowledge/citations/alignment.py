@@ -50,7 +50,7 @@ from agentkit.text.terms import is_cjk
 
 WEIGHTS: Mapping[str, float] = {
     "borrowed": 2.53, "number": 2.16, "column": 2.39, "both": 2.15, "first": 1.94, "name": 2.15,
-    "neighbour": 1.26, "reversed": 2.59, "denied": 3.12, "antonym": 2.35, "opposite": 1.46,
+    "reversed": 2.59, "denied": 3.12, "antonym": 2.35, "opposite": 1.46,
     "reversed_numbers": 3.03, "rate": 3.07, "counted": 2.7, "misplaced": 2.76, "constant": -1.35,
 }  # fmt: skip
 """The weight of each feature of a comparison, fitted by benchmarks/fit_support.py. Features without
@@ -96,8 +96,6 @@ def comparisons(claim: str, passage: str, context: str) -> list[list[Comparison]
     weights = _weights(clauses)
     parts = claim_clauses(claim)
     is_across = is_cjk(claim) != is_cjk(passage)
-    if is_across:
-        parts = tuple(_same_in_both(part, weights) for part in parts)
     whole = tuple(token for part in parts for token in part.tokens)
     entire = Tokens(whole, "" if is_across else claim, capitals=capitals_in(claim))
     is_denied = not is_across and bool(opposed(claim, passage))
@@ -111,11 +109,6 @@ def comparisons(claim: str, passage: str, context: str) -> list[list[Comparison]
         pairs = _Pairs(entire, whole, clauses, grams(tokens_of(context)), weights, is_denied)
         found.append(pairs.compare_all(tuple(whole_sentences(clauses)), _NEAR))
     return [group for group in found if group]
-
-
-def _same_in_both(part: Tokens, weights: Mapping[str, float]) -> Tokens:
-    kept = tuple(token for token in part.tokens if token in weights or is_number(token))
-    return Tokens(kept, "", capitals=frozenset(kept))
 
 
 _COMMA = lazy_pattern("[，,]")
@@ -208,9 +201,7 @@ class _Pairs:
                     kinds.add(kind)
                     pair = _text(place), _text(rival)
         is_led = any(_leads(place, other, self.clauses) for _, place in places)
-        if is_led and "first" in kinds:
-            kinds = kinds - {"first"} | {"neighbour"}
-        return kinds, pair, not is_led
+        return kinds - {"first"} if is_led else kinds, pair, not is_led
 
 
 def _scored(
@@ -251,24 +242,12 @@ def _weight(mine: Tokens, flags: Sequence[bool], weights: Mapping[str, float]) -
 
 
 def _leads(place: Run, other: Tokens, clauses: Sequence[Tokens]) -> bool:
-    """Whether words are in a clause before another in its sentence, or first in the sentence before
-    that, so that they may be its subject."""
-    for clause in _before(other, clauses):
-        is_same = clause.sentence == other.sentence
-        if clause.sentence < other.sentence - 1 or (not is_same and other.is_item):
-            return False
-        start = _find(clause.tokens, place.tokens)
-        if start is not None and (is_same or start == 0):
-            return True
-    return False
-
-
-def _before(other: Tokens, clauses: Sequence[Tokens]) -> Iterator[Tokens]:
-    """The clauses before another, or before the first of its sentence, the nearest first."""
-    for at, clause in enumerate(clauses):
-        if clause.sentence == other.sentence and clause.tokens[:3] == other.tokens[:3]:
-            yield from reversed(clauses[:at])
-            return
+    """Whether words are in another clause of a sentence, so that they may be its subject."""
+    return any(
+        clause.sentence == other.sentence and _find(clause.tokens, place.tokens) is not None
+        for clause in clauses
+        if clause is not other
+    )
 
 
 def _text(run: Run) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import groupby
 
 from agentkit.knowledge.citations.evidence import ORDINAL, ROW, units
+from agentkit.knowledge.citations.polarity import EMPTY, split_clauses
 from agentkit.text.numbers import is_unit, normalize, quantities
 from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold, is_cjk, terms
@@ -21,23 +22,6 @@ _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = lazy_pattern(
     rf"[a-z]*\d[a-z0-9]*\+[a-z0-9]+|[{_CJK}]|(?:(?![{_CJK}_])\w)+|(?<=[a-z])(?:\+\+|#)"
 )
-_SPLIT = lazy_pattern(
-    r"[，；;。！？!?\n：]|:(?!\d)|,(?!\s?\d)|(?<=[A-Za-z\d%)\]])\.(?=\s|$)"
-    r"|\b(?:but|although|though|while|whereas|because|unless)\b"
-    r"|(?=\bwhich\b|\binstead of\b|\brather than\b)"
-    r"|而且|并且|(?=而不|而是|而非|但是?|(?<!正)则)"
-)
-_FUNCTION_WORDS = """
-a an the of to in on at by for from with and or as is are was were be been being it its them we us
-our you your i me my this that these those there their they he she his her which who whom will would
-can could may might must should shall do does did has have had than then so such into over about
-under through during between per until since once some any all each every only also more most very
-just up out if when not no never without too now
-的 了 在 是 和 也 都 就 能 这 那 其 它 被 把 从 到 等 于 为 由 用 以 而 且 又 要 须 再 仍 还 很
-只 更 之 所 将 让 使 给 对 向 个 有 一 不 没 做 每 里 得 地 着 与 及 或 他 她 们 该 此 各 约 共 成
-"""
-EMPTY = frozenset(_FUNCTION_WORDS.split())
-"""Tokens that carry no content of their own."""
 _FILLERS = lazy_pattern(
     r"例如|比如|相比|对比|比例|可见|因此|所以|通常|一般|主要|负责|其中|用来|用于|称为|叫做|无法|不能|没有|不会|可以"
     r"|能够|往往|必须|需要|笔记|列举|这类|该类|这种|(?<=[^机社协聚])会(?=[^话议员计晤])"
@@ -87,13 +71,9 @@ def tokens_of(text: str) -> tuple[str, ...]:
         if text[max(0, quantity.start - 1) : quantity.start] == "+":
             continue
         found += _words(text[reached : quantity.start])
-        value = quantity.value if quantity.kind in _CONVERTED else quantity.bare
-        found.append(f"={value:g}")
+        found.append(f"={quantity.bare:g}")
         reached = max(reached, quantity.end)
     return tuple(found + _words(text[reached:]))
-
-
-_CONVERTED = frozenset(["time", "power", "length", "mass"])
 
 
 def _words(text: str) -> list[str]:
@@ -145,15 +125,9 @@ def _is_short(part: str) -> bool:
 
 
 def _parts(sentence: str) -> Iterator[str]:
-    """The clauses of a sentence; "and" separates two that both say something."""
+    """The clauses of a sentence, what is in brackets whole."""
     sentence = _BRACKETS.sub(lambda match: re.sub("[,，;；]", " ", match.group()), sentence)
-    for part in _SPLIT.split(_LABEL.sub(r"\1 ", sentence)):
-        reached = 0
-        for match in re.finditer(r"\band\b", part):
-            if _size(part[reached : match.start()]) > 2 and _size(part[match.end() :]) > 1:
-                yield part[reached : match.start()]
-                reached = match.end()
-        yield part[reached:]
+    return filter(None, split_clauses(_LABEL.sub(r"\1 ", sentence)))
 
 
 _BRACKETS = lazy_pattern(r"[\[(（【][^\])）】\n]{1,60}[\])）】]")
@@ -181,7 +155,7 @@ def passage_clauses(passage: str) -> tuple[Tokens, ...]:
             number += 1
             for part in _parts(sentence):
                 if tokens := tokens_of(part):
-                    is_rest = sentence[: sentence.find(part)].endswith("and")
+                    is_rest = sentence[: sentence.find(part)].rstrip().endswith("and")
                     found.append(
                         Tokens(
                             tokens,

@@ -48,10 +48,10 @@ class Unit:
 
 @lru_cache(maxsize=1_000)
 def units(passage: str) -> tuple[Unit, ...]:
-    """The sentences and table rows of a passage; clauses that semicolons join are one sentence."""
+    """The sentences and table rows of a passage."""
     found: list[Unit] = []
     header, lead_in = "", ""
-    spans = _joined_spans(passage)
+    spans = sentences(passage)
     for number, (start, end) in enumerate(spans):
         text = passage[start:end]
         if ROW.match(text):
@@ -66,20 +66,6 @@ def units(passage: str) -> tuple[Unit, ...]:
         if not is_item:
             lead_in = text if text.endswith((":", "：")) else ""
     return tuple(found)
-
-
-def _joined_spans(passage: str) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, end in sentences(passage):
-        if (
-            joined
-            and passage[joined[-1][1] - 1] in ";；"
-            and "\n" not in passage[joined[-1][1] : start]
-        ):
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined
 
 
 @dataclass(frozen=True)
@@ -130,9 +116,8 @@ def missing_number(
         if claimed.text not in versions and claimed.text != "第一" and not turn.has(claimed)
     ]
     wanted = [q for q in wanted if q.kind == "share" or not is_stated(q, around)]
-    wanted = [q for q in wanted if not _is_in_name(q, normalize(claim), normalize(known))]
     for claimed in wanted:
-        if not (_is_in(claimed, claim, passage) or _is_asked(claimed, passage, turn)):
+        if not (_is_in(claimed, passage) or _is_asked(claimed, passage, turn)):
             return f"the number {claimed.text} is not in the passage"
         if _has_other_unit(claimed, passage, context):
             return f"the passage has another unit than {claimed.text}"
@@ -147,12 +132,6 @@ def missing_number(
         return None
     named = ", ".join(dict.fromkeys(q.text for q in wanted))
     return f"the numbers {named} are not in one sentence or row of the passage"
-
-
-def _is_in_name(claimed: Quantity, claim: str, known: str) -> bool:
-    """Whether a number belongs to a name, such as Tour 5, that the evidence has."""
-    name = re.search(r"\b[A-Z]\w* $", claim[: claimed.start])
-    return name is not None and not claimed.kind and _has_code(f"{name[0]}{claimed.text}", known)
 
 
 def _states(unit: Unit, wanted: Sequence[Quantity]) -> bool:
@@ -172,22 +151,10 @@ def _all_quantities(passage: str) -> tuple[Quantity, ...]:
     return tuple(q for unit in units(passage) for q in unit.quantities)
 
 
-def _is_in(claimed: Quantity, claim: str, passage: str) -> bool:
+def _is_in(claimed: Quantity, passage: str) -> bool:
     """Whether a passage states a number, or lists so many items or rows."""
-    if _is_stated(claimed, _all_quantities(passage)):
-        return True
-    if claimed.kind or claimed.value not in _counts(passage):
-        return False
-    noun = _noun_after(claim, claimed)
-    return not any(
-        _noun_after(unit.text, q) == noun for unit in units(passage) for q in quantities(unit.text)
-    )
-
-
-def _noun_after(text: str, quantity: Quantity) -> str:
-    """The start of what a number counts."""
-    found = re.match(r"\s*个?([a-z]+|[\u4e00-\u9fff]{1,2})", normalize(text)[quantity.end :])
-    return found[1] if found else quantity.text
+    is_count = not claimed.kind and claimed.value in _counts(passage)
+    return is_count or _is_stated(claimed, _all_quantities(passage))
 
 
 _LISTED = lazy_pattern(r"[^、，。；：:\s]{1,16}(?:、[^、，。；：:\s]{1,16})+")

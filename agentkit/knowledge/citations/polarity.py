@@ -74,14 +74,16 @@ _NEGATION = lazy_pattern(
 )
 _PREFIX = lazy_pattern(r"\b(?:un|non-?|dis|in|im)([a-z]{3,})\b")
 _FUNCTION_WORDS = """
-a an the of to in on at by for from with and or as is are was were be been being it its them
-we us our you your i me my this
-that these those there their they he she his her which who whom will would can could may
-might must should shall do does did has have had than then so such into over about some any
-all each every only also more most very just up out if when not no never without cannot
-的 了 在 是 和 与 也 都 就 会 能 这 那 其 它 被 把 从 到 等 于 为
+a an the of to in on at by for from with and or as is are was were be been being it its them we us
+our you your i me my this that these those there their they he she his her which who whom will would
+can could may might must should shall do does did has have had than then so such into over about
+under through during between per until since once some any all each every only also more most very
+just up out if when not no never without too now
+的 了 在 是 和 也 都 就 能 这 那 其 它 被 把 从 到 等 于 为 由 用 以 而 且 又 要 须 再 仍 还 很
+只 更 之 所 将 让 使 给 对 向 个 有 一 不 没 做 每 里 得 地 着 与 及 或 他 她 们 该 此 各 约 共 成
 """
-_EMPTY_WORDS = frozenset(_FUNCTION_WORDS.split())
+EMPTY = frozenset(_FUNCTION_WORDS.split())
+"""Tokens that carry no content of their own."""
 _EMPTY_CHINESE = lazy_pattern(
     r"可以|能够|需要|必须|应当|应该|以及|或者|因为|所以|因此|如果|虽然|不会|没有|无法|无须|无需|不必"
     r"|[的了在是和与也都就会能这那其它被把从到等于为由用以而且又及要须再仍还很只更最之所将让使给对向]"
@@ -144,7 +146,7 @@ class Clause:
     def heads(self) -> frozenset[str]:
         """The first words after each negation: what is denied."""
         after = [self.bare[match.end() :] for match in _NEGATION.finditer(self.bare)]
-        firsts = [[t for t in terms(rest[:40]) if t not in _EMPTY_WORDS][:_HEADS] for rest in after]
+        firsts = [[t for t in terms(rest[:40]) if t not in EMPTY][:_HEADS] for rest in after]
         return frozenset(chain.from_iterable(firsts))
 
 
@@ -154,15 +156,20 @@ def content(text: str) -> frozenset[str]:
     return frozenset(
         term
         for term in terms(text)
-        if term not in _EMPTY_WORDS and not (len(term) == 1 and "a" <= term <= "z")
+        if term not in EMPTY and not (len(term) == 1 and "a" <= term <= "z")
     )
 
 
 @lru_cache(maxsize=1_000)
 def clauses(text: str) -> tuple[Clause, ...]:
     """The clauses of a text, those without a word left out."""
-    found = [Clause(part.strip()) for whole in _CLAUSE_END.split(text) for part in _at_and(whole)]
+    found = [Clause(part.strip()) for part in split_clauses(text)]
     return tuple(clause for clause in found if clause.terms)
+
+
+def split_clauses(text: str) -> Iterator[str]:
+    """The text cut at the ends of its clauses."""
+    return (part for whole in _CLAUSE_END.split(text) for part in _at_and(whole))
 
 
 def _at_and(part: str) -> list[str]:
@@ -215,7 +222,7 @@ def opposed_across(claim: str, passage: str, nearest: str) -> str | None:
 def _anchors(text: str) -> frozenset[object]:
     """What is the same in all languages: numbers and Latin names."""
     values = {q.value for q in quantities(text)}
-    return frozenset(values | (set(_LATIN.findall(fold(text))) - _EMPTY_WORDS))
+    return frozenset(values | (set(_LATIN.findall(fold(text))) - EMPTY))
 
 
 def _is_denied_elsewhere(one: Clause, other: Clause, text: str) -> bool:
