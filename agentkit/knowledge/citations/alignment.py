@@ -140,7 +140,7 @@ class _Pairs:
     def _compare(self, other: Tokens) -> Comparison:
         """The features: `borrowed` is the share of the clause that is elsewhere in the passage, the
         others name an exchange or a contrast."""
-        flags = self._found_in(other)
+        flags = matched(self.mine, grams(other.tokens) | grams(other.header) | self.around)
         full = self._weight([token in self.weights for token in self.mine.tokens]) or 1.0
         found = dict.fromkeys(WEIGHTS, 0.0) | self._contrasts(other)
         found["constant"] = 1.0
@@ -155,15 +155,6 @@ class _Pairs:
 
     def _weight(self, flags: Sequence[bool]) -> float:
         return _weight(self.mine, flags, self.weights)
-
-    def _found_in(self, other: Tokens) -> list[bool]:
-        """Which tokens the other clause has, its header or the headings above the passage."""
-        flags = matched(self.mine, grams(other.tokens) | grams(other.header))
-        in_context = matched(self.mine, self.around)
-        for run in runs(self.mine, flags):
-            if in_context[run.start]:
-                flags[run.start : run.end] = in_context[run.start : run.end]
-        return flags
 
     def _contrasts(self, other: Tokens) -> dict[str, float]:
         mine = self.mine

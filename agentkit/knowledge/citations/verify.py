@@ -320,22 +320,25 @@ class _Prover:
             if verdict.supported:
                 return _supported(statement, True, verdict.score), [citation]
         uncited = replace(statement, markers=())
-        if statement.cites_result:
-            for result in self._results:
-                verdict = judge(claim, result)
-                if verdict.supported or is_computed(claim, result):
-                    return _supported(uncited, True, verdict.score), []
+        computed = self._score_by_results(claim)
+        if computed is not None and statement.cites_result:
+            return _supported(uncited, True, computed), []
         if found := await self._search_session(claim):
             verdict, marker = found
             reason = f"uncited: it is in [{marker}]"
             return _supported(uncited, True, verdict.score, reason), []
+        if computed is not None:
+            return _supported(uncited, True, computed, "uncited: it is in a tool result"), []
+        reason = "no tool result states it" if statement.cites_result else "no source cited"
+        return _supported(uncited, False, 0.0, reason), []
+
+    def _score_by_results(self, claim: str) -> float | None:
+        """The score of the first tool call that supports a claim, None where none does."""
         for result in self._results:
             verdict = judge(claim, result)
             if verdict.supported or is_computed(claim, result):
-                reason = "uncited: it is in a tool result"
-                return _supported(uncited, True, verdict.score, reason), []
-        reason = "no tool result states it" if statement.cites_result else "no source cited"
-        return _supported(uncited, False, 0.0, reason), []
+                return verdict.score
+        return None
 
     async def _search_session(self, claim: str) -> tuple[SupportVerdict, str] | None:
         """A passage that supports an uncited claim: by words, and in another language by the
