@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from agentkit.knowledge.citations.clauses import (
-    EMPTY,
     END,
     START,
     Run,
@@ -44,7 +43,7 @@ from agentkit.knowledge.citations.contrasts import (
     is_misplaced,
     is_reversed,
 )
-from agentkit.knowledge.citations.polarity import opposed
+from agentkit.knowledge.citations.polarity import EMPTY, opposed
 from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import is_cjk
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from agentkit.knowledge.citations.clauses import EMPTY, Tokens, is_number, stem
-from agentkit.knowledge.citations.polarity import Clause
+from agentkit.knowledge.citations.clauses import Tokens, is_number, stem
+from agentkit.knowledge.citations.polarity import EMPTY, Clause
 from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold
 
