@@ -71,6 +71,7 @@ class Project:
         self._agent: Agent | None = None
         self._own_tools: tuple[Tool, ...] = ()
         self._remote_tools: tuple[Tool, ...] = ()
+        self._starting = asyncio.Lock()
         self.servers: McpServers | None = None
         self.elicit: Elicit | None = None
         self.skip_index = self.skip_unused_servers = self.in_background = False
@@ -193,9 +194,12 @@ class Project:
             knowledge = await self.ready_knowledge()
             model = self._model(knowledge)
             self._stack.push_async_callback(model.close)
-            remote = () if self.in_background else await self._start_servers(model)
+            if not self.in_background:
+                await self._start_servers(model)
             self._own_tools = tuple(self._local_tools())
-            self._agent = self._create_agent(model, [*self._own_tools, *remote], knowledge)
+            self._agent = self._create_agent(
+                model, [*self._own_tools, *self._remote_tools], knowledge
+            )
             self._stack.push_async_callback(self._agent.close)
             if self.in_background:
                 starting = asyncio.create_task(self._add_servers(model), name="mcp servers")
@@ -318,24 +322,28 @@ class Project:
         return trusted_code(self.path, self._code if self.trusted else None)
 
     async def refresh_tools(self) -> str:
-        """Load tools/ again where it changed and the user trusts it, for the next request of the
-        agent. Returns a notice: what is loaded, or what waits for trust; "" without changes."""
+        """Load tools/ and start the servers of mcp_servers/ again where they changed and the user
+        trusts it, for the next request of the agent. Returns a notice: what is loaded, or what
+        waits for trust; "" without changes."""
         if not self.trusted:
             return ""
         try:
             code = await asyncio.to_thread(self.read_code)
         except TrustError as error:
             return str(error)
-        changed = [each for each in self._code.differences(code) if each.startswith("tools/")]
+        changed = self._code.differences(code)
         self._code = code
         if not changed:
             return ""
-        forget_modules(self.path)
         noticed = len(self.notices)
-        before, self._own_tools = self._own_tools, tuple(self._local_tools())
-        names = {tool.name for tool in self._own_tools}
-        kept = (each for each in self.agent.tools if each not in before and each.name not in names)
-        self.agent.tools = (*self._own_tools, *kept)
+        if any(each.startswith("mcp_servers/") for each in changed):
+            await self._restart_servers()
+        if any(each.startswith("tools/") for each in changed):
+            forget_modules(self.path)
+            before, self._own_tools = self._own_tools, tuple(self._local_tools())
+            names = {tool.name for tool in self._own_tools}
+            kept = (x for x in self.agent.tools if x not in before and x.name not in names)
+            self.agent.tools = (*self._own_tools, *kept)
         return " ".join(
             (f"Loaded again, since it changed: {join_names(changed)}.", *self.notices[noticed:])
         )
@@ -355,14 +363,14 @@ class Project:
         own = {tool.name for tool in loaded.tools}
         return [*(tool for tool in builtin if tool.name not in own), *loaded.tools]
 
-    async def _start_servers(self, model: Model) -> tuple[Tool, ...]:
-        """Start the servers of mcp_servers/mcp.json and return their tools. Raises ConfigError."""
+    async def _start_servers(self, model: Model) -> None:
+        """Start the servers of mcp_servers/mcp.json. Raises ConfigError."""
         if not self.trusted:
-            return ()
+            return
         if self.skip_unused_servers and not (await model.capabilities()).instructions:
-            return ()
+            return
         if not await asyncio.to_thread((self.path / "mcp_servers").is_dir):
-            return ()
+            return
         # Loading what speaks MCP takes some 50 ms, so only a folder with servers does.
         from agentkit.mcp.client import folder_servers
         from agentkit.mcp.client_features import sampler
@@ -371,7 +379,7 @@ class Project:
         config = read_config(self.path, self._code)
         self.notices += config.warnings
         if all(server.disabled for server in config.servers):
-            return ()
+            return
         policy = self._policy()
         servers = folder_servers(
             self.path,
@@ -385,26 +393,33 @@ class Project:
         )
         self.servers = await self._stack.enter_async_context(servers)
         self.notices += servers.problems.values()
-        self._remote_tools = servers.tools
-        return self._remote_tools
+        self._update_remote_tools()
 
     async def _add_servers(self, model: Model) -> None:
         """Start the servers while the agent is used already, and add their tools to it."""
-        try:
-            await self._start_servers(model)
-        except AgentkitError as error:
-            self.notices.append(str(error))
-        self._update_remote_tools()
+        async with self._starting:
+            try:
+                await self._start_servers(model)
+            except AgentkitError as error:
+                self.notices.append(str(error))
+            self._update_remote_tools()
+
+    async def _restart_servers(self) -> None:
+        """End the servers, and start those that mcp.json names now."""
+        async with self._starting:
+            before, self.servers = self.servers, None
+        if before is not None:
+            await before.__aexit__(None, None, None)
+        await self._add_servers(self.agent.model)
 
     def _update_remote_tools(self) -> None:
         """Replace the tools of the servers, from the next request on."""
-        if self._agent is None or self.servers is None:
-            return
-        kept = [tool for tool in self._agent.tools if tool not in self._remote_tools]
-        names = {tool.name for tool in kept}
-        self._remote_tools = self.servers.tools
-        new = (tool for tool in self._remote_tools if tool.name not in names)
-        self._agent.tools = (*kept, *new)
+        before, self._remote_tools = self._remote_tools, self.servers.tools if self.servers else ()
+        if self._agent is not None:
+            kept = [tool for tool in self._agent.tools if tool not in before]
+            names = {tool.name for tool in kept}
+            new = (tool for tool in self._remote_tools if tool.name not in names)
+            self._agent.tools = (*kept, *new)
 
     def _policy(self) -> Policy:
         approval = self.settings.approval

@@ -8,23 +8,20 @@ counts as trusted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
-from agentkit._code import CODE_FOLDERS
 from agentkit.errors import AgentkitError
+from agentkit.project.changes import watch_trusted_files
 from agentkit.project.trust import Snapshot, take
 from agentkit.redaction import get_logger
 from agentkit.server.service import Service
 from agentkit.server.settings_api import LIVE_SETTINGS, apply_setting
 from agentkit.settings.schema import FILE_NAME
-from agentkit.settings.sources import read_settings, user_folder
+from agentkit.settings.sources import read_settings
 
 log = get_logger(__name__)
-
-POLL_MS = 1000
 
 Change = dict[str, str]
 """A file that changed, as `path`, and `what` happened to it."""
@@ -41,17 +38,9 @@ class TrustWatch:
         with suppress(AgentkitError):  # They may be changing right now.
             self._settings = self._read_settings()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Watch within the block."""
-        stop = asyncio.Event()
-        task = asyncio.create_task(self._watch(stop), name="trust watcher")
-        try:
-            yield
-        finally:
-            stop.set()
-            task.cancel()
-            await asyncio.wait({task})
+        return watch_trusted_files(self._folder, self.check)
 
     async def check(self) -> None:
         """Compare the files with those that are used, and act on what changed."""
@@ -98,39 +87,6 @@ class TrustWatch:
             self._server.changed = changed
             self._server.changes.publish("trust", {"changed": changed})
 
-    async def _watch(self, stop: asyncio.Event) -> None:
-        signature = await asyncio.to_thread(self._signature)
-        while not stop.is_set():
-            async for has_events in self._events(stop):
-                now = await asyncio.to_thread(self._signature)
-                if has_events or now != signature:
-                    await self.check()
-                if now[-1] != signature[-1]:
-                    signature = now
-                    break  # Folders came or went: watch those that are there now.
-                signature = now
-
-    async def _events(self, stop: asyncio.Event) -> AsyncIterator[bool]:
-        """Whether the system reported changes of code, at least every POLL_MS."""
-        from watchfiles import awatch
-
-        folders = [self._folder / name for name in CODE_FOLDERS if (self._folder / name).is_dir()]
-        if not folders:
-            await asyncio.sleep(POLL_MS / 1000)
-            yield False
-            return
-        watching = awatch(
-            *folders, stop_event=stop, rust_timeout=POLL_MS, yield_on_timeout=True, step=100
-        )
-        async for batch in watching:
-            yield bool(batch)
-
-    def _signature(self) -> tuple[Any, ...]:
-        """What tells cheaply whether the settings or the user's trust changed."""
-        files = (self._folder / FILE_NAME, user_folder() / "trust.json")
-        folders = tuple((self._folder / name).is_dir() for name in CODE_FOLDERS)
-        return (*map(_version, files), folders)
-
 
 def differences(used: Snapshot, now: Snapshot) -> list[Change]:
     """The files that differ between two snapshots, with what happened to each."""
@@ -145,14 +101,6 @@ def differences(used: Snapshot, now: Snapshot) -> list[Change]:
 
 def _what(before: bytes | None, after: bytes | None) -> str:
     return "added" if before is None else "removed" if after is None else "changed"
-
-
-def _version(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:

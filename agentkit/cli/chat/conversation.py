@@ -273,6 +273,7 @@ class Chat:
         notice, self.trust_notice = self.trust_notice, await self.project.refresh_tools()
         if self.trust_notice not in ("", notice):
             self.note(self.trust_notice)
+            self.servers = self.project.servers or self.servers
         await self._run_agent(self.project.agent.stream(prompt, self.session))
 
     async def resume_calls(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mcp.server import Server
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 
 from agentkit import __version__
 from agentkit.agent.approval import Policy
@@ -54,13 +55,19 @@ INSTRUCTIONS = (
 )
 
 
-class _Server(Server[Any]):
-    """A server that notifies clients of changes of its resources."""
+class AgentServer(Server[Any]):
+    """A server whose tools can be replaced while it runs. It notifies clients of changes of its
+    tools and resources."""
+
+    replace_tools: Callable[[Iterable[Tool]], Awaitable[None]]
+    """Replace the tools beside those of the documents and the agent. Raises ConfigError."""
 
     def create_initialization_options(
         self, notification_options: NotificationOptions | None = None, *args: Any, **options: Any
     ) -> InitializationOptions:
-        notified = notification_options or NotificationOptions(resources_changed=True)
+        notified = notification_options or NotificationOptions(
+            resources_changed=True, tools_changed=True
+        )
         return super().create_initialization_options(notified, *args, **options)
 
 
@@ -74,7 +81,7 @@ def build_server(
     watch_seconds: float = 2.0,
     indexing: BackgroundIndex | None = None,
     links: bool = False,
-) -> Server[Any]:
+) -> AgentServer:
     """A server of the documents of `knowledge` as tools, resources and prompts, of `agent` as the
     tool `ask`, and of those `tools` that `policy` does not deny. It closes none of them.
     Subscribers are notified of a changed document within `watch_seconds`. While `indexing` runs,
@@ -82,9 +89,14 @@ def build_server(
 
     Raises ConfigError where two tools have one name.
     """
-    handlers = ToolHandlers(_published_tools(knowledge, agent, tools, policy, links), indexing)
-    of_documents = _document_handlers(knowledge, watch_seconds, indexing) if knowledge else {}
-    server = (_Server if knowledge else Server)(
+    bus = InMemorySubscriptionBus()
+    fixed = list(_own_tools(knowledge, agent, links))
+    handlers = ToolHandlers([*fixed, *_published(tools, policy)], bus, indexing)
+    of_documents: dict[str, Any] = {"on_subscriptions_listen": ListenHandler(bus)}
+    if knowledge is not None:
+        subscriptions = Subscriptions(knowledge, bus, watch_seconds)
+        of_documents = _document_handlers(knowledge, subscriptions, indexing)
+    server = AgentServer(
         name,
         version=__version__,
         instructions=INSTRUCTIONS if knowledge is not None else None,
@@ -93,6 +105,11 @@ def build_server(
         on_call_tool=handlers.call_tool,
         **of_documents,
     )
+
+    async def replace_tools(tools: Iterable[Tool]) -> None:
+        await handlers.replace([*fixed, *_published(tools, policy)])
+
+    server.replace_tools = replace_tools
     seal = RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=name)
     server.middleware.append(seal)
     return server
@@ -122,12 +139,8 @@ async def serve_stdio(server: Server[Any], protocol: int | None = None) -> None:
         os.dup2(2, 1)
 
 
-def _published_tools(
-    knowledge: KnowledgeBase | None,
-    agent: AgentRunner | None,
-    tools: Iterable[Tool],
-    policy: Policy,
-    links: bool,
+def _own_tools(
+    knowledge: KnowledgeBase | None, agent: AgentRunner | None, links: bool
 ) -> Iterator[PublishedTool]:
     if knowledge is not None:
         for tool in knowledge_tools(knowledge, read_limit=READ_LIMIT):
@@ -138,6 +151,9 @@ def _published_tools(
         asks = ask_tool(agent)
         has_links = links and knowledge is not None
         yield PublishedTool(asks, TITLES["ask"], effects="outside", links=has_links)
+
+
+def _published(tools: Iterable[Tool], policy: Policy) -> Iterator[PublishedTool]:
     for tool in tools:
         decision = policy.decide(tool)
         if decision != "deny":
@@ -146,12 +162,11 @@ def _published_tools(
 
 
 def _document_handlers(
-    knowledge: KnowledgeBase, watch_seconds: float, indexing: BackgroundIndex | None
+    knowledge: KnowledgeBase, subscriptions: Subscriptions, indexing: BackgroundIndex | None
 ) -> dict[str, Any]:
     """The handlers of resources and prompts, which wait a moment for indexing to end."""
     resources = Resources(knowledge)
     prompts = Prompts(knowledge, resources)
-    subscriptions = Subscriptions(knowledge, watch_seconds)
 
     def settled(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def handle(ctx: Any, params: Any) -> Any:

@@ -107,18 +107,44 @@ class Resources:
         return completion(found)
 
 
+class Listers:
+    """Clients of the older protocol that got a list, to be notified when it changes."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[Connection, ServerSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, ctx: ServerRequestContext[Any, Any]) -> None:
+        """Remember who asks, until its connection ends."""
+        connection = ctx.session._connection
+        is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        if not is_modern and connection not in self._sessions and len(self) < MAX_WATCHED:
+            self._sessions[connection] = ctx.session
+            connection.exit_stack.callback(self._sessions.pop, connection, None)
+
+    async def notify(self, send: Callable[[ServerSession], Awaitable[None]]) -> None:
+        """Notify all; who does not take it in time is forgotten."""
+        for connection, session in list(self._sessions.items()):
+            if not await _delivered(send(session)):
+                self._sessions.pop(connection, None)
+
+
 class Subscriptions:
     """The handlers of resources/subscribe, resources/unsubscribe and subscriptions/listen."""
 
-    def __init__(self, knowledge: KnowledgeBase, seconds: float = 2.0) -> None:
+    def __init__(
+        self, knowledge: KnowledgeBase, bus: InMemorySubscriptionBus, seconds: float = 2.0
+    ) -> None:
         self._knowledge = knowledge
         self._seconds = seconds
-        self._bus = InMemorySubscriptionBus()
-        self._handler = ListenHandler(self._bus, max_subscriptions=MAX_WATCHED)
+        self._bus = bus
+        self._handler = ListenHandler(bus, max_subscriptions=MAX_WATCHED)
         self._listening: dict[object, Sequence[str]] = {}
         self._subscribed: dict[Connection, dict[str, ServerSession]] = {}
         self._hashes: dict[str, str] = {}
-        self._listers: dict[Connection, ServerSession] = {}
+        self._listers = Listers()
         self._sources: list[str] | None = None
         self._generation = -1
 
@@ -149,14 +175,9 @@ class Subscriptions:
 
     async def follow(self, ctx: ServerRequestContext[Any, Any]) -> None:
         """Notify a client of the older protocol when the list that it got changes."""
-        connection = ctx.session._connection
-        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS or connection in self._listers:
-            return
-        if len(self._listers) < MAX_WATCHED:
-            self._listers[connection] = ctx.session
-            connection.exit_stack.callback(self._listers.pop, connection, None)
-            if self._sources is None:
-                self._sources = await self._list_sources()
+        self._listers.add(ctx)
+        if self._listers and self._sources is None:
+            self._sources = await self._list_sources()
 
     async def unsubscribe(
         self, ctx: ServerRequestContext[Any, Any], params: sdk.UnsubscribeRequestParams
@@ -204,9 +225,7 @@ class Subscriptions:
         sources = await self._list_sources()
         if self._sources is not None and sources != self._sources:
             await self._bus.publish(ResourcesListChanged())
-            for connection, session in list(self._listers.items()):
-                if not await _delivered(session.send_resource_list_changed()):
-                    self._listers.pop(connection, None)
+            await self._listers.notify(lambda session: session.send_resource_list_changed())
         self._sources = sources
 
     async def _remember(self, uris: Sequence[str]) -> None:

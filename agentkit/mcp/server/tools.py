@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import mcp_types as sdk
+from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, Field, ValidationError
 
@@ -30,7 +31,7 @@ from agentkit.knowledge.citations.markers import markers
 from agentkit.knowledge.records import Record
 from agentkit.mcp.server import approval
 from agentkit.mcp.server.indexing import BackgroundIndex
-from agentkit.mcp.server.resources import paginate, resource_links
+from agentkit.mcp.server.resources import Listers, paginate, resource_links
 from agentkit.messages import Content, ImagePart, ToolCall, ToolResult
 from agentkit.tools.context import NoContext, ToolContext
 from agentkit.tools.repair import fit_arguments
@@ -209,21 +210,30 @@ class ToolHandlers:
     name."""
 
     def __init__(
-        self, tools: Iterable[PublishedTool], indexing: BackgroundIndex | None = None
+        self,
+        tools: Iterable[PublishedTool],
+        bus: InMemorySubscriptionBus,
+        indexing: BackgroundIndex | None = None,
     ) -> None:
+        self._bus = bus
         self._indexing = indexing
-        self._tools: dict[str, PublishedTool] = {}
-        self._definitions: dict[str, sdk.Tool] = {}
-        for published in tools:
-            name = published.tool.name
-            if name in self._tools:
-                raise ConfigError(f"Two tools are called {name!r}: rename one.")
-            self._tools[name] = published
-            self._definitions[name] = published.definition()
+        self._listers = Listers()
+        self._tools = _by_name(tools)
+        self._definitions = {name: each.definition() for name, each in self._tools.items()}
+
+    async def replace(self, tools: Iterable[PublishedTool]) -> None:
+        """Offer these tools from now on, and notify clients where they are described differently.
+        Raises ConfigError."""
+        self._tools, before = _by_name(tools), self._definitions
+        self._definitions = {name: each.definition() for name, each in self._tools.items()}
+        if self._definitions != before:
+            await self._bus.publish(ToolsListChanged())
+            await self._listers.notify(lambda session: session.send_tool_list_changed())
 
     async def list_tools(
         self, ctx: ServerRequestContext[Any, Any], params: sdk.PaginatedRequestParams | None
     ) -> sdk.ListToolsResult:
+        self._listers.add(ctx)
         tools = [
             self._definitions[name]
             for name, published in self._tools.items()
@@ -281,6 +291,15 @@ class ToolHandlers:
         """A tool's parameters, with which the SDK checks the HTTP headers of a call."""
         definition = self._definitions.get(name)
         return definition.input_schema if definition else None
+
+
+def _by_name(tools: Iterable[PublishedTool]) -> dict[str, PublishedTool]:
+    found: dict[str, PublishedTool] = {}
+    for each in tools:
+        if each.tool.name in found:
+            raise ConfigError(f"Two tools are called {each.tool.name!r}: rename one.")
+        found[each.tool.name] = each
+    return found
 
 
 class _ProgressContext(NoContext):
