@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -16,12 +18,16 @@ from agentkit.cli.command import BaseUrl, Folder, Model, command
 from agentkit.cli.commands.mcp_changes import app  # which has the other commands
 from agentkit.cli.errors import INTERRUPTED
 from agentkit.cli.i18n import _
-from agentkit.errors import ConfigError, McpError
+from agentkit.cli.serving import AllowHost, KeyEnv, log, log_notices, open_served, read_key
+from agentkit.errors import AgentkitError, McpError
+from agentkit.project.changes import watch_trusted_files
+from agentkit.project.trust import take
+from agentkit.settings.schema import FILE_NAME
 
 if TYPE_CHECKING:
-    from mcp.server import Server as McpServer
-
     from agentkit.agent.agent import Agent
+    from agentkit.mcp.server.app import AgentServer
+    from agentkit.project.project import Project
     from agentkit.settings.schema import Settings
     from agentkit.tools.tool import Tool
 
@@ -49,13 +55,8 @@ async def serve(
     http: Annotated[
         str, Option("--http", help=_("Serve at [HOST:]PORT, path /mcp, instead of stdio."))
     ] = "",
-    key_env: Annotated[
-        str, Option("--key-env", help=_("The variable with the key that callers must send."))
-    ] = "",
-    host: Annotated[
-        list[str] | None,
-        Option("--allow-host", help=_("Another host name to accept, such as a proxy's.")),
-    ] = None,
+    key_env: KeyEnv = "",
+    host: AllowHost = None,
 ) -> None:
     if not http and (key_env or host):
         raise typer.BadParameter("--key-env and --allow-host go with --http.")
@@ -68,9 +69,6 @@ async def serve(
 async def _serve_stdio(folder: Path, model: str | None, base_url: str | None) -> None:
     """Serve until the client leaves, or a signal comes. Whatever a tool prints goes to standard
     error."""
-    import asyncio
-    import signal
-
     from agentkit.mcp.server import claim_stdout, serve_stdio
 
     wire = claim_stdout()
@@ -89,7 +87,7 @@ async def _serve_stdio(folder: Path, model: str | None, base_url: str | None) ->
     try:
         async with _project_server(folder, model, base_url) as (server, _settings):
             if sys.stdin.isatty():
-                _log(f"serving {server.name} to an MCP client over stdio; Ctrl-C stops")
+                log(f"serving {server.name} to an MCP client over stdio; Ctrl-C stops")
             await serve_stdio(server, wire)
     finally:
         if stopped:
@@ -117,7 +115,7 @@ async def _serve_http(
     )
 
     host, port = host_and_port(address)
-    verifier = KeyVerifier(_read_key(key_env)) if key_env else None
+    verifier = KeyVerifier(read_key(key_env)) if key_env else None
     check_address(host, verifier is not None)
     access = Access(hosts=(*hosts, host), verifier=verifier)
     async with _project_server(folder, model, base_url) as (server, settings):
@@ -129,38 +127,35 @@ async def _serve_http(
             port,
             limits=ServerLimits(**settings.http.model_dump()),
             has_verifier=verifier is not None,
-            on_ready=lambda url: _log(f"serving {server.name} at {url}; Ctrl-C stops"),
+            on_ready=lambda url: log(f"serving {server.name} at {url}; Ctrl-C stops"),
         )
 
 
 @asynccontextmanager
 async def _project_server(
     folder: Path, model: str | None, base_url: str | None
-) -> AsyncIterator[tuple[McpServer[Any], Settings]]:
+) -> AsyncIterator[tuple[AgentServer, Settings]]:
     """Serve a project's documents, agent and tools; yields the server and the settings."""
     from agentkit.mcp.server import build_server
     from agentkit.mcp.server.indexing import BackgroundIndex
     from agentkit.mcp.stdio import depth
-    from agentkit.project.project import Project
 
     if depth() > _MOST_NESTED:
         raise McpError(
             f"{folder} is not served: agents have started each other as MCP servers {depth()} "
             "times. Take `agentkit mcp serve` out of mcp_servers/mcp.json."
         )
-    project = Project.open(folder, model=model, base_url=base_url)
-    project.in_background = True
+    project = open_served(folder, model, base_url)
     async with project, AsyncExitStack() as stack:
         agent = project.agent
-        for notice in project.notices:
-            _log(f"note: {notice}")
+        log_notices(project)
         indexing = None
         if agent.knowledge is not None:
             indexing = BackgroundIndex(
                 agent.knowledge,
                 folder / "knowledge",
                 max_file_mb=project.settings.knowledge.max_file_mb,
-                report=lambda line: _log(f"note: {line}"),
+                report=lambda line: log(f"note: {line}"),
             )
             await stack.enter_async_context(indexing.running())
         server = build_server(
@@ -172,20 +167,40 @@ async def _project_server(
             indexing=indexing,
             links=project.settings.mcp.resource_links,
         )
+        refresh = Refresh(project, server, log)
+        await stack.enter_async_context(watch_trusted_files(project.path, refresh.check))
         yield server, project.settings
+
+
+class Refresh:
+    """Publishes tools and starts servers again once their changes are trusted; says what waits for
+    trust, or for another start."""
+
+    def __init__(
+        self, project: Project, server: AgentServer, report: Callable[[str], None]
+    ) -> None:
+        self._project, self._server, self._report = project, server, report
+        self._settings = self._read_settings()
+        self._last = ""
+
+    async def check(self) -> None:
+        """Compare the files with those in use."""
+        try:
+            notice = await self._project.refresh_tools()
+            if not notice and await asyncio.to_thread(self._read_settings) != self._settings:
+                notice = f"{FILE_NAME} or the trust in it changed. Start again to use what is new."
+            await self._server.replace_tools(own_tools(self._project.agent))
+        except AgentkitError as error:
+            notice = str(error)
+        if notice and notice != self._last:
+            self._report(f"note: {notice}")
+        self._last = notice
+
+    def _read_settings(self) -> tuple[bytes | None, bool]:
+        found = take(self._project.path)
+        return found.settings, found.is_trusted
 
 
 def own_tools(agent: Agent) -> list[Tool]:
     """An agent's tools without remote ones, which have no model of their arguments."""
     return [tool for tool in agent.tools if tool.model is not None]
-
-
-def _read_key(variable: str) -> str:
-    key = os.environ.get(variable, "")
-    if not key:
-        raise ConfigError(f"The variable {variable} has no key. Set it, or drop --key-env.")
-    return key
-
-
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

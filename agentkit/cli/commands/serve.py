@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from agentkit.cli.command import BaseUrl, Folder, Model, command
 from agentkit.cli.i18n import _
+from agentkit.cli.serving import AllowHost, KeyEnv, log, log_notices, open_served, read_key
 from agentkit.errors import ConfigError
 from agentkit.findings import for_folder
 
-app = typer.Typer()
+if TYPE_CHECKING:
+    from agentkit.project.project import Project
 
-_LEAST_KEY = 16
+app = typer.Typer()
 
 
 @command(
@@ -39,13 +41,8 @@ async def serve(
     ] = "",
     port: Annotated[int | None, Option("--port", min=0, max=65535, help=_("The port."))] = None,
     open_: Annotated[bool, Option("--open", help=_("Open the page in a browser."))] = False,
-    key_env: Annotated[
-        str, Option("--key-env", help=_("The variable with the key that callers must send."))
-    ] = "",
-    allow_host: Annotated[
-        list[str] | None,
-        Option("--allow-host", help=_("Another host name to accept, such as a proxy's.")),
-    ] = None,
+    key_env: KeyEnv = "",
+    allow_host: AllowHost = None,
     dev: Annotated[
         bool,
         Option(
@@ -62,27 +59,22 @@ async def serve(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     from agentkit._asgi_server import ServerLimits, listen
     from agentkit.mcp.server.http import is_loopback
-    from agentkit.project.project import Project
     from agentkit.server.keys import KeyStore, SingleKey
     from agentkit.server.peers import Worker
     from agentkit.server.serving import serve_project, url_of
     from agentkit.server.supervisor import Supervisor
 
-    def open_project() -> Project:
-        project = Project.open(folder, model=model, base_url=base_url, trust=dev)
-        project.in_background = True
-        return project
-
+    open_project = partial(open_served, folder, model, base_url, dev=dev)
     this = Worker.parse(worker) if worker else None
 
     def ready(url: str, project: Project) -> None:
-        for notice in project.notices if this is None or this.index == 0 else ():
-            _log(f"note: {notice}")
+        if this is None or this.index == 0:
+            log_notices(project)
         if this is None:
             announce(url)
 
     def announce(url: str) -> None:
-        _log(_("{name}: {url}  (Ctrl-C stops)").format(name=folder.resolve().name, url=url))
+        log(_("{name}: {url}  (Ctrl-C stops)").format(name=folder.resolve().name, url=url))
         if open_:
             import webbrowser
 
@@ -91,7 +83,7 @@ async def serve(
     all_settings = open_project().settings
     settings = all_settings.serve
     host, port = host or settings.host, settings.port if port is None else port
-    keys = SingleKey(_read_key(key_env)) if key_env else KeyStore(folder)
+    keys = SingleKey(read_key(key_env)) if key_env else KeyStore(folder)
     needs_key = bool(key_env) or not is_loopback(host)
     if needs_key and isinstance(keys, KeyStore) and all(key.revoked for key in keys.list()):
         raise ConfigError(
@@ -135,17 +127,3 @@ def _require_extra() -> None:
         raise ConfigError(
             'The server needs the extra "serve". Run: pip install "agentkit-rag[serve]"'
         ) from error
-
-
-def _read_key(variable: str) -> str:
-    key = os.environ.get(variable, "")
-    if len(key) < _LEAST_KEY:
-        raise ConfigError(
-            f"The variable {variable} must hold a key of at least {_LEAST_KEY} characters. "
-            "Set it, or drop --key-env."
-        )
-    return key
-
-
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

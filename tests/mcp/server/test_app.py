@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.server import Server
+from mcp.server.subscriptions import InMemorySubscriptionBus
 from pydantic import BaseModel, RootModel
 
 from agentkit.agent.agent import Agent
@@ -247,7 +248,7 @@ async def test_ask_reports_the_time_while_the_agent_is_silent(era: str) -> None:
             reported.set()
 
     published = PublishedTool(ask_tool(Slow(None), progress_seconds=0.05))
-    handlers = ToolHandlers([published])
+    handlers = ToolHandlers([published], InMemorySubscriptionBus())
     server: Server[Any] = Server(
         "demo", on_list_tools=handlers.list_tools, on_call_tool=handlers.call_tool
     )
