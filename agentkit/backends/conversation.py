@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from agentkit.messages import Content, ImagePart, Message, TextPart, ToolCall, text_of
+from agentkit.settings.profile import Profile
 
 NO_RESULT = "No result: this call was interrupted before it was answered."
 _EMPTY_RESULT = "(No output.)"
@@ -25,27 +26,8 @@ _READ = "I have read the results."
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a server wants of a conversation.
-
-    `call_id` is a pattern of call ids, "" for any; others are replaced by `call_id_length` letters
-    and digits. System messages stand anywhere, once at the start ("first"), or in the first user
-    message ("none"). `images` stand in user messages, or are only mentioned. `first_user`: the
-    first message after the system's is a user's. `assistant_after_tool`: a user's message does
-    not follow a tool's result.
-    """
-
-    call_id: str = ""
-    call_id_length: int = 9
-    system: Literal["any", "first", "none"] = "any"
-    images: Literal["user", "none"] = "user"
-    first_user: bool = False
-    assistant_after_tool: bool = False
-
-
-def valid_conversation(messages: Sequence[Message], rules: Rules = Rules()) -> list[Message]:
-    """Return the messages as a conversation that fits the rules.
+def valid_conversation(messages: Sequence[Message], rules: Profile = Profile()) -> list[Message]:
+    """Return the messages as a conversation that a server of this profile takes.
 
     A call without a result gets one that says so; a result without a call becomes a user message.
     Images of results follow all results of a turn in a user message. Messages of the assistant
@@ -57,7 +39,7 @@ def valid_conversation(messages: Sequence[Message], rules: Rules = Rules()) -> l
     return _in_order(_merged(ordered), rules)
 
 
-def _paired(messages: Iterable[Message], rules: Rules) -> list[Message]:
+def _paired(messages: Iterable[Message], rules: Profile) -> list[Message]:
     """Put the results of each turn directly after its calls, under ids that are used once."""
     found: list[Message] = []
     waiting: dict[str, int] = {}
@@ -82,7 +64,7 @@ def _paired(messages: Iterable[Message], rules: Rules) -> list[Message]:
     return found
 
 
-def _with_id(call: ToolCall, rules: Rules, taken: set[str]) -> ToolCall:
+def _with_id(call: ToolCall, rules: Profile, taken: set[str]) -> ToolCall:
     """Return a call with an id that fits and that no earlier call has."""
     id_, repeat = call.id, 0
     while not id_ or id_ in taken or (rules.call_id and not re.fullmatch(rules.call_id, id_)):
@@ -97,7 +79,7 @@ def _with_id(call: ToolCall, rules: Rules, taken: set[str]) -> ToolCall:
     return call if id_ == call.id else replace(call, id=id_)
 
 
-def _with_images_for_user(messages: Sequence[Message], rules: Rules) -> list[Message]:
+def _with_images_for_user(messages: Sequence[Message], rules: Profile) -> list[Message]:
     """Let only messages of the user hold images, or only the last of them where the model reads
     none: that the user shall see the refusal."""
     found: list[Message] = []
@@ -159,7 +141,7 @@ def _joined_content(one: Content, other: Content) -> Content:
     return (*parts[0], *parts[1])
 
 
-def _in_order(messages: Iterable[Message], rules: Rules) -> list[Message]:
+def _in_order(messages: Iterable[Message], rules: Profile) -> list[Message]:
     """Add the short messages without which a server refuses the order of roles."""
     ordered: list[Message] = []
     last = "system"

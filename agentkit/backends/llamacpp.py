@@ -43,13 +43,14 @@ from agentkit.backends.base import (
     offered_tools,
     tool_definition,
 )
-from agentkit.backends.conversation import Rules, valid_conversation
+from agentkit.backends.conversation import valid_conversation
 from agentkit.backends.openai.partial_calls import PartialCalls
 from agentkit.backends.prompted_tools import answer_schema, is_forced, with_tools_in_text
 from agentkit.backends.text_tool_calls import THINK, ParsedModel
 from agentkit.errors import ConfigError, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
+from agentkit.settings.profile import Profile
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class LlamaCppModel(ParsedModel):
     ) -> AsyncGenerator[ModelPart, None]:
         if any(images(message) for message in messages if message.role == "user"):
             raise self.error(f"{self.name} reads no images: choose another model.", "bad_request")
-        messages = valid_conversation(messages, Rules(images="none", system="first"))
+        messages = valid_conversation(messages, Profile(images="none", system="first"))
         engine = await self._ready()
         offered = offered_tools(tools, options.tool_choice)
         native = engine.takes_tools and not is_forced(offered, options) and options.schema is None

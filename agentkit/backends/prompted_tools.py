@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentkit.backends.base import Options, arguments_object, tool_definition
-from agentkit.backends.conversation import Rules, valid_conversation
+from agentkit.backends.conversation import valid_conversation
 from agentkit.backends.text_tool_calls import CALL, END_CALL
 from agentkit.messages import Message, ToolCall
+from agentkit.settings.profile import Profile
 from agentkit.tags import neutralize_tags
 from agentkit.tools.tool import Tool
 
@@ -33,7 +34,7 @@ def with_tools_in_text(messages: Sequence[Message], tools: Sequence[Tool]) -> li
     if tools:
         lines = "\n".join(json.dumps(tool_definition(tool), ensure_ascii=False) for tool in tools)
         plain.insert(0, Message("system", _TOOLS_PROMPT.format(tools=lines)))
-    return valid_conversation(plain, Rules(system="first"))
+    return valid_conversation(plain, Profile(system="first"))
 
 
 def _as_text(message: Message) -> Message:

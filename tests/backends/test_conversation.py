@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from agentkit.backends.conversation import NO_RESULT, Rules, valid_conversation
+from agentkit.backends.conversation import NO_RESULT, valid_conversation
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
+from agentkit.settings.profile import Profile
 
 PNG = ImagePart(b"\x89PNG")
-STRICT = Rules(call_id="[a-zA-Z0-9]{9}", system="first", first_user=True, assistant_after_tool=True)
+STRICT = Profile(
+    call_id="[a-zA-Z0-9]{9}", system="first", first_user=True, assistant_after_tool=True
+)
 
 
 def user(text: Any = "hi") -> Message:
@@ -143,7 +146,7 @@ def test_images_of_two_turns_stand_each_in_its_place() -> None:
 
 def test_a_model_without_images_gets_only_that_of_the_question() -> None:
     given = [user((TextPart("a"), PNG)), called("a"), result("a", (PNG,)), user((PNG,))]
-    found = valid_conversation(given, Rules(images="none"))
+    found = valid_conversation(given, Profile(images="none"))
     holds = [any(isinstance(p, ImagePart) for p in m.content) for m in found]
     assert holds == [False, False, False, True]
     assert "cannot read" in found[0].text
@@ -153,7 +156,7 @@ def test_a_model_without_images_gets_only_that_of_the_question() -> None:
 def test_a_summary_between_stands_in_the_first_system_message() -> None:
     given = [Message("system", "rules"), user(), Message("system", "summary"), called("a")]
     assert shape(valid_conversation(given, STRICT))[:2] == ["system:rules\n\nsummary", "user:hi"]
-    none = valid_conversation(given, Rules(system="none"))
+    none = valid_conversation(given, Profile(system="none"))
     assert shape(none)[0] == "user:rules\n\nsummary\n\nhi"
 
 

@@ -19,7 +19,7 @@ from agentkit.backends.base import (
     images,
     offered_tools,
 )
-from agentkit.backends.conversation import Rules, valid_conversation
+from agentkit.backends.conversation import valid_conversation
 from agentkit.backends.huggingface.generator import (
     Generation,
     GenerationEnd,
@@ -34,6 +34,7 @@ from agentkit.backends.text_tool_calls import CALL, END_CALL, THINK, ParsedModel
 from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, Usage
+from agentkit.settings.profile import Profile
 from agentkit.tools.tool import Tool
 
 
@@ -86,7 +87,7 @@ class HuggingFaceModel(ParsedModel):
         if any(images(message) for message in messages if message.role == "user"):
             text = f"{self.name} reads no images: choose another model."
             raise self.error(text, "bad_request")
-        messages = valid_conversation(messages, Rules(images="none"))
+        messages = valid_conversation(messages, Profile(images="none"))
         generator = await self._ready()
         loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | GenerationEnd | ModelError]()
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentkit.backends.base import Options, arguments_object, message_bodies, tool_definition
-from agentkit.backends.conversation import Rules, valid_conversation
+from agentkit.backends.conversation import valid_conversation
 from agentkit.backends.huggingface.load import LoadedModel
 from agentkit.backends.prompted_tools import is_forced, with_tools_in_text
 from agentkit.backends.text_tool_calls import CALL, END_THINK, THINK
 from agentkit.messages import Message
+from agentkit.settings.profile import Profile
 from agentkit.tools.tool import Tool
 
 TEMPLATE_OPTIONS = "chat_template_kwargs"
@@ -142,7 +143,7 @@ def _forms(template: str, messages: Sequence[Message], tools: Sequence[Tool]) ->
     forms = []
     if "tools" in template or not tools:
         has_calls = any(message.tool_calls or message.role == "tool" for message in messages)
-        merged = valid_conversation(messages, Rules(call_id=_MISTRAL_ID))
+        merged = valid_conversation(messages, Profile(call_id=_MISTRAL_ID))
         forms.append(_Form(merged, tools))
         if has_calls:
             forms += [_Form(merged, tools, True), _Form(with_tools_in_text(messages, ()), tools)]
@@ -150,7 +151,7 @@ def _forms(template: str, messages: Sequence[Message], tools: Sequence[Tool]) ->
     yield from forms
     if any(message.role == "system" for message in plain):
         for form in forms:
-            yield replace(form, messages=valid_conversation(form.messages, Rules(system="none")))
+            yield replace(form, messages=valid_conversation(form.messages, Profile(system="none")))
 
 
 def _apply_template(

@@ -37,7 +37,7 @@ from agentkit.backends.base import (
     prompt_tokens,
     tool_definition,
 )
-from agentkit.backends.conversation import Rules, valid_conversation
+from agentkit.backends.conversation import valid_conversation
 from agentkit.backends.faults import is_too_long, read_fault
 from agentkit.backends.ollama.server import (
     OllamaError,
@@ -54,6 +54,7 @@ from agentkit.errors import FaultKind, ModelError
 from agentkit.events import Done, ModelPart, ReasoningDelta, Retried, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.redaction import display_url
+from agentkit.settings.profile import Profile
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class OllamaModel(ParsedModel):
         offered = offered_tools(tools, options.tool_choice)
         attached = any(images(message) for message in messages if message.role == "user")
         sees = able.images or attached or not (await self._show()).capabilities
-        messages = valid_conversation(messages, Rules(images="user" if sees else "none"))
+        messages = valid_conversation(messages, Profile(images="user" if sees else "none"))
         if not able.tools:
             messages = with_tools_in_text(messages, offered)
         window = await self._window_for(

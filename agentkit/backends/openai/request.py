@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentkit.backends.base import Options, arguments_object, prompt_tokens, tool_definition
-from agentkit.backends.conversation import Rules, valid_conversation
+from agentkit.backends.conversation import valid_conversation
 from agentkit.backends.openai.answer_schema import AnswerFormat, answer_format
 from agentkit.backends.openai.provider_fields import THINKING_PART
 from agentkit.backends.prompted_tools import with_tools_in_text
@@ -160,17 +160,9 @@ class RequestBuilder:
 
     def _messages(self, messages: Sequence[Message], names: Mapping[str, str]) -> list[Body]:
         profile = self.profile
-        rules = Rules(
-            profile.call_id,
-            profile.call_id_length,
-            profile.system,
-            profile.images,
-            profile.first_user,
-            profile.assistant_after_tool,
-        )
         called: dict[str, str] = {}
         bodies = []
-        for message in valid_conversation(messages, rules):
+        for message in valid_conversation(messages, profile):
             body: Body = {"role": message.role, "content": _content(message)}
             if message.role == "assistant":
                 self._add_calls(body, message, names)
