@@ -31,7 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from agentkit.backends.base import (
     Capabilities,
@@ -39,17 +39,16 @@ from agentkit.backends.base import (
     estimated_tokens,
     images,
     message_bodies,
-    new_call_id,
     offered_tools,
     tool_definition,
 )
 from agentkit.backends.conversation import valid_conversation
-from agentkit.backends.openai.partial_calls import PartialCalls
+from agentkit.backends.openai.stream import CompletionStream
 from agentkit.backends.prompted_tools import answer_schema, is_forced, with_tools_in_text
 from agentkit.backends.text_tool_calls import THINK, ParsedModel
 from agentkit.errors import ConfigError, ModelError
-from agentkit.events import Done, ModelPart, ReasoningDelta, TextDelta
-from agentkit.messages import Message, ToolCall, Usage
+from agentkit.events import Done, ModelPart
+from agentkit.messages import Message, Usage
 from agentkit.settings.profile import Profile
 from agentkit.tools.tool import Tool
 
@@ -367,24 +366,14 @@ async def completion_parts(
     chunks: AsyncIterable[Body], name: str, tools: Sequence[Tool]
 ) -> AsyncGenerator[ModelPart, None]:
     """Yield the parts of a streamed completion. Raises _EngineError for an error in it."""
-    usage, reason = Usage(estimated=True), ""
-    calls = PartialCalls([tool.name for tool in tools])
+    completion = CompletionStream([tool.name for tool in tools])
     async for chunk in chunks:
         if error := chunk.get("error"):
             raise _EngineError(error if isinstance(error, Mapping) else {"message": error})
-        if counts := chunk.get("usage"):
-            usage = Usage(counts["prompt_tokens"], counts["completion_tokens"])
-        for choice in chunk.get("choices") or ():
-            reason = choice.get("finish_reason") or reason
-            delta = choice.get("delta") or {}
-            calls.feed(delta.get("tool_calls") or ())
-            if thought := delta.get("reasoning_content"):
-                yield ReasoningDelta(thought)
-            if text := delta.get("content"):
-                yield TextDelta(text)
-    made = calls.complete()
-    for call in made:
-        yield ToolCall(call.id or new_call_id(), call.name, call.parsed_arguments)
-    yield usage
-    stopped: Literal["stop", "tool_calls"] = "tool_calls" if made else "stop"
-    yield Done("length" if reason == "length" else stopped, name)
+        for part in completion.feed(chunk):
+            yield part
+    for call in completion.calls:
+        yield call
+    yield completion.usage or Usage(estimated=True)
+    reason = completion.stop_reason
+    yield Done("stop" if reason == "broken" else reason, name)

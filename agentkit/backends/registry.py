@@ -39,7 +39,15 @@ def get_model(
     `require_keys`.
     """
     if not isinstance(name, str):
-        return _fallback(name, providers, base_url, extractive)
+        if base_url and len(name) > 1:
+            raise ConfigError(
+                "A base URL goes with one model, and there are several. Give each its own base_url "
+                "under [providers.NAME] in agentkit.toml."
+            )
+        models = [
+            get_model(each, providers, base_url=base_url, extractive=extractive) for each in name
+        ]
+        return models[0] if len(models) == 1 else FallbackModel(models)
     if name == "auto":
         from agentkit.backends.auto import AutoModel
 
@@ -55,12 +63,11 @@ def get_model(
     if not model:
         raise ConfigError(f"{name!r} has no model name: write it as {prefix}:MODEL.")
     settings = known[prefix]
-    if settings.kind == "ollama":
-        return _ollama(model, settings, base_url)
-    if settings.kind == "hf":
-        return _hf(model, settings)
-    if settings.kind == "gguf":
-        return _gguf(model, settings)
+    match settings.kind:
+        case "ollama":
+            return _ollama(model, settings, base_url)
+        case "hf" | "gguf":
+            return _in_process(model, settings)
     return _openai(prefix, model, settings, base_url)
 
 
@@ -76,24 +83,6 @@ def require_keys(
         prefix = each.partition(":")[0]
         if prefix in known and base_url is None:
             key_for(prefix, known[prefix], server_url(prefix, known[prefix]))
-
-
-def _fallback(
-    names: Sequence[str],
-    providers: Mapping[str, ProviderSettings],
-    base_url: str | None,
-    extractive: Callable[[], Model] | None,
-) -> Model:
-
-    if base_url and len(names) > 1:
-        raise ConfigError(
-            "A base URL goes with one model, and there are several. Give each its own base_url "
-            "under [providers.NAME] in agentkit.toml."
-        )
-    models = [
-        get_model(name, providers, base_url=base_url, extractive=extractive) for name in names
-    ]
-    return models[0] if len(models) == 1 else FallbackModel(models)
 
 
 def _openai(prefix: str, model: str, settings: ProviderSettings, base_url: str | None) -> Model:
@@ -128,31 +117,25 @@ def _ollama(model: str, settings: ProviderSettings, base_url: str | None) -> Mod
     )
 
 
-def _hf(model: str, settings: ProviderSettings) -> Model:
+def _in_process(model: str, settings: ProviderSettings) -> Model:
+    if settings.kind == "gguf":
+        from agentkit.backends.llamacpp import LlamaCppModel
+
+        window = settings.max_context or 8192
+        return LlamaCppModel(model, max_context=window, threads=settings.threads)
     from agentkit.backends.huggingface.load import Placement
     from agentkit.backends.huggingface.model import HuggingFaceModel
 
     return HuggingFaceModel(
         model,
         placement=Placement(
-            settings.device,
-            settings.dtype,
-            settings.device_map,
-            settings.attention,
-            settings.quantization,
+            **{each.name: getattr(settings, each.name) for each in fields(Placement)}
         ),
         trust_remote_code=settings.trust_remote_code,
         max_context=settings.max_context,
         max_batch=settings.max_batch,
         kept_tokens=settings.kept_tokens,
     )
-
-
-def _gguf(model: str, settings: ProviderSettings) -> Model:
-    from agentkit.backends.llamacpp import LlamaCppModel
-
-    window = settings.max_context or 8192
-    return LlamaCppModel(model, max_context=window, threads=settings.threads)
 
 
 def _unknown(name: str, prefix: str, known: list[str]) -> ConfigError:

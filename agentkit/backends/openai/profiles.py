@@ -38,264 +38,101 @@ class Server:
 
 
 _REASONING = ("reasoning_content",)
+_NONE: tuple[ToolChoice, ...] = ("none",)
+_NINE_LETTERS = "[a-zA-Z0-9]{9}"
+_OPENAI = Profile(max_tokens_field="max_completion_tokens", call_id=".{1,40}", max_description=1024)
+_TEMPLATE = Profile(system="first", empty_content="")
+"""Of servers that render the chat templates of many models."""
+_STRICT = _TEMPLATE.model_copy(update={"schemas": "inlined", "first_user": True})
+
 _NO_TEMPERATURE: Changes = {
     "refused": ("temperature", "stop"),
     "max_tokens_field": "max_completion_tokens",
 }
-_OPENAI = Profile(max_tokens_field="max_completion_tokens", call_id=".{1,40}", max_description=1024)
 _OPENAI_MODELS: tuple[tuple[str, Changes], ...] = (
     (r"(?:^|/)(?:o\d|gpt-5(?!.*chat))", _NO_TEMPERATURE),
     (r"(?:^|/)o1-(?:mini|preview)", {"system": "none", **_NO_TEMPERATURE}),
+)
+_MISTRAL: Changes = {"call_id": _NINE_LETTERS, "assistant_after_tool": True, "system": "first"}
+_MISTRAL_MODELS: tuple[tuple[str, Changes], ...] = (
+    (r"(?i)mistral|mixtral|devstral|magistral", _MISTRAL),
 )
 _SKIP_SIGNATURE: Changes = {
     "extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}
 }
 """What Gemini documents for calls that it did not make, such as a search before the first
 request."""
-_NINE_LETTERS = "[a-zA-Z0-9]{9}"
-_MISTRAL_MODELS: tuple[tuple[str, Changes], ...] = (
-    (
-        r"(?i)mistral|mixtral|devstral|magistral",
-        {"call_id": _NINE_LETTERS, "assistant_after_tool": True, "system": "first"},
-    ),
-)
-_NONE: tuple[ToolChoice, ...] = ("none",)
+
+
+def _of(base: Profile = Profile(), **changes: Any) -> Profile:
+    """A profile that differs from another one."""
+    return Profile(**{**base.model_dump(exclude_unset=True), **changes})
+
 
 SERVERS: Mapping[str, Server] = {
-    "openai": Server(
-        "OpenAI",
-        ("api.openai.com",),
-        r"$^",
-        _OPENAI,
-        _OPENAI_MODELS,
-    ),
-    "azure": Server(
-        "Azure OpenAI",
+    "openai": Server("OpenAI", ("api.openai.com",), r"$^", _OPENAI, _OPENAI_MODELS),
+    "azure": Server("Azure OpenAI",
         ("openai.azure.com", "cognitiveservices.azure.com", "ai.azure.com", "azure-api.net"),
-        "azure",
-        _OPENAI.model_copy(update={"key_header": "api-key"}),
-        _OPENAI_MODELS,
-    ),
-    "deepseek": Server(
-        "DeepSeek",
-        ("api.deepseek.com",),
-        "deepseek",
-        Profile(
-            response_format="json_object",
-            images="none",
-            empty_content="",
-            sent_back=_REASONING,
-            message_fill={"reasoning_content": ""},
-        ),
-        (("reasoner|v4", {"tool_choices": _NONE}),),
-    ),
-    "moonshot": Server(
-        "Moonshot",
-        ("api.moonshot.cn", "api.moonshot.ai", "api.kimi.com"),
-        "moonshot|kimi",
-        Profile(
-            response_format="json_object",
-            schemas="inlined",
-            tool_name="[a-zA-Z_][a-zA-Z0-9_-]{2,63}",
-            tool_choices=_NONE,
-            sent_back=_REASONING,
-            call_message_fill={"reasoning_content": "."},
-        ),
-        (
+        "azure", _of(_OPENAI, key_header="api-key"), _OPENAI_MODELS),
+    "deepseek": Server("DeepSeek", ("api.deepseek.com",), "deepseek",
+        _of(images="none", empty_content="", response_format="json_object", sent_back=_REASONING,
+            message_fill={"reasoning_content": ""}), (("reasoner|v4", {"tool_choices": _NONE}),)),
+    "moonshot": Server("Moonshot", ("api.moonshot.cn", "api.moonshot.ai", "api.kimi.com"),
+        "moonshot|kimi", _of(response_format="json_object", schemas="inlined", tool_choices=_NONE,
+            tool_name="[a-zA-Z_][a-zA-Z0-9_-]{2,63}", sent_back=_REASONING,
+            call_message_fill={"reasoning_content": "."}), (
             ("^moonshot-v1", {"call_message_fill": {}}),
-            (r"kimi-k(?:2\.[5-9]|[3-9])|k2.*thinking", {"refused": ("temperature",)}),
-        ),
-    ),
-    "dashscope": Server(
-        "DashScope",
+            (r"kimi-k(?:2\.[5-9]|[3-9])|k2.*thinking", {"refused": ("temperature",)}))),
+    "dashscope": Server("DashScope",
         ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"),
         "dashscope|aliyun|bailian",
-        Profile(
-            response_format="json_object",
-            tool_choices=("none", "named"),
-            system="first",
-            empty_content="",
-            sent_back=_REASONING,
-        ),
-        (("qwq|qvq|thinking", {"tool_choices": _NONE}),),
-    ),
-    "mistral": Server(
-        "Mistral",
-        ("api.mistral.ai", "codestral.mistral.ai"),
+        _of(_TEMPLATE, response_format="json_object", tool_choices=("none", "named"),
+            sent_back=_REASONING), (("qwq|qvq|thinking", {"tool_choices": _NONE}),)),
+    "mistral": Server("Mistral", ("api.mistral.ai", "codestral.mistral.ai"),
         "mistral|codestral|devstral",
-        Profile(
-            refused=("stream_options", "seed"),
-            call_id=_NINE_LETTERS,
-            system="first",
-            assistant_after_tool=True,
-            empty_content="",
-            sent_back=(THINKING_PART,),
-        ),
-    ),
-    "gemini": Server(
-        "Gemini",
-        ("generativelanguage.googleapis.com", "aiplatform.googleapis.com"),
+        _of(_TEMPLATE, refused=("stream_options", "seed"), sent_back=(THINKING_PART,), **_MISTRAL)),
+    "gemini": Server("Gemini", ("generativelanguage.googleapis.com", "aiplatform.googleapis.com"),
         "gemini|google|vertex",
-        Profile(
-            refused=("seed",),
-            schemas="simple",
-            tool_name="[a-zA-Z_][a-zA-Z0-9_-]{0,62}",
-            system="first",
-            first_user=True,
-            result_name=True,
-            sent_back=("extra_content",),
-            call_fill=dict(_SKIP_SIGNATURE),
-        ),
-    ),
-    "openrouter": Server(
-        "OpenRouter",
-        ("openrouter.ai",),
-        "openrouter",
-        Profile(schemas="inlined", call_id="[a-zA-Z0-9_-]{1,40}", sent_back=("reasoning_details",)),
-        (*_OPENAI_MODELS, *_MISTRAL_MODELS),
-        gateway=True,
-    ),
-    "groq": Server(
-        "Groq",
-        ("api.groq.com",),
-        "groq",
-        Profile(
-            max_tokens_field="max_completion_tokens",
-            response_format="json_object",
-            strict=False,
-            images="none",
-        ),
-        (
+        _of(refused=("seed",), schemas="simple", system="first", first_user=True, result_name=True,
+            tool_name="[a-zA-Z_][a-zA-Z0-9_-]{0,62}", sent_back=("extra_content",),
+            call_fill=_SKIP_SIGNATURE)),
+    "openrouter": Server("OpenRouter", ("openrouter.ai",), "openrouter",
+        _of(schemas="inlined", call_id="[a-zA-Z0-9_-]{1,40}", sent_back=("reasoning_details",)),
+        (*_OPENAI_MODELS, *_MISTRAL_MODELS), gateway=True),
+    "groq": Server("Groq", ("api.groq.com",), "groq",
+        _of(max_tokens_field="max_completion_tokens", response_format="json_object", strict=False,
+            images="none"), (
             ("gpt-oss", {"response_format": "json_schema", "strict": True}),
-            ("llama-4|vision|-vl", {"images": "user"}),
-        ),
-        gateway=True,
-    ),
-    "together": Server(
-        "Together",
-        ("api.together.xyz", "api.together.ai"),
-        "together",
-        Profile(schemas="inlined", system="first", empty_content=""),
-        _MISTRAL_MODELS,
-        gateway=True,
-    ),
-    "vllm": Server(
-        "vLLM",
-        (),
-        "vllm",
-        Profile(system="first", empty_content="", sent_back=("reasoning_content", "reasoning")),
-        gateway=True,
-    ),
-    "sglang": Server(
-        "SGLang",
-        (),
-        "sglang",
-        Profile(system="first", empty_content="", sent_back=_REASONING),
-        gateway=True,
-    ),
-    "llamacpp": Server(
-        "llama.cpp",
-        (),
-        r"llama[._-]?cpp|llama-server",
-        Profile(
-            schemas="inlined",
-            system="first",
-            first_user=True,
-            empty_content="",
-            sent_back=_REASONING,
-        ),
-        gateway=True,
-    ),
-    "lmstudio": Server(
-        "LM Studio",
-        (),
-        r"lm[._-]?studio",
-        Profile(
-            schemas="inlined",
-            tool_choices=("none", "required"),
-            system="first",
-            first_user=True,
-            empty_content="",
-        ),
-        gateway=True,
-    ),
-    "tgi": Server(
-        "TGI",
-        (),
-        r"tgi|text-generation",
-        Profile(
-            min_temperature=0.01,
-            response_format="none",
-            schemas="inlined",
-            system="first",
-            first_user=True,
-            assistant_after_tool=True,
-            empty_content="",
-        ),
-        gateway=True,
-    ),
-    "ollama": Server(
-        "Ollama's /v1",
-        (),
-        "ollama",
-        Profile(schemas="simple", tool_choices=_NONE, system="first", empty_content=""),
-        gateway=True,
-    ),
-    "xai": Server(
-        "xAI",
-        ("api.x.ai",),
-        r"(?:^|\W)x-?ai|grok",
-        Profile(max_tokens_field="max_completion_tokens", schemas="inlined"),
-        (("grok-(?:[4-9]|3-mini|code)", {"refused": ("stop",)}),),
-    ),
-    "zhipu": Server(
-        "Zhipu",
-        ("open.bigmodel.cn", "api.z.ai"),
-        r"zhipu|bigmodel|glm|z\.?ai",
-        Profile(
-            refused=("seed",),
-            min_temperature=0.01,
-            tool_choices=(),
-            response_format="json_object",
-            schemas="inlined",
-            system="first",
-            first_user=True,
-            empty_content="",
-            sent_back=_REASONING,
-        ),
-    ),
-    "minimax": Server(
-        "MiniMax",
-        ("api.minimax.io", "api.minimax.chat", "api.minimaxi.com"),
-        "minimax",
-        Profile(
-            refused=("seed",),
-            min_temperature=0.01,
-            tool_choices=_NONE,
-            response_format="none",
-            schemas="inlined",
-            system="first",
-            first_user=True,
-            empty_content="",
-            images="none",
-            sent_back=("reasoning_details",),
-            body={"reasoning_split": True},
-        ),
-    ),
-    "siliconflow": Server(
-        "SiliconFlow",
-        ("api.siliconflow.cn", "api.siliconflow.com"),
+            ("llama-4|vision|-vl", {"images": "user"})), gateway=True),
+    "together": Server("Together", ("api.together.xyz", "api.together.ai"), "together",
+        _of(_TEMPLATE, schemas="inlined"), _MISTRAL_MODELS, gateway=True),
+    "vllm": Server("vLLM", (), "vllm",
+        _of(_TEMPLATE, sent_back=("reasoning_content", "reasoning")), gateway=True),
+    "sglang": Server("SGLang", (), "sglang", _of(_TEMPLATE, sent_back=_REASONING), gateway=True),
+    "llamacpp": Server("llama.cpp", (), r"llama[._-]?cpp|llama-server",
+        _of(_STRICT, sent_back=_REASONING), gateway=True),
+    "lmstudio": Server("LM Studio", (), r"lm[._-]?studio",
+        _of(_STRICT, tool_choices=("none", "required")), gateway=True),
+    "tgi": Server("TGI", (), r"tgi|text-generation",
+        _of(_STRICT, min_temperature=0.01, response_format="none", assistant_after_tool=True),
+        gateway=True),
+    "ollama": Server("Ollama's /v1", (), "ollama",
+        _of(_TEMPLATE, schemas="simple", tool_choices=_NONE), gateway=True),
+    "xai": Server("xAI", ("api.x.ai",), r"(?:^|\W)x-?ai|grok",
+        _of(max_tokens_field="max_completion_tokens", schemas="inlined"),
+        (("grok-(?:[4-9]|3-mini|code)", {"refused": ("stop",)}),)),
+    "zhipu": Server("Zhipu", ("open.bigmodel.cn", "api.z.ai"), r"zhipu|bigmodel|glm|z\.?ai",
+        _of(_STRICT, refused=("seed",), min_temperature=0.01, tool_choices=(),
+            response_format="json_object", sent_back=_REASONING)),
+    "minimax": Server("MiniMax", ("api.minimax.io", "api.minimax.chat", "api.minimaxi.com"),
+        "minimax", _of(_STRICT, refused=("seed",), min_temperature=0.01, tool_choices=_NONE,
+            response_format="none", images="none", sent_back=("reasoning_details",),
+            body={"reasoning_split": True})),
+    "siliconflow": Server("SiliconFlow", ("api.siliconflow.cn", "api.siliconflow.com"),
         "siliconflow|silicon",
-        Profile(
-            response_format="json_object",
-            schemas="inlined",
-            system="first",
-            empty_content="",
-            sent_back=_REASONING,
-        ),
-        gateway=True,
-    ),
-}
+        _of(_TEMPLATE, response_format="json_object", schemas="inlined", sent_back=_REASONING),
+        gateway=True),
+}  # fmt: skip
 
 
 def known_server(provider: str, url: str) -> str:
