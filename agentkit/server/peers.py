@@ -60,8 +60,11 @@ class Worker:
 
     @property
     def shared(self) -> socket.socket:
-        """The socket of the common address."""
-        return socket.socket(fileno=self.descriptor)
+        """The socket of the common address. Whether it blocks is one flag for all workers, which a
+        copy of a blocking socket object would set, so that the others could hang in `accept`."""
+        listener = socket.socket(fileno=self.descriptor)
+        listener.setblocking(False)
+        return listener
 
     def answers(self, path: str) -> int:
         """The worker that answers a request for a path."""

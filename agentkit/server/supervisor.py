@@ -53,6 +53,7 @@ class Supervisor:
             raise ConfigError(f"--workers must be from 1 to {MOST_WORKERS}.")
         self._command, self._count, self._listener = command, count, listener
         self._on_ready = on_ready
+        listener.setblocking(False)
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
         self._folder = Path()
         self._is_ready = False

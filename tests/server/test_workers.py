@@ -290,3 +290,11 @@ def test_a_paused_session_is_found_by_another_worker_for_its_own_client_alone(
     assert found is not None
     assert [call.id for call in found.waiting] == ["c1"]
     assert other.find("bob", history, ["c1"]) is None
+
+
+def test_a_worker_that_starts_does_not_let_the_others_block_in_accept() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        inherited = os.dup(listener.fileno())
+        with Worker(0, 2, Path(), inherited).shared as shared, shared.dup():
+            assert not os.get_blocking(listener.fileno())
