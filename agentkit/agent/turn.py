@@ -76,7 +76,8 @@ class Turn:
         text = "".join(self.text)
         if not text.strip():
             return "empty"
-        return "unreadable" if any(mark in masked(text) for mark in CALL_MARKERS) else ""
+        prose = masked(text)
+        return "unreadable" if any(mark in prose for mark in CALL_MARKERS) else ""
 
     @property
     def is_usable(self) -> bool:

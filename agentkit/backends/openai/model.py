@@ -6,6 +6,7 @@ Uses streamed chat completions.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
 _LISTING_SECONDS = 5.0
+_WINDOW_SECONDS = 60.0
 _DRAIN_SECONDS = 0.05
 _MAX_LESSONS = 8
 """Refusals of one request that may change its form."""
@@ -75,6 +77,8 @@ class OpenAIModel(ParsedModel):
     ) -> None:
         super().__init__(f"{provider}:{model}")
         self._max_context = max_context
+        self._window: int | None = None
+        self._window_until = 0.0
         self._find_key = api_key if callable(api_key) else None
         key = None if callable(api_key) else api_key
         self._endpoint = Endpoint.of(provider, model, base_url, key, api_key_env)
@@ -122,13 +126,13 @@ class OpenAIModel(ParsedModel):
 
     async def context_window(self) -> int | None:
         """The window in the server's list of models, where it is there, or `max_context` below it.
-        A server of one model serves it under any name."""
-        listed = None
-        if self._profiles.kind != "openai":
+        A server of one model serves it under any name. The list is read once a minute."""
+        if self._profiles.kind != "openai" and time.monotonic() > self._window_until:
             models = await self._list_models()
             own = [model for model in models if model.id == self._endpoint.model]
-            listed = _window((own or models)[0]) if own or len(models) == 1 else None
-        return min(filter(None, (listed, self._max_context)), default=None)
+            self._window = _window((own or models)[0]) if own or len(models) == 1 else None
+            self._window_until = time.monotonic() + _WINDOW_SECONDS
+        return min(filter(None, (self._window, self._max_context)), default=None)
 
     async def capabilities(self) -> Capabilities:
         """Everything at OpenAI and Azure; elsewhere what a probe found, else the defaults."""

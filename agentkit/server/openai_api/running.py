@@ -105,8 +105,9 @@ class Running:
         overrides: Overrides = {
             **ask.chosen.overrides,
             "options": _with_choice(ask.options, choice, self._tools),
-            "tools": [*agent.tools, *self._tools],
         }
+        if self._tools:
+            overrides["tools"] = [*agent.tools, *self._tools]
         if ask.instructions:
             overrides["instructions"] = f"{own}\n\n{ask.instructions}".strip()
         output: Any = {} if ask.output is None else {"output": ask.output}
