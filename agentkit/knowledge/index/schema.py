@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -60,6 +61,7 @@ _UPGRADED_ROW = """
 INSERT INTO documents SELECT id, source, title, text, hash, metadata, format, ?, origin, ?
 FROM former WHERE id = ?
 """
+_BUSY_SECONDS = 10.0
 _SAFE = ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "busy_timeout = 5000")
 
 
@@ -68,10 +70,7 @@ def open_catalog(path: Path) -> sqlite3.Connection:
     read. Raises KnowledgeError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA busy_timeout = 10000")
+        connection = _open_writable(path)
         create_tables(connection, SCHEMA_VERSION)
         if _version(connection) == PREVIOUS_VERSION:
             _upgrade(connection, path)
@@ -229,6 +228,26 @@ def unpack_parts(stored: bytes) -> Parts:
     if not decompressor.eof:
         raise ValueError("a table of parts that is cut or too large")
     return Parts.from_bytes(content)
+
+
+def _open_writable(path: Path) -> sqlite3.Connection:
+    """Open a file to write. Where processes create it at the same time, each waits: SQLite's own
+    timeout does not cover the change to WAL. Raises sqlite3.OperationalError."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.OperationalError as error:
+            connection.close()
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return connection
 
 
 def _open_unwritable(path: Path, error: Exception) -> sqlite3.Connection:
