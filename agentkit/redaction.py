@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 HIDDEN = "***"
+
+_LogArguments = tuple[object, ...] | Mapping[str, object] | None
 
 _KEYS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
@@ -96,7 +98,10 @@ def get_logger(name: str) -> logging.Logger:
 
 class _RedactingFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), ()
+        if (text := redact(record.getMessage())) != record.getMessage():
+            record.args = _redact_values(record.args)
+            if record.getMessage() != redact(record.getMessage()):  # a secret across arguments
+                record.msg, record.args = text, ()
         if record.exc_info and not record.exc_text:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
         return True
@@ -107,6 +112,19 @@ for _library in (
     *("uvicorn.access", "hypercorn.access", "aiohttp.access"),
 ):
     get_logger(_library)
+
+
+def _redact_values(args: _LogArguments) -> _LogArguments:
+    """Redact each argument of a log record. Their number and kinds stay, which formatters such as
+    uvicorn's unpack; an object whose text has a secret becomes that text, redacted."""
+    if isinstance(args, Mapping):
+        return {name: _redact_value(value) for name, value in args.items()}
+    return tuple(map(_redact_value, args or ()))
+
+
+def _redact_value(value: object) -> object:
+    text = str(value)
+    return value if (redacted := redact(text)) == text else redacted
 
 
 def _variables() -> list[str]:

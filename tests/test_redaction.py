@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from uvicorn.logging import AccessFormatter
 
 import agentkit
 from agentkit import Agent, tool
@@ -13,8 +14,10 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, ToolError
 from agentkit.findings import Finding
 from agentkit.messages import ToolCall
-from agentkit.redaction import display_url, redact, redact_arguments
+from agentkit.redaction import display_url, get_logger, redact, redact_arguments
 from tests import planted
+
+KEY = "sk-proj-abcdefgh12345678"
 
 
 @pytest.mark.parametrize("form", planted.TEXTS)
@@ -132,6 +135,41 @@ def test_the_requests_of_http_libraries_are_logged_without_queries(log: io.Strin
         logging.getLogger(name).info('HTTP Request: %s %s "%s %d %s"', "GET", url, "HTTP", 200, "")
     assert "https://api.example/v1?***" in log.getvalue()
     assert "secret" not in log.getvalue()
+
+
+def test_the_access_log_of_an_application_keeps_its_fields() -> None:
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(AccessFormatter("%(client_addr)s %(request_line)s %(status_code)s"))
+    logger = logging.getLogger("uvicorn.access")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        for target in ("/ask?question=refund", "/ask?api_key=abcd1234efgh5678"):
+            logger.info('%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "POST", target, "1.1", 200)
+    finally:
+        logger.removeHandler(handler)
+    assert written.getvalue().splitlines() == [
+        "127.0.0.1:1 POST /ask?question=refund HTTP/1.1 200 OK",
+        "127.0.0.1:1 POST /ask?api_key=*** HTTP/1.1 200 OK",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "expected"),
+    [
+        ("%(name)s failed: %(reason)s", {"name": "a", "reason": KEY}, "a failed: ***"),
+        ("%s: %s", (ValueError(KEY), 3), "***: 3"),
+        ("api_key=%s", ("abcd1234efgh5678",), "api_key=***"),
+        (f"failed: {KEY}", (), "failed: ***"),
+        ("100 %", (), "100 %"),
+    ],
+)
+def test_a_secret_in_any_part_of_a_log_record_is_redacted(
+    log: io.StringIO, message: str, args: tuple[object, ...] | dict[str, object], expected: str
+) -> None:
+    get_logger("agentkit.testing").warning(message, *([args] if isinstance(args, dict) else args))
+    assert log.getvalue() == f"{expected}\n"
 
 
 def test_every_logger_of_the_package_redacts() -> None:
