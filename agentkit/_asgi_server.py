@@ -66,7 +66,8 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        # `create_server` repeats the address after the reason.
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0].rstrip(".")
         raise ConfigError(
             f"Cannot serve at {bracket(host)}:{port}: {reason}. Choose another port."
         ) from error

@@ -94,7 +94,7 @@ class Worker:
 
 
 class Forward:
-    """ASGI middleware that hands requests to the worker that answers them. It stands before the
+    """ASGI middleware that hands requests to the worker that answers them. It runs before the
     checks of a request, which are made there."""
 
     def __init__(self, app: ASGIApp, worker: Worker) -> None:
