@@ -101,34 +101,30 @@ class Session(Closeable):
     def add(self, messages: Sequence[Message]) -> None:
         """Append a prompt or a complete turn to the history and the view. A turn that waited for
         approval is over then."""
-        self.check_open()
-        self.messages += messages
-        self.view += messages
-        self.pending = None
+        if messages:
+            self.change(Changes(messages))
 
     def compact(self, view: Sequence[Message]) -> None:
         """Start the next request with this view."""
-        self.check_open()
-        self.view = list(view)
+        self.change(Changes(view=view))
 
     def pause(self, pending: Pending) -> None:
         """Keep a turn that waits for approval."""
-        self.check_open()
-        self.pending = pending
+        self.change(Changes(pending=pending))
 
     def note(self, record: Record) -> None:
         """Keep a JSON object with the conversation, behind its last message. No model reads it."""
-        self.check_open()
-        self.notes.append(Note(len(self.messages), record))
+        self.change(Changes(notes=[Note(len(self.messages), record)]))
 
     def rewind(self, count: int) -> None:
         """Drop all messages after the first `count`, their notes, and a turn that waits. Markers
         of passages are not given again."""
+        self.change(Changes(kept=count))
+
+    def change(self, changes: Changes) -> None:
+        """Continue the open session by changes, and keep them. Raises ConfigError."""
         self.check_open()
-        self.messages = self.messages[:count]
-        self.view = list(self.messages)
-        self.notes = [note for note in self.notes if note.after <= count]
-        self.pending = None
+        self.apply(changes)
 
     def draft(self, text: str) -> None:
         """Keep a piece of an answer that is being written, where a crash must not lose it."""
@@ -179,7 +175,10 @@ class Session(Closeable):
     def apply(self, changes: Changes) -> None:
         """Continue the session by recorded changes. Raises ConfigError where they do not fit."""
         if changes.kept is not None:
-            Session.rewind(self, changes.kept)
+            self.messages = self.messages[: changes.kept]
+            self.view = list(self.messages)
+            self.notes = [note for note in self.notes if note.after <= changes.kept]
+            self.pending = None
         for marker, chunk in changes.sources.items():
             if self.sources.mark(chunk) != marker:
                 raise invalid_session(f"passage {marker} is out of order or stands there twice")

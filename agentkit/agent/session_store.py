@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agentkit._sync import Closeable
-from agentkit.agent.pending import Pending
 from agentkit.agent.session import Session
 from agentkit.agent.session_record import Changes, changes_record, read_changes, read_json
 from agentkit.agent.session_storage import (
@@ -29,7 +28,7 @@ from agentkit.agent.session_storage import (
 )
 from agentkit.errors import ConfigError, SessionBusy, SessionNotFound
 from agentkit.findings import name_project
-from agentkit.messages import Message, Record
+from agentkit.messages import Message
 from agentkit.text.terms import terms
 from agentkit.tools.repair import join_surrogates
 
@@ -156,7 +155,7 @@ class SessionStore(Closeable):
             copy.rewind(messages)
         new = self.create(name or f"{source.name} (fork)")
         self.storage.write(new.id, {"parent": source.id}, [])
-        new.keep(copy)
+        new.change(copy.changes())
         return new
 
     def search(self, query: str, limit: int = 20) -> list[tuple[SessionInfo, str]]:
@@ -301,37 +300,14 @@ class StoredSession(Session):
         if stored.draft:
             self.add([Message("assistant", stored.draft)])
 
-    def add(self, messages: Sequence[Message]) -> None:
-        if messages:
-            super().add(messages)
-            self._write(Changes(messages))
-
-    def compact(self, view: Sequence[Message]) -> None:
-        super().compact(view)
-        self._write(Changes(view=view))
-
-    def pause(self, pending: Pending) -> None:
-        super().pause(pending)
-        self._write(Changes(pending=pending))
-
-    def note(self, record: Record) -> None:
-        super().note(record)
-        self._write(Changes(notes=self.notes[-1:]))
-
-    def rewind(self, count: int) -> None:
-        super().rewind(count)
-        self._write(Changes(kept=count))
+    def change(self, changes: Changes) -> None:
+        super().change(changes)
+        self._write(changes)
 
     def draft(self, text: str) -> None:
         self.check_open()
         self._renew()
         self._storage.draft(self.id, text)
-
-    def keep(self, session: Session) -> None:
-        """Continue an empty session as a copy of another one."""
-        changes = session.changes()
-        self.apply(changes)
-        self._write(changes)
 
     def close(self) -> None:
         """Release the session, so that others can open it."""

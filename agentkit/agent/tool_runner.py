@@ -65,7 +65,7 @@ raises what ends the run."""
 Emit = Callable[[Event], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunState:
     """What the calls of one run share; the RunContext of its instructions. `history` are the
     session's messages, which grow by complete turns."""
@@ -96,44 +96,19 @@ class RunState:
         return self.meter.usage
 
 
-@dataclass(slots=True)
-class CallContext:
+@dataclass(frozen=True, kw_only=True)
+class CallContext(RunState):
     """The ToolContext of one call. `resumed` is the sub-agent that waited in it, `verdicts` the
     decisions on the calls of that."""
 
     call: ToolCall
-    run: RunState
     put: Emit
     room: int | None = None
     resumed: PausedAgent | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
-    @property
-    def deps(self) -> Any:
-        return self.run.deps
-
-    @property
-    def session_id(self) -> str:
-        return self.run.session_id
-
-    @property
-    def prompt(self) -> str:
-        return self.run.prompt
-
-    @property
-    def messages(self) -> tuple[Message, ...]:
-        return self.run.messages
-
-    @property
-    def usage(self) -> Usage:
-        return self.run.usage
-
-    @property
-    def folder(self) -> Path | None:
-        return self.run.folder
-
     def cite(self, chunk: Chunk) -> str:
-        return self.run.sources.mark(chunk)
+        return self.sources.mark(chunk)
 
     def report(self, message: str, fraction: float | None = None) -> None:
         self.put(ToolProgress(self.call, message, fraction))
@@ -142,7 +117,7 @@ class CallContext:
         self.put(Nested(self.call, event))
 
     def spend(self, usage: Usage, cost: float | None = None) -> None:
-        self.run.meter.add(usage, cost)
+        self.meter.add(usage, cost)
 
 
 class _Events:
@@ -335,12 +310,12 @@ class ToolRunner:
 
     async def _execute(self, tool: Tool, call: ToolCall, turn: _RunningCalls) -> _Ended:
         context = CallContext(
-            call,
-            self._context,
-            turn.put,
-            turn.room,
-            turn.agents.get(call.id),
-            decisions_within(call.id, turn.verdicts) if turn.verdicts else {},
+            **vars(self._context),
+            call=call,
+            put=turn.put,
+            room=turn.room,
+            resumed=turn.agents.get(call.id),
+            verdicts=decisions_within(call.id, turn.verdicts) if turn.verdicts else {},
         )
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
