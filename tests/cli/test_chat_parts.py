@@ -196,12 +196,13 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(
     shelf = ServerConfig(name="shelf", command=sys.executable, args=(str(tmp_path / "shelf.py"),))
     async with McpServers([shelf]) as servers:
         out, allowed = Console(quiet=True), AllowedTools(tmp_path / "approvals.json")
-        chat = Chat(project, out, out, allowed, servers=servers, is_live=True)
+        project.servers = servers
+        chat = Chat(project, out, out, allowed, is_live=True)
         with pytest.raises(ConfigError, match="needs file"):
             await run_command(COMMANDS, chat, "/prompts shelf:review")
         await run_command(COMMANDS, chat, "/shelf:review file='a b.py'")
         assert chat.prefill == "Review a b.py, please."
-        attached, _ = await attach("Read @shelf:shelf://book", project, Sources(), servers)
+        attached, _ = await attach("Read @shelf:shelf://book", project, Sources())
         assert "It was a dark night." in attached.passages[0].chunk.text
         found = ChatCompleter(chat, COMMANDS)
         await found.load()

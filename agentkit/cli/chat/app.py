@@ -78,7 +78,6 @@ async def _chat(
             approval.allowed,
             store=store,
             session=open_session(store, session, resume) if store else Session(),
-            servers=project.servers,
             is_live=is_live,
             reflows=reflows(os.environ),
         )

@@ -17,7 +17,6 @@ from agentkit.knowledge.chunking.splitter import first_heading
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.passages import attach as attach_document
 from agentkit.knowledge.loaders.files import load, read_bytes
-from agentkit.mcp.client import McpServers
 from agentkit.messages import ImagePart, Message, TextPart
 from agentkit.project.project import Project
 
@@ -37,7 +36,7 @@ Part = TextPart | ImagePart
 
 
 async def attach(
-    line: str, project: Project, sources: Sources, servers: McpServers | None = None
+    line: str, project: Project, sources: Sources
 ) -> tuple[Message, list[str]]:
     """A message with what it names, and a note about each name. Passages get their numbers from
     `sources`. Raises nothing: what cannot be read is a note."""
@@ -47,7 +46,7 @@ async def attach(
     for quoted, bare in dict.fromkeys(_NAME.findall(line)[:_MOST_NAMES]):
         name = quoted or bare
         try:
-            found = await _read(name, project, servers)
+            found = await _read(name, project)
         except AgentkitError as error:
             note = _("@{name} is not attached: {error}")
             notes.append(note.format(name=name, error=error))
@@ -65,11 +64,12 @@ async def attach(
     return Message("user", content, passages=tuple(passages)), notes
 
 
-async def _read(name: str, project: Project, servers: McpServers | None) -> list[Part]:
+async def _read(name: str, project: Project) -> list[Part]:
     knowledge = project.agent.knowledge
     if knowledge and name in {info.source for info in await knowledge.documents()}:
         return [TextPart((await knowledge.document(name)).text)]
     server, _colon, uri = name.partition(":")
+    servers = project.servers
     if servers and uri and server in servers.clients:
         content = await servers.read(server, uri)
         return [TextPart(content)] if isinstance(content, str) else list(content)

@@ -37,7 +37,6 @@ from agentkit.events import (
     ToolDenied,
     ToolFinished,
 )
-from agentkit.mcp.client import McpServers
 from agentkit.messages import Content, Message, ToolCall
 from agentkit.project.project import Project
 
@@ -216,7 +215,6 @@ class Chat:
     allowed: AllowedTools
     store: SessionStore | None = None
     session: Session = field(default_factory=Session)
-    servers: McpServers | None = None
     is_live: bool = False
     """Whether answers are redrawn in place, as in a terminal."""
     reflows: bool = True
@@ -273,7 +271,6 @@ class Chat:
         notice, self.trust_notice = self.trust_notice, await self.project.refresh_tools()
         if self.trust_notice not in ("", notice):
             self.note(self.trust_notice)
-            self.servers = self.project.servers or self.servers
         await self._run_agent(self.project.agent.stream(prompt, self.session))
 
     async def resume_calls(self) -> None:
@@ -310,7 +307,7 @@ class Chat:
         if line.startswith("/"):
             await self._run_command(command(self, line))
         elif line:
-            message, notes = await attach(line, self.project, self.session.sources, self.servers)
+            message, notes = await attach(line, self.project, self.session.sources)
             for note in notes:
                 self.note(note)
             await self.answer(message)

@@ -221,7 +221,7 @@ class ChatCompleter(Completer):
             self.sources = [info.source for info in await knowledge.documents()]
         self.models = [f"{name}:" for name in known_providers(project.settings.providers)]
         self.models += ["auto", "extractive", *await local_models()]
-        if servers := self._chat.servers:
+        if servers := self._chat.project.servers:
             self.sources += [f"{r.server}:{r.uri}" for r in await servers.resources()]
             self.prompts = [f"{p.server}:{p.name}" for p in await servers.prompts()]
 

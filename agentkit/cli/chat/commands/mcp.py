@@ -19,7 +19,7 @@ from agentkit.mcp.tools import RemotePrompt
 async def list_servers(chat: Chat, argument: str) -> None:
     """List the servers of mcp_servers/mcp.json, and how many tools each has."""
     servers = read_config(chat.project.path).servers if chat.project.trusted else ()
-    problems = chat.servers.problems if chat.servers else {}
+    problems = chat.project.servers.problems if chat.project.servers else {}
     for server in servers:
         tools = [t for t in chat.project.agent.tools if t.name.startswith(f"{server.name}__")]
         count = counted("{count} tool", "{count} tools", len(tools))
@@ -27,7 +27,7 @@ async def list_servers(chat: Chat, argument: str) -> None:
         chat.out.print(Text(f"  {server.name}", "bold").append(f"  {state}", "not bold"))
     if not servers:
         chat.note(_("There are none: add them to mcp_servers/mcp.json, then run agentkit trust."))
-    elif chat.servers and (resources := await chat.servers.resources()):
+    elif chat.project.servers and (resources := await chat.project.servers.resources()):
         count = counted("{count} resource", "{count} resources", len(resources))
         text = _("{resources}: Tab completes them after @ and a server's name.")
         chat.note(text.format(resources=count))
@@ -35,7 +35,7 @@ async def list_servers(chat: Chat, argument: str) -> None:
 
 async def prompts(chat: Chat, argument: str) -> None:
     """List the prompts of servers, or send one of them."""
-    offered = await chat.servers.prompts() if chat.servers else ()
+    offered = await chat.project.servers.prompts() if chat.project.servers else ()
     if not argument:
         for prompt in offered:
             line = Text(f"  {prompt.server}:{prompt.name}{_format_parameters(prompt)}", "bold")
@@ -43,7 +43,7 @@ async def prompts(chat: Chat, argument: str) -> None:
         if not offered:
             chat.note(_("No server offers prompts here."))
         return
-    text = await prompt_text(f"/{argument}", chat.servers) if chat.servers else None
+    text = await prompt_text(f"/{argument}", chat.project.servers) if chat.project.servers else None
     if text is None:
         message = _("Unknown prompt {name!r}. /prompts lists them.")
         raise ConfigError(message.format(name=argument.split()[0]))
