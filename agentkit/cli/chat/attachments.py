@@ -35,9 +35,7 @@ _MOST_IMAGE_BYTES = 10_000_000
 Part = TextPart | ImagePart
 
 
-async def attach(
-    line: str, project: Project, sources: Sources
-) -> tuple[Message, list[str]]:
+async def attach(line: str, project: Project, sources: Sources) -> tuple[Message, list[str]]:
     """A message with what it names, and a note about each name. Passages get their numbers from
     `sources`. Raises nothing: what cannot be read is a note."""
     parts: list[Part] = [TextPart(line)]
