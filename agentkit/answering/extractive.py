@@ -18,8 +18,9 @@ from agentkit.answering.follow_up import standalone_question
 from agentkit.answering.question import Question
 from agentkit.answering.scoring import Scored, Scorer, surely_answers
 from agentkit.answering.units import Unit, split_units
-from agentkit.backends.base import Capabilities, Model, Options
+from agentkit.backends.base import Capabilities, Model, Options, images
 from agentkit.documents import Chunk, Passage
+from agentkit.errors import ModelError
 from agentkit.events import Done, ModelPart, TextDelta
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.settings.schema import REFUSE_BELOW
@@ -120,6 +121,9 @@ class ExtractiveModel(Model):
         earlier = [messages[at].text for at in prompts[:-1]]
         text = messages[last].text if messages else ""
         question = Question(standalone_question(text, earlier))
+        if messages and images(messages[last]):
+            reason = "extractive reads no images: choose another model."
+            raise ModelError(reason, self.name, "bad_request")
         is_prompt = last == len(messages) - 1
         is_talk = question.is_small_talk
         if is_prompt and not is_talk and any(tool.name == SEARCH for tool in tools):

@@ -78,7 +78,7 @@ def create_app(
     guard = Middleware(
         Guard,
         access,
-        max_bytes=int(chosen.max_body_mb * 2**20),
+        max_bytes=chosen.body_bytes,
         max_upload_bytes=chosen.upload_bytes,
         large_paths=UPLOAD_PATHS,
         count=metrics.count_response,

@@ -23,6 +23,7 @@ from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.lookup import range_of
 from agentkit.server.auth import require
 from agentkit.server.errors import ApiError
+from agentkit.server.guard import SANDBOX
 from agentkit.server.service import Service, service
 from agentkit.server.turns import format_of
 from agentkit.server.uploads import named_by_content, safe_name, store
@@ -39,9 +40,6 @@ MOST_FILES = 100
 MOST_AROUND = 200_000
 REMOVAL_SECONDS = 5.0
 """How long a removal is waited for; it goes on afterwards."""
-
-SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-"""The policy of an original: a browser that shows it runs nothing of it, and asks no one."""
 
 
 class DocumentRecord(BaseModel):

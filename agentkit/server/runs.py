@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agentkit.agent.agent import Agent
-from agentkit.agent.approval import Verdict, pause
+from agentkit.agent.approval import Verdict
 from agentkit.agent.session import Session
 from agentkit.agent.session_store import SessionStore, StoredSession
-from agentkit.agent.setup import Overrides
 from agentkit.answers import Answer
-from agentkit.errors import AlreadyDecided, KnowledgeError, SessionBusy
+from agentkit.errors import AlreadyDecided, SessionBusy
 from agentkit.events import Event, Finished
-from agentkit.knowledge.search.filters import Filters
 from agentkit.messages import Message, Record, ToolCall
+from agentkit.server.asking import Choices
 from agentkit.server.errors import ApiError, to_api_error
 from agentkit.server.event_log import EventLog
 from agentkit.server.foreign_runs import follow, is_written_elsewhere
 from agentkit.server.live_turn import MOST_TEXT, EndlessAnswer, LiveTurn
-from agentkit.server.openai_api.models import choose_model
 from agentkit.server.service import Service
 from agentkit.server.session_stores import read_session
 from agentkit.server.turns import (
@@ -37,6 +34,7 @@ from agentkit.server.turns import (
     TurnState,
     answer_note,
     first_message,
+    new_turn,
     parse_run_id,
     run_id_of,
     stopped_messages,
@@ -54,33 +52,11 @@ SHUTDOWN_SECONDS = 5.0
 """Time that running answers have to end when the server is stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What a question asks for besides the answer: the id of a model that the server offers, and
-    the sources or globs of the documents to use, all by default."""
-
-    model: str = ""
-    sources: tuple[str, ...] = ()
-
-    async def resolve(self, server: Service) -> tuple[Agent, Overrides]:
-        """The agent that answers, and the keywords of its run. Raises ApiError."""
-        chosen = await choose_model(server, self.model)
-        overrides: Overrides = {**chosen.overrides, "approve": pause}
-        if self.sources:
-            retrieval = overrides.get("retrieval", chosen.agent.retrieval)
-            filters = Filters(sources=self.sources).bounded(retrieval.filters)
-            try:
-                filters.check()
-            except KnowledgeError as error:
-                raise ApiError(422, str(error), "invalid_value", param="sources") from error
-            overrides["retrieval"] = replace(retrieval, filters=filters)
-        return chosen.agent, overrides
-
-
 @dataclass
 class AnswerRun:
-    """One answer that is being written. `verdicts` are decisions that the run has not taken yet;
-    `is_active` says whether a task drives it, `is_foreign` whether another process does."""
+    """One answer that is being written. `prompt` is its question, where this process asked it;
+    `verdicts` are decisions that the run has not taken yet; `is_active` says whether a task drives
+    it, `is_foreign` whether another process does."""
 
     id: str
     owner: str
@@ -88,6 +64,7 @@ class AnswerRun:
     live: LiveTurn
     choices: Choices
     state: TurnState = "running"
+    prompt: Message | None = None
     seconds: float = 0.0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
@@ -125,14 +102,14 @@ class Runs:
         owner: str,
         store: SessionStore,
         session_id: str,
-        prompt: Message,
+        ask: Callable[[Session], Message],
         choices: Choices = Choices(),
         *,
         replaced: int | None = None,
     ) -> tuple[AnswerRun, str | None]:
         """Begin to answer a question in a stored session, in place of the turn `replaced` and those
-        after it, which stay in a copy of the session. Gives the run and the id of the copy. Raises
-        SessionBusy and ApiError."""
+        after it, which stay in a copy of the session. `ask` makes the question in the session as it
+        was. Gives the run and the id of the copy. Raises SessionBusy and ApiError."""
         if self._is_closed:
             raise ApiError(503, "The server is stopping. Ask again later.", "stopping")
         self._check_free(owner, session_id)
@@ -142,15 +119,17 @@ class Runs:
             session = await asyncio.to_thread(store.open, session_id)
             opened.callback(session.close)
             self._check_free(owner, session_id)
+            prompt = ask(session)
             copy = await asyncio.to_thread(_make_room, store, session, replaced)
             if copy:
                 await self._server.stores.settle(owner, copy)
             session.note(BEGUN)
             index = sum(each.role == "user" for each in session.messages)
             events = agent.stream(prompt, session, **overrides)
-            turn = Turn(index=index, question=prompt.text)
+            turn = new_turn(index, prompt)
             run = self._add(AnswerRun(*self._place(owner, session_id, turn), choices))
-            driving = self._drive(run, session, events, prompt, opened.pop_all())
+            run.prompt = prompt
+            driving = self._drive(run, session, events, opened.pop_all())
         run.task = asyncio.create_task(driving)
         await asyncio.sleep(0)  # A task that is cancelled before its first step would not clean up.
         return run, copy
@@ -214,7 +193,7 @@ class Runs:
             if session.pending:
                 session.add(list(stopped_messages(session.pending)))
             run.state = "stopped"
-            await self._keep(run, session, _note(run, None, None), None)
+            await self._keep(run, session, _note(run, None, None))
         run.end()
         self._expire(run)
 
@@ -292,7 +271,7 @@ class Runs:
                 session = await asyncio.to_thread(store.open, run.session_id)
                 opened.callback(session.close)
                 events = await self._resumed(run, session)
-                driving = self._drive(run, session, events, None, opened.pop_all())
+                driving = self._drive(run, session, events, opened.pop_all())
         except Exception as error:  # The calls wait again, and the page shows why.
             run.is_active = False
             run.verdicts.clear()
@@ -314,7 +293,6 @@ class Runs:
         run: AnswerRun,
         session: StoredSession,
         events: AsyncGenerator[Event, None],
-        prompt: Message | None,
         opened: AsyncExitStack,
     ) -> None:
         """Run to the end, or until calls wait and none is decided. Never raises."""
@@ -323,10 +301,10 @@ class Runs:
                 run.is_ending = False
                 note = await self._part(run, events)
                 run.is_ending = True  # What follows must not be cancelled.
-                await self._keep(run, session, note, prompt)
+                await self._keep(run, session, note)
                 if run.state != "paused" or not run.verdicts:
                     break
-                events, prompt = await self._resumed(run, session), None
+                events = await self._resumed(run, session)
             run.is_active = False
         if run.state != "paused":
             run.end()
@@ -359,15 +337,13 @@ class Runs:
             run.log.append("error", fault)
         return _note(run, answer, fault)
 
-    async def _keep(
-        self, run: AnswerRun, session: Session, note: Record, prompt: Message | None
-    ) -> None:
+    async def _keep(self, run: AnswerRun, session: Session, note: Record) -> None:
         """Store the note, with the question where the run ended before it was stored, and log the
         turn as it is stored now."""
         index = run.live.index
         try:
-            if prompt and index == sum(each.role == "user" for each in session.messages):
-                session.add([prompt])
+            if run.prompt and index == sum(each.role == "user" for each in session.messages):
+                session.add([run.prompt])
             session.note({"turn": note})
             await self._server.stores.settle(run.owner, run.session_id)
             turn = turns_of(session)[index]

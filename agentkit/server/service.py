@@ -33,10 +33,15 @@ FIRST_INDEX_SECONDS = 60.0
 """How long a question waits for the first documents of a folder."""
 
 
+MOST_PARSING = 2
+"""Files that came with questions and are read at once."""
+
+
 @dataclass
 class Service:
     """The served project. `changed` are the files that wait for trust, with what happened
-    to each; `reload` is set when the project is to be opened again."""
+    to each; `reload` is set when the project is to be opened again; `parsing` admits the files of
+    questions."""
 
     project: Project
     settings: ServeSettings
@@ -52,6 +57,7 @@ class Service:
     runs: Runs = field(init=False)
     indexing: IndexWriter = field(init=False)
     pdf_pages: PdfPages = field(init=False)
+    parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_PARSING))
     _collections: dict[str, KnowledgeBase] = field(default_factory=dict)
     _raw: dict[str, Agent] = field(default_factory=dict)
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)

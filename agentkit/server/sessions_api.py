@@ -13,11 +13,13 @@ from starlette.responses import Response
 from agentkit.agent.session import Session
 from agentkit.agent.session_export import as_json, as_markdown
 from agentkit.agent.session_store import SessionInfo, SessionStore
+from agentkit.backends.base import images
 from agentkit.messages import Message
+from agentkit.server.asking import Attachment, Choices, ask_again, read_attachments
 from agentkit.server.auth import Identity, require
 from agentkit.server.errors import ApiError
 from agentkit.server.foreign_runs import is_written_elsewhere
-from agentkit.server.runs import Choices
+from agentkit.server.guard import SANDBOX
 from agentkit.server.service import Service, service
 from agentkit.server.session_stores import find_session, read_session
 from agentkit.server.turns import Turn, first_message, run_id_of, turns_of
@@ -28,6 +30,8 @@ router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 MOST_LISTED = 200
 MOST_QUESTION = 200_000
 """Characters of a question."""
+MOST_ATTACHED = 10
+"""Files of a question."""
 
 Asker = Annotated[Identity, Depends(require("ask"))]
 Server = Annotated[Service, Depends(service)]
@@ -84,8 +88,9 @@ class ForkPoint(BaseModel):
 
 
 class Question(BaseModel):
-    """A question, with the id of a model and the sources to use. `replace` is the turn in whose
-    place it is asked: a copy of the session keeps that turn and those after it."""
+    """A question, with the id of a model, the sources to use, and files that the answer may cite or
+    images that the model sees. `replace` is the turn in whose place it is asked, by default with
+    its files: a copy of the session keeps that turn and those after it."""
 
     question: str = Field(min_length=1, max_length=MOST_QUESTION)
     model: str = Field(default="", max_length=500)
@@ -93,6 +98,7 @@ class Question(BaseModel):
         default=[], max_length=100
     )
     replace: int | None = Field(default=None, ge=0)
+    attachments: list[Attachment] | None = Field(default=None, max_length=MOST_ATTACHED)
 
 
 class StartedRun(BaseModel):
@@ -212,16 +218,43 @@ async def ask(
     if not question.strip():
         raise ApiError(422, "question must not be empty.", "invalid_value", param="question")
     await asyncio.to_thread(find_session, store, session_id)
+    attachments = await read_attachments(body.attachments or (), server.parsing)
+
+    def prompt(session: Session) -> Message:
+        if body.replace is not None and body.attachments is None:
+            at = first_message(session, body.replace)
+            if at is not None:
+                return ask_again(question, session.messages[at])
+        return attachments.ask(question, session.sources)
+
     run, fork = await server.runs.start(
         identity.name,
         store,
         session_id,
-        Message("user", question),
+        prompt,
         Choices(body.model, tuple(body.sources)),
         replaced=body.replace,
     )
     server.changes.publish("sessions")
     return StartedRun(run=run.id, fork=fork)
+
+
+@router.get("/{session_id}/turns/{turn}/images/{number}", response_class=Response)
+async def question_image(
+    session_id: str, turn: int, number: int, identity: Asker, server: Server, store: Store
+) -> Response:
+    """An image that came with a question, by its number from 0 on."""
+    run = server.runs.running_in(identity.name).get(session_id)
+    message = run.prompt if run and run.live.index == turn else None
+    if message is None:
+        session = await asyncio.to_thread(read_session, store, session_id)
+        at = first_message(session, turn)
+        message = None if at is None else session.messages[at]
+    found = images(message)[number : number + 1] if message and number >= 0 else []
+    if not found:
+        raise ApiError(404, "There is no such image. Load the session again.", "image_not_found")
+    headers = {"content-security-policy": SANDBOX}
+    return Response(found[0].data, media_type=found[0].media_type, headers=headers)
 
 
 def _read(store: SessionStore, session_id: str) -> tuple[SessionInfo, Session]:

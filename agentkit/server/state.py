@@ -54,7 +54,10 @@ async def state(
         "notices": project.notices,
         "examples": await asyncio.to_thread(_examples, server),
         "documents": {"count": len(documents), "unread": len(unread)},
-        "limits": {"upload_bytes": server.settings.upload_bytes},
+        "limits": {
+            "upload_bytes": server.settings.upload_bytes,
+            "body_bytes": server.settings.body_bytes,
+        },
     }
 
 

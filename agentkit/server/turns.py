@@ -20,10 +20,11 @@ from agentkit.agent.session_record import Note
 from agentkit.agent.tool_runner import INTERRUPTED as CALL_STOPPED
 from agentkit.agent.tool_runner import failed_result
 from agentkit.answers import Answer
+from agentkit.backends.base import images
 from agentkit.documents import Chunk, Passage
 from agentkit.knowledge.citations.markers import markers, numbers_in
 from agentkit.knowledge.citations.passages import Sources
-from agentkit.messages import ImagePart, Message, Record, ToolCall
+from agentkit.messages import Message, Record, ToolCall
 
 TurnState = Literal["running", "done", "stopped", "failed", "paused"]
 CallState = Literal["running", "done", "failed", "waiting", "denied"]
@@ -109,11 +110,13 @@ class TurnUsage(BaseModel):
 
 
 class Turn(BaseModel):
-    """A question and what came of it. `run` is the id of a run that goes on or can be resumed."""
+    """A question and what came of it. `attachments` are the names of its files, `images` is the
+    number of its images, and `run` the id of a run that goes on or can be resumed."""
 
     index: int
     question: str
     attachments: list[str] = []
+    images: int = 0
     state: TurnState = "running"
     run: str | None = None
     text: str = ""
@@ -281,8 +284,7 @@ def _turn(
     interrupted = INTERRUPTED if state == "stopped" and not note else None
     return Turn(
         index=index,
-        question=messages[0].text,
-        attachments=list(_attachments(messages[0])),
+        **_question(messages[0]),
         run=run_id_of(session.id, index) if pending else None,
         text=text,
         tools=[_noted(call, note.get("calls", {})) for call in _calls(messages, pending)],
@@ -306,11 +308,19 @@ def _state(messages: Sequence[Message]) -> TurnState:
     return "done" if _text(messages) else "stopped"
 
 
-def _attachments(question: Message) -> Iterator[str]:
-    """The names of what came with a question."""
-    yield from dict.fromkeys(passage.chunk.source for passage in question.passages)
-    if not isinstance(question.content, str):
-        yield from (p.media_type for p in question.content if isinstance(p, ImagePart))
+def new_turn(index: int, question: Message) -> Turn:
+    """A turn whose answer has not begun."""
+    return Turn(index=index, **_question(question), passages=list(passages_of([question])))
+
+
+def _question(message: Message) -> dict[str, Any]:
+    """A question with the names of its files and the number of its images."""
+    names = dict.fromkeys(passage.chunk.source for passage in message.passages)
+    return {
+        "question": message.text,
+        "attachments": list(names),
+        "images": len(images(message)),
+    }
 
 
 def passages_of(

@@ -288,6 +288,11 @@ class ServeSettings(SettingsTable):
     )
 
     @property
+    def body_bytes(self) -> int:
+        """Size limit of a request in bytes."""
+        return int(self.max_body_mb * 2**20)
+
+    @property
     def upload_bytes(self) -> int:
         """Size limit of an upload in bytes."""
         return int(self.max_upload_mb * 2**20)

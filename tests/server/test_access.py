@@ -200,22 +200,26 @@ async def test_mcp_needs_a_key_that_may_ask_and_approve(
         assert (await client.post("/mcp", json=hello, headers=headers)).status_code == status
 
 
-async def test_every_route_of_a_session_is_closed_to_another_key(
+async def test_every_route_of_a_session_and_its_runs_is_closed_to_another_key(
     guarded: httpx2.AsyncClient, folder: Path
 ) -> None:
     store = KeyStore(folder)
     alice, bob = ({"authorization": f"Bearer {store.add(name)}"} for name in ("alice", "bob"))
     session = (await guarded.post("/api/sessions", json={}, headers=alice)).json()["id"]
-    own = await guarded.get(f"/api/sessions/{session}", headers=alice)
-    assert own.status_code == 200
-    bodies = {"turns": {"question": "Hello?"}, "fork": {"turn": 0}, "": {"title": "Mine"}}
+    asked = {"question": "Hello?"}
+    turns = f"/api/sessions/{session}/turns"
+    run = (await guarded.post(turns, json=asked, headers=alice)).json()["run"]
+    for own in (f"/api/sessions/{session}", f"/api/runs/{run}/events"):
+        assert (await guarded.get(own, headers=alice)).status_code == 200
+    rest = {"turns": asked, "fork": {"turn": 0}, "": {"title": "Mine"}}
+    bodies = {f"/api/sessions/{{session_id}}/{name}".rstrip("/"): rest[name] for name in rest}
+    bodies["/api/runs/{run_id}/calls/{call_id}"] = {"decision": "allow"}
     answered = {}
     for method, path, _, _ in routes(folder):
-        if "{session_id}" in path:
-            body = bodies.get(path.partition("{session_id}")[2].strip("/"))
-            target = path.replace("{session_id}", session)
-            response = await guarded.request(method, target, headers=bob, json=body)
+        if "{session_id}" in path or "{run_id}" in path:
+            target = filled(path.replace("{session_id}", session).replace("{run_id}", run))
+            response = await guarded.request(method, target, headers=bob, json=bodies.get(path))
             answered[method, path] = response.status_code
-    assert len(answered) >= 5
-    assert set(answered.values()) == {404}
+    assert len(answered) >= 10
+    assert {key: status for key, status in answered.items() if status != 404} == {}
     assert (await guarded.get("/api/sessions", headers=bob)).json()["sessions"] == []

@@ -1,6 +1,7 @@
 // Starts the page: makes its parts, follows the address and the server's events, draws.
 
 import { Api } from "./api.js";
+import { Attachments } from "./attachments.js";
 import { App } from "./components/App.js";
 import { Conversation } from "./conversation.js";
 import { html } from "./html.js";
@@ -20,6 +21,7 @@ const preferences = new Preferences({
   languages: navigator.languages,
 });
 const conversation = new Conversation({ store, api, notices, navigate });
+const attachments = new Attachments({ store, notices });
 const library = new Library({ store, api, notices });
 
 let quiet = false;
@@ -98,6 +100,6 @@ async function watch() {
 }
 
 window.addEventListener("hashchange", route);
-const app = { store, api, notices, preferences, conversation, library, navigate };
+const app = { store, api, notices, preferences, conversation, attachments, library, navigate };
 render(html`<${AppContext.Provider} value=${app}><${App} /></${AppContext.Provider}>`, document.getElementById("app"));
 start();

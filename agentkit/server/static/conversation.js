@@ -1,6 +1,7 @@
 // Sessions and answers: what the page does with them, through the API and the store.
 
 import { ApiError } from "./api.js";
+import { encoded } from "./attachments.js";
 import { t } from "./i18n.js";
 import { applyEvent, isOpen, newTurn, passagesOf, restarted, support } from "./turns.js";
 
@@ -100,15 +101,20 @@ export class Conversation {
 
   // Answers
 
-  /** Ask a question; `replace` is the index of the turn that it takes the place of. */
-  async ask(question, { replace = null } = {}) {
+  /**
+   * Ask a question with files; `replace` is the index of the turn that it takes the place of, whose
+   * files it keeps.
+   */
+  async ask(question, { replace = null, attachments = [] } = {}) {
     const text = question.trim();
     if (!text || this.isAnswering()) return false;
     const { session, model, sources } = this.store.get();
     const before = session?.turns ?? [];
     const kept = replace === null ? before : before.slice(0, replace);
-    const index = replace ?? before.length;
-    this.store.set({ session: { ...(session ?? { id: null, title: "" }), turns: [...kept, newTurn(text, index)] } });
+    const { images = 0, attachments: names = [] } = before[replace] ?? {};
+    const files = attachments.filter((each) => !each.preview).map((each) => each.name);
+    const asked = { ...newTurn(text, replace ?? before.length), images, attachments: replace === null ? files : names };
+    this.store.set({ session: { ...(session ?? { id: null, title: "" }), turns: [...kept, asked] } });
     const opened = this.opened;
     // What the run before still sends is not about this turn.
     this.followed?.controller.abort();
@@ -119,9 +125,10 @@ export class Conversation {
       if (model) body.model = model;
       if (sources.length) body.sources = sources;
       if (replace !== null) body.replace = replace;
+      if (attachments.length) body.attachments = await encoded(attachments);
       const { run, fork } = await this.start(id, body);
       if (opened !== this.opened) return true;
-      this.changeLast((turn) => ({ ...turn, run }));
+      this.changeLast((turn) => ({ ...turn, run, images: images + attachments.filter((each) => each.preview).length }));
       if (fork) this.notices.info(t("The earlier version is kept as a conversation of its own."));
       this.announce(t("The answer has started."));
       this.follow(run);

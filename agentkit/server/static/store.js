@@ -14,6 +14,7 @@ export const INITIAL = Object.freeze({
   session: null, // {id, title, turns}; id null until the first question
   loading: true,
   documents: [],
+  attachments: [], // {id, name, file, preview} that go with the next question
   uploads: [], // {id, name, fraction, state: sending | failed, error}
   panel: null, // {kind: "passage" | "documents" | "search" | "settings", ...}
   menu: false, // the sidebar as a drawer, on narrow screens

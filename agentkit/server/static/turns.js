@@ -3,7 +3,7 @@
 /** A turn whose answer has not begun. */
 export function newTurn(question, index) {
   return {
-    index, question, attachments: [], state: "running", run: null, text: "", reasoning: "", tools: [],
+    index, question, attachments: [], images: 0, state: "running", run: null, text: "", reasoning: "", tools: [],
     citations: [], passages: [], sentences: [], usage: null, seconds: null, model: null,
     stop_reason: null, error: null,
   };
@@ -11,7 +11,7 @@ export function newTurn(question, index) {
 
 /** A turn as it was before its run's first event, to replay all of them. */
 export function restarted(turn) {
-  return { ...newTurn(turn.question, turn.index), attachments: turn.attachments, run: turn.run };
+  return { ...newTurn(turn.question, turn.index), attachments: turn.attachments, images: turn.images, run: turn.run };
 }
 
 /** The turn after an event `{event, data}` of its run. */

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from agentkit import Options, Project, ScriptedModel, Tool
+from agentkit.backends.base import images
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
 from agentkit.mcp.server.http import MCP_PATH, serve_http
 from agentkit.messages import Message, ToolCall
@@ -85,6 +86,8 @@ def answer_to(messages: Sequence[Message]) -> str | Sequence[ModelPart]:
         if last.role == "tool" and last.tool_call_id == "call-delete":
             return f"Done: {last.text}."
         return [ToolCall("call-delete", "delete_run", {"run": 17, "reason": "older than 90 days"})]
+    if "attached" in question:
+        return _about_attachments(next(m for m in reversed(messages) if m.role == "user"))
     if "long" in question:
         return LONG
     if "hostile" in question:
@@ -93,6 +96,12 @@ def answer_to(messages: Sequence[Message]) -> str | Sequence[ModelPart]:
         found = [p.marker for m in messages for p in m.passages if "checksum" in p.chunk.text]
         return f"The copy is verified by checksum on Monday [{found[0] if found else 1}]."
     return [ReasoningDelta("The question is about backups."), *_pieces(ANSWER)]
+
+
+def _about_attachments(question: Message) -> str:
+    """How many images the question has, and what is cited of its files."""
+    cited = [f"{p.chunk.text.splitlines()[-1]} [{p.marker}]" for p in question.passages]
+    return " ".join([f"I see {len(images(question))} images.", *cited])
 
 
 def _pieces(text: str) -> list[ModelPart]:

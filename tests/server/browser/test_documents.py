@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.server.browser.app import HOSTILE
 from tests.server.browser.conftest import write_pdf
+from tests.server.browser.test_attachments import drop
 from tests.server.browser.test_conversation import ask, wait_for_answer
 
 pytestmark = pytest.mark.slow
@@ -88,17 +89,8 @@ def test_a_file_of_an_unknown_kind_is_refused_with_the_reason(page: Page, tmp_pa
     expect(failed).to_have_count(0)
 
 
-def test_a_dropped_file_is_uploaded(page: Page) -> None:
-    page.evaluate(
-        """() => {
-            const dataTransfer = new DataTransfer();
-            const text = "# Dropped\\n\\nThe dropped note is about valves.";
-            dataTransfer.items.add(new File([text], "dropped.md", { type: "text/markdown" }));
-            const options = { dataTransfer, bubbles: true, cancelable: true };
-            window.dispatchEvent(new DragEvent("dragover", options));
-            window.dispatchEvent(new DragEvent("drop", options));
-        }"""
-    )
+def test_a_file_dropped_on_the_documents_is_uploaded(page: Page) -> None:
+    drop(page, "dropped.md", "# Dropped\n\nThe dropped note is about valves.", at=0.75)
     expect(page.locator(".document-item", has_text="dropped.md")).to_be_visible()
 
 

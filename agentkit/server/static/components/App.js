@@ -128,31 +128,42 @@ function useShortcuts() {
   }, []);
 }
 
-/** Covers the page while files are dragged over it. */
+/** Covers the page while files are dragged over it: drop them on the question or on the documents. */
 function DropTarget() {
-  const { library } = useApp();
-  const allowed = useStore((state) => hasRole(state, "documents"));
-  const [over, setOver] = useState(false);
+  const { attachments, library } = useApp();
+  const canUpload = useStore((state) => hasRole(state, "documents"));
+  const [over, setOver] = useState(null); // the zone below the pointer
   useEffect(() => {
-    const hasFiles = (event) => allowed && [...(event.dataTransfer?.types ?? [])].includes("Files");
+    const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+    const zoneOf = (event) => (canUpload && event.clientX > window.innerWidth / 2 ? "documents" : "question");
     const handlers = {
       dragover: (event) => {
         if (!hasFiles(event)) return;
         event.preventDefault();
-        setOver(true);
+        setOver(zoneOf(event));
       },
-      dragleave: (event) => event.relatedTarget === null && setOver(false),
+      dragleave: (event) => event.relatedTarget === null && setOver(null),
       drop: (event) => {
         if (!hasFiles(event)) return;
         event.preventDefault();
-        setOver(false);
-        library.upload(event.dataTransfer.files);
+        setOver(null);
+        if (zoneOf(event) === "documents") {
+          library.upload(event.dataTransfer.files);
+        } else {
+          attachments.add(event.dataTransfer.files);
+          focusQuestion();
+        }
       },
     };
     for (const [name, handler] of Object.entries(handlers)) window.addEventListener(name, handler);
     return () => Object.entries(handlers).forEach(([name, handler]) => window.removeEventListener(name, handler));
-  }, [allowed]);
-  return over && html`<div class="drop-target"><div><${Icon} name="upload" size=${32} /><strong>${t("Drop to add to the documents")}</strong></div></div>`;
+  }, [canUpload]);
+  const zone = (name, icon, title, text) => html`<div class=${classes(over === name && "over")}>
+    <${Icon} name=${icon} size=${32} /><strong>${title}</strong><span>${text}</span></div>`;
+  return over && html`<div class="drop-target">
+    ${zone("question", "attach", t("Attach to the question"), t("For this conversation only"))}
+    ${canUpload && zone("documents", "documents", t("Add to the documents"), t("Searched for every question"))}
+  </div>`;
 }
 
 function LiveRegion() {

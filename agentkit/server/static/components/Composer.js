@@ -1,4 +1,4 @@
-// The question box, with the model, where to search, files to add, and the stop button.
+// The question box, with files to attach, where to search, the model, and the stop button.
 
 import { html, classes } from "../html.js";
 import { t } from "../i18n.js";
@@ -12,13 +12,13 @@ import { Menu } from "./Menu.js";
 const TALLEST = 220;
 
 export function Composer() {
-  const { conversation, library } = useApp();
+  const { conversation, attachments } = useApp();
   const session = useStore((state) => state.session?.id ?? null);
   const answering = useStore((state) => {
     const last = state.session?.turns.at(-1);
     return Boolean(last && isOpen(last));
   });
-  const canUpload = useStore((state) => hasRole(state, "documents"));
+  const attached = useStore((state) => state.attachments);
   const [text, setText] = useState("");
   const area = useRef();
   const files = useRef();
@@ -33,8 +33,11 @@ export function Composer() {
   const send = async () => {
     const question = text;
     if (!question.trim() || answering) return;
+    const files = attachments.take();
     setText("");
-    if (!(await conversation.ask(question))) setText(question);
+    if (await conversation.ask(question, { attachments: files })) return;
+    setText(question);
+    attachments.restore(files);
   };
   const onKeyDown = (event) => {
     // Enter that confirms a word of an input method is not the end of the question.
@@ -44,21 +47,23 @@ export function Composer() {
     }
   };
   const onPaste = (event) => {
-    if (canUpload && event.clipboardData.files.length) {
+    // A copied part of a text document is text, though some programs add an image of it.
+    if (event.clipboardData.files.length && !event.clipboardData.types.includes("text/plain")) {
       event.preventDefault();
-      library.upload(event.clipboardData.files);
+      attachments.add(event.clipboardData.files);
     }
   };
   return html`<form class="composer" onSubmit=${(event) => { event.preventDefault(); send(); }}>
     <label class="visually-hidden" for="question">${t("Your question")}</label>
+    ${attached.length > 0 && html`<ul class="attached" aria-label=${t("Attached files")}>
+      ${attached.map((each) => html`<${Attached} key=${each.id} attachment=${each} />`)}</ul>`}
     <textarea id="question" ref=${area} rows="1" value=${text} placeholder=${t("Ask about your documents")}
       onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown} onPaste=${onPaste}></textarea>
     <div class="composer-row">
-      ${canUpload && html`
-        <button type="button" class="icon-button" aria-label=${t("Add documents")} title=${t("Add documents")}
-          onClick=${() => files.current.click()}><${Icon} name="attach" /></button>
-        <input type="file" multiple hidden ref=${files} aria-label=${t("Add documents")}
-          onChange=${(event) => { library.upload(event.target.files); event.target.value = ""; }} />`}
+      <button type="button" class="icon-button" aria-label=${t("Attach files")} title=${t("Attach files")}
+        onClick=${() => files.current.click()}><${Icon} name="attach" /></button>
+      <input type="file" multiple hidden ref=${files} aria-label=${t("Attach files")}
+        onChange=${(event) => { attachments.add(event.target.files); event.target.value = ""; area.current.focus(); }} />
       <${SourcePicker} />
       <${ModelPicker} />
       <span class="grow"></span>
@@ -69,6 +74,15 @@ export function Composer() {
             disabled=${!text.trim()}><${Icon} name="send" /></button>`}
     </div>
   </form>`;
+}
+
+function Attached({ attachment: { id, name, preview } }) {
+  const { attachments } = useApp();
+  const label = t("Remove {name}", { name });
+  return html`<li class=${classes("attachment", preview && "image")} title=${name}>
+    ${preview ? html`<img src=${preview} alt=${name} />` : html`<${Icon} name="documents" size=${16} /><span>${name}</span>`}
+    <button type="button" class="remove" aria-label=${label} onClick=${() => attachments.remove(id)}><${Icon} name="close" size=${12} /></button>
+  </li>`;
 }
 
 export const hasRole = (state, role) => !state.server || (state.server.identity?.roles ?? []).includes(role);

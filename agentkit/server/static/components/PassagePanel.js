@@ -6,7 +6,7 @@ import { formatNumber, message, t } from "../i18n.js";
 import { blocks, copyText, renderBlock } from "../markdown.js";
 import { insertMarks, wrapMarks } from "../marks.js";
 import { useApp, useStore } from "../store.js";
-import { passagesOf, slice } from "../turns.js";
+import { passageOf, passagesOf, slice } from "../turns.js";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/preact-hooks.js";
 import { Icon, IconButton } from "./icons.js";
 import { headingPath, isMarkdown, passagePanel } from "./passages.js";
@@ -21,6 +21,7 @@ export function PassagePanel({ panel }) {
   const [error, setError] = useState(null);
   const [view, setView] = useState(null);
   const place = `${panel.document} ${panel.start} ${panel.end}`;
+  const turn = useTurn(panel);
 
   useEffect(() => setAround(FIRST_AROUND), [place]);
   useEffect(() => {
@@ -28,7 +29,12 @@ export function PassagePanel({ panel }) {
     setError(null);
     library.text(panel.document, { start: panel.start, end: panel.end, around }).then(
       (text) => current && setLoaded({ ...text, place }),
-      (failure) => current && (failure.status === 401 ? notices.error(failure) : setError(failure)),
+      (failure) => {
+        if (!current) return;
+        if (failure.status === 401) notices.error(failure);
+        else if (failure.status === 404 && turn) setLoaded({ ...alone(passageOf(turn, panel.marker), panel), place });
+        else setError(failure);
+      },
     );
     return () => (current = false);
   }, [place, around]);
@@ -56,6 +62,7 @@ export function PassagePanel({ panel }) {
       </div>
     </div>
     <div class="panel-body document" tabindex="0" role="region" aria-label=${t("Document text")}>
+      ${loaded.alone && html`<p class="hint">${t("The passage as the model was given it. Its file is not among the documents.")}</p>`}
       ${shown === "page"
         ? html`<${PdfPage} loaded=${loaded} panel=${panel} />`
         : html`<${Surroundings} loaded=${loaded} onMore=${() => setAround(Math.min(around * 4, MOST_AROUND))}>
@@ -63,6 +70,11 @@ export function PassagePanel({ panel }) {
           </${Surroundings}>`}
     </div>`;
 }
+
+/** A passage in place of its document, such as one of a file that came with the question. */
+const alone = (passage, { start, end }) => ({
+  ...passage, id: passage.document, from: passage.start, to: passage.end, total: passage.end, start, end, original: false, alone: true,
+});
 
 const pageOf = ({ page, pages, part }) => (page && pages ? t("page {n} of {all}", { n: page, all: pages }) : part);
 
@@ -74,10 +86,13 @@ function viewsOf({ format, pages, page, original }) {
 
 const quoteOf = ({ text, from, start, end }) => (start === null ? "" : slice(text, start - from, end - from));
 
+/** The turn that the panel was opened from, null where it was opened otherwise. */
+const useTurn = (panel) => useStore((state) => (panel.turn === null ? null : state.session?.turns[panel.turn] ?? null));
+
 /** Step through the passages of the turn that the panel was opened from. */
 function Neighbours({ panel }) {
   const { store } = useApp();
-  const turn = useStore((state) => (panel.turn === null ? null : state.session?.turns[panel.turn] ?? null));
+  const turn = useTurn(panel);
   const passages = turn ? passagesOf(turn) : [];
   const at = passages.findIndex((passage) => passage.marker === panel.marker);
   if (at < 0 || passages.length < 2) return null;
@@ -91,7 +106,7 @@ function Neighbours({ panel }) {
 function Surroundings({ loaded, onMore, children }) {
   const more = (count, text) => html`<button type="button" class="text-button more" onClick=${onMore}>${t(text, { n: formatNumber(count) })}</button>`;
   return html`
-    ${loaded.from > 0 && more(loaded.from, message("{n} characters before"))}
+    ${loaded.from > 0 && !loaded.alone && more(loaded.from, message("{n} characters before"))}
     ${children}
     ${loaded.to < loaded.total && more(loaded.total - loaded.to, message("{n} characters after"))}`;
 }

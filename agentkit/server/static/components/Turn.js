@@ -3,7 +3,7 @@
 import { html, classes } from "../html.js";
 import { formatNumber, message, t } from "../i18n.js";
 import { copyText } from "../markdown.js";
-import { useApp } from "../store.js";
+import { useApp, useStore } from "../store.js";
 import { isOpen, support } from "../turns.js";
 import { useRef, useEffect, useState } from "../vendor/preact-hooks.js";
 import { Answer } from "./Answer.js";
@@ -39,9 +39,20 @@ function Question({ turn, busy, onEdit }) {
     </div>
     <div class="question">
       <h2>${turn.question}</h2>
+      <${Images} turn=${turn} />
       ${turn.attachments?.length > 0 && html`<p class="attachments">${turn.attachments.map((name) => html`<span key=${name}><${Icon} name="attach" size=${14} />${name}</span>`)}</p>`}
     </div>
   </div>`;
+}
+
+function Images({ turn }) {
+  const { api } = useApp();
+  const session = useStore((state) => state.session?.id);
+  if (!turn.images || !session) return null;
+  return html`<p class="question-images">${Array.from({ length: turn.images }, (_, number) => {
+    const url = `${api.base}sessions/${encodeURIComponent(session)}/turns/${turn.index}/images/${number}`;
+    return html`<a key=${url} href=${url} target="_blank" rel="noreferrer"><img src=${url} alt=${t("Attached image {n}", { n: number + 1 })} /></a>`;
+  })}</p>`;
 }
 
 function Editor({ turn, onClose }) {
