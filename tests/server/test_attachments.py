@@ -28,7 +28,7 @@ def attached(**files: bytes) -> list[Json]:
     ]
 
 
-async def asked(page: Page, session: str, question: str, **options: Any) -> Json:
+async def answer(page: Page, session: str, question: str, **options: Any) -> Json:
     turn = await page.answered(session, question, **options)
     assert turn == (await page.turns(session))[-1]
     return turn
@@ -48,7 +48,7 @@ async def test_a_file_with_a_question_is_cited_and_not_indexed(
 ) -> None:
     async with open_page(folder) as page:
         session = await page.session()
-        turn = await asked(page, session, QUESTION, attachments=attached(**{name: content}))
+        turn = await answer(page, session, QUESTION, attachments=attached(**{name: content}))
         assert "21:30" in turn["text"]
         assert turn["attachments"] == [name.replace("__", ".")]
         cited = turn["citations"][0]
@@ -63,7 +63,7 @@ async def test_an_image_goes_to_the_model_and_is_shown_with_the_question(folder:
     async with open_page(folder, model) as page:
         session = await page.session()
         files = attached(photo__png=PNG)
-        turn = await asked(page, session, "What is this?", attachments=files)
+        turn = await answer(page, session, "What is this?", attachments=files)
         assert (turn["question"], turn["images"], turn["attachments"]) == ("What is this?", 1, [])
         sent = next(m for m in model.requests[0] if m.role == "user")
         assert [(part.data, part.media_type) for part in images(sent)] == [(PNG, "image/png")]
@@ -74,17 +74,17 @@ async def test_an_image_goes_to_the_model_and_is_shown_with_the_question(folder:
         assert shown.headers["content-security-policy"].startswith("sandbox")
         for missing in ("0/images/1", "1/images/0", "0/images/-1"):
             await page.get(f"/api/sessions/{session}/turns/{missing}", 404)
-        again = await asked(page, session, "What is it?", replace=0)
+        again = await answer(page, session, "What is it?", replace=0)
         assert (again["images"], again["text"]) == (1, "The same pump.")
-        without = await asked(page, session, "And now?", replace=0, attachments=[])
+        without = await answer(page, session, "And now?", replace=0, attachments=[])
         assert without["images"] == 0
 
 
 async def test_a_file_stays_with_a_question_that_is_edited(folder: Path) -> None:
     async with open_page(folder) as page:
         session = await page.session()
-        first = await asked(page, session, "Hello there", attachments=attached(rota__md=NOTE))
-        again = await asked(page, session, QUESTION, replace=first["index"])
+        first = await answer(page, session, "Hello there", attachments=attached(rota__md=NOTE))
+        again = await answer(page, session, QUESTION, replace=first["index"])
         assert again["attachments"] == ["rota.md"]
         assert "21:30" in again["text"]
 
@@ -92,14 +92,14 @@ async def test_a_file_stays_with_a_question_that_is_edited(folder: Path) -> None
 async def test_the_extractive_model_says_that_it_reads_no_images(folder: Path) -> None:
     async with open_page(folder) as page:
         files = attached(photo__png=PNG)
-        turn = await asked(page, await page.session(), "What is this?", attachments=files)
+        turn = await answer(page, await page.session(), "What is this?", attachments=files)
         assert turn["state"] == "failed"
         assert "reads no images: choose another model" in turn["error"]["message"]
         assert turn["images"] == 1
 
 
 @pytest.mark.parametrize(
-    ("files", "status", "said"),
+    ("files", "status", "message"),
     [
         (attached(data__bin=bytes(range(256))), 415, "of no kind that can be read"),
         (attached(photo__png=NOTE), 415, "not a PNG file"),
@@ -114,13 +114,13 @@ async def test_the_extractive_model_says_that_it_reads_no_images(folder: Path) -
     ],
 )
 async def test_a_file_that_cannot_be_used_is_refused_with_the_reason_before_the_session_changes(
-    folder: Path, files: list[Json], status: int, said: str
+    folder: Path, files: list[Json], status: int, message: str
 ) -> None:
     async with open_page(folder) as page:
         session = await page.session()
         body = {"question": QUESTION, "attachments": files}
         refused = await page.post(f"/api/sessions/{session}/turns", body, status)
-        assert said in refused["error"]["message"]
+        assert message in refused["error"]["message"]
         assert await page.turns(session) == []
 
 
