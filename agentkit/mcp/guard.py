@@ -33,8 +33,14 @@ EXIT_SECONDS, TERM_SECONDS, LEFT_OPEN_SECONDS = 1.5, 1.2, 5.0
 """Time to exit once stdin has ended, then after SIGTERM; the client kills the guard after four
 seconds. Time to read on from a stdout that an escaped descendant holds open."""
 
-_PIECE = 65536
-_ANSWER_TOO_LARGE, _INTERNAL_ERROR = -32001, -32603
+MAX_LEVELS = 200
+"""Of nested objects and arrays: the SDK's JSON parser reads no more."""
+
+PIECE = 65536
+_FRAME = 300
+"""The part of a message, at its begin or end, where its id is looked for."""
+_UNREADABLE_ANSWER, _INTERNAL_ERROR = -32700, -32603
+_UNSOUND = re.compile(rb"\\u[dD]|[\x00-\x1f]|^\xef\xbb\xbf")
 _CANNOT_RUN = 127
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
 
@@ -45,7 +51,7 @@ def read_messages(stream: IO[bytes], max_line: int = MAX_LINE) -> Iterator[bytes
     while noise <= MAX_NOISE and (line := stream.readline(max_line + 1)):
         size = len(line)
         if size > max_line and not line.endswith(b"\n"):
-            message, size = _read_too_large(line[:_PIECE], line[-_PIECE:], size, stream)
+            message, size = _read_too_large(line[:PIECE], line[-PIECE:], size, stream)
         else:
             message = read_message(line)
         noise = noise + size if message is None else 0
@@ -56,41 +62,70 @@ def read_messages(stream: IO[bytes], max_line: int = MAX_LINE) -> Iterator[bytes
 def _read_too_large(
     head: bytes, tail: bytes, size: int, stream: IO[bytes]
 ) -> tuple[bytes | None, int]:
-    """Read on to the line's end; return an error response to the request that the line answers,
-    None where the id is not found in its head or tail, and the line's size."""
+    """Read on to the line's end; return an error response, and the line's size."""
     while not tail.endswith(b"\n") and size <= MAX_UNENDED_LINE:
-        if not (piece := stream.readline(_PIECE)):
+        if not (piece := stream.readline(PIECE)):
             break
         size += len(piece)
-        tail = (tail + piece)[-_PIECE:]
-    found = re.match(rb'\s*\{[^{}\[\]]{0,99}?"id"\s*:\s*"?(\d+)', head)
-    found = found or re.search(rb'"id"\s*:\s*"?(\d+)"?\s*[,}][^{}\[\]]{0,99}\}?\s*$', tail)
-    if found is None or size > MAX_UNENDED_LINE:
-        return None, size
-    reason = f"the answer of {size // 1_000_000} MB is too large (at most {MAX_LINE >> 20} MiB)"
-    error = {"code": _ANSWER_TOO_LARGE, "message": reason}
-    return _encode({"jsonrpc": "2.0", "id": int(found[1]), "error": error}), size
+        tail = (tail + piece)[-PIECE:]
+    return (None if size > MAX_UNENDED_LINE else too_large(head, tail, size)), size
+
+
+def too_large(head: bytes, tail: bytes, size: int) -> bytes | None:
+    """The error response to the request that an answer of this size was for."""
+    limit = f"at most {MAX_LINE >> 20} MiB"
+    return _error_response(head, tail, f"of {size / 2**20:.1f} MiB is too large ({limit})")
+
+
+def _error_response(head: bytes, tail: bytes, reason: str) -> bytes | None:
+    """An error response to the request that the unreadable answer with this head and tail was for.
+    None where they have no id, or the message is a request itself."""
+    begin = re.search(rb"^\W*\{[^{}\[\]]*", head[:_FRAME])
+    end = re.search(rb"[,}\]][^{}\[\]]*\}?\s*$", tail[-_FRAME:])
+    outer = (begin[0] if begin else b"") + b" " + (end[0] if end else b"")
+    found = re.search(rb'"id"\s*:\s*"?(\d+)', outer)
+    if found is None or b'"method"' in outer:
+        return None
+    error = {"code": _UNREADABLE_ANSWER, "message": f"the answer {reason}"}
+    return _encode({"jsonrpc": "2.0", "id": int(found[1]), "error": error})
 
 
 def read_message(data: bytes) -> bytes | None:
     """Return a JSON-RPC message as the SDK accepts it; None where the data is no message. These are
     repaired: another version, a batch of one, a number or text where an object belongs, an
-    incomplete error, halves of surrogate pairs, which texts that were cut within an emoji have."""
-    if data.lstrip()[:1] not in (b"{", b"["):
+    incomplete error, control characters, a byte order mark, and halves of surrogate pairs, which
+    texts that were cut within an emoji have. An unreadable answer becomes an error response."""
+    text = data.decode("utf-8-sig", "replace")
+    if text.lstrip()[:1] not in ("{", "["):
         return None
-    text = data.decode("utf-8", "replace")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+        value = json.loads(text, strict=False)
+        is_deep = data.count(b"[") + data.count(b"{") > MAX_LEVELS and _levels(value) > MAX_LEVELS
+    except RecursionError:
+        is_deep = True
+    except ValueError as error:
+        is_rpc = b'"jsonrpc"' in data
+        return _error_response(data, data, f"is not valid JSON: {error}") if is_rpc else None
+    if is_deep:
+        return _error_response(data, data, f"is nested too deeply (at most {MAX_LEVELS} levels)")
     message = value[0] if isinstance(value, list) and len(value) == 1 else value
     if not isinstance(message, dict) or not {"method", "result", "error"} & message.keys():
         return None
     repaired = _repaired_fields(message)
-    is_sound = message is value and not repaired and "\ufffd" not in text
-    if is_sound and not re.search(rb"\\u[dD]", data):
-        return data.rstrip(b"\r\n")
-    return _encode({**message, **repaired})
+    data = data.rstrip(b"\r\n")
+    is_valid = "\ufffd" not in text and not _UNSOUND.search(data)
+    return (
+        data if message is value and not repaired and is_valid else _encode({**message, **repaired})
+    )
+
+
+def _levels(value: Any) -> int:
+    """How deeply a JSON value is nested."""
+    count, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        count += 1
+        level = [x for each in level for x in (each.values() if isinstance(each, dict) else each)]
+    return count
 
 
 def _encode(message: dict[str, Any]) -> bytes:

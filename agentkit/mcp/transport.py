@@ -8,6 +8,8 @@ server with too many pending requests is disconnected. The SDK is imported here:
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -17,9 +19,11 @@ from typing import Any, Self
 import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
+from mcp_types import jsonrpc_message_adapter
 
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.guard import MAX_LINE, read_message
+from agentkit.mcp.guard import MAX_LINE, MAX_UNENDED_LINE, PIECE, read_message, too_large
 from agentkit.mcp.refusals import REFUSED, forgets_session, read_refusal, refusal_message
 from agentkit.mcp.repairs import Repairs
 from agentkit.mcp.stdio import ServerLog, child_process
@@ -35,6 +39,10 @@ MAX_PENDING_REQUESTS = 1000
 _KEEPING_METHOD = {301: 308, 302: 307}
 """Redirects that would turn a message's POST into a GET, and those that do not."""
 
+_EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
+_MAX_OLDER_EVENT = 1_000_000
+"""The SDK's older transport reads no larger event."""
+
 _REPLACED_HEADERS = ("content-type", "content-length", "transfer-encoding")
 _MAX_REFUSAL = 65_536
 _NO_ACCESS = (401, 403)
@@ -49,7 +57,9 @@ async def transport(
     repairs: Repairs | None = None,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The SDK's streams from and to a server; `on_end` is called when no more messages can come."""
-    client, headers = partial(http_client, config, on_forgotten=on_end), dict(config.headers)
+    large: dict[str, bytes] = {}
+    client = partial(http_client, config, on_forgotten=on_end, large=large)
+    headers = dict(config.headers)
     async with AsyncExitStack() as stack:
         if config.transport == "stdio":
             streams = child_process(config, log)
@@ -57,9 +67,10 @@ async def transport(
             streams = sse_client(config.url, headers, httpx_client_factory=client, auth=auth)
         else:
             http = await stack.enter_async_context(client(headers=headers, auth=auth))
-            streams = streamable_http_client(config.url, http_client=http)
+            # Our client bounds events, and its bound is larger.
+            streams = streamable_http_client(config.url, http_client=http, max_sse_event_size=None)
         reading, writing = await stack.enter_async_context(streams)
-        watched = _Incoming(reading, on_end, repairs or Repairs())
+        watched = _Incoming(reading, on_end, repairs or Repairs(), large)
         yield watched, _Outgoing(writing, watched)
 
 
@@ -70,38 +81,50 @@ def http_client(
     timeout: httpx2.Timeout | None = None,
     auth: httpx2.Auth | None = None,
     on_forgotten: Callable[[], None] = lambda: None,
+    large: dict[str, bytes] | None = None,
 ) -> httpx2.AsyncClient:
-    """An HTTP client with bounded responses; calls `on_forgotten` at an unknown session."""
+    """An HTTP client with bounded responses; calls `on_forgotten` at an unknown session, and puts
+    messages that are too large for the SDK's older transport into `large`."""
     default = httpx2.Timeout(CONNECT_SECONDS, read=max(IDLE_SECONDS, config.timeout))
     return httpx2.AsyncClient(
         headers={**(headers or {}), "Accept-Encoding": UNCOMPRESSED},
         timeout=timeout or default,
         auth=auth,
-        transport=_BoundedTransport(config.transport == "sse", on_forgotten),
+        transport=_BoundedTransport(on_forgotten, large if config.transport == "sse" else None),
     )
 
 
-class _BoundedTransport(httpx2.AsyncHTTPTransport):
-    """Bounds every response except event streams, whose events the SDK bounds."""
+class _Unacceptable(httpx2.ReadError):
+    """A response that is not read."""
 
-    def __init__(self, is_sse: bool, on_forgotten: Callable[[], None]) -> None:
+
+class _BoundedTransport(httpx2.AsyncHTTPTransport):
+    """Bounds and repairs what a server answers. `large` is given for the older transport."""
+
+    def __init__(self, on_forgotten: Callable[[], None], large: dict[str, bytes] | None) -> None:
         super().__init__()
-        self._is_sse = is_sse
         self._on_forgotten = on_forgotten
+        self._large = large
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
-        if response.headers.get("content-encoding", UNCOMPRESSED).lower() != UNCOMPRESSED:
-            await response.aclose()
-            raise httpx2.ReadError("the answer is compressed, which was not requested")
-        kind = response.headers.get("content-type", "").lower()
-        if response.status_code == HTTPStatus.OK and kind.startswith("text/event-stream"):
-            return response
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _BoundedStream(response.stream)
-        if request.method == "POST" and b'"jsonrpc"' in await request.aread():
+        kind = response.headers.get("content-type", "").lower()
+        is_encoded = response.headers.get("content-encoding", UNCOMPRESSED).lower() != UNCOMPRESSED
+        if is_encoded:
+            response.stream = _Compressed(response.stream)
+        elif response.status_code == HTTPStatus.OK and kind.startswith("text/event-stream"):
+            response.stream = _Events(response.stream, self._large)
+            return response
+        else:
+            response.stream = _Body(response.stream)
+        if request.method != "POST" or b'"jsonrpc"' not in await request.aread():
+            return response
+        try:
             return await self._answer(request, response)
-        return response
+        except _Unacceptable as error:
+            await response.aclose()
+            return _error_response(request, HTTPStatus.BAD_GATEWAY, {}, str(error))
 
     async def _answer(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         """The answer to a message, as the SDK reads it: a repaired message as JSON, a refusal as a
@@ -120,18 +143,24 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
         text = (await response.aread())[:_MAX_REFUSAL].decode(errors="replace")
         code, words = read_refusal(text)
         has_session = "mcp-session-id" in request.headers
-        # The SDK sends nothing more over SSE after a refusal.
-        is_lost = self._is_sse or (has_session and forgets_session(status, code, words))
-        if is_lost and status not in _NO_ACCESS:
+        # The SDK sends nothing more over the older transport after a refusal.
+        is_lost = has_session and forgets_session(status, code, words)
+        if (self._large is not None or is_lost) and status not in _NO_ACCESS:
             self._on_forgotten()
         if code is not None:
             return response
-        error = {"code": REFUSED, "message": refusal_message(status, words)}
-        body = {"jsonrpc": "2.0", "id": None, "error": error}
-        return httpx2.Response(status, headers=headers, json=body, request=request)
+        return _error_response(request, status, headers, refusal_message(status, words))
 
 
-class _BoundedStream(httpx2.AsyncByteStream):
+def _error_response(
+    request: httpx2.Request, status: int, headers: dict[str, str], message: str
+) -> httpx2.Response:
+    """A response that the SDK reports as an error of the request."""
+    body = {"jsonrpc": "2.0", "id": None, "error": {"code": REFUSED, "message": message}}
+    return httpx2.Response(status, headers=headers, json=body, request=request)
+
+
+class _Body(httpx2.AsyncByteStream):
     """A response body that breaks off when it grows too large."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
@@ -142,11 +171,61 @@ class _BoundedStream(httpx2.AsyncByteStream):
         async for piece in self._stream:
             size += len(piece)
             if size > MAX_LINE:
-                raise httpx2.ReadError(f"the answer is larger than {MAX_LINE >> 20} MiB")
+                raise _Unacceptable(f"the answer is too large (at most {MAX_LINE >> 20} MiB)")
             yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _Compressed(_Body):
+    """The body of a response that is not read."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        raise _Unacceptable("the answer is compressed, which was not requested")
+        yield b""
+
+
+class _Events(_Body):
+    """An event stream whose messages are bounded and repaired."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, large: dict[str, bytes] | None) -> None:
+        super().__init__(stream)
+        self._large = large
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        event, left_out = bytearray(), 0
+        async for piece in self._stream:
+            start = max(0, len(event) - 3)
+            event += piece
+            while end := _EVENT_END.search(event, start):
+                yield self._checked(bytes(event[: end.end()]), left_out)
+                del event[: end.end()]
+                start = left_out = 0
+            if len(event) > MAX_LINE + PIECE:
+                left_out += len(event) - 2 * PIECE
+                del event[PIECE:-PIECE]
+            if left_out > MAX_UNENDED_LINE:
+                raise _Unacceptable("an event without end")
+        yield bytes(event)
+
+    def _checked(self, event: bytes, left_out: int) -> bytes:
+        """An event with its message as the SDK accepts it; other events as they are."""
+        lines = event.splitlines()
+        data = b"\n".join(
+            line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")
+        )
+        is_large = left_out or len(data) > MAX_LINE
+        size = left_out + len(data)
+        message = too_large(data, data, size) if is_large else read_message(data)
+        if message is None:
+            return b"" if is_large else event
+        if self._large is not None and len(message) > _MAX_OLDER_EVENT:
+            key = secrets.token_hex()
+            self._large[key] = message
+            message = b'{"jsonrpc": "2.0", "method": "%s"}' % key.encode()
+        kept = [line for line in lines if line and not line.startswith(b"data:")]
+        return b"\n".join([*kept, b"data: " + message, b"", b""])
 
 
 class _Wrapped:
@@ -169,9 +248,12 @@ class _Wrapped:
 class _Incoming(_Wrapped):
     """The messages from a server, repaired."""
 
-    def __init__(self, stream: Any, on_end: Callable[[], None], repairs: Repairs) -> None:
+    def __init__(
+        self, stream: Any, on_end: Callable[[], None], repairs: Repairs, large: dict[str, bytes]
+    ) -> None:
         super().__init__(stream)
         self._on_end = on_end
+        self._large = large
         self.repairs = repairs
         self.pending_requests = 0
 
@@ -179,6 +261,9 @@ class _Incoming(_Wrapped):
         try:
             async for received in self._stream:
                 message = getattr(received, "message", None)  # a transport also passes on errors
+                if stored := self._large.pop(getattr(message, "method", ""), None):
+                    message = jsonrpc_message_adapter.validate_json(stored, by_name=False)
+                    received = SessionMessage(message)
                 self.pending_requests += hasattr(message, "method") and hasattr(message, "id")
                 if self.pending_requests > MAX_PENDING_REQUESTS:
                     break

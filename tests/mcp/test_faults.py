@@ -81,9 +81,7 @@ async def test_agent_continues_after_a_server_is_killed_between_two_calls(state:
     assert '{"a": "1"}' in reported
 
 
-@pytest.mark.parametrize(
-    ("tool", "expected"), [("huge", "50 MB is too large"), ("babble", "was lost")]
-)
+@pytest.mark.parametrize(("tool", "expected"), [("huge", "is too large"), ("babble", "was lost")])
 async def test_agent_continues_after_a_server_floods_stdout(
     state: Path, tool: str, expected: str
 ) -> None:

@@ -28,7 +28,8 @@ class RawServer(ThreadingHTTPServer):
 
     `forgotten` is how it refuses a session that it does not know, `redirect` the status and place
     to which it redirects /mcp; `sends_string_ids` returns every id as a string. `frame` changes an
-    answer to a tool's call before it is sent, `content_type` is that of every answer."""
+    answer to a tool's call before it is sent, `content_type` is that of every answer; with that of
+    event streams each answer is an event."""
 
     daemon_threads = True
 
@@ -114,7 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
         whole = {"jsonrpc": "2.0", "id": id_, **answer}
         if message["method"] == "tools/call":
             whole = self.server.frame(whole)
-        self._send((200, self.server.content_type, json.dumps(whole)), headers)
+        kind, text = self.server.content_type, json.dumps(whole)
+        text = f"id: 1\r\ndata: {text}\r\n\r\n" if kind == "text/event-stream" else text
+        self._send((200, kind, text), headers)
 
     def _send(self, answer: Refusal, headers: Mapping[str, str] = {}) -> None:
         status, kind, text = answer
@@ -134,13 +137,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 class EventStreamServer(ThreadingHTTPServer):
     """A server of the protocol's first version: an event stream at /sse, messages elsewhere.
-    `rejects` is the status of a message that is posted to the stream's address."""
+    `rejects` is the status of a message that is posted to the stream's address, `called` the
+    result of each call."""
 
     daemon_threads = True
 
-    def __init__(self, rejects: int) -> None:
+    def __init__(self, rejects: int, called: Any = HELLO) -> None:
         super().__init__(("127.0.0.1", 0), _EventHandler)
         self.rejects = rejects
+        self.called = called
         self.streams: dict[str, queue.Queue[str]] = {}
         self.forgets_next = False
 
@@ -149,9 +154,9 @@ class EventStreamServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/sse"
 
 
-def event_stream(rejects: int) -> AbstractContextManager[EventStreamServer]:
+def event_stream(rejects: int, called: Any = HELLO) -> AbstractContextManager[EventStreamServer]:
     """An older server, answering in a thread for as long as the block runs."""
-    return running(EventStreamServer(rejects))
+    return running(EventStreamServer(rejects, called))
 
 
 class _EventHandler(BaseHTTPRequestHandler):
@@ -195,7 +200,7 @@ class _EventHandler(BaseHTTPRequestHandler):
                 "serverInfo": {"name": "older", "version": "1"},
             },
             "tools/list": {"tools": [GREET]},
-            "tools/call": HELLO,
+            "tools/call": self.server.called,
         }
         found = results.get(message["method"])
         error = {"error": {"code": -32601, "message": "Method not found"}}
