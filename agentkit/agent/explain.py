@@ -23,6 +23,7 @@ _FULL, _CUT = 0.9, 0.6
 """How full a window is that cuts; what share of our count a server that cut the prompt reports."""
 _MIN_TOKENS = 200
 """Tokens below which our count is too rough to say that anything was cut."""
+_WITHOUT_REPLY = ("down", "rate_limited", "timed_out", "refused_key")
 _NO_TOOLS = ("tool", "function", "template", "jinja")
 
 _RAISE_MAX = (
@@ -60,15 +61,22 @@ class Exchange:
         """An estimate of the messages' tokens, to compare with the server's count."""
         return tokens_of_all(self.messages, estimated_tokens)
 
+    @property
+    def is_unanswered(self) -> bool:
+        return not (self.text or self.reasoning or self.calls)
+
 
 def explain(exchange: Exchange, error: ModelError | None = None) -> str:
-    """The report, a few lines."""
-    parts = [
-        ("request", _request(exchange)),
-        ("answer", _answer(exchange)),
-        ("error", str(error) if error else _parse_error(exchange)),
-        ("likely cause", likely_cause(exchange, error)),
-    ]
+    """The report, a few lines, to be shown with the error. Neither request nor answer is in it
+    where the server gave none for a reason that is not in the request."""
+    parts = [("likely cause", likely_cause(exchange, error))]
+    if not (error and error.kind in _WITHOUT_REPLY and exchange.is_unanswered):
+        parts = [
+            ("request", _request(exchange)),
+            ("answer", _answer(exchange)),
+            ("error", _parse_error(exchange)),
+            *parts,
+        ]
     return redact("\n".join(f"{name}: {text}" for name, text in parts if text))
 
 

@@ -10,7 +10,7 @@ from shutil import get_terminal_size
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-from agentkit.cli.i18n import _
+from agentkit.cli.i18n import MISSING_COMMAND, _
 from agentkit.cli.text import strip_controls, wrap
 from agentkit.errors import (
     MORE_MEMORY,
@@ -79,6 +79,11 @@ def _report_usage(error: ClickException) -> int:
         return USAGE
     context = error.ctx if isinstance(error, UsageError) else None
     command = context.command_path if context else "agentkit"
+    commands = getattr(context.command, "commands", {}) if context else {}
+    if commands and message in (MISSING_COMMAND, _(MISSING_COMMAND)):
+        message = _("{message} Choose one of: {names}").format(
+            message=message, names=", ".join(commands)
+        )
     _print_error(_("{message} (see: {command} --help)").format(message=message, command=command))
     return USAGE
 

@@ -44,6 +44,7 @@ def install() -> None:
     _gettext.textdomain(DOMAIN)
 
 
+MISSING_COMMAND = N_("Missing command.")
 TYPER_MESSAGES = (
     N_("Arguments"),
     N_("Options"),
@@ -51,7 +52,7 @@ TYPER_MESSAGES = (
     N_("default: {default}"),
     N_("required"),
     N_("Show this message and exit."),
-    N_("Missing command."),
+    MISSING_COMMAND,
     N_("No such command {name!r}."),
 )
 

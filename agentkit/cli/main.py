@@ -32,7 +32,7 @@ from agentkit.cli.command import (
     to_click,
 )
 from agentkit.cli.errors import INTERRUPTED, report
-from agentkit.cli.i18n import _, install
+from agentkit.cli.i18n import MISSING_COMMAND, _, install
 
 COMMANDS = {
     "init": ("commands.init", _("Make a folder a project.")),
@@ -154,7 +154,7 @@ def _root(
         print(f"agentkit {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        context.fail("Missing command.")
+        context.fail(_(MISSING_COMMAND))
 
 
 @command(

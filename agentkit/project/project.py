@@ -25,7 +25,7 @@ from agentkit.findings import for_folder, join_names
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.knowledge.index.collections import DEFAULT, Collections
-from agentkit.knowledge.index.report import IndexReport, Progress
+from agentkit.knowledge.index.report import IndexReport, Progress, describe_empty
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.rerank import Reranker, get_reranker
@@ -283,7 +283,8 @@ class Project:
                 raise
             self.notices.append(f"The index is used without an update: {error}")
         if not await asyncio.to_thread(lambda: self.knowledge.chunk_count):
-            self.notices.append(f"{self.path / 'knowledge'} holds no documents yet.")
+            unread = (await self.knowledge.unread()).values()
+            self.notices.append(describe_empty(self.path / "knowledge", unread))
         return self.knowledge
 
     def _make_own_folder(self) -> None:

@@ -82,6 +82,12 @@ def make_project(folder: Path, documents: Sequence[Path] = ()) -> NewProject:
     return NewProject(folder, new, kept, was_trusted and _trust(folder))
 
 
+def is_sample_questions(path: Path) -> bool:
+    """Whether a file is the sample of questions.jsonl, unchanged."""
+    sample = (TEMPLATES / "questions.jsonl").read_bytes()
+    return path.is_file() and path.read_bytes() == sample
+
+
 def loose_documents(folder: Path) -> list[Path]:
     """Return the documents in a folder and its subfolders that are not in knowledge/, where they
     would be searched; sorted. Hidden folders and those of installed packages are left out."""

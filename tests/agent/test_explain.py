@@ -8,7 +8,7 @@ from agentkit.agent.turn import Turn
 from agentkit.backends.base import Options
 from agentkit.backends.openai.model import OpenAIModel
 from agentkit.backends.scripted import ScriptedModel
-from agentkit.errors import ModelError
+from agentkit.errors import FaultKind, ModelError
 from agentkit.messages import Message, ToolCall, Usage
 from tests.servers.openai_server import OpenAIServer, Reply, error
 
@@ -152,6 +152,17 @@ async def test_text_that_came_before_the_failure_is_shown(openai_server: OpenAIS
     await model.close()
 
 
+@pytest.mark.parametrize("kind", ["down", "rate_limited", "timed_out", "refused_key"])
+async def test_a_server_that_gave_no_reply_is_reported_without_the_request(
+    kind: FaultKind,
+) -> None:
+    failing = ScriptedModel([ModelError("no reply from the server", "m", kind)])
+    with pytest.raises(ModelError, match="no reply") as caught:
+        await Agent(failing).run("weather?")
+    assert "weather?" not in caught.value.report
+    assert "no reply" not in caught.value.report
+
+
 def test_an_error_outside_a_run_has_no_report() -> None:
     assert ModelError("x").report == ""
 
@@ -166,7 +177,8 @@ async def test_a_run_without_a_usable_answer_is_tried_again_and_ends_with_a_repo
     model = ScriptedModel([reply, reply])
     with pytest.raises(ModelError, match="The model gave") as caught:
         await Agent(model, [lookup]).run("weather?")
-    assert reported in caught.value.report
+    assert reported in str(caught.value)
+    assert "user: weather?" in caught.value.report
     assert len(model.requests) == 2
 
 

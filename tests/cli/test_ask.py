@@ -185,6 +185,17 @@ def test_the_exit_code_says_how_it_ended(
     assert _ask(folder, "How do cats sound?", *arguments, server=server).returncode == code
 
 
+def test_a_call_that_nobody_could_be_asked_about_is_followed_by_the_option_that_allows_it(
+    folder: Path, server: OpenAIServer
+) -> None:
+    server.replies(_sends("Ada"), Reply())
+    done = _ask(folder, "How do cats sound?", server=server)
+    assert b"To allow: --allow send" in done.stderr
+    server.replies(_sends("Ada"), Reply())
+    allowed = _ask(folder, "How do cats sound?", "--allow", "send", server=server)
+    assert b"--allow" not in allowed.stderr
+
+
 def test_too_much_or_no_text_on_standard_input_is_reported_and_not_cut(folder: Path) -> None:
     done = _ask(folder, "x", stdin=b"a" * 4_000_001)
     assert (done.returncode, b"longer than 4 MB" in done.stderr) == (3, True)

@@ -66,7 +66,8 @@ def _run(*arguments: str) -> int:
             ("sessions", "show", "last"),
             "app has no sessions yet. Start one: agentkit chat -C app",
         ),
-        ((), "Missing command. (see: agentkit --help)"),
+        ((), "Missing command. Choose one of: init, ask, chat, "),
+        (("trace",), "Missing command. Choose one of: list, "),
         (("index", "--wait", "-1"), "Invalid value for '--wait': must be at least 0"),
         (("ask", "x", "-k", "a"), "Invalid value for '--k' / '-k': must be a whole number"),
         (
@@ -204,3 +205,28 @@ def test_session_that_is_unknown_names_the_project(tmp_path: Path) -> None:
         store.create("thesis").close()
         with pytest.raises(ConfigError, match=f"agentkit sessions list -C {tmp_path}"):
             store.find("other")
+
+
+def test_an_evaluation_names_expected_documents_that_are_not_indexed(
+    app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (app / "knowledge" / "note.md").write_text("# Whales\n\nA blue whale weighs 150 tonnes.\n")
+    assert _run("eval", "-C", "app", "--only-retrieval") == 3
+    assert "not indexed: welcome.md. Write questions about yours" in capsys.readouterr().err
+    with (app / "questions.jsonl").open("a") as file:
+        file.write('{"question": "How heavy?", "answer": "150", "source": "note.md"}\n')
+    assert _run("eval", "-C", "app", "--only-retrieval") == 0
+    assert "documents that are not indexed: welcome.md" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["ask x", "chat", "index", "search x", "eval", "eval generate", "index --rebuild"]
+)
+def test_a_folder_that_is_no_project_is_reported_alike_and_stays_empty(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(*command.split(), "-C", str(tmp_path)) == 3
+    line = capsys.readouterr().err
+    assert line.startswith(f"error: {tmp_path} is not a project yet: it has neither knowledge/ ")
+    assert f"`agentkit init {tmp_path}`" in line
+    assert list(tmp_path.iterdir()) == []

@@ -55,7 +55,7 @@ def test_progress_is_printed_by_line_and_an_interruption_says_what_is_kept(tmp_p
     assert "of 300 documents are indexed" in errors.splitlines()[-1]
 
 
-def test_files_that_cannot_be_read_are_named_once_by_reason(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_named_once_and_counted_by_reason(tmp_path: Path) -> None:
     knowledge = tmp_path / "knowledge"
     knowledge.mkdir()
     (knowledge / "a.md").write_text("# A\n\nalpha")
@@ -63,8 +63,10 @@ def test_files_that_cannot_be_read_are_named_once_by_reason(tmp_path: Path) -> N
         (knowledge / f"f{number}.docx").write_text("no Word file")
     first, again = (run_agentkit("index", "--folder", tmp_path) for _ in range(2))
     assert "5 files: damaged: open it in its program" in first.stderr
-    assert "damaged" not in again.stderr
-    assert "5 files not read: agentkit kb show --unread" in again.stderr
+    line = f"5 files not read: agentkit kb show --unread -C {tmp_path}"
+    assert line in first.stderr.splitlines()
+    assert f"{line} (damaged: open it in its program" in again.stderr
+    assert "f0.docx" not in again.stderr
     listed = run_agentkit("kb", "show", "--unread", "--folder", tmp_path)
     assert listed.stdout.count("damaged: open it in its program") == 5
     (knowledge / "f0.docx").unlink()

@@ -151,6 +151,7 @@ async def ask(
                     prompt = _prompt(question, attachment, opened)
                     answer = await _run(project, prompt, opened, answer_schema, approval, output)
                 strict = project.settings.knowledge.strict
+        approval.print_next_step()
         return exit_code(answer, strict=strict, denied=approval.denied)
     except AgentkitError as error:
         output.print_error(error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from fnmatch import fnmatchcase
@@ -115,20 +116,23 @@ def open_output(name: str, out: Console, log: Console) -> TextOutput:
 
 class CommandLineApproval:
     """Give `approve` to the project. `output` is paused during a question; `denied` tells whether a
-    call was not allowed."""
+    call was not allowed, `unasked` names the tools that were denied without a question."""
 
     def __init__(self, patterns: Sequence[str], output: TextOutput) -> None:
         self._patterns = patterns
         self._output = output
         self._one_at_a_time = asyncio.Lock()
         self.denied = False
+        self.unasked: list[str] = []
 
     async def approve(self, tool: Tool, call: ToolCall) -> Verdict:
         """Decide on one call; without a terminal it is denied."""
         if any(fnmatchcase(tool.name, pattern) for pattern in self._patterns):
             return ALLOWED
         allowed = False
-        if sys.stdin.isatty() and sys.stderr.isatty():
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            self.unasked.append(tool.name)
+        else:
             async with self._one_at_a_time:
                 self._output.pause()
                 try:
@@ -137,6 +141,15 @@ class CommandLineApproval:
                     self._output.resume()
         self.denied = self.denied or not allowed
         return ALLOWED if allowed else DENIED
+
+    def print_next_step(self) -> None:
+        """Print how to allow the tools for which nobody could be asked."""
+        if not (names := dict.fromkeys(self.unasked)):
+            return
+        text = _("Not allowed, since there is no terminal to ask on: {tools}. To allow: {options}")
+        options = shlex.join(part for name in names for part in ("--allow", name))
+        text = text.format(tools=", ".join(names), options=options)
+        self._output.log.print(Text(text, "yellow"))
 
     async def _ask(self, call: ToolCall) -> bool:
         self._output.log.print(Text(f"{call.name} {format_arguments(call.arguments)}"))

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from agentkit import __version__
 from agentkit.cli.command import BaseUrl, Folder, Model, command
+from agentkit.cli.commands.init import project_folder
 from agentkit.cli.console import (
     counter,
     index_progress,
@@ -28,7 +29,7 @@ from agentkit.cli.console import (
 from agentkit.cli.errors import MISSED
 from agentkit.cli.i18n import _
 from agentkit.errors import ConfigError, KnowledgeError, ModelError, file_error
-from agentkit.findings import quantity
+from agentkit.findings import for_folder, join_names, quantity
 
 if TYPE_CHECKING:
     from agentkit.documents import Chunk
@@ -119,8 +120,9 @@ async def run(
     )
     from agentkit.evaluation.runner import evaluate
 
-    questions = questions or folder / "questions.jsonl"
     out, log = open_consoles()
+    project_folder(folder, log, ask=False)
+    questions = questions or folder / "questions.jsonl"
     golden = _load_questions(questions, kind or [], limit)
     bounds = parse_bounds(fail_under or [])
     check_bounds(bounds, golden, not only_retrieval, k)
@@ -129,6 +131,8 @@ async def run(
     async with AsyncExitStack() as stack:
         asked = None if only_retrieval else model
         project, knowledge = await _open(stack, folder, asked, base_url, log)
+        indexed = [document.source for document in await knowledge.documents()]
+        _check_sources(questions, folder, golden, indexed, log)
         outcomes = await evaluate(
             golden,
             knowledge.search,
@@ -194,10 +198,13 @@ async def generate(
     from agentkit.cli.project import describe_model, open_project
     from agentkit.evaluation.generate import generate as generate_questions
     from agentkit.evaluation.generate import sample_passages
+    from agentkit.project.scaffold import is_sample_questions
 
     path = out or folder / "questions.jsonl"
     console, log = open_consoles()
-    if path.exists():
+    project_folder(folder, log, ask=False)
+    replaced = is_sample_questions(path)
+    if path.exists() and not replaced:
         raise ConfigError(f"{path} exists. Name another file with --out.")
     async with open_project(folder, log, model=model, base_url=base_url) as project:
         knowledge = project.agent.knowledge
@@ -221,7 +228,7 @@ async def generate(
         reasons = _format_dropped(made)
         raise ModelError(f"{name} wrote no usable question ({reasons}). Try a larger model.")
     lines = [question.model_dump_json(exclude_defaults=True) + "\n" for question in made.questions]
-    _write(path, "".join(lines), mode="x")
+    _write(path, "".join(lines), mode="w" if replaced else "x")
     _print_generated(made, path, count, console)
 
 
@@ -236,6 +243,23 @@ def _load_questions(path: Path, kinds: Sequence[str], limit: int | None) -> list
     if not found:
         raise ConfigError(f"{path} has no question of kind {kinds[0]}.")
     return found
+
+
+def _check_sources(
+    path: Path, folder: Path, golden: Sequence[Question], indexed: Sequence[str], log: Console
+) -> None:
+    """Print which expected documents are not indexed: no search can find them. Raises ConfigError
+    where that is all of them."""
+    expected = {place.source for q in golden for group in q.expected for place in group}
+    if not (missing := sorted(expected.difference(indexed))):
+        return
+    named = f"{path} asks about documents that are not indexed: {join_names(missing)}"
+    if len(missing) == len(expected):
+        raise ConfigError(
+            f"{named}. Write questions about yours, one per line, or let a model write them: "
+            + for_folder("agentkit eval generate -m MODEL", folder, "-C")
+        )
+    print_notes([named], log)
 
 
 def _check_targets(questions: Path, json: str, html: Path | None) -> None:

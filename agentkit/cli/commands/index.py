@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -14,17 +14,16 @@ from rich.text import Text
 from typer import Argument, Option
 
 from agentkit.cli.command import Folder, InCollection, Json, Source, command
+from agentkit.cli.commands.init import project_folder
 from agentkit.cli.console import index_progress, open_consoles, print_json, print_notes
 from agentkit.cli.i18n import _
 from agentkit.errors import KnowledgeError
-from agentkit.findings import quantity
+from agentkit.findings import for_folder, quantity
 
 if TYPE_CHECKING:
     from agentkit.knowledge.index.report import IndexReport
     from agentkit.knowledge.knowledge_base import KnowledgeBase
     from agentkit.project.project import Project
-
-_WEB = ("http://", "https://")
 
 app = typer.Typer()
 
@@ -49,11 +48,14 @@ async def index(
     wait: Annotated[float, Option(min=0, help=_("Seconds to wait for another writer."))] = 5.0,
     ray: Annotated[str, Option(help=_("The Ray cluster that embeds: an address, or local."))] = "",
 ) -> None:
-    from agentkit.knowledge.loaders.files import SUFFIXES
+    from agentkit.knowledge.index.report import describe_empty
     from agentkit.project.project import Project
 
     out, log = open_consoles()
-    project = Project.open(folder, wait=wait, ray=ray)
+    own = folder if sources else project_folder(folder, log)
+    if own is None:
+        return
+    project = Project.open(own, wait=wait, ray=ray)
     try:
         with index_progress(log) as project.on_progress:
             if rebuild:
@@ -62,13 +64,11 @@ async def index(
             report = await _index_sources(project, knowledge, sources or [""], jobs)
             documents, unread = len(await knowledge.documents()), await knowledge.unread()
         print_notes([*project.notices, *report.notes], log)
-        if unread and not collection:
-            named = quantity(len(unread), "file")
-            log.print(Text(f"{named} not read: agentkit kb show --unread", "dim"))
         if not documents and not watch:
-            place = ", ".join(sources or ()) or folder / "knowledge"
-            formats = ", ".join(SUFFIXES[:6])
-            raise KnowledgeError(f"{place} has no readable document ({formats}, ...).")
+            paths = [Path(each).expanduser() for each in sources or () if not _is_web(each)]
+            raise KnowledgeError(describe_empty([*paths, own / "knowledge"][0], unread.values()))
+        if unread:
+            log.print(Text(_describe_unread(unread.values(), report, own, collection), "dim"))
         out.print(_summary(report, documents))
         _refuse_unread(sources or (), unread)
         if watch:
@@ -109,8 +109,11 @@ async def search(
         before.date() if before else None,
     )
     out, log = open_consoles()
+    own = folder if collection else project_folder(folder, log)
+    if own is None:
+        return
     with index_progress(log) as show:
-        project = Project.open(folder, on_progress=show)
+        project = Project.open(own, on_progress=show)
         try:
             knowledge = await _open_knowledge(project, collection)
             hits = await knowledge.search(query, k, filters=filters)
@@ -134,7 +137,7 @@ async def add_source(
 ) -> IndexReport:
     """Index a file, a folder or the page of a URL; "" is knowledge/."""
     settings = project.settings.knowledge
-    if not source.startswith(_WEB):
+    if not _is_web(source):
         path, prefix = _place(source, project)
         return await knowledge.add_path(
             path,
@@ -175,10 +178,26 @@ async def _index_sources(
     return total
 
 
+def _describe_unread(
+    unread: Collection[str], report: IndexReport, folder: Path, collection: str
+) -> str:
+    """How many files were not read, how to list them, and the reasons unless they were all given
+    just now."""
+    from agentkit.knowledge.index.report import reasons_of
+
+    command = " ".join(["agentkit kb show", *([collection] if collection else []), "--unread"])
+    text = f"{quantity(len(unread), 'file')} not read: {for_folder(command, folder, '-C')}"
+    return text if set(unread) <= set(report.warnings) else f"{text} ({reasons_of(unread)})"
+
+
+def _is_web(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
 def _refuse_unread(sources: Sequence[str], unread: Mapping[str, str]) -> None:
     """Raise KnowledgeError for a file that was named and cannot be read."""
     for source in sources:
-        if not source.startswith(_WEB) and (reason := unread.get(Path(source).name)):
+        if not _is_web(source) and (reason := unread.get(Path(source).name)):
             raise KnowledgeError(reason)
 
 
@@ -187,7 +206,10 @@ def _place(source: str, project: Project) -> tuple[Path, str]:
     own = project.path / "knowledge"
     if not source:
         if not own.is_dir():
-            raise KnowledgeError(f"{project.path} has no folder knowledge/. Name what to index.")
+            raise KnowledgeError(
+                f"{project.path} has no folder knowledge/. Create it and put documents there, or "
+                "name what to index."
+            )
         return own, ""
     path = Path(source).expanduser()
     is_own = path.resolve() == own.resolve()
@@ -205,7 +227,7 @@ async def _watch(
     """Index again after each change, until Ctrl-C."""
     from agentkit.knowledge.index.folder import watch
 
-    if len(sources) > 1 or sources[0].startswith(_WEB):
+    if len(sources) > 1 or _is_web(sources[0]):
         raise KnowledgeError("--watch follows one folder. Name one, or none for knowledge/.")
     path, prefix = _place(sources[0], project)
     log.print(Text(f"watching {path}; Ctrl-C stops", "dim"))

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from agentkit.findings import join_names, quantity
+from agentkit.knowledge.loaders.files import NEEDS_OCR
+
+_MOST_REASONS = 3
+_MOST_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +55,13 @@ class IndexReport:
     @property
     def notes(self) -> tuple[str, ...]:
         """The warnings, with the files that share a reason named together."""
-        files: dict[str, list[str]] = {}
-        for warning in self.warnings:
-            name, _, reason = warning.partition(": ")
-            files.setdefault(reason, []).append(name)
         return tuple(
             f"{len(names)} files: {reason} ({', '.join(map(_file_name, names[:3]))}, ...)"
             if reason and len(names) > 3
             else f"{name}: {reason}"
             if reason
             else name
-            for reason, names in files.items()
+            for reason, names in _by_reason(self.warnings).items()
             for name in (names if len(names) <= 3 or not reason else names[:1])
         )
 
@@ -64,6 +69,56 @@ class IndexReport:
     def has_news(self) -> bool:
         """Whether anything was added, changed or removed."""
         return bool(self.added or self.changed or self.removed)
+
+
+def reasons_of(unread: Iterable[str]) -> str:
+    """Why files were not read, in one line, the reasons of most files first. Each file is given as
+    "name: reason"."""
+    reasons = _by_reason(unread)
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    common = sorted(reasons, key=lambda reason: -len(reasons[reason]))
+    counts = [f"{len(reasons[reason])}: {reason}" for reason in common[:_MOST_REASONS]]
+    if others := sum(len(reasons[reason]) for reason in common[_MOST_REASONS:]):
+        counts.append(f"{others}: other reasons")
+    return "; ".join(counts)
+
+
+def describe_empty(
+    folder: Path, unread: Iterable[str], needs_ocr: Sequence[str] = NEEDS_OCR
+) -> str:
+    """Why there is no document of a folder, or of a file, in the index. `needs_ocr` are suffixes of
+    files that are read with an extra."""
+    if lines := list(unread):
+        count = quantity(len(lines), "file")
+        return f"{folder} has no readable document: {count} not read ({reasons_of(lines)})."
+    suffixes = Counter(path.suffix.lower() for path in _files(folder))
+    if images := sum(suffixes[suffix] for suffix in needs_ocr):
+        have, need = quantity(images, "image"), "needs" if images == 1 else "need"
+        return f'{folder} has no readable document: {have} {need} pip install "agentkit-rag[ocr]".'
+    if suffixes:
+        kinds = join_names([suffix or "no suffix" for suffix, _count in suffixes.most_common()])
+        return f"{folder} has no readable document: its files are of other kinds ({kinds})."
+    return f"{folder} holds no documents yet. Put some there: Markdown, PDF, HTML, Word, ..."
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The first files at or below a path, without hidden ones."""
+    if path.is_file():
+        yield path
+    found = (each for each in path.rglob("*") if each.is_file())
+    for file in islice(found, _MOST_FILES):
+        if not any(part.startswith(".") for part in file.relative_to(path).parts):
+            yield file
+
+
+def _by_reason(lines: Iterable[str]) -> dict[str, list[str]]:
+    """Reason -> names, of lines such as "name: reason"."""
+    files: dict[str, list[str]] = {}
+    for line in lines:
+        name, _, reason = line.partition(": ")
+        files.setdefault(reason, []).append(name)
+    return files
 
 
 def _file_name(path: str) -> str:

@@ -146,8 +146,9 @@ _LOADERS: Mapping[str, str] = {
 
 HAS_OCR = find_spec("rapidocr") is not None
 """Whether the extra `ocr` is installed."""
-SUFFIXES = tuple(suffix for suffix, loader in _LOADERS.items() if loader != _IMAGE or HAS_OCR)
-"""Images are listed where their text can be recognised."""
+NEEDS_OCR = tuple(name for name, loader in _LOADERS.items() if loader == _IMAGE and not HAS_OCR)
+"""The images, where their text cannot be recognised: these files are not looked at."""
+SUFFIXES = tuple(name for name in _LOADERS if name not in NEEDS_OCR)
 
 
 def discover(path: Path, root: Path | None = None) -> Iterator[Path]:
