@@ -61,7 +61,8 @@ class Agent(Setup[Deps], Generic[Deps]):
 
     Each method that runs the agent takes the keywords of `Overrides`, which replace the agent's
     own values for that run, and `output`, the type of `Answer.output`: a pydantic model, a
-    dataclass, `list[City]`, `City | None`, a TypedDict, `int`, or a JSON Schema.
+    dataclass, `list[City]`, `City | None`, a TypedDict, `int`, or a JSON Schema. `run_sync` and
+    `resume_sync` are `run` and `resume` for synchronous code.
     """
 
     async def __aenter__(self) -> Self:

@@ -102,26 +102,26 @@ class Session(Closeable):
         """Append a prompt or a complete turn to the history and the view. A turn that waited for
         approval is over then."""
         if messages:
-            self.change(Changes(messages))
+            self._change(Changes(messages))
 
     def compact(self, view: Sequence[Message]) -> None:
         """Start the next request with this view."""
-        self.change(Changes(view=view))
+        self._change(Changes(view=view))
 
     def pause(self, pending: Pending) -> None:
         """Keep a turn that waits for approval."""
-        self.change(Changes(pending=pending))
+        self._change(Changes(pending=pending))
 
     def note(self, record: Record) -> None:
         """Keep a JSON object with the conversation, behind its last message. No model reads it."""
-        self.change(Changes(notes=[Note(len(self.messages), record)]))
+        self._change(Changes(notes=[Note(len(self.messages), record)]))
 
     def rewind(self, count: int) -> None:
         """Drop all messages after the first `count`, their notes, and a turn that waits. Markers
         of passages are not given again."""
-        self.change(Changes(kept=count))
+        self._change(Changes(kept=count))
 
-    def change(self, changes: Changes) -> None:
+    def _change(self, changes: Changes) -> None:
         """Continue the open session by changes, and keep them. Raises ConfigError."""
         self.check_open()
         self.apply(changes)

@@ -155,7 +155,7 @@ class SessionStore(Closeable):
             copy.rewind(messages)
         new = self.create(name or f"{source.name} (fork)")
         self.storage.write(new.id, {"parent": source.id}, [])
-        new.change(copy.changes())
+        new._change(copy.changes())
         return new
 
     def search(self, query: str, limit: int = 20) -> list[tuple[SessionInfo, str]]:
@@ -300,8 +300,8 @@ class StoredSession(Session):
         if stored.draft:
             self.add([Message("assistant", stored.draft)])
 
-    def change(self, changes: Changes) -> None:
-        super().change(changes)
+    def _change(self, changes: Changes) -> None:
+        super()._change(changes)
         self._write(changes)
 
     def draft(self, text: str) -> None:
