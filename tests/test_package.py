@@ -16,7 +16,7 @@ import pytest
 import agentkit
 
 PACKAGE = Path(agentkit.__file__).parent
-HEAVY = ("torch", "chromadb", "mcp", "openai", "ollama", "transformers", "onnxruntime", "numpy")
+HEAVY = ("torch", "chromadb", "mcp", "openai", "transformers", "onnxruntime", "numpy")
 MOST_LINES = 500
 
 

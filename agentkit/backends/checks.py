@@ -291,7 +291,7 @@ def _check_version(program: str, version: str) -> list[Finding]:
 
 async def _ollama_window(url: str, model: str) -> int | None:
     """Raises OllamaError."""
-    return context_length((await show_model(model, url, _TIMEOUT, _TIMEOUT)).modelinfo)
+    return context_length(await show_model(model, url, _TIMEOUT, _TIMEOUT))
 
 
 async def _server_window(url: str, model: str) -> int | None:

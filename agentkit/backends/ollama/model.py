@@ -2,30 +2,21 @@
 and a prompt larger than the greatest window is refused.
 
 What a model does not support (tools, thinking) is learned from its facts and from refusals: tools
-then stand in the prompt. Chat is written on the wire: the types of the `ollama` package drop
-`anyOf`, `default` and nested `properties` of a tool's schema. One JSON object a line.
+then stand in the prompt.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentkit._sync import PerLoop
-from agentkit.addresses import is_loopback, ollama_url
+from agentkit.addresses import ollama_url
 from agentkit.backends.base import (
     Capabilities,
     Options,
@@ -38,14 +29,15 @@ from agentkit.backends.base import (
     tool_definition,
 )
 from agentkit.backends.conversation import valid_conversation
-from agentkit.backends.faults import is_too_long, read_fault
+from agentkit.backends.faults import is_too_long
 from agentkit.backends.ollama.server import (
+    Body,
     OllamaError,
-    authorization,
     context_length,
-    http_error,
     loaded_window,
-    show_model,
+    new_client,
+    request_object,
+    stream_objects,
 )
 from agentkit.backends.prompted_tools import answer_schema, with_tools_in_text
 from agentkit.backends.retry import TransientError, with_retries
@@ -56,12 +48,6 @@ from agentkit.messages import Message, ToolCall, Usage
 from agentkit.redaction import display_url
 from agentkit.settings.profile import Profile
 from agentkit.tools.tool import Tool
-
-if TYPE_CHECKING:
-    import httpx2
-    import ollama
-
-Body = dict[str, Any]
 
 ANSWER_TOKENS = 2048
 """Room for the answer where nobody limits it."""
@@ -94,6 +80,7 @@ _KINDS: Mapping[int | str, FaultKind] = {
     "unreachable": "down",
     "timeout": "timed_out",
     "invalid": "bad_request",
+    "unsendable": "bad_request",
     401: "refused_key",
     403: "refused_key",
 }
@@ -129,8 +116,8 @@ class OllamaModel(ParsedModel):
         kept = {} if keep_alive is None else {"keep_alive": keep_alive}
         self._extra: Mapping[str, Any] = {**kept, **extra_body}
         self._refused: set[str] = set()
-        self._clients = PerLoop(self._client)
-        self._facts: ollama.ShowResponse | None = None
+        self._clients = PerLoop(lambda: new_client(self._url, connect_timeout, read_timeout))
+        self._facts: Body | None = None
         self._window = 0
 
     async def request(
@@ -170,7 +157,7 @@ class OllamaModel(ParsedModel):
         options = replace(options, extra={**self._extra, **options.extra})
         offered = offered_tools(tools, options.tool_choice)
         attached = any(images(message) for message in messages if message.role == "user")
-        sees = able.images or attached or not (await self._show()).capabilities
+        sees = able.images or attached or not (await self._show()).get("capabilities")
         messages = valid_conversation(messages, Profile(images="user" if sees else "none"))
         if not able.tools:
             messages = with_tools_in_text(messages, offered)
@@ -205,14 +192,14 @@ class OllamaModel(ParsedModel):
 
     async def context_window(self) -> int:
         """The greatest window that a request gets: the model's, or `max_context` below it."""
-        window = context_length((await self._show()).modelinfo)
+        window = context_length(await self._show())
         return min(window or self._max_context, self._max_context)
 
     async def capabilities(self) -> Capabilities:
         """What the server says of the model; old servers show tools in the template alone."""
         facts = await self._show()
-        listed = facts.capabilities or []
-        tools = "tools" in listed if listed else ".Tools" in (facts.template or "")
+        listed = facts.get("capabilities") or []
+        tools = "tools" in listed if listed else ".Tools" in (facts.get("template") or "")
         return Capabilities(
             tools=tools and "tools" not in self._refused,
             forced_tools=tools,
@@ -242,37 +229,38 @@ class OllamaModel(ParsedModel):
         self._window = max(self._window, min(window, greatest))
         return self._window
 
-    async def _show(self) -> ollama.ShowResponse:
+    async def _show(self) -> Body:
         if self._facts is None:
-            timeouts = (self._connect_timeout, self._read_timeout)
             try:
-                self._facts = await show_model(self._model, self._url, *timeouts)
+                asked = {"model": self._model}
+                self._facts = await request_object(self._clients.get(), "/api/show", asked)
             except OllamaError as error:
                 raise self._model_error(error) from error
         return self._facts
 
     async def _attempt(self, body: Mapping[str, Any], read: int) -> AsyncGenerator[ModelPart, None]:
         called, thought, has_text = False, "", False
-        async with self._response(body) as response:
-            async for chunk in _json_lines(response.aiter_bytes()):
-                if chunk.get("error"):
-                    fault = read_fault(chunk)
-                    raise OllamaError("refused", fault.message, fault.status or -1)
-                for part in _parts(chunk):
-                    called = called or isinstance(part, ToolCall)
-                    has_text = has_text or isinstance(part, TextDelta)
-                    thought += part.text if isinstance(part, ReasoningDelta) else ""
-                    yield part
-                if chunk.get("done"):
-                    if chunk.get("done_reason") in ("load", "unload"):
-                        raise OllamaError("refused", "it was only loaded, without an answer")
-                    await self._check_window(chunk, body, read)
-                    if "format" in body and not has_text and thought.lstrip()[:1] in ("{", "["):
-                        # Some servers take a constrained answer for the model's thought.
-                        yield TextDelta(thought)
-                    for part in _end(chunk, called, read, self.name, thought):
+        try:
+            chunks = stream_objects(self._clients.get(), "/api/chat", body)
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    for part in _parts(chunk):
+                        called = called or isinstance(part, ToolCall)
+                        has_text = has_text or isinstance(part, TextDelta)
+                        thought += part.text if isinstance(part, ReasoningDelta) else ""
                         yield part
-                    return
+                    if chunk.get("done"):
+                        if chunk.get("done_reason") in ("load", "unload"):
+                            raise OllamaError("refused", "it was only loaded, without an answer")
+                        await self._check_window(chunk, body, read)
+                        if "format" in body and not has_text and thought.lstrip()[:1] in ("{", "["):
+                            # Some servers take a constrained answer for the model's thought.
+                            yield TextDelta(thought)
+                        for part in _end(chunk, called, read, self.name, thought):
+                            yield part
+                        return
+        except OllamaError as error:
+            raise self._model_error(error) from error
         place = display_url(self._url)
         raise self.error(f"The answer of {self.name} was cut off by {place}: try again.", "down")
 
@@ -290,38 +278,6 @@ class OllamaModel(ParsedModel):
                 f"about {read} tokens. Set OLLAMA_CONTEXT_LENGTH for the server, or shorten it.",
                 "too_long",
             )
-
-    def _client(self) -> httpx2.AsyncClient:
-        import httpx2
-
-        return httpx2.AsyncClient(
-            base_url=self._url,
-            headers=authorization(self._url),
-            timeout=httpx2.Timeout(self._read_timeout, connect=self._connect_timeout),
-            trust_env=not is_loopback(self._url),
-        )
-
-    @asynccontextmanager
-    async def _response(self, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-        """Post a chat; yields a response of status 200. Errors, while reading it too, leave as
-        ModelErrors."""
-        import httpx2
-
-        try:
-            async with self._clients.get().stream("POST", "/api/chat", json=body) as response:
-                if response.status_code != 200:
-                    text = read_fault(await response.aread()).message
-                    raise OllamaError("refused", text, response.status_code)
-                yield response
-        except httpx2.HTTPError as error:
-            raise self._model_error(http_error(error, httpx2)) from error
-        except OllamaError as error:
-            raise self._model_error(error) from error
-        except UnicodeEncodeError as error:
-            text = "A message contains half of a surrogate pair: remove it."
-            raise self.error(text, "bad_request") from error
-        except ValueError as error:
-            raise self._model_error(OllamaError("invalid", str(error))) from error
 
     def _model_error(self, error: OllamaError) -> ModelError:
         if not 400 <= error.status < 500 and _UNREADABLE.search(error.text):
@@ -379,27 +335,6 @@ def request_body(
     }
     body |= {key: value for key, value in options.extra.items() if key in _TOP_LEVEL}
     return {key: value for key, value in body.items() if value is not None}
-
-
-async def _json_lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[Body]:
-    """Yield the objects of a stream. Raises ValueError where a line is not an object.
-
-    Cut at newlines alone: a text may hold other characters that end a line.
-    """
-    rest = b""
-    async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in filter(None, map(bytes.strip, lines)):
-            yield _json_object(line)
-    if rest.strip():
-        yield _json_object(rest)
-
-
-def _json_object(line: bytes) -> Body:
-    value = json.loads(line)
-    if not isinstance(value, dict):
-        raise ValueError("a line is not a JSON object")
-    return value
 
 
 def _parts(chunk: Mapping[str, Any]) -> Iterator[ModelPart]:

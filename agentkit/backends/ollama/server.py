@@ -1,7 +1,12 @@
-"""Manage the models of an Ollama server through the `ollama` package."""
+"""Requests to an Ollama server, in JSON or one JSON object a line, and its models.
+
+The `ollama` package is not used: its types drop `anyOf`, `default` and nested `properties` of a
+tool's schema, it sends a key to any address, and its import takes longer than most requests.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from agentkit.addresses import is_loopback
+from agentkit.backends.faults import read_fault
 from agentkit.errors import ModelError
 from agentkit.redaction import display_url
 
 if TYPE_CHECKING:
-    import ollama
+    import httpx2
+
+Body = dict[str, Any]
 
 _PULL_TIMEOUT = 300.0
 """Seconds without a sign of progress."""
@@ -28,7 +36,7 @@ class OllamaError(Exception):
 
     def __init__(
         self,
-        kind: Literal["refused", "unreachable", "timeout", "interrupted", "invalid"],
+        kind: Literal["refused", "unreachable", "timeout", "interrupted", "invalid", "unsendable"],
         text: str = "",
         status: int = -1,
     ) -> None:
@@ -49,6 +57,8 @@ class OllamaError(Exception):
             )
         if self.kind == "interrupted":
             return f"The connection of {name} to {place} was interrupted. Try again."
+        if self.kind == "unsendable":
+            return "A message contains half of a surrogate pair: remove it."
         if self.kind == "invalid":
             return (
                 f"{place} does not answer like an Ollama server ({self.text[:300]}). "
@@ -75,62 +85,99 @@ class PullProgress:
     completed: int = 0
 
 
-def new_client(url: str, connect_timeout: float, read_timeout: float) -> ollama.AsyncClient:
-    """Return a client of the package. It follows no redirect, and no proxy to this machine."""
-    import httpx
-    import ollama
+def new_client(url: str, connect_timeout: float, read_timeout: float) -> httpx2.AsyncClient:
+    """Return a client of a server. It follows no redirect, and no proxy to this machine."""
+    import httpx2
 
-    return ollama.AsyncClient(
-        host=url,
-        follow_redirects=False,
-        timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
+    return httpx2.AsyncClient(
+        base_url=url,
+        headers=authorization(url),
+        timeout=httpx2.Timeout(read_timeout, connect=connect_timeout),
         trust_env=not is_loopback(url),
-        auth=_checked_key,
     )
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise the errors of the package in the block as OllamaError."""
-    import httpx
-    import ollama
+    """Raise the errors of a request in the block, and of reading its answer, as OllamaError."""
+    import httpx2
 
     try:
         yield
-    except ollama.ResponseError as error:
-        raise OllamaError("refused", str(error.error), error.status_code) from error
-    except (ConnectionError, httpx.HTTPError) as error:
-        raise http_error(error, httpx) from error
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise OllamaError("unreachable") from error
+    except httpx2.HTTPError as error:
+        is_late = isinstance(error, httpx2.TimeoutException)
+        raise OllamaError("timeout" if is_late else "interrupted") from error
+    except UnicodeEncodeError as error:
+        raise OllamaError("unsendable") from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise OllamaError("invalid", str(error)) from error
 
 
-def http_error(error: Exception, http: Any) -> OllamaError:
-    """Return an error of a connection, by `http`: httpx, or httpx2 with its interface."""
-    if isinstance(error, (ConnectionError, http.ConnectError, http.ConnectTimeout)):
-        return OllamaError("unreachable")
-    return OllamaError("timeout" if isinstance(error, http.TimeoutException) else "interrupted")
+async def request_object(
+    client: httpx2.AsyncClient, path: str, body: Mapping[str, Any] | None = None
+) -> Body:
+    """Post a body, or get without one, and return the JSON object of the answer. Raises
+    OllamaError."""
+    with translated_errors():
+        response = await client.request("GET" if body is None else "POST", path, json=body)
+        _check_status(response.status_code, response.content)
+        return _json_object(response.content)
+
+
+async def stream_objects(
+    client: httpx2.AsyncClient, path: str, body: Mapping[str, Any]
+) -> AsyncGenerator[Body, None]:
+    """Post a body and yield the JSON objects of the answer, one a line. Lines are cut at newlines
+    alone: a text may hold other characters that end a line. Raises OllamaError."""
+    with translated_errors():
+        async with client.stream("POST", path, json=body) as response:
+            if response.status_code != 200:
+                _check_status(response.status_code, await response.aread())
+            rest = b""
+            async for piece in response.aiter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in filter(None, map(bytes.strip, lines)):
+                    yield _json_object(line)
+            if rest.strip():
+                yield _json_object(rest)
+
+
+def _check_status(status: int, content: bytes) -> None:
+    if status != 200:
+        raise OllamaError("refused", read_fault(content).message, status)
+
+
+def _json_object(text: bytes) -> Body:
+    """Read an object. Raises OllamaError for one that reports an error, and ValueError."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    if value.get("error"):
+        fault = read_fault(value)
+        raise OllamaError("refused", fault.message, fault.status or -1)
+    return value
 
 
 async def show_model(
     model: str, url: str, connect_timeout: float = 5.0, read_timeout: float = 120.0
-) -> ollama.ShowResponse:
+) -> Body:
     """Return what the server knows of a model. Raises OllamaError."""
-    with translated_errors():
-        async with new_client(url, connect_timeout, read_timeout) as client:
-            facts: ollama.ShowResponse = await client.show(model)
-            return facts
+    async with new_client(url, connect_timeout, read_timeout) as client:
+        return await request_object(client, "/api/show", {"model": model})
 
 
 async def pull_model(model: str, url: str) -> AsyncGenerator[PullProgress, None]:
     """Download a model to the server; ends when it is there. Raises ModelError."""
     name, complete = f"ollama:{model}", False
     try:
-        with translated_errors():
-            async with new_client(url, 5.0, _PULL_TIMEOUT) as client:
-                async for step in await client.pull(model, stream=True):
-                    complete = step.status == "success"
-                    yield PullProgress(step.status or "", step.total or 0, step.completed or 0)
+        async with new_client(url, 5.0, _PULL_TIMEOUT) as client:
+            async for step in stream_objects(client, "/api/pull", {"model": model}):
+                complete = step.get("status") == "success"
+                yield PullProgress(
+                    step.get("status") or "", step.get("total") or 0, step.get("completed") or 0
+                )
         if not complete:
             raise OllamaError("interrupted")
     except OllamaError as error:
@@ -144,10 +191,11 @@ async def pull_model(model: str, url: str) -> AsyncGenerator[PullProgress, None]
         raise ModelError(f"Pulling {model!r} failed: {text}", name) from error
 
 
-def context_length(model_info: Mapping[str, Any] | None) -> int | None:
-    """Return the context length of a model in tokens, from the `model_info` of /api/show."""
-    facts = (model_info or {}).items()
-    lengths = [value for key, value in facts if key.endswith(".context_length")]
+def context_length(facts: Body) -> int | None:
+    """Return the context length of a model in tokens, from what /api/show tells of it."""
+    info = facts.get("model_info")
+    facts = info if isinstance(info, dict) else {}
+    lengths = [value for key, value in facts.items() if key.endswith(".context_length")]
     return next((length for length in lengths if isinstance(length, int) and length > 0), None)
 
 
@@ -155,13 +203,12 @@ async def loaded_window(model: str, url: str) -> int | None:
     """Return the window in tokens that the server gave to a model in memory; None where it does
     not say."""
     try:
-        with translated_errors():
-            async with new_client(url, 5.0, 5.0) as client:
-                running = (await client.ps()).models
-    except OllamaError:
+        async with new_client(url, 5.0, 5.0) as client:
+            running = (await request_object(client, "/api/ps"))["models"]
+        names = {model, f"{model}:latest"}
+        return next((m.get("context_length") for m in running if m.get("model") in names), None)
+    except (OllamaError, KeyError, TypeError, AttributeError):
         return None
-    names = {model, f"{model}:latest"}
-    return next((each.context_length for each in running if each.model in names), None)
 
 
 def authorization(url: str) -> dict[str, str]:
@@ -170,10 +217,3 @@ def authorization(url: str) -> dict[str, str]:
     parts = urlsplit(url)
     is_cloud = parts.scheme == "https" and parts.hostname in ("ollama.com", "www.ollama.com")
     return {"Authorization": f"Bearer {key}"} if key and is_cloud else {}
-
-
-def _checked_key(request: Any) -> Any:
-    """Leave out OLLAMA_API_KEY where it does not belong: the package sends it to any address."""
-    if not authorization(str(request.url)):
-        request.headers.pop("authorization", None)
-    return request

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agentkit._sync import PerLoop
 from agentkit.addresses import ollama_url
 from agentkit.backends.base import estimated_tokens
-from agentkit.backends.ollama.server import OllamaError, new_client, translated_errors
+from agentkit.backends.ollama.server import (
+    OllamaError,
+    new_client,
+    request_object,
+    translated_errors,
+)
 from agentkit.backends.openai.errors import (
     Endpoint,
     is_missing_model,
@@ -25,9 +29,6 @@ from agentkit.backends.openai.errors import (
 )
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
 from agentkit.knowledge.embedders.base import Vectors, prefixes_for
-
-if TYPE_CHECKING:
-    import ollama
 
 
 class RemoteEmbedder(ABC):
@@ -203,26 +204,21 @@ class OllamaEmbedder(RemoteEmbedder):
     ) -> None:
         super().__init__(provider, model, dimension=dimension, batch=32)
         self._url = ollama_url(base_url or os.environ.get("OLLAMA_HOST", ""))
-        self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._clients = PerLoop(self._client)
+        self._clients = PerLoop(lambda: new_client(self._url, connect_timeout, read_timeout))
 
     async def close(self) -> None:
-        client: Any = self._clients.pop()
-        if client is not None:
-            await client.close()
+        if client := self._clients.pop():
+            await client.aclose()
 
     async def _request(self, texts: Sequence[str]) -> list[list[float]]:
         try:
+            body = {"model": self._model, "input": list(texts), "truncate": False}
+            answer = await request_object(self._clients.get(), "/api/embed", body)
             with translated_errors():
-                client = self._clients.get()
-                response = await client.embed(self._model, texts, truncate=False)
+                return [list(map(float, vector)) for vector in answer["embeddings"]]
         except OllamaError as error:
             raise self._error(error) from error
-        return [list(vector) for vector in response.embeddings]
-
-    def _client(self) -> ollama.AsyncClient:
-        return new_client(self._url, self._connect_timeout, self._read_timeout)
 
     def _error(self, error: OllamaError) -> AgentkitError:
         if error.kind == "refused" and "context length" in error.text:
