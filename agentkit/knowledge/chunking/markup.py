@@ -17,6 +17,10 @@ _LONGEST_ADDRESS = 60
 _MOST_EMBEDDED = 8_000
 """Characters of a chunk that are embedded: a row of a table, which is never split, may be longer
 than any document."""
+_LEAST_CHARACTERS, _LEAST_LETTERS = 300, 0.02
+"""A longer text with a smaller share of letters in distinct words is numbers or repetition: its
+words are embedded once, which is all that an embedder sees in it. Keywords find the numbers."""
+_WORD = re.compile(r"[^\W\d_]+")
 _LINE_START, _LINE_END = r"(?:^|(?<=\r))[ \t]*", r"[ \t]*(?=\r|\n|\Z)"
 _LINE_MARKUP = re.compile(
     rf"""
@@ -68,8 +72,17 @@ def index_text(chunk: Chunk) -> str:
     path = chunk.heading
     if has_title and not path.startswith(chunk.title):
         path = f"{chunk.title} > {path}".removesuffix(" > ")
-    text = plain(chunk.text[: 4 * _MOST_EMBEDDED])[:_MOST_EMBEDDED]
+    text = _embedded(plain(chunk.text[: 4 * _MOST_EMBEDDED])[:_MOST_EMBEDDED])
     return "\n".join(filter(None, (path, chunk.context, text)))
+
+
+def _embedded(text: str) -> str:
+    """A text, or its distinct words where these are few."""
+    if len(text) < _LEAST_CHARACTERS:
+        return text
+    words = dict.fromkeys(_WORD.findall(text))
+    is_poor = sum(map(len, words)) < _LEAST_LETTERS * len(text)
+    return (" ".join(words) or text[:_LONGEST_ADDRESS]) if is_poor else text
 
 
 def _short_address(match: re.Match[str]) -> str:

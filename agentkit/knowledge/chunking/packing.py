@@ -14,6 +14,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from agentkit.knowledge.chunking.blocks import (
     SECTION_BLOCKS,
@@ -37,6 +38,7 @@ _JOINERS = re.compile("[\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u
 _REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]")
 _LEAST_ENCODED = 5000
 _ENCODED_RUN = re.compile(rf"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{{{_LEAST_ENCODED},}}+")
+_REPEATED_RUN = re.compile(r"(\S)(?<!\1\1)\1{999,}+")
 _KEPT_OF_RUN = 200
 _NEAR = 50
 _LONGEST_RUN = 1000
@@ -239,15 +241,18 @@ def _pack_group(
 
 
 def _without_encoded(text: str, blocks: Sequence[Block]) -> list[Block]:
-    """The blocks without the rest of each long run of encoded data, which has nothing to find and
-    takes tokenizers ten seconds a megabyte."""
+    """The blocks without the rest of each long run of encoded data or of one character, which has
+    nothing to find and takes tokenizers ten seconds a megabyte."""
     found: list[Block] = []
     for block in blocks:
         if block.end - block.start < _LEAST_ENCODED:
             found.append(block)
             continue
         start = block.start
-        for run in _ENCODED_RUN.finditer(text, block.start, block.end):
+        runs = (p.finditer(text, block.start, block.end) for p in (_ENCODED_RUN, _REPEATED_RUN))
+        for run in sorted(chain(*runs), key=lambda run: run.start()):
+            if run.start() < start:
+                continue
             found.append(trimmed(text, start, run.start() + _KEPT_OF_RUN, block.kind))
             start = run.end()
         found.append(trimmed(text, start, block.end, block.kind) if start > block.start else block)

@@ -199,18 +199,20 @@ class Catalog:
         for rows in self._pages("state = 'active'", (), size):
             yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
 
-    def staged_chunks(self, document_id: str, size: int) -> Iterator[list[StoredChunk]]:
-        """The staged chunks of a document, `size` at a time, in the order of writing."""
-        for rows in self._pages(_STAGED, (document_id,), size):
-            yield [StoredChunk(Chunk(*row[2:]), row[1]) for row in rows]
+    def keys(self, size: int, staged_of: str = "") -> Iterator[list[tuple[str, str]]]:
+        """Id and name of the vector of every active chunk, or of the staged ones of a document,
+        `size` at a time, in the order of writing."""
+        where, values = (_STAGED, (staged_of,)) if staged_of else ("state = 'active'", ())
+        for rows in self._pages(where, values, size, "id"):
+            yield [(id_, content) for _, content, id_ in rows]
 
     def _pages(
-        self, where: str, values: tuple[object, ...], size: int
+        self, where: str, values: Sequence[object], size: int, columns: str = CHUNK_COLUMNS
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Number, content and columns of chunks, `size` at a time."""
         after = -1
         while rows := self.rows(
-            f"SELECT number, content, {CHUNK_COLUMNS} FROM chunks WHERE {where}"
+            f"SELECT number, content, {columns} FROM chunks WHERE {where}"
             " AND number > ? ORDER BY number LIMIT ?",
             (*values, after, size),
         ):

@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -212,9 +212,9 @@ class Indexer:
         contents: dict[str, str] = {}
         blocks = self._catalog.active_chunks(PUBLISHED_CHUNKS)
         while block := await in_thread(next, blocks, None):
-            texts = {self._content(s.chunk): index_text(s.chunk) for s in block}
-            contents |= {s.chunk.id: self._content(s.chunk) for s in block}
-            wanted = await in_thread(run.queue.put, texts)
+            named = self._named([stored.chunk for stored in block])
+            contents |= {s.chunk.id: key for s, (key, _) in zip(block, named, strict=True)}
+            wanted = await in_thread(run.queue.put, dict(named))
             while run.queue.embedded < wanted:
                 await run.queue.embed()
                 run.advance(block[0].chunk.source)
@@ -315,11 +315,11 @@ class Indexer:
         `kept`. Returns how many were staged and the texts to embed by key, None at the end."""
         some = list(islice(chunks, _STAGED_CHUNKS))
         kept.update(chunk.id for chunk in some)
-        new = [StoredChunk(c, self._content(c)) for c in some if c.id not in active]
+        new = [chunk for chunk in some if chunk.id not in active]
+        named = self._named(new)
         if new:
-            self._catalog.stage(new)
-        texts = {stored.content: index_text(stored.chunk) for stored in new}
-        return (len(new), texts) if some else None
+            self._catalog.stage(StoredChunk(c, key) for c, (key, _) in zip(new, named, strict=True))
+        return (len(new), dict(named)) if some else None
 
     async def _embed(self, run: _IndexingRun, source: str) -> None:
         await run.queue.embed()
@@ -345,7 +345,7 @@ class Indexer:
     def _publish(self, versions: Sequence[Version], run: _IndexingRun) -> None:
         self._recover_once(run)
         for version in versions:
-            for some in self._catalog.staged_chunks(version.document.id, _STAGED_CHUNKS):
+            for some in self._catalog.keys(_STAGED_CHUNKS, version.document.id):
                 self._upsert(some)
         self._delete(self._catalog.publish(versions))
 
@@ -361,9 +361,10 @@ class Indexer:
             _call_chroma(self._vectors.delete, ids)
             self._catalog.delete_inactive(ids)
 
-    def _upsert(self, chunks: Sequence[StoredChunk]) -> None:
-        vectors = self._cache.vectors([stored.content for stored in chunks])
-        _call_chroma(self._vectors.upsert, [stored.chunk.id for stored in chunks], vectors)
+    def _upsert(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Give Chroma the vectors of chunks, by the ids of both."""
+        vectors = self._cache.vectors([content for _, content in keys])
+        _call_chroma(self._vectors.upsert, [id_ for id_, _ in keys], vectors)
 
     def _recover(self) -> None:
         """Finish what a crash interrupted, and give Chroma back what it lacks."""
@@ -377,12 +378,14 @@ class Indexer:
         _call_chroma(self._vectors.clear)
         self._vectors.works()  # Chroma fails once more after an opening that failed.
         self._catalog.delete_inactive(self._catalog.inactive_ids())
-        for block in self._catalog.active_chunks(PUBLISHED_CHUNKS):
+        for block in self._catalog.keys(PUBLISHED_CHUNKS):
             self._upsert(block)
         self._catalog.mark_chroma("")
 
-    def _content(self, chunk: Chunk) -> str:
-        return content_of(index_text(chunk), self._embedder.name)
+    def _named(self, chunks: Iterable[Chunk]) -> list[tuple[str, str]]:
+        """The name of each chunk's vector, and the text that is embedded."""
+        texts = map(index_text, chunks)
+        return [(content_of(text, self._embedder.name), text) for text in texts]
 
     def _hash(self, document: Document) -> str:
         """The hash of everything that determines a document's chunks."""

@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,11 @@ def read_meta(connection: sqlite3.Connection, key: str) -> str:
     return str(read_value(connection, "SELECT value FROM meta WHERE key = ?", (key,)) or "")
 
 
+@lru_cache(maxsize=8)
 def full_text_row(title: str, heading: str, context: str, text: str) -> tuple[str, str]:
     """What the keyword index holds of a chunk: its terms and its single characters. The nearest
-    heading counts twice. The end of a row that is longer than a book is left out."""
+    heading counts twice. The end of a row that is longer than a book is left out. Rows are often
+    the same many times."""
     nearest = heading.rpartition(" > ")[2]
     whole = f"{title}\n{heading}\n{nearest}\n{context}\n{plain(text[:_MOST_SEARCHED])}"
     return " ".join(terms(whole)), " ".join(characters(whole))

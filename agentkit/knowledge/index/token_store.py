@@ -52,7 +52,8 @@ class StoredTokens:
 
     @classmethod
     def of(cls, found: TokenVectors) -> StoredTokens:
-        return cls(np.rint(found.vectors * np.float32(_BYTE)).astype(np.int8), found.spans)
+        scaled = found.vectors * np.float32(_BYTE)
+        return cls(np.rint(scaled, out=scaled).astype(np.int8), found.spans)
 
     def similarities(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine of each token of a query with each of these, (query tokens, tokens)."""

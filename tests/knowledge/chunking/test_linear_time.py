@@ -54,9 +54,13 @@ def test_four_times_the_text_takes_about_four_times_the_time(name: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["text", "markdown"])
-def test_encoded_data_without_an_end_is_one_short_passage(format_: Format) -> None:
-    text = f"Before it.\n\n{'QUJD' * 100_000}\n\nAfter it."
+@pytest.mark.parametrize(
+    "run", ["QUJD" * 100_000, "`" * 400_000, "的" * 400_000, "=" * 9000 + "QUJD" * 9000]
+)
+def test_encoded_data_without_an_end_is_one_short_passage(format_: Format, run: str) -> None:
+    text = f"Before it.\n\n{run}\n\nAfter it."
     chunks = split(Document("a", text, format=format_), lambda part: len(part) // 4, 320)
     assert all(text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
     assert sum(len(chunk.text) for chunk in chunks) < 1000
+    assert chunks[0].text.startswith("Before it.")
     assert "After it." in chunks[-1].text

@@ -253,7 +253,8 @@ async def test_long_passages_are_embedded_in_smaller_calls(
 
     embedder.before_passages = measure
     rows = tuple(Part("row", str(n), n * 10_001, n * 10_001 + 10_000) for n in range(40))
-    text = "\n".join(f"{n:04} " + "a b c d e " * 999 + "12345" for n in range(40))
+    words = "".join(f"{chr(97 + n % 26) * (n // 26)} " for n in range(624))
+    text = "\n".join(f"{n:04} {words * 2}"[:10_000].ljust(10_000, "z") for n in range(40))
     await kb.add([Document("wide.csv", text, format="rows", parts=rows)])
     assert len(embedder.embedded) == 40
     assert max(calls) <= 25_000

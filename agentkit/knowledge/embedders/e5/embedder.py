@@ -167,16 +167,19 @@ class E5Engine:
 
     def _token_vectors(self, prompt: str, text: str) -> TokenVectors:
         """The prompt takes its part in the runs, but its tokens are left out."""
-        total = np.zeros(self._weights.shape.width, np.float32)
-        ids, states = list[int](), list[Floats]()
-        for window in self._windows(prompt + text):
-            mean, found = self._run(window, ["mean", "states"])
-            total += mean[0] * (len(window) - 2)
-            states.append(found[0, 1:-1])
-            ids += window[1:-1]
+        width = self._weights.shape.width
+        windows = list(self._windows(prompt + text))
+        ids = [id_ for window in windows for id_ in window[1:-1]]
         spans = self._tokenizer.spans(prompt + text, ids) - len(prompt)
         own = spans[:, 1] > 0
-        vectors = _unit(np.concatenate(states)[own])
+        total, vectors = np.zeros(width, np.float32), np.empty((own.sum(), width), np.float32)
+        at = filled = 0
+        for window in windows:
+            mean, states = self._run(window, ["mean", "states"])
+            total += mean[0] * (len(window) - 2)
+            of_text = _unit(states[0, 1:-1][own[at : at + len(window) - 2]])
+            vectors[filled : filled + len(of_text)] = of_text
+            at, filled = at + len(window) - 2, filled + len(of_text)
         rarity = self._tokenizer.rarity(ids)[own]
         return TokenVectors(_unit(total), vectors, np.maximum(spans[own], 0), rarity)
 

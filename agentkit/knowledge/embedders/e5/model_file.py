@@ -334,17 +334,19 @@ class E5Tokenizer:
         return text.replace(" ", _WORD_START)
 
     def _matches(self, codes: _Codes) -> _Matches:
-        """Every piece in the text, the shorter first; then each character as an unknown one."""
+        """Every piece in the text, the shorter first; then each character that is none as an
+        unknown one."""
         starts = np.arange(len(codes))
-        unknown = _Matches(starts, starts + 1, np.full(len(codes), self._unknown))
-        found, hashes = [], codes
+        lacking, found, hashes = starts, [], codes
         for length, table in enumerate(self._tables, 1):
             if length > 1:
                 starts, hashes = _longer(codes, starts, hashes, length)
             spots = np.minimum(np.searchsorted(table.hashes, hashes), len(table.hashes) - 1)
             hits = table.hashes[spots] == hashes
             places = starts[hits]
+            lacking = starts[~hits] if length == 1 else lacking
             found.append(_Matches(places, places + length, table.ids[spots[hits]]))
+        unknown = _Matches(lacking, lacking + 1, np.full(len(lacking), self._unknown))
         return _Matches(*map(np.concatenate, zip(*found, unknown, strict=True)))
 
 
