@@ -175,7 +175,7 @@ class _RangeScorer:
         self._spans = tokens.spans
         self._similarities = tokens.similarities(query.vectors)
         self._indexed = index_text(holder)
-        self._context = len(self._indexed) - len(plain(holder.text))
+        self._context = max(0, len(self._indexed) - len(plain(holder.text)))
 
     def score(self, unit: Chunk) -> float:
         """The score of a range, that of the whole chunk where its text is not in the index."""
