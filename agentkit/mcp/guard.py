@@ -52,11 +52,20 @@ def read_messages(stream: IO[bytes], max_line: int = MAX_LINE) -> Iterator[bytes
         size = len(line)
         if size > max_line and not line.endswith(b"\n"):
             message, size = _read_too_large(line[:PIECE], line[-PIECE:], size, stream)
-        else:
+        elif line.endswith(b"\n") or _is_json(line):
             message = read_message(line)
+        else:  # The server ended in the middle of a message.
+            return
         noise = noise + size if message is None else 0
         if message is not None:
             yield message
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return bool(json.loads(line, strict=False))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _read_too_large(

@@ -65,6 +65,13 @@ def test_a_long_line_without_an_id_is_dropped() -> None:
     assert list(read_messages(stream, max_line=50)) == [message(1)]
 
 
+@pytest.mark.parametrize("kept", [40, 55, 60])
+def test_a_message_in_which_a_server_ends_is_no_answer(kept: int) -> None:
+    whole = b'{"jsonrpc":"2.0","id":7,"result":{"content":[{"a":1},{}]}}'
+    stream = io.BytesIO(message(1) + b"\n" + whole[:kept])
+    assert list(read_messages(stream)) == [message(1), *([whole] if kept >= len(whole) else [])]
+
+
 def test_a_long_line_takes_no_memory() -> None:
     piece = b"x" * 8000
     pieces = Pieces(piece for _ in range(2000))
