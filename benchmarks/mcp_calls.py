@@ -1,8 +1,8 @@
-"""The time of a call to an MCP server over stdio: ours beside the bare SDK's, on one server.
+"""The time of a call to an MCP server over stdio: the bare SDK's, through our guard, and ours.
 
     python benchmarks/mcp_calls.py [--calls 300] [--rounds 5]
 
-Both call the same tool of the same script, which answers at once; they take turns, and the best
+All call the same tool of the same script, which answers at once; they take turns, and the best
 round of each counts. Ours adds names, bounds, timeouts and the marks around what came.
 """
 
@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from agentkit.mcp import guard
 from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import ServerConfig
 
@@ -38,17 +39,25 @@ async def main(calls: int, rounds: int) -> None:
     from mcp import Client, StdioServerParameters
 
     with tempfile.TemporaryDirectory() as folder:
-        args = [str(SERVER), folder]
-        config = ServerConfig("full", command=sys.executable, args=tuple(args))
-        bare = Client(StdioServerParameters(command=sys.executable, args=args))
-        async with McpServers([config]) as servers, bare as client:
+        command = [sys.executable, str(SERVER), folder]
+        config = ServerConfig("full", command=command[0], args=tuple(command[1:]))
+        bare = Client(StdioServerParameters(command=command[0], args=command[1:]))
+        through = ["-I", "-S", guard.__file__, *command]
+        guarded = Client(StdioServerParameters(command=sys.executable, args=through))
+        async with McpServers([config]) as servers, bare, guarded:
             greet = next(tool for tool in servers.tools if tool.name == "full__greet")
-            ours, theirs = [], []
+            made: dict[str, Callable[[], Awaitable[object]]] = {
+                "bare SDK": lambda: bare.call_tool("greet", ARGUMENTS),
+                "with the guard": lambda: guarded.call_tool("greet", ARGUMENTS),
+                "ours": lambda: greet.run(ARGUMENTS),
+            }
+            times: dict[str, list[float]] = {name: [] for name in made}
             for _ in range(rounds):
-                theirs.append(await timed(lambda: client.call_tool("greet", ARGUMENTS), calls))
-                ours.append(await timed(lambda: greet.run(ARGUMENTS), calls))
-    print(f"bare SDK {min(theirs):.2f} ms, ours {min(ours):.2f} ms", end="")
-    print(f": {min(ours) / min(theirs):.2f} times ({calls} calls, best of {rounds} rounds)")
+                for name, call in made.items():
+                    times[name].append(await timed(call, calls))
+    best = {name: min(found) for name, found in times.items()}
+    for name, time_ in best.items():
+        print(f"{name} {time_:.2f} ms, {time_ / best['bare SDK']:.2f} times")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,7 @@ class Repairs:
         elif method in _LISTS:
             self._list(method, params, message.result)
         elif method in _RESULTS and message.result.get("resultType") in (None, "complete"):
-            _RESULTS[method](message.result, params, self._version)
-            _drop_invalid(method, self._version, message.result)
+            self._result(method, params, message.result)
 
     def _greeting(self, method: str, result: Record) -> None:
         """Note the version; an answer to `initialize` may lack what only describes the server."""
@@ -90,6 +89,12 @@ class Repairs:
         result["serverInfo"] = {k: str(info.get(k) or "") for k in ("name", "version", "title")}
         _drop_invalid(method, self._version, result)
         result.setdefault("capabilities", {name: {} for name in dict(offered)})
+
+    def _result(self, method: str, params: Record, result: Record) -> None:
+        repair, key = _RESULTS[method]
+        if key not in result or _faults(method, self._version, result, ""):
+            repair(result, params, self._version)
+            _drop_invalid(method, self._version, result)
 
     def _list(self, method: str, params: Record, result: Record) -> None:
         key, required = _LISTS[method]
@@ -233,11 +238,12 @@ def _contents(each: Record, uri: str) -> Record:
     return {**kept, "text": _as_json(each)}
 
 
-_RESULTS: Mapping[str, Callable[[Record, Record, str], None]] = {
-    "tools/call": _repair_call,
-    "prompts/get": _repair_prompt,
-    "resources/read": _repair_resource,
+_RESULTS: Mapping[str, tuple[Callable[[Record, Record, str], None], str]] = {
+    "tools/call": (_repair_call, "content"),
+    "prompts/get": (_repair_prompt, "messages"),
+    "resources/read": (_repair_resource, "contents"),
 }
+"""Method -> how its result is repaired, and the field that a result cannot do without."""
 
 
 def _block(block: Any, version: str) -> Record:
