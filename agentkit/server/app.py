@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -12,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from agentkit import __version__
 from agentkit.project.project import Project
+from agentkit.redaction import get_logger
 from agentkit.server import (
     documents_api,
     health,
@@ -37,6 +39,8 @@ from agentkit.server.runs import Runs
 from agentkit.server.service import Service
 from agentkit.settings.schema import ServeSettings
 
+log = get_logger(__name__)
+
 UPLOAD_PATHS = ("/api/documents",)
 """Requests to these paths may have larger bodies."""
 
@@ -50,11 +54,12 @@ def create_app(
     hosts: Sequence[str] = (),
     start_project: bool = False,
     dev: bool = False,
+    report: Callable[[str], None] = log.warning,
     worker: Worker | None = None,
 ) -> FastAPI:
     """The app of a project. With `start_project` the app's lifespan starts it, and with
-    `dev` changed files of the folder count as trusted. `settings`
-    replace those of the folder. `keys` find whom a key belongs to, by default those of
+    `dev` changed files of the folder count as trusted; `report` gets a line when some change.
+    `settings` replace those of the folder. `keys` find whom a key belongs to, by default those of
     `agentkit keys`. Without `needs_key` this machine's own requests need none. A `worker` is one of
     several processes that serve together: it does its share of the answers."""
     chosen = settings or project.settings.serve
@@ -96,7 +101,8 @@ def create_app(
         middleware=[*forward, cors, guard] if chosen.origins else [*forward, guard],
     )
     app.state.access = access
-    app.state.start_project, app.state.dev = start_project, dev
+    app.state.start_project = start_project
+    app.state.watch = partial(TrustWatch, dev=dev, report=report)
     paused = PausedSessions(worker.folder / "paused.sqlite" if worker else None)
     peers = Peers(worker)
     app.state.service = server = Service(project, chosen, admission, metrics, paused, peers)
@@ -137,7 +143,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await stack.enter_async_context(mcp.router.lifespan_context(mcp))
         for route in mcp.routes:
             app.router.routes.append(route)
-        watch = await asyncio.to_thread(TrustWatch, server, dev=app.state.dev)
+        watch = await asyncio.to_thread(app.state.watch, server)
         await stack.enter_async_context(watch.running())
         yield
         server.is_stopping = True

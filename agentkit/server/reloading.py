@@ -1,18 +1,19 @@
 """Notice changes of agentkit.toml, tools/ and mcp_servers/ while the server runs.
 
-What changed is shown to the open pages and waits until the user trusts it; then the project is
-opened again. Settings that a running agent takes on are applied at once. With `dev`, every change
-counts as trusted.
+What changed is reported, shown to the open pages, and waits until the user trusts it; then the
+project is opened again. Settings that a running agent takes on are applied at once. With `dev`,
+every change counts as trusted.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 from agentkit.errors import AgentkitError
+from agentkit.findings import for_folder, join_names
 from agentkit.project.changes import watch_trusted_files
 from agentkit.project.trust import Snapshot, take
 from agentkit.redaction import get_logger
@@ -28,10 +29,13 @@ Change = dict[str, str]
 
 
 class TrustWatch:
-    """Watches the files of a project that need trust, while `running()` is entered."""
+    """Watches the files of a project that need trust, while `running()` is entered. `report` gets
+    a line for people when something changed."""
 
-    def __init__(self, server: Service, *, dev: bool = False) -> None:
-        self._server, self._dev = server, dev
+    def __init__(
+        self, server: Service, *, dev: bool = False, report: Callable[[str], None] = log.warning
+    ) -> None:
+        self._server, self._dev, self._report = server, dev, report
         self._folder = server.project.path
         self._used = take(self._folder)
         self._settings: dict[str, Any] = {}
@@ -48,16 +52,21 @@ class TrustWatch:
             now = await asyncio.to_thread(take, self._folder)
             is_trusted = self._dev or await asyncio.to_thread(lambda: now.is_trusted)
         except AgentkitError as error:
-            self._show([{"path": FILE_NAME, "what": str(error)}])
+            self._show([{"path": FILE_NAME, "what": str(error)}], str(error))
             return
         changed = differences(self._used, now)
+        names = join_names([each["path"] for each in changed])
         if not is_trusted:
-            self._show(changed)
+            command = for_folder("agentkit trust", self._folder)
+            notice = (
+                f"Changed, and not used until you trust it: {names}. Review it, then run: {command}"
+            )
+            self._show(changed, notice)
             return
         if [each["path"] for each in changed] == [FILE_NAME] and self._apply():
             self._used, changed = now, []
         if changed or not self._server.project.trusted:
-            log.info("Opening the project again: %s changed", [each["path"] for each in changed])
+            self._report(f"The folder is opened again: {names or 'its trust'} changed.")
             self._server.reload.set()
         self._show([])
 
@@ -82,8 +91,10 @@ class TrustWatch:
         resolved = read_settings(self._folder, trusted=self._dev or self._server.project.trusted)
         return dict(_flat(resolved.settings.model_dump()))
 
-    def _show(self, changed: list[Change]) -> None:
+    def _show(self, changed: list[Change], notice: str = "") -> None:
         if changed != self._server.changed:
+            if changed:
+                self._report(notice)
             self._server.changed = changed
             self._server.changes.publish("trust", {"changed": changed})
 

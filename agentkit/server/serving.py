@@ -36,11 +36,13 @@ async def serve_project(
     needs_key: bool = True,
     hosts: Sequence[str] = (),
     dev: bool = False,
+    report: Callable[[str], None] = log.warning,
     limits: ServerLimits = ServerLimits(),
     on_ready: Callable[[str, Project], None] = lambda url, project: None,
     worker: Worker | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `on_ready` gets the URL. A reload opens the project once more
+    """Serve until SIGINT or SIGTERM; `on_ready` gets the URL, `report` a line for each change
+    of the files that need trust. A reload opens the project once more
     and then replaces the app on the same socket: connections wait meanwhile, and none is refused.
     A `worker` serves on the socket of its supervisor, and stops with it.
     Raises ConfigError where other machines could call without a key, or change code by `dev`."""
@@ -52,7 +54,13 @@ async def serve_project(
 
     def build(project: Project) -> FastAPI:
         return create_app(
-            project, keys=keys, needs_key=needs_key, hosts=[*hosts, host], dev=dev, worker=worker
+            project,
+            keys=keys,
+            needs_key=needs_key,
+            hosts=[*hosts, host],
+            dev=dev,
+            report=report,
+            worker=worker,
         )
 
     with ExitStack() as opened:

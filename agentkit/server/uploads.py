@@ -135,7 +135,8 @@ def _is_binary(start: bytes) -> bool:
 def _refuse_unknown(name: str) -> str:
     raise ApiError(
         415,
-        f"{name} is of no kind that can be read. Upload one of: {', '.join(sorted(SUFFIXES))}.",
+        f"{name} is of no kind that can be read. Choose a text, Markdown, web page, code, PDF, "
+        "office document, e-mail, archive or image.",
         "unsupported_kind",
     )
 

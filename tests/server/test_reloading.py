@@ -21,7 +21,7 @@ def greet() -> str:
     return "Hello"
 """
 
-Watching = tuple[Service, TrustWatch]
+Watching = tuple[Service, TrustWatch, list[str]]
 
 
 @pytest.fixture
@@ -34,15 +34,21 @@ async def watching(folder: Path) -> AsyncIterator[Callable[[bool], Watching]]:
     project.in_background = True
     async with project:
         server: Service = create_app(project).state.service
-        yield lambda dev: (server, TrustWatch(server, dev=dev))
+
+        def watched(dev: bool) -> Watching:
+            reports: list[str] = []
+            return server, TrustWatch(server, dev=dev, report=reports.append), reports
+
+        yield watched
 
 
-async def test_a_changed_tool_is_shown_and_waits_for_trust(
+async def test_a_changed_tool_is_shown_reported_once_and_waits_for_trust(
     watching: Callable[[bool], Watching], folder: Path
 ) -> None:
-    server, watch = watching(False)
+    server, watch, reports = watching(False)
     (folder / "tools" / "greet.py").write_text(TOOL.replace("Hello", "Hi"), encoding="utf-8")
     (folder / "tools" / "more.py").write_text("", encoding="utf-8")
+    await watch.check()
     await watch.check()
     assert server.changed == [
         {"path": "tools/greet.py", "what": "changed"},
@@ -53,12 +59,16 @@ async def test_a_changed_tool_is_shown_and_waits_for_trust(
     await watch.check()
     assert server.changed == []
     assert server.reload.is_set()
+    waits, used = reports
+    assert "not used until you trust it: tools/greet.py, tools/more.py" in waits
+    assert f"agentkit trust {folder}" in waits
+    assert "opened again: tools/greet.py, tools/more.py changed" in used
 
 
 async def test_a_change_that_is_taken_back_is_not_shown_any_more(
     watching: Callable[[bool], Watching], folder: Path
 ) -> None:
-    server, watch = watching(False)
+    server, watch, _ = watching(False)
     (folder / "tools" / "greet.py").write_text("x = 1", encoding="utf-8")
     await watch.check()
     assert server.changed == [{"path": "tools/greet.py", "what": "changed"}]
@@ -71,7 +81,7 @@ async def test_a_change_that_is_taken_back_is_not_shown_any_more(
 async def test_in_development_a_changed_tool_is_used_at_once(
     watching: Callable[[bool], Watching], folder: Path
 ) -> None:
-    server, watch = watching(True)
+    server, watch, _ = watching(True)
     (folder / "tools" / "greet.py").write_text(TOOL.replace("Hello", "Hi"), encoding="utf-8")
     await watch.check()
     assert server.reload.is_set()
@@ -80,7 +90,7 @@ async def test_in_development_a_changed_tool_is_used_at_once(
 async def test_a_live_setting_is_applied_without_opening_the_project_again(
     watching: Callable[[bool], Watching], folder: Path
 ) -> None:
-    server, watch = watching(False)
+    server, watch, _ = watching(False)
     settings = folder / "agentkit.toml"
     settings.write_text('instructions = "Be brief."\n[knowledge]\nresults = 3\n', encoding="utf-8")
     await watch.check()
@@ -99,7 +109,7 @@ async def test_a_live_setting_is_applied_without_opening_the_project_again(
 async def test_settings_that_cannot_be_read_have_the_project_opened_again(
     watching: Callable[[bool], Watching], folder: Path
 ) -> None:
-    server, watch = watching(True)
+    server, watch, _ = watching(True)
     (folder / "agentkit.toml").write_text("model = [1]\n", encoding="utf-8")
     await watch.check()
     assert server.reload.is_set()

@@ -13,7 +13,7 @@ from typer import Option
 
 from agentkit.cli.command import BaseUrl, Folder, Model, command
 from agentkit.cli.i18n import _
-from agentkit.cli.serving import AllowHost, KeyEnv, log, log_notices, open_served, read_key
+from agentkit.cli.serving import AllowHost, KeyEnv, log, open_served, read_key
 from agentkit.errors import ConfigError
 from agentkit.findings import for_folder
 
@@ -68,10 +68,14 @@ async def serve(
     this = Worker.parse(worker) if worker else None
 
     def ready(url: str, project: Project) -> None:
-        if this is None or this.index == 0:
-            log_notices(project)
+        for notice in project.notices:
+            report(notice)
         if this is None:
             announce(url)
+
+    def report(line: str) -> None:
+        if this is None or this.index == 0:
+            log(f"note: {line}")
 
     def announce(url: str) -> None:
         log(_("{name}: {url}  (Ctrl-C stops)").format(name=folder.resolve().name, url=url))
@@ -113,6 +117,7 @@ async def serve(
         needs_key=needs_key,
         hosts=allow_host or (),
         dev=dev,
+        report=report,
         limits=ServerLimits(**all_settings.http.model_dump()),
         on_ready=ready,
         worker=this,

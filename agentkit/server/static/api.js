@@ -12,6 +12,9 @@ export class ApiError extends Error {
   }
 }
 
+/** What went wrong, without the next step, which messages end with. */
+export const reasonOf = ({ message, next }) => (next && message.endsWith(next) ? message.slice(0, -next.length).trim() : message);
+
 const RETRY_FIRST_MS = 400;
 const RETRY_MOST_MS = 8000;
 

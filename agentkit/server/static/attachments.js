@@ -34,12 +34,11 @@ export class Attachments {
   fault(file) {
     const { server, model, attachments } = this.store.get();
     if (attachments.length >= MOST) return t("{n} files is the most that go with a question.", { n: MOST });
-    if (IMAGES.has(file.type)) {
-      return server?.extractive && !model ? t("Images need a language model.") : "";
-    }
+    if (IMAGES.has(file.type) && server?.extractive && !model) return t("Images need a language model.");
     // Base64 is a third longer than the file.
     const most = Math.floor((server?.limits?.body_bytes ?? Infinity) * 0.74);
-    return file.size > most ? t("The file is larger than {size}, the most this server takes.", { size: formatBytes(most) }) : "";
+    const total = [...attachments, { file }].reduce((sum, each) => sum + (isReduced(each.file) ? 0 : each.file.size), 0);
+    return total > most ? t("Files of a question have at most {size} together.", { size: formatBytes(most) }) : "";
   }
 
   remove(id) {
@@ -64,9 +63,11 @@ export function encoded(attachments) {
   return Promise.all(attachments.map(async ({ name, file }) => ({ name, data: await base64(await reduced(file)) })));
 }
 
+const isReduced = ({ type, size }) => IMAGES.has(type) && type !== "image/gif" && size > LARGE_IMAGE;
+
 /** A large photograph with fewer pixels: models scale images down as well. */
 async function reduced(file) {
-  if (!["image/png", "image/jpeg", "image/webp"].includes(file.type) || file.size <= LARGE_IMAGE) return file;
+  if (!isReduced(file)) return file;
   const image = await createImageBitmap(file).catch(() => null);
   if (!image) return file;
   const scale = Math.min(1, LONGEST_SIDE / Math.max(image.width, image.height));

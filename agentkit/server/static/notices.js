@@ -1,5 +1,7 @@
 // Short messages at the edge of the screen, which a screen reader announces.
 
+import { reasonOf } from "./api.js";
+
 const SECONDS = 7;
 
 export class Notices {
@@ -18,12 +20,13 @@ export class Notices {
       this.store.set({ locked: true });
       return;
     }
-    this.add({ kind: "error", text: error.message, next: error.next ?? null });
+    this.add({ kind: "error", text: reasonOf(error), next: error.next ?? null });
   }
 
+  /** Show a notice, in place of one that says the same. */
   add(notice) {
     const id = (this.last += 1);
-    this.store.set((state) => ({ notices: [...state.notices, { ...notice, id }].slice(-4) }));
+    this.store.set((state) => ({ notices: [...state.notices.filter(({ text }) => text !== notice.text), { ...notice, id }].slice(-4) }));
     setTimeout(() => this.remove(id), SECONDS * 1000 * (notice.kind === "error" ? 2 : 1));
   }
 

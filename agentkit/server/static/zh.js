@@ -52,6 +52,7 @@ export const CHINESE = {
   "{name} is not attached: {reason}": "未能附加 {name}：{reason}",
   "{n} files is the most that go with a question.": "一个问题最多附带 {n} 个文件。",
   "Images need a language model.": "图片需要语言模型。",
+  "Files of a question have at most {size} together.": "一个问题的文件总共不能超过 {size}。",
   "Attach to the question": "附加到问题",
   "For this conversation only": "仅用于此对话",
   "Add to the documents": "添加到文档",

@@ -1,5 +1,6 @@
 // A document at a passage: the rendered text or the PDF page, with the quote highlighted.
 
+import { reasonOf } from "../api.js";
 import { download } from "../conversation.js";
 import { html, classes } from "../html.js";
 import { formatNumber, message, t } from "../i18n.js";
@@ -41,7 +42,7 @@ export function PassagePanel({ panel }) {
 
   if (error) {
     return html`<div class="panel-body"><div class="callout danger" role="alert"><${Icon} name="warn" />
-      <div><strong>${error.message}</strong>${error.next && html`<p>${error.next}</p>`}</div></div></div>`;
+      <div><strong>${reasonOf(error)}</strong>${error.next && html`<p>${error.next}</p>`}</div></div></div>`;
   }
   if (!loaded || loaded.place !== place) return html`<div class="panel-body"><div class="skeleton tall" aria-busy="true"></div></div>`;
   const views = viewsOf(loaded);

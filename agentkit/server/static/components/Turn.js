@@ -1,5 +1,6 @@
 // One turn of a conversation: the question, tool calls, the answer, its evidence, and what to do next.
 
+import { reasonOf } from "../api.js";
 import { html, classes } from "../html.js";
 import { formatNumber, message, t } from "../i18n.js";
 import { copyText } from "../markdown.js";
@@ -104,7 +105,7 @@ function Waiting({ turn }) {
 function Ending({ turn }) {
   if (turn.state === "failed") {
     return html`<div class="callout danger" role="alert">
-      <${Icon} name="warn" /><div><strong>${turn.error?.message ?? t("The answer failed.")}</strong>
+      <${Icon} name="warn" /><div><strong>${turn.error ? reasonOf(turn.error) : t("The answer failed.")}</strong>
       ${turn.error?.next && html`<p>${turn.error.next}</p>`}</div>
     </div>`;
   }
