@@ -212,7 +212,9 @@ class SessionStore(Closeable):
         try:
             stored = self.storage.read(session_id)
             if stored is None:
-                self.storage.write(session_id, {"created": _now(), "name": name}, [])
+                now = _now()
+                fields = {"created": now, "updated": now, "name": name}
+                self.storage.write(session_id, fields, [])
             newest = max((info.updated for info in self._infos(1)), default="")
             records = stored or StoredRecords({})
             session = StoredSession(

@@ -33,6 +33,7 @@ from agentkit.server.turns import (
     Turn,
     TurnState,
     answer_note,
+    call_note,
     first_message,
     new_turn,
     parse_run_id,
@@ -417,9 +418,7 @@ def _note(run: AnswerRun, answer: Answer[Any] | None, error: Record | None) -> R
     """What the turn's note keeps of a run."""
     note: Record = answer_note(answer) if answer else {}
     calls = {
-        call.id: {"state": call.state, "seconds": call.seconds, "arguments": call.arguments}
-        for call in run.live.calls.values()
-        if call.state != "waiting"
+        call.id: call_note(call) for call in run.live.calls.values() if call.state != "waiting"
     }
     return note | {
         "state": run.state,

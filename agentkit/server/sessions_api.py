@@ -28,6 +28,7 @@ from agentkit.tools.repair import join_surrogates
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
 MOST_LISTED = 200
+MOST_TITLE = 200
 MOST_QUESTION = 200_000
 """Characters of a question."""
 MOST_ATTACHED = 10
@@ -62,7 +63,7 @@ class SessionList(BaseModel):
 
 
 class NewSession(BaseModel):
-    title: str = Field(default="", max_length=200)
+    title: str = Field(default="", max_length=MOST_TITLE)
 
 
 class SessionId(BaseModel):
@@ -78,7 +79,7 @@ class SessionTurns(BaseModel):
 
 
 class Title(BaseModel):
-    title: str = Field(min_length=1, max_length=200)
+    title: str = Field(min_length=1, max_length=MOST_TITLE)
 
 
 class ForkPoint(BaseModel):
@@ -118,22 +119,23 @@ async def list_sessions(
     offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> SessionList:
     """List the sessions, the last used first, or those whose title or messages contain a text."""
-    running = {*server.runs.running_in(identity.name), *server.peers.running_in(identity.name)}
+    runs, elsewhere = server.runs.running_in(identity.name), server.peers.running_in(identity.name)
     found = await asyncio.to_thread(_matching, store, q.strip(), limit + offset)
-    return SessionList(
-        sessions=[
-            SessionSummary(
-                id=info.id,
-                title=info.name,
-                created=info.created,
-                updated=info.updated,
-                turns=info.turns,
-                running=info.id in running,
-                excerpt=excerpt[:300],
-            )
-            for info, excerpt in found[offset:]
-        ]
-    )
+    listed = []
+    for info, excerpt in found[offset:]:
+        # A question is stored with the first step of its answer.
+        turn = run.turn() if (run := runs.get(info.id)) else None
+        summary = SessionSummary(
+            id=info.id,
+            title=info.name or (" ".join(turn.question.split())[:MOST_TITLE] if turn else ""),
+            created=info.created,
+            updated=info.updated,
+            turns=max(info.turns, turn.index + 1 if turn else 0),
+            running=turn is not None or info.id in elsewhere,
+            excerpt=excerpt[:300],
+        )
+        listed.append(summary)
+    return SessionList(sessions=listed)
 
 
 @router.post("", status_code=201)
@@ -265,7 +267,7 @@ def _read(store: SessionStore, session_id: str) -> tuple[SessionInfo, Session]:
 def _matching(store: SessionStore, query: str, limit: int) -> Sequence[tuple[SessionInfo, str]]:
     """The sessions to list, each with the message that the query found."""
     if not query:
-        return [(info, "") for info in store.recent(limit)]
+        return [(info, "") for info in store.recent(limit, with_empty=True)]
     wanted = query.casefold()
     named = {info.id: (info, "") for info in store.recent() if wanted in info.name.casefold()}
     found = {info.id: (info, text) for info, text in store.search(query, limit)}

@@ -32,6 +32,9 @@ CallState = Literal["running", "done", "failed", "waiting", "denied"]
 MOST_RESULT = 20_000
 """Characters of a tool's result that are sent; the session has the whole one."""
 
+MOST_NESTED_RESULT = 2_000
+"""Characters of the result of a sub-agent's call that are kept with the turn."""
+
 INTERRUPTED = {
     "message": "The server ended while it wrote this answer. Ask again to get the rest.",
     "type": "api_error",
@@ -192,11 +195,11 @@ def call_record(call: ToolCall, result: Message | None = None) -> CallRecord:
     )
 
 
-def shortened(text: str) -> str:
-    """A tool's result as it is sent."""
-    if len(text) <= MOST_RESULT:
+def shortened(text: str, most: int = MOST_RESULT) -> str:
+    """The beginning of a tool's result."""
+    if len(text) <= most:
         return text
-    return f"{text[:MOST_RESULT]}\n… ({len(text) - MOST_RESULT} more characters)"
+    return f"{text[:most]}\n… ({len(text) - most} more characters)"
 
 
 def answer_note(answer: Answer[Any]) -> Record:
@@ -231,6 +234,15 @@ def answer_note(answer: Answer[Any]) -> Record:
             for each in answer.citations
         ],
     }
+
+
+def call_note(call: CallRecord) -> Record:
+    """What a turn's note keeps of a call that ended: of a sub-agent's, which no message has, all of
+    it."""
+    if "/" not in call.id:
+        return {"state": call.state, "seconds": call.seconds, "arguments": call.arguments}
+    kept = call.model_copy(update={"result": shortened(call.result, MOST_NESTED_RESULT)})
+    return kept.model_dump(mode="json", exclude={"parameters", "progress"})
 
 
 def first_message(session: Session, index: int) -> int | None:
@@ -287,7 +299,7 @@ def _turn(
         **_question(messages[0]),
         run=run_id_of(session.id, index) if pending else None,
         text=text,
-        tools=[_noted(call, note.get("calls", {})) for call in _calls(messages, pending)],
+        tools=list(_with_notes(_calls(messages, pending), note.get("calls", {}))),
         citations=citations,
         passages=[p.model_copy(update={"cited": p.marker in cited}) for p in passages.values()],
         **{"state": state, "error": interrupted, **kept},
@@ -358,6 +370,16 @@ def _calls(messages: Sequence[Message], pending: Pending | None) -> Iterator[Cal
             yield call_record(call)
     for call in waiting.values():
         yield call_record(call).model_copy(update={"state": "waiting"})
+
+
+def _with_notes(calls: Iterable[CallRecord], notes: Mapping[str, Any]) -> Iterator[CallRecord]:
+    """The calls with what the run knew of them, each followed by those of a sub-agent inside it."""
+    for call in calls:
+        yield _noted(call, notes)
+        for key, noted in notes.items():
+            if key.startswith(f"{call.id}/"):
+                lost = {"state": "failed", "ok": False} if noted["state"] == "running" else {}
+                yield CallRecord(**noted | lost)
 
 
 def _noted(call: CallRecord, notes: Mapping[str, Any]) -> CallRecord:

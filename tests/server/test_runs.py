@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit import Options, ScriptedModel, Tool, tool
+from agentkit import Agent, Options, ScriptedModel, Tool, pause, tool
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
 from agentkit.messages import Message, ToolCall
 from tests.server.page_client import Json, Page, open_page
@@ -44,6 +44,12 @@ def send(to: str, copies: int = 1) -> str:
     return f"sent {copies} to {to}"
 
 
+@tool
+def count(word: str) -> int:
+    """Count the letters of a word."""
+    return len(word)
+
+
 async def test_an_answer_is_streamed_with_its_passages_and_judged_sentence_by_sentence(
     folder: Path,
 ) -> None:
@@ -68,6 +74,35 @@ async def test_an_answer_is_streamed_with_its_passages_and_judged_sentence_by_se
     assert turn["citations"][0]["quote"] in first["text"]
     assert turn["tools"][0]["state"] == "done"
     assert turn["usage"]["output_tokens"] > 0
+
+
+async def test_the_calls_of_a_sub_agent_are_kept_with_the_turn(folder: Path) -> None:
+    """Those that ran before and after an approval, in their order behind the outer call."""
+    steps = [ToolCall("a", "count", {"word": "disk"}), ToolCall("b", "send", {"to": "Ada"})]
+    inner = Agent(ScriptedModel([*steps, "Sent."]), [count, send], approve=pause)
+    outer = ScriptedModel([ToolCall("1", "clerk", {"question": "Send it"}), "Done."])
+    async with open_page(folder, outer, (inner.as_tool("clerk", "Do office work."),)) as page:
+        session = await page.session()
+        run = await page.ask(session, "Send the report")
+        waiting = [call for call in (await page.ended(run))["tools"] if call["state"] == "waiting"]
+        paused = (await page.turns(session))[0]["tools"]
+        path = f"/api/runs/{run}/calls/{waiting[0]['id']}"
+        await page.post(path, {"decision": "allow"})
+        shown = (await page.finished(run))["tools"]
+    async with open_page(folder, outer) as page:
+        stored = (await page.turns(session))[0]["tools"]
+    assert [(call["name"], call["state"]) for call in paused if "/" in call["id"]] == [
+        ("count", "done"),
+        ("send", "waiting"),
+    ]
+    assert shown == stored
+    found = [(call["id"], call["name"], call["state"], call["result"]) for call in stored]
+    assert found[-3:] == [
+        ("1", "clerk", "done", "Sent."),
+        ("1/a", "count", "done", "4"),
+        ("1/b", "send", "done", "sent 1 to Ada"),
+    ]
+    assert stored[-1]["arguments"] == {"to": "Ada"}
 
 
 async def test_a_reader_that_comes_back_gets_what_it_missed(folder: Path) -> None:

@@ -10,6 +10,7 @@ from agentkit import Message, ScriptedModel, Session, SessionStore
 from agentkit.project.project import sessions_path
 from agentkit.server.keys import KeyStore
 from tests.server.page_client import Page, open_page
+from tests.server.test_runs import SlowModel
 
 
 def _echo(messages: object) -> str:
@@ -174,3 +175,20 @@ async def test_nobody_reaches_the_sessions_of_another_key(folder: Path) -> None:
         ):
             await bob.request(method, path, 404, json=body)
         assert len(await pages["alice"].turns(session)) == 1
+
+
+async def test_a_new_session_is_listed_at_once_with_its_first_question(folder: Path) -> None:
+    model = SlowModel("later |")
+    async with open_page(folder, model) as page:
+        old, new = await page.session(), await page.session()
+        run = await page.ask(new, "When is a\nbackup made?")
+        listed = (await page.get("/api/sessions"))["sessions"]
+        model.go.set()
+        await page.finished(run)
+        later = (await page.get("/api/sessions"))["sessions"]
+    summaries = [(s["id"], s["title"], s["turns"], s["running"]) for s in listed]
+    assert summaries == [(new, "When is a backup made?", 1, True), (old, "", 0, False)]
+    assert [(s["id"], s["title"], s["running"]) for s in later] == [
+        (new, "When is a backup made?", False),
+        (old, "", False),
+    ]

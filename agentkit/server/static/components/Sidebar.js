@@ -48,7 +48,8 @@ export function Sidebar({ navigate }) {
 
 function Sessions({ navigate }) {
   const { conversation, notices } = useApp();
-  const sessions = useStore((state) => state.sessions);
+  // One whose first question was refused is empty.
+  const sessions = useStore((state) => state.sessions).filter((session) => session.turns > 0 || session.running);
   const more = useStore((state) => state.sessionsMore);
   const query = useStore((state) => state.sessionQuery);
   const current = useStore((state) => state.session?.id);

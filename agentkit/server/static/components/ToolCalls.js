@@ -11,7 +11,7 @@ const LONGEST = 6000;
 export function ToolCalls({ turn }) {
   if (!turn.tools?.length) return null;
   return html`<ul class="calls" aria-label=${t("Tool calls")}>
-    ${turn.tools.map((call) => html`<li key=${call.id}>
+    ${turn.tools.map((call) => html`<li key=${call.id} class=${classes(call.id.includes("/") && "nested")}>
       ${call.state === "waiting" ? html`<${Approval} call=${call} run=${turn.run} />` : html`<${Call} call=${call} />`}
     </li>`)}
   </ul>`;
