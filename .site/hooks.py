@@ -15,7 +15,18 @@ FOLDER = "repository"
 """The folder of the site with the files outside docs/."""
 
 INDEX = "README.md"
-REFERENCE = "# Classes and functions\n\n::: agentkit\n"
+GROUPS = {
+    "Agents": ("agent", "answers"),
+    "Events": ("events",),
+    "Messages": ("messages",),
+    "Tools": ("tools",),
+    "Models": ("backends", "answering"),
+    "Knowledge": ("knowledge", "documents"),
+    "MCP": ("mcp",),
+    "Projects": ("project",),
+    "Errors": ("errors",),
+}
+"""The modules and packages of each section of the API reference."""
 _LINK = re.compile(r"(?<!!)\[([^\]\[]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -25,7 +36,7 @@ def on_files(files: Any, config: Any) -> Any:
 
     readme = (ROOT / INDEX).read_text(encoding="utf-8").replace("](docs/images/", "](images/")
     files.append(File.generated(config, "index.md", content=readme))
-    files.append(File.generated(config, "reference.md", content=REFERENCE))
+    files.append(File.generated(config, "reference.md", content=_reference()))
     targets = {
         target
         for page in files.documentation_pages()
@@ -37,6 +48,22 @@ def on_files(files: Any, config: Any) -> Any:
             path = str(ROOT / target)
             files.append(File.generated(config, f"{FOLDER}/{target}", abs_src_path=path))
     return files
+
+
+def _reference() -> str:
+    """The page of the API reference: an entry for each public name, by the module it is from."""
+    stub = (ROOT / "agentkit" / "__init__.pyi").read_text(encoding="utf-8")
+    names = re.findall(r"^from \.([\w.]+) import (\w+) as", stub, re.MULTILINE)
+    lines = [
+        "# API reference",
+        "Everything that `from agentkit import …` offers. [The agent](agent.md) and [documents and "
+        "search](knowledge.md) explain how the parts work together; what is not listed here may "
+        "change without notice.",
+    ]
+    for title, modules in GROUPS.items():
+        lines.append(f"## {title}")
+        lines += [f"::: agentkit.{m}.{n}" for m, n in names if m.split(".")[0] in modules]
+    return "\n\n".join(lines) + "\n"
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
