@@ -1,7 +1,7 @@
 """Code of a project folder: list it, hash it, and import only what was hashed.
 
 `read_code` reads each file of tools/ and mcp_servers/ that may be executed, through links and in
-hidden folders, once. `Code.activate` installs an importer of those bytes: a module of these folders
+hidden folders, and the code elsewhere in the folder that mcp.json names, once. `Code.activate` installs an importer of those bytes: a module of these folders
 that is not among them fails, and no bytecode file of them is read or written. Run as a program,
 `python _code.py FOLDER DIGEST (-m MODULE | -c CODE | SCRIPT) [ARGUMENT ...]`, it starts a Python
 server the same way. It uses the standard library only, since a server has its own Python.
@@ -10,7 +10,9 @@ server the same way. It uses the standard library only, since a server has its o
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
@@ -21,10 +23,14 @@ from typing import Any
 
 CODE_FOLDERS = ("tools", "mcp_servers")
 MAX_BYTES = 64_000_000
-_HIDDEN_CODE = {
-    *(".py", ".pyw", ".so", ".pyd", ".dll", ".dylib", ".js", ".mjs", ".cjs", ".ts", ".sh", ".rb"),
-    *(".pl", ".php", ".lua", ".jar", ".exe", ".bat", ".cmd", ".ps1"),
+_CODE_SUFFIXES = {
+    *(".py", ".pyw", ".pyc", ".pyz", ".pth", ".egg", ".whl", ".zip", ".so", ".pyd", ".dll"),
+    *(".dylib", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".sh", ".bash", ".zsh", ".rb", ".pl"),
+    *(".php", ".lua", ".jar", ".wasm", ".exe", ".bat", ".cmd", ".ps1"),
 }
+_SERVERS = "mcp_servers/mcp.json"
+_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+_BETWEEN_WORDS = re.compile(r"\$\{workspaceFolder\}/?|[\s=;,&|()<>'\"`]+")
 _ENVIRONMENT = "pyvenv.cfg"
 
 
@@ -112,8 +118,51 @@ def changed_files(path: str | os.PathLike[str]) -> list[str]:
     return [name for name in changed if top not in code.names or name.split("/")[0] == top]
 
 
-def read_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> Code:
-    """Read the files of a folder that may be executed. Raises OSError, CodeTooLarge."""
+def code_names(folder: Path) -> tuple[str, ...]:
+    """The two folders, and the code elsewhere in the folder that mcp.json names in any of its
+    texts: commands and scripts of servers, also in the command line of a shell. Environments are
+    left out."""
+    try:
+        text = (folder / _SERVERS).read_text("utf-8", "replace")
+    except OSError:
+        return CODE_FOLDERS
+    words = {
+        word for each in _STRING.findall(text) for word in _BETWEEN_WORDS.split(_decoded(each))
+    }
+    base = os.path.abspath(folder)
+    paths = {os.path.normpath(os.path.join(base, word)) for word in words}
+    for place in [path for path in paths if _is_below(path, [base]) and os.path.isdir(path)]:
+        paths |= {os.path.normpath(os.path.join(place, word)) for word in words}
+    covered = [os.path.join(base, name) for name in CODE_FOLDERS]
+    found = {Path(path).relative_to(base) for path in paths if _is_below(path, [base])}
+    named = {name.as_posix() for name in found if _is_named_code(Path(base), name)}
+    return (
+        *CODE_FOLDERS,
+        *sorted(n for n in named if not _is_below(os.path.join(base, n), covered)),
+    )
+
+
+def _decoded(literal: str) -> str:
+    try:
+        return str(json.loads(literal))
+    except ValueError:
+        return literal
+
+
+def _is_named_code(folder: Path, name: Path) -> bool:
+    path = folder / name
+    if not os.path.isfile(path):
+        return False
+    if any((folder / above / _ENVIRONMENT).is_file() for above in name.parents):
+        return False
+    is_program = not path.suffix and os.access(path, os.X_OK)
+    return is_program or path.suffix.lower() in _CODE_SUFFIXES
+
+
+def read_code(folder: Path, names: Sequence[str] | None = None) -> Code:
+    """Read the files of a folder that may be executed, by default those of `code_names`. Raises
+    OSError, CodeTooLarge."""
+    names = code_names(folder) if names is None else names
     files, size = {}, 0
     for name, path in list_code(folder, names):
         size += path.stat().st_size
@@ -123,14 +172,14 @@ def read_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> Code:
     return Code(folder, names, files)
 
 
-def list_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> list[tuple[str, Path]]:
+def list_code(folder: Path, names: Sequence[str] | None = None) -> list[tuple[str, Path]]:
     """List the name and path of each file that may be executed, sorted; links are followed.
 
-    Left out are bytecode, hidden files and caches that are no code, and virtual environments but
+    Left out are bytecode that a source stands for, hidden files and caches that are no code, and virtual environments but
     for their pyvenv.cfg: an environment is used by its own Python only.
     """
     found: list[tuple[str, Path]] = []
-    for name in names:
+    for name in code_names(folder) if names is None else names:
         path = folder / name
         if path.is_file():
             found.append((name, path))
@@ -161,11 +210,14 @@ def _walk(folder: Path, prefix: str, seen: set[str]) -> Iterator[tuple[str, Path
 
 
 def _is_code(path: Path, name: str) -> bool:
-    if path.suffix == ".pyc" or path.name == _ENVIRONMENT:
-        return path.name == _ENVIRONMENT
-    if not any(part.startswith(".") or part == "__pycache__" for part in name.split("/")):
+    parts = name.split("/")
+    if path.name == _ENVIRONMENT:
         return True
-    return path.suffix.lower() in _HIDDEN_CODE or bool(path.stat().st_mode & 0o111)
+    if path.suffix == ".pyc" and "__pycache__" in parts:
+        return False
+    if not any(part.startswith(".") or part == "__pycache__" for part in parts):
+        return True
+    return path.suffix.lower() in _CODE_SUFFIXES or bool(path.stat().st_mode & 0o111)
 
 
 def _is_below(path: str, roots: Iterable[str]) -> bool:

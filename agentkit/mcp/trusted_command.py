@@ -16,6 +16,7 @@ from agentkit import _code
 from agentkit._code import Code
 from agentkit.errors import AgentkitError, McpError
 from agentkit.mcp.config import ServerConfig
+from agentkit.settings.sources import cache_folder
 
 _PYTHON = re.compile(r"(?:python|pypy)[w\d.]*(?:\.exe)?", re.IGNORECASE)
 
@@ -34,10 +35,18 @@ def trusted_command(config: ServerConfig) -> ServerConfig:
     launcher = Path(_code.__file__)
     split = split_python(config.args) if _PYTHON.fullmatch(Path(config.command).name) else None
     if split is None or not launcher.is_file():
-        return config
+        return _with_own_bytecode(config)
     options, program = split
     through = (str(launcher), os.path.abspath(code.folder), code.digest)
-    return replace(config, args=(*options, *through, *program))
+    config = replace(config, args=(*options, *through, *program))
+    return _with_own_bytecode(config) if "PYTHONPATH" in config.env else config
+
+
+def _with_own_bytecode(config: ServerConfig) -> ServerConfig:
+    """Have every Python that the server starts keep its bytecode with the user's files, and read
+    none beside the sources, where it could be planted."""
+    own = {"PYTHONPYCACHEPREFIX": str(cache_folder() / "bytecode")}
+    return replace(config, env={**own, **config.env})
 
 
 def _require_checked(config: ServerConfig, code: Code, argument: str) -> None:
@@ -46,7 +55,7 @@ def _require_checked(config: ServerConfig, code: Code, argument: str) -> None:
         is_inside = path.is_file() and code.covers(os.path.abspath(path), os.path.realpath(path))
     except (OSError, ValueError):  # An argument that is not a path.
         return
-    if is_inside and code.content(path) is None:
+    if is_inside and (code.content(path) is None or path.suffix == ".pyc"):
         raise McpError(
             f"{path} is not started: trust does not cover it, since it is bytecode, a hidden file "
             "or part of another environment. Name a file that is none of these.",

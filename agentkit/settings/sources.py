@@ -81,6 +81,11 @@ def user_folder() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agentkit"
 
 
+def cache_folder() -> Path:
+    """Return the folder for files that can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentkit"
+
+
 def user_file() -> Path:
     return user_folder() / "config.toml"
 
