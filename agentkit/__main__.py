@@ -6,6 +6,6 @@ import sys
 if not sys.flags.safe_path and sys.path[0] == os.getcwd():
     del sys.path[0]
 
-from agentkit.cli.main import main  # noqa: E402
+from agentkit.cli.main import main
 
 main()

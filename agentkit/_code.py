@@ -1,10 +1,11 @@
 """Code of a project folder: list it, hash it, and import only what was hashed.
 
 `read_code` reads each file of tools/ and mcp_servers/ that may be executed, through links and in
-hidden folders, and the code elsewhere in the folder that mcp.json names, once. `Code.activate` installs an importer of those bytes: a module of these folders
-that is not among them fails, and no bytecode file of them is read or written. Run as a program,
-`python _code.py FOLDER DIGEST (-m MODULE | -c CODE | SCRIPT) [ARGUMENT ...]`, it starts a Python
-server the same way. It uses the standard library only, since a server has its own Python.
+hidden folders, once, and so each file elsewhere that it is given by name. `Code.activate` installs
+an importer of those bytes: a module of these folders that is not among them fails, and no bytecode
+file of them is read or written. Run as a program, `python _code.py FOLDER DIGEST NAMES KIND
+...`, it starts a Python server the same way. It uses the standard library only, since a server has
+its own Python.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
@@ -23,19 +23,18 @@ from typing import Any
 
 CODE_FOLDERS = ("tools", "mcp_servers")
 MAX_BYTES = 64_000_000
+MAX_NAMED_BYTES = 500_000_000
+_MAX_KEPT = 1_000_000
 _CODE_SUFFIXES = {
     *(".py", ".pyw", ".pyc", ".pyz", ".pth", ".egg", ".whl", ".zip", ".so", ".pyd", ".dll"),
     *(".dylib", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".sh", ".bash", ".zsh", ".rb", ".pl"),
     *(".php", ".lua", ".jar", ".wasm", ".exe", ".bat", ".cmd", ".ps1"),
 }
-_SERVERS = "mcp_servers/mcp.json"
-_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
-_BETWEEN_WORDS = re.compile(r"\$\{workspaceFolder\}/?|[\s=;,&|()<>'\"`]+")
-_ENVIRONMENT = "pyvenv.cfg"
+ENVIRONMENT = "pyvenv.cfg"
 
 
 class CodeTooLarge(Exception):
-    """The files hold more than MAX_BYTES."""
+    """The files of folders hold more than MAX_BYTES, or those given by name MAX_NAMED_BYTES."""
 
 
 class Code:
@@ -75,10 +74,10 @@ class Code:
     def covers(self, path: str, real: str) -> bool:
         """Whether an absolute path, and with links resolved, is in these folders, and not in the
         environment of this Python."""
-        if not _is_below(path, self.roots) and not _is_below(real, self.roots):
+        if not is_below(path, self.roots) and not is_below(real, self.roots):
             return real in self._contents
         prefix = os.path.realpath(sys.prefix)
-        return not (_is_below(prefix, self.roots) and _is_below(real, {prefix}))
+        return not (is_below(prefix, self.roots) and is_below(real, {prefix}))
 
     def differences(self, other: Code) -> list[str]:
         """The names of the files that are missing in either or differ."""
@@ -118,68 +117,37 @@ def changed_files(path: str | os.PathLike[str]) -> list[str]:
     return [name for name in changed if top not in code.names or name.split("/")[0] == top]
 
 
-def code_names(folder: Path) -> tuple[str, ...]:
-    """The two folders, and the code elsewhere in the folder that mcp.json names in any of its
-    texts: commands and scripts of servers, also in the command line of a shell. Environments are
-    left out."""
-    try:
-        text = (folder / _SERVERS).read_text("utf-8", "replace")
-    except OSError:
-        return CODE_FOLDERS
-    words = {
-        word for each in _STRING.findall(text) for word in _BETWEEN_WORDS.split(_decoded(each))
-    }
-    base = os.path.abspath(folder)
-    paths = {os.path.normpath(os.path.join(base, word)) for word in words}
-    for place in [path for path in paths if _is_below(path, [base]) and os.path.isdir(path)]:
-        paths |= {os.path.normpath(os.path.join(place, word)) for word in words}
-    covered = [os.path.join(base, name) for name in CODE_FOLDERS]
-    found = {Path(path).relative_to(base) for path in paths if _is_below(path, [base])}
-    named = {name.as_posix() for name in found if _is_named_code(Path(base), name)}
-    return (
-        *CODE_FOLDERS,
-        *sorted(n for n in named if not _is_below(os.path.join(base, n), covered)),
-    )
-
-
-def _decoded(literal: str) -> str:
-    try:
-        return str(json.loads(literal))
-    except ValueError:
-        return literal
-
-
-def _is_named_code(folder: Path, name: Path) -> bool:
-    path = folder / name
-    if not os.path.isfile(path):
-        return False
-    if any((folder / above / _ENVIRONMENT).is_file() for above in name.parents):
-        return False
-    is_program = not path.suffix and os.access(path, os.X_OK)
-    return is_program or path.suffix.lower() in _CODE_SUFFIXES
-
-
-def read_code(folder: Path, names: Sequence[str] | None = None) -> Code:
-    """Read the files of a folder that may be executed, by default those of `code_names`. Raises
-    OSError, CodeTooLarge."""
-    names = code_names(folder) if names is None else names
-    files, size = {}, 0
+def read_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> Code:
+    """Read the files of a folder that may be executed. Raises OSError, CodeTooLarge."""
+    files: dict[str, bytes] = {}
+    left = {False: MAX_BYTES, True: MAX_NAMED_BYTES}
     for name, path in list_code(folder, names):
-        size += path.stat().st_size
-        if size > MAX_BYTES:
+        left[name in names] -= path.stat().st_size
+        if min(left.values()) < 0:
             raise CodeTooLarge
-        files[name] = path.read_bytes()
+        files[name] = _read(path)
     return Code(folder, names, files)
 
 
-def list_code(folder: Path, names: Sequence[str] | None = None) -> list[tuple[str, Path]]:
+def _read(path: Path) -> bytes:
+    """The contents of a file, and of a large one that is no Python source their hash."""
+    if path.suffix in (".py", ".pyw") or path.stat().st_size <= _MAX_KEPT:
+        return path.read_bytes()
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_MAX_KEPT):
+            found.update(block)
+    return found.digest()
+
+
+def list_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> list[tuple[str, Path]]:
     """List the name and path of each file that may be executed, sorted; links are followed.
 
-    Left out are bytecode that a source stands for, hidden files and caches that are no code, and virtual environments but
-    for their pyvenv.cfg: an environment is used by its own Python only.
+    Left out are the bytecode of sources, hidden files and caches that are no code, and virtual
+    environments but for their pyvenv.cfg: an environment is used by its own Python only.
     """
     found: list[tuple[str, Path]] = []
-    for name in code_names(folder) if names is None else names:
+    for name in names:
         path = folder / name
         if path.is_file():
             found.append((name, path))
@@ -199,8 +167,8 @@ def _walk(folder: Path, prefix: str, seen: set[str]) -> Iterator[tuple[str, Path
         return
     seen.add(real)
     children = sorted(folder.iterdir())
-    if (folder / _ENVIRONMENT).is_file():
-        children = [folder / _ENVIRONMENT]
+    if (folder / ENVIRONMENT).is_file():
+        children = [folder / ENVIRONMENT]
     for path in children:
         name = f"{prefix}/{path.name}"
         if path.is_dir():
@@ -211,7 +179,7 @@ def _walk(folder: Path, prefix: str, seen: set[str]) -> Iterator[tuple[str, Path
 
 def _is_code(path: Path, name: str) -> bool:
     parts = name.split("/")
-    if path.name == _ENVIRONMENT:
+    if path.name == ENVIRONMENT:
         return True
     if path.suffix == ".pyc" and "__pycache__" in parts:
         return False
@@ -220,12 +188,12 @@ def _is_code(path: Path, name: str) -> bool:
     return path.suffix.lower() in _CODE_SUFFIXES or bool(path.stat().st_mode & 0o111)
 
 
-def _is_below(path: str, roots: Iterable[str]) -> bool:
+def is_below(path: str, roots: Iterable[str]) -> bool:
     return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in roots)
 
 
 def _parents(path: str, roots: set[str]) -> Iterator[str]:
-    while (path := os.path.dirname(path)) and _is_below(path, roots):
+    while (path := os.path.dirname(path)) and is_below(path, roots):
         yield path
 
 
@@ -234,7 +202,7 @@ def forget_modules(folder: Path) -> None:
     roots = [os.path.realpath(folder / name) for name in CODE_FOLDERS]
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and _is_below(os.path.realpath(file), roots):
+        if file and is_below(os.path.realpath(file), roots):
             del sys.modules[name]
 
 
@@ -276,7 +244,7 @@ class _Finder:
             )
         if not origin.endswith(tuple(EXTENSION_SUFFIXES)):
             raise _refusal(origin, "it is neither Python source nor an extension module", fullname)
-        if Path(origin).read_bytes() != content:
+        if _read(Path(origin)) != content:
             raise _refusal(origin, "it has changed since", fullname)
         return spec
 
@@ -333,10 +301,10 @@ def _main(arguments: list[str]) -> None:
     """Run a Python program as `python` would, with the code of a folder as it was hashed."""
     import runpy
 
-    folder, digest, kind, *rest = arguments
-    code = read_code(Path(folder))
+    folder, digest, names, kind, *rest = arguments
+    code = read_code(Path(folder), json.loads(names))
     if code.digest != digest:
-        sys.exit(f"{folder}: tools/ or mcp_servers/ changed while a server was started. Try again.")
+        sys.exit(f"{folder}: code changed while a server was started. Try again.")
     code.activate()
     isolated = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
     if not isolated:

@@ -4,6 +4,7 @@ were fingerprinted."""
 import os
 import py_compile
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -227,7 +228,7 @@ def _compile_with_time_of(helper: Path, harmless: str) -> None:
 _FOLDERS = ("", "lib", ".lib", "__pycache__", "linked", "environment")
 _HELPERS = st.tuples(
     st.sampled_from(_FOLDERS),
-    st.sampled_from(["source", "planted bytecode", "only bytecode", "package"]),
+    st.sampled_from(["source", "planted bytecode", "only bytecode", "package", "archive"]),
     st.sampled_from(["keep", "change", "add", "remove"]),
 )
 
@@ -247,11 +248,14 @@ def test_what_runs_is_a_subset_of_what_was_fingerprinted(
     for number, (folder, kind, change) in enumerate(helpers):
         name = f"{place.name}_{number}"
         directory = str(place.tools / folder)
-        imports += f"sys.path.insert(0, {directory!r})\nimportlib.invalidate_caches()\n"
+        archive = str(Path(directory, f"{name}.zip"))
+        imports += f"sys.path[:0] = [{archive!r}, {directory!r}]\nimportlib.invalidate_caches()\n"
         imports += f"with contextlib.suppress(ImportError):\n    import {name}\n"
         path = Path(directory, f"{name}.py")
         if kind == "package":
             path = Path(directory, name, "__init__.py")
+        elif kind == "archive":
+            path = Path(directory, f"{name}.zip")
         if change == "add":
             later.append(partial(_write, path, kind, f"{name} added"))
             continue
@@ -274,7 +278,7 @@ def test_what_runs_is_a_subset_of_what_was_fingerprinted(
             assert load_tools(place.tools, code).problems == ()
         finally:
             sys.path[:] = before
-    hashed = b"\n".join(code.files.values()).decode()
+    hashed = b"\n".join(code.files.values()).decode(errors="replace")
     assert [name for name in names if repr(name) not in hashed] == []
     kept = [
         f"{place.name}_{number} before"
@@ -295,7 +299,12 @@ def _make_folders(place: Place) -> None:
 def _write(path: Path, kind: str, name: str) -> None:
     """Write a module that records its name when it runs, or bytecode that does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"import ran_of_trust\nran_of_trust.names.append({name!r})\n")
+    source = f"import ran_of_trust\nran_of_trust.names.append({name!r})\n"
+    if kind == "archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{path.stem}.py", source)
+        return
+    path.write_text(source)
     if kind == "planted bytecode":
         size = path.stat().st_size
         _compile_with_time_of(path, "#" * (size - 1) + "\n")

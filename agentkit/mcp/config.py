@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit._code import Code
+from agentkit._named_code import STRING_OR_COMMENT
 from agentkit.errors import McpError, file_error, value_error
 from agentkit.mcp.results import visible
 from agentkit.redaction import is_secret_name, redact, redact_arguments
@@ -206,13 +207,12 @@ def parse_entry(path: Path, name: str, value: Any) -> _Entry:
     return entry
 
 
-_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _COMMA = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
 
 
 def _strip_comments(text: str) -> str:
     """Replace comments and trailing commas, which VS Code allows, with spaces."""
-    for pattern in (_COMMENT, _COMMA):
+    for pattern in (STRING_OR_COMMENT, _COMMA):
         text = pattern.sub(lambda m: m[1] or re.sub(r"[^\n]", " ", m[0]), text)
     return text
 

@@ -6,6 +6,7 @@ what was checked. Of other commands the files are checked right before the start
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def trusted_command(config: ServerConfig) -> ServerConfig:
     if split is None or not launcher.is_file():
         return _with_own_bytecode(config)
     options, program = split
-    through = (str(launcher), os.path.abspath(code.folder), code.digest)
+    through = (str(launcher), os.path.abspath(code.folder), code.digest, json.dumps(code.names))
     config = replace(config, args=(*options, *through, *program))
     return _with_own_bytecode(config) if "PYTHONPATH" in config.env else config
 
@@ -46,7 +47,7 @@ def _with_own_bytecode(config: ServerConfig) -> ServerConfig:
     """Have every Python that the server starts keep its bytecode with the user's files, and read
     none beside the sources, where it could be planted."""
     own = {"PYTHONPYCACHEPREFIX": str(cache_folder() / "bytecode")}
-    return replace(config, env={**own, **config.env})
+    return replace(config, env={**config.env, **own})
 
 
 def _require_checked(config: ServerConfig, code: Code, argument: str) -> None:

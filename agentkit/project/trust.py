@@ -1,7 +1,8 @@
-"""Trust in folders: the user allows the exact contents of agentkit.toml, tools/ and mcp_servers/.
+"""Trust in folders: the user allows the exact contents of agentkit.toml, tools/, mcp_servers/ and
+the code elsewhere that mcp.json names.
 
-Code in tools/ and mcp_servers/ is executed, and agentkit.toml decides where text is sent. Trust is
-stored as a hash of the three in the user's own configuration folder, which no download can change.
+Code is executed, and agentkit.toml decides where text is sent. Trust is stored as a hash of it all
+in the user's own configuration folder, which no download can change.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agentkit._code import CODE_FOLDERS, MAX_BYTES, Code, CodeTooLarge, entry, list_code, read_code
+from agentkit._code import (
+    CODE_FOLDERS,
+    MAX_BYTES,
+    MAX_NAMED_BYTES,
+    Code,
+    CodeTooLarge,
+    entry,
+    list_code,
+    read_code,
+)
+from agentkit._named_code import code_names
 from agentkit.errors import TrustError, file_error
 from agentkit.findings import for_folder, join_names
 from agentkit.project.demo import demo_path
@@ -53,13 +64,21 @@ class Snapshot:
 def take(folder: Path) -> Snapshot:
     """Read what needs trust in a folder. Raises TrustError if files cannot be read or are too
     large."""
+    path = folder / FILE_NAME
+    with _as_trust_error(folder):
+        settings = path.read_bytes() if path.is_file() else None
+        return Snapshot(settings, read_code(folder, code_names(folder)))
+
+
+@contextmanager
+def _as_trust_error(folder: Path) -> Iterator[None]:
     try:
-        path = folder / FILE_NAME
-        return Snapshot(path.read_bytes() if path.is_file() else None, read_code(folder))
+        yield
     except CodeTooLarge as error:
         raise TrustError(
-            f"{folder}: tools/ and mcp_servers/ are too large to be checked: they may hold "
-            f"{MAX_BYTES // 10**6} MB, links included. Move data elsewhere."
+            f"The code of {folder} is too large to be checked: tools/ and mcp_servers/ may hold "
+            f"{MAX_BYTES // 10**6} MB, and files elsewhere that mcp.json names "
+            f"{MAX_NAMED_BYTES // 10**6} MB, links included. Move data elsewhere."
         ) from error
     except OSError as error:
         raise TrustError(file_error(Path(error.filename or folder), error)) from error
@@ -107,10 +126,9 @@ def guarded_files(folder: Path) -> list[Path]:
     """List the files that trust covers: the settings and what may be executed. Raises
     TrustError."""
     path = folder / FILE_NAME
-    try:
-        return [*([path] if path.is_file() else []), *(path for _, path in list_code(folder))]
-    except OSError as error:
-        raise TrustError(file_error(Path(error.filename or folder), error)) from error
+    with _as_trust_error(folder):
+        code = list_code(folder, code_names(folder))
+        return [*([path] if path.is_file() else []), *(path for _, path in code)]
 
 
 def settings_file(folder: Path | None) -> SettingsFile:

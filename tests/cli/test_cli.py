@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own, with its exit codes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +36,26 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_version_and_help_are_quick_to_ask_for() -> None:
     assert run_agentkit("--version").stdout.startswith("agentkit 0.")
     assert {"ask", "chat", "demo"} <= set(run_agentkit("--help").stdout.split())
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": ""}], ids=["", "empty PYTHONPATH"])
+@pytest.mark.parametrize("form", [AGENTKIT, (str(Path(sys.executable).with_name("agentkit")),)])
+def test_no_module_of_the_current_folder_is_imported(
+    tmp_path: Path, form: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    mark = tmp_path / "ran"
+    for name in ("yaml", "typer", "rich", "numpy", "psutil", "sitecustomize", "usercustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    done = subprocess.run(
+        [*form, "doctor"],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    assert not mark.exists()
 
 
 def test_a_second_index_run_touches_nothing(demo: Path) -> None:

@@ -1,0 +1,185 @@
+"""Trust covers the code outside of tools/ and mcp_servers/ that mcp.json names."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentkit._code import CodeTooLarge, read_code
+from agentkit._named_code import code_names
+from agentkit.errors import TrustError
+from agentkit.project.trust import guarded_files, is_trusted, take, trust
+
+Entry = Mapping[str, Any]
+
+
+def _write_servers(folder: Path, text: str) -> None:
+    path = folder / "mcp_servers" / "mcp.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _write(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before\n", encoding="utf-8")
+
+
+_NAMED: dict[str, tuple[Entry, str]] = {
+    "a script": ({"command": "python", "args": ["server.py"]}, "server.py"),
+    "a script without a suffix": ({"command": "sh", "args": ["bin/serve"]}, "bin/serve"),
+    "a command": ({"command": "./run"}, "run"),
+    "a name with spaces": ({"command": "sh", "args": ["my server.sh"]}, "my server.sh"),
+    "a script in the working folder": (
+        {"command": "sh", "args": ["s.sh"], "cwd": "app"},
+        "app/s.sh",
+    ),
+    "a script in the folder of an option": (
+        {"command": "uv", "args": ["--directory", "app", "run", "s.py"]},
+        "app/s.py",
+    ),
+    "the value of an option": (
+        {"command": "node", "args": ["--import=./pre.mts", "x"]},
+        "pre.mts",
+    ),
+    "a shell command": ({"command": "sh", "args": ["-c", "cd app && cd src; ./s"]}, "app/src/s"),
+    "a path after a shell variable": ({"command": "sh", "args": ["-c", '"$PWD"/s.sh']}, "s.sh"),
+    "a path below the folder's variable": (
+        {"command": "node", "args": ["${workspaceFolder}/build/index.js"]},
+        "build/index.js",
+    ),
+    "the default of a variable": ({"command": "sh", "args": ["${DIR:-lib}/s.sh"]}, "lib/s.sh"),
+    "a module": ({"command": "python", "args": ["-m", "app.server"]}, "app/server.py"),
+    "a package": ({"command": "python", "args": ["-m", "app"]}, "app/__main__.py"),
+    "a package of Node": ({"command": "node", "args": ["app"]}, "app/index.js"),
+    "a file of variables": ({"command": "x", "envFile": ".env"}, ".env"),
+    "a variable": ({"command": "node", "env": {"NODE_OPTIONS": "--require ./p.cjs"}}, "p.cjs"),
+    "a list of paths": ({"command": "x", "env": {"RUBYOPT": "a:lib/b.rb"}}, "lib/b.rb"),
+    "a recipe": ({"command": "make", "args": ["-f", "serve.mk"]}, "serve.mk"),
+    "bytecode": ({"command": "python", "args": ["s.pyc"]}, "s.pyc"),
+    "escapes of JSON": ({"command": "sh", "args": ["bin/ü.sh"]}, "bin/ü.sh"),
+}
+
+
+@pytest.mark.parametrize(("entry", "name"), _NAMED.values(), ids=_NAMED)
+def test_a_changed_file_that_a_server_names_waits_for_trust(
+    tmp_path: Path, entry: Entry, name: str
+) -> None:
+    _write_servers(tmp_path, json.dumps({"mcpServers": {"a": entry}}))
+    _write(tmp_path, name)
+    assert tmp_path / name in guarded_files(tmp_path)
+    trust(tmp_path)
+    known = take(tmp_path).code
+    (tmp_path / name).write_text("after\n", encoding="utf-8")
+    assert not is_trusted(tmp_path)
+    assert known.differences(take(tmp_path).code) == [name]
+
+
+@pytest.mark.parametrize(("entry", "name"), _NAMED.values(), ids=_NAMED)
+def test_a_file_that_appears_where_a_server_looks_waits_for_trust(
+    tmp_path: Path, entry: Entry, name: str
+) -> None:
+    _write_servers(tmp_path, json.dumps({"mcpServers": {"a": entry}}))
+    trust(tmp_path)
+    _write(tmp_path, name)
+    assert not is_trusted(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"mcpServers": {"a": {"command": "sh", // " starts it\n "args": ["s.sh",]}}}',
+        '/* " */ {"servers": {"a": {"command": "sh", "args": ["s.sh"]}}}',
+        '\ufeff{"mcpServers": {"a": {"command": "sh", "args": ["\\u0073.sh"]}}}',
+        '{"mcpServers": {"a": {"command": "sh", "args": [".\\/s.sh"], "disabled": true}}}',
+    ],
+    ids=["comment", "quote in a comment", "byte order mark", "escaped slash"],
+)
+def test_names_are_found_in_every_notation_that_is_accepted(tmp_path: Path, text: str) -> None:
+    _write_servers(tmp_path, text)
+    _write(tmp_path, "s.sh")
+    assert "s.sh" in code_names(tmp_path)
+
+
+def test_an_absolute_path_is_found_through_a_link_to_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    _write(folder, "s.sh")
+    (tmp_path / "link").symlink_to(folder)
+    for named in ("real", "link"):
+        args = [str(tmp_path / named / "s.sh")]
+        _write_servers(folder, json.dumps({"mcpServers": {"a": {"command": "sh", "args": args}}}))
+        assert "s.sh" in code_names(tmp_path / "link")
+
+
+@pytest.mark.parametrize("name", ["data.sqlite", "memory.json", "knowledge/a.md", "venv/bin/tool"])
+def test_data_and_files_of_environments_are_not_covered(tmp_path: Path, name: str) -> None:
+    _write_servers(tmp_path, json.dumps({"mcpServers": {"a": {"command": name, "args": [name]}}}))
+    _write(tmp_path, name, "venv/pyvenv.cfg")
+    trust(tmp_path)
+    (tmp_path / name).write_text("after\n", encoding="utf-8")
+    assert is_trusted(tmp_path)
+
+
+def test_files_that_no_server_names_are_not_covered(tmp_path: Path) -> None:
+    _write_servers(tmp_path, '{"mcpServers": {"a": {"command": "sh", "args": ["s.sh"]}}}')
+    _write(tmp_path, "s.sh", "setup.py", "src/other.sh")
+    assert code_names(tmp_path) == ("tools", "mcp_servers", "s.sh")
+
+
+def test_a_large_program_is_compared_by_its_hash(tmp_path: Path) -> None:
+    _write_servers(tmp_path, '{"mcpServers": {"a": {"command": "./run"}}}')
+    (tmp_path / "run").write_bytes(bytes(3_000_000))
+    code = take(tmp_path).code
+    assert len(code.files["run"]) == 32
+    (tmp_path / "run").write_bytes(bytes(2_999_999) + b"\1")
+    assert code.differences(read_code(tmp_path, code.names)) == ["run"]
+
+
+def test_an_mcp_json_that_names_too_much_is_refused_with_the_reason(tmp_path: Path) -> None:
+    folders = [f"d{number}" for number in range(300)]
+    for name in folders:
+        (tmp_path / name).mkdir()
+    _write_servers(tmp_path, json.dumps({"mcpServers": {"a": {"command": "x", "args": folders}}}))
+    with pytest.raises(CodeTooLarge):
+        code_names(tmp_path)
+    for read in (take, guarded_files):
+        with pytest.raises(TrustError, match="too large to be checked"):
+            read(tmp_path)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(_NAMED)),
+        st.sampled_from(["keep", "change", "add", "remove"]),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_what_servers_name_is_a_subset_of_what_was_fingerprinted(
+    tmp_path_factory: pytest.TempPathFactory, kinds: dict[str, str]
+) -> None:
+    folder = tmp_path_factory.mktemp("random")
+    entries = {kind: _NAMED[kind][0] for kind in kinds}
+    _write_servers(folder, json.dumps({"mcpServers": entries}))
+    files = {_NAMED[kind][1]: change for kind, change in kinds.items()}
+    _write(folder, *(name for name, change in files.items() if change != "add"))
+    before = take(folder).code
+    for name, change in files.items():
+        if change == "remove":
+            (folder / name).unlink()
+        elif change != "keep":
+            _write(folder, name)
+            (folder / name).write_text("after\n", encoding="utf-8")
+    after = take(folder).code
+    assert {name for name in files if (folder / name).exists()} <= set(after.files)
+    changed = sorted(name for name, change in files.items() if change != "keep")
+    assert before.differences(after) == changed
+    assert (before.digest == after.digest) == (not changed)
