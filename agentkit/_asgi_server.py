@@ -103,7 +103,6 @@ async def serve_app(
         proxy_headers=False,
         lifespan="on",
         ws="none",
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_keep_alive=cast(int, limits.idle_seconds),
         timeout_graceful_shutdown=cast(int, limits.shutdown_seconds),
     )
@@ -168,11 +167,24 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
+class _StrictParser(h11.Connection):
+    """h11, which reads the body of a request with two lengths by its chunks. A proxy in front that
+    reads it by Content-Length would take the rest for another client's request (RFC 9112, 6.3)."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        both = {b"content-length", b"transfer-encoding"}
+        if isinstance(event, h11.Request) and both <= {name for name, _ in event.headers}:
+            raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
+        return event
+
+
 class _Connection(H11Protocol):
     """uvicorn's protocol of one connection, with deadlines and a limit of connections."""
 
     def __init__(self, limits: ServerLimits, **options: Any) -> None:
         super().__init__(**options)
+        self.conn = _StrictParser(h11.SERVER, MAX_HEADER_BYTES)
         self._limits = limits
         self._phase: Phase = "headers"
         self._since = self.loop.time()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from agentkit.text.hidden import BLANKS
+
 _OPENING = re.compile(
     "[<\uff1c\ufe64\u2039\u3008\u27e8\u276e\u276c\u27ea\u300a\u1438\u02c2]|&(?:lt|#0*60|#x0*3c);?",
     re.IGNORECASE,
@@ -28,8 +30,6 @@ _LOOKALIKES = {
     "t": "\u0442\u1d1b",
 }
 _TO_LATIN = {ord(each): letter for letter, group in _LOOKALIKES.items() for each in group}
-_INVISIBLE = "\u115f\u1160\u3164\uffa0\u2800"
-"""Characters that show nothing, although they are letters or symbols to Unicode."""
 _REACH = 48
 """Characters after the opening that are looked at, invisible ones included."""
 
@@ -61,4 +61,4 @@ def _is_visible(character: str) -> bool:
     if character in "\n\t":
         return True
     is_mark = unicodedata.category(character) in ("Cf", "Cc", "Mn", "Me")
-    return not is_mark and character not in _INVISIBLE
+    return not is_mark and character not in BLANKS

@@ -98,6 +98,15 @@ async def test_a_connection_that_waits_for_its_client_is_closed(
         assert (await send(port, *pieces)).startswith(b"HTTP/1.1 200") == answered
 
 
+@pytest.mark.parametrize("rest", [b"0\r\n\r\n", b"2\r\n{}\r\n0\r\n\r\n"])
+async def test_a_request_with_two_lengths_is_refused_and_ends_its_connection(rest: bytes) -> None:
+    both = HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + rest
+    async with served(QUICK) as port:
+        received = await send(port, both + WHOLE, b"")
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1") == 1
+
+
 async def test_a_client_that_does_not_read_is_disconnected() -> None:
     async with served(QUICK) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)

@@ -19,6 +19,7 @@ from typer._click.formatting import HelpFormatter
 
 from agentkit.cli.i18n import _
 from agentkit.cli.text import wrap
+from agentkit.text.hidden import JOINERS, visible
 
 COMPLETE = "_AGENTKIT_COMPLETE"
 """The variable by which a shell's completion script calls us."""
@@ -180,7 +181,11 @@ def _completer(names: Callable[[Path], Iterable[str]]) -> Callable[[typer.Contex
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         try:
             known = names(Path(ctx.params.get("folder") or "."))
-            return [name for name in dict.fromkeys(known) if name.startswith(incomplete)]
+            return [
+                name
+                for name in dict.fromkeys(known)
+                if name.startswith(incomplete) and visible(name, JOINERS) == name
+            ]
         except Exception:
             return []
 

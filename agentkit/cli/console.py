@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.control import Control
@@ -22,8 +22,9 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.i18n import _, counted
-from agentkit.cli.text import CONTROLS, escape_controls, shorten, strip_controls
+from agentkit.cli.text import shorten, strip_controls
 from agentkit.errors import ConfigError
+from agentkit.text.hidden import OBEYED, escape_hidden, escape_json
 
 if TYPE_CHECKING:
     from agentkit.knowledge.index.report import Progress as IndexProgress
@@ -42,7 +43,7 @@ class SafeConsole(Console):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            if segment.control or not CONTROLS.search(segment.text):
+            if segment.control or not OBEYED.search(segment.text):
                 yield segment
             else:
                 yield Segment(strip_controls(segment.text), segment.style)
@@ -79,15 +80,12 @@ def format_arguments(arguments: Any) -> str:
         text = arguments
     else:
         text = json.dumps(dict(arguments), ensure_ascii=False, indent=2, default=str)
-    return "".join(
-        c if c.isprintable() or c == "\n" else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else "\ufffd"
-        for c in text
-    )
+    return escape_hidden(text)
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON to standard output."""
-    print(escape_controls(json.dumps(value, ensure_ascii=False, indent=2)))
+def print_json(value: Any, file: IO[str] | None = None) -> None:
+    """Print a value as JSON, to standard output by default."""
+    print(escape_json(json.dumps(value, ensure_ascii=False, indent=2)), file=file)
 
 
 def print_notes(lines: Iterable[str], log: Console) -> None:

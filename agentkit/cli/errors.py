@@ -55,7 +55,8 @@ def report(error: BaseException) -> int:
             print(strip_controls(error.report), file=sys.stderr)
         return exit_code_of(error)
     if os.environ.get("AGENTKIT_DEBUG"):
-        print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
+        text = "".join(traceback.format_exception(error))
+        print(strip_controls(redact(text)), file=sys.stderr)
         return UNEXPECTED
     if lacks_memory(error):
         reason = str(error) or type(error).__name__

@@ -9,7 +9,6 @@ from dataclasses import asdict, fields
 from typing import IO, Any
 
 from agentkit.answers import Answer, Citation
-from agentkit.cli.text import escape_controls
 from agentkit.documents import Hit
 from agentkit.events import (
     ApprovalRequested,
@@ -26,6 +25,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import ToolResult
+from agentkit.text.hidden import escape_json
 
 Record = dict[str, Any]
 
@@ -93,7 +93,7 @@ async def print_events(events: AsyncGenerator[Event, None], file: IO[str]) -> An
 
 def print_record(record: Record, file: IO[str]) -> None:
     """Print one line and flush it."""
-    line = escape_controls(json.dumps(record, ensure_ascii=False, default=str))
+    line = escape_json(json.dumps(record, ensure_ascii=False, default=str))
     print(line, file=file, flush=True)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from agentkit.cli.i18n import _
+from agentkit.cli.text import strip_controls
 from agentkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def read_key(variable: str) -> str:
 
 def log(line: str) -> None:
     """Print a line to standard error; standard output may be a protocol's."""
-    print(line, file=sys.stderr, flush=True)
+    print(strip_controls(line), file=sys.stderr, flush=True)
 
 
 def log_notices(project: Project) -> None:

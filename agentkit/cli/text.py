@@ -6,6 +6,8 @@ import re
 
 from rich.cells import cell_len, set_cell_size
 
+from agentkit.text.hidden import OBEYED
+
 SHORT = 80
 """Characters of a quote, a call or a result on one line."""
 _LEAST_COLUMNS = 8
@@ -16,17 +18,11 @@ _PIECE = re.compile(
     rf"|[{_OPENING}{_CLOSING}]+|\s+"
 )
 """A word or a wide character, with the marks that belong to it; or blanks."""
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def strip_controls(text: str, replacement: str = "") -> str:
-    """Remove characters that control a terminal or reverse the direction of text."""
-    return CONTROLS.sub(replacement, text)
-
-
-def escape_controls(json: str) -> str:
-    """JSON whose strings have such characters as escapes, so that no terminal obeys them."""
-    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", json)
+    """Remove characters that control a terminal, change the direction of text or show nothing."""
+    return OBEYED.sub(replacement, text)
 
 
 def shorten(text: object, length: int = SHORT) -> str:

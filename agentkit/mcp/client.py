@@ -19,7 +19,7 @@ from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.oauth import auth_for, uses_oauth
 from agentkit.mcp.pins import Pins, ToolChange, describe_changes, withheld_reasons
 from agentkit.mcp.remote_server import RemoteServer
-from agentkit.mcp.results import content_part, resource_content, visible
+from agentkit.mcp.results import content_part, resource_content
 from agentkit.mcp.stdio import MAX_DEPTH, depth, log_path
 from agentkit.mcp.tools import (
     RemotePrompt,
@@ -32,6 +32,7 @@ from agentkit.mcp.tools import (
     unique_names,
 )
 from agentkit.messages import Content, Message
+from agentkit.text.hidden import visible
 from agentkit.tools.tool import Tool, as_content
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from agentkit.backends.base import Model, Options
 from agentkit.errors import AgentkitError, ToolError
 from agentkit.events import Done, TextDelta
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.results import content_part, plain_text, truncate, visible
+from agentkit.mcp.results import content_part, plain_text, truncate
 from agentkit.messages import ImagePart, Message, TextPart, ToolCall
+from agentkit.text.hidden import visible
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agentkit._code import Code
 from agentkit._named_code import STRING_OR_COMMENT
 from agentkit.errors import McpError, file_error, value_error
-from agentkit.mcp.results import visible
 from agentkit.redaction import is_secret_name, redact, redact_arguments
+from agentkit.text.hidden import visible
 
 MCP_JSON = Path("mcp_servers") / "mcp.json"
 DEFAULT_TIMEOUT = 60.0
@@ -78,9 +78,10 @@ class ServerConfig:
         secrets; of variables and headers the names only."""
         if self.url:
             names = f" with the headers {', '.join(self.headers)}" if self.headers else ""
-            return visible(f"{redact(self.url)}{names}")
+            return visible(f"{redact(self.url)}{names}", kept="")
         names = f" with {', '.join(self.env)} set" if self.env else ""
-        return visible(f"{shlex.join([self.command, *redact_arguments(self.args)])}{names}")
+        command = shlex.join([self.command, *redact_arguments(self.args)])
+        return visible(f"{command}{names}", kept="")
 
     @property
     def secrets(self) -> tuple[str, ...]:

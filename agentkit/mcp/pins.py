@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from agentkit.errors import McpError
 from agentkit.findings import for_folder
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.results import visible
 from agentkit.settings.sources import user_folder, write_private
+from agentkit.text.hidden import visible
 
 if TYPE_CHECKING:
     from mcp_types import Tool as ServerTool

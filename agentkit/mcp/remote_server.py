@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agentkit.errors import McpError, ToolError
 from agentkit.mcp.client_features import ClientFeatures
 from agentkit.mcp.config import ServerConfig
-from agentkit.mcp.results import visible
 from agentkit.mcp.session import McpSession, SessionLost
+from agentkit.text.hidden import visible
 
 if TYPE_CHECKING:
     import httpx2

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from agentkit.mcp.results import content_part, visible
+from agentkit.mcp.results import content_part
+from agentkit.text.hidden import visible
 from agentkit.tools.schema import schema_fault
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from agentkit.mcp.client_features import ClientFeatures, PausableClock
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.refusals import is_session_error
 from agentkit.mcp.repairs import Repairs
-from agentkit.mcp.results import visible
 from agentkit.mcp.stdio import ServerLog
 from agentkit.redaction import display_url, redact
+from agentkit.text.hidden import visible
 
 if TYPE_CHECKING:
     import httpx2

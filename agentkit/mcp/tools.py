@@ -22,11 +22,11 @@ from agentkit.mcp.results import (
     convert_result,
     error_text,
     resource_content,
-    visible,
     visible_value,
 )
 from agentkit.mcp.session import all_pages
 from agentkit.messages import ImagePart, ToolResult
+from agentkit.text.hidden import visible
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.mcp.results import delimit, strip_delimiters, truncate, visible, visible_value
+from agentkit.mcp.results import delimit, strip_delimiters, truncate, visible_value
+from agentkit.text.hidden import JOINERS, WHITE_SPACE, visible
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_hidden_characters_are_escaped(text: str, shown: str) -> None:
 
 def test_joiners_stay_in_results_for_emoji_and_scripts_need_them() -> None:
     family = "👨\u200d👩\u200d👧"
-    assert visible(family, keep_joiners=True) == family
+    assert visible(family, WHITE_SPACE + JOINERS) == family
     assert "<U+200D>" in visible(family)
 
 

@@ -184,7 +184,7 @@ async def ask_fields(
     question: ElicitationRequest, ask: Ask, out: Console
 ) -> Mapping[str, Any] | None:
     """Ask a server's question on the terminal, field by field. None where the user declines."""
-    from agentkit.mcp.results import visible
+    from agentkit.text.hidden import visible
 
     text = _("The MCP server {server!r} asks: {question}")
     out.print(Text(text.format(server=question.server, question=question.message)))
@@ -221,7 +221,7 @@ async def _ask_each(schema: Mapping[str, Any], ask: Ask, out: Console) -> Mappin
 
 
 def _format_field(name: str, field: Mapping[str, Any]) -> str:
-    from agentkit.mcp.results import visible
+    from agentkit.text.hidden import visible
 
     about = visible(str(field.get("description") or field.get("title") or ""))
     choices = f" [{', '.join(map(str, _choices(field)))}]" if _choices(field) else ""

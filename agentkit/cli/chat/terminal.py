@@ -34,6 +34,7 @@ from agentkit.cli.chat.commands.table import Commands
 from agentkit.cli.chat.conversation import QUOTES, Chat, Interrupts, Keyboard
 from agentkit.cli.i18n import _
 from agentkit.settings.keys import known_providers
+from agentkit.text.hidden import JOINERS, visible
 
 _PROMPT = "› "
 _SPOKEN_PROMPT = "> "
@@ -281,7 +282,7 @@ def _match(
     text: str, names: Iterable[str], about: Mapping[str, str] | None = None
 ) -> Iterator[Completion]:
     """The names that begin with a text, then those that contain it."""
-    known = list(dict.fromkeys(names))
+    known = [name for name in dict.fromkeys(names) if visible(name, JOINERS) == name]
     first = [name for name in known if name.startswith(text)]
     others = [name for name in known if text and text in name[1:] and name not in first]
     for name in [*first, *others][:_MOST_COMPLETIONS]:

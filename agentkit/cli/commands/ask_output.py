@@ -6,7 +6,6 @@ Approve tool calls of `agentkit ask`: by --allow, else by a question on the term
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -19,7 +18,7 @@ from rich.text import Text
 from agentkit.agent.approval import ALLOWED, DENIED, Verdict
 from agentkit.agent.session import Session
 from agentkit.answers import Answer
-from agentkit.cli.console import format_arguments, is_yes, plain_console
+from agentkit.cli.console import format_arguments, is_yes, plain_console, print_json
 from agentkit.cli.errors import exit_code_of
 from agentkit.cli.i18n import _
 from agentkit.cli.json_output import answer_record, print_events, print_record
@@ -50,7 +49,7 @@ class TextOutput:
         return answer
 
     def print_object(self, answer: Answer) -> None:
-        self._write_json(answer.output)
+        print_json(answer.output, self.out.file)
 
     def print_error(self, error: AgentkitError) -> None:
         """Print an error where the output is more than text."""
@@ -61,9 +60,6 @@ class TextOutput:
     def resume(self) -> None:
         self._view.resume()
 
-    def _write_json(self, value: object) -> None:
-        self.out.file.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-
 
 class JsonOutput(TextOutput):
     """Prints one object at the end."""
@@ -72,11 +68,11 @@ class JsonOutput(TextOutput):
 
     async def print_run(self, events: AsyncGenerator[Event, None], session: Session) -> Answer:
         answer = await collect_answer(events)
-        self._write_json(answer_record(answer))
+        print_json(answer_record(answer), self.out.file)
         return answer
 
     def print_object(self, answer: Answer) -> None:
-        self._write_json(answer_record(answer) | {"output": answer.output})
+        print_json(answer_record(answer) | {"output": answer.output}, self.out.file)
 
 
 class JsonLinesOutput(TextOutput):

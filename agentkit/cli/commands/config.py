@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json as json_module
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from agentkit.cli.i18n import _
 from agentkit.cli.text import strip_controls
 from agentkit.errors import ConfigError
 from agentkit.findings import for_folder
+from agentkit.text.hidden import OBEYED
 
 if TYPE_CHECKING:
     from agentkit.settings.edit import SettingsFile
@@ -315,4 +315,4 @@ def _as_toml(value: Any) -> str:
             "{" + ", ".join(f"{format_key((k,))} = {_as_toml(v)}" for k, v in value.items()) + "}"
         )
     text = json_module.dumps(value, ensure_ascii=False, default=str)
-    return re.sub(r"[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return OBEYED.sub(lambda found: f"\\U{ord(found[0]):08x}", text)

@@ -298,7 +298,7 @@ def _read_arguments(text: str) -> Mapping[str, Any]:
 
 
 def _print_report(report: Mapping[str, Any], out: Console) -> None:
-    from agentkit.mcp.results import visible
+    from agentkit.text.hidden import visible
 
     for key, value in report.items():
         if isinstance(value, list):

@@ -185,7 +185,7 @@ def _install_notes(folder: Path, model: str, env: Mapping[str, str]) -> Iterator
 async def login(server: Server, folder: Folder = Path(), json: Json = False) -> None:
     from agentkit.mcp.client import McpServers
     from agentkit.mcp.oauth import SIGN_IN_SECONDS, auth_for
-    from agentkit.mcp.results import visible
+    from agentkit.text.hidden import visible
 
     out, log = open_consoles()
     config = _config(folder, server)

@@ -15,9 +15,10 @@ from typer import Argument, Option
 from agentkit.cli.command import Folder, Json, Yes, command, complete_sessions, group
 from agentkit.cli.console import confirm, open_consoles, print_json, print_table
 from agentkit.cli.i18n import _
-from agentkit.cli.text import escape_controls, shorten, strip_controls
+from agentkit.cli.text import shorten, strip_controls
 from agentkit.errors import ConfigError, file_error
 from agentkit.findings import for_folder, quantity
+from agentkit.text.hidden import escape_json
 
 if TYPE_CHECKING:
     from agentkit.agent.session_store import SessionInfo, SessionStore
@@ -74,7 +75,7 @@ async def search(
 )
 async def show(session: SessionKey = "last", folder: Folder = Path(), json: Json = False) -> None:
     written = _export(session, folder, json)
-    print(escape_controls(written) if json else strip_controls(written), end="")
+    print(escape_json(written) if json else strip_controls(written), end="")
 
 
 @command(

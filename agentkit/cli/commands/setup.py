@@ -19,6 +19,7 @@ from agentkit.cli.console import confirm, open_consoles, print_json, print_rows
 from agentkit.cli.errors import EXIT_CODES, REFUSED
 from agentkit.cli.i18n import _, counted
 from agentkit.errors import ConfigError, KnowledgeError, McpError
+from agentkit.text.hidden import visible
 
 if TYPE_CHECKING:
     from agentkit.findings import Finding
@@ -159,7 +160,7 @@ def trust_folder(folder: Path) -> int:
     shown = fingerprint(folder)
     files = [path.relative_to(folder).as_posix() for path in guarded_files(folder)]
     for name in files:
-        out.print(Text(f"  {name}"))
+        out.print(Text(f"  {visible(name, kept='')}"))
     if not files:
         out.print(Text(_("  (it has no agentkit.toml, tools/ or mcp_servers/)")))
     merge_layers([file_layer(folder / FILE_NAME)])

@@ -13,9 +13,10 @@ from typer import Argument
 from agentkit.cli.command import Folder, Json, command, group
 from agentkit.cli.console import open_consoles, print_indented, print_json, print_notes
 from agentkit.cli.i18n import _
-from agentkit.cli.text import escape_controls, shorten
+from agentkit.cli.text import shorten
 from agentkit.errors import ConfigError
 from agentkit.findings import quantity
+from agentkit.text.hidden import escape_json
 
 if TYPE_CHECKING:
     from agentkit.messages import Record
@@ -63,7 +64,7 @@ async def show(which: RunKey = "last", folder: Folder = Path(), json: Json = Fal
         from agentkit.tracing.trace import read_trace
 
         for record in read_trace(_trace_files(folder).find(which)).records:
-            print(escape_controls(json_module.dumps(record, ensure_ascii=False)))
+            print(escape_json(json_module.dumps(record, ensure_ascii=False)))
     else:
         print_trace(which, folder, open_consoles()[0])
 

@@ -27,7 +27,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from agentkit.errors import ToolError
-from agentkit.mcp.results import visible
+from agentkit.text.hidden import visible
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
