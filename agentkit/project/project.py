@@ -21,7 +21,7 @@ from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError, TrustError
-from agentkit.findings import for_folder, join_names
+from agentkit.findings import join_names
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
 from agentkit.knowledge.index.collections import DEFAULT, Collections
@@ -31,7 +31,7 @@ from agentkit.knowledge.search.filters import Filters
 from agentkit.knowledge.search.rerank import Reranker, get_reranker
 from agentkit.project.builtin_tools import builtin_tools
 from agentkit.project.demo import demo_path
-from agentkit.project.trust import GUARDED, take, trusted_code
+from agentkit.project.trust import take, trusted_code, untrusted_notice
 from agentkit.settings.schema import FILE_NAME, GENERATED, Settings, make_generated_folder
 from agentkit.settings.sources import read_settings
 from agentkit.tools.loading import LoadedTools, load_tools
@@ -61,7 +61,7 @@ class Project:
         self.settings = settings
         self.trusted, self._code = trusted, code
         self._checks_trust = False
-        self.notices: list[str] = [] if trusted else [_not_trusted(path)]
+        self.notices: list[str] = []
         self.base_url: str | None = None
         self.approve: Approve = deny
         self.on_progress: OnProgress = _ignore_progress
@@ -110,6 +110,8 @@ class Project:
         )
         project = cls(folder, resolved.settings, trusted, found.code)
         project._checks_trust = not trust
+        if not trusted:
+            project.notices.append(untrusted_notice(found))
         project.notices += resolved.notices
         project.base_url, project.approve, project.wait, project.ray = base_url, approve, wait, ray
         project.on_progress = on_progress or _ignore_progress
@@ -483,13 +485,3 @@ def _no_knowledge(path: Path) -> str:
 
 def _ignore_progress(progress: Progress) -> None:
     return None
-
-
-def _not_trusted(path: Path) -> str:
-    names = [name for name in GUARDED if (path / name).exists()]
-    verb, object_ = ("is", "it") if names == [FILE_NAME] else ("are", "them")
-    place = "This folder" if path == Path() else path
-    return (
-        f"{place} is not trusted, so {', '.join(names)} {verb} not used. Review {object_}, then "
-        f"run: {for_folder('agentkit trust', path)}"
-    )

@@ -1,8 +1,8 @@
 """Trust in folders: the user allows the exact contents of agentkit.toml, tools/, mcp_servers/ and
 the code elsewhere that mcp.json names.
 
-Code is executed, and agentkit.toml decides where text is sent. Trust is stored as a hash of it all
-in the user's own configuration folder, which no download can change.
+Code is executed, and agentkit.toml decides where text is sent. Trust is stored as hashes of these
+files in the user's own configuration folder, which no download can change.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from agentkit._code import (
     CODE_FOLDERS,
@@ -20,7 +21,6 @@ from agentkit._code import (
     MAX_NAMED_BYTES,
     Code,
     CodeTooLarge,
-    entry,
     list_code,
     read_code,
 )
@@ -33,6 +33,9 @@ from agentkit.settings.schema import FILE_NAME
 from agentkit.settings.sources import user_folder, write_private
 
 GUARDED = (FILE_NAME, *CODE_FOLDERS)
+Fingerprint = dict[str, str]
+"""File name -> hash of its contents."""
+Change = Literal["new", "changed", "removed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +46,38 @@ class Snapshot:
     code: Code
 
     @property
-    def fingerprint(self) -> str:
-        """A hash of it all; "" where there is nothing."""
+    def fingerprint(self) -> Fingerprint:
+        """The hash of each file; none where nothing needs trust."""
         files = self.code.files
         if self.settings is not None:
             files = {FILE_NAME: self.settings} | files
-        digest = hashlib.sha256()
-        for name, content in files.items():
-            digest.update(entry(name, content))
-        return digest.hexdigest() if any(files.values()) else ""
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        return hashes if any(files.values()) else {}
 
     @property
     def is_trusted(self) -> bool:
         """Whether it needs no trust, is trusted by the user, or equals the demo's."""
         current = self.fingerprint
-        known = _trusted_folders().get(str(self.code.folder.resolve()))
+        known = _trusted_folders().get(self._place)
         return not current or known == current or fingerprint(demo_path()) == current
+
+    @property
+    def changes(self) -> dict[str, Change]:
+        """What differs from the contents that the user trusted last, by file; none where the folder
+        was never trusted."""
+        if not isinstance(known := _trusted_folders().get(self._place), dict):
+            return {}
+        now = self.fingerprint
+        changes: dict[str, Change] = {
+            name: "new" if name not in known else "changed" if name in now else "removed"
+            for name in {**now, **known}
+            if now.get(name) != known.get(name)
+        }
+        return changes
+
+    @property
+    def _place(self) -> str:
+        return str(self.code.folder.resolve())
 
 
 def take(folder: Path) -> Snapshot:
@@ -90,6 +109,19 @@ def is_trusted(folder: Path) -> bool:
     return take(folder).is_trusted
 
 
+def untrusted_notice(found: Snapshot) -> str:
+    """What of a folder is not used before the user trusts it, and what changed since they did."""
+    folder, changed = found.code.folder, list(found.changes)
+    names = [name for name in GUARDED if (folder / name).exists()]
+    verb, object_ = ("is", "it") if names == [FILE_NAME] else ("are", "them")
+    place = "This folder" if folder == Path() else folder
+    why = f"changed after it was trusted ({join_names(changed)})" if changed else "is not trusted"
+    return (
+        f"{place} {why}, so {', '.join(names)} {verb} not used. Review "
+        f"{'the change' if changed else object_}, then run: {for_folder('agentkit trust', folder)}"
+    )
+
+
 def trusted_code(folder: Path, known: Code | None = None) -> Code:
     """Read the code that may run. Raises TrustError where the user has not trusted the present
     contents; it names the files that differ from `known`."""
@@ -104,7 +136,7 @@ def trusted_code(folder: Path, known: Code | None = None) -> Code:
     )
 
 
-def trust(folder: Path, contents: str = "") -> None:
+def trust(folder: Path, contents: Fingerprint | None = None) -> None:
     """Record that the user trusts a folder with the contents of a fingerprint, by default the
     current ones. Raises TrustError."""
     path = _store()
@@ -115,8 +147,8 @@ def trust(folder: Path, contents: str = "") -> None:
         raise TrustError(file_error(path, error, "written")) from error
 
 
-def fingerprint(folder: Path, settings: bytes | None = None) -> str:
-    """Hash everything in a folder that needs trust; "" where there is nothing. `settings` replaces
+def fingerprint(folder: Path, settings: bytes | None = None) -> Fingerprint:
+    """Hash everything in a folder that needs trust; {} where there is nothing. `settings` replaces
     the contents of agentkit.toml. Raises TrustError if files cannot be read or are too large."""
     found = take(folder)
     return (found if settings is None else replace(found, settings=settings)).fingerprint
@@ -141,13 +173,13 @@ def settings_file(folder: Path | None) -> SettingsFile:
 def _keep_trust(folder: Path, settings: bytes) -> Iterator[None]:
     """Keep trust in a folder while its agentkit.toml is replaced. Trust extends to these settings
     and the contents before the change, so that no file added meanwhile becomes trusted."""
-    expected = fingerprint(folder, settings) if is_trusted(folder) else ""
+    expected = fingerprint(folder, settings) if is_trusted(folder) else {}
     yield
     if expected:
         trust(folder, expected)
 
 
-def _trusted_folders() -> dict[str, str]:
+def _trusted_folders() -> dict[str, Fingerprint]:
     try:
         found = json.loads(_store().read_text(encoding="utf-8"))
     except (OSError, ValueError):

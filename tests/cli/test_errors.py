@@ -230,3 +230,17 @@ def test_a_folder_that_is_no_project_is_reported_alike_and_stays_empty(
     assert line.startswith(f"error: {tmp_path} is not a project yet: it has neither knowledge/ ")
     assert f"`agentkit init {tmp_path}`" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trust_shows_first_what_changed_since_it_was_given(
+    app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (app / "tools" / "stock.py").write_text("x = 1")
+    (app / "tools" / "split_bill.py").write_text("x = 2")
+    assert _run("trust", "app") == 0
+    first, second, third, *_rest = capsys.readouterr().out.splitlines()
+    assert first == "  tools/split_bill.py (changed)"
+    assert second == "  tools/stock.py (new)"
+    assert third == "  agentkit.toml"
+    assert _run("trust", "app") == 0
+    assert "(new)" not in capsys.readouterr().out

@@ -12,7 +12,7 @@ from agentkit.backends.scripted import ScriptedModel
 from agentkit.errors import ConfigError, KnowledgeError, TrustError
 from agentkit.messages import ToolCall
 from agentkit.project.demo import copy_demo
-from agentkit.project.trust import is_trusted, trust
+from agentkit.project.trust import is_trusted, take, trust
 from tests.conftest import unprivileged
 from tests.mcp.processes import soon
 from tests.servers.openai_server import OpenAIServer, Reply, text
@@ -184,6 +184,22 @@ def test_what_an_untrusted_folder_does_not_use_is_named_with_the_command(
     (notice,) = Project.open(place).notices
     assert message in notice
     assert notice.endswith(f"run: agentkit trust '{place}'")
+
+
+def test_what_changed_after_a_folder_was_trusted_is_named(folder: Path) -> None:
+    assert take(folder).changes == {}
+    trust(folder)
+    (folder / "tools" / "stock.py").write_text("x = 1", encoding="utf-8")
+    (folder / "tools" / "shout.py").unlink()
+    (folder / "agentkit.toml").write_text('model = "extractive"\n', encoding="utf-8")
+    changes = take(folder).changes
+    assert changes["tools/stock.py"] == "new"
+    assert changes["tools/shout.py"] == "removed"
+    (notice,) = Project.open(folder).notices
+    assert "changed after it was trusted (" in notice
+    assert "tools/stock.py" in notice
+    trust(folder)
+    assert take(folder).changes == {}
 
 
 def test_the_demo_is_not_copied_over_something_else(tmp_path: Path) -> None:

@@ -147,9 +147,10 @@ def offer_trust(folder: Path) -> None:
 
 
 def trust_folder(folder: Path) -> int:
-    """List the files and the exact commands that trust covers, ask on a terminal, and remember
-    the folder's present contents. Raises ConfigError for settings that cannot be read."""
-    from agentkit.project.trust import fingerprint, guarded_files
+    """List the files and the exact commands that trust covers, what changed since it was given
+    first; ask on a terminal, and remember the folder's present contents. Raises ConfigError for
+    settings that cannot be read."""
+    from agentkit.project.trust import guarded_files, take
     from agentkit.project.trust import trust as remember_trust
     from agentkit.settings.schema import FILE_NAME
     from agentkit.settings.sources import file_layer, merge_layers
@@ -157,10 +158,14 @@ def trust_folder(folder: Path) -> int:
     out, _log = open_consoles()
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
-    shown = fingerprint(folder)
+    shown = take(folder)
     files = [path.relative_to(folder).as_posix() for path in guarded_files(folder)]
+    kinds = {"new": _("new"), "changed": _("changed"), "removed": _("removed")}
+    for name, kind in sorted(shown.changes.items()):
+        out.print(Text(f"  {visible(name, kept='')} ({kinds[kind]})", "bold"))
     for name in files:
-        out.print(Text(f"  {visible(name, kept='')}"))
+        if name not in shown.changes:
+            out.print(Text(f"  {visible(name, kept='')}"))
     if not files:
         out.print(Text(_("  (it has no agentkit.toml, tools/ or mcp_servers/)")))
     merge_layers([file_layer(folder / FILE_NAME)])
@@ -169,7 +174,7 @@ def trust_folder(folder: Path) -> int:
     question = _("Trust {folder} as it is now?").format(folder=place)
     if files and not confirm(question, yes=not sys.stdin.isatty()):
         return REFUSED
-    remember_trust(folder, shown)
+    remember_trust(folder, shown.fingerprint)
     out.print(Text(_("Trusted as it is now: {folder}").format(folder=place)))
     return 0
 
