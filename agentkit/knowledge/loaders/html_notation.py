@@ -1,7 +1,8 @@
 """Rewrite the elements of a page that plain text lacks, in place and before it becomes Markdown.
 
 Superscript, subscript, note marks, ruby and formulas are written by the convention of `notation`;
-struck-out text is removed; merged cells repeat their value and a head of several rows becomes one.
+values of forms and the letters of lists are written out; struck-out text is removed; merged cells
+repeat their value and a head of several rows becomes one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from agentkit.knowledge.loaders.notation import check_box, dollars, formula, lowered, raised
 from agentkit.knowledge.loaders.tables import Span, head_depth, table
+from agentkit.knowledge.loaders.word_styles import numeral
 
 _STRUCK = re.compile(r"line-through", re.IGNORECASE)
 _RAISED = re.compile(r"vertical-align\s*:\s*(super|sub)\b", re.IGNORECASE)
@@ -23,6 +25,25 @@ _DRAWN = frozenset((
 """What MathJax 2 draws beside the formula of a page that was saved by a browser."""
 _TEX = re.compile(r"math/(?:tex|latex)|text/x-tex", re.IGNORECASE)
 _PICTURED = re.compile(r"(?:^|[\s_-])(?:tex|latex|math|equation|formula)(?:$|[\s_-])|mwe-math")
+_TYPED = (
+    "text",
+    "number",
+    "email",
+    "tel",
+    "url",
+    "date",
+    "time",
+    "datetime-local",
+    "month",
+    "week",
+)
+_LETTERED = re.compile(r"list-style[^;]*?\b((?:lower|upper)-(?:alpha|latin|roman))", re.IGNORECASE)
+_LIST_KINDS = {
+    **dict.fromkeys(("a", "lower-alpha", "lower-latin"), "lowerLetter"),
+    **dict.fromkeys(("A", "upper-alpha", "upper-latin"), "upperLetter"),
+    **dict.fromkeys(("i", "lower-roman"), "lowerRoman"),
+    **dict.fromkeys(("I", "upper-roman"), "upperRoman"),
+}
 _NOTE_KINDS = ("doc-noteref", "noteref")
 _MOST_STYLE = 500
 _MOST_SHEET = 200_000
@@ -40,9 +61,11 @@ def write_notation(root: Any) -> None:
     for element in root.xpath("//*[@hidden='until-found']"):
         del element.attrib["hidden"]
     _write_formulas(root)
-    for element in list(root.iter("input")):
-        if element.get("type", "").lower() == "checkbox":
-            _replace(element, check_box("checked" in element.attrib))
+    for element in list(root.iter("input", "select", "textarea")):
+        if value := _form_value(element):
+            _replace(element, value)
+    for element in root.iter("ol"):
+        _write_list(element)
     styles = _class_styles(root)
     for element in root.iter("rt", "rp", "del", "s", "strike", "sup", "sub", "span", "font"):
         _write(element, styles)
@@ -63,6 +86,45 @@ def _write_formulas(root: Any) -> None:
     for element in list(root.iter("img")):
         if _PICTURED.search(element.get("class", "")[:_MOST_STYLE]):
             _replace(element, dollars(element.get("alt", "")))
+
+
+def _form_value(element: Any) -> str:
+    """What a reader sees in a field of a form: a box, a text, the chosen options; "" for none."""
+    if element.tag == "textarea":
+        return _text(element)
+    if element.tag == "select":
+        return ", ".join(_text(o) for o in element.iter("option") if "selected" in o.attrib)
+    kind = element.get("type", "text").lower()
+    if kind == "checkbox" or (kind == "radio" and _has_label(element)):
+        return check_box("checked" in element.attrib)
+    return " ".join(element.get("value", "").split()) if kind in _TYPED else ""
+
+
+def _has_label(element: Any) -> bool:
+    """Whether text belongs to a radio button, which otherwise may be the tab of a page."""
+    return bool((element.tail or "").strip()) or element.getparent().tag == "label"
+
+
+def _write_list(element: Any) -> None:
+    """Write the numbers of a list that Markdown would number otherwise: letters, Roman ones, those
+    counted down, and those set at items."""
+    items = list(element.iterchildren("li"))
+    styled = _LETTERED.search(element.get("style", "")[:_MOST_STYLE])
+    kind = _LIST_KINDS.get(styled[1].lower() if styled else element.get("type", ""), "decimal")
+    is_reversed = "reversed" in element.attrib
+    if kind == "decimal" and not (is_reversed or any("value" in item.attrib for item in items)):
+        return
+    element.tag = "ul"
+    number = _whole(element.get("start"), len(items) if is_reversed else 1)
+    for item in items:
+        number = _whole(item.get("value"), number)
+        first = item if (item.text or "").strip() or not len(item) else item[0]
+        first.text = f"{numeral(kind, number)}. {(first.text or '').lstrip()}"
+        number += -1 if is_reversed else 1
+
+
+def _whole(written: str | None, otherwise: int) -> int:
+    return int(written) if written and re.fullmatch(r"-?[0-9]{1,6}", written) else otherwise
 
 
 def _class_styles(root: Any) -> dict[str, str]:

@@ -156,7 +156,7 @@ _ORG_LOWERED = re.compile(r"(?<=\w)_\{([^{}]{1,60})\}")
 
 
 def load_org(content: bytes, source: str) -> Loaded:
-    """Org: title, author and date are metadata; drawers and planning lines are left out."""
+    """Org: title, author and date are metadata; drawers are left out."""
     metadata: dict[str, str] = {}
     lines: list[str] = []
     is_code = in_drawer = False
@@ -170,7 +170,7 @@ def load_org(content: bytes, source: str) -> Loaded:
             lines.append(line)
         elif re.fullmatch(r"\s*:[\w-]+:\s*", line):
             in_drawer = line.strip().upper() != ":END:"
-        elif in_drawer or re.match(r"\s*(?:SCHEDULED|DEADLINE|CLOSED):", line):
+        elif in_drawer:
             continue
         elif keyword := _ORG_KEYWORD.fullmatch(line[:_MOST_LINE]):
             if keyword[1].lower() in ("title", "author", "date"):

@@ -14,12 +14,16 @@ from agentkit.text.terms import clean
 _WORDS = r"((?:\\[a-z]{1,20}-?\d{0,6}(?=[\\ \r\n])){0,20}+)"
 _SHIFTED = re.compile(rf"\\(super|sub|up\d+|dn\d+)(?![a-z0-9]){_WORDS}\s?([^\\{{}}]{{1,40}})")
 _UNSEEN = re.compile(rf"\\(?:striked?1?|v)(?![a-z0-9]){_WORDS}\s?[^\\{{}}]*")
+_GROUP = r"(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.)*+\})*+\})*+"
+_FOOTNOTE = re.compile(rf"\{{\\footnote(?![a-z])({_GROUP})\}}", re.DOTALL)
+_NOTE = re.compile(r"^(\[\^\d+\]:) +", re.MULTILINE)
 _TITLE = re.compile(r"\{\\title\s([^\\{}]{1,300})\}")
 _AUTHOR = re.compile(r"\{\\author\s([^\\{}]{1,300})\}")
 
 
 def load_rtf(content: bytes, source: str) -> Loaded:
-    """Struck-out and hidden text is left out; title and author are from the file's properties."""
+    """Struck-out and hidden text is left out, footnotes stand at the end; title and author are from
+    the file's properties."""
     try:
         from striprtf.striprtf import rtf_to_text
     except ImportError as error:
@@ -31,11 +35,13 @@ def load_rtf(content: bytes, source: str) -> Loaded:
         )
     written = content.decode("latin-1")
     written = _SHIFTED.sub(_marked, _UNSEEN.sub(lambda m: f"{m[1]} " if m[1] else "", written))
+    written = _with_notes(written)
     try:
         text = clean(str(rtf_to_text(written, errors="replace")))  # type: ignore[no-untyped-call]
     except (ValueError, LookupError, IndexError) as error:
         raise KnowledgeError("damaged: open it in a text program and save it again") from error
     text = re.sub(r"\n{3,}", "\n\n", text.replace("|\n", "\n")).strip()
+    text = _NOTE.sub(r"\1 ", text)
     found = {
         key: clean(match[1]).strip()
         for key, pattern in (("title", _TITLE), ("author", _AUTHOR))
@@ -43,6 +49,19 @@ def load_rtf(content: bytes, source: str) -> Loaded:
     }
     title = found.get("title") or PurePosixPath(source).stem
     return Loaded(Document(source, text, title, metadata=dict(found), format="text"))
+
+
+def _with_notes(written: str) -> str:
+    """The file with its footnotes, which the parser drops, as paragraphs at its end."""
+    notes: list[str] = []
+
+    def mark(match: re.Match[str]) -> str:
+        notes.append(f"\\par [^{len(notes) + 1}]: {{{match[1]}}}")
+        return f"[^{len(notes)}]"
+
+    written = _FOOTNOTE.sub(mark, written)
+    end = written.rfind("}")
+    return f"{written[:end]}\\par {''.join(notes)}{written[end:]}" if notes else written
 
 
 def _marked(match: re.Match[str]) -> str:

@@ -157,11 +157,33 @@ def test_menus_and_banners_inside_the_content_are_left_out(part: str) -> None:
         ),
         ("<dialog>No</dialog><dialog open>Yes</dialog>", "Yes"),
         ("<input type='checkbox' checked> paid <input type='checkbox'> open", "[x] paid [ ] open"),
+        ("Name: <input value='Ann Li'><input type=hidden value=7><input type=submit value=Go>", "Name: Ann Li"),
+        ("Note: <textarea>by <br>post</textarea>", "Note: by <br>post"),
+        ("By <select><option>cash<option selected>card</select>", "By card"),
+        ("<select multiple><option selected>A<option selected>B<option>C</select>", "A, B"),
+        ("<label><input type=radio> no</label> <input type='radio' checked> yes", "[ ] no [x] yes"),
+        ("<b><input type=radio name=tab checked></b>text", "text"),
         ("<i hidden='until-found'>folded</i> <b hidden>no</b>", "*folded*"),
     ],
 )  # fmt: skip
 def test_what_plain_text_lacks_is_written(part: str, text: str) -> None:
     assert load_html(f"<body><p>{part}</p></body>".encode(), "a.html").document.text == text
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("<ol type=a><li>x<li>y</ol>", "- a. x\n- b. y"),
+        ("<ol type=A start=3><li><p>x</p></ol>", "- C. x"),
+        ("<ol type=i><li>x<ol type=I><li>y</ol></ol>", "- i. x\n  * I. y"),
+        ("<ol style='list-style-type: lower-alpha'><li>x</ol>", "- a. x"),
+        ("<ol reversed><li>x<li>y</ol>", "- 2\\. x\n- 1\\. y"),
+        ("<ol><li>w<li value=5>x<li>y</ol>", "- 1\\. w\n- 5\\. x\n- 6\\. y"),
+        ("<ol start=3><li>x</ol>", "3. x"),
+    ],
+)
+def test_the_items_of_a_list_have_the_numbers_that_a_browser_shows(written: str, text: str) -> None:
+    assert load_html(f"<body>{written}</body>".encode(), "a.html").document.text == text
 
 
 @pytest.mark.parametrize(

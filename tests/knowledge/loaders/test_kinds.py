@@ -163,6 +163,10 @@ def test_rtf() -> None:
         (r"Limit 10\super 6\nosupersub  cells", "Limit 10^6 cells"),
         (r"Limit 10{\up6 6} cells, H{\dn4\fs16 2}O", "Limit 10^6 cells, H_2O"),
         (r"{\strike\f0 9 EUR }8 EUR", "8 EUR"),
+        (
+            r"A{\super\chftn}{\footnote\pard {\f0{\super\chftn}} Caf\'e9}, B{\footnote Two}.",
+            "A[^1], B[^2].\n\n[^1]: Café\n[^2]: Two",
+        ),
     ],
 )
 def test_what_plain_text_lacks_is_written_in_rtf(written: str, text: str) -> None:
@@ -200,13 +204,13 @@ def test_restructured_text(written: str, text: str) -> None:
 
 def test_org() -> None:
     written = (
-        "#+TITLE: Plan\n#+AUTHOR: Li\n* TODO Costs :money:\n:PROPERTIES:\n:ID: 1\n:END:\n"
+        "#+TITLE: Plan\n#+AUTHOR: Li\n* TODO Costs :money:\nDEADLINE: <2026-03-05>\n:PROPERTIES:\n:ID: 1\n:END:\n"
         "See [[https://a.b][the list]]. +9 EUR+ 8 EUR, 10^{6}, H_{2}O.\n** Code\n"
         "#+begin_src python\nx = [[1]]\n#+end_src\n"
     )
     document = parse(written.encode(), "a.org").document
     assert document.text == (
-        "# Costs\n\nSee the list.  8 EUR, 10^6, H_2O.\n\n## Code\n\n```python\nx = [[1]]\n```"
+        "# Costs\n\nDEADLINE: <2026-03-05>\nSee the list.  8 EUR, 10^6, H_2O.\n\n## Code\n\n```python\nx = [[1]]\n```"
     )
     assert (document.title, document.metadata) == ("Plan", {"title": "Plan", "author": "Li"})
 
