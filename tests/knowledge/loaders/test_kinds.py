@@ -204,13 +204,15 @@ def test_restructured_text(written: str, text: str) -> None:
 
 def test_org() -> None:
     written = (
-        "#+TITLE: Plan\n#+AUTHOR: Li\n* TODO Costs :money:\nDEADLINE: <2026-03-05>\n:PROPERTIES:\n:ID: 1\n:END:\n"
+        "#+TITLE: Plan\n#+AUTHOR: Li\n* TODO Costs :money:\nDEADLINE: <2026-03-05>\n"
+        ":PROPERTIES:\n:ID: 1\n:END:\n"
         "See [[https://a.b][the list]]. +9 EUR+ 8 EUR, 10^{6}, H_{2}O.\n** Code\n"
         "#+begin_src python\nx = [[1]]\n#+end_src\n"
     )
     document = parse(written.encode(), "a.org").document
     assert document.text == (
-        "# Costs\n\nDEADLINE: <2026-03-05>\nSee the list.  8 EUR, 10^6, H_2O.\n\n## Code\n\n```python\nx = [[1]]\n```"
+        "# Costs\n\nDEADLINE: <2026-03-05>\n"
+        "See the list.  8 EUR, 10^6, H_2O.\n\n## Code\n\n```python\nx = [[1]]\n```"
     )
     assert (document.title, document.metadata) == ("Plan", {"title": "Plan", "author": "Li"})
 
