@@ -135,7 +135,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if app.state.start_project:
             await stack.enter_async_context(server.project)
         stack.callback(server.stores.close)
-        stack.callback(server.pdf_pages.close)
+        stack.callback(server.page_images.close)
         await stack.enter_async_context(server.peers.connected(server))
         if server.peers.writes_index and not server.project.skip_index:
             await stack.enter_async_context(server.indexing.running())

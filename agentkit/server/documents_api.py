@@ -224,10 +224,11 @@ async def document_page(
     start: Annotated[int | None, Query(ge=0)] = None,
     end: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response:
-    """Draw a page of a PDF as a PNG, with the text from `start` to `end` highlighted."""
+    """Draw a page of a PDF or image as a PNG, with the text from `start` to `end` highlighted."""
     _, found = await _document(server, document)
     path = await asyncio.to_thread(_file_of, server, found.source)
-    if path is None or path.suffix.lower() != ".pdf":
+    recognised = found.metadata.get("ocr", {})
+    if path is None or (path.suffix.lower() != ".pdf" and not recognised):
         raise ApiError(404, "This document has no pages to draw. Read its text.", "no_pages")
     wanted, near = "", 0.0
     part = next((p for p in found.parts if p.kind == "page" and p.name == str(number)), None)
@@ -236,7 +237,8 @@ async def document_page(
         wanted = found.text[first:last] if first < last else ""
         near = (first - part.start) / max(1, part.end - part.start)
     limit = int(server.project.settings.knowledge.max_file_mb * 1e6)
-    png = await asyncio.to_thread(server.pdf_pages.draw, path, number, wanted, near, limit)
+    lines = recognised.get(str(number), {}).get("lines", ())
+    png = await asyncio.to_thread(server.page_images.draw, path, number, wanted, near, limit, lines)
     headers = {"cache-control": "private, max-age=300"}
     return Response(png, media_type="image/png", headers=headers)
 

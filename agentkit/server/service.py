@@ -19,8 +19,8 @@ from agentkit.server.admission import Admission
 from agentkit.server.changes import Changes
 from agentkit.server.indexing import IndexWriter
 from agentkit.server.metrics import Metrics
+from agentkit.server.page_images import PageImages
 from agentkit.server.paused_sessions import PausedSessions
-from agentkit.server.pdf_pages import PdfPages
 from agentkit.server.peers import Peers
 from agentkit.server.session_stores import SessionStores
 from agentkit.settings.schema import ServeSettings
@@ -56,7 +56,7 @@ class Service:
     stores: SessionStores = field(init=False)
     runs: Runs = field(init=False)
     indexing: IndexWriter = field(init=False)
-    pdf_pages: PdfPages = field(init=False)
+    page_images: PageImages = field(init=False)
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_PARSING))
     _collections: dict[str, KnowledgeBase] = field(default_factory=dict)
     _raw: dict[str, Agent] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Service:
     def __post_init__(self) -> None:
         self.stores = SessionStores(self.project, self.settings.sessions)
         self.indexing = IndexWriter(self.project, self.changes)
-        self.pdf_pages = PdfPages()
+        self.page_images = PageImages()
 
     @property
     def agent(self) -> Agent:

@@ -23,8 +23,9 @@ from agentkit.text.terms import clean
 
 LOW_CONFIDENCE = 0.8
 """The mean confidence of a page below which it is named in a warning, from 0 to 1."""
-_MOST_PIXELS = 40_000_000
-_LONGEST_SIDE = 4000
+MOST_PIXELS = 40_000_000
+LONGEST_SIDE = 4000
+"""Pixels of the longer side. A larger image is recognised at this size; its boxes refer to it."""
 _MOST_FRAMES = 500
 _MOST_BOXES = 300
 _FONT_SHARE = 0.75
@@ -112,16 +113,16 @@ def load_image(content: bytes, source: str) -> Loaded:
     import numpy as np
     from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-    Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     pages: list[list[Line]] = []
     records: dict[str, Any] = {}
     try:
         with Image.open(BytesIO(content)) as image:
             for number, frame in enumerate(islice(ImageSequence.Iterator(image), _MOST_FRAMES), 1):
-                if frame.width * frame.height > _MOST_PIXELS:
-                    raise KnowledgeError(f"more than {_MOST_PIXELS / 1e6:.0f} megapixels: scale it")
+                if frame.width * frame.height > MOST_PIXELS:
+                    raise KnowledgeError(f"more than {MOST_PIXELS / 1e6:.0f} megapixels: scale it")
                 upright = ImageOps.exif_transpose(frame).convert("RGB")
-                upright.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+                upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 page = recognise(np.asarray(upright))
                 pages.append(page.lines)
                 records |= {str(number): page.record} if page.lines else {}

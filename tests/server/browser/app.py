@@ -92,6 +92,9 @@ def answer_to(messages: Sequence[Message]) -> str | Sequence[ModelPart]:
         return LONG
     if "hostile" in question:
         return HOSTILE
+    if "scan" in question:
+        found = [p.marker for m in messages for p in m.passages if "payable" in p.chunk.text]
+        return f"Invoice number 2024-0815 is payable within 30 days [{found[0] if found else 1}]."
     if "manual" in question:
         found = [p.marker for m in messages for p in m.passages if "checksum" in p.chunk.text]
         return f"The copy is verified by checksum on Monday [{found[0] if found else 1}]."

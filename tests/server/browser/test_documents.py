@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.server.browser.app import HOSTILE
-from tests.server.browser.conftest import write_pdf
+from tests.server.browser.conftest import ROOT, write_pdf
 from tests.server.browser.test_attachments import drop
 from tests.server.browser.test_conversation import ask, wait_for_answer
 
@@ -59,6 +60,26 @@ def test_a_pdf_is_uploaded_asked_about_and_cited_on_its_page(page: Page, tmp_pat
     with page.expect_download() as download:
         panel.get_by_role("button", name="Download the original").click()
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("kind", ["pdf", "webp"])
+def test_the_quote_is_highlighted_on_a_scanned_page(page: Page, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("rapidocr", reason="needs the extra ocr")
+    with Image.open(ROOT / "tests" / "knowledge" / "loaders" / "scans" / "en.webp") as scan:
+        scan.convert("RGB").save(tmp_path / f"scan.{kind}", resolution=200)
+    open_documents(page)
+    upload(page, tmp_path / f"scan.{kind}")
+    page.locator(".document-item:not(:has(.badge))", has_text=f"scan.{kind}").wait_for()
+    page.keyboard.press("Escape")
+    ask(page, "What does the scan say about the invoice?")
+    wait_for_answer(page)
+    page.locator(".cite").first.click()
+    panel = page.get_by_role("complementary")
+    drawn = panel.locator("canvas[data-page='1']")
+    expect(drawn).to_be_visible()
+    assert 0.005 < drawn.evaluate(HIGHLIGHTED) < 0.3
+    panel.get_by_role("button", name="Text").click()
+    expect(panel.locator("mark.quote")).to_contain_text("payable within 30 days")
 
 
 def test_a_hostile_document_is_shown_without_running_or_loading_anything(

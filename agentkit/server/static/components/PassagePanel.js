@@ -65,7 +65,7 @@ export function PassagePanel({ panel }) {
     <div class="panel-body document" tabindex="0" role="region" aria-label=${t("Document text")}>
       ${loaded.alone && html`<p class="hint">${t("The passage as the model was given it. Its file is not among the documents.")}</p>`}
       ${shown === "page"
-        ? html`<${PdfPage} loaded=${loaded} panel=${panel} />`
+        ? html`<${PageImage} loaded=${loaded} panel=${panel} />`
         : html`<${Surroundings} loaded=${loaded} onMore=${() => setAround(Math.min(around * 4, MOST_AROUND))}>
             ${shown === "rendered" ? html`<${Rendered} loaded=${loaded} />` : html`<${Plain} loaded=${loaded} />`}
           </${Surroundings}>`}
@@ -79,8 +79,10 @@ const alone = (passage, { start, end }) => ({
 
 const pageOf = ({ page, pages, part }) => (page && pages ? t("page {n} of {all}", { n: page, all: pages }) : part);
 
+const PAGED = new Set(["pdf", "png", "jpg", "jpeg", "tif", "tiff", "webp"]);
+
 function viewsOf({ format, pages, page, original }) {
-  if (format === "pdf" && original && page && pages) return [{ id: "page", label: message("Page") }, { id: "text", label: message("Text") }];
+  if (PAGED.has(format) && original && page && pages) return [{ id: "page", label: message("Page") }, { id: "text", label: message("Text") }];
   if (isMarkdown(format)) return [{ id: "rendered", label: message("Document") }, { id: "text", label: message("Text") }];
   return [{ id: "text", label: message("Text") }];
 }
@@ -153,8 +155,8 @@ function Rendered({ loaded }) {
     ${!found && html`<${Plain} loaded=${loaded} />`}`;
 }
 
-/** A PDF page drawn from the server's image, in which the quote is highlighted. */
-function PdfPage({ loaded, panel }) {
+/** A page drawn from the server's image, in which the quote is highlighted. */
+function PageImage({ loaded, panel }) {
   const { library } = useApp();
   const canvas = useRef();
   const [number, setNumber] = useState(loaded.page);

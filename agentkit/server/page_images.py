@@ -1,19 +1,23 @@
-"""Pages of PDF files as PNG images, with a quote highlighted; drawn in child processes with bounds.
+"""Pages of PDF files and images as PNG, with a quote highlighted; drawn in child processes with
+bounds.
 
-The quote is found among the characters of the page by its letters and digits alone, since the
-document's text was reflowed: lines are joined, tables and headings marked.
+The quote is found among the characters of the page, or among the lines that OCR recognised on it,
+by its letters and digits alone, since the document's text was reflowed: lines are joined, tables
+and headings marked.
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import re
 import struct
 import unicodedata
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -24,6 +28,8 @@ from numpy.typing import NDArray
 from agentkit._child import Bounds, ChildFailed
 from agentkit._child.pool import Pool
 from agentkit.knowledge.loaders.files import read_bytes
+from agentkit.knowledge.loaders.ocr import LONGEST_SIDE as OCR_LONGEST_SIDE
+from agentkit.knowledge.loaders.ocr import MOST_PIXELS
 from agentkit.server.errors import ApiError
 
 if TYPE_CHECKING:
@@ -46,9 +52,13 @@ _LEAST_MATCH, _LEAST_CELL = 12, 4
 not found."""
 
 Image = NDArray[np.uint8]
+Line = Mapping[str, Any]
+"""A line that OCR recognised: its `text` and its `box` (left, top, right, bottom)."""
+
+Rectangle = tuple[float, float, float, float]
 
 
-class PdfPages:
+class PageImages:
     """Draws pages; the last ones are kept. Its methods may be called by any thread."""
 
     def __init__(self, size: int = 2) -> None:
@@ -56,9 +66,18 @@ class PdfPages:
         self._lock = Lock()
         self._cached: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
 
-    def draw(self, path: Path, number: int, quote: str, near: float, max_bytes: int) -> bytes:
+    def draw(
+        self,
+        path: Path,
+        number: int,
+        quote: str,
+        near: float,
+        max_bytes: int,
+        lines: Sequence[Line] = (),
+    ) -> bytes:
         """Page `number` (from 1) as a PNG. `near` is where the quote begins on the page, from 0 to
-        1, for one that it has twice. Raises ApiError, and KnowledgeError for an unreadable file."""
+        1, for one that it has twice, and `lines` are those that OCR recognised on it. Raises
+        ApiError, and KnowledgeError for an unreadable file."""
         status = path.stat()
         key = (path, status.st_mtime_ns, status.st_size, number, quote, near)
         with self._lock:
@@ -66,7 +85,7 @@ class PdfPages:
                 self._cached.move_to_end(key)
                 return self._cached[key]
         content = read_bytes(path, max_bytes)
-        arguments = {"number": number, "quote": quote, "near": near}
+        arguments = {"number": number, "quote": quote, "near": near, "lines": list(lines)}
         try:
             record = self._pool.call(f"{__name__}:draw_in_child", arguments, content, BOUNDS)
         except ChildFailed as error:
@@ -90,31 +109,83 @@ class PdfPages:
 
 
 def draw_in_child(
-    content: bytes, report: Report, number: int, quote: str, near: float
+    content: bytes, report: Report, number: int, quote: str, near: float, lines: Sequence[Line]
 ) -> dict[str, Any]:
     """A page as base64 of a PNG; nothing for a page that there is not."""
+    draw = _draw_pdf if b"%PDF-" in content[:1024] else _draw_image
+    image = draw(content, number, quote, near, lines)
+    return {} if image is None else {"png": base64.b64encode(encode_png(image)).decode()}
+
+
+def _draw_pdf(
+    content: bytes, number: int, quote: str, near: float, lines: Sequence[Line]
+) -> Image | None:
     import pypdfium2
 
     pdf = pypdfium2.PdfDocument(content)
     if not 1 <= number <= len(pdf):
-        return {}
+        return None
     pdf.init_forms()
     page = pdf[number - 1]
     scale = min(MOST_SCALE, LONGEST_SIDE / max(1.0, *page.get_size()))
     bitmap = page.render(scale=scale, rev_byteorder=True, prefer_bgrx=True)
     image: Image = np.array(bitmap.to_numpy()[:, :, :3])
-    text_page = page.get_textpage()
+    if lines:
+        _highlight_lines(image, lines, quote, near, scale)
+        return image
     position = bitmap.get_posconv(page)
-    for left, bottom, right, top in rectangles(text_page, quote, near):
+    for left, bottom, right, top in rectangles(page.get_textpage(), quote, near):
         corners = [position.to_bitmap(left, bottom), position.to_bitmap(right, top)]
         xs, ys = zip(*corners, strict=True)
         _highlight(image, min(xs), min(ys), max(xs), max(ys))
-    return {"png": base64.b64encode(encode_png(image)).decode()}
+    return image
 
 
-def rectangles(
-    text_page: Any, quote: str, near: float
-) -> Iterator[tuple[float, float, float, float]]:
+def _draw_image(
+    content: bytes, number: int, quote: str, near: float, lines: Sequence[Line]
+) -> Image | None:
+    """A frame of an image, whose boxes are in pixels of the size that OCR saw."""
+    from PIL import Image as Images
+    from PIL import ImageOps
+
+    Images.MAX_IMAGE_PIXELS = MOST_PIXELS
+    with Images.open(io.BytesIO(content)) as file:
+        if not 1 <= number <= getattr(file, "n_frames", 1):
+            return None
+        file.seek(number - 1)
+        upright = ImageOps.exif_transpose(file).convert("RGB")
+    upright.thumbnail((OCR_LONGEST_SIDE, OCR_LONGEST_SIDE))
+    seen = max(upright.size)
+    upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    image: Image = np.array(upright)
+    _highlight_lines(image, lines, quote, near, max(upright.size) / seen)
+    return image
+
+
+def _highlight_lines(
+    image: Image, lines: Sequence[Line], quote: str, near: float, scale: float
+) -> None:
+    for rectangle in line_rectangles(lines, quote, near):
+        _highlight(image, *(scale * each for each in rectangle))
+
+
+def line_rectangles(lines: Sequence[Line], quote: str, near: float) -> Iterator[Rectangle]:
+    """The rectangles of a quote among lines, in units of their boxes: left, top, right, bottom. In
+    a line, all characters count as equally wide."""
+    letters, places = "", list[tuple[int, int]]()
+    for number, line in enumerate(lines):
+        folded, at = _letters(line["text"])
+        letters += folded
+        places += [(number, each) for each in at]
+    for start, end in matches(letters, quote, near):
+        for number, found in groupby(places[start:end], key=lambda place: place[0]):
+            columns = [column for _, column in found]
+            left, top, right, bottom = lines[number]["box"]
+            width = (right - left) / len(lines[number]["text"])
+            yield left + columns[0] * width, top, left + (columns[-1] + 1) * width, bottom
+
+
+def rectangles(text_page: Any, quote: str, near: float) -> Iterator[Rectangle]:
     """The rectangles of a quote on a page, in points: left, bottom, right, top."""
     from pypdfium2 import raw
 
