@@ -25,7 +25,7 @@ from agentkit.settings.sources import read_settings
 log = get_logger(__name__)
 
 Change = dict[str, str]
-"""A file that changed, as `path`, and `what` happened to it."""
+"""A file that changed, as `path`, and `what` happened to it; without a path, what is wrong."""
 
 
 class TrustWatch:
@@ -52,7 +52,7 @@ class TrustWatch:
             now = await asyncio.to_thread(take, self._folder)
             is_trusted = self._dev or await asyncio.to_thread(lambda: now.is_trusted)
         except AgentkitError as error:
-            self._show([{"path": FILE_NAME, "what": str(error)}], str(error))
+            self._show([{"path": "", "what": str(error)}], str(error))
             return
         changed = differences(self._used, now)
         names = join_names([each["path"] for each in changed])

@@ -152,14 +152,17 @@ export class Conversation {
     return id;
   }
 
-  /** Start an answer. The one before may still be stored when its last event has arrived. */
+  /**
+   * Start an answer. The one before may still be stored when its last event has arrived, and a server
+   * that opens its changed folder again takes no question for a moment.
+   */
   async start(id, body) {
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.api.post(`sessions/${encodeURIComponent(id)}/turns`, body);
       } catch (error) {
-        if (error.code !== "session_busy" || tries === BUSY_TRIES) throw error;
-        await this.api.wait(BUSY_MS);
+        if (!["session_busy", "stopping"].includes(error.code) || tries === BUSY_TRIES) throw error;
+        await this.api.wait(BUSY_MS * tries);
       }
     }
   }

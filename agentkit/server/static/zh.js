@@ -215,6 +215,7 @@ export const CHINESE = {
   "Dismiss": "关闭",
   "The connection to the server is lost. Trying again.": "与服务器的连接已断开，正在重试。",
   "The server no longer accepts the key of this browser.": "服务器不再接受此浏览器的密钥。",
+  "The changed folder cannot be opened.": "无法打开更改后的文件夹。",
   "Changed tools wait for trust.": "有改动的工具等待信任。",
   "They are not run until you check them with": "在用以下命令检查之前不会运行：",
   "No language model is set up, so answers quote the documents. Add one: run `ollama pull qwen3:4b`, or start with `agentkit serve --model openai:NAME`.":

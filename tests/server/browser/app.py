@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from agentkit import Options, Project, ScriptedModel, Tool
+from agentkit import Agent, Options, Project, ScriptedModel, Tool, tool
 from agentkit.backends.base import images
 from agentkit.events import ModelPart, ReasoningDelta, TextDelta
 from agentkit.mcp.server.http import MCP_PATH, serve_http
@@ -86,6 +86,9 @@ def answer_to(messages: Sequence[Message]) -> str | Sequence[ModelPart]:
         if last.role == "tool" and last.tool_call_id == "call-delete":
             return f"Done: {last.text}."
         return [ToolCall("call-delete", "delete_run", {"run": 17, "reason": "older than 90 days"})]
+    if "clerk" in question:
+        done = last.role == "tool" and last.tool_call_id == "call-clerk"
+        return last.text if done else [ToolCall("call-clerk", "clerk", {"question": "How many?"})]
     if "attached" in question:
         return _about_attachments(next(m for m in reversed(messages) if m.role == "user"))
     if "long" in question:
@@ -101,6 +104,19 @@ def answer_to(messages: Sequence[Message]) -> str | Sequence[ModelPart]:
     return [ReasoningDelta("The question is about backups."), *_pieces(ANSWER)]
 
 
+@tool
+def count_pumps(hall: str) -> str:
+    """Count the pumps of a hall."""
+    return f"4 pumps in the {hall} hall"
+
+
+def answer_of_clerk(messages: Sequence[Message]) -> str | ToolCall:
+    """What the model of the sub-agent says."""
+    if messages[-1].role == "tool":
+        return "There are 4 pumps."
+    return ToolCall("count", "count_pumps", {"hall": "north"})
+
+
 def _about_attachments(question: Message) -> str:
     """How many images the question has, and what is cited of its files."""
     cited = [f"{p.chunk.text.splitlines()[-1]} [{p.marker}]" for p in question.passages]
@@ -114,6 +130,8 @@ def _pieces(text: str) -> list[ModelPart]:
 async def main(folder: Path, port: int) -> None:
     async with Project.open(folder, model="extractive", trust=True) as project:
         project.agent.model = PacedModel(answer_to, name="scripted")
+        clerk = Agent(ScriptedModel(answer_of_clerk), [count_pumps])
+        project.agent.tools = (*project.agent.tools, clerk.as_tool("clerk", "Ask the clerk."))
         key = os.environ.get(KEY_VARIABLE, "")
         keys = SingleKey(key) if key else None
         app = create_app(project, keys=keys, needs_key=bool(key))

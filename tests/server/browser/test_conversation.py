@@ -114,6 +114,19 @@ def test_a_call_is_approved_with_changed_arguments(page: Page) -> None:
     expect(page.locator(".arguments")).to_contain_text("42")
 
 
+def test_the_calls_of_a_sub_agent_are_shown_inside_its_call_after_a_reload_too(page: Page) -> None:
+    ask(page, "Ask the clerk about the pumps")
+    wait_for_answer(page)
+    nested = page.locator(".calls .nested")
+    expect(nested).to_have_count(1)
+    page.reload()
+    expect(nested).to_contain_text("count_pumps")
+    expect(page.locator(".calls li").nth(-2)).to_contain_text("clerk")
+    nested.get_by_role("button").click()
+    expect(nested).to_contain_text("4 pumps in the north hall")
+    assert nested.bounding_box()["x"] > page.locator(".calls li").nth(-2).bounding_box()["x"]
+
+
 def test_a_call_is_denied(page: Page) -> None:
     ask(page, "Delete run 17")
     page.get_by_role("button", name="Deny").click()

@@ -68,11 +68,11 @@ test("a question that the server refuses leaves the conversation as it was", asy
   assert.deepEqual([store.get().session.turns, shown], [[], ["The server is busy."]]);
 });
 
-test("a question is asked again while the answer before is being stored", async () => {
+for (const [what, code] of [["the answer before is being stored", "session_busy"], ["the server opens its folder again", "stopping"]]) test(`a question is asked again while ${what}`, async () => {
   let tries = 0;
   const busy = () => {
     tries += 1;
-    if (tries < 3) throw new ApiError({ message: "An answer is being written.", code: "session_busy" }, 409);
+    if (tries < 3) throw new ApiError({ message: "Not now.", code }, 409);
     return { run: "s1.1" };
   };
   const { conversation, store, shown } = page({ ...ROUTES, "POST sessions/s1/turns": busy }, ANSWER);

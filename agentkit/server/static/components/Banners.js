@@ -11,6 +11,7 @@ export function Banners() {
   const changed = useStore((state) => state.changed);
   const offline = useStore((state) => state.offline);
   const locked = useStore((state) => state.locked);
+  const fault = changed.find((each) => !each.path);
   const [hidden, setHidden] = useState(false);
   const [read, setRead] = useState(false);
   return html`<div class="banners">
@@ -18,7 +19,9 @@ export function Banners() {
       <p>${t("The server no longer accepts the key of this browser.")}</p>
       <button type="button" class="small" onClick=${() => location.reload()}>${t("Sign in")}</button></div>`}
     ${offline && html`<div class="banner doubt" role="status"><span class="spinner"></span><p>${t("The connection to the server is lost. Trying again.")}</p></div>`}
-    ${changed.length > 0 && html`<div class="banner doubt" role="status"><${Icon} name="shield" />
+    ${fault && html`<div class="banner doubt" role="alert"><${Icon} name="warn" />
+      <p><strong>${t("The changed folder cannot be opened.")}</strong> ${fault.what}</p></div>`}
+    ${changed.length > 0 && !fault && html`<div class="banner doubt" role="status"><${Icon} name="shield" />
       <p><strong>${t("Changed tools wait for trust.")}</strong> ${changed.map((each) => each.path).join(", ")}. ${t("They are not run until you check them with")} <code>agentkit trust</code>.</p></div>`}
     ${server?.extractive && !hidden && html`<div class="banner" role="status"><${Icon} name="model" />
       <p>${code(t("No language model is set up, so answers quote the documents. Add one: run `ollama pull qwen3:4b`, or start with `agentkit serve --model openai:NAME`."))}</p>
