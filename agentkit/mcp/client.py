@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentkit._code import Code
 from agentkit.errors import McpError
-from agentkit.mcp.client_features import ClientFeatures, Elicit, Sample
+from agentkit.mcp.client_features import ClientFeatures, Elicit, PausableClock, Sample
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.oauth import auth_for, uses_oauth
 from agentkit.mcp.pins import Pins, ToolChange, describe_changes, withheld_reasons
@@ -76,7 +76,7 @@ class McpServers:
             for config in configs
             if not config.disabled
         }
-        self._pins = pins
+        self._pins, self._features = pins, features
         self._max_characters = max_characters
         self._server_tools: dict[str, tuple[ServerTool, ...]] = {}
         self._tools: tuple[Tool, ...] | None = None
@@ -162,7 +162,8 @@ class McpServers:
     def _update_tools(self, server: RemoteServer, tools: tuple[ServerTool, ...]) -> None:
         config = server.config
         allowed = tuple(tool for tool in tools if is_allowed(config, tool.name))
-        changes = self._pins.changes(config, allowed) if self._pins else ()
+        features = self._features.callbacks(config, PausableClock())
+        changes = self._pins.changes(config, allowed, features) if self._pins else ()
         server.withheld = (
             withheld_reasons(config.name, changes, self._pins.folder) if self._pins else {}
         )

@@ -1,15 +1,17 @@
 """Pin the descriptions of each server's tools at approval, and detect later changes.
 
 A server seen for the first time is approved: the folder that names it had to be trusted. Later, a
-tool that is new or described differently is withheld until `agentkit mcp approve`. Pins are kept
-in the user's configuration directory, where a downloaded folder cannot bring its own.
+tool that is new or described differently is withheld until `agentkit mcp approve`. Servers offer
+more tools to clients with more features, such as a user who can be asked: when a feature is offered
+for the first time, new tools are approved. Pins are kept in the user's configuration directory,
+where a downloaded folder cannot bring its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,38 +50,50 @@ class Pins:
         self.folder = project
         self._project = str(project.resolve())
 
-    def changes(self, config: ServerConfig, tools: Sequence[ServerTool]) -> tuple[ToolChange, ...]:
+    def changes(
+        self, config: ServerConfig, tools: Sequence[ServerTool], features: Iterable[str] = ()
+    ) -> tuple[ToolChange, ...]:
         """Compare tools with those approved. A server seen for the first time, or with another
-        command than before, is approved as it is. Raises McpError."""
-        known = self._read_pinned(config)
-        if known is None:
-            self.approve(config, tools)
-            return ()
+        command than before, is approved as it is; so are the new tools of one that is offered
+        features of a client for the first time. Raises McpError."""
+        known, offered = self._read_pinned(config)
+        if known is None or not offered.issuperset(features):
+            new = [tool for tool in tools if tool.name not in (known or {})]
+            self.approve(config, new, features)
+            known, _offered = self._read_pinned(config)
         return tuple(
-            ToolChange(name, known.get(name, {}).get("description"), pin["description"])
+            ToolChange(name, pinned.get("description"), pin["description"])
             for name, pin in _pin(tools).items()
-            if known.get(name, {}).get("hash") != pin["hash"]
+            if (pinned := (known or {}).get(name, {})).get("hash") != pin["hash"]
         )
 
-    def approve(self, config: ServerConfig, tools: Sequence[ServerTool]) -> None:
-        """Pin these tools as they are now. Raises McpError where that cannot be stored."""
+    def approve(
+        self, config: ServerConfig, tools: Sequence[ServerTool], features: Iterable[str] = ()
+    ) -> None:
+        """Pin these tools as they are now; others stay pinned, which a server may offer to another
+        client. Raises McpError where that cannot be stored."""
         path = _path()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
-                pins = _read(path)
-                entry = {"server": _identity(config), "tools": _pin(tools)}
-                pins.setdefault(self._project, {})[config.name] = entry
+                pins, (known, offered) = _read(path), self._read_pinned(config)
+                pins.setdefault(self._project, {})[config.name] = {
+                    "server": _identity(config),
+                    "features": sorted(offered.union(features)),
+                    "tools": {**(known or {}), **_pin(tools)},
+                }
                 write_private(path, json.dumps(pins, indent=1, ensure_ascii=False))
         except (OSError, Timeout) as error:
             raise McpError(f"Cannot write {path}: {error}.", config.name) from error
 
-    def _read_pinned(self, config: ServerConfig) -> Pinned | None:
+    def _read_pinned(self, config: ServerConfig) -> tuple[Pinned | None, frozenset[str]]:
+        """The pinned tools of a server, None where it is a new one, and the features that it was
+        offered."""
         entry = _read(_path()).get(self._project, {}).get(config.name)
         if not isinstance(entry, dict) or entry.get("server") != _identity(config):
-            return None
+            return None, frozenset()
         tools = entry.get("tools")
-        return tools if isinstance(tools, dict) else None
+        return tools if isinstance(tools, dict) else None, frozenset(entry.get("features") or ())
 
 
 def _review_command(server: str, folder: Path) -> str:

@@ -203,7 +203,7 @@ async def test_prompts_and_resources_of_a_server_go_into_a_message(
         await run_command(COMMANDS, chat, "/shelf:review file='a b.py'")
         assert chat.prefill == "Review a b.py, please."
         attached, _ = await attach("Read @shelf:shelf://book", project, Sources())
-        assert "It was a dark night." in attached.passages[0].chunk.text
+        assert attached.passages[0].chunk.text == "It was a dark night."
         found = ChatCompleter(chat, COMMANDS)
         await found.load()
         assert "shelf:shelf://book" in found.sources

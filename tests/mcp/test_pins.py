@@ -51,6 +51,25 @@ def test_a_new_tool_is_a_change_and_a_missing_one_is_not(tmp_path: Path) -> None
     assert pins.changes(CONFIG, [served("send", "Sends.")]) == (ToolChange("send", None, "Sends."),)
 
 
+def test_new_tools_for_a_client_with_more_features_are_approved_once(tmp_path: Path) -> None:
+    pins, all_tools = Pins(tmp_path), [served("read"), served("ask")]
+    assert pins.changes(CONFIG, [served("read")], ["roots"]) == ()
+    assert pins.changes(CONFIG, all_tools, ["roots", "elicitation"]) == ()
+    assert pins.changes(CONFIG, [served("read")], ["roots"]) == ()
+    assert pins.changes(CONFIG, all_tools, ["roots", "elicitation"]) == ()
+    new = served("send", "Sends.")
+    assert pins.changes(CONFIG, [*all_tools, new], ["roots", "elicitation"]) == (
+        ToolChange("send", None, "Sends."),
+    )
+
+
+def test_a_changed_tool_is_withheld_from_a_client_with_more_features_too(tmp_path: Path) -> None:
+    pins = Pins(tmp_path)
+    pins.changes(CONFIG, [served("read")], ["roots"])
+    (change,) = pins.changes(CONFIG, [served("read", "Sends."), served("ask")], ["elicitation"])
+    assert (change.tool, change.before) == ("read", "Reads.")
+
+
 def test_approved_changes_are_no_longer_reported(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     pins.changes(CONFIG, [served("read")])

@@ -17,6 +17,7 @@ from agentkit.knowledge.chunking.splitter import first_heading
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.passages import attach as attach_document
 from agentkit.knowledge.loaders.files import load, read_bytes
+from agentkit.mcp.results import strip_delimiters
 from agentkit.messages import ImagePart, Message, TextPart
 from agentkit.project.project import Project
 
@@ -70,7 +71,8 @@ async def _read(name: str, project: Project) -> list[Part]:
     servers = project.servers
     if servers and uri and server in servers.clients:
         content = await servers.read(server, uri)
-        return [TextPart(content)] if isinstance(content, str) else list(content)
+        found = (TextPart(content),) if isinstance(content, str) else content
+        return [TextPart(strip_delimiters(p.text)) if isinstance(p, TextPart) else p for p in found]
     return [await asyncio.to_thread(_read_file, name, project.path)]
 
 

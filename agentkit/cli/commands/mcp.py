@@ -212,11 +212,16 @@ async def start_servers(folder: Path, log: Console, *names: str) -> AsyncIterato
     code()
     chosen = [config.name for config in configs]
     configs = select_servers(read_config(folder, found.code).servers, chosen)
-    async with folder_servers(folder, configs, code=code) as servers:
+    servers = folder_servers(folder, configs, elicit=_decline, sample=_decline, code=code)
+    async with servers:
         if configs and not servers.clients:
             raise McpError(" ".join(servers.problems.values()), configs[0].name)
         print_notes(servers.problems.values(), log)
         yield servers
+
+
+async def _decline(request: object) -> None:
+    """Nobody is asked. Servers offer those tools, too, that ask the user or the model in a chat."""
 
 
 def select_servers(servers: Iterable[ServerConfig], names: list[str]) -> list[ServerConfig]:
