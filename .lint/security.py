@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TEST = re.compile(r"\| `(tests/[^`]+)` \|$", re.MULTILINE)
+TEST = re.compile(r"(?:\||,) `(tests/[^`]+)`(?= \||,)")
 
 
 def main() -> int:
