@@ -20,18 +20,26 @@ _LogArguments = tuple[object, ...] | Mapping[str, object] | None
 
 _KEYS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\bsk-(?:ant|proj|svcacct|admin|or|lf)-[\w*.-]{8,}"
-    r"|\b(?:sk|gsk|pk|rk|xai|hf|nvapi|npm|pypi|whsec|glpat|dop_v1|r8|tvly|pplx|csk|fw|AIza|ya29)"
-    r"[-_.]?(?=[\w*.-]*[\d*])[\w*.-]{8,}"
-    r"|\bgh[oprsu]_\w{16,}|\bgithub_pat_\w{20,}|\bxox[a-z]-[\w-]{10,}|\bSG\.[\w-]{16,}\.[\w-]{16,}"
-    r"|\b(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{12,}"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.?[\w-]*",
+    r"|(?:\b|(?<=%[0-9A-F]{2}))(?:"
+    r"sk-(?:ant|proj|svcacct|admin|or|lf)-[\w*.-]{8,}"
+    r"|(?:sk|gsk|pk|rk|xai|hf|nvapi|npm|pypi|whsec|glpat|dop_v1|r8|tvly|pplx|csk|fw)[-_]"
+    # A long part, or a cut by asterisks: names such as hf-notes-2024 have neither.
+    r"(?=(?:[\w.-]{0,40}[-_.])?(?:(?=[a-zA-Z]{0,40}\d)[a-zA-Z0-9]{16}|[a-zA-Z0-9]{30})"
+    r"|[\w.-]{0,40}\*)[\w*.-]{8,}"
+    r"|AIza[\w-]{30,}|ya29\.[\w-]{16,}"
+    r"|gh[oprsu]_\w{16,}|github_pat_\w{20,}|xox[a-z]-[\w-]{10,}|SG\.[\w-]{16,}\.[\w-]{16,}"
+    r"|(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{12,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.?[\w-]*)",
     re.DOTALL,
 )
 _HEADERS = re.compile(
     r"(?P<head>\b(?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token|digest)?\s*"
-    r"|\b(?:bearer|basic)\s+(?=(?-i:[a-z]*[^a-z\s])))[\w.~+/=*-]{8,}",
+    r"|\b(?:bearer|basic)\s+"
+    r"(?=(?-i:[\w.~+/=-]+[A-Z*])|(?=(?-i:[a-z]*[^a-z\s]))[\w.~+/=-]{16}))[\w.~+/=*-]{8,}",
     re.IGNORECASE,
+)
+_COOKIES = re.compile(
+    r"(?P<head>\b(?:set-)?cookie[\"']?\s*[:=]\s*[\"']?)(?=[\w.-]+=)[^\r\n\"']{8,}", re.IGNORECASE
 )
 _NAME = (
     r"(?:api|access|secret|private|account|auth|signing|encryption|subscription)[_-]?key(?:[_-]id)?"
@@ -39,15 +47,19 @@ _NAME = (
     r"|passw(?:or)?d|passphrase|pwd|credentials?|sig|signature"
 )
 _ASSIGNED = re.compile(
-    rf"(?P<head>(?<![a-z])(?:[\w-]{{0,40}}[_-])?(?:{_NAME})\\?[\"']?\s*(?:=>|[:=])\s*\\?[\"']?"
-    rf"|--[\w-]{{0,40}}(?:{_NAME})[ =])(?=\S*\d|\S{{20}})[^\s\"',;&)}}\]\\]{{8,}}",
+    rf"(?P<head>(?<![a-z])(?:[\w-]{{0,40}}[_-])?(?:{_NAME})\\?[\"']?\s*"
+    rf"(?:(?:=>|[:=])\s*\\?[\"']?|(?<=[\"']),\s*b?[\"'])"
+    rf"|[?&](?:key|code|auth|session|sid)=|--[\w-]{{0,40}}(?:{_NAME})[ =])"
+    rf"(?=\S*\d|\S{{20}})[^\s\"',;&)}}\]\\]{{8,}}",
     re.IGNORECASE,
 )
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s\"'<>`|\\]+", re.IGNORECASE)
+_PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]{1,20}://[^\s/@:]*:([^\s/@]+)@", re.IGNORECASE)
 _URL_END = ").,;:!?]}"
 _HARMLESS = re.compile(r"api-version=[\w.-]{1,30}", re.IGNORECASE)
 _VARIABLE = re.compile(
-    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTHORIZATION)(_ID|_BASE|_?\d+)?$",
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|(?<![A-Z])PASS|PASSPHRASE|CREDENTIALS?|AUTHORIZATION)"
+    r"(_ID|_BASE|_?\d+)?$",
     re.IGNORECASE,
 )
 _SHORT, _LONG = 4, 16
@@ -63,7 +75,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         text = text.replace(secret, HIDDEN)
     if "://" in text:
         text = _URL.sub(_redact_url, text)
-    for pattern in (_HEADERS, _ASSIGNED):
+    for pattern in (_HEADERS, _COOKIES, _ASSIGNED):
         text = pattern.sub(lambda found: found["head"] + HIDDEN, text)
     return _KEYS.sub(HIDDEN, text)
 
@@ -128,13 +140,18 @@ def _redact_value(value: object) -> object:
 
 
 def _variables() -> list[str]:
-    """The values of environment variables that are secrets by their names, and no plain words."""
-    return [
+    """The values of environment variables that are secrets by their names, and no plain words, and
+    the passwords of those that are URLs."""
+    found = [
         value
         for name, value in os.environ.items()
-        if is_secret_name(name)
-        and (len(value) >= _LONG or (len(value) >= 8 and any(map(str.isdigit, value))))
-        and not os.path.isabs(value)
+        if is_secret_name(name) and not os.path.isabs(value)
+    ]
+    found += [match[1] for value in os.environ.values() if (match := _PASSWORD.search(value))]
+    return [
+        value
+        for value in found
+        if len(value) >= _LONG or (len(value) >= 8 and any(map(str.isdigit, value)))
     ]
 
 

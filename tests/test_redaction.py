@@ -53,6 +53,11 @@ def test_a_secret_is_replaced_in_json_too(form: str) -> None:
         ('{\\"client_secret\\": \\"abc123def456\\"}', '{\\"client_secret\\": \\"***\\"}'),
         ("password='hunter2hunter2'", "password='***'"),
         ("xoxb-123456789012-abc", "***"),
+        ("Cookie: sid=abc123def456; theme=dark", "Cookie: ***"),
+        ("(b'x-api-key', b'0123abcd4567')", "(b'x-api-key', b'***')"),
+        ("GET /v1/models?key=0123abcd4567&a=1", "GET /v1/models?key=***&a=1"),
+        ("redirect%3Fkey%3Dsk-proj-abcdefgh1234", "redirect%3Fkey%3D***"),
+        ("hf_aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeFgHi", "***"),
     ],
 )
 def test_credentials_of_other_forms_are_replaced(text: str, expected: str) -> None:
@@ -68,6 +73,11 @@ def test_credentials_of_other_forms_are_replaced(text: str, expected: str) -> No
         "the package sk-learn-based and risk-of-failure-2020",
         "C:\\keys\\monkey=12345678 or design=12345678",
         "commit 0123456789abcdef0123456789abcdef01234567",
+        "data:image/png;base64,AAECAwQFBg/skAbc123XYZ4567+hfQ9r8s7T6/pk12345678rk87654321==",
+        "123e4567-e89b-12d3-a456-426614174000 sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+        "hf-notes-2024.md, pk_index_2024_01, npm-run-all2, fw-upgrade-2024.pdf, sk_learn-1.2.3",
+        "a basic understanding2 and the bearer capacity2024",
+        "the cookie: a recipe = flour",
     ],
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
@@ -82,6 +92,15 @@ def test_values_of_variables_that_are_named_like_a_secret_are_replaced(
     monkeypatch.setenv("SSH_KEY", "/home/me/.ssh/id_ed25519")
     text = "correct 4 horse battery in plain /home/me/.ssh/id_ed25519"
     assert redact(text) == "*** in plain /home/me/.ssh/id_ed25519"
+
+
+def test_the_password_of_a_variable_that_is_a_url_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy4711pw@proxy.example:3128")
+    assert redact("407 for me with proxy4711pw at proxy.example") == (
+        "407 for me with *** at proxy.example"
+    )
 
 
 def test_secrets_that_the_caller_knows_are_replaced_line_by_line() -> None:

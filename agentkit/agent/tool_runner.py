@@ -210,14 +210,14 @@ class ToolRunner:
             return ResolvedCall(*self._unknown(call))
         given = call.arguments
         read = repair_arguments(given) if isinstance(given, str) else given
-        if read is None:
+        try:
+            if read is None:
+                raise ValueError(f"not a JSON object: {str(given)[:200]!r}")
+            fit = fit_arguments(without_surrogates(read), tool.parameters)
+        except ValueError as error:
             schema = json.dumps(tool.parameters, ensure_ascii=False)[:_MAX_SCHEMA]
-            problem = (
-                f"Error: the arguments of {tool.name} are not a JSON object: "
-                f"{str(given)[:200]!r}. Its schema: {schema}"
-            )
-            return ResolvedCall(call, tool, problem)
-        fit = fit_arguments(without_surrogates(read), tool.parameters)
+            problem = f"Error: the arguments of {tool.name} cannot be used: {error}."
+            return ResolvedCall(call, tool, f"{problem} Its schema: {schema}")
         unknown = unknown_arguments(fit, tool.parameters)
         note = ""
         if unknown:

@@ -71,14 +71,20 @@ async def decide(
     approver: Annotated[Identity, Depends(require("approve"))],
 ) -> CallRecord:
     """Allow or deny a tool call that waits. Changed arguments must fit the tool's schema."""
-    arguments = None if body.arguments is None else without_surrogates(body.arguments)
+    try:
+        arguments = None if body.arguments is None else without_surrogates(body.arguments)
+    except ValueError as error:
+        raise _unfit(str(error)) from None
     verdict = Verdict(True, arguments)
     if body.decision == "deny":
         reason = f"{NOT_ALLOWED} Reason: {body.reason.strip()}" if body.reason.strip() else ""
         verdict = Verdict(False, reason=reason)
     elif arguments is not None and (fault := server.runs.fault(run, call_id, arguments)):
-        raise ApiError(
-            422, f"These arguments do not fit: {fault}.", "invalid_arguments", param="arguments"
-        )
+        raise _unfit(fault)
     await server.runs.decide(run, store, call_id, verdict)
     return run.live.calls[call_id]
+
+
+def _unfit(fault: str) -> ApiError:
+    message = f"These arguments do not fit: {fault}."
+    return ApiError(422, message, "invalid_arguments", param="arguments")

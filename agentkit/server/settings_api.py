@@ -98,10 +98,10 @@ def _change(server: Service, key: str, value: Any) -> None:
     """Write a setting and have the agent use it. Raises ApiError and ConfigError."""
     if value is None or isinstance(value, dict):
         raise ApiError(422, f"{key} must have a value.", "invalid_value", param=key)
-    text = json.dumps(without_surrogates(value), ensure_ascii=False).replace("\x7f", "\\u007f")
     try:
+        text = json.dumps(without_surrogates(value), ensure_ascii=False).replace("\x7f", "\\u007f")
         checked = settings_file(server.project.path).set(parse_key(key), text)
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:
         raise ApiError(422, str(error), "invalid_value", param=key) from error
     apply_setting(server.agent, key, checked)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from agentkit.tools.lenient_json import InvalidJson, find_values, parse_value
 
+MOST_LEVELS = 100
+"""Levels of nesting in the arguments of a call."""
 _EMPTY = ("", '""', "null", "None")
 """Texts that models send for a call without arguments."""
 
@@ -65,18 +67,21 @@ def unknown_arguments(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -
     return [each for each in arguments if each not in known and _match_name(each, known) == each]
 
 
-def without_surrogates(value: Any) -> Any:
-    """Apply `join_surrogates` to all texts in a JSON value."""
-    match value:
-        case str():
-            return join_surrogates(value)
-        case Mapping():
-            return {
-                join_surrogates(str(key)): without_surrogates(item) for key, item in value.items()
-            }
-        case list():
-            return [without_surrogates(item) for item in value]
-    return value
+def without_surrogates(value: Any, levels: int = MOST_LEVELS) -> Any:
+    """Apply `join_surrogates` to all texts in a JSON value. Raises ValueError where it is nested
+    deeper than `levels`, which validation, storage and digests would reach Python's limit with."""
+    if isinstance(value, str):
+        return join_surrogates(value)
+    if not isinstance(value, Mapping | list):
+        return value
+    if not levels:
+        raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+    if isinstance(value, list):
+        return [without_surrogates(item, levels - 1) for item in value]
+    return {
+        join_surrogates(str(key)): without_surrogates(item, levels - 1)
+        for key, item in value.items()
+    }
 
 
 def join_surrogates(text: str) -> str:

@@ -134,6 +134,17 @@ async def test_wrong_arguments_are_answered_with_the_fault_and_the_schema() -> N
     assert json.dumps(dict(add.parameters), ensure_ascii=False) in text
 
 
+@pytest.mark.parametrize("levels", [101, 900, 100_000])
+async def test_arguments_that_are_nested_too_deeply_are_an_error_that_the_model_reads(
+    levels: int,
+) -> None:
+    text = '{"a":' * levels + "1" + "}" * levels
+    model = ScriptedModel([ToolCall("1", "add", text), "done"])
+    answer = await Agent(model, [add]).run("?")
+    assert answer.text == "done"
+    assert "the arguments of add cannot be used" in _tool_messages(model)[0].text
+
+
 async def test_arguments_that_are_no_json_are_shown_to_the_model() -> None:
     model = ScriptedModel([ToolCall("1", "add", "one and two"), "done"])
     await Agent(model, [add]).run("?")

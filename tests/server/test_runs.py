@@ -207,6 +207,11 @@ async def _approve_with_changes(page: Page, session: str, run: str) -> None:
     wrong = {"decision": "allow", "arguments": {"to": "b", "copies": "many"}}
     refused = await page.post(path, wrong, 422)
     assert "copies" in refused["error"]["message"]
+    deep: object = 1
+    for _ in range(400):
+        deep = {"to": deep}
+    refused = await page.post(path, {"decision": "allow", "arguments": deep}, 422)
+    assert "nested deeper" in refused["error"]["message"]
     allowed = {"decision": "allow", "arguments": {"to": "b", "copies": 3}}
     assert (await page.post(path, allowed))["state"] == "running"
     await page.post(path, allowed, 409)

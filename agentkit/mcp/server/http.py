@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mcp.server import Server
     from mcp.server.auth.provider import AccessToken, TokenVerifier
     from mcp.server.streamable_http import StreamableHTTPServerTransport
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MCP_PATH = "/mcp"
 MIN_KEY_LENGTH = 16
@@ -110,7 +110,8 @@ class _Sessions(StreamableHTTPSessionManager):
 
 class ClientLimits:
     """ASGI middleware that bounds the running requests and the rate of each client: a key, or an
-    address where there is none. Streams that clients hold open for notifications (GET) are free."""
+    address where there is none. Streams that clients hold open for notifications (GET) are free,
+    and a request whose client left in the middle of its body is none: it opens no session."""
 
     def __init__(self, app: ASGIApp, limits: McpLimits) -> None:
         self._app = app
@@ -122,6 +123,14 @@ class ClientLimits:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        body = await receive()  # RequestBodyLimitMiddleware has read all of it
+        if body["type"] != "http.request" or body.get("more_body"):
+            return
+        messages = iter([body])
+
+        async def receive_rest() -> Message:
+            return next(messages, None) or await receive()
+
         user = scope.get("user")
         client = scope.get("client") or ("",)
         name = f"key {user.username}" if isinstance(user, AuthenticatedUser) else client[0]
@@ -133,7 +142,7 @@ class ClientLimits:
         else:
             self._running[name] += 1
             try:
-                await self._app(scope, receive, send)
+                await self._app(scope, receive_rest, send)
             finally:
                 self._running[name] -= 1
                 self._running += Counter()  # Removes the names without running requests.

@@ -289,6 +289,30 @@ async def test_half_sent_bodies_do_not_count_against_a_client() -> None:
             writer.close()
 
 
+async def test_a_client_that_leaves_in_the_middle_of_a_body_opens_no_session(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = mcp_app(build_server("demo"), limits=McpLimits(sessions=1))
+    async with served(app) as url, httpx2.AsyncClient(headers=ACCEPT) as requests:
+        opened = await requests.post(url, json=INITIALIZE)
+        session = {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+        port = int(re.findall(r":(\d+)/", url)[0])
+        accept = "".join(f"{name}: {value}\r\n" for name, value in ACCEPT.items())
+        head = (
+            f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{accept}"
+        )
+        for framing in ("Content-Length: 999\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n5\r\n{"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"{head}{framing}".encode())
+            await writer.drain()
+            writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        assert (await requests.post(url, json=ping, headers=session)).status_code == 200
+    assert "Traceback" not in caplog.text
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "example.org", "10.0.0.1", "::"])
 async def test_other_addresses_need_a_key(host: str) -> None:
     with pytest.raises(ConfigError, match="--key-env"):
