@@ -186,8 +186,9 @@ def redraw_line(text: str, log: Console, *, is_last: bool) -> None:
 
 @contextmanager
 def index_progress(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
-    """A progress bar that appears when there is something to embed; a line every few seconds where
-    nothing may be redrawn. An interruption is reported with what was kept."""
+    """A progress bar that appears when there is something to embed; where nothing may be redrawn a
+    line every few seconds, less often in a long run. An interruption is reported with what was
+    kept."""
     last: list[IndexProgress] = []
     with _bar(log) if log.is_terminal else nullcontext(_lines(log)) as draw:
 
@@ -225,12 +226,12 @@ def _bar(log: Console) -> Iterator[Callable[[IndexProgress], None]]:
 
 
 def _lines(log: Console) -> Callable[[IndexProgress], None]:
-    printed = 0.0
+    due = _LINE_SECONDS
 
     def show(progress: IndexProgress) -> None:
-        nonlocal printed
-        if progress.source and progress.seconds - printed >= _LINE_SECONDS:
-            printed = progress.seconds
+        nonlocal due
+        if progress.source and progress.seconds >= due:
+            due = progress.seconds + max(_LINE_SECONDS, progress.seconds / 10)
             done = f"{progress.done}/{progress.total}"
             log.print(Text(" ".join([_("indexing"), done, _format_progress(progress)])))
 
@@ -238,6 +239,11 @@ def _lines(log: Console) -> Callable[[IndexProgress], None]:
 
 
 def _interruption(progress: IndexProgress) -> str:
+    if progress.of_passages:
+        return _(
+            "Interrupted: {chunks} of {total} passages have new vectors, which are kept; searches "
+            "use the old ones. Run the command again to continue."
+        ).format(total=progress.total, chunks=progress.chunks)
     return _(
         "Interrupted: {done} of {total} documents are indexed and {chunks} new passages are kept. "
         "Index again to continue."

@@ -12,6 +12,7 @@ from agentkit.cli.commands.eval_report import print_report
 from agentkit.cli.console import (
     SafeConsole,
     format_arguments,
+    index_progress,
     plain_console,
     print_labelled,
     print_rows,
@@ -20,6 +21,7 @@ from agentkit.cli.console import (
 )
 from agentkit.cli.text import fit, wrap
 from agentkit.evaluation.report import Figure, Report
+from agentkit.knowledge.index.report import Progress
 
 HOSTILE = "a\x1b[2Jb\x07\u202ec\x9b1m"
 
@@ -127,3 +129,30 @@ def test_wrapped_lines_fit_and_begin_with_no_closing_mark(width: int) -> None:
 def test_a_text_is_cut_at_the_column_that_is_left() -> None:
     assert fit("甲乙丙丁戊己", 8) == "甲乙丙…"
     assert fit("a\nb", 8) == "a b"
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        (Progress(2, 9, 40, "a.md"), "2 of 9 documents are indexed and 40 new passages are kept"),
+        (Progress(0, 90, 40, "a.md", of_passages=True), "40 of 90 passages have new vectors"),
+    ],
+    ids=["index", "rebuild"],
+)
+def test_an_interruption_counts_what_was_kept(progress: Progress, line: str) -> None:
+    written = io.StringIO()
+    log = SafeConsole(file=written, width=200)
+    with pytest.raises(KeyboardInterrupt), index_progress(log) as show:
+        show(progress)
+        raise KeyboardInterrupt
+    assert line in written.getvalue()
+
+
+def test_lines_of_progress_become_rarer_in_a_long_run() -> None:
+    written = io.StringIO()
+    log = SafeConsole(file=written, width=200)
+    with index_progress(log) as show:
+        for second in range(3600):
+            show(Progress(1, 9, second, "a.md", float(second)))
+    lines = written.getvalue().splitlines()
+    assert 20 < len(lines) < 80

@@ -40,6 +40,8 @@ _BLOCK_SIZE = 100_000
 _PUBLISHED_SECONDS = 10.0
 """Seconds after which the documents that are ready are published, however few they are. A call of
 Chroma takes some 30 ms, and nothing waits unsaved: vectors are in the cache."""
+_LEAST_KNOWN = 0.02
+"""The share of a run from which the time left is estimated."""
 _VOLATILE = ("fetched", "last_modified")
 """Metadata that a page fetched again has anew, though its text is the same."""
 
@@ -86,7 +88,8 @@ class _Loaded:
 @dataclass
 class _IndexingRun:
     """The state of one run: what is known, what waits for vectors, what is ready, and the counts.
-    `size` and `size_done` weigh the documents, for the estimate of the time left."""
+    `size` weighs the documents, `size_done` what of them is cut and queued, for the estimate of the
+    time left."""
 
     total: int
     size: int
@@ -95,38 +98,37 @@ class _IndexingRun:
     origin: str = ""
     hashes: dict[str, str] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    of_passages: bool = False
     done: int = 0
-    size_done: int = 0
+    size_done: float = 0.0
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    waiting: deque[tuple[int, int, Version]] = field(default_factory=deque)
-    ready: list[tuple[int, Version]] = field(default_factory=list)
+    waiting: deque[tuple[int, Version]] = field(default_factory=deque)
+    ready: list[Version] = field(default_factory=list)
     published: float = field(default_factory=time.monotonic)
     is_recovered: bool = False
     began: float = field(default_factory=time.monotonic)
 
-    def advance(self, source: str, documents: int = 0, size: int = 0) -> None:
+    def advance(self, source: str, documents: int = 0) -> None:
         """Count finished documents and report the progress."""
         self.done += documents
-        self.size_done += size
         seconds = time.monotonic() - self.began
         left = None
-        if self.size_done:
+        if self.size_done > _LEAST_KNOWN * self.size:
             left = seconds * (self.size - self.size_done) / self.size_done
-        embedded = self.queue.embedded
-        self.on_progress(Progress(self.done, self.total, embedded, source, seconds, left))
+        counts = (self.done, self.total, self.queue.embedded)
+        self.on_progress(Progress(*counts, source, seconds, left, self.of_passages))
 
     def collect_ready(self) -> None:
         """Move the documents whose vectors are all there from waiting to ready, in order."""
         while self.waiting and self.waiting[0][0] <= self.queue.embedded:
-            _, size, version = self.waiting.popleft()
-            self.ready.append((size, version))
+            self.ready.append(self.waiting.popleft()[1])
 
     def is_due(self, group: int) -> bool:
         """Whether what is ready should be published now."""
-        chunks = sum(version.new for _, version in self.ready)
+        chunks = sum(version.new for version in self.ready)
         late = time.monotonic() - self.published > _PUBLISHED_SECONDS
         return chunks >= group or (late and bool(self.ready))
 
@@ -206,9 +208,8 @@ class Indexer:
         """Embed every passage with this embedder, and fill Chroma again. Searches use the old
         vectors until all the new ones are there. Returns how many were embedded."""
         count = await in_thread(self._catalog.count)
-        run = _IndexingRun(
-            count, count, on_progress, EmbeddingQueue(self._cache, self._embedder, self._tokens)
-        )
+        queue = EmbeddingQueue(self._cache, self._embedder, self._tokens)
+        run = _IndexingRun(count, count, on_progress, queue, of_passages=True)
         contents: dict[str, str] = {}
         blocks = self._catalog.active_chunks(PUBLISHED_CHUNKS)
         while block := await in_thread(next, blocks, None):
@@ -218,7 +219,8 @@ class Indexer:
             while run.queue.embedded < wanted:
                 await run.queue.embed()
                 run.advance(block[0].chunk.source)
-            run.advance(block[-1].chunk.source, len(block), len(block))
+            run.size_done += len(block)
+            run.advance(block[-1].chunk.source, len(block))
         await in_thread(self._catalog.reembed, self._embedder.name, contents)
         await in_thread(self._recover)
         return run.queue.embedded
@@ -274,17 +276,20 @@ class Indexer:
         is_known = run.hashes.get(source) == loaded.hash
         if is_known and run.origins[source] == run.origin and not incoming.file_hash:
             run.unchanged.append(source)
-            run.advance("", 1, size)
+            run.size -= size
+            run.advance("", 1)
             return
         run.advance(source)
-        version, wanted = await self._staged(incoming, loaded.hash, run)
-        run.waiting.append((wanted, size, version))
+        size_before = run.size_done
+        version, wanted = await self._staged(incoming, loaded.hash, run, size)
+        run.size_done = size_before + size
+        run.waiting.append((wanted, version))
         run.collect_ready()
         if run.is_due(self._group):
             await self._publish_ready(run)
 
     async def _staged(
-        self, incoming: Incoming, hash_: str, run: _IndexingRun
+        self, incoming: Incoming, hash_: str, run: _IndexingRun, size: int
     ) -> tuple[Version, int]:
         """Stage a document's new chunks, queue their texts and embed what is due, some at a time: a
         long document has more chunks than memory should hold. Returns its new version, and how many
@@ -298,9 +303,11 @@ class Indexer:
             await in_thread(self._recover_once, run)
             count = self._embedder.count_tokens
             chunks = chunks_of(document, count, self._chunk_tokens, counter(self._embedder))
+            per_character = size / max(1, len(document.text))
             while some := await in_thread(self._stage_next, chunks, active, kept):
-                staged, texts = some
+                staged, characters, texts = some
                 new += staged
+                run.size_done += characters * per_character
                 wanted = await in_thread(run.queue.put, texts)
                 while run.queue.is_full:
                     await self._embed(run, document.source)
@@ -310,16 +317,17 @@ class Indexer:
 
     def _stage_next(
         self, chunks: Iterator[Chunk], active: Collection[str], kept: set[str]
-    ) -> tuple[int, dict[str, str]] | None:
+    ) -> tuple[int, int, dict[str, str]] | None:
         """Stage the next of a document's chunks that are not active, and add the ids of all to
-        `kept`. Returns how many were staged and the texts to embed by key, None at the end."""
+        `kept`. Returns how many were staged, the characters that all span and the texts to embed by
+        key, None at the end."""
         some = list(islice(chunks, _STAGED_CHUNKS))
         kept.update(chunk.id for chunk in some)
         new = [chunk for chunk in some if chunk.id not in active]
         named = self._named(new)
         if new:
             self._catalog.stage(StoredChunk(c, key) for c, (key, _) in zip(new, named, strict=True))
-        return (len(new), dict(named)) if some else None
+        return (len(new), some[-1].end - some[0].start, dict(named)) if some else None
 
     async def _embed(self, run: _IndexingRun, source: str) -> None:
         await run.queue.embed()
@@ -332,15 +340,15 @@ class Indexer:
         group, run.ready, run.published = run.ready, [], time.monotonic()
         if not group:
             return
-        await in_thread(self._publish, [version for _, version in group], run)
+        await in_thread(self._publish, group, run)
         run.published = time.monotonic()
-        for size, version in group:
+        for version in group:
             source = version.document.source
             if run.hashes.get(source) == version.hash:
                 run.unchanged.append(source)
             else:
                 (run.changed if source in run.hashes else run.added).append(source)
-            run.advance(source, 1, size)
+            run.advance(source, 1)
 
     def _publish(self, versions: Sequence[Version], run: _IndexingRun) -> None:
         self._recover_once(run)

@@ -17,8 +17,8 @@ _MOST_FILES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an indexing run is: documents done of all (in a rebuild passages), chunks embedded
-    so far, the seconds taken and an estimate of those left, None while nothing is known."""
+    """How far an indexing run is: documents done of all (passages in a rebuild), chunks embedded so
+    far, the seconds taken and an estimate of those left, None while too little is known."""
 
     done: int
     total: int
@@ -26,6 +26,7 @@ class Progress:
     source: str
     seconds: float = 0.0
     seconds_left: float | None = None
+    of_passages: bool = False
 
     @property
     def rate(self) -> float:

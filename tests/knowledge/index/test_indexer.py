@@ -292,6 +292,20 @@ async def test_progress_tells_rate_and_time_left(kb: KnowledgeBase) -> None:
     assert reported[0].seconds_left is None
 
 
+async def test_the_time_left_follows_the_place_within_a_long_document(kb: KnowledgeBase) -> None:
+    reported: list[Progress] = []
+    long = "\n\n".join(f"Paragraph {at} of a long text." * 20 for at in range(1500))
+    documents = [Document("a.md", "Short."), Document("long.txt", long)]
+    await kb.add(documents, on_progress=reported.append)
+    shares = [
+        round(p.seconds / (p.seconds + p.seconds_left), 6) for p in reported if p.seconds_left
+    ]
+    assert reported[-1].chunks > 1000
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 3
+    assert 0.02 < shares[0] < 0.5 < shares[-1]
+
+
 async def test_vectors_that_nothing_uses_are_dropped_oldest_first(
     kb: KnowledgeBase, tmp_path: Path
 ) -> None:
