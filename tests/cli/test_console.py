@@ -142,9 +142,14 @@ def test_a_text_is_cut_at_the_column_that_is_left() -> None:
 def test_an_interruption_counts_what_was_kept(progress: Progress, line: str) -> None:
     written = io.StringIO()
     log = SafeConsole(file=written, width=200)
-    with pytest.raises(KeyboardInterrupt), index_progress(log) as show:
-        show(progress)
-        raise KeyboardInterrupt
+
+    def interrupt() -> None:
+        with index_progress(log) as show:
+            show(progress)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
     assert line in written.getvalue()
 
 
