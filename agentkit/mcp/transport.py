@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
+from agentkit._http_streams import close_completely
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.guard import MAX_LINE, MAX_UNENDED_LINE, PIECE, read_message, too_large
 from agentkit.mcp.refusals import REFUSED, forgets_session, read_refusal, refusal_message
@@ -90,6 +91,7 @@ def http_client(
         headers={**(headers or {}), "Accept-Encoding": UNCOMPRESSED},
         timeout=timeout or default,
         auth=auth,
+        event_hooks={"response": [close_completely]},
         transport=_BoundedTransport(on_forgotten, large if config.transport == "sse" else None),
     )
 

@@ -89,11 +89,14 @@ def new_client(url: str, connect_timeout: float, read_timeout: float) -> httpx2.
     """Return a client of a server. It follows no redirect, and no proxy to this machine."""
     import httpx2
 
+    from agentkit._http_streams import close_completely
+
     return httpx2.AsyncClient(
         base_url=url,
         headers=authorization(url),
         timeout=httpx2.Timeout(read_timeout, connect=connect_timeout),
         trust_env=not is_loopback(url),
+        event_hooks={"response": [close_completely]},
     )
 
 

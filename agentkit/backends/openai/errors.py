@@ -88,6 +88,8 @@ class Endpoint:
         """Return a client of the server, which uses no proxy to this machine."""
         import openai
 
+        from agentkit._http_streams import close_completely
+
         timeout = openai.Timeout(read_timeout, connect=connect_timeout)
         trust_env = not is_loopback(self.url)
         return openai.AsyncOpenAI(
@@ -98,7 +100,9 @@ class Endpoint:
             max_retries=max_retries,
             timeout=timeout,
             http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=trust_env, timeout=timeout, event_hooks={"request": [self._set_key]}
+                trust_env=trust_env,
+                timeout=timeout,
+                event_hooks={"request": [self._set_key], "response": [close_completely]},
             ),
         )
 
