@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from agentkit.answers import Answer
 from agentkit.backends.base import Options, parse_arguments
@@ -20,10 +20,15 @@ from agentkit.server.auth import Identity, require
 from agentkit.server.errors import ApiError, to_api_error
 from agentkit.server.openai_api.citations import support, url_citations
 from agentkit.server.openai_api.models import choose_model
-from agentkit.server.openai_api.running import FINISH_REASONS, Ask, PrimedEvents, Running
-from agentkit.server.openai_api.wire import ChatMessage, ChatRequest, read_parts, wire_call
+from agentkit.server.openai_api.running import FINISH_REASONS, Ask, PrimedEvents, Running, respond
+from agentkit.server.openai_api.wire import (
+    ChatMessage,
+    ChatRequest,
+    named_tool,
+    read_parts,
+    wire_call,
+)
 from agentkit.server.service import Service, service
-from agentkit.server.sse import EventResponse, while_connected
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -46,10 +51,7 @@ async def create_chat_completion(
     chosen = await choose_model(server, body.model)
     running = Running(server, identity, _read(body, chosen))
     reply = _Reply(running, chosen.id, server.address(request), _wants_usage(body))
-    if body.stream:
-        events = await PrimedEvents(running.events()).prime()
-        return EventResponse(reply.stream(events), on_end=events.aclose)
-    return JSONResponse(reply.whole(await while_connected(request, running.answer())))
+    return await respond(request, running, reply, stream=bool(body.stream))
 
 
 def _wants_usage(body: ChatRequest) -> bool:
@@ -70,10 +72,7 @@ def _read(body: ChatRequest, chosen: Any) -> Ask:
         extra=body.extra(*_PASSED_ON),
     )
     functions = [tool.function for tool in body.tools or ()]
-    named = choice if isinstance(choice, str) else choice.function.name
-    if not isinstance(choice, str) and named not in [each.name for each in functions]:
-        message = f"tool_choice names {named!r}, which is none of tools."
-        raise ApiError(400, message, "invalid_value", param="tool_choice")
+    named = choice if isinstance(choice, str) else named_tool(choice.function.name, functions)
     form, output = body.response_format, None
     if form is not None and form.type != "text":
         schema = form.json_schema.schema_ if form.json_schema else None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from agentkit.answers import Answer
 from agentkit.backends.base import Options, parse_arguments
@@ -22,7 +22,7 @@ from agentkit.server.errors import ApiError, to_api_error
 from agentkit.server.openai_api.chat import TOOL
 from agentkit.server.openai_api.citations import flat_annotations, support
 from agentkit.server.openai_api.models import Chosen, choose_model
-from agentkit.server.openai_api.running import Ask, PrimedEvents, Running
+from agentkit.server.openai_api.running import Ask, PrimedEvents, Running, respond
 from agentkit.server.openai_api.wire import (
     MOST_TOOLS,
     Choice,
@@ -31,11 +31,11 @@ from agentkit.server.openai_api.wire import (
     Part,
     Sampling,
     Wire,
+    named_tool,
     read_parts,
     unsupported,
 )
 from agentkit.server.service import Service, service
-from agentkit.server.sse import EventResponse, while_connected
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -123,11 +123,7 @@ async def create_response(
     chosen = await choose_model(server, body.model)
     running = Running(server, identity, _read(body, chosen))
     reply = _Reply(running, body, chosen.id, server.address(request))
-    if body.stream:
-        events = await PrimedEvents(running.events()).prime()
-        return EventResponse(reply.stream(events), on_end=events.aclose)
-    answer = await while_connected(request, running.answer())
-    return JSONResponse(reply.whole(answer, reply.items(answer)))
+    return await respond(request, running, reply, stream=bool(body.stream))
 
 
 def _read(body: ResponseRequest, chosen: Chosen) -> Ask:
@@ -136,10 +132,7 @@ def _read(body: ResponseRequest, chosen: Chosen) -> Ask:
     system = [_content(i) for i in items if i.type == "message" and i.role in _SYSTEM]
     texts = [body.instructions or "", *(Message("system", each).text for each in system)]
     choice, form = body.tool_choice or "auto", body.text.format if body.text else None
-    named = choice if isinstance(choice, str) else choice.name
-    if not isinstance(choice, str) and named not in [each.name for each in body.tools or ()]:
-        message = f"tool_choice names {named[:100]!r}, which is none of tools."
-        raise ApiError(400, message, "invalid_value", param="tool_choice")
+    named = choice if isinstance(choice, str) else named_tool(choice.name, body.tools or ())
     extra = body.extra("top_p")
     if body.reasoning and body.reasoning.effort:
         extra["reasoning_effort"] = body.reasoning.effort
@@ -194,7 +187,11 @@ class _Reply:
         self._id, self._created, self._number = f"resp_{uuid.uuid4().hex}", int(time.time()), -1
         self._item = f"msg_{uuid.uuid4().hex}"
 
-    def whole(
+    def whole(self, answer: Answer[Any]) -> dict[str, Any]:
+        """The response of an answer as one object."""
+        return self._record(answer, self.items(answer))
+
+    def _record(
         self, answer: Answer[Any] | None, items: list[dict[str, Any]], error: ApiError | None = None
     ) -> dict[str, Any]:
         """The response as one object: in progress without an answer."""
@@ -253,8 +250,8 @@ class _Reply:
 
     async def stream(self, events: PrimedEvents) -> AsyncGenerator[bytes, None]:
         """The response as server-sent events. A failure is the last one."""
-        yield self._event("response.created", response=self.whole(None, []))
-        yield self._event("response.in_progress", response=self.whole(None, []))
+        yield self._event("response.created", response=self._record(None, []))
+        yield self._event("response.in_progress", response=self._record(None, []))
         written: list[str] = []
         try:
             async for event in events:
@@ -269,7 +266,7 @@ class _Reply:
                         yield each
         except Exception as error:
             failure = to_api_error(error)
-            yield self._event("response.failed", response=self.whole(None, [], failure))
+            yield self._event("response.failed", response=self._record(None, [], failure))
 
     def _delta(self, text: str, *, is_first: bool) -> Iterator[bytes]:
         if is_first:
@@ -298,7 +295,7 @@ class _Reply:
         for call in self._running.calls(answer):
             yield from self._call(call, len(items))
             items.append(_call_item(call))
-        response = self.whole(answer, items)
+        response = self._record(answer, items)
         yield self._event(f"response.{response['status']}", response=response)
 
     def _call(self, call: tuple[ToolCall, str, str], index: int) -> Iterator[bytes]:

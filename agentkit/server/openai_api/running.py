@@ -9,7 +9,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from agentkit.agent.setup import Overrides
 from agentkit.answers import Answer
@@ -21,6 +24,7 @@ from agentkit.server.openai_api.conversation import Conversation, read_conversat
 from agentkit.server.openai_api.models import Chosen
 from agentkit.server.openai_api.wire import Function
 from agentkit.server.service import Service
+from agentkit.server.sse import EventResponse, while_connected
 from agentkit.tools.tool import Tool
 
 PATIENCE = 3.0
@@ -204,3 +208,19 @@ def _unused(name: str, taken: set[str]) -> str:
 def _arguments(call: ToolCall) -> str:
     given = call.arguments
     return given if isinstance(given, str) else json.dumps(dict(given), ensure_ascii=False)
+
+
+class Reply(Protocol):
+    """The form of an answer in one of the APIs."""
+
+    def whole(self, answer: Answer[Any]) -> dict[str, Any]: ...
+
+    def stream(self, events: PrimedEvents) -> AsyncGenerator[bytes, None]: ...
+
+
+async def respond(request: Request, running: Running, reply: Reply, *, stream: bool) -> Response:
+    """The answer of a run, whole or as server-sent events."""
+    if stream:
+        events = await PrimedEvents(running.events()).prime()
+        return EventResponse(reply.stream(events), on_end=events.aclose)
+    return JSONResponse(reply.whole(await while_connected(request, running.answer())))

@@ -171,6 +171,14 @@ def unsupported(param: str, message: str) -> ApiError:
     return ApiError(400, message, "unsupported_value", param=param)
 
 
+def named_tool(name: str, functions: Iterable[Function]) -> str:
+    """The tool that `tool_choice` names. Raises ApiError where the client has no such tool."""
+    if name not in [each.name for each in functions]:
+        message = f"tool_choice names {name[:100]!r}, which is none of tools."
+        raise ApiError(400, message, "invalid_value", param="tool_choice")
+    return name
+
+
 def read_parts(parts: Iterable[Part], param: str) -> tuple[TextPart | ImagePart, ...]:
     """The parts of a message. Raises ApiError for a kind that the server does not take."""
     return tuple(_read_part(part, param) for part in parts)
