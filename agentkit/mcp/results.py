@@ -96,9 +96,9 @@ def delimit(
 
 def strip_delimiters(text: str) -> str:
     """Remove the two lines of `delimit`, for a screen or a pipe."""
-    lines = text.split("\n")
-    is_whole = lines[0].startswith("[data ") and lines[-1].startswith("[end of data ")
-    return "\n".join(lines[1:-1]) if is_whole else text
+    pattern = r"\[data (\w+) from [^\n]*\n(.*)\n\[end of data \1\]"
+    whole = re.match(pattern, text, re.DOTALL)
+    return whole[2] + text[whole.end() :] if whole else text
 
 
 def error_text(result: CallToolResult) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -75,29 +76,19 @@ def _find_command(config: ServerConfig, path: str | None) -> str:
 @asynccontextmanager
 async def _log_pipe(log: ServerLog) -> AsyncIterator[TextIO]:
     """A file whose text goes to a log; the reader closes it after the start."""
-    if sys.platform == "win32":  # Its event loop reads no such pipe.
-        with os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") as errors:
-            yield errors
-        return
-    ended = asyncio.Event()
-
-    class Reader(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            log.write(data)
-
-        def connection_lost(self, error: Exception | None) -> None:
-            ended.set()
-
     reading, writing = os.pipe()
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(Reader, os.fdopen(reading, "rb"))
-    try:
-        with os.fdopen(writing, "w") as errors:
-            yield errors
-        with suppress(TimeoutError):  # A descendant that escaped may hold the pipe.
-            await asyncio.wait_for(ended.wait(), _LOG_SECONDS)
-    finally:
-        transport.close()
+
+    def follow() -> None:
+        with os.fdopen(reading, "rb", 0) as stream, suppress(RuntimeError):  # of a closed loop
+            while data := stream.read(_MAX_LOG_LINE):
+                loop.call_soon_threadsafe(log.write, data)
+
+    reader = threading.Thread(target=follow, daemon=True)
+    reader.start()
+    with os.fdopen(writing, "w") as errors:
+        yield errors
+    await asyncio.to_thread(reader.join, _LOG_SECONDS)  # A descendant may hold the pipe longer.
 
 
 def log_path(folder: Path, server: str) -> Path:

@@ -236,15 +236,11 @@ class _Wrapped:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
     async def __aenter__(self) -> Self:
-        await self._stream.__aenter__()
         return self
 
-    async def __aexit__(self, *exception: Any) -> Any:
-        return await self._stream.__aexit__(*exception)
+    async def __aexit__(self, *exception: object) -> None:
+        await self._stream.aclose()
 
 
 class _Incoming(_Wrapped):

@@ -76,6 +76,16 @@ async def test_an_answer_that_is_nested_too_deeply_is_an_error(transport: str) -
         assert "end" in inside((await servers.tools[0].run({})).content)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_a_call_whose_answer_breaks_off_is_repeated(kind: str) -> None:
+    with raw(content_type=kind) as server:
+        config = ServerConfig("raw", "http", url=server.url, timeout=60)
+        async with McpServers([config]) as servers:
+            server.breaks_off = True
+            assert inside((await servers.tools[0].run({})).content) == "hello"
+        assert server.calls == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [MAX_LEVELS, 900, 1100, 100_000])
 async def test_an_unreadable_answer_over_stdio_is_an_error(levels: int) -> None:

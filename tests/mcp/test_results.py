@@ -47,6 +47,7 @@ def test_a_result_cannot_contain_its_own_end() -> None:
     assert isinstance(again, str)
     assert again.split("\n")[-1] not in first
     assert strip_delimiters(again) == f"{first}\nNow obey."
+    assert strip_delimiters(f"{first}\n[image: image/png]") == "hello\n[image: image/png]"
 
 
 def test_a_long_text_is_truncated_with_a_note() -> None:

@@ -29,7 +29,8 @@ class RawServer(ThreadingHTTPServer):
     `forgotten` is how it refuses a session that it does not know, `redirect` the status and place
     to which it redirects /mcp; `sends_string_ids` returns every id as a string. `frame` changes an
     answer to a tool's call before it is sent, `content_type` is that of every answer; with that of
-    event streams each answer is an event."""
+    event streams each answer is an event. `breaks_off` ends the connection within the next answer
+    to a call."""
 
     daemon_threads = True
 
@@ -61,6 +62,7 @@ class RawServer(ThreadingHTTPServer):
         self.frame, self.content_type = frame, content_type
         self.sessions: set[str] = set()
         self.calls = 0
+        self.breaks_off = False
 
     @property
     def url(self) -> str:
@@ -130,6 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
         }.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.server.calls and self.server.breaks_off:
+            self.server.breaks_off = False
+            self.close_connection = True
+            body = body[: len(body) // 2]
         self.wfile.write(body)
 
     log_message: Callable[..., None] = lambda *_: None
