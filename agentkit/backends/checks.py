@@ -25,6 +25,7 @@ from agentkit.backends.llamacpp import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
 from agentkit.backends.ollama.server import OllamaError, context_length, show_model
 from agentkit.backends.openai.errors import OPENAI_URL
+from agentkit.backends.openai.model import listed_window
 from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError, ModelError
 from agentkit.findings import Finding, from_error, join_names, ok
@@ -43,7 +44,6 @@ _LONGER_CONTEXT = {
     "vllm": "Start vLLM with a larger --max-model-len.",
 }
 _ANY_INTERFACE = ("0.0.0.0", "[::]", "::")
-_WINDOW_FIELDS = ("loaded_context_length", "context_length", "max_model_len", "context_window")
 _TIMEOUT = 3.0
 _MAX_BYTES = 2_000_000
 
@@ -126,15 +126,12 @@ async def check_openai_model(
     listing = await request_json(url.rstrip("/"), "/models", key=key)
     if listing.status != 200:
         return [_no_listing(name, display_url(url), listing.status)]
-    entries = listing.body.get("data")
-    listed = entries if isinstance(entries, list) else []
-    names = [str(entry.get("id")) for entry in listed if isinstance(entry, Mapping)]
+    names = [str(entry.get("id")) for entry in listing.listed("data") or []]
     if len(names) > 1 and model not in names:
         near = get_close_matches(model, names, 1, cutoff=0.3) or names[:1]
         message = f"{model} is not among the {len(names)} models at {display_url(url)}"
         return [Finding("problem", "model", message, f"Did you mean {near[0]}?")]
-    tags = await request_json(_root(url), "/api/tags")
-    if isinstance(tags.body.get("models"), list):
+    if (await request_json(_root(url), "/api/tags")).listed("models") is not None:
         return [_ollama_behind_openai_routes(name, model, display_url(url))]
     window = await _server_window(url, model)
     if window and window < SMALLEST_WINDOW:
@@ -297,29 +294,15 @@ async def _ollama_window(url: str, model: str) -> int | None:
 async def _server_window(url: str, model: str) -> int | None:
     """Return an OpenAI-compatible server's window, as llama.cpp, LM Studio and vLLM report it."""
     props = await request_json(_root(url), "/props")
-    if window := _positive(props.body.get("default_generation_settings"), "n_ctx"):
+    settings = props.body.get("default_generation_settings")
+    window = settings.get("n_ctx") if isinstance(settings, Mapping) else None
+    if isinstance(window, int) and window > 0:
         return window
     own_api = await request_json(_root(url), "/api/v0/models")
     for listing in (own_api, await request_json(url, "/models")):
-        if window := _listed_window(listing.body.get("data"), model):
+        if window := listed_window(listing.listed("data") or [], model):
             return window
     return None
-
-
-def _listed_window(models: Any, model: str) -> int | None:
-    """Return the window of a model in a list; a server of one model serves it under any name."""
-    if not isinstance(models, list):
-        return None
-    known = [each for each in models if isinstance(each, Mapping)]
-    own = [each for each in known if each.get("id") == model]
-    entries = own or (known if len(known) == 1 else [])
-    windows = (_positive(entry, field) for entry in entries for field in _WINDOW_FIELDS)
-    return next((window for window in windows if window), None)
-
-
-def _positive(entry: Any, key: str) -> int | None:
-    value = entry.get(key) if isinstance(entry, Mapping) else None
-    return value if isinstance(value, int) and value > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +311,13 @@ class JsonReply:
 
     status: int = 0
     body: Mapping[str, Any] = field(default_factory=dict)
+
+    def listed(self, key: str) -> list[Mapping[str, Any]] | None:
+        """The objects of a list in the reply of status 200; None where there is no such list."""
+        entries = self.body.get(key) if self.status == 200 else None
+        if not isinstance(entries, list):
+            return None
+        return [entry for entry in entries if isinstance(entry, Mapping)]
 
 
 async def request_json(url: str, path: str, key: str = "") -> JsonReply:

@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-_WINDOW_FIELDS = ("context_length", "max_model_len", "context_window", "max_context_length")
+_WINDOW_FIELDS = (
+    *("loaded_context_length", "context_length", "max_model_len", "context_window"),
+    "max_context_length",
+)
 _LISTING_SECONDS = 5.0
 _WINDOW_SECONDS = 60.0
 _DRAIN_SECONDS = 0.05
@@ -126,11 +129,9 @@ class OpenAIModel(ParsedModel):
 
     async def context_window(self) -> int | None:
         """The window in the server's list of models, where it is there, or `max_context` below it.
-        A server of one model serves it under any name. The list is read once a minute."""
+        The list is read once a minute."""
         if self._profiles.kind != "openai" and time.monotonic() > self._window_until:
-            models = await self._list_models()
-            own = [model for model in models if model.id == self._endpoint.model]
-            self._window = _window((own or models)[0]) if own or len(models) == 1 else None
+            self._window = listed_window(await self._list_models(), self._endpoint.model)
             self._window_until = time.monotonic() + _WINDOW_SECONDS
         return min(filter(None, (self._window, self._max_context)), default=None)
 
@@ -203,7 +204,7 @@ class OpenAIModel(ParsedModel):
 
     async def _explain(self, error: Exception) -> ModelError:
         if is_missing_model(error):
-            known = [model.id for model in await self._list_models()]
+            known = [str(model["id"]) for model in await self._list_models()]
             return missing_model_error(self._endpoint, known, fault_of(error).message)
         return to_model_error(error, self._endpoint)
 
@@ -287,7 +288,7 @@ class OpenAIModel(ParsedModel):
         )
         return stream.response
 
-    async def _list_models(self) -> list[openai.types.Model]:
+    async def _list_models(self) -> list[Mapping[str, Any]]:
         """Return the models that the server lists, [] where it lists none."""
         import openai
 
@@ -296,7 +297,7 @@ class OpenAIModel(ParsedModel):
             page = await client.models.list(timeout=_LISTING_SECONDS)
         except (openai.OpenAIError, ValueError):
             return []
-        return [model for model in getattr(page, "data", None) or [] if hasattr(model, "id")]
+        return [m.model_dump() for m in getattr(page, "data", None) or [] if hasattr(m, "id")]
 
 
 async def _with_names(
@@ -322,9 +323,14 @@ def _generation(error: Exception, explained: ModelError, can_call: bool) -> Mapp
     return {"choices": [{"message": {"content": fault.generation}, "finish_reason": "stop"}]}
 
 
-def _window(model: openai.types.Model) -> int | None:
-    extra = model.model_extra or {}
-    meta = extra.get("meta")
-    values = [extra.get(field) for field in _WINDOW_FIELDS]
-    values.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return next((value for value in values if isinstance(value, int) and value > 0), None)
+def listed_window(models: Sequence[Mapping[str, Any]], model: str) -> int | None:
+    """Return the window of a model in a list of a server, as llama.cpp, LM Studio, vLLM and others
+    report it. A server of one model serves it under any name."""
+    own = [each for each in models if each.get("id") == model]
+    for each in own or (models if len(models) == 1 else []):
+        meta = each.get("meta")
+        values = [each.get(field) for field in _WINDOW_FIELDS]
+        values.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
+        if window := next((v for v in values if isinstance(v, int) and v > 0), None):
+            return window
+    return None
