@@ -11,19 +11,7 @@ from typing import Literal
 from agentkit.knowledge.search.query import Query, analyze
 from agentkit.text.terms import fold, terms
 
-AnswerKind = Literal[
-    "amount",
-    "date",
-    "person",
-    "place",
-    "code",
-    "reason",
-    "steps",
-    "list",
-    "yes_no",
-    "definition",
-    "other",
-]
+AnswerKind = Literal["amount", "date", "person", "code", "list", "definition", "other"]
 
 _KINDS: tuple[tuple[AnswerKind, str], ...] = (
     (
@@ -43,24 +31,9 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
     ),
     ("person", r"\bwho(?:se|m)?\b|\bauthor\b|谁|作者|何人|哪位|创始人|发明者"),
     (
-        "place",
-        r"\bwhere\b|\bwhich (?:file|folder|directory|place|city|country)\b|\blocation\b"
-        r"|哪里|哪儿|何处|在哪|什么地方|位置|路径|哪个(?:文件|目录|城市|国家)",
-    ),
-    (
         "code",
         r"\b(?:commands?|options?|flags?|functions?|methods?|variables?|parameters?|arguments?|syntax"
         r"|switch|keys?|settings?|class|decorator)\b|命令|选项|函数|变量|开关|配置项|快捷键|按键|什么参数|哪个参数",
-    ),
-    (
-        "reason",
-        r"\bwhy\b|\breason\b|\bhow come\b|\bwhat (?:causes|for)\b|为什么|为何|原因|为啥|怎么会",
-    ),
-    (
-        "steps",
-        r"\bhow (?:do|does|can|could|should|would|to|is|are)\b|\b(?:steps|install|set ?up"
-        r"|configure)\b"
-        r"|怎么|怎样|如何|步骤|方法|咋",
     ),
     (
         "list",
@@ -69,14 +42,19 @@ _KINDS: tuple[tuple[AnswerKind, str], ...] = (
         r"|哪些|哪几|有几|都有|分别|列出|包括什么|种类|几种|几个",
     ),
     (
-        "yes_no",
-        r"^(?:\W*)(?:is|are|was|were|does|do|did|can|could|may|must|should|will|has|have)\b"
-        r"|吗\W*$|是否|能不能|可不可以|会不会|是不是|有没有|支不支持|还是",
-    ),
-    (
         "definition",
         r"\bwhat(?:'s| is| are| was| does)\b|\bmeaning\b|\bdefine\b|\bmean\b|\bexplain\b"
         r"|是什么|什么是|是啥|什么意思|含义|定义|指什么|何谓|介绍|解释",
+    ),
+    (
+        "other",
+        r"\bwhere\b|\bwhich (?:file|folder|directory|place|city|country)\b|\blocation\b"
+        r"|哪里|哪儿|何处|在哪|什么地方|位置|路径|哪个(?:文件|目录|城市|国家)"
+        r"|\bwhy\b|\breason\b|\bhow come\b|\bwhat (?:causes|for)\b|为什么|为何|原因|为啥|怎么会"
+        r"|\bhow (?:do|does|can|could|should|would|to|is|are)\b|\b(?:steps|install|set ?up"
+        r"|configure)\b|怎么|怎样|如何|步骤|方法|咋"
+        r"|^\W*(?:is|are|was|were|does|do|did|can|could|may|must|should|will|has|have)\b"
+        r"|吗\W*$|是否|能不能|可不可以|会不会|是不是|有没有|支不支持|还是",
     ),
 )
 _PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _KINDS)

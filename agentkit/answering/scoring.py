@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from agentkit.answering.question import AnswerKind, Question, has_digit, quantities
-from agentkit.answering.units import Unit, without_markup
+from agentkit.answering.units import Unit
 from agentkit.documents import Passage
 from agentkit.text.terms import fold, is_cjk, names, terms
 
@@ -35,33 +35,9 @@ _EVIDENCE: Mapping[AnswerKind, str] = {
         r"\b[A-Z][a-z]+ (?:[A-Z]\. )?[A-Z][a-z]+|由.{1,12}(?:提出|创立|撰写|发明|设计|建立)"
         r"|先生|女士|教授|博士|人(?:：|是)"
     ),
-    "place": (
-        r"(?i)[~.]?/[\w.]+|\b(?:in|at|on|under|from|near|to) (?:the )?(?:`|[A-Z])|(?:位于|在|目录"
-        r"|文件|存放"
-        r"|保存|路径|地址)|\b(?:folder|directory|file|stored|located)\b"
-    ),
     "code": (
         r"(?m)`[^`\n]+`|(?<![\w-])--?[A-Za-z]|```|\w\(|[a-z]_[a-z]|^[ \t]*[$#] "
         r"|\b(?:Ctrl|Alt|Shift|Esc)\b|\*\*[^*\n]+\*\*"
-    ),
-    "reason": (
-        r"(?i)\b(?:because|since|due to|so that|in order|therefore|reason|to (?:avoid|prevent"
-        r"|ensure|keep|make)|as a result|caused|otherwise|means that)\b|因为|由于|为了|所以|因此"
-        r"|原因|以便|从而|导致|使得"
-        r"|否则|以免|避免"
-    ),
-    "steps": (
-        r"(?i)`[^`]+`|```|\b(?:run|use|set|click|choose|select|press|add|call|pass|install|open|type"
-        r"|create|enable|go to|you can|by \w+ing)\b|可以|使用|通过|执行|运行|设置|点击|选择"
-        r"|首先|步骤|用.{1,12}(?:来"
-        r"|命令)|方法"
-    ),
-    "list": (r"(?:[^,;]+,){2}|(?:[^、；]+、){1}|\n[-*\d]|\band\b|包括|分别|以及|有.种|一是"),
-    "yes_no": (
-        r"(?i)\b(?:is|are|can(?:not)?|can't|does(?:n't)?|do(?:n't)?|not|no|never|only|must|may"
-        r"|supports?|supported|allowed?|optional|required|always|yes)\b|不|可以|支持|能|必须|只"
-        r"|没有|无|是|会"
-        r"|允许"
     ),
     "definition": (
         r"(?i)\b(?:is|are|means|refers to|denotes|stands for|consists of|defines?|called"
@@ -70,33 +46,16 @@ _EVIDENCE: Mapping[AnswerKind, str] = {
 }
 _UNITS = (
     (
-        r"\bhow long\b|\btime(?:out)?\b|\bseconds?\b|多久|多长时间|几(?:年|天|秒|分钟|小时)",
-        r"\d\s*(?:s|ms|sec\w*|min\w*|hours?|days?|weeks?|months?|years?)\b|\d\s*(?:秒|分|小时"
-        r"|天|周|个月"
-        r"|月|年|毫秒)",
-    ),
-    (
         r"\bprice|\bcost|\bfee\b|\bhow much (?:is|are|does|do)\b|多少钱|价格|费用|学费",
         r"[$€£¥]\s*\d|\d\s*(?:USD|EUR|dollars?|euros?|yuan|cents?)|\d\s*(?:元|美元|块|欧元|万元)",
-    ),
-    (
-        r"\bpercent|\bproportion|\bshare\b|比例|百分之|占比",
-        r"\d\s*(?:%|％|percent|per cent)|百分之",
     ),
     (
         r"\bmemory|\bdisk|\bfile size|\bhow (?:large|big) .*(?:file|response|model|body)|显存|内存"
         r"|占用|多大",
         r"\d\s*(?:[KMGT]i?B?|bytes?|bit)\b|\d\s*(?:字节|兆|位)",
     ),
-    (r"\bport\b|端口", r"\b\d{2,5}\b"),
     (r"\bversion\b|版本", r"\bv?\d+(?:\.\d+)+\b|\bv?\d+\b"),
 )
-
-_NOT_MEASURED = re.compile(
-    r"(?<![\d.])(?:19|20)\d\d(?: ?年(?: ?\d+ ?月)?|(?=\W*$|[。，；、)）;:|]|[.,](?!\d)))"
-    r"|\b(?:19|20)\d\d-\d\d?(?:-\d\d?)?|\b[A-Za-z][\w.-]*\d[\w.]*"
-)
-"""Dates, bare years and names with digits, whose numbers are no amounts."""
 
 _CODE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`")
 
@@ -118,15 +77,12 @@ WEIGHTS: Mapping[str, float] = {
     "own_terms": 0.95,
     "all_terms": 0.83,
     "together": 1.0,
-    "exact": 0.46,
-    "codes": 1.5,
     "kind": 0.53,
     "kind_near": 0.62,
     "relevance": 0.69,
     "row": 0.37,
     "first": 0.68,
     "length": -0.21,
-    "across": -0.17,
 }
 """The weights of a unit's features in its score."""
 
@@ -153,24 +109,14 @@ _ALL_TERMS = 0.9
 
 def kind_match(question: Question, text: str) -> float:
     """Whether a text has the kind of answer that is asked for: 1, 0, or 0.5 where any kind would
-    do."""
+    do, or where a kind has no words of its own."""
     scores = []
     for kind in question.kinds:
         pattern = _EVIDENCE.get(kind)
         if pattern is None:
             return 0.5
-        found = re.search(pattern, text)
-        if kind == "amount" and not _new_number(question, text):
-            found = None
-        scores.append(1.0 if found else 0.0)
+        scores.append(1.0 if re.search(pattern, text) else 0.0)
     return sum(scores) / len(scores)
-
-
-def _new_number(question: Question, text: str) -> bool:
-    """Whether a text has a number that is not in the question."""
-    given = set(re.findall(_NUMBER, fold(question.text)))
-    words = re.findall(_EVIDENCE["amount"], fold(text))
-    return any(word not in given for word in words)
 
 
 def amount_unit(question: Question, text: str) -> float:
@@ -194,7 +140,7 @@ class Scored:
 def surely_answers(question: Question, best: Scored) -> bool:
     """Whether the best unit has the value that is asked for, and all terms of the question or all
     its codes and quantities."""
-    asks_value = any(kind in (*_VALUES, "place", "code") for kind in question.kinds)
+    asks_value = any(kind in (*_VALUES, "code") for kind in question.kinds)
     found = best.features
     has_codes = any(map(has_digit, question.exact_terms(bool(found["across"]))))
     has_all = found["all_terms"] >= _ALL_TERMS or (has_codes and found["codes"] == 1.0)
@@ -241,17 +187,15 @@ class Scorer:
         shares = [self._share(set(terms(sentence)), across) for sentence in sentences]
         together = max(shares)
         nearest = [s for s, share in zip(sentences, shares, strict=True) if share == together]
-        exact = question.exact_terms(across)
-        found = exact & (own | self._heading_terms(unit) | quantities(unit.text))
-        codes = {term for term in exact if has_digit(term)}
+        found = own | self._heading_terms(unit)
+        codes = set(filter(has_digit, question.exact_terms(across)))
         return {
             "own_terms": self._share(own, across),
-            "all_terms": self._share(own | self._heading_terms(unit), across),
+            "all_terms": self._share(found, across),
             "together": together,
-            "exact": len(found) / len(exact) if exact else 1.0,
-            "codes": float(codes <= found),
+            "codes": float(codes <= found | quantities(unit.text)),
             "kind": kind_match(question, unit.body),
-            "kind_near": max(kind_match(question, _NOT_MEASURED.sub(" ", s)) for s in nearest),
+            "kind_near": max(kind_match(question, sentence) for sentence in nearest),
             "row": float(unit.kind == "row" and "amount" in question.kinds),
             "relevance": 1.0 if given is None else given / self._best_relevance,
             "first": float(at == 0),
@@ -341,9 +285,8 @@ def _without_seams(rarity: Mapping[str, float]) -> dict[str, float]:
 
 
 def is_across(question: Question, text: str) -> bool:
-    """Whether a text is in the other language than a question, markup and code aside."""
-    prose = without_markup(_CODE.sub(" ", text))
-    return question.is_cjk != is_cjk(prose)
+    """Whether a text is in the other language than a question, code aside."""
+    return question.is_cjk != is_cjk(_CODE.sub(" ", text))
 
 
 def letters_and_digits(text: str) -> str:

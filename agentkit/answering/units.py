@@ -36,13 +36,13 @@ _FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _DELIMITER = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-*:?[ \t]*)*")
 _LEAD_IN = re.compile(r"[:：]\s*(?:\*\*|__)?\s*$")
-_NOTE = re.compile(r"\[\^?[\w-]+\]:\s")
 _MARKUP = re.compile(
     r"<!--[\s\S]*?(?:-->|\Z)|</?[A-Za-z][^<>\n]*>?|!?\[[^\]\n]*\]\([^)\n]*\)?|\w+://[^\s)>\]]+"
     r"|\[[^\]\n]*\]\[[^\]\n]*\]|^\.\. [\w|].*$|^(?:[ \t]*\|[\w-]+\|)+[ \t]*$|&#?\w{1,9};|[!-~]{60,}"
     r"|(?:\w+=[\w%+.-]*&){2}[^\s]*",
     re.MULTILINE,
 )
+"""HTML tags, images, links, addresses and directives."""
 _TARGET = re.compile(r"(?<=\])\([^)\n]*\)?|\w+://[^\s)>\]]+")
 """The address of a link, and a bare one."""
 _PIPED = re.compile(r"[ \t]*\|[^|\n]*\|[^\n]*")
@@ -55,14 +55,9 @@ _WORD = re.compile(
 _LEAST_PROSE = 0.4
 
 
-def without_markup(text: str) -> str:
-    """A text without HTML tags, images, links, addresses and directives."""
-    return _MARKUP.sub(" ", text)
-
-
 def _is_prose(text: str) -> bool:
     """Whether a text says something beside links, badges and markup."""
-    prose = without_markup(text)
+    prose = _MARKUP.sub(" ", text)
     words = _WORD.findall(prose)
     letters = sum(map(str.isalnum, _TARGET.sub("", text)))
     return bool(words) and sum(map(str.isalnum, prose)) >= _LEAST_PROSE * letters
@@ -240,7 +235,7 @@ class _SectionUnits:
             mark = _MARK.match(self._text, begin, stop)
             begin = mark.end() if mark else begin
             inside = self._text[begin:stop]
-            if _is_prose(inside) and not _NOTE.match(inside):
+            if _is_prose(inside):
                 yield self._unit("row" if _PIPED.fullmatch(inside) else kind, ((begin, stop),))
 
     def _lead_in(self, before: Block | None) -> tuple[Span, ...]:
