@@ -18,10 +18,8 @@ from pathlib import Path
 
 from agentkit import Session
 from agentkit.agent.compaction import SUMMARIZE
-from agentkit.agent.prompt import tokens_of_all
 from agentkit.agent.query_rewriting import is_rewriting
-from agentkit.agent.tool_search import tool_tokens
-from agentkit.backends.base import Options, estimated_tokens
+from agentkit.backends.base import Options, estimated_tokens, tokens_of_all, tool_tokens
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.events import Compacted, ModelPart
 from agentkit.messages import Message, ToolCall

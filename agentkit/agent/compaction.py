@@ -19,16 +19,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from agentkit.agent.limits import UsageMeter
-from agentkit.agent.prompt import (
+from agentkit.agent.prompt import Prompt, ShownPassages
+from agentkit.agent.turn import without_thinking
+from agentkit.backends.base import (
     CountTokens,
-    Prompt,
-    ShownPassages,
+    Model,
+    Options,
+    estimated_tokens,
     tokens_of,
     tokens_of_all,
+    tool_tokens,
 )
-from agentkit.agent.tool_search import tool_tokens
-from agentkit.agent.turn import without_thinking
-from agentkit.backends.base import Model, Options, estimated_tokens
 from agentkit.documents import Passage
 from agentkit.errors import ModelError
 from agentkit.events import Compacted, TextDelta
@@ -231,21 +232,17 @@ def _share(free: int, results: int) -> int:
 
 
 class Window:
-    """The context window of a run's model. Tokens of summaries count towards the run."""
+    """The context window of a run's model: its `size` in tokens, None while it is unknown. Tokens
+    of summaries count towards the run."""
 
     def __init__(
         self, model: Model, options: Options = Options(), meter: UsageMeter | None = None
     ) -> None:
         self._model = model
         self._options = options
-        self._size: int | None = None
+        self.size: int | None = None
         self._is_size_requested = False
         self._meter = meter or UsageMeter()
-
-    @property
-    def size(self) -> int | None:
-        """The window in tokens, None while it is unknown."""
-        return self._size
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Prompt:
         """A prompt measured by the model's tokenizer."""
@@ -287,8 +284,8 @@ class Window:
         """Take from a rejection of a prompt as too long that the window is smaller than was known:
         as the server states it, or below what was sent. Later runs of the model know it too."""
         sizes = [int(_REJECTED_SHARE * prompt.tokens), *stated_window(str(error))]
-        self._size = min(sizes)
-        self._model.learned.window = self._size
+        self.size = min(sizes)
+        self._model.learned.window = self.size
 
     @staticmethod
     def _variable(prompt: Prompt, room: int, share: float) -> int:
@@ -325,8 +322,8 @@ class Window:
         if not self._is_size_requested:
             stated, learned = await self._model.context_window(), self._model.learned.window
             sizes = [size for size in (stated, learned) if size is not None]
-            self._size, self._is_size_requested = min(sizes, default=None), True
-        return self._size
+            self.size, self._is_size_requested = min(sizes, default=None), True
+        return self.size
 
     async def _room(self) -> int | None:
         """How many tokens a prompt may have; None where the window is unknown."""
@@ -341,7 +338,7 @@ class Window:
         if not (await self._model.capabilities()).instructions:
             return plain_summary(old)
         conversation = "\n\n".join(f"{m.role}: {m.text}" for m in old if m.text)
-        most = 2 * (self._size or 8192)
+        most = 2 * (self.size or 8192)
         request = [Message("system", SUMMARIZE), Message("user", conversation[-most:])]
         try:
             summary = without_thinking(await self._complete(request))[0]

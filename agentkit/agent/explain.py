@@ -10,8 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
-from agentkit.agent.prompt import tokens_of_all
-from agentkit.backends.base import Options, estimated_tokens
+from agentkit.backends.base import Options, estimated_tokens, tokens_of_all
 from agentkit.backends.text_tool_calls import CALL_MARKERS
 from agentkit.errors import ModelError
 from agentkit.messages import Message, ToolCall, Usage

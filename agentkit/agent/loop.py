@@ -6,8 +6,8 @@ It takes a model, tools and limits, never an Agent. What happens goes to a recor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,10 +20,9 @@ from agentkit.agent.limits import Limits
 from agentkit.agent.pending import Outcome, PausedAgent, Pending, digests_of
 from agentkit.agent.prompt import Prompt
 from agentkit.agent.tool_runner import INTERRUPTED, ResolvedCall, ToolRunner, failed_result
-from agentkit.agent.tool_search import tool_tokens
 from agentkit.agent.turn import RepeatDetector, Turn, hold_back_thinking, may_think_untagged
 from agentkit.answers import Answer, StopReason
-from agentkit.backends.base import Model, Options, estimated_tokens
+from agentkit.backends.base import Model, Options, estimated_tokens, tool_tokens
 from agentkit.errors import ModelError, ToolError
 from agentkit.events import (
     Compacted,
@@ -148,12 +147,8 @@ class Loop:
         """The tools of this run's requests, as many as its model's window has room for. Raises
         ModelError."""
         size = None
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                size = await self._window.measure()
-        except TimeoutError:
-            if not self._is_late():
-                raise
+        async with self._until_deadline():
+            size = await self._window.measure()
         return self._tools.offer(size, self._model.count_tokens)
 
     @property
@@ -261,15 +256,8 @@ class Loop:
     async def _compact(self, work: Awaitable[Compacted | None]) -> bool:
         """Whether a compaction was made before the deadline."""
         compacted = None
-        if self._deadline is None:
+        async with self._until_deadline():
             compacted = await work
-        else:
-            try:
-                async with asyncio.timeout_at(self._deadline):
-                    compacted = await work
-            except TimeoutError:
-                if not self._is_late():
-                    raise
         if compacted:
             self._recorder.compact(self.view)
             self._recorder.emit(compacted)
@@ -288,14 +276,11 @@ class Loop:
         if self._holds_text:
             reply = hold_back_thinking(reply)
         try:
-            async with asyncio.timeout_at(self._deadline), aclosing(reply) as parts:
+            async with self._until_deadline(), aclosing(reply) as parts:
                 async for part in parts:
                     self._apply(turn, part)
                     if isinstance(part, TextDelta | ReasoningDelta | Retried):
                         await self._recorder.send(part)
-        except TimeoutError:
-            if not self._is_late():
-                raise
         except ModelError as error:
             error.report = explain(self._exchange(), error)
             raise
@@ -417,6 +402,16 @@ class Loop:
         self._prompt.add([message, *results])
         self._recorder.add([message, *results])
 
+    @asynccontextmanager
+    async def _until_deadline(self) -> AsyncIterator[None]:
+        """Stop the block where the run's time is over."""
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                yield
+        except TimeoutError:
+            if not self._is_late():
+                raise
+
     def _is_late(self) -> bool:
         now = asyncio.get_running_loop().time()
         return self._deadline is not None and now >= self._deadline
@@ -433,7 +428,8 @@ class Loop:
         if text and not self.pending:
             self.transcript.append(message)
             self._prompt.add([message])
-        cut = turn.done is None or bool(turn.calls) or (bool(last_for) and self._used_tools)
+        used_tools = any(message.role == "tool" for message in self.transcript)
+        cut = turn.done is None or bool(turn.calls) or (bool(last_for) and used_tools)
         return Answer(
             text=text,
             messages=tuple(self.transcript),
@@ -444,10 +440,6 @@ class Loop:
             report=self.report,
             limit=self._limit(last_for) if cut and not self.pending else "",
         )
-
-    @property
-    def _used_tools(self) -> bool:
-        return any(message.role == "tool" for message in self.transcript)
 
     def _limit(self, last_for: str) -> str:
         """The limit that ended the run, with its value; `last_for` made its last request so."""

@@ -5,18 +5,12 @@ A passage that stands in the prompt already is a reference in later results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from agentkit.backends.base import CountTokens, tokens_of_all
 from agentkit.documents import Passage
-from agentkit.messages import Message, ToolCall, Usage
-
-CountTokens = Callable[[str], int]
-
-_IMAGE = 1000
-"""Tokens of an image, about what most models use."""
-_AROUND = 8
-"""Tokens of role and template around a message."""
+from agentkit.messages import Message, Usage
 
 
 class Prompt:
@@ -42,7 +36,7 @@ class Prompt:
     def at_most(self) -> int:
         """An upper bound without tokenizing: no token is shorter than a byte."""
         new = self.messages[self._bounded :]
-        self._bound += sum(_bytes_of(message) for message in new)
+        self._bound += tokens_of_all(new, lambda text: 4 * len(text))
         self._bounded = len(self.messages)
         return self._known + self.overhead + self._bound
 
@@ -130,26 +124,3 @@ class ShownPassages:
         known = self._ranges.get(chunk.document_id or chunk.source, ())
         found = [m for start, end, m in known if start <= chunk.start and chunk.end <= end]
         return passage.marker if passage.marker in found else next(iter(found), "")
-
-
-def tokens_of(message: Message, count: CountTokens) -> int:
-    """Tokens of one message, its images and calls included."""
-    images = 0 if isinstance(message.content, str) else len(message.content)
-    calls = sum(count(call_text(call)) for call in message.tool_calls)
-    return count(message.prompt_text) + calls + images * _IMAGE + _AROUND
-
-
-def tokens_of_all(messages: Sequence[Message], count: CountTokens) -> int:
-    """Tokens of several messages."""
-    return sum(tokens_of(message, count) for message in messages)
-
-
-def call_text(call: ToolCall) -> str:
-    """A call as text, to measure its size."""
-    return f"{call.name} {call.arguments}"
-
-
-def _bytes_of(message: Message) -> int:
-    images = 0 if isinstance(message.content, str) else len(message.content)
-    calls = sum(4 * len(call_text(call)) for call in message.tool_calls)
-    return 4 * len(message.prompt_text) + calls + images * _IMAGE + _AROUND

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from agentkit.backends.base import tool_definition
+from agentkit.backends.base import CountTokens, tool_tokens
 from agentkit.messages import ToolCall
 from agentkit.text.terms import terms
 from agentkit.tools.repair import repair_arguments
@@ -28,13 +28,6 @@ SHARE = 3
 _MAX_FOUND = 8
 _MAX_NAMED = 30
 _MAX_DESCRIPTION = 1000
-
-CountTokens = Callable[[str], int]
-
-
-def tool_tokens(tools: Sequence[Tool], count: CountTokens) -> int:
-    """Tokens of the definitions of tools in a request."""
-    return sum(count(json.dumps(tool_definition(tool), ensure_ascii=False)) for tool in tools)
 
 
 def offered_tools(

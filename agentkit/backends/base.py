@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,26 +100,36 @@ def estimated_tokens(text: str) -> int:
     return (len(text.encode("utf-8", "replace")) + 2) // 3
 
 
-IMAGE_TOKENS = 1024
+CountTokens = Callable[[str], int]
+"""A model's tokenizer, or an estimate."""
+
+_IMAGE_TOKENS = 1024
 """Estimate for an image: more than most vision models use for one."""
 
-TURN_TOKENS = 8
+_TURN_TOKENS = 8
 """Estimate for what a chat template adds to a message."""
 
 
 def prompt_tokens(messages: Iterable[Message], tools: Iterable[Tool]) -> int:
     """Estimate the tokens of a whole prompt, for servers that do not count them."""
-    definitions = (json.dumps(tool_definition(tool), ensure_ascii=False) for tool in tools)
-    return sum(map(estimated_tokens, definitions)) + sum(map(_message_tokens, messages))
+    return tool_tokens(tools, estimated_tokens) + tokens_of_all(messages, estimated_tokens)
 
 
-def _message_tokens(message: Message) -> int:
-    calls = sum(
-        estimated_tokens(call.name + json.dumps(arguments_object(call), ensure_ascii=False))
-        for call in message.tool_calls
-    )
-    pictures = IMAGE_TOKENS * len(images(message))
-    return TURN_TOKENS + estimated_tokens(message.prompt_text) + calls + pictures
+def tool_tokens(tools: Iterable[Tool], count: CountTokens) -> int:
+    """Tokens of the definitions of tools in a request."""
+    return sum(count(json.dumps(tool_definition(tool), ensure_ascii=False)) for tool in tools)
+
+
+def tokens_of_all(messages: Iterable[Message], count: CountTokens) -> int:
+    """Tokens of several messages."""
+    return sum(tokens_of(message, count) for message in messages)
+
+
+def tokens_of(message: Message, count: CountTokens) -> int:
+    """Tokens of one message, its images and calls included."""
+    calls = sum(count(f"{call.name} {call.arguments}") for call in message.tool_calls)
+    pictures = _IMAGE_TOKENS * len(images(message))
+    return _TURN_TOKENS + count(message.prompt_text) + calls + pictures
 
 
 def tool_definition(tool: Tool) -> dict[str, Any]:

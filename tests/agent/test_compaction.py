@@ -12,7 +12,7 @@ from agentkit.agent.compaction import (
     compact_messages,
     truncate,
 )
-from agentkit.agent.prompt import tokens_of_all
+from agentkit.backends.base import tokens_of_all
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.documents import Chunk, Passage
 from agentkit.errors import ModelError

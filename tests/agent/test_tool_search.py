@@ -14,9 +14,8 @@ from agentkit.agent.tool_search import (
     MAX_OFFERED,
     SEARCH_TOOLS,
     offered_tools,
-    tool_tokens,
 )
-from agentkit.backends.base import estimated_tokens
+from agentkit.backends.base import estimated_tokens, tool_tokens
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.events import ToolStarted
 from agentkit.messages import ToolCall

@@ -8,10 +8,9 @@ import pytest
 
 from agentkit import Session
 from agentkit.agent.compaction import SUMMARIZE
-from agentkit.agent.prompt import tokens_of_all
 from agentkit.agent.query_rewriting import is_rewriting
 from agentkit.agent.tool_search import SEARCH_TOOLS, SHARE
-from agentkit.backends.base import estimated_tokens, prompt_tokens
+from agentkit.backends.base import estimated_tokens, prompt_tokens, tokens_of_all
 from agentkit.backends.scripted import ScriptedModel, Turn
 from agentkit.messages import Message
 from agentkit.project.demo import demo_path
