@@ -39,6 +39,7 @@ _EVIDENCE: Mapping[AnswerKind, str] = {
         r"(?m)`[^`\n]+`|(?<![\w-])--?[A-Za-z]|```|\w\(|[a-z]_[a-z]|^[ \t]*[$#] "
         r"|\b(?:Ctrl|Alt|Shift|Esc)\b|\*\*[^*\n]+\*\*"
     ),
+    "list": (r"(?:[^,;]+,){2}|(?:[^、；]+、){1}|\n[-*\d]|\band\b|包括|分别|以及|有.种|一是"),
     "definition": (
         r"(?i)\b(?:is|are|means|refers to|denotes|stands for|consists of|defines?|called"
         r"|known as)\b|是|指|称为|叫做?|即|表示|定义|：|—|\|"
@@ -77,6 +78,8 @@ WEIGHTS: Mapping[str, float] = {
     "own_terms": 0.95,
     "all_terms": 0.83,
     "together": 1.0,
+    "exact": 0.46,
+    "codes": 1.5,
     "kind": 0.53,
     "kind_near": 0.62,
     "relevance": 0.69,
@@ -188,12 +191,14 @@ class Scorer:
         together = max(shares)
         nearest = [s for s, share in zip(sentences, shares, strict=True) if share == together]
         found = own | self._heading_terms(unit)
-        codes = set(filter(has_digit, question.exact_terms(across)))
+        exact = question.exact_terms(across)
+        exact_found = exact & (found | quantities(unit.text))
         return {
             "own_terms": self._share(own, across),
             "all_terms": self._share(found, across),
             "together": together,
-            "codes": float(codes <= found | quantities(unit.text)),
+            "exact": len(exact_found) / len(exact) if exact else 1.0,
+            "codes": float(set(filter(has_digit, exact)) <= exact_found),
             "kind": kind_match(question, unit.body),
             "kind_near": max(kind_match(question, sentence) for sentence in nearest),
             "row": float(unit.kind == "row" and "amount" in question.kinds),
