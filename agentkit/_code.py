@@ -25,7 +25,7 @@ CODE_FOLDERS = ("tools", "mcp_servers")
 MAX_BYTES = 64_000_000
 MAX_NAMED_BYTES = 500_000_000
 _MAX_KEPT = 1_000_000
-_CODE_SUFFIXES = {
+CODE_SUFFIXES = {
     *(".py", ".pyw", ".pyc", ".pyz", ".pth", ".egg", ".whl", ".zip", ".so", ".pyd", ".dll"),
     *(".dylib", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".sh", ".bash", ".zsh", ".rb", ".pl"),
     *(".php", ".lua", ".jar", ".wasm", ".exe", ".bat", ".cmd", ".ps1"),
@@ -185,7 +185,7 @@ def _is_code(path: Path, name: str) -> bool:
         return False
     if not any(part.startswith(".") or part == "__pycache__" for part in parts):
         return True
-    return path.suffix.lower() in _CODE_SUFFIXES or bool(path.stat().st_mode & 0o111)
+    return path.suffix.lower() in CODE_SUFFIXES or bool(path.stat().st_mode & 0o111)
 
 
 def is_below(path: str, roots: Iterable[str]) -> bool:

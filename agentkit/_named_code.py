@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from agentkit._code import CODE_FOLDERS, ENVIRONMENT, CodeTooLarge, is_below
+from agentkit._code import CODE_FOLDERS, CODE_SUFFIXES, ENVIRONMENT, CodeTooLarge, is_below
 
 STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 """A token of JSON with comments; group 1 is a string."""
@@ -19,12 +19,26 @@ _MAX_DEPTH = 4
 _VARIABLE = re.compile(r"\$\{([^}]*?)(?::-([^}]*))?\}")
 _BETWEEN_WORDS = re.compile(r"[\s=;,&|()<>{}:'\"`]+|\$\w*")
 _MODULE = re.compile(r"\w+(?:\.\w+)*")
-_DATA = {
-    *(".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".db", ".sqlite", ".sqlite3"),
-    *(".duckdb", ".log", ".pid", ".md", ".txt", ".rst", ".html", ".htm", ".pdf", ".docx", ".xlsx"),
-    *(".pptx", ".epub", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".gguf"),
-    *(".safetensors", ".onnx"),
+_SUFFIXES = {
+    *CODE_SUFFIXES,
+    *(
+        ".jsx",
+        ".tsx",
+        ".node",
+        ".fish",
+        ".ksh",
+        ".pm",
+        ".r",
+        ".jl",
+        ".go",
+        ".rs",
+        ".java",
+        ".class",
+    ),
+    *(".kts", ".groovy", ".ex", ".exs", ".clj", ".tcl", ".awk", ".cs", ".fsx", ".swift", ".dart"),
+    *(".vbs", ".psm1", ".mk", ".nix", ".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf"),
 }
+_NAMES = re.compile(r"\.env(?:\..*)?|\.npmrc|(?:make|docker|just|rake|proc|gem)file", re.IGNORECASE)
 _ENTRIES = ("__init__.py", "__main__.py", "index.js", "index.ts", "package.json", "deno.json")
 _ENDINGS = (".py", ".js", ".ts")
 
@@ -33,8 +47,8 @@ def code_names(folder: Path) -> tuple[str, ...]:
     """List tools/, mcp_servers/, and the files elsewhere in the folder that a text of mcp.json
     names: commands, scripts, modules, files of variables, also within the command line of a shell.
 
-    A word is looked up from the folder and from each folder that another word names. Files of data
-    and of environments are left out. Raises CodeTooLarge.
+    A word is looked up from the folder and from each folder that another word names. Other files,
+    which servers may write, and those of environments are left out. Raises CodeTooLarge.
     """
     base = os.path.abspath(folder)
     try:
@@ -103,8 +117,19 @@ def _entries(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _is_code(folder: Path, name: Path) -> bool:
-    if not (folder / name).is_file() or name.parts[0] in CODE_FOLDERS:
+    path = folder / name
+    if not path.is_file() or name.parts[0] in CODE_FOLDERS:
         return False
-    if name.suffix.lower() in _DATA and name.name not in _ENTRIES:
+    if any((folder / above / ENVIRONMENT).is_file() for above in name.parents):
         return False
-    return not any((folder / above / ENVIRONMENT).is_file() for above in name.parents)
+    if name.suffix.lower() in _SUFFIXES or name.name in _ENTRIES or _NAMES.fullmatch(name.name):
+        return True
+    return bool(path.stat().st_mode & 0o111) or _has_interpreter(path)
+
+
+def _has_interpreter(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return True

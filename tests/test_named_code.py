@@ -27,7 +27,7 @@ def _write(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("before\n", encoding="utf-8")
+        path.write_text("#! before\n" if not path.suffix else "before\n", encoding="utf-8")
 
 
 _NAMED: dict[str, tuple[Entry, str]] = {
@@ -75,7 +75,7 @@ def test_a_changed_file_that_a_server_names_waits_for_trust(
     assert tmp_path / name in guarded_files(tmp_path)
     trust(tmp_path)
     known = take(tmp_path).code
-    (tmp_path / name).write_text("after\n", encoding="utf-8")
+    (tmp_path / name).write_text("#! after\n", encoding="utf-8")
     assert not is_trusted(tmp_path)
     assert known.differences(take(tmp_path).code) == [name]
 
@@ -117,12 +117,17 @@ def test_an_absolute_path_is_found_through_a_link_to_the_folder(tmp_path: Path) 
         assert "s.sh" in code_names(tmp_path / "link")
 
 
-@pytest.mark.parametrize("name", ["data.sqlite", "memory.json", "knowledge/a.md", "venv/bin/tool"])
+@pytest.mark.parametrize(
+    "name", ["data.sqlite", "memory.json", "state.kv", "state", "knowledge/a.md", "venv/bin/s.py"]
+)
 def test_data_and_files_of_environments_are_not_covered(tmp_path: Path, name: str) -> None:
     _write_servers(tmp_path, json.dumps({"mcpServers": {"a": {"command": name, "args": [name]}}}))
-    _write(tmp_path, name, "venv/pyvenv.cfg")
+    _write(tmp_path, "venv/pyvenv.cfg")
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("before\n", encoding="utf-8")
     trust(tmp_path)
-    (tmp_path / name).write_text("after\n", encoding="utf-8")
+    path.write_text("after\n", encoding="utf-8")
     assert is_trusted(tmp_path)
 
 
@@ -135,6 +140,7 @@ def test_files_that_no_server_names_are_not_covered(tmp_path: Path) -> None:
 def test_a_large_program_is_compared_by_its_hash(tmp_path: Path) -> None:
     _write_servers(tmp_path, '{"mcpServers": {"a": {"command": "./run"}}}')
     (tmp_path / "run").write_bytes(bytes(3_000_000))
+    (tmp_path / "run").chmod(0o755)
     code = take(tmp_path).code
     assert len(code.files["run"]) == 32
     (tmp_path / "run").write_bytes(bytes(2_999_999) + b"\1")
@@ -177,7 +183,7 @@ def test_what_servers_name_is_a_subset_of_what_was_fingerprinted(
             (folder / name).unlink()
         elif change != "keep":
             _write(folder, name)
-            (folder / name).write_text("after\n", encoding="utf-8")
+            (folder / name).write_text("#! after\n", encoding="utf-8")
     after = take(folder).code
     assert {name for name in files if (folder / name).exists()} <= set(after.files)
     changed = sorted(name for name, change in files.items() if change != "keep")
