@@ -3,8 +3,8 @@
 `run_sync` and `iterate_sync` lead from synchronous code into the asynchronous core. They share one
 background loop that lives as long as the process, so that connection pools and MCP sessions outlive
 a call, and notebooks, which have a running loop, work too. `in_worker`, `in_thread` and
-`map_ordered` run blocking work beside the loop. `PerLoop` keeps one client per loop, since
-connections belong to the loop that opened them.
+`map_ordered` run blocking work beside the loop, `in_background` coroutines beside a block.
+`PerLoop` keeps one client per loop, since connections belong to the loop that opened them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial, wraps
 from queue import SimpleQueue
@@ -196,6 +196,18 @@ async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+@asynccontextmanager
+async def in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines while the block runs, then cancel them and wait for their cleanup."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def map_ordered(items: Iterable[T], work: Callable[[T], R], jobs: int) -> AsyncIterator[R]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +15,22 @@ from agentkit.settings.sources import user_folder
 POLL_MS = 1000
 
 
-@asynccontextmanager
-async def watch_trusted_files(
-    folder: Path, check: Callable[[], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """Within the block, await `check` after each change of agentkit.toml, tools/, mcp_servers/ or
-    the user's trust."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(_watch(folder, check, stop), name="trust watcher")
-    try:
-        yield
-    finally:
-        stop.set()
-        task.cancel()
-        await asyncio.wait({task})
-
-
-async def _watch(folder: Path, check: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def watch_trusted_files(folder: Path, check: Callable[[], Awaitable[None]]) -> None:
+    """Await `check` after each change of agentkit.toml, tools/, mcp_servers/ or the user's trust,
+    until cancelled."""
     signature = await asyncio.to_thread(_signature, folder)
-    while not stop.is_set():
-        async for has_events in _events(folder, stop):
-            now = await asyncio.to_thread(_signature, folder)
-            if has_events or now != signature:
-                await check()
-            if now[-1] != signature[-1]:
+    while True:
+        async with aclosing(_events(folder)) as events:
+            async for has_events in events:
+                now, before = await asyncio.to_thread(_signature, folder), signature
                 signature = now
-                break  # Folders came or went: watch those that are there now.
-            signature = now
+                if has_events or now != before:
+                    await check()
+                if now[-1] != before[-1]:
+                    break  # Folders came or went: watch those that are there now.
 
 
-async def _events(folder: Path, stop: asyncio.Event) -> AsyncIterator[bool]:
+async def _events(folder: Path) -> AsyncGenerator[bool, None]:
     """Whether the system reported changes of code, at least every POLL_MS."""
     from watchfiles import awatch
 
@@ -53,11 +39,10 @@ async def _events(folder: Path, stop: asyncio.Event) -> AsyncIterator[bool]:
         await asyncio.sleep(POLL_MS / 1000)
         yield False
         return
-    watching = awatch(
-        *folders, stop_event=stop, rust_timeout=POLL_MS, yield_on_timeout=True, step=100
-    )
-    async for batch in watching:
-        yield bool(batch)
+    changes = awatch(*folders, rust_timeout=POLL_MS, yield_on_timeout=True, step=100)
+    async with aclosing(changes) as batches:
+        async for batch in batches:
+            yield bool(batch)
 
 
 def _signature(folder: Path) -> tuple[Any, ...]:

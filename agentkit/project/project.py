@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from agentkit._code import Code, forget_modules, read_code
+from agentkit._sync import in_background
 from agentkit.agent.agent import Agent
 from agentkit.agent.approval import Approve, Policy, deny
 from agentkit.agent.limits import Limits, Price
@@ -204,8 +205,7 @@ class Project:
             )
             self._stack.push_async_callback(self._agent.close)
             if self.in_background:
-                starting = asyncio.create_task(self._add_servers(model), name="mcp servers")
-                self._stack.push_async_callback(_cancel, starting)
+                await self._stack.enter_async_context(in_background(self._add_servers(model)))
         except BaseException:
             await self.close()
             raise
@@ -462,11 +462,6 @@ class Project:
         if not keep or not os.access(own, os.W_OK):
             return None
         return Tracing(TraceFiles(traces_path(self.path), keep))
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 def sessions_path(folder: Path) -> Path:

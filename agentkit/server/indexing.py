@@ -7,12 +7,12 @@ published to the open pages. Files are parsed in child processes with bounds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from agentkit._sync import in_background
 from agentkit.errors import AgentkitError, IndexBusy
 from agentkit.knowledge.index.folder import relevant_changes
 from agentkit.knowledge.index.report import IndexReport
@@ -92,19 +92,9 @@ class IndexWriter:
         if self._project.agent.knowledge is None and self.folder.is_dir():
             self._project.agent.knowledge = self.knowledge
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Write within the block, and watch the folder."""
-        tasks = {
-            asyncio.create_task(self._work(), name="index writer"),
-            asyncio.create_task(self._watch(), name="index watcher"),
-        }
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        return in_background(self._work(), self._watch())
 
     async def _work(self) -> None:
         while True:

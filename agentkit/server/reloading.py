@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
+from agentkit._sync import in_background
 from agentkit.errors import AgentkitError
 from agentkit.findings import for_folder, join_names
 from agentkit.project.changes import watch_trusted_files
@@ -44,7 +45,7 @@ class TrustWatch:
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Watch within the block."""
-        return watch_trusted_files(self._folder, self.check)
+        return in_background(watch_trusted_files(self._folder, self.check))
 
     async def check(self) -> None:
         """Compare the files with those that are used, and act on what changed."""

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from agentkit._sync import in_background
+
 T = TypeVar("T")
 
 PING = b": ping\n\n"
@@ -65,15 +67,10 @@ class EventResponse(Response):
                 before = sent
                 await asyncio.sleep(self._ping_seconds)
 
-        pinging = asyncio.create_task(ping())
-        try:
-            async with aclosing(self._source) as source:
-                async for event in source:
-                    sent += 1
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
-        finally:
-            pinging.cancel()
-            await asyncio.wait({pinging})
+        async with in_background(ping()), aclosing(self._source) as source:
+            async for event in source:
+                sent += 1
+                await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

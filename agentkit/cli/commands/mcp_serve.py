@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+from agentkit._sync import in_background
 from agentkit.cli.command import BaseUrl, Folder, Model, command
 from agentkit.cli.commands.mcp_changes import app  # which has the other commands
 from agentkit.cli.errors import INTERRUPTED
@@ -157,7 +158,7 @@ async def _project_server(
                 max_file_mb=project.settings.knowledge.max_file_mb,
                 report=lambda line: log(f"note: {line}"),
             )
-            await stack.enter_async_context(indexing.running())
+            await stack.enter_async_context(in_background(indexing.run()))
         server = build_server(
             project.path.resolve().name,
             knowledge=agent.knowledge,
@@ -168,7 +169,8 @@ async def _project_server(
             links=project.settings.mcp.resource_links,
         )
         refresh = Refresh(project, server, log)
-        await stack.enter_async_context(watch_trusted_files(project.path, refresh.check))
+        watching = watch_trusted_files(project.path, refresh.check)
+        await stack.enter_async_context(in_background(watching))
         yield server, project.settings
 
 

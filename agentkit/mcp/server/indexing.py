@@ -7,8 +7,8 @@ for it, then use what is indexed, and their results say how much that is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ START_SECONDS = 0.2
 
 
 class BackgroundIndex:
-    """Indexes a folder while `running()` is entered. `report` gets a line for each warning."""
+    """Indexes a folder while `run()` goes on. `report` gets a line for each warning."""
 
     def __init__(
         self,
@@ -62,19 +62,8 @@ class BackgroundIndex:
             async with asyncio.timeout(self._settle_seconds):
                 await self._idle.wait()
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Index within the block."""
-        stop = asyncio.Event()
-        task = asyncio.create_task(self._run(stop), name="index")
-        try:
-            yield
-        finally:
-            stop.set()
-            task.cancel()
-            await asyncio.wait({task})
-
-    async def _run(self, stop: asyncio.Event) -> None:
+    async def run(self) -> None:
+        """Index until cancelled."""
         from agentkit.knowledge.index.folder import watch
 
         await asyncio.sleep(START_SECONDS)
@@ -83,7 +72,6 @@ class BackgroundIndex:
                 self._knowledge,
                 self._folder,
                 max_file_mb=self._max_file_mb,
-                stop=stop,
                 on_progress=self._on_progress,
             )
             async for report in reports:

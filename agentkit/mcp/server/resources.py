@@ -25,6 +25,7 @@ from mcp.server.subscriptions import (
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from agentkit._sync import in_background
 from agentkit.documents import Document, Passage
 from agentkit.errors import AgentkitError
 from agentkit.knowledge.addresses import PREFIX, Address, parse_address
@@ -151,12 +152,8 @@ class Subscriptions:
     @asynccontextmanager
     async def lifespan(self, server: object) -> AsyncIterator[dict[str, Any]]:
         """Compare the index regularly while a server runs."""
-        task = asyncio.create_task(self._watch(), name="mcp subscriptions")
-        try:
+        async with in_background(self._watch()):
             yield {}
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
 
     async def subscribe(
         self, ctx: ServerRequestContext[Any, Any], params: sdk.SubscribeRequestParams

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
+from agentkit._sync import in_background
 from agentkit.answers import Answer
 from agentkit.knowledge.index.report import IndexReport
 from agentkit.knowledge.knowledge_base import KnowledgeBase
@@ -58,7 +59,7 @@ async def serving(
         "demo", knowledge=knowledge, agent=clerk, indexing=indexing, watch_seconds=0.05
     )
     try:
-        async with indexing.running(), Client(server, mode=era) as client:
+        async with in_background(indexing.run()), Client(server, mode=era) as client:
             yield client, knowledge
     finally:
         knowledge.close()
@@ -151,7 +152,7 @@ async def test_a_folder_that_cannot_be_indexed_is_reported_and_the_index_used(
     knowledge = KnowledgeBase.open(tmp_path / "index", embedder)
     indexing = BackgroundIndex(knowledge, tmp_path / "gone", report=lines.append)
     server = build_server("demo", knowledge=knowledge, indexing=indexing)
-    async with indexing.running(), Client(server) as client:
+    async with in_background(indexing.run()), Client(server) as client:
         assert (await structured(client, "list_documents"))["total"] == 0
     assert "no longer updated" in lines[0]
     knowledge.close()
