@@ -154,7 +154,7 @@ class _Callbacks:
 
         assert self._features.elicit is not None
         schema = dict(getattr(params, "requested_schema", None) or {})
-        message = visible(params.message)[:MAX_QUESTION]
+        message = visible(params.message[:MAX_QUESTION])[:MAX_QUESTION]
         url = str(getattr(params, "url", None) or "")
         with self._clock.paused():
             async with self._lock:
@@ -251,8 +251,8 @@ def _approval_question(request: SamplingRequest) -> tuple[Tool, ToolCall]:
     )
     messages = "\n".join(f"{each.role}: {plain_text(each.content)}" for each in request.messages)
     arguments = {
-        "system": truncate(visible(request.system), _MAX_SHOWN),
-        "messages": truncate(visible(messages), _MAX_SHOWN),
+        "system": truncate(request.system, _MAX_SHOWN),
+        "messages": truncate(messages, _MAX_SHOWN),
         "max_tokens": request.max_tokens,
     }
     return tool, ToolCall("sampling", name, arguments)

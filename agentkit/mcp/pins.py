@@ -124,7 +124,7 @@ def _pin(tools: Sequence[ServerTool]) -> Pinned:
     return {
         tool.name: {
             "hash": _hash(tool.model_dump(mode="json", by_alias=True, exclude={"meta", "icons"})),
-            "description": visible(tool.description or "")[:_MAX_DESCRIPTION],
+            "description": visible((tool.description or "")[:_MAX_DESCRIPTION])[:_MAX_DESCRIPTION],
         }
         for tool in tools
     }

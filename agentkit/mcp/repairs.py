@@ -93,6 +93,9 @@ class Repairs:
 
     def _result(self, method: str, params: Record, result: Record) -> None:
         repair, key = _RESULTS[method]
+        if isinstance(found := result.get(key), list) and len(found) > _MAX_ENTRIES:
+            cut = f"[cut: the first {_MAX_ENTRIES} of {len(found)} blocks]"
+            result[key] = [*found[:_MAX_ENTRIES], *([_text(cut)] if key == "content" else [])]
         if key not in result or _faults(method, self._version, result, ""):
             repair(result, params, self._version)
             _drop_invalid(method, self._version, result)
@@ -139,7 +142,7 @@ class Repairs:
     def _note(self, method: str, text: str) -> None:
         notes = self._notes.setdefault(method, [])
         if len(notes) < _MAX_NOTES:
-            notes.append(visible(text)[:500])
+            notes.append(visible(text[:500])[:500])
         elif len(notes) == _MAX_NOTES:
             notes.append("and more")
 

@@ -22,6 +22,10 @@ _MARKS = (
 )
 _MOST_MARKS = 6
 """Marks in a row that a letter or an emoji has at most; more of them cover other lines."""
+_SUSPECT = re.compile(
+    "[^ -~\u00a1-\u00ac\u00ae-\u02ff\u3001-\u3130\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff60]"
+)
+"""Characters outside the blocks that are seen: ASCII, Latin, kana, Chinese, Hangul, full width."""
 OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b"
     "\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
@@ -41,10 +45,12 @@ def is_hidden(character: str) -> bool:
 
 def visible(text: str, kept: str = WHITE_SPACE) -> str:
     """Escape hidden characters as `<U+200B>`, other than those `kept`."""
-    if text.isascii() and text.isprintable():
-        return text
-    lines = text.replace("\r\n", "\n")
-    return "".join(c if c in kept or not is_hidden(c) else f"<U+{ord(c):04X}>" for c in lines)
+
+    def escape(found: re.Match[str]) -> str:
+        c = found[0]
+        return c if c in kept or not is_hidden(c) else f"<U+{ord(c):04X}>"
+
+    return _SUSPECT.sub(escape, text.replace("\r\n", "\n"))
 
 
 def escape_json(json: str) -> str:

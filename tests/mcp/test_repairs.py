@@ -41,6 +41,15 @@ def tool(**fields: Any) -> dict[str, Any]:
     return {"name": "bad", "inputSchema": OBJECT, **fields}
 
 
+async def test_of_very_many_blocks_the_first_are_used_and_the_result_says_so() -> None:
+    content = [{"type": "text", "text": "b"}] * 30_000
+    with raw({"tools/call": {"content": content}}) as server:
+        async with McpServers([config(server)]) as servers:
+            text = inside((await servers.tools[0].run({})).content)
+    assert text.endswith("[cut: the first 10000 of 30000 blocks]")
+    assert text.count("b\n") == 10_000
+
+
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-06-18", "2025-11-25"])
 @pytest.mark.parametrize(
     ("bad", "named"),

@@ -52,3 +52,5 @@ def test_a_result_cannot_contain_its_own_end() -> None:
 
 def test_a_long_text_is_truncated_with_a_note() -> None:
     assert truncate("x" * 9, 4) == "xxxx\n[cut: the first 4 of 9 characters]"
+    assert truncate("\u200b", 4) == "<U+2\n[cut: the first 4 of 1 characters]"
+    assert truncate("x\u200b", 9) == "x<U+200B>"

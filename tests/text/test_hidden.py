@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agentkit.text.hidden import JOINERS, OBEYED, escape_hidden, escape_json, visible
+from agentkit.text.hidden import JOINERS, OBEYED, escape_hidden, escape_json, is_hidden, visible
 
 UNSEEN = (
     "\x00\x08\x0b\x0c\r\x1b\x7f\x85\x90\x9b\x9d\x9f"  # controls of one byte and of C1
@@ -40,3 +40,8 @@ def test_of_a_flood_of_marks_few_stay(mark: str) -> None:
 
 def test_line_feeds_of_a_name_are_escaped_where_they_would_make_another_name() -> None:
     assert visible("a\n  tools/b.py", kept="") == "a<U+000A>  tools/b.py"
+
+
+def test_no_hidden_character_of_unicode_is_left() -> None:
+    every = "".join(map(chr, range(0x110000)))
+    assert [hex(ord(each)) for each in visible(every, kept="") if is_hidden(each)] == []
