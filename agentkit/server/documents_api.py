@@ -317,7 +317,9 @@ async def _records(server: Service) -> dict[str, DocumentRecord]:
 
     def listed() -> dict[str, DocumentRecord]:
         found = {info.source: _indexed(info, _file_of(server, info.source)) for info in infos}
-        for source, reason in unread.items():
+        for source, warning in unread.items():
+            # A warning begins with the file, whose place on this machine is not for the page.
+            reason = warning.partition(f"{source}: ")[2] or warning
             if source in found:
                 found[source].reason = reason
             else:

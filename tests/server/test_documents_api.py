@@ -232,6 +232,7 @@ async def test_a_file_that_cannot_be_read_is_listed_with_the_reason(folder: Path
         await upload(page, broken__pdf=b"%PDF-1.7 and nothing else")
         broken = (await settled(page))["broken.pdf"]
     assert broken["state"] == "unread"
+    assert str(folder) not in broken["reason"]
     assert "damaged" in broken["reason"]
 
 

@@ -13,9 +13,11 @@ const BLOCK_MARKUP = /^(?:[ \t]*(?:>|[-*+]|\d{1,9}[.)]|#{1,6}|\|)[ \t]+)*[ \t]*/
 /** Insert the ends of `ranges` (`{start, end}` in code points) into `text`. */
 export function insertMarks(text, ranges) {
   const clean = text.replace(PRIVATE, "\uFFFD");
+  const fences = fencedBlocks(clean);
   const places = [];
   ranges.slice(0, MOST).forEach((range, number) => {
-    const [start, end] = trimmed(clean, utf16Index(clean, range.start), utf16Index(clean, range.end));
+    const ends = [utf16Index(clean, range.start), utf16Index(clean, range.end)];
+    const [start, end] = trimmed(clean, ...outside(fences, ...ends));
     if (start < end) {
       places.push([start, 1, String.fromCharCode(FIRST + 2 * number)]);
       places.push([end, 0, String.fromCharCode(FIRST + 2 * number + 1)]);
@@ -30,6 +32,28 @@ export function insertMarks(text, ranges) {
     from = place;
   }
   return marked + clean.slice(from);
+}
+
+/** The places of fenced code, from the line of its opening fence to the end of the closing one. */
+function fencedBlocks(text) {
+  const found = [];
+  let open = null;
+  for (const { 0: line, 1: fence, index } of text.matchAll(/^[ \t>]*(`{3,}|~{3,}).*$/gm)) {
+    if (open === null) open = { start: index, fence };
+    else if (fence.startsWith(open.fence) && line.trimEnd().endsWith(fence)) {
+      found.push([open.start, index + line.length]);
+      open = null;
+    }
+  }
+  return open ? [...found, [open.start, text.length]] : found;
+}
+
+/** A range that begins outside code and ends in it, or the other way, without the part in code. */
+function outside(fences, start, end) {
+  const holds = (place) => fences.find(([first, last]) => first <= place && place <= last);
+  const [before, after] = [holds(start), holds(end)];
+  if (before === after) return [start, end];
+  return [before ? before[1] : start, after ? after[0] : end];
 }
 
 /** Leave markup at both ends outside, which a character in its way would turn into text. */

@@ -161,6 +161,7 @@ function PageImage({ loaded, panel }) {
   const canvas = useRef();
   const [number, setNumber] = useState(loaded.page);
   const [error, setError] = useState(null);
+  const [drawn, setDrawn] = useState(false);
   useEffect(() => setNumber(loaded.page), [loaded]);
   useEffect(() => {
     let current = true;
@@ -173,8 +174,9 @@ function PageImage({ loaded, panel }) {
         canvas.current.height = image.height;
         canvas.current.getContext("2d").drawImage(image, 0, 0);
         canvas.current.dataset.page = String(number);
+        setDrawn(true);
       })
-      .catch((failure) => current && setError(failure));
+      .catch((failure) => current && (setDrawn(false), setError(failure)));
     return () => (current = false);
   }, [loaded, number]);
   return html`
@@ -185,7 +187,7 @@ function PageImage({ loaded, panel }) {
     </div>
     ${error
       ? html`<p class="field-error" role="alert">${error.message}</p>`
-      : html`<canvas class="pdf-page" ref=${canvas} width="800" height="1040" role="img"
+      : html`${!drawn && html`<div class="skeleton tall" aria-busy="true"></div>`}<canvas class="pdf-page" ref=${canvas} hidden=${!drawn} role="img"
           aria-label=${t("Page {n} of {title}; the quote is: {quote}", { n: number, title: loaded.title || loaded.source, quote: quoteOf(loaded).slice(0, 300) })}></canvas>`}
     ${quoteOf(loaded) && html`<blockquote class="page-quote">${quoteOf(loaded)}</blockquote>`}`;
 }

@@ -11,7 +11,7 @@ export function Sidebar({ navigate }) {
   const { store, conversation } = useApp();
   const open = useStore((state) => state.menu);
   const server = useStore((state) => state.server);
-  const count = useStore((state) => state.documents.length || (state.server?.documents?.count ?? 0));
+  const count = useStore((state) => state.documents.filter((each) => each.state === "indexed").length || (state.server?.documents?.count ?? 0));
   const panel = useStore((state) => state.panel?.kind);
   const close = () => store.set({ menu: false });
   const show = (kind) => {
