@@ -299,7 +299,7 @@ async def test_an_answer_that_is_too_large_is_an_error_and_the_server_stays_usab
     state: Path,
 ) -> None:
     async with McpServers([full_server(state)]) as servers:
-        with pytest.raises(ToolError, match="the answer of 47.7 MiB is too large"):
+        with pytest.raises(ToolError, match=r"the answer of 47\.7 MiB is too large"):
             await by_name(servers, "huge").run({})
         assert inside((await by_name(servers, "greet").run({"who": "Ada"})).content) == "hello Ada"
     assert len((state / "pids").read_text().split()) == 1
