@@ -1,7 +1,8 @@
 """Sessions in PostgreSQL, for several processes and machines: a `SessionStorage` by psycopg 3.
 
 The tables are made at the first use. All statements are bounded in time; while the database cannot
-be reached each call raises StorageUnavailable, at once when another has just found it so.
+be reached, or accepts connections and does not answer, each call raises StorageUnavailable, at once
+when another has just found it so.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SCHEMES = ("postgresql://", "postgres://")
 WAIT_SECONDS = 4.0
 """How long a call waits for a connection."""
+
+ANSWER_SECONDS = 25.0
+"""How long a transaction may take; the database's own bounds, below it, end with its freezing."""
 
 DOWN_SECONDS = 1.0
 """How long calls fail at once after one has found the database unreachable."""
@@ -202,7 +206,7 @@ class PostgresStorage:
         if time.monotonic() < self._down_until:
             raise _unavailable("it was not reached a moment ago")
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection() as connection, _answering(connection, ANSWER_SECONDS):
                 self._make_tables(connection)
                 with connection.transaction():
                     yield connection
@@ -244,6 +248,11 @@ def _open_pool(url: str, connections: int) -> ConnectionPool[Any]:
         given = conninfo_to_dict(url)
     except ProgrammingError as error:
         raise ConfigError(f"The URL of the sessions is invalid: {error}") from error
+
+    def check(connection: Connection[Any]) -> None:
+        with _answering(connection, WAIT_SECONDS):
+            ConnectionPool.check_connection(connection)
+
     bounds: dict[str, Any] = {"connect_timeout": 4, "tcp_user_timeout": 10_000}
     bounds["options"] = f"{given.get('options') or ''} {_OPTIONS}".strip()
     return ConnectionPool(
@@ -252,10 +261,28 @@ def _open_pool(url: str, connections: int) -> ConnectionPool[Any]:
         max_size=connections,
         timeout=WAIT_SECONDS,
         kwargs=bounds,
-        check=ConnectionPool.check_connection,
+        check=check,
         reconnect_timeout=5.0,
         open=True,
     )
+
+
+@contextmanager
+def _answering(connection: Connection[Any], seconds: float) -> Iterator[None]:
+    """Shut a connection down where the database is silent in the block for some seconds: the
+    statement that waits raises OperationalError then."""
+
+    def shut_down() -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as copy_:
+            copy_.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _unavailable(reason: str) -> StorageUnavailable:

@@ -283,6 +283,31 @@ def test_while_its_database_is_gone_the_server_says_so_and_then_all_is_well(fold
             assert server.finished(server.ask(session, "Go on"))["text"] == "Done."
 
 
+def test_a_database_that_does_not_answer_is_unavailable_and_the_server_goes_on(
+    folder: Path,
+) -> None:
+    upstream = OpenAIServer()
+    upstream.answer = lambda body: answers("Every Sunday [1].")
+    with postgres_server() as database:
+        (folder / "agentkit.toml").write_text(f'[serve]\nsessions = "{database.url}"\n')
+        _trust(folder)
+        with served(folder, upstream) as server:
+            session = server.session()
+            first = server.finished(server.ask(session))
+            with database.frozen():
+                for _ in range(2):
+                    refused = server.client.get("/api/sessions")
+                    assert refused.status_code == 503
+                    assert refused.headers["retry-after"]
+                assert server.get("/health") == {"status": "ok"}
+            deadline = time.monotonic() + 30
+            while server.client.get("/api/sessions").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            assert server.turns(session) == [first]
+            assert server.finished(server.ask(session))["text"] == "Every Sunday [1]."
+
+
 def _trust(folder: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "agentkit", "trust", str(folder)],

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 _PLACES = "/usr/lib/postgresql"
@@ -60,6 +61,20 @@ class PostgresServer:
                 return
             time.sleep(0.05)
         raise AssertionError((self.folder / "log").read_text())
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server accepts connections and answers nothing until the block ends."""
+        assert self.process
+        running = psutil.Process(self.process.pid)
+        held = [running, *running.children(recursive=True)]
+        for each in held:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in held:
+                each.resume()
 
     def stop(self) -> None:
         """Stop at once, as in a crash."""
