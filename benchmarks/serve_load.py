@@ -165,7 +165,7 @@ async def ask(base: str, model: str, number: int, tokens: int, measured: Measure
         writer.write(head.encode() + body)
         seen = b""
         while line := await reader.readline():
-            if line.startswith(b"HTTP/1.1 ") and b" 200 " not in line or b'"error"' in line:
+            if (line.startswith(b"HTTP/1.1 ") and b" 200 " not in line) or b'"error"' in line:
                 seen = line
             for found in _TOKEN.finditer(line):
                 if not received:
