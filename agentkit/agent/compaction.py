@@ -348,7 +348,7 @@ class Window:
 
     async def _complete(self, messages: Sequence[Message]) -> str:
         pieces: list[str] = []
-        self._meter.count_request()
+        self._meter.requests_made += 1
         async for part in self._model.stream(messages, (), Options(extra=self._options.extra)):
             if isinstance(part, TextDelta):
                 pieces.append(part.text)

@@ -77,12 +77,13 @@ class Spent:
 
 class UsageMeter:
     """Adds up what a run uses and compares it with the limits. `spent` is what the run had used
-    before it was paused. `turns` and `tool_calls` count towards the limits of these names."""
+    before it was paused. `turns` and `tool_calls` count towards the limits of these names,
+    `requests_made` and `calls_run` are reported as used."""
 
     def __init__(self, limits: Limits = Limits(), spent: Spent = Spent()) -> None:
         self._limits = limits
         self._tokens, self.cost = spent.usage, spent.cost
-        self._requests = self._calls = 0
+        self.requests_made = self.calls_run = 0
         self.turns, self.tool_calls = spent.turns, spent.tool_calls
         self._seconds_before = spent.seconds
         self._started: float | None = None
@@ -97,7 +98,7 @@ class UsageMeter:
     @property
     def usage(self) -> Usage:
         """The tokens, requests and tool calls so far."""
-        return self._tokens + Usage(requests=self._requests, tool_calls=self._calls)
+        return self._tokens + Usage(requests=self.requests_made, tool_calls=self.calls_run)
 
     @property
     def spent(self) -> Spent:
@@ -130,14 +131,6 @@ class UsageMeter:
         allowed = max(0, min(wanted, self._limits.tool_calls - self.tool_calls))
         self.tool_calls += allowed
         return allowed
-
-    def count_request(self) -> None:
-        """Count a request to a model."""
-        self._requests += 1
-
-    def count_tool_call(self) -> None:
-        """Count a tool call that runs."""
-        self._calls += 1
 
     def charge(self, usage: Usage, *models: str) -> None:
         """Add the tokens of a request, at the price of the first of these models that has one."""

@@ -271,7 +271,7 @@ class Loop:
             await call_with(self._hooks.before_model, messages, extra=self._info)
         names = [tool.name for tool in tools]
         self._request_sent = _SentRequest(messages, len(messages), names, options)
-        self._meter.count_request()
+        self._meter.requests_made += 1
         reply = self._model.stream(messages, tools, options)
         if self._holds_text:
             reply = hold_back_thinking(reply)
@@ -378,7 +378,8 @@ class Loop:
         self.unfinished = Turn(taken=self._ids)
         if not is_complete:
             outcomes = [
-                _interrupted(o, c) for o, c in zip(outcomes, message.tool_calls, strict=True)
+                outcome if isinstance(outcome, Message) else failed_result(call, INTERRUPTED)
+                for outcome, call in zip(outcomes, message.tool_calls, strict=True)
             ]
         results = [outcome for outcome in outcomes if isinstance(outcome, Message)]
         if len(results) < len(outcomes):
@@ -454,8 +455,3 @@ class Loop:
         assert turn.done is not None
         reason = turn.done.stop_reason
         return "stop" if reason == "tool_calls" else reason
-
-
-def _interrupted(outcome: Outcome, call: ToolCall) -> Message:
-    """A call's result in a run that was stopped."""
-    return outcome if isinstance(outcome, Message) else failed_result(call, INTERRUPTED)

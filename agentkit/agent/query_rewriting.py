@@ -152,7 +152,7 @@ class QueryRewriter:
         the model fails."""
         pieces: list[str] = []
         query = ""
-        self._meter.count_request()
+        self._meter.requests_made += 1
         try:
             async with (
                 asyncio.timeout(None) as silence,

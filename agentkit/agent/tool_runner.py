@@ -320,7 +320,7 @@ class ToolRunner:
         assert not isinstance(call.arguments, str)
         turn.put(ToolStarted(call))
         if context.resumed is None:
-            self.meter.count_tool_call()
+            self.meter.calls_run += 1
         began = time.perf_counter()
         result = ToolResult()
         failure: BaseException | None = None

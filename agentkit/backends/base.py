@@ -144,9 +144,16 @@ def tool_definition(tool: Tool) -> dict[str, Any]:
     }
 
 
-def message_bodies(messages: Sequence[Message], name_key: str) -> list[dict[str, Any]]:
+def message_bodies(
+    messages: Sequence[Message], name_key: str, *, arguments_as_text: bool = False
+) -> list[dict[str, Any]]:
     """Return messages as Ollama and chat templates expect them: text, calls with their arguments
-    as objects, and of a result the id of its call, and under `name_key` the tool."""
+    as objects or as JSON, and of a result the id of its call, and under `name_key` the tool."""
+
+    def arguments(call: ToolCall) -> dict[str, Any] | str:
+        given = arguments_object(call)
+        return json.dumps(given, ensure_ascii=False) if arguments_as_text else given
+
     names = {call.id: call.name for message in messages for call in message.tool_calls}
     bodies = []
     for message in messages:
@@ -156,7 +163,7 @@ def message_bodies(messages: Sequence[Message], name_key: str) -> list[dict[str,
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": arguments_object(call)},
+                    "function": {"name": call.name, "arguments": arguments(call)},
                 }
                 for call in message.tool_calls
             ]

@@ -11,7 +11,6 @@ import asyncio
 import ctypes
 import importlib
 import importlib.util
-import json
 import os
 import secrets
 import shutil
@@ -340,10 +339,7 @@ def request_body(
         json_schema = {"name": "answer", "schema": dict(schema)}
         response_format = {"type": "json_schema", "json_schema": json_schema}
     if native:
-        bodies = message_bodies(messages, "name")
-        for call in (call for body in bodies for call in body.get("tool_calls", ())):
-            function = call["function"]
-            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+        bodies = message_bodies(messages, "name", arguments_as_text=True)
     else:
         bodies = message_bodies(with_tools_in_text(messages, tools), "name")
     body = {

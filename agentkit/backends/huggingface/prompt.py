@@ -8,7 +8,6 @@ drops a message is passed over.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -157,13 +156,8 @@ def _forms(template: str, messages: Sequence[Message], tools: Sequence[Tool]) ->
 def _apply_template(
     loaded: LoadedModel, form: _Form, template: str, extra: Mapping[str, Any]
 ) -> str:
-    bodies = message_bodies(form.messages, "name")
-    for call in (call for body in bodies for call in body.get("tool_calls", ())):
-        if form.arguments_as_text:
-            arguments = call["function"]["arguments"]
-            call["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False)
     text: str = loaded.tokenizer.apply_chat_template(
-        bodies,
+        message_bodies(form.messages, "name", arguments_as_text=form.arguments_as_text),
         chat_template=template,
         tools=[tool_definition(tool) for tool in form.tools] or None,
         add_generation_prompt=True,

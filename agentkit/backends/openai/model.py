@@ -114,9 +114,9 @@ class OpenAIModel(ParsedModel):
         options: Options = Options(),
     ) -> AsyncGenerator[ModelPart, None]:
         names = wire_names([tool.name for tool in tools], self._builder.profile.tool_name)
-        shown = [replace(tool, name=names[tool.name]) for tool in tools]
         if all(name == wire for name, wire in names.items()):
             return super().stream(messages, tools, options)
+        shown = [replace(tool, name=names[tool.name]) for tool in tools]
         choice = names.get(options.tool_choice, options.tool_choice)
         parts = self.request(messages, tools, options)
         parsed = parse_text_calls(parts, shown, replace(options, tool_choice=choice))
