@@ -150,6 +150,7 @@ export const CHINESE = {
   "required": "必填",
   "not given": "未提供",
   "Enter a number.": "请输入数字。",
+  "With hidden characters: {text}": "含有隐藏字符：{text}",
   "Enter valid JSON.": "请输入有效的 JSON。",
 
   // Documents and search

@@ -106,6 +106,11 @@ def test_a_call_is_approved_with_changed_arguments(page: Page) -> None:
     run = form.get_by_label("run", exact=False).first
     expect(run).to_have_value("17")
     run.fill("42")
+    reason = form.get_by_label("reason", exact=False)
+    reason.fill("older\u202e than 90 days")
+    expect(form).to_contain_text("With hidden characters: older<U+202E> than 90 days")
+    reason.fill("older than 90 days")
+    expect(form).not_to_contain_text("hidden characters")
     form.get_by_role("switch").check()
     form.get_by_role("button", name="Allow with changes").click()
     wait_for_answer(page)

@@ -1,5 +1,6 @@
 // An input that fits a JSON Schema; a value without a simple type is edited as JSON.
 
+import { visible } from "../hidden.js";
 import { html } from "../html.js";
 import { t } from "../i18n.js";
 
@@ -9,10 +10,12 @@ import { t } from "../i18n.js";
  */
 export function Field({ id, name, value, schema, required, error, disabled, onChange }) {
   const type = schema.enum ? "choice" : typeOf(schema, value);
+  const text = typeof value === "string" ? value : JSON.stringify(value) ?? "";
   return html`<div class="field">
-    <label for=${id}><code>${name}</code>${required && !("default" in schema) && html`<span class="required" title=${t("required")}>*</span>`}
+    <label for=${id}><code>${visible(name)}</code>${required && !("default" in schema) && html`<span class="required" title=${t("required")}>*</span>`}
       ${schema.description && html`<small>${schema.description}</small>`}</label>
     ${INPUTS[type]({ id, value, schema, required, disabled, onChange, invalid: Boolean(error) })}
+    ${visible(text) !== text && html`<p class="field-error">${t("With hidden characters: {text}", { text: visible(text) })}</p>`}
     ${error && html`<p class="field-error" role="alert">${error}</p>`}
   </div>`;
 }
@@ -22,6 +25,9 @@ function typeOf(schema, value) {
   const type = declared ?? (typeof value === "number" ? "number" : typeof value);
   return ["string", "boolean", "number", "integer"].includes(type) ? type : "json";
 }
+
+/** The rows that a text takes in a narrow field: the end of what is approved is to be seen. */
+const rowsOf = (text) => text.split("\n").reduce((rows, line) => rows + 1 + Math.floor(line.length / 60), 0);
 
 const numberInput = ({ id, value, schema, required, disabled, invalid, onChange }) => html`<input id=${id} type="number" disabled=${disabled}
   step=${schema.type === "integer" ? 1 : "any"} min=${schema.minimum} max=${schema.maximum} aria-invalid=${invalid} defaultValue=${value}
@@ -33,7 +39,7 @@ const numberInput = ({ id, value, schema, required, disabled, invalid, onChange 
 
 const INPUTS = {
   string: ({ id, value, disabled, onChange }) => html`<textarea id=${id} disabled=${disabled}
-    rows=${Math.min(8, Math.max(1, String(value ?? "").split("\n").length))} value=${value ?? ""}
+    rows=${Math.min(24, rowsOf(String(value ?? "")))} value=${value ?? ""}
     onInput=${(event) => onChange(event.target.value)}></textarea>`,
   boolean: ({ id, value, disabled, onChange }) => html`<input id=${id} type="checkbox" class="switch" role="switch" disabled=${disabled}
     checked=${Boolean(value)} onChange=${(event) => onChange(event.target.checked)} />`,
@@ -45,7 +51,8 @@ const INPUTS = {
       ${choices.map((each) => html`<option selected=${each === value}>${each === undefined ? t("not given") : String(each)}</option>`)}</select></span>`;
   },
   json: ({ id, value, disabled, invalid, onChange }) => html`<textarea id=${id} class="code" disabled=${disabled} aria-invalid=${invalid}
-    rows="3" defaultValue=${value === undefined ? "" : JSON.stringify(value, null, 2)}
+    rows=${Math.min(24, Math.max(3, rowsOf(JSON.stringify(value, null, 2) ?? "")))}
+    defaultValue=${value === undefined ? "" : JSON.stringify(value, null, 2)}
     onInput=${(event) => {
       try {
         onChange(JSON.parse(event.target.value));

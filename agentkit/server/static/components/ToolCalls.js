@@ -1,5 +1,6 @@
 // The tool calls of a turn while they run and afterwards, each with its arguments and result.
 
+import { visible } from "../hidden.js";
 import { html, classes } from "../html.js";
 import { message, t } from "../i18n.js";
 import { useState } from "../vendor/preact-hooks.js";
@@ -47,11 +48,11 @@ function stateIcon(state) {
 }
 
 function Arguments({ value }) {
-  if (typeof value === "string") return html`<pre tabindex="0">${cut(value)}</pre>`;
+  if (typeof value === "string") return html`<pre tabindex="0">${cut(visible(value))}</pre>`;
   const entries = Object.entries(value ?? {});
   if (!entries.length) return html`<p class="hint">${t("none")}</p>`;
   return html`<dl class="arguments">${entries.map(([name, each]) => html`<div key=${name}>
-    <dt>${name}</dt><dd>${cut(typeof each === "string" ? each : JSON.stringify(each))}</dd></div>`)}</dl>`;
+    <dt>${visible(name)}</dt><dd>${cut(visible(typeof each === "string" ? each : JSON.stringify(each)))}</dd></div>`)}</dl>`;
 }
 
 /** The argument that tells most about a call: its first text. */
