@@ -268,7 +268,9 @@ def _words(unit: Unit) -> set[str]:
 
 
 def _overlap(unit: Unit, other: Unit) -> bool:
-    """Whether two units have text in common, the header of a table aside."""
+    """Whether two units have text in common, the header of a table aside, or say the same."""
+    if unit.text == other.text:
+        return True
     if unit.passage is not other.passage:
         return unit.body in other.body or other.body in unit.body
     spans = [unit.own, other.own]

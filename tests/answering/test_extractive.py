@@ -157,6 +157,14 @@ async def test_an_answer_is_a_unit_of_the_passage(text: str, question: str, answ
     assert answer in _text(await _parts(asked))
 
 
+async def test_a_sentence_that_a_passage_repeats_is_quoted_once() -> None:
+    sentence = "The zoning rules limit hotels to nine floors."
+    passage = _passage(f"{sentence}\n\nOther text stands between.\n\n{sentence}\n")
+    question = "How many floors do the zoning rules allow hotels?"
+    text, is_refusal = await ExtractiveModel(_Alike()).quote(question, [passage])
+    assert (text.count(sentence), is_refusal) == (1, False)
+
+
 async def test_a_comparison_gives_a_unit_for_each_side() -> None:
     text = "Cats sleep sixteen hours.\n\nDogs sleep twelve hours.\n\nBoth eat meat."
     asked = [
