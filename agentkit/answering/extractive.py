@@ -218,6 +218,8 @@ def _choose(question: Question, scored: Sequence[Scored]) -> tuple[list[Unit], l
             break
         if any(_overlap(each.unit, other) for other in chosen):
             continue
+        if chosen and set(terms(each.unit.body)) <= set(terms(question.text)):
+            continue  # a title or an entry of a menu, which only repeats the question
         if each.features["codes"] < scored[0].features["codes"]:
             continue
         is_row = each.unit.kind == "row" and any(_same_table(each.unit, c) for c in chosen)

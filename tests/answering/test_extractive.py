@@ -165,6 +165,14 @@ async def test_a_sentence_that_a_passage_repeats_is_quoted_once() -> None:
     assert (text.count(sentence), is_refusal) == (1, False)
 
 
+@pytest.mark.parametrize("text", ["Libtasn1\n\n{}\n", "{}\n\n- Libtasn1\n- Other\n"])
+async def test_a_title_or_an_item_that_only_repeats_the_question_is_not_added(text: str) -> None:
+    sentence = "This manual is for GNU Libtasn1, a library for Abstract Syntax Notation One."
+    passage = _passage(text.format(sentence))
+    answer, _is_refusal = await ExtractiveModel(_Alike()).quote("What is libtasn1?", [passage])
+    assert answer.endswith(f"inferred:\n\n{sentence} [1]")
+
+
 async def test_a_comparison_gives_a_unit_for_each_side() -> None:
     text = "Cats sleep sixteen hours.\n\nDogs sleep twelve hours.\n\nBoth eat meat."
     asked = [
