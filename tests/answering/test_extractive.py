@@ -165,7 +165,7 @@ async def test_a_sentence_that_a_passage_repeats_is_quoted_once() -> None:
     assert (text.count(sentence), is_refusal) == (1, False)
 
 
-@pytest.mark.parametrize("text", ["Libtasn1\n\n{}\n", "{}\n\n- Libtasn1\n- Other\n"])
+@pytest.mark.parametrize("text", ["Libtasn1\n\n{}\n", "{}\n\n- Libtasn1\n"])
 async def test_a_title_or_an_item_that_only_repeats_the_question_is_not_added(text: str) -> None:
     sentence = "This manual is for GNU Libtasn1, a library for Abstract Syntax Notation One."
     passage = _passage(text.format(sentence))
