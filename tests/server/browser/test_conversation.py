@@ -38,6 +38,15 @@ def test_an_answer_is_streamed_with_table_code_formula_and_citations(page: Page)
     expect(page.get_by_role("status").filter(has_text="The answer is complete.")).to_have_count(1)
 
 
+def test_the_end_of_a_second_answer_comes_into_view(page: Page) -> None:
+    for question in (QUESTION, "Ask the clerk about the pumps"):
+        ask(page, question)
+        page.get_by_role("button", name="Stop").wait_for()
+        page.get_by_role("button", name="Stop").wait_for(state="detached")
+    expect(page.get_by_role("button", name="Copy answer").last).to_be_in_viewport()
+    expect(page.locator(".question").last).to_be_in_viewport()
+
+
 def test_sentences_without_support_are_marked_with_the_reason(page: Page) -> None:
     ask(page, QUESTION)
     wait_for_answer(page)

@@ -78,6 +78,8 @@ function Thread() {
     else root.current.querySelector(".turn:last-of-type")?.scrollIntoView({ block: "start" });
   }, [session?.id, turns.length]);
   useLayoutEffect(() => {
+    // The last piece of an answer and what is below it come at once with its end.
+    if (!busy && follows.current) toEnd();
     const resized = new ResizeObserver(() => busy && follows.current && toEnd());
     resized.observe(root.current.firstElementChild);
     return () => resized.disconnect();
