@@ -88,11 +88,16 @@ def test_the_first_chunk_is_there_before_the_rest_is_counted(kind: str) -> None:
     assert counted < 1_200_000
 
 
+MEASURED = ("rows", "headings and text", "lines of a paragraph", "rows of a table", "lines of code",
+            "sentences of one line", "CJK without an end", "functions")  # fmt: skip
+"""One of each way of splitting: tracing makes it ten times as slow."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MEASURED)
 def test_the_memory_that_splitting_takes_does_not_grow_with_the_document(kind: str) -> None:
-    short, long = (_code(KINDS[kind](length)) for length in (600_000, 1_800_000))
-    assert _peak(long) < 1.5 * _peak(short) + 8 * len(long.text)
+    short, long = (_code(KINDS[kind](length)) for length in (450_000, 900_000))
+    assert _peak(long) < 1.5 * _peak(short) + 4 * len(long.text)
 
 
 def _peak(document: Document) -> int:
