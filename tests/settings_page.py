@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agentkit.settings.schema import Settings, format_key, schema_text, settings_schema
+from agentkit.settings.dotted_keys import format_key
+from agentkit.settings.schema import Settings, schema_text, settings_schema
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, SCHEMA = DOCS / "settings.md", DOCS / "agentkit.schema.json"

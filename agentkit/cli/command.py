@@ -245,7 +245,7 @@ def complete_servers(folder: Path) -> Iterable[str]:
 
 @_completer
 def complete_settings(folder: Path) -> Iterable[str]:
-    from agentkit.settings.schema import PLACEHOLDERS, format_key, known_keys
+    from agentkit.settings.dotted_keys import PLACEHOLDERS, format_key, known_keys
 
     return [format_key(key) for key in known_keys() if not PLACEHOLDERS & set(key)]
 

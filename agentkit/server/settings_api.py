@@ -20,7 +20,8 @@ from agentkit.project.trust import settings_file
 from agentkit.server.auth import require
 from agentkit.server.errors import ApiError
 from agentkit.server.service import Service, service
-from agentkit.settings.schema import parse_key, settings_schema
+from agentkit.settings.dotted_keys import parse_key
+from agentkit.settings.schema import settings_schema
 from agentkit.tools.repair import without_surrogates
 
 router = APIRouter(

@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import ConfigError, file_error
-from agentkit.settings.schema import (
-    FILE_NAME,
-    SCHEMA_LINE,
+from agentkit.settings.dotted_keys import (
     Key,
     format_key,
     is_table,
     parse_value,
     type_of,
-    write_schema,
 )
+from agentkit.settings.schema import FILE_NAME, SCHEMA_LINE, write_schema
 from agentkit.settings.sources import (
     ResolvedSettings,
     file_layer,

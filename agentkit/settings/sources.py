@@ -24,10 +24,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentkit.errors import ConfigError, file_error, value_error
-from agentkit.settings.schema import (
-    FILE_NAME,
+from agentkit.settings.dotted_keys import (
     Key,
-    Settings,
     format_key,
     known_keys,
     parse_key,
@@ -35,6 +33,7 @@ from agentkit.settings.schema import (
     type_of,
     unknown_key_error,
 )
+from agentkit.settings.schema import FILE_NAME, Settings
 
 DEFAULT, OPTION = "default", "option"
 PREFIX = "AGENTKIT_"

@@ -10,8 +10,9 @@ import pytest
 
 from agentkit.errors import ConfigError
 from agentkit.project.trust import fingerprint, is_trusted, settings_file, trust
+from agentkit.settings.dotted_keys import parse_key
 from agentkit.settings.edit import SettingsFile
-from agentkit.settings.schema import SCHEMA_FILE, SCHEMA_LINE, parse_key
+from agentkit.settings.schema import SCHEMA_FILE, SCHEMA_LINE
 from agentkit.settings.sources import read_settings, user_file
 from tests.conftest import unprivileged
 

@@ -14,16 +14,9 @@ import pytest
 
 from agentkit.errors import ConfigError
 from agentkit.project.project import Project
+from agentkit.settings.dotted_keys import format_key, known_keys, parse_key, parse_value
 from agentkit.settings.profile import SettingsTable
-from agentkit.settings.schema import (
-    Settings,
-    format_key,
-    known_keys,
-    parse_key,
-    parse_value,
-    schema_text,
-    settings_schema,
-)
+from agentkit.settings.schema import Settings, schema_text, settings_schema
 from agentkit.settings.sources import ResolvedSettings, is_reserved, read_settings, user_file
 from tests.conftest import unprivileged
 from tests.settings_page import PAGE, SCHEMA, page

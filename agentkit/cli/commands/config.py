@@ -23,8 +23,9 @@ from agentkit.findings import for_folder
 from agentkit.text.hidden import OBEYED
 
 if TYPE_CHECKING:
+    from agentkit.settings.dotted_keys import Key
     from agentkit.settings.edit import SettingsFile
-    from agentkit.settings.schema import Key, ProviderSettings
+    from agentkit.settings.schema import ProviderSettings
     from agentkit.settings.sources import ResolvedSettings
 
 HIDDEN = "(not shown)"
@@ -67,7 +68,7 @@ def show(
     json: Json = False,
 ) -> None:
     os.environ.setdefault(*_NO_PLUGINS)
-    from agentkit.settings.schema import format_key, parse_key, type_of
+    from agentkit.settings.dotted_keys import format_key, parse_key, type_of
 
     below = parse_key(key) if key else ()
     if below:
@@ -108,7 +109,7 @@ def set_value(
     folder: Folder = Path(),
     user: User = False,
 ) -> None:
-    from agentkit.settings.schema import format_key, parse_key
+    from agentkit.settings.dotted_keys import format_key, parse_key
 
     name, file = parse_key(key), _settings_file(folder, user)
     new = file.set(name, value)
@@ -123,7 +124,7 @@ def set_value(
     "agentkit config unset knowledge.results",
 )
 def unset(key: SettingName, folder: Folder = Path(), user: User = False) -> None:
-    from agentkit.settings.schema import format_key, parse_key
+    from agentkit.settings.dotted_keys import format_key, parse_key
 
     name, file = parse_key(key), _settings_file(folder, user)
     file.unset(name)
@@ -306,7 +307,7 @@ def _provider(folder: Path, name: str) -> ProviderSettings:
 
 def _as_toml(value: Any) -> str:
     """A value as TOML, without characters that could control a terminal."""
-    from agentkit.settings.schema import format_key
+    from agentkit.settings.dotted_keys import format_key
 
     if isinstance(value, float):
         return str(value)
