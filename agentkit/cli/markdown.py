@@ -24,7 +24,8 @@ from agentkit.cli.region import render_lines
 from agentkit.knowledge.citations.markers import markers, numbers_in
 from agentkit.knowledge.citations.passages import Sources
 
-_UNSUPPORTED, _UNSUPPORTED_END, _MARK, _MARK_END = "\u2061", "\u2062", "\u2063", "\u2064"
+_UNSUPPORTED, _UNSUPPORTED_END, _MARK, _MARK_END = "\ufe05", "\ufe06", "\ufe07", "\ufe08"
+"""Variation selectors that no text uses: without width, and left alone by the console."""
 _CONTROLS = re.compile(f"([{_UNSUPPORTED}{_UNSUPPORTED_END}{_MARK}{_MARK_END}])")
 _THEME = Theme(
     {
@@ -131,9 +132,9 @@ def _apply_styles(segment: Segment, styles: list[Style]) -> Iterator[Segment]:
         return
     for piece in _CONTROLS.split(segment.text):
         match piece:
-            case "\u2061" | "\u2063":
+            case "\ufe05" | "\ufe07":
                 styles.append(_UNSUPPORTED_STYLE if piece == _UNSUPPORTED else _MARKER)
-            case "\u2062" | "\u2064":
+            case "\ufe06" | "\ufe08":
                 ended = _UNSUPPORTED_STYLE if piece == _UNSUPPORTED_END else _MARKER
                 styles[:] = [style for style in styles if style is not ended]
             case _ if piece:
