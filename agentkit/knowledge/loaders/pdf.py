@@ -21,7 +21,7 @@ from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import HAS_OCR, Loaded, escaped, named_ranges
 from agentkit.knowledge.loaders.ocr import RecognisedPage, confidence_warning, recognise
 from agentkit.knowledge.loaders.pdf_forms import data_of, values_of, with_values
-from agentkit.knowledge.loaders.pdf_grid import grids_of, in_grids
+from agentkit.knowledge.loaders.pdf_grid import cutting, grids_of, in_grids
 from agentkit.knowledge.loaders.pdf_page import Line, PageView, Place, lines_of
 from agentkit.knowledge.loaders.pdf_tables import in_columns
 from agentkit.knowledge.loaders.reflow import (
@@ -150,6 +150,9 @@ def _page(pdf: Any, number: int, most: int) -> _Page:
             return next((Place(at, *cell) for at, cell in found if cell is not None), None)
 
         lines = lines_of(page, text_page, view, place if grids else None)
+        if cut := cutting(lines):
+            grids = [grid for at, grid in enumerate(grids) if at not in cut]
+            lines = lines_of(page, text_page, view, place if grids else None)
         values = list(values_of(page, form, view))
         lines = with_values(lines, values, view.height, place) if values else lines
         lines = in_grids(lines, grids, view.height) if grids else lines

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -29,6 +30,8 @@ _NEAR = 2.5
 _PROSE = 300
 """Characters of a cell, on average, from which a grid is a page layout."""
 _SHORT = 25
+_LETTER_GAP = 0.1
+"""Between the letters of a word at most, in sizes of the font."""
 
 
 class _Ruling(NamedTuple):
@@ -233,6 +236,23 @@ def in_grids(lines: Sequence[Line], grids: Sequence[Grid], height: float) -> lis
         elif (held := inside.pop(line.place.grid, None)) is not None:
             found += _rows(grids[line.place.grid], held, height)
     return found
+
+
+def cutting(lines: Sequence[Line]) -> set[int]:
+    """The numbers of the grids whose lines run through words, as the frame of a figure does that
+    stands over text: no tables."""
+    cuts = Counter(
+        left.place.grid
+        for left, right in pairwise(lines)
+        if left.place is not None
+        and right.place is not None
+        and left.place.grid == right.place.grid
+        and left.text[-1:].isalnum()
+        and right.text[:1].isalnum()
+        and abs(left.bottom - right.bottom) < _NEAR
+        and abs(right.left - left.right) < _LETTER_GAP * left.size
+    )
+    return {grid for grid, count in cuts.items() if count > 1}
 
 
 def _is_table(grid: Grid, held: Sequence[Line]) -> bool:

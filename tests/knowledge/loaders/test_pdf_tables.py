@@ -108,6 +108,16 @@ def test_a_table_on_a_turned_page(rotation: int) -> None:
     assert _drawn(draw, rotation) == READ
 
 
+def test_the_frame_of_a_figure_over_text_cuts_no_word() -> None:
+    def draw(canvas: Canvas) -> None:
+        canvas.setFont("Helvetica", 11)
+        for at in range(4):
+            canvas.drawString(50, 500 - 20 * at, "An unquestionably comprehensive strategy")
+        canvas.grid([40, 105, 300], [520, 470, 420])
+
+    assert _drawn(draw).split() == "An unquestionably comprehensive strategy".split() * 4
+
+
 def test_boxes_of_prose_and_the_lines_of_a_chart_are_no_table() -> None:
     words = "The turbine was serviced in spring and runs at its nominal speed again. " * 6
 
