@@ -179,16 +179,18 @@ def test_a_server_that_is_stopped_keeps_the_text_so_far_and_says_so(folder: Path
     [
         answers("Half an ", "answer", reset=True),
         answers("Half an ", "answer", truncated=True, done=False),
+        answers("Half an ", "answer", stalls=True),
         answers("Half an ", "answer", error={"message": "out of memory"}, done=False),
         Reply(raw="<html>Bad gateway</html>", status=502, content_type="text/html"),
         Reply(raw='{"error": {"message": "no such model"}}', status=404),
     ],
-    ids=["reset", "truncated", "error event", "502", "404"],
+    ids=["reset", "truncated", "silent", "error event", "502", "404"],
 )
 def test_a_model_server_that_fails_is_an_error_and_the_next_question_is_answered(
     folder: Path, reply: Reply
 ) -> None:
-    (folder / "agentkit.toml").write_text("[providers.openai]\nmax_retries = 0\n")
+    (folder / "agentkit.toml").write_text("[providers.openai]\nmax_retries = 0\nread_timeout = 3\n")
+    _trust(folder)
     upstream = OpenAIServer()
     upstream.answer = lambda body: reply
     with served(folder, upstream) as server:
