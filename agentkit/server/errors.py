@@ -148,6 +148,8 @@ def _invalid(faults: Sequence[Any], status: int) -> ApiError:
         return ApiError(status, "The body is not JSON. Send a JSON object.", "invalid_json")
     param = ".".join(place)
     reason = value_error(fault)
+    if "Expected UploadFile" in reason:
+        reason = 'must be a file: give its part of the form a filename="NAME".'
     verb = "" if reason.startswith(("must", "is ")) else "is invalid: "
     named = f"{param or 'The body'} {verb}{reason}".rstrip(".")
     return ApiError(status, f"{named}.", "invalid_value", param=param or None)

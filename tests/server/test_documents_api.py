@@ -306,6 +306,8 @@ async def test_of_several_uploads_those_that_cannot_be_used_are_named(folder: Pa
         assert states == {"good.md": "queued", "bad.exe": "failed"}
         refused = await upload(page, 415, bad__exe=b"MZ\0")
         assert refused["error"]["code"] == "unsupported_kind"
+        unnamed = await page.request("POST", "/api/documents", 422, files={"files": (None, b"# A")})
+        assert "must be a file" in unnamed["error"]["message"]
         assert not (folder / "knowledge" / "bad.exe").exists()
         assert not [name for name in os.listdir(folder / "knowledge") if name.startswith(".")]
 
