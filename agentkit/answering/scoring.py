@@ -58,6 +58,11 @@ _UNITS = (
     (r"\bversion\b|版本", r"\bv?\d+(?:\.\d+)+\b|\bv?\d+\b"),
 )
 
+_NOT_MEASURED = re.compile(
+    r"(?<![\d.])(?:19|20)\d\d(?: ?年(?: ?\d+ ?月)?|(?=\W*$|[。，；、)）;:|]|[.,](?!\d)))"
+    r"|\b(?:19|20)\d\d-\d\d?(?:-\d\d?)?|\b[A-Za-z][\w.-]*\d[\w.]*"
+)
+"""Dates, bare years and names with digits, whose numbers are no amounts."""
 _CODE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`")
 
 NEUTRAL = 0.6
@@ -200,7 +205,7 @@ class Scorer:
             "exact": len(exact_found) / len(exact) if exact else 1.0,
             "codes": float(set(filter(has_digit, exact)) <= exact_found),
             "kind": kind_match(question, unit.body),
-            "kind_near": max(kind_match(question, sentence) for sentence in nearest),
+            "kind_near": max(kind_match(question, _NOT_MEASURED.sub(" ", s)) for s in nearest),
             "row": float(unit.kind == "row" and "amount" in question.kinds),
             "relevance": 1.0 if given is None else given / self._best_relevance,
             "first": float(at == 0),

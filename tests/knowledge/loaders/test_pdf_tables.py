@@ -115,7 +115,7 @@ def test_the_frame_of_a_figure_over_text_cuts_no_word() -> None:
             canvas.drawString(50, 500 - 20 * at, "An unquestionably comprehensive strategy")
         canvas.grid([40, 105, 300], [520, 470, 420])
 
-    assert _drawn(draw).split() == "An unquestionably comprehensive strategy".split() * 4
+    assert _drawn(draw).split() == ["An", "unquestionably", "comprehensive", "strategy"] * 4
 
 
 def test_boxes_of_prose_and_the_lines_of_a_chart_are_no_table() -> None:
