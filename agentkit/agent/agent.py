@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeAlias, overload
 
 from typing_extensions import TypeForm, TypeVar, Unpack
 
-from agentkit._sync import run_sync, synchronous
+from agentkit._sync import run_sync
 from agentkit.agent.approval import Verdict
 from agentkit.agent.channel import Emitter, NoReader, stream_events
 from agentkit.agent.limits import Spent
@@ -120,7 +120,36 @@ class Agent(Setup[Deps], Generic[Deps]):
         """
         return await self._run(session, output, overrides)(NoReader()).respond(_message(prompt))
 
-    run_sync = synchronous(run)
+    @overload
+    def run_sync(
+        self,
+        prompt: Prompt,
+        session: Session | None = None,
+        *,
+        output: TypeForm[T] = ...,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[T]: ...
+
+    @overload
+    def run_sync(
+        self,
+        prompt: Prompt,
+        session: Session | None = None,
+        *,
+        output: Mapping[str, Any],
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]: ...
+
+    def run_sync(
+        self,
+        prompt: Prompt,
+        session: Session | None = None,
+        *,
+        output: Any = None,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]:
+        """`run`, for synchronous code."""
+        return run_sync(self.run(prompt, session, output=output, **overrides))
 
     @overload
     def stream(
@@ -189,7 +218,36 @@ class Agent(Setup[Deps], Generic[Deps]):
         that does not wait, and as `run` does."""
         return await self._run(session, output, overrides)(NoReader()).resume(verdicts)
 
-    resume_sync = synchronous(resume)
+    @overload
+    def resume_sync(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: TypeForm[T] = ...,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[T]: ...
+
+    @overload
+    def resume_sync(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Mapping[str, Any],
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]: ...
+
+    def resume_sync(
+        self,
+        session: Session,
+        verdicts: Mapping[str, Verdict],
+        *,
+        output: Any = None,
+        **overrides: Unpack[Overrides[Deps]],
+    ) -> Answer[Any]:
+        """`resume`, for synchronous code."""
+        return run_sync(self.resume(session, verdicts, output=output, **overrides))
 
     @overload
     def stream_resume(

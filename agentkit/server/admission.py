@@ -38,7 +38,7 @@ class Admission:
         """Hold one place for a run of an identity. Raises ApiError with 429 or 503, both with
         Retry-After."""
         if self.is_closed:
-            raise self._busy("The server is stopping.")
+            raise self._busy("The server is stopping.", "stopping")
         self._take_token(name)
         if self._slots.locked() and self.queued >= self._queue_limit:
             raise self._busy("The server is busy and its queue is full.")
@@ -65,10 +65,10 @@ class Admission:
         self.queued += queued
         self.on_change()
 
-    def _busy(self, reason: str) -> ApiError:
+    def _busy(self, reason: str, code: str = "overloaded") -> ApiError:
         seconds = max(1, math.ceil(self._seconds / 2))
         message = f"{reason} Try again in {seconds} seconds."
-        return ApiError(503, message, "overloaded", headers={"retry-after": str(seconds)})
+        return ApiError(503, message, code, headers={"retry-after": str(seconds)})
 
     def _take_token(self, name: str) -> None:
         """Count a request against the rate of an identity. Raises ApiError."""

@@ -158,7 +158,7 @@ def test_an_empty_knowledge_folder_says_what_to_put_there(tmp_path: Path) -> Non
     (tmp_path / "knowledge").mkdir()
     done = run_agentkit("index", cwd=tmp_path)
     assert done.returncode == 8
-    assert ".md, .markdown, .txt" in done.stderr
+    assert "Put some there: Markdown, PDF, HTML, Word" in done.stderr
 
 
 def test_bad_files_are_warnings_and_the_rest_is_indexed(shared_folder: Path) -> None:
