@@ -47,6 +47,8 @@ async def test_the_packaged_model_has_a_short_name_and_follows_a_schema(
         "required": ["city"],
         "additionalProperties": False,
     }
-    text = await _answer_text(model, "Name a city.", Options(schema=schema, max_tokens=64, temperature=0))
+    text = await _answer_text(
+        model, "Name a city.", Options(schema=schema, max_tokens=64, temperature=0)
+    )
     await model.close()
     assert json.loads(text)["city"] in ("Delft", "Leiden")
