@@ -21,22 +21,10 @@ _BETWEEN_WORDS = re.compile(r"[\s=;,&|()<>{}:'\"`]+|\$\w*")
 _MODULE = re.compile(r"\w+(?:\.\w+)*")
 _SUFFIXES = {
     *CODE_SUFFIXES,
-    *(
-        ".jsx",
-        ".tsx",
-        ".node",
-        ".fish",
-        ".ksh",
-        ".pm",
-        ".r",
-        ".jl",
-        ".go",
-        ".rs",
-        ".java",
-        ".class",
-    ),
-    *(".kts", ".groovy", ".ex", ".exs", ".clj", ".tcl", ".awk", ".cs", ".fsx", ".swift", ".dart"),
-    *(".vbs", ".psm1", ".mk", ".nix", ".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf"),
+    *(".jsx", ".tsx", ".node", ".fish", ".ksh", ".pm", ".r", ".jl", ".go", ".rs", ".java"),
+    *(".class", ".kts", ".groovy", ".ex", ".exs", ".clj", ".tcl", ".awk", ".cs", ".fsx"),
+    *(".swift", ".dart", ".vbs", ".psm1", ".mk", ".nix"),
+    *(".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf"),
 }
 _NAMES = re.compile(r"\.env(?:\..*)?|\.npmrc|(?:make|docker|just|rake|proc|gem)file", re.IGNORECASE)
 _ENTRIES = ("__init__.py", "__main__.py", "index.js", "index.ts", "package.json", "deno.json")

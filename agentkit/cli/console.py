@@ -24,7 +24,7 @@ from rich.text import Text
 from agentkit.cli.i18n import _, counted
 from agentkit.cli.text import shorten, strip_controls
 from agentkit.errors import ConfigError
-from agentkit.text.hidden import OBEYED, escape_hidden, escape_json
+from agentkit.text.hidden import TERMINAL_UNSAFE, escape_hidden, escape_json
 
 if TYPE_CHECKING:
     from agentkit.knowledge.index.report import Progress as IndexProgress
@@ -43,7 +43,7 @@ class SafeConsole(Console):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            if segment.control or not OBEYED.search(segment.text):
+            if segment.control or not TERMINAL_UNSAFE.search(segment.text):
                 yield segment
             else:
                 yield Segment(strip_controls(segment.text), segment.style)

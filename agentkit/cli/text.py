@@ -6,7 +6,7 @@ import re
 
 from rich.cells import cell_len, set_cell_size
 
-from agentkit.text.hidden import OBEYED
+from agentkit.text.hidden import TERMINAL_UNSAFE
 
 SHORT = 80
 """Characters of a quote, a call or a result on one line."""
@@ -22,7 +22,7 @@ _PIECE = re.compile(
 
 def strip_controls(text: str, replacement: str = "") -> str:
     """Remove characters that control a terminal, change the direction of text or show nothing."""
-    return OBEYED.sub(replacement, text)
+    return TERMINAL_UNSAFE.sub(replacement, text)
 
 
 def shorten(text: object, length: int = SHORT) -> str:

@@ -26,7 +26,7 @@ _SUSPECT = re.compile(
     "[^ -~\u00a1-\u00ac\u00ae-\u02ff\u3001-\u3130\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff60]"
 )
 """Characters outside the blocks that are seen: ASCII, Latin, kana, Chinese, Hangul, full width."""
-OBEYED = re.compile(
+TERMINAL_UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b"
     "\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
@@ -55,7 +55,7 @@ def visible(text: str, kept: str = WHITE_SPACE) -> str:
 
 def escape_json(json: str) -> str:
     """JSON whose strings have such characters as escapes, so that no terminal obeys them."""
-    return OBEYED.sub(_escape, json)
+    return TERMINAL_UNSAFE.sub(_escape, json)
 
 
 def escape_hidden(json: str) -> str:

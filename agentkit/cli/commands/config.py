@@ -20,7 +20,7 @@ from agentkit.cli.i18n import _
 from agentkit.cli.text import strip_controls
 from agentkit.errors import ConfigError
 from agentkit.findings import for_folder
-from agentkit.text.hidden import OBEYED
+from agentkit.text.hidden import TERMINAL_UNSAFE
 
 if TYPE_CHECKING:
     from agentkit.settings.dotted_keys import Key
@@ -316,4 +316,4 @@ def _as_toml(value: Any) -> str:
             "{" + ", ".join(f"{format_key((k,))} = {_as_toml(v)}" for k, v in value.items()) + "}"
         )
     text = json_module.dumps(value, ensure_ascii=False, default=str)
-    return OBEYED.sub(lambda found: f"\\U{ord(found[0]):08x}", text)
+    return TERMINAL_UNSAFE.sub(lambda found: f"\\U{ord(found[0]):08x}", text)

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.server.browser.app import HOSTILE
 from tests.server.browser.conftest import ROOT, write_pdf
@@ -40,15 +40,21 @@ def upload(page: Page, *paths: Path) -> None:
     page.get_by_role("complementary").locator("input[type=file]").set_input_files(paths)
 
 
-def test_a_pdf_is_uploaded_asked_about_and_cited_on_its_page(page: Page, tmp_path: Path) -> None:
+def cited_document(page: Page, path: Path, question: str) -> Locator:
+    """The panel with the document that an answer cites, which is uploaded first."""
     open_documents(page)
-    upload(page, write_pdf(tmp_path / "manual.pdf"))
-    page.locator(".document-item:not(:has(.badge))", has_text="manual.pdf").wait_for()
+    upload(page, path)
+    page.locator(".document-item:not(:has(.badge))", has_text=path.name).wait_for()
     page.keyboard.press("Escape")
-    ask(page, "When is the copy verified by checksum, says the manual?")
+    ask(page, question)
     wait_for_answer(page)
     page.locator(".cite").first.click()
-    panel = page.get_by_role("complementary")
+    return page.get_by_role("complementary")
+
+
+def test_a_pdf_is_uploaded_asked_about_and_cited_on_its_page(page: Page, tmp_path: Path) -> None:
+    question = "When is the copy verified by checksum, says the manual?"
+    panel = cited_document(page, write_pdf(tmp_path / "manual.pdf"), question)
     drawn = panel.locator("canvas[data-page='2']")
     expect(drawn).to_be_visible()
     assert 0.0005 < drawn.evaluate(HIGHLIGHTED) < 0.2
@@ -67,14 +73,8 @@ def test_the_quote_is_highlighted_on_a_scanned_page(page: Page, tmp_path: Path, 
     pytest.importorskip("rapidocr", reason="needs the extra ocr")
     with Image.open(ROOT / "tests" / "knowledge" / "loaders" / "scans" / "en.webp") as scan:
         scan.convert("RGB").save(tmp_path / f"scan.{kind}", resolution=200)
-    open_documents(page)
-    upload(page, tmp_path / f"scan.{kind}")
-    page.locator(".document-item:not(:has(.badge))", has_text=f"scan.{kind}").wait_for()
-    page.keyboard.press("Escape")
-    ask(page, "What does the scan say about the invoice?")
-    wait_for_answer(page)
-    page.locator(".cite").first.click()
-    panel = page.get_by_role("complementary")
+    question = "What does the scan say about the invoice?"
+    panel = cited_document(page, tmp_path / f"scan.{kind}", question)
     drawn = panel.locator("canvas[data-page='1']")
     expect(drawn).to_be_visible()
     assert 0.005 < drawn.evaluate(HIGHLIGHTED) < 0.3
