@@ -45,6 +45,7 @@ async def test_a_task_that_is_cancelled_at_any_step_leaves_no_connection_in_the_
         httpx2.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             event_hooks=hooks,
+            timeout=None,
             trust_env=False,
             limits=httpx2.Limits(max_keepalive_connections=0),
         ) as client,
