@@ -36,11 +36,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         more = message["more_body"]
     body = b"x" * (50_000_000 if scope["path"] == "/much" else 2)
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body"})  # Waits until the body has left.
 
 
 @asynccontextmanager
-async def served(limits: ServerLimits) -> AsyncIterator[int]:
+async def served(limits: ServerLimits, app: Any = app) -> AsyncIterator[int]:
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     serving = asyncio.create_task(serve_app(app, listener, limits, handle_signals=False))
@@ -108,10 +109,16 @@ async def test_a_request_with_two_lengths_is_refused_and_ends_its_connection(res
 
 
 async def test_a_client_that_does_not_read_is_disconnected() -> None:
-    async with served(QUICK) as port:
+    answered = asyncio.Event()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+        answered.set()
+
+    async with served(QUICK, watched) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         writer.write(WHOLE.replace(b"/", b"/much", 1))
-        await asyncio.sleep(3)
+        await answered.wait()
         received = 0
         with suppress(ConnectionError):
             while data := await reader.read(1 << 20):
