@@ -53,10 +53,11 @@ class KeptEmbedder:
 
     async def embed_tokens(
         self, texts: Sequence[str], is_query: bool = False
-    ) -> list[TokenVectors] | None:
+    ) -> list[TokenVectors]:
         """Token vectors, which only agentkit uses, are computed each time."""
         embedder = token_embedder(self._embedder)
-        return await embedder.embed_tokens(texts, is_query) if embedder else None
+        assert embedder is not None
+        return await embedder.embed_tokens(texts, is_query)
 
     async def embed_queries(self, texts: Sequence[str]) -> Vectors:
         return await self._embedded(texts, "query")

@@ -61,9 +61,9 @@ class TokenEmbedder(Embedder, Protocol):
 
     async def embed_tokens(
         self, texts: Sequence[str], is_query: bool = False
-    ) -> list[TokenVectors] | None:
+    ) -> list[TokenVectors]:
         """The token vectors of passages or questions, one for each text, at the cost of embedding
-        them. None where its engine gives none."""
+        them."""
         ...
 
 

