@@ -15,7 +15,6 @@ from agentkit.knowledge.embedders.sentence_transformers import SentenceTransform
 from agentkit.settings.keys import key_for, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
 
-
 _shared_st = WeakValueDictionary[str, SentenceTransformersEmbedder]()
 
 
