@@ -28,17 +28,10 @@ from agentkit.messages import Content, ImagePart, Message, TextPart
 from agentkit.server.errors import ApiError
 from agentkit.server.openai_api.models import choose_model
 from agentkit.server.service import Service
-from agentkit.server.uploads import named_by_content, safe_name
+from agentkit.server.uploads import image_type, named_by_content, safe_name
 
 MOST_CHARACTERS = 100_000
 """Characters of a file that goes with a question: the model reads all of it."""
-
-_IMAGES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +87,7 @@ async def read_attachments(files: Sequence[Attachment], turns: asyncio.Semaphore
     documents: list[Document] = []
     pictures: list[ImagePart] = []
     for file in files:
-        if media_type := _image_type(file.data):
+        if media_type := image_type(file.data):
             pictures.append(ImagePart(file.data, media_type))
         else:
             async with turns:
@@ -122,13 +115,6 @@ def _read(file: Attachment) -> Document:
             param="attachments",
         )
     return document
-
-
-def _image_type(content: bytes) -> str:
-    """The media type of an image that models read, "" for any other file."""
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for magic, kind in _IMAGES if content.startswith(magic)), "")
 
 
 def _content(question: str, pictures: Sequence[ImagePart]) -> Content:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -61,6 +62,8 @@ _STATUSES: tuple[tuple[type[AgentkitError], int, str], ...] = (
     (KnowledgeError, 503, "knowledge_unavailable"),
     (TrustError, 403, "not_trusted"),
 )
+_OPENAI_ROUTES = ("chat/completions", "responses", "embeddings", "models")
+_OPENAI_PATHS = tuple(f"/{path}" for path in (*_OPENAI_ROUTES, "completions", "v1", "engines"))
 _SENTENCE_END = re.compile(r"(?<=[.。])\s+(?=\S)")
 
 
@@ -131,28 +134,71 @@ def install_handlers(app: FastAPI) -> None:
     """Answer every error of an app in the one shape; unexpected ones are left to the guard."""
 
     async def answer(request: Request, error: Exception) -> Response:
+        path = request.url.path
         if isinstance(error, RequestValidationError):
-            is_openai = request.url.path.startswith("/v1/")
-            return _invalid(error.errors(), 400 if is_openai else 422).response()
+            status = 400 if path.startswith("/v1/") else 422
+            return _invalid(error.errors(), error.body, status).response()
+        if isinstance(error, HTTPException) and not isinstance(error, ApiError):
+            return _unrouted(request, error).response()
         return to_api_error(error).response()
 
     for kind in (HTTPException, RequestValidationError, AgentkitError, OSError):
         app.add_exception_handler(kind, answer)
 
 
-def _invalid(faults: Sequence[Any], status: int) -> ApiError:
-    """An error for a body or parameters that do not fit, from the first fault."""
-    fault = faults[0]
-    place = [str(part) for part in fault.get("loc", ()) if part not in ("body", "query", "path")]
-    if fault["type"] == "json_invalid":
+def _unrouted(request: Request, error: HTTPException) -> ApiError:
+    """An error that Starlette or FastAPI raised before a route ran."""
+    path = request.url.path[:100]
+    message, code = str(error.detail), ""
+    if error.status_code == 404:
+        step = "The API is described at /docs."
+        if "/v1/" in path or path.startswith(_OPENAI_PATHS):
+            step = f"OpenAI's API is at {request.base_url}v1, with {', '.join(_OPENAI_ROUTES)}."
+        message = f"There is no path {path} here. {step}"
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"{request.method} is not possible at {path}. Use {allowed}."
+    elif error.status_code == 400 and "parsing the body" in message:
+        message, code = "The body is not JSON in UTF-8. Send a JSON object.", "invalid_json"
+    return ApiError(error.status_code, message, code, headers=error.headers)
+
+
+def _invalid(faults: Sequence[Any], body: Any, status: int) -> ApiError:
+    """An error for a body or parameters that do not fit, from the first fault; where a value may
+    have several types, from those of its type."""
+    places = [_place(fault, body) for fault in faults]
+    if faults[0]["type"] == "json_invalid":
         return ApiError(status, "The body is not JSON. Send a JSON object.", "invalid_json")
+    if isinstance(body, bytes) and not places[0]:
+        reason = "The body is not marked as JSON. Send the header content-type: application/json."
+        return ApiError(status, reason, "invalid_json")
+    place = max((p for p in places if p[: len(places[0])] == places[0]), key=len)
     param = ".".join(place)
-    reason = value_error(fault)
+    found = [value_error(f) for f, each in zip(faults, places, strict=True) if each == place]
+    reason = " or ".join([found[0], *(r[5:] for r in found[1:] if r.startswith("must be "))])
     if "Expected UploadFile" in reason:
         reason = 'must be a file: give its part of the form a filename="NAME".'
     verb = "" if reason.startswith(("must", "is ")) else "is invalid: "
     named = f"{param or 'The body'} {verb}{reason}".rstrip(".")
     return ApiError(status, f"{named}.", "invalid_value", param=param or None)
+
+
+def _place(fault: Mapping[str, Any], body: Any) -> tuple[str, ...]:
+    """The path of a fault's value, without the types that pydantic tried there."""
+    kind, *path = fault.get("loc") or ("",)
+    if kind != "body":
+        return tuple(map(str, path))
+    missing = path[-1] if fault["type"] == "missing" and path else None
+    place: list[str] = []
+    for part in path:
+        if isinstance(body, Mapping) and (part in body or part == missing):
+            body = body.get(part)
+        elif isinstance(body, list) and isinstance(part, int):
+            body = body[part]
+        elif not isinstance(body, UploadFile):
+            continue
+        place.append(str(part))
+    return tuple(place)
 
 
 def _default_code(status: int) -> str:

@@ -30,9 +30,12 @@ class PausedSessions:
             "CREATE TABLE IF NOT EXISTS paused (id TEXT PRIMARY KEY, kept REAL, session TEXT)"
         )
 
-    def keep(self, who: str, history: Sequence[Message], session: Session) -> None:
-        """Keep a session whose run has paused, after the history that the client has."""
-        key = _fingerprint(who, history, [call.id for call in session.waiting])
+    def keep(
+        self, who: str, history: Sequence[Message], ids: Sequence[str], session: Session
+    ) -> None:
+        """Keep a session whose run has paused at calls with these ids, after the history that the
+        client has."""
+        key = _fingerprint(who, history, ids)
         row = (key, time.time(), session.to_json())
         self._db.execute("INSERT OR REPLACE INTO paused VALUES (?, ?, ?)", row)
         self._db.execute(

@@ -154,7 +154,7 @@ async def test_structured_output_is_valid_json(serve: Serve, streamed: bool) -> 
         ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
         ({"temperature": 9}, "temperature"),
-        ({"functions": []}, "functions"),
+        ({"functions": [{"name": "f"}]}, "functions"),
         ({"modalities": ["audio"]}, "modalities"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages"),

@@ -284,7 +284,7 @@ def test_a_paused_session_is_found_by_another_worker_for_its_own_client_alone(
     session.add(history)
     calling = Message("assistant", "", tool_calls=(ToolCall("c1", "weather", {}),))
     session.pause(Pending(calling, (None,), PausedRun(begun=0)))
-    PausedSessions(tmp_path / "paused").keep("alice", history, session)
+    PausedSessions(tmp_path / "paused").keep("alice", history, ["c1"], session)
     other = PausedSessions(tmp_path / "paused")
     found = other.find("alice", history, ["c1"])
     assert found is not None

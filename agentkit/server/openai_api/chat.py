@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agentkit.answers import Answer
-from agentkit.backends.base import Options, parse_arguments
+from agentkit.backends.base import Options
 from agentkit.events import Finished, ReasoningDelta, TextDelta, ToolStarted
 from agentkit.messages import Message, ToolCall, Usage
 from agentkit.server.auth import Identity, require
@@ -24,7 +24,7 @@ from agentkit.server.openai_api.running import FINISH_REASONS, Ask, PrimedEvents
 from agentkit.server.openai_api.wire import (
     ChatMessage,
     ChatRequest,
-    named_tool,
+    chosen_tool,
     read_parts,
     wire_call,
 )
@@ -35,8 +35,6 @@ router = APIRouter(prefix="/v1", tags=["openai"])
 DONE = b"data: [DONE]\n\n"
 TOOL = b": a tool runs\n\n"
 """A comment at the start of each tool call, so that a waiting reader sees life."""
-
-_PASSED_ON = ("top_p", "presence_penalty", "frequency_penalty", "reasoning_effort")
 
 
 @router.post("/chat/completions")
@@ -60,31 +58,24 @@ def _wants_usage(body: ChatRequest) -> bool:
 
 def _read(body: ChatRequest, chosen: Any) -> Ask:
     """The request as a run of the agent. Raises ApiError."""
-    system = [m for m in body.messages if m.role in ("system", "developer")]
-    others = [m for m in body.messages if m.role not in ("system", "developer")]
     stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
-    choice = body.tool_choice or "auto"
     options = Options(
         temperature=body.temperature,
         max_tokens=body.max_completion_tokens or body.max_tokens,
         stop=tuple(each for each in stop if each),
         seed=body.seed,
-        extra=body.extra(*_PASSED_ON),
+        extra=body.extra(),
     )
     functions = [tool.function for tool in body.tools or ()]
-    named = choice if isinstance(choice, str) else named_tool(choice.function.name, functions)
-    form, output = body.response_format, None
-    if form is not None and form.type != "text":
-        schema = form.json_schema.schema_ if form.json_schema else None
-        output = schema or {"type": "object"}
     return Ask(
         chosen,
-        [_read_message(message) for message in others],
-        "\n\n".join(_read_message(message).text for message in system),
+        [_read_message(message) for message in body.messages],
+        "",
         functions,
-        named,
+        chosen_tool(body.tool_choice, functions),
         options,
-        output,
+        body.response_format.output if body.response_format else None,
+        body.parallel_tool_calls is not False,
     )
 
 
@@ -97,7 +88,7 @@ def _read_message(message: ChatMessage) -> Message:
     if message.role == "tool":
         return Message("tool", parts, tool_call_id=message.tool_call_id or "")
     calls = tuple(
-        ToolCall(call.id, call.function.name, parse_arguments(call.function.arguments))
+        ToolCall(call.id, call.function.name, call.function.arguments)
         for call in (message.tool_calls or () if message.role == "assistant" else ())
     )
     return Message(message.role, parts, calls)
@@ -119,6 +110,8 @@ class _Reply:
             "refusal": None,
             "annotations": url_citations(answer, self._address),
         }
+        if self._running.reasoning:
+            message["reasoning_content"] = self._running.reasoning
         if calls := self._running.calls(answer):
             message["tool_calls"] = [wire_call(*call) for call in calls]
         choice = {

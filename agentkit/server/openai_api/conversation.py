@@ -22,13 +22,24 @@ from agentkit.server.paused_sessions import PausedSessions
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a run continues: with a prompt, or with results of the calls on which it waits.
-    `history` are all messages before those results, or before the answer to the prompt."""
+    """What a run continues: with a prompt, or with results of the calls on which it waits."""
 
     session: Session
     prompt: Message | None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
-    history: tuple[Message, ...] = ()
+
+
+def split_instructions(messages: Sequence[Message]) -> tuple[str, list[Message]]:
+    """The text of the system messages, and the other messages. A system message that ends a
+    conversation, or is all of it, is the prompt, as with OpenAI."""
+    spoken = [n for n, message in enumerate(messages) if message.role != "system"]
+    is_answered = not spoken or messages[spoken[-1]].role == "assistant"
+    prompt: list[Message] = []
+    if messages and messages[-1].role == "system" and is_answered:
+        *messages, last = messages
+        prompt = [replace(last, role="user")]
+    texts = [message.text for message in messages if message.role == "system"]
+    return "\n\n".join(filter(None, texts)), [messages[n] for n in spoken] + prompt
 
 
 def read_conversation(
@@ -38,12 +49,15 @@ def read_conversation(
     answers have markers: they are removed, since numbers start again at 1. Raises ApiError."""
     _check_results(messages)
     if not messages or messages[-1].role == "assistant":
-        raise _invalid("The last message must be the user's, or the result of a tool.")
+        raise _invalid(
+            "The last message must be the user's, or the result of a tool. Add a message with the "
+            "role user."
+        )
     if messages[-1].role == "tool":
         return _resumed(messages, who, paused, cites)
     session = Session()
     session.add([_without_markers(m) if cites else m for m in messages[:-1]])
-    return Conversation(session, messages[-1], history=tuple(messages))
+    return Conversation(session, messages[-1])
 
 
 def _resumed(
@@ -64,7 +78,7 @@ def _resumed(
         open_calls = tuple(None for _ in calling.tool_calls)
         run = PausedRun(begun=begun)
         session.pause(Pending(calling, open_calls, run, digests_of(calling)))
-    return Conversation(session, None, verdicts, tuple(history))
+    return Conversation(session, None, verdicts)
 
 
 def _check_results(messages: Sequence[Message]) -> None:

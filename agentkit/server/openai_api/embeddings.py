@@ -37,7 +37,11 @@ class EmbeddingRequest(Wire):
         given = [self.input] if isinstance(self.input, str) else self.input
         texts = [each for each in given if isinstance(each, str)]
         if len(texts) < len(given):
-            raise unsupported("input", "Tokens are not taken: send the text.")
+            raise unsupported(
+                "input",
+                "Tokens are not taken. Send the text: with LangChain, set "
+                "check_embedding_ctx_length to False.",
+            )
         if not 1 <= len(texts) <= MOST_TEXTS:
             raise ApiError(400, f"Send 1 to {MOST_TEXTS} texts.", "invalid_value", param="input")
         if not all(texts) or max(map(len, texts)) > _LONGEST_TEXT:

@@ -79,6 +79,8 @@ async def list_models(server: Annotated[Service, Depends(service)]) -> dict[str,
 @router.get("/models/{model_id:path}")
 async def get_model(model_id: str, server: Annotated[Service, Depends(service)]) -> dict[str, Any]:
     """Describe one model."""
+    if not model_id:
+        return await list_models(server)
     return _entry((await choose_model(server, model_id)).id)
 
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agentkit.answers import Answer
-from agentkit.backends.base import Options, parse_arguments
+from agentkit.backends.base import Options
 from agentkit.events import Finished, TextDelta, ToolStarted
 from agentkit.messages import Message, ToolCall
 from agentkit.server.auth import Identity, require
@@ -25,13 +25,13 @@ from agentkit.server.openai_api.models import Chosen, choose_model
 from agentkit.server.openai_api.running import Ask, PrimedEvents, Running, respond
 from agentkit.server.openai_api.wire import (
     MOST_TOOLS,
-    Choice,
+    Arguments,
+    Format,
     Function,
-    JsonSchema,
     Part,
     Sampling,
     Wire,
-    named_tool,
+    chosen_tool,
     read_parts,
     unsupported,
 )
@@ -48,9 +48,9 @@ class Item(Wire):
     type: str = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: str | list[Part] | None = None
-    call_id: str = Field(default="", max_length=200)
+    call_id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: Arguments = Field(default_factory=dict)
     output: str | list[Part] | None = None
 
 
@@ -61,18 +61,9 @@ class Tool(Function):
     name: str = ""
 
 
-class NamedChoice(Wire):
-    type: str
-    name: str = ""
-
-
-class TextFormat(Wire):
-    type: Literal["text", "json_object", "json_schema"] = "text"
-    schema_: JsonSchema | None = Field(default=None, alias="schema")
-
-
 class TextOptions(Wire):
-    format: TextFormat | None = None
+    format: Format | None = None
+    verbosity: str | None = None
 
 
 class Reasoning(Wire):
@@ -86,7 +77,6 @@ class ResponseRequest(Sampling):
     instructions: str | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, le=2**31)
     tools: list[Tool] | None = Field(default=None, max_length=MOST_TOOLS)
-    tool_choice: Choice | NamedChoice | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
     metadata: dict[str, Any] | None = None
@@ -95,7 +85,7 @@ class ResponseRequest(Sampling):
     background: bool | None = None
 
     def check(self) -> None:
-        """Refuse what the server cannot do. Raises ApiError."""
+        super().check()
         if self.previous_response_id:
             raise unsupported(
                 "previous_response_id", "No responses are stored: send the whole conversation."
@@ -129,25 +119,21 @@ async def create_response(
 def _read(body: ResponseRequest, chosen: Chosen) -> Ask:
     """The request as a run of the agent. Raises ApiError."""
     items = [Item(role="user", content=body.input)] if isinstance(body.input, str) else body.input
-    system = [_content(i) for i in items if i.type == "message" and i.role in _SYSTEM]
-    texts = [body.instructions or "", *(Message("system", each).text for each in system)]
-    choice, form = body.tool_choice or "auto", body.text.format if body.text else None
-    named = choice if isinstance(choice, str) else named_tool(choice.name, body.tools or ())
-    extra = body.extra("top_p")
+    extra, text = body.extra(), body.text or TextOptions()
     if body.reasoning and body.reasoning.effort:
         extra["reasoning_effort"] = body.reasoning.effort
+    if text.verbosity:
+        extra["verbosity"] = text.verbosity
     return Ask(
         chosen,
         list(_read_items(items)),
-        "\n\n".join(text for text in texts if text),
+        body.instructions or "",
         body.tools or (),
-        named,
+        chosen_tool(body.tool_choice, body.tools or ()),
         Options(body.temperature, body.max_output_tokens, extra=extra),
-        None if form is None or form.type == "text" else form.schema_ or {"type": "object"},
+        text.format.output if text.format else None,
+        body.parallel_tool_calls is not False,
     )
-
-
-_SYSTEM = ("system", "developer")
 
 
 def _read_items(items: list[Item]) -> Iterator[Message]:
@@ -155,8 +141,7 @@ def _read_items(items: list[Item]) -> Iterator[Message]:
     calls: list[ToolCall] = []
     for item in items:
         if item.type == "function_call":
-            name, arguments = item.name, parse_arguments(item.arguments)
-            calls.append(ToolCall(item.call_id, name, arguments))
+            calls.append(ToolCall(item.call_id, item.name, item.arguments))
             continue
         if calls:
             yield Message("assistant", tool_calls=tuple(calls))
@@ -166,8 +151,7 @@ def _read_items(items: list[Item]) -> Iterator[Message]:
         elif item.type == "message":
             if item.role is None:
                 raise ApiError(400, "A message has no role.", "invalid_value", param="input")
-            if item.role == "user" or item.role == "assistant":
-                yield Message(item.role, _content(item))
+            yield Message("system" if item.role == "developer" else item.role, _content(item))
         elif item.type not in _IGNORED_ITEMS:
             raise unsupported("input", f"Items of type {item.type[:50]!r} are not taken.")
     if calls:
@@ -210,6 +194,7 @@ class _Reply:
             }
             record["agentkit"] = support(answer)
         choice = body.tool_choice or "auto"
+        named = None if isinstance(choice, str) else choice.model_dump(exclude_none=True)
         return record | {
             "id": self._id,
             "object": "response",
@@ -226,7 +211,7 @@ class _Reply:
             "store": False,
             "temperature": body.temperature,
             "top_p": body.top_p,
-            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
+            "tool_choice": named or choice,
             "tools": [tool.model_dump(exclude_none=True) for tool in body.tools or ()],
         }
 

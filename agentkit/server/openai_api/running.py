@@ -20,7 +20,7 @@ from agentkit.backends.base import Options
 from agentkit.events import Event, Finished, ReasoningDelta, TextDelta
 from agentkit.messages import Message, ToolCall
 from agentkit.server.auth import Identity
-from agentkit.server.openai_api.conversation import Conversation, read_conversation
+from agentkit.server.openai_api.conversation import read_conversation, split_instructions
 from agentkit.server.openai_api.models import Chosen
 from agentkit.server.openai_api.wire import Function
 from agentkit.server.service import Service
@@ -36,8 +36,9 @@ FINISH_REASONS = {"length": "length", "limit": "length", "paused": "tool_calls"}
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request to an agent. `messages` have no system messages: those are `instructions`.
-    `choice` is "auto", "none", "required" or the name of a client's tool."""
+    """A request to an agent. System messages are added to `instructions`. `choice` is "auto",
+    "none", "required" or the name of a client's tool. Without `parallel` the client gets one call
+    of its tools at a time."""
 
     chosen: Chosen
     messages: Sequence[Message]
@@ -46,6 +47,7 @@ class Ask:
     choice: str = "auto"
     options: Options = field(default_factory=Options)
     output: Mapping[str, Any] | None = None
+    parallel: bool = True
 
 
 class Running:
@@ -62,12 +64,12 @@ class Running:
         self._originals = {alias: name for name, alias in self._aliases.items()}
         self._tools = [each.as_tool(self._aliases.get(each.name, each.name)) for each in functions]
         self._who = json.dumps([identity.name, ask.chosen.id])
-        self._conversation = self._read()
-
-    def _read(self) -> Conversation:
-        messages = [self._renamed(message) for message in self._ask.messages]
-        cites = self._agent.knowledge is not None
-        return read_conversation(messages, self._who, self._server.paused, cites=cites)
+        self._thoughts: list[str] = []
+        self._system, messages = split_instructions(ask.messages)
+        self._messages = [self._renamed(message) for message in messages]
+        self._conversation = read_conversation(
+            self._messages, self._who, server.paused, cites=self._agent.knowledge is not None
+        )
 
     def _renamed(self, message: Message) -> Message:
         if not (self._aliases and message.tool_calls):
@@ -87,9 +89,12 @@ class Running:
                 if is_first and isinstance(event, TextDelta):
                     metrics.first_token.observe(time.perf_counter() - began)
                     is_first = False
+                if isinstance(event, ReasoningDelta):
+                    self._thoughts.append(event.text)
                 if isinstance(event, Finished) and event.answer.waiting:
-                    conversation = self._conversation
-                    self._server.paused.keep(self._who, conversation.history, conversation.session)
+                    ids = [call.id for call, *_ in self.calls(event.answer)]
+                    session = self._conversation.session
+                    self._server.paused.keep(self._who, self._messages, ids, session)
                 yield event
 
     async def answer(self) -> Answer[Any]:
@@ -112,8 +117,9 @@ class Running:
         }
         if self._tools:
             overrides["tools"] = [*agent.tools, *self._tools]
-        if ask.instructions:
-            overrides["instructions"] = f"{own}\n\n{ask.instructions}".strip()
+        texts = [text for text in (own, ask.instructions, self._system) if text]
+        if ask.instructions or self._system:
+            overrides["instructions"] = "\n\n".join(texts)
         output: Any = {} if ask.output is None else {"output": ask.output}
         if conversation.prompt is None:
             return agent.stream_resume(
@@ -125,8 +131,13 @@ class Running:
         """The calls that the client is to make: each with its name there and its arguments."""
         return [
             (call, self._originals.get(call.name, call.name), _arguments(call))
-            for call in answer.waiting
+            for call in answer.waiting[: None if self._ask.parallel else 1]
         ]
+
+    @property
+    def reasoning(self) -> str:
+        """What the model has thought so far, where its server shows it."""
+        return "".join(self._thoughts)
 
     def text(self, answer: Answer[Any]) -> str:
         """The text of an answer; JSON for structured output."""
