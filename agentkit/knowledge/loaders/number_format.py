@@ -243,6 +243,8 @@ def formatted_date(value: datetime | date | time | timedelta, code: str) -> str:
     letters = _HALF_DAY.sub("", _LITERAL.sub("", code.partition(";")[0]).casefold())
     if isinstance(value, timedelta):
         return _duration(value, letters)
+    if "general" in letters and isinstance(value, datetime):
+        return value.isoformat(" ", "seconds").removesuffix(" 00:00:00")
     has_time = "h" in letters or "s" in letters or not letters or "general" in letters
     seconds = "s" in letters or (isinstance(value, datetime | time) and bool(value.second))
     clock = "seconds" if seconds else "minutes"

@@ -2,8 +2,8 @@
 
 Values are those that Excel saved, numbers in their format and dates in ISO form; a merged value
 stands in all of its cells, and the names of the columns may be below titles and in two rows. Empty
-rows and cells at a row's end are left out, charts, comments and colours are not read, and the
-numbers of rows and cells are bounded.
+rows and cells at a row's end are left out, comments and text boxes stand at the end of their row,
+charts and colours are not read, and the numbers of rows and cells are bounded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -22,7 +22,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document, Part
-from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
+from agentkit.knowledge.loaders.archive import (
+    checked,
+    core_metadata,
+    parsed,
+    reading,
+    relations_of,
+    repacked,
+)
+from agentkit.knowledge.loaders.charts import diagram_block
 from agentkit.knowledge.loaders.files import Loaded
 from agentkit.knowledge.loaders.notation import shifted
 from agentkit.knowledge.loaders.number_format import formatted, formatted_date
@@ -41,9 +49,12 @@ _HEADER_WITHIN = 8
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _FORMULAS = (b"<f>", b"<f ", b":f>", b":f ")
 _RICH = (b"vertAlign", b"strike")
-_MERGED = b"mergeCell "
 """Some programs write `<x:f>`, with a prefix."""
+_MERGED = b"mergeCell "
 _MERGE = re.compile(rb'[<:]mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
+_ROW = re.compile(r"\d{1,7}$")
+_COPY = "[Threaded comment]"
+"""The begin of a comment that repeats a thread for versions that do not know them."""
 _CELL_NUMBER = re.compile(r"[-+]?[\d.,:\- ]*\d%?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 
@@ -67,14 +78,12 @@ class _Tally:
 
 def load_sheets(content: bytes, source: str) -> Loaded:
     """metadata["columns"] has the names of each sheet's columns, where they are found."""
-    marks = checked(content, ".xlsx", marks=(*_FORMULAS, *_RICH, _MERGED))
+    marks = checked(content, ".xlsx", marks=(*_FORMULAS, _MERGED))
     tally = _Tally()
     with reading(".xlsx", "Excel"):
-        content = transitional(content)
-        if any(marks[mark] for mark in _RICH):
-            content = _with_plain_strings(content)
         has_formulas = any(marks[mark] for mark in _FORMULAS)
-        metadata = _read(content, tally, has_formulas, marks[_MERGED])
+        metadata = core_metadata(content)
+        _read(repacked(content, ".xlsx", _rewritten), tally, has_formulas, marks[_MERGED])
     if tally.columns:
         metadata["columns"] = tally.columns
     title = str(metadata.get("title") or PurePosixPath(source).stem)
@@ -83,21 +92,52 @@ def load_sheets(content: bytes, source: str) -> Loaded:
     return Loaded(document, tuple(tally.warnings))
 
 
-def _with_plain_strings(content: bytes) -> bytes:
-    """A workbook whose rich text is written by the convention of `notation`."""
+def _rewritten(name: str, data: bytes) -> bytes:
+    """A part of a workbook with what is read of it alone, since the library refuses a file for any
+    other value that it does not know. Rich text is written by the convention of `notation`."""
+    file = name.rpartition("/")[2]
+    is_rich = name.endswith(".xml") and any(mark in data for mark in _RICH)
+    if not is_rich and file not in ("styles.xml", "workbook.xml"):
+        return data
     from lxml import etree
 
-    written = BytesIO()
-    with zipfile.ZipFile(BytesIO(content)) as archive, zipfile.ZipFile(written, "w") as copy:
-        for entry in archive.infolist():
-            data = archive.read(entry)
-            if entry.filename.endswith(".xml") and any(mark in data for mark in _RICH):
-                root = etree.fromstring(data, etree.XMLParser(resolve_entities=False))
-                for item in root.iter(f"{_SHEET}si", f"{_SHEET}is"):
-                    _write_plain(item)
-                data = etree.tostring(root)
-            copy.writestr(entry.filename, data)
-    return written.getvalue()
+    root = etree.fromstring(data, etree.XMLParser(resolve_entities=False, huge_tree=True))
+    if file == "styles.xml":
+        root = _plain_styles(root)
+    elif file == "workbook.xml":
+        for child in list(root):
+            if child.tag not in (f"{_SHEET}workbookPr", f"{_SHEET}sheets"):
+                root.remove(child)
+    else:
+        for item in root.iter(f"{_SHEET}si", f"{_SHEET}is"):
+            _write_plain(item)
+    return bytes(etree.tostring(root))
+
+
+def _plain_styles(root: Any) -> Any:
+    """A style sheet that says of each style its number format and whether it is struck out."""
+    from lxml.etree import SubElement
+
+    plain = root.makeelement(root.tag, nsmap={None: _SHEET[1:-1]})
+    formats, fonts, styles = (
+        SubElement(plain, f"{_SHEET}{name}") for name in ("numFmts", "fonts", "cellXfs")
+    )
+    for code in root.findall(f"{_SHEET}numFmts/{_SHEET}numFmt"):
+        if code.get("numFmtId", "").isdigit() and code.get("formatCode"):
+            formats.append(code)
+    for struck in (False, True):
+        SubElement(SubElement(fonts, f"{_SHEET}font"), f"{_SHEET}strike", val=str(int(struck)))
+    struck_fonts = {
+        str(at)
+        for at, font in enumerate(root.iterfind(f"{_SHEET}fonts/{_SHEET}font"))
+        for strike in font.iterfind(f"{_SHEET}strike")
+        if strike.get("val", "1") in ("1", "true")
+    }
+    for style in root.iterfind(f"{_SHEET}cellXfs/{_SHEET}xf"):
+        font = str(int(style.get("fontId", "0") in struck_fonts))
+        code = style.get("numFmtId", "0")
+        SubElement(styles, f"{_SHEET}xf", numFmtId=code if code.isdigit() else "0", fontId=font)
+    return plain
 
 
 def _write_plain(item: Any) -> None:
@@ -118,16 +158,16 @@ def _write_plain(item: Any) -> None:
     item.insert(0, plain)
 
 
-def _read(content: bytes, tally: _Tally, has_formulas: bool, has_merged: bool) -> dict[str, Any]:
+def _read(content: bytes, tally: _Tally, has_formulas: bool, has_merged: bool) -> None:
     """Read values and formulas, which are two views of one book, side by side."""
     with _open_book(content, values=True) as book:
         written = nullcontext(None) if not has_formulas else _open_book(content, values=False)
         with zipfile.ZipFile(BytesIO(content)) as archive, written as other:
             formulas = other.worksheets if other is not None else [None] * len(book.worksheets)
             for sheet, with_formulas in zip(book.worksheets, formulas, strict=True):
-                spans = _merged(archive, sheet) if has_merged else []
-                _read_sheet(sheet, with_formulas, spans, tally)
-        return core_metadata(book.properties)
+                path = sheet._worksheet_path
+                spans = _merged(archive.read(path)) if has_merged else []
+                _read_sheet(sheet, with_formulas, spans, _remarks(archive, path), tally)
 
 
 @contextmanager
@@ -143,11 +183,11 @@ def _open_book(content: bytes, values: bool) -> Iterator[Any]:
         yield book
 
 
-def _merged(archive: zipfile.ZipFile, sheet: Any) -> list[Span]:
+def _merged(sheet: bytes) -> list[Span]:
     """The merged cells of a sheet, which the library does not give when it reads by row."""
     from openpyxl.utils.cell import range_boundaries
 
-    found = _MERGE.findall(archive.read(sheet._worksheet_path))[:_MOST_MERGED]
+    found = _MERGE.findall(sheet)[:_MOST_MERGED]
     spans = []
     for reference in found:
         left, top, right, bottom = range_boundaries(reference.decode())
@@ -156,13 +196,46 @@ def _merged(archive: zipfile.ZipFile, sheet: Any) -> list[Span]:
     return sorted(spans)
 
 
+def _remarks(archive: zipfile.ZipFile, path: str) -> dict[int, list[str]]:
+    """Row number -> what is written over the row: comments of its cells, and the text boxes and
+    drawings that begin there. `path` is that of the sheet."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for kind, part in relations_of(archive, path):
+        if kind in ("comments", "threadedComment"):
+            for comment in parsed(archive.read(part)).iter("{*}comment", "{*}threadedComment"):
+                text = _joined(comment)
+                row = _ROW.search(comment.get("ref", ""))
+                if row and text and not text.startswith(_COPY):
+                    found[int(row[0])].append(f"Comment on {comment.get('ref')}: {text}")
+        elif kind == "drawing":
+            for anchor in parsed(archive.read(part)):
+                row = _ROW.search(anchor.findtext("{*}from/{*}row", ""))
+                boxes = [_joined(box) for box in anchor.iter("{*}txBody")]
+                found[int(row[0]) + 1 if row else 1] += filter(None, boxes)
+            for inner, data in relations_of(archive, part):
+                if inner == "diagramData" and (block := diagram_block(archive.read(data))):
+                    found[1].append(" ".join(block.split()))
+    return {row: texts for row, texts in found.items() if texts}
+
+
+def _joined(element: Any) -> str:
+    """The text in an element, its paragraphs and lines apart, without the readings of ruby."""
+    pieces = []
+    for child in element.iter("{*}t", "{*}text", "{*}p", "{*}br"):
+        if child.getparent() is None or not child.getparent().tag.endswith("rPh"):
+            pieces.append(" " if child.tag.endswith(("}p", "}br")) else child.text or "")
+    return " ".join(clean("".join(pieces)).split())
+
+
 def _rows(sheet: Any) -> Iterator[tuple[Any, ...]]:
     """The rows from the first on, empty ones too. A sheet's stated size is not trusted."""
     sheet.reset_dimensions()
     yield from islice(sheet.iter_rows(), _LAST_ROW)
 
 
-def _read_sheet(sheet: Any, formulas: Any, spans: list[Span], tally: _Tally) -> None:
+def _read_sheet(
+    sheet: Any, formulas: Any, spans: list[Span], remarks: dict[int, list[str]], tally: _Tally
+) -> None:
     title = clean(sheet.title) + ("" if sheet.sheet_state == "visible" else " (hidden)")
     unsaved: list[int] = []
     top: list[tuple[int, list[str]]] = []
@@ -181,15 +254,18 @@ def _read_sheet(sheet: Any, formulas: Any, spans: list[Span], tally: _Tally) -> 
         tally.cells += merges.fill(number, values)
         while values and not values[-1]:
             values.pop()
-        if not values:
+        written_over = remarks.pop(number, [])
+        if not values and not written_over:
             continue
         if len(tally.parts) >= _MOST_ROWS or tally.cells >= _MOST_CELLS:
             tally.warnings.append(f"{title}: rows from {number} on were left out, it has too many")
             break
-        if len(top) < _HEADER_WITHIN:
+        if values and len(top) < _HEADER_WITHIN:
             top.append((number, values))
         tally.cells += len(values)
-        tally.add(title, number, " | ".join(values))
+        tally.add(title, number, " | ".join([*values, *written_over]))
+    for number, below in sorted(remarks.items()):
+        tally.add(title, number, " | ".join(below))
     if columns := _columns(top, spans):
         tally.columns[title] = columns
     if unsaved:

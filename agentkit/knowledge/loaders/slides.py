@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentkit.documents import Document, Part
-from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, transitional
+from agentkit.knowledge.loaders.archive import checked, core_metadata, reading, repacked
 from agentkit.knowledge.loaders.charts import chart_blocks, diagram_block
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table, named_ranges
 from agentkit.knowledge.loaders.notation import dollars, formula, shifted
@@ -42,11 +42,11 @@ def load_slides(content: bytes, source: str) -> Loaded:
     with reading(".pptx", "PowerPoint"):
         import pptx
 
-        opened = pptx.Presentation(BytesIO(transitional(content)))
+        opened = pptx.Presentation(BytesIO(repacked(content, ".pptx")))
         frame, lost = set[str](), list[str]()
         slides = [clean("\n\n".join(filter(None, _slide(s, frame, lost)))) for s in opened.slides]
         first = int(opened.element.get("firstSlideNum", "1"))
-        metadata = core_metadata(opened.core_properties)
+        metadata = core_metadata(content)
     text, parts = _joined(slides, first)
     if metadata.get("title") == "PowerPoint Presentation":
         del metadata["title"]

@@ -20,7 +20,7 @@ from agentkit.knowledge.loaders.archive import (
     checked,
     core_metadata,
     reading,
-    transitional,
+    repacked,
 )
 from agentkit.knowledge.loaders.charts import chart_blocks, diagram_block
 from agentkit.knowledge.loaders.files import Loaded, escaped, markdown_table
@@ -73,7 +73,7 @@ def load_word(content: bytes, source: str) -> Loaded:
         opened = _opened(content)
         body = _Body(opened)
         text = clean(body.markdown())
-        metadata = core_metadata(opened.core_properties)
+        metadata = core_metadata(content)
     title = metadata.get("title") or body.first_heading or PurePosixPath(source).stem
     lost = list(dict.fromkeys(body.warnings)) if text else ["no text in it: pictures?"]
     return Loaded(Document(source, text, title, metadata=metadata), tuple(lost))
@@ -82,7 +82,7 @@ def load_word(content: bytes, source: str) -> Loaded:
 def _opened(content: bytes) -> Any:
     import docx
 
-    return docx.Document(BytesIO(transitional(content)))
+    return docx.Document(BytesIO(repacked(content, ".docx")))
 
 
 class _Body:
@@ -254,7 +254,7 @@ class _Body:
 
         found = {}
         for kind in ("footnotes", "endnotes"):
-            for relation in self._part.rels.values():
+            for relation in list(self._part.rels.values()):
                 if relation.reltype != _NOTES + kind or relation.is_external:
                     continue
                 for note in parse_xml(relation.target_part.blob):
@@ -304,7 +304,7 @@ class _Body:
     def _frame(self) -> Iterator[str]:
         """The page headers and footers, each once, without page numbers."""
         found: dict[str, None] = {}
-        for relation in self._part.rels.values():
+        for relation in list(self._part.rels.values()):  # A style that is looked up may add one.
             kind = relation.reltype.rpartition("/")[2]
             if kind in ("header", "footer") and not relation.is_external:
                 from docx.oxml import parse_xml
