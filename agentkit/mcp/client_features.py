@@ -1,5 +1,5 @@
 """What this program lets servers ask for: the user's input (elicitation), the model (sampling) and
-the project's folder (roots).
+the directories they work in (roots).
 
 Features that are not given are not offered to servers. No call times out while the user is asked.
 For sampling a server gets text only: no tools, nothing of the conversation, at most `max_tokens`.
@@ -10,6 +10,7 @@ change it.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,8 +111,8 @@ class PausableClock:
 
 @dataclass(frozen=True, slots=True)
 class ClientFeatures:
-    """What servers may ask for. `folder` is the root that local servers get; `sample` is available
-    only to servers whose entry says so."""
+    """What servers may ask for. Local servers get `folder` as a root, and the directories that
+    their command line names; `sample` is available only to servers whose entry says so."""
 
     folder: Path | None = None
     elicit: Elicit | None = None
@@ -137,7 +138,7 @@ class _Callbacks:
         self, features: ClientFeatures, config: ServerConfig, clock: PausableClock
     ) -> None:
         self._features = features
-        self._server = config.name
+        self._config, self._server = config, config.name
         self._clock = clock
         self._lock = asyncio.Lock()
 
@@ -146,8 +147,14 @@ class _Callbacks:
         from pydantic import FileUrl
 
         assert self._features.folder is not None
-        path = self._features.folder.resolve()
-        return ListRootsResult(roots=[Root(uri=FileUrl(path.as_uri()), name=path.name)])
+        # A file server replaces the directories of its command line by the client's roots.
+        named = [path for path in map(Path, self._config.args) if path.is_absolute()]
+        folders = [
+            path.resolve() for path in (self._features.folder, *named) if os.path.isdir(path)
+        ]
+        return ListRootsResult(
+            roots=[Root(uri=FileUrl(each.as_uri()), name=each.name) for each in folders]
+        )
 
     async def elicit(self, context: Any, params: Any) -> Any:
         from mcp_types import ElicitResult

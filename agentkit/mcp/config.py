@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agentkit._code import Code
 from agentkit._named_code import STRING_OR_COMMENT
 from agentkit.errors import McpError, file_error, value_error
+from agentkit.mcp.guard import json_fault
 from agentkit.redaction import is_secret_name, redact, redact_arguments
 from agentkit.text.hidden import visible
 
@@ -139,8 +140,10 @@ def read_json(path: Path, found: bytes | None = None) -> dict[str, Any]:
         raise McpError(
             f"{path}: line {error.lineno}, column {error.colno}: {error.msg}. Correct the JSON."
         ) from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise McpError(f"Cannot read {path}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise McpError(file_error(path, error)) from error
+    except (ValueError, RecursionError) as error:
+        raise McpError(f"{path}: {json_fault(error)}. Correct the JSON.") from error
     if not isinstance(content, dict):
         raise McpError(f'{path} must contain an object: {{"mcpServers": {{...}}}}.')
     return content

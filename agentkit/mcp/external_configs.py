@@ -91,7 +91,7 @@ def own_entry(
 ) -> dict[str, Any]:
     """The entry with which a program starts a project of ours as a server: with this model, and
     these variables beside its own environment."""
-    args = ["-m", "agentkit", "mcp", "serve", "--folder", str(project.resolve())]
+    args = ["-P", "-m", "agentkit", "mcp", "serve", "--folder", str(project.resolve())]
     args += [
         *(("--model", model) if model else ()),
         *(("--base-url", base_url) if base_url else ()),

@@ -51,7 +51,7 @@ def read_messages(stream: IO[bytes], max_line: int = MAX_LINE) -> Iterator[bytes
     while noise <= MAX_NOISE and (line := stream.readline(max_line + 1)):
         size = len(line)
         if size > max_line and not line.endswith(b"\n"):
-            message, size = _read_too_large(line[:PIECE], line[-PIECE:], size, stream)
+            message, size = _read_too_large(line, stream, max_line)
         elif line.endswith(b"\n") or _is_json(line):
             message = read_message(line)
         else:  # The server ended in the middle of a message.
@@ -68,35 +68,35 @@ def _is_json(line: bytes) -> bool:
         return False
 
 
-def _read_too_large(
-    head: bytes, tail: bytes, size: int, stream: IO[bytes]
-) -> tuple[bytes | None, int]:
-    """Read on to the line's end; return an error response, and the line's size."""
+def _read_too_large(line: bytes, stream: IO[bytes], limit: int) -> tuple[bytes | None, int]:
+    """Read on to the end of a line; return an error response, and the line's size."""
+    head, tail, size = line[:PIECE], line[-PIECE:], len(line)
     while not tail.endswith(b"\n") and size <= MAX_UNENDED_LINE:
         if not (piece := stream.readline(PIECE)):
             break
         size += len(piece)
         tail = (tail + piece)[-PIECE:]
-    return (None if size > MAX_UNENDED_LINE else too_large(head, tail, size)), size
+    return (None if size > MAX_UNENDED_LINE else too_large(head + tail, size, limit)), size
 
 
-def too_large(head: bytes, tail: bytes, size: int) -> bytes | None:
-    """The error response to the request that an answer of this size was for."""
-    limit = f"at most {MAX_LINE >> 20} MiB"
-    return _error_response(head, tail, f"of {size / 2**20:.1f} MiB is too large ({limit})")
+def too_large(ends: bytes, size: int, limit: int) -> bytes | None:
+    """The error response to the request that an answer of this size was for; `ends` are its begin
+    and its end."""
+    most = f"at most {limit / 2**20:.0f} MiB"
+    return _error_response(ends, f"of {size / 2**20:.1f} MiB is too large ({most})")
 
 
-def _error_response(head: bytes, tail: bytes, reason: str) -> bytes | None:
-    """An error response to the request that the unreadable answer with this head and tail was for.
-    None where they have no id, or the message is a request itself."""
-    begin = re.search(rb"^\W*\{[^{}\[\]]*", head[:_FRAME])
-    end = re.search(rb"[,}\]][^{}\[\]]*\}?\s*$", tail[-_FRAME:])
+def _error_response(data: bytes, reason: str) -> bytes | None:
+    """An error response for an unreadable answer, to its request, or to none where its id is not
+    found at either end. None where the data is no answer."""
+    begin = re.search(rb"^\W*\{[^{}\[\]]*", data[:_FRAME])
+    end = re.search(rb"[,}\]][^{}\[\]]*\}?\s*$", data[-_FRAME:])
     outer = (begin[0] if begin else b"") + b" " + (end[0] if end else b"")
-    found = re.search(rb'"id"\s*:\s*"?(\d+)', outer)
-    if found is None or b'"method"' in outer:
+    if b'"method"' in outer or not re.search(rb'"(jsonrpc|result)"', outer):
         return None
+    found = re.search(rb'"id"\s*:\s*"?(\d+)', outer)
     error = {"code": _UNREADABLE_ANSWER, "message": f"the answer {reason}"}
-    return _encode({"jsonrpc": "2.0", "id": int(found[1]), "error": error})
+    return _encode({"jsonrpc": "2.0", "id": int(found[1]) if found else None, "error": error})
 
 
 def read_message(data: bytes) -> bytes | None:
@@ -113,10 +113,9 @@ def read_message(data: bytes) -> bytes | None:
     except RecursionError:
         is_deep = True
     except ValueError as error:
-        is_rpc = b'"jsonrpc"' in data
-        return _error_response(data, data, f"is not valid JSON: {error}") if is_rpc else None
+        return _error_response(data, f"is not valid JSON: {json_fault(error)}")
     if is_deep:
-        return _error_response(data, data, f"is nested too deeply (at most {MAX_LEVELS} levels)")
+        return _error_response(data, f"is nested too deeply (at most {MAX_LEVELS} levels)")
     message = value[0] if isinstance(value, list) and len(value) == 1 else value
     if not isinstance(message, dict) or not {"method", "result", "error"} & message.keys():
         return None
@@ -126,6 +125,14 @@ def read_message(data: bytes) -> bytes | None:
     return (
         data if message is value and not repaired and is_valid else _encode({**message, **repaired})
     )
+
+
+def json_fault(error: Exception) -> str:
+    """Why `json.loads` cannot read a text."""
+    if isinstance(error, json.JSONDecodeError):
+        return str(error)
+    is_deep = isinstance(error, RecursionError)
+    return "it is nested too deeply" if is_deep else "it has a number of more than 4,300 digits"
 
 
 def _levels(value: Any) -> int:

@@ -123,11 +123,25 @@ def withheld_reasons(server: str, changes: Sequence[ToolChange], folder: Path) -
 def _pin(tools: Sequence[ServerTool]) -> Pinned:
     return {
         tool.name: {
-            "hash": _hash(tool.model_dump(mode="json", by_alias=True, exclude={"meta", "icons"})),
+            "hash": _hash(
+                _sorted(tool.model_dump(mode="json", by_alias=True, exclude={"meta", "icons"}))
+            ),
             "description": visible((tool.description or "")[:_MAX_DESCRIPTION])[:_MAX_DESCRIPTION],
         }
         for tool in tools
     }
+
+
+def _sorted(value: Any, is_default: bool = False) -> Any:
+    """A definition with its lists sorted, and the lists that defaults have as text: servers that
+    make them of sets order them differently at each start."""
+    if isinstance(value, dict):
+        return {key: _sorted(each, key == "default") for key, each in value.items()}
+    if is_default and isinstance(value, str):
+        return sorted(value.split(","))
+    if isinstance(value, list):
+        return sorted(map(_sorted, value), key=_hash)
+    return value
 
 
 def _identity(config: ServerConfig) -> str:

@@ -7,6 +7,7 @@ A session is opened once; after its end, create another.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -189,7 +190,9 @@ class McpSession:
                 self._tools_changed.set()
 
         async def on_log(params: Any) -> None:
-            self._log.write(f"[{params.level}] {params.data}\n".encode("utf-8", "replace"))
+            data = params.data
+            text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+            self._log.write(f"[{params.level}] {text}\n".encode("utf-8", "replace"))
 
         return {
             "client_info": Implementation(name="agentkit", version=__version__),
@@ -304,14 +307,24 @@ async def _has_resources(client: Client) -> bool:
 
 def _startup_error(config: ServerConfig, log: ServerLog, error: BaseException | None) -> str:
     """One line for the user: what happened, and the next step."""
+    from mcp import MCPError
+    from mcp.client.auth import OAuthRegistrationError
+    from mcp_types import CONNECTION_CLOSED
+
     name = f"The MCP server {config.name!r}"
     see_log = f", or see {log.path}" if log.path else ""
     text = redact(" ".join(str(error or "").split()), config.secrets)
     reason = visible(text)[:500] or type(error).__name__
+    last = visible(log.last_line)[:500]
     if isinstance(error, McpError):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"{name} did not answer in time. Start it by hand to see why{see_log}."
+    if isinstance(error, OAuthRegistrationError):
+        return (
+            f"{name} at {display_url(config.url)} wants a sign-in, and registers no clients. Set "
+            '"headers" with an Authorization, or "oauth" with a clientId, in mcp.json.'
+        )
     if config.url:
         url = display_url(config.url)
         return f"{name} cannot be used at {url}: {reason}. Check the URL and its headers."
@@ -319,6 +332,7 @@ def _startup_error(config: ServerConfig, log: ServerLog, error: BaseException | 
         return f'{name}: the directory {config.cwd} does not exist. Correct its "cwd".'
     if isinstance(error, FileNotFoundError):
         return f"{name}: the command {config.command!r} was not found. Install it."
-    last = visible(log.last_line)[:500]
+    if isinstance(error, MCPError) and error.code != CONNECTION_CLOSED:
+        return f"{name} cannot be used: {reason}. Start it by hand{see_log}."
     cause = f": {last}" if last else f" ({reason})"
     return f"{name} ended before it was ready{cause}. Start it by hand{see_log}."

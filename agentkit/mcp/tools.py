@@ -86,7 +86,6 @@ def remote_tool(name: str, server: RemoteServer, remote: ServerTool, max_charact
     """Convert a server's tool to our `Tool`, called `name`."""
     hints = remote.annotations
     repeatable = bool(hints and (hints.read_only_hint or hints.idempotent_hint))
-    origin = f"the MCP server {server.config.name!r}"
 
     async def call(agentkit_context: ToolContext, **arguments: Any) -> ToolResult:
         result = await server.call(
@@ -94,7 +93,9 @@ def remote_tool(name: str, server: RemoteServer, remote: ServerTool, max_charact
         )
         if result.is_error:
             reason = error_text(result) or "no error message"
-            raise ToolError(f"{origin}: {remote.name} failed: {reason}", name)
+            raise ToolError(
+                f"The MCP server {server.config.name!r}: {remote.name} failed: {reason}", name
+            )
         mismatch = schema_mismatch(remote.output_schema, result.structured_content)
         return convert_result(
             result, server.config.name, max_characters, agentkit_context.cite, mismatch

@@ -9,7 +9,6 @@ server with too many pending requests is disconnected. The SDK is imported here:
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -19,8 +18,6 @@ from typing import Any, Self
 import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
 
 from agentkit._http_streams import close_completely
 from agentkit.mcp.config import ServerConfig
@@ -42,7 +39,7 @@ _KEEPING_METHOD = {301: 308, 302: 307}
 
 _EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 _MAX_OLDER_EVENT = 1_000_000
-"""The SDK's older transport reads no larger event."""
+"""The SDK's transport of the protocol's first version reads no larger event."""
 
 _REPLACED_HEADERS = ("content-type", "content-length", "transfer-encoding")
 _MAX_REFUSAL = 65_536
@@ -58,8 +55,7 @@ async def transport(
     repairs: Repairs | None = None,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The SDK's streams from and to a server; `on_end` is called when no more messages can come."""
-    large: dict[str, bytes] = {}
-    client = partial(http_client, config, on_forgotten=on_end, large=large)
+    client = partial(http_client, config, on_forgotten=on_end)
     headers = dict(config.headers)
     async with AsyncExitStack() as stack:
         if config.transport == "stdio":
@@ -71,8 +67,8 @@ async def transport(
             # Our client bounds events, and its bound is larger.
             streams = streamable_http_client(config.url, http_client=http, max_sse_event_size=None)
         reading, writing = await stack.enter_async_context(streams)
-        watched = _Incoming(reading, on_end, repairs or Repairs(), large)
-        yield watched, _Outgoing(writing, watched)
+        incoming = _Incoming(reading, on_end, repairs or Repairs())
+        yield incoming, _Outgoing(writing, incoming)
 
 
 def http_client(
@@ -82,17 +78,15 @@ def http_client(
     timeout: httpx2.Timeout | None = None,
     auth: httpx2.Auth | None = None,
     on_forgotten: Callable[[], None] = lambda: None,
-    large: dict[str, bytes] | None = None,
 ) -> httpx2.AsyncClient:
-    """An HTTP client with bounded responses; calls `on_forgotten` at an unknown session, and puts
-    messages that are too large for the SDK's older transport into `large`."""
+    """An HTTP client with bounded responses; calls `on_forgotten` at an unknown session."""
     default = httpx2.Timeout(CONNECT_SECONDS, read=max(IDLE_SECONDS, config.timeout))
     return httpx2.AsyncClient(
         headers={**(headers or {}), "Accept-Encoding": UNCOMPRESSED},
         timeout=timeout or default,
         auth=auth,
         event_hooks={"response": [close_completely]},
-        transport=_BoundedTransport(on_forgotten, large if config.transport == "sse" else None),
+        transport=_BoundedTransport(on_forgotten, config.transport == "sse"),
     )
 
 
@@ -101,12 +95,12 @@ class _Unacceptable(httpx2.ReadError):
 
 
 class _BoundedTransport(httpx2.AsyncHTTPTransport):
-    """Bounds and repairs what a server answers. `large` is given for the older transport."""
+    """Bounds and repairs what a server answers; `is_older` for the protocol's first version."""
 
-    def __init__(self, on_forgotten: Callable[[], None], large: dict[str, bytes] | None) -> None:
+    def __init__(self, on_forgotten: Callable[[], None], is_older: bool) -> None:
         super().__init__()
         self._on_forgotten = on_forgotten
-        self._large = large
+        self._is_older = is_older
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
@@ -116,7 +110,8 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
         if is_encoded:
             response.stream = _Compressed(response.stream)
         elif response.status_code == HTTPStatus.OK and kind.startswith("text/event-stream"):
-            response.stream = _Events(response.stream, self._large)
+            limit = _MAX_OLDER_EVENT if self._is_older else MAX_LINE
+            response.stream = _Events(response.stream, limit)
             return response
         else:
             response.stream = _Body(response.stream)
@@ -147,7 +142,7 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
         has_session = "mcp-session-id" in request.headers
         # The SDK sends nothing more over the older transport after a refusal.
         is_lost = has_session and forgets_session(status, code, words)
-        if (self._large is not None or is_lost) and status not in _NO_ACCESS:
+        if (self._is_older or is_lost) and status not in _NO_ACCESS:
             self._on_forgotten()
         if code is not None:
             return response
@@ -191,9 +186,9 @@ class _Compressed(_Body):
 class _Events(_Body):
     """An event stream whose messages are bounded and repaired."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, large: dict[str, bytes] | None) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
         super().__init__(stream)
-        self._large = large
+        self._limit = limit
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         event, left_out = bytearray(), 0
@@ -204,7 +199,7 @@ class _Events(_Body):
                 yield self._checked(bytes(event[: end.end()]), left_out)
                 del event[: end.end()]
                 start = left_out = 0
-            if len(event) > MAX_LINE + PIECE:
+            if len(event) > self._limit + PIECE:
                 left_out += len(event) - 2 * PIECE
                 del event[PIECE:-PIECE]
             if left_out > MAX_UNENDED_LINE:
@@ -217,15 +212,11 @@ class _Events(_Body):
         data = b"\n".join(
             line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")
         )
-        is_large = left_out or len(data) > MAX_LINE
         size = left_out + len(data)
-        message = too_large(data, data, size) if is_large else read_message(data)
+        is_large = size > self._limit
+        message = too_large(data, size, self._limit) if is_large else read_message(data)
         if message is None:
             return b"" if is_large else event
-        if self._large is not None and len(message) > _MAX_OLDER_EVENT:
-            key = secrets.token_hex()
-            self._large[key] = message
-            message = b'{"jsonrpc": "2.0", "method": "%s"}' % key.encode()
         kept = [line for line in lines if line and not line.startswith(b"data:")]
         return b"\n".join([*kept, b"data: " + message, b"", b""])
 
@@ -246,12 +237,9 @@ class _Wrapped:
 class _Incoming(_Wrapped):
     """The messages from a server, repaired."""
 
-    def __init__(
-        self, stream: Any, on_end: Callable[[], None], repairs: Repairs, large: dict[str, bytes]
-    ) -> None:
+    def __init__(self, stream: Any, on_end: Callable[[], None], repairs: Repairs) -> None:
         super().__init__(stream)
         self._on_end = on_end
-        self._large = large
         self.repairs = repairs
         self.pending_requests = 0
 
@@ -259,9 +247,6 @@ class _Incoming(_Wrapped):
         try:
             async for received in self._stream:
                 message = getattr(received, "message", None)  # a transport also passes on errors
-                if stored := self._large.pop(getattr(message, "method", ""), None):
-                    message = jsonrpc_message_adapter.validate_json(stored, by_name=False)
-                    received = SessionMessage(message)
                 self.pending_requests += hasattr(message, "method") and hasattr(message, "id")
                 if self.pending_requests > MAX_PENDING_REQUESTS:
                     break

@@ -84,8 +84,9 @@ def test_a_trusted_folders_server_is_listed_called_inspected_and_tried(folder: P
     tools = json.loads(_mcp(folder, "tools", "--json").stdout)
     assert tools[0]["name"] == "full__greet"
     assert tools[0]["needs_approval"]
-    called = _mcp(folder, "call", "full__greet", '{"who": "Ada"}')
-    assert called.stdout == "hello Ada\n", called.stderr
+    for name in (["full__greet"], ["full", "greet"]):
+        called = _mcp(folder, "call", *name, '{"who": "Ada"}')
+        assert called.stdout == "hello Ada\n", called.stderr
     reported = json.loads(_mcp(folder, "inspect", "full", "--json").stdout)
     assert reported["server"]["name"] == "full_server"
     assert [each["uri"] for each in reported["resources"]][:2] == ["notes://a", "notes://b"]
@@ -121,6 +122,25 @@ def test_a_tool_is_called_by_the_name_it_is_listed_by(folder: Path, name: str) -
     assert len(set(listed)) == len(listed) > 10
     called = _mcp(folder, "call", listed[0], '{"who": "Ada"}')
     assert called.stdout == "hello Ada\n", called.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("full",), "There is no tool 'full'. Available: full__greet, "),
+        (("full", "none"), "There is no tool 'full__none'. Available: full__greet, "),
+        (("other", "greet"), "The arguments are not valid JSON: Expecting value"),
+        (("full", "greet", '{"a": ' + "9" * 5000), "not valid JSON: it has a number of more than"),
+        (("full__greet", "[" * 100_000), "not valid JSON: it is nested too deeply"),
+    ],
+)
+def test_a_call_that_names_no_tool_or_no_arguments_is_an_error(
+    folder: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    run_agentkit("trust", folder)
+    called = _mcp(folder, "call", *arguments)
+    assert called.returncode != 0
+    assert expected in " ".join(called.stderr.split())
 
 
 def test_a_change_is_shown_and_agreed_to(folder: Path, tmp_path: Path) -> None:

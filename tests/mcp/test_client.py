@@ -198,6 +198,28 @@ async def test_servers_that_fail_are_reported_and_the_others_work(state: Path) -
     assert "no licence found" in (logs / "refusing.log").read_text()
 
 
+LISTS_NOTHING = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    started = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {}}
+    error = {"code": -32603, "message": "the key is not valid"}
+    outcome = {"result": started} if asked["method"] == "initialize" else {"error": error}
+    log = {"level": "info", "data": {"ready": True, "key": None}}
+    print(json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": log}))
+    if "id" in asked:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **outcome}), flush=True)
+"""
+
+
+async def test_a_server_that_lists_no_tools_is_reported_with_its_own_words(state: Path) -> None:
+    config = ServerConfig("s", command=sys.executable, args=("-c", LISTS_NOTHING))
+    async with McpServers([config], log_folder=state) as servers:
+        problem = servers.problems["s"]
+    assert problem.startswith("The MCP server 's' cannot be used: the key is not valid. Start it")
+    assert '[info] {"ready": true, "key": null}\n' in (state / "s.log").read_text()
+
+
 async def test_a_child_gets_its_own_variables_and_not_the_parents(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,12 +214,16 @@ async def test_servers_of_a_project_may_sample_where_their_entry_says_so(state: 
     assert asked == ["full__sampling"]
 
 
-async def test_a_local_server_gets_the_projects_folder_as_root(state: Path, tmp_path: Path) -> None:
-    async with McpServers(
-        [full_server(state)], features=ClientFeatures(folder=tmp_path)
-    ) as servers:
-        (root,) = json.loads(inside((await by_name(servers, "roots").run({})).content))["roots"]
-    assert root["uri"] == tmp_path.resolve().as_uri()
+async def test_roots_are_the_project_and_the_directories_that_the_command_names(
+    state: Path, tmp_path: Path
+) -> None:
+    config = full_server(state)
+    config = replace(config, args=(*config.args, "/no/such/folder", "--fast"))
+    async with McpServers([config], features=ClientFeatures(folder=tmp_path)) as servers:
+        roots = json.loads(inside((await by_name(servers, "roots").run({})).content))["roots"]
+    assert [root["uri"] for root in roots] == [
+        each.resolve().as_uri() for each in (tmp_path, state)
+    ]
 
 
 async def test_tools_that_the_entry_does_not_allow_are_left_out(state: Path) -> None:

@@ -171,9 +171,19 @@ def test_oauth_is_read_as_written_or_discovered(tmp_path: Path) -> None:
     assert server.oauth == OAuth(clientId="me", scope="read", redirectPort=8765)
 
 
-def test_malformed_json_is_an_error_that_names_file_line_and_column(tmp_path: Path) -> None:
-    with pytest.raises(McpError, match=r"mcp\.json: line 2, column 3: "):
-        read_config(written(tmp_path, "{\n  oops\n}"))
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{\n  oops\n}", "line 2, column 3: "),
+        ('{"mcpServers": {"a": {"timeout": %s}}}' % ("9" * 5000), "it has a number of more than"),
+        ('{"mcpServers": %s' % ("[" * 100_000), "it is nested too deeply"),
+    ],
+)
+def test_malformed_json_is_an_error_that_names_the_file_and_the_reason(
+    tmp_path: Path, content: str, reason: str
+) -> None:
+    with pytest.raises(McpError, match=rf"mcp\.json: {reason}"):
+        read_config(written(tmp_path, content))
 
 
 @pytest.mark.parametrize(

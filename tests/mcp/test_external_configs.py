@@ -164,6 +164,7 @@ def test_claude_code_gets_the_project_with_a_model_and_variables(tmp_path: Path)
     assert (content["theme"], set(content["mcpServers"])) == ("dark", {"a", "notes"})
     written = content["mcpServers"]["notes"]
     assert written["type"] == "stdio"
+    assert written["args"][:3] == ["-P", "-m", "agentkit"]  # imports nothing of where it starts
     assert written["args"][-4:] == [
         *("--model", "openai:gpt-5-mini"),
         *("--base-url", "http://127.0.0.1:1/v1"),

@@ -12,6 +12,7 @@ from agentkit.mcp.client import McpServers
 from agentkit.mcp.config import OAuth, ServerConfig
 from agentkit.mcp.oauth import Browse, auth_for, delete_tokens, token_path, uses_oauth
 from tests.mcp.reading import inside
+from tests.servers.raw_http import event_stream
 from tests.servers.sign_in import SignInServer, signing_in
 
 
@@ -59,6 +60,13 @@ async def test_an_expired_token_is_renewed_without_the_user(server: SignInServer
 
 async def test_a_missing_sign_in_is_an_error_with_the_command(server: SignInServer) -> None:
     assert "agentkit mcp login remote" in await greeted(remote(server))
+
+
+async def test_a_server_that_registers_no_clients_is_an_error_with_what_to_set() -> None:
+    with event_stream(401) as refusing:
+        problem = await greeted(ServerConfig("remote", "http", url=refusing.url))
+    assert f"'remote' at {refusing.url} wants a sign-in, and registers no clients" in problem
+    assert '"headers" with an Authorization, or "oauth" with a clientId' in problem
 
 
 async def test_stored_tokens_can_be_deleted(server: SignInServer) -> None:

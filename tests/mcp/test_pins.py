@@ -36,12 +36,41 @@ def test_a_new_server_is_approved_and_its_pins_are_private(tmp_path: Path) -> No
         served("read", title="Read it"),
         served("read", annotations=ToolAnnotations(read_only_hint=True)),
         Tool(name="read", description="Reads.", input_schema={"type": "object", "title": "Send"}),
+        served("read", "Reads, and more, of it."),
+        Tool(name="read", description="Reads.", input_schema={"type": "object", "default": "a,b"}),
     ],
 )
 def test_any_change_of_a_definition_is_detected(tmp_path: Path, tool: Tool) -> None:
     Pins(tmp_path).changes(CONFIG, [served("read")])
     (change,) = Pins(tmp_path).changes(CONFIG, [tool])
     assert (change.tool, change.before) == ("read", "Reads.")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ({"enum": ["a", "b"]}, {"enum": ["b", "a"]}),
+        ({"default": "status,summary"}, {"default": "summary,status"}),
+        ({"default": ["a", "b"]}, {"default": ["b", "a"]}),
+        (
+            {"anyOf": [{"type": "null"}, {"type": "string"}]},
+            {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        ),
+        (
+            {"properties": {"default": {"enum": [1, None, "x"]}}},
+            {"properties": {"default": {"enum": ["x", 1, None]}}},
+        ),
+    ],
+)
+def test_another_order_of_what_a_server_made_of_a_set_is_no_change(
+    tmp_path: Path, fields: Any
+) -> None:
+    first, second = (
+        Tool(name="read", input_schema={"type": "object", "properties": {"a": each}})
+        for each in fields
+    )
+    assert Pins(tmp_path).changes(CONFIG, [first]) == ()
+    assert Pins(tmp_path).changes(CONFIG, [second]) == ()
 
 
 def test_a_new_tool_is_a_change_and_a_missing_one_is_not(tmp_path: Path) -> None:

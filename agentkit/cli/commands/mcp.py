@@ -93,16 +93,25 @@ async def list_tools(
     """agentkit mcp call time__get_current_time '{"timezone": "Asia/Shanghai"}'""",
 )
 async def call(
-    tool: Annotated[str, Argument(help=_("Such as time__convert_time."))],
-    arguments: Annotated[str, Argument(help=_('A JSON object, such as {"a": 1}.'))] = "{}",
+    tool: Annotated[str, Argument(help=_("Such as time__convert_time, or time convert_time."))],
+    arguments: Annotated[
+        list[str] | None, Argument(help=_('A JSON object, such as {"a": 1}.'))
+    ] = None,
     folder: Folder = Path(),
     json: Json = False,
 ) -> None:
+    from agentkit.mcp.config import read_config
     from agentkit.mcp.results import plain_text, strip_delimiters
+    from agentkit.mcp.tools import unique_names
 
     out, log = open_consoles()
-    values = _read_arguments(arguments)
-    async with start_servers(folder, log, *_servers_of_tool(folder, tool)) as servers:
+    given = list(arguments or ())
+    if given and tool in [each.name for each in read_config(folder).servers]:
+        names, (tool,) = [tool], unique_names([(tool, given.pop(0))])
+    else:
+        names = _servers_of_tool(folder, tool)
+    values = _read_arguments(" ".join(given))
+    async with start_servers(folder, log, *names) as servers:
         tools = {each.name: each for each in servers.tools}
         if tool not in tools:
             raise McpError(f"There is no tool {tool!r}. Available: {', '.join(tools) or 'none'}.")
@@ -291,11 +300,13 @@ def _log_name(folder: Path, server: str) -> str:
 
 
 def _read_arguments(text: str) -> Mapping[str, Any]:
+    from agentkit.mcp.guard import json_fault
+
     try:
         arguments = json_module.loads(text or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
-            f"The arguments are not valid JSON: {error}. Write '{{\"a\": 1}}'."
+            f"The arguments are not valid JSON: {json_fault(error)}. Write '{{\"a\": 1}}'."
         ) from error
     if not isinstance(arguments, dict):
         raise ConfigError("The arguments must be a JSON object, such as '{\"a\": 1}'.")
