@@ -88,7 +88,7 @@ def too_large(ends: bytes, size: int, limit: int) -> bytes | None:
 
 def _error_response(data: bytes, reason: str) -> bytes | None:
     """An error response for an unreadable answer, to its request, or to none where its id is not
-    found at either end. None where the data is no answer."""
+    found at either end. None where the data is not an answer."""
     begin = re.search(rb"^\W*\{[^{}\[\]]*", data[:_FRAME])
     end = re.search(rb"[,}\]][^{}\[\]]*\}?\s*$", data[-_FRAME:])
     outer = (begin[0] if begin else b"") + b" " + (end[0] if end else b"")
