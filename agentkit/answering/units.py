@@ -48,6 +48,10 @@ _TARGET = re.compile(r"(?<=\])\([^)\n]*\)?|\w+://[^\s)>\]]+")
 _PIPED = re.compile(r"[ \t]*\|[^|\n]*\|[^\n]*")
 _DATED = re.compile(r"\b(?:19|20)\d\d[-/.年]\d|\b\w{3,9}\.? (?:\d{1,2}, )?(?:19|20)\d\d\b")
 """A date, as in the heading of a release."""
+_ROW_PLACE = re.compile(r"(?:^|, )rows? \d")
+"""The end of a place in a table of its own: a CSV file or a sheet of a workbook."""
+_SHEET_ROW = re.compile(r"(?:[^\n\"]|\"[^\"]*(?:\"|\Z))+")
+"""A row of such a table: a line, whose quoted cells may have more."""
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _WORD = re.compile(
     r"(?:^|(?<=[\s|(`'\"*_>]))[^\W\d_]{2,}(?=$|[\s|,.;:!?)`'\"*_-])|[\u3040-\u9fff]|\d"
@@ -131,10 +135,33 @@ def split_units(passage: Passage) -> list[Unit]:
     text = passage.chunk.text
     outer = passage.chunk.heading.split(" > ")[-1]
     found: list[Unit] = []
-    for section in markdown_sections(text):
-        heading = section.heading.split(" > ")[-1] or outer
-        found += _SectionUnits(passage, section, heading).units()
+    if _ROW_PLACE.search(passage.chunk.part):
+        found += _sheet_units(passage, outer)
+    else:
+        for section in markdown_sections(text):
+            heading = section.heading.split(" > ")[-1] or outer
+            found += _SectionUnits(passage, section, heading).units()
     return [unit for unit in found if _is_prose(unit.body)]
+
+
+def _sheet_units(passage: Passage, columns: str) -> Iterator[Unit]:
+    """The rows of a CSV file or a sheet, under their header where the passage begins with it."""
+    text = passage.chunk.text
+    lines = [match.span() for match in _SHEET_ROW.finditer(text) if match.group().strip()]
+    names = [re.sub(r"\W", "", name) for name in (text[slice(*lines[0])], columns)]
+    has_header = len(lines) > 1 and names[1] == f"Columns{names[0]}"
+    yield from _row_units(passage, columns, lines, int(has_header))
+
+
+def _row_units(
+    passage: Passage, heading: str, lines: Sequence[Span], lead: int
+) -> Iterator[Unit]:
+    """The rows of a table, each under the `lead` lines of its header, and the table as a whole."""
+    header, rows = tuple(lines[:lead]), lines[lead:]
+    for row in rows:
+        yield Unit(passage, "row", (*header, row), heading, lead)
+    if len(rows) > 1 and lines[-1][1] - lines[0][0] <= MAX_LIST:
+        yield Unit(passage, "table", (*header, *rows), heading, lead)
 
 
 class _SectionUnits:
@@ -304,11 +331,7 @@ class _SectionUnits:
     def _table_units(self, block: Block, before: Block | None) -> Iterator[Unit]:
         lines = list(self._lines(block))
         has_header = len(lines) > 2 and _DELIMITER.fullmatch(self._text[slice(*lines[1])].strip())
-        header, rows = (lines[:2], lines[2:]) if has_header else ([], lines)
-        for row in rows:
-            yield self._unit("row", (*header, row), len(header))
-        if len(rows) > 1 and block.end - block.start <= MAX_LIST:
-            yield self._unit("table", (*header, *rows), len(header))
+        yield from _row_units(self._passage, self._heading, lines, 2 if has_header else 0)
 
     def _lines(self, block: Block) -> Iterator[Span]:
         for match in re.finditer(r"[^\n]+", self._text[block.start : block.end]):
