@@ -50,7 +50,7 @@ _DATED = re.compile(r"\b(?:19|20)\d\d[-/.年]\d|\b\w{3,9}\.? (?:\d{1,2}, )?(?:19
 """A date, as in the heading of a release."""
 _ROW_PLACE = re.compile(r"(?:^|, )rows? \d")
 """The end of a place in a table of its own: a CSV file or a sheet of a workbook."""
-_SHEET_ROW = re.compile(r"(?:[^\n\"]|\"[^\"]*(?:\"|\Z))+")
+_SHEET_ROW = re.compile(r"(?:(?<![^,;\t\n])\"(?:[^\"]|\"\")*\"|[^\r\n])+")
 """A row of such a table: a line, whose quoted cells may have more."""
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _WORD = re.compile(
@@ -153,9 +153,7 @@ def _sheet_units(passage: Passage, columns: str) -> Iterator[Unit]:
     yield from _row_units(passage, columns, lines, int(has_header))
 
 
-def _row_units(
-    passage: Passage, heading: str, lines: Sequence[Span], lead: int
-) -> Iterator[Unit]:
+def _row_units(passage: Passage, heading: str, lines: Sequence[Span], lead: int) -> Iterator[Unit]:
     """The rows of a table, each under the `lead` lines of its header, and the table as a whole."""
     header, rows = tuple(lines[:lead]), lines[lead:]
     for row in rows:

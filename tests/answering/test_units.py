@@ -33,6 +33,25 @@ def test_a_row_is_printed_under_the_header_of_its_table() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("name,price\nsalt,2\nrice,3\n", "name,price\nrice,3"),
+        ("name\tprice\r\nsalt\t2\r\nrice\t3\r\n", "name\tprice\nrice\t3"),
+        ("name | price\nsalt | 2\nrice | 3", "name | price\nrice | 3"),
+        ('name,price\n"sea\nsalt",2\nrice,"3, ""large"""', 'name,price\nrice,"3, ""large"""'),
+        ('name,price\n# rock,2\nrice,"about\n3"', 'name,price\nrice,"about\n3"'),
+        ('name,price\n5" pipe,2\nrice,3', "name,price\nrice,3"),
+        ("salt,2\nrice,3", "rice,3"),
+    ],
+    ids=["csv", "tsv", "sheet", "quoted", "line in a cell", "inches", "continued"],
+)
+def test_a_row_of_a_sheet_is_printed_under_its_header(text: str, row: str) -> None:
+    columns = "Prices > Columns: name, price"
+    chunk = Chunk("c", "d", "a.csv", "", columns, text, 0, len(text), part="Prices, rows 1-3")
+    assert row in [u.text for u in split_units(Passage("1", chunk)) if u.kind == "row"]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "---\ntags: apple, pie\n---\n",

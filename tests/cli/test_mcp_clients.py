@@ -225,3 +225,33 @@ def test_a_program_reads_json_and_is_asked_nothing(
     assert json.loads(_mcp(folder, "logout", "other", "--json").stdout)["forgotten"] is False
     listed = json.loads(_mcp(folder, "list", "--json").stdout)
     assert [each["name"] for each in listed] == ["full", "other"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "entry"),
+    [
+        (
+            ("--", "uvx", "notes", "--root", "a b"),
+            {"command": "uvx", "args": ["notes", "--root", "a b"]},
+        ),
+        (
+            ("--env", "KEY", "--env", "A=1=2", "--", "notes"),
+            {"command": "notes", "args": [], "env": {"KEY": "${KEY}", "A": "1=2"}},
+        ),
+        (
+            ("https://example.org/mcp", "--header", "X-Key: a:b"),
+            {"url": "https://example.org/mcp", "headers": {"X-Key": "a:b"}},
+        ),
+    ],
+    ids=["command", "variables", "address"],
+)
+def test_add_writes_a_server_beside_the_others_and_names_the_next_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], entry: object
+) -> None:
+    monkeypatch.setenv("KEY", "secret")
+    added = run_agentkit("mcp", "add", "-C", folder, "notes", *arguments)
+    servers = json.loads((folder / "mcp_servers" / "mcp.json").read_text())["mcpServers"]
+    assert (servers["notes"], list(servers)) == (entry, ["full", "notes"])
+    assert "agentkit trust" in added.stderr
+    again = _mcp(folder, "add", "notes", "https://example.net/mcp")
+    assert (again.returncode, "already" in again.stderr) == (10, True)

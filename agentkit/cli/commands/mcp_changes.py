@@ -1,9 +1,9 @@
-"""`agentkit mcp approve, import, install, login and logout`: each shows its change, then asks."""
+"""`agentkit mcp add, approve, import, install, login and logout`, which change what is stored."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,6 +72,47 @@ async def approve(
 
 @command(
     app,
+    "add",
+    _("Add a server to mcp_servers/mcp.json: its address, or -- and its command."),
+    "agentkit mcp add time -- uvx mcp-server-time",
+    "agentkit mcp add tickets https://example.org/mcp --header 'Authorization: Bearer ${KEY}'",
+)
+async def add(
+    name: Annotated[str, Argument(help=_("Its name here."))],
+    target: Annotated[list[str], Argument(help=_("An address, or a command with arguments."))],
+    folder: Folder = Path(),
+    env: Annotated[
+        list[str] | None,
+        Option("--env", help=_("A variable for it: NAME=VALUE, or NAME to pass yours on.")),
+    ] = None,
+    header: Annotated[
+        list[str] | None, Option("--header", help=_("NAME: VALUE, sent to an address."))
+    ] = None,
+    json: Json = False,
+) -> None:
+    from agentkit.mcp.config import MCP_JSON
+    from agentkit.mcp.external_configs import add_to_project
+
+    _out, log = open_consoles()
+    if target[0].startswith(("http://", "https://")):
+        pairs = [line.partition(":") for line in header or ()]
+        entry: dict[str, Any] = {"url": target[0]}
+        entry |= {"headers": {key: value.strip() for key, _sep, value in pairs}} if pairs else {}
+    else:
+        given = [line.partition("=") for line in env or ()]
+        entry = {"command": target[0], "args": target[1:]}
+        variables = {key: value if sep else f"${{{key}}}" for key, sep, value in given}
+        entry |= {"env": variables} if variables else {}
+    if not add_to_project(folder, {name: entry}):
+        raise McpError(f"{folder / MCP_JSON} has a server {name!r} already. Remove it first.", name)
+    if json:
+        print_json({"added": [name]})
+    else:
+        log.print(Text(_to_trust([name], folder)))
+
+
+@command(
+    app,
     "import",
     _("Copy another program's servers into mcp_servers/mcp.json."),
     "agentkit mcp import claude",
@@ -103,11 +144,9 @@ async def import_servers(
         print_json({"found": masked, "added": added})
     elif is_done:
         kept = [name for name in entries if name not in added]
-        log.print(Text(f"Added: {', '.join(added) or 'none'}."))
+        log.print(Text(_to_trust(added, folder) if added else "Added: none."))
         if kept:
             log.print(Text(f"Already there, unchanged: {', '.join(kept)}."))
-        if added:
-            log.print(Text(f"They may start after you run: {for_folder('agentkit trust', folder)}"))
     return 0 if is_done or json else REFUSED
 
 
@@ -153,6 +192,11 @@ async def install(
     elif is_done:
         log.print(Text(f"Written to {path}. Restart {program}."))
     return 0 if is_done or json else REFUSED
+
+
+def _to_trust(added: Sequence[str], folder: Path) -> str:
+    trust = for_folder("agentkit trust", folder)
+    return f"Added: {', '.join(added)}. To let it start, run: {trust}"
 
 
 def _read_variable(text: str) -> tuple[str, str]:
