@@ -12,7 +12,7 @@ Debian's packages install in /usr/share/doc:
     https://github.com/microsoft/markitdown         packages/markitdown/tests/test_files
     https://github.com/tafia/calamine               tests
     https://github.com/Unstructured-IO/unstructured example-docs
-    python-docx, python-pptx, openpyxl, python-oxmsg, odfpy, ebooklib, nbconvert, papermill
+    python-docx, python-pptx, openpyxl, olefile, odfpy, ebooklib, nbconvert, papermill
 
 The reference is independent of the loaders: `pdftotext` for PDF, the text in the XML of Office,
 OpenDocument and EPUB files, the text of an HTML page's content, the cells of a notebook, the parts

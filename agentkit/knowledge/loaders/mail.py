@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.policy import EmailPolicy
@@ -35,6 +35,9 @@ _MOST_SEPARATORS = 5000
 _MOST_HEADER = 1000
 _MOST_PARSED = 4000
 _MOST_WARNINGS = 20
+_MOST_INNER = 2000
+_DEEPEST = 5
+_FIRST_MOMENT = datetime(1601, 1, 1, tzinfo=UTC)
 _MOST_NAMES = 20
 _UNREAD = ("text/rtf", "text/css", "text/javascript", "text/x-amp-html")
 _MARKED_UP = ("text/enriched", "text/richtext")
@@ -44,6 +47,8 @@ _TAG = re.compile(r"</?[A-Za-z-]{1,40}>")
 _EVENTS = ("VEVENT", "VTODO", "VJOURNAL")
 _PERSON = re.compile(r';CN=("[^"]*"|[^;:"]*)', re.IGNORECASE)
 _WORD = re.compile(r"\w+")
+_ADDRESS = re.compile(r"[^\s/@]+@[^\s/@]+")
+_URL = re.compile(r"\b(?:https?|mailto):[^\s<>()]*")
 _EVENT_FIELDS = {
     "SUMMARY": "Event",
     "DTSTART": "Start",
@@ -111,29 +116,108 @@ def _document(mail: _Mail, source: str) -> Loaded:
 
 
 def load_outlook(content: bytes, source: str) -> Loaded:
-    """A message that Outlook saved (.msg): its headers, text and the names of what is attached."""
+    """A message that Outlook saved (.msg): its headers and text, messages attached to it, and the
+    names of what else is attached."""
     try:
-        import oxmsg
+        from olefile import OleFileIO
     except ImportError as error:
         raise KnowledgeError('needs pip install "agentkit-rag[office]"') from error
 
     try:
-        message = oxmsg.Message.load(BytesIO(content))
-        body = _Body((message.body or "").strip())
-        if message.html_body:
-            body = _richer(body, _Body(markdown_of(message.html_body)[0], True))
-        sent = message.sent_date.isoformat() if message.sent_date else ""
-        to = ", ".join(f"{r.name} <{r.email_address}>" for r in message.recipients)
-        written = {"subject": message.subject, "from": message.sender, "to": to, "date": sent}
-        attached = [clean(a.file_name or a.mime_type or "a file") for a in message.attachments]
+        with OleFileIO(BytesIO(content)) as file:
+            attached: list[str] = []
+            mail = _outlook(_Properties(file, [], 32), attached)
     except Exception as error:  # The library raises whatever a broken container makes it raise.
         raise KnowledgeError("damaged: open it in Outlook and save it again") from error
-    headers = {
-        name: " ".join(clean(value[:_MOST_HEADER]).split())
-        for name, value in written.items()
-        if value
+    return _document(replace(mail, attachments=tuple(attached)), source)
+
+
+class _Properties:
+    """The properties of a message, recipient or attachment ([MS-OXMSG], 2.4); `head` is the length
+    before the entries of its list. Texts of 8 bits are in the code page that the message names."""
+
+    def __init__(self, file: Any, folder: list[str], head: int, code_page: str = "") -> None:
+        self._file, self._folder, self._fixed = file, folder, dict[int, bytes]()
+        listing = self._stream("__properties_version1.0") or b""
+        for at in range(head, len(listing) - 15, 16):
+            tag = int.from_bytes(listing[at + 2 : at + 4], "little")
+            self._fixed[tag] = listing[at + 8 : at + 16]
+        self._code_page = code_page or _code_page(self.number(0x3FDE) or self.number(0x3FFD))
+
+    def _stream(self, name: str) -> bytes | None:
+        path = [*self._folder, name]
+        is_stream = self._file.get_type(path) == 2
+        return bytes(self._file.openstream(path).read()) if is_stream else None
+
+    def number(self, tag: int) -> int:
+        """A number or moment, 0 where it is not set."""
+        return int.from_bytes(self._fixed.get(tag, b""), "little")
+
+    def text(self, *tags: int) -> str:
+        """The first of these texts that is not empty."""
+        for tag in tags:
+            if wide := self._stream(f"__substg1.0_{tag:04X}001F"):
+                return clean(wide.decode("utf-16-le", errors="replace"))
+            for kind in ("001E", "0102"):
+                if narrow := self._stream(f"__substg1.0_{tag:04X}{kind}"):
+                    return clean(decoded(narrow.rstrip(b"\0"), self._code_page))
+        return ""
+
+    def inner(self, prefix: str, head: int = 8) -> Iterator[_Properties]:
+        """What stands in the folders whose name begins so."""
+        depth = len(self._folder)
+        paths = (path for path in self._file.listdir(streams=False, storages=True))
+        for path in islice((p for p in paths if p[:depth] == self._folder), _MOST_INNER):
+            if len(path) == depth + 1 and path[depth].startswith(prefix):
+                yield _Properties(self._file, path, head, self._code_page)
+
+
+def _code_page(number: int) -> str:
+    if 28591 <= number <= 28606:
+        return f"iso8859-{number - 28590}"
+    return {65001: "utf-8", 20127: "ascii", 20866: "koi8-r"}.get(number, f"cp{number}")
+
+
+def _outlook(message: _Properties, attached: list[str], depth: int = 0) -> _Mail:
+    body = _Body(message.text(0x1000).strip())
+    if html := message.text(0x1013):
+        body = _richer(body, _Body(markdown_of(html)[0], True))
+    to: dict[bool, list[str]] = {True: [], False: []}
+    for recipient in message.inner("__recip_version1.0_"):
+        named = _person(recipient, (0x3001,), (0x39FE, 0x3003))
+        to[recipient.number(0x0C15) == 2] += [named] if named else []
+    sender = _person(message, (0x0C1A, 0x0042), (0x5D01, 0x0C1F, 0x0065))
+    if "@" not in sender and (sent_as := message.text(0x007D)):
+        transported = BytesParser(policy=_POLICY).parsebytes(sent_as.encode(), headersonly=True)
+        sender = _headers(transported).get("from", sender)
+    sent = message.number(0x0039) or message.number(0x0E06)
+    written = {
+        "subject": message.text(0x0037),
+        "from": sender,
+        "to": ", ".join(to[False]),
+        "cc": ", ".join(to[True]),
+        "date": (_FIRST_MOMENT + timedelta(seconds=sent // 10**7)).isoformat() if sent else "",
     }
-    return _document(_Mail(headers, clean(body.text), body.is_markdown, tuple(attached)), source)
+    bodies = [body]
+    for attachment in message.inner("__attach_version1.0_"):
+        inside = next(attachment.inner("__substg1.0_3701000D", 24), None)
+        inner = inside and depth < _DEEPEST and _outlook(inside, attached, depth + 1)
+        if inner and inner.text:
+            bodies.append(_Body(f"Forwarded message\n{inner.text}", inner.is_html))
+        else:
+            name = attachment.text(0x3707, 0x3704, 0x3001, 0x370E)
+            attached.append(" ".join(name.split()) or "a file")
+    headers = {
+        name: " ".join(value[:_MOST_HEADER].split()) for name, value in written.items() if value
+    }
+    return _Mail(headers, *_joined(bodies), ())
+
+
+def _person(found: _Properties, names: Sequence[int], addresses: Sequence[int]) -> str:
+    """A name with its address; an entry of a directory (Exchange) is no address."""
+    name = found.text(*names)
+    address = next((a for tag in addresses if _ADDRESS.fullmatch(a := found.text(tag))), "")
+    return f"{name} <{address}>" if address and name and name != address else address or name
 
 
 def load_mailbox(content: bytes, source: str) -> Loaded:
@@ -234,13 +318,16 @@ def _fields(part: Message) -> str:
     """The fields of a delivery report: why a message was not delivered (RFC 3464)."""
     blocks = part.get_payload()
     messages = [b for b in blocks if isinstance(b, Message)] if isinstance(blocks, list) else []
-    fields = ("\n".join(f"{name}: {value}" for name, value in m.raw_items()) for m in messages)
-    return clean("\n\n".join(filter(None, fields)))
+    texts = (
+        text
+        for message in messages
+        for text in ("\n".join(f"{n}: {v}" for n, v in message.raw_items()), _text(message))
+    )
+    return clean("\n\n".join(filter(None, map(str.strip, texts))))
 
 
 def _best(alternatives: Sequence[Message], attached: list[str]) -> _Body:
-    """The plain alternative if it has four fifths of the words of the richest one, else that; and
-    an invitation beside it."""
+    """The plain alternative or the richest one, and an invitation beside it."""
     bodies = [(_kind(part), _body(part, attached)) for part in alternatives]
     events = [body for kind, body in bodies if kind == "text/calendar"]
     bodies = [pair for pair in bodies if pair[0] != "text/calendar" and pair[1].text]
@@ -250,9 +337,13 @@ def _best(alternatives: Sequence[Message], attached: list[str]) -> _Body:
 
 
 def _richer(plain: _Body, rich: _Body) -> _Body:
-    """The plain text where it has four fifths of the words of the rich one, else that."""
-    words = set(_WORD.findall(rich.text))
-    return plain if len(words & set(_WORD.findall(plain.text))) >= 0.8 * len(words) else rich
+    """The plain text where it has four fifths of the words of the rich one, else that; both where
+    the rich one is something else, such as a line that asks to see it elsewhere."""
+    rich_words, words = (set(_WORD.findall(_URL.sub("", b.text))) for b in (rich, plain))
+    both = len(rich_words & words)
+    if both >= 0.8 * len(rich_words):
+        return plain
+    return rich if both >= 0.5 * len(words) else _joined([plain, rich])
 
 
 def _joined(bodies: Sequence[_Body]) -> _Body:

@@ -55,6 +55,32 @@ def test_of_alternatives_the_plain_text_is_read_unless_the_html_says_more(
     assert text.count("99 EUR") == 1
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>Please view this message in your browser</p>",
+        "<p>hello world</p>",
+        '<p>Bezahlen Sie <a href="https://shop.example/pay?id=14">online</a></p>',
+    ],
+)
+def test_of_alternatives_that_differ_both_are_read(html: str) -> None:
+    both = _message(body="Your invoice of 14 March is due: 420 EUR until Friday.\n")
+    both.add_alternative(html, subtype="html")
+    text = load_mail(bytes(both), "a.eml").document.text
+    assert "420 EUR until Friday" in text
+    assert html.partition(">")[2].split()[0] in text
+
+
+def test_a_report_of_a_failed_delivery_has_its_reason_and_its_fields() -> None:
+    report = (
+        b"Subject: Returned mail\nContent-Type: multipart/report; boundary=b\n\n"
+        b"--b\nContent-Type: message/delivery-status\n\nIt was not delivered: mailbox full.\n\n"
+        b"--b\nContent-Type: message/delivery-status\n\nAction: failed\nStatus: 5.2.2\n\n--b--\n"
+    )
+    text = load_mail(report, "a.eml").document.text
+    assert text.endswith("It was not delivered: mailbox full.\n\nAction: failed\nStatus: 5.2.2")
+
+
 def test_a_mail_of_html_alone_is_markdown() -> None:
     only = _message()
     only.set_content("<h1>Title</h1><p>html words</p><script>x</script>", subtype="html")
