@@ -214,7 +214,7 @@ def _outlook(message: _Properties, attached: list[str], depth: int = 0) -> _Mail
 
 
 def _person(found: _Properties, names: Sequence[int], addresses: Sequence[int]) -> str:
-    """A name with its address; an entry of a directory (Exchange) is no address."""
+    """A name with its address; entries of a directory (Exchange) are left out."""
     name = found.text(*names)
     address = next((a for tag in addresses if _ADDRESS.fullmatch(a := found.text(tag))), "")
     return f"{name} <{address}>" if address and name and name != address else address or name
