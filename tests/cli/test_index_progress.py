@@ -1,5 +1,6 @@
 """`agentkit index` in a pipe: lines of progress, and what an interruption keeps."""
 
+import json
 import os
 import random
 import signal
@@ -71,6 +72,20 @@ def test_files_that_cannot_be_read_are_named_once_and_counted_by_reason(tmp_path
     assert listed.stdout.count("damaged: open it in its program") == 5
     (knowledge / "f0.docx").unlink()
     assert "4 files not read" in run_agentkit("index", "--folder", tmp_path).stderr
+
+
+def test_a_run_is_reported_as_json_for_programs(tmp_path: Path) -> None:
+    knowledge = tmp_path / "knowledge"
+    knowledge.mkdir()
+    (knowledge / "a.md").write_text("# A\n\nalpha")
+    (knowledge / "bad.pdf").write_text("no PDF")
+    first = json.loads(run_agentkit("index", "--json", "--folder", tmp_path).stdout)
+    assert (first["added"], first["embedded"], first["documents"]) == (["a.md"], 1, 1)
+    assert list(first["unread"]) == ["bad.pdf"]
+    (knowledge / "a.md").write_text("# A\n\nbeta")
+    again = json.loads(run_agentkit("index", "--json", "--folder", tmp_path).stdout)
+    assert (again["added"], again["changed"], again["removed"]) == ([], ["a.md"], [])
+    assert list(again["unread"]) == ["bad.pdf"]
 
 
 def test_a_file_that_is_named_and_cannot_be_read_is_an_error(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +35,7 @@ app = typer.Typer()
     "agentkit index",
     "agentkit index ~/papers https://example.org/page",
     "agentkit index --watch",
+    "agentkit index --json | jq '.added, .unread'",
 )
 async def index(
     sources: Annotated[
@@ -47,6 +48,7 @@ async def index(
     jobs: Annotated[int, Option(min=1, max=64, help=_("Processes that read files."))] = 1,
     wait: Annotated[float, Option(min=0, help=_("Seconds to wait for another writer."))] = 5.0,
     ray: Annotated[str, Option(help=_("The Ray cluster that embeds: an address, or local."))] = "",
+    json: Json = False,
 ) -> None:
     from agentkit.knowledge.index.report import describe_empty
     from agentkit.project.project import Project
@@ -69,10 +71,11 @@ async def index(
             raise KnowledgeError(describe_empty([*paths, own / "knowledge"][0], unread.values()))
         if unread:
             log.print(Text(_describe_unread(unread.values(), report, own, collection), "dim"))
-        out.print(_summary(report, documents))
+        await _print_report(report, knowledge, out, json)
         _refuse_unread(sources or (), unread)
         if watch:
-            await _watch(project, knowledge, sources or [""], jobs, out, log)
+            async for report in _watch(project, knowledge, sources or [""], jobs, log):
+                await _print_report(report, knowledge, out, json)
     finally:
         await project.close()
 
@@ -217,13 +220,8 @@ def _place(source: str, project: Project) -> tuple[Path, str]:
 
 
 async def _watch(
-    project: Project,
-    knowledge: KnowledgeBase,
-    sources: Sequence[str],
-    jobs: int,
-    out: Console,
-    log: Console,
-) -> None:
+    project: Project, knowledge: KnowledgeBase, sources: Sequence[str], jobs: int, log: Console
+) -> AsyncIterator[IndexReport]:
     """Index again after each change, until Ctrl-C."""
     from agentkit.knowledge.index.folder import watch
 
@@ -236,7 +234,7 @@ async def _watch(
     async for report in watch(knowledge, path, prefix=prefix, max_file_mb=limit, jobs=jobs):
         if not is_first:
             print_notes(report.notes, log)
-            out.print(_summary(report, len(await knowledge.documents())))
+            yield report
         is_first = False
 
 
@@ -250,9 +248,15 @@ async def _open_knowledge(project: Project, collection: str) -> KnowledgeBase:
     return knowledge
 
 
-def _summary(report: IndexReport, documents: int) -> str:
+async def _print_report(
+    report: IndexReport, knowledge: KnowledgeBase, out: Console, json: bool
+) -> None:
+    documents = len(await knowledge.documents())
+    if json:
+        record = asdict(report) | {"documents": documents, "unread": await knowledge.unread()}
+        return print_json(record)
     total, embedded = quantity(documents, "document"), quantity(report.embedded, "passage")
-    return (
+    out.print(
         f"{total}: {len(report.added)} added, {len(report.changed)} changed, "
         f"{len(report.unchanged)} unchanged, {len(report.removed)} removed; "
         f"{embedded} embedded."
