@@ -35,7 +35,7 @@ app = typer.Typer()
     "agentkit index",
     "agentkit index ~/papers https://example.org/page",
     "agentkit index --watch",
-    "agentkit index --json | jq '.added, .unread'",
+    "agentkit index --json",
 )
 async def index(
     sources: Annotated[
