@@ -86,13 +86,6 @@ def test_the_site_is_built_and_its_reference_has_every_public_name(tmp_path: Pat
     assert sorted(names) == sorted(agentkit.__all__)
 
 
-def test_commands_of_the_readme_exist() -> None:
-    reference = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:`|^)agentkit ([a-z]+)", README.read_text("utf-8"), re.MULTILINE))
-    assert len(named) >= 8
-    assert named <= set(re.findall(r"^#+ agentkit ([a-z]+)", reference, re.MULTILINE))
-
-
 def test_settings_example_of_the_readme_is_valid(tmp_path: Path) -> None:
     (example,) = _blocks(README, "toml")
     (tmp_path / "agentkit.toml").write_text(example, encoding="utf-8")
