@@ -254,7 +254,8 @@ async def _print_report(
     documents = len(await knowledge.documents())
     if json:
         record = asdict(report) | {"documents": documents, "unread": await knowledge.unread()}
-        return print_json(record)
+        print_json(record)
+        return
     total, embedded = quantity(documents, "document"), quantity(report.embedded, "passage")
     out.print(
         f"{total}: {len(report.added)} added, {len(report.changed)} changed, "
