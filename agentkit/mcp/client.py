@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentkit._code import Code
 from agentkit.errors import McpError
-from agentkit.mcp.client_features import ClientFeatures, Elicit, PausableClock, Sample
+from agentkit.mcp.client_features import ClientFeatures, Elicit, OpenQuestions, Sample
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.oauth import auth_for, uses_oauth
 from agentkit.mcp.pins import Pins, ToolChange, describe_changes, withheld_reasons
 from agentkit.mcp.remote_server import RemoteServer
 from agentkit.mcp.results import content_part, resource_content
-from agentkit.mcp.stdio import MAX_DEPTH, depth, log_path
+from agentkit.mcp.stdio import log_path
 from agentkit.mcp.tools import (
     RemotePrompt,
     RemoteResource,
@@ -87,9 +87,8 @@ class McpServers:
 
     async def __aenter__(self) -> Self:
         try:
-            outcomes = await asyncio.gather(
-                *map(_start, self._servers.values()), return_exceptions=True
-            )
+            starts = (server.open() for server in self._servers.values())
+            outcomes = await asyncio.gather(*starts, return_exceptions=True)
         except BaseException:
             await self._close()
             raise
@@ -108,9 +107,9 @@ class McpServers:
     def problems(self) -> Mapping[str, str]:
         """One line for each server that is left out, or some tools of which are."""
         found = {
-            name: f"The MCP server {name!r}: {'; '.join(server.notes)}."
+            name: f"The MCP server {name!r}: {'; '.join(server.session.notes)}."
             for name, server in self._servers.items()
-            if server.notes
+            if server.session and server.session.notes
         }
         for name, changes in self.changes.items():
             if changes and self._pins:
@@ -162,7 +161,7 @@ class McpServers:
     def _update_tools(self, server: RemoteServer, tools: tuple[ServerTool, ...]) -> None:
         config = server.config
         allowed = tuple(tool for tool in tools if is_allowed(config, tool.name))
-        features = self._features.callbacks(config, PausableClock())
+        features = self._features.callbacks(config, OpenQuestions())
         changes = self._pins.changes(config, allowed, features) if self._pins else ()
         server.withheld = (
             withheld_reasons(config.name, changes, self._pins.folder) if self._pins else {}
@@ -181,7 +180,8 @@ class McpServers:
             for tool in self.server_tools(name)
             if tool.name not in server.withheld
         ]
-        readable = [server for server in self._servers.values() if server.has_resources]
+        servers = self._servers.values()
+        readable = [each for each in servers if each.session and each.session.has_resources]
         names = iter(
             unique_names(
                 [
@@ -236,17 +236,6 @@ def folder_servers(
 def logs_folder(folder: Path) -> Path:
     """The directory of the logs of a project's servers."""
     return folder / ".agentkit" / "logs"
-
-
-async def _start(server: RemoteServer) -> None:
-    name = server.config.name
-    if server.config.transport == "stdio" and depth() >= MAX_DEPTH:
-        raise McpError(
-            f"The MCP server {name!r} is not started: {depth()} agents above this one have each "
-            "started the next. Remove the one that calls itself from mcp.json.",
-            name,
-        )
-    await server.open()
 
 
 def _convert_message(message: Any) -> Message:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -82,31 +81,20 @@ Sample = Callable[[SamplingRequest], Awaitable[SamplingResult | None]]
 """Returns the model's text; None where the user does not allow it."""
 
 
-class PausableClock:
-    """A clock that stops while the user is asked."""
+@dataclass(slots=True)
+class OpenQuestions:
+    """How many questions of a server the user is answering: no call times out meanwhile."""
 
-    def __init__(self) -> None:
-        self._pauses = 0
-        self._since = 0.0
-        self._paused_seconds = 0.0
-
-    def now(self) -> float:
-        """Seconds without those of pauses."""
-        running = time.monotonic() - self._since if self._pauses else 0.0
-        return time.monotonic() - self._paused_seconds - running
+    count: int = 0
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clock within the block; blocks may overlap."""
-        if not self._pauses:
-            self._since = time.monotonic()
-        self._pauses += 1
+    def one(self) -> Iterator[None]:
+        """Count one more within the block; blocks may overlap."""
+        self.count += 1
         try:
             yield
         finally:
-            self._pauses -= 1
-            if not self._pauses:
-                self._paused_seconds += time.monotonic() - self._since
+            self.count -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +106,9 @@ class ClientFeatures:
     elicit: Elicit | None = None
     sample: Sample | None = None
 
-    def callbacks(self, config: ServerConfig, clock: PausableClock) -> dict[str, Any]:
+    def callbacks(self, config: ServerConfig, questions: OpenQuestions) -> dict[str, Any]:
         """The callbacks of the SDK's client, one for each feature that this server gets."""
-        callbacks = _Callbacks(self, config, clock)
+        callbacks = _Callbacks(self, config, questions)
         found: dict[str, Any] = {}
         if self.folder is not None and config.transport == "stdio":
             found["list_roots_callback"] = callbacks.list_roots
@@ -135,11 +123,11 @@ class _Callbacks:
     """Answers the requests of one server; the user is asked one question at a time."""
 
     def __init__(
-        self, features: ClientFeatures, config: ServerConfig, clock: PausableClock
+        self, features: ClientFeatures, config: ServerConfig, questions: OpenQuestions
     ) -> None:
         self._features = features
         self._config, self._server = config, config.name
-        self._clock = clock
+        self._questions = questions
         self._lock = asyncio.Lock()
 
     async def list_roots(self, context: Any) -> Any:
@@ -163,7 +151,7 @@ class _Callbacks:
         schema = dict(getattr(params, "requested_schema", None) or {})
         message = visible(params.message[:MAX_QUESTION])[:MAX_QUESTION]
         url = str(getattr(params, "url", None) or "")
-        with self._clock.paused():
+        with self._questions.one():
             async with self._lock:
                 request = ElicitationRequest(self._server, message, schema, url)
                 answers = await self._features.elicit(request)
@@ -183,7 +171,7 @@ class _Callbacks:
             temperature=params.temperature,
             stop=tuple(params.stop_sequences or ()),
         )
-        with self._clock.paused():
+        with self._questions.one():
             async with self._lock:
                 try:
                     result = await self._features.sample(request)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,7 +55,7 @@ class RemoteServer:
         self._features = features
         self._on_tools = on_tools
         self._auth = auth
-        self._session: McpSession | None = None
+        self.session: McpSession | None = None
         self._opening = asyncio.Lock()
         self._closed = False
         self._failures = 0
@@ -68,24 +68,14 @@ class RemoteServer:
     async def close(self) -> None:
         """End the server for good."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        if self.session is not None:
+            await self.session.close()
 
     @property
     def client(self) -> Client | None:
         """The SDK's client of the open session, for what the server reports about itself."""
-        session = self._session
+        session = self.session
         return None if session is None or session.ended else session.client
-
-    @property
-    def has_resources(self) -> bool:
-        """Whether the server has a resource or a template."""
-        return self._session is not None and self._session.has_resources
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What was left out of the server's lists, and why."""
-        return self._session.notes if self._session is not None else ()
 
     async def call(
         self,
@@ -95,35 +85,30 @@ class RemoteServer:
         repeatable: bool,
         on_progress: ProgressFnT | None = None,
     ) -> CallToolResult:
-        """Call a tool, and once more where the session was lost and the call is repeatable.
+        """Call a tool. Raises ToolError with the server and the reason."""
 
-        Raises ToolError with the server and the reason.
-        """
-
-        async def attempt() -> CallToolResult:
-            session = await self._current_session()
-            if tool in self.withheld:
+        async def call(client: Client) -> CallToolResult:
+            if tool in self.withheld:  # which a new session may have changed
                 raise ToolError(self.withheld[tool])
-            return await session.request(
-                lambda client: client.call_tool(
-                    tool, dict(arguments), progress_callback=on_progress
-                )
-            )
+            return await client.call_tool(tool, dict(arguments), progress_callback=on_progress)
 
-        async with self._as_tool_error(tool):
-            try:
-                return await attempt()
-            except SessionLost:
-                if not repeatable:
-                    raise
-                return await attempt()
+        return await self.request(tool, call, repeatable=repeatable)
 
-    async def request(self, name: str, request: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
-        """Make a request that only reads; `name` is for errors. Raises ToolError."""
+    async def request(
+        self,
+        name: str,
+        request: Callable[[Client], Coroutine[Any, Any, T]],
+        *,
+        repeatable: bool = True,
+    ) -> T:
+        """Make a request, and once more where the session was lost and it is repeatable; `name` is
+        for errors. Raises ToolError."""
         async with self._as_tool_error(name):
             try:
                 return await (await self._current_session()).request(request)
             except SessionLost:
+                if not repeatable:
+                    raise
                 return await (await self._current_session()).request(request)
 
     @asynccontextmanager
@@ -152,7 +137,7 @@ class RemoteServer:
 
     async def _current_session(self) -> McpSession:
         async with self._opening:
-            session = self._session
+            session = self.session
             if session is not None and not session.ended:
                 return session
             if session is not None:
@@ -174,7 +159,7 @@ class RemoteServer:
             await asyncio.sleep(left)
 
     async def _open_session(self) -> McpSession:
-        self._session = session = McpSession(
+        self.session = session = McpSession(
             self.config,
             self._log,
             self._features,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentkit.errors import McpError
-from agentkit.mcp.client_features import ClientFeatures, PausableClock
+from agentkit.mcp.client_features import ClientFeatures, OpenQuestions
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.refusals import is_session_error
 from agentkit.mcp.repairs import Repairs
@@ -36,6 +36,9 @@ CLOSE_SECONDS = 12.0
 
 RELIST_SECONDS = 0.2
 """Least time between two listings of a server that keeps changing its tools."""
+
+TIMEOUT_STEP = 1.0
+"""A call's time is counted in steps: those in which the user is asked do not count."""
 
 SSE_SECONDS = 10.0
 """Most time in which an older server sends the address for messages."""
@@ -67,7 +70,7 @@ class McpSession:
         self._features = features
         self._on_tools = on_tools
         self._auth = auth
-        self._clock = PausableClock()
+        self._questions = OpenQuestions()
         self._repairs = Repairs()
         self._leave = asyncio.Event()
         self._tools_changed = asyncio.Event()
@@ -106,7 +109,7 @@ class McpSession:
             raise SessionLost
         call = asyncio.create_task(request(self.client))
         try:
-            return await _wait_for_result(call, self._owner, self._config.timeout, self._clock)
+            return await _wait_for_result(call, self._owner, self._config.timeout, self._questions)
         except Exception as error:
             if self.ended or (self._config.url and is_session_error(error)):
                 self._leave.set()
@@ -152,7 +155,9 @@ class McpSession:
             async with Client(streams, **self._client_options()) as client:
                 # The SDK drops results that miss their schema; remote_tool notes the miss.
                 client.session.validate_tool_result = _accept  # type: ignore[method-assign]
-                self.has_resources = await _has_resources(client)
+                if client.server_capabilities.resources is not None:
+                    with suppress(Exception):  # many servers with the capability have none
+                        self.has_resources = any(await all_resources(client, most=1))
                 self._on_tools(await all_tools(client))
                 startup.reschedule(None)
                 self._opened.set_result(client)
@@ -198,7 +203,7 @@ class McpSession:
             "client_info": Implementation(name="agentkit", version=__version__),
             "message_handler": on_message,
             "logging_callback": on_log,
-            **self._features.callbacks(self._config, self._clock),
+            **self._features.callbacks(self._config, self._questions),
         }
 
 
@@ -214,19 +219,33 @@ async def all_tools(client: Client) -> tuple[ServerTool, ...]:
     return tuple(tools.values())
 
 
-async def all_pages(fetch: Callable[[str | None], Awaitable[Any]], name: str) -> list[Any]:
+async def all_resources(client: Client, most: int = MAX_ITEMS) -> tuple[list[Any], list[Any]]:
+    """The resources, and the templates of resources, which many servers do not support."""
+    from mcp import MCPError
+
+    resources = await all_pages(lambda c: client.list_resources(cursor=c), "resources", most)
+    with suppress(MCPError):
+        return resources, await all_pages(
+            lambda c: client.list_resource_templates(cursor=c), "resource_templates", most
+        )
+    return resources, []
+
+
+async def all_pages(
+    fetch: Callable[[str | None], Awaitable[Any]], name: str, most: int = MAX_ITEMS
+) -> list[Any]:
     """The items of all pages of a list, up to a limit or until a cursor repeats."""
     found: list[Any] = []
     seen: set[str] = set()
     cursor: str | None = None
-    while len(seen) < MAX_PAGES and len(found) < MAX_ITEMS:
+    while len(seen) < MAX_PAGES and len(found) < most:
         page = await fetch(cursor)
         found += getattr(page, name)
         cursor = page.next_cursor
         if not cursor or cursor in seen:
             break
         seen.add(cursor)
-    return found[:MAX_ITEMS]
+    return found[:most]
 
 
 async def _listen(client: Client, changed: Callable[[], None]) -> None:
@@ -244,13 +263,14 @@ async def _listen(client: Client, changed: Callable[[], None]) -> None:
 
 
 async def _wait_for_result(
-    call: asyncio.Task[T], owner: asyncio.Task[None], seconds: float, clock: PausableClock
+    call: asyncio.Task[T], owner: asyncio.Task[None], seconds: float, questions: OpenQuestions
 ) -> T:
     """Return the call's result. The call is cancelled, at the server too, at a timeout."""
-    until = clock.now() + seconds
     try:
-        while not (call.done() or owner.done()) and (left := until - clock.now()) > 0:
-            await asyncio.wait({call, owner}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        while not (call.done() or owner.done()) and seconds > 0:
+            step = min(seconds, TIMEOUT_STEP)
+            await asyncio.wait({call, owner}, timeout=step, return_when=asyncio.FIRST_COMPLETED)
+            seconds -= 0 if questions.count else step
         if owner.done():
             await asyncio.wait({call}, timeout=1)
         if not call.done():
@@ -292,17 +312,6 @@ async def _wait_until_done(task: asyncio.Task[None]) -> None:
         task.exception()
     if cancelled is not None:
         raise cancelled
-
-
-async def _has_resources(client: Client) -> bool:
-    """Whether there is a resource: many servers have the capability and no resources."""
-    if client.server_capabilities.resources is None:
-        return False
-    with suppress(Exception):
-        if (await client.list_resources()).resources:
-            return True
-        return bool((await client.list_resource_templates()).resource_templates)
-    return False
 
 
 def _startup_error(config: ServerConfig, log: ServerLog, error: BaseException | None) -> str:

@@ -7,6 +7,8 @@ the two. On Windows the guard does not run, and those limits are missing.
 from __future__ import annotations
 
 import asyncio
+import codecs
+import logging
 import os
 import re
 import shutil
@@ -14,9 +16,11 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TextIO
+from typing import Any, Self, TextIO
 
+from agentkit.errors import McpError
 from agentkit.mcp import guard
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.trusted_command import trusted_command
@@ -25,6 +29,8 @@ from agentkit.redaction import redact
 MAX_LOG = 1_000_000
 _MAX_LOG_LINE = 65536
 _LOG_SECONDS = 1.0
+LINES = "agentkit_utf8_lines"
+"""The name of an encoding: UTF-8 that is decoded by whole lines."""
 MAX_DEPTH = 3
 DEPTH_VARIABLE = "AGENTKIT_MCP_DEPTH"
 """How many agents stand above this process, each having started the next as a server."""
@@ -43,6 +49,12 @@ async def child_process(config: ServerConfig, log: ServerLog) -> AsyncIterator[A
     from mcp import StdioServerParameters
     from mcp.client.stdio import get_default_environment, stdio_client
 
+    if depth() >= MAX_DEPTH:
+        raise McpError(
+            f"The MCP server {config.name!r} is not started: {depth()} agents above this one have "
+            "each started the next. Remove the one that calls itself from mcp.json.",
+            config.name,
+        )
     config = await asyncio.to_thread(trusted_command, config)
     own_variables = {DEPTH_VARIABLE: str(depth() + 1)} | dict(config.env)
     command = [config.command, *config.args]
@@ -55,11 +67,39 @@ async def child_process(config: ServerConfig, log: ServerLog) -> AsyncIterator[A
         args=command[1:],
         env=own_variables,
         cwd=config.cwd,
+        encoding=LINES,
         encoding_error_handler="replace",
     )
     async with _log_pipe(log) as errors, stdio_client(parameters, errors) as streams:
         errors.close()
         yield streams
+
+
+class _LineDecoder(codecs.IncrementalDecoder):
+    """Decodes whole lines. The SDK searches all of an unended line at each piece, which takes
+    quadratic time."""
+
+    def __init__(self, errors: str = "strict") -> None:
+        super().__init__(errors)
+        self._line: list[bytes] = []
+
+    def decode(self, input: Any, final: bool = False) -> str:  # noqa: A002
+        lines, newline, rest = bytes(input).rpartition(b"\n")
+        if not newline:
+            self._line.append(rest)
+            return ""
+        whole = b"".join([*self._line, lines, newline])
+        self._line = [rest]
+        return whole.decode("utf-8", self.errors)
+
+
+def _find_codec(name: str) -> codecs.CodecInfo | None:
+    utf8 = codecs.lookup("utf-8")
+    own = codecs.CodecInfo(utf8.encode, utf8.decode, incrementaldecoder=_LineDecoder)
+    return own if name == LINES else None
+
+
+codecs.register(_find_codec)
 
 
 def _find_command(config: ServerConfig, path: str | None) -> str:
@@ -105,22 +145,32 @@ def read_log(path: Path, lines: int) -> list[str]:
     return found[-lines:] if lines > 0 else []
 
 
+class _LogFile(RotatingFileHandler):
+    """At most two files of a megabyte: a full one is renamed to `NAME.log.1`."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(path, "a", MAX_LOG, 1, encoding="utf-8", errors="surrogateescape")
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Drop what cannot be written."""
+
+
 class ServerLog:
-    """What a server writes to standard error, in at most two files of a megabyte: a full file is
-    rotated to `NAME.log.1`. Without a path, and where writing fails, output is dropped."""
+    """What a server writes to standard error, without secrets; dropped where there is no path, or
+    writing fails."""
 
     def __init__(self, path: Path | None, secrets: Sequence[str] = ()) -> None:
         self.path, self._secrets = path, secrets
         self.last_line = ""
         """The last line with text, redacted."""
-        self._file: BinaryIO | None = None
+        self._file: _LogFile | None = None
         self._line = b""
 
     def __enter__(self) -> Self:
         if self.path is not None:
             with suppress(OSError):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self.path.open("ab")
+                self._file = _LogFile(self.path)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -130,23 +180,15 @@ class ServerLog:
             self._file = None
 
     def write(self, data: bytes) -> None:
-        """Append to the log, whole lines at a time and without secrets."""
-        complete, newline, rest = (self._line + data).rpartition(b"\n")
+        """Append to the log, whole lines at a time."""
+        complete, _newline, rest = (self._line + data).rpartition(b"\n")
         if len(rest) > _MAX_LOG_LINE:
-            complete, newline, rest = complete + newline + rest, b"", b""
+            complete, rest = complete + rest, b""
         self._line = rest
-        self._append(complete + newline)
+        self._append(complete)
 
     def _append(self, text: bytes) -> None:
-        redacted = redact(text.decode("utf-8", "surrogateescape"), self._secrets)
+        redacted = redact(text.decode("utf-8", "surrogateescape"), self._secrets)[-MAX_LOG:]
         self.last_line = (redacted.strip() or self.last_line).rpartition("\n")[2]
-        if self._file is None or self.path is None or not text:
-            return
-        data = redacted.encode("utf-8", "surrogateescape")
-        with suppress(OSError):
-            if self._file.tell() + len(data) > MAX_LOG:
-                self._file.close()
-                os.replace(self.path, self.path.with_name(f"{self.path.name}.1"))
-                self._file = self.path.open("ab")
-            self._file.write(data[-MAX_LOG:])
-            self._file.flush()
+        if self._file is not None and text:
+            self._file.handle(logging.makeLogRecord({"msg": redacted}))

@@ -24,14 +24,13 @@ from agentkit.mcp.results import (
     resource_content,
     visible_value,
 )
-from agentkit.mcp.session import all_pages
+from agentkit.mcp.session import all_pages, all_resources
 from agentkit.messages import ImagePart, ToolResult
 from agentkit.text.hidden import visible
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool
 
 if TYPE_CHECKING:
-    from mcp import Client
     from mcp.shared.dispatcher import ProgressFnT
     from mcp_types import Tool as ServerTool
 
@@ -136,19 +135,7 @@ async def list_resources(server: RemoteServer) -> list[RemoteResource]:
         return []
     name = server.config.name
 
-    async def both(client: Client) -> tuple[list[Any], list[Any]]:
-        from mcp import MCPError
-
-        resources = await all_pages(lambda c: client.list_resources(cursor=c), "resources")
-        try:
-            templates = await all_pages(
-                lambda c: client.list_resource_templates(cursor=c), "resource_templates"
-            )
-        except MCPError:  # many servers support resources but not templates
-            templates = []
-        return resources, templates
-
-    resources, templates = await server.request("resources/list", both)
+    resources, templates = await server.request("resources/list", all_resources)
     return [
         *(_resource(name, each, str(each.uri), False) for each in resources),
         *(_resource(name, each, each.uri_template, True) for each in templates),

@@ -8,6 +8,7 @@ server with too many pending requests is disconnected. The SDK is imported here:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,7 +42,7 @@ _EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 _MAX_OLDER_EVENT = 1_000_000
 """The SDK's transport of the protocol's first version reads no larger event."""
 
-_REPLACED_HEADERS = ("content-type", "content-length", "transfer-encoding")
+_REPLACED_HEADERS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
 _MAX_REFUSAL = 65_536
 _NO_ACCESS = (401, 403)
 
@@ -67,8 +68,8 @@ async def transport(
             # Our client bounds events, and its bound is larger.
             streams = streamable_http_client(config.url, http_client=http, max_sse_event_size=None)
         reading, writing = await stack.enter_async_context(streams)
-        incoming = _Incoming(reading, on_end, repairs or Repairs())
-        yield incoming, _Outgoing(writing, incoming)
+        messages = _Messages(reading, writing, on_end, repairs or Repairs())
+        yield messages, messages
 
 
 def http_client(
@@ -106,35 +107,30 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
         response = await super().handle_async_request(request)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         kind = response.headers.get("content-type", "").lower()
-        is_encoded = response.headers.get("content-encoding", UNCOMPRESSED).lower() != UNCOMPRESSED
-        if is_encoded:
-            response.stream = _Compressed(response.stream)
-        elif response.status_code == HTTPStatus.OK and kind.startswith("text/event-stream"):
+        if response.headers.get("content-encoding", UNCOMPRESSED).lower() != UNCOMPRESSED:
+            await response.aclose()
+            return _error_response(request, response, "the answer is compressed, unasked")
+        if response.status_code == HTTPStatus.OK and kind.startswith("text/event-stream"):
             limit = _MAX_OLDER_EVENT if self._is_older else MAX_LINE
             response.stream = _Events(response.stream, limit)
             return response
-        else:
-            response.stream = _Body(response.stream)
+        response.stream = _Body(response.stream)
         if request.method != "POST" or b'"jsonrpc"' not in await request.aread():
             return response
         try:
             return await self._answer(request, response)
         except _Unacceptable as error:
             await response.aclose()
-            return _error_response(request, HTTPStatus.BAD_GATEWAY, {}, str(error))
+            return _error_response(request, response, str(error))
 
     async def _answer(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
         """The answer to a message, as the SDK reads it: a repaired message as JSON, a refusal as a
         JSON-RPC error with the server's words, a redirect as one that keeps the method."""
         status = response.status_code
         response.status_code = _KEEPING_METHOD.get(status, status)
-        headers = {k: v for k, v in response.headers.items() if k not in _REPLACED_HEADERS}
         if status == HTTPStatus.OK:
             message = read_message(await response.aread())
-            if message is None:
-                return response
-            headers["content-type"] = "application/json"
-            return httpx2.Response(status, headers=headers, content=message, request=request)
+            return response if message is None else _replaced(request, response, status, message)
         if status < 400:
             return response
         text = (await response.aread())[:_MAX_REFUSAL].decode(errors="replace")
@@ -146,15 +142,26 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
             self._on_forgotten()
         if code is not None:
             return response
-        return _error_response(request, status, headers, refusal_message(status, words))
+        return _error_response(request, response, refusal_message(status, words))
 
 
 def _error_response(
-    request: httpx2.Request, status: int, headers: dict[str, str], message: str
+    request: httpx2.Request, response: httpx2.Response, message: str
 ) -> httpx2.Response:
     """A response that the SDK reports as an error of the request."""
-    body = {"jsonrpc": "2.0", "id": None, "error": {"code": REFUSED, "message": message}}
-    return httpx2.Response(status, headers=headers, json=body, request=request)
+    status = max(response.status_code, HTTPStatus.BAD_REQUEST)
+    error = {"code": REFUSED, "message": message}
+    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error})
+    return _replaced(request, response, status, body.encode())
+
+
+def _replaced(
+    request: httpx2.Request, response: httpx2.Response, status: int, message: bytes
+) -> httpx2.Response:
+    """A response with another message in its body."""
+    headers = {k: v for k, v in response.headers.items() if k not in _REPLACED_HEADERS}
+    headers["content-type"] = "application/json"
+    return httpx2.Response(status, headers=headers, content=message, request=request)
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -173,14 +180,6 @@ class _Body(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-class _Compressed(_Body):
-    """The body of a response that is not read."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        raise _Unacceptable("the answer is compressed, which was not requested")
-        yield b""
 
 
 class _Events(_Body):
@@ -221,50 +220,38 @@ class _Events(_Body):
         return b"\n".join([*kept, b"data: " + message, b"", b""])
 
 
-class _Wrapped:
-    """A stream of the SDK, with some methods of our own."""
+class _Messages:
+    """The messages from a server, repaired, and those to it, of which each answer ends a request of
+    the server. The SDK's transport closes its streams itself."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(
+        self, reading: Any, writing: Any, on_end: Callable[[], None], repairs: Repairs
+    ) -> None:
+        self._reading, self._writing = reading, writing
+        self._on_end = on_end
+        self._repairs = repairs
+        self._pending_requests = 0
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._stream.aclose()
-
-
-class _Incoming(_Wrapped):
-    """The messages from a server, repaired."""
-
-    def __init__(self, stream: Any, on_end: Callable[[], None], repairs: Repairs) -> None:
-        super().__init__(stream)
-        self._on_end = on_end
-        self.repairs = repairs
-        self.pending_requests = 0
+        return None
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         try:
-            async for received in self._stream:
+            async for received in self._reading:
                 message = getattr(received, "message", None)  # a transport also passes on errors
-                self.pending_requests += hasattr(message, "method") and hasattr(message, "id")
-                if self.pending_requests > MAX_PENDING_REQUESTS:
+                self._pending_requests += hasattr(message, "method") and hasattr(message, "id")
+                if self._pending_requests > MAX_PENDING_REQUESTS:
                     break
-                self.repairs.received(message)
+                self._repairs.received(message)
                 yield received
         finally:
             self._on_end()
 
-
-class _Outgoing(_Wrapped):
-    """The messages to a server; each answer among them ends a request of the server."""
-
-    def __init__(self, stream: Any, incoming: _Incoming) -> None:
-        super().__init__(stream)
-        self._incoming = incoming
-
     async def send(self, item: Any) -> None:
-        self._incoming.repairs.sent(item.message)
-        await self._stream.send(item)
+        self._repairs.sent(item.message)
+        await self._writing.send(item)
         if not hasattr(item.message, "method"):
-            self._incoming.pending_requests -= 1
+            self._pending_requests -= 1

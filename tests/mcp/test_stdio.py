@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import tracemalloc
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentkit.mcp.guard import MAX_NOISE, read_message, read_messages
-from agentkit.mcp.stdio import MAX_LOG, ServerLog, log_path, read_log
+from agentkit.mcp.stdio import LINES, MAX_LOG, ServerLog, log_path, read_log
 
 
 def message(number: int) -> bytes:
@@ -42,6 +43,15 @@ def test_lines_are_joined_from_any_pieces() -> None:
         pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
         found = list(read_messages(io.BufferedReader(Pieces(pieces))))
         assert found == [message(1), message(2), message(3)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50, 500])
+def test_text_is_decoded_by_whole_lines(size: int) -> None:
+    decoder = codecs.getincrementaldecoder(LINES)("replace")
+    whole = "{é😀}\n\n{好}\n".encode() + b"\xff\n"
+    decoded = [decoder.decode(whole[i : i + size]) for i in range(0, len(whole), size)]
+    assert "".join(decoded) == "{é😀}\n\n{好}\n\ufffd\n"
+    assert all(not text or text.endswith("\n") for text in decoded)
 
 
 @pytest.mark.parametrize(
