@@ -135,11 +135,10 @@ class _Callbacks:
         from pydantic import FileUrl
 
         assert self._features.folder is not None
+        folder, words = self._features.folder, (arg.rpartition("=")[2] for arg in self._config.args)
         # A file server replaces the directories of its command line by the client's roots.
-        named = [path for path in map(Path, self._config.args) if path.is_absolute()]
-        folders = [
-            path.resolve() for path in (self._features.folder, *named) if os.path.isdir(path)
-        ]
+        named = ((self._config.cwd or folder) / os.path.expanduser(each) for each in words if each)
+        folders = {path.resolve(): None for path in (folder, *named) if os.path.isdir(path)}
         return ListRootsResult(
             roots=[Root(uri=FileUrl(each.as_uri()), name=each.name) for each in folders]
         )

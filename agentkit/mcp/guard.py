@@ -180,7 +180,10 @@ class _Guard:
                 command, stdout=subprocess.PIPE, start_new_session=True, preexec_fn=self._prepare
             )
         except OSError as error:
-            print(f"Cannot run {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
+            sys.stderr.write(
+                f"the command {command[0]!r} cannot run ({error.strerror}): install it, or correct "
+                "mcp.json"
+            )
             sys.exit(_CANNOT_RUN)
 
     def _prepare(self) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
-from http import HTTPStatus
+from http.client import responses
 
 REFUSED = -32603
 _NOT_ABOUT_SESSIONS = (-32601, -32602, -32603)
@@ -31,8 +30,7 @@ def is_session_error(error: Exception) -> bool:
     """Whether a failed request says that the connection or the session is gone."""
     message = str(error)
     is_closed = message.lower().startswith(("connection closed", "sse stream"))
-    is_about = getattr(error, "code", 0) in _SESSION_CODES
-    return is_about and (is_closed or _is_forgotten(message))
+    return getattr(error, "code", 0) in _SESSION_CODES and (is_closed or _is_forgotten(message))
 
 
 def forgets_session(status: int, code: int | None, message: str) -> bool:
@@ -59,9 +57,8 @@ def read_refusal(text: str) -> tuple[int | None, str]:
 
 def refusal_message(status: int, message: str) -> str:
     """A refusal's status in words, with the server's message."""
-    with suppress(ValueError):
-        return f"HTTP {status} {HTTPStatus(status).phrase}{': ' if message else ''}{message}"
-    return f"HTTP {status}: {message}"
+    phrase = f"HTTP {status} {responses.get(status, '')}".rstrip()
+    return f"{phrase}: {message}" if message else phrase
 
 
 def _is_forgotten(message: str) -> bool:

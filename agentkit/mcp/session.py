@@ -139,8 +139,6 @@ class McpSession:
                 try:
                     await self._connect(older, min(seconds, SSE_SECONDS))
                 except Exception:
-                    if self._opened.done():
-                        raise
                     raise error from None
 
     async def _connect(self, config: ServerConfig, seconds: float) -> None:
@@ -165,16 +163,12 @@ class McpSession:
 
     async def _follow_changes(self, client: Client) -> None:
         """Until the end: list the tools again whenever the server reports a change."""
-        tasks = [
-            asyncio.create_task(self._relist(client)),
-            asyncio.create_task(_listen(client, self._tools_changed.set)),
-        ]
-        try:
+        async with asyncio.TaskGroup() as group:
+            relisting = group.create_task(self._relist(client))
+            listening = group.create_task(_listen(client, self._tools_changed.set))
             await self._leave.wait()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            relisting.cancel()
+            listening.cancel()
 
     async def _relist(self, client: Client) -> None:
         while True:
@@ -339,8 +333,6 @@ def _startup_error(config: ServerConfig, log: ServerLog, error: BaseException | 
         return f"{name} cannot be used at {url}: {reason}. Check the URL and its headers."
     if config.cwd is not None and not config.cwd.is_dir():
         return f'{name}: the directory {config.cwd} does not exist. Correct its "cwd".'
-    if isinstance(error, FileNotFoundError):
-        return f"{name}: the command {config.command!r} was not found. Install it."
     if isinstance(error, MCPError) and error.code != CONNECTION_CLOSED:
         return f"{name} cannot be used: {reason}. Start it by hand{see_log}."
     cause = f": {last}" if last else f" ({reason})"

@@ -11,7 +11,6 @@ import codecs
 import logging
 import os
 import re
-import shutil
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -47,7 +46,7 @@ async def child_process(config: ServerConfig, log: ServerLog) -> AsyncIterator[A
     """Start a server and yield the SDK's streams of messages from and to it. The child gets the
     SDK's short list of variables and those of its entry. Raises OSError, McpError."""
     from mcp import StdioServerParameters
-    from mcp.client.stdio import get_default_environment, stdio_client
+    from mcp.client.stdio import stdio_client
 
     if depth() >= MAX_DEPTH:
         raise McpError(
@@ -56,16 +55,13 @@ async def child_process(config: ServerConfig, log: ServerLog) -> AsyncIterator[A
             config.name,
         )
     config = await asyncio.to_thread(trusted_command, config)
-    own_variables = {DEPTH_VARIABLE: str(depth() + 1)} | dict(config.env)
     command = [config.command, *config.args]
     if sys.platform != "win32":
-        path = (get_default_environment() | own_variables).get("PATH")
-        command[0] = _find_command(config, path)
         command = [sys.executable, "-I", "-S", guard.__file__, *command]
     parameters = StdioServerParameters(
         command=command[0],
         args=command[1:],
-        env=own_variables,
+        env={DEPTH_VARIABLE: str(depth() + 1)} | dict(config.env),
         cwd=config.cwd,
         encoding=LINES,
         encoding_error_handler="replace",
@@ -100,17 +96,6 @@ def _find_codec(name: str) -> codecs.CodecInfo | None:
 
 
 codecs.register(_find_codec)
-
-
-def _find_command(config: ServerConfig, path: str | None) -> str:
-    """Return the command's path. Raises FileNotFoundError."""
-    command = config.command
-    if os.sep in command:
-        command = str((config.cwd or Path()) / command)
-    found = shutil.which(command, path=path)
-    if found is None:
-        raise FileNotFoundError(config.command)
-    return os.path.abspath(found)
 
 
 @asynccontextmanager

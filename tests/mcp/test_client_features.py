@@ -217,13 +217,15 @@ async def test_servers_of_a_project_may_sample_where_their_entry_says_so(state: 
 async def test_roots_are_the_project_and_the_directories_that_the_command_names(
     state: Path, tmp_path: Path
 ) -> None:
-    config = full_server(state)
-    config = replace(config, args=(*config.args, "/no/such/folder", "--fast"))
-    async with McpServers([config], features=ClientFeatures(folder=tmp_path)) as servers:
+    config, other = full_server(state), tmp_path / "other"
+    (other / "docs").mkdir(parents=True)
+    more = ("/no/such/folder", "--fast", "--level=", f"--root={tmp_path / 'app'}", "docs", ".")
+    (tmp_path / "app").mkdir()
+    config = replace(config, args=(*config.args, *more), cwd=other)
+    async with McpServers([config], features=ClientFeatures(folder=tmp_path / "app")) as servers:
         roots = json.loads(inside((await by_name(servers, "roots").run({})).content))["roots"]
-    assert [root["uri"] for root in roots] == [
-        each.resolve().as_uri() for each in (tmp_path, state)
-    ]
+    expected = (tmp_path / "app", state, other / "docs", other)
+    assert [root["uri"] for root in roots] == [each.resolve().as_uri() for each in expected]
 
 
 async def test_tools_that_the_entry_does_not_allow_are_left_out(state: Path) -> None:

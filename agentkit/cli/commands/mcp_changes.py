@@ -13,15 +13,8 @@ from rich.text import Text
 from typer import Argument, Option
 
 from agentkit.cli.command import BaseUrl, Folder, Json, Model, command
-from agentkit.cli.commands.mcp import (
-    Server,
-    require_trust,
-    select_servers,
-    start_servers,
-)
-from agentkit.cli.commands.mcp import (
-    app as app,
-)
+from agentkit.cli.commands.mcp import Server, require_trust, select_servers, start_servers
+from agentkit.cli.commands.mcp import app as app
 from agentkit.cli.console import confirm, open_consoles, print_json, print_notes
 from agentkit.cli.errors import REFUSED
 from agentkit.cli.i18n import _
