@@ -30,6 +30,15 @@ _MAX_LOG_LINE = 65536
 _LOG_SECONDS = 1.0
 LINES = "agentkit_utf8_lines"
 """The name of an encoding: UTF-8 that is decoded by whole lines."""
+_PASSED_ON = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"),
+    *("LANG", "LC_ALL", "TZ", "TMPDIR"),
+)
+"""Variables that a child gets beside the SDK's short list: without them it reaches no network that
+has a proxy or certificates of its own."""
+
 MAX_DEPTH = 3
 DEPTH_VARIABLE = "AGENTKIT_MCP_DEPTH"
 """How many agents stand above this process, each having started the next as a server."""
@@ -43,8 +52,8 @@ def depth() -> int:
 
 @asynccontextmanager
 async def child_process(config: ServerConfig, log: ServerLog) -> AsyncIterator[Any]:
-    """Start a server and yield the SDK's streams of messages from and to it. The child gets the
-    SDK's short list of variables and those of its entry. Raises OSError, McpError."""
+    """Start a server and yield the SDK's streams of messages from and to it. The child gets a short
+    list of variables, none with a password, and those of its entry. Raises OSError, McpError."""
     from mcp import StdioServerParameters
     from mcp.client.stdio import stdio_client
 
@@ -55,13 +64,15 @@ async def child_process(config: ServerConfig, log: ServerLog) -> AsyncIterator[A
             config.name,
         )
     config = await asyncio.to_thread(trusted_command, config)
+    passed_on = {name: os.environ.get(name, "") for name in _PASSED_ON}
+    variables = {name: value for name, value in passed_on.items() if value and "@" not in value}
     command = [config.command, *config.args]
     if sys.platform != "win32":
         command = [sys.executable, "-I", "-S", guard.__file__, *command]
     parameters = StdioServerParameters(
         command=command[0],
         args=command[1:],
-        env={DEPTH_VARIABLE: str(depth() + 1)} | dict(config.env),
+        env={**variables, DEPTH_VARIABLE: str(depth() + 1), **config.env},
         cwd=config.cwd,
         encoding=LINES,
         encoding_error_handler="replace",

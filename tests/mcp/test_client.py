@@ -224,12 +224,17 @@ async def test_a_child_gets_its_own_variables_and_not_the_parents(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEMO_API_KEY", "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@proxy.example:3128")
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", "/etc/own.pem")
     args = (str(FAULTY), "good", str(state))
     config = ServerConfig(name="s", command=sys.executable, args=args, env={"OWN": "1"})
     async with McpServers([config]) as servers:
         environment = json.loads(inside((await by_name(servers, "s__environment").run({})).content))
     assert environment["OWN"] == "1"
-    assert "DEMO_API_KEY" not in environment
+    assert environment["HTTPS_PROXY"] == "http://proxy.example:3128"
+    assert environment["NODE_EXTRA_CA_CERTS"] == "/etc/own.pem"
+    assert "secret" not in json.dumps(environment)
 
 
 async def test_a_server_with_too_many_pending_requests_is_ended(state: Path) -> None:
