@@ -255,3 +255,20 @@ def test_add_writes_a_server_beside_the_others_and_names_the_next_step(
     assert "agentkit trust" in added.stderr
     again = _mcp(folder, "add", "notes", "https://example.net/mcp")
     assert (again.returncode, "already" in again.stderr) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--header", "X-Key: a", "--", "notes"), "--header is for an address"),
+        (("https://example.org/mcp", "--env", "A=1"), "neither arguments nor --env"),
+        (("https://example.org/mcp", "--", "--root"), "neither arguments nor --env"),
+        (("https://example.org/mcp", "--header", "X-Key"), "'NAME: VALUE'"),
+    ],
+)
+def test_add_refuses_what_a_kind_of_server_does_not_have(
+    folder: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    refused = _mcp(folder, "add", "notes", *arguments)
+    assert (refused.returncode, reason in refused.stderr) == (3, True)
+    assert "notes" not in (folder / "mcp_servers" / "mcp.json").read_text()

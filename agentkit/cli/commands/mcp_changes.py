@@ -87,15 +87,7 @@ async def add(
     from agentkit.mcp.external_configs import add_to_project
 
     _out, log = open_consoles()
-    if target[0].startswith(("http://", "https://")):
-        pairs = [line.partition(":") for line in header or ()]
-        entry: dict[str, Any] = {"url": target[0]}
-        entry |= {"headers": {key: value.strip() for key, _sep, value in pairs}} if pairs else {}
-    else:
-        given = [line.partition("=") for line in env or ()]
-        entry = {"command": target[0], "args": target[1:]}
-        variables = {key: value if sep else f"${{{key}}}" for key, sep, value in given}
-        entry |= {"env": variables} if variables else {}
+    entry = _new_entry(target, env or (), header or ())
     if not add_to_project(folder, {name: entry}):
         raise McpError(f"{folder / MCP_JSON} has a server {name!r} already. Remove it first.", name)
     if json:
@@ -185,6 +177,24 @@ async def install(
     elif is_done:
         log.print(Text(f"Written to {path}. Restart {program}."))
     return 0 if is_done or json else REFUSED
+
+
+def _new_entry(target: Sequence[str], env: Sequence[str], header: Sequence[str]) -> dict[str, Any]:
+    """The entry of a server. Raises ConfigError for options that its kind does not have."""
+    if not target[0].startswith(("http://", "https://")):
+        if header:
+            raise ConfigError("--header is for an address. Give a command its values by --env.")
+        given = [text.partition("=") for text in env]
+        variables = {key: value if sep else f"${{{key}}}" for key, sep, value in given}
+        entry = {"command": target[0], "args": list(target[1:])}
+        return entry | ({"env": variables} if variables else {})
+    if env or target[1:]:
+        raise ConfigError("An address has neither arguments nor --env. Give values by --header.")
+    lines = [text.partition(":") for text in header]
+    if wrong := [key for key, sep, value in lines if not key.strip() or not value.strip()]:
+        raise ConfigError(f"--header {wrong[0]}: write it as 'NAME: VALUE'.")
+    headers = {key.strip(): value.strip() for key, _sep, value in lines}
+    return {"url": target[0]} | ({"headers": headers} if headers else {})
 
 
 def _to_trust(added: Sequence[str], folder: Path) -> str:
