@@ -164,8 +164,8 @@ class ExtractiveModel(Model):
         asked = Question(question)
         phrases = _phrases(asked)
         units = [unit for passage in passages for unit in split_units(passage)]
-        if "list" not in asked.kinds:
-            units = [unit for unit in units if unit.kind != "table"]
+        if "list" not in asked.kinds:  # A list that nothing announces is often a menu or a log.
+            units = [u for u in units if u.kind != "table" and (u.lead or u.kind != "list")]
         if not units:
             return phrases.refusal, True
         scorer = Scorer(asked, passages, await self._rarity(asked))

@@ -173,6 +173,31 @@ async def test_a_title_or_an_item_that_only_repeats_the_question_is_not_added(te
     assert answer.endswith(f"inferred:\n\n{sentence} [1]")
 
 
+@pytest.mark.parametrize(
+    ("question", "is_whole"),
+    [
+        ("How are models, prompts, costs, files and plugins used without streaming?", False),
+        ("List models, prompts, costs, files, plugins and streaming.", True),
+    ],
+)
+async def test_a_list_that_nothing_announces_is_quoted_whole_only_where_a_list_is_asked_for(
+    question: str, is_whole: bool
+) -> None:
+    log = "# Changes\n\n" + "".join(
+        f"- {text}\n"
+        for text in (
+            "Models can be marked as without streaming where it is not supported.",
+            "Changes of prompts are saved when the window of the editor is closed.",
+            "The costs of the requests are printed after each of the answers now.",
+            "Fixed the order of the files that are attached to a message in a chat.",
+            "Plugins are loaded from a directory that a variable of yours names now.",
+        )
+    )
+    text, _is_refusal = await ExtractiveModel(_Alike()).quote(question, [_passage(log)])
+    assert "streaming" in text
+    assert (text.count("\n- ") > 3) is is_whole
+
+
 async def test_a_comparison_gives_a_unit_for_each_side() -> None:
     text = "Cats sleep sixteen hours.\n\nDogs sleep twelve hours.\n\nBoth eat meat."
     asked = [

@@ -303,7 +303,7 @@ async def _rank_retrievers(
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 
     ranks = [outcome.ranks for outcome in outcomes]
-    show = _counter("legs", len(golden), log)
+    show = _counter("retrievers", len(golden), log)
     if not project.settings.knowledge.rerank:
         found = await retriever_ranks(golden, project.knowledge.search, depth, show)
         return {**found, "hybrid": ranks}
