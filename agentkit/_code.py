@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder, SourceFileLoader
@@ -24,17 +25,30 @@ from typing import Any
 CODE_FOLDERS = ("tools", "mcp_servers")
 MAX_BYTES = 64_000_000
 MAX_NAMED_BYTES = 500_000_000
+_MAX_VISITED = 20_000
 _MAX_KEPT = 1_000_000
-CODE_SUFFIXES = {
+_SETTINGS = {".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf"}
+_SUFFIXES = {
     *(".py", ".pyw", ".pyc", ".pyz", ".pth", ".egg", ".whl", ".zip", ".so", ".pyd", ".dll"),
     *(".dylib", ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".sh", ".bash", ".zsh", ".rb", ".pl"),
-    *(".php", ".lua", ".jar", ".wasm", ".exe", ".bat", ".cmd", ".ps1"),
+    *(".php", ".lua", ".jar", ".wasm", ".exe", ".bat", ".cmd", ".ps1", ".jsx", ".tsx", ".node"),
+    *(".fish", ".ksh", ".pm", ".r", ".jl", ".go", ".rs", ".java", ".class", ".kts", ".groovy"),
+    *(".ex", ".exs", ".clj", ".tcl", ".awk", ".cs", ".fsx", ".swift", ".dart", ".vbs", ".psm1"),
+    *(".mk", ".nix"),
 }
+_NAMES = re.compile(
+    r"\.env(?:\..*)?|\.npmrc|package\.json|(?:(?:gnu)?make|docker|just|rake|proc|gem)file",
+    re.IGNORECASE,
+)
+NO_CODE_FOLDERS = {"node_modules", ".git", ".agentkit"}
+_NOT_BELOW = (*CODE_FOLDERS, "knowledge", "agentkit.toml")
+"""What is not part of the code of a project's own folder: it is covered otherwise, or is data."""
 ENVIRONMENT = "pyvenv.cfg"
 
 
 class CodeTooLarge(Exception):
-    """The files of folders hold more than MAX_BYTES, or those given by name MAX_NAMED_BYTES."""
+    """The files of folders hold more than MAX_BYTES, those elsewhere more than MAX_NAMED_BYTES, or
+    there are too many folders."""
 
 
 class Code:
@@ -48,7 +62,7 @@ class Code:
         self._contents: dict[str, bytes] = {}
         self.roots: set[str] = set()
         for name in names:
-            path = os.path.join(base, name)
+            path = os.path.normpath(os.path.join(base, name))
             self.roots |= {path, os.path.realpath(path)}
         for name, content in self.files.items():
             path = os.path.join(base, *name.split("/"))
@@ -83,6 +97,11 @@ class Code:
         """The names of the files that are missing in either or differ."""
         names = {*self.files, *other.files}
         return sorted(name for name in names if self.files.get(name) != other.files.get(name))
+
+    def only(self, *names: str) -> Code:
+        """The part of some of the folders."""
+        own = {name: each for name, each in self.files.items() if name.split("/")[0] in names}
+        return Code(self.folder, [name for name in self.names if name in names], own)
 
     def activate(self) -> None:
         """Import modules of these folders from these bytes, in this process and from now on."""
@@ -122,7 +141,8 @@ def read_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> Code:
     files: dict[str, bytes] = {}
     left = {False: MAX_BYTES, True: MAX_NAMED_BYTES}
     for name, path in list_code(folder, names):
-        left[name in names] -= path.stat().st_size
+        is_elsewhere = name in names or name.split("/")[0] not in names
+        left[is_elsewhere] -= path.stat().st_size
         if min(left.values()) < 0:
             raise CodeTooLarge
         files[name] = _read(path)
@@ -144,16 +164,19 @@ def list_code(folder: Path, names: Sequence[str] = CODE_FOLDERS) -> list[tuple[s
     """List the name and path of each file that may be executed, sorted; links are followed.
 
     Left out are the bytecode of sources, hidden files and caches that are no code, and virtual
-    environments but for their pyvenv.cfg: an environment is used by its own Python only.
+    environments but for their pyvenv.cfg: an environment is used by its own Python only. Of a
+    folder whose name ends in "/", files that are no code are left out too. Raises CodeTooLarge.
     """
-    found: list[tuple[str, Path]] = []
+    found: dict[str, Path] = {}
     for name in names:
         path = folder / name
         if path.is_file():
-            found.append((name, path))
+            found[name] = path
         elif path.is_dir():
-            found += sorted(_walk(path, name, set()), key=lambda each: each[0].split("/"))
-    return found
+            prefix = "" if name == "./" else f"{name.rstrip('/')}/"
+            walked = _walk(path, prefix, set(), name.endswith("/"))
+            found |= sorted(walked, key=lambda each: each[0].split("/"))
+    return list(found.items())
 
 
 def entry(name: str, content: bytes) -> bytes:
@@ -161,7 +184,7 @@ def entry(name: str, content: bytes) -> bytes:
     return f"{len(name)}:{name}:{len(content)}:".encode("utf-8", "surrogateescape") + content
 
 
-def _walk(folder: Path, prefix: str, seen: set[str]) -> Iterator[tuple[str, Path]]:
+def _walk(folder: Path, prefix: str, seen: set[str], code_only: bool) -> Iterator[tuple[str, Path]]:
     real = os.path.realpath(folder)
     if real in seen:
         return
@@ -169,23 +192,43 @@ def _walk(folder: Path, prefix: str, seen: set[str]) -> Iterator[tuple[str, Path
     children = sorted(folder.iterdir())
     if (folder / ENVIRONMENT).is_file():
         children = [folder / ENVIRONMENT]
+    elif code_only:
+        left_out = NO_CODE_FOLDERS if prefix else {*_NOT_BELOW, *NO_CODE_FOLDERS}
+        children = [path for path in children if path.name not in left_out]
     for path in children:
-        name = f"{prefix}/{path.name}"
+        name = f"{prefix}{path.name}"
+        if len(seen) > _MAX_VISITED:
+            raise CodeTooLarge
         if path.is_dir():
-            yield from _walk(path, name, seen)
-        elif path.is_file() and _is_code(path, name):
+            yield from _walk(path, f"{name}/", seen, code_only)
+        elif not path.is_file():
+            continue
+        elif _is_in_folder(path, name.split("/"), code_only):
             yield name, path
 
 
-def _is_code(path: Path, name: str) -> bool:
-    parts = name.split("/")
+def _is_in_folder(path: Path, parts: Sequence[str], code_only: bool) -> bool:
+    """Whether a file of a folder of code belongs to the code."""
     if path.name == ENVIRONMENT:
         return True
     if path.suffix == ".pyc" and "__pycache__" in parts:
         return False
-    if not any(part.startswith(".") or part == "__pycache__" for part in parts):
+    is_plain = not any(part.startswith(".") or part == "__pycache__" for part in parts)
+    is_part = is_plain and (not code_only or (not path.suffix and len(parts) > 1))
+    return is_part or is_code(path, settings=code_only)
+
+
+def is_code(path: Path, settings: bool = True) -> bool:
+    """Whether a file may be executed, by its endings or name, its executable bit or "#!", or
+    says what is: by default also files such as TOML and .env."""
+    endings = {suffix.lower() for suffix in path.suffixes}
+    if endings & _SUFFIXES or (settings and endings & _SETTINGS) or _NAMES.fullmatch(path.name):
         return True
-    return path.suffix.lower() in CODE_SUFFIXES or bool(path.stat().st_mode & 0o111)
+    try:
+        with path.open("rb") as file:
+            return bool(path.stat().st_mode & 0o111) or file.read(2) == b"#!"
+    except OSError:
+        return True
 
 
 def is_below(path: str, roots: Iterable[str]) -> bool:
@@ -297,6 +340,13 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             raise _refusal(path, "it has changed since")
 
 
+def has_module(folder: str, kind: str, program: str) -> bool:
+    """Whether a folder may hold what `python -m PROGRAM`, or `-c PROGRAM`, imports."""
+    words = [program.partition(".")[0]] if kind == "-m" else re.findall(r"[^\W\d]\w*", program)
+    paths = [os.path.join(folder, word) for word in words]
+    return any(os.path.isdir(path) or os.path.isfile(f"{path}.py") for path in paths)
+
+
 def _main(arguments: list[str]) -> None:
     """Run a Python program as `python` would, with the code of a folder as it was hashed."""
     import runpy
@@ -319,8 +369,9 @@ def _main(arguments: list[str]) -> None:
         runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
     if not isolated:
-        own = os.path.dirname(os.path.realpath(target))
-        sys.path.insert(0, {"script": own, "-m": os.getcwd(), "-c": ""}[kind])
+        start, own = os.getcwd(), os.path.dirname(os.path.realpath(target))
+        if kind == "script" or is_below(start, code.roots) or has_module(start, kind, target):
+            sys.path.insert(0, {"script": own, "-m": start, "-c": ""}[kind])
     if kind == "-m":
         runpy._run_module_as_main(target)  # type: ignore[attr-defined]
     elif kind == "-c":

@@ -1,86 +1,306 @@
-"""Find the code outside of tools/ and mcp_servers/ that the mcp.json of a folder names."""
+"""Find the code outside of tools/ and mcp_servers/ that the servers of a folder's mcp.json run.
+
+These are files that an entry names, and folders: of the scripts it names, those that a variable or
+an option of an interpreter or loader names, and those that hold a file by which a folder is run,
+such as package.json or a Makefile.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from agentkit._code import CODE_FOLDERS, CODE_SUFFIXES, ENVIRONMENT, CodeTooLarge, is_below
+from agentkit._code import (
+    CODE_FOLDERS,
+    ENVIRONMENT,
+    NO_CODE_FOLDERS,
+    CodeTooLarge,
+    has_module,
+    is_below,
+    is_code,
+)
 
-STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-"""A token of JSON with comments; group 1 is a string."""
+MCP_JSON = Path("mcp_servers") / "mcp.json"
 
-_SERVERS = "mcp_servers/mcp.json"
-_MAX_LOOKUPS = 50_000
+_STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_STRING_OR_COMMA = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
+_MAX_LOOKUPS = 300_000
 _MAX_DEPTH = 4
 _VARIABLE = re.compile(r"\$\{([^}]*?)(?::-([^}]*))?\}")
+_HOME = re.compile(r"(?<![\w.])~(?=/)|\$HOME\b")
 _BETWEEN_WORDS = re.compile(r"[\s=;,&|()<>{}:'\"`]+|\$\w*")
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=(.*)", re.MULTILINE)
 _MODULE = re.compile(r"\w+(?:\.\w+)*")
-_SUFFIXES = {
-    *CODE_SUFFIXES,
-    *(".jsx", ".tsx", ".node", ".fish", ".ksh", ".pm", ".r", ".jl", ".go", ".rs", ".java"),
-    *(".class", ".kts", ".groovy", ".ex", ".exs", ".clj", ".tcl", ".awk", ".cs", ".fsx"),
-    *(".swift", ".dart", ".vbs", ".psm1", ".mk", ".nix"),
-    *(".toml", ".yaml", ".yml", ".ini", ".cfg", ".conf"),
-}
-_NAMES = re.compile(r"\.env(?:\..*)?|\.npmrc|(?:make|docker|just|rake|proc|gem)file", re.IGNORECASE)
-_ENTRIES = ("__init__.py", "__main__.py", "index.js", "index.ts", "package.json", "deno.json")
 _ENDINGS = (".py", ".js", ".ts")
+_NEIGHBOURS = re.compile(
+    r"\.(?:pyw?|[cm]?[jt]sx?|rb|pl|pm|php|lua|go|jl|r|tcl|exs?)", re.IGNORECASE
+)
+"""Endings of scripts that import from their folder."""
+
+_PROGRAM = r"(?:[\d.]*w?)(?:\.exe|\.cmd)?"
+_INTERPRETERS = re.compile(
+    rf"(?:python|pypy|node|deno|bun|perl|ruby|php|lua|tsx|ts-node|Rscript|julia|pwsh|tclsh|guile"
+    rf"|(?:ba|da|z|k|fi|tc|c)?sh){_PROGRAM}|source|\."
+)
+_RUNNERS = re.compile(
+    rf"(?:p?npm|yarn|bun|deno|g?make|just|task|compose|cargo|go|uv|poetry|pdm|hatch|pipenv|pixi|mix"
+    rf"|bundle|rake|gradlew?|mvnw?|dotnet|composer|nix|mise|invoke|nox|tox){_PROGRAM}"
+)
+"""Programs that run the code of the folder where they start."""
+_PACKAGE_RUNNERS = re.compile(rf"(?:[np]+x|uvx|bunx|pipx|docker|podman){_PROGRAM}")
+"""Programs whose first argument is what they run; the other arguments are mostly data."""
+_FLAGS = re.compile(r"-\w|-it|--(?:yes|quiet|silent|rm|refresh|offline|interactive)")
+_MANIFESTS = re.compile(
+    r"(?:package|deno|composer|project)\.jsonc?|\.(?:npmrc|yarnrc|pnpmfile|python-version|envrc"
+    r"|tool-versions|mise)(?:\.\w+)?|(?:bunfig|pyproject|uv|pixi|cargo|mise)\.toml|pipfile|setup\.py"
+    r"|(?:gnu)?makefile|\.?justfile|(?:rake|proc|gem|docker)file|taskfile\.ya?ml|pom\.xml|go\.mod"
+    r"|(?:docker-)?compose[\w.-]*\.ya?ml|[\w.-]+\.(?:csproj|gradle|gradle\.kts)|build\.rs|mix\.exs"
+    r"|flake\.nix|(?:noxfile|tasks|conftest|__init__|__main__)\.py|tox\.ini|main\.go"
+    r"|(?:index|main|mod)\.[cm]?[jt]sx?",
+    re.IGNORECASE,
+)
+_CODE_VARIABLES = re.compile(
+    r"PATH|CLASSPATH|ENV|envFile|(?:LD|DYLD|PYTHON|NODE|PERL|RUBY|GEM|BUNDLE|LUA|GO|CARGO|JULIA|JAVA"
+    r"|PHP|R|NPM|npm|BUN|DENO|UV|PIP|GIT|BASH|DOTNET|TCL|GUILE)_?[A-Z0-9_a-z]*"
+)
+_CODE_OPTIONS = re.compile(
+    r"-(?:I|L|C|cp|classpath|r|f|jar)|--?(?:file|env-file|class-path|module-path|directory|project|prefix|from|with"
+    r"|with-editable|cwd|app-dir|pythonpath|require|import|package|manifest-path)"
+)
+
+
+def read_jsonc(text: str) -> Any:
+    """Parse JSON that may have comments and trailing commas, as VS Code allows. Raises ValueError
+    with the line and column in the text, RecursionError."""
+    for pattern in (_STRING_OR_COMMENT, _STRING_OR_COMMA):
+        text = pattern.sub(lambda m: m[1] or re.sub(r"[^\n]", " ", m[0]), text)
+    return json.loads(text) if text.strip() else {}
+
+
+def known_variables(project: Path) -> dict[str, str]:
+    """The values of those `${...}` in mcp.json that depend on no environment."""
+    return {
+        "agentkit:python": sys.executable,
+        "workspaceFolder": str(project),
+        "workspaceFolderBasename": project.name,
+        "userHome": str(Path.home()),
+    }
 
 
 def code_names(folder: Path) -> tuple[str, ...]:
-    """List tools/, mcp_servers/, and the files elsewhere in the folder that a text of mcp.json
-    names: commands, scripts, modules, files of variables, also within the command line of a shell.
+    """List tools/, mcp_servers/, and what the servers of mcp.json run elsewhere in the folder:
+    files, and folders with a "/" at the end, of which only files that may be code count.
 
-    A word is looked up from the folder and from each folder that another word names. Other files,
-    which servers may write, and those of environments are left out. Raises CodeTooLarge.
+    Other files, which servers may write, are left out. Raises CodeTooLarge.
     """
     base = os.path.abspath(folder)
     try:
-        text = Path(base, _SERVERS).read_text("utf-8", "replace")
-    except OSError:
-        return CODE_FOLDERS
-    words = {
-        word
-        for token in STRING_OR_COMMENT.findall(text)
-        for word in _words(_expanded(_decoded(token)))
-    }
-    bases = {base, os.path.realpath(base)}
-    found = {base}
-    for _ in range(_MAX_DEPTH):
-        places = {path for path in found if os.path.isdir(path)}
-        if len(words) * len(places) > _MAX_LOOKUPS:
-            raise CodeTooLarge
-        before = len(found)
-        found |= {path for path in _lookups(words, places) if is_below(path, bases)}
-        if len(found) == before:
-            break
-    inside = {
-        os.path.relpath(path, next(each for each in bases if is_below(path, [each])))
-        for path in found | set(_entries(found))
-    }
-    named = {Path(name).as_posix() for name in inside if _is_code(Path(base), Path(name))}
-    return (*CODE_FOLDERS, *sorted(named))
+        content = read_jsonc(Path(base, MCP_JSON).read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return CODE_FOLDERS  # No server starts from such a file.
+    content = content if isinstance(content, dict) else {}
+    found: set[str] = set()
+    left = _MAX_LOOKUPS
+    for key in ("mcpServers", "servers"):
+        entries = content.get(key)
+        for entry in entries.values() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict) and entry.get("command"):
+                server = _Server(base, entry, content.get("inputs"), left)
+                found |= server.names
+                left = server.left
+    return (*CODE_FOLDERS, *sorted(found))
 
 
-def _decoded(token: str) -> str:
-    try:
-        return str(json.loads(token)) if token else ""
-    except ValueError:
-        return ""
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The texts of a value, each with the key that it is under."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _texts(each, name)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each, key)
 
 
-def _expanded(text: str) -> str:
-    """Replace the folder's variable, and others by their default."""
-    return _VARIABLE.sub(lambda m: "." if m[1] == "workspaceFolder" else m[2] or "", text)
+class _Server:
+    """What one entry of mcp.json runs in the folder: `names`."""
+
+    def __init__(self, base: str, entry: Mapping[str, Any], inputs: Any, left: int) -> None:
+        self.left = left
+        self._base = base
+        self._bases = {base, os.path.realpath(base)}
+        self._known = known_variables(Path(base).resolve()) | _defaults(inputs)
+        texts = [(key, self._expanded(text)) for key, text in _texts(entry)]
+        start = next((text for key, text in texts if key == "cwd"), "")
+        self._start = os.path.normpath(os.path.join(base, start))
+        for _, text in [each for each in texts if each[0] == "envFile"]:
+            texts += [(m[1], m[2]) for m in _ASSIGNMENT.finditer(self._read(text))]
+        lines = [text for wanted in ("command", "args") for key, text in texts if key == wanted]
+        self._program = os.path.basename(lines[0]) if lines else ""
+        self._tokens = [
+            token
+            for text in lines
+            for token in (text, *(_BETWEEN_WORDS.split(text) if re.search(r"\s", text) else ()))
+            if token
+        ]
+        self._places = {base, self._start}
+        found = self._find(text for _, text in texts)
+        variables = [text for key, text in texts if _CODE_VARIABLES.fullmatch(key)]
+        searched = self._find([*variables, *self._option_values()])
+        run = searched | self._find(self._programs())
+        files = {path for path in found | run if os.path.isfile(path)}
+        files = {path for path in files if path in run or is_code(Path(path))}
+        folders = {path for path in searched if os.path.isdir(path)}
+        scripts = files | {os.path.realpath(path) for path in files}
+        folders |= {os.path.dirname(path) for path in scripts if self._has_neighbours(path)}
+        folders |= {self._start} if self._imports_from_start() else set()
+        for place in self._places:
+            manifests = self._manifests(place)
+            files |= manifests
+            if manifests and self._is_run(place):
+                folders.add(place)
+        self.names = {self._name(path) for path in files if self._is_file_covered(path)}
+        self.names |= {f"{self._name(path)}/" for path in folders if self._is_covered(path)}
+
+    def _expanded(self, text: str) -> str:
+        text = _VARIABLE.sub(lambda m: self._known.get(m[1], m[2] or ""), text)
+        return _HOME.sub(lambda _: str(Path.home()), text)
+
+    def _read(self, name: str) -> str:
+        try:
+            with open(os.path.join(self._base, name), encoding="utf-8", errors="replace") as file:
+                return file.read(1_000_000)
+        except (OSError, ValueError):
+            return ""
+
+    def _find(self, texts: Iterable[str]) -> set[str]:
+        """The paths in the folder that words of texts name: from it, from where the server starts,
+        and from each folder that another word names."""
+        words = {word for text in texts for word in _words(text)}
+        found: set[str] = set()
+        for _ in range(_MAX_DEPTH):
+            self.left -= len(words) * len(self._places)
+            if self.left < 0:
+                raise CodeTooLarge
+            looked = _lookups(words, self._places)
+            found |= {path for path in looked if is_below(path, self._bases)}
+            places = self._places | {path for path in found if os.path.isdir(path)}
+            if places == self._places:
+                break
+            self._places = places
+        return found
+
+    def _option_values(self) -> Iterator[str]:
+        """The values of options by which interpreters and runners find code."""
+        for token, after in zip(self._tokens, [*self._tokens[1:], ""], strict=True):
+            option, _, value = token.partition("=")
+            if _CODE_OPTIONS.fullmatch(option):
+                yield value or after
+            elif re.match(r"-[ILCr].", token):
+                yield token[2:]
+
+    def _programs(self) -> Iterator[str]:
+        """A command that is a path, and what stands where an interpreter has its script."""
+        yield from [token for token in self._tokens[:1] if "/" in token]
+        is_next = False
+        for token in self._tokens:
+            if is_next and re.fullmatch(r"-\w*[mce]|--eval|-p", token):
+                is_next = False
+            elif is_next:
+                yield token
+                is_next = not os.path.isfile(os.path.join(self._start, token))
+            is_next = is_next or bool(_INTERPRETERS.fullmatch(os.path.basename(token)))
+
+    def _imports_from_start(self) -> bool:
+        """Whether Python imports from the folder where it starts. The launcher lets it look there
+        only then."""
+        for token, after in zip(self._tokens, [*self._tokens[1:], ""], strict=True):
+            found = re.fullmatch(r"-\w*?([mc])(\w[\w.]*)?", token)
+            if found and has_module(self._start, f"-{found[1]}", found[2] or after):
+                return True
+        return False
+
+    def _has_neighbours(self, path: str) -> bool:
+        """Whether a file imports or reads code of its folder. Of the project's own folder only
+        scripts in languages do whose imports begin there."""
+        script = Path(path)
+        if str(script.parent) in self._bases:
+            return bool(_NEIGHBOURS.fullmatch(script.suffix))
+        return is_code(script, settings=False) or not script.suffix
+
+    def _manifests(self, place: str) -> set[str]:
+        """The files of a folder by which it is run. An interpreter reads none where it starts."""
+        is_interpreter = _INTERPRETERS.fullmatch(self._program)
+        is_plain = is_interpreter and not self._starts(_RUNNERS, _PACKAGE_RUNNERS)
+        if is_plain and place == self._start:
+            return set()
+        try:
+            names = os.listdir(place) if is_below(place, self._bases) else []
+        except OSError:
+            return set()
+        return {os.path.join(place, name) for name in names if _MANIFESTS.fullmatch(name)}
+
+    def _is_run(self, place: str) -> bool:
+        """Whether a folder that holds a manifest is run, and not an argument of what runs."""
+        if place == self._start or place in self._bases:
+            return self._starts(_RUNNERS)
+        if not _PACKAGE_RUNNERS.fullmatch(self._program):
+            return self._name(place).split("/")[0] != "knowledge"
+        arguments = zip(self._tokens, self._tokens[1:], strict=False)
+        program = next(
+            (
+                token
+                for before, token in arguments
+                if token[0] != "-" and (before[0] != "-" or _FLAGS.fullmatch(before))
+            ),
+            "",
+        )
+        return os.path.normpath(os.path.join(self._start, program)) == place
+
+    def _starts(self, *programs: re.Pattern[str]) -> bool:
+        names = {os.path.basename(token) for token in self._tokens}
+        return any(each.fullmatch(name) for each in programs for name in names)
+
+    def _name(self, path: str) -> str:
+        base = next(each for each in self._bases if is_below(path, [each]))
+        return Path(os.path.relpath(path, base)).as_posix()
+
+    def _is_covered(self, path: str) -> bool:
+        """Whether a folder is below this one, and neither in its two folders of code, which are
+        covered anyway, nor part of third-party packages."""
+        if not is_below(path, self._bases):
+            return False
+        parts = self._name(path).split("/")
+        if parts[0] in CODE_FOLDERS or NO_CODE_FOLDERS.intersection(parts):
+            return False
+        above = [Path(self._base, *parts[:count]) for count in range(len(parts) + 1)]
+        return not any((each / ENVIRONMENT).is_file() for each in above)
+
+    def _is_file_covered(self, path: str) -> bool:
+        """Files of an environment are covered where they are named, but for links to the system's
+        Python."""
+        if self._is_covered(os.path.dirname(path)):
+            return True
+        is_own = self._name(path).split("/")[0] not in CODE_FOLDERS
+        return is_own and is_below(os.path.realpath(path), self._bases)
+
+
+def _defaults(inputs: Any) -> dict[str, str]:
+    """The defaults of the values that VS Code asks its user for."""
+    entries = [each for each in inputs if isinstance(each, dict)] if inputs else []
+    return {f"input:{each.get('id')}": str(each.get("default") or "") for each in entries}
 
 
 def _words(text: str) -> Iterator[str]:
     """Everything in a text that may be a path."""
     for word in (text, text.partition("=")[2], *_BETWEEN_WORDS.split(text)):
+        word = word.rstrip("/*")
         if word and "\0" not in word:
             yield word
             yield word.lstrip("/")
@@ -96,28 +316,3 @@ def _lookups(words: Iterable[str], places: Iterable[str]) -> Iterator[str]:
             if os.path.exists(path):
                 yield path
             yield from (path + end for end in _ENDINGS if os.path.isfile(path + end))
-
-
-def _entries(paths: Iterable[str]) -> Iterator[str]:
-    """The files that are run where a folder is."""
-    for path in paths:
-        yield from (os.path.join(path, name) for name in _ENTRIES)
-
-
-def _is_code(folder: Path, name: Path) -> bool:
-    path = folder / name
-    if not path.is_file() or name.parts[0] in CODE_FOLDERS:
-        return False
-    if any((folder / above / ENVIRONMENT).is_file() for above in name.parents):
-        return False
-    if name.suffix.lower() in _SUFFIXES or name.name in _ENTRIES or _NAMES.fullmatch(name.name):
-        return True
-    return bool(path.stat().st_mode & 0o111) or _has_interpreter(path)
-
-
-def _has_interpreter(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(2) == b"#!"
-    except OSError:
-        return True

@@ -118,16 +118,210 @@ def test_an_absolute_path_is_found_through_a_link_to_the_folder(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "name", ["data.sqlite", "memory.json", "state.kv", "state", "knowledge/a.md", "venv/bin/s.py"]
+    "name", ["data.sqlite", "memory.json", "state.kv", "state", "knowledge/a.md"]
 )
-def test_data_and_files_of_environments_are_not_covered(tmp_path: Path, name: str) -> None:
-    _write_servers(tmp_path, json.dumps({"mcpServers": {"a": {"command": name, "args": [name]}}}))
-    _write(tmp_path, "venv/pyvenv.cfg")
+def test_data_that_a_server_names_is_not_covered(tmp_path: Path, name: str) -> None:
+    _write_servers(tmp_path, json.dumps({"mcpServers": {"a": {"command": "x", "args": [name]}}}))
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("before\n", encoding="utf-8")
     trust(tmp_path)
     path.write_text("after\n", encoding="utf-8")
+    assert is_trusted(tmp_path)
+
+
+_RUN: dict[str, tuple[Entry, str, str]] = {
+    "module beside a script": ({"command": "python", "args": ["src/s.py"]}, "src/s.py", "src/h.py"),
+    "module below a script": ({"command": "node", "args": ["src/s.js"]}, "src/s.js", "src/a/b.js"),
+    "name of a library beside a script": (
+        {"command": "python", "args": ["s.py"]},
+        "s.py",
+        "csv.py",
+    ),
+    "submodule": ({"command": "python", "args": ["-m", "app"]}, "app/__main__.py", "app/core.py"),
+    "name of a library beside a module": (
+        {"command": "python", "args": ["-m", "app"]},
+        "app/__main__.py",
+        "csv.py",
+    ),
+    "module of a command": (
+        {"command": "python", "args": ["-c", "__import__('app')"]},
+        "app/__init__.py",
+        "app/x.py",
+    ),
+    "module beside a script that is linked": (
+        {"command": "python", "args": ["mcp_servers/s.py"]},
+        "mcp_servers/s.py -> impl/s.py",
+        "impl/h.py",
+    ),
+    "sitecustomize": (
+        {"command": "python", "args": ["mcp_servers/s.py"], "env": {"PYTHONPATH": "lib:."}},
+        "lib/h.py",
+        "lib/sitecustomize.py",
+    ),
+    "path file of a user site": (
+        {"command": "python", "env": {"PYTHONUSERBASE": "user"}},
+        "user/lib/h.py",
+        "user/lib/python3.11/site-packages/a.pth",
+    ),
+    "search path in a file of variables": (
+        {"command": "python", "envFile": "conf/vars"},
+        "conf/vars: export PYTHONPATH=lib",
+        "lib/h.py",
+    ),
+    "program on a path": (
+        {"command": "node", "env": {"PATH": "bin:/usr/bin"}},
+        "bin/x.sh",
+        "bin/node",
+    ),
+    "library of a loader": ({"command": "x", "env": {"LD_PRELOAD": "a.so.1"}}, "b.so", "a.so.1"),
+    "library on a loader's path": (
+        {"command": "x", "env": {"LD_LIBRARY_PATH": "lib"}},
+        "lib/a.so",
+        "lib/libc.so.6",
+    ),
+    "class on a class path": (
+        {"command": "java", "args": ["-cp", "lib/*"]},
+        "lib/a.jar",
+        "lib/b.jar",
+    ),
+    "module of an option": ({"command": "perl", "args": ["-Ilib"]}, "lib/A.pm", "lib/B.pm"),
+    "script of any ending": ({"command": "python", "args": ["-u", "s.txt"]}, "x.txt", "s.txt"),
+    "script without any mark": ({"command": "sh", "args": ["bin/s"]}, "bin/x", "bin/s"),
+    "script after other programs": (
+        {"command": "env", "args": ["A=1", "timeout", "5", "sh", "bin/s"]},
+        "bin/x",
+        "bin/s",
+    ),
+    "sourced file": ({"command": "sh", "args": ["-c", ". conf/rc"]}, "conf/x", "conf/rc"),
+    "file beside a shell script": (
+        {"command": "sh", "args": ["bin/s.sh"]},
+        "bin/s.sh",
+        "bin/common",
+    ),
+    "start file of a shell": ({"command": "bash", "env": {"BASH_ENV": "rc"}}, "x", "rc"),
+    "target of make": ({"command": "make", "args": ["serve"]}, "Makefile", "GNUmakefile"),
+    "target of make elsewhere": ({"command": "make", "args": ["-C", "a"]}, "a/x.md", "a/Makefile"),
+    "script of a package": (
+        {"command": "npm", "args": ["run", "serve"]},
+        "package.json",
+        "scripts/serve.js",
+    ),
+    "settings of npm": ({"command": "npx", "args": ["-y", "x"]}, "package.json", ".npmrc"),
+    "program of a local package": (
+        {"command": "npx", "args": ["-y", "./srv"]},
+        "srv/package.json",
+        "srv/dist/cli.js",
+    ),
+    "build hook": (
+        {"command": "uvx", "args": ["--from", "./pkg", "serve"]},
+        "pkg/pyproject.toml",
+        "pkg/hooks/build.py",
+    ),
+    "project of uv": ({"command": "uv", "args": ["run", "serve"]}, "uv.toml", "pyproject.toml"),
+    "override of compose": (
+        {"command": "docker", "args": ["compose", "up"]},
+        "compose.yaml",
+        "compose.override.yaml",
+    ),
+    "variables of compose": (
+        {"command": "docker", "args": ["compose", "up"]},
+        "compose.yaml",
+        ".env",
+    ),
+    "code in a container": (
+        {"command": "docker", "args": ["run", "-v", "./app:/app", "x", "/app/s.js"]},
+        "app/s.js",
+        "app/lib/x.js",
+    ),
+    "preloaded code": ({"command": "bun", "args": ["src/s.ts"]}, "src/s.ts", "bunfig.toml"),
+    "build script": ({"command": "cargo", "args": ["run"]}, "Cargo.toml", "build.rs"),
+    "fixture of tests": (
+        {"command": "python", "args": ["-m", "pytest", "checks"]},
+        "checks/test_a.py",
+        "checks/conftest.py",
+    ),
+    "program of an environment": (
+        {"command": "venv/bin/serve"},
+        "venv/pyvenv.cfg",
+        "venv/bin/serve",
+    ),
+    "folder of a variable's default": (
+        {"command": "sh", "args": ["../${workspaceFolderBasename}/${input:dir}/s"]},
+        "bin/x",
+        "bin/s",
+    ),
+}
+
+
+@pytest.mark.parametrize(("entry", "present", "planted"), _RUN.values(), ids=_RUN)
+def test_code_that_a_server_runs_without_naming_it_waits_for_trust(
+    tmp_path: Path, entry: Entry, present: str, planted: str
+) -> None:
+    inputs = [{"id": "dir", "default": "bin"}]
+    _write_servers(tmp_path, json.dumps({"mcpServers": {"srv": entry}, "inputs": inputs}))
+    name, _, target = present.partition(" -> ")
+    name, _, text = name.partition(": ")
+    _write(tmp_path, target or name)
+    if target:
+        (tmp_path / name).symlink_to(tmp_path / target)
+    if text:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    trust(tmp_path)
+    assert is_trusted(tmp_path)
+    planted_path = tmp_path / planted
+    planted_path.parent.mkdir(parents=True, exist_ok=True)
+    planted_path.write_text("after\n", encoding="utf-8")
+    if planted == "bin/node":
+        planted_path.chmod(0o755)
+    assert not is_trusted(tmp_path)
+
+
+_HARMLESS: dict[str, tuple[Entry, list[str]]] = {
+    "documents of a file server": (
+        {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem", "./docs"]},
+        ["docs/a.md", "docs/x.py"],
+    ),
+    "project of a file server": (
+        {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-filesystem", "./site"]},
+        ["site/a.js"],
+    ),
+    "repository of a Git server": (
+        {"command": "uvx", "args": ["mcp-server-git", "--repository", "."]},
+        ["a.py", "src/b.py"],
+    ),
+    "database": (
+        {"command": "uvx", "args": ["mcp-server-sqlite", "--db-path", "./data/x.db"]},
+        ["data/x.db", "data/x"],
+    ),
+    "application beside a server of the folder": (
+        {"command": "python", "args": ["mcp_servers/s.py", "--out", "out"]},
+        ["app.py", "src/b.py", "Makefile", "package.json", "out/plot.py"],
+    ),
+    "application beside a module of a library": (
+        {"command": "python", "args": ["-m", "mcp_server_git", "--repository", "."]},
+        ["app.py", "src/b.py"],
+    ),
+    "data beside a script": (
+        {"command": "python", "args": ["src/s.py", "--data", "data"]},
+        ["src/cache.sqlite", "src/notes.txt", "data/a.csv"],
+    ),
+    "documents beside a script": ({"command": "python", "args": ["s.py"]}, ["knowledge/a.py"]),
+    "server elsewhere": ({"url": "http://localhost:1/src/s.py"}, ["src/s.py", "Makefile"]),
+}
+
+
+@pytest.mark.parametrize(("entry", "names"), _HARMLESS.values(), ids=_HARMLESS)
+def test_files_that_no_server_runs_are_changed_without_trust(
+    tmp_path: Path, entry: Entry, names: list[str]
+) -> None:
+    _write_servers(tmp_path, json.dumps({"mcpServers": {"srv": entry}}))
+    _write(tmp_path, "site/package.json", "s.py", "src/s.py" if "src/s.py" not in names else "b")
+    trust(tmp_path)
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("after\n", encoding="utf-8")
     assert is_trusted(tmp_path)
 
 
@@ -148,7 +342,7 @@ def test_a_large_program_is_compared_by_its_hash(tmp_path: Path) -> None:
 
 
 def test_an_mcp_json_that_names_too_much_is_refused_with_the_reason(tmp_path: Path) -> None:
-    folders = [f"d{number}" for number in range(300)]
+    folders = [f"d{number}" for number in range(600)]
     for name in folders:
         (tmp_path / name).mkdir()
     _write_servers(tmp_path, json.dumps({"mcpServers": {"a": {"command": "x", "args": folders}}}))

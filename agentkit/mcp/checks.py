@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentkit._code import Code
+from agentkit._named_code import MCP_JSON
 from agentkit.errors import McpError
 from agentkit.findings import Finding, for_folder, from_error, join_names, ok, quantity
 from agentkit.mcp.client import folder_servers
-from agentkit.mcp.config import MCP_JSON, ServerConfig, read_config, read_entries, read_json
+from agentkit.mcp.config import ServerConfig, read_config, read_entries, read_json
 from agentkit.mcp.session import all_pages, all_tools
 
 if TYPE_CHECKING:

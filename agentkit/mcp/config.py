@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentkit._code import Code
-from agentkit._named_code import STRING_OR_COMMENT
+from agentkit._named_code import MCP_JSON, known_variables, read_jsonc
 from agentkit.errors import McpError, file_error, value_error
 from agentkit.mcp.guard import json_fault
 from agentkit.redaction import is_secret_name, redact, redact_arguments
 from agentkit.text.hidden import visible
 
-MCP_JSON = Path("mcp_servers") / "mcp.json"
 DEFAULT_TIMEOUT = 60.0
 _MAX_ENV_FILE = 1_000_000
 
@@ -133,7 +131,7 @@ def read_json(path: Path, found: bytes | None = None) -> dict[str, Any]:
     column."""
     try:
         text = (path.read_bytes() if found is None else found).decode("utf-8-sig")
-        content = json.loads(_strip_comments(text)) if text.strip() else {}
+        content = read_jsonc(text)
     except FileNotFoundError:
         return {}
     except json.JSONDecodeError as error:
@@ -211,16 +209,6 @@ def parse_entry(path: Path, name: str, value: Any) -> _Entry:
     return entry
 
 
-_COMMA = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
-
-
-def _strip_comments(text: str) -> str:
-    """Replace comments and trailing commas, which VS Code allows, with spaces."""
-    for pattern in (STRING_OR_COMMENT, _COMMA):
-        text = pattern.sub(lambda m: m[1] or re.sub(r"[^\n]", " ", m[0]), text)
-    return text
-
-
 class _Input(BaseModel):
     """A value that VS Code asks its user for."""
 
@@ -283,12 +271,7 @@ class _Variables:
         self._server = server
         self._lenient = entry.disabled
         self._inputs = inputs
-        self._known = {
-            "agentkit:python": sys.executable,
-            "workspaceFolder": str(project),
-            "workspaceFolderBasename": project.name,
-            "userHome": str(Path.home()),
-        }
+        self._known = known_variables(project)
 
     def expand(self, key: str, text: str) -> str:
         """Replace every variable. Raises McpError for one that is not set."""

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from agentkit._named_code import MCP_JSON
 from agentkit.errors import McpError, file_error
-from agentkit.mcp.config import MCP_JSON, parse_entry, read_entries, read_json
+from agentkit.mcp.config import parse_entry, read_entries, read_json
 from agentkit.redaction import redact, redact_arguments
 from agentkit.settings.sources import write_private
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agentkit import _code
-from agentkit._code import Code
+from agentkit._code import CODE_FOLDERS, Code
 from agentkit.errors import AgentkitError, McpError
 from agentkit.mcp.config import ServerConfig
 from agentkit.settings.sources import cache_folder
@@ -40,7 +40,8 @@ def trusted_command(config: ServerConfig) -> ServerConfig:
     options, program = split
     through = (str(launcher), os.path.abspath(code.folder), code.digest, json.dumps(code.names))
     config = replace(config, args=(*options, *through, *program))
-    return _with_own_bytecode(config) if "PYTHONPATH" in config.env else config
+    is_changed = any(name.startswith("PYTHON") for name in config.env)
+    return _with_own_bytecode(config) if is_changed else config
 
 
 def _with_own_bytecode(config: ServerConfig) -> ServerConfig:
@@ -52,8 +53,9 @@ def _with_own_bytecode(config: ServerConfig) -> ServerConfig:
 
 def _require_checked(config: ServerConfig, code: Code, argument: str) -> None:
     path = (config.cwd or Path()) / argument
+    own = code.only(*CODE_FOLDERS)
     try:
-        is_inside = path.is_file() and code.covers(os.path.abspath(path), os.path.realpath(path))
+        is_inside = path.is_file() and own.covers(os.path.abspath(path), os.path.realpath(path))
     except (OSError, ValueError):  # An argument that is not a path.
         return
     if is_inside and (code.content(path) is None or path.suffix == ".pyc"):

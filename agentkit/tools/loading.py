@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from agentkit._code import MAX_BYTES, Code, CodeLoader, CodeTooLarge, read_code
+from agentkit._code import CODE_FOLDERS, MAX_BYTES, Code, CodeLoader, CodeTooLarge, read_code
 from agentkit.errors import file_error
 from agentkit.tools.callables import implementation
 from agentkit.tools.tool import Tool
@@ -36,7 +36,7 @@ def load_tools(folder: Path, code: Code | None = None) -> LoadedTools:
         return LoadedTools(problems=(file_error(folder, error),))
     except CodeTooLarge:
         return LoadedTools(problems=(f"{folder} holds more than {MAX_BYTES // 10**6} MB.",))
-    code.activate()
+    code.only(*CODE_FOLDERS, folder.name).activate()
     found: dict[str, Tool] = {}
     problems: list[str] = []
     for name in code.files:

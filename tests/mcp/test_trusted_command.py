@@ -80,7 +80,7 @@ def _plain(config: ServerConfig) -> ServerConfig:
     [
         ("mcp_servers/s.py", "a", "-b"),
         ("-m", "mcp_servers.other", "a"),
-        ("-c", "import sys; print(__name__, sys.argv, sys.path[0])", "a"),
+        ("-c", "import sys, mcp_servers; print(__name__, sys.argv, sys.path[0])", "a"),
         ("-I", "-c", "import sys; print(sys.argv, sys.path[0])"),
         ("mcp_servers/package", "a"),
         ("-m", "mcp_servers.package"),
@@ -100,6 +100,20 @@ def test_a_python_server_sees_what_it_sees_without_the_launcher(
     through = _run(trusted_command(config))
     assert (through.returncode, through.stderr) == (0, "")
     assert through.stdout == _run(_plain(config)).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "args",
+    [("-m", "json.tool", "--help"), ("-c", "__import__('arg' + 'parse')")],
+)
+def test_a_module_planted_where_a_server_of_a_library_starts_does_not_run(
+    folder: Path, args: tuple[str, ...]
+) -> None:
+    (folder / "argparse.py").write_text("print('evil')\n", encoding="utf-8")
+    config = _config(folder, *args)
+    assert "evil" in _run(_plain(config)).stdout
+    assert "evil" not in _run(trusted_command(config)).stdout
 
 
 @pytest.mark.slow

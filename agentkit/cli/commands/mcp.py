@@ -264,7 +264,7 @@ async def require_trust(folder: Path, servers: Iterable[ServerConfig]) -> None:
 
 def _nothing_enabled(known: Iterable[ServerConfig], folder: Path) -> str:
     """What to do where no server is enabled."""
-    from agentkit.mcp.config import MCP_JSON
+    from agentkit._named_code import MCP_JSON
 
     place = folder / MCP_JSON
     disabled = [server.name for server in known]

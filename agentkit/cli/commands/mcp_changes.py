@@ -112,7 +112,7 @@ async def import_servers(
     yes: Yes = False,
     json: Json = False,
 ) -> int:
-    from agentkit.mcp.config import MCP_JSON
+    from agentkit._named_code import MCP_JSON
     from agentkit.mcp.external_configs import add_to_project, find_servers, hide_secrets
 
     out, log = open_consoles()

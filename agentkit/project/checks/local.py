@@ -17,11 +17,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from agentkit._named_code import MCP_JSON
 from agentkit.errors import KnowledgeError, McpError, TrustError
 from agentkit.findings import Finding, Level, for_folder, from_error, join_names, ok, quantity
 from agentkit.knowledge.embedders.e5.weights import default_cache
 from agentkit.knowledge.loaders.files import discover
-from agentkit.mcp.config import MCP_JSON, read_entries, read_json
+from agentkit.mcp.config import read_entries, read_json
 from agentkit.project.project import Project
 from agentkit.project.trust import guarded_files, is_trusted
 from agentkit.settings.schema import Settings
