@@ -54,16 +54,24 @@ _RUNNERS = re.compile(
 """Programs that run the code of the folder where they start."""
 _PACKAGE_RUNNERS = re.compile(rf"(?:[np]+x|uvx|bunx|pipx|docker|podman){_PROGRAM}")
 """Programs whose first argument is what they run; the other arguments are mostly data."""
+_READ_AT_START = {
+    rf"(?:[np]+x|bunx){_PROGRAM}": (
+        r"package\.json|\.(?:npmrc|yarnrc|pnpmfile)(?:\.\w+)?|bunfig\.toml"
+    ),
+    rf"(?:uvx|pipx){_PROGRAM}": r"(?:pyproject|uv)\.toml|\.python-version",
+}
+"""What of these programs reads which files where it starts."""
 _FLAGS = re.compile(r"-\w|-it|--(?:yes|quiet|silent|rm|refresh|offline|interactive)")
 _MANIFESTS = re.compile(
-    r"(?:package|deno|composer|project)\.jsonc?|\.(?:npmrc|yarnrc|pnpmfile|python-version|envrc"
-    r"|tool-versions|mise)(?:\.\w+)?|(?:bunfig|pyproject|uv|pixi|cargo|mise)\.toml|pipfile|setup\.py"
-    r"|(?:gnu)?makefile|\.?justfile|(?:rake|proc|gem|docker)file|taskfile\.ya?ml|pom\.xml|go\.mod"
-    r"|(?:docker-)?compose[\w.-]*\.ya?ml|[\w.-]+\.(?:csproj|gradle|gradle\.kts)|build\.rs|mix\.exs"
-    r"|flake\.nix|(?:noxfile|tasks|conftest|__init__|__main__)\.py|tox\.ini|main\.go"
-    r"|(?:index|main|mod)\.[cm]?[jt]sx?",
+    "|".join(_READ_AT_START.values())
+    + r"|package\.jsonc|(?:deno|composer|project)\.jsonc?|\.(?:envrc|tool-versions|mise)(?:\.\w+)?"
+    r"|(?:pixi|cargo|mise)\.toml|pipfile|setup\.py|(?:gnu)?makefile|\.?justfile|taskfile\.ya?ml"
+    r"|(?:rake|proc|gem|docker)file|pom\.xml|go\.mod|(?:docker-)?compose[\w.-]*\.ya?ml"
+    r"|[\w.-]+\.(?:csproj|gradle|gradle\.kts)|build\.rs|mix\.exs|flake\.nix|tox\.ini|main\.go"
+    r"|(?:noxfile|tasks|conftest|__init__|__main__)\.py|(?:index|main|mod)\.[cm]?[jt]sx?",
     re.IGNORECASE,
 )
+"""Files by which a folder is run."""
 _CODE_VARIABLES = re.compile(
     r"PATH|CLASSPATH|ENV|envFile|(?:LD|DYLD|PYTHON|NODE|PERL|RUBY|GEM|BUNDLE|LUA|GO|CARGO|JULIA|JAVA"
     r"|PHP|R|NPM|npm|BUN|DENO|UV|PIP|GIT|BASH|DOTNET|TCL|GUILE)_?[A-Z0-9_a-z]*"
@@ -235,20 +243,25 @@ class _Server:
         return is_code(script, settings=False) or not script.suffix
 
     def _manifests(self, place: str) -> set[str]:
-        """The files of a folder by which it is run. An interpreter reads none where it starts."""
-        is_interpreter = _INTERPRETERS.fullmatch(self._program)
-        is_plain = is_interpreter and not self._starts(_RUNNERS, _PACKAGE_RUNNERS)
-        if is_plain and place == self._start:
-            return set()
+        """The files of a folder by which it is run."""
+        pattern = _MANIFESTS
+        if self._is_start(place) and not self._starts(_RUNNERS):
+            read = [
+                names for each, names in _READ_AT_START.items() if self._starts(re.compile(each))
+            ]
+            pattern = re.compile("|".join(read) or r"(?!)")
         try:
             names = os.listdir(place) if is_below(place, self._bases) else []
         except OSError:
             return set()
-        return {os.path.join(place, name) for name in names if _MANIFESTS.fullmatch(name)}
+        return {os.path.join(place, name) for name in names if pattern.fullmatch(name)}
+
+    def _is_start(self, place: str) -> bool:
+        return place == self._start or place in self._bases
 
     def _is_run(self, place: str) -> bool:
         """Whether a folder that holds a manifest is run, and not an argument of what runs."""
-        if place == self._start or place in self._bases:
+        if self._is_start(place):
             return self._starts(_RUNNERS)
         if not _PACKAGE_RUNNERS.fullmatch(self._program):
             return self._name(place).split("/")[0] != "knowledge"
