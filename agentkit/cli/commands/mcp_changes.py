@@ -83,7 +83,7 @@ async def add(
     ] = None,
     json: Json = False,
 ) -> None:
-    from agentkit.mcp.config import MCP_JSON
+    from agentkit._named_code import MCP_JSON
     from agentkit.mcp.external_configs import add_to_project
 
     _out, log = open_consoles()
