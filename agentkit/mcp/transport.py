@@ -15,12 +15,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from agentkit._http_streams import close_completely
+from agentkit.addresses import is_loopback
 from agentkit.mcp.config import ServerConfig
 from agentkit.mcp.guard import MAX_LINE, MAX_UNENDED_LINE, PIECE, read_message, too_large
 from agentkit.mcp.refusals import REFUSED, forgets_session, read_refusal, refusal_message
@@ -87,8 +90,19 @@ def http_client(
         timeout=timeout or default,
         auth=auth,
         event_hooks={"response": [close_completely]},
-        transport=_BoundedTransport(on_forgotten, config.transport == "sse"),
+        transport=_BoundedTransport(
+            on_forgotten, config.transport == "sse", _environment_proxy(config.url)
+        ),
     )
+
+
+def _environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names, which httpx2 looks for in its own transport only."""
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or is_loopback(url) or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 class _Unacceptable(httpx2.ReadError):
@@ -98,8 +112,8 @@ class _Unacceptable(httpx2.ReadError):
 class _BoundedTransport(httpx2.AsyncHTTPTransport):
     """Bounds and repairs what a server answers; `is_older` for the protocol's first version."""
 
-    def __init__(self, on_forgotten: Callable[[], None], is_older: bool) -> None:
-        super().__init__()
+    def __init__(self, on_forgotten: Callable[[], None], is_older: bool, proxy: str | None) -> None:
+        super().__init__(proxy=proxy)
         self._on_forgotten = on_forgotten
         self._is_older = is_older
 

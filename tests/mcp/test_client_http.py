@@ -202,6 +202,26 @@ async def test_another_refusal_is_an_error_with_the_servers_words(forgotten: Any
     assert status == 200 or "jsonrpc" in parsed or f"HTTP {status} " in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_a_server_is_reached_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    with raw() as proxy:
+        monkeypatch.setenv("http_proxy", f"{scheme}127.0.0.1:{proxy.server_port}")
+        async with McpServers([config("http://mcp.invalid/mcp")]) as servers:
+            assert inside((await servers.tools[0].run({})).content) == "hello"
+        monkeypatch.setenv("no_proxy", "mcp.invalid")
+        async with McpServers([config("http://mcp.invalid/mcp")]) as servers:
+            assert "cannot be used at" in servers.problems["raw"]
+
+
+async def test_a_server_on_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with raw() as server:
+        async with McpServers([config(server.url)]) as servers:
+            assert servers.problems == {}
+
+
 async def test_a_call_that_may_have_had_an_effect_is_not_repeated() -> None:
     listed = {"tools/list": {"tools": [{**GREET, "annotations": {}}]}}
     with raw(listed, forgotten=refusal(404, -32001, "Session not found")) as server:
