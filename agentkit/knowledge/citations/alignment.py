@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from agentkit.knowledge.citations.clauses import (
     END,
@@ -43,6 +42,7 @@ from agentkit.knowledge.citations.contrasts import (
     is_misplaced,
     is_reversed,
 )
+from agentkit.knowledge.citations.passages import remembered
 from agentkit.knowledge.citations.polarity import EMPTY, opposed
 from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import is_cjk
@@ -214,7 +214,7 @@ def _scored(
     return sorted(scored, key=lambda pair: -pair[0])
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def _weights(clauses: tuple[Tokens, ...]) -> Mapping[str, float]:
     counts = Counter(token for clause in clauses for token in {*clause.tokens, *clause.header})
     return {

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 
 from agentkit.knowledge.citations.evidence import ORDINAL, ROW, units
+from agentkit.knowledge.citations.passages import remembered
 from agentkit.knowledge.citations.polarity import EMPTY, split_clauses
 from agentkit.text.numbers import is_unit, normalize, quantities
 from agentkit.text.patterns import lazy_pattern
@@ -62,7 +62,7 @@ class Tokens:
     is_item: bool = False
 
 
-@lru_cache(maxsize=4_000)
+@remembered
 def tokens_of(text: str) -> tuple[str, ...]:
     text = normalize(text)
     found: list[str] = []
@@ -83,7 +83,7 @@ def _words(text: str) -> list[str]:
     return [stem(word) for word in _TOKEN.findall(_FILLERS.sub(" ", text))]
 
 
-@lru_cache(maxsize=50_000)
+@remembered
 def stem(word: str) -> str:
     return word if word in EMPTY else (terms(word) or [word])[0]
 
@@ -102,7 +102,7 @@ def capitals_in(text: str) -> frozenset[str]:
 _CAPITALISED = r"(?<![.?!]\s)(?<!^)\b[A-Z][A-Za-z]*\d*|^\W*[A-Z]\w+(?= [A-Z]\w)"
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def claim_clauses(claim: str) -> tuple[Tokens, ...]:
     """The clauses of a claim; one that says too little alone is joined with the one before."""
     parts: list[str] = []
@@ -139,7 +139,7 @@ def _size(part: str) -> int:
     return sum(token not in EMPTY for token in tokens_of(part))
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def passage_clauses(passage: str) -> tuple[Tokens, ...]:
     """The clauses of a passage; a table row is one, with the cells of its header."""
     found: list[Tokens] = []
@@ -239,7 +239,7 @@ def is_character(token: str) -> bool:
     return len(token) == 1 and token > "\u2fff"
 
 
-@lru_cache(maxsize=10_000)
+@remembered
 def grams(tokens: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
     pairs = {tokens[at : at + 2] for at in range(len(tokens) - 1)}
     return frozenset(pairs | {(token,) for token in tokens})

@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import pairwise
 
 from agentkit.knowledge.citations.clauses import Tokens, is_number, stem
+from agentkit.knowledge.citations.passages import remembered
 from agentkit.knowledge.citations.polarity import EMPTY, Clause
 from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def entities_of(clauses: tuple[Tokens, ...]) -> frozenset[str]:
     """What a passage is about: its names, codes and numbers, and words of two clauses and more."""
     counts = Counter(token for clause in clauses for token in set(clause.tokens) - EMPTY)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
+from agentkit.knowledge.citations.passages import remembered
 from agentkit.knowledge.citations.polarity import clauses, content
 from agentkit.text.numbers import Quantity, is_stated, normalize, quantities, units_in
 from agentkit.text.patterns import lazy_pattern
@@ -46,7 +47,7 @@ class Unit:
         return tuple(quantities(f"{context}\n{ORDINAL.sub('', self.text)}"))
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def units(passage: str) -> tuple[Unit, ...]:
     """The sentences and table rows of a passage."""
     found: list[Unit] = []
@@ -146,7 +147,7 @@ def _is_stated(claimed: Quantity, stated: Sequence[Quantity]) -> bool:
     return is_stated(claimed, stated)
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def _all_quantities(passage: str) -> tuple[Quantity, ...]:
     return tuple(q for unit in units(passage) for q in unit.quantities)
 
@@ -160,7 +161,7 @@ def _is_in(claimed: Quantity, passage: str) -> bool:
 _LISTED = lazy_pattern(r"[^、，。；：:\s]{1,16}(?:、[^、，。；：:\s]{1,16})+")
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def _counts(passage: str) -> frozenset[float]:
     """How many items, rows and enumerated things a passage has."""
     rows = sum(bool(ROW.match(unit.text)) for unit in units(passage))
@@ -342,7 +343,7 @@ def _is_code(name: str) -> bool:
     return any(c.isdigit() or c in "+#" for c in name)
 
 
-@lru_cache(maxsize=10_000)
+@remembered
 def _code_pattern(code: str) -> re.Pattern[str]:
     """A code whole, with or without hyphens, a version with or without v."""
     if re.fullmatch(r"v?\d+(?:\.\w+)*(?:[-+.]\w+)*", code):
@@ -360,7 +361,7 @@ def _has_code(code: str, text: str) -> bool:
     return any(pattern.search(_with_variants(text)) for pattern in patterns)
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def _with_variants(text: str) -> str:
     """The text folded, with the codes that share a name: DeepSeek-V3/R1 is DeepSeek-R1 too."""
     folded = fold(normalize(text))
@@ -373,7 +374,7 @@ def _with_variants(text: str) -> str:
     )
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def _tokens(text: str) -> frozenset[str]:
     """The Latin tokens of a text, whole, without punctuation, stemmed and in parts, and names."""
     folded = fold(normalize(text))

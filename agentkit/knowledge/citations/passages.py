@@ -8,11 +8,40 @@ stored in the index.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
+from typing import ParamSpec, TypeVar, cast
 
 from agentkit.backends.base import estimated_tokens
 from agentkit.documents import Chunk, Document, Passage
 from agentkit.knowledge.chunking.splitter import split
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MOST_REMEMBERED = 300_000
+"""Characters of texts whose results are kept, which take some 50 bytes for each."""
+_clear_all: list[Callable[[], None]] = []
+_read_characters = 0
+
+
+def remembered(function: Callable[P, T]) -> Callable[P, T]:
+    """Cache the results of a function of texts, which are read again for each claim of an answer
+    and mostly for the next answer, until `forget_after` finds them too many."""
+    cached = lru_cache(maxsize=None)(function)
+    _clear_all.append(cached.cache_clear)
+    return cast("Callable[P, T]", cached)
+
+
+def forget_after(texts: Iterable[str]) -> None:
+    """Count texts that were read, and free all remembered results where they are too many."""
+    global _read_characters
+    _read_characters += sum(map(len, texts))
+    if _read_characters > _MOST_REMEMBERED:
+        _read_characters = 0
+        for clear in _clear_all:
+            clear()
 
 
 class Sources:

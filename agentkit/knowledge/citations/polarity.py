@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 
+from agentkit.knowledge.citations.passages import remembered
 from agentkit.text.numbers import quantities
 from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import fold, is_cjk, sentences, terms
@@ -150,7 +151,7 @@ class Clause:
         return frozenset(chain.from_iterable(firsts))
 
 
-@lru_cache(maxsize=10_000)
+@remembered
 def content(text: str) -> frozenset[str]:
     """The terms of a text that carry its meaning."""
     return frozenset(
@@ -160,7 +161,7 @@ def content(text: str) -> frozenset[str]:
     )
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def clauses(text: str) -> tuple[Clause, ...]:
     """The clauses of a text, those without a word left out."""
     found = [Clause(part.strip()) for part in split_clauses(text)]
@@ -218,7 +219,7 @@ def opposed_across(claim: str, passage: str, nearest: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=10_000)
+@remembered
 def _anchors(text: str) -> frozenset[object]:
     """What is the same in all languages: numbers and Latin names."""
     values = {q.value for q in quantities(text)}

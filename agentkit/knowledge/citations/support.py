@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from agentkit.knowledge.citations.alignment import misalignment
 from agentkit.knowledge.citations.evidence import (
@@ -19,6 +18,7 @@ from agentkit.knowledge.citations.evidence import (
     missing_name,
     missing_number,
 )
+from agentkit.knowledge.citations.passages import remembered
 from agentkit.knowledge.citations.polarity import clauses, content, opposed_across
 from agentkit.text.patterns import lazy_pattern
 from agentkit.text.terms import is_cjk, numbers, sentences
@@ -128,7 +128,7 @@ def needs_similarity(
     return is_cjk(claim) != is_cjk(passage) or _share(claim, passage, context) < _ENOUGH_WORDS
 
 
-@lru_cache(maxsize=1_000)
+@remembered
 def _parts_of(passage: str) -> list[str]:
     return [passage[start:end] for start, end in sentences(passage)]
 

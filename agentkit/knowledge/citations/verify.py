@@ -23,7 +23,7 @@ from agentkit.knowledge.citations.markers import (
     numbers_in,
     plain_sentence,
 )
-from agentkit.knowledge.citations.passages import Sources
+from agentkit.knowledge.citations.passages import Sources, forget_after
 from agentkit.knowledge.citations.support import (
     SupportVerdict,
     find_whole,
@@ -225,7 +225,15 @@ async def prove(
         return Proof(unresolved=_unresolved(_groups(text, (), (), result_markers)))
     prover = _Prover(sources, similarity, results, question)
     found = statements(text, sources.texts(), sources.numbers(), result_markers)
-    verbatim = _verbatim(text, found, sources)
+    try:
+        return await _proof(found, _verbatim(text, found, sources), prover)
+    finally:
+        forget_after([text, question, *results, *sources.texts()])
+
+
+async def _proof(
+    found: Sequence[Statement], verbatim: Mapping[int, Citation], prover: _Prover
+) -> Proof:
     citations: dict[tuple[str, str | None], Citation] = {}
     judged = []
     for number, statement in enumerate(found):

@@ -1,5 +1,7 @@
 """Markers become passages, and quotes are proven or are none."""
 
+import gc
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -288,3 +290,19 @@ async def test_a_claim_about_the_documents_is_judged(sources: Sources) -> None:
     assert [v[1] for v in await _judged("The documents say that INT8 has 9 bits.", sources)] == [
         False
     ]
+
+
+async def test_what_was_computed_of_long_tool_results_is_freed(sources: Sources) -> None:
+    async def kept_after(turn: int) -> int:
+        result = f"{turn} " + "z" * 301_000
+        await prove("The pump weighs 7 kg [1].", sources, results=[result])
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    await kept_after(0)
+    tracemalloc.start()
+    try:
+        first, last = await kept_after(1), await kept_after(2)
+    finally:
+        tracemalloc.stop()
+    assert last - first < 100_000
