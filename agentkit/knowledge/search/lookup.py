@@ -30,6 +30,7 @@ _OPENING = 300
 _DOCUMENT_OPENING = 3000
 _SAMPLE, _SAMPLED_DOCUMENTS = 1000, 60
 """Characters of a document, and documents (by their ids, which are hashes), to tell a language."""
+_MOST_FREQUENCIES = 50_000
 _LEAST_OF_LANGUAGE = 0.2
 """The share of the documents that a language is named for."""
 
@@ -285,12 +286,16 @@ class Lookup:
 
     def frequency(self, term: str, column: str = "terms") -> int:
         """How many active chunks hold an indexed term, in the form that FTS5 gave it."""
-        if (term, column) not in self._frequencies:
+        found = self._frequencies.get((term, column))  # Other threads replace the dictionary.
+        if found is None:
             rows = self._catalog.rows(
                 "SELECT doc FROM vocabulary WHERE term = ? AND col = ?", (term, column)
             )
-            self._frequencies[term, column] = int(rows[0][0]) if rows else 0
-        return self._frequencies[term, column]
+            found = int(rows[0][0]) if rows else 0
+            if len(self._frequencies) >= _MOST_FREQUENCIES:
+                self._frequencies = {}
+            self._frequencies[term, column] = found
+        return found
 
     def rarity(self, words: Sequence[str]) -> list[float]:
         """The inverse document frequency of each term, from 0 (in every chunk) to 1 (in none)."""

