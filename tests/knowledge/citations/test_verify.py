@@ -293,16 +293,16 @@ async def test_a_claim_about_the_documents_is_judged(sources: Sources) -> None:
 
 
 async def test_what_was_computed_of_long_tool_results_is_freed(sources: Sources) -> None:
-    async def kept_after(turn: int) -> int:
+    async def memory_after(turn: int) -> int:
         result = f"{turn} " + "z" * 301_000
         await prove("The pump weighs 7 kg [1].", sources, results=[result])
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    await kept_after(0)
+    await memory_after(0)
     tracemalloc.start()
     try:
-        first, last = await kept_after(1), await kept_after(2)
+        first, last = await memory_after(1), await memory_after(2)
     finally:
         tracemalloc.stop()
     assert last - first < 100_000
