@@ -191,7 +191,7 @@ def test_what_plain_text_lacks_is_written_in_rtf(written: str, text: str) -> Non
         ("so :math:`x^2`", "so $x^2$"),
         (
             ".. csv-table:: Prices\n   :header: Item, EUR\n\n   Pump, 9",
-            "Prices\nItem, EUR\n\nPump, 9",
+            "Prices\n\n| Item | EUR |\n| --- | --- |\n| Pump | 9 |",
         ),
     ],
 )
@@ -285,7 +285,25 @@ def test_an_old_format_needs_libreoffice(suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["=", "x\n==\n", ".. a\n", "`a", ":b:`", "x::\n", "\\item", "$", "{", "\\("]
+    "unit",
+    [
+        "\\begin{verbatim}",
+        "\\begin{align}",
+        "\\begin{tabular}",
+        "\\footnote{",
+        "[#]_ ",
+        "+--+\n",
+        "=",
+        "x\n==\n",
+        ".. a\n",
+        "`a",
+        ":b:`",
+        "x::\n",
+        "\\item",
+        "$",
+        "{",
+        "\\(",
+    ],
 )
 @pytest.mark.parametrize("suffix", ["rst", "org", "tex"])
 def test_hostile_markup_takes_linear_time(suffix: str, unit: str) -> None:
