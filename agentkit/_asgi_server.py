@@ -169,13 +169,18 @@ class _Server(uvicorn.Server):
 
 class _StrictParser(h11.Connection):
     """h11, which reads the body of a request with two lengths by its chunks. A proxy in front that
-    reads it by Content-Length would take the rest for another client's request (RFC 9112, 6.3)."""
+    reads it by Content-Length would take the rest for another client's request (RFC 9112, 6.3).
+    h11 also bounds only headers that arrive in parts, and gives up HTTP after CONNECT."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         event = super().next_event()
         both = {b"content-length", b"transfer-encoding"}
         if isinstance(event, h11.Request) and both <= {name for name, _ in event.headers}:
             raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
+        if isinstance(event, h11.Request):
+            size = len(event.target) + sum(len(name + value) for name, value in event.headers)
+            if size > MAX_HEADER_BYTES or event.method == b"CONNECT":
+                raise h11.RemoteProtocolError("too large, or a tunnel")
         return event
 
 

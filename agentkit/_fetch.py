@@ -353,7 +353,10 @@ def _networks(*networks: str) -> tuple[_Network, ...]:
 _ALWAYS_BLOCKED = (
     (
         "a cloud's metadata service",
-        _networks("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254"),
+        _networks(
+            *("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::/32"),
+            *("fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42"),
+        ),
     ),
     ("an unspecified address", _networks("0.0.0.0/8", "::/128")),
     ("a link-local address", _networks("169.254.0.0/16", "fe80::/10")),

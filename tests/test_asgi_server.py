@@ -108,6 +108,22 @@ async def test_a_request_with_two_lengths_is_refused_and_ends_its_connection(res
     assert received.count(b"HTTP/1.1") == 1
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        HEAD + b"Cookie: " + b"a" * 40_000 + b"\r\n\r\n",
+        HEAD + b"a: b\r\n" * 9000 + b"\r\n",
+        b"GET /" + b"a" * 60_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n",
+    ],
+    ids=["one header", "many headers", "target", "tunnel"],
+)
+async def test_headers_too_large_and_tunnels_are_refused(request_: bytes) -> None:
+    async with served(QUICK) as port:
+        received = await send(port, request_, b"")
+    assert received.startswith(b"HTTP/1.1 400")
+
+
 async def test_a_client_that_does_not_read_is_disconnected() -> None:
     answered = asyncio.Event()
 

@@ -37,6 +37,8 @@ _WRITE_FILE, _REFER, _TRUNCATE = 1 << 1, 1 << 13, 1 << 14
 _CHANGES = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))
 """Landlock's rights to write, remove and create files of any kind."""
 _TCP, _ABSTRACT_SOCKETS_AND_SIGNALS = 3, 3
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
+_JOIN_SESSION_KEYRING = 1
 
 
 def main(descriptor: int) -> None:
@@ -62,9 +64,12 @@ def main(descriptor: int) -> None:
 
 
 def limit(memory_bytes: int = 0, processes: int = 0) -> None:
-    """Limit the process and what it starts for good; 0 leaves a limit as it is."""
+    """Limit the process and what it starts for good; 0 leaves a limit as it is. The keys that the
+    user's session holds in the kernel, such as Kerberos tickets, are left behind."""
     import resource
 
+    if sys.platform == "linux" and (number := _KEYCTL.get(os.uname().machine)):
+        ctypes.CDLL(None).syscall(number, _JOIN_SESSION_KEYRING, None)
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,5 +1,6 @@
 """Python code of a model's: it runs apart, confined and bounded, and leaves nothing."""
 
+import ctypes
 import os
 import shutil
 import socket
@@ -133,6 +134,8 @@ def outside(tmp_path: Path) -> Iterator[dict[str, object]]:
     file = tmp_path / "secret.txt"
     file.write_text("planted")
     program = [sys.executable, "-c", "import time; time.sleep(60)"]
+    if os.uname().machine == "x86_64":
+        ctypes.CDLL(None).syscall(248, b"user", b"agentkit-test", b"planted", 7, -3)
     with (
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(socket.AF_UNIX) as unix,
@@ -192,6 +195,7 @@ ATTEMPTS = {
     "the interpreter": "open(sys.executable, 'ab')",
     "a link to a file": "os.link(file, 'here')",
     "kernel setting": "open('/proc/sys/kernel/core_pattern', 'w').write('|/bin/true')",
+    "key of the session": "call(libc.syscall(250, 10, -3, b'user', b'agentkit-test', 0) < 0)",
     "its root": "os.mkdir('/new')",
     "devices": "open('/dev/shm/../new', 'w')",
     "user namespace": "call(libc.unshare(0x10000000))",
