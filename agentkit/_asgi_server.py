@@ -178,7 +178,7 @@ class _StrictParser(h11.Connection):
         if isinstance(event, h11.Request) and both <= {name for name, _ in event.headers}:
             raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
         if isinstance(event, h11.Request):
-            size = len(event.target) + sum(len(name + value) for name, value in event.headers)
+            size = len(event.target) + sum(len(name + value) + 4 for name, value in event.headers)
             if size > MAX_HEADER_BYTES or event.method == b"CONNECT":
                 raise h11.RemoteProtocolError("too large, or a tunnel")
         return event
