@@ -141,6 +141,13 @@ def file_error(
     return f"{path} cannot be {action}: {reason}. {step}"
 
 
+def require_directory(folder: Path) -> Path:
+    """Return the folder of a project. Raises ConfigError where there is none."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+    return folder
+
+
 def file_fault(path: Path, error: OSError | UnicodeError, action: str) -> tuple[str, str]:
     """Why a file cannot be read or written, and what to do."""
     if isinstance(error, UnicodeError):

@@ -21,7 +21,13 @@ from agentkit.agent.setup import Retrieval
 from agentkit.answering.extractive import ExtractiveModel
 from agentkit.backends.base import Model
 from agentkit.backends.registry import get_model, require_keys
-from agentkit.errors import AgentkitError, ConfigError, KnowledgeError, TrustError
+from agentkit.errors import (
+    AgentkitError,
+    ConfigError,
+    KnowledgeError,
+    TrustError,
+    require_directory,
+)
 from agentkit.findings import join_names
 from agentkit.knowledge.embedders.base import Embedder
 from agentkit.knowledge.embedders.registry import close_embedder, get_embedder
@@ -97,9 +103,7 @@ class Project:
         {"knowledge.results": 8}, take precedence over all settings; `on_progress` receives the
         progress of indexing. `wait` is how many seconds a write waits for another process, `ray`
         the address of a Ray cluster for embedding. Raises ConfigError and TrustError."""
-        folder = Path(path).expanduser()
-        if not folder.is_dir():
-            raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+        folder = require_directory(Path(path).expanduser())
         found = take(folder)
         trusted = trust or found.is_trusted
         options = {"model": model or None} | dict(overrides or {})

@@ -18,7 +18,7 @@ from typer import Argument, Option
 from agentkit.cli.command import Folder, Json, command, complete_settings, group
 from agentkit.cli.i18n import _
 from agentkit.cli.text import strip_controls
-from agentkit.errors import ConfigError
+from agentkit.errors import ConfigError, require_directory
 from agentkit.findings import for_folder
 from agentkit.text.hidden import TERMINAL_UNSAFE
 
@@ -138,7 +138,7 @@ def path(folder: Folder = Path()) -> None:
     from agentkit.settings.schema import FILE_NAME
     from agentkit.settings.sources import user_file
 
-    own = _existing(folder) / FILE_NAME
+    own = require_directory(folder) / FILE_NAME
     for file, is_used in ((user_file(), True), (own, is_trusted(folder))):
         if not is_used:
             print(f"{file} (not used: this folder is not trusted)")
@@ -202,7 +202,7 @@ def _read(folder: Path) -> ResolvedSettings:
     from agentkit.settings.schema import FILE_NAME
     from agentkit.settings.sources import read_settings
 
-    trusted = is_trusted(_existing(folder))
+    trusted = is_trusted(require_directory(folder))
     layered = read_settings(folder, trusted=trusted)
     own = folder / FILE_NAME
     step = for_folder("agentkit trust", folder)
@@ -212,16 +212,10 @@ def _read(folder: Path) -> ResolvedSettings:
     return layered
 
 
-def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
-    return folder
-
-
 def _settings_file(folder: Path, user: bool) -> SettingsFile:
     from agentkit.project.trust import settings_file
 
-    return settings_file(None if user else _existing(folder))
+    return settings_file(None if user else require_directory(folder))
 
 
 def _note_override(folder: Path, key: Key, file: SettingsFile) -> None:

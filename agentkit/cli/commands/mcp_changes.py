@@ -18,7 +18,7 @@ from agentkit.cli.commands.mcp import app as app
 from agentkit.cli.console import confirm, open_consoles, print_json, print_notes
 from agentkit.cli.errors import REFUSED
 from agentkit.cli.i18n import _
-from agentkit.errors import ConfigError, McpError
+from agentkit.errors import ConfigError, McpError, require_directory
 from agentkit.findings import for_folder, quantity
 
 if TYPE_CHECKING:
@@ -159,8 +159,7 @@ async def install(
     from agentkit.mcp.external_configs import install as write_entry
 
     out, log = open_consoles()
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+    require_directory(folder)
     known = _known_program(program)
     path, server = config_paths(known, folder)[0], name or folder.resolve().name
     variables = dict(map(_read_variable, env or ()))

@@ -18,7 +18,7 @@ from agentkit.cli.command import COMPLETE, Folder, Json, command
 from agentkit.cli.console import confirm, open_consoles, print_json, print_rows
 from agentkit.cli.errors import EXIT_CODES, REFUSED
 from agentkit.cli.i18n import _, counted
-from agentkit.errors import ConfigError, KnowledgeError, McpError
+from agentkit.errors import ConfigError, KnowledgeError, McpError, require_directory
 from agentkit.text.hidden import visible
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ async def doctor(
     from agentkit.project.checks.doctor import examine
     from agentkit.project.checks.local import TerminalInfo
 
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+    require_directory(folder)
     out, _log = open_consoles()
     colours = "" if out.no_color else _COLOUR_SYSTEMS.get(out.color_system or "", "")
     terminal = TerminalInfo(
@@ -156,8 +155,7 @@ def trust_folder(folder: Path) -> int:
     from agentkit.settings.sources import file_layer, merge_layers
 
     out, _log = open_consoles()
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a directory. Name the folder of a project.")
+    require_directory(folder)
     shown = take(folder)
     files = [path.relative_to(folder).as_posix() for path in guarded_files(folder)]
     kinds = {"new": _("new"), "changed": _("changed"), "removed": _("removed")}
