@@ -22,18 +22,12 @@ from agentkit.errors import ModelError
 from agentkit.events import ModelPart
 from agentkit.messages import Message
 from agentkit.redaction import display_url
+from agentkit.settings.keys import LOCAL_SERVERS
 from agentkit.tools.tool import Tool
 
 TIMEOUT = 0.5
 _MAX_BYTES = 2_000_000
 _NOT_CHAT = ("embed", "bge-", "rerank", "whisper")
-
-LOCAL_SERVERS = {
-    "lmstudio": "http://127.0.0.1:1234/v1",
-    "llamacpp": "http://127.0.0.1:8080/v1",
-    "vllm": "http://127.0.0.1:8000/v1",
-}
-"""Usual addresses of OpenAI-compatible servers on a desktop, in order of preference."""
 
 
 async def ollama_models(url: str) -> list[str] | None:

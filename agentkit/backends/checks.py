@@ -19,7 +19,7 @@ from packaging.version import Version
 
 from agentkit._sync import in_worker
 from agentkit.addresses import is_loopback, ollama_url
-from agentkit.backends.auto import LOCAL_SERVERS, AutoModel, ollama_models, openai_models
+from agentkit.backends.auto import AutoModel, ollama_models, openai_models
 from agentkit.backends.base import parse_arguments
 from agentkit.backends.llamacpp import find_file
 from agentkit.backends.ollama.model import SMALLEST_WINDOW
@@ -30,7 +30,13 @@ from agentkit.backends.registry import get_model, require_keys
 from agentkit.errors import ConfigError, ModelError
 from agentkit.findings import Finding, from_error, join_names, ok
 from agentkit.redaction import display_url
-from agentkit.settings.keys import key_for, key_origin, known_providers, server_url
+from agentkit.settings.keys import (
+    LOCAL_SERVERS,
+    key_for,
+    key_origin,
+    known_providers,
+    server_url,
+)
 from agentkit.settings.schema import ProviderSettings
 
 Providers = Mapping[str, ProviderSettings]

@@ -23,49 +23,36 @@ from agentkit.errors import ConfigError, file_error
 from agentkit.settings.schema import ProviderSettings
 from agentkit.settings.sources import user_folder, write_private
 
+_SERVICES = {
+    "deepseek": "https://api.deepseek.com/v1",
+    "moonshot": "https://api.moonshot.cn/v1",
+    "dashscope": "https://dashscope.aliyuncs.com/compatible-mode/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta/openai",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "together": "https://api.together.xyz/v1",
+    "xai": "https://api.x.ai/v1",
+    "zhipu": "https://open.bigmodel.cn/api/paas/v4",
+    "minimax": "https://api.minimax.io/v1",
+    "siliconflow": "https://api.siliconflow.cn/v1",
+}
+LOCAL_SERVERS = {
+    "lmstudio": "http://127.0.0.1:1234/v1",
+    "llamacpp": "http://127.0.0.1:8080/v1",
+    "vllm": "http://127.0.0.1:8000/v1",
+}
+"""Usual addresses of OpenAI-compatible servers on a desktop, in order of preference."""
+
 PRESETS: Mapping[str, ProviderSettings] = {
     "openai": ProviderSettings(api_key_env="OPENAI_API_KEY"),
-    "ollama": ProviderSettings(kind="ollama"),
-    "hf": ProviderSettings(kind="hf"),
-    "gguf": ProviderSettings(kind="gguf"),
-    "deepseek": ProviderSettings(
-        base_url="https://api.deepseek.com/v1", api_key_env="DEEPSEEK_API_KEY"
-    ),
-    "moonshot": ProviderSettings(
-        base_url="https://api.moonshot.cn/v1", api_key_env="MOONSHOT_API_KEY"
-    ),
-    "dashscope": ProviderSettings(
-        base_url="https://dashscope.aliyuncs.com/compatible-mode/v1",
-        api_key_env="DASHSCOPE_API_KEY",
-    ),
-    "mistral": ProviderSettings(
-        base_url="https://api.mistral.ai/v1", api_key_env="MISTRAL_API_KEY"
-    ),
-    "gemini": ProviderSettings(
-        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
-        api_key_env="GEMINI_API_KEY",
-    ),
-    "openrouter": ProviderSettings(
-        base_url="https://openrouter.ai/api/v1", api_key_env="OPENROUTER_API_KEY"
-    ),
-    "groq": ProviderSettings(base_url="https://api.groq.com/openai/v1", api_key_env="GROQ_API_KEY"),
-    "together": ProviderSettings(
-        base_url="https://api.together.xyz/v1", api_key_env="TOGETHER_API_KEY"
-    ),
-    "xai": ProviderSettings(base_url="https://api.x.ai/v1", api_key_env="XAI_API_KEY"),
-    "zhipu": ProviderSettings(
-        base_url="https://open.bigmodel.cn/api/paas/v4", api_key_env="ZHIPU_API_KEY"
-    ),
-    "minimax": ProviderSettings(
-        base_url="https://api.minimax.io/v1", api_key_env="MINIMAX_API_KEY"
-    ),
-    "siliconflow": ProviderSettings(
-        base_url="https://api.siliconflow.cn/v1", api_key_env="SILICONFLOW_API_KEY"
-    ),
+    **{kind: ProviderSettings(kind=kind) for kind in ("ollama", "hf", "gguf")},
+    **{
+        name: ProviderSettings(base_url=url, api_key_env=f"{name.upper()}_API_KEY")
+        for name, url in _SERVICES.items()
+    },
     "sglang": ProviderSettings(base_url="http://127.0.0.1:30000/v1"),
-    "lmstudio": ProviderSettings(base_url="http://127.0.0.1:1234/v1"),
-    "llamacpp": ProviderSettings(base_url="http://127.0.0.1:8080/v1"),
-    "vllm": ProviderSettings(base_url="http://127.0.0.1:8000/v1"),
+    **{name: ProviderSettings(base_url=url) for name, url in LOCAL_SERVERS.items()},
 }
 
 _KEYRING_SERVICE = "agentkit"

@@ -161,7 +161,11 @@ def test_kb_doctor_names_the_project_in_its_next_step(
 @pytest.mark.parametrize(
     ("servers", "message"),
     [
-        ({}, "There are no servers in app/mcp_servers/mcp.json. Add one there, or import yours: "),
+        (
+            {},
+            "There are no servers in app/mcp_servers/mcp.json. "
+            "Add one: agentkit mcp add NAME -C app -- COMMAND, ",
+        ),
         (
             {"clock": {"command": "x", "disabled": True}},
             "No server is enabled in app/mcp_servers/mcp.json; disabled: clock.",

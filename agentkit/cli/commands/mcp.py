@@ -269,8 +269,9 @@ def _nothing_enabled(known: Iterable[ServerConfig], folder: Path) -> str:
     place = folder / MCP_JSON
     disabled = [server.name for server in known]
     if not disabled:
+        add = for_folder("agentkit mcp add NAME", folder, "-C")
         command = for_folder("agentkit mcp import claude", folder, "-C")
-        return f"There are no servers in {place}. Add one there, or import yours: {command}"
+        return f"There are no servers in {place}. Add one: {add} -- COMMAND, or import: {command}"
     command = for_folder(f"agentkit mcp tools {disabled[0]}", folder, "-C")
     return (
         f"No server is enabled in {place}; disabled: {join_names(disabled)}. Remove "

@@ -148,8 +148,9 @@ async def _find_offers() -> list[Offer]:
     import asyncio
 
     from agentkit.addresses import is_loopback, ollama_url
-    from agentkit.backends.auto import LOCAL_SERVERS, ollama_models, openai_models
+    from agentkit.backends.auto import ollama_models, openai_models
     from agentkit.backends.llamacpp import PACKAGES
+    from agentkit.settings.keys import LOCAL_SERVERS
 
     url = ollama_url(os.environ.get("OLLAMA_HOST", ""))
     ollama, *others = await asyncio.gather(
