@@ -29,6 +29,26 @@ export class Conversation {
     const known = new Set(sessions.map((session) => session.id));
     const listed = more ? [...sessions, ...found.sessions.filter((s) => !known.has(s.id))] : found.sessions;
     this.store.set({ sessions: listed, sessionsMore: found.sessions.length === limit });
+    await this.catchUp(found.sessions);
+  }
+
+  /** Show what was asked in the open session elsewhere, such as in another tab. */
+  async catchUp(sessions) {
+    const { session } = this.store.get();
+    const known = sessions.find((each) => each.id === session?.id);
+    const isBehind = known && (known.running || known.turns > session.turns.length);
+    if (!isBehind || this.isAnswering()) return;
+    const opened = this.opened;
+    const found = await this.api.get(`sessions/${encodeURIComponent(session.id)}`);
+    if (opened !== this.opened || this.isAnswering() || found.turns.length <= session.turns.length) return;
+    this.store.set({ session: found });
+    this.followLast(found);
+  }
+
+  /** Read the answer that is being written in a session. */
+  followLast({ turns }) {
+    const last = turns.at(-1);
+    if (last && isOpen(last) && last.run) this.follow(last.run);
   }
 
   search(query) {
@@ -51,8 +71,7 @@ export class Conversation {
       const session = await this.api.get(`sessions/${encodeURIComponent(id)}`);
       if (opened !== this.opened) return;
       this.store.set({ session, loading: false });
-      const last = session.turns.at(-1);
-      if (last && isOpen(last) && last.run) this.follow(last.run);
+      this.followLast(session);
     } catch (error) {
       if (opened !== this.opened) return;
       this.store.set({ loading: false });

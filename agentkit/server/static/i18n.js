@@ -27,7 +27,8 @@ export const message = (text) => text;
 /** Translate a message and fill in its values. */
 export function t(english, values = {}) {
   const text = language === "zh" ? CHINESE[english] ?? english : english;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  const shown = (value) => (typeof value === "number" ? formatNumber(value) : String(value));
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? shown(values[name]) : whole));
 }
 
 /** A date near today in words, else as a date. */

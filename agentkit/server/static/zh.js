@@ -6,6 +6,8 @@ export const CHINESE = {
   "New conversation": "新对话",
   "Find a conversation": "查找对话",
   "No conversation matches.": "没有匹配的对话。",
+  "Nothing matches.": "没有匹配项。",
+  "Filter": "筛选",
   "Conversations appear here.": "对话会显示在这里。",
   "Show more": "显示更多",
   "Today": "今天",
@@ -61,7 +63,6 @@ export const CHINESE = {
 
   // Turns
   "Turn {n}": "第 {n} 轮",
-  "Answer": "回答",
   "Copy question": "复制问题",
   "Edit question": "编辑问题",
   "Later turns are kept in a branch.": "之后的对话会保留在分支中。",

@@ -36,6 +36,10 @@ for item in bucket.list(limit=500):
 
 Copies that survive: $N(t) = N_0 e^{-\\lambda t}$.
 """
+CHAPTERS = [
+    f"## Chapter {number}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nprint({number})\n```\n\n"
+    for number in range(30)
+]
 LONG = " ".join(f"word{number}" for number in range(400))
 HOSTILE = """<script>window.attacked = 1</script><img src=x onerror="window.attacked = 2">
 ![pixel](https://attacker.example/pixel.png?secret=1)
@@ -93,6 +97,8 @@ def answer_to(messages: Sequence[Message]) -> str | Sequence[ModelPart]:
         return _about_attachments(next(m for m in reversed(messages) if m.role == "user"))
     if "long" in question:
         return LONG
+    if "chapters" in question:
+        return [TextDelta(chapter) for chapter in CHAPTERS]
     if "hostile" in question:
         return HOSTILE
     if "scan" in question:

@@ -47,6 +47,41 @@ def test_the_end_of_a_second_answer_comes_into_view(page: Page) -> None:
     expect(page.locator(".question").last).to_be_in_viewport()
 
 
+def test_an_answer_that_grows_fast_stays_in_view_until_the_reader_scrolls_up(page: Page) -> None:
+    ask(page, "Write chapters")
+    wait_for_answer(page)
+    expect(page.get_by_role("button", name="Copy answer").last).to_be_in_viewport()
+    ask(page, "Write chapters again")
+    expect(page.locator(".answer").last).to_contain_text("Chapter 9")
+    page.locator(".thread").hover()
+    page.mouse.wheel(0, -900)
+    expect(page.get_by_role("button", name="To the end")).to_be_visible()
+    wait_for_answer(page)
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    expect(page.get_by_role("button", name="To the end")).to_be_visible()
+
+
+def test_what_is_asked_in_another_tab_is_shown_here_too(page: Page) -> None:
+    ask(page, QUESTION)
+    wait_for_answer(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator(".answer")).to_have_count(1)
+    ask(page, "Write a long text")
+    expect(other.locator(".answer").last).to_contain_text("word9")
+    other.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped. What was written is kept.")).to_be_visible()
+
+
+def test_a_long_question_is_scrolled(page: Page) -> None:
+    ask(page, "Write a long text. " + "This is why. " * 400)
+    question = page.locator(".question h2")
+    expect(question).to_have_attribute("tabindex", "0")
+    assert question.evaluate(
+        "e => e.clientHeight < innerHeight / 2 && e.scrollHeight > innerHeight"
+    )
+
+
 def test_sentences_without_support_are_marked_with_the_reason(page: Page) -> None:
     ask(page, QUESTION)
     wait_for_answer(page)

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.server.browser.app import HOSTILE
 from tests.server.browser.conftest import ROOT, write_pdf
@@ -127,6 +127,31 @@ def test_a_document_is_deleted_after_a_second_click(page: Page, tmp_path: Path) 
     page.get_by_role("menuitem", name="Delete").click()
     row.get_by_role("button", name="Delete", exact=True).click()
     expect(row).to_have_count(0)
+
+
+def test_a_document_is_found_among_thousands(page: Page) -> None:
+    def listed(route: Route) -> None:
+        found = route.fetch().json()["documents"][0]
+        copies = [{**found, "id": f"d{n}", "title": f"Report {n}"} for n in range(2000)]
+        route.fulfill(json={"documents": [*copies, {**found, "source": "z.md", "title": "Zebra"}]})
+
+    page.route("**/api/documents", listed)
+    page.reload()
+    page.get_by_role("button", name="Documents 2,001").click()
+    expect(page.locator(".document-item")).to_have_count(100)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".document-item")).to_have_count(200)
+    page.get_by_role("searchbox", name="Filter documents").fill("zebra")
+    expect(page.locator(".document-item")).to_have_count(1)
+    page.get_by_role("searchbox", name="Filter documents").fill("no such document")
+    expect(page.get_by_text("Nothing matches.")).to_be_visible()
+    page.get_by_role("button", name="Search in: All documents").press("Enter")
+    page.keyboard.type("zeb")
+    expect(page.get_by_role("menuitemcheckbox")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Search in: z.md")).to_be_focused()
 
 
 def test_a_search_shows_how_each_retriever_ranked_a_passage(page: Page) -> None:

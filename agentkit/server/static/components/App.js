@@ -54,7 +54,7 @@ function Header() {
   ];
   return html`<header class="topbar">
     <span class="only-narrow"><${IconButton} icon="menu" label=${t("Open menu")} aria-controls="sidebar" onClick=${() => store.set({ menu: true })} /></span>
-    <p class="title">${session?.title || (session?.id ? t("Untitled") : t("New conversation"))}</p>
+    ${session?.id ? html`<h1 class="title">${session.title || t("Untitled")}</h1>` : html`<p class="title">${t("New conversation")}</p>`}
     ${session?.id && html`<${Menu} className="session-menu shown" align="end" label=${t("Export")} items=${items}><${Icon} name="download" /></${Menu}>`}
   </header>`;
 }
@@ -68,6 +68,7 @@ function Thread() {
   const root = useRef();
   const [away, setAway] = useState(false);
   const follows = useRef(true);
+  const top = useRef(0);
 
   const toEnd = () => root.current.scrollTo({ top: root.current.scrollHeight });
   // A new question and a growing answer stay in view, until the reader scrolls up. A conversation
@@ -86,8 +87,11 @@ function Thread() {
   }, [busy]);
   const onScroll = () => {
     const { scrollTop, scrollHeight, clientHeight } = root.current;
-    follows.current = scrollHeight - scrollTop - clientHeight < NEAR_END;
-    setAway(!follows.current);
+    const isNear = scrollHeight - scrollTop - clientHeight < NEAR_END;
+    // The end also goes away as an answer grows; only a reader goes up.
+    if (isNear || scrollTop < top.current) follows.current = isNear;
+    top.current = scrollTop;
+    setAway(!isNear && !(busy && follows.current));
   };
   return html`<div class="thread" ref=${root} onScroll=${onScroll} tabindex="-1">
     <div class="thread-inner">

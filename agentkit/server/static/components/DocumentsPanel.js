@@ -1,7 +1,7 @@
 // The documents: add by drop, file or address; see what was read; read again or delete.
 
 import { html, classes } from "../html.js";
-import { formatNumber, message, t } from "../i18n.js";
+import { message, t } from "../i18n.js";
 import { formatBytes } from "../library.js";
 import { useApp, useStore } from "../store.js";
 import { useRef, useState } from "../vendor/preact-hooks.js";
@@ -9,11 +9,14 @@ import { hasRole } from "./Composer.js";
 import { Icon, IconButton } from "./icons.js";
 import { Menu } from "./Menu.js";
 
+const PAGE = 100;
+
 export function DocumentsPanel() {
   const documents = useStore((state) => state.documents);
   const uploads = useStore((state) => state.uploads);
   const canChange = useStore((state) => hasRole(state, "documents"));
   const [filter, setFilter] = useState("");
+  const [most, setMost] = useState(PAGE);
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
   const shown = documents.filter((each) => {
     const text = `${each.title ?? ""} ${each.source}`.toLowerCase();
@@ -28,9 +31,11 @@ export function DocumentsPanel() {
         <input type="search" placeholder=${t("Filter documents")} aria-label=${t("Filter documents")}
           onInput=${(event) => setFilter(event.target.value)} /></div>
     </div>
-    <p class="hint">${t(documents.length === 1 ? "{n} document" : "{n} documents", { n: formatNumber(documents.length) })}
+    <p class="hint">${t(documents.length === 1 ? "{n} document" : "{n} documents", { n: documents.length })}
       ${unread > 0 && html` · <span class="warn-text">${t("{n} not read", { n: unread })}</span>`}</p>
-    <ul class="documents">${shown.map((each) => html`<${Document} key=${each.id} document=${each} canChange=${canChange} />`)}</ul>
+    <ul class="documents">${shown.slice(0, most).map((each) => html`<${Document} key=${each.id} document=${each} canChange=${canChange} />`)}</ul>
+    ${shown.length > most && html`<button type="button" class="text-button" onClick=${() => setMost(most + PAGE)}>${t("Show more")}</button>`}
+    ${documents.length > 0 && shown.length === 0 && html`<p class="empty">${t("Nothing matches.")}</p>`}
     ${documents.length === 0 && html`<p class="empty">${t("No documents yet. Add some to ask about them.")}</p>`}
   </div>`;
 }
@@ -93,7 +98,7 @@ function Document({ document: item, canChange }) {
   });
   const facts = [
     item.pages && t(item.pages === 1 ? "{n} page" : "{n} pages", { n: item.pages }),
-    item.chunks != null && item.state === "indexed" && t(item.chunks === 1 ? "{n} passage" : "{n} passages", { n: formatNumber(item.chunks) }),
+    item.chunks != null && item.state === "indexed" && t(item.chunks === 1 ? "{n} passage" : "{n} passages", { n: item.chunks }),
     item.bytes != null && formatBytes(item.bytes),
   ].filter(Boolean);
   const items = [

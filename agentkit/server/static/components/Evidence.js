@@ -14,7 +14,7 @@ export function Evidence({ turn }) {
   if (!passages.length || isOpen(turn)) return null;
   const cited = passages.filter((passage) => passage.cited);
   const others = passages.filter((passage) => !passage.cited);
-  return html`<section class="evidence" aria-label=${t("Passages")}>
+  return html`<div class="evidence" role="group" aria-label=${t("Passages")}>
     ${cited.length > 0 && html`
       <h3>${t("Cited")} <span>${cited.length}</span></h3>
       <ol class="passages">${cited.map((passage) => html`<${Passage} key=${passage.marker} passage=${passage} turn=${turn} />`)}</ol>`}
@@ -24,7 +24,7 @@ export function Evidence({ turn }) {
         ${t(others.length === 1 ? "{n} more passage was given to the model, not cited" : "{n} more passages were given to the model, not cited", { n: others.length })}
       </button>
       ${all && html`<ol class="passages">${others.map((passage) => html`<${Passage} key=${passage.marker} passage=${passage} turn=${turn} />`)}</ol>`}`}
-  </section>`;
+  </div>`;
 }
 
 function Passage({ passage, turn }) {

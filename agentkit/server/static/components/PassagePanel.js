@@ -3,7 +3,7 @@
 import { reasonOf } from "../api.js";
 import { download } from "../conversation.js";
 import { html, classes } from "../html.js";
-import { formatNumber, message, t } from "../i18n.js";
+import { message, t } from "../i18n.js";
 import { blocks, copyText, renderBlock } from "../markdown.js";
 import { insertMarks, wrapMarks } from "../marks.js";
 import { useApp, useStore } from "../store.js";
@@ -16,7 +16,7 @@ const FIRST_AROUND = 2500;
 const MOST_AROUND = 200_000;
 
 export function PassagePanel({ panel }) {
-  const { library, notices } = useApp();
+  const { store, library, notices } = useApp();
   const [around, setAround] = useState(FIRST_AROUND);
   const [loaded, setLoaded] = useState(null);
   const [error, setError] = useState(null);
@@ -29,7 +29,11 @@ export function PassagePanel({ panel }) {
     let current = true;
     setError(null);
     library.text(panel.document, { start: panel.start, end: panel.end, around }).then(
-      (text) => current && setLoaded({ ...text, place }),
+      (text) => {
+        if (!current) return;
+        setLoaded({ ...text, place });
+        if (!panel.title) store.set({ panel: { ...panel, title: text.title || text.source } });
+      },
       (failure) => {
         if (!current) return;
         if (failure.status === 401) notices.error(failure);
@@ -107,7 +111,7 @@ function Neighbours({ panel }) {
 }
 
 function Surroundings({ loaded, onMore, children }) {
-  const more = (count, text) => html`<button type="button" class="text-button more" onClick=${onMore}>${t(text, { n: formatNumber(count) })}</button>`;
+  const more = (count, text) => html`<button type="button" class="text-button more" onClick=${onMore}>${t(text, { n: count })}</button>`;
   return html`
     ${loaded.from > 0 && !loaded.alone && more(loaded.from, message("{n} characters before"))}
     ${children}

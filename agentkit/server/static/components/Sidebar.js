@@ -1,7 +1,7 @@
 // The sidebar: new conversation, documents, search, and the sessions by date.
 
 import { html, classes } from "../html.js";
-import { dateGroup, formatDate, t } from "../i18n.js";
+import { dateGroup, formatDate, formatNumber, t } from "../i18n.js";
 import { useApp, useStore } from "../store.js";
 import { useEffect, useRef, useState } from "../vendor/preact-hooks.js";
 import { Icon, IconButton, Logo } from "./icons.js";
@@ -30,7 +30,7 @@ export function Sidebar({ navigate }) {
         </a>
         <button type="button" class="nav-item" aria-pressed=${panel === "documents"} onClick=${() => show("documents")}>
           <${Icon} name="documents" /><span>${t("Documents")}</span>
-          ${count > 0 && html`<span class="count">${count}</span>`}
+          ${count > 0 && html`<span class="count">${formatNumber(count)}</span>`}
         </button>
         <button type="button" class="nav-item" aria-pressed=${panel === "search"} onClick=${() => show("search")}>
           <${Icon} name="search" /><span>${t("Search passages")}</span>

@@ -2,7 +2,7 @@
 
 import { reasonOf } from "../api.js";
 import { html, classes } from "../html.js";
-import { formatNumber, message, t } from "../i18n.js";
+import { message, t } from "../i18n.js";
 import { copyText } from "../markdown.js";
 import { useApp, useStore } from "../store.js";
 import { isOpen, support } from "../turns.js";
@@ -12,6 +12,9 @@ import { Evidence } from "./Evidence.js";
 import { Icon, IconButton } from "./icons.js";
 import { ToolCalls } from "./ToolCalls.js";
 
+const LONG = 1200; // characters of a question that is scrolled
+const LONG_LINES = 20;
+
 export function Turn({ turn, last, busy }) {
   const open = isOpen(turn);
   const [editing, setEditing] = useState(false);
@@ -19,7 +22,7 @@ export function Turn({ turn, last, busy }) {
     ${editing
       ? html`<${Editor} turn=${turn} onClose=${() => setEditing(false)} />`
       : html`<${Question} turn=${turn} busy=${busy} onEdit=${() => setEditing(true)} />`}
-    <section class="reply" aria-label=${t("Answer")}>
+    <div class="reply">
       ${turn.reasoning && html`<${Reasoning} turn=${turn} />`}
       <${ToolCalls} turn=${turn} />
       ${turn.text && html`<${Answer} turn=${turn} />`}
@@ -28,18 +31,19 @@ export function Turn({ turn, last, busy }) {
       ${!open && html`<${Verdict} turn=${turn} />`}
       <${Evidence} turn=${turn} />
       ${!open && html`<${Actions} turn=${turn} last=${last} busy=${busy} />`}
-    </section>
+    </div>
   </article>`;
 }
 
 function Question({ turn, busy, onEdit }) {
+  const isLong = turn.question.length > LONG || turn.question.split("\n").length > LONG_LINES;
   return html`<div class="question-row">
     <div class="question-actions">
       <${IconButton} icon="copy" size=${16} label=${t("Copy question")} onClick=${() => copyText(turn.question)} />
       ${!busy && html`<${IconButton} icon="edit" size=${16} label=${t("Edit question")} onClick=${onEdit} />`}
     </div>
     <div class="question">
-      <h2>${turn.question}</h2>
+      <h2 class=${isLong && "long"} tabindex=${isLong ? 0 : undefined}>${turn.question}</h2>
       <${Images} turn=${turn} />
       ${turn.attachments?.length > 0 && html`<p class="attachments">${turn.attachments.map((name) => html`<span key=${name}><${Icon} name="attach" size=${14} />${name}</span>`)}</p>`}
     </div>
@@ -152,7 +156,7 @@ function Actions({ turn, last, busy }) {
   const facts = [
     turn.model,
     turn.seconds != null && t("{n} s", { n: turn.seconds < 10 ? turn.seconds.toFixed(1) : Math.round(turn.seconds) }),
-    turn.usage?.output_tokens ? t("{n} tokens", { n: formatNumber(turn.usage.input_tokens + turn.usage.output_tokens) }) : null,
+    turn.usage?.output_tokens ? t("{n} tokens", { n: turn.usage.input_tokens + turn.usage.output_tokens }) : null,
   ].filter(Boolean);
   return html`<div class=${classes("turn-actions", last && "last")}>
     <${IconButton} icon=${copied ? "check" : "copy"} size=${16} label=${copied ? t("Copied") : t("Copy answer")} onClick=${copy} />

@@ -32,8 +32,6 @@ const PATHS = {
   download: "M10 4v9M6 9.5l4 4 4-4M4 16h12",
   model: "M5 5h10v10H5zM8 8h4v4H8zM8 2.5V5M12 2.5V5M8 15v2.5M12 15v2.5M2.5 8H5M2.5 12H5M15 8h2.5M15 12h2.5",
   folder: "M3 5.5h5l1.5 2H17V15.5H3z",
-  sun: "M10 13.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM10 2.5v1.5M10 16v1.5M2.5 10H4M16 10h1.5M4.7 4.7l1 1M14.3 14.3l1 1M4.7 15.3l1-1M14.3 5.7l1-1",
-  moon: "M15.5 12A6.5 6.5 0 0 1 8 4.5a6.5 6.5 0 1 0 7.5 7.5z",
 };
 
 /** An icon by name; decoration, so hidden from screen readers. */
