@@ -51,7 +51,6 @@ _NO_TEMPERATURE: Changes = {
 }
 _OPENAI_MODELS: tuple[tuple[str, Changes], ...] = (
     (r"(?:^|/)(?:o\d|gpt-5(?!.*chat))", _NO_TEMPERATURE),
-    (r"(?:^|/)o1-(?:mini|preview)", {"system": "none", **_NO_TEMPERATURE}),
 )
 _MISTRAL: Changes = {"call_id": _NINE_LETTERS, "assistant_after_tool": True, "system": "first"}
 _MISTRAL_MODELS: tuple[tuple[str, Changes], ...] = (

@@ -20,8 +20,7 @@ from agentkit._sync import run_sync
 from agentkit.backends.base import estimated_tokens
 from agentkit.documents import Document, Hit
 from agentkit.errors import KnowledgeError
-from agentkit.knowledge.embedders.base import Embedder, Vectors
-from agentkit.knowledge.embedders.remote import unit
+from agentkit.knowledge.embedders.base import Embedder, Vectors, unit
 from agentkit.knowledge.knowledge_base import KnowledgeBase
 
 

@@ -33,6 +33,13 @@ class TokenVectors:
     rarity: Vectors
 
 
+def unit(vectors: Vectors) -> Vectors:
+    """Vectors at length one, along the last axis."""
+    norms = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    found: Vectors = (vectors / norms).astype(np.float32, copy=False)
+    return found
+
+
 class Embedder(Protocol):
     """Texts in, unit vectors out. `name` fixes model and revision: an index made with one name
     refuses the vectors of another."""

@@ -28,7 +28,7 @@ from agentkit.backends.openai.errors import (
     to_model_error,
 )
 from agentkit.errors import AgentkitError, ConfigError, KnowledgeError
-from agentkit.knowledge.embedders.base import Vectors, prefixes_for
+from agentkit.knowledge.embedders.base import Vectors, prefixes_for, unit
 
 
 class RemoteEmbedder(ABC):
@@ -119,12 +119,6 @@ class RemoteEmbedder(ABC):
         vectors = unit(np.asarray(found, np.float32)[:, : self._wanted])
         self._known = vectors.shape[1]
         return vectors
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """The vectors with a length of one."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
 _BATCHES = {"openai": 256, "dashscope": 10}

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from agentkit.errors import ConfigError, lacks_memory
-from agentkit.knowledge.embedders.base import TokenVectors, Vectors
+from agentkit.knowledge.embedders.base import TokenVectors, Vectors, unit
 from agentkit.knowledge.embedders.e5.graph import VERSION, byte_graph, float_graph
 from agentkit.knowledge.embedders.e5.model_file import E5Tokenizer, E5Weights, Floats, read_weights
 from agentkit.knowledge.embedders.e5.weights import WeightsFile, find_weights
@@ -145,7 +145,7 @@ class E5Engine:
         total = np.zeros(self._weights.shape.width, np.float32)
         for window in self._windows(text):
             total += self._run(window, ["mean"])[0][0] * (len(window) - 2)
-        return _unit(total)
+        return unit(total)
 
     def _token_vectors(self, prompt: str, text: str) -> TokenVectors:
         """The prompt takes its part in the runs, but its tokens are left out."""
@@ -159,11 +159,11 @@ class E5Engine:
         for window in windows:
             mean, states = self._run(window, ["mean", "states"])
             total += mean[0] * (len(window) - 2)
-            of_text = _unit(states[0, 1:-1][own[at : at + len(window) - 2]])
+            of_text = unit(states[0, 1:-1][own[at : at + len(window) - 2]])
             vectors[filled : filled + len(of_text)] = of_text
             at, filled = at + len(window) - 2, filled + len(of_text)
         rarity = self._tokenizer.rarity(ids)[own]
-        return TokenVectors(_unit(total), vectors, np.maximum(spans[own], 0), rarity)
+        return TokenVectors(unit(total), vectors, np.maximum(spans[own], 0), rarity)
 
     def _windows(self, text: str) -> Iterator[list[int]]:
         vocabulary, room = self._weights.vocabulary, self._weights.shape.window - 2
@@ -179,13 +179,6 @@ class E5Engine:
 
 def _prompt(is_query: bool) -> str:
     return "query: " if is_query else "passage: "
-
-
-def _unit(vectors: Floats) -> Floats:
-    """Vectors at length one, along the last axis."""
-    norms = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    found: Floats = (vectors / norms).astype(np.float32, copy=False)
-    return found
 
 
 def open_engine(

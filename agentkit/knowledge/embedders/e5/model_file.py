@@ -130,7 +130,8 @@ def _parsed(path: Path, raw: Bytes) -> E5Weights:
         raise _unknown(path, f"{shape}")
     vocabulary = _vocabulary(cursor)
     tensors = _directory(cursor)
-    _check(path, shape, tensors, len(raw))
+    if any(tensor.offset + tensor.size > len(raw) for tensor in tensors.values()):
+        raise ValueError("a tensor passes its end")
     return E5Weights(path, shape, vocabulary, raw, tensors)
 
 
@@ -164,36 +165,6 @@ def _directory(cursor: _Cursor) -> dict[str, _Tensor]:
         (length,) = cursor.read(struct.Struct("<H"))
         name = cursor.take(length).tobytes().decode("ascii")
         found[name] = _Tensor(*cursor.read(struct.Struct("<BIQQ")))
-    return found
-
-
-def _check(path: Path, shape: Shape, tensors: dict[str, _Tensor], end: int) -> None:
-    for name, (kind, length) in _expected(shape).items():
-        found = tensors.get(name)
-        size = 4 * length if kind == _FLOATS else length // BLOCK * _BLOCK_TYPE.itemsize
-        if found is None or (found.kind, found.length, found.size) != (kind, length, size):
-            raise _unknown(path, f"tensor {name} is {found}")
-        if found.offset + found.size > end:
-            raise _unknown(path, f"tensor {name} passes the end of the file")
-
-
-def _expected(shape: Shape) -> dict[str, tuple[int, int]]:
-    width, inner = shape.width, shape.inner
-    found = {
-        "emb.word": (_BLOCKS, shape.rows * width),
-        "emb.pos": (_FLOATS, shape.window * width),
-        "emb.type": (_FLOATS, shape.types * width),
-        "emb.ln.w": (_FLOATS, width),
-        "emb.ln.b": (_FLOATS, width),
-    }
-    sizes = dict.fromkeys(("q", "k", "v", "ao"), (width, width))
-    sizes |= {"fi": (inner, width), "fo": (width, inner)}
-    for layer in range(shape.layers):
-        for name, (outputs, inputs) in sizes.items():
-            found[f"l{layer}.{name}.w"] = (_BLOCKS, outputs * inputs)
-            found[f"l{layer}.{name}.b"] = (_FLOATS, outputs)
-        for name in ("aln.w", "aln.b", "oln.w", "oln.b"):
-            found[f"l{layer}.{name}"] = (_FLOATS, width)
     return found
 
 
