@@ -93,13 +93,8 @@ def answer_format(schema: Mapping[str, Any], strict: bool, simple: bool = False)
 
 def _resolved_root(schema: Mapping[str, Any]) -> Schema:
     """Return the schema with what its root refers to, as types that contain themselves have it."""
-    root = dict(schema)
-    name = str(root.get("$ref", "")).removeprefix("#/$defs/")
-    target = (root.get("$defs") or {}).get(name)
-    if isinstance(target, Mapping):
-        del root["$ref"]
-        root |= target
-    return root
+    beside = {key: value for key, value in schema.items() if key != "$ref"}
+    return {**beside, **_referred(schema, dict(schema))}
 
 
 def _strict(schema: Any) -> Schema:
