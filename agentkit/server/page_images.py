@@ -9,7 +9,6 @@ and headings marked.
 from __future__ import annotations
 
 import base64
-import io
 import re
 import struct
 import unicodedata
@@ -28,8 +27,7 @@ from numpy.typing import NDArray
 from agentkit._child import Bounds, ChildFailed
 from agentkit._child.pool import Pool
 from agentkit.knowledge.loaders.files import read_bytes
-from agentkit.knowledge.loaders.ocr import LONGEST_SIDE as OCR_LONGEST_SIDE
-from agentkit.knowledge.loaders.ocr import MOST_PIXELS
+from agentkit.knowledge.loaders.images import open_image, upright
 from agentkit.server.errors import ApiError
 
 if TYPE_CHECKING:
@@ -145,20 +143,15 @@ def _draw_image(
     content: bytes, number: int, quote: str, near: float, lines: Sequence[Line]
 ) -> Image | None:
     """A frame of an image, whose boxes are in pixels of the size that OCR saw."""
-    from PIL import Image as Images
-    from PIL import ImageOps
-
-    Images.MAX_IMAGE_PIXELS = MOST_PIXELS
-    with Images.open(io.BytesIO(content)) as file:
+    with open_image(content) as file:
         if not 1 <= number <= getattr(file, "n_frames", 1):
             return None
         file.seek(number - 1)
-        upright = ImageOps.exif_transpose(file).convert("RGB")
-    upright.thumbnail((OCR_LONGEST_SIDE, OCR_LONGEST_SIDE))
-    seen = max(upright.size)
-    upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    image: Image = np.array(upright)
-    _highlight_lines(image, lines, quote, near, max(upright.size) / seen)
+        shown = upright(file)
+    seen = max(shown.size)
+    shown.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    image: Image = np.array(shown)
+    _highlight_lines(image, lines, quote, near, max(shown.size) / seen)
     return image
 
 

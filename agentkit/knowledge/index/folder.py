@@ -24,7 +24,7 @@ from agentkit.knowledge.loaders.files import Parsers, UnparsedFile, installed_pa
 if TYPE_CHECKING:
     from agentkit.knowledge.knowledge_base import KnowledgeBase
 
-_LOADER_VERSION = "4"
+_LOADER_VERSION = "5"
 """Raise it when a loader or the splitter gives another text or other chunks for the same file."""
 
 

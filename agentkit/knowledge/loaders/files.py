@@ -101,7 +101,7 @@ def named_ranges(kind: str, numbers: Sequence[int]) -> str:
 
 
 _HERE = "agentkit.knowledge.loaders"
-_IMAGE = "ocr:load_image"
+_IMAGE = "images:load_image"
 _LOADERS: Mapping[str, str] = {
     ".md": "text:load_markdown",
     ".markdown": "text:load_markdown",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -19,10 +18,16 @@ from typing import Any, NamedTuple
 from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.files import HAS_OCR, Loaded, escaped, named_ranges
-from agentkit.knowledge.loaders.ocr import RecognisedPage, confidence_warning, recognise
+from agentkit.knowledge.loaders.ocr import (
+    Budget,
+    RecognisedPage,
+    confidence_warning,
+    late_warning,
+)
 from agentkit.knowledge.loaders.pdf_forms import data_of, values_of, with_values
 from agentkit.knowledge.loaders.pdf_grid import cutting, grids_of, in_grids
 from agentkit.knowledge.loaders.pdf_page import Line, PageView, Place, lines_of
+from agentkit.knowledge.loaders.pdf_scans import Scans
 from agentkit.knowledge.loaders.pdf_tables import in_columns
 from agentkit.knowledge.loaders.reflow import (
     Usual,
@@ -36,17 +41,11 @@ from agentkit.text.terms import clean
 
 _MOST_PAGES = 10_000
 _MOST_CHARACTERS = 20_000_000
-_MOST_SECONDS = 300
 _MOST_HEADINGS = 20_000
 _LONGEST_HEADING = 400
 _NEXT_STEP = (
     "OCR recognised nothing on them" if HAS_OCR else 'Install OCR: pip install "agentkit-rag[ocr]"'
 )
-_LEAST_TEXT = 40
-"""Characters, as of a running head or stamp, below which a page with pictures may be a scan."""
-_MOST_IMAGES = 5000
-_DOTS_PER_INCH = 200
-_LONGEST_SIDE = 4000
 _HEADING_NUMBER = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.\d+|第.{1,4}[章节])\s+")
 _NO_TITLE = re.compile(
     r"untitled|\(?anonymous\)?|无标题|未命名|(?:microsoft )?(?:word|powerpoint) - .*|.*\.\w{3,4}",
@@ -64,13 +63,15 @@ def load_pdf(content: bytes, source: str) -> Loaded:
     """Raises KnowledgeError for one that is encrypted, damaged, or holds no text at all."""
     import pypdfium2
 
+    budget = Budget(len(content), source)
+    scans = Scans(budget) if HAS_OCR else None
     with _pdfium:
         try:
             pdf = pypdfium2.PdfDocument(content)
         except pypdfium2.PdfiumError as error:
             raise KnowledgeError(_why_not(error, content)) from error
         try:
-            pages, empty, recognised = _pages(pdf)
+            pages, empty, recognised = _pages(pdf, scans)
             headings, metadata, data = _headings(pdf), _metadata(pdf), data_of(pdf)
         finally:
             pdf.close()
@@ -79,14 +80,20 @@ def load_pdf(content: bytes, source: str) -> Loaded:
     if lacking := [line for line in data if line.partition(": ")[2] not in text]:
         text = "\n\n".join(filter(None, [text, "\n".join(lacking)]))
         parts = (*parts[:-1], replace(parts[-1], end=len(text)))
-    unread = [page + 1 for page in empty if not text[parts[page].start : parts[page].end]]
+    late = scans.late if scans is not None else []
+    unread = [
+        page + 1
+        for page in empty
+        if not text[parts[page].start : parts[page].end] and page + 1 not in late
+    ]
     if not text.strip():
         raise KnowledgeError(f"scanned: no text on its pages. {_NEXT_STEP}")
     if recognised:
         metadata["ocr"] = recognised
     title = str(metadata.get("title") or PurePosixPath(source).stem)
     document = Document(source, text, title, metadata=metadata, format=format_, parts=parts)
-    return Loaded(document, (*_warnings(unread), *confidence_warning(recognised)))
+    warnings = (*_warnings(unread), *late_warning(late, budget.seconds))
+    return Loaded(document, (*warnings, *confidence_warning(recognised)))
 
 
 def _why_not(error: Exception, content: bytes) -> str:
@@ -99,7 +106,7 @@ def _why_not(error: Exception, content: bytes) -> str:
     return f"{kind}: open it in a PDF reader and print it to a new PDF"
 
 
-def _pages(pdf: Any) -> tuple[list[list[Line]], list[int], dict[str, Any]]:
+def _pages(pdf: Any, scans: Scans | None) -> tuple[list[list[Line]], list[int], dict[str, Any]]:
     """The lines of each page; the pages with objects, which without text may be scans; and what was
     recognised by OCR, by the number of the page."""
     if len(pdf) > _MOST_PAGES:
@@ -107,16 +114,14 @@ def _pages(pdf: Any) -> tuple[list[list[Line]], list[int], dict[str, Any]]:
     pages, filled = list[list[Line]](), list[int]()
     recognised: dict[str, Any] = {}
     pdf.init_forms()
-    characters, began = 0, time.monotonic()
+    characters = 0
     for number in range(len(pdf)):
-        page = _page(pdf, number, _MOST_CHARACTERS - characters)
+        page = _page(pdf, number, _MOST_CHARACTERS - characters, scans)
         pages.append(page.lines)
         filled += [number] if page.has_objects else []
         if page.recognised is not None:
             recognised[str(number + 1)] = page.recognised.record
         characters += page.characters
-        if time.monotonic() - began > _MOST_SECONDS:
-            raise KnowledgeError(f"reading it takes more than {_MOST_SECONDS} s: split it")
     return pages, filled, recognised
 
 
@@ -129,7 +134,7 @@ class _Page(NamedTuple):
     recognised: RecognisedPage | None = None
 
 
-def _page(pdf: Any, number: int, most: int) -> _Page:
+def _page(pdf: Any, number: int, most: int, scans: Scans | None) -> _Page:
     from pypdfium2 import PdfiumError, raw
 
     try:
@@ -157,42 +162,13 @@ def _page(pdf: Any, number: int, most: int) -> _Page:
         lines = with_values(lines, values, view.height, place) if values else lines
         lines = in_grids(lines, grids, view.height) if grids else lines
         has_objects = raw.FPDFPage_CountObjects(page) > 0
-        if has_objects and HAS_OCR and _is_scan(page, lines):
-            recognised = _recognise(page)
-            if _length(recognised.lines) > _length(lines):
-                return _Page(recognised.lines, count, True, recognised)
-        return _Page(lines, count, has_objects)
+        recognised = None
+        if has_objects and scans is not None:
+            lines, recognised = scans.read(page, number + 1, lines, view)
+        return _Page(lines, count, has_objects, recognised)
     finally:
         text_page.close()
         page.close()
-
-
-def _is_scan(page: Any, lines: Sequence[Line]) -> bool:
-    """Whether a page has hardly any text and pictures on at least a tenth of it."""
-    from pypdfium2 import raw
-
-    if _length(lines) >= _LEAST_TEXT:
-        return False
-    area = page.get_width() * page.get_height()
-    covered = 0.0
-    for item in islice(
-        page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE,), max_depth=4), _MOST_IMAGES
-    ):
-        left, bottom, right, top = item.get_bounds()
-        covered += max(0.0, right - left) * max(0.0, top - bottom)
-    return bool(covered >= area / 10)
-
-
-def _length(lines: Sequence[Line]) -> int:
-    return sum(len(line.text) for line in lines)
-
-
-def _recognise(page: Any) -> RecognisedPage:
-    """The text of a page that is a picture, with boxes in points from its upper left."""
-    longest = max(page.get_width(), page.get_height(), 1.0)
-    scale = min(_DOTS_PER_INCH / 72, _LONGEST_SIDE / longest)
-    image = page.render(scale=scale, rev_byteorder=True, maybe_alpha=False).to_numpy()
-    return recognise(image[:, :, :3] if image.ndim == 3 else image, scale)
 
 
 def _headings(pdf: Any) -> Headings:

@@ -8,9 +8,12 @@ not thread-safe: callers hold the lock of pdf.py.
 from __future__ import annotations
 
 import ctypes
+import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import takewhile
 from statistics import median
 from typing import Any, NamedTuple
@@ -42,9 +45,15 @@ _SHIFT = 0.12
 """In heights of the line: how far a character is raised or lowered at least."""
 _SHIFT_OF_FULL_SIZE = 0.2
 """The same for one that is as large as its line; other fonts may stand lower by less."""
+_QUARTER = math.pi / 2
+_SLANTED = 0.03
+"""In quarters: text that is turned by more is not level, nor upright."""
 _LEAST_HEIGHT = 0.8
 """In points: smaller text cannot be seen."""
 _WHITE = 250
+_SEEN = 12
+"""The difference in brightness, of 255, that can be seen."""
+_SCALE = 1.5
 _INVISIBLE = 3
 _SAMPLED = 40
 _NEAR = 4
@@ -145,6 +154,8 @@ class PageView(NamedTuple):
     area: Box
     turned: int
     hides: Callable[[int, Box], bool] | None
+    is_hidden: bool
+    """Whether no text is drawn, as on a scan with the text of an earlier OCR."""
 
     @property
     def height(self) -> float:
@@ -158,8 +169,8 @@ class PageView(NamedTuple):
     @classmethod
     def of(cls, page: Any, text_page: Any) -> PageView:
         """How a page of PDFium is shown."""
-        area = Box(*page.get_cropbox())
-        return cls(area, _turned_text(text_page), _hidden(page, text_page))
+        area = Box(*page.get_bbox())
+        return cls(area, _turned_text(text_page), *_hidden(page, text_page))
 
     def between(self, first: tuple[float, float], second: tuple[float, float]) -> Box:
         """The box of two points of the page's own coordinates as it is shown."""
@@ -190,12 +201,13 @@ def _turned_text(text_page: Any) -> int:
     angles: Counter[int] = Counter()
     for index in range(0, count, max(1, count // _SAMPLED)):
         angle = raw.FPDFText_GetCharAngle(text_page, index)
-        angles[round(angle / 1.5708) % 4 if angle > 0 else 0] += 1
+        angles[round(angle / _QUARTER) % 4 if angle > 0 else 0] += 1
     return -angles.most_common(1)[0][0] % 4 if angles else 0
 
 
-def _hidden(page: Any, text_page: Any) -> Callable[[int, Box], bool] | None:
-    """A test for the characters that cannot be seen, None where all text objects are visible."""
+def _hidden(page: Any, text_page: Any) -> tuple[Callable[[int, Box], bool] | None, bool]:
+    """A test for the characters that cannot be seen, None where all text objects are visible; and
+    whether all are invisible."""
     from pypdfium2 import raw
 
     colour = [ctypes.c_uint() for _ in range(4)]
@@ -212,7 +224,7 @@ def _hidden(page: Any, text_page: Any) -> Callable[[int, Box], bool] | None:
     kinds = (raw.FPDF_PAGEOBJ_TEXT,)
     texts = [item.raw for item in page.get_objects(filter=kinds, max_depth=4)]
     if not any(is_faint(item) or is_invisible(item) for item in texts):
-        return None
+        return None, False
     behind = [
         Box(*item.get_bounds())
         for item in page.get_objects(max_depth=4)
@@ -220,14 +232,36 @@ def _hidden(page: Any, text_page: Any) -> Callable[[int, Box], bool] | None:
         and not (item.type == raw.FPDF_PAGEOBJ_PATH and is_faint(item.raw))
     ]
 
+    is_drawn = _contrast(page)
+
     def hides(index: int, box: Box) -> bool:
         item = raw.FPDFText_GetTextObject(text_page, index)
         if not item or not (is_faint(item) or is_invisible(item)):
             return False
         middle = (box.left + box.right) / 2, (box.bottom + box.top) / 2
-        return not any(area.covers(*middle) for area in behind)
+        if any(area.covers(*middle) for area in behind):
+            return False
+        # PDFium tells the colour of patterns, which are seen, as white.
+        return is_invisible(item) or not is_drawn(box)
 
-    return hides
+    return hides, all(map(is_invisible, texts))
+
+
+def _contrast(page: Any) -> Callable[[Box], bool]:
+    """A test whether something can be seen in a part of a page, which is drawn when first asked."""
+
+    @lru_cache(maxsize=1)
+    def drawn() -> tuple[Any, Any]:
+        bitmap = page.render(scale=_SCALE, grayscale=True)
+        return bitmap.to_numpy(), bitmap.get_posconv(page)
+
+    def is_drawn(box: Box) -> bool:
+        image, position = drawn()
+        (x1, y1), (x2, y2) = (position.to_bitmap(*box[at : at + 2]) for at in (0, 2))
+        part = image[max(0, min(y1, y2)) : max(y1, y2) + 1, max(0, min(x1, x2)) : max(x1, x2) + 1]
+        return bool(part.size and int(part.max()) - int(part.min()) > _SEEN)
+
+    return is_drawn
 
 
 def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
@@ -238,8 +272,16 @@ def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
     area, hides = view.area, view.hides
     is_plain = view.turned == 0 and area.left == area.bottom == 0
     unicode, char_box = raw.FPDFText_GetUnicode, raw.FPDFText_GetLooseCharBox
+    high = 0
     for index in range(raw.FPDFText_CountChars(text_page)):
-        character = chr(unicode(text_page, index))
+        code = unicode(text_page, index)
+        if 0xD800 <= code < 0xDC00:
+            high = code
+            continue
+        if 0xDC00 <= code < 0xE000 and high:  # PDFium gives the two halves of UTF-16.
+            code = 0x10000 + ((high - 0xD800) << 10) + code - 0xDC00
+        high = 0
+        character = chr(code) if code <= sys.maxunicode else "\ufffd"
         char_box(text_page, index, pointer)
         left, bottom = rectangle.left, rectangle.bottom
         right, top = rectangle.right, rectangle.top
@@ -307,9 +349,13 @@ def _line(glyphs: list[Glyph], inked: list[Glyph], text_page: Any, page_height: 
     full = inked if heights[0] > least else [g for g in inked if g.height > least] or inked
     size = _font_size(text_page, full)
     wide, narrow = _breaks(glyphs, size)
-    cells = pieces = list(_cells(glyphs, inked, full, wide))
+    bottoms = [glyph.bottom for glyph in full]
+    uneven = max(bottoms) - min(bottoms) > _SHIFT_OF_FULL_SIZE * full[0].height
+    shifts = (uneven or len(full) < len(inked)) and not _is_slanted(text_page, full)
+    level = full if shifts else None
+    cells = pieces = list(_cells(glyphs, inked, level, wide))
     if len(narrow) > len(wide):
-        pieces = list(_cells(glyphs, inked, full, narrow))
+        pieces = list(_cells(glyphs, inked, level, narrow))
     if not is_right_to_left(inked[0].character):
         cells.sort(key=lambda cell: cell.left)
         pieces.sort(key=lambda cell: cell.left)
@@ -367,15 +413,22 @@ def _breaks(glyphs: Sequence[Glyph], size: float) -> tuple[list[int], list[int]]
     return wide, [at for at, width in gaps if width > _GAP_OF_PIECES]
 
 
+def _is_slanted(text_page: Any, line: Sequence[Glyph]) -> bool:
+    """Whether a line is turned by another angle than quarters, as a label of a chart."""
+    from pypdfium2 import raw
+
+    angle = raw.FPDFText_GetCharAngle(text_page, line[len(line) // 2].index) / _QUARTER
+    return abs(angle - round(angle)) > _SLANTED
+
+
 def _cells(
-    glyphs: list[Glyph], inked: list[Glyph], full: list[Glyph], breaks: Sequence[int]
+    glyphs: list[Glyph], inked: list[Glyph], full: list[Glyph] | None, breaks: Sequence[int]
 ) -> Iterator[Cell]:
-    """The pieces of a line between its breaks, with raised and lowered characters."""
-    bottoms = [glyph.bottom for glyph in full]
-    uneven = max(bottoms) - min(bottoms) > _SHIFT_OF_FULL_SIZE * full[0].height
+    """The pieces of a line between its breaks, with raised and lowered characters where `full` are
+    those that are neither."""
     for start, end in zip([0, *(at + 1 for at in breaks)], [*breaks, len(glyphs)], strict=True):
         piece = glyphs[start:end]
-        if len(full) < len(inked) or uneven:
+        if full is not None:
             written = _shifted(piece, full)
         else:
             written = "".join([glyph.character for glyph in piece])

@@ -47,7 +47,7 @@ _LEADER = re.compile(r"(?:\.\s?){4,}\s*\w{1,5}$")
 """The dots of a table of contents, and the page at their end."""
 _ROMAN = re.compile(r"[ivx]{1,5}")
 _END = "。！？；：.!?;:…”’」』）)"
-_CJK = re.compile(
+CJK = re.compile(
     "[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff]"
 )
 
@@ -168,7 +168,7 @@ def joined(before: str, after: str, words: Set[str] = frozenset()) -> str:
         return before + after
     if _BROKEN_WORD.search(before) and after[:1].isalpha():
         return (before[:-1] if _is_one_word(token, follows, words) else before) + after
-    if _CJK.match(before[-1:]) or _CJK.match(after[:1]):
+    if CJK.match(before[-1:]) or CJK.match(after[:1]):
         return before + after
     return f"{before} {after}"
 
@@ -206,7 +206,7 @@ def continues(before: Line, after: Line) -> bool:
     if before.text[-1:] in _END or abs(before.size - after.size) > 0.1 * before.size:
         return False
     first = after.text[:1]
-    both = _CJK.match(before.text[-1:]) and _CJK.match(first)
+    both = CJK.match(before.text[-1:]) and CJK.match(first)
     return bool(both or first.islower()) and not _MARKER.match(after.text)
 
 
