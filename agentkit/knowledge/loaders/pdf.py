@@ -26,9 +26,10 @@ from agentkit.knowledge.loaders.ocr import (
 )
 from agentkit.knowledge.loaders.pdf_forms import data_of, values_of, with_values
 from agentkit.knowledge.loaders.pdf_grid import cutting, grids_of, in_grids
-from agentkit.knowledge.loaders.pdf_page import Line, PageView, Place, lines_of
+from agentkit.knowledge.loaders.pdf_page import Line, Place, lines_of
 from agentkit.knowledge.loaders.pdf_scans import Scans
 from agentkit.knowledge.loaders.pdf_tables import in_columns
+from agentkit.knowledge.loaders.pdf_view import PageView
 from agentkit.knowledge.loaders.reflow import (
     Usual,
     continues,
@@ -71,29 +72,35 @@ def load_pdf(content: bytes, source: str) -> Loaded:
         except pypdfium2.PdfiumError as error:
             raise KnowledgeError(_why_not(error, content)) from error
         try:
-            pages, empty, recognised = _pages(pdf, scans)
+            read = _pages(pdf, scans)
             headings, metadata, data = _headings(pdf), _metadata(pdf), data_of(pdf)
         finally:
             pdf.close()
-    pages = [in_columns(lines) for lines in without_running_heads(pages)]
+    pages = [in_columns(lines) for lines in without_running_heads([page.lines for page in read])]
     text, parts, format_ = _assembled(pages, headings)
     if lacking := [line for line in data if line.partition(": ")[2] not in text]:
         text = "\n\n".join(filter(None, [text, "\n".join(lacking)]))
         parts = (*parts[:-1], replace(parts[-1], end=len(text)))
-    late = scans.late if scans is not None else []
-    unread = [
-        page + 1
-        for page in empty
-        if not text[parts[page].start : parts[page].end] and page + 1 not in late
-    ]
     if not text.strip():
         raise KnowledgeError(f"scanned: no text on its pages. {_NEXT_STEP}")
-    if recognised:
+    numbered = list(enumerate(read, 1))
+    if recognised := {str(at): page.recognised.record for at, page in numbered if page.recognised}:
         metadata["ocr"] = recognised
     title = str(metadata.get("title") or PurePosixPath(source).stem)
     document = Document(source, text, title, metadata=metadata, format=format_, parts=parts)
-    warnings = (*_warnings(unread), *late_warning(late, budget.seconds))
-    return Loaded(document, (*warnings, *confidence_warning(recognised)))
+    late = scans.late if scans is not None else []
+    empty = [
+        at
+        for (at, page), part in zip(numbered, parts, strict=True)
+        if page.has_objects and part.start == part.end and at not in late
+    ]
+    warnings = (
+        *_warning(empty, "no text: scanned?"),
+        *_warning([at for at, page in numbered if page.is_unmapped], "text in unknown characters."),
+        *late_warning(late, budget.seconds),
+        *confidence_warning(recognised),
+    )
+    return Loaded(document, warnings)
 
 
 def _why_not(error: Exception, content: bytes) -> str:
@@ -106,31 +113,26 @@ def _why_not(error: Exception, content: bytes) -> str:
     return f"{kind}: open it in a PDF reader and print it to a new PDF"
 
 
-def _pages(pdf: Any, scans: Scans | None) -> tuple[list[list[Line]], list[int], dict[str, Any]]:
-    """The lines of each page; the pages with objects, which without text may be scans; and what was
-    recognised by OCR, by the number of the page."""
+def _pages(pdf: Any, scans: Scans | None) -> list[_Page]:
     if len(pdf) > _MOST_PAGES:
         raise KnowledgeError(f"more than {_MOST_PAGES:,} pages: split it")
-    pages, filled = list[list[Line]](), list[int]()
-    recognised: dict[str, Any] = {}
+    pages: list[_Page] = []
     pdf.init_forms()
-    characters = 0
+    left = _MOST_CHARACTERS
     for number in range(len(pdf)):
-        page = _page(pdf, number, _MOST_CHARACTERS - characters, scans)
-        pages.append(page.lines)
-        filled += [number] if page.has_objects else []
-        if page.recognised is not None:
-            recognised[str(number + 1)] = page.recognised.record
-        characters += page.characters
-    return pages, filled, recognised
+        pages.append(_page(pdf, number, left, scans))
+        left -= pages[-1].characters
+    return pages
 
 
 class _Page(NamedTuple):
-    """What is read of a page. `characters` counts those in the file."""
+    """What is read of a page. `characters` counts those in the file; without text, a page that
+    `has_objects` may be a scan; of an unmapped one the fonts tell no characters."""
 
     lines: list[Line]
     characters: int
     has_objects: bool
+    is_unmapped: bool = False
     recognised: RecognisedPage | None = None
 
 
@@ -165,7 +167,8 @@ def _page(pdf: Any, number: int, most: int, scans: Scans | None) -> _Page:
         recognised = None
         if has_objects and scans is not None:
             lines, recognised = scans.read(page, number + 1, lines, view)
-        return _Page(lines, count, has_objects, recognised)
+        is_unmapped = view.is_unmapped and recognised is None
+        return _Page(lines, count, has_objects, is_unmapped, recognised)
     finally:
         text_page.close()
         page.close()
@@ -262,8 +265,6 @@ def _written(level: int, text: str, is_markdown: bool) -> str:
     return escaped(text) if is_markdown else text
 
 
-def _warnings(unread: Sequence[int]) -> tuple[str, ...]:
-    if not unread:
-        return ()
-    verb = "holds" if len(unread) == 1 else "hold"
-    return (f"{named_ranges('page', unread)} {verb} no text: scanned? {_NEXT_STEP}",)
+def _warning(pages: Sequence[int], what: str) -> tuple[str, ...]:
+    verb = "holds" if len(pages) == 1 else "hold"
+    return (f"{named_ranges('page', pages)} {verb} {what} {_NEXT_STEP}",) if pages else ()

@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from agentkit.knowledge.loaders.notation import check_box
-from agentkit.knowledge.loaders.pdf_page import Box, Cell, Line, PageView, Place
+from agentkit.knowledge.loaders.pdf_page import Cell, Line, Place
+from agentkit.knowledge.loaders.pdf_view import Box, PageView
 from agentkit.text.terms import clean
 
 _MOST_ANNOTATIONS = 5000

@@ -17,7 +17,8 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from agentkit.knowledge.loaders.pdf_bidi import share_from_right
-from agentkit.knowledge.loaders.pdf_page import Cell, Line, PageView, Place
+from agentkit.knowledge.loaders.pdf_page import Cell, Line, Place
+from agentkit.knowledge.loaders.pdf_view import PageView
 from agentkit.knowledge.loaders.tables import Span, table
 
 _MOST_SEGMENTS = 20_000

@@ -8,13 +8,11 @@ not thread-safe: callers hold the lock of pdf.py.
 from __future__ import annotations
 
 import ctypes
-import math
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import takewhile
+from itertools import chain, takewhile
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -26,6 +24,7 @@ from agentkit.knowledge.loaders.pdf_bidi import (
     share_from_right,
     without_forms,
 )
+from agentkit.knowledge.loaders.pdf_view import QUARTER, Box, PageView
 from agentkit.text.terms import clean
 
 WORD_BREAK = "\ufffe\x02"
@@ -43,33 +42,19 @@ _SMALL = 0.85
 """A raised or lowered character is smaller than its line by this factor."""
 _SHIFT = 0.12
 """In heights of the line: how far a character is raised or lowered at least."""
+_LOW = 0.03
+"""The same for the foot of a lowered character; smaller text has its foot at least as high."""
 _SHIFT_OF_FULL_SIZE = 0.2
 """The same for one that is as large as its line; other fonts may stand lower by less."""
-_QUARTER = math.pi / 2
 _SLANTED = 0.03
 """In quarters: text that is turned by more is not level, nor upright."""
 _LEAST_HEIGHT = 0.8
 """In points: smaller text cannot be seen."""
-_WHITE = 250
-_SEEN = 12
-"""The difference in brightness, of 255, that can be seen."""
-_SCALE = 1.5
-_INVISIBLE = 3
-_SAMPLED = 40
+_BACK = 2.0
+"""In heights of a line: text that begins again so far to the left is printed over it."""
+_COPIED = 0.15
+"""In font sizes: how far a copy may lie from what it makes bold."""
 _NEAR = 4
-
-
-class Box(NamedTuple):
-    """A rectangle in points, with the origin at the lower left of the page as it is shown."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def covers(self, x: float, y: float) -> bool:
-        """Whether a point lies inside."""
-        return self.left <= x <= self.right and self.bottom <= y <= self.top
 
 
 class Cell(NamedTuple):
@@ -119,149 +104,79 @@ def lines_of(
     """The lines of a page that hold more than white space. `place` gives the cell of a ruled table
     at a point; a line ends where its cell does."""
     lines: list[Line] = []
-    glyphs = list[Glyph]()
-    runs = list[list[Glyph]]()
-    here: Place | None = None
-    for glyph in _glyphs(page, text_page, view):
-        if place is not None and not glyph.character.isspace():
-            there = place(glyph.middle, (glyph.bottom + glyph.top) / 2)
-            if there != here and glyphs and glyph.character not in WORD_BREAK:
-                runs.append(glyphs)
-                glyphs = []
-            here = there
-        if glyph.character not in "\r\n" + WORD_BREAK:
-            glyphs.append(glyph)
-            continue
-        if glyph.character in WORD_BREAK and glyphs:
-            glyphs.append(replace(glyphs[-1], character="-", left=glyphs[-1].right))
-        if glyphs:
-            runs.append(glyphs)
-        glyphs = []
-    runs.append(glyphs)
+    runs = list(_runs(_glyphs(page, text_page, view), place))
     share = share_from_right(glyph.character for run in runs for glyph in run)
     for run, cell in _rejoined(runs, place, mixed=share > 0):
         if share and (here_share := share_from_right(glyph.character for glyph in run)):
             size = _font_size(text_page, run)
             run = in_reading_order(run, size, from_right=max(share, here_share) >= 0.5)
-        if inked := [glyph for glyph in run if not glyph.character.isspace()]:
-            lines.append(replace(_line(run, inked, text_page, view.height), place=cell))
-    return lines
+        for piece in [run] if share else _apart(run):
+            if inked := [glyph for glyph in piece if not glyph.character.isspace()]:
+                line = _line(piece, inked, text_page, view.height)
+                lines.append(replace(line, place=cell))
+    return _without_copies(lines)
 
 
-class PageView(NamedTuple):
-    """How a page is shown: its box, how far it is turned, and which text cannot be seen."""
-
-    area: Box
-    turned: int
-    hides: Callable[[int, Box], bool] | None
-    is_hidden: bool
-    """Whether no text is drawn, as on a scan with the text of an earlier OCR."""
-
-    @property
-    def height(self) -> float:
-        """The height of the page as it is shown."""
-        return (
-            self.area.right - self.area.left
-            if self.turned % 2
-            else self.area.top - self.area.bottom
-        )
-
-    @classmethod
-    def of(cls, page: Any, text_page: Any) -> PageView:
-        """How a page of PDFium is shown."""
-        area = Box(*page.get_bbox())
-        return cls(area, _turned_text(text_page), *_hidden(page, text_page))
-
-    def between(self, first: tuple[float, float], second: tuple[float, float]) -> Box:
-        """The box of two points of the page's own coordinates as it is shown."""
-        (x1, y1), (x2, y2) = first, second
-        return self.placed(Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
-
-    def placed(self, box: Box) -> Box:
-        """A box of the page's own coordinates as it is shown."""
-        left, bottom, right, top = box
-        area = self.area
-        if self.turned == 1:
-            return Box(
-                bottom - area.bottom, area.right - right, top - area.bottom, area.right - left
-            )
-        if self.turned == 2:
-            return Box(area.right - right, area.top - top, area.right - left, area.top - bottom)
-        if self.turned == 3:
-            return Box(area.top - top, left - area.left, area.top - bottom, right - area.left)
-        return Box(left - area.left, bottom - area.bottom, right - area.left, top - area.bottom)
+def _runs(
+    glyphs: Iterator[Glyph], place: Callable[[float, float], Place | None] | None
+) -> Iterator[list[Glyph]]:
+    """The characters of each line as PDFium breaks it, cut where a cell of a table ends."""
+    run = list[Glyph]()
+    here: Place | None = None
+    for glyph in glyphs:
+        if place is not None and not glyph.character.isspace():
+            there = place(glyph.middle, (glyph.bottom + glyph.top) / 2)
+            if there != here and run and glyph.character not in WORD_BREAK:
+                yield run
+                run = []
+            here = there
+        if glyph.character not in "\r\n" + WORD_BREAK:
+            run.append(glyph)
+            continue
+        if glyph.character in WORD_BREAK and run:
+            run.append(replace(run[-1], character="-", left=run[-1].right))
+        if run:
+            yield run
+        run = []
+    yield run
 
 
-def _turned_text(text_page: Any) -> int:
-    """How many quarters most of the text is turned: on pages that the viewer turns, and in wide
-    tables on upright pages."""
-    from pypdfium2 import raw
-
-    count = raw.FPDFText_CountChars(text_page)
-    angles: Counter[int] = Counter()
-    for index in range(0, count, max(1, count // _SAMPLED)):
-        angle = raw.FPDFText_GetCharAngle(text_page, index)
-        angles[round(angle / _QUARTER) % 4 if angle > 0 else 0] += 1
-    return -angles.most_common(1)[0][0] % 4 if angles else 0
-
-
-def _hidden(page: Any, text_page: Any) -> tuple[Callable[[int, Box], bool] | None, bool]:
-    """A test for the characters that cannot be seen, None where all text objects are visible; and
-    whether all are invisible."""
-    from pypdfium2 import raw
-
-    colour = [ctypes.c_uint() for _ in range(4)]
-    pointers = [ctypes.byref(part) for part in colour]
-
-    def is_faint(item: Any) -> bool:
-        known = bool(raw.FPDFPageObj_GetFillColor(item, *pointers))
-        red, green, blue, alpha = (int(part.value) for part in colour)
-        return known and (alpha == 0 or min(red, green, blue) >= _WHITE)
-
-    def is_invisible(item: Any) -> bool:
-        return bool(raw.FPDFTextObj_GetTextRenderMode(item) == _INVISIBLE)
-
-    kinds = (raw.FPDF_PAGEOBJ_TEXT,)
-    texts = [item.raw for item in page.get_objects(filter=kinds, max_depth=4)]
-    if not any(is_faint(item) or is_invisible(item) for item in texts):
-        return None, False
-    behind = [
-        Box(*item.get_bounds())
-        for item in page.get_objects(max_depth=4)
-        if item.type in (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_SHADING)
-        and not (item.type == raw.FPDF_PAGEOBJ_PATH and is_faint(item.raw))
-    ]
-
-    is_drawn = _contrast(page)
-
-    def hides(index: int, box: Box) -> bool:
-        item = raw.FPDFText_GetTextObject(text_page, index)
-        if not item or not (is_faint(item) or is_invisible(item)):
-            return False
-        middle = (box.left + box.right) / 2, (box.bottom + box.top) / 2
-        if any(area.covers(*middle) for area in behind):
-            return False
-        # PDFium tells the colour of patterns, which are seen, as white.
-        return is_invisible(item) or not is_drawn(box)
-
-    return hides, all(map(is_invisible, texts))
+def _apart(run: list[Glyph]) -> Iterator[list[Glyph]]:
+    """What is printed over each other in a line, as in a bold face that is made that way."""
+    start = 0
+    for at in range(1, len(run)):
+        glyph = run[at]
+        if 0 < _BACK * glyph.height < run[at - 1].left - glyph.left and any(
+            abs(other.left - glyph.left) < _COPIED * glyph.height
+            for other in run[start:at]
+            if other.character == glyph.character
+        ):
+            yield run[start:at]
+            start = at
+    yield run[start:] if start else run
 
 
-def _contrast(page: Any) -> Callable[[Box], bool]:
-    """A test whether something can be seen in a part of a page, which is drawn when first asked."""
+def _without_copies(lines: Sequence[Line]) -> list[Line]:
+    printed: dict[int, list[Line]] = defaultdict(list)
+    kept = []
+    for line in lines:
+        level = round(line.bottom)
+        near = chain.from_iterable(printed.get(level + at, ()) for at in (-1, 0, 1))
+        if not any(_is_copy(line, other) for other in near):
+            kept.append(line)
+            printed[level].append(line)
+    return kept
 
-    @lru_cache(maxsize=1)
-    def drawn() -> tuple[Any, Any]:
-        bitmap = page.render(scale=_SCALE, grayscale=True)
-        return bitmap.to_numpy(), bitmap.get_posconv(page)
 
-    def is_drawn(box: Box) -> bool:
-        image, position = drawn()
-        (x1, y1), (x2, y2) = (position.to_bitmap(*box[at : at + 2]) for at in (0, 2))
-        part = image[max(0, min(y1, y2)) : max(y1, y2) + 1, max(0, min(x1, x2)) : max(x1, x2) + 1]
-        return bool(part.size and int(part.max()) - int(part.min()) > _SEEN)
-
-    return is_drawn
+def _is_copy(line: Line, before: Line) -> bool:
+    """Whether a line is printed once more over itself or a part of itself."""
+    near = _COPIED * line.size
+    return (
+        abs(line.bottom - before.bottom) < near
+        and before.left - near < line.left
+        and line.right < before.right + near
+        and line.text in before.text
+    )
 
 
 def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
@@ -417,8 +332,8 @@ def _is_slanted(text_page: Any, line: Sequence[Glyph]) -> bool:
     """Whether a line is turned by another angle than quarters, as a label of a chart."""
     from pypdfium2 import raw
 
-    angle = raw.FPDFText_GetCharAngle(text_page, line[len(line) // 2].index) / _QUARTER
-    return abs(angle - round(angle)) > _SLANTED
+    angle = raw.FPDFText_GetCharAngle(text_page, line[len(line) // 2].index) / QUARTER
+    return bool(abs(angle - round(angle)) > _SLANTED)
 
 
 def _cells(
@@ -485,4 +400,5 @@ def _shift(glyph: Glyph, height: float, base: float) -> str:
     middle = (glyph.top + glyph.bottom) / 2
     if glyph.bottom - base > _SHIFT * height and middle > base + 0.55 * height:
         return "raised"
-    return "lowered" if middle < base + 0.42 * height and glyph.top < base + 0.8 * height else ""
+    is_low = glyph.bottom < base - _LOW * height and middle < base + 0.42 * height
+    return "lowered" if is_low and glyph.top < base + 0.8 * height else ""

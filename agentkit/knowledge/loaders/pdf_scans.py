@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any
 
 from agentkit.knowledge.loaders.ocr import Budget, RecognisedPage, recognise
-from agentkit.knowledge.loaders.pdf_page import Box, Line, PageView
+from agentkit.knowledge.loaders.pdf_page import Line
+from agentkit.knowledge.loaders.pdf_view import Box, PageView
 from agentkit.knowledge.loaders.reflow import CJK
 
 _LEAST_TEXT = 40
@@ -47,20 +48,19 @@ class Scans:
         None where the page is text. Hidden text of an earlier OCR is taken where, on the first page
         that has some, it agrees with what is seen."""
         unsure = view.is_hidden and self._hidden_is_right is None and _length(lines) >= _SAMPLE
-        if view.is_hidden and self._hidden_is_right is False:
-            lines = []
-        if not (unsure or _has_scan(page, lines)):
+        is_wrong = view.is_unmapped or (view.is_hidden and self._hidden_is_right is False)
+        if not (unsure or is_wrong or _has_scan(page, lines)):
             return lines, None
         if self._budget.is_spent:
             self.late.append(number)
             return lines, None
         found = _recognise(page)
-        if unsure:
-            self._hidden_is_right = not _contradicts(found, lines)
-            if self._hidden_is_right:
+        if unsure and not is_wrong:
+            is_wrong = _contradicts(found, lines)
+            self._hidden_is_right = not is_wrong
+            if not is_wrong:
                 return lines, None
-            lines = []
-        return _merged(lines, found, view)
+        return _merged([] if is_wrong and found.lines else lines, found, view)
 
 
 def _length(lines: Sequence[Line]) -> int:
