@@ -1,5 +1,6 @@
 """PDF: paragraphs joined again, each page's text at its place, and why some cannot be read."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -271,6 +272,94 @@ def test_text_that_no_reader_sees_is_left_out() -> None:
         canvas.drawString(72, 500, "white on blue")
 
     assert parse(_drawn(draw), "a.pdf").document.text == "seen\n\nwhite on blue"
+
+
+def test_white_text_with_an_outline_is_read() -> None:
+    def draw(canvas: Any) -> None:
+        canvas.saveState()
+        path = canvas.beginText(72, 700)
+        path.setFont("Helvetica", 30)
+        path.setTextRenderMode(2)
+        path.setFillColorRGB(1, 1, 1)
+        path.setStrokeColorRGB(0, 0, 0)
+        path.textOut("outlined")
+        canvas.drawText(path)
+
+    assert parse(_drawn(draw), "a.pdf").document.text == "outlined"
+
+
+def test_characters_beyond_the_basic_plane_are_whole() -> None:
+    content = _raw_pdf(
+        "BT /F1 20 Tf 72 700 Td <010203> Tj ET", "<01> <d835dc4e> <02> <d842dfb7> <03> <0078>"
+    )
+    assert parse(content, "a.pdf").document.text == "\U0001d44e\U00020bb7x"
+
+
+def test_a_page_whose_fonts_tell_no_characters_is_named() -> None:
+    codes = "".join(f"{code:02x}" for code in [*range(3, 9), *range(14, 20)] * 8)
+    loaded = parse(
+        _raw_pdf(f"BT /F1 8 Tf 72 600 Td (Name) Tj 0 -40 Td <{codes}> Tj ET", ""), "a.pdf"
+    )
+    assert any(
+        line.startswith("page 1 holds text in unknown characters") for line in loaded.warnings
+    )
+
+
+@pytest.mark.parametrize("box", [(0, 0, 595, 842), (0, 0, 2000, 1500)])
+def test_a_page_takes_its_box_from_the_node_above_it(box: tuple[int, ...]) -> None:
+    y = box[3] - 20
+    content = _raw_pdf(f"BT /F1 12 Tf 72 {y} Td (At the top) Tj ET", "", box)
+    assert parse(content, "a.pdf").document.text == "At the top"
+
+
+def _raw_pdf(drawing: str, unicode: str, box: Sequence[int] = (0, 0, 600, 800)) -> bytes:
+    """A page whose box stands in the node above it, in a font with the pairs of code and character
+    of `unicode`."""
+    pairs = unicode.split()
+    mapped = f"{len(pairs) // 2} beginbfchar {unicode} endbfchar" if pairs else ""
+    table = (
+        "/CIDInit /ProcSet findresource begin begincmap /CMapName /X def "
+        f"1 begincodespacerange <00> <ff> endcodespacerange {mapped} endcmap"
+    )
+    to_unicode = "/ToUnicode 6 0 R" if pairs else ""
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [3 0 R] /Count 1 /MediaBox [{' '.join(map(str, box))}] >>",
+        "<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+        f"<< /Length {len(drawing)} >> stream\n{drawing}\nendstream",
+        f"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica {to_unicode} >>",
+        f"<< /Length {len(table)} >> stream\n{table}\nendstream",
+    ]
+    body = "".join(f"{at} 0 obj {text} endobj\n" for at, text in enumerate(objects, 1))
+    return f"%PDF-1.7\n{body}trailer << /Root 1 0 R >>\n%%EOF".encode()
+
+
+def test_text_that_is_printed_again_to_make_it_bold_is_read_once() -> None:
+    def draw(canvas: Any) -> None:
+        for shift in (0, 0.3, 0.6):
+            canvas.drawString(72 + shift, 700, "Annual report of the port")
+        canvas.drawString(72, 650, "Share code: 300218")
+        before = canvas.stringWidth("Share code: ", "Helvetica", 12)
+        canvas.drawString(72.3 + before, 650, "300218")
+
+    assert parse(_drawn(draw), "a.pdf").document.text.split("\n\n") == [
+        "Annual report of the port",
+        "Share code: 300218",
+    ]
+
+
+def test_slanted_and_small_text_on_a_line_is_neither_raised_nor_lowered() -> None:
+    def draw(canvas: Any) -> None:
+        canvas.drawString(72, 700, "Working papers")
+        canvas.setFont("Helvetica", 8)
+        canvas.drawString(160, 700, "ISSN 1535-6078")
+        canvas.setFont("Helvetica", 12)
+        canvas.translate(200, 400)
+        canvas.rotate(35)
+        canvas.drawString(0, 0, "18 March 2012")
+
+    text = parse(_drawn(draw), "a.pdf").document.text
+    assert " ".join(text.split()) == "Working papers ISSN 1535-6078 18 March 2012"
 
 
 def test_the_hidden_text_of_a_scan_is_read() -> None:
