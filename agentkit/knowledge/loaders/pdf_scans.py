@@ -109,16 +109,18 @@ def _recognise(page: Any) -> RecognisedPage:
 def _contradicts(found: RecognisedPage, hidden: Sequence[Line]) -> bool:
     """Whether hidden text is another than what is surely seen. Scripts that the models do not know
     are left as they are."""
-    seen, said = (
+    seen, written = (
         "".join("".join(line.text.split()) for line in lines).casefold()
         for lines in (found.lines, hidden)
     )
-    letters = [character for character in said if character.isalpha()]
+    letters = [character for character in written if character.isalpha()]
     known = sum(character < "\u0250" or CJK.match(character) is not None for character in letters)
-    if found.confidence < _SURE or len(seen) < len(said) / 2 or known < 0.8 * len(letters):
+    if found.confidence < _SURE or len(seen) < len(written) / 2 or known < 0.8 * len(letters):
         return False
-    of_seen, of_said = ({text[at : at + 3] for at in range(len(text) - 2)} for text in (seen, said))
-    return len(of_seen & of_said) < _AGREES * min(len(of_seen), len(of_said))
+    of_seen, of_hidden = (
+        {text[at : at + 3] for at in range(len(text) - 2)} for text in (seen, written)
+    )
+    return len(of_seen & of_hidden) < _AGREES * min(len(of_seen), len(of_hidden))
 
 
 def _merged(
