@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcp import Client
 
 SECONDS = 20.0
-UNKNOWN = "agentkit_no_such_tool"
+UNKNOWN, UNKNOWN_URI = "agentkit_no_such_tool", "agentkit-no-such://resource"
 _SECRET = re.compile(r"key|token|secret|password|authorization", re.IGNORECASE)
 
 
@@ -176,13 +176,6 @@ async def _descriptions(client: Client) -> str:
     return "all have one"
 
 
-async def _unknown_tool(client: Client) -> str:
-    result, refusal = await _refusal(client.call_tool(UNKNOWN, {}))
-    if not refusal and not result.is_error:
-        raise CheckFailed("a call of an unknown tool succeeded")
-    return refusal or "refused in the result"
-
-
 async def _concurrent_requests(client: Client) -> str:
     results: list[Any] = await asyncio.gather(
         *(client.list_tools(cache_mode="bypass") for _ in range(8))
@@ -192,42 +185,25 @@ async def _concurrent_requests(client: Client) -> str:
     return "8 concurrent"
 
 
-async def _resources(client: Client) -> str:
-    found = await all_pages(lambda cursor: client.list_resources(cursor=cursor), "resources")
-    return f"{len(found)} resources"
+async def _count(client: Client, name: str) -> str:
+    fetch = client.list_resources if name == "resources" else client.list_prompts
+    return quantity(len(await all_pages(fetch, name)), name.removesuffix("s"))
 
 
-async def _prompts(client: Client) -> str:
-    found = await all_pages(lambda cursor: client.list_prompts(cursor=cursor), "prompts")
-    return f"{len(found)} prompts"
-
-
-async def _unknown_resource(client: Client) -> str:
-    _, refusal = await _refusal(client.read_resource("agentkit-no-such://resource"))
-    if not refusal:
-        raise CheckFailed("reading an unknown resource succeeded")
-    return refusal
-
-
-async def _unknown_prompt(client: Client) -> str:
-    _, refusal = await _refusal(client.get_prompt(UNKNOWN))
-    if not refusal:
-        raise CheckFailed("getting an unknown prompt succeeded")
-    return refusal
-
-
-async def _refusal(request: Awaitable[Any]) -> tuple[Any, str]:
-    """Return a request's result and how it was refused ("" where it was not). A server that ends
-    has not refused it."""
+async def _refusal(request: Awaitable[Any], name: str) -> str:
+    """How a server refused a request. Raises CheckFailed where it answered or ended."""
     from mcp import MCPError
     from mcp_types import CONNECTION_CLOSED
 
     try:
-        return await request, ""
+        result = await request
     except MCPError as error:
         if error.code == CONNECTION_CLOSED:
             raise CheckFailed("the server ended instead of answering") from error
-        return None, f"refused with {error.code}"
+        return f"refused with {error.code}"
+    if getattr(result, "is_error", False):
+        return "refused in the result"
+    raise CheckFailed(f"{name} succeeded")
 
 
 CHECKS: tuple[tuple[str, str, Check], ...] = (
@@ -235,11 +211,23 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("lists tools", "tools", _tools),
     ("tools have valid schemas", "tools", _schemas),
     ("tools have descriptions", "tools", _descriptions),
-    ("refuses an unknown tool", "tools", _unknown_tool),
+    (
+        "refuses an unknown tool",
+        "tools",
+        lambda client: _refusal(client.call_tool(UNKNOWN, {}), "a call of an unknown tool"),
+    ),
     ("answers concurrent requests", "tools", _concurrent_requests),
-    ("lists resources", "resources", _resources),
-    ("refuses an unknown resource", "resources", _unknown_resource),
-    ("lists prompts", "prompts", _prompts),
-    ("refuses an unknown prompt", "prompts", _unknown_prompt),
+    ("lists resources", "resources", lambda client: _count(client, "resources")),
+    (
+        "refuses an unknown resource",
+        "resources",
+        lambda client: _refusal(client.read_resource(UNKNOWN_URI), "reading an unknown resource"),
+    ),
+    ("lists prompts", "prompts", lambda client: _count(client, "prompts")),
+    (
+        "refuses an unknown prompt",
+        "prompts",
+        lambda client: _refusal(client.get_prompt(UNKNOWN), "getting an unknown prompt"),
+    ),
 )
 """Each with the server's capability that it needs."""

@@ -208,7 +208,7 @@ async def _accept(name: str, result: object) -> None:
 async def all_tools(client: Client) -> tuple[ServerTool, ...]:
     """The tools of all pages; of two with one name, the first."""
     tools: dict[str, ServerTool] = {}
-    for tool in await all_pages(lambda cursor: client.list_tools(cursor=cursor), "tools"):
+    for tool in await all_pages(client.list_tools, "tools"):
         tools.setdefault(tool.name, tool)
     return tuple(tools.values())
 
@@ -217,28 +217,26 @@ async def all_resources(client: Client, most: int = MAX_ITEMS) -> tuple[list[Any
     """The resources, and the templates of resources, which many servers do not support."""
     from mcp import MCPError
 
-    resources = await all_pages(lambda c: client.list_resources(cursor=c), "resources", most)
+    resources = await all_pages(client.list_resources, "resources", most)
     with suppress(MCPError):
-        return resources, await all_pages(
-            lambda c: client.list_resource_templates(cursor=c), "resource_templates", most
-        )
+        templates = await all_pages(client.list_resource_templates, "resource_templates", most)
+        return resources, templates
     return resources, []
 
 
 async def all_pages(
-    fetch: Callable[[str | None], Awaitable[Any]], name: str, most: int = MAX_ITEMS
+    fetch: Callable[..., Awaitable[Any]], name: str, most: int = MAX_ITEMS
 ) -> list[Any]:
     """The items of all pages of a list, up to a limit or until a cursor repeats."""
     found: list[Any] = []
-    seen: set[str] = set()
+    seen: set[str | None] = set()
     cursor: str | None = None
-    while len(seen) < MAX_PAGES and len(found) < most:
-        page = await fetch(cursor)
-        found += getattr(page, name)
-        cursor = page.next_cursor
-        if not cursor or cursor in seen:
-            break
+    while cursor not in seen and len(seen) < MAX_PAGES and len(found) < most:
         seen.add(cursor)
+        page = await fetch(cursor=cursor)
+        found += getattr(page, name)
+        if not (cursor := page.next_cursor):
+            break
     return found[:most]
 
 

@@ -147,8 +147,7 @@ async def list_prompts(server: RemoteServer) -> list[RemotePrompt]:
     if not _supports(server, "prompts"):
         return []
     found = await server.request(
-        "prompts/list",
-        lambda client: all_pages(lambda c: client.list_prompts(cursor=c), "prompts"),
+        "prompts/list", lambda client: all_pages(client.list_prompts, "prompts")
     )
     return [_prompt(server.config.name, each) for each in found]
 

@@ -144,7 +144,11 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
         response.status_code = _KEEPING_METHOD.get(status, status)
         if status == HTTPStatus.OK:
             message = read_message(await response.aread())
-            return response if message is None else _replaced(request, response, status, message)
+            if message is None:
+                return response
+            if _is_error_without_id(message):  # which the SDK gives to its request as a refusal
+                status = HTTPStatus.BAD_REQUEST
+            return _replaced(request, response, status, message)
         if status < 400:
             return response
         text = (await response.aread())[:_MAX_REFUSAL].decode(errors="replace")
@@ -157,6 +161,13 @@ class _BoundedTransport(httpx2.AsyncHTTPTransport):
         if code is not None:
             return response
         return _error_response(request, response, refusal_message(status, words))
+
+
+def _is_error_without_id(message: bytes) -> bool:
+    if len(message) > _MAX_REFUSAL or b'"error"' not in message:
+        return False
+    value = json.loads(message)
+    return "error" in value and value.get("id") is None
 
 
 def _error_response(

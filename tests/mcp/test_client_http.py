@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -171,6 +173,11 @@ OTHER = {
 }
 
 
+DEEP: Any = "end"
+for _level in range(300):
+    DEEP = [DEEP]
+
+
 def config(url: str) -> ServerConfig:
     return ServerConfig("raw", transport="http", url=url, timeout=10)
 
@@ -200,6 +207,22 @@ async def test_another_refusal_is_an_error_with_the_servers_words(forgotten: Any
     expected = error.get("message") or error.get("detail") or (words if "<" not in words else "")
     assert expected in str(caught.value)
     assert status == 200 or "jsonrpc" in parsed or f"HTTP {status} " in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize(
+    "fault", [{"error": {"code": -32603, "message": "busy"}}, {"result": DEEP}]
+)
+async def test_answers_without_an_id_are_those_of_their_requests(
+    kind: str, fault: dict[str, Any]
+) -> None:
+    answer = {"jsonrpc": "2.0", "id": None, **fault}
+    with raw(frame=lambda _: answer, content_type=kind) as server:
+        async with McpServers([config(server.url)]) as servers:
+            calls = (servers.tools[0].run({}) for _ in range(3))
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    expected = r"'raw': greet failed: (busy|the answer is nested too deeply)"
+    assert all(re.search(expected, str(outcome)) for outcome in outcomes)
 
 
 @pytest.mark.parametrize("scheme", ["http://", ""])
