@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
@@ -26,7 +27,9 @@ from agentkit.knowledge.chunking.blocks import (
 )
 from agentkit.knowledge.chunking.markup import is_markup_only, plain
 
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n.*?^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M)
+_FRONT_MATTER = re.compile(
+    r"\A\ufeff?(---|\+\+\+)[ \t]*\r?\n(.*?)^(?:\1|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.M
+)
 _RULE = frozenset("-*_ ")
 _MOST_FRONT_MATTER = 50_000
 _FLOW, _MOST_FLOWS = re.compile(r"[\[{]"), 500
@@ -67,19 +70,23 @@ class FrontMatter(NamedTuple):
 
 
 def front_matter(text: str) -> FrontMatter | None:
-    """The YAML front matter; 01234 and 1.10 are kept as text. None where there is none: what is not
-    a mapping, is invalid or has aliases, as a YAML bomb does, is text."""
+    """The front matter in YAML or, between +++, TOML; 01234 and 1.10 are kept as text in YAML. None
+    where there is none: what is not a mapping, is invalid or has aliases, as a YAML bomb does, is
+    text."""
     match = _FRONT_MATTER.match(text)
-    metadata = _mapping(match[0].removeprefix("\ufeff").strip().strip("-")) if match else {}
+    metadata = _mapping(match[2], match[1] == "+++") if match else {}
     return FrontMatter(metadata, match.end()) if match and metadata else None
 
 
-def _mapping(written: str) -> dict[str, Any]:
+def _mapping(written: str, is_toml: bool) -> dict[str, Any]:
     import yaml
 
     if len(written) > _MOST_FRONT_MATTER or len(_FLOW.findall(written)) > _MOST_FLOWS:
         return {}
     try:
+        if is_toml:
+            found = tomllib.loads(written, parse_float=str)
+            return dict(json.loads(json.dumps(found, default=str)))
         if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(written, yaml.BaseLoader)):
             return {}
         found = yaml.load(written, yaml.BaseLoader)  # nosec B506

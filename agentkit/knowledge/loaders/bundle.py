@@ -5,6 +5,7 @@ An archive inside an archive is not opened. The number of files and their size a
 
 from __future__ import annotations
 
+import re
 import zipfile
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -13,10 +14,13 @@ from agentkit.documents import Document, Part
 from agentkit.errors import KnowledgeError
 from agentkit.knowledge.loaders.archive import checked
 from agentkit.knowledge.loaders.files import Loaded, is_supported, parse
+from agentkit.knowledge.loaders.text import decoded
 from agentkit.text.terms import clean
 
 _MOST_FILES = 500
 _MOST_CHARACTERS = 20_000_000
+_IS_UTF_8 = 0x800
+_WIDE = re.compile(rb"(?:[\x81-\xfe][\x40-\xfe]){2}")
 
 
 def load_bundle(content: bytes, source: str) -> Loaded:
@@ -28,7 +32,7 @@ def load_bundle(content: bytes, source: str) -> Loaded:
     with zipfile.ZipFile(BytesIO(content)) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         for entry in sorted(entries, key=lambda entry: entry.filename)[:_MOST_FILES]:
-            name = clean(entry.filename)
+            name = _name(entry)
             if not is_supported(name) or name.lower().endswith(".zip") or _is_hidden(name):
                 unread += 1
                 continue
@@ -55,6 +59,15 @@ def load_bundle(content: bytes, source: str) -> Loaded:
         warnings.append(f"{unread} files in it were not read")
     document = Document(source, text, PurePosixPath(source).stem, parts=tuple(parts))
     return Loaded(document, tuple(warnings[:20]))
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """A file's name: one that is not marked as UTF-8 is in the code page of the system that packed
+    it, and two characters of two bytes in a row are hardly Latin."""
+    if entry.flag_bits & _IS_UTF_8:
+        return clean(entry.filename)
+    raw = entry.filename.encode("cp437", errors="replace")
+    return clean(decoded(raw) if _WIDE.search(raw) else entry.filename)
 
 
 def _is_hidden(name: str) -> bool:

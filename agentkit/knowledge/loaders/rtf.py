@@ -16,14 +16,20 @@ _SHIFTED = re.compile(rf"\\(super|sub|up\d+|dn\d+)(?![a-z0-9]){_WORDS}\s?([^\\{{
 _UNSEEN = re.compile(rf"\\(?:striked?1?|v)(?![a-z0-9]){_WORDS}\s?[^\\{{}}]*")
 _GROUP = r"(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.|\{(?:[^{}\\]|\\.)*+\})*+\})*+"
 _FOOTNOTE = re.compile(rf"\{{\\footnote(?![a-z])({_GROUP})\}}", re.DOTALL)
+_FRAME = re.compile(rf"\{{\\(header|footer)[lrf]?(?![a-z])({_GROUP})\}}", re.DOTALL)
+_STRAY = re.compile(r"(?<=[^{\s])\\\*|\\bin(?![a-z0-9-])")
+"""Marks without their meaning in this place, behind which the parser would lose the text."""
+_BULLET = re.compile(
+    r"(\{(?:\\\*)?\\(?:listtext|pntext)\b[^{}']{0,300})\\'(?:b7|a7|d8|fc)", re.IGNORECASE
+)
 _NOTE = re.compile(r"^(\[\^\d+\]:) +", re.MULTILINE)
 _TITLE = re.compile(r"\{\\title\s([^\\{}]{1,300})\}")
 _AUTHOR = re.compile(r"\{\\author\s([^\\{}]{1,300})\}")
 
 
 def load_rtf(content: bytes, source: str) -> Loaded:
-    """Struck-out and hidden text is left out, footnotes stand at the end; title and author are from
-    the file's properties."""
+    """Struck-out and hidden text is left out, footnotes stand at the end, page headers and footers
+    at the top; title and author are from the file's properties."""
     try:
         from striprtf.striprtf import rtf_to_text
     except ImportError as error:
@@ -33,9 +39,9 @@ def load_rtf(content: bytes, source: str) -> Loaded:
         raise KnowledgeError(
             "not RTF, despite its name: open it in a text program and save it again"
         )
-    written = content.decode("latin-1")
+    written = _BULLET.sub(r"\1-", _STRAY.sub("", content.decode("latin-1")))
     written = _SHIFTED.sub(_marked, _UNSEEN.sub(lambda m: f"{m[1]} " if m[1] else "", written))
-    written = _with_notes(written)
+    written = _with_frame(_with_notes(written))
     try:
         text = clean(str(rtf_to_text(written, errors="replace")))  # type: ignore[no-untyped-call]
     except (ValueError, LookupError, IndexError) as error:
@@ -62,6 +68,16 @@ def _with_notes(written: str) -> str:
     written = _FOOTNOTE.sub(mark, written)
     end = written.rfind("}")
     return f"{written[:end]}\\par {''.join(notes)}{written[end:]}" if notes else written
+
+
+def _with_frame(written: str) -> str:
+    """The file with its page headers and footers, which the parser drops, where its text begins."""
+    matches = list(_FRAME.finditer(written))
+    found = dict.fromkeys(
+        f"\\par Page {match[1]}: {{{match[2]}}}\\par ".replace("\\chpgn", "") for match in matches
+    )
+    at = matches[0].start() if matches else 0
+    return f"{written[:at]}{''.join(found)}{written[at:]}"
 
 
 def _marked(match: re.Match[str]) -> str:

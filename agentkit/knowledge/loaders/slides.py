@@ -86,6 +86,9 @@ def _slide(slide: Any, frame: set[str], lost: list[str]) -> Iterator[str]:
     lines = [_line(p).replace("\v", "\n") for p in notes._txBody.p_lst] if notes is not None else []
     if notes_text := "\n".join(lines).strip():
         yield f"Notes: {escaped(notes_text)}"
+    for shape in slide.notes_slide.shapes if slide.has_notes_slide else ():
+        if not shape.is_placeholder:
+            yield from _text(shape, lost)
 
 
 def _in_reading_order(shapes: list[Any]) -> list[Any]:

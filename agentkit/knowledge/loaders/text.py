@@ -41,6 +41,7 @@ _LEGACY = (
     "cp1253", "cp1254", "iso8859-1", "iso8859-2", "iso8859-15", "koi8-r",
 )  # fmt: skip
 _NO_CHARSETS = frozenset(("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined"))
+_JIS_ESCAPE = b"\x1b$B"
 _WINDOW = 2000
 _WINDOWS = 9
 _MOST_BROKEN = 0.01
@@ -61,6 +62,7 @@ def decoded(content: bytes, declared: str = "") -> str:
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return clean(content.decode(encoding, errors="replace"))
+    declared = "iso2022_jp" if _JIS_ESCAPE in content else declared
     for text in (_as_declared(content, declared), _utf_16(content), _utf_8(content)):
         if text is not None:
             return clean(text)

@@ -32,6 +32,7 @@ def test_single_lines_of_chinese_are_distinguished_without_a_mark(encoding: str)
         ("shift_jis", "機械学習は、データから自動的に規則を見つけ出す技術である。"),
         ("euc_jp", "日本の首都は東京であり、世界最大級の都市圏を形成している。"),
         ("euc_kr", "기계 학습은 데이터에서 규칙을 자동으로 찾아내는 기술이다."),
+        ("iso2022_jp", "会議は三月十四日に開かれます。"),
         ("cp1252", "Die Größe des Modells hängt von der Zahl der Schüler ab."),
         ("cp1251", "Машинное обучение позволяет находить закономерности в данных."),
     ],

@@ -35,6 +35,23 @@ def test_the_title_is_the_first_heading_and_else_the_file_name(tmp_path: Path) -
     assert _load(tmp_path / "plain.txt").title == "plain"
 
 
+@pytest.mark.parametrize(
+    "front",
+    [
+        '+++\ntitle = "Pumps"\ndate = 2024-03-01\nlimit = 1.10\n+++\n',
+        "---\ntitle: Pumps\ndate: 2024-03-01\nlimit: 1.10\n...\n",
+    ],
+)
+def test_front_matter_may_be_toml_or_end_as_a_yaml_document_does(
+    tmp_path: Path, front: str
+) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(f"{front}# H\n", encoding="utf-8")
+    document = _load(path)
+    assert document.title == "Pumps"
+    assert document.metadata == {"title": "Pumps", "date": "2024-03-01", "limit": "1.10"}
+
+
 def test_broken_front_matter_is_text_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     path.write_text("---\ntitle: [unclosed\n---\n# H\n", encoding="utf-8")

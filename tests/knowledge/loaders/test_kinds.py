@@ -163,6 +163,10 @@ def test_rtf() -> None:
         (r"Limit 10\super 6\nosupersub  cells", "Limit 10^6 cells"),
         (r"Limit 10{\up6 6} cells, H{\dn4\fs16 2}O", "Limit 10^6 cells, H_2O"),
         (r"{\strike\f0 9 EUR }8 EUR", "8 EUR"),
+        (r"{\header\pard {\b Acme}\par}\pard Limit", "Page header: Acme\n\nLimit"),
+        (r"{\fs24\*\cs7\cf0 Limit 10}", "Limit 10"),
+        (r"{\pict\pngblip\bin ffd8ff}Limit 10", "Limit 10"),
+        (r"{\listtext\pard\plain \'b7\tab}Limit", "-\tLimit"),
         (
             r"A{\super\chftn}{\footnote\pard {\f0{\super\chftn}} Caf\'e9}, B{\footnote Two}.",
             "A[^1], B[^2].\n\n[^1]: Café\n[^2]: Two",
@@ -258,6 +262,21 @@ def test_each_file_of_an_archive_is_a_part_and_the_others_are_counted() -> None:
     assert part_of(document.parts, at, at + 5) == "file notes/a.md"
     assert loaded.warnings[0].startswith("e.pdf: not a PDF")
     assert loaded.warnings[1] == "2 files in it were not read"
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("集团审计/需求文档.md", "gbk"), ("会議の資料.md", "cp932"), ("Übersicht.md", "cp437")],
+)
+def test_names_in_an_archive_are_read_in_the_code_page_of_its_system(
+    name: str, encoding: str
+) -> None:
+    raw = name.encode(encoding)
+    packed = _zip(**{"x" * len(raw) + "_dot_md": b"text"}).replace(
+        b"x" * len(raw) + b".md", raw + b".md"
+    )
+    [part] = parse(packed, "a.zip").document.parts
+    assert part.name == f"{name}.md"
 
 
 def test_an_archive_without_documents_is_refused() -> None:

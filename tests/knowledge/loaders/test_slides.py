@@ -107,6 +107,15 @@ def test_a_chart_without_plots_costs_itself_only() -> None:
     assert "kept" in _loaded(file).document.text
 
 
+def test_a_text_box_on_the_page_of_notes_is_read() -> None:
+    file, slide = _deck()
+    slide.notes_slide.notes_text_frame.text = "Say hello"
+    page = next(slide.notes_slide.element.iter("{*}spTree"))
+    page.append(slide.shapes.add_textbox(*AREA).element)
+    page[-1].find(".//{*}txBody").append(parse_xml(f"<a:p {NAMESPACES}>{_run('In a box')}</a:p>"))
+    assert _loaded(file).document.text == "Notes: Say hello\n\nIn a box"
+
+
 def test_notes_keep_raised_characters() -> None:
     file, slide = _deck()
     frame = slide.notes_slide.notes_text_frame
