@@ -197,7 +197,8 @@ class Chunk:
         """Its place, for people: file, page and the headings below the title."""
         part = self.part or (f"page {self.page}" if self.page is not None else "")
         path = self.heading.split(" > ")
-        below = path[1:] if path[0].startswith(self.title) else path
+        is_named = path[0].startswith(self.title) or part.startswith(f"{path[0]}, ")
+        below = path[1:] if is_named else path
         return " > ".join([self.source, *(name for name in (part, *below) if name)])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentkit.documents import Part, PartKind, Parts, page_of, part_of
+from agentkit.documents import Chunk, Part, PartKind, Parts, page_of, part_of
 
 NAMES: dict[str, tuple[PartKind, str]] = {
     "a number": ("row", "12"),
@@ -49,3 +49,15 @@ def test_parts_are_the_same_after_they_were_packed_and_sent(name: str) -> None:
 def test_bytes_that_are_no_parts_are_an_error(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"part|label|Expecting|kind"):
         Parts.from_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("heading", "part", "place"),
+    [
+        ("Budget > Columns: a, b", "Budget, rows 1-3", "a.xlsx > Budget, rows 1-3 > Columns: a, b"),
+        ("Columns: a, b", "rows 1-3", "a.xlsx > rows 1-3 > Columns: a, b"),
+        ("Title > Budget", "", "a.xlsx > Budget"),
+    ],
+)
+def test_a_place_names_the_title_and_the_sheet_once(heading: str, part: str, place: str) -> None:
+    assert Chunk("c", "d", "a.xlsx", "Title", heading, "x", 0, 1, part=part).place == place

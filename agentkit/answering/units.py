@@ -148,9 +148,10 @@ def _sheet_units(passage: Passage, columns: str) -> Iterator[Unit]:
     """The rows of a CSV file or a sheet, under their header where the passage begins with it."""
     text = passage.chunk.text
     lines = [match.span() for match in _SHEET_ROW.finditer(text) if match.group().strip()]
-    names = [re.sub(r"\W", "", name) for name in (text[slice(*lines[0])], columns)]
-    has_header = len(lines) > 1 and names[1] == f"Columns{names[0]}"
-    yield from _row_units(passage, columns, lines, int(has_header))
+    names = re.sub(r"\W", "", columns)  # cut where they are long
+    first = "".join(re.findall(r"\w", text[slice(*lines[0])])) if lines else ""
+    has_header = len(names) > len("Columns") and f"Columns{first}".startswith(names)
+    yield from _row_units(passage, columns, lines, int(has_header and len(lines) > 1))
 
 
 def _row_units(passage: Passage, heading: str, lines: Sequence[Span], lead: int) -> Iterator[Unit]:

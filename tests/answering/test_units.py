@@ -45,8 +45,8 @@ def test_a_row_is_printed_under_the_header_of_its_table() -> None:
     ],
     ids=["csv", "tsv", "sheet", "quoted", "line in a cell", "inches", "continued"],
 )
-def test_a_row_of_a_sheet_is_printed_under_its_header(text: str, row: str) -> None:
-    columns = "Prices > Columns: name, price"
+@pytest.mark.parametrize("columns", ["Prices > Columns: name, price", "Columns: name, pri…"])
+def test_a_row_of_a_sheet_is_printed_under_its_header(text: str, row: str, columns: str) -> None:
     chunk = Chunk("c", "d", "a.csv", "", columns, text, 0, len(text), part="Prices, rows 1-3")
     assert row in [u.text for u in split_units(Passage("1", chunk)) if u.kind == "row"]
 
