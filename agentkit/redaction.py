@@ -22,14 +22,19 @@ _KEYS = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?:\b|(?<=%[0-9A-F]{2}))(?:"
     r"sk-(?:ant|proj|svcacct|admin|or|lf)-[\w*.-]{8,}"
-    r"|(?:sk|gsk|pk|rk|xai|hf|nvapi|npm|pypi|whsec|glpat|dop_v1|r8|tvly|pplx|csk|fw)[-_]"
+    r"|(?:sk|gsk|pk|rk|xai|hf|nvapi|npm|pypi|whsec|glpat|dop_v1|r8|tvly|pplx|csk|fw"
+    r"|pcsk|ntn|lin_api|sbp|shp(?:at|ss|ca|pa)|vercel_blob_rw|co|pa)[-_]"
     # A long part, or a cut by asterisks: names such as hf-notes-2024 have neither.
     r"(?=(?:[\w.-]{0,40}[-_.])?(?:(?=[a-zA-Z]{0,40}\d)[a-zA-Z0-9]{16}|[a-zA-Z0-9]{30})"
     r"|[\w.-]{0,40}\*)[\w*.-]{8,}"
     r"|AIza[\w-]{30,}|ya29\.[\w-]{16,}"
     r"|gh[oprsu]_\w{16,}|github_pat_\w{20,}|xox[a-z]-[\w-]{10,}|SG\.[\w-]{16,}\.[\w-]{16,}"
     r"|(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{12,}"
-    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.?[\w-]*)",
+    r"|AGE-SECRET-KEY-1\w{16,}|1//0[\w-]{20,}|(?:SK|dapi)[0-9a-f]{32}|pat\w{14}\.[0-9a-f]{64}"
+    r"|dp\.(?:pt|st|ct)\.\w{20,}|\d{8,10}:AA[\w-]{30,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.?[\w-]*)"
+    r"|(?<=bot)\d{8,10}:AA[\w-]{30,}|(?<=hooks\.slack\.com/services/)[\w/]+"
+    r"|(?<=/api/webhooks/)\d+/[\w-]+",
     re.DOTALL,
 )
 _HEADERS = re.compile(
@@ -42,13 +47,16 @@ _COOKIES = re.compile(
     r"(?P<head>\b(?:set-)?cookie[\"']?\s*[:=]\s*[\"']?)(?=[\w.-]+=)[^\r\n\"']{8,}", re.IGNORECASE
 )
 _NAME = (
-    r"(?:api|access|secret|private|account|auth|signing|encryption|subscription)[_-]?key(?:[_-]id)?"
+    r"(?:api|access|sharedaccess|secret|private|account|auth|signing|encryption|subscription)[ _-]?"
+    r"key(?:[_-]id)?"
     r"|(?:access|auth|refresh|id|session|bearer|api|security)?[_-]?token|(?:client)?[_-]?secret"
     r"|passw(?:or)?d|passphrase|pwd|credentials?|sig|signature"
 )
 _ASSIGNED = re.compile(
     rf"(?P<head>(?<![a-z])(?:[\w-]{{0,40}}[_-])?(?:{_NAME})\\?[\"']?\s*"
-    rf"(?:(?:=>|[:=])\s*\\?[\"']?|(?<=[\"']),\s*b?[\"'])"
+    rf"(?:(?:provided|for '[^'\n]{{0,200}}')?(?:=>|[:=])\s*(?:\w{{1,20}}\()?\\?[\"']?"
+    rf"|(?<=[\"']),\s*b?[\"'])"
+    rf"|%3A%2F%2F[\w.]*%3A(?=[^\s%]+%40)|\s(?:-u|--user)[ =][\"']?[^\s:]+:"
     rf"|[?&](?:key|code|auth|session|sid)=|--[\w-]{{0,40}}(?:{_NAME})[ =])"
     rf"(?=\S*\d|\S{{20}})[^\s\"',;&)}}\]\\]{{8,}}",
     re.IGNORECASE,

@@ -20,6 +20,17 @@ from tests import planted
 KEY = "sk-proj-abcdefgh12345678"
 
 
+_PROVIDERS = [
+    *("1//0gabcdefghijklmnopqrstuvwxyz-ABCD", "AGE-SECRET-KEY-1" + "QPZRY9X8" * 7),
+    *("pa-" + "aB3dE5gH" * 5, "co_" + "aB3dE5gH" * 5, "pcsk_aB3dE_" + "aB3dE5gH" * 7),
+    *("ntn_" + "123456aB" * 6, "lin_api_" + "aB3d" * 10, "sbp_" + "a1b2c3d4" * 5),
+    *("vercel_blob_rw_" + "aB3d" * 10, "dapi" + "0123456789abcdef" * 2),
+    *("dp.pt." + "aB3dE5gH" * 5, "shpat_" + "0123456789abcdef" * 2),
+    *("SK" + "0123456789abcdef" * 2, "pataB3dE5gH1jK2mN." + "a1b2c3d4" * 8),
+]
+"""Keys of providers, by the forms of gitleaks' rules."""
+
+
 @pytest.mark.parametrize("form", planted.TEXTS)
 def test_a_secret_of_each_form_is_replaced_in_errors_and_findings(form: str) -> None:
     text = planted.TEXTS[form]
@@ -46,6 +57,28 @@ def test_a_secret_is_replaced_in_json_too(form: str) -> None:
         ("(see https://a.example/b?sig=1).", "(see https://a.example/b?***)."),
         ("http://[::1]:8/x?y=z next", "http://[::1]:8/x?*** next"),
         ("https://a/cb#access_token=abc&x=1", "https://a/cb#***"),
+        (
+            "SharedAccessKeyName=r;SharedAccessKey=abc123def456=",
+            "SharedAccessKeyName=r;SharedAccessKey=***",
+        ),
+        (
+            "https://api.telegram.org/bot123456789:AA" + "b" * 33 + "/x",
+            "https://api.telegram.org/bot***/x",
+        ),
+        (
+            "https://hooks.slack.com/services/T0AB/B0CD/abc123",
+            "https://hooks.slack.com/services/***",
+        ),
+        (
+            "https://discord.com/api/webhooks/12345/abc-123_x",
+            "https://discord.com/api/webhooks/***",
+        ),
+        ("curl -u user:abc123def456 x", "curl -u user:*** x"),
+        ("password=SecretStr('abc123def456')", "password=SecretStr('***')"),
+        ("https%3A%2F%2Fu%3Aabc123def456%40h%2Fx", "https%3A%2F%2Fu%3A***"),
+        ("Password for 'https://h': abc123def456", "Password for 'https://h': ***"),
+        ("Incorrect API key provided: abc123def456.", "Incorrect API key provided: ***"),
+        *((key, "***") for key in _PROVIDERS),
         ("https://a/page#part-2", "https://a/page#part-2"),
         ("https://a/v1?api-version=2024-10-21", "https://a/v1?api-version=2024-10-21"),
         ("Basic dXNlcjpwYXNz", "Basic ***"),
