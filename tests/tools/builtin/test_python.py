@@ -1,7 +1,7 @@
 """Python code of a model's: it runs apart, confined and bounded, and leaves nothing."""
 
-import ctypes
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -134,8 +134,6 @@ def outside(tmp_path: Path) -> Iterator[dict[str, object]]:
     file = tmp_path / "secret.txt"
     file.write_text("planted")
     program = [sys.executable, "-c", "import time; time.sleep(60)"]
-    if os.uname().machine == "x86_64":
-        ctypes.CDLL(None).syscall(248, b"user", b"agentkit-test", b"planted", 7, -3)
     with (
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(socket.AF_UNIX) as unix,
@@ -195,7 +193,6 @@ ATTEMPTS = {
     "the interpreter": "open(sys.executable, 'ab')",
     "a link to a file": "os.link(file, 'here')",
     "kernel setting": "open('/proc/sys/kernel/core_pattern', 'w').write('|/bin/true')",
-    "key of the session": "call(libc.syscall(250, 10, -3, b'user', b'agentkit-test', 0) < 0)",
     "its root": "os.mkdir('/new')",
     "devices": "open('/dev/shm/../new', 'w')",
     "user namespace": "call(libc.unshare(0x10000000))",
@@ -219,6 +216,36 @@ async def test_it_reaches_nothing_outside(confined: Tool, outside: dict[str, obj
     for name, attempt in ATTEMPTS.items():
         code += f"try: {attempt}; print({name!r}, 'succeeded')\nexcept Exception: pass\n"
     assert await run_code(code, tool=confined) == "[nothing was printed]"
+
+
+_FIND_KEY = """
+import ctypes
+found = ctypes.CDLL(None).syscall(250, 10, -3, b"user", b"agentkit-test", 0)
+print("found" if found > 0 else "none")
+"""
+_PLANT_KEY = """
+import ctypes, sys
+from pathlib import Path
+from agentkit.tools.builtin.python_sandbox import run_code
+libc = ctypes.CDLL(None)
+libc.syscall(250, 1, None)  # a new session keyring
+libc.syscall(248, b"user", b"agentkit-test", b"planted", 7, -3)
+exec(sys.argv[1])
+print(run_code(sys.argv[1], Path(sys.argv[2]), 512, False, [sys.argv[3]])[0].output)
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of its system calls")
+@pytest.mark.usefixtures("confined")
+def test_it_finds_no_key_of_the_users_session(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    way = request.node.callspec.params["confined"]
+    command = [sys.executable, "-c", _PLANT_KEY, _FIND_KEY, str(tmp_path), way]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if printed.startswith("none"):
+        pytest.skip("this system keeps no keys of sessions")
+    assert printed.split() == ["found", "none"]
 
 
 async def test_a_signal_to_all_processes_reaches_its_own_only(confined: Tool) -> None:
