@@ -7,8 +7,9 @@ that it needs: `identity: Annotated[Identity, Depends(require("ask"))]`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from agentkit.server.errors import ApiError
@@ -61,3 +62,7 @@ class RoleRequirement:
 def require(role: Role) -> RoleRequirement:
     """A dependency that demands a role: `Depends(require("ask"))`."""
     return RoleRequirement(role)
+
+
+Asker = Annotated[Identity, Depends(require("ask"))]
+"""Who asks, as a parameter of a route."""

@@ -24,13 +24,12 @@ from agentkit.knowledge.search.lookup import range_of
 from agentkit.server.auth import require
 from agentkit.server.errors import ApiError
 from agentkit.server.guard import SANDBOX
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server, Service
 from agentkit.server.turns import format_of
 from agentkit.server.uploads import named_by_content, safe_name, store
 
 router = APIRouter(prefix="/api/documents", tags=["documents"])
 
-Server = Annotated[Service, Depends(service)]
 Reader = Depends(require("ask"))
 Manager = Depends(require("documents"))
 

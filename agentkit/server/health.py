@@ -18,7 +18,7 @@ from agentkit.server.auth import current
 from agentkit.server.errors import ApiError
 from agentkit.server.guard import CONTENT_POLICY, COOKIE, Access
 from agentkit.server.metrics import CONTENT_TYPE
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server
 
 router = APIRouter(tags=["server"])
 
@@ -33,7 +33,7 @@ def health() -> dict[str, str]:
 
 
 @router.get("/ready", dependencies=[Depends(current)])
-def ready(server: Annotated[Service, Depends(service)]) -> dict[str, str]:
+def ready(server: Server) -> dict[str, str]:
     """Whether questions can be answered: the index is up to date, the server is not stopping."""
     if server.is_stopping or server.is_indexing:
         reason = "The server is stopping." if server.is_stopping else "The index is being updated."
@@ -42,7 +42,7 @@ def ready(server: Annotated[Service, Depends(service)]) -> dict[str, str]:
 
 
 @router.get("/metrics", dependencies=[Depends(current)])
-def metrics(server: Annotated[Service, Depends(service)]) -> Response:
+def metrics(server: Server) -> Response:
     """The measurements, in Prometheus' text format."""
     return Response(server.metrics.text(), headers={"content-type": CONTENT_TYPE})
 

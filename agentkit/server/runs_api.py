@@ -10,10 +10,11 @@ from pydantic import BaseModel, Field
 
 from agentkit.agent.approval import Verdict
 from agentkit.agent.tool_runner import NOT_ALLOWED
-from agentkit.server.auth import Identity, require
+from agentkit.server.auth import Asker, Identity, require
 from agentkit.server.errors import ApiError
 from agentkit.server.runs import AnswerRun
-from agentkit.server.sessions_api import Asker, Server, Store
+from agentkit.server.service import Server
+from agentkit.server.sessions_api import Store
 from agentkit.server.sse import EventResponse
 from agentkit.server.turns import CallRecord, Turn
 from agentkit.tools.repair import without_surrogates

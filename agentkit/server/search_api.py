@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from agentkit.documents import Hit
 from agentkit.server.auth import require
 from agentkit.server.errors import ApiError
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server
 from agentkit.server.turns import SourcePassage, passage_record
 
 router = APIRouter(prefix="/api", tags=["search"], dependencies=[Depends(require("ask"))])
@@ -52,7 +52,7 @@ class SearchResult(BaseModel):
 
 @router.get("/search")
 async def search(
-    server: Annotated[Service, Depends(service)],
+    server: Server,
     q: Annotated[str, Query(min_length=1, max_length=2000)],
     limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 10,
 ) -> SearchResult:

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from agentkit.agent.agent import Agent
@@ -145,3 +146,7 @@ async def service(request: Request) -> Service:
     """The service of an app, as a FastAPI dependency."""
     found: Service = request.app.state.service
     return found
+
+
+Server = Annotated[Service, Depends(service)]
+"""The service, as a parameter of a route."""

@@ -16,11 +16,11 @@ from agentkit.agent.session_store import SessionInfo, SessionStore
 from agentkit.backends.base import images
 from agentkit.messages import Message
 from agentkit.server.asking import Attachment, Choices, ask_again, read_attachments
-from agentkit.server.auth import Identity, require
+from agentkit.server.auth import Asker
 from agentkit.server.errors import ApiError
 from agentkit.server.foreign_runs import is_written_elsewhere
 from agentkit.server.guard import SANDBOX
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server
 from agentkit.server.session_stores import find_session, read_session
 from agentkit.server.turns import Turn, first_message, run_id_of, turns_of
 from agentkit.tools.repair import join_surrogates
@@ -33,9 +33,6 @@ MOST_QUESTION = 200_000
 """Characters of a question."""
 MOST_ATTACHED = 10
 """Files of a question."""
-
-Asker = Annotated[Identity, Depends(require("ask"))]
-Server = Annotated[Service, Depends(service)]
 
 
 async def own_store(identity: Asker, server: Server) -> SessionStore:

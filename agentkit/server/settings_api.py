@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
@@ -19,7 +19,7 @@ from agentkit.errors import ConfigError
 from agentkit.project.trust import settings_file
 from agentkit.server.auth import require
 from agentkit.server.errors import ApiError
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server, Service
 from agentkit.settings.dotted_keys import parse_key
 from agentkit.settings.schema import settings_schema
 from agentkit.tools.repair import without_surrogates
@@ -27,8 +27,6 @@ from agentkit.tools.repair import without_surrogates
 router = APIRouter(
     prefix="/api/settings", tags=["settings"], dependencies=[Depends(require("documents"))]
 )
-
-Server = Annotated[Service, Depends(service)]
 
 
 LIVE_SETTINGS: Mapping[str, tuple[str, ...]] = {

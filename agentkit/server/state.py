@@ -16,7 +16,7 @@ from agentkit.errors import AgentkitError
 from agentkit.evaluation.questions import load_questions
 from agentkit.server.auth import Identity, current
 from agentkit.server.openai_api.models import model_ids
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server, Service
 from agentkit.server.sse import EventResponse
 
 router = APIRouter(prefix="/api", tags=["page"])
@@ -30,9 +30,7 @@ _HINT = (
 
 
 @router.get("/state")
-async def state(
-    identity: Annotated[Identity, Depends(current)], server: Annotated[Service, Depends(service)]
-) -> dict[str, Any]:
+async def state(identity: Annotated[Identity, Depends(current)], server: Server) -> dict[str, Any]:
     """What the page shows before the first question: the agent, its model and its documents."""
     project, agent = server.project, server.agent
     model = agent.model
@@ -75,7 +73,7 @@ def _examples(server: Service) -> list[str]:
 
 
 @router.get("/events", dependencies=[Depends(current)])
-def events(server: Annotated[Service, Depends(service)]) -> EventResponse:
+def events(server: Server) -> EventResponse:
     """Notices that documents, sessions or trusted files changed, as server-sent events."""
 
     async def source() -> AsyncGenerator[bytes, None]:

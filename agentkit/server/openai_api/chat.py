@@ -6,9 +6,9 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,8 +16,8 @@ from agentkit.answers import Answer
 from agentkit.backends.base import Options
 from agentkit.events import Finished, ReasoningDelta, TextDelta, ToolStarted
 from agentkit.messages import Message, ToolCall, Usage
-from agentkit.server.auth import Identity, require
-from agentkit.server.errors import ApiError, to_api_error
+from agentkit.server.auth import Asker
+from agentkit.server.errors import to_api_error
 from agentkit.server.openai_api.citations import support, url_citations
 from agentkit.server.openai_api.models import choose_model
 from agentkit.server.openai_api.running import FINISH_REASONS, Ask, PrimedEvents, Running, respond
@@ -28,7 +28,7 @@ from agentkit.server.openai_api.wire import (
     read_parts,
     wire_call,
 )
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -39,21 +39,15 @@ TOOL = b": a tool runs\n\n"
 
 @router.post("/chat/completions")
 async def create_chat_completion(
-    body: ChatRequest,
-    request: Request,
-    identity: Annotated[Identity, Depends(require("ask"))],
-    server: Annotated[Service, Depends(service)],
+    body: ChatRequest, request: Request, identity: Asker, server: Server
 ) -> Response:
     """Answer a conversation. With `stream` the answer comes as server-sent events."""
     body.check()
     chosen = await choose_model(server, body.model)
     running = Running(server, identity, _read(body, chosen))
-    reply = _Reply(running, chosen.id, server.address(request), _wants_usage(body))
+    wants_usage = bool(body.stream_options and body.stream_options.include_usage)
+    reply = _Reply(running, chosen.id, server.address(request), wants_usage)
     return await respond(request, running, reply, stream=bool(body.stream))
-
-
-def _wants_usage(body: ChatRequest) -> bool:
-    return bool(body.stream_options and body.stream_options.include_usage)
 
 
 def _read(body: ChatRequest, chosen: Any) -> Ask:
@@ -144,7 +138,7 @@ class _Reply:
                     for chunk in self._end(event.answer):
                         yield chunk
         except Exception as error:
-            yield error_event(to_api_error(error))
+            yield _event(to_api_error(error).body)
             return
         yield DONE
 
@@ -186,11 +180,6 @@ def usage_record(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
     }
-
-
-def error_event(error: ApiError) -> bytes:
-    """A failure in mid-stream, as OpenAI's clients expect it."""
-    return _event(error.body)
 
 
 def _event(record: dict[str, Any]) -> bytes:

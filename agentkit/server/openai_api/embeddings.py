@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from agentkit.server.auth import Identity, current, require
+from agentkit.server.auth import Asker, current
 from agentkit.server.errors import ApiError
 from agentkit.server.openai_api.wire import Wire, unsupported
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -52,9 +52,7 @@ class EmbeddingRequest(Wire):
 
 @router.post("/embeddings")
 async def create_embeddings(
-    body: EmbeddingRequest,
-    identity: Annotated[Identity, Depends(require("ask"))],
-    server: Annotated[Service, Depends(service)],
+    body: EmbeddingRequest, identity: Asker, server: Server
 ) -> dict[str, Any]:
     """Embed texts with the embedder of the folder."""
     if server.agent.knowledge is None:

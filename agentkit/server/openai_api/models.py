@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends
 
@@ -17,7 +17,7 @@ from agentkit.agent.setup import Overrides
 from agentkit.backends.auto import local_models
 from agentkit.server.auth import current
 from agentkit.server.errors import ApiError
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server, Service
 
 router = APIRouter(prefix="/v1", tags=["openai"], dependencies=[Depends(current)])
 
@@ -71,13 +71,13 @@ async def choose_model(server: Service, model_id: str) -> Chosen:
 
 
 @router.get("/models")
-async def list_models(server: Annotated[Service, Depends(service)]) -> dict[str, Any]:
+async def list_models(server: Server) -> dict[str, Any]:
     """List the models."""
     return {"object": "list", "data": [_entry(name) for name in await model_ids(server)]}
 
 
 @router.get("/models/{model_id:path}")
-async def get_model(model_id: str, server: Annotated[Service, Depends(service)]) -> dict[str, Any]:
+async def get_model(model_id: str, server: Server) -> dict[str, Any]:
     """Describe one model."""
     if not model_id:
         return await list_models(server)

@@ -6,9 +6,9 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from agentkit.answers import Answer
 from agentkit.backends.base import Options
 from agentkit.events import Finished, TextDelta, ToolStarted
 from agentkit.messages import Message, ToolCall
-from agentkit.server.auth import Identity, require
+from agentkit.server.auth import Asker
 from agentkit.server.errors import ApiError, to_api_error
 from agentkit.server.openai_api.chat import TOOL
 from agentkit.server.openai_api.citations import flat_annotations, support
@@ -35,7 +35,7 @@ from agentkit.server.openai_api.wire import (
     read_parts,
     unsupported,
 )
-from agentkit.server.service import Service, service
+from agentkit.server.service import Server
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -103,10 +103,7 @@ class ResponseRequest(Sampling):
 
 @router.post("/responses")
 async def create_response(
-    body: ResponseRequest,
-    request: Request,
-    identity: Annotated[Identity, Depends(require("ask"))],
-    server: Annotated[Service, Depends(service)],
+    body: ResponseRequest, request: Request, identity: Asker, server: Server
 ) -> Response:
     """Answer a conversation. With `stream` the answer comes as server-sent events."""
     body.check()
