@@ -91,14 +91,13 @@ def main_content(page: Any) -> Iterator[Any]:
 def _without(root: Any, unwanted: Callable[[Any], bool]) -> Any:
     """A copy without some elements. It is serialised and parsed again, since lxml joins the
     remaining text pieces at every access: minutes for a hundred thousand scripts."""
-    from lxml.etree import strip_elements, tostring
-    from lxml.html import HTMLParser, document_fromstring
+    from lxml.etree import HTMLParser, fromstring, strip_elements, tostring
 
     for element in [e for e in root.iter() if e is not root and unwanted(e)]:
         element.tag = _DROPPED
     strip_elements(root, _DROPPED, with_tail=False)
     rest = tostring(root, encoding="utf-8", method="html", with_tail=False)
-    page = document_fromstring(rest, parser=HTMLParser(encoding="utf-8", huge_tree=True))
+    page = fromstring(rest, HTMLParser(encoding="utf-8", huge_tree=True))
     return next(page.iter(root.tag), page)
 
 
@@ -106,8 +105,10 @@ def _sizes(root: Any) -> Sizes:
     """Characters of text below each element, computed from the leaves up in linear time."""
     sizes: Sizes = {}
     for element in reversed(list(root.iter())):
-        inside = sum(sizes[child] + len((child.tail or "").strip()) for child in element)
-        sizes[element] = len((element.text or "").strip()) + inside
+        size = len((element.text or "").strip())
+        for child in element:
+            size += sizes[child] + len((child.tail or "").strip())
+        sizes[element] = size
     return sizes
 
 
@@ -326,13 +327,17 @@ def load_html(content: bytes, source: str, charset: str = "") -> Loaded:
 def markdown_of(html: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """A page as Markdown, its metadata, and warnings for what was lost."""
     from lxml import etree
-    from lxml.html import HTMLParser, document_fromstring
 
-    # From bytes, because a str with an XML declaration is refused.
-    parser = HTMLParser(encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
+    # From bytes, because a str with an XML declaration is refused. The elements of lxml.html are
+    # classes of Python, which take longer.
+    parser = etree.HTMLParser(
+        encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True
+    )
     try:
-        root = document_fromstring(_LONG_TAG.sub(r"<\1>", html).encode(), parser=parser)
-    except etree.ParserError:
+        root = etree.fromstring(_LONG_TAG.sub(r"<\1>", html).encode(), parser)
+    except etree.XMLSyntaxError:
+        root = None
+    if root is None:
         return "", {}, ()
     too_deep = any("depth" in error.message for error in parser.error_log)
     metadata = page_metadata(root)
