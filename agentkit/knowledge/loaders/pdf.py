@@ -150,11 +150,13 @@ def _page(pdf: Any, number: int, most: int, scans: Scans | None) -> _Page:
         if count > most:
             raise KnowledgeError(f"more than {_MOST_CHARACTERS:,} characters: split it")
         view = PageView.of(page, text_page)
-        grids = grids_of(page, view)
+        grids = grids_of(view)
 
         def place(x: float, y: float) -> Place | None:
-            found = ((at, grid.origin(x, y)) for at, grid in enumerate(grids))
-            return next((Place(at, *cell) for at, cell in found if cell is not None), None)
+            for at, grid in enumerate(grids):
+                if (cell := grid.origin(x, y)) is not None:
+                    return Place(at, *cell)
+            return None
 
         lines = lines_of(page, text_page, view, place if grids else None)
         if cut := cutting(lines):

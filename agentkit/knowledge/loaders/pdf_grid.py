@@ -69,6 +69,8 @@ class Grid:
 
     def origin(self, x: float, y: float) -> tuple[int, int] | None:
         """(row, column) of the cell that holds a point, of a merged one its first."""
+        if not (self.xs[0] <= x <= self.xs[-1] and self.ys[-1] <= y <= self.ys[0]):
+            return None
         column = bisect_right(self.xs, x) - 1
         row = len(self.ys) - 1 - bisect_right(self._rising, y)
         return self._origins.get((row, column))
@@ -113,9 +115,9 @@ def _distinct(values: Sequence[float]) -> list[float]:
     return kept
 
 
-def grids_of(page: Any, view: PageView) -> list[Grid]:
+def grids_of(view: PageView) -> list[Grid]:
     """The grids of a page, where lines cross."""
-    level, upright = (_joined(rulings) for rulings in _rulings(page, view))
+    level, upright = (_joined(rulings) for rulings in _rulings(view))
     if not level or not upright or len(level) + len(upright) > _MOST_RULINGS:
         return []
     grids = []
@@ -128,11 +130,11 @@ def grids_of(page: Any, view: PageView) -> list[Grid]:
     return grids
 
 
-def _rulings(page: Any, view: PageView) -> tuple[list[_Ruling], list[_Ruling]]:
+def _rulings(view: PageView) -> tuple[list[_Ruling], list[_Ruling]]:
     """The level and the upright lines of a page as it is shown."""
     level: list[_Ruling] = []
     upright: list[_Ruling] = []
-    for x1, y1, x2, y2 in _segments(page):
+    for x1, y1, x2, y2 in _segments(view.objects):
         left, bottom, right, top = view.between((x1, y1), (x2, y2))
         if top - bottom <= _THIN and right - left >= _SHORTEST:
             level.append(_Ruling((top + bottom) / 2, left, right))
@@ -141,13 +143,13 @@ def _rulings(page: Any, view: PageView) -> tuple[list[_Ruling], list[_Ruling]]:
     return level, upright
 
 
-def _segments(page: Any) -> Iterator[tuple[float, float, float, float]]:
+def _segments(objects: Sequence[Any]) -> Iterator[tuple[float, float, float, float]]:
     """The straight lines that are drawn, and thin filled rectangles; none on a page of too many."""
     from pypdfium2 import raw
 
     matrix, x, y = raw.FS_MATRIX(), ctypes.c_float(), ctypes.c_float()
     mode, stroked = ctypes.c_int(), ctypes.c_int()
-    paths = [item.raw for item in page.get_objects(filter=(raw.FPDF_PAGEOBJ_PATH,), max_depth=4)]
+    paths = [item.raw for item in objects if item.type == raw.FPDF_PAGEOBJ_PATH]
     if sum(raw.FPDFPath_CountSegments(path) for path in paths) > _MOST_SEGMENTS:
         return
     for path in paths:

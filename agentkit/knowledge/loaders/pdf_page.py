@@ -8,6 +8,7 @@ not thread-safe: callers hold the lock of pdf.py.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -50,6 +51,7 @@ _SLANTED = 0.03
 """In quarters: text that is turned by more is not level, nor upright."""
 _LEAST_HEIGHT = 0.8
 """In points: smaller text cannot be seen."""
+_HALF = 0xD800
 _BACK = 2.0
 """In heights of a line: text that begins again so far to the left is printed over it."""
 _COPIED = 0.15
@@ -143,16 +145,15 @@ def _runs(
 
 def _apart(run: list[Glyph]) -> Iterator[list[Glyph]]:
     """What is printed over each other in a line, as in a bold face that is made that way."""
-    start = 0
-    for at in range(1, len(run)):
-        glyph = run[at]
-        if 0 < _BACK * glyph.height < run[at - 1].left - glyph.left and any(
-            abs(other.left - glyph.left) < _COPIED * glyph.height
-            for other in run[start:at]
-            if other.character == glyph.character
-        ):
-            yield run[start:at]
-            start = at
+    start, before = 0, -math.inf
+    for at, glyph in enumerate(run):
+        if (back := before - glyph.left) > 0 and back > _BACK * glyph.height > 0:
+            near = _COPIED * glyph.height
+            twins = (other for other in run[start:at] if other.character == glyph.character)
+            if any(abs(other.left - glyph.left) < near for other in twins):
+                yield run[start:at]
+                start = at
+        before = glyph.left
     yield run[start:] if start else run
 
 
@@ -190,13 +191,13 @@ def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
     high = 0
     for index in range(raw.FPDFText_CountChars(text_page)):
         code = unicode(text_page, index)
-        if 0xD800 <= code < 0xDC00:
-            high = code
-            continue
-        if 0xDC00 <= code < 0xE000 and high:  # PDFium gives the two halves of UTF-16.
-            code = 0x10000 + ((high - 0xD800) << 10) + code - 0xDC00
-        high = 0
-        character = chr(code) if code <= sys.maxunicode else "\ufffd"
+        if code >= _HALF:
+            if code < 0xDC00:  # PDFium gives the two halves of UTF-16.
+                high = code
+                continue
+            code = _whole(high, code)
+            high = 0
+        character = chr(code)
         char_box(text_page, index, pointer)
         left, bottom = rectangle.left, rectangle.bottom
         right, top = rectangle.right, rectangle.top
@@ -211,6 +212,13 @@ def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
         if not is_plain:
             left, bottom, right, top = view.placed(Box(left, bottom, right, top))
         yield Glyph(index, character, left, bottom, right, top)
+
+
+def _whole(high: int, code: int) -> int:
+    """The character of two halves of UTF-16, or the one that marks an unknown character."""
+    if code < 0xE000:
+        return 0x10000 + ((high - _HALF) << 10) + code - 0xDC00 if high else 0xFFFD
+    return code if code <= sys.maxunicode else 0xFFFD
 
 
 def _rejoined(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -46,6 +46,8 @@ class PageView(NamedTuple):
     """Whether no text is drawn, as on a scan with the text of an earlier OCR."""
     is_unmapped: bool
     """Whether the fonts do not tell which characters they show."""
+    objects: Sequence[Any]
+    """What is drawn on the page, objects of pypdfium2."""
 
     @property
     def height(self) -> float:
@@ -60,8 +62,10 @@ class PageView(NamedTuple):
     def of(cls, page: Any, text_page: Any) -> PageView:
         """How a page of PDFium is shown."""
         area = Box(*page.get_bbox())
-        unmapped = _is_unmapped(text_page)
-        return cls(area, _turned_text(text_page), *_hidden(page, text_page), unmapped)
+        objects = list(page.get_objects(max_depth=4))
+        hides, is_hidden = _hidden(page, text_page, objects)
+        turned, is_unmapped = _turned_text(text_page), _is_unmapped(text_page)
+        return cls(area, turned, hides, is_hidden, is_unmapped, objects)
 
     def between(self, first: tuple[float, float], second: tuple[float, float]) -> Box:
         """The box of two points of the page's own coordinates as it is shown."""
@@ -106,7 +110,9 @@ def _is_unmapped(text_page: Any) -> bool:
     return bool(wild > max(2, _UNMAPPED * len(codes)))
 
 
-def _hidden(page: Any, text_page: Any) -> tuple[Callable[[int, Box], bool] | None, bool]:
+def _hidden(
+    page: Any, text_page: Any, objects: Sequence[Any]
+) -> tuple[Callable[[int, Box], bool] | None, bool]:
     """A test for the characters that cannot be seen, None where all text objects are visible; and
     whether all are invisible."""
     from pypdfium2 import raw
@@ -122,13 +128,12 @@ def _hidden(page: Any, text_page: Any) -> tuple[Callable[[int, Box], bool] | Non
     def is_invisible(item: Any) -> bool:
         return bool(raw.FPDFTextObj_GetTextRenderMode(item) == _INVISIBLE)
 
-    kinds = (raw.FPDF_PAGEOBJ_TEXT,)
-    texts = [item.raw for item in page.get_objects(filter=kinds, max_depth=4)]
+    texts = [item.raw for item in objects if item.type == raw.FPDF_PAGEOBJ_TEXT]
     if not any(is_faint(item) or is_invisible(item) for item in texts):
         return None, False
     behind = [
         Box(*item.get_bounds())
-        for item in page.get_objects(max_depth=4)
+        for item in objects
         if item.type in (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_SHADING)
         and not (item.type == raw.FPDF_PAGEOBJ_PATH and is_faint(item.raw))
     ]
