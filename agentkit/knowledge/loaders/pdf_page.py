@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from agentkit.knowledge.loaders.pdf_bidi import (
     without_forms,
 )
 from agentkit.knowledge.loaders.pdf_view import QUARTER, Box, PageView
+from agentkit.knowledge.loaders.word_styles import symbol
 from agentkit.text.terms import clean
 
 WORD_BREAK = "\ufffe\x02"
@@ -52,6 +54,8 @@ _SLANTED = 0.03
 _LEAST_HEIGHT = 0.8
 """In points: smaller text cannot be seen."""
 _HALF = 0xD800
+_PRIVATE = range(0xF000, 0xF100)
+_SYMBOLS = re.compile("symbol|wingdings|webdings|zapf", re.IGNORECASE)
 _BACK = 2.0
 """In heights of a line: text that begins again so far to the left is printed over it."""
 _COPIED = 0.15
@@ -197,7 +201,7 @@ def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
                 continue
             code = _whole(high, code)
             high = 0
-        character = chr(code)
+        character = chr(code) if code not in _PRIVATE else _symbol(text_page, index, code)
         char_box(text_page, index, pointer)
         left, bottom = rectangle.left, rectangle.bottom
         right, top = rectangle.right, rectangle.top
@@ -212,6 +216,17 @@ def _glyphs(page: Any, text_page: Any, view: PageView) -> Iterator[Glyph]:
         if not is_plain:
             left, bottom, right, top = view.placed(Box(left, bottom, right, top))
         yield Glyph(index, character, left, bottom, right, top)
+
+
+def _symbol(text_page: Any, index: int, code: int) -> str:
+    """The character of a symbol font, which has its codes in the private area."""
+    from pypdfium2 import raw
+
+    name, flags = ctypes.create_string_buffer(100), ctypes.c_int()
+    raw.FPDFText_GetFontInfo(text_page, index, name, len(name), flags)
+    font = name.value.decode("latin-1").rpartition("+")[2]
+    letter = chr(code - _PRIVATE[0])
+    return letter if letter.isalnum() and not _SYMBOLS.match(font) else symbol(font, f"{code:x}")
 
 
 def _whole(high: int, code: int) -> int:

@@ -295,6 +295,21 @@ def test_characters_beyond_the_basic_plane_are_whole() -> None:
     assert parse(content, "a.pdf").document.text == "\U0001d44e\U00020bb7x"
 
 
+@pytest.mark.parametrize(
+    ("font", "codes", "text"),
+    [
+        ("Symbol", "f0b3 f061 f02b", "≥α+"),
+        ("Wingdings-Regular", "f0fe f0e0", "☑→"),
+        ("ABCDEF+Frutiger", "f041 f062 f0b7", "Ab•"),
+    ],
+)
+def test_the_private_codes_of_symbol_fonts_are_read(font: str, codes: str, text: str) -> None:
+    pairs = " ".join(f"<{at:02x}> <{code}>" for at, code in enumerate(codes.split(), 65))
+    shown = "".join(f"{at:02x}" for at in range(65, 65 + len(text)))
+    drawing = f"BT /F1 20 Tf 72 700 Td <{shown}> Tj ET"
+    assert parse(_raw_pdf(drawing, pairs, font=font), "a.pdf").document.text == text
+
+
 def test_a_page_whose_fonts_tell_no_characters_is_named() -> None:
     codes = "".join(f"{code:02x}" for code in [*range(3, 9), *range(14, 20)] * 8)
     loaded = parse(
@@ -312,7 +327,12 @@ def test_a_page_takes_its_box_from_the_node_above_it(box: tuple[int, ...]) -> No
     assert parse(content, "a.pdf").document.text == "At the top"
 
 
-def _raw_pdf(drawing: str, unicode: str, box: Sequence[int] = (0, 0, 600, 800)) -> bytes:
+def _raw_pdf(
+    drawing: str,
+    unicode: str,
+    box: Sequence[int] = (0, 0, 600, 800),
+    font: str = "Helvetica",
+) -> bytes:
     """A page whose box stands in the node above it, in a font with the pairs of code and character
     of `unicode`."""
     pairs = unicode.split()
@@ -327,7 +347,7 @@ def _raw_pdf(drawing: str, unicode: str, box: Sequence[int] = (0, 0, 600, 800)) 
         f"<< /Type /Pages /Kids [3 0 R] /Count 1 /MediaBox [{' '.join(map(str, box))}] >>",
         "<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
         f"<< /Length {len(drawing)} >> stream\n{drawing}\nendstream",
-        f"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica {to_unicode} >>",
+        f"<< /Type /Font /Subtype /Type1 /BaseFont /{font} {to_unicode} >>",
         f"<< /Length {len(table)} >> stream\n{table}\nendstream",
     ]
     body = "".join(f"{at} 0 obj {text} endobj\n" for at, text in enumerate(objects, 1))
