@@ -169,7 +169,7 @@ async def logs(
     from agentkit.mcp.stdio import log_path, read_log
 
     out, log = open_consoles()
-    path = log_path(logs_folder(folder), _log_name(folder, server))
+    path = log_path(logs_folder(folder), server)
     if not path.exists():  # one that mcp.json no longer names may have left a log
         select_servers(read_config(folder).servers, [server])
     found = read_log(path, lines)
@@ -290,16 +290,6 @@ def _servers_of_tool(folder: Path, tool: str) -> list[str]:
     return active or [each.name for each in able] or [tool.partition("__")[0]]
 
 
-def _log_name(folder: Path, server: str) -> str:
-    """The server whose cleaned name this is, or the name itself."""
-    from agentkit.mcp.config import read_config
-    from agentkit.mcp.stdio import log_path
-
-    names = [each.name for each in read_config(folder).servers]
-    same = [name for name in names if log_path(folder, name) == log_path(folder, server)]
-    return server if server in names or len(same) != 1 else same[0]
-
-
 def _read_arguments(text: str) -> Mapping[str, Any]:
     from agentkit.mcp.guard import json_fault
 
@@ -330,17 +320,8 @@ def _print_report(report: Mapping[str, Any], out: Console) -> None:
 
 
 def _server_record(server: ServerConfig) -> dict[str, Any]:
-    return {
-        "name": server.name,
-        "transport": server.transport,
-        "starts": server.summary,
-        "disabled": server.disabled,
-        "timeout": server.timeout,
-        "approval": server.approval,
-        "sampling": server.sampling,
-        "allow": list(server.allow),
-        "deny": list(server.deny),
-    }
+    copied = ("name", "transport", "disabled", "timeout", "approval", "sampling", "allow", "deny")
+    return {**{name: getattr(server, name) for name in copied}, "starts": server.summary}
 
 
 def _tool_record(tool: Tool) -> dict[str, Any]:
